@@ -1,0 +1,137 @@
+"""The token sequence and the trace: the one door between backbones and methods.
+
+A Vim-style block is add -> norm -> mixer, so two streams flow from block to block: ``branch`` (the last mixer's
+output, not yet added) and ``residual`` (the running sum). A reduction acts on both at the same indices.
+
+Shapes: B images, L tokens now, L0 tokens before any reduction, C model width, E inner width of the mixer, N states,
+S special tokens, 2 scan directions. Everything is in image order, the backward direction flipped back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a block's mixer shows about its tokens; only the fields a reducer `needs` are filled.
+
+    ``delta_mean`` (2, B, L)     timescale after bias and softplus, mean over the E channels
+    ``delta``      (2, B, L, E)  timescale after bias and softplus
+    ``B``, ``C``   (2, B, L, N)  input and output projections of the scan
+    ``A``          (2, E, N)     state matrix, negative
+    ``y``          (B, L, E)     gated scan output, directions combined as the block combines them
+    ``y_forward``, ``y_backward`` (B, L, E)  gated output of one direction
+    ``keys``       (B, L, H)     attention keys, mean over heads (attention backbones)
+    ``cls_attention`` (B, L)     attention paid by the class token, mean over heads (attention backbones)
+    """
+
+    delta_mean: Tensor | None = None
+    delta: Tensor | None = None
+    B: Tensor | None = None
+    C: Tensor | None = None
+    A: Tensor | None = None
+    y: Tensor | None = None
+    y_forward: Tensor | None = None
+    y_backward: Tensor | None = None
+    keys: Tensor | None = None
+    cls_attention: Tensor | None = None
+
+
+TRACE_FIELDS = frozenset(Trace.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """The tokens that enter a block, and what is known of each.
+
+    ``branch``   (B, L, C)  output of the last mixer, not yet added
+    ``residual`` (B, L, C)  running sum, at least fp32 (fp64 when the model is)
+    ``position`` (B, L)     index of the token in the unreduced sequence, special tokens included
+    ``size``     (B, L)     how many original tokens stand in this one (fp32, whole numbers)
+    ``special``  (B, S)     where each special token stands now, exactly, per image
+    ``image``    (B,)       index of the image in its dataset
+    ``grid``     (T, H, W)  of the unreduced patch tokens
+    ``owner``    (B, L0)    current index of the token each original one lives in, -1 if dropped; None: not tracked
+    ``carry``    (2, B, L, E)  decay that dropped tokens hand to later scans, added to Delta; None: nothing carried
+    ``weighted``            proportional attention in attention backbones
+    ``trace``               what the block that produced ``branch`` shows; None after a reduction
+    """
+
+    branch: Tensor
+    residual: Tensor
+    position: Tensor
+    size: Tensor
+    special: Tensor
+    image: Tensor
+    grid: tuple[int, int, int]
+    owner: Tensor | None = None
+    carry: Tensor | None = None
+    weighted: bool = False
+    trace: Trace | None = None
+
+    @property
+    def batch(self) -> int:
+        """Number of images."""
+        return self.branch.shape[0]
+
+    @property
+    def length(self) -> int:
+        """Number of tokens now, special ones included."""
+        return self.branch.shape[1]
+
+    @property
+    def original_length(self) -> int:
+        """Number of tokens of the unreduced sequence, special ones included."""
+        frames, height, width = self.grid
+        return frames * height * width + self.special.shape[1]
+
+    def patches(self) -> Tensor:
+        """Indices of the patch tokens in sequence order, (B, L - S)."""
+        is_patch = torch.ones(self.position.shape, dtype=torch.bool, device=self.position.device)
+        is_patch.scatter_(1, self.special, False)
+        return is_patch.nonzero()[:, 1].view(self.batch, self.length - self.special.shape[1])
+
+    def tracked(self) -> TokenSequence:
+        """The same sequence with ``owner`` tracking on; only for a sequence nothing was removed from yet."""
+        if self.length != self.original_length:
+            raise ValueError("owner tracking must begin before the first reduction")
+        slots = torch.arange(self.length, device=self.position.device)
+        return replace(self, owner=slots.expand(self.batch, -1))
+
+    def repeat_images(self, copies: int) -> TokenSequence:
+        """Every image `copies` times in a row, for evaluating variants of one image as a batch."""
+        per_image = {
+            name: getattr(self, name).repeat_interleave(copies, dim=0)
+            for name in ("branch", "residual", "position", "size", "special", "image")
+        }
+        owner = None if self.owner is None else self.owner.repeat_interleave(copies, dim=0)
+        carry = None if self.carry is None else self.carry.repeat_interleave(copies, dim=1)
+        return replace(self, **per_image, owner=owner, carry=carry, trace=None)
+
+
+def new_sequence(
+    tokens: Tensor, special: Iterable[int], grid: tuple[int, int, int], image: Tensor | None = None
+) -> TokenSequence:
+    """The sequence a backbone's `embed` starts with: nothing added, nothing merged.
+
+    `tokens` (B, L, C) becomes the branch, over a residual of zeros (adding it is exact). `special` are the places of
+    the special tokens, the same for every image; `image` (B,) defaults to 0..B-1.
+    """
+    batch, length, _ = tokens.shape
+    device = tokens.device
+    residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
+    places = torch.tensor(list(special), dtype=torch.long, device=device)
+    return TokenSequence(
+        branch=tokens,
+        residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),
+        position=torch.arange(length, device=device).expand(batch, -1),
+        size=torch.ones(batch, length, device=device),
+        special=places.expand(batch, -1),
+        image=torch.arange(batch, device=device) if image is None else image.to(device),
+        grid=grid,
+    )
