@@ -1,0 +1,127 @@
+"""The contract of every backbone: embed, run any range of blocks with reductions between, read out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from backbones.checkpoints import Provenance
+from backbones.errors import UserError
+from backbones.mixer import BidirectionalMixer
+from backbones.sequence import TokenSequence
+from backbones.shape import Shape
+
+NO_NEEDS: frozenset[str] = frozenset()
+
+
+class Reducer(Protocol):
+    """Anything that can stand at a site: takes the tokens that enter a block, gives fewer (or reordered) ones."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Trace fields of the block before the site that the reducer reads."""
+        ...
+
+    def __call__(self, tokens: TokenSequence) -> TokenSequence:
+        """The reduced sequence."""
+        ...
+
+
+class Backbone(nn.Module):
+    """A stack of blocks over a token sequence.
+
+    Site i stands before block i (0-based, 1 <= i < depth) and uses the trace of block i-1. The engine may stop and
+    branch between any two blocks: ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass.
+    Subclasses give `embed`, `readout`, `resized` and `describe`, and fill `blocks`.
+    """
+
+    provides: ClassVar[frozenset[str]]
+    name: str
+    image_size: int
+    provenance: Provenance | None = None
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The blocks in order; each maps (tokens, needs) to tokens."""
+        raise NotImplementedError
+
+    def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
+        """(B, 3, H, W) normalised images to the sequence that enters block 0."""
+        raise NotImplementedError
+
+    def readout(self, tokens: TokenSequence) -> Tensor:
+        """Logits (B, classes) of the sequence that left the last block."""
+        raise NotImplementedError
+
+    def resized(self, image_size: int) -> Backbone:
+        """The same weights for square images of another size, position embedding interpolated."""
+        raise NotImplementedError
+
+    def describe(self) -> Shape:
+        """The numbers from which FLOPs follow."""
+        raise NotImplementedError
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def run(
+        self,
+        tokens: TokenSequence,
+        start: int = 0,
+        stop: int | None = None,
+        plan: Mapping[int, Reducer] | None = None,
+        needs: frozenset[str] = NO_NEEDS,
+    ) -> TokenSequence:
+        """Blocks `start` to `stop` (exclusive), with `plan`'s reducer before each block it names.
+
+        The last block's trace holds `needs`, for a reducer that the caller will apply next. A reducer at `start`
+        reads the trace that `tokens` carry.
+        """
+        stop = self.depth if stop is None else stop
+        plan = plan or {}
+        for index in range(start, stop):
+            reducer = plan.get(index)
+            if reducer is not None:
+                tokens = reducer(tokens)
+            following = plan.get(index + 1) if index + 1 < stop else None
+            wanted = following.needs if following is not None else needs if index + 1 == stop else NO_NEEDS
+            tokens = self.blocks[index](tokens, wanted)
+        return tokens
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of (B, 3, H, W) normalised images, nothing removed."""
+        return self.readout(self.run(self.embed(images)))
+
+    def set_kernel(self, kernel: str) -> None:
+        """Make every mixer use the selective-scan kernel called `kernel`."""
+        for module in self.modules():
+            if isinstance(module, BidirectionalMixer):
+                module.kernel = kernel
+
+    def missing(self, needs: frozenset[str]) -> frozenset[str]:
+        """The trace fields among `needs` that this backbone cannot give."""
+        return needs - self.provides
+
+
+def per_image_linear(rows: Tensor, linear: nn.Linear) -> Tensor:
+    """`linear` on (B, C) rows, each image on its own on CPU, so that a logit's bits do not depend on the batch.
+
+    A matrix product whose row count is the batch takes another path through the BLAS for another batch.
+    """
+    if rows.device.type == "cpu" and not torch.is_grad_enabled():
+        return torch.stack([torch.mv(linear.weight, row) for row in rows]) + linear.bias
+    return linear(rows)
+
+
+def check_image_size(images: Tensor, size: int, name: str) -> None:
+    """UserError unless `images` are (B, 3, size, size)."""
+    if images.ndim != 4 or images.shape[1:] != (3, size, size):
+        raise UserError(
+            f"{name} takes images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}: "
+            f"resize them, or create the model with image_size={images.shape[-1]}"
+        )
