@@ -21,7 +21,7 @@ from backbones.errors import UserError
 
 LFS_POINTER = b"version https://git-lfs"
 ZIP_MAGIC = b"PK\x03\x04"
-GLOBAL_NAME = re.compile(r"GLOBAL ([\w.]+)")
+GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)+)")
 
 
 def read(path: Path) -> tuple[Any, str]:
@@ -80,7 +80,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     wanted = GLOBAL_NAME.search(str(error))
     if wanted:
         return (
-            f"checkpoint {path} would run code when loaded ({wanted[1]}) and was not loaded: "
+            f"checkpoint {path} asks to run {wanted[1]}, which plain weights do not need, and was not loaded: "
             "ask its author for plain weights, or convert it to safetensors where you trust it"
         )
     kind = type(error).__name__
