@@ -1,0 +1,27 @@
+"""A Vim block: add the last branch to the residual, normalise, mix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from backbones.mixer import BidirectionalMixer
+from backbones.norm import RMSNorm
+from backbones.sequence import TokenSequence
+
+
+class Block(nn.Module):
+    """residual += branch; branch = mixer(norm(residual)). The residual stays in fp32 (fp64 in an fp64 model)."""
+
+    def __init__(self, dim: int, mixer: BidirectionalMixer, eps: float = 1e-5) -> None:
+        """`dim` channels; `mixer` maps (B, L, dim) to the next branch."""
+        super().__init__()
+        self.mixer = mixer
+        self.norm = RMSNorm(dim, eps)
+
+    def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
+        """Run the block on `tokens`; the trace of the result holds the fields named in `needs`."""
+        residual = tokens.residual + tokens.branch
+        branch, trace = self.mixer(self.norm(residual), needs, tokens.carry)
+        return replace(tokens, branch=branch, residual=residual, trace=trace)

@@ -1,0 +1,132 @@
+"""The bidirectional Mamba mixer of Vision Mamba (Vim, arXiv 2401.09417), under Vim's own parameter names."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.errors import UserError
+from backbones.scan import selective_scan
+from backbones.sequence import Trace
+
+TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", "y", "y_forward", "y_backward"})
+REVERSE = (False, True)
+
+
+class Direction(NamedTuple):
+    """The layers of one scan direction."""
+
+    conv: nn.Conv1d
+    x_proj: nn.Linear
+    dt_proj: nn.Linear
+    A_log: nn.Parameter
+    D: nn.Parameter
+
+
+class BidirectionalMixer(nn.Module):
+    """Two selective scans over the tokens, one each way, that share their input projection, gate and output.
+
+    Parameters without suffix belong to the forward direction, those with ``_b`` to the backward one. ``kernel`` names
+    the scan kernel (`backbones.scan.KERNELS`); it may be set at any time.
+    """
+
+    provides = TRACED
+
+    def __init__(
+        self,
+        dim: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        dt_rank: int | str = "auto",
+        divide: bool = True,
+    ) -> None:
+        """`dt_rank` "auto" is ceil(dim / 16); `divide` halves the sum of the directions, as Vim's div2 models do."""
+        super().__init__()
+        self.dim, self.d_state, self.d_conv, self.inner = dim, d_state, d_conv, expand * dim
+        self.dt_rank = math.ceil(dim / 16) if isinstance(dt_rank, str) else dt_rank
+        self.divide = divide
+        self.kernel = "auto"
+        self.in_proj = nn.Linear(dim, 2 * self.inner, bias=False)
+        self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D = self._new_direction()
+        self.conv1d_b, self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b = self._new_direction()
+        self.out_proj = nn.Linear(self.inner, dim, bias=False)
+
+    def _new_direction(self) -> Direction:
+        inner, rank = self.inner, self.dt_rank
+        dt_proj = nn.Linear(rank, inner)
+        nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        with torch.no_grad():
+            step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
+            dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
+        states = torch.arange(1, self.d_state + 1, dtype=torch.float32)
+        return Direction(
+            conv=nn.Conv1d(inner, inner, self.d_conv, groups=inner),
+            x_proj=nn.Linear(inner, rank + 2 * self.d_state, bias=False),
+            dt_proj=dt_proj,
+            A_log=nn.Parameter(torch.log(states).repeat(inner, 1)),
+            D=nn.Parameter(torch.ones(inner)),
+        )
+
+    @property
+    def directions(self) -> tuple[Direction, Direction]:
+        """The layers of the forward and of the backward direction."""
+        return (
+            Direction(self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D),
+            Direction(self.conv1d_b, self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b),
+        )
+
+    def state_matrix(self) -> Tensor:
+        """A of both directions (2, E, N), at least fp32."""
+        logs = torch.stack([self.A_log, self.A_b_log])
+        return -torch.exp(logs.to(torch.promote_types(logs.dtype, torch.float32)))
+
+    def forward(
+        self, u: Tensor, needs: frozenset[str] = frozenset(), carry: Tensor | None = None
+    ) -> tuple[Tensor, Trace]:
+        """Mix tokens `u` (B, L, C); returns their new values (B, L, C) and the trace's fields named in `needs`.
+
+        `carry` (2, B, L, E) is decay handed over by dropped tokens. UserError if a need cannot be met.
+        """
+        if not needs <= TRACED:
+            missing = ", ".join(sorted(needs - TRACED))
+            raise UserError(f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}")
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        forward, backward = self.directions
+        inputs = torch.stack([_convolve(x, forward.conv, False), _convolve(x, backward.conv, True)])
+        delta, B, C = self._project(inputs)
+        A, D = self.state_matrix(), torch.stack([self.D, self.D_b])
+        bias = torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
+        apart = bool(needs & {"y_forward", "y_backward"})
+        result = selective_scan(
+            inputs, delta, A, B, C, D, z, bias, reverse=REVERSE, carry=carry, separate=apart, kernel=self.kernel
+        )
+        y = result.y[0] + result.y[1] if apart else result.y
+        y = y * 0.5 if self.divide else y
+        shown = {"delta_mean": result.delta_mean, "B": B, "C": C, "A": A, "y": y}
+        if apart:
+            shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+        if "delta" in needs:
+            shown["delta"] = functional.softplus(delta + bias[:, None, None])
+        return self.out_proj(y), Trace(**{name: shown[name] for name in needs})
+
+    def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Raw timescale (2, B, L, E), B and C (2, B, L, N) of the convolved inputs (2, B, L, E)."""
+        sizes = [self.dt_rank, self.d_state, self.d_state]
+        forward, backward = self.directions
+        dt, B, C = forward.x_proj(inputs[0]).split(sizes, dim=-1)
+        dt_b, B_b, C_b = backward.x_proj(inputs[1]).split(sizes, dim=-1)
+        steps = (functional.linear(dt, forward.dt_proj.weight), functional.linear(dt_b, backward.dt_proj.weight))
+        return torch.stack(steps), torch.stack((B, B_b)), torch.stack((C, C_b))
+
+
+def _convolve(x: Tensor, conv: nn.Conv1d, backwards: bool) -> Tensor:
+    """SiLU of the causal depthwise convolution of x (B, L, E); backwards it sees the tokens after, not before."""
+    reach = conv.kernel_size[0] - 1
+    padded = functional.pad(x.transpose(1, 2), (0, reach) if backwards else (reach, 0))
+    weight = conv.weight.flip(-1) if backwards else conv.weight
+    return functional.silu(functional.conv1d(padded, weight, conv.bias, groups=conv.groups)).transpose(1, 2)

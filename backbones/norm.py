@@ -1,0 +1,22 @@
+"""Root-mean-square normalisation with a weight and no bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight (arXiv 1910.07467), computed in at least fp32."""
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        """`dim` channels."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., dim); the result has the weight's dtype."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
+        return (wide * scale * self.weight.to(wide.dtype)).to(self.weight.dtype)

@@ -1,0 +1,61 @@
+"""The selective scan: one function, several kernels, one truth.
+
+    selective_scan(u, delta, A, B, C, D, z, delta_bias, reverse=(False, True)) -> ScanResult(y, delta_mean)
+
+`chosen(kernel, device, dtype)` says which kernel will run and why.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from backbones.scan.contract import ScanInputs, ScanResult
+from backbones.scan.dispatch import KERNELS, Choice, chosen
+from backbones.scan.operator import scan_operator
+
+__all__ = ["KERNELS", "Choice", "ScanInputs", "ScanResult", "chosen", "selective_scan"]
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    *,
+    reverse: tuple[bool, ...],
+    carry: Tensor | None = None,
+    separate: bool = False,
+    kernel: str = "auto",
+) -> ScanResult:
+    """Selective scan of K stacked directions, everything in image order (Mamba, arXiv 2312.00752).
+
+        Delta = softplus(delta + delta_bias)
+        h_t = exp((Delta_t + carry_t) A) h_{t-1} + Delta_t B_t u_t        t running backwards where `reverse`
+        y_t = (C_t . h_t + D u_t) silu(z_t)
+
+    Args:
+        u: (K, B, L, E) input.
+        delta: (K, B, L, E) raw timescale, before bias and softplus.
+        A: (K, E, N) state matrix, negative.
+        B: (K, B, L, N) input projection; like every input it may be a strided slice.
+        C: (K, B, L, N) output projection.
+        D: (K, E) skip connection.
+        z: (B, L, E) gate, shared by the directions.
+        delta_bias: (K, E) bias of the timescale.
+        reverse: for each direction, whether it runs from the last token to the first.
+        carry: (K, B, L, E) decay handed over by dropped tokens, in units of Delta.
+        separate: return each direction's output instead of their sum; the sum's bits are those of y[0] + y[1].
+        kernel: one of `KERNELS`; UserError if it cannot serve these tensors.
+
+    Returns:
+        y (B, L, E), or (K, B, L, E) when `separate`, in u's dtype; delta_mean (K, B, L), at least fp32.
+
+    """
+    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
+    inputs.check(reverse)
+    choice = chosen(kernel, u.device, u.dtype)
+    return ScanResult(*scan_operator(*inputs, list(reverse), separate, choice.kernel))

@@ -1,0 +1,40 @@
+"""The selective scan in plain PyTorch: the oracle every other kernel answers to.
+
+One state update per token; no tensor of shape (B, L, E, N) is ever made. Differentiable by autograd, on any device,
+in fp32 and fp64.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backbones.scan.contract import ScanInputs, ScanResult, state_dtype
+
+
+def reference_scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool) -> ScanResult:
+    """Scan the stacked directions one after the other (equations in `selective_scan`)."""
+    given = inputs.u.dtype
+    dtype = state_dtype(given)
+    wide = inputs.map(lambda tensor: tensor.to(dtype))
+    scanned = [_one_direction(wide.direction(index), backwards) for index, backwards in enumerate(reverse)]
+    outputs = [y if wide.z is None else y * functional.silu(wide.z) for y, _ in scanned]
+    y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
+    return ScanResult(y.to(given), torch.stack([mean for _, mean in scanned]))
+
+
+def _one_direction(inputs: ScanInputs, backwards: bool) -> tuple[Tensor, Tensor]:
+    """Output before the gate (B, L, E) and channel mean of the timescale (B, L)."""
+    u, delta, A, B, C, D, _, delta_bias, carry = inputs
+    step = functional.softplus(delta if delta_bias is None else delta + delta_bias)
+    decay = step if carry is None else step + carry
+    driven = step * u
+    length = u.shape[1]
+    state = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype, device=u.device)
+    rows = [state] * length
+    for token in reversed(range(length)) if backwards else range(length):
+        state = torch.exp(decay[:, token, :, None] * A) * state + driven[:, token, :, None] * B[:, token, None, :]
+        rows[token] = torch.einsum("ben,bn->be", state, C[:, token])
+    y = torch.stack(rows, dim=1)
+    return (y if D is None else y + D * u), step.mean(dim=-1)
