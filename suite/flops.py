@@ -1,0 +1,186 @@
+"""Closed-form cost of a backbone, by kind, driven by the number of tokens that really enter each block.
+
+Per block with length L, width C, inner width E, states N, timescale rank R, conv taps K and d scan directions:
+
+    gemm         L C 2E + L E C                        in_proj, out_proj (shared by the directions)
+                 + d (L E (R + 2N) + L R E)            x_proj, dt_proj
+    conv         d L E K                               depthwise, causal
+    padding      d (K - 1) E K                         outputs that Vim's published layer computes and cuts off
+    scan         d (9 L E N + 2 L E)                   arithmetic operations, state-spaces/mamba#110; skip and gate
+    elementwise  counted as in `block_flops`; shown, never part of a total
+
+gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic operations. The scan's term
+is a formula from the literature, not a measurement: no tool sees into the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Protocol
+
+from backbones.errors import UserError
+from backbones.shape import Shape
+
+
+class Cost(Protocol):
+    """What a reduction itself costs: MACs inside matrix products, and single arithmetic operations outside them."""
+
+    @property
+    def matmul_macs(self) -> int:
+        """Multiply-accumulates of matrix products."""
+        ...
+
+    @property
+    def arithmetic(self) -> int:
+        """Additions, multiplications and comparisons outside matrix products."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Work for one image, by kind.
+
+    Attributes:
+        gemm: MACs of matrix products, head included.
+        conv: MACs of convolutions: depthwise ones along the sequence, and the patch embedding.
+        scan: arithmetic operations of the selective scans, all directions.
+        elementwise: arithmetic operations of norms, activations, additions; in no total.
+        reduction_macs: MACs of the reductions' own matrix products.
+        reduction_arithmetic: the reductions' other arithmetic operations.
+        padding: MACs of convolution outputs that the published layers pad for and throw away; ours computes none.
+        other_directions: the share of gemm + conv + padding + scan that belongs to directions after the first.
+
+    """
+
+    gemm: int = 0
+    conv: int = 0
+    scan: int = 0
+    elementwise: int = 0
+    reduction_macs: int = 0
+    reduction_arithmetic: int = 0
+    padding: int = 0
+    other_directions: int = 0
+
+    def __add__(self, other: Flops) -> Flops:
+        """Kind by kind."""
+        return Flops(
+            self.gemm + other.gemm,
+            self.conv + other.conv,
+            self.scan + other.scan,
+            self.elementwise + other.elementwise,
+            self.reduction_macs + other.reduction_macs,
+            self.reduction_arithmetic + other.reduction_arithmetic,
+            self.padding + other.padding,
+            self.other_directions + other.other_directions,
+        )
+
+    @property
+    def reduction(self) -> int:
+        """The reductions' own work in arithmetic operations, a MAC being two."""
+        return 2 * self.reduction_macs + self.reduction_arithmetic
+
+    def by_kind(self) -> dict[str, int]:
+        """The five kinds as a plain record."""
+        return {
+            "gemm": self.gemm,
+            "conv": self.conv,
+            "scan": self.scan,
+            "elementwise": self.elementwise,
+            "reduction": self.reduction,
+        }
+
+
+def _true_flops(work: Flops) -> int:
+    """Arithmetic operations: a MAC is two, all directions, nothing that is not computed."""
+    return 2 * (work.gemm + work.conv) + work.scan + work.reduction
+
+
+def _macs(work: Flops) -> int:
+    """The papers' layers with all directions: MACs, plus the operations that have no MAC form, as they are."""
+    return work.gemm + work.conv + work.padding + work.scan + work.reduction_macs + work.reduction_arithmetic
+
+
+def _paper(work: Flops) -> int:
+    """The papers' layers with one direction only, MACs and operations added up; a reduction's MAC counts twice.
+
+    That is the count R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print; R-MeeTo's merge term
+    2 C (L/2)^2 is in operations although all around it is in MACs.
+    """
+    return work.gemm + work.conv + work.padding + work.scan - work.other_directions + work.reduction
+
+
+CONVENTIONS: Mapping[str, Callable[[Flops], int]] = MappingProxyType(
+    {"flops": _true_flops, "macs": _macs, "paper": _paper}
+)
+
+
+def total(work: Flops, convention: str = "flops") -> int:
+    """`work` as one number under a named convention; UserError for an unknown name."""
+    if convention not in CONVENTIONS:
+        raise UserError(f"unknown FLOPs convention {convention!r}: choose one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[convention](work)
+
+
+def totals(work: Flops) -> dict[str, int]:
+    """`work` under every convention."""
+    return {name: convention(work) for name, convention in CONVENTIONS.items()}
+
+
+@lru_cache(maxsize=8192)
+def block_flops(shape: Shape, length: int) -> Flops:
+    """Work of one block on `length` tokens, special tokens included.
+
+    Elementwise, one operation for each elementary function: residual addition 1 and RMSNorm 4 a channel of C; a
+    direction's conv bias 1, SiLU 4, timescale bias 1 and softplus 2 a channel of E; SiLU of the gate 4; joining the
+    directions 1 for each one after the first and 1 for the mean.
+    """
+    E, directions = shape.inner, shape.directions
+    shared = length * shape.dim * 2 * E + length * E * shape.dim
+    projections = length * E * (shape.dt_rank + 2 * shape.states) + length * shape.dt_rank * E
+    conv = length * E * shape.conv_kernel
+    padding = (shape.conv_kernel - 1) * E * shape.conv_kernel
+    scan = 9 * length * E * shape.states + 2 * length * E
+    return Flops(
+        gemm=shared + directions * projections,
+        conv=directions * conv,
+        scan=directions * scan,
+        elementwise=5 * length * shape.dim + (8 * directions + 4 + directions) * length * E,
+        padding=directions * padding,
+        other_directions=(directions - 1) * (projections + conv + padding + scan),
+    )
+
+
+def stem_flops(shape: Shape) -> Flops:
+    """Work outside the blocks: patch embedding, class tokens and positions, final norm, head.
+
+    The patch embedding is a convolution, as tools see it; the head reads one token.
+    """
+    pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
+    embedded = shape.patches * shape.dim
+    return Flops(
+        gemm=shape.dim * shape.classes,
+        conv=embedded * pixels,
+        elementwise=embedded + shape.length * shape.dim + 5 * shape.dim + shape.classes,
+    )
+
+
+def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ()) -> Flops:
+    """Work for one image whose block i sees `lengths[i]` tokens, plus what the `reductions` on the way cost."""
+    if len(lengths) != shape.depth:
+        raise ValueError(f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given")
+    work = stem_flops(shape)
+    for length in lengths:
+        work = work + block_flops(shape, length)
+    own = Flops(
+        reduction_macs=sum(cost.matmul_macs for cost in reductions),
+        reduction_arithmetic=sum(cost.arithmetic for cost in reductions),
+    )
+    return work + own
+
+
+def dense(shape: Shape) -> Flops:
+    """Work for one image with nothing removed."""
+    return count(shape, [shape.length] * shape.depth)
