@@ -1,0 +1,44 @@
+"""Data sets by name: what can be opened, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backbones.errors import UserError
+from backbones.registry import Registry
+from suite.data.base import Dataset, Request, check_labels
+from suite.data.select import stratified
+
+__all__ = ["DATASETS", "Dataset", "Request", "check_labels", "open_dataset", "stratified"]
+
+Opener = Callable[[Request], Dataset]
+
+DATASETS: Registry[Opener] = Registry(
+    "data set",
+    {
+        "fashion-clutter": "suite.data.clutter:open_clutter",
+        "fashion-mnist": "suite.data.fashion:open_fashion",
+        "imagefolder": "suite.data.imagefolder:open_imagefolder",
+        "imagenet": "suite.data.imagenet:open_imagenet",
+        "parquet": "suite.data.parquet:open_parquet",
+    },
+    "suite.datasets",
+)
+
+
+def open_dataset(
+    spec: str,
+    split: str | None = None,
+    *,
+    source: str | None = None,
+    crop: float | None = None,
+    interpolation: str | None = None,
+) -> Dataset:
+    """The data set `spec` names: ``NAME`` or ``NAME:PATH``, e.g. ``fashion-clutter`` or ``imagefolder:photos``.
+
+    `split` None is the data set's usual one for evaluation. For the other options see `Request`.
+    """
+    name, colon, path = spec.partition(":")
+    if colon and not path:
+        raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
+    return DATASETS[name](Request(path or None, split, source, crop, interpolation))

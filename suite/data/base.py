@@ -1,0 +1,112 @@
+"""What a data set is: labels without decoding, images decoded once, and a manifest that names its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.errors import UserError
+
+Manifest = dict[str, Any]
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of the canonical JSON text of `content`."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked `open_dataset` for; each kind of data set takes from it what concerns it.
+
+    `path` is the text after the colon, `source` where generated data takes its originals from (``bundled``, ``full``
+    or a folder), `crop` the share of the resized short side that the centre crop keeps, `interpolation` the filter of
+    that resize. None means the data set's own default.
+    """
+
+    path: str | None = None
+    split: str | None = None
+    source: str | None = None
+    crop: float | None = None
+    interpolation: str | None = None
+
+
+class Dataset(ABC):
+    """Labelled images. Subclasses set the attributes and give `image`, `sample` and `identity`.
+
+    ``name``     as asked for, e.g. ``fashion-clutter`` or ``imagefolder``
+    ``split``    which part of it, ``all`` if it is not divided
+    ``classes``  names; the label is the index
+    ``labels``   (N,) int64, known without decoding an image
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @abstractmethod
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """The original pixels of one image, (H, W, 3), for people to look at."""
+
+    @abstractmethod
+    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
+        """One image as a model takes it: resized, cropped, normalised, (3, image_size, image_size)."""
+
+    def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
+        """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit."""
+        return np.stack([self.sample(int(index), image_size) for index in indices])
+
+    def foreground(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Which cells of a `grid` (rows, columns) of tokens show the object, or None where that is not known."""
+        return None
+
+    @abstractmethod
+    def identity(self) -> Manifest:
+        """All that decides which pixels and labels come out: checksums, versions, preprocessing."""
+
+    def manifest(self) -> Manifest:
+        """`identity` with name, split, number of images, classes, and the ``hash`` over all of it."""
+        content = {
+            "name": self.name,
+            "split": self.split,
+            "images": len(self),
+            "classes": list(self.classes),
+            **self.identity(),
+        }
+        return {**content, "hash": digest(content)}
+
+
+def check_labels(dataset: Dataset, num_classes: int) -> None:
+    """UserError unless every label of `dataset` fits a head of `num_classes` classes."""
+    if len(dataset) == 0:
+        raise UserError(f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some")
+    low, high = int(dataset.labels.min()), int(dataset.labels.max())
+    if low < 0:
+        row = int(dataset.labels.argmin())
+        raise UserError(
+            f"image {row} of '{dataset.name}' has label {low}, so it is unlabelled: choose a split that has labels"
+        )
+    if high >= num_classes or len(dataset.classes) > num_classes:
+        raise UserError(
+            f"'{dataset.name}' has {max(high + 1, len(dataset.classes))} classes but the model's head has "
+            f"{num_classes}: choose a checkpoint trained on this data, or a data set with its {num_classes} classes"
+        )
+
+
+def check_index(index: int, length: int) -> int:
+    """`index` if it is in 0..length-1; IndexError otherwise (negative indices would hide mistakes)."""
+    if not 0 <= index < length:
+        raise IndexError(f"image {index} of {length}")
+    return index
