@@ -1,0 +1,157 @@
+"""What a named method is: its parts, its source, its options and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from backbones.errors import UserError
+from backbones.registry import nearest
+
+if TYPE_CHECKING:
+    from methods.composition import Composition
+
+Value = bool | int | float | str
+FAMILIES = ("baseline", "merging", "pruning", "hybrid")
+KINDS = ("none", "sequence", "image")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a method.
+
+    ``default`` gives the type as well: bool, int, float or str. ``choices`` lists the allowed values, or `minimum` and
+    `maximum` (both allowed) bound a number.
+    """
+
+    default: Value
+    help: str
+    choices: tuple[Value, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def allowed(self) -> str:
+        """The values it takes, in words."""
+        if self.choices:
+            return ", ".join(shown(choice) for choice in self.choices)
+        if isinstance(self.default, bool):
+            return "true, false"
+        bounds = [f"from {self.minimum:g}" if self.minimum is not None else ""]
+        bounds.append(f"to {self.maximum:g}" if self.maximum is not None else "")
+        return " ".join(["a whole number" if isinstance(self.default, int) else "a number", *filter(None, bounds)])
+
+    def read(self, value: Value, name: str) -> Value:
+        """`value`, or the text of one, as this option's type; UserError names what is allowed."""
+        found = _typed(value, type(self.default))
+        if found is None or (self.choices and found not in self.choices) or not self._within(found):
+            hint = nearest(str(value), map(str, self.choices)) if self.choices else f"takes {self.allowed()}"
+            raise UserError(f"option '{name}' cannot be '{shown(value)}': {hint}")
+        return found
+
+    def _within(self, value: Value) -> bool:
+        if isinstance(value, (bool, str)):
+            return True
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+
+
+def _typed(value: Value, kind: type) -> Value | None:
+    """`value` as a `kind`, None if it is not one."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(shown(value).lower())
+    if kind is str:
+        return shown(value)
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if kind is int:
+        return int(number) if number.is_integer() else None
+    return number
+
+
+def composed(**fields: Any) -> Composition:
+    """A `methods.composition.Composition`; torch is imported only now, so that listing methods is fast."""
+    from methods.composition import Composition
+
+    return Composition(**fields)
+
+
+def shown(value: Value) -> str:
+    """A value as it is written in a method's text: true, 3, 0.5, mean."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named way to reduce tokens.
+
+    ``name``          what it is called on the command line
+    ``title``         what it is called in a figure
+    ``paper``         citation with its arXiv number, empty for a baseline
+    ``year``          of the paper, 0 for a baseline
+    ``family``        baseline | merging | pruning | hybrid
+    ``about``         the card: markdown, without the table of options
+    ``build``         options -> Composition; None where no token sequence is reduced
+    ``kind``          sequence: reduces tokens by its composition; image: evaluates a smaller image; none: neither
+    ``stochastic``    whether the seed makes a difference with the default options
+    """
+
+    name: str
+    title: str
+    family: str
+    about: str
+    build: Callable[..., Composition] | None
+    paper: str = ""
+    year: int = 0
+    kind: str = "sequence"
+    training_free: bool = True
+    stochastic: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a method that contradicts itself, so that a third party's mistake shows at import."""
+        if self.family not in FAMILIES or self.kind not in KINDS:
+            raise ValueError(f"method '{self.name}': family is one of {FAMILIES} and kind one of {KINDS}")
+        if (self.build is None) == (self.kind == "sequence"):
+            raise ValueError(f"method '{self.name}': exactly the methods of kind 'sequence' build a composition")
+
+    def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        """The options that differ from their defaults, typed and sorted; UserError for one that does not exist."""
+        found: dict[str, Value] = {}
+        for name in sorted(given):
+            if name not in self.options:
+                hint = nearest(name, self.options) if self.options else "it has none"
+                raise UserError(f"method '{self.name}' has no option '{name}': {hint}")
+            value = self.options[name].read(given[name], name)
+            if value != self.options[name].default:
+                found[name] = value
+        return found
+
+    def compose(self, **options: Any) -> Composition | None:
+        """The composition for these options (values or their text), the others at their defaults.
+
+        None if the method reduces no token sequence.
+        """
+        settings = self.settings(options)
+        if self.build is None:
+            return None
+        return self.build(**{name: settings.get(name, option.default) for name, option in self.options.items()})
+
+    @property
+    def card(self) -> str:
+        """The method card, markdown: what it does, and its table of options."""
+        source = f"{self.paper}\n\n" if self.paper else ""
+        head = f"# {self.title} (`{self.name}`)\n\n{source}{self.about.strip()}\n"
+        if not self.options:
+            return head
+        table = ["| option | default | values | meaning |", "|---|---|---|---|"]
+        for name, option in self.options.items():
+            table.append(f"| `{name}` | `{shown(option.default)}` | {option.allowed()} | {option.help} |")
+        return head + "\n" + "\n".join(table) + "\n"

@@ -1,0 +1,46 @@
+"""What a reduction costs for one image, in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Widths(Protocol):
+    """The sizes of a backbone that a reduction's cost depends on; `backbones.shape.Shape` has them all."""
+
+    @property
+    def dim(self) -> int:
+        """Width C of both token streams."""
+
+    @property
+    def inner(self) -> int:
+        """Width E of the mixer."""
+
+    @property
+    def states(self) -> int:
+        """State size N of the scan."""
+
+    @property
+    def specials(self) -> int:
+        """Class tokens or registers."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work of one reduction of one image.
+
+    ``matmul_macs``  multiply-accumulates inside matrix products: what fvcore and FlopCounterMode see
+    ``arithmetic``   elementwise additions, multiplications, divisions, roots and exponentials of score, norm and merge;
+                     comparisons, sorts, gathers and index arithmetic are counted as nothing
+    """
+
+    matmul_macs: int
+    arithmetic: int
+
+    def __add__(self, other: Cost) -> Cost:
+        """Both together."""
+        return Cost(self.matmul_macs + other.matmul_macs, self.arithmetic + other.arithmetic)
+
+
+NO_COST = Cost(0, 0)

@@ -1,0 +1,105 @@
+"""Similarity features: what two tokens are compared by, and the comparison.
+
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are averaged over the directions,
+as R-MeeTo does with B, C and Delta (its released Delta is taken before bias and softplus; ours is the step used).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backbones.sequence import TokenSequence, Trace
+from methods.cost import Cost, Widths
+
+
+def rows(values: Tensor, index: Tensor) -> Tensor:
+    """`values` (B, L, ...) at `index` (B, m): (B, m, ...)."""
+    batch, length = values.shape[:2]
+    # One flat index_select copies whole rows; gather with an expanded index was ten times slower.
+    offset = torch.arange(batch, device=index.device)[:, None] * length
+    flat = values.reshape(batch * length, *values.shape[2:])
+    return flat.index_select(0, (index + offset).flatten()).view(*index.shape, *values.shape[2:])
+
+
+def precise(values: Tensor) -> Tensor:
+    """`values` in fp32, or in fp64 if they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def traced(trace: Trace | None, name: str) -> Tensor:
+    """The trace field `name`; a ValueError says that the block was not asked for it."""
+    value: Tensor | None = None if trace is None else getattr(trace, name)
+    if value is None:
+        raise ValueError(f"the token sequence has no trace of '{name}': run the block with needs={{'{name}'}}")
+    return value
+
+
+def _branch(tokens: TokenSequence, index: Tensor) -> Tensor:
+    return precise(rows(tokens.branch, index))
+
+
+def _residual(tokens: TokenSequence, index: Tensor) -> Tensor:
+    return precise(rows(tokens.residual, index))
+
+
+def _sum(tokens: TokenSequence, index: Tensor) -> Tensor:
+    return _residual(tokens, index) + _branch(tokens, index)
+
+
+def _directions_mean(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
+    def read(tokens: TokenSequence, index: Tensor) -> Tensor:
+        forward, backward = traced(tokens.trace, name)
+        return (precise(rows(forward, index)) + precise(rows(backward, index))) / 2
+
+    return read
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A similarity feature.
+
+    ``read``     (tokens, index (B, m)) -> (B, m, F)
+    ``needs``    trace fields it reads
+    ``width``    F for a backbone
+    ``per_value`` operations spent to form one of its numbers
+    """
+
+    read: Callable[[TokenSequence, Tensor], Tensor]
+    needs: frozenset[str]
+    width: Callable[[Widths], int]
+    per_value: int
+
+
+FEATURES: dict[str, Feature] = {
+    "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, 0),
+    "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, 0),
+    "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, 1),
+    "b": Feature(_directions_mean("B"), frozenset({"B"}), lambda shape: shape.states, 2),
+    "c": Feature(_directions_mean("C"), frozenset({"C"}), lambda shape: shape.states, 2),
+    "delta": Feature(_directions_mean("delta"), frozenset({"delta"}), lambda shape: shape.inner, 2),
+}
+
+
+def unit(values: Tensor) -> Tensor:
+    """`values` (..., F) scaled to length 1; a vector of zeros stays zero."""
+    norm: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    return values / norm.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of every row of `a` (B, m, F) with every row of `b` (B, t, F): (B, m, t)."""
+    a, b = unit(a), unit(b)
+    if a.device.type == "cpu":
+        # bmm takes another path for one image than for several, and its last bits differ; an image alone does not.
+        return torch.stack([one @ other.T for one, other in zip(a, b, strict=True)])
+    return torch.bmm(a, b.transpose(1, 2))
+
+
+def cosine_cost(m: int, t: int, feature: str, shape: Widths) -> Cost:
+    """Of forming, normalising (square, add, divide) and comparing m with t tokens: m t F multiply-accumulates."""
+    width = FEATURES[feature].width(shape)
+    return Cost(m * t * width, (m + t) * width * (FEATURES[feature].per_value + 3))

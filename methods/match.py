@@ -1,0 +1,130 @@
+"""Grouping and matching: which tokens go, and into which.
+
+All functions speak of patch tokens by their rank 0..n-1 in sequence order, n tokens of which r are to go.
+Sorts are stable and descending, so that between equals the earlier token wins: it is kept before, or matched before,
+the later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Who goes into whom.
+
+    ``source`` (B, r)       tokens that go, in the order in which they are matched
+    ``target`` (B, r)       the token each goes into; a source that is its own target is dropped
+    ``destinations`` (B, t) the set the targets were chosen from, whether or not anything went into them
+    """
+
+    source: Tensor
+    target: Tensor
+    destinations: Tensor
+
+    def dropped(self) -> Matching:
+        """The same sources, going nowhere."""
+        return Matching(self.source, self.source, self.destinations)
+
+
+def _nothing(source: Tensor) -> Tensor:
+    return source[:, :0]
+
+
+def ranked(score: Tensor) -> Tensor:
+    """Tokens by descending score (B, n)."""
+    return score.argsort(dim=1, descending=True, stable=True)
+
+
+def lowest(score: Tensor, r: int) -> Matching:
+    """Prune the r tokens of lowest score."""
+    source = ranked(score)[:, score.shape[1] - r :]
+    return Matching(source, source, _nothing(source))
+
+
+def fused(score: Tensor, r: int) -> Matching:
+    """The r + 1 tokens of lowest score become one, in the place of the best of them (EViT's inattentive token)."""
+    last = ranked(score)[:, score.shape[1] - r - 1 :]
+    target = last[:, :1]
+    return Matching(last[:, 1:], target.expand(-1, r), target)
+
+
+def target_count(patches: int, r: int, ratio: float | None) -> int:
+    """Size of MTR's Target group: round(ratio r), at least 1, at most (and with None exactly) what is above Source."""
+    return patches - r if ratio is None else max(1, min(round(ratio * r), patches - r))
+
+
+def split(score: Tensor, r: int, targets: int) -> tuple[Tensor, Tensor]:
+    """MTR's asymmetric split: Source (B, r) = the lowest, Target (B, targets) = the next above; the rest is Keep."""
+    order = ranked(score)
+    first = score.shape[1] - r
+    return order[:, first:], order[:, first - targets : first]
+
+
+def to_best(source: Tensor, destinations: Tensor, similarity: Tensor) -> Matching:
+    """Every source goes into its most similar destination; `similarity` (B, r, t)."""
+    return Matching(source, destinations.gather(1, similarity.argmax(dim=2)), destinations)
+
+
+def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """ToMe's two sets: a = tokens of even rank, b = tokens of odd rank."""
+    ranks = torch.arange(patches, device=device).expand(batch, -1)
+    return ranks[:, 0::2], ranks[:, 1::2]
+
+
+def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int) -> Matching:
+    """ToMe's bipartite soft matching: each of `a` names its best of `b`, the r most similar of those edges merge.
+
+    `similarity` is (B, |a|, |b|); r is at most |a|.
+    """
+    edge, best = similarity.max(dim=2)
+    chosen = ranked(edge)[:, :r]
+    return Matching(a.gather(1, chosen), b.gather(1, best.gather(1, chosen)), b)
+
+
+def _centres(count: int, total: int, device: torch.device) -> Tensor:
+    """`count` places spread evenly over 0..total-1: the middles of equal intervals."""
+    return torch.div((2 * torch.arange(count, device=device) + 1) * total, 2 * count, rounding_mode="floor")
+
+
+def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
+    """Keep n - r evenly spaced tokens, drop the others."""
+    kept = torch.zeros(patches, dtype=torch.bool, device=device)
+    kept[_centres(patches - r, patches, device)] = True
+    source = torch.argsort(kept.int(), stable=True)[:r].expand(batch, -1)
+    return Matching(source, source, _nothing(source))
+
+
+def runs(path: Tensor, r: int) -> Matching:
+    """Cut a path through the tokens into n - r runs of near-equal length; each run becomes its middle token.
+
+    `path` (B, n) lists the tokens in the order of the walk. The j-th token of it belongs to run floor(j (n - r) / n).
+    """
+    patches = path.shape[1]
+    groups = patches - r
+    place = torch.arange(patches, device=path.device)
+    run = torch.div(place * groups, patches, rounding_mode="floor")
+    edges = torch.div(
+        torch.arange(groups + 1, device=path.device) * patches + groups - 1, groups, rounding_mode="floor"
+    )
+    middle = torch.div(edges[:-1] + edges[1:] - 1, 2, rounding_mode="floor")
+    gone = torch.argsort((place == middle[run]).int(), stable=True)[:r]
+    return Matching(path[:, gone], path[:, middle[run[gone]]], path[:, middle])
+
+
+def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Tokens (B, n) in the order of a Z curve over their grid cells, which keeps neighbours in space together.
+
+    `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid.
+    """
+    _, height, width = grid
+    frame, row, column = cell // (height * width), cell // width % height, cell % width
+    key = torch.zeros_like(cell)
+    for bit in range(max(grid).bit_length()):
+        for axis, coordinate in enumerate((column, row, frame)):
+            key |= (coordinate >> bit & 1) << (3 * bit + axis)
+    return key.argsort(dim=1, stable=True)

@@ -1,0 +1,49 @@
+"""MTR: merging ranked by Mamba's timescale."""
+
+from typing import Any
+
+from methods import options
+from methods.base import Method, Option, composed
+
+
+def _composed(targets: float, **given: Any) -> Any:
+    return composed(matching="keep-target-source", target_ratio=targets, **given)
+
+
+MTR = Method(
+    name="mtr",
+    title="MTR",
+    family="merging",
+    paper="Training-free Token Reduction for Vision Mamba (MTR), arXiv:2507.14042",
+    year=2025,
+    options={
+        "score": options.score(
+            "delta", "b", "c", "delta-b", "activation", "norm", "cls-similarity", "hidden-attention", "random"
+        ),
+        "direction": options.direction(),
+        "targets": Option(1.0, "size of the Target group, as a multiple of the Source group's", minimum=0, maximum=100),
+        "feature": options.feature("branch+residual"),
+        "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
+        "order": options.order(scored=True, merges=True),
+        "shuffle": options.shuffle(),
+    },
+    build=_composed,
+    about="""
+1. Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, the timescale after bias and softplus, averaged
+   over channels, the backward scan flipped back to image order. A large $\\Delta$ writes much of the
+   token into the state.
+2. Split by descending score: **Keep**, then **Target**, then **Source**, the $r$ lowest.
+3. Every source goes into its most similar target: $f(a) = \\arg\\max_{b \\in T} \\cos(x_a, x_b)$.
+4. A target becomes the mean of itself and its sources, in both streams; the sources are gone.
+5. The survivors stand in their original order.
+
+**Left open by the paper, and chosen here.** Target is the next $\\min(r, n - r)$ tokens above Source (`targets` scales
+it); similarity is taken of branch + residual; several sources and their target are averaged unweighted; special tokens
+are outside all groups; between equal scores the earlier token ranks higher. `score=b` and `score=c` read the mean over
+states of $|B|$ and $|C|$, summed over directions; `delta-b` is their product with $\\Delta$, direction by direction;
+`activation` is $\\frac1E \\sum_d \\max(0, y_d)$. No public code exists.
+
+**Cost.** $r\\, t\\, F$ multiply-accumulates, $t = \\min(r, n - r)$ targets and $F$ the width of the feature, besides
+normalising $r + t$ features and averaging. At most $n - 1$ tokens go at a site.
+""",
+)

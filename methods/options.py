@@ -1,0 +1,41 @@
+"""Options that several methods share, each declared once."""
+
+from __future__ import annotations
+
+from methods.base import Option, Value
+
+
+def weights(default: str, *others: str) -> Option:
+    """How a target and its sources are combined."""
+    return Option(default, "how a token and those merged into it are combined; drop removes them", (default, *others))
+
+
+def order(*, scored: bool, merges: bool, default: str = "restored") -> Option:
+    """Where the survivors stand."""
+    choices: list[Value] = ["restored", "odd-even", "reversed", "shuffled"]
+    if merges:
+        choices.insert(1, "appended")
+    if scored:
+        choices.insert(1, "score")
+    return Option(default, "where the survivors stand", tuple(choices))
+
+
+def shuffle() -> Option:
+    """How much a shuffle moves."""
+    return Option(1.0, "share of the survivors that order=shuffled moves", minimum=0, maximum=1)
+
+
+def feature(default: str) -> Option:
+    """What tokens are compared by."""
+    choices = ("branch", "residual", "branch+residual", "b", "c", "delta")
+    return Option(default, "what the cosine of two tokens is taken of", choices)
+
+
+def score(default: str, *others: str) -> Option:
+    """What importance is."""
+    return Option(default, "how important a token is", (default, *others))
+
+
+def direction() -> Option:
+    """The scan a score is read from."""
+    return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))

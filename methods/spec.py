@@ -1,0 +1,111 @@
+"""The text a user names a method by: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbones.errors import UserError
+from methods import METHODS
+from methods.base import Method, Value, shown
+
+if TYPE_CHECKING:
+    from methods.composition import Composition
+
+TEXT = re.compile(r"(?P<name>[^\[\],]+)(\[(?P<options>[^\[\]]*)\])?")
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method and the options that differ from its defaults, typed."""
+
+    name: str
+    options: Mapping[str, Value]
+
+    @property
+    def method(self) -> Method:
+        """The method itself."""
+        return find(self.name)
+
+    @property
+    def text(self) -> str:
+        """The canonical text: defaults left out, options sorted."""
+        options = ",".join(f"{name}={shown(self.options[name])}" for name in sorted(self.options))
+        return f"{self.name}[{options}]" if options else self.name
+
+    def composition(self) -> Composition | None:
+        """What it composes, None if it reduces no token sequence."""
+        return self.method.compose(**self.options)
+
+    def __hash__(self) -> int:
+        """By the canonical text."""
+        return hash(self.text)
+
+    def __str__(self) -> str:
+        """The canonical text."""
+        return self.text
+
+
+def find(name: str) -> Method:
+    """The method registered as `name`, or the one that ``path/to/file.py:NAME`` points at."""
+    path, colon, attribute = name.rpartition(":")
+    if not (colon and path.endswith(".py")):
+        return METHODS[name]
+    method = getattr(_executed(Path(path)), attribute, None)
+    if not isinstance(method, Method):
+        raise UserError(f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one")
+    return method
+
+
+def _executed(path: Path) -> object:
+    """The module that the file `path` makes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"there is no file {path}: give the path of the method's Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _settings(text: str, whole: str) -> dict[str, Value]:
+    """``key=value,key=value`` as a dictionary."""
+    found: dict[str, Value] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and value):
+            raise UserError(f"'{part}' in '{whole}' is not an option: write name=value")
+        if key in found:
+            raise UserError(f"option '{key}' is given twice in '{whole}': keep one")
+        found[key] = value
+    return found
+
+
+def parse(text: str) -> MethodSpec:
+    """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
+    match = TEXT.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f"'{text}' is not a method: write name or name[option=value,option=value]")
+    name = match["name"].strip()
+    method = find(name)
+    options = method.settings(_settings(match["options"] or "", text))
+    spec = MethodSpec(name, options)
+    spec.composition()
+    return spec
+
+
+def split(text: str) -> list[str]:
+    """A list's parts: split at the commas outside brackets."""
+    parts = re.split(r",(?![^\[]*\])", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse_list(text: str) -> list[MethodSpec]:
+    """Read several methods, separated by commas; a repeated one is kept once, at its first place."""
+    found = list(dict.fromkeys(parse(part) for part in split(text)))
+    if not found:
+        raise UserError("no method is named: give a list such as mtr,tome[weights=mean]")
+    return found
