@@ -1,0 +1,56 @@
+"""Python, PyTorch and the packages whose compiled parts can disagree with it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import import_module
+
+from suite.doctor.check import Check, Status, last_line
+from suite.installation import ROOT, secure
+from suite.versions import package_version
+
+OLDEST_PYTHON = (3, 11)
+
+
+def python() -> Check:
+    """The interpreter, and the C library that prebuilt wheels are bound to."""
+    library = " ".join(platform.libc_ver()) or "unknown C library"
+    detail = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {library}"
+    if sys.version_info < OLDEST_PYTHON:
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        return Check("python", "broken", detail, f"install Python {wanted} or newer and make a new environment")
+    return Check("python", "ok", detail)
+
+
+def installation() -> Check:
+    """Whether our four packages are the ones that are imported."""
+    problem = secure()
+    if problem:
+        return Check("installation", "broken", problem, "pip install --force-reinstall --no-deps .")
+    version = package_version("mamba-token-suite") or "not installed, run from its folder"
+    return Check("installation", "ok", f"{version}, from {ROOT}")
+
+
+def torch() -> Check:
+    """PyTorch with what its extensions must match: CUDA version and C++ ABI."""
+    found = importable("torch", "pip install torch")
+    if found.status != "ok":
+        return found
+    import torch as module
+
+    cuda = f"CUDA {module.version.cuda}" if module.version.cuda else "no CUDA"
+    abi = str(module._C._GLIBCXX_USE_CXX11_ABI).upper()
+    return Check("torch", "ok", f"{module.__version__}, built with {cuda}, cxx11abi{abi}")
+
+
+def importable(name: str, mend: str) -> Check:
+    """Whether the package `name` can be imported, and its version."""
+    try:
+        import_module(name)
+    except ImportError as error:
+        status: Status = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
+        return Check(name, status, last_line(str(error)), mend)
+    except Exception as error:  # a compiled part built for another PyTorch raises almost anything
+        return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), mend)
+    return Check(name, "ok", package_version(name) or "")
