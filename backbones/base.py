@@ -48,6 +48,11 @@ class Backbone(nn.Module):
         """The blocks in order; each maps (tokens, needs) to tokens."""
         raise NotImplementedError
 
+    @property
+    def special_places(self) -> tuple[int, ...]:
+        """Where the special tokens stand in the unreduced sequence."""
+        raise NotImplementedError
+
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, H, W) normalised images to the sequence that enters block 0."""
         raise NotImplementedError
@@ -99,9 +104,12 @@ class Backbone(nn.Module):
 
     def set_kernel(self, kernel: str) -> None:
         """Make every mixer use the selective-scan kernel called `kernel`."""
-        for module in self.modules():
-            if isinstance(module, BidirectionalMixer):
-                module.kernel = kernel
+        for mixer in self.mixers():
+            mixer.kernel = kernel
+
+    def mixers(self) -> list[BidirectionalMixer]:
+        """The selective-scan mixers, in the order of the blocks."""
+        return [module for module in self.modules() if isinstance(module, BidirectionalMixer)]
 
     def missing(self, needs: frozenset[str]) -> frozenset[str]:
         """The trace fields among `needs` that this backbone cannot give."""

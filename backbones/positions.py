@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def interpolate_pos_embed(pos: Tensor, place: int, old_grid: tuple[int, int], new_grid: tuple[int, int]) -> Tensor:
@@ -15,7 +15,7 @@ def interpolate_pos_embed(pos: Tensor, place: int, old_grid: tuple[int, int], ne
     """
     cls = pos[:, place : place + 1]
     patches = torch.cat([pos[:, :place], pos[:, place + 1 :]], dim=1)
-    image = patches.transpose(1, 2).unflatten(2, old_grid)
+    image = patches.transpose(1, 2).reshape(1, -1, *old_grid)
     resampled = F.interpolate(image, size=new_grid, mode="bicubic", align_corners=False)
     rows = resampled.flatten(2).transpose(1, 2)
     middle = rows.shape[1] // 2

@@ -1,5 +1,7 @@
-"""Vision Mamba (Vim), Zhu et al., "Vision Mamba: Efficient Visual Representation Learning with Bidirectional State
-Space Model", ICML 2024, arXiv 2401.09417.
+"""Vision Mamba (Vim).
+
+Zhu et al., "Vision Mamba: Efficient Visual Representation Learning with Bidirectional State Space Model", ICML 2024,
+arXiv 2401.09417.
 
 Patch tokens row by row, the class token inserted in the middle, an absolute position embedding added after that;
 blocks of add, RMSNorm and a bidirectional Mamba mixer whose two directions are averaged; the class token is read out.
@@ -66,6 +68,8 @@ class Vim(Backbone):
         {"delta_mean", "delta", "A", "B", "C", "y", "y_forward", "y_backward"}
     )
 
+    pos_embed: Tensor
+
     def __init__(self, name: str, config: VimConfig) -> None:
         super().__init__()
         self.name = name
@@ -89,6 +93,11 @@ class Vim(Backbone):
         """The blocks in order."""
         return self.layers
 
+    @property
+    def special_places(self) -> tuple[int, ...]:
+        """The class token stands in the middle."""
+        return (self.class_place,)
+
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens with the class token between the two halves."""
         check_image_size(images, self.image_size, self.name)
@@ -108,24 +117,23 @@ class Vim(Backbone):
     def resized(self, image_size: int) -> Vim:
         """The same weights for square images of another size, position embedding interpolated."""
         other = copy.copy(self)
-        other._parameters = dict(self._parameters)
+        old, new = self.config.grid, replace(self.config, image_size=image_size).grid
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
-        old, new = self.config.grid, other.config.grid
         other.class_place = new**2 // 2
-        other.pos_embed = nn.Parameter(
-            interpolate_pos_embed(self.pos_embed.detach(), self.class_place, (old, old), (new, new))
-        )
+        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
+        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
+        other.pos_embed = interpolate_pos_embed(self.pos_embed, self.class_place, (old, old), (new, new))
         return other
 
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""
-        config, mixer = self.config, self.layers[0].mixer
+        config, mixer = self.config, self.mixers()[0]
         return Shape(
             name=self.name,
             depth=config.depth,
             dim=config.dim,
-            inner=mixer.d_inner,
+            inner=mixer.inner,
             states=config.states,
             dt_rank=mixer.dt_rank,
             conv_kernel=mixer.d_conv,
@@ -139,19 +147,22 @@ class Vim(Backbone):
 
 
 def initialise(model: Vim) -> None:
-    """Initial weights of the published training: LeCun normal patches, narrow normal embeddings and head, and output
-    projections scaled down by the square root of the depth (the mixer sets its own scan parameters).
+    """Set the initial weights of the published training.
+
+    LeCun normal patches, narrow normal embeddings and head, output projections scaled down by the square root of the
+    depth; the mixer sets its own scan parameters.
     """
     fan_in = model.patch_embed.proj.weight[0].numel()
     nn.init.trunc_normal_(model.patch_embed.proj.weight, std=math.sqrt(1 / fan_in))
+    assert model.patch_embed.proj.bias is not None
     nn.init.zeros_(model.patch_embed.proj.bias)
     for tensor in (model.cls_token, model.pos_embed, model.head.weight):
         nn.init.trunc_normal_(tensor, std=0.02)
     nn.init.zeros_(model.head.bias)
-    for block in model.layers:
-        nn.init.kaiming_uniform_(block.mixer.out_proj.weight, a=math.sqrt(5))
+    for mixer in model.mixers():
+        nn.init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
         with torch.no_grad():
-            block.mixer.out_proj.weight /= math.sqrt(len(model.layers))
+            mixer.out_proj.weight /= math.sqrt(model.depth)
 
 
 CONFIGS = {

@@ -1,0 +1,86 @@
+"""Cells: the unit of result, what makes two of them the same, and how a run's cells follow from its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from backbones.base import Reducer
+from methods.compose import Reducer as TokenReducer
+from methods.composition import Composition
+from methods.spec import MethodSpec
+from suite.budget import Plan
+
+DENSE = MethodSpec("none", {})
+BASELINES = ("random", "stride", "pool", "downsample")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One backbone under one method at one budget and seed, on the run's data.
+
+    A cell without a plan is skipped, for its `reason`. `aliases` are other texts for the same composition.
+    """
+
+    backbone: str
+    method: MethodSpec
+    budget: float | None
+    seed: int
+    composition: Composition | None
+    plan: Plan | None
+    image_size: int
+    context: str
+    reason: str | None = None
+    aliases: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the result depends on; the order of the run is no part of it."""
+        stochastic = self.composition is not None and self.composition.stochastic
+        return {
+            "context": self.context,
+            "backbone": self.backbone,
+            "image_size": self.image_size,
+            "composition": self.composition.canonical() if self.composition else None,
+            "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
+            "seed": self.seed if stochastic else None,
+            "unreachable": None if self.plan else [self.method.text, self.budget],
+            "code": methods_digest(),
+        }
+
+    @property
+    def key(self) -> str:
+        """Hash of the identity: the cell's name on disk."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def reducers(self) -> dict[int, Reducer]:
+        """The reducer at each site."""
+        if self.composition is None or self.plan is None:
+            return {}
+        return {
+            site: reducer(self.composition, count, site, self.seed if self.composition.stochastic else 0)
+            for site, count in self.plan.counts.items()
+        }
+
+
+@cache
+def reducer(composition: Composition, remove: int, site: int, seed: int) -> Reducer:
+    """The one reducer of its kind, so that cells which share it can be seen to share it."""
+    return TokenReducer(composition, remove, site, seed)
+
+
+@cache
+def methods_digest() -> str:
+    """Hash of the code of the methods, so that a changed method never meets its old results."""
+    files = sorted(resources.files("methods").iterdir(), key=lambda file: file.name)
+    texts = [file.read_text("utf-8") for file in files if file.name.endswith(".py")]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,67 @@
+"""`compare` runs a comparison and writes its report; `plan` says what it would run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.cli.options import with_run_options
+from suite.settings import RunSpec
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+@with_run_options
+def compare(
+    spec: RunSpec,
+    name: Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")] = "",
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
+    as_json: Json = False,
+) -> int:
+    """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
+    from suite.comparison import run_comparison
+    from suite.tables import comparison_table, print_table
+
+    folder = runs / (name or spec.default_name())
+    result = run_comparison(spec, folder, quiet=as_json)
+    page = None
+    if report:
+        from reports import build
+
+        page = build(folder)
+    if as_json:
+        print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
+    else:
+        print_table(comparison_table(result.records))
+        print(result.headline["headline"])
+        for paragraph in result.headline["paragraphs"]:
+            print(paragraph)
+        print(f"report: {page}" if page else f"results: {folder}")
+    return 1 if result.failures else 0
+
+
+@with_run_options
+def plan(spec: RunSpec, as_json: Json = False) -> int:
+    """Lay out the cells of a comparison without running it: tokens, FLOPs, and an estimate of the time."""
+    from suite.estimate import estimate_seconds
+    from suite.prepare import prepare
+    from suite.records import describe
+    from suite.tables import plan_table, print_table
+
+    prepared = prepare(spec)
+    records = [describe(cell, spec, len(prepared.indices)) for cell in prepared.cells]
+    seconds = estimate_seconds(prepared)
+    if as_json:
+        print(json.dumps({"cells": records, "images": len(prepared.indices), "seconds": seconds}, indent=1))
+        return 0
+    print_table(plan_table(records, spec.convention))
+    skipped = sum(record["status"] == "skipped" for record in records)
+    print(
+        f"{len(records) - skipped} cells to run, {skipped} skipped, on {len(prepared.indices):,} images: "
+        f"about {seconds:.0f} s on this machine, kernels compiled"
+    )
+    return 0

@@ -1,0 +1,93 @@
+"""The options that say what a run is, once for every command that takes them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from backbones.errors import UserError
+from methods.spec import split
+from suite.settings import RunSpec, build_spec
+
+DEFAULTS = RunSpec()
+
+
+def _text(value: Any) -> str:
+    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+
+
+def _option(name: str, kind: type, help_text: str, default: Any = None, flag: str | None = None) -> inspect.Parameter:
+    value = getattr(DEFAULTS, name, default)
+    shown = _text(value) if isinstance(value, tuple) else value
+    names = [flag] if flag else []
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=shown,
+        annotation=Annotated[kind, typer.Option(*names, help=help_text, show_default=True)],
+    )
+
+
+RUN_OPTIONS = [
+    _option("methods", str, "Methods to compare, comma-separated; options in brackets: 'mtr,tome[order=appended]'."),
+    _option("backbones", str, "Backbones, comma-separated (python -m suite list backbones)."),
+    _option("checkpoint", str, "Weights: 'bundled', a path, hf://owner/repo/file, or 'random' for untrained ones."),
+    _option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
+    _option("split", str, "Split of the data: choices are made on dev, test is read once."),
+    _option("images", str, "Number of images, stratified by class, or 'all'."),
+    _option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
+    _option("protocol", str, "matched: same FLOPs for all methods; tokens: same token counts."),
+    _option(
+        "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""
+    ),
+    _option("convention", str, "How FLOPs are counted for the budget: flops, macs or paper."),
+    _option("baselines", bool, "Run random, stride, pool and downsample beside the methods."),
+    _option("seeds", int, "Seeds of every stochastic method."),
+    _option("batch", int, "Images a batch."),
+    _option("shard", int, "Images a shard: what is done again at most after an interruption."),
+    _option("gallery", int, "Images whose surviving tokens are drawn in the report."),
+    _option("device", str, "auto, cpu or cuda."),
+    _option("precision", str, "fp32, fp64 or bf16."),
+    _option("kernel", str, "Selective scan: auto, reference, cpu, mamba_ssm or triton."),
+    _option("threads", int, "CPU threads, 0: all cores."),
+]
+
+
+def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in split(text))
+    except ValueError:
+        raise UserError(f"--{name} takes numbers separated by commas, not '{text}'") from None
+
+
+def spec_from_options(values: dict[str, Any]) -> RunSpec:
+    """The RunSpec that the options of `RUN_OPTIONS` ask for."""
+    values = dict(values)
+    values["methods"] = split(values["methods"])
+    values["backbones"] = split(values["backbones"])
+    values["budgets"] = _numbers("budgets", values["budgets"], float)
+    values["sites"] = _numbers("sites", values["sites"] or "", int) or None
+    images = str(values["images"])
+    values["images"] = int(images) if images.lstrip("-").isdigit() else images
+    return build_spec(**values)
+
+
+def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command(spec, ...)` the options of `RUN_OPTIONS` in place of its first parameter."""
+    own = list(inspect.signature(command).parameters.values())[1:]
+    names = {option.name for option in RUN_OPTIONS}
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> Any:
+        spec = spec_from_options({name: value for name, value in values.items() if name in names})
+        return command(spec, **{name: value for name, value in values.items() if name not in names})
+
+    parameters = [*RUN_OPTIONS, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del wrapper.__wrapped__  # typer would read the inner signature
+    return wrapper

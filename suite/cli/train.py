@@ -1,0 +1,53 @@
+"""`train`: make the bundled weights again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")] = "vim_nano",
+    out: Annotated[Path | None, typer.Option(help="Folder of the resumable state and the weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that render images ahead of the model.")] = 1,
+    max_minutes: Annotated[float, typer.Option(help="Stop after the epoch that passes this; 0: never.")] = 0.0,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the full source images.")] = None,
+    final: Annotated[bool, typer.Option(help="When finished, read the test split and write it in the card.")] = False,
+) -> int:
+    """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
+    from suite.hardware import pick_device
+    from suite.training import export
+    from suite.training.images import training_images
+    from suite.training.loop import Trainer
+    from suite.training.recipes import recipe as find_recipe
+
+    plan = find_recipe(recipe)
+    folder = out or Path("runs") / f"train-{recipe}"
+    where = pick_device(device)
+    source = str(data_dir) if data_dir else "full"
+    training = training_images(plan.dataset, "train", source)
+    trainer = Trainer(plan, training, folder, where, workers, kernel)
+
+    def tell(figures: dict[str, float]) -> None:
+        parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        print(f"{parts} of {plan.epochs} epochs", flush=True)
+
+    finished = trainer.run(tell, max_minutes * 60 or math.inf)
+    if not finished:
+        print(f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there")
+        return 0
+    model = export.averaged_model(trainer)
+    export.write_weights(folder / f"{plan.backbone}.safetensors", model)
+    scores = {}
+    for split in ("dev", "test") if final else ("dev",):
+        images = training_images(plan.dataset, split, source)
+        scores[split] = (export.accuracy(model, images, where), len(images.labels))
+        print(f"top-1 on {split}: {100 * scores[split][0]:.2f} % of {len(images.labels):,} images")
+    export.write_card(folder / f"{plan.backbone}.md", plan, trainer, scores)
+    print(f"weights and card in {folder}")
+    return 0

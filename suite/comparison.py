@@ -1,0 +1,87 @@
+"""One comparison from settings to results on disk; the report is drawn from those alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from suite.analyses import foreground_frame, kept_frame
+from suite.environment import consumption, environment
+from suite.gallery import gallery, pictures
+from suite.outcomes import metrics
+from suite.prepare import Prepared, prepare
+from suite.progress import progress_bar
+from suite.records import describe
+from suite.runner import execute, runnable
+from suite.settings import RunSpec
+from suite.store import Store, slices
+from suite.summary import summarise
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished comparison: the records of its cells, its headline, and what failed."""
+
+    records: list[dict[str, Any]]
+    headline: dict[str, Any]
+    failures: dict[str, str]
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {"cells": self.records, "headline": self.headline, "failures": self.failures}
+
+
+def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
+    """Run or continue the comparison in `folder`; UserError before anything ran if it cannot begin."""
+    started = datetime.now(UTC)
+    prepared = prepare(spec)
+    store = Store.open(folder, spec)
+    total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
+    with progress_bar(total, quiet) as progress:
+        failures = execute(prepared, store, progress)
+    records = write_cells(prepared, store, failures)
+    write_analyses(prepared, store, failures)
+    headline = summarise(records, prepared, store)
+    store.write_environment(environment() | consumption(started) | {"device": prepared.device})
+    return Result(records, headline, failures)
+
+
+def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> list[dict[str, Any]]:
+    """Metrics of every cell from its shards, written and returned in the order of the run."""
+    count = len(slices(prepared.indices, prepared.spec.shard))
+    records = []
+    for cell in prepared.cells:
+        record = describe(cell, prepared.spec, len(prepared.indices))
+        if cell.key in failures:
+            record |= {"status": "failed", "reason": failures[cell.key]}
+        elif cell.plan is not None:
+            dense = store.outcomes(prepared.dense(cell.backbone).key, count)
+            top1 = float((dense.prediction == dense.label).mean())
+            record |= {"status": "ok", "metrics": metrics(store.outcomes(cell.key, count), top1)}
+        store.write_cell(cell.key, record)
+        records.append(record)
+    return records
+
+
+def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -> None:
+    """Kept-token maps, share of foreground kept, and the gallery."""
+    done = [cell for cell in prepared.cells if cell.plan is not None and cell.key not in failures]
+    store.write_analysis("kept", kept_frame(prepared, store, done))
+    store.write_analysis("foreground", foreground_frame(prepared, store, done))
+    index = torch.from_numpy(prepared.indices[: prepared.spec.gallery])
+    if not len(index):
+        return
+    labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
+    frames = []
+    for name, model in prepared.models.items():
+        samples = prepared.dataset.samples(index.numpy(), model.image_size)
+        images = torch.from_numpy(samples).to(prepared.device, next(model.parameters()).dtype)
+        members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
+        frames.append(gallery(model, images, index, labels, members))
+    store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
+    store.write_analysis("images", pictures(prepared.dataset, index))

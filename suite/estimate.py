@@ -1,0 +1,36 @@
+"""How long a run will take: the dense model is timed on one batch, the rest follows from FLOPs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from backbones.base import Backbone
+from suite.data.base import Dataset
+from suite.prepare import Prepared
+from suite.runner import runnable
+
+
+def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
+    """Seconds an image takes through the dense model, the better of two batches after a warm-up."""
+    chosen = np.arange(min(batch, len(dataset)))
+    images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device, next(model.parameters()).dtype)
+    times = []
+    with torch.inference_mode():
+        for _ in range(3):
+            started = time.perf_counter()
+            model(images).cpu()
+            times.append(time.perf_counter() - started)
+    return min(times[1:]) / len(chosen)
+
+
+def estimate_seconds(prepared: Prepared) -> float:
+    """Seconds for all cells of a run, as if none shared a prefix; loading and report come on top."""
+    total = 0.0
+    for name, model in prepared.models.items():
+        seconds = dense_seconds(model, prepared.dataset, prepared.device, prepared.spec.batch)
+        shares = [1 - cell.plan.reduction_fraction["flops"] for cell in runnable(prepared, name) if cell.plan]
+        total += seconds * sum(shares) * len(prepared.indices)
+    return total

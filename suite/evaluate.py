@@ -1,0 +1,73 @@
+"""Evaluate many cells on one batch as a tree: what cells share is run once.
+
+Cells whose reducers agree up to a site share every block before it. At a site the cells part by reducer, and each
+branch goes on alone; cells without a reducer there go on unreduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from backbones.base import Backbone, Reducer
+from backbones.sequence import TokenSequence
+
+Observer = Callable[[Sequence[str], int, TokenSequence], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to evaluate: its key and the reducer at each of its sites."""
+
+    key: str
+    plan: Mapping[int, Reducer]
+
+    def next_site(self, start: int) -> int | None:
+        """The first site at or after block `start`, None if there is none."""
+        return min((site for site in self.plan if site >= start), default=None)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell could not be evaluated."""
+
+    reason: str
+
+
+def evaluate(
+    model: Backbone, tokens: TokenSequence, jobs: Sequence[Job], observe: Observer
+) -> Iterator[tuple[Job, Tensor | Failure]]:
+    """Logits (B, classes) of every job, or its failure, in the order in which branches end.
+
+    `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block `site` after a
+    reduction, with the keys of all jobs that share it. An exception in a reducer fails only the jobs behind it.
+    """
+    yield from _branch(model, tokens, 0, list(jobs), observe)
+
+
+def _branch(
+    model: Backbone, tokens: TokenSequence, start: int, jobs: list[Job], observe: Observer
+) -> Iterator[tuple[Job, Tensor | Failure]]:
+    """`jobs` agree on everything before block `start`; reducers at `start` itself are already applied."""
+    sites = [site for job in jobs if (site := job.next_site(start + 1)) is not None]
+    if not sites:
+        logits = model.readout(model.run(tokens, start))
+        yield from ((job, logits) for job in jobs)
+        return
+    site = min(sites)
+    groups: dict[Reducer | None, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.plan.get(site), []).append(job)
+    needs = frozenset[str]().union(*(reducer.needs for reducer in groups if reducer is not None))
+    arrived = model.run(tokens, start, site, needs=needs)
+    for reducer, members in groups.items():
+        try:
+            reduced = arrived if reducer is None else reducer(arrived)
+            if reducer is not None:
+                observe([job.key for job in members], site, reduced)
+        except Exception as error:  # a third party's reducer may raise anything; the other cells go on
+            yield from ((job, Failure(f"{type(error).__name__} at site {site}: {error}")) for job in members)
+            continue
+        yield from _branch(model, reduced, site, members, observe)

@@ -1,0 +1,93 @@
+"""What became of every token of a few images, for the report to draw over their pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from backbones.base import Backbone
+from backbones.sequence import TokenSequence
+from suite.cells import Cell
+from suite.data.base import Dataset
+from suite.evaluate import Failure, Job, evaluate
+
+DROPPED, IN_SPECIAL = -1, -2
+
+
+def groups(tokens: TokenSequence) -> Tensor:
+    """For each grid place (B, patches): the grid place of the token it lives in now, DROPPED, or IN_SPECIAL."""
+    assert tokens.owner is not None
+    special = tokens.position.gather(1, tokens.special)
+    owner_place = tokens.position.gather(1, tokens.owner.clamp(min=0))
+    before = (special[:, None, :] < owner_place[:, :, None]).sum(2)
+    in_special = (special[:, None, :] == owner_place[:, :, None]).any(2)
+    group = torch.where(in_special, IN_SPECIAL, owner_place - before)
+    group = torch.where(tokens.owner < 0, DROPPED, group)
+    is_patch = torch.ones_like(group, dtype=torch.bool).scatter_(1, special, False)
+    return group[is_patch].view(group.shape[0], -1)
+
+
+def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row for each image and cell: group of every grid place after the last site, and both predictions.
+
+    `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other image sizes are left
+    out, since nothing is removed there.
+    """
+    last: dict[str, Tensor] = {}
+
+    def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
+        last.update(dict.fromkeys(keys, groups(tokens).cpu()))
+
+    tracked = [cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None]
+    with torch.inference_mode():
+        tokens = model.embed(images, index).tracked()
+        jobs = [Job(cell.key, cell.reducers()) for cell in tracked]
+        found = {job.key: logits for job, logits in evaluate(model, tokens, jobs, observe)}
+    dense = next(found[cell.key] for cell in tracked if cell.budget is None)
+    assert isinstance(dense, Tensor)
+    rows = []
+    for cell in tracked:
+        logits = found[cell.key]
+        if cell.key in last and not isinstance(logits, Failure):
+            rows += _rows(cell, model.depth, last[cell.key], logits, dense, index, labels)
+    return pd.DataFrame(rows)
+
+
+def _rows(
+    cell: Cell, depth: int, group: Tensor, logits: Tensor, dense: Tensor, index: Tensor, labels: Tensor
+) -> list[dict[str, Any]]:
+    probability, before = logits.double().softmax(1).cpu(), dense.double().softmax(1).cpu()
+    return [
+        {
+            "backbone": cell.backbone,
+            "label": cell.method.text,
+            "budget": cell.budget,
+            "seed": cell.seed,
+            "image": int(index[row]),
+            "block": depth,
+            "owner": group[row].numpy().astype(np.int32),
+            "label_true": int(labels[row]),
+            "prediction": int(probability[row].argmax()),
+            "dense_prediction": int(before[row].argmax()),
+            "confidence": float(probability[row].max()),
+            "dense_confidence": float(before[row].max()),
+        }
+        for row in range(len(index))
+    ]
+
+
+def pictures(dataset: Dataset, index: Tensor) -> pd.DataFrame:
+    """The original pixels of the images, as PNG."""
+    rows = []
+    for image in index.tolist():
+        buffer = io.BytesIO()
+        Image.fromarray(dataset.image(image)).save(buffer, format="PNG")
+        rows.append({"image": image, "png": buffer.getvalue(), "label": int(dataset.labels[image])})
+    return pd.DataFrame(rows)

@@ -1,0 +1,126 @@
+"""From settings to what will be evaluated: models, images and cells, with everything that can be refused refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbones import create_model
+from backbones.base import Backbone
+from methods.spec import MethodSpec, parse
+from suite import budget as budgets
+from suite.budget import BudgetUnreachable
+from suite.cells import BASELINES, DENSE, Cell, digest
+from suite.data import check_labels, open_dataset, stratified
+from suite.data.base import Dataset
+from suite.hardware import check_precision, pick_device, set_threads
+from suite.schedule import check_sites, default_sites
+from suite.settings import RunSpec
+
+SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can begin: the models by name, the chosen images and all cells."""
+
+    spec: RunSpec
+    device: str
+    threads: int
+    models: dict[str, Backbone]
+    dataset: Dataset
+    indices: NDArray[np.int64]
+    cells: list[Cell]
+
+    def dense(self, backbone: str) -> Cell:
+        """The unreduced cell of `backbone`."""
+        return next(cell for cell in self.cells if cell.backbone == backbone and cell.method == DENSE)
+
+
+def prepare(spec: RunSpec) -> Prepared:
+    """Open models and data and lay out the cells; UserError for whatever cannot be had."""
+    device = pick_device(spec.device)
+    dtype = check_precision(spec.precision, device)
+    threads = set_threads(spec.threads)
+    dataset = open_dataset(spec.data, spec.split)
+    indices = choose_images(dataset, spec)
+    methods = [parse(text) for text in spec.methods]
+    models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
+    cells = []
+    for name, model in models.items():
+        context = digest(
+            {
+                "weights": model.provenance.sha256 if model.provenance else None,
+                "data": dataset.manifest(),
+                "images": indices.tolist(),
+                "precision": spec.precision,
+                "device": device,
+                "kernel": spec.kernel,
+            }
+        )
+        cells += merge_equal(layout(name, model, methods, spec, context))
+    return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
+    """Indices of the images of the run, sorted."""
+    if spec.images == "all":
+        return np.arange(len(dataset))
+    return stratified(dataset.labels, spec.images)
+
+
+def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: torch.dtype) -> Backbone:
+    """The backbone with its weights on the device, its head checked against the labels."""
+    checkpoint = None if spec.checkpoint == "random" else spec.checkpoint
+    model = create_model(name, checkpoint, kernel=spec.kernel)
+    check_labels(dataset, model.describe().classes)
+    return model.to(device=device, dtype=dtype)
+
+
+def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str) -> Iterator[Cell]:
+    """Every cell of one backbone: dense, then method by method, budget by budget, seed by seed."""
+    blank = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
+    yield replace(blank, plan=budgets.dense_plan(model.describe()))
+    wanted = [*methods, *(MethodSpec(name, {}) for name in BASELINES if spec.baselines)]
+    for method in dict.fromkeys(wanted):
+        if method == DENSE:
+            continue
+        for budget in spec.budgets:
+            yield from method_cells(replace(blank, method=method, budget=budget), model, spec)
+
+
+def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
+    """The cells of one method at one budget; a single skipped cell if the backbone or the budget rules it out."""
+    shape, budget = model.describe(), blank.budget
+    assert budget is not None
+    sites = check_sites(spec.sites or default_sites(shape.depth), shape.depth)
+    composition = blank.method.composition()
+    try:
+        if composition is None:
+            grid = budgets.nearest_grid(shape, budget, spec.convention)
+            yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=grid * shape.patch[1])
+            return
+        if missing := model.missing(composition.needs):
+            yield replace(blank, reason=f"needs {', '.join(sorted(missing))}; {blank.backbone} has none")
+            return
+        solve = SOLVERS[spec.protocol]
+        plan = solve(shape, composition, budget, sites, convention=spec.convention)
+    except BudgetUnreachable as error:
+        yield replace(blank, reason=str(error))
+        return
+    for seed in range(spec.seeds if composition.stochastic else 1):
+        yield replace(blank, composition=composition, plan=plan, seed=seed)
+
+
+def merge_equal(cells: Iterator[Cell]) -> list[Cell]:
+    """Cells of equal identity become one, which keeps the other texts as aliases."""
+    merged: dict[str, Cell] = {}
+    for cell in cells:
+        first = merged.setdefault(cell.key, cell)
+        if first.method.text != cell.method.text:
+            merged[cell.key] = replace(first, aliases=(*first.aliases, cell.method.text))
+    return list(merged.values())

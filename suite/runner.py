@@ -1,0 +1,141 @@
+"""Run what was prepared: batches outside, cells inside, one file a shard and cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backbones.base import Backbone
+from suite.cells import Cell
+from suite.data.loader import batches
+from suite.evaluate import Failure, Job, evaluate
+from suite.outcomes import outcomes
+from suite.prepare import Prepared
+from suite.presence import Presence
+from suite.store import Store, slices
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class SliceResult:
+    """What one slice of the data gave for each cell of one backbone."""
+
+    parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    presence: Presence = field(default_factory=Presence)
+
+
+def runnable(prepared: Prepared, backbone: str) -> list[Cell]:
+    """The cells of `backbone` that have a plan, dense first."""
+    return [cell for cell in prepared.cells if cell.backbone == backbone and cell.plan is not None]
+
+
+def execute(prepared: Prepared, store: Store, progress: Progress) -> dict[str, str]:
+    """Evaluate every shard that is not on disk yet; returns the reasons of the cells that failed, by key.
+
+    `progress` is told how many images were done, cell by cell counted apart.
+    """
+    failures: dict[str, str] = {}
+    for backbone, model in prepared.models.items():
+        cells = runnable(prepared, backbone)
+        for index, chosen in enumerate(slices(prepared.indices, prepared.spec.shard)):
+            missing = [cell for cell in cells if cell.key not in failures and not store.has_shard(cell.key, index)]
+            progress(len(chosen) * (len(cells) - len(missing)))
+            if not missing:
+                continue
+            dense = prepared.dense(backbone)
+            result = run_slice(prepared, model, chosen, dense, missing, progress)
+            failures |= result.failures
+            for cell in missing:
+                if cell.key not in failures:
+                    frame = pd.concat(result.parts[cell.key], ignore_index=True)
+                    store.write_shard(cell.key, index, frame, result.presence.frame(cell.key))
+    return failures
+
+
+def run_slice(
+    prepared: Prepared,
+    model: Backbone,
+    chosen: NDArray[np.int64],
+    dense: Cell,
+    cells: Sequence[Cell],
+    progress: Progress,
+) -> SliceResult:
+    """Evaluate `cells` on the images `chosen`, every image decoded once."""
+    result = SliceResult()
+    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size)
+    with torch.inference_mode():
+        for index, images, labels in loader:
+            result.presence.begin_batch(foreground_masks(prepared, model, index))
+            reference: Tensor | None = None
+            for cell, logits in batch_logits(model, images.to(prepared.device), index, dense, cells, result):
+                reference = logits if reference is None else reference
+                if cell.key not in {member.key for member in cells}:
+                    continue
+                frame = outcomes(logits, reference, labels, index)
+                result.parts.setdefault(cell.key, []).append(frame)
+            progress(len(images) * len(cells))
+    return result
+
+
+def batch_logits(
+    model: Backbone, images: Tensor, index: Tensor, dense: Cell, cells: Sequence[Cell], result: SliceResult
+) -> Iterator[tuple[Cell, Tensor]]:
+    """Logits of the dense cell, then of every other cell of one batch; failures are recorded, not raised."""
+    by_key = {cell.key: cell for cell in [dense, *cells]}
+    by_size: dict[int, list[Cell]] = {}
+    for cell in by_key.values():
+        by_size.setdefault(cell.image_size, []).append(cell)
+    dtype = next(model.parameters()).dtype
+    held: list[tuple[Cell, Tensor]] = []
+    for size, members in by_size.items():
+        sized = model if size == model.image_size else model.resized(size)
+        pixels = images if size == model.image_size else shrink(images, size)
+        tokens = sized.embed(pixels.to(dtype), index)
+        jobs = [Job(cell.key, cell.reducers()) for cell in members if cell.key not in result.failures]
+        if sized is model:
+            result.presence.observe([job.key for job in jobs], 0, tokens)
+        for job, logits in evaluate(sized, tokens, jobs, result.presence.observe):
+            failure = logits.reason if isinstance(logits, Failure) else not_finite(logits)
+            if failure:
+                result.failures[job.key] = failure
+            elif not isinstance(logits, Failure):
+                held.append((by_key[job.key], logits))
+    held.sort(key=lambda pair: pair[0].key != dense.key)
+    yield from held
+
+
+def not_finite(logits: Tensor) -> str | None:
+    """The reason to fail a cell whose logits are not numbers."""
+    return None if bool(torch.isfinite(logits).all()) else "logits are not finite (NaN or infinity)"
+
+
+def shrink(images: Tensor, size: int) -> Tensor:
+    """The images at a smaller size, bicubic with antialiasing, as a smaller input would have been made."""
+    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+
+
+def foreground_masks(prepared: Prepared, model: Backbone, index: Iterable[int]) -> Tensor | None:
+    """Where the object is, as places of the unreduced sequence (B, L0); None where the data set does not know."""
+    side = int(model.describe().patches ** 0.5)
+    masks = [prepared.dataset.foreground(int(image), (side, side)) for image in index]
+    if any(mask is None for mask in masks):
+        return None
+    return place_specials(torch.stack([torch.from_numpy(mask).flatten() for mask in masks]), model.special_places)
+
+
+def place_specials(masks: Tensor, places: Sequence[int]) -> Tensor:
+    """Masks over patches (B, P) as masks over the whole sequence (B, P + S), False at the special tokens."""
+    full = torch.zeros(masks.shape[0], masks.shape[1] + len(places), dtype=torch.bool)
+    is_patch = torch.ones(full.shape[1], dtype=torch.bool)
+    is_patch[list(places)] = False
+    full[:, is_patch] = masks
+    return full

@@ -1,0 +1,90 @@
+"""What a run is asked to do: the one place of the engine's defaults, and the form of ``spec.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from backbones.errors import UserError
+
+Budget = Annotated[float, Field(gt=0, lt=1)]
+
+
+class RunSpec(BaseModel):
+    """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    backbones: tuple[str, ...] = ("vim_nano",)
+    checkpoint: str = "bundled"
+    data: str = "fashion-clutter"
+    split: str = "test"
+    images: int | Literal["all"] = 500
+    methods: tuple[str, ...] = ("mtr", "tome")
+    baselines: bool = True
+    budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
+    protocol: Literal["matched", "tokens"] = "matched"
+    sites: tuple[int, ...] | None = None
+    convention: Literal["flops", "macs", "paper"] = "flops"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    batch: Annotated[int, Field(ge=1)] = 32
+    shard: Annotated[int, Field(ge=1)] = 256
+    gallery: Annotated[int, Field(ge=0, le=64)] = 8
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "fp64", "bf16"] = "fp32"
+    kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("images")
+    @classmethod
+    def _some_images(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or 'all'")
+        return value
+
+    @field_validator("backbones", "methods", "budgets")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(value))
+
+    def digest(self) -> str:
+        """Short hash of everything that is asked, for the default name of the run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
+
+    def default_name(self) -> str:
+        """Folder name that says what was run; the same question always goes to the same folder."""
+        data = self.data.partition(":")[0]
+        return f"{'+'.join(self.backbones)}-{data}-{self.split}-{self.images}-{self.digest()}"
+
+
+def build_spec(**values: Any) -> RunSpec:
+    """A RunSpec, with the first thing that is wrong named in one line."""
+    try:
+        return RunSpec(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        given = json.dumps(first.get("input"), default=str)
+        raise UserError(f"{place}: {first['msg'].lower()} (given: {given})") from None
+
+
+def to_yaml(spec: RunSpec) -> str:
+    """The spec as YAML, in the order of its fields."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+
+
+def read_spec(path: Path) -> RunSpec:
+    """The spec stored at `path`; UserError if it is not one."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as a run's specification: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")
+    return build_spec(**values)

@@ -1,0 +1,66 @@
+"""The tables a terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+GIGA = 1e9
+
+
+def print_table(table: Table) -> None:
+    """Print to standard output, as wide as the terminal or 120 columns."""
+    # method texts hold brackets, which rich would read as markup
+    console = Console(markup=False)
+    console = console if console.is_terminal else Console(markup=False, width=120)
+    console.print(table)
+
+
+def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
+    """One row a cell: what goes where, and what it leaves."""
+    table = Table("backbone", "method", "asked", "seed", "tokens removed", f"G ({convention})", "removed", "reason")
+    for record in records:
+        asked = "dense" if record["budget"] is None else f"{100 * record['budget']:.0f} %"
+        if record["status"] == "skipped":
+            table.add_row(record["backbone"], record["label"], asked, "", "", "", "", record["reason"])
+            continue
+        table.add_row(
+            record["backbone"],
+            "=".join([record["label"], *record["aliases"]]),
+            asked,
+            str(record["seed"]) if record["stochastic"] else "",
+            f"{100 * record['token_ratio']:.1f} %",
+            f"{record['total'][convention] / GIGA:.4g}",
+            f"{100 * record['reduction_fraction'][convention]:.2f} %",
+            "",
+        )
+    return table
+
+
+def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
+    """Top-1 by method and budget, seeds averaged; skipped and failed cells say so."""
+    frame = pd.DataFrame(records)
+    budgets = sorted(frame.budget.dropna().unique())
+    table = Table(
+        "backbone", "method", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets), title="top-1 accuracy (%)"
+    )
+    for backbone, of_backbone in frame.groupby("backbone", sort=False):
+        dense = of_backbone[of_backbone.budget.isna()].iloc[0]
+        table.add_row(str(backbone), f"dense {_percent([dense])}")
+        for label, rows in of_backbone[of_backbone.budget.notna()].groupby("label", sort=False):
+            cells = [_percent([row for _, row in rows[rows.budget == budget].iterrows()]) for budget in budgets]
+            table.add_row(str(backbone), str(label), *cells)
+    return table
+
+
+def _percent(cells: Sequence[Any]) -> str:
+    """Mean top-1 of the cells and, for several seeds, half their range; or why there is none."""
+    done = [cell.metrics["top1"] for cell in cells if cell.status == "ok"]
+    if not done:
+        return "same as above" if not cells else str(cells[0].status)
+    spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
+    return f"{100 * sum(done) / len(done):.1f}{spread}"

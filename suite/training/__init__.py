@@ -1,0 +1,1 @@
+"""Training of the bundled backbones by resumable recipes."""

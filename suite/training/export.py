@@ -1,0 +1,80 @@
+"""From a finished training run to bundled weights and their card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backbones.base import Backbone
+from suite.environment import environment
+from suite.files import replacing, write_text
+from suite.training.images import TrainingImages
+from suite.training.loop import Trainer, normalise
+from suite.training.recipes import Recipe
+
+
+def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int = 250) -> float:
+    """Top-1 of `model` on all images of `dataset`, a fraction."""
+    hits = 0
+    model = model.eval()
+    with torch.no_grad():
+        for start in range(0, len(dataset.labels), batch):
+            chosen = np.arange(start, min(start + batch, len(dataset.labels)))
+            images = torch.from_numpy(dataset.render(chosen, variant=0)).permute(0, 3, 1, 2).to(device)
+            logits = model(normalise(images, dataset, model.image_size))
+            hits += int((logits.argmax(1).cpu().numpy() == dataset.labels[chosen]).sum())
+    return hits / len(dataset.labels)
+
+
+def averaged_model(trainer: Trainer) -> Backbone:
+    """The trainer's model with the exponentially averaged weights."""
+    trainer.model.load_state_dict(trainer.ema)
+    return trainer.model.eval()
+
+
+def write_weights(path: Path, model: Backbone) -> None:
+    """The model's weights in fp32 as safetensors."""
+    tensors: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "backbone": model.name})
+
+
+def write_card(path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]) -> None:
+    """What the weights are, how they were made and how good they are; `scores` maps a split to (top-1, images)."""
+    where = environment()
+    settings = "\n".join(f"| {name} | {_cell(value)} |" for name, value in asdict(recipe).items())
+    results = "\n".join(f"| {split} | {count:,} | {100 * top1:.2f} % |" for split, (top1, count) in scores.items())
+    hardware = where["gpu"] if trainer.device.startswith("cuda") else where["cpu"]
+    write_text(
+        path,
+        f"""# {recipe.backbone}
+
+Trained on `{recipe.dataset}` by `python -m suite train --recipe {recipe.backbone}`: {trainer.done.epoch} epochs,
+{trainer.done.step:,} steps, {trainer.done.seconds / 60:.1f} minutes of training on {hardware}
+(torch {where["torch"]}, {datetime.now(UTC):%Y-%m-%d}).
+Parameters: {sum(p.numel() for p in trainer.model.parameters()):,}; the exponentially averaged weights, fp32.
+
+| split | images | top-1 |
+|---|---|---|
+{results}
+
+Choices were made on `dev`; `test` was read once, for this card.
+One seed. Made to compare token reduction methods, not to classify garments.
+
+| recipe | |
+|---|---|
+{settings}
+""",
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple) and value and isinstance(value[0], dict):
+        return ", then ".join(f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value)
+    return str(value)

@@ -1,0 +1,70 @@
+"""The recipes behind the bundled weights: everything that decides a training run, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backbones.errors import UserError
+from backbones.registry import nearest
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`epochs` passes over the training sources at one image size."""
+
+    image_size: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run: AdamW under a cosine schedule with linear warm-up, weights averaged exponentially.
+
+    Phases run coarse to fine: the same weights on smaller images first, with interpolated position embeddings, under
+    one schedule. Every epoch draws a new variant of each training image.
+    """
+
+    backbone: str
+    dataset: str
+    phases: tuple[Phase, ...]
+    batch: int = 256
+    learning_rate: float = 2e-3
+    minimum_rate: float = 1e-5
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.9995
+    horizontal_flip: bool = False
+    seed: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training sources in all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_of(self, epoch: int) -> Phase:
+        """The phase that epoch number `epoch` (from 0) belongs to."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        raise IndexError(f"epoch lies beyond the recipe's {self.epochs}")
+
+
+RECIPES = {
+    "vim_nano": Recipe(
+        backbone="vim_nano",
+        dataset="fashion-clutter",
+        phases=(Phase(28, 20), Phase(56, 80)),
+        batch=256,
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`; UserError with the nearest names if there is none."""
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,66 @@
+"""What a training run needs to go on where it stood, as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from backbones.errors import UserError
+from suite.files import replacing
+
+
+@dataclass
+class Progress:
+    """How far a run is, and what it has cost."""
+
+    recipe: str
+    fingerprint: str
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+def save(
+    path: Path, model: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer, done: Progress
+) -> None:
+    """Write model, averaged weights, optimizer moments and progress in one step."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in ema.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"progress": json.dumps(done.__dict__)})
+
+
+def load(
+    path: Path, model: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer, wanted: Progress
+) -> Progress:
+    """Restore what `save` wrote into `model`, `ema` and `optimizer`; UserError if the file is of another recipe."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            done = Progress(**json.loads(file.metadata()["progress"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not a training state ({error}): delete it to start anew") from error
+    if done.fingerprint != wanted.fingerprint:
+        raise UserError(f"{path} belongs to another version of recipe '{done.recipe}': delete it or use another --out")
+    model.load_state_dict(_part(tensors, "model."))
+    for name, tensor in _part(tensors, "ema.").items():
+        ema[name].copy_(tensor)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _part(tensors, "optimizer.").items():
+        index, moment = name.split(".")
+        moments.setdefault(int(index), {})[moment] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return done
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
