@@ -1,0 +1,28 @@
+"""Paired statistics on per-image outcomes."""
+
+from suite.stats.compare import Comparison, compare, compare_to_reference
+from suite.stats.headline import Setting, headline
+from suite.stats.outcomes import Outcomes
+from suite.stats.paired import McNemar, Spread, bootstrap, mcnemar, sign_flip
+from suite.stats.power import smallest_detectable
+from suite.stats.single import holm, wilson
+from suite.stats.verdict import Verdict, verdict
+
+__all__ = [
+    "Comparison",
+    "McNemar",
+    "Outcomes",
+    "Setting",
+    "Spread",
+    "Verdict",
+    "bootstrap",
+    "compare",
+    "compare_to_reference",
+    "headline",
+    "holm",
+    "mcnemar",
+    "sign_flip",
+    "smallest_detectable",
+    "verdict",
+    "wilson",
+]

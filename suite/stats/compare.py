@@ -1,0 +1,103 @@
+"""The significance table: every method against the reference method at one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from suite.stats.outcomes import Outcomes, aligned
+from suite.stats.paired import Spread, bootstrap, mcnemar, sign_flip
+from suite.stats.power import smallest_detectable
+from suite.stats.single import holm
+
+SAME_WORK = 0.005
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against the reference; differences are method minus reference, as fractions of the images.
+
+    Attributes:
+        label: the method.
+        reference: the method it is compared with.
+        images: images both saw.
+        accuracy: top-1 of the method, mean over seeds.
+        reference_accuracy: top-1 of the reference.
+        difference: the first minus the second.
+        low: lower end of the difference's interval or range.
+        high: upper end.
+        kind: "interval", or "range" where seeds are too few for one.
+        gained: images on which the method is right (more often, over seeds) and the reference is not.
+        lost: images on which it is the other way round.
+        smallest: smallest difference these images can show at the discordance seen.
+        test: how p was found; None when the two differ too much in work to be tested.
+        p: exact two-sided p.
+        p_holm: p after Holm's correction over all tested rows.
+
+    """
+
+    label: str
+    reference: str
+    images: int
+    accuracy: float
+    reference_accuracy: float
+    difference: float
+    low: float
+    high: float
+    kind: Literal["interval", "range"]
+    gained: int
+    lost: int
+    smallest: float
+    test: Literal["mcnemar", "sign-flip"] | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the corrected test rejects equality at 5 % and the interval or range leaves out zero."""
+        return self.p_holm is not None and self.p_holm < 0.05 and not self.low <= 0 <= self.high
+
+    def record(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return asdict(self)
+
+
+def compare(method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed: int = 0) -> Comparison:
+    """`method` against `reference` on the same images, p uncorrected and only within 0.5 point of the same work."""
+    first, second = aligned(method, reference)
+    spread: Spread = bootstrap(first, second, level=level, seed=seed)
+    lead = first.mean(axis=0) - second.mean(axis=0)
+    discordance = float((first[:, None] != second[None]).mean())
+    row = Comparison(
+        label=method.label,
+        reference=reference.label,
+        images=method.count,
+        accuracy=method.accuracy,
+        reference_accuracy=reference.accuracy,
+        difference=method.accuracy - reference.accuracy,
+        low=spread.low,
+        high=spread.high,
+        kind=spread.kind,
+        gained=int((lead > 0).sum()),
+        lost=int((lead < 0).sum()),
+        smallest=smallest_detectable(method.count, discordance),
+    )
+    if abs(method.reduction - reference.reduction) > SAME_WORK:
+        return row
+    if method.seeds == reference.seeds == 1:
+        return replace(row, test="mcnemar", p=mcnemar(first[0], second[0]).p)
+    return replace(row, test="sign-flip", p=sign_flip(first, second))
+
+
+def compare_to_reference(
+    reference: Outcomes, others: Sequence[Outcomes], *, level: float = 0.95, seed: int = 0
+) -> list[Comparison]:
+    """Every one of `others` against `reference`, in the order given, Holm's correction over those that are tested.
+
+    Give the cells of one backbone, data set and budget: that is the family the correction is for. The reference
+    itself is left out if it is among them. ValueError for cells that did not see the same images.
+    """
+    rows = [compare(other, reference, level=level, seed=seed) for other in others if other.label != reference.label]
+    corrected = iter(holm([row.p for row in rows if row.p is not None]))
+    return [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]

@@ -1,0 +1,64 @@
+"""The one sentence a reader takes away: a difference with its interval, never a p alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from suite.stats.compare import Comparison
+from suite.stats.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was measured on: names as printed, the budget as a fraction, top-1 of the dense model."""
+
+    backbone: str
+    dataset: str
+    budget: float
+    dense_accuracy: float
+
+
+def headline(setting: Setting, verdict: Verdict, rows: Sequence[Comparison]) -> str:
+    """How the reference method of `rows` stands against the best other one at this budget.
+
+    Only rows of the same work count. A budget at which the data cannot rank is said to be so first; the difference
+    follows as what it is, a measurement.
+    """
+    tested = [row for row in rows if row.p_holm is not None]
+    doubt = "" if verdict.can_rank else verdict.text + " "
+    if not tested:
+        return f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on {_place(setting)}."
+    best = max(tested, key=lambda row: row.accuracy)
+    sentence = f"On {_place(setting)} with {100 * setting.budget:.4g} % of FLOPs removed, {_standing(best)}"
+    limit = f"{best.images:,} images can show a difference of {100 * best.smallest:.1f} points between these two"
+    return f"{doubt}{sentence} ({_figures(best, setting)}); {limit}."
+
+
+def _place(setting: Setting) -> str:
+    return f"{setting.dataset} ({setting.backbone})"
+
+
+def _standing(row: Comparison) -> str:
+    """The reference of `row` against its method, in words."""
+    points = f"{abs(100 * row.difference):.1f} points of top-1"
+    if not row.told_apart:
+        return f"{row.reference} and the best other method, {row.label}, cannot be told apart: they differ by {points}"
+    if row.difference < 0:
+        return f"{row.reference} keeps {points} more than the best other method, {row.label}"
+    return f"{row.reference} keeps {points} less than {row.label}"
+
+
+def _figures(row: Comparison, setting: Setting) -> str:
+    """Interval of reference minus method, both accuracies, the dense one, and p."""
+    spread = "95 % interval" if row.kind == "interval" else "range over seeds"
+    return (
+        f"{spread} of the difference {-100 * row.high:+.1f} to {-100 * row.low:+.1f}, "
+        f"{100 * row.reference_accuracy:.1f} % against {100 * row.accuracy:.1f} %, "
+        f"dense {100 * setting.dense_accuracy:.1f} %, {_p(row.p_holm)} after Holm's correction"
+    )
+
+
+def _p(p: float | None) -> str:
+    assert p is not None, "only tested rows are printed"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -1,0 +1,64 @@
+"""What one cell got right, image by image: the raw material of every comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Correctness of one method at one budget.
+
+    Attributes:
+        label: canonical name of the method.
+        correct: (S, n) top-1 hits for S seeds (1 for a deterministic method) and n images.
+        images: (n,) index of each image in its dataset.
+        reduction: share of the dense model's work removed, in the run's convention.
+
+    """
+
+    label: str
+    correct: Bits
+    images: NDArray[np.int64]
+    reduction: float = 0.0
+
+    def __post_init__(self) -> None:
+        """ValueError unless there is one column for each image and at least one of both."""
+        if self.correct.ndim != 2 or self.correct.dtype != np.bool_ or not self.correct.size:
+            raise ValueError(f"{self.label}: correct must be booleans of shape (seeds, images), and not empty")
+        if self.images.shape != self.correct.shape[1:] or len(np.unique(self.images)) != self.count:
+            raise ValueError(f"{self.label}: every column of correct needs an image index of its own")
+
+    @property
+    def seeds(self) -> int:
+        """Seeds evaluated."""
+        return int(self.correct.shape[0])
+
+    @property
+    def count(self) -> int:
+        """Images evaluated."""
+        return int(self.correct.shape[1])
+
+    @property
+    def accuracy(self) -> float:
+        """Mean top-1 over seeds and images."""
+        return float(self.correct.mean())
+
+    @property
+    def seed_range(self) -> tuple[float, float]:
+        """Lowest and highest accuracy of a seed; the same number twice for a deterministic method."""
+        each = self.correct.mean(axis=1)
+        return float(each.min()), float(each.max())
+
+
+def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
+    """Hits of both in one order of images; ValueError unless both saw the very same images."""
+    first, second = np.argsort(one.images), np.argsort(two.images)
+    if not np.array_equal(one.images[first], two.images[second]):
+        raise ValueError(f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be paired")
+    return one.correct[:, first], two.correct[:, second]

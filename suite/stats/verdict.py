@@ -1,0 +1,62 @@
+"""Whether the data can rank methods at a budget at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from suite.stats.outcomes import Outcomes, aligned
+from suite.stats.power import smallest_detectable
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the blind baselines say about a budget.
+
+    Attributes:
+        can_rank: False if a blind baseline loses too little to be seen; None without blind baselines.
+        smallest: smallest loss the images can show for the baseline named; None without one.
+        baseline: the blind baseline that loses least beyond what can be seen.
+        loss: what it loses against the dense model, as a fraction.
+        text: the same in one sentence.
+
+    """
+
+    can_rank: bool | None
+    smallest: float | None
+    baseline: str | None
+    loss: float | None
+    text: str
+
+
+def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdict:
+    """Judge one budget by its `blind` cells: methods that do not look at the tokens, `random` and `stride`.
+
+    If one of them loses less against the dense model than this many images can show (at the discordance between the
+    two), then removing tokens blindly does no visible harm, and no choice of tokens can be seen to be better.
+    """
+    if not blind:
+        text = "Neither random nor stride was run, so whether this data can rank methods is not known."
+        return Verdict(None, None, None, None, text)
+    judged = [(*_loss(dense, cell), cell.label) for cell in blind]
+    loss, smallest, label = min(judged, key=lambda found: found[0] - found[1])
+    share = f"{100 * budget:.4g} % of FLOPs removed"
+    seen = f"{label} {_loses(loss)} against the dense model"
+    limit = f"the {100 * smallest:.1f} points that {dense.count:,} images can show"
+    if loss < smallest:
+        text = f"At {share} this data cannot rank the methods: {seen}, less than {limit}."
+        return Verdict(False, smallest, label, loss, text)
+    text = f"At {share} this data can rank methods: even {seen}, more than {limit}."
+    return Verdict(True, smallest, label, loss, text)
+
+
+def _loses(loss: float) -> str:
+    """A loss in words, with its sign."""
+    return f"loses {100 * loss:.1f} points of top-1" if loss >= 0 else f"gains {-100 * loss:.1f} points of top-1"
+
+
+def _loss(dense: Outcomes, cell: Outcomes) -> tuple[float, float]:
+    """Loss of `cell` against the dense model, and the smallest loss that can be shown."""
+    whole, reduced = aligned(dense, cell)
+    discordance = float((whole[:, None] != reduced[None]).mean())
+    return dense.accuracy - cell.accuracy, smallest_detectable(dense.count, discordance)
