@@ -16,6 +16,11 @@ from backbones.errors import UserError
 Manifest = dict[str, Any]
 
 
+def one_line(error: Exception) -> str:
+    """What `error` says, on one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def digest(content: Any) -> str:
     """SHA-256 of the canonical JSON text of `content`."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones.errors import UserError
+from suite.data.base import one_line
 from suite.data.idx import gunzip, parse_idx
 from suite.data.sources import Garments, Sizes, check_split, from_arrays
 
@@ -121,9 +122,8 @@ def _fetch(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - the caller's own mirror
             content: bytes = answer.read(_MAX_BYTES + 1)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise UserError(
-            f"{url} cannot be fetched ({error}): try later, or apt-get install dataset-fashion-mnist"
-        ) from (error)
+        reason = one_line(error)
+        raise UserError(f"{url} cannot be fetched ({reason}): apt-get install dataset-fashion-mnist instead") from error
     if len(content) > _MAX_BYTES:
         raise UserError(f"{url} is larger than {_MAX_BYTES} bytes, so it is not Fashion-MNIST: check the mirror")
     return content

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
+from suite.data.base import one_line
 
 _UNSIGNED_BYTE = 8
 
@@ -34,7 +35,7 @@ def gunzip(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): fetch it again") from error
+        raise UserError(f"{path} cannot be read ({one_line(error)}): fetch it again") from error
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,16 +25,16 @@ from suite.data.sources import Garments, bundled
 
 
 @pytest.fixture(scope="module")
-def garments():
+def garments() -> Garments:
     return bundled("test")
 
 
 @pytest.fixture(scope="module")
-def drawn(garments):
+def drawn(garments: Garments) -> tuple[np.ndarray, np.ndarray]:
     return render(garments, np.arange(400))
 
 
-def test_pixels_of_generator_version_1_never_change(garments):
+def test_pixels_of_generator_version_1_never_change(garments: Garments) -> None:
     """These bytes are what weights were trained and results were made on: a change needs a new version."""
     images, alpha = render(garments, np.arange(0, 2000, 40), variant=3)
     assert hashlib.sha256(images.tobytes() + alpha.tobytes()).hexdigest() == GOLDEN
@@ -44,7 +45,7 @@ GOLDEN = "b378f693dde9dcdd2d8f747dbc859c0bf7b3d33a3b393caa2e3add596a2dc742"
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 1999), min_size=1, max_size=9), st.sampled_from([0, 1, 2**32 - 1]))
-def test_an_image_does_not_depend_on_its_batch(rows, variant):
+def test_an_image_does_not_depend_on_its_batch(rows: list[int], variant: int) -> None:
     garments = bundled("test")
     images, alpha = render(garments, np.array(rows), variant)
     for place, row in enumerate(rows):
@@ -53,7 +54,7 @@ def test_an_image_does_not_depend_on_its_batch(rows, variant):
         assert np.array_equal(alone_alpha[0], alpha[place])
 
 
-def test_threads_and_pickled_sources_draw_the_same(garments, drawn):
+def test_threads_and_pickled_sources_draw_the_same(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
     copies = [pickle.loads(pickle.dumps(garments)) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda copy: render_batch(copy, np.arange(400)), copies)
@@ -61,7 +62,9 @@ def test_threads_and_pickled_sources_draw_the_same(garments, drawn):
     assert np.array_equal(second, drawn[0])
 
 
-def test_variant_split_and_source_each_make_another_image(garments, drawn):
+def test_variant_split_and_source_each_make_another_image(
+    garments: Garments, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
     row = np.array([5])
     assert not np.array_equal(render_batch(garments, row, 1)[0], drawn[0][5])
     for split, source in (("dev", 5), ("test", 6)):
@@ -70,20 +73,22 @@ def test_variant_split_and_source_each_make_another_image(garments, drawn):
         render(garments, row, -1)
 
 
-def test_words_are_the_philox_stream_of_their_key():
+def test_words_are_the_philox_stream_of_their_key() -> None:
     words = random_words("dev", np.array([77]), 9)[0]
     key = np.array([(1 << 32) + 1, (9 << 32) + 77], np.uint64)
     assert np.array_equal(words, Philox(key=key).random_raw(composite.WORDS))
 
 
-def test_rows_outside_are_refused(garments):
+def test_rows_outside_are_refused(garments: Garments) -> None:
     for rows in ([-1], [2000]):
         with pytest.raises(IndexError):
             render(garments, np.array(rows))
     assert render_batch(garments, np.array([], np.int64)).shape == (0, 56, 56, 3)
 
 
-def paste_by_hand(canvas, source, corner, side, dice):
+def paste_by_hand(
+    canvas: np.ndarray, source: np.ndarray, corner: Sequence[int], side: int, dice: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The pasting rule in exact fractions of floats, pixel by pixel, without premultiplied shortcuts."""
     scale = (256 + (int(dice[0]) * 129 >> 31)) / 256
     size = int(np.ceil(side * scale))
@@ -109,7 +114,7 @@ def paste_by_hand(canvas, source, corner, side, dice):
     return result, alpha
 
 
-def test_composition_agrees_with_floating_point_by_hand(garments):
+def test_composition_agrees_with_floating_point_by_hand(garments: Garments) -> None:
     words = random_words("test", garments.source[:6], 0)
     for row in range(6):
         image, alpha = render(garments, np.array([row]))
@@ -130,7 +135,7 @@ def test_composition_agrees_with_floating_point_by_hand(garments):
         assert np.abs(alpha[0] / 255 - cover).max() < 0.02
 
 
-def test_a_garment_is_never_its_own_distractor():
+def test_a_garment_is_never_its_own_distractor() -> None:
     """With a pool of two, every fragment comes from the other one, here a blank that draws nothing."""
     images = np.stack([np.full((28, 28), 200, np.uint8), np.zeros((28, 28), np.uint8)])
     pair = Garments("dev", images, np.array([0, 1]), np.array([0, 1]), np.array([0, 1]))
@@ -143,7 +148,7 @@ def test_a_garment_is_never_its_own_distractor():
         assert np.array_equal(image[0][alpha[0] == 0], canvas[alpha[0] == 0])
 
 
-def test_noise_spectrum_falls_as_designed():
+def test_noise_spectrum_falls_as_designed() -> None:
     rng = np.random.default_rng(0)
     canvas = np.empty((200, 56, 56, 3), np.uint8)
     for image in canvas:
@@ -158,20 +163,20 @@ def test_noise_spectrum_falls_as_designed():
     assert 112 < canvas.mean() < 118
 
 
-def test_noise_has_no_fixed_place(drawn):
+def test_noise_has_no_fixed_place(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     """Knots are shifted at random: neither mean nor spread of the rim's pixels depends on the place in a token."""
     rim = drawn[0][:, :4].astype(float).mean(axis=(0, 3))
     assert rim.std() < 5
 
 
-def test_a_quarter_of_the_tokens_is_foreground(drawn):
+def test_a_quarter_of_the_tokens_is_foreground(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     foreground = token_coverage(drawn[1], (14, 14)) >= FOREGROUND_SHARE
     assert 0.23 < foreground.mean() < 0.30
     assert foreground.any(axis=(1, 2)).all()
     assert (~foreground).any(axis=(1, 2)).all()
 
 
-def test_background_does_not_reveal_the_class(garments, drawn):
+def test_background_does_not_reveal_the_class(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
     """Nearest class centroid on the canvas with the garment's pixels greyed out is at chance."""
     images, alpha = drawn
     hidden = np.where((alpha > 0)[..., None], 115, images).astype(float).reshape(len(images), -1)
@@ -183,7 +188,7 @@ def test_background_does_not_reveal_the_class(garments, drawn):
     assert (guess == labels[half:]).mean() < 0.2
 
 
-def test_coverage_counts_pixels_on_any_grid():
+def test_coverage_counts_pixels_on_any_grid() -> None:
     alpha = np.zeros((1, 56, 56), np.uint8)
     alpha[0, :4, :2] = 255
     alpha[0, 55, 55] = 255
@@ -196,7 +201,7 @@ def test_coverage_counts_pixels_on_any_grid():
         token_coverage(alpha, (57, 14))
 
 
-def test_data_set_gives_what_was_drawn(garments, drawn):
+def test_data_set_gives_what_was_drawn(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
     data = FashionClutter(garments)
     assert len(data) == 2000
     assert np.bincount(data.labels).tolist() == [200] * 10
@@ -211,7 +216,7 @@ def test_data_set_gives_what_was_drawn(garments, drawn):
         data.image(-1)
 
 
-def test_manifest_tells_data_sets_apart(garments):
+def test_manifest_tells_data_sets_apart(garments: Garments) -> None:
     manifest = FashionClutter(garments).manifest()
     assert manifest == open_dataset("fashion-clutter").manifest()
     hashes = {
@@ -223,7 +228,7 @@ def test_manifest_tells_data_sets_apart(garments):
     assert len(hashes) == 4
 
 
-def test_openers_name_what_they_cannot_do():
+def test_openers_name_what_they_cannot_do() -> None:
     with pytest.raises(UserError, match="takes no path"):
         open_dataset("fashion-clutter:/somewhere")
     with pytest.raises(UserError, match="did you mean test"):

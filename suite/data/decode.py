@@ -1,0 +1,68 @@
+"""From the bytes of an image file, which may be anything, to RGB pixels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from backbones.errors import UserError
+from suite.data.base import one_line
+
+# Formats that decode inside Pillow; EPS and the like would start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# Pillow warns above this many pixels (a 256 MB RGB image) and refuses twice as many; here the first is refused.
+MAX_PIXELS = 89_478_485
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """RGB of a picture with transparency, seen on white."""
+    layered = picture.convert("RGBA")
+    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, layered).convert("RGB")
+
+
+def _grey16(picture: Image.Image, name: str) -> Image.Image:
+    """RGB of a picture of 16 bits a pixel (the high 8 of them)."""
+    levels = np.asarray(picture).astype(np.int64)
+    if levels.min() < 0 or levels.max() > 0xFFFF:
+        raise UserError(f"{name} has more than 16 bits a pixel: convert it to 8")
+    return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """RGB of a loaded picture of any mode."""
+    if picture.mode.startswith("I"):
+        return _grey16(picture, name)
+    if picture.mode == "F":
+        raise UserError(f"{name} has floating-point pixels: convert it to 8 bits")
+    if picture.has_transparency_data:
+        return _flatten(picture)
+    return picture.convert("RGB")
+
+
+def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3) of the image file `content`; UserError, one line naming `name`, if there are none.
+
+    Grey, CMYK and palette images become RGB, 16 bits become 8, transparency is seen on white, the first frame counts.
+    `upright` turns the picture as its EXIF says.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UserError(f"{name} has {picture.width}x{picture.height} pixels: shrink it or take it out")
+            picture.load()
+            turned = ImageOps.exif_transpose(picture) if upright else picture
+            return np.array(_to_rgb(turned, name))
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} has more pixels than is safe ({one_line(error)}): shrink it or take it out") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out") from error
+    except _DAMAGE as error:
+        raise UserError(f"{name} is damaged ({one_line(error)}): fetch it again or take it out") from error
