@@ -1,0 +1,172 @@
+"""What the template is given: strings ready to print, and the data of the interactive parts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+import yaml
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from reports import charts, paper, points
+from reports.figures.tokens import MAP
+from reports.panels import gallery_panel, kept_panel
+from reports.pictures import GROUPS, SPECIAL_COLOUR, VEIL
+from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
+from reports.sheet import Sheet
+from reports.text import CONVENTIONS, budget_name, percent, present, script_json
+
+Context = dict[str, Any]
+
+
+def context(sheet: Sheet, twins: dict[str, str]) -> Context:
+    """Everything the page says; `twins` are the static figures as data URIs by name."""
+    run = sheet.run
+    houses = [_house(sheet, house, twins) for house in sheet.houses]
+    data = {
+        "palette": {theme: charts.palette(sheet.looks, theme) for theme in ("light", "dark")},
+        "labels": [_spoken(sheet, label) for label in sheet.labels],
+        "charts": {chart["id"]: chart["figure"] for house in houses for chart in house["charts"].values()},
+        "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
+        "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
+        "scale": sns.color_palette(MAP, 64).as_hex(),
+        "groups": GROUPS,
+        "special": SPECIAL_COLOUR,
+        "veil": VEIL,
+    }
+    short, words = CONVENTIONS.get(run.convention, (run.convention, "a convention of the run's own"))
+    agree, differ = points.audit(run)
+    return {
+        "name": run.name,
+        "facts": _facts(sheet),
+        "headline": run.headline.sentence,
+        "resolution": [_resolution(row) for row in run.headline.resolution],
+        "paragraphs": run.headline.paragraphs,
+        "houses": houses,
+        "twins": twins,
+        "budgets": _choices(sheet, sheet.frame),
+        "convention": {"name": run.convention, "short": short, "words": words},
+        "heads": result_heads(sheet),
+        "rows": result_rows(sheet),
+        "reference": next(iter(sheet.frame["reference"].dropna()), ""),
+        "achieved": achieved_table(sheet),
+        "unfinished": unfinished_rows(sheet),
+        "audit": {"agree": agree, "differ": differ},
+        "environment": list(_flat(run.environment)),
+        "command": str(run.spec.get("command") or ""),
+        "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
+        "styles": [{"index": index, "look": look} for index, look in enumerate(sheet.looks.values())],
+        "data": Markup(script_json(data)),  # noqa: S704 - script_json leaves no character that could end the element
+        "plotly": Markup(_plotly()),  # noqa: S704 - the library's own source
+    }
+
+
+def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
+    """One backbone's charts, panels, legends and static twins."""
+    number = sheet.houses.index(house)
+    part = sheet.frame[sheet.frame["backbone"] == house]
+    blocks = sheet.blocks[sheet.blocks["backbone"] == house]
+    kinds: dict[str, Context] = {}
+    if not part.empty:
+        kinds["pareto"] = charts.pareto(part, sheet.looks, sheet.run.convention)
+    reduced = part[part["method"] != "none"]
+    if not reduced.empty:
+        kinds["agreement"] = charts.agreement(part, sheet.looks, sheet.run.convention)
+        kinds["divergence"] = charts.divergence(part, sheet.looks, sheet.run.convention)
+    if not blocks.empty:
+        kinds["foreground"] = charts.by_block(blocks, sheet.looks, "foreground_kept")
+        kinds["lift"] = charts.by_block(blocks, sheet.looks, "lift")
+    gallery = None
+    if sheet.shape is not None and sheet.pictures:
+        gallery = gallery_panel(sheet.run, house, sheet.labels, sheet.pictures, sheet.shape)
+    return {
+        "id": f"b{number}",
+        "name": house,
+        "charts": {kind: {"id": f"{kind}-{number}", "figure": figure} for kind, figure in kinds.items()},
+        "legend": _legend(sheet, part),
+        "legend_reduced": _legend(sheet, reduced),
+        "legend_blocks": _legend(sheet, blocks),
+        "block_budgets": _choices(sheet, blocks),
+        "kept": kept_panel(sheet.run, house, sheet.labels),
+        "kept_budgets": _choices(sheet, sheet.run.kept[sheet.run.kept["backbone"] == house]),
+        "kept_twin": twins.get(paper.named("kept", house, sheet)),
+        "gallery": gallery,
+        "gallery_budgets": _choices(sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]),
+        "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
+    }
+
+
+def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
+    """The labels of `frame` as toggles, grouped by family."""
+    families = dict(zip(sheet.run.cells["label"], sheet.run.cells["family"], strict=True))
+    groups: dict[str, list[Context]] = {}
+    for label in sheet.ordered(frame):
+        dense = label.split("[", 1)[0] == "none"
+        entry = {"index": sheet.labels.index(label), "name": _spoken(sheet, label), "look": sheet.looks[label]}
+        groups.setdefault("dense model" if dense else families.get(label) or "other", []).append(entry)
+    return [{"family": family, "entries": entries} for family, entries in groups.items()]
+
+
+def _choices(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
+    """Budgets of `frame` for a row of radio buttons, the one in focus checked."""
+    known = sorted(float(budget) for budget in frame["budget"].dropna().unique())
+    chosen = sheet.focus(frame) if known else None
+    return [{"value": budget, "name": budget_name(budget), "checked": budget == chosen} for budget in known]
+
+
+def _spoken(sheet: Sheet, label: str) -> str:
+    return "dense" if label == "none" else label
+
+
+def _facts(sheet: Sheet) -> list[tuple[str, str]]:
+    """The few things a reader must know before any number."""
+    run, data = sheet.run, sheet.run.dataset
+    images = str(data.get("images", ""))
+    available = f" of {data['available']}" if present(data.get("available")) else ""
+    chosen = f", {data['selection']}" if data.get("selection") else ""
+    seeds = run.spec.get("seeds")
+    facts = [
+        ("Backbone", ", ".join(sheet.houses)),
+        ("Data", " ".join(str(data.get(key) or "") for key in ("name", "split")).strip()),
+        ("Images", f"{images}{available}{chosen}" if images else ""),
+        ("Protocol", str(run.spec.get("protocol") or "")),
+        ("Seeds", ", ".join(str(seed) for seed in seeds) if isinstance(seeds, list) else ""),
+        ("Device", " ".join(str(run.spec.get(key) or "") for key in ("device", "precision")).strip()),
+        ("Finished", str(run.environment.get("finished") or "").replace("T", " ").removesuffix("Z")[:16]),
+    ]
+    return [(term, text) for term, text in facts if text]
+
+
+def _resolution(row: dict[str, Any]) -> Context:
+    smallest = row.get("smallest_detectable")
+    return {
+        "budget": budget_name(row.get("budget")),
+        "smallest": f"{percent(smallest)} points" if present(smallest) else "",
+        "ranks": row.get("ranks"),
+        "sentence": str(row.get("sentence") or ""),
+    }
+
+
+def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as dotted names and strings."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{before}{key}.")
+        elif value is not None and value != "":
+            rows.append(
+                (
+                    f"{before}{key}".replace("_", " "),
+                    ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+                )
+            )
+    return rows
+
+
+@functools.cache
+def _plotly() -> str:
+    source: str = get_plotlyjs()
+    return source.replace("</script", "<\\/script")

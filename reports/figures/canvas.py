@@ -1,0 +1,103 @@
+"""The sheet that every paper figure is drawn on, and how it is saved to the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from reports.style import GRID, INK, SOFT, Look
+
+WIDTH = 6.8  # inches: the text width of a two-column paper
+SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.labelcolor": SOFT["light"],
+    "axes.edgecolor": SOFT["light"],
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID["light"],
+    "grid.linewidth": 0.6,
+    "text.color": INK["light"],
+    "text.parse_math": False,  # a class or method name with a dollar sign is a name, not mathematics
+    "text.usetex": False,
+    "xtick.color": SOFT["light"],
+    "ytick.color": SOFT["light"],
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 220,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "mamba-token-suite",
+    "pdf.fonttype": 42,
+}
+DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1.2, 1.6))}
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Matplotlib settings of a paper figure, for the time of drawing and of saving alike."""
+    with mpl.rc_context(SETTINGS):
+        yield
+
+
+def sheet(width: float, height: float, pad: float = 0.04) -> Figure:
+    """An empty figure of so many inches, `pad` between its panels, that belongs to no window and to no global state."""
+    layout = ConstrainedLayoutEngine(h_pad=pad, w_pad=pad, hspace=pad / 2, wspace=pad / 2)
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def stroke(look: Look) -> dict[str, Any]:
+    """Line and marker of `look` as keyword arguments of `Axes.plot`."""
+    return {
+        "color": look.light,
+        "marker": look.letter,
+        "markersize": 8 if look.letter == "*" else 4.5,
+        "linestyle": DASHES[look.dash],
+        "markerfacecolor": look.light if look.filled else "white",
+        "markeredgecolor": "white" if look.filled else look.light,
+        "markeredgewidth": 0.5 if look.filled else 1.0,
+    }
+
+
+def blank(axes: Axes) -> None:
+    """Leave only the picture of `axes`: no ticks, no frame, no grid."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def render(figure: Figure, form: str) -> bytes:
+    """`figure` as the bytes of a ``png`` or ``svg`` file, free of dates and version strings."""
+    buffer = io.BytesIO()
+    metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+    with paper():
+        figure.savefig(buffer, format=form, metadata=metadata, facecolor="white")
+    return buffer.getvalue()

@@ -1,0 +1,55 @@
+"""Real pictures with what each method did to their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.canvas import WIDTH, blank, paper, sheet
+from reports.pictures import Pixels, overlay
+from reports.run import Run
+from reports.text import percent
+
+
+def gallery(
+    run: Run, rows: pd.DataFrame, pictures: Mapping[int, Pixels], shape: tuple[int, int], labels: list[str], title: str
+) -> Figure:
+    """A row for each picture: the picture with the dense model's answer, then one panel for each method of `labels`.
+
+    `rows` are gallery rows of one backbone and budget, one for each (image, label).
+    """
+    found = {(int(row.image), str(row.label)): row for row in rows.itertuples()}
+    images = [image for image in pictures if any((image, label) in found for label in labels)]
+    with paper():
+        size = WIDTH / (len(labels) + 1)
+        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.12) * max(len(images), 1) + 0.5, pad=0.02)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
+        for line, image in zip(panels, images, strict=False):
+            row = next(found[image, label] for label in labels if (image, label) in found)
+            _panel(line[0], pictures[image], run, row.dense_prediction, row.dense_confidence, row.label_true)
+            for axes, label in zip(line[1:], labels, strict=True):
+                cell = found.get((image, label))
+                if cell is None:
+                    axes.set_axis_off()
+                    continue
+                owner = np.asarray(cell.owner, dtype=np.int64)
+                drawn = overlay(pictures[image], owner, shape)
+                _panel(axes, drawn, run, cell.prediction, cell.confidence, cell.label_true)
+        for axes, name in zip(panels[0], ["dense", *labels], strict=True):
+            axes.set_title(name.replace("[", "\n[", 1), fontsize=7, loc="center")
+        return figure
+
+
+def _panel(axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:
+    """One picture with the answer below it, in red and marked where it is wrong."""
+    blank(axes)
+    axes.imshow(pixels, interpolation="nearest")
+    right = int(prediction) == int(truth)
+    words = f"{'' if right else '× '}{run.class_name(prediction)[:16]} {percent(confidence, 0)} %"
+    axes.set_xlabel(words, fontsize=6, labelpad=2, color="#1b1f24" if right else "#b3261e")

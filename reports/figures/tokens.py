@@ -1,0 +1,98 @@
+"""Which tokens a method keeps: by layer against the true foreground, and by place on the image grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from reports.figures.canvas import WIDTH, blank, paper, sheet, stroke
+from reports.style import SOFT, Look
+from reports.text import budget_name
+
+MAP = "mako"  # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
+
+
+def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -> Figure:
+    """Share of the true foreground still there by block, over the share of all tokens there; and the ratio, the lift.
+
+    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget.
+    """
+    part = blocks[blocks["budget"] == budget]
+    houses = list(dict.fromkeys(part["backbone"]))
+    with paper():
+        figure = sheet(WIDTH, 2.9 * max(len(houses), 1))
+        grid = figure.subplots(max(len(houses), 1), 2, squeeze=False)
+        for (left, right), house in zip(grid, houses, strict=False):
+            rows = part[part["backbone"] == house]
+            base = rows.groupby("block")["kept"].agg(["min", "max"])
+            shade = {"color": SOFT["light"], "alpha": 0.25, "linewidth": 0}
+            left.fill_between(base.index, base["min"], base["max"] + 0.004, label="all tokens", **shade)
+            for label, line in rows.groupby("label", sort=False):
+                line = line.sort_values("block")
+                left.plot(line["block"], line["foreground_kept"], label=str(label), **stroke(looks[str(label)]))
+                right.plot(line["block"], line["lift"], label=str(label), **stroke(looks[str(label)]))
+            right.axhline(1.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)))
+            left.set_ylim(0, 1.03)
+            left.yaxis.set_major_formatter(PercentFormatter(1.0))
+            left.set_title(f"{house}, {budget_name(budget)} of FLOPs removed")
+            left.set_ylabel("true foreground still there")
+            right.set_ylabel("lift over the share of all tokens")
+            for axes in (left, right):
+                axes.set_xlabel("block that the tokens enter")
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        handles, names = grid[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(5, max(len(names), 1)))
+        return figure
+
+
+def grid_of(kept: pd.DataFrame) -> tuple[int, int]:
+    """Height and width of the image grid that `kept` speaks of."""
+    return int(kept["row"].max()) + 1, int(kept["col"].max()) + 1
+
+
+def kept_map(rows: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """The (height, width) map of `kept` that `rows` hold, NaN where no row speaks of a place."""
+    grid = np.full(shape, np.nan)
+    grid[rows["row"].to_numpy(dtype=int), rows["col"].to_numpy(dtype=int)] = rows["kept"].to_numpy(dtype=float)
+    return grid
+
+
+def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str) -> Figure:
+    """Small multiples on the image grid: a row for each method of `labels`, a column for each of `blocks`.
+
+    `kept` holds one backbone and budget, a row for each (label, block, row, col), seeds averaged.
+    """
+    shape = grid_of(kept)
+    found = {(str(label), int(block)): rows for (label, block), rows in kept.groupby(["label", "block"])}
+    with paper():
+        width = min(WIDTH, 1.5 + 0.85 * len(blocks))
+        figure = sheet(width, 0.55 + 0.86 * len(labels) * shape[0] / shape[1])
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        panels = figure.subplots(len(labels), len(blocks), squeeze=False)
+        colours = sns.color_palette(MAP, as_cmap=True)
+        image = None
+        for line, label in zip(panels, labels, strict=True):
+            for axes, block in zip(line, blocks, strict=True):
+                blank(axes)
+                rows = found.get((label, block))
+                if rows is not None:
+                    image = axes.imshow(kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+            line[0].set_ylabel(_fold(label), rotation=0, ha="right", va="center", color="black")
+        for axes, block in zip(panels[0], blocks, strict=True):
+            axes.set_title(f"block {block}", fontweight="normal", loc="center", fontsize=7.5)
+        if image is not None:
+            bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 3 / len(labels)), aspect=22, pad=0.02)
+            bar.set_label("share of images in which the token is kept")
+            bar.outline.set_visible(False)
+        return figure
+
+
+def _fold(label: str) -> str:
+    """A long method text on two lines."""
+    return label.replace("[", "\n[", 1) if len(label) > 12 else label

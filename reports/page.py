@@ -1,0 +1,85 @@
+"""The report's folder: one page, the figures, the tables."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from backbones.errors import UserError
+from reports import paper, tables
+from reports.context import context
+from reports.figures.canvas import render
+from reports.run import load
+from reports.sheet import Sheet
+
+FORMS = ("png", "svg")
+
+
+def write(folder: Path) -> Path:
+    """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``."""
+    sheet = Sheet.of(load(folder))
+    out = folder / "report"
+    try:
+        twins = _figures(sheet, out / "figures")
+        _tables(sheet, out / "tables")
+        page = _environment().get_template("index.html.j2").render(context(sheet, twins))
+        _place(out / "index.html", page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): make the folder writable") from error
+    return out / "index.html"
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["tie"] = lambda text: text.replace(" %", "\u00a0%")  # a percent sign never starts a line
+    return made
+
+
+def _figures(sheet: Sheet, folder: Path) -> dict[str, str]:
+    """Save every figure; its SVG as a data URI under its name, for the page's print and script-less form."""
+    twins, written = {}, set()
+    for name, figure in paper.drawn(sheet):
+        for form in FORMS:
+            content = render(figure, form)
+            _place(folder / f"{name}.{form}", content)
+            written.add(f"{name}.{form}")
+            if form == "svg":
+                twins[name] = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+    for old in folder.glob("*"):
+        if old.suffix in {".png", ".svg"} and old.name not in written:
+            old.unlink()  # a figure of an earlier report that this run no longer has
+    return twins
+
+
+def _tables(sheet: Sheet, folder: Path) -> None:
+    run, frame = sheet.run, sheet.frame
+    data = run.dataset
+    caption = (
+        f"Token reduction on {', '.join(sheet.houses)}, {data.get('name', 'unnamed data')} {data.get('split', '')}, "
+        f"{data.get('images', 'an unknown number of')} images; FLOPs by the convention '{run.convention}'."
+    )
+    files = {
+        "results.csv": tables.results_csv(frame),
+        "results.md": tables.results_md(frame, run.convention),
+        "results.tex": tables.results_tex(frame, run.convention, caption),
+        "cells.csv": tables.cells_csv(run),
+    }
+    for name, text in files.items():
+        _place(folder / name, text.encode("utf-8", "replace"))
+
+
+def _place(path: Path, content: bytes) -> None:
+    """Write beside, then replace, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)

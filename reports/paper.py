@@ -1,0 +1,64 @@
+"""The static figures of a run, each under the name of its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from reports import points
+from reports.figures.gallery import gallery
+from reports.figures.tokens import foreground, kept_maps
+from reports.figures.tradeoff import agreement, pareto
+from reports.panels import one_seed
+from reports.sheet import Sheet
+from reports.text import budget_name
+
+GALLERY_ROWS, GALLERY_COLUMNS, MAP_ROWS = 4, 7, 12
+
+
+def drawn(sheet: Sheet) -> Iterator[tuple[str, Figure]]:
+    """Every figure that this run has the data for: ``pareto``, ``agreement``, ``foreground``, ``kept``, ``gallery``.
+
+    The last two are one for each backbone, whose name they bear when there are several.
+    """
+    convention = sheet.run.convention
+    if not sheet.frame.empty:
+        yield "pareto", pareto(sheet.frame, sheet.looks, convention)
+    if (sheet.frame["method"] != "none").any():
+        yield "agreement", agreement(sheet.frame, sheet.looks, convention)
+    if not sheet.blocks.empty:
+        yield "foreground", foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks))
+    for house in sheet.houses:
+        yield from _maps(sheet, house)
+        yield from _pictures(sheet, house)
+
+
+def named(stem: str, house: str, sheet: Sheet) -> str:
+    """File stem of a figure that is drawn once for each backbone."""
+    return stem if len(sheet.houses) == 1 else f"{stem}-{re.sub(r'[^A-Za-z0-9]+', '-', house)}"
+
+
+def _maps(sheet: Sheet, house: str) -> Iterator[tuple[str, Figure]]:
+    kept = sheet.run.kept[sheet.run.kept["backbone"] == house]
+    if kept.empty:
+        return
+    budget = sheet.focus(kept)
+    kept = kept[kept["budget"] == budget]
+    blocks = points.chosen_blocks(sorted(int(block) for block in kept["block"].unique()))
+    mean = points.averaged(kept[kept["block"].isin(blocks)], ["label", "block", "row", "col"], "kept")
+    title = f"{house}: tokens kept, {budget_name(budget)} of FLOPs removed"
+    yield named("kept", house, sheet), kept_maps(mean, sheet.ordered(mean)[:MAP_ROWS], blocks, title)
+
+
+def _pictures(sheet: Sheet, house: str) -> Iterator[tuple[str, Figure]]:
+    rows = sheet.run.gallery[sheet.run.gallery["backbone"] == house]
+    if rows.empty or sheet.shape is None or not sheet.pictures:
+        return
+    budget = sheet.focus(rows)
+    rows = one_seed(rows[rows["budget"] == budget])
+    shown = dict(list(sheet.pictures.items())[:GALLERY_ROWS])
+    title = f"{house}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
+    columns = sheet.ordered(rows)[:GALLERY_COLUMNS]
+    yield named("gallery", house, sheet), gallery(sheet.run, rows, shown, sheet.shape, columns, title)

@@ -1,0 +1,124 @@
+"""The rows that figures and tables draw: one for each (backbone, method text, budget), seeds put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from reports.run import KINDS, Run, outcomes
+
+FAMILIES = ("merging", "pruning", "hybrid", "baseline")
+MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
+PAIRED = {
+    "method_low": "top1_low",
+    "method_high": "top1_high",
+    "reference": "reference",
+    "difference": "difference",
+    "low": "difference_low",
+    "high": "difference_high",
+    "p": "p",
+    "p_holm": "p_holm",
+    "discordant_better": "discordant_better",
+    "discordant_worse": "discordant_worse",
+}
+PLACE = ["backbone", "label", "budget"]
+
+
+def backbones(run: Run) -> list[str]:
+    """Backbones of the run, as the spec orders them."""
+    asked = run.spec.get("backbones")
+    named = [str(name) for name in asked] if isinstance(asked, list) else []
+    there = list(dict.fromkeys(sorted(run.cells["backbone"])))
+    return [name for name in named if name in there] + [name for name in there if name not in named]
+
+
+def labels(run: Run) -> list[str]:
+    """Method texts of the run: the dense model first, then by family, then as the spec orders them."""
+    asked = run.spec.get("methods")
+    spec = [str(text) for text in asked] if isinstance(asked, list) else []
+    known = run.cells.drop_duplicates("label")
+
+    def rank(row: pd.Series) -> tuple[bool, int, int, str]:
+        family = FAMILIES.index(row["family"]) if row["family"] in FAMILIES else len(FAMILIES)
+        texts = (row["label"], row["method"])
+        place = next((spec.index(text) for text in texts if text in spec), len(spec))
+        return row["method"] != "none", family, place, row["label"]
+
+    return [row["label"] for row in sorted((row for _, row in known.iterrows()), key=rank)]
+
+
+def budgets(run: Run) -> list[float]:
+    """The budgets that any cell asked for, ascending."""
+    return sorted(run.cells["budget"].dropna().unique().tolist())
+
+
+def focus(available: list[float]) -> float:
+    """The budget that a figure with room for one shows: 40 % if there, else the middle one."""
+    return 0.4 if 0.4 in available else available[len(available) // 2]
+
+
+def points(run: Run) -> pd.DataFrame:
+    """Finished cells, seeds averaged, with the range over seeds and the paired statistics where there are any."""
+    done = run.cells[(run.cells["status"] == "ok") & run.cells["top1"].notna()]
+    groups = done.groupby(PLACE, dropna=False, sort=False)
+    frame = groups[[*MEANS, "images"]].mean().reset_index()
+    first = groups[["method", "title", "family", "stochastic"]].first().reset_index()
+    spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count").reset_index()
+    speed = groups["images_per_second"].mean().reset_index()
+    for other in (first, spread, speed):
+        frame = frame.merge(other, on=PLACE, how="left")
+    frame = frame.merge(_paired(run), on=PLACE, how="left")
+    order = {label: index for index, label in enumerate(labels(run))}
+    houses = {name: index for index, name in enumerate(backbones(run))}
+    frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)
+    frame = frame.sort_values(["_house", "budget", "_label"], na_position="first", kind="stable")
+    return frame.drop(columns=["_label", "_house"]).reset_index(drop=True)
+
+
+def _paired(run: Run) -> pd.DataFrame:
+    frame = run.statistics.rename(columns=PAIRED)[[*PLACE, *PAIRED.values()]].drop_duplicates(PLACE)
+    texts = {"backbone": object, "label": object, "reference": object}
+    numeric = [name for name in frame.columns if name not in texts]
+    return frame.astype({**texts, **dict.fromkeys(numeric, "float64")})
+
+
+def unfinished(run: Run) -> pd.DataFrame:
+    """Cells that were skipped or failed, failures first, each with its reason."""
+    rows = run.cells[run.cells["status"] != "ok"]
+    return rows.sort_values(["status", "backbone", "label", "budget", "seed"], kind="stable").reset_index(drop=True)
+
+
+def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """Mean of `value` over seeds for each place of `by`."""
+    return frame.groupby(by, dropna=False, sort=True)[value].mean().reset_index()
+
+
+def by_block(run: Run) -> pd.DataFrame:
+    """Foreground kept, tokens kept and their ratio (`lift`) by block, averaged over seeds."""
+    keys = [*PLACE, "block"]
+    frame = run.foreground.groupby(keys, sort=True)[["foreground_kept", "kept"]].mean().reset_index()
+    kept = frame["kept"].to_numpy(dtype=float)
+    frame["lift"] = np.divide(frame["foreground_kept"], kept, out=np.full(len(kept), np.nan), where=kept > 0)
+    return frame
+
+
+def chosen_blocks(blocks: list[int], count: int = 6) -> list[int]:
+    """At most `count` of `blocks`, evenly spread, the last always among them and the untouched first left out."""
+    later = sorted(blocks)[1:] or sorted(blocks)
+    places = np.linspace(0, len(later) - 1, min(count, len(later)))
+    return [later[round(place)] for place in places]
+
+
+def audit(run: Run) -> tuple[int, list[str]]:
+    """Recompute top-1 from the per-image outcomes: how many cells agree, and the keys of those that do not."""
+    agree, differ = 0, []
+    for cell in run.cells[run.cells["status"] == "ok"].itertuples():
+        rows = outcomes(run, str(cell.key))
+        if rows.empty or not {"label", "prediction"} <= set(rows.columns):
+            continue
+        top1 = float((rows["label"] == rows["prediction"]).mean())
+        if abs(top1 - float(cell.top1)) < 5e-7:
+            agree += 1
+        else:
+            differ.append(str(cell.key))
+    return agree, differ

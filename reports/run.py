@@ -1,0 +1,210 @@
+"""A run folder read into typed frames; every way in which it can be broken ends in one clear line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from backbones.errors import UserError
+
+SCHEMA = 1
+STATUSES = ("ok", "skipped", "failed")
+METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
+KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
+TEXTS = ("key", "status", "reason", "backbone", "method", "label", "title", "family", "protocol")
+NUMBERS = (
+    "budget", "seed", "images", "token_ratio", *METRICS, *KINDS, "total", "removed",
+    "seconds", "images_per_second", "reduction_share",
+)  # fmt: skip
+ANALYSES: dict[str, tuple[str, ...]] = {
+    "statistics": (
+        "backbone", "budget", "label", "reference", "difference", "low", "high", "p", "p_holm", "discordant_better",
+        "discordant_worse", "method_top1", "method_low", "method_high", "seeds", "images",
+    ),
+    "kept": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
+    "foreground": ("backbone", "label", "budget", "seed", "block", "foreground_kept", "kept", "images"),
+    "gallery": (
+        "backbone", "label", "budget", "seed", "image", "block", "owner", "label_true", "prediction",
+        "dense_prediction", "confidence", "dense_confidence",
+    ),
+    "images": ("image", "png", "label"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What the run's statistics say in words; all empty when the engine wrote none."""
+
+    sentence: str = ""
+    resolution: tuple[dict[str, Any], ...] = ()
+    paragraphs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: `cells` has a row per cell, the other frames the columns of `ANALYSES` and no row where absent."""
+
+    folder: Path
+    name: str
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+    cells: pd.DataFrame
+    statistics: pd.DataFrame
+    kept: pd.DataFrame
+    foreground: pd.DataFrame
+    gallery: pd.DataFrame
+    images: pd.DataFrame
+    headline: Headline = field(default_factory=Headline)
+
+    @property
+    def convention(self) -> str:
+        """The FLOPs convention that every total of this run is given in."""
+        return str(self.spec.get("convention") or "flops")
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """What the spec says of the data."""
+        return mapping(self.spec.get("dataset"))
+
+    def class_name(self, index: Any) -> str:
+        """The name of class `index`, or its number where the data set names none."""
+        classes = self.dataset.get("classes")
+        number = int(index)
+        if isinstance(classes, list) and 0 <= number < len(classes):
+            return str(classes[number])
+        return f"class {number}"
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """`value` if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def load(folder: Path) -> Run:
+    """Read the run in `folder`; `UserError` if it is missing, is not a run, or is damaged."""
+    spec = _spec(folder)
+    cells = _cells(folder, str(spec.get("convention") or "flops"))
+    analyses = {name: _analysis(folder, name) for name in ANALYSES}
+    return Run(
+        folder=folder,
+        name=str(spec.get("name") or folder.resolve().name),
+        spec=spec,
+        environment=_optional_json(folder / "environment.json"),
+        cells=cells,
+        headline=_headline(folder),
+        **analyses,
+    )
+
+
+def outcomes(run: Run, key: str) -> pd.DataFrame:
+    """The per-image outcomes of cell `key`, all its shards in order; no row where there are none."""
+    files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
+    frames = [_parquet(file) for file in files]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _spec(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise UserError(f"no run folder at '{folder}': give the folder that `compare` printed, such as runs/NAME")
+    path = folder / "spec.yaml"
+    if not path.is_file():
+        raise UserError(f"'{folder}' is not a run folder (it has no spec.yaml): give one that `compare` wrote")
+    try:
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"'{path}' cannot be read ({_short(error)}): run `compare` again into a new folder") from error
+    if not isinstance(spec, dict) or "schema" not in spec:
+        raise UserError(f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote")
+    if spec["schema"] != SCHEMA:
+        raise UserError(
+            f"'{folder}' has run schema {spec['schema']!r}, this version reads {SCHEMA}: use the version that wrote it"
+        )
+    return spec
+
+
+def _cells(folder: Path, convention: str) -> pd.DataFrame:
+    files = sorted((folder / "cells").glob("*.json"))
+    if not files:
+        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its `compare` command to the end")
+    rows = [_cell(_json(file), file.stem, convention) for file in files]
+    timing = {file.stem: _json(file) for file in sorted((folder / "timing").glob("*.json"))}
+    for row in rows:
+        measured = timing.get(row["key"], {})
+        row.update({name: measured.get(name) for name in ("seconds", "images_per_second", "reduction_share")})
+    frame = pd.DataFrame(rows)
+    for name in NUMBERS:
+        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+    for name in TEXTS:
+        frame[name] = frame[name].map(lambda value: "" if value is None else str(value)).astype(object)
+    return frame
+
+
+def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
+    status = cell.get("status")
+    if status not in STATUSES:
+        raise UserError(f"cell '{key}' has status {status!r}, not one of {', '.join(STATUSES)}: delete it and resume")
+    metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
+    row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")}
+    row.update({name: metrics.get(name) for name in METRICS})
+    row.update({name: flops.get(name) for name in KINDS})
+    row["key"] = key
+    row["label"] = cell.get("label") or cell.get("method") or key
+    row["total"] = mapping(cell.get("total")).get(convention)
+    row["removed"] = mapping(cell.get("reduction_fraction")).get(convention)
+    row["stochastic"] = bool(cell.get("stochastic"))
+    return row
+
+
+def _analysis(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / "analyses" / f"{name}.parquet"
+    columns = ANALYSES[name]
+    if not path.is_file():
+        return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
+    frame = _parquet(path)
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        raise UserError(f"'{path}' lacks the column '{lacking[0]}': delete the file and run `compare` again")
+    if "budget" in columns:
+        frame["budget"] = pd.to_numeric(frame["budget"], errors="coerce").astype("float64")
+    return frame
+
+
+def _headline(folder: Path) -> Headline:
+    found = _optional_json(folder / "analyses" / "headline.json")
+    rows = found.get("resolution")
+    words = found.get("paragraphs")
+    return Headline(
+        sentence=str(found.get("headline") or ""),
+        resolution=tuple(row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else (),
+        paragraphs=tuple(str(word) for word in words) if isinstance(words, list) else (),
+    )
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return _json(path) if path.is_file() else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"'{path}' cannot be read ({_short(error)}): delete it and resume the run") from error
+    if not isinstance(found, dict):
+        raise UserError(f"'{path}' does not hold a JSON object: delete it and resume the run")
+    return found
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise UserError(f"'{path}' cannot be read ({_short(error)}): delete it and resume the run") from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

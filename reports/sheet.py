@@ -1,0 +1,54 @@
+"""Everything the figures, the tables and the page share of one run, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import panels, points
+from reports.pictures import Pixels
+from reports.run import Run
+from reports.style import Look, looks
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A run with its aggregated frames, in the order in which everything is drawn."""
+
+    run: Run
+    frame: pd.DataFrame
+    labels: list[str]
+    looks: dict[str, Look]
+    houses: list[str]
+    budgets: list[float]
+    blocks: pd.DataFrame
+    pictures: dict[int, Pixels]
+    shape: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, run: Run) -> Sheet:
+        """Work out the sheet of `run`."""
+        known = points.labels(run)
+        analysed = {str(label) for part in (run.kept, run.foreground, run.gallery) for label in part["label"].unique()}
+        order = known + sorted(analysed - set(known))
+        return cls(
+            run=run,
+            frame=points.points(run),
+            labels=order,
+            looks=looks(order),
+            houses=points.backbones(run),
+            budgets=points.budgets(run),
+            blocks=points.by_block(run),
+            pictures=panels.pictures(run),
+            shape=panels.grid_shape(run),
+        )
+
+    def focus(self, frame: pd.DataFrame) -> float:
+        """The budget that a figure with room for one shows, among those that `frame` knows."""
+        return points.focus(sorted(float(budget) for budget in frame["budget"].dropna().unique()))
+
+    def ordered(self, frame: pd.DataFrame) -> list[str]:
+        """The labels that `frame` knows, in drawing order."""
+        there = set(frame["label"].astype(str))
+        return [label for label in self.labels if label in there]

@@ -1,0 +1,119 @@
+"""The results as CSV (every digit), Markdown and LaTeX (what a reader needs)."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+
+from reports.run import Run
+from reports.text import (
+    CONVENTIONS,
+    budget_name,
+    interval,
+    latex,
+    markdown,
+    number,
+    p_value,
+    percent,
+    points,
+    unit,
+)
+
+RESULT_COLUMNS = (
+    "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
+    "top1_high", "seed_low", "seed_high", "seeds", "images", "reference", "difference", "difference_low",
+    "difference_high", "p", "p_holm", "discordant_better", "discordant_worse", "top5", "loss", "margin", "agreement",
+    "kl", "gemm", "conv", "scan", "elementwise", "reduction", "images_per_second",
+)  # fmt: skip
+
+
+def results_csv(frame: pd.DataFrame) -> str:
+    """One row for each (backbone, method text, budget), fractions as fractions, nothing rounded.
+
+    A text that a spreadsheet would run as a formula is led by an apostrophe.
+    """
+    safe = frame.loc[:, list(RESULT_COLUMNS)].copy()
+    for column in ("backbone", "label", "method", "family", "reference"):
+        safe[column] = safe[column].map(_inert)
+    return _csv(safe)
+
+
+def cells_csv(run: Run) -> str:
+    """One row for each cell of the run, skipped and failed ones included."""
+    safe = run.cells.copy()
+    for column in ("backbone", "label", "method", "family", "title", "reason"):
+        safe[column] = safe[column].map(_inert)
+    return _csv(safe)
+
+
+def heads(frame: pd.DataFrame, convention: str) -> list[str]:
+    """Column heads of the printed table."""
+    prefix = unit(frame["total"].dropna().tolist())[1]
+    short = CONVENTIONS.get(convention, (convention, ""))[0]
+    return [
+        "Backbone", "Method", "Asked", "Removed, %", f"{prefix}{short}", "Tokens removed, %", "Top-1, %",
+        "95 % interval", "Difference, points", "Holm p", "Agreement, %", "KL", "Images/s",
+    ]  # fmt: skip
+
+
+def body(frame: pd.DataFrame) -> list[list[str]]:
+    """Rows of the printed table under `heads`; the dense model is called dense."""
+    size = unit(frame["total"].dropna().tolist())[0]
+    return [_row(row, size) for row in frame.to_dict("records")]
+
+
+def _row(row: dict[Any, Any], size: float) -> list[str]:
+    dense = row["method"] == "none"
+    gap = f"{points(row['difference'])} {interval(row['difference_low'], row['difference_high'], signed=True)}".strip()
+    reference = row["label"] == row["reference"]
+    return [
+        str(row["backbone"]),
+        "dense" if dense else str(row["label"]),
+        budget_name(row["budget"]),
+        percent(row["removed"]),
+        number(row["total"] / size, 1 if row["total"] / size >= 100 else 2),
+        percent(row["token_ratio"]),
+        percent(row["top1"]),
+        interval(row["top1_low"], row["top1_high"]) or number(None, 0),
+        "reference" if reference and not dense else number(None, 0) if dense else gap,
+        number(None, 0) if dense else p_value(row["p_holm"]),
+        number(None, 0) if dense else percent(row["agreement"]),
+        number(None, 0) if dense else number(row["kl"], 3),
+        number(row["images_per_second"], 1),
+    ]
+
+
+def results_md(frame: pd.DataFrame, convention: str) -> str:
+    """The printed table in Markdown."""
+    lines = [heads(frame, convention), ["---"] * 2 + ["---:"] * 11, *body(frame)]
+    cells = [[cell if set(cell) <= set("-:") else markdown(cell) for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
+    """The printed table in LaTeX: booktabs, a space between budgets, ready to be input."""
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+        "\\begin{table*}", "\\centering", f"\\caption{{{latex(caption)}}}", "\\resizebox{\\textwidth}{!}{%",
+        "\\begin{tabular}{ll" + "r" * 11 + "}", "\\toprule",
+        " & ".join(latex(head) for head in heads(frame, convention)) + " \\\\", "\\midrule",
+    ]  # fmt: skip
+    before = None
+    for row in body(frame):
+        if before is not None and before != (row[0], row[2]):
+            lines.append("\\addlinespace")
+        before = (row[0], row[2])
+        lines.append(" & ".join(latex(cell) for cell in row) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table*}", ""])
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

@@ -1,0 +1,244 @@
+(() => {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+  const make = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+
+  // A colour token such as "@m3" or "@m3/0.2" in the colours of the reader's theme.
+  const paint = (value, colours) => {
+    if (Array.isArray(value)) return value.map((item) => paint(item, colours));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, paint(item, colours)]));
+    }
+    const found = typeof value === "string" && /^@(\w+)(?:\/([\d.]+))?$/.exec(value);
+    const colour = found && colours[found[1]];
+    if (!colour) return value;
+    const alpha = found[2] ? Math.round(Number(found[2]) * 255).toString(16).padStart(2, "0") : "";
+    return colour + alpha;
+  };
+
+  const state = (group) => {
+    const chosen = group.querySelector("[data-budget]:checked");
+    return {
+      hidden: new Set(all("[data-label]:not(:checked)", group).map((box) => Number(box.dataset.label))),
+      budget: chosen ? Number(chosen.value) : null,
+      bars: Boolean(group.querySelector("[data-bars]:checked")),
+    };
+  };
+
+  const drawChart = (place, now) => {
+    const chart = data.charts[place.dataset.chart];
+    const figure = paint({ data: chart.data, layout: chart.layout }, data.palette[dark.matches ? "dark" : "light"]);
+    const narrow = place.clientWidth < 620;
+    for (const trace of figure.data) {
+      const { label, budget } = trace.meta;
+      trace.visible = !now.hidden.has(label) && (budget === undefined || now.budget === null || budget === now.budget);
+      if (trace.error_y) trace.error_y.visible = now.bars;
+    }
+    const { layout } = figure;
+    layout.annotations = (layout.annotations || []).filter(
+      (note) => !now.hidden.has(Number(note.name)) && (!narrow || !note.showarrow),
+    );
+    if (narrow && chart.narrow) {
+      layout.xaxis.title.text = chart.narrow.title;
+      const costs = chart.data.flatMap((trace) => trace.x);
+      const [low, high] = [Math.min(...costs), Math.max(...costs)];
+      layout.xaxis.range = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
+    }
+    layout.width = place.clientWidth;
+    Plotly.react(place, figure.data, layout, { displayModeBar: false, responsive: false });
+  };
+
+  const colourOf = (level) => data.scale[Math.min(data.scale.length - 1, Math.floor(level * data.scale.length))];
+
+  const drawMap = (canvas, values, offset, height, width) => {
+    canvas.width = width;
+    canvas.height = height;
+    const pen = canvas.getContext("2d");
+    for (let place = 0; place < height * width; place += 1) {
+      if (values[offset + place] === 255) continue;
+      pen.fillStyle = colourOf(values[offset + place] / 254);
+      pen.fillRect(place % width, Math.floor(place / width), 1, 1);
+    }
+  };
+
+  const drawMaps = (place, now, group) => {
+    const panel = data.kept[place.dataset.maps];
+    const [height, width] = panel.shape;
+    const readout = group.querySelector("[data-readout]");
+    place.style.gridTemplateColumns = `minmax(5em, 10.5em) repeat(${panel.blocks.length}, minmax(58px, 112px))`;
+    place.style.setProperty("--ratio", `${width} / ${height}`);
+    place.replaceChildren(make("span"));
+    for (const block of panel.blocks) place.append(make("span", { className: "col", textContent: `block ${block}` }));
+    const maps = panel.maps.filter((map) => now.budget === null || map.u === now.budget);
+    for (const label of panel.labels) {
+      const map = maps.find((entry) => entry.m === label);
+      if (!map) continue;
+      const values = bytes(map.v);
+      place.append(make("span", { className: "row", textContent: data.labels[label].replace("[", "\u200b[") }));
+      panel.blocks.forEach((block, index) => {
+        const canvas = make("canvas");
+        const offset = index * height * width;
+        drawMap(canvas, values, offset, height, width);
+        const part = values.subarray(offset, offset + height * width).filter((value) => value !== 255);
+        const mean = part.reduce((sum, value) => sum + value, 0) / part.length / 2.54;
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `${data.labels[label]}, block ${block}: ${mean.toFixed(0)} % of tokens kept`);
+        canvas.addEventListener("pointermove", (event) => {
+          const box = canvas.getBoundingClientRect();
+          const column = Math.min(width - 1, Math.floor(((event.clientX - box.left) / box.width) * width));
+          const row = Math.min(height - 1, Math.floor(((event.clientY - box.top) / box.height) * height));
+          const share = (values[offset + row * width + column] / 2.54).toFixed(0);
+          readout.textContent = `${data.labels[label]}, block ${block}, row ${row}, column ${column}: kept in ${share} % of images`;
+        });
+        place.append(canvas);
+      });
+    }
+  };
+
+  // Number of each place's group of two or more; -1 alone, -2 dropped, -3 in a special token.
+  const groupsOf = (owner) => {
+    const counts = new Map();
+    for (const value of owner) if (value >= 0) counts.set(value, (counts.get(value) || 0) + 1);
+    const shared = [...counts].filter(([, count]) => count > 1).map(([value]) => value).sort((a, b) => a - b);
+    const numbers = new Map(shared.map((value, index) => [value, index]));
+    return [...owner].map((value) => (value < 0 ? value - 1 : numbers.has(value) ? numbers.get(value) : -1));
+  };
+
+  const drawTokens = (canvas, image, owner, [height, width]) => {
+    const cell = Math.max(4, Math.round(336 / width));
+    canvas.width = width * cell;
+    canvas.height = height * cell;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = image.naturalWidth > width * cell;
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    groupsOf(owner).forEach((number, place) => {
+      if (number === -1) return;
+      const [x, y] = [(place % width) * cell, Math.floor(place / width) * cell];
+      const dropped = number === -2;
+      pen.globalAlpha = dropped ? 0.86 : 0.5;
+      pen.fillStyle = dropped ? `rgb(${data.veil})` : number === -3 ? data.special : data.groups[number % data.groups.length];
+      pen.fillRect(x, y, cell, cell);
+      pen.globalAlpha = 1;
+      if (!dropped) {
+        pen.strokeStyle = pen.fillStyle;
+        pen.strokeRect(x + 0.5, y + 0.5, cell - 1, cell - 1);
+      }
+    });
+  };
+
+  const answer = (words) =>
+    make("span", { className: words.right ? "" : "wrong", textContent: `${words.right ? "✓" : "✗"} ${words.name} ${words.share} %` });
+
+  const tile = (picture, name, words) => {
+    const text = make("p", {}, make("b", { textContent: name }), make("br"), answer(words));
+    return make("figure", { className: "tile" }, picture, text);
+  };
+
+  const drawGallery = (place, now, group) => {
+    const panel = data.gallery[place.dataset.gallery];
+    const chosen = group.querySelector("[data-image]:checked");
+    const index = chosen ? Number(chosen.value) : 0;
+    const picture = panel.images[index];
+    place.style.setProperty("--ratio", `${panel.shape[1]} / ${panel.shape[0]}`);
+    const source = make("img", { src: picture.src, alt: `Image ${picture.id}, true class ${picture.truth}` });
+    place.replaceChildren(tile(source, `dense · truth: ${picture.truth}`, picture.dense));
+    const items = panel.items.filter((item) => item.i === index && (now.budget === null || item.u === now.budget));
+    for (const item of items.sort((a, b) => a.m - b.m)) {
+      const canvas = make("canvas");
+      const owner = new Int32Array(bytes(item.o).buffer);
+      const lost = owner.filter((value) => value === -1).length;
+      const alone = groupsOf(owner).filter((number) => number === -1).length;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute(
+        "aria-label",
+        `${data.labels[item.m]}: ${alone} tokens stand for themselves, ${owner.length - alone - lost} merged, ${lost} dropped`,
+      );
+      source.decode().then(() => drawTokens(canvas, source, owner, panel.shape), () => {});
+      place.append(tile(canvas, data.labels[item.m], item.a));
+    }
+  };
+
+  const drawGroup = (group) => {
+    const now = state(group);
+    all("[data-chart]", group).forEach((place) => drawChart(place, now));
+    all("[data-maps]", group).forEach((place) => drawMaps(place, now, group));
+    all("[data-gallery]", group).forEach((place) => drawGallery(place, now, group));
+  };
+
+  const fillThumbs = (field) => {
+    data.gallery[field.dataset.thumbs].images.forEach((image, index) => {
+      const radio = make("input", { type: "radio", name: `image-${field.dataset.thumbs}`, value: index, checked: index === 0 });
+      radio.dataset.image = "";
+      radio.setAttribute("aria-label", `Image ${image.id}, ${image.truth}`);
+      field.append(make("label", {}, radio, make("img", { src: image.src, alt: "" })));
+    });
+  };
+
+  const rule = (table) => {
+    let before = null;
+    for (const row of all("tbody tr", table)) {
+      if (row.hidden) continue;
+      row.classList.toggle("first", before !== null && before !== row.dataset.budget && !table.dataset.sorted);
+      before = row.dataset.budget;
+    }
+  };
+
+  const sortBy = (table, column, head) => {
+    const down = head.getAttribute("aria-sort") === "descending";
+    all("th[aria-sort]", table).forEach((other) => other.setAttribute("aria-sort", "none"));
+    head.setAttribute("aria-sort", down ? "ascending" : "descending");
+    const key = (row) => row.children[column].dataset.sort;
+    const compare = (a, b) => {
+      if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");
+      const gap = Number(key(a)) - Number(key(b));
+      return (down ? 1 : -1) * (Number.isNaN(gap) ? key(b).localeCompare(key(a)) * -1 : gap);
+    };
+    table.dataset.sorted = "yes";
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+    rule(table);
+  };
+
+  const groups = all("[data-group]");
+  all("[data-thumbs]").forEach(fillThumbs);
+  all("[data-ramp]").forEach((ramp) => { ramp.style.background = `linear-gradient(90deg, ${data.scale.join()})`; });
+  groups.forEach((group) => {
+    group.addEventListener("change", () => drawGroup(group));
+    drawGroup(group);
+  });
+  all("table[data-sortable]").forEach((table) => {
+    all("thead th", table).forEach((head, column) => {
+      const button = head.querySelector("button");
+      if (button) button.addEventListener("click", () => sortBy(table, column, head));
+    });
+    rule(table);
+  });
+  all("[data-filter]").forEach((filter) => {
+    const table = document.getElementById(filter.dataset.filter);
+    const apply = () => {
+      const wanted = filter.querySelector(":checked")?.value ?? "";
+      for (const row of all("tbody tr", table)) {
+        row.hidden = wanted !== "" && row.dataset.budget !== "" && Number(row.dataset.budget) !== Number(wanted);
+      }
+      rule(table);
+    };
+    filter.addEventListener("change", apply);
+    apply();
+  });
+  dark.addEventListener("change", () => groups.forEach(drawGroup));
+  let waiting = 0;
+  let before = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === before) return;
+    before = window.innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => groups.forEach(drawGroup), 150);
+  });
+})();

@@ -1,0 +1,133 @@
+"""Numbers and strings as a reader sees them; nothing here knows where they came from."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+MISSING = "–"
+
+CONVENTIONS = {
+    "flops": ("FLOPs", "2 × (GEMM + convolution MACs) + scan in both directions + the reduction's own work"),
+    "macs": ("MACs", "GEMM + convolution MACs + scan in both directions"),
+    "paper": ("FLOPs as papers print them", "MACs and scan FLOPs added up, one scan direction"),
+}
+
+
+def present(value: Any) -> bool:
+    """Whether `value` is something to show: not None, not NaN, not infinite."""
+    if value is None:
+        return False
+    if isinstance(value, str):
+        return True
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def number(value: Any, digits: int) -> str:
+    """`value` with a true minus sign and fixed digits; a dash where there is none."""
+    if not present(value):
+        return MISSING
+    text = f"{float(value):.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A fraction as a percentage without its sign: 0.8423 is 84.2."""
+    return number(float(value) * 100, digits) if present(value) else MISSING
+
+
+def points(value: Any, digits: int = 1) -> str:
+    """A difference of fractions in signed percentage points: −0.031 is −3.1."""
+    text = percent(value, digits)
+    return text if text == MISSING or text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def interval(low: Any, high: Any, digits: int = 1, signed: bool = False) -> str:
+    """``[low, high]`` of two fractions, or nothing when either is missing."""
+    if not (present(low) and present(high)):
+        return ""
+    show = points if signed else percent
+    return f"[{show(low, digits)}, {show(high, digits)}]"
+
+
+def p_value(value: Any) -> str:
+    """A p-value as it is printed: ``<0.001``, else three digits."""
+    if not present(value):
+        return MISSING
+    return "<0.001" if float(value) < 0.001 else f"{float(value):.3f}"
+
+
+def budget_name(value: Any) -> str:
+    """A budget as it is spoken of: ``40 %``, or ``dense`` for none."""
+    return f"{float(value) * 100:g} %" if present(value) else "dense"
+
+
+def unit(values: list[float]) -> tuple[float, str]:
+    """Divisor and prefix that suit the largest of `values`."""
+    top = max((value for value in values if present(value)), default=0.0)
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if top >= size:
+            return size, prefix
+    return 1.0, ""
+
+
+def spread(values: list[float], gap: float) -> list[float]:
+    """Places as near as possible to `values` (in their order of size) with at least `gap` between neighbours.
+
+    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets.
+    """
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    pools: list[list[float]] = []
+    for rank, index in enumerate(order):
+        pools.append([values[index] - rank * gap, 1.0])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            mean, weight = pools.pop()
+            other = pools[-1]
+            pools[-1] = [(other[0] * other[1] + mean * weight) / (other[1] + weight), other[1] + weight]
+    flat = [mean for mean, weight in pools for _ in range(int(weight))]
+    placed = [0.0] * len(values)
+    for rank, index in enumerate(order):
+        placed[index] = flat[rank] + rank * gap
+    return placed
+
+
+def clean(value: Any) -> Any:
+    """`value` with every number that JSON cannot hold turned into null, to any depth."""
+    if isinstance(value, dict):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def script_json(value: Any) -> str:
+    """JSON that may stand inside a script element: no character of it can end the element or open a comment."""
+    text = json.dumps(clean(value), allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def latex(text: str) -> str:
+    """`text` for the body of a LaTeX table, every active character escaped."""
+    table = {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+        "−": "$-$", "–": "--", "×": r"$\times$", "\n": " ", "\r": " ", "\0": "",
+        "[": "{[}", "]": "{]}",
+    }  # fmt: skip
+    return "".join(table.get(character, character) for character in text)
+
+
+def markdown(text: str) -> str:
+    """`text` for a cell of a Markdown table: no pipe, no line break, no HTML, no emphasis."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for character in "\\`*_[]|":
+        escaped = escaped.replace(character, "\\" + character)
+    return " ".join(escaped.split())

@@ -1,0 +1,268 @@
+"""A made-up run of the documented schema: invented numbers, in the shapes and relations of a real one."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+import reports
+
+DEPTH, SIDE, IMAGES = 8, 14, 400
+CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{ & \"q\" 'a' | _%{{7*7}}"
+BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6)
+METHODS: dict[str, tuple[str, str, float, float]] = {
+    # label: method, family, loss of top-1 at 60 %, share of foreground preferred
+    "mtr": ("mtr", "hybrid", 0.075, 1.25),
+    "tome": ("tome", "merging", 0.058, 1.02),
+    "tome[order=appended]": ("tome", "merging", 0.41, 1.02),
+    "evit": ("evit", "pruning", 0.12, 1.4),
+    "random": ("random", "baseline", 0.15, 1.0),
+    "stride": ("stride", "baseline", 0.10, 1.0),
+    "pool": ("pool", "baseline", 0.13, 1.0),
+    "downsample": ("downsample", "baseline", 0.19, 1.0),
+}
+DENSE_FLOPS = {"gemm": 180_000_000, "conv": 6_000_000, "scan": 70_000_000, "elementwise": 9_000_000, "reduction": 0}
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def _total(flops: dict[str, int]) -> dict[str, int]:
+    macs = flops["gemm"] + flops["conv"]
+    return {
+        "flops": 2 * macs + flops["scan"] + flops["reduction"],
+        "macs": macs + flops["scan"] + flops["reduction"],
+        "paper": macs + flops["scan"] // 2 + flops["reduction"],
+    }
+
+
+def _key(label: str, budget: float | None, seed: int) -> str:
+    return hashlib.sha256(f"{label}-{budget}-{seed}".encode()).hexdigest()[:16]
+
+
+def _cell(
+    label: str, budget: float | None, seed: int, rng: np.random.Generator, names: dict[str, str]
+) -> dict[str, Any]:
+    method, family, loss, _ = METHODS.get(label, ("none", "baseline", 0.0, 1.0))
+    achieved = 0.0 if budget is None else budget + float(rng.uniform(-0.0015, 0.0015))
+    if label == "downsample" and budget is not None:
+        achieved = {0.2: 0.265, 0.3: 0.265, 0.4: 0.49, 0.5: 0.49, 0.6: 0.67}[budget]
+    flops = {kind: int(value * (1 - achieved)) for kind, value in DENSE_FLOPS.items()}
+    fall = 0.0 if budget is None else loss * (achieved / 0.6) ** 2.2 + float(rng.normal(0, 0.004))
+    outcomes = np.random.default_rng(3).random(IMAGES) >= 0.148 + fall
+    return {
+        "key": _key(label, budget, seed), "status": "ok", "reason": None, "backbone": "vim_nano",
+        "checkpoint": "bundled", "dataset": "fashion-clutter", "split": "test", "images": IMAGES, "method": method,
+        "label": names.get(label, label), "title": label.upper(), "family": family, "stochastic": label == "random",
+        "options": {}, "composition": {}, "protocol": "matched", "budget": budget, "seed": seed,
+        "counts": {"2": 30}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),
+        "reduction_fraction": dict.fromkeys(("flops", "macs", "paper"), achieved), "token_ratio": achieved * 1.05,
+        "metrics": {
+            "top1": float(outcomes.mean()), "top5": 0.99, "loss": 0.5 + fall, "margin": 2.0 - fall,
+            "agreement": 1.0 - 1.4 * abs(fall), "kl": 2.2 * abs(fall) if budget else 0.0, "dense_top1": 0.852,
+        },
+        "_correct": outcomes,
+    }  # fmt: skip
+
+
+def _shard(folder: Path, cell: dict[str, Any], rng: np.random.Generator) -> None:
+    label = rng.integers(0, 10, IMAGES)
+    prediction = np.where(cell.pop("_correct"), label, (label + 1) % 10)
+    for number, part in enumerate(np.array_split(np.arange(IMAGES), 2)):
+        path = folder / "shards" / cell["key"] / f"{number:05d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(
+            {
+                "image": part, "label": label[part].astype("int32"), "prediction": prediction[part].astype("int32"),
+                "top5": True, "loss": np.float32(0.5), "margin": np.float32(1.0), "agree": True, "kl": np.float32(0.1),
+            }
+        ).to_parquet(path)  # fmt: skip
+    cell["metrics"]["top1"] = float((prediction == label).mean())
+
+
+def _statistics(cells: list[dict[str, Any]], names: dict[str, str]) -> pd.DataFrame:
+    rows = []
+    for budget in BUDGETS:
+        top = {label: [c["metrics"]["top1"] for c in cells if c["label"] == names.get(label, label)
+                       and c["budget"] == budget and c["status"] == "ok"] for label in METHODS}  # fmt: skip
+        for label, values in top.items():
+            if not values:
+                continue
+            mean, reference = float(np.mean(values)), float(np.mean(top["mtr"]))
+            gap, same = mean - reference, label == "mtr"
+            tested = not same and label != "downsample"
+            rows.append(
+                {
+                    "backbone": "vim_nano", "budget": budget, "label": names.get(label, label), "reference": "mtr",
+                    "difference": np.nan if same else gap, "low": gap - 0.021 if tested else np.nan,
+                    "high": gap + 0.021 if tested else np.nan,
+                    "p": float(np.exp(-abs(gap) * 150)) if tested else np.nan,
+                    "p_holm": min(1.0, 6 * float(np.exp(-abs(gap) * 150))) if tested else np.nan,
+                    "discordant_better": 11, "discordant_worse": 14, "method_top1": mean, "method_low": mean - 0.033,
+                    "method_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
+                }
+            )  # fmt: skip
+    rows.append({**rows[0], "budget": np.nan, "label": "none", "method_low": 0.82, "method_high": 0.885})
+    return pd.DataFrame(rows)
+
+
+def _kept(rng: np.random.Generator, names: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    maps, lines = [], []
+    row, col = (axis.ravel() for axis in np.mgrid[:SIDE, :SIDE])
+    middle = np.exp(-((row - 6.5) ** 2 + (col - 6.5) ** 2) / 40)
+    for label, (method, _, _, lift) in METHODS.items():
+        if method == "downsample":
+            continue
+        for budget in BUDGETS:
+            for block in range(DEPTH):
+                share = 1 - 1.6 * budget * block / DEPTH
+                field = share * (1 + (lift - 1) * (middle - middle.mean()) * 2) + rng.normal(0, 0.02, SIDE * SIDE)
+                if method == "stride" and block:
+                    field = ((row * SIDE + col) % 3 < 3 * share).astype(float)
+                maps.append(
+                    pd.DataFrame(
+                        {
+                            "backbone": "vim_nano", "label": names.get(label, label), "budget": budget, "seed": 0,
+                            "block": block, "row": row, "col": col,
+                            "kept": np.clip(field, 0, 1) if block else np.ones(SIDE * SIDE),
+                        }
+                    )
+                )  # fmt: skip
+                lines.append(
+                    {
+                        "backbone": "vim_nano", "label": names.get(label, label), "budget": budget, "seed": 0,
+                        "block": block, "foreground_kept": min(1.0, share * (1 + (lift - 1) * block / DEPTH)),
+                        "kept": share, "images": IMAGES,
+                    }
+                )  # fmt: skip
+    return pd.concat(maps), pd.DataFrame(lines)
+
+
+def _gallery(rng: np.random.Generator, names: dict[str, str], count: int = 6) -> tuple[pd.DataFrame, pd.DataFrame]:
+    pictures, rows = [], []
+    yy, xx = np.mgrid[:56, :56]
+    for image in range(count):
+        noise = rng.normal(0, 1, (7, 7, 3)).repeat(8, 0).repeat(8, 1) * 25 + 110
+        blob = ((yy - 28 - 3 * image % 9) ** 2 + (xx - 24 - image) ** 2 < 260)[..., None]
+        pixels = np.clip(np.where(blob, [200, 90 + 20 * image, 60], noise), 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format="PNG")
+        pictures.append({"image": 100 + image, "png": buffer.getvalue(), "label": image})
+        for label, (method, family, _, _) in METHODS.items():
+            for budget in BUDGETS if method != "downsample" else ():
+                place = np.arange(SIDE * SIDE)
+                gone = rng.random(SIDE * SIDE) < budget * 1.3
+                owner = np.where(gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place)
+                if method == "mtr":
+                    owner[3] = -2
+                rows.append(
+                    {
+                        "backbone": "vim_nano", "label": names.get(label, label), "budget": budget, "seed": 0,
+                        "image": 100 + image, "block": DEPTH, "owner": owner.astype("int32").tolist(),
+                        "label_true": image, "prediction": int((image + (rng.random() < 0.3)) % 10),
+                        "dense_prediction": image, "confidence": float(rng.uniform(0.4, 1)), "dense_confidence": 0.93,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows), pd.DataFrame(pictures)
+
+
+def fabricate(folder: Path, hostile: bool = False) -> Path:
+    """Write a whole run into `folder`; `hostile` puts markup into every string that a user or a plugin can set."""
+    rng = np.random.default_rng(7)
+    names = {"evit": f"evit[score={HOSTILE}]"} if hostile else {}
+    cells = [_cell("none", None, 0, rng, names)]
+    for label in METHODS:
+        for budget in BUDGETS:
+            cells += [_cell(label, budget, seed, rng, names) for seed in ((0, 1, 2) if label == "random" else (0,))]
+    reasons = {
+        ("pool", 0.6): ("skipped", "pool can remove at most 54.1 % at the default sites: ask for less, or add sites"),
+        ("evit", 0.6): ("failed", HOSTILE if hostile else "the loss was not finite in shard 3 (RuntimeError)"),
+    }
+    for cell in cells:
+        _shard(folder, cell, rng)
+        if (cell["method"], cell["budget"]) in reasons:
+            cell["status"], cell["reason"] = reasons[cell["method"], cell["budget"]]
+            cell["metrics"], cell["flops"], cell["total"] = None, {}, {}
+            cell["reduction_fraction"], cell["token_ratio"] = {}, None
+        _dump(folder / "cells" / f"{cell['key']}.json", cell)
+        speed = {"key": cell["key"], "seconds": 14.2, "images_per_second": 35.4, "reduction_share": 0.06}
+        _dump(folder / "timing" / f"{cell['key']}.json", speed)
+    kept, foreground = _kept(rng, names)
+    gallery, images = _gallery(rng, names)
+    frames = {"statistics": _statistics(cells, names), "kept": kept, "foreground": foreground, "gallery": gallery,
+              "images": images}  # fmt: skip
+    (folder / "analyses").mkdir()
+    for name, frame in frames.items():
+        frame.to_parquet(folder / "analyses" / f"{name}.parquet")
+    _words(folder, hostile)
+    return folder
+
+
+def _words(folder: Path, hostile: bool) -> None:
+    classes = [*CLASSES[:4], HOSTILE, *CLASSES[5:]] if hostile else CLASSES
+    methods = ["none", "mtr", "tome", "tome[order=appended]", "random", "stride", "pool", "evit", "downsample"]
+    spec = {
+        "schema": 1, "name": HOSTILE if hostile else "compare-mtr-tome", "backbones": ["vim_nano"],
+        "checkpoint": {"vim_nano": "bundled"}, "methods": methods, "budgets": list(BUDGETS), "protocol": "matched",
+        "dataset": {"name": "fashion-clutter", "split": "test", "images": IMAGES, "selection": "stratified",
+                    "available": 2000, "classes": classes},
+        "convention": "flops", "seeds": [0, 1, 2], "batch": 50, "device": "cpu", "precision": "fp32", "threads": 2,
+        "command": "python -m suite compare --methods mtr,tome && true",
+    }  # fmt: skip
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    environment = {
+        "suite": "0.1.0", "git": "b551744", "python": "3.11.9", "torch": "2.15.0", "numba": "0.61",
+        "platform": HOSTILE if hostile else "Linux-6.8-x86_64", "cpu": "AMD EPYC 7B13", "cores": 2, "threads": 2,
+        "gpu": None, "kernel": "cpu", "started": "2026-11-02T10:00:00Z", "finished": "2026-11-02T10:00:52Z",
+        "seconds": 52.1, "memory_mb": 912.4, "packages": {"numpy": "2.3", "pandas": "3.1"},
+    }  # fmt: skip
+    _dump(folder / "environment.json", environment)
+    headline = {
+        "headline": "On vim_nano and fashion-clutter, tome loses 1.7 points less top-1 than mtr at 40 % fewer FLOPs "
+        "(95 % interval −0.4 to +3.8, 400 images): too small a difference to call.",
+        "resolution": [
+            {"budget": budget, "smallest_detectable": 0.012 + budget / 50, "ranks": budget >= 0.5,
+             "sentence": f"At {budget:.0%} of FLOPs removed, 400 images show a difference of "
+             f"{100 * (0.012 + budget / 50):.1f} points or more; "
+             + ("the methods can be ranked." if budget >= 0.5 else "random loses less, so this data cannot rank them.")}
+            for budget in BUDGETS
+        ],
+        "paragraphs": [
+            "One backbone, one seed of training and one data set: a method that wins here need not win on ImageNet.",
+            HOSTILE if hostile else "Intervals are paired bootstraps over images; Holm corrects within a budget.",
+        ],
+    }  # fmt: skip
+    _dump(folder / "analyses" / "headline.json", headline)
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, its report built."""
+    folder = fabricate(tmp_path_factory.mktemp("run"))
+    reports.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run full of markup, its report built."""
+    folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True)
+    reports.build(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[], Path]:
+    """A maker of run folders that a test may damage."""
+    return lambda: fabricate(tmp_path / "run")
