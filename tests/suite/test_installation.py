@@ -42,9 +42,10 @@ def folder(tmp_path: Path) -> Path:
     return work
 
 
-def run_suite(cwd: Path, *flags: str, code: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_suite(cwd: Path, code: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``python -m suite``, or `code`, by an interpreter that does not see what is installed beside it."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, *flags, *(("-c", code) if code else ("-m", "suite"))]
+    command = [sys.executable, "-S", *(("-c", code) if code else ("-m", "suite"))]
     return subprocess.run(
         command, cwd=cwd, env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=False
     )
