@@ -48,10 +48,10 @@ def arrange(
     """Where the survivors among `patches` (B, n) and the special tokens will stand under `policy`."""
     count = patches.shape[1] - matching.source.shape[1]
     position = tokens.position.gather(1, patches)
-    gone = torch.zeros_like(position, dtype=torch.bool).scatter_(1, matching.source, True)
+    gone = torch.zeros_like(position, dtype=torch.bool).scatter_(1, matching.source, 1)
     last = torch.iinfo(position.dtype).max
     kept = position.masked_fill(gone, last).argsort(dim=1, stable=True)[:, :count]
-    destination = torch.zeros_like(gone).scatter_(1, matching.destinations, True)
+    destination = torch.zeros_like(gone).scatter_(1, matching.destinations, 1)
     survivors = Survivors(
         position.gather(1, kept), destination.gather(1, kept), None if score is None else score.gather(1, kept)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,9 @@ class Option:
         """`value`, or the text of one, as this option's type; UserError names what is allowed."""
         found = _typed(value, type(self.default))
         if found is None or (self.choices and found not in self.choices) or not self._within(found):
-            hint = nearest(str(value), map(str, self.choices)) if self.choices else f"takes {self.allowed()}"
-            raise UserError(f"option '{name}' cannot be '{shown(value)}': {hint}")
+            close = difflib.get_close_matches(shown(value), map(shown, self.choices), n=1)
+            meant = f"did you mean {close[0]}? it " if close else ""
+            raise UserError(f"option '{name}' cannot be '{shown(value)}': {meant}takes {self.allowed()}")
         return found
 
     def _within(self, value: Value) -> bool:

@@ -1,0 +1,170 @@
+"""The text of a method: read, written back, and refused with the word that was meant."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbones.errors import UserError
+from methods import METHODS
+from methods.base import Method, Option
+from methods.composition import Composition
+from methods.spec import MethodSpec, find, parse, parse_list
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("mtr", "mtr"),
+        ("mtr[]", "mtr"),
+        (" mtr [ order = appended ] ", "mtr[order=appended]"),
+        ("tome[weights=size,order=restored]", "tome"),
+        ("tome[weights=mean,order=appended]", "tome[order=appended,weights=mean]"),
+        ("mtr[targets=2.0]", "mtr[targets=2]"),
+        ("mtr[targets=1]", "mtr"),
+        ("evit[fused=False]", "evit[fused=false]"),
+        ("none", "none"),
+        ("downsample", "downsample"),
+    ],
+)
+def test_canonical_text(text: str, canonical: str) -> None:
+    assert parse(text).text == canonical
+    assert parse(parse(text).text) == parse(text)
+
+
+def test_a_list_is_split_outside_brackets() -> None:
+    found = parse_list("mtr, tome[weights=mean,order=appended],random,mtr[order=restored]")
+    assert [spec.text for spec in found] == ["mtr", "tome[order=appended,weights=mean]", "random"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mrt", "did you mean mtr"),
+        ("mtr[ordr=appended]", "did you mean order"),
+        ("mtr[order=apended]", "did you mean appended"),
+        ("mtr[targets=many]", "a number from 0 to 100"),
+        ("mtr[targets=-1]", "a number from 0 to 100"),
+        ("mtr[targets=nan]", "a number from 0 to 100"),
+        ("evit[fused=maybe]", "true, false"),
+        ("tome[order=score]", "takes restored, appended, odd-even"),
+        ("stride[weights=mean]", "has no option 'weights'"),
+        ("none[order=restored]", "it has none"),
+        ("mtr[order]", "write name=value"),
+        ("mtr[order=]", "write name=value"),
+        ("mtr[order=score,order=score]", "twice"),
+        ("mtr[order=score", "write name or name"),
+        ("mtr]", "write name or name"),
+        ("", "write name or name"),
+        ("nowhere/file.py:MINE", "there is no file nowhere/file.py"),
+    ],
+)
+def test_errors_name_the_mend(text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says.replace("[", r"\[")) as error:
+        parse(text)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_list_is_refused() -> None:
+    with pytest.raises(UserError, match="no method is named"):
+        parse_list(" , ")
+
+
+def test_equal_compositions_have_one_canonical_form() -> None:
+    equal = [
+        ("mtr[weights=drop]", "mtr[weights=drop,feature=c,targets=3,order=appended]"),
+        ("random", "mtr[score=random,weights=drop]"),
+        ("evit[fused=false,score=activation]", "mtr[score=activation,weights=drop]"),
+        ("mtr[score=norm]", "mtr[score=norm,direction=forward]"),
+        ("mtr[order=shuffled,shuffle=0]", "mtr[shuffle=0.5]"),
+        ("pool[weights=size]", "pool[weights=size,shuffle=0.2]"),
+    ]
+    for one, other in equal:
+        a, b = parse(one).composition(), parse(other).composition()
+        assert a is not None
+        assert b is not None
+        assert a.canonical() == b.canonical()
+        assert a == b
+    different = [
+        "mtr",
+        "mtr[direction=forward]",
+        "mtr[targets=2]",
+        "tome",
+        "tome[weights=mean]",
+        "mtr[shuffle=1,order=shuffled]",
+    ]
+    forms = [spec.composition() for spec in map(parse, different)]
+    assert len(set(forms)) == len(different)
+
+
+@given(st.data())
+def test_any_choice_survives_being_written(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(list(METHODS)))
+    options = METHODS[name].options
+    chosen = {key: data.draw(st.sampled_from(option.choices)) for key, option in options.items() if option.choices}
+    spec = MethodSpec(name, METHODS[name].settings(chosen))
+    assert parse(spec.text) == spec
+    assert hash(parse(spec.text)) == hash(spec)
+    assert all(options[key].default != value for key, value in spec.options.items())
+
+
+def test_whole_numbers_and_booleans_are_typed() -> None:
+    count = Option(3, "a count", minimum=1)
+    assert count.read("4", "count") == 4
+    for wrong in ("4.5", "0", "inf", True):
+        with pytest.raises(UserError, match="a whole number from 1"):
+            count.read(wrong, "count")
+    assert Option(False, "a switch").read("TRUE", "switch") is True
+
+
+def test_a_method_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from methods.base import Method, composed\n"
+        "MINE = Method('mine', 'Mine', 'pruning', 'Drops what is short.',\n"
+        "              lambda: composed(matching='lowest', score='norm'))\n"
+        "OTHER = 3\n"
+    )
+    spec = parse(f"{file}:MINE")
+    composition = spec.composition()
+    assert composition is not None
+    assert composition.score == "norm"
+    assert spec.text == f"{file}:MINE"
+    with pytest.raises(UserError, match="is not a methods"):
+        find(f"{file}:OTHER")
+
+
+def test_a_contradictory_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind 'sequence'"):
+        Method("x", "X", "pruning", "", None)
+    with pytest.raises(ValueError, match="family"):
+        Method("x", "X", "pruner", "", None, kind="none")
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_cards_say_what_each_method_is(name: str) -> None:
+    method = METHODS[name]
+    assert method.name == name
+    assert method.card.startswith(f"# {method.title} (`{name}`)")
+    assert "ost" in method.card
+    assert method.paper in method.card
+    assert (method.year > 0) == bool(method.paper)
+    for option in method.options:
+        assert f"| `{option}` |" in method.card
+    composition = method.compose()
+    assert (composition is None) == (method.kind != "sequence")
+    assert composition is None or composition.stochastic == method.stochastic
+
+
+def test_impossible_compositions_say_why() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"matching": "lowest"}, "give a score"),
+        ({"matching": "odd-even"}, "give a feature"),
+        ({"matching": "spaced", "order": "score"}, "needs a method with a score"),
+        ({"matching": "runs", "weights": "attention"}, "need a method with a score"),
+    ]
+    for fields, says in cases:
+        with pytest.raises(UserError, match=says):
+            Composition(**fields)

@@ -1,0 +1,237 @@
+"""What holds for every method, whatever its options: the truths of the token sequence."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from backbones.errors import UserError
+from backbones.sequence import TokenSequence, Trace
+from methods import METHODS
+from methods.assemble import permuted
+from methods.compose import Composition, Reducer
+from methods.order import Chance
+from methods.spec import parse
+
+REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
+
+
+@st.composite
+def compositions(draw: st.DrawFn) -> Composition:
+    """Any method with any of the options it offers."""
+    method = METHODS[draw(st.sampled_from(REDUCING))]
+    chosen = {
+        name: draw(st.sampled_from(option.choices))
+        for name, option in method.options.items()
+        if len(option.choices) > 1
+    }
+    composition = method.compose(**chosen)
+    assert composition is not None
+    return composition
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Composition, int, dict[str, Any]]:
+    """A composition, how many to remove, and the sizes of the sequence."""
+    composition = draw(compositions())
+    grid = (draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    patches = grid[0] * grid[1] * grid[2]
+    least = 1 if composition.needs_class_token else 0
+    special = draw(st.sets(st.integers(0, patches), min_size=least, max_size=5))
+    special = {place for place in special if place < patches + len(special)}
+    worn = draw(st.integers(0, patches - 1))
+    remove = draw(st.integers(0, composition.cap(patches - worn)))
+    sizes = {"grid": grid, "special": tuple(special), "seed": draw(st.integers(0, 9)), "worn": worn, "batch": 3}
+    return composition, remove, sizes
+
+
+def with_sizes(tokens: TokenSequence) -> TokenSequence:
+    """The same tokens standing for 1 to 3 original ones each."""
+    drawn = torch.randint(1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(0)).float()
+    return replace(tokens, size=drawn.scatter(1, tokens.special, 1.0))
+
+
+def alone(tokens: TokenSequence, b: int) -> TokenSequence:
+    """Image `b` of the batch as a batch of one."""
+
+    def cut(name: str, value: Tensor) -> Tensor:
+        if name == "A":
+            return value
+        return value[:, b : b + 1] if name in ("carry", "delta", "delta_mean", "B", "C") else value[b : b + 1]
+
+    def parts(of: Any) -> dict[str, Any]:
+        return {f.name: cut(f.name, getattr(of, f.name)) for f in fields(of) if isinstance(getattr(of, f.name), Tensor)}
+
+    assert tokens.trace is not None
+    return replace(tokens, **parts(tokens), trace=replace(tokens.trace, **parts(tokens.trace)))
+
+
+def same(a: TokenSequence, b: TokenSequence) -> bool:
+    """Equal to the last bit in everything they hold."""
+    for entry in fields(a):
+        one, other = getattr(a, entry.name), getattr(b, entry.name)
+        if isinstance(one, Tensor) and not torch.equal(one, other):
+            return False
+    return True
+
+
+Case = tuple[Composition, int, dict[str, Any]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_truths_of_the_token_sequence(fabricate: Callable[..., TokenSequence], case: Case) -> None:
+    composition, remove, sizes = case
+    tokens = with_sizes(fabricate(**sizes))
+    out = Reducer(composition, remove, site=2, seed=5)(tokens)
+    if remove == 0:
+        assert same(out, tokens)
+        return
+    assert out.length == tokens.length - remove
+    assert out.trace is None
+    assert tokens.owner is not None
+    assert out.owner is not None
+    for b in range(tokens.batch):
+        old, new = tokens.position[b].tolist(), out.position[b].tolist()
+        assert len(set(new)) == len(new)
+        assert set(new) <= set(old)
+        if composition.order == "restored":
+            assert new == sorted(new)
+        specials_are_exact(tokens, out, b)
+        sizes_and_owners_agree(tokens, out, b, old, new)
+        # Tokens that nothing went into are bit for bit what they were, and each keeps its own carry.
+        where = [old.index(position) for position in new]
+        grown = out.size[b] != tokens.size[b][where]
+        for name in ("branch", "residual"):
+            assert torch.equal(getattr(out, name)[b][~grown], getattr(tokens, name)[b][where][~grown])
+        assert tokens.carry is not None
+        assert out.carry is not None
+        assert torch.equal(out.carry[:, b], tokens.carry[:, b, where])
+
+
+def specials_are_exact(tokens: TokenSequence, out: TokenSequence, b: int) -> None:
+    """Each special token is untouched and stands at its rank among the surviving positions."""
+    specials = tokens.position[b][tokens.special[b]].tolist()
+    assert out.position[b][out.special[b]].tolist() == specials
+    survivors = sorted(out.position[b].tolist())
+    assert out.special[b].tolist() == [survivors.index(position) for position in specials]
+    for name in ("branch", "residual", "size"):
+        assert torch.equal(getattr(out, name)[b][out.special[b]], getattr(tokens, name)[b][tokens.special[b]])
+
+
+def sizes_and_owners_agree(tokens: TokenSequence, out: TokenSequence, b: int, old: list[int], new: list[int]) -> None:
+    """A token's size is the sum of those that went into it; owners say which, and the dropped have none."""
+    assert tokens.owner is not None
+    assert out.owner is not None
+    gathered = dict.fromkeys(new, 0.0)
+    for index in range(len(old)):
+        landed = {int(place) for place in out.owner[b][tokens.owner[b] == index]}
+        assert len(landed) <= 1
+        for place in landed - {-1}:
+            gathered[new[place]] += float(tokens.size[b, index])
+    assert [gathered[position] for position in new] == out.size[b].tolist()
+    assert bool((out.owner[b][tokens.owner[b] == -1] == -1).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_an_image_does_not_depend_on_its_batch(fabricate: Callable[..., TokenSequence], case: Case) -> None:
+    composition, remove, sizes = case
+    tokens = fabricate(**sizes)
+    reducer = Reducer(composition, remove, site=2, seed=5)
+    out = reducer(tokens)
+    assert same(reducer(tokens), out)
+    for b in range(tokens.batch):
+        mine = reducer(alone(tokens, b))
+        for name in ("branch", "residual", "position", "size", "special", "owner"):
+            assert torch.equal(getattr(mine, name)[0], getattr(out, name)[b]), name
+
+
+@pytest.mark.parametrize(
+    "text", [*REDUCING, "mtr[weights=pair]", "evit[score=hidden-attention]", "random[weights=mean]"]
+)
+@pytest.mark.parametrize("remove", [1, 11])
+def test_batch_independence_at_real_sizes(fabricate: Callable[..., TokenSequence], text: str, remove: int) -> None:
+    tokens = fabricate(batch=5, grid=(1, 14, 14), special=(98,), dim=192, inner=384, states=16)
+    composition = parse(text).composition()
+    assert composition is not None
+    reducer = Reducer(composition, remove, site=2)
+    out, mine = reducer(tokens), reducer(alone(tokens, 3))
+    for name in ("branch", "residual", "position", "size"):
+        assert torch.equal(getattr(mine, name)[0], getattr(out, name)[3]), name
+
+
+@pytest.mark.parametrize("name", REDUCING)
+def test_merging_both_streams_is_merging_their_sum(fabricate: Callable[..., TokenSequence], name: str) -> None:
+    tokens = fabricate(dtype=torch.float64)
+    composition = METHODS[name].compose()
+    assert composition is not None
+    out = Reducer(composition, 6, site=1)(tokens)
+    moved = replace(tokens, branch=tokens.branch * 0, residual=tokens.residual + tokens.branch)
+    if composition.feature == "branch":
+        moved = replace(moved, branch=moved.residual, residual=tokens.residual * 0)
+        out = Reducer(replace(composition, feature="branch+residual"), 6, site=1)(tokens)
+    both = Reducer(composition, 6, site=1)(moved)
+    torch.testing.assert_close(both.branch + both.residual, out.branch + out.residual)
+
+
+@pytest.mark.parametrize("name", REDUCING)
+def test_more_than_the_cap_is_refused_with_the_cap(fabricate: Callable[..., TokenSequence], name: str) -> None:
+    composition = METHODS[name].compose()
+    assert composition is not None
+    cap = composition.cap(16)
+    assert Reducer(composition, cap, site=1)(fabricate()).length == 17 - cap
+    with pytest.raises(UserError, match=f"at most {cap}"):
+        Reducer(composition, cap + 1, site=1)(fabricate())
+
+
+@settings(max_examples=40, deadline=None)
+@given(compositions())
+def test_only_what_is_needed_is_read(fabricate: Callable[..., TokenSequence], composition: Composition) -> None:
+    tokens = fabricate()
+    reducer = Reducer(composition, 4, site=1)
+    assert tokens.trace is not None
+    asked = Trace(**{name: getattr(tokens.trace, name) for name in reducer.needs})
+    assert same(reducer(replace(tokens, trace=asked)), reducer(tokens))
+    for name in reducer.needs:
+        with pytest.raises(ValueError, match=name):
+            reducer(replace(tokens, trace=replace(asked, **{name: None})))
+
+
+def test_low_precision_is_merged_in_fp32(fabricate: Callable[..., TokenSequence]) -> None:
+    tokens = fabricate(batch=1)
+    rough = replace(tokens, branch=tokens.branch.bfloat16())
+    composition = parse("pool").composition()
+    assert composition is not None
+    out = Reducer(composition, 14, site=1)(rough)
+    exact = Reducer(composition, 14, site=1)(replace(rough, branch=rough.branch.double()))
+    assert out.branch.dtype == torch.bfloat16
+    assert torch.equal(out.branch, exact.branch.bfloat16())
+
+
+@pytest.mark.parametrize("policy", ["restored", "odd-even", "reversed", "shuffled"])
+def test_the_pure_permutation_keeps_every_token(fabricate: Callable[..., TokenSequence], policy: str) -> None:
+    tokens = fabricate(special=(3, 8))
+    out = permuted(tokens, policy, 1.0, Chance(0, tokens.image, 1))
+    assert torch.equal(out.special, tokens.special)
+    assert out.position[0].sort().values.tolist() == tokens.position[0].tolist()
+    for b in range(tokens.batch):
+        assert torch.equal(out.branch[b], tokens.branch[b, out.position[b]])
+    patches = [position for position in out.position[0].tolist() if position not in (3, 8)]
+    natural = [position for position in range(18) if position not in (3, 8)]
+    expected = {"restored": natural, "odd-even": natural[::2] + natural[1::2], "reversed": natural[::-1]}
+    assert patches == expected.get(policy, patches)
+    assert policy != "shuffled" or patches != natural
+
+
+def test_a_method_without_a_class_token_says_so(fabricate: Callable[..., TokenSequence]) -> None:
+    composition = parse("evit[score=hidden-attention]").composition()
+    assert composition is not None
+    assert composition.needs_class_token
+    with pytest.raises(UserError, match="needs a class token"):
+        Reducer(composition, 2, site=1)(fabricate(special=()))
