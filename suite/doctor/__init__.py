@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from suite.doctor.check import Check, guarded
 
@@ -51,5 +51,5 @@ def table(checks: list[Check]) -> Table:
     grid = Table("", "status", "found", box=None, pad_edge=False)
     for check in checks:
         detail = check.detail if not check.mend else f"{check.detail}\n→ {check.mend}"
-        grid.add_row(check.name, f"[{COLOURS[check.status]}]{check.status}[/]", escape(detail))
+        grid.add_row(check.name, Text(check.status, style=COLOURS[check.status]), Text(detail))
     return grid

@@ -23,7 +23,7 @@ def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path: Path) -> Non
     assert all(bool(check.mend) == (check.status != "ok") for check in checks)
     assert all("\n" not in check.detail + check.mend for check in checks)
     by_name = {check.name: check for check in checks}
-    for name in ("python", "installation", "torch", "timm", "numba", "bundled images", "disk"):
+    for name in ("python", "installation", "torch", "timm", "numba", "cpu scan kernel", "bundled images", "disk"):
         assert by_name[name].status == "ok", by_name[name]
         assert by_name[name].required
     assert not by_name["mamba_ssm"].required
