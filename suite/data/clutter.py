@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from backbones.errors import UserError
 from suite.data.base import Dataset, Manifest, Request, check_index
-from suite.data.composite import WORDS, draw
+from suite.data.composite import GARMENT_DICE, draw_garments
 from suite.data.full import load_full
-from suite.data.noise import SIDE
+from suite.data.noise import LATTICE_BYTES, OCTAVES, SIDE, draw_noise
 from suite.data.pixels import normalise, resize
 from suite.data.sources import CLASSES, SPLITS, Garments, bundled, check_split
 
@@ -33,6 +33,9 @@ STD = (0.170, 0.170, 0.170)
 # A token is foreground when the garment covers at least this share of it: one pixel of a 4x4 patch.
 FOREGROUND_SHARE = 1 / 16
 MAX_VARIANT = (1 << 32) - 1
+# Random 64-bit words an image takes: one a die (the garments', then two shifts an octave), then eight knots a word.
+DICE = GARMENT_DICE + 2 * OCTAVES
+WORDS = DICE + (LATTICE_BYTES + 7) // 8
 
 
 def random_words(split: str, source: NDArray[np.int64], variant: int) -> NDArray[np.uint64]:
@@ -57,7 +60,9 @@ def render(
     canvas = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
     alpha = np.empty((len(rows), SIDE, SIDE), np.uint8)
     words = random_words(garments.split, garments.source[rows], variant)
-    draw(garments.images, rows, garments.pool, words, canvas, alpha)
+    dice = (words[:, :DICE] >> np.uint64(33)).astype(np.int64)
+    draw_noise(np.ascontiguousarray(words[:, DICE:]).view(np.uint8), dice[:, GARMENT_DICE:], canvas)
+    draw_garments(garments.images, rows, garments.pool, dice[:, :GARMENT_DICE], canvas, alpha)
     return canvas, alpha
 
 

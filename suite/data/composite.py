@@ -1,4 +1,4 @@
-"""Drawing one `fashion-clutter` image from its dice: noise, fragments of other garments, and the garment itself.
+"""Drawing on the noise of a `fashion-clutter` image: fragments of other garments, then the garment itself.
 
 Everything is whole-number arithmetic in a fixed order, so the bytes are the same on every machine, for every batch and
 number of threads. Positions are whole pixels, scales 1/256, resampling weights 1/256.
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from suite.data.noise import LATTICE_BYTES, OCTAVES, SIDE, draw_noise
+from suite.data.compiled import compiled
 
 SOURCE_SIDE = 28
 FRAGMENTS = 4
@@ -24,18 +23,16 @@ SCALE_ONE, SCALES = 256, 129
 TINT_LOW, TINTS = 77, 179
 PLACEMENT_DICE = 6
 FRAGMENT_DICE = 3 + PLACEMENT_DICE
-DICE = PLACEMENT_DICE + FRAGMENTS * FRAGMENT_DICE + 2 * OCTAVES
-# Random 64-bit words an image takes: one a die, then the knots of the noise, eight a word.
-WORDS = DICE + (LATTICE_BYTES + 7) // 8
+GARMENT_DICE = PLACEMENT_DICE + FRAGMENTS * FRAGMENT_DICE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pick(die: Any, sides: int) -> int:
     """A whole number in 0..sides-1 from a 31-bit die."""
     return int((die * sides) >> 31)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, side: int, dice: Any) -> None:
     """Scale, tint and place the window (side x side at corner) of `source`, and write its opacity to `alpha`.
 
@@ -44,8 +41,8 @@ def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, s
     """
     scale = SCALE_ONE + _pick(dice[0], SCALES)
     size = (side * scale + SCALE_ONE - 1) // SCALE_ONE
-    top = _pick(dice[1], SIDE - size + 1)
-    left = _pick(dice[2], SIDE - size + 1)
+    top = _pick(dice[1], canvas.shape[0] - size + 1)
+    left = _pick(dice[2], canvas.shape[1] - size + 1)
     red = TINT_LOW + _pick(dice[3], TINTS)
     green = TINT_LOW + _pick(dice[4], TINTS)
     blue = TINT_LOW + _pick(dice[5], TINTS)
@@ -73,26 +70,24 @@ def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, s
             alpha[top + y, left + x] = (cover * 255) >> 16
 
 
-@njit(cache=True, nogil=True)
-def draw(sources: Any, garments: Any, pool: Any, words: Any, canvas: Any, alpha: Any) -> None:
-    """Draw a batch: `canvas` (B, SIDE, SIDE, 3) uint8, and `alpha` (B, SIDE, SIDE) uint8, the garment's opacity.
+@compiled
+def draw_garments(sources: Any, garments: Any, pool: Any, dice: Any, canvas: Any, alpha: Any) -> None:
+    """Paste fragments and garments over a batch: `canvas` (B, S, S, 3) uint8; `alpha` (B, S, S) gets their opacity.
 
-    `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come from, `words`
-    (B, WORDS) uint64. A garment is never a fragment in its own image unless it is the whole pool.
+    `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come from, `dice`
+    (B, GARMENT_DICE) 31-bit numbers. A garment is never a fragment in its own image unless it is the whole pool.
     """
-    unused = np.empty((SIDE, SIDE), np.uint8)
+    unused = np.empty(alpha.shape[1:], np.uint8)
     for image in range(len(garments)):
-        dice = (words[image, :DICE] >> np.uint64(33)).astype(np.int64)
-        knots = words[image, DICE:].view(np.uint8)
-        draw_noise(knots, dice[DICE - 2 * OCTAVES :], canvas[image])
         for fragment in range(FRAGMENTS):
             start = PLACEMENT_DICE + fragment * FRAGMENT_DICE
-            choice = _pick(dice[start], len(pool))
+            choice = _pick(dice[image, start], len(pool))
             if pool[choice] == garments[image]:
                 choice = (choice + 1) % len(pool)
-            corner_y = FRAGMENT_CORNER + _pick(dice[start + 1], FRAGMENT_CORNERS)
-            corner_x = FRAGMENT_CORNER + _pick(dice[start + 2], FRAGMENT_CORNERS)
-            placement = dice[start + 3 : start + FRAGMENT_DICE]
+            corner_y = FRAGMENT_CORNER + _pick(dice[image, start + 1], FRAGMENT_CORNERS)
+            corner_x = FRAGMENT_CORNER + _pick(dice[image, start + 2], FRAGMENT_CORNERS)
+            placement = dice[image, start + 3 : start + FRAGMENT_DICE]
             _paste(canvas[image], unused, sources[pool[choice]], corner_y, corner_x, FRAGMENT_SIDE, placement)
         alpha[image] = 0
-        _paste(canvas[image], alpha[image], sources[garments[image]], 0, 0, SOURCE_SIDE, dice[:PLACEMENT_DICE])
+        placement = dice[image, :PLACEMENT_DICE]
+        _paste(canvas[image], alpha[image], sources[garments[image]], 0, 0, SOURCE_SIDE, placement)

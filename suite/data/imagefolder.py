@@ -30,7 +30,11 @@ def list_images(folder: Path, root: Path) -> list[Path]:
     Links to files within `root` are followed; any other link is a UserError.
     """
     found: list[Path] = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): allow reading it, or take it out") from error
+    for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue

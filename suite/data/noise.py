@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from suite.data.compiled import compiled
 
 SIDE = 56
 CHANNELS = 3
@@ -28,7 +29,7 @@ _SIDES = np.array(KNOTS, np.int32)
 _WEIGHTS = np.array(WEIGHTS, np.int32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_octave(
     total: Any, lattice: Any, knots: int, log_spacing: int, weight: int, shift_y: int, shift_x: int
 ) -> None:
@@ -53,13 +54,9 @@ def _add_octave(
             total[y, x] += value >> (2 * log_spacing)
 
 
-@njit(cache=True, nogil=True)
-def draw_noise(lattice: Any, shifts: Any, canvas: Any) -> None:
-    """Fill `canvas` (SIDE, SIDE, 3) uint8 with noise of mean MEAN, its channels correlated.
-
-    `lattice` (LATTICE_BYTES,) uint8 are the random knots, octave by octave and channel by channel; `shifts`
-    (2 * OCTAVES,) whole numbers, of which octave k uses the low bits, as many as its spacing has.
-    """
+@compiled
+def _draw_one(lattice: Any, shifts: Any, canvas: Any) -> None:
+    """Fill one image; see `draw_noise`."""
     total = np.zeros((CHANNELS, SIDE, SIDE), np.int32)
     start = 0
     for octave in range(OCTAVES):
@@ -79,3 +76,14 @@ def draw_noise(lattice: Any, shifts: Any, canvas: Any) -> None:
                 # 0.6 of the mean and 0.4 of its own: (grey + 2 own) / 5, and 1/256 from the weights.
                 value = MEAN + (grey + 2 * total[channel, y, x]) // 1280
                 canvas[y, x, channel] = min(max(value, 0), 255)
+
+
+@compiled
+def draw_noise(lattice: Any, shifts: Any, canvas: Any) -> None:
+    """Fill `canvas` (B, SIDE, SIDE, 3) uint8 with noise of mean MEAN, the channels of an image correlated.
+
+    `lattice` (B, LATTICE_BYTES or more) uint8 are the random knots, octave by octave and channel by channel; `shifts`
+    (B, 2 * OCTAVES) whole numbers, of which an octave uses the low bits, as many as its spacing has.
+    """
+    for image in range(len(canvas)):
+        _draw_one(lattice[image], shifts[image], canvas[image])

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +57,15 @@ def test_manifest_hash_covers_all_of_it() -> None:
     assert len(hashes) == 5
     assert base.manifest() == json.loads(json.dumps(base.manifest()))
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+
+
+def test_names_are_listed_without_torch_or_numba() -> None:
+    code = (
+        "import sys, suite.data as d; print(*d.DATASETS); sys.exit(bool({'torch', 'numba', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fashion-clutter" in done.stdout.split()
 
 
 def test_samples_stack_single_ones() -> None:

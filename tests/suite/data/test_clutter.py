@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import Philox
+from scipy.ndimage import map_coordinates
 
 from backbones.errors import UserError
-from suite.data import composite, noise, open_dataset
+from suite.data import noise, open_dataset
 from suite.data.clutter import (
+    DICE,
     FOREGROUND_SHARE,
     MEAN,
     STD,
+    WORDS,
     FashionClutter,
     random_words,
     render,
@@ -76,7 +79,7 @@ def test_variant_split_and_source_each_make_another_image(
 def test_words_are_the_philox_stream_of_their_key() -> None:
     words = random_words("dev", np.array([77]), 9)[0]
     key = np.array([(1 << 32) + 1, (9 << 32) + 77], np.uint64)
-    assert np.array_equal(words, Philox(key=key).random_raw(composite.WORDS))
+    assert np.array_equal(words, Philox(key=key).random_raw(WORDS))
 
 
 def test_rows_outside_are_refused(garments: Garments) -> None:
@@ -84,6 +87,14 @@ def test_rows_outside_are_refused(garments: Garments) -> None:
         with pytest.raises(IndexError):
             render(garments, np.array(rows))
     assert render_batch(garments, np.array([], np.int64)).shape == (0, 56, 56, 3)
+
+
+def background(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The dice of one image, and its canvas before anything is pasted."""
+    dice = (words[:DICE] >> np.uint64(33)).astype(np.int64)
+    canvas = np.empty((1, 56, 56, 3), np.uint8)
+    noise.draw_noise(words[None, DICE:].view(np.uint8), dice[None, -12:], canvas)
+    return dice, canvas[0]
 
 
 def paste_by_hand(
@@ -118,9 +129,7 @@ def test_composition_agrees_with_floating_point_by_hand(garments: Garments) -> N
     words = random_words("test", garments.source[:6], 0)
     for row in range(6):
         image, alpha = render(garments, np.array([row]))
-        dice = (words[row, : composite.DICE] >> np.uint64(33)).astype(np.int64)
-        canvas = np.empty((56, 56, 3), np.uint8)
-        noise.draw_noise(words[row, composite.DICE :].view(np.uint8), dice[-12:], canvas)
+        dice, canvas = background(words[row])
         expected = canvas.astype(float)
         for fragment in range(4):
             die = dice[6 + 9 * fragment : 15 + 9 * fragment]
@@ -140,20 +149,36 @@ def test_a_garment_is_never_its_own_distractor() -> None:
     images = np.stack([np.full((28, 28), 200, np.uint8), np.zeros((28, 28), np.uint8)])
     pair = Garments("dev", images, np.array([0, 1]), np.array([0, 1]), np.array([0, 1]))
     for variant in range(20):
-        words = random_words("dev", np.array([0]), variant)
-        canvas = np.empty((56, 56, 3), np.uint8)
-        dice = (words[0, : composite.DICE] >> np.uint64(33)).astype(np.int64)
-        noise.draw_noise(words[0, composite.DICE :].view(np.uint8), dice[-12:], canvas)
+        canvas = background(random_words("dev", np.array([0]), variant)[0])[1]
         image, alpha = render(pair, np.array([0]), variant)
         assert np.array_equal(image[0][alpha[0] == 0], canvas[alpha[0] == 0])
+
+
+def test_noise_agrees_with_linear_interpolation_in_floats() -> None:
+    rng = np.random.default_rng(1)
+    knots = rng.integers(0, 256, (3, noise.LATTICE_BYTES), dtype=np.uint8)
+    shifts = rng.integers(0, 1 << 31, (3, 12))
+    canvas = np.empty((3, 56, 56, 3), np.uint8)
+    noise.draw_noise(knots, shifts, canvas)
+    for image in range(3):
+        total, start = np.zeros((3, 56, 56)), 0
+        for octave, spacing in enumerate((32, 16, 8, 4, 2, 1)):
+            side = noise.KNOTS[octave]
+            at = [(np.arange(56) + shifts[image, 2 * octave + axis] % spacing) / spacing for axis in (0, 1)]
+            for channel in range(3):
+                lattice = 2.0 * knots[image, start : start + side * side].reshape(side, side) - 255
+                field = map_coordinates(lattice, np.meshgrid(*at, indexing="ij"), order=1)
+                total[channel] += field * noise.WEIGHTS[octave] / 256
+                start += side * side
+        expected = np.clip(115 + 0.6 * total.mean(axis=0) + 0.4 * total, 0, 255)
+        assert np.abs(canvas[image] - expected.transpose(1, 2, 0)).max() < 1.1
 
 
 def test_noise_spectrum_falls_as_designed() -> None:
     rng = np.random.default_rng(0)
     canvas = np.empty((200, 56, 56, 3), np.uint8)
-    for image in canvas:
-        knots = rng.integers(0, 256, noise.LATTICE_BYTES, dtype=np.uint8)
-        noise.draw_noise(knots, rng.integers(0, 1 << 31, 12), image)
+    knots = rng.integers(0, 256, (200, noise.LATTICE_BYTES), dtype=np.uint8)
+    noise.draw_noise(knots, rng.integers(0, 1 << 31, (200, 12)), canvas)
     field = canvas.mean(axis=3)
     power = (np.abs(np.fft.fft2(field - field.mean(axis=(1, 2), keepdims=True))) ** 2).mean(axis=0)
     frequency = np.hypot(np.fft.fftfreq(56)[:, None], np.fft.fftfreq(56)[None])

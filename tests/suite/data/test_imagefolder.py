@@ -6,7 +6,7 @@ from PIL import Image
 
 from backbones.errors import UserError
 from suite.data import open_dataset
-from suite.data.imagefolder import ImageFolder
+from suite.data.imagefolder import ImageFolder, list_images
 
 
 def put(path: Path, level: int = 0, size: tuple[int, int] = (5, 4)) -> None:
@@ -98,6 +98,15 @@ def test_damaged_image_is_named_when_it_is_read(root: Path) -> None:
     (root / "dog" / "b.png").unlink()
     with pytest.raises(UserError, match=r"dog/b\.png cannot be read"):
         data.image(2)
+
+
+def test_unreadable_folder_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("suite.data.imagefolder.os.scandir", refuse)
+    with pytest.raises(UserError, match=r"cat cannot be read \(Permission denied\)"):
+        list_images(root / "cat", root)
 
 
 def test_folders_without_images_are_named(tmp_path: Path) -> None:
