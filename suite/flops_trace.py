@@ -5,6 +5,8 @@ MACs of matrix products and of convolutions. Counters of this kind answer 0 for 
 here every operator must stand in one of the lists below, or the count is an error.
 
 The selective scan is one operator (`mamba_suite::selective_scan`) and enters by its formula: no agreement is claimed.
+While counting, a stand-in that returns zeros takes its place, so shapes are real and values are not. Gradients are
+on while counting, because backbones run fused kernels, which no counter sees into, only without them.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ def scan_formula(shape: tuple[int, ...], states: int) -> int:
 
 
 def _check(names: Iterable[str]) -> None:
-    unknown = {name for name in names if name not in ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {SCAN}}
+    unknown = {name for name in names if name not in ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}}
     if unknown:
         raise UnknownOperatorError(unknown)
 
@@ -109,8 +111,8 @@ class _Census(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._schema.name
         if not name.startswith("prim::"):
             self.operators[name] += 1
-        if name == SCAN:
-            self.scan += scan_formula(tuple(args[0].shape), args[2].shape[-1])
+        if name == COUNTED_SCAN:
+            self.scan += scan_formula(tuple(args[0].shape), args[1].shape[-1])
         return func(*args, **(kwargs or {}))
 
 
@@ -133,7 +135,7 @@ _TORCH_EXTRA = {
 def count_with_torch(call: Callable[[], Any]) -> Counted:
     """What `call()` computes, by FlopCounterMode; UnknownOperatorError if it does anything the lists do not name."""
     counter, census = FlopCounterMode(display=False, custom_mapping=_TORCH_EXTRA), _Census()
-    with torch.no_grad(), census, counter:
+    with torch.enable_grad(), _Standing(), census, counter:
         call()
     _check(census.operators)
     conv = gemm = 0
@@ -198,8 +200,8 @@ def _counted_scan(u: Tensor, A: Tensor, others: list[Tensor], separate: bool) ->
     return y, u.new_zeros(u.shape[:3], dtype=torch.promote_types(u.dtype, torch.float32))
 
 
-class _ScanStandIn(TorchFunctionMode):
-    """Puts `mamba_suite::counted_scan` where a scan is called."""
+class _Standing(TorchFunctionMode):
+    """Mends what the jit tracer cannot record: the scan becomes its stand-in, a scattered boolean an integer."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -208,6 +210,8 @@ class _ScanStandIn(TorchFunctionMode):
         if schema is not None and schema.name == SCAN:
             others = [part for index, part in enumerate(args[:9]) if index not in (0, 2) and part is not None]
             return _counted_scan(args[0], args[2], others, args[10])
+        if getattr(func, "__name__", "") in ("scatter", "scatter_"):
+            args = tuple(int(value) if isinstance(value, bool) else value for value in args)
         return func(*args, **(kwargs or {}))
 
 
@@ -221,7 +225,7 @@ def count_with_fvcore(call: Callable[..., Any], *inputs: Tensor, module: nn.Modu
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.clear_op_handles()
     analysis.set_op_handle(**_fvcore_handles(), **dict.fromkeys(ZERO | ELEMENTWISE))
-    with torch.no_grad(), _ScanStandIn(), warnings.catch_warnings():
+    with torch.enable_grad(), _Standing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         counts = analysis.by_operator()
     _check(analysis.unsupported_ops())

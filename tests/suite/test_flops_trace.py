@@ -1,5 +1,6 @@
 """Two counters against hand-counted modules, and their refusal of what they do not know."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,15 @@ def mystery(x: Tensor) -> Tensor:
 @mystery.register_fake
 def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tracing is thousands of tiny operators, which threads only slow down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Hand(nn.Module):
@@ -140,7 +150,7 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
     ("name", "depth"), [("vim_nano", 8), ("vim_tiny", 24), ("vim_small", 2), ("vim_base", 2), ("vim_tiny_stride8", 2)]
 )
 def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None:
-    model = create_model(name, kernel="reference", depth=depth)
+    model = create_model(name, depth=depth)
     image = torch.zeros(1, 3, model.image_size, model.image_size)
     closed = dense(model.describe())
     assert_equal(count_with_fvcore(model, image, module=model), closed)
@@ -148,7 +158,7 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None
 
 
 def test_macs_of_a_shortened_sequence_are_equal_three_ways() -> None:
-    model = create_model("vim_nano", kernel="reference")
+    model = create_model("vim_nano")
     image, plan = torch.zeros(2, 3, 56, 56), {2: DropLast(20), 5: DropLast(3)}
 
     def cut(images: Tensor) -> Tensor:
