@@ -1,9 +1,18 @@
-"""README's commands and continuous integration say the same."""
+"""README's commands, continuous integration and the declared dependencies are those that are really used."""
 
+import ast
 import re
+import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = {"backbones", "methods", "suite", "reports"}
+DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml"}
+# each is a fixed part of the other's installation
+BROUGHT_BY = {"llvmlite": "numba", "markupsafe": "jinja2"}
+EXTRAS = {"av", "causal_conv1d", "mamba_ssm", "mlflow", "ray", "tensorboard", "triton", "wandb"}
 
 
 def shell_blocks() -> list[str]:
@@ -19,3 +28,20 @@ def test_readme_begins_with_two_commands_of_one_line() -> None:
 
 def test_ci_runs_readmes_test_command_word_for_word() -> None:
     assert shell_blocks()[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def imported() -> Iterator[str]:
+    """Top-level names of everything the four packages import."""
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.partition(".")[0]
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[^\w-]", text)[0].lower() for text in project["dependencies"]}
+    foreign = set(imported()) - PACKAGES - EXTRAS - set(sys.stdlib_module_names)
+    assert {BROUGHT_BY.get(name, DISTRIBUTION.get(name, name)) for name in foreign} <= declared
