@@ -18,6 +18,7 @@ from reports.style import Look
 from reports.text import CONVENTIONS, budget_name, interval, number, p_value, percent, points, present, spread, unit
 
 HEIGHT = 440
+SIZES = {"star": 13, "up": 11, "down": 11}  # pixels; a triangle of the same size looks smaller than a square
 Chart = dict[str, Any]
 
 
@@ -164,7 +165,7 @@ def _trace(look: Look, index: int, x: pd.Series, y: pd.Series, words: list[str])
         "text": words, "hovertemplate": "%{text}<extra></extra>", "meta": {"label": index},
         "line": {"color": colour, "width": 2.2, "dash": look.dash},
         "cliponaxis": False,
-        "marker": {"color": colour if look.filled else "@paper", "size": 13 if look.marker == "star" else 9,
+        "marker": {"color": colour if look.filled else "@paper", "size": SIZES.get(look.marker, 9),
                    "symbol": look.symbol,
                    "line": {"color": "@paper" if look.filled else colour, "width": 1 if look.filled else 2}},
     }  # fmt: skip

@@ -20,6 +20,7 @@ from reports.sheet import Sheet
 from reports.text import CONVENTIONS, budget_name, percent, present, script_json
 
 Context = dict[str, Any]
+KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
 
 
 def context(sheet: Sheet, twins: dict[str, str]) -> Context:
@@ -29,7 +30,7 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
     data = {
         "palette": {theme: charts.palette(sheet.looks, theme) for theme in ("light", "dark")},
         "labels": [_spoken(sheet, label) for label in sheet.labels],
-        "charts": {chart["id"]: chart["figure"] for house in houses for chart in house["charts"].values()},
+        "charts": {chart["id"]: chart["figure"] for house in houses for chart in house["charts"].values() if chart},
         "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
         "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
         "scale": sns.color_palette(MAP, 64).as_hex(),
@@ -85,7 +86,9 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     return {
         "id": f"b{number}",
         "name": house,
-        "charts": {kind: {"id": f"{kind}-{number}", "figure": figure} for kind, figure in kinds.items()},
+        "charts": {
+            kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None for kind in KINDS
+        },
         "legend": _legend(sheet, part),
         "legend_reduced": _legend(sheet, reduced),
         "legend_blocks": _legend(sheet, blocks),

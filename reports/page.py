@@ -15,8 +15,6 @@ from reports.figures.canvas import render
 from reports.run import load
 from reports.sheet import Sheet
 
-FORMS = ("png", "svg")
-
 
 def write(folder: Path) -> Path:
     """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``."""
@@ -48,8 +46,7 @@ def _figures(sheet: Sheet, folder: Path) -> dict[str, str]:
     """Save every figure; its SVG as a data URI under its name, for the page's print and script-less form."""
     twins, written = {}, set()
     for name, figure in paper.drawn(sheet):
-        for form in FORMS:
-            content = render(figure, form)
+        for form, content in render(figure).items():
             _place(folder / f"{name}.{form}", content)
             written.add(f"{name}.{form}")
             if form == "svg":

@@ -94,10 +94,18 @@ def blank(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def render(figure: Figure, form: str) -> bytes:
-    """`figure` as the bytes of a ``png`` or ``svg`` file, free of dates and version strings."""
-    buffer = io.BytesIO()
-    metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+def render(figure: Figure) -> dict[str, bytes]:
+    """`figure` as the bytes of its files by form, ``png`` and ``svg``, free of dates and version strings."""
     with paper():
-        figure.savefig(buffer, format=form, metadata=metadata, facecolor="white")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not again for each form
+        return {
+            "png": _saved(figure, "png", {"Software": None}),
+            "svg": _saved(figure, "svg", {"Date": None, "Creator": None}),
+        }
+
+
+def _saved(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, metadata=metadata, facecolor="white")
     return buffer.getvalue()

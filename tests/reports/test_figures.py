@@ -1,0 +1,142 @@
+"""What the figures draw is what the run stores, in paper figures and in the page's charts alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from reports import charts, paper, points
+from reports.figures.canvas import render
+from reports.figures.tokens import kept_map
+from reports.pictures import GROUPS, VEIL, groups, overlay
+from reports.run import load
+from reports.sheet import Sheet
+
+
+@pytest.fixture(scope="module")
+def sheet(run_folder: Path) -> Sheet:
+    return Sheet.of(load(run_folder))
+
+
+@pytest.fixture(scope="module")
+def drawn(sheet: Sheet) -> dict[str, Figure]:
+    return dict(paper.drawn(sheet))
+
+
+def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
+    assert list(drawn) == ["pareto", "agreement", "foreground", "kept", "gallery"]
+
+
+@pytest.mark.parametrize(
+    ("name", "panel", "column", "scale"),
+    [("pareto", 0, "top1", 100), ("agreement", 0, "agreement", 100), ("agreement", 1, "kl", 1)],
+)
+def test_lines_hold_the_stored_values(
+    sheet: Sheet, drawn: dict[str, Figure], name: str, panel: int, column: str, scale: float
+) -> None:
+    lines = {line.get_label(): line for line in drawn[name].axes[panel].get_lines()}
+    for label in sheet.labels:
+        rows = sheet.frame[(sheet.frame["label"] == label)].sort_values("total")
+        if label == "none" and name != "pareto":
+            assert label not in lines
+            continue
+        np.testing.assert_array_equal(lines[label].get_xdata(), rows["total"])
+        np.testing.assert_allclose(np.asarray(lines[label].get_ydata()), rows[column] * scale)
+
+
+@pytest.mark.parametrize(
+    ("make", "column", "scale"),
+    [(charts.pareto, "top1", 100), (charts.agreement, "agreement", 100), (charts.divergence, "kl", 1)],
+)
+def test_charts_hold_the_stored_values(sheet: Sheet, make: object, column: str, scale: float) -> None:
+    assert callable(make)
+    chart = make(sheet.frame, sheet.looks, "flops")
+    traces = {trace["meta"]["label"]: trace for trace in chart["data"] if trace.get("text")}
+    for index, label in enumerate(sheet.labels):
+        rows = sheet.frame[sheet.frame["label"] == label].sort_values("total")
+        if label == "none" and column != "top1":
+            assert index not in traces
+            continue
+        assert traces[index]["x"] == rows["total"].tolist()
+        np.testing.assert_allclose(traces[index]["y"], rows[column] * scale)
+    if column == "top1":
+        assert "“flops”" in chart["layout"]["xaxis"]["title"]["text"]
+
+
+def test_random_is_a_range_over_its_seeds(sheet: Sheet) -> None:
+    chart = charts.pareto(sheet.frame, sheet.looks, "flops")
+    bands = [trace for trace in chart["data"] if trace.get("fill")]
+    rows = sheet.frame[sheet.frame["label"] == "random"].sort_values("total")
+    assert len(bands) == 1
+    expected = [*rows["seed_low"] * 100, *(rows["seed_high"] * 100)[::-1]]
+    np.testing.assert_allclose(bands[0]["y"], expected)
+
+
+@pytest.mark.parametrize("column", ["foreground_kept", "lift"])
+def test_block_charts_hold_the_stored_values(sheet: Sheet, column: str) -> None:
+    chart = charts.by_block(sheet.blocks, sheet.looks, column)
+    scale = 100 if column == "foreground_kept" else 1
+    lines = [trace for trace in chart["data"] if "label" in trace["meta"]]
+    assert len(lines) == 7 * 5
+    for trace in lines:
+        label, budget = sheet.labels[trace["meta"]["label"]], trace["meta"]["budget"]
+        rows = sheet.blocks[(sheet.blocks["label"] == label) & (sheet.blocks["budget"] == budget)]
+        np.testing.assert_allclose(trace["y"], rows[column] * scale)
+
+
+def test_names_beside_the_lines_never_touch(sheet: Sheet) -> None:
+    chart = charts.pareto(sheet.frame, sheet.looks, "flops")
+    low, high = chart["layout"]["yaxis"]["range"]
+    heights = sorted(note["ay"] for note in chart["layout"]["annotations"] if note["showarrow"])
+    room = charts.HEIGHT - chart["layout"]["margin"]["t"] - chart["layout"]["margin"]["b"]
+    assert np.diff(heights).min() * room / (high - low) >= 17 - 1e-6
+
+
+def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> None:
+    kept = sheet.run.kept.query("label == 'evit' and budget == 0.4 and block == 7")
+    want = np.full((14, 14), np.nan)
+    for row in kept.itertuples():
+        want[int(row.row), int(row.col)] = row.kept
+    np.testing.assert_array_equal(kept_map(kept, (14, 14)), want)
+    shown = [image.get_array() for axes in drawn["kept"].axes for image in axes.get_images()]
+    assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
+
+
+def test_overlay_shows_what_became_of_each_token() -> None:
+    pixels = np.full((4, 8, 3), 200, dtype=np.uint8)
+    owner = np.array([0, -1, 2, 2, -2, 5, 2, 7])
+    assert groups(owner).tolist() == [-1, -2, 0, 0, -3, -1, 0, -1]
+    drawn = overlay(pixels, owner, (2, 4), cell=4)
+    centre = {place: drawn[place // 4 * 4 + 2, place % 4 * 4 + 2].tolist() for place in range(8)}
+    assert centre[0] == centre[5] == centre[7] == [200, 200, 200]
+    assert centre[1] == [round(0.14 * 200 + 0.86 * value) for value in VEIL]
+    tint = [int(GROUPS[0][index : index + 2], 16) for index in (1, 3, 5)]
+    assert centre[2] == centre[3] == centre[6]
+    np.testing.assert_allclose(centre[2], [100 + value / 2 for value in tint], atol=1)
+    assert drawn[0, 8].tolist() == tint
+
+
+def test_the_same_run_gives_the_same_bytes(sheet: Sheet) -> None:
+    name, figure = next(paper.drawn(sheet))
+    again = next(paper.drawn(sheet))[1]
+    assert name == "pareto"
+    first = render(figure)
+    assert first == render(again)
+    assert b"<text" not in first["svg"], "text must be paths, so that no font is needed"
+
+
+def test_the_shown_blocks_are_spread_and_end_with_the_last() -> None:
+    assert points.chosen_blocks(list(range(24))) == [1, 5, 10, 14, 19, 23]
+    assert points.chosen_blocks([0, 1, 2]) == [1, 2]
+    assert points.chosen_blocks([4]) == [4]
+
+
+def test_several_backbones_each_have_their_panel(sheet: Sheet) -> None:
+    other = sheet.frame.assign(backbone="vim_tiny")
+    from reports.figures.tradeoff import agreement, pareto
+
+    both = pd.concat([sheet.frame, other])
+    assert [axes.get_title(loc="left") for axes in pareto(both, sheet.looks, "flops").axes] == ["vim_nano", "vim_tiny"]
+    assert len(agreement(both, sheet.looks, "flops").axes) == 4

@@ -1,0 +1,168 @@
+"""The page: whole in one file, silent on the network, deaf to hostile strings."""
+
+import base64
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import panels
+from reports.run import load
+from reports.sheet import Sheet
+
+VOID = {"meta", "link", "img", "input", "br", "path"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, with a check that they close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in {"script", "style"}:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def _source(folder: Path) -> str:
+    return (folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def _data(text: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    parsed: dict[str, object] = json.loads(found.group(1))
+    return parsed
+
+
+@pytest.fixture(scope="module", params=["plain", "hostile"])
+def folder(request: pytest.FixtureRequest, run_folder: Path, hostile_folder: Path) -> Path:
+    return run_folder if request.param == "plain" else hostile_folder
+
+
+def test_one_small_file_that_asks_the_network_for_nothing(folder: Path) -> None:
+    text = _source(folder)
+    page = Page(text)
+    assert len(text.encode()) < 15_000_000
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "poster", "action"):
+            value = attributes.get(name) or ""
+            assert value == "" or value.startswith(("#", "data:")), f"<{tag} {name}={value[:60]}>"
+    styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert styles
+    assert not any("url(" in style or "@import" in style for style in styles)
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_no_foreign_string_becomes_an_element(run_folder: Path, hostile_folder: Path) -> None:
+    plain, hostile = Page(_source(run_folder)), Page(_source(hostile_folder))
+    assert len(hostile.all("script")) == len(plain.all("script")) == 4
+    assert len(hostile.all("img")) == len(plain.all("img"))
+    assert not [name for _, attributes in hostile.elements for name in attributes if name.startswith("on")]
+    assert any("<script>alert(1)</script>" in words for words in ["".join(hostile.text)])
+    charts = _data(_source(hostile_folder))["charts"]
+    assert "<script" not in json.dumps(charts).lower()
+    assert "<img" not in json.dumps(charts).lower()
+
+
+def test_headings_captions_and_words_for_every_picture(folder: Path) -> None:
+    page = Page(_source(folder))
+    assert len(page.all("h1")) == 1
+    assert all(image.get("alt") for image in page.all("img"))
+    assert all(plot.get("aria-label") for plot in page.all("div") if "data-chart" in plot)
+    assert len(page.all("table")) == len(page.all("caption")) == 5
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.elements:
+        for target in [attributes.get("aria-labelledby"), (attributes.get("href") or "").partition("#")[2]]:
+            assert not target or target in ids
+
+
+def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
+    words = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
+    headline = json.loads((run_folder / "analyses" / "headline.json").read_text())
+    for expected in [headline["headline"], *headline["paragraphs"], headline["resolution"][0]["sentence"]]:
+        assert expected in words
+    assert "python -m suite compare --methods mtr,tome && true" in words
+    assert "pool can remove at most 54.1 %" in words
+    assert "the loss was not finite" in words
+    assert "Top-1 of all 49 finished cells was recomputed" in words
+    assert "AMD EPYC 7B13" in words
+
+
+def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> None:
+    sheet = Sheet.of(load(run_folder))
+    panel = panels.kept_panel(sheet.run, "vim_nano", sheet.labels)
+    assert panel is not None
+    stored = sheet.run.kept
+    for entry in panel["maps"][::6]:
+        values = np.frombuffer(base64.b64decode(entry["v"]), dtype=np.uint8).reshape(-1, 14, 14) / 254
+        rows = stored[(stored["label"] == sheet.labels[entry["m"]]) & (stored["budget"] == entry["u"])]
+        for block, got in zip(panel["blocks"], values, strict=True):
+            want = rows[rows["block"] == block].pivot(index="row", columns="col", values="kept").to_numpy()
+            np.testing.assert_allclose(got, want, atol=0.5 / 254 + 1e-9)
+    shape = sheet.shape
+    assert shape == (14, 14)
+    gallery = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, shape)
+    assert gallery is not None
+    item = gallery["items"][17]
+    rows = sheet.run.gallery
+    row = rows[
+        (rows["label"] == sheet.labels[item["m"]])
+        & (rows["budget"] == item["u"])
+        & (rows["image"] == gallery["images"][item["i"]]["id"])
+    ].iloc[0]
+    assert np.frombuffer(base64.b64decode(item["o"]), dtype="<i4").tolist() == list(row["owner"])
+    assert item["a"]["right"] == (row["prediction"] == row["label_true"])
+
+
+def test_csv_round_trips_every_digit(run_folder: Path) -> None:
+    got = pd.read_csv(run_folder / "report" / "tables" / "results.csv")
+    want = Sheet.of(load(run_folder)).frame[list(got.columns)]
+    pd.testing.assert_frame_equal(got, want, check_dtype=False)
+    cells = pd.read_csv(run_folder / "report" / "tables" / "cells.csv")
+    assert len(cells) == len(list((run_folder / "cells").glob("*.json")))
+
+
+def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
+    tables = folder / "report" / "tables"
+    rows = list(csv.DictReader(io.StringIO((tables / "results.csv").read_text())))
+    markdown = (tables / "results.md").read_text().splitlines()
+    latex = (tables / "results.tex").read_text()
+    assert len(markdown) == len(rows) + 2
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in markdown} == {15}
+    body = latex.split("\\midrule")[1].split("\\bottomrule")[0].replace("\\addlinespace\n", "").strip().splitlines()
+    assert len(body) == len(rows)
+    for row, line, tex in zip(rows, markdown[2:], body, strict=True):
+        assert f"| {100 * float(row['top1']):.1f} |" in line
+        cells = re.split(r"(?<!\\)&", tex)
+        assert len(cells) == 13
+        assert cells[6].strip() == f"{100 * float(row['top1']):.1f}"
+        assert not re.search(r"(?<!\\)[%#_]", tex)

@@ -1,0 +1,111 @@
+"""Numbers as printed, places moved apart, colours that everyone can tell from each other."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports import text
+from reports.style import CYCLE, MARKERS, NAMED, PAPER, looks
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
+def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must(values: list[float], gap: float) -> None:
+    placed = text.spread(values, gap)
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    steps = np.diff([placed[index] for index in order])
+    assert (steps >= gap - 1e-9).all()
+    assert sum(placed) == pytest.approx(sum(values), abs=1e-6)
+    if len(values) == 1 or np.diff(sorted(values)).min() >= gap:
+        assert placed == pytest.approx(values, abs=1e-9)
+
+
+def test_spread_by_hand() -> None:
+    assert text.spread([1.0, 1.0, 9.0], 2.0) == pytest.approx([0.0, 2.0, 9.0])
+
+
+@given(st.text(max_size=60))
+def test_script_json_cannot_leave_its_element(value: str) -> None:
+    written = text.script_json({"k": [value, float("nan")]})
+    assert not set(written) & set("<>&")
+    assert json.loads(written) == {"k": [value, None]}
+
+
+@given(st.text(max_size=40))
+def test_markdown_cell_is_one_cell(value: str) -> None:
+    written = text.markdown(value)
+    assert "\n" not in written
+    assert "<" not in written
+    assert "|" not in written.replace("\\\\", "").replace("\\|", "")
+
+
+def test_latex_by_hand() -> None:
+    assert text.latex(r"a_b & 50 % of $x^2 \d") == r"a\_b \& 50 \% of \$x\textasciicircum{}2 \textbackslash{}d"
+
+
+@pytest.mark.parametrize(
+    ("got", "want"),
+    [
+        (text.percent(0.84235), "84.2"), (text.percent(None), "–"), (text.percent(float("nan")), "–"),
+        (text.points(-0.031), "−3.1"), (text.points(0.031), "+3.1"), (text.points(-0.0001), "0.0"),
+        (text.interval(0.1, 0.2), "[10.0, 20.0]"), (text.interval(None, 0.2), ""),
+        (text.p_value(0.0004), "<0.001"), (text.p_value(0.0512), "0.051"), (text.budget_name(0.4), "40 %"),
+        (text.budget_name(None), "dense"), (text.unit([3.1e9, 2e8]), (1e9, "G")), (text.unit([]), (1.0, "")),
+    ],
+)  # fmt: skip
+def test_numbers_as_printed(got: object, want: object) -> None:
+    assert got == want
+
+
+def _linear(colour: str) -> np.ndarray:
+    value = np.array([int(colour[index : index + 2], 16) for index in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _contrast(one: str, other: str) -> float:
+    first, second = sorted(float(_linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other))
+    return (second + 0.05) / (first + 0.05)
+
+
+@pytest.mark.parametrize(("place", "theme"), [(0, "light"), (1, "dark")])
+def test_every_colour_reads_as_text(place: int, theme: str) -> None:
+    for entry in [*NAMED.values(), *CYCLE]:
+        assert _contrast(entry[place], PAPER[theme]) >= 4.5
+
+
+# Machado, Oliveira & Fernandes (2009), severity 1.
+SIGHT = {
+    "normal": np.eye(3),
+    "deuteranopia": np.array([[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]]),
+    "protanopia": np.array([[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]]),
+}
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(matrix @ np.clip(linear, 1e-4, 1) / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("place", [0, 1])
+def test_named_methods_differ_in_marker_and_to_every_eye_in_colour(sight: str, place: int) -> None:
+    for one, other in itertools.combinations(NAMED, 2):
+        apart = np.linalg.norm(
+            _lab(SIGHT[sight] @ _linear(NAMED[one][place])) - _lab(SIGHT[sight] @ _linear(NAMED[other][place]))
+        )
+        assert apart >= 8, (one, other)
+        assert NAMED[one][2] != NAMED[other][2]
+
+
+def test_looks_are_stable_and_tell_variants_apart() -> None:
+    first = looks(["mtr", "tome", "tome[order=appended]", "tome[order=sorted]", "ours"])
+    assert looks(["none", "tome", "mtr"])["mtr"] == first["mtr"]
+    assert first["tome[order=appended]"].light == first["tome"].light
+    assert (first["tome[order=appended]"].filled, first["tome[order=appended]"].dash) == (False, "dash")
+    drawn = [(look.light, look.marker, look.filled) for look in first.values()]
+    assert len(set(drawn)) == 5
+    assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)
