@@ -96,7 +96,8 @@ def merged_stream(stream: Tensor, index: Tensor, move: Move) -> Tensor:
     survivors = rows(stream, index)
     if move.own is None or move.share is None:
         return survivors
-    merged = precise(survivors) * move.own[..., None].to(precise(survivors).dtype)
+    merged = precise(survivors)
+    merged *= move.own[..., None].to(merged.dtype)
     sources = precise(rows(stream, move.source)) * move.share[..., None].to(merged.dtype)
     return _added(merged, move, sources).to(stream.dtype)
 

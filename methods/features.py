@@ -1,7 +1,8 @@
 """Similarity features: what two tokens are compared by, and the comparison.
 
-A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are averaged over the directions,
-as R-MeeTo does with B, C and Delta (its released Delta is taken before bias and softplus; ours is the step used).
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are summed over the directions; their
+cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
+ours is the step used).
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def _sum(tokens: TokenSequence, index: Tensor) -> Tensor:
     return _residual(tokens, index) + _branch(tokens, index)
 
 
-def _directions_mean(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
+def _directions_sum(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
     def read(tokens: TokenSequence, index: Tensor) -> Tensor:
         forward, backward = traced(tokens.trace, name)
-        return (precise(rows(forward, index)) + precise(rows(backward, index))) / 2
+        return precise(rows(forward, index)) + precise(rows(backward, index))
 
     return read
 
@@ -78,9 +79,9 @@ FEATURES: dict[str, Feature] = {
     "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, 0),
     "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, 0),
     "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, 1),
-    "b": Feature(_directions_mean("B"), frozenset({"B"}), lambda shape: shape.states, 2),
-    "c": Feature(_directions_mean("C"), frozenset({"C"}), lambda shape: shape.states, 2),
-    "delta": Feature(_directions_mean("delta"), frozenset({"delta"}), lambda shape: shape.inner, 2),
+    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, 1),
+    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, 1),
+    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, 1),
 }
 
 
