@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from backbones import fused
 from backbones.mixer import BidirectionalMixer
 from backbones.norm import RMSNorm
 from backbones.sequence import TokenSequence
@@ -22,6 +23,10 @@ class Block(nn.Module):
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result holds the fields named in `needs`."""
-        residual = tokens.residual + tokens.branch
-        branch, trace = self.mixer(self.norm(residual), needs, tokens.carry)
+        if fused.serves(self.mixer.kernel, tokens.branch):
+            residual, u = fused.add_norm(tokens.branch, tokens.residual, self.norm)
+        else:
+            residual = tokens.residual + tokens.branch
+            u = self.norm(residual)
+        branch, trace = self.mixer(u, needs, tokens.carry)
         return replace(tokens, branch=branch, residual=residual, trace=trace)

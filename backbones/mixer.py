@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones import fused, rowwise
 from backbones.errors import UserError
-from backbones.scan import selective_scan
+from backbones.scan import chosen, selective_scan
+from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
 
 TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", "y", "y_forward", "y_backward"})
@@ -95,16 +97,24 @@ class BidirectionalMixer(nn.Module):
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))
             raise UserError(f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}")
-        x, z = self.in_proj(u).chunk(2, dim=-1)
-        forward, backward = self.directions
-        inputs = torch.stack([_convolve(x, forward.conv, False), _convolve(x, backward.conv, True)])
+        if fused.serves(self.kernel, u):
+            return fused.mix(self, u, needs, carry)
+        x, z = rowwise.linear(u, self.in_proj.weight).chunk(2, dim=-1)
+        convolve = stock_convolve if chosen(self.kernel, u.device, u.dtype).kernel == "mamba_ssm" else plain_convolve
+        inputs = torch.stack(
+            [
+                convolve(x, part.conv.weight, part.conv.bias, back)
+                for part, back in zip(self.directions, REVERSE, strict=True)
+            ]
+        )
         delta, B, C = self._project(inputs)
         A, D = self.state_matrix(), torch.stack([self.D, self.D_b])
         bias = torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
         apart = bool(needs & {"y_forward", "y_backward"})
         result = selective_scan(
-            inputs, delta, A, B, C, D, z, bias, reverse=REVERSE, carry=carry, separate=apart, kernel=self.kernel
-        )
+            inputs, delta, A, B, C, D, z, bias,
+            reverse=REVERSE, carry=carry, separate=apart, kernel=self.kernel, mean="delta_mean" in needs,
+        )  # fmt: skip
         y = result.y[0] + result.y[1] if apart else result.y
         y = y * 0.5 if self.divide else y
         shown = {"delta_mean": result.delta_mean, "B": B, "C": C, "A": A, "y": y}
@@ -112,21 +122,21 @@ class BidirectionalMixer(nn.Module):
             shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
         if "delta" in needs:
             shown["delta"] = functional.softplus(delta + bias[:, None, None])
-        return self.out_proj(y), Trace(**{name: shown[name] for name in needs})
+        return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
 
     def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raw timescale (2, B, L, E), B and C (2, B, L, N) of the convolved inputs (2, B, L, E)."""
         sizes = [self.dt_rank, self.d_state, self.d_state]
         forward, backward = self.directions
-        dt, B, C = forward.x_proj(inputs[0]).split(sizes, dim=-1)
-        dt_b, B_b, C_b = backward.x_proj(inputs[1]).split(sizes, dim=-1)
-        steps = (functional.linear(dt, forward.dt_proj.weight), functional.linear(dt_b, backward.dt_proj.weight))
+        dt, B, C = rowwise.linear(inputs[0], forward.x_proj.weight).split(sizes, dim=-1)
+        dt_b, B_b, C_b = rowwise.linear(inputs[1], backward.x_proj.weight).split(sizes, dim=-1)
+        steps = (rowwise.linear(dt, forward.dt_proj.weight), rowwise.linear(dt_b, backward.dt_proj.weight))
         return torch.stack(steps), torch.stack((B, B_b)), torch.stack((C, C_b))
 
 
-def _convolve(x: Tensor, conv: nn.Conv1d, backwards: bool) -> Tensor:
-    """SiLU of the causal depthwise convolution of x (B, L, E); backwards it sees the tokens after, not before."""
-    reach = conv.kernel_size[0] - 1
+def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:
+    """SiLU of the causal depthwise convolution of x (B, L, E) with weight (E, 1, taps), backwards looking ahead."""
+    reach = weight.shape[-1] - 1
     padded = functional.pad(x.transpose(1, 2), (0, reach) if backwards else (reach, 0))
-    weight = conv.weight.flip(-1) if backwards else conv.weight
-    return functional.silu(functional.conv1d(padded, weight, conv.bias, groups=conv.groups)).transpose(1, 2)
+    taps = weight.flip(-1) if backwards else weight
+    return functional.silu(functional.conv1d(padded, taps, bias, groups=weight.shape[0])).transpose(1, 2)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from backbones.scan.contract import ScanInputs, ScanResult
-from backbones.scan.dispatch import KERNELS, Choice, chosen
-from backbones.scan.operator import scan_operator
+from backbones.scan.dispatch import KERNELS, Choice, chosen, run
 
 __all__ = ["KERNELS", "Choice", "ScanInputs", "ScanResult", "chosen", "selective_scan"]
 
@@ -30,6 +29,7 @@ def selective_scan(
     carry: Tensor | None = None,
     separate: bool = False,
     kernel: str = "auto",
+    mean: bool = True,
 ) -> ScanResult:
     """Selective scan of K stacked directions, everything in image order (Mamba, arXiv 2312.00752).
 
@@ -50,6 +50,7 @@ def selective_scan(
         carry: (K, B, L, E) decay handed over by dropped tokens, in units of Delta.
         separate: return each direction's output instead of their sum; the sum's bits are those of y[0] + y[1].
         kernel: one of `KERNELS`; UserError if it cannot serve these tensors.
+        mean: whether delta_mean is wanted; without, a kernel to which it is extra work leaves it empty.
 
     Returns:
         y (B, L, E), or (K, B, L, E) when `separate`, in u's dtype; delta_mean (K, B, L), at least fp32.
@@ -57,5 +58,4 @@ def selective_scan(
     """
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
     inputs.check(reverse)
-    choice = chosen(kernel, u.device, u.dtype)
-    return ScanResult(*scan_operator(*inputs, list(reverse), separate, choice.kernel))
+    return run(inputs, reverse, separate, kernel, mean)

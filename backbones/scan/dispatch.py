@@ -14,6 +14,9 @@ import torch
 
 from backbones.errors import UserError
 from backbones.registry import nearest
+from backbones.scan import check
+from backbones.scan.contract import ScanInputs, ScanResult
+from backbones.scan.operator import scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
 
@@ -26,60 +29,86 @@ class Choice(NamedTuple):
 
 
 def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
-    """The kernel that `kernel` means for tensors of `device` and `dtype`; UserError if it cannot serve them."""
+    """The kernel that `kernel` means for tensors of `device` and `dtype`, once it has passed its self-check.
+
+    UserError if the kernel is unknown, cannot serve them, or disagrees with the reference.
+    """
+    return _chosen(kernel, torch.device(device).type, dtype)
+
+
+def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: str, mean: bool) -> ScanResult:
+    """Scan by the kernel that `kernel` means."""
+    name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
+    if (
+        name != "reference"
+        and torch.is_grad_enabled()
+        and any(part is not None and part.requires_grad for part in inputs)
+    ):
+        _check_gradients(name, inputs.u.device.type, inputs.u.dtype)
+    return _call(name, inputs, reverse, separate, mean)
+
+
+def _call(name: str, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True) -> ScanResult:
+    if name == "mamba_ssm":
+        from backbones.scan.stock import stock_scan
+
+        return stock_scan(inputs, reverse, separate, mean)
+    return ScanResult(*scan_operator(*inputs, list(reverse), separate, name))
+
+
+@cache
+def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     if kernel not in KERNELS:
         raise UserError(f"unknown scan kernel '{kernel}': {nearest(kernel, KERNELS)}")
-    device = torch.device(device)
-    if kernel == "auto":
-        return _automatic(device, dtype)
-    obstacle = _obstacle(kernel, device, dtype)
+    choice = _automatic(device, dtype) if kernel == "auto" else Choice(kernel, "asked for")
+    obstacle = _obstacle(choice.kernel, device, dtype)
     if obstacle:
         raise UserError(obstacle)
-    return Choice(kernel, "asked for")
+    if choice.kernel != "reference":
+        check.check_forward(choice.kernel, lambda *given: _call(choice.kernel, *given), torch.device(device), dtype)
+    return choice
 
 
-def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
-    candidate = "mamba_ssm" if device.type == "cuda" else "cpu"
+@cache
+def _check_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
+    check.check_gradients(kernel, lambda *given: _call(kernel, *given), torch.device(device), dtype)
+
+
+def _automatic(device: str, dtype: torch.dtype) -> Choice:
+    candidate = "mamba_ssm" if device == "cuda" else "cpu"
     obstacle = _obstacle(candidate, device, dtype)
-    return (
-        Choice("reference", obstacle) if obstacle else Choice(candidate, f"fastest for {_name(dtype)} on {device.type}")
-    )
+    return Choice("reference", obstacle) if obstacle else Choice(candidate, f"fastest for {_name(dtype)} on {device}")
 
 
-def _obstacle(kernel: str, device: torch.device, dtype: torch.dtype) -> str:
+def _obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
     """Why `kernel` cannot serve `device` and `dtype`, in one line that names the mend; empty if it can."""
     if kernel == "triton":
         return "scan kernel 'triton' is not in this version: use 'mamba_ssm', 'reference' or 'auto'"
     if kernel == "cpu":
         return _cpu_obstacle(device, dtype)
-    if kernel == "mamba_ssm":
-        return _mamba_ssm_obstacle(device, dtype)
-    return ""
+    return _stock_obstacle(device, dtype) if kernel == "mamba_ssm" else ""
 
 
-def _cpu_obstacle(device: torch.device, dtype: torch.dtype) -> str:
-    if device.type != "cpu":
-        return f"scan kernel 'cpu' cannot run on {device.type}: use 'auto'"
+def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
+    if device != "cpu":
+        return f"scan kernel 'cpu' cannot run on {device}: use 'auto'"
     if dtype != torch.float32:
         return f"scan kernel 'cpu' computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
-    return _import_failure("backbones.scan.cpu", "pip install numba")
+    try:
+        import_module("backbones.scan.cpu")
+    except ImportError as error:
+        return f"scan kernel 'cpu' cannot be imported ({error}): pip install numba, or use 'reference'"
+    return ""
 
 
-def _mamba_ssm_obstacle(device: torch.device, dtype: torch.dtype) -> str:
-    if device.type != "cuda":
-        return f"scan kernel 'mamba_ssm' needs a CUDA device, not {device.type}: use 'auto'"
+def _stock_obstacle(device: str, dtype: torch.dtype) -> str:
+    if device != "cuda":
+        return f"scan kernel 'mamba_ssm' needs a CUDA device, not {device}: use 'auto'"
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"scan kernel 'mamba_ssm' cannot compute in {_name(dtype)}: use 'reference' or 'auto'"
-    return "scan kernel 'mamba_ssm' is not in this version: use 'reference' or 'auto'"
+    from backbones.scan import stock
 
-
-@cache
-def _import_failure(module: str, mend: str) -> str:
-    try:
-        import_module(module)
-    except ImportError as error:
-        return f"scan kernel '{module.rpartition('.')[2]}' cannot be imported ({error}): {mend}, or use 'reference'"
-    return ""
+    return stock.obstacle()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -34,7 +34,8 @@ def scan_operator(
     if kernel == "cpu":
         from backbones.scan.cpu import cpu_scan
 
-        return tuple(cpu_scan(inputs, tuple(reverse), separate))
+        result = cpu_scan(inputs, tuple(reverse), separate)
+        return result.y, result.delta_mean
     y, delta_mean = reference_scan(inputs, tuple(reverse), separate)
     return y.contiguous(), delta_mean
 

@@ -1,0 +1,233 @@
+"""The gradient of the selective scan on a CPU.
+
+A task is one image and one chunk of channels. Each direction is walked twice: first forwards, keeping every state of
+the chunk (it fits the second-level cache), then from its last token to its first with the adjoint state
+
+    v_t = C_t dy_t + exp(decay_{t+1} A) v_{t+1}
+
+Decays are computed again rather than kept. What sums over channels or images (dB, dC, dA, dD, dbias) is written per
+task and added up afterwards in a fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from backbones.scan.cpu_forward import timescale
+from backbones.scan.jit import array_at, device
+from backbones.scan.native import compile_kernel, frame_type, row, take
+from backbones.scan.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
+
+WIDEST_CHUNK = 32  # states of 200 tokens x 16 states x 32 channels are 400 KB
+HALF, THIRD, QUARTER = np.float32(1 / 2), np.float32(1 / 3), np.float32(1 / 4)
+READ = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "dy", "dmean")
+WRITTEN = ("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dbias", "dcarry")
+SIZES = (
+    *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
+    *(f"{name}_{axis}" for name in ("u", "delta", "B", "C", "carry") for axis in "kbl"),
+    *("z_b", "z_l", "dy_k"),
+)
+FRAME = frame_type((*READ, *WRITTEN), SIZES)
+
+
+@device
+def token_of(frame: Any, k: int, t: int) -> int:
+    """The token at which direction k is in its t-th step."""
+    return frame.length - 1 - t if frame.backwards >> k & 1 else t
+
+
+@device
+def load(frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any, decay: Any, u: Any) -> None:
+    """Timescale, decay and input of one token's channels."""
+    timescale(frame, k, image, token, first, count, step)
+    given = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+    for c in range(count):
+        u[c] = given[c]
+        decay[c] = step[c]
+    if frame.carry != 0:
+        carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
+        for c in range(count):
+            decay[c] += carry[c]
+
+
+@device
+def keep_states(frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, rows: Any) -> None:
+    """Run the direction and keep the state after each step, (L + 1, N, chunk), the first being zero."""
+    states, chunk = frame.states, frame.chunk
+    step, decay, u = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk]
+    for t in range(frame.length):
+        token = token_of(frame, k, t)
+        load(frame, k, image, token, first, count, step, decay, u)
+        B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
+        for n in range(states):
+            into = B[n]
+            before, after = kept[t * states * chunk + n * chunk :], kept[(t + 1) * states * chunk + n * chunk :]
+            a_row = a[n * chunk :]
+            for c in range(chunk):
+                after[c] = fma(exp2(decay[c] * a_row[c] * LOG2E), before[c], step[c] * u[c] * into)
+
+
+@device
+def ungate(frame: Any, k: int, image: int, token: int, first: int, count: int, g: Any, scanned: Any) -> None:
+    """Turn the gradient g of a token's gated output into that of the scan's, and add the gate's share to dz.
+
+    `scanned` is the output before the gate.
+    """
+    place = image * frame.length + token
+    dy = row(frame.dy, k * frame.dy_k + place * frame.width + first)
+    for c in range(count):
+        g[c] = dy[c]
+    if frame.z != 0:
+        z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
+        dz = row(frame.dz, place * frame.width + first)
+        for c in range(count):
+            gate = sigmoid(z[c])
+            slope = gate * (ONE + z[c] * (ONE - gate))
+            dz[c] += g[c] * scanned[c] * slope
+            g[c] *= z[c] * gate
+
+
+@device
+def states_back(
+    frame: Any, k: int, image: int, token: int, part: int, a: Any, before: Any, after: Any, v: Any, dA: Any, rows: Any
+) -> None:
+    """One token's states: dB, dC, dA, the adjoint state, and in `rows` the gradients of step * u and of the decay."""
+    states, chunk = frame.states, frame.chunk
+    decay, drive, g, ddrive, ddecay = rows[0], rows[1], rows[2], rows[3], rows[4]
+    into_sum, onto_sum = rows[5], rows[6]
+    B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
+    C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+    place = (((part * frame.directions + k) * frame.batch + image) * frame.length + token) * states
+    dB, dC = row(frame.dB, place), row(frame.dC, place)
+    for n in range(states):
+        into, onto = B[n], C[n]
+        a_row, old, new = a[n * chunk :], before[n * chunk :], after[n * chunk :]
+        v_row, dA_row = v[n * chunk :], dA[n * chunk :]
+        for c in range(chunk):
+            adjoint = fma(g[c], onto, v_row[c])
+            factor = exp2(decay[c] * a_row[c] * LOG2E)
+            through = adjoint * factor * old[c]
+            into_sum[c] = adjoint * drive[c]
+            onto_sum[c] = g[c] * new[c]
+            ddrive[c] = fma(adjoint, into, ddrive[c])
+            ddecay[c] = fma(through, a_row[c], ddecay[c])
+            dA_row[c] = fma(through, decay[c], dA_row[c])
+            v_row[c] = adjoint * factor
+        dB[n] = total(into_sum, chunk)
+        dC[n] = total(onto_sum, chunk)
+
+
+@device
+def scan_output(frame: Any, k: int, image: int, token: int, after: Any, u: Any, D: Any, out: Any) -> None:
+    """Output of the scan before the gate, from the kept state."""
+    chunk = frame.chunk
+    C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+    for c in range(chunk):
+        out[c] = D[c] * u[c]
+    for n in range(frame.states):
+        onto, state = C[n], after[n * chunk :]
+        for c in range(chunk):
+            out[c] = fma(onto, state[c], out[c])
+
+
+@device
+def softplus_slope(step: Any) -> Any:
+    """Derivative of softplus from its value: 1 - e^-step, by its series where the difference would cancel."""
+    series = step * (ONE - step * HALF * (ONE - step * THIRD * (ONE - step * QUARTER)))
+    return series if step < np.float32(0.05) else ONE - exp(-step)
+
+
+@device
+def write_token(
+    frame: Any, k: int, image: int, token: int, first: int, count: int, D: Any, step: Any, u: Any, rows: Any, sums: Any
+) -> None:
+    """Gradients of one token's u, delta and carry; adds to those of D and the bias in `sums`."""
+    g, ddrive, ddecay = rows[2], rows[3], rows[4]
+    place = (k * frame.batch + image) * frame.length + token
+    du, ddelta = row(frame.du, place * frame.width + first), row(frame.ddelta, place * frame.width + first)
+    shared = row(frame.dmean, place)[0] / np.float32(frame.width)
+    for c in range(count):
+        du[c] = fma(ddrive[c], step[c], g[c] * D[c])
+        raw_slope = softplus_slope(step[c])
+        raw = (fma(ddrive[c], u[c], ddecay[c]) + shared) * raw_slope
+        ddelta[c] = raw
+        sums[0, c] += g[c] * u[c]
+        sums[1, c] += raw
+    if frame.dcarry != 0:
+        dcarry = row(frame.dcarry, place * frame.width + first)
+        for c in range(count):
+            dcarry[c] = ddecay[c]
+
+
+@device
+def direction_back(frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, space: Any) -> None:
+    """Gradients of one direction, image and chunk of channels."""
+    states, chunk = frame.states, frame.chunk
+    size = states * chunk
+    v, dA = space[:size], space[size : 2 * size]
+    rows = space[2 * size : 2 * size + 10 * chunk].reshape(10, chunk)
+    sums = space[2 * size + 10 * chunk : 2 * size + 12 * chunk].reshape(2, chunk)
+    D = space[2 * size + 12 * chunk : 2 * size + 13 * chunk]
+    skip = row(frame.D, k * frame.width + first)
+    for c in range(count):
+        D[c] = skip[c]
+    step, u, out = rows[7], rows[8], rows[9]
+    for t in range(frame.length - 1, -1, -1):
+        token = token_of(frame, k, t)
+        before, after = kept[t * size : (t + 1) * size], kept[(t + 1) * size : (t + 2) * size]
+        load(frame, k, image, token, first, count, step, rows[0], u)
+        scan_output(frame, k, image, token, after, u, D, out)
+        ungate(frame, k, image, token, first, count, rows[2], out)
+        for c in range(chunk):
+            rows[1, c] = step[c] * u[c]
+            rows[3, c] = ZERO
+            rows[4, c] = ZERO
+        states_back(frame, k, image, token, first // chunk, a, before, after, v, dA, rows)
+        write_token(frame, k, image, token, first, count, D, step, u, rows, sums)
+    place = k * frame.batch + image
+    for n in range(states):
+        found = row(frame.dA, (place * states + n) * frame.width + first)
+        for c in range(count):
+            found[c] = dA[n * chunk + c]
+    dD, dbias = row(frame.dD, place * frame.width + first), row(frame.dbias, place * frame.width + first)
+    for c in range(count):
+        dD[c] = sums[0, c]
+        dbias[c] = sums[1, c]
+
+
+@device
+def backward_task(frame: Any, index: int) -> None:
+    """One image and one chunk of channels, direction after direction."""
+    chunks = (frame.width + frame.chunk - 1) // frame.chunk
+    image, first = index // chunks, index % chunks * frame.chunk
+    count = min(frame.chunk, frame.width - first)
+    size = frame.states * frame.chunk
+    kept = workspace((frame.length + 1) * size)
+    for k in range(frame.directions):
+        space = workspace(3 * size + 13 * frame.chunk)
+        a = space[2 * size + 13 * frame.chunk :]
+        for n in range(frame.states):
+            matrix = row(frame.A, (k * frame.states + n) * frame.width + first)
+            for c in range(count):
+                a[n * frame.chunk + c] = matrix[c]
+        keep_states(frame, k, image, first, count, a, kept, space[2 * size :])
+        space[2 * size : 2 * size + 3 * frame.chunk] = ZERO
+        direction_back(frame, k, image, first, count, a, kept, space)
+
+
+def _entry(pointer: Any) -> None:
+    frame = array_at(pointer, 1)[0]
+    index = take(pointer)
+    while index < frame.tasks:
+        backward_task(frame, index)
+        index = take(pointer)
+
+
+@cache
+def backward_kernel() -> Callable[[np.ndarray], None]:
+    """The compiled kernel, made at the first gradient: inference never waits for it."""
+    return compile_kernel(_entry, FRAME)

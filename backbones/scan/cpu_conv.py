@@ -1,0 +1,83 @@
+"""SiLU of the causal depthwise convolution, every direction in one pass over the tokens, without a flip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from backbones.scan.jit import array_at, device
+from backbones.scan.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.scan.numerics import fma, silu, workspace
+
+TOKENS = 16  # of one task
+FRAME = frame_type(
+    ("x", "weight", "bias", "y"), ("directions", "batch", "length", "width", "taps", "backwards", "x_b", "x_l")
+)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, backwards: int) -> Tensor:
+    """SiLU(conv(x) + bias) of x (B, L, E), fp32 with its last axis contiguous, as (K, B, L, E).
+
+    `weight` (K, taps, E) has the tap of the token itself last; `bias` (K, E). A direction whose bit is set in
+    `backwards` sees the tokens after its own instead of those before.
+    """
+    batch, length, width = x.shape
+    directions, taps, _ = weight.shape
+    y = x.new_empty(directions, batch, length, width)
+    frame = fill(
+        FRAME,
+        {"x": address(x), "weight": address(weight), "bias": address(bias), "y": address(y)},
+        {"directions": directions, "batch": batch, "length": length, "width": width, "taps": taps},
+        {"backwards": backwards, "x_b": x.stride(0), "x_l": x.stride(1), "tasks": batch * -(-length // TOKENS)},
+    )
+    conv_kernel()(frame)
+    return y
+
+
+@device
+def conv_token(frame: Any, k: int, image: int, token: int, out: Any) -> None:
+    """One token in one direction."""
+    width = frame.width
+    bias = row(frame.bias, k * width)
+    for c in range(width):
+        out[c] = bias[c]
+    for tap in range(frame.taps):
+        away = frame.taps - 1 - tap
+        source = token + away if frame.backwards >> k & 1 else token - away
+        if 0 <= source < frame.length:
+            x = row(frame.x, image * frame.x_b + source * frame.x_l)
+            weight = row(frame.weight, (k * frame.taps + tap) * width)
+            for c in range(width):
+                out[c] = fma(weight[c], x[c], out[c])
+    y = row(frame.y, ((k * frame.batch + image) * frame.length + token) * width)
+    for c in range(width):
+        y[c] = silu(out[c])
+
+
+@device
+def conv_task(frame: Any, index: int) -> None:
+    """A few neighbouring tokens of one image, in every direction."""
+    blocks = (frame.length + TOKENS - 1) // TOKENS
+    image, first = index // blocks, index % blocks * TOKENS
+    out = workspace(frame.width)
+    for token in range(first, min(first + TOKENS, frame.length)):
+        for k in range(frame.directions):
+            conv_token(frame, k, image, token, out)
+
+
+def _entry(pointer: Any) -> None:
+    frame = array_at(pointer, 1)[0]
+    index = take(pointer)
+    while index < frame.tasks:
+        conv_task(frame, index)
+        index = take(pointer)
+
+
+@cache
+def conv_kernel() -> Callable[[np.ndarray], None]:
+    """The compiled kernel."""
+    return compile_kernel(_entry, FRAME)

@@ -1,0 +1,141 @@
+"""The selective scan on a CPU: forward, vectorised over channels, every direction of an image in one task.
+
+A task is one image and one chunk of channels. Its states stay in the first-level cache; a direction that runs
+backwards walks the tokens by index. Softplus, skip connection, gate, sum over directions and, where a `rank` is
+given, the timescale's projection happen on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from backbones.scan.jit import array_at, device
+from backbones.scan.native import compile_kernel, frame_type, row, take
+from backbones.scan.numerics import ZERO, exp2, fma, silu, softplus, total, workspace
+
+WIDEST_CHUNK = 128
+ADDRESSES = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "y", "step", "mean")
+SIZES = (
+    *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
+    *(f"{name}_{axis}" for name in ("u", "delta", "B", "C", "carry") for axis in "kbl"),
+    *("z_b", "z_l", "y_k"),
+)
+FRAME = frame_type(ADDRESSES, SIZES, scalars=("scale",))
+
+
+@device
+def advance(h: Any, a: Any, decay: Any, drive: Any, out: Any, B: Any, C: Any, states: int, chunk: int) -> None:
+    """One token for every state n and channel c of a chunk: h = 2^(decay a) h + drive B_n; out += C_n h."""
+    for n in range(states):
+        into, onto = B[n], C[n]
+        state_row, a_row = h[n * chunk : (n + 1) * chunk], a[n * chunk : (n + 1) * chunk]
+        for c in range(chunk):
+            state = fma(exp2(decay[c] * a_row[c]), state_row[c], drive[c] * into)
+            state_row[c] = state
+            out[c] = fma(state, onto, out[c])
+
+
+@device
+def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any) -> None:
+    """Softplus of the raw timescale of one token's channels, bias included, into `step`."""
+    raw = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
+    bias = row(frame.bias, k * frame.width + first)
+    for c in range(count):
+        step[c] = bias[c]
+    if frame.rank == 0:
+        for c in range(count):
+            step[c] += raw[first + c]
+    for r in range(frame.rank):
+        factor = raw[r]
+        weight = row(frame.weight, (k * frame.rank + r) * frame.width + first)
+        for c in range(count):
+            step[c] = fma(factor, weight[c], step[c])
+    for c in range(count):
+        step[c] = softplus(step[c])
+
+
+@device
+def emit(frame: Any, k: int, image: int, token: int, first: int, count: int, out: Any) -> None:
+    """Gate one token's output and write it, add it to the earlier directions', or scale the finished sum."""
+    if frame.z != 0:
+        z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
+        for c in range(count):
+            out[c] *= silu(z[c])
+    y = row(frame.y, k * frame.y_k + (image * frame.length + token) * frame.width + first)
+    if frame.y_k == 0 and k > 0:
+        for c in range(count):
+            out[c] += y[c]
+    if frame.y_k == 0 and k == frame.directions - 1:
+        for c in range(count):
+            out[c] *= frame.scale
+    for c in range(count):
+        y[c] = out[c]
+
+
+@device
+def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, space: Any) -> None:
+    """All tokens of one direction, image and chunk of channels."""
+    states, chunk, length = frame.states, frame.chunk, frame.length
+    h, a, rows = space[: states * chunk], space[states * chunk : 2 * states * chunk], space[2 * states * chunk :]
+    step, decay, drive, out = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk], rows[3 * chunk :]
+    h[:] = ZERO
+    for n in range(states):
+        matrix = row(frame.A, (k * states + n) * frame.width + first)
+        for c in range(count):
+            a[n * chunk + c] = matrix[c]
+    skip = row(frame.D, k * frame.width + first)
+    part = first // chunk
+    for t in range(length):
+        token = length - 1 - t if frame.backwards >> k & 1 else t
+        timescale(frame, k, image, token, first, count, step)
+        u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+        for c in range(count):
+            decay[c] = step[c]
+            drive[c] = step[c] * u[c]
+            out[c] = skip[c] * u[c]
+        if frame.carry != 0:
+            carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
+            for c in range(count):
+                decay[c] += carry[c]
+        B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
+        C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+        if chunk == WIDEST_CHUNK:  # the usual case, compiled with a constant trip count
+            advance(h, a, decay, drive, out, B, C, states, WIDEST_CHUNK)
+        else:
+            advance(h, a, decay, drive, out, B, C, states, chunk)
+        place = (k * frame.batch + image) * length + token
+        row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(step, chunk)
+        if frame.step != 0:
+            kept = row(frame.step, place * frame.width + first)
+            for c in range(count):
+                kept[c] = step[c]
+        emit(frame, k, image, token, first, count, out)
+
+
+@device
+def scan_task(frame: Any, index: int) -> None:
+    """One image and one chunk of channels, direction after direction."""
+    chunks = (frame.width + frame.chunk - 1) // frame.chunk
+    image, first = index // chunks, index % chunks * frame.chunk
+    count = min(frame.chunk, frame.width - first)
+    space = workspace((2 * frame.states + 4) * frame.chunk)
+    for k in range(frame.directions):
+        scan_chunk(frame, k, image, first, count, space)
+
+
+def _entry(pointer: Any) -> None:
+    frame = array_at(pointer, 1)[0]
+    index = take(pointer)
+    while index < frame.tasks:
+        scan_task(frame, index)
+        index = take(pointer)
+
+
+@cache
+def forward_kernel() -> Callable[[np.ndarray], None]:
+    """The compiled kernel; the first call of an installation takes some seconds."""
+    return compile_kernel(_entry, FRAME)

@@ -1,0 +1,72 @@
+"""Residual addition and RMSNorm in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones.scan.jit import array_at, device
+from backbones.scan.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.scan.numerics import ONE, total, workspace
+
+ROWS = 64  # of one task
+FRAME = frame_type(("branch", "residual", "weight", "sum", "y"), ("rows", "width"), scalars=("eps",))
+
+
+def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """(residual + branch, its RMSNorm) for fp32 tensors (..., C) and a weight (C,)."""
+    branch, residual, weight = branch.contiguous(), residual.contiguous(), weight.contiguous()
+    added, y = torch.empty_like(residual), torch.empty_like(residual)
+    width = weight.shape[0]
+    rows = residual.numel() // width
+    frame = fill(
+        FRAME,
+        {"branch": address(branch), "residual": address(residual), "weight": address(weight), "sum": address(added)},
+        {"y": address(y), "rows": rows, "width": width, "eps": eps, "tasks": -(-rows // ROWS)},
+    )
+    norm_kernel()(frame)
+    return added, y
+
+
+@device
+def norm_row(frame: Any, place: int, squares: Any) -> None:
+    """One token."""
+    width = frame.width
+    branch, residual = row(frame.branch, place * width), row(frame.residual, place * width)
+    added, y, weight = row(frame.sum, place * width), row(frame.y, place * width), row(frame.weight, 0)
+    for c in range(width):
+        value = residual[c] + branch[c]
+        squares[width + c] = value
+        squares[c] = value * value
+    scale = ONE / np.sqrt(total(squares, width) / np.float32(width) + frame.eps)
+    for c in range(width):
+        value = squares[width + c]
+        added[c] = value
+        y[c] = value * scale * weight[c]
+
+
+@device
+def norm_task(frame: Any, index: int) -> None:
+    """A block of tokens."""
+    squares = workspace(2 * frame.width)
+    for place in range(index * ROWS, min(index * ROWS + ROWS, frame.rows)):
+        norm_row(frame, place, squares)
+
+
+def _entry(pointer: Any) -> None:
+    frame = array_at(pointer, 1)[0]
+    index = take(pointer)
+    while index < frame.tasks:
+        norm_task(frame, index)
+        index = take(pointer)
+
+
+@cache
+def norm_kernel() -> Callable[[np.ndarray], None]:
+    """The compiled kernel."""
+    return compile_kernel(_entry, FRAME)

@@ -1,0 +1,129 @@
+"""The `mamba_ssm` kernel: the CUDA functions of the packages mamba-ssm and causal-conv1d, as published on PyPI.
+
+Both work in (B, E, L) and from the first token to the last, so sequences are transposed, and flipped for a direction
+that runs backwards. Gradients are those packages' own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backbones.scan.contract import ScanInputs, ScanResult
+
+MEND = "pip install --no-build-isolation causal-conv1d mamba-ssm (nvcc of torch's CUDA version), or use 'reference'"
+
+
+@cache
+def scan_function() -> Callable[..., Tensor]:
+    """`selective_scan_fn`; ImportError if the package is not there or does not fit this torch."""
+    spec = importlib.util.find_spec("mamba_ssm")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImportError("mamba-ssm is not installed")
+    function: Callable[..., Tensor] = _module_of("mamba_ssm", list(spec.submodule_search_locations)).selective_scan_fn
+    return function
+
+
+def _module_of(package: str, places: list[str]) -> ModuleType:
+    """The op's module without running the package's own __init__, which imports transformers and breaks with it."""
+    name = f"{package}.ops.selective_scan_interface"
+    if package in sys.modules:
+        return import_module(name)
+    stand_in = ModuleType(package)
+    stand_in.__path__ = places
+    sys.modules[package] = stand_in
+    try:
+        return import_module(name)
+    finally:
+        del sys.modules[package]
+
+
+@cache
+def conv_function() -> Callable[..., Tensor]:
+    """`causal_conv1d_fn`; ImportError if the package is not there or does not fit this torch."""
+    function: Callable[..., Tensor] = import_module("causal_conv1d").causal_conv1d_fn
+    return function
+
+
+@cache
+def obstacle() -> str:
+    """Why the packages cannot be used, in one line that names the mend; empty if they can."""
+    try:
+        scan_function()
+        conv_function()
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        return f"scan kernel 'mamba_ssm' cannot be imported ({reason}): {MEND}"
+    return ""
+
+
+def stock_scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True) -> ScanResult:
+    """Scan by `selective_scan_fn`; equations in `selective_scan`. delta_mean is empty unless `mean`."""
+    wide = inputs._replace(
+        A=inputs.A.float(),
+        D=None if inputs.D is None else inputs.D.float(),
+        delta_bias=None if inputs.delta_bias is None else inputs.delta_bias.float(),
+    )
+    outputs = [_one_direction(wide.direction(k), inputs.z, backwards) for k, backwards in enumerate(reverse)]
+    y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
+    return ScanResult(y, _step(wide).mean(dim=-1) if mean else inputs.A.new_empty(0))
+
+
+def stock_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:
+    """SiLU of the causal depthwise convolution of x (B, L, E) with weight (E, 1, taps), backwards looking ahead."""
+    y = conv_function()(_to_kernel(x, backwards), weight.squeeze(1), bias, activation="silu")
+    return _from_kernel(y, backwards)
+
+
+def _one_direction(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
+    """Gated output (B, L, E) of one direction."""
+    u, delta, A, B, C, D, _, bias, carry = inputs
+    if carry is not None:
+        return _carried(inputs, z, backwards)
+    arranged = [_to_kernel(part.to(u.dtype), backwards) for part in (u, delta, B, C)]
+    gate = None if z is None else _to_kernel(z.to(u.dtype), backwards)
+    y = scan_function()(arranged[0], arranged[1], A, *arranged[2:], D, gate, bias, True)
+    return _from_kernel(y, backwards)
+
+
+def _carried(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
+    """The same with decay g handed over: a scan of Delta' = Delta + g over u' = u (Delta / Delta').
+
+    exp(Delta' A) h + Delta' B u' is then exp((Delta + g) A) h + Delta B u; skip connection and gate stay outside.
+    """
+    u, _, A, B, C, D, _, _, carry = inputs
+    step = _step(inputs)
+    decay = step if carry is None else step + carry.float()
+    driven = u.float() * torch.where(decay > 0, step / decay, torch.ones_like(step))
+    arranged = [_to_kernel(part.float(), backwards) for part in (driven, decay, B, C)]
+    y = _from_kernel(scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False), backwards)
+    y = y if D is None else y + D * u.float()
+    return (y if z is None else y * functional.silu(z.float())).to(u.dtype)
+
+
+def _step(inputs: ScanInputs) -> Tensor:
+    """softplus(delta + bias) in fp32, for one direction or all."""
+    raw = inputs.delta.float()
+    if inputs.delta_bias is None:
+        return functional.softplus(raw)
+    bias = inputs.delta_bias.float()
+    return functional.softplus(raw + (bias[:, None, None] if raw.dim() == 4 else bias))
+
+
+def _to_kernel(tokens: Tensor, backwards: bool) -> Tensor:
+    """(B, L, X) in image order to contiguous (B, X, L) in the order of the scan."""
+    return (tokens.flip(1) if backwards else tokens).transpose(1, 2).contiguous()
+
+
+def _from_kernel(tokens: Tensor, backwards: bool) -> Tensor:
+    """Back to (B, L, X) in image order."""
+    tokens = tokens.transpose(1, 2)
+    return tokens.flip(1) if backwards else tokens
