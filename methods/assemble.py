@@ -26,14 +26,14 @@ class Arrangement:
 class Move:
     """A matching in terms of the whole sequence.
 
-    ``source`` (B, r) current places; ``landing`` (B, r) new places of their targets, -1 if dropped; ``own`` (B, k) and
-    ``share`` (B, r) coefficients of survivors and sources, None when all sources are dropped.
+    ``source`` (B, r) and ``target`` (B, r) current places; ``landing`` (B, r) new places of the targets, -1 if dropped;
+    ``coefficients`` of the combination, None when all sources are dropped.
     """
 
     source: Tensor
+    target: Tensor
     landing: Tensor
-    own: Tensor | None
-    share: Tensor | None
+    coefficients: Coefficients | None
 
 
 def arrange(
@@ -73,12 +73,8 @@ def moved(
     tokens: TokenSequence, patches: Tensor, matching: Matching, coefficients: Coefficients | None, index: Tensor
 ) -> Move:
     """`matching` of the `patches` (B, n), in current and new (`index`) places of the sequence."""
-    source = patches.gather(1, matching.source)
-    landing = inverse(index, tokens.length).gather(1, patches.gather(1, matching.target))
-    if coefficients is None:
-        return Move(source, landing, None, None)
-    own = coefficients.own.new_ones(tokens.batch, tokens.length).scatter_(1, patches, coefficients.own)
-    return Move(source, landing, own.gather(1, index), coefficients.source)
+    source, target = patches.gather(1, matching.source), patches.gather(1, matching.target)
+    return Move(source, target, inverse(index, tokens.length).gather(1, target), coefficients)
 
 
 def _added(values: Tensor, move: Move, amount: Tensor) -> Tensor:
@@ -94,12 +90,12 @@ def _added(values: Tensor, move: Move, amount: Tensor) -> Tensor:
 def merged_stream(stream: Tensor, index: Tensor, move: Move) -> Tensor:
     """One of the two streams (B, L, C) after the reduction (B, k, C), worked out in fp32 at least."""
     survivors = rows(stream, index)
-    if move.own is None or move.share is None:
+    if move.coefficients is None:
         return survivors
     merged = precise(survivors)
-    merged *= move.own[..., None].to(merged.dtype)
-    sources = precise(rows(stream, move.source)) * move.share[..., None].to(merged.dtype)
-    return _added(merged, move, sources).to(stream.dtype)
+    share, back = (part[..., None].to(merged.dtype) for part in (move.coefficients.share, move.coefficients.back))
+    brought = precise(rows(stream, move.source)) * share - precise(rows(stream, move.target)) * back
+    return _added(merged, move, brought).to(stream.dtype)
 
 
 def new_sizes(tokens: TokenSequence, index: Tensor, move: Move) -> Tensor:

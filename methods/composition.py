@@ -96,7 +96,7 @@ class Composition:
 
         Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target), ceil(n/2) floor(n/2) F
         for odd-even, F the width of the feature. Arithmetic: that of the score (see `methods.score`), 3 F for each
-        compared token to normalise it, and for each stream C for each survivor and 2 C for each merged source.
+        compared token to normalise it, and 4 C for each merged source in each of the two streams.
         """
         if removed == 0:
             return NO_COST
@@ -106,7 +106,7 @@ class Composition:
             scored += SCORES[self.score].arithmetic(tokens, _scans(self.direction), shape)
         if self.weights == "delta-b":
             scored += SCORES["delta-b"].arithmetic(tokens, 2, shape)
-        merged = 0 if self.weights == "drop" else 2 * shape.dim * (tokens - removed + 2 * removed)
+        merged = 0 if self.weights == "drop" else 2 * 4 * shape.dim * removed
         return Cost(0, scored + merged) + self._comparison(patches, removed, shape)
 
     def _comparison(self, patches: int, removed: int, shape: Widths) -> Cost:

@@ -28,6 +28,6 @@ along the sequence; `neighbours=grid` along a Z curve over the image, so that a 
 count is possible, also on a grid that earlier sites have thinned out. `weights=size` weighs a token by how many it
 stands for.
 
-**Cost.** No matrix products; $2 C (n + r)$ multiplications and additions for both streams.
+**Cost.** No matrix products; $8 C r$ multiplications and additions for both streams.
 """,
 )

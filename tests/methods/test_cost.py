@@ -86,9 +86,9 @@ def test_closed_forms_by_hand() -> None:
     # 11 sources, 11 targets of width 192.
     assert composition_of("mtr").cost(196, 11, sizes).matmul_macs == 11 * 11 * 192
     assert composition_of("tome").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
-    # The score adds two directions for 197 tokens; 22 features are a sum and three operations to normalise; 186
-    # survivors are scaled and 11 sources scaled and added, in both streams.
-    expected = 197 + 22 * 192 * 4 + 2 * 192 * (186 + 2 * 11)
+    # The score adds two directions for 197 tokens; 22 features are a sum and three operations to normalise; in
+    # both streams 11 sources and their targets are scaled, subtracted and added.
+    expected = 197 + 22 * 192 * 4 + 2 * 192 * 4 * 11
     assert composition_of("mtr").cost(196, 11, sizes).arithmetic == expected
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0

@@ -93,14 +93,14 @@ def test_pair_averages_are_sequential() -> None:
     # Token 0 takes 1, then 2, then 3: ((x0 + x1)/2 + x2)/2 and so on; token 4 is dropped; token 5 is alone.
     matching = Matching(torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 0, 4]]), torch.tensor([[0]]))
     found = paired(matching, torch.zeros(1, 6, dtype=torch.float64))
-    assert found.own.tolist() == [[1 / 8, 1, 1, 1, 1, 1]]
-    assert found.source.tolist() == [[1 / 8, 1 / 4, 1 / 2, 0]]
+    assert found.share.tolist() == [[1 / 8, 1 / 4, 1 / 2, 0]]
+    assert 1 - float(found.back.sum()) == 1 / 8
 
 
 def test_a_group_without_weight_counts_equally() -> None:
     matching = Matching(torch.tensor([[1]]), torch.tensor([[0]]), torch.tensor([[0]]))
     found = averaged(matching, torch.zeros(1, 2))
-    assert (found.own.tolist(), found.source.tolist()) == ([[0.5, 1.0]], [[0.5]])
+    assert (found.share.tolist(), found.back.tolist()) == ([[0.5]], [[0.5]])
 
 
 @pytest.mark.parametrize("kind", ["cls-similarity", "hidden-attention", "activation"])
