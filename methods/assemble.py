@@ -51,13 +51,13 @@ def arrange(
     gone = torch.zeros_like(position, dtype=torch.bool).scatter_(1, matching.source, 1)
     last = torch.iinfo(position.dtype).max
     kept = position.masked_fill(gone, last).argsort(dim=1, stable=True)[:, :count]
-    destination = torch.zeros_like(gone).scatter_(1, matching.destinations, 1)
-    survivors = Survivors(
-        position.gather(1, kept), destination.gather(1, kept), None if score is None else score.gather(1, kept)
-    )
+    place = position.gather(1, kept)
+    patch_slot, special_slot = slots(place, tokens.position.gather(1, tokens.special))
     if policy != "restored":
+        destination = torch.zeros_like(gone).scatter_(1, matching.destinations, 1)
+        ranked = None if score is None else score.gather(1, kept)
+        survivors = Survivors(place, destination.gather(1, kept), ranked)
         kept = kept.gather(1, permutation(policy, survivors, share, chance))
-    patch_slot, special_slot = slots(survivors.position, tokens.position.gather(1, tokens.special))
     index = kept.new_empty(kept.shape[0], count + special_slot.shape[1])
     index.scatter_(1, patch_slot, patches.gather(1, kept)).scatter_(1, special_slot, tokens.special)
     return Arrangement(index, special_slot)
