@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import click
 import typer
 
 from backbones.errors import UserError
@@ -24,6 +25,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """`command`, its result an exit code: 1 if a check or a cell failed, 2 for what the user can mend."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        try:
+            code = command(**values)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
+        except KeyboardInterrupt:
+            print("interrupted: the same command goes on where it stood", file=sys.stderr)
+            code = 130
+        raise typer.Exit(code)
+
+    return wrapper
+
+
 for name, command in {
     "compare": compare,
     "plan": plan,
@@ -33,20 +54,13 @@ for name, command in {
     "train": train,
     "doctor": doctor,
 }.items():
-    app.command(name)(command)
+    app.command(name)(guarded(command))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; the exit code is 0, 1 if a check or a cell failed, 2 if what was asked cannot be done."""
+    """Run one command line; returns its exit code."""
     try:
-        result = app(args=arguments, standalone_mode=False)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        print("interrupted: the same command goes on where it stood", file=sys.stderr)
-        return 130
-    return result if isinstance(result, int) else 0
+        app(args=arguments)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -78,7 +79,11 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
 
 def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command(spec, ...)` the options of `RUN_OPTIONS` in place of its first parameter."""
-    own = list(inspect.signature(command).parameters.values())[1:]
+    hints = typing.get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+        for parameter in list(inspect.signature(command).parameters.values())[1:]
+    ]
     names = {option.name for option in RUN_OPTIONS}
 
     @functools.wraps(command)
@@ -86,7 +91,7 @@ def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         spec = spec_from_options({name: value for name, value in values.items() if name in names})
         return command(spec, **{name: value for name, value in values.items() if name not in names})
 
-    parameters = [*RUN_OPTIONS, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own)]
+    parameters = [*RUN_OPTIONS, *own]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del wrapper.__wrapped__  # typer would read the inner signature

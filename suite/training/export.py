@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones.base import Backbone
-from suite.environment import environment
 from suite.files import replacing, write_text
 from suite.training.images import TrainingImages
 from suite.training.loop import Trainer, normalise
@@ -47,17 +45,14 @@ def write_weights(path: Path, model: Backbone) -> None:
 
 def write_card(path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]) -> None:
     """What the weights are, how they were made and how good they are; `scores` maps a split to (top-1, images)."""
-    where = environment()
     settings = "\n".join(f"| {name} | {_cell(value)} |" for name, value in asdict(recipe).items())
     results = "\n".join(f"| {split} | {count:,} | {100 * top1:.2f} % |" for split, (top1, count) in scores.items())
-    hardware = where["gpu"] if trainer.device.startswith("cuda") else where["cpu"]
     write_text(
         path,
         f"""# {recipe.backbone}
 
 Trained on `{recipe.dataset}` by `python -m suite train --recipe {recipe.backbone}`: {trainer.done.epoch} epochs,
-{trainer.done.step:,} steps, {trainer.done.seconds / 60:.1f} minutes of training on {hardware}
-(torch {where["torch"]}, {datetime.now(UTC):%Y-%m-%d}).
+{trainer.done.step:,} steps, {trainer.done.seconds / 60:.1f} minutes of training on {trainer.done.hardware}.
 Parameters: {sum(p.numel() for p in trainer.model.parameters()):,}; the exponentially averaged weights, fp32.
 
 | split | images | top-1 |

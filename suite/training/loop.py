@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from backbones import create_model
 from backbones.base import Backbone
+from suite.environment import cpu_name
 from suite.training import state
 from suite.training.images import TrainingImages
 from suite.training.recipes import Recipe
@@ -75,7 +76,7 @@ def build_optimizer(model: Backbone, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for name, p in named if name not in kept], "weight_decay": recipe.weight_decay},
         {"params": [p for name, p in named if name in kept], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
 
 
 def normalise(images: Tensor, dataset: TrainingImages, size: int) -> Tensor:
@@ -84,6 +85,12 @@ def normalise(images: Tensor, dataset: TrainingImages, size: int) -> Tensor:
     std = torch.tensor(dataset.std, device=images.device).view(1, 3, 1, 1)
     images = (images.float() / 255 - mean) / std
     return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
+
+
+def hardware(device: str) -> str:
+    """The device's name and torch's version, for the card."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else cpu_name()
+    return f"{name} (torch {torch.__version__})"
 
 
 class Trainer:
@@ -96,6 +103,7 @@ class Trainer:
         self.device, self.workers = device, workers
         self.dataset.render(np.arange(1), variant=0)  # compiled here once, inherited by the worker processes
         torch.manual_seed(recipe.seed)
+        torch.set_float32_matmul_precision("high")  # TF32 on CUDA; evaluation never uses it
         self.model = create_model(recipe.backbone, kernel=kernel).to(device).train()
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = build_optimizer(self.model, recipe)
@@ -116,6 +124,8 @@ class Trainer:
         Stops early after the epoch that passes `max_seconds`; `limit` cuts every epoch to that many batches.
         """
         begun, before = time.perf_counter(), self.done.seconds
+        if self.done.epoch < self.recipe.epochs:
+            self.done.hardware = hardware(self.device)
         while self.done.epoch < self.recipe.epochs:
             started = time.perf_counter()
             figures = self._epoch(limit)

@@ -57,8 +57,9 @@ RECIPES = {
     "vim_nano": Recipe(
         backbone="vim_nano",
         dataset="fashion-clutter",
-        phases=(Phase(28, 20), Phase(56, 80)),
-        batch=256,
+        phases=(Phase(28, 30), Phase(56, 90)),
+        batch=512,
+        learning_rate=3e-3,
     ),
 }
 

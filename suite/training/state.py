@@ -17,13 +17,14 @@ from suite.files import replacing
 
 @dataclass
 class Progress:
-    """How far a run is, and what it has cost."""
+    """How far a run is, what it has cost, and on which hardware and torch it ran last."""
 
     recipe: str
     fingerprint: str
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    hardware: str = ""
 
 
 def save(
