@@ -158,6 +158,19 @@ def test_cards_say_what_each_method_is(name: str) -> None:
     assert composition is None or composition.stochastic == method.stochastic
 
 
+def test_idle_fields_make_no_difference() -> None:
+    idle = {
+        "direction": "forward",
+        "feature": "c",
+        "target_ratio": 3.0,
+        "walk": "grid",
+        "shuffle": 0.5,
+        "weights": "size",
+    }
+    assert Composition("spaced", score="delta", order="appended", **idle) == Composition("spaced")  # type: ignore[arg-type]
+    assert Composition("lowest", score="norm", **idle) == Composition("lowest", score="norm")  # type: ignore[arg-type]
+
+
 def test_impossible_compositions_say_why() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"matching": "lowest"}, "give a score"),
