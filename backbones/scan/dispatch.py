@@ -49,6 +49,7 @@ def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: s
 
 
 def _call(name: str, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True) -> ScanResult:
+    """Scan by the named kernel, differentiably."""
     if name == "mamba_ssm":
         from backbones.scan.stock import stock_scan
 
@@ -65,8 +66,17 @@ def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     if obstacle:
         raise UserError(obstacle)
     if choice.kernel != "reference":
-        check.check_forward(choice.kernel, lambda *given: _call(choice.kernel, *given), torch.device(device), dtype)
+        check.check_forward(choice.kernel, _plain_function(choice.kernel), torch.device(device), dtype)
     return choice
+
+
+def _plain_function(name: str) -> check.Scan:
+    """The kernel without the operator around it, whose first call imports torch's compiler (over a second)."""
+    if name == "cpu":
+        from backbones.scan.cpu import cpu_scan
+
+        return cpu_scan
+    return lambda *given: _call(name, *given)
 
 
 @cache

@@ -1,15 +1,21 @@
 """An independent fp64 selective scan: Python loops over the definition, no code of the product."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 
-def _softplus(x):
+def _softplus(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _loop_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, *, reverse, carry=None):
+def _loop_scan(
+    u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any = None, z: Any = None, delta_bias: Any = None,
+    *, reverse: tuple[bool, ...], carry: Any = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Each direction's output (K, B, L, E) and the mean timescale (K, B, L), token by token."""
     arrays = [
         None if x is None else np.asarray(x, dtype=np.float64) for x in (u, delta, A, B, C, D, z, delta_bias, carry)
@@ -36,11 +42,14 @@ def _loop_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, *, reverse, c
     return y, mean
 
 
-def _make_inputs(directions, batch, length, width, states, *, seed=0, scale=1.0, shift=0.0, dtype=torch.float32):
+def _make_inputs(
+    directions: int, batch: int, length: int, width: int, states: int,
+    *, seed: int = 0, scale: float = 1.0, shift: float = 0.0, dtype: torch.dtype = torch.float32,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Every input of a scan, optional ones too; `delta` is scale * N(0, 1) + shift."""
     generator = torch.Generator().manual_seed(seed)
 
-    def normal(*shape):
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     tokens = (directions, batch, length)
@@ -59,10 +68,10 @@ def _make_inputs(directions, batch, length, width, states, *, seed=0, scale=1.0,
 
 
 @pytest.fixture(scope="session")
-def loop_scan():
+def loop_scan() -> Callable[..., Any]:
     return _loop_scan
 
 
 @pytest.fixture(scope="session")
-def make_inputs():
+def make_inputs() -> Callable[..., Any]:
     return _make_inputs
