@@ -35,7 +35,7 @@ class Backbone(nn.Module):
 
     Site i stands before block i (0-based, 1 <= i < depth) and uses the trace of block i-1. The engine may stop and
     branch between any two blocks: ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass.
-    Subclasses give `embed`, `readout`, `resized` and `describe`, and fill `blocks`.
+    Subclasses give everything that raises NotImplementedError here.
     """
 
     provides: ClassVar[frozenset[str]]
@@ -59,6 +59,10 @@ class Backbone(nn.Module):
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of the sequence that left the last block."""
+        raise NotImplementedError
+
+    def image_size_for(self, grid: int) -> int:
+        """Side in pixels of the square image that has `grid` x `grid` patches."""
         raise NotImplementedError
 
     def resized(self, image_size: int) -> Backbone:

@@ -114,6 +114,10 @@ class Vim(Backbone):
         final = tokens.residual.gather(1, index) + tokens.branch.gather(1, index)
         return per_image_linear(self.norm_f(final).squeeze(1).to(self.head.weight.dtype), self.head)
 
+    def image_size_for(self, grid: int) -> int:
+        """Side in pixels of the square image that has `grid` x `grid` patches."""
+        return (grid - 1) * self.config.stride + self.config.patch
+
     def resized(self, image_size: int) -> Vim:
         """The same weights for square images of another size, position embedding interpolated."""
         other = copy.copy(self)

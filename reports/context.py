@@ -57,7 +57,7 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "unfinished": unfinished_rows(sheet),
         "audit": {"agree": agree, "differ": differ},
         "environment": list(_flat(run.environment)),
-        "command": str(run.spec.get("command") or ""),
+        "command": str(run.environment.get("command") or ""),
         "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
         "styles": [{"index": index, "look": look} for index, look in enumerate(sheet.looks.values())],
         "data": Markup(script_json(data)),  # noqa: S704 - script_json leaves no character that could end the element
@@ -130,13 +130,12 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
     images = str(data.get("images", ""))
     available = f" of {data['available']}" if present(data.get("available")) else ""
     chosen = f", {data['selection']}" if data.get("selection") else ""
-    seeds = run.spec.get("seeds")
     facts = [
         ("Backbone", ", ".join(sheet.houses)),
         ("Data", " ".join(str(data.get(key) or "") for key in ("name", "split")).strip()),
         ("Images", f"{images}{available}{chosen}" if images else ""),
         ("Protocol", str(run.spec.get("protocol") or "")),
-        ("Seeds", ", ".join(str(seed) for seed in seeds) if isinstance(seeds, list) else ""),
+        ("Seeds", str(run.spec.get("seeds") or "")),
         ("Device", " ".join(str(run.spec.get(key) or "") for key in ("device", "precision")).strip()),
         ("Finished", str(run.environment.get("finished") or "").replace("T", " ").removesuffix("Z")[:16]),
     ]

@@ -52,6 +52,7 @@ class Run:
     folder: Path
     name: str
     spec: dict[str, Any]
+    dataset: dict[str, Any]
     environment: dict[str, Any]
     cells: pd.DataFrame
     statistics: pd.DataFrame
@@ -65,11 +66,6 @@ class Run:
     def convention(self) -> str:
         """The FLOPs convention that every total of this run is given in."""
         return str(self.spec.get("convention") or "flops")
-
-    @property
-    def dataset(self) -> dict[str, Any]:
-        """What the spec says of the data."""
-        return mapping(self.spec.get("dataset"))
 
     def class_name(self, index: Any) -> str:
         """The name of class `index`, or its number where the data set names none."""
@@ -94,6 +90,7 @@ def load(folder: Path) -> Run:
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
         spec=spec,
+        dataset=_optional_json(folder / "dataset.json"),
         environment=_optional_json(folder / "environment.json"),
         cells=cells,
         headline=_headline(folder),

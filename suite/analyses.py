@@ -63,4 +63,4 @@ def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
 
 
 def _names(cell: Cell) -> dict[str, Any]:
-    return {"backbone": cell.backbone, "label": cell.method.text, "budget": cell.budget, "seed": cell.seed}
+    return {"backbone": cell.backbone, "label": cell.label, "budget": cell.budget, "seed": cell.seed}

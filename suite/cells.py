@@ -38,6 +38,11 @@ class Cell:
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def label(self) -> str:
+        """What the cell is called: its method's text, and the other texts that mean the same."""
+        return " = ".join([self.method.text, *self.aliases])
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that the result depends on; the order of the run is no part of it."""
         stochastic = self.composition is not None and self.composition.stochastic

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from backbones.scan import chosen
 from suite.analyses import foreground_frame, kept_frame
 from suite.environment import consumption, environment
 from suite.gallery import gallery, pictures
+from suite.hardware import DTYPES
 from suite.outcomes import metrics
 from suite.prepare import Prepared, prepare
 from suite.progress import progress_bar
@@ -46,9 +50,36 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
         failures = execute(prepared, store, progress)
     records = write_cells(prepared, store, failures)
     write_analyses(prepared, store, failures)
-    headline = summarise(records, prepared, store)
-    store.write_environment(environment() | consumption(started) | {"device": prepared.device})
+    headline = summarise(records, spec, store, len(slices(prepared.indices, spec.shard)))
+    store.write_dataset(about_images(prepared))
+    store.write_environment(environment() | consumption(started) | about_execution(prepared))
     return Result(records, headline, failures)
+
+
+def about_images(prepared: Prepared) -> dict[str, Any]:
+    """Which images the run saw."""
+    dataset, spec = prepared.dataset, prepared.spec
+    return {
+        "name": spec.data,
+        "split": dataset.split,
+        "images": len(prepared.indices),
+        "available": len(dataset),
+        "selection": "all" if spec.images == "all" else "stratified by class",
+        "classes": list(dataset.classes),
+        "hash": dataset.manifest()["hash"],
+    }
+
+
+def about_execution(prepared: Prepared) -> dict[str, Any]:
+    """How the run was executed: device, scan kernel of each backbone, weights, and the command."""
+    models = prepared.models
+    dtype = DTYPES[prepared.spec.precision]
+    return {
+        "device": prepared.device,
+        "kernel": {name: chosen(prepared.spec.kernel, prepared.device, dtype).kernel for name in models},
+        "weights": {name: model.provenance.sha256 if model.provenance else None for name, model in models.items()},
+        "command": shlex.join(["python", "-m", "suite", *sys.argv[1:]]),
+    }
 
 
 def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def _rows(
     return [
         {
             "backbone": cell.backbone,
-            "label": cell.method.text,
+            "label": cell.label,
             "budget": cell.budget,
             "seed": cell.seed,
             "image": int(index[row]),

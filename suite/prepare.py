@@ -46,7 +46,7 @@ def prepare(spec: RunSpec) -> Prepared:
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
     threads = set_threads(spec.threads)
-    dataset = open_dataset(spec.data, spec.split)
+    dataset = open_dataset(spec.data, spec.split, source=spec.source)
     indices = choose_images(dataset, spec)
     methods = [parse(text) for text in spec.methods]
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
@@ -102,7 +102,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     try:
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
-            yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=grid * shape.patch[1])
+            yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=model.image_size_for(grid))
             return
         if missing := model.missing(composition.needs):
             yield replace(blank, reason=f"needs {', '.join(sorted(missing))}; {blank.backbone} has none")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 import pandas as pd
@@ -71,10 +72,12 @@ def run_slice(
 ) -> SliceResult:
     """Evaluate `cells` on the images `chosen`, every image decoded once."""
     result = SliceResult()
-    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size)
+    side = isqrt(model.describe().patches)
+    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size, (side, side))
     with torch.inference_mode():
-        for index, images, labels in loader:
-            result.presence.begin_batch(foreground_masks(prepared, model, index))
+        for index, images, labels, foreground in loader:
+            masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
+            result.presence.begin_batch(masks)
             reference: Tensor | None = None
             for cell, logits in batch_logits(model, images.to(prepared.device), index, dense, cells, result):
                 reference = logits if reference is None else reference
@@ -121,15 +124,6 @@ def not_finite(logits: Tensor) -> str | None:
 def shrink(images: Tensor, size: int) -> Tensor:
     """The images at a smaller size, bicubic with antialiasing, as a smaller input would have been made."""
     return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-
-
-def foreground_masks(prepared: Prepared, model: Backbone, index: Iterable[int]) -> Tensor | None:
-    """Where the object is, as places of the unreduced sequence (B, L0); None where the data set does not know."""
-    side = int(model.describe().patches ** 0.5)
-    masks = [prepared.dataset.foreground(int(image), (side, side)) for image in index]
-    if any(mask is None for mask in masks):
-        return None
-    return place_specials(torch.stack([torch.from_numpy(mask).flatten() for mask in masks]), model.special_places)
 
 
 def place_specials(masks: Tensor, places: Sequence[int]) -> Tensor:

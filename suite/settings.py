@@ -18,13 +18,14 @@ Budget = Annotated[float, Field(gt=0, lt=1)]
 class RunSpec(BaseModel):
     """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    schema_version: Literal[1] = 1
+    version: Literal[1] = Field(default=1, alias="schema")
     backbones: tuple[str, ...] = ("vim_nano",)
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
     split: str = "test"
+    source: str | None = None
     images: int | Literal["all"] = 500
     methods: tuple[str, ...] = ("mtr", "tome")
     baselines: bool = True

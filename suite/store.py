@@ -56,7 +56,7 @@ class Store:
 
     def presence_path(self, key: str, index: int) -> Path:
         """Counts of surviving tokens of cell `key` on slice `index`."""
-        return self.folder / "shards" / key / f"{index:05d}.tokens.parquet"
+        return self.folder / "tokens" / key / f"{index:05d}.parquet"
 
     def has_shard(self, key: str, index: int) -> bool:
         """Whether cell `key` is done with slice `index`."""
@@ -88,6 +88,10 @@ class Store:
     def write_headline(self, headline: dict[str, Any]) -> None:
         """Keep the run's findings in words."""
         write_json(self.folder / "analyses" / "headline.json", headline)
+
+    def write_dataset(self, dataset: dict[str, Any]) -> None:
+        """Keep what the run's images are."""
+        write_json(self.folder / "dataset.json", dataset)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keep what the run ran on."""

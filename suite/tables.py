@@ -30,7 +30,7 @@ def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
             continue
         table.add_row(
             record["backbone"],
-            "=".join([record["label"], *record["aliases"]]),
+            record["label"],
             asked,
             str(record["seed"]) if record["stochastic"] else "",
             f"{100 * record['token_ratio']:.1f} %",

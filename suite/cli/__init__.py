@@ -45,7 +45,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
     return wrapper
 
 
-for name, command in {
+COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
     "plan": plan,
     "list": list_things,
@@ -53,7 +53,8 @@ for name, command in {
     "bench": bench,
     "train": train,
     "doctor": doctor,
-}.items():
+}
+for name, command in COMMANDS.items():
     app.command(name)(guarded(command))
 
 

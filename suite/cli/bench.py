@@ -12,13 +12,13 @@ from backbones.errors import UserError
 
 
 def bench(
-    kernels: Annotated[bool, typer.Option("--kernels", help="Scan kernels against torch.exp and an fp64 loop.")] = False,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Scan kernels against torch.exp and an fp64 loop.")
+    ] = False,
     reduction: Annotated[
         bool, typer.Option("--reduction", help="Share of a forward pass that the reduction itself takes.")
     ] = False,
-    sharing: Annotated[
-        bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")
-    ] = False,
+    sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
     backbone: Annotated[str, typer.Option(help="Backbone to time.")] = "vim_tiny",
     budget: Annotated[float, typer.Option(help="Fraction of FLOPs removed.")] = 0.4,

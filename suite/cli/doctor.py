@@ -19,4 +19,4 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         print(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         print_table(table(checks))
-    return 1 if any(check.status == "broken" for check in checks) else 0
+    return 1 if any(check.bad for check in checks) else 0

@@ -39,6 +39,13 @@ RUN_OPTIONS = [
     _option("checkpoint", str, "Weights: 'bundled', a path, hf://owner/repo/file, or 'random' for untrained ones."),
     _option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
     _option("split", str, "Split of the data: choices are made on dev, test is read once."),
+    _option(
+        "source",
+        str,
+        "Folder of the full Fashion-MNIST, or 'full' to look for it; empty: the bundled images.",
+        "",
+        "--data-dir",
+    ),
     _option("images", str, "Number of images, stratified by class, or 'all'."),
     _option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
     _option("protocol", str, "matched: same FLOPs for all methods; tokens: same token counts."),
@@ -72,6 +79,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     values["backbones"] = split(values["backbones"])
     values["budgets"] = _numbers("budgets", values["budgets"], float)
     values["sites"] = _numbers("sites", values["sites"] or "", int) or None
+    values["source"] = values["source"] or None
     images = str(values["images"])
     values["images"] = int(images) if images.lstrip("-").isdigit() else images
     return build_spec(**values)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backbones.errors import UserError
 
 Manifest = dict[str, Any]
+Grid = tuple[int, int]
 
 
 def one_line(error: Exception) -> str:
@@ -73,9 +74,17 @@ class Dataset(ABC):
         """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit."""
         return np.stack([self.sample(int(index), image_size) for index in indices])
 
-    def foreground(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_] | None:
+    def foreground(self, index: int, grid: Grid) -> NDArray[np.bool_] | None:
         """Which cells of a `grid` (rows, columns) of tokens show the object, or None where that is not known."""
         return None
+
+    def samples_with_foreground(
+        self, indices: NDArray[np.int64], image_size: int, grid: Grid | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """`samples` and `foreground` (B, rows, columns) of several images, from one decoding where both need it."""
+        masks = [self.foreground(int(index), grid) for index in indices] if grid else []
+        known = [mask for mask in masks if mask is not None]
+        return self.samples(indices, image_size), np.stack(known) if masks and len(known) == len(masks) else None
 
     @abstractmethod
     def identity(self) -> Manifest:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
-from suite.data.base import Dataset, Manifest, Request, check_index
+from suite.data.base import Dataset, Grid, Manifest, Request, check_index
 from suite.data.composite import GARMENT_DICE, draw_garments
 from suite.data.full import load_full
 from suite.data.noise import LATTICE_BYTES, OCTAVES, SIDE, draw_noise
@@ -111,8 +111,15 @@ class FashionClutter(Dataset):
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
         """Several canvases, drawn in one call, (B, 3, S, S)."""
-        canvas = render_batch(self.garments, indices, self.variant)
-        return normalise(resize(canvas, image_size), MEAN, STD)
+        return self.samples_with_foreground(indices, image_size, None)[0]
+
+    def samples_with_foreground(
+        self, indices: NDArray[np.int64], image_size: int, grid: Grid | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Several canvases and where their garments are, drawn in one call."""
+        canvas, alpha = render(self.garments, indices, self.variant)
+        samples = normalise(resize(canvas, image_size), MEAN, STD)
+        return samples, None if grid is None else token_coverage(alpha, grid) >= FOREGROUND_SHARE
 
     def foreground(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_]:
         """Cells of `grid` of which the garment covers at least `FOREGROUND_SHARE`."""

@@ -12,30 +12,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from suite.data.base import Dataset
+from suite.data.base import Dataset, Grid
 
 AHEAD = 2
 
 
 class Batch(NamedTuple):
-    """``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64."""
+    """``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
+
+    ``foreground`` (B, rows, columns) bool says which cells of the asked grid show the object; None where unknown.
+    """
 
     indices: Tensor
     images: Tensor
     labels: Tensor
+    foreground: Tensor | None = None
 
 
-def load(dataset: Dataset, indices: NDArray[np.int64], image_size: int) -> Batch:
-    """One batch, now."""
+def load(dataset: Dataset, indices: NDArray[np.int64], image_size: int, grid: Grid | None = None) -> Batch:
+    """One batch, now, with the foreground on `grid` if one is given."""
+    samples, foreground = dataset.samples_with_foreground(indices, image_size, grid)
     return Batch(
         torch.from_numpy(indices.copy()),
-        torch.from_numpy(dataset.samples(indices, image_size)),
+        torch.from_numpy(samples),
         torch.from_numpy(dataset.labels[indices]),
+        None if foreground is None else torch.from_numpy(foreground),
     )
 
 
 def batches(
-    dataset: Dataset, indices: NDArray[np.int64], batch_size: int, image_size: int, ahead: int = AHEAD
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    batch_size: int,
+    image_size: int,
+    grid: Grid | None = None,
+    ahead: int = AHEAD,
 ) -> Generator[Batch, None, None]:
     """Batches over `indices` in their order, the last one shorter; every image is decoded exactly once.
 
@@ -51,7 +62,7 @@ def batches(
     try:
         while waiting or pending:
             while waiting and len(pending) <= ahead:
-                pending.append(pool.submit(load, dataset, waiting.popleft(), image_size))
+                pending.append(pool.submit(load, dataset, waiting.popleft(), image_size, grid))
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
