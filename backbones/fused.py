@@ -2,6 +2,9 @@
 
 Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the timescale's
 projection, the softplus, the gate and the sum of its directions. Training, fp64 and tracing take the plain path.
+
+Here an image's bits depend neither on its batch nor on the number of threads. The plain path cannot promise that:
+torch's SiLU and softplus round differently in the last few elements of a thread's share.
 """
 
 from __future__ import annotations

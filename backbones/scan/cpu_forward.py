@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from backbones.scan.jit import array_at, device
-from backbones.scan.native import compile_kernel, frame_type, row, take
+from backbones.scan.native import compile_kernel, frame_type, prefetch, row, take
 from backbones.scan.numerics import ZERO, exp2, fma, silu, softplus, total, workspace
 
 WIDEST_CHUNK = 128
+LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
 ADDRESSES = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "y", "step", "mean")
 SIZES = (
     *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
@@ -49,11 +50,17 @@ def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int
     if frame.rank == 0:
         for c in range(count):
             step[c] += raw[first + c]
-    for r in range(frame.rank):
-        factor = raw[r]
-        weight = row(frame.weight, (k * frame.rank + r) * frame.width + first)
+    weight, pitch = k * frame.rank * frame.width + first, frame.width
+    for r in range(0, frame.rank - 3, 4):  # four at a time: `step` is loaded and stored once for them
+        f0, f1, f2, f3 = raw[r], raw[r + 1], raw[r + 2], raw[r + 3]
+        w0, w1 = row(frame.weight, weight + r * pitch), row(frame.weight, weight + (r + 1) * pitch)
+        w2, w3 = row(frame.weight, weight + (r + 2) * pitch), row(frame.weight, weight + (r + 3) * pitch)
         for c in range(count):
-            step[c] = fma(factor, weight[c], step[c])
+            step[c] = fma(f3, w3[c], fma(f2, w2[c], fma(f1, w1[c], fma(f0, w0[c], step[c]))))
+    for r in range(frame.rank // 4 * 4, frame.rank):
+        factor, column = raw[r], row(frame.weight, weight + r * pitch)
+        for c in range(count):
+            step[c] = fma(factor, column[c], step[c])
     for c in range(count):
         step[c] = softplus(step[c])
 
@@ -77,9 +84,26 @@ def emit(frame: Any, k: int, image: int, token: int, first: int, count: int, out
 
 
 @device
-def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, space: Any) -> None:
+def look_ahead(frame: Any, k: int, image: int, token: int, first: int, count: int) -> None:
+    """Ask for the rows of a token that comes soon: a chunk's rows lie apart, which hardware does not foresee."""
+    if 0 <= token < frame.length:
+        u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+        for c in range(0, count, LINE):
+            prefetch(u, c)
+        if frame.rank == 0:
+            delta = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l + first)
+            for c in range(0, count, LINE):
+                prefetch(delta, c)
+        if frame.z != 0:
+            z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
+            for c in range(0, count, LINE):
+                prefetch(z, c)
+
+
+@device
+def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, chunk: int, space: Any) -> None:
     """All tokens of one direction, image and chunk of channels."""
-    states, chunk, length = frame.states, frame.chunk, frame.length
+    states, length = frame.states, frame.length
     h, a, rows = space[: states * chunk], space[states * chunk : 2 * states * chunk], space[2 * states * chunk :]
     step, decay, drive, out = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk], rows[3 * chunk :]
     h[:] = ZERO
@@ -89,8 +113,10 @@ def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, space: An
             a[n * chunk + c] = matrix[c]
     skip = row(frame.D, k * frame.width + first)
     part = first // chunk
+    backwards = frame.backwards >> k & 1
     for t in range(length):
-        token = length - 1 - t if frame.backwards >> k & 1 else t
+        token = length - 1 - t if backwards else t
+        look_ahead(frame, k, image, token - AHEAD if backwards else token + AHEAD, first, count)
         timescale(frame, k, image, token, first, count, step)
         u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
         for c in range(count):
@@ -103,10 +129,7 @@ def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, space: An
                 decay[c] += carry[c]
         B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
         C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
-        if chunk == WIDEST_CHUNK:  # the usual case, compiled with a constant trip count
-            advance(h, a, decay, drive, out, B, C, states, WIDEST_CHUNK)
-        else:
-            advance(h, a, decay, drive, out, B, C, states, chunk)
+        advance(h, a, decay, drive, out, B, C, states, chunk)
         place = (k * frame.batch + image) * length + token
         row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(step, chunk)
         if frame.step != 0:
@@ -124,7 +147,10 @@ def scan_task(frame: Any, index: int) -> None:
     count = min(frame.chunk, frame.width - first)
     space = workspace((2 * frame.states + 4) * frame.chunk)
     for k in range(frame.directions):
-        scan_chunk(frame, k, image, first, count, space)
+        if count == WIDEST_CHUNK:  # the usual case, compiled with constant trip counts
+            scan_chunk(frame, k, image, first, WIDEST_CHUNK, WIDEST_CHUNK, space)
+        else:
+            scan_chunk(frame, k, image, first, count, frame.chunk, space)
 
 
 def _entry(pointer: Any) -> None:

@@ -50,6 +50,20 @@ def row(typing: Any, address: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, pointer: Any, offset: Any) -> Any:
+    """Ask for the cache line of a float32 number that will be read soon; harmless at any address."""
+
+    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        place = builder.bitcast(builder.gep(given[0], [given[1]]), byte)
+        builder.call(function, [place, number(0), number(3), number(1)])
+
+    return types.void(pointer, types.int64), generate
+
+
+@intrinsic
 def take(typing: Any, frame: Any) -> Any:
     """The number of the next task: the frame's first field before adding one to it, atomically."""
 
