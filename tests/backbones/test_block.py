@@ -1,5 +1,6 @@
 """A block adds, normalises and mixes, by one pass or by three."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +11,15 @@ from backbones.block import Block
 from backbones.mixer import BidirectionalMixer
 from backbones.norm import RMSNorm
 from backbones.sequence import TokenSequence, new_sequence
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def sequence(batch: int, length: int, dim: int, dtype: torch.dtype = torch.float32) -> TokenSequence:

@@ -1,5 +1,6 @@
 """The mixer against a straight-line account of Vim's forward pass in fp64, and the promises made for its two paths."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,15 @@ VIM_TINY = {
     "dt_proj_b.bias": (384,),
     "out_proj.weight": (192, 384),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def silu(x: np.ndarray) -> np.ndarray:

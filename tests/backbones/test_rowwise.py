@@ -1,5 +1,7 @@
 """A row's product does not depend on the rows beside it."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +10,15 @@ from hypothesis import strategies as st
 from backbones.rowwise import linear
 
 SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("fast", [False, True])

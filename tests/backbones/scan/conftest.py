@@ -1,6 +1,6 @@
 """An independent fp64 selective scan: Python loops over the definition, no code of the product."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -75,3 +75,12 @@ def loop_scan() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def make_inputs() -> Callable[..., Any]:
     return _make_inputs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
