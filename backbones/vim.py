@@ -184,7 +184,12 @@ def create(name: str, **overrides: Any) -> Vim:
     unknown = set(overrides) - {field.name for field in fields(VimConfig)}
     if unknown:
         raise UserError(f"{name} has no setting '{min(unknown)}': {nearest(min(unknown), VimConfig.__annotations__)}")
-    return Vim(name, replace(CONFIGS[name], **overrides))
+    config = replace(CONFIGS[name], **overrides)
+    if config.image_size < config.patch:
+        raise UserError(f"{name} cannot take image_size {config.image_size}: use at least {config.patch}, its patch")
+    if config.depth < 1:
+        raise UserError(f"{name} cannot have depth {config.depth}: use at least 1")
+    return Vim(name, config)
 
 
 vim_tiny = partial(create, "vim_tiny")

@@ -1,0 +1,83 @@
+"""`create_model`: names, settings, checkpoints in the published layout, and the bundled weights."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backbones import BACKBONES, create_model
+from backbones.errors import UserError
+from suite.data import open_dataset, stratified
+
+
+def test_every_name_makes_a_backbone_of_that_name() -> None:
+    for name in BACKBONES:
+        with torch.device("meta"):
+            model = create_model(name)
+        assert model.name == name
+        assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("vim_tinny", {}, "unknown backbone 'vim_tinny': did you mean vim_tiny"),
+        ("vim_nano", {"dept": 2}, "no setting 'dept': did you mean depth"),
+        ("vim_nano", {"image_size": 3}, "image_size 3"),
+        ("vim_nano", {"depth": 0}, "depth 0"),
+    ],
+)
+def test_what_cannot_be_made_is_named(name: str, settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        create_model(name, **settings)
+
+
+def test_number_of_classes_and_overrides_shape_the_model() -> None:
+    model = create_model("vim_tiny", num_classes=7, depth=2, image_size=64, kernel="reference")
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+    assert model.depth == 2
+    assert {mixer.kernel for mixer in model.mixers()} == {"reference"}
+
+
+def official(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A file as the official training writes it; returns its plain and its averaged weights."""
+    torch.manual_seed(3)
+    plain, averaged = (create_model("vim_tiny", depth=1).state_dict() for _ in range(2))
+    content = {"model": plain, "model_ema": averaged, "epoch": 299, "args": Namespace(model="vim_tiny", lr=1e-3)}
+    torch.save(content, path)
+    return plain, averaged
+
+
+@pytest.mark.parametrize("ema", [None, False, True])
+def test_a_file_in_the_published_layout_is_loaded(tmp_path: Path, ema: bool | None) -> None:
+    path = tmp_path / "vim.pth"
+    plain, averaged = official(path)
+    model = create_model("vim_tiny", str(path), ema=ema, depth=1)
+    wanted = averaged if ema else plain
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
+    assert model.provenance is not None
+    assert model.provenance.branch == ("model_ema" if ema else "model")
+    assert len(model.provenance.sha256) == 64
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vim.pth"
+    official(path)
+    with pytest.raises(UserError, match=r"layers\.1"):
+        create_model("vim_tiny", str(path), depth=2)
+    with pytest.raises(UserError, match="classes"):
+        create_model("vim_tiny", str(path), num_classes=10, depth=1)
+
+
+def test_the_bundled_vim_nano_classifies_the_dev_split() -> None:
+    model = create_model("vim_nano", "bundled")
+    dataset = open_dataset("fashion-clutter", "dev")
+    chosen = stratified(dataset.labels, 200)
+    hits = 0
+    with torch.inference_mode():
+        for part in np.split(chosen, 4):
+            logits = model(torch.from_numpy(dataset.samples(part, model.image_size)))
+            hits += int((logits.argmax(1).numpy() == dataset.labels[part]).sum())
+    assert hits > 0.85 * 200

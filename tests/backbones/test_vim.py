@@ -1,0 +1,226 @@
+"""Vim: the published names, shapes and sizes, and its numbers against the equations written out."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones import create_model
+from backbones.base import Backbone
+from backbones.errors import UserError
+from backbones.positions import interpolate_pos_embed
+
+SIZES = {"vim_tiny": (192, 384, 12), "vim_small": (384, 768, 24), "vim_base": (768, 1536, 48)}
+PARAMETERS = {"vim_tiny": 7_148_008, "vim_small": 25_796_584, "vim_base": 97_598_440}
+
+
+def published(dim: int, inner: int, rank: int, tokens: int = 197) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the official checkpoints (hustvl/Vim, depth 24, 16 states, 1000 classes)."""
+    table: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, tokens, dim),
+        "patch_embed.proj.weight": (dim, 3, 16, 16),
+        "patch_embed.proj.bias": (dim,),
+        "norm_f.weight": (dim,),
+        "head.weight": (1000, dim),
+        "head.bias": (1000,),
+    }
+    for layer in range(24):
+        at = f"layers.{layer}."
+        table |= {
+            f"{at}norm.weight": (dim,),
+            f"{at}mixer.in_proj.weight": (2 * inner, dim),
+            f"{at}mixer.out_proj.weight": (dim, inner),
+            f"{at}mixer.A_log": (inner, 16),
+            f"{at}mixer.A_b_log": (inner, 16),
+            f"{at}mixer.D": (inner,),
+            f"{at}mixer.D_b": (inner,),
+        }
+        for suffix in ("", "_b"):
+            table |= {
+                f"{at}mixer.conv1d{suffix}.weight": (inner, 1, 4),
+                f"{at}mixer.conv1d{suffix}.bias": (inner,),
+                f"{at}mixer.x_proj{suffix}.weight": (rank + 32, inner),
+                f"{at}mixer.dt_proj{suffix}.weight": (inner, rank),
+                f"{at}mixer.dt_proj{suffix}.bias": (inner,),
+            }
+    return table
+
+
+def on_meta(name: str, **overrides: int) -> Backbone:
+    with torch.device("meta"):
+        return create_model(name, **overrides)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str) -> None:
+    model = on_meta(name)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == published(*SIZES[name])
+    assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
+    assert model.special_places == (98,)
+    assert model.depth == 24
+
+
+@pytest.mark.parametrize("name", ["vim_tiny", "vim_small"])
+def test_stride_eight_overlaps_patches_to_730_tokens(name: str) -> None:
+    model = on_meta(f"{name}_stride8")
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == published(*SIZES[name], 730)
+    assert model.describe().length == 730
+    assert model.special_places == (364,)
+    assert model.image_size_for(27) == 224
+
+
+def silu(x: Tensor) -> Tensor:
+    return x / (1 + torch.exp(-x))
+
+
+def scanned(state: dict[str, Tensor], at: str, suffix: str, x: Tensor, z: Tensor) -> Tensor:
+    """One direction on (L, E) inputs already in the order in which it reads them."""
+    kernel, bias = state[f"{at}conv1d{suffix}.weight"][:, 0], state[f"{at}conv1d{suffix}.bias"]
+    A = -torch.exp(state[f"{at}A{suffix}_log"])
+    length, inner, states = len(x), x.shape[1], A.shape[1]
+    convolved = torch.zeros_like(x)
+    for t in range(length):
+        for tap in range(4):
+            if t - 3 + tap >= 0:
+                convolved[t] += kernel[:, tap] * x[t - 3 + tap]
+    u = silu(convolved + bias)
+    rows = u @ state[f"{at}x_proj{suffix}.weight"].T
+    rank = rows.shape[1] - 2 * states
+    dt, B, C = rows[:, :rank], rows[:, rank : rank + states], rows[:, rank + states :]
+    delta = torch.log1p(torch.exp(dt @ state[f"{at}dt_proj{suffix}.weight"].T + state[f"{at}dt_proj{suffix}.bias"]))
+    h = torch.zeros(inner, states, dtype=x.dtype)
+    out = torch.zeros_like(x)
+    for t in range(length):
+        h = torch.exp(delta[t][:, None] * A) * h + (delta[t] * u[t])[:, None] * B[t][None]
+        out[t] = (h * C[t]).sum(1) + state[f"{at}D{suffix}"] * u[t]
+    return out * silu(z)
+
+
+def rms(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
+
+
+def by_hand(state: dict[str, Tensor], image: Tensor, patch: int, stride: int, depth: int) -> Tensor:
+    """Logits of one image (3, S, S): the forward pass as its authors describe it, a line for each step."""
+    weight, bias = state["patch_embed.proj.weight"], state["patch_embed.proj.bias"]
+    side = (image.shape[1] - patch) // stride + 1
+    tokens = []
+    for row in range(side):
+        for column in range(side):
+            window = image[:, row * stride : row * stride + patch, column * stride : column * stride + patch]
+            tokens.append(torch.einsum("ochw,chw->o", weight, window) + bias)
+    tokens.insert(side * side // 2, state["cls_token"][0, 0])
+    hidden, residual = torch.stack(tokens) + state["pos_embed"][0], None
+    for layer in range(depth):
+        at = f"layers.{layer}.mixer."
+        residual = hidden if residual is None else residual + hidden
+        xz = rms(residual, state[f"layers.{layer}.norm.weight"]) @ state[f"{at}in_proj.weight"].T
+        x, z = xz.chunk(2, dim=1)
+        forward = scanned(state, at, "", x, z)
+        backward = scanned(state, at, "_b", x.flip(0), z.flip(0)).flip(0)
+        hidden = (forward + backward) / 2 @ state[f"{at}out_proj.weight"].T
+    assert residual is not None
+    final = rms(residual + hidden, state["norm_f.weight"])[side * side // 2]
+    return state["head.weight"] @ final + state["head.bias"]
+
+
+def shaken(model: Backbone, seed: int = 0) -> Backbone:
+    """The model with every parameter moved, so that none is at a value where a mistake would not show."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return model
+
+
+CASES = [
+    {"image_size": 12, "patch": 4, "stride": 4, "depth": 3},  # 9 patches: the class token is fifth
+    {"image_size": 16, "patch": 4, "stride": 4, "depth": 2},
+    {"image_size": 12, "patch": 4, "stride": 2, "depth": 2},  # overlapping patches
+    {"image_size": 4, "patch": 4, "stride": 4, "depth": 1},  # a single patch, behind the class token
+]
+
+
+@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize(
+    ("dtype", "kernel", "error"),
+    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+)
+def test_logits_are_those_of_the_equations(
+    config: dict[str, int], dtype: torch.dtype, kernel: str, error: float
+) -> None:
+    model = shaken(create_model("vim_nano", dim=24, states=5, kernel=kernel, **config).to(dtype))
+    size = config["image_size"]
+    images = torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    state = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    with torch.inference_mode():
+        found = model(images.to(dtype))
+    for image, logits in zip(images, found, strict=True):
+        wanted = by_hand(state, image.to(dtype).double(), config["patch"], config["stride"], config["depth"])
+        assert (logits.double() - wanted).abs().max() < error * max(1.0, wanted.abs().max())
+
+
+def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands() -> None:
+    model = shaken(create_model("vim_nano", image_size=16, depth=1))
+    tokens = model.embed(torch.randn(2, 3, 16, 16), torch.tensor([5, 9]))
+    assert tokens.special.tolist() == [[8], [8]]
+    assert tokens.image.tolist() == [5, 9]
+    assert tokens.grid == (1, 4, 4)
+    embedded = tokens.branch - model.get_parameter("pos_embed")
+    torch.testing.assert_close(embedded[:, 8], model.get_parameter("cls_token")[0].expand(2, -1))
+    whole = model.readout(tokens)
+    moved = torch.roll(torch.arange(17), 3)
+    elsewhere = type(tokens)(
+        **{
+            **tokens.__dict__,
+            "branch": tokens.branch[:, moved],
+            "residual": tokens.residual[:, moved],
+            "special": torch.full((2, 1), 11),
+        }
+    )
+    assert torch.equal(model.readout(elsewhere), whole)
+
+
+def test_resized_is_the_same_model_with_resampled_positions() -> None:
+    model = shaken(create_model("vim_nano", depth=2).double())
+    small = model.resized(28)
+    state = dict(model.state_dict())
+    state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], 98, (14, 14), (7, 7))
+    image = torch.randn(3, 28, 28, dtype=torch.float64)
+    with torch.inference_mode():
+        logits = small(image[None])[0]
+    assert (logits - by_hand(state, image, 4, 4, 2)).abs().max() < 1e-9
+    assert small.describe().patches == 49
+    assert small.special_places == (24,)
+    assert (model.image_size, model.describe().patches, model.special_places) == (56, 196, (98,))
+    assert small.image_size_for(7) == 28
+
+
+def test_training_at_a_smaller_size_teaches_the_one_position_embedding() -> None:
+    model = create_model("vim_nano", depth=1).train()
+    model.resized(28)(torch.randn(2, 3, 28, 28)).square().sum().backward()
+    gradient = model.get_parameter("pos_embed").grad
+    assert gradient is not None
+    assert bool((gradient[0, 98].abs() > 0).any())
+    assert float((gradient[0].abs().sum(1) > 0).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(3, 56, 56), (1, 1, 56, 56), (2, 3, 28, 28)])
+def test_images_of_another_shape_are_refused_with_the_mend(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="image_size="):
+        create_model("vim_nano", depth=1)(torch.zeros(shape))
+
+
+def test_initial_weights_follow_the_published_training() -> None:
+    model = create_model("vim_tiny", depth=4)
+    state = model.state_dict()
+    assert torch.equal(state["layers.0.mixer.A_log"][3], torch.log(torch.arange(1.0, 17)))
+    assert bool((state["layers.3.mixer.D_b"] == 1).all())
+    step = torch.nn.functional.softplus(state["layers.1.mixer.dt_proj.bias"])
+    assert 1e-3 * 0.99 <= float(step.min()) <= float(step.max()) <= 1e-1 * 1.01
+    bound = math.sqrt(2 / (1 + 5)) * math.sqrt(3 / 384) / math.sqrt(4)
+    assert 0.98 * bound < float(state["layers.2.mixer.out_proj.weight"].abs().max()) <= bound
+    assert float(state["head.weight"].std()) == pytest.approx(0.02, rel=0.05)
+    assert not bool(state["head.bias"].any())
