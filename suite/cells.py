@@ -16,6 +16,7 @@ from methods.spec import MethodSpec
 from suite.budget import Plan
 
 DENSE = MethodSpec("none", {})
+SAME = " = "
 BASELINES = ("random", "stride", "pool", "downsample")
 
 
@@ -40,7 +41,7 @@ class Cell:
     @property
     def label(self) -> str:
         """What the cell is called: its method's text, and the other texts that mean the same."""
-        return " = ".join([self.method.text, *self.aliases])
+        return SAME.join([self.method.text, *self.aliases])
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,10 +67,13 @@ class Cell:
         """The reducer at each site."""
         if self.composition is None or self.plan is None:
             return {}
-        return {
-            site: reducer(self.composition, count, site, self.seed if self.composition.stochastic else 0)
-            for site, count in self.plan.counts.items()
-        }
+        return reducers(self.composition, self.plan, self.seed)
+
+
+def reducers(composition: Composition, plan: Plan, seed: int) -> dict[int, Reducer]:
+    """The reducer at each site of `plan`."""
+    drawn = seed if composition.stochastic else 0
+    return {site: reducer(composition, count, site, drawn) for site, count in plan.counts.items()}
 
 
 @cache

@@ -17,7 +17,7 @@ from suite.analyses import foreground_frame, kept_frame
 from suite.environment import consumption, environment
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
-from suite.outcomes import metrics
+from suite.outcomes import accuracy, metrics
 from suite.prepare import Prepared, prepare
 from suite.progress import progress_bar
 from suite.records import describe
@@ -86,16 +86,18 @@ def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> l
     """Metrics of every cell from its shards, written and returned in the order of the run."""
     count = len(slices(prepared.indices, prepared.spec.shard))
     records = []
+    dense_top1: dict[str, float] = {}
     for cell in prepared.cells:
         record = describe(cell, prepared.spec, len(prepared.indices))
         if cell.key in failures:
             record |= {"status": "failed", "reason": failures[cell.key]}
         elif cell.plan is not None:
-            dense = store.outcomes(prepared.dense(cell.backbone).key, count)
-            top1 = float((dense.prediction == dense.label).mean())
-            record |= {"status": "ok", "metrics": metrics(store.outcomes(cell.key, count), top1)}
+            frame = store.outcomes(cell.key, count)
+            top1 = dense_top1.setdefault(cell.backbone, accuracy(frame))  # the dense cell comes first
+            record |= {"status": "ok", "metrics": metrics(frame, top1)}
         store.write_cell(cell.key, record)
         records.append(record)
+    store.forget_cells_but(record["key"] for record in records)
     return records
 
 
@@ -113,6 +115,6 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
         samples = prepared.dataset.samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device, next(model.parameters()).dtype)
         members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
-        frames.append(gallery(model, images, index, labels, members))
+        frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
     store.write_analysis("images", pictures(prepared.dataset, index))

@@ -44,10 +44,15 @@ def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor) -> pd
     return pd.DataFrame({name: columns[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()})
 
 
+def accuracy(frame: pd.DataFrame) -> float:
+    """Top-1 of one cell, a fraction."""
+    return float((frame.prediction == frame.label).mean())
+
+
 def metrics(frame: pd.DataFrame, dense_top1: float) -> dict[str, float]:
     """Means over the images of one cell; fractions between 0 and 1, losses in nats."""
     return {
-        "top1": float((frame.prediction == frame.label).mean()),
+        "top1": accuracy(frame),
         "top5": float(frame.top5.mean()),
         "loss": float(frame.loss.astype(np.float64).mean()),
         "margin": float(frame.margin.astype(np.float64).mean()),

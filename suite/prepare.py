@@ -76,7 +76,9 @@ def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
 def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: torch.dtype) -> Backbone:
     """The backbone with its weights on the device, its head checked against the labels."""
     checkpoint = None if spec.checkpoint == "random" else spec.checkpoint
-    model = create_model(name, checkpoint, kernel=spec.kernel)
+    with torch.random.fork_rng(devices=[]):  # untrained weights are the same in every process
+        torch.manual_seed(0)
+        model = create_model(name, checkpoint, kernel=spec.kernel)
     check_labels(dataset, model.describe().classes)
     return model.to(device=device, dtype=dtype)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 
@@ -72,33 +72,34 @@ def run_slice(
 ) -> SliceResult:
     """Evaluate `cells` on the images `chosen`, every image decoded once."""
     result = SliceResult()
+    wanted = {cell.key for cell in cells}
     side = isqrt(model.describe().patches)
     loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size, (side, side))
     with torch.inference_mode():
         for index, images, labels, foreground in loader:
             masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
             result.presence.begin_batch(masks)
-            reference: Tensor | None = None
-            for cell, logits in batch_logits(model, images.to(prepared.device), index, dense, cells, result):
-                reference = logits if reference is None else reference
-                if cell.key not in {member.key for member in cells}:
-                    continue
-                frame = outcomes(logits, reference, labels, index)
-                result.parts.setdefault(cell.key, []).append(frame)
+            found = batch_logits(model, images.to(prepared.device), index, dense, cells, result)
+            for key in wanted & found.keys():
+                frame = outcomes(found[key], found[dense.key], labels, index)
+                result.parts.setdefault(key, []).append(frame)
             progress(len(images) * len(cells))
     return result
 
 
 def batch_logits(
     model: Backbone, images: Tensor, index: Tensor, dense: Cell, cells: Sequence[Cell], result: SliceResult
-) -> Iterator[tuple[Cell, Tensor]]:
-    """Logits of the dense cell, then of every other cell of one batch; failures are recorded, not raised."""
+) -> dict[str, Tensor]:
+    """Logits by key of the dense cell and of every other of one batch; failures are recorded, not raised.
+
+    Every cell is measured against the dense model, so all fail with it.
+    """
     by_key = {cell.key: cell for cell in [dense, *cells]}
     by_size: dict[int, list[Cell]] = {}
     for cell in by_key.values():
         by_size.setdefault(cell.image_size, []).append(cell)
     dtype = next(model.parameters()).dtype
-    held: list[tuple[Cell, Tensor]] = []
+    found: dict[str, Tensor] = {}
     for size, members in by_size.items():
         sized = model if size == model.image_size else model.resized(size)
         pixels = images if size == model.image_size else shrink(images, size)
@@ -111,9 +112,12 @@ def batch_logits(
             if failure:
                 result.failures[job.key] = failure
             elif not isinstance(logits, Failure):
-                held.append((by_key[job.key], logits))
-    held.sort(key=lambda pair: pair[0].key != dense.key)
-    yield from held
+                found[job.key] = logits
+    if dense.key in result.failures:
+        reason = f"the dense model failed: {result.failures[dense.key]}"
+        result.failures = dict.fromkeys(by_key, reason) | result.failures
+        return {}
+    return found
 
 
 def not_finite(logits: Tensor) -> str | None:

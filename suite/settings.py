@@ -42,16 +42,18 @@ class RunSpec(BaseModel):
     kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
 
-    @field_validator("images")
+    @field_validator("images", mode="before")
     @classmethod
-    def _some_images(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("must be at least 1, or 'all'")
+    def _some_images(cls, value: Any) -> Any:
+        if value != "all" and not (isinstance(value, int) and value >= 1):
+            raise ValueError("must be a whole number from 1 on, or 'all'")
         return value
 
     @field_validator("backbones", "methods", "budgets")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("name at least one")
         return tuple(dict.fromkeys(value))
 
     def digest(self) -> str:
@@ -72,7 +74,8 @@ def build_spec(**values: Any) -> RunSpec:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         given = json.dumps(first.get("input"), default=str)
-        raise UserError(f"{place}: {first['msg'].lower()} (given: {given})") from None
+        message = first["msg"].removeprefix("Value error, ").lower()
+        raise UserError(f"{place}: {message} (given: {given})") from None
 
 
 def to_yaml(spec: RunSpec) -> str:

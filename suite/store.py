@@ -7,6 +7,7 @@ only and goes on with those that are missing.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Store:
                 raise UserError(
                     f"{folder} holds a run with other settings: choose another --name, or delete the folder"
                 )
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and any(not file.name.endswith(".tmp") for file in folder.iterdir()):
             raise UserError(f"{folder} is not empty and holds no run: choose another --name")
         else:
             write_text(path, to_yaml(spec))
@@ -81,9 +82,20 @@ class Store:
         """Keep what is known of one cell."""
         write_json(self.folder / "cells" / f"{key}.json", record)
 
+    def forget_cells_but(self, keys: Iterable[str]) -> None:
+        """Delete the records of cells that are no longer the run's, such as those of a method whose code changed."""
+        current = set(keys)
+        for path in (self.folder / "cells").glob("*.json"):
+            if path.stem not in current:
+                path.unlink()
+
     def write_analysis(self, name: str, frame: pd.DataFrame) -> None:
-        """Keep a table that was derived from the cells."""
-        write_frame(self.folder / "analyses" / f"{name}.parquet", frame)
+        """Keep a table that was derived from the cells; one without rows is no file."""
+        path = self.folder / "analyses" / f"{name}.parquet"
+        if frame.empty:
+            path.unlink(missing_ok=True)
+        else:
+            write_frame(path, frame)
 
     def write_headline(self, headline: dict[str, Any]) -> None:
         """Keep the run's findings in words."""

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from backbones.errors import UserError
+from backbones.registry import nearest
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
@@ -20,7 +21,6 @@ from suite.cli.train import train
 app = typer.Typer(
     name="suite",
     help="Compare token reduction methods on vision Mamba backbones: accuracy against FLOPs, and why.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -60,8 +60,15 @@ for name, command in COMMANDS.items():
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if not given[0].startswith("-") and given[0] not in COMMANDS:
+        print(f"error: unknown command '{given[0]}': {nearest(given[0], COMMANDS)}", file=sys.stderr)
+        return 2
     try:
-        app(args=arguments)
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 1
-    return 0
+        code = app(args=given, standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
+            raise
+        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
