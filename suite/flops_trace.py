@@ -97,7 +97,7 @@ def _check(names: Iterable[str]) -> None:
         raise UnknownOperatorError(unknown)
 
 
-class _Census(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Census(TorchDispatchMode):
     """Notes every operator that reaches the dispatcher, and the size of every scan."""
 
     def __init__(self) -> None:

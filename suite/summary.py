@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.cells import DENSE
+from methods.spec import parse
+from suite.cells import DENSE, SAME
 from suite.settings import RunSpec
 from suite.stats import Outcomes, Setting, Verdict, compare_to_reference, headline, verdict, wilson
-from suite.stats.compare import Comparison
+from suite.stats.compare import SAME_WORK, Comparison
 from suite.store import Store
 
-BLIND = ("random", "stride")
+BLIND = {"random", "stride"}
+STATISTICS = [
+    "backbone", "budget", "label", "reference", "method_top1", "method_low", "method_high", "seeds", "images",
+    "difference", "low", "high", "p", "p_holm", "discordant_better", "discordant_worse",
+]  # fmt: skip
 Records = list[dict[str, Any]]
 
 
@@ -26,6 +31,7 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
     rows: Records = []
     resolution: Records = []
     sentences: dict[tuple[str, float], str] = {}
+    remarks: list[str] = []
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
         dense = next((outcome for outcome in read(store, mine, slices, None)), None)
@@ -34,10 +40,11 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
         rows.append(single_row(dense, backbone, None, dense.label))
         for budget in spec.budgets:
             cells = read(store, mine, slices, budget)
-            judged = verdict(dense, [cell for cell in cells if cell.label in BLIND], budget)
+            judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
             resolution.append(resolution_row(backbone, budget, judged))
             reference = reference_of(cells, records, spec)
             if reference is None:
+                rows += [single_row(cell, backbone, budget, None) for cell in cells]
                 continue
             compared = compare_to_reference(reference, cells)
             rows.append(single_row(reference, backbone, budget, reference.label))
@@ -45,8 +52,11 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
             rows += [paired_row(row, by_label[row.label], backbone, budget) for row in compared]
             setting = Setting(backbone, spec.data, budget, dense.accuracy)
             sentences[backbone, budget] = headline(setting, judged, compared)
-    found = words(spec, resolution, sentences)
-    store.write_analysis("statistics", pd.DataFrame(rows))
+        smaller = smaller_image(mine, dense, spec)
+        if smaller:
+            remarks.append(smaller)
+    found = words(spec, resolution, sentences, remarks)
+    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS))
     store.write_headline(found)
     return found
 
@@ -69,11 +79,12 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
 def reference_of(cells: Sequence[Outcomes], records: Records, spec: RunSpec) -> Outcomes | None:
     """The cell of the spec's first method that reduces anything, if it ran."""
     names = {record["text"]: record["label"] for record in records}
-    wanted = [names[text] for text in spec.methods if text in names and text != DENSE.text]
+    texts = [parse(text).text for text in spec.methods]
+    wanted = [names[text] for text in texts if text in names and text != DENSE.text]
     return next((cell for label in wanted[:1] for cell in cells if cell.label == label), None)
 
 
-def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str) -> dict[str, Any]:
+def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:
     """The accuracy of a cell with its own interval."""
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
     return {
@@ -113,12 +124,40 @@ def resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, A
     }
 
 
-def words(spec: RunSpec, resolution: Records, sentences: dict[tuple[str, float], str]) -> dict[str, Any]:
-    """The headline at the middle budget of the first backbone, the other budgets as paragraphs."""
+def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
+    """What the plainest way to save work does: the smaller image beside the best reduction that removes as much.
+
+    Each size of image stands beside the best method at the largest budget that removes no more work than it.
+    """
+    cells = [(record["reduction_fraction"][spec.convention], record) for record in records if record["budget"]]
+    small = {record["image_size"]: (share, record) for share, record in cells if record["method"] == "downsample"}
+    parts = []
+    for share, record in small.values():
+        cheaper = [other for part, other in cells if other["method"] != "downsample" and part <= share + SAME_WORK]
+        if cheaper:
+            nearest = max(other["budget"] for other in cheaper)
+            best = max((o for o in cheaper if o["budget"] == nearest), key=lambda other: other["metrics"]["top1"])
+            removed = best["reduction_fraction"][spec.convention]
+            parts.append(
+                f"{_percent(record['metrics']['top1'])} top-1 at {_percent(share)} fewer FLOPs "
+                f"(best method at {_percent(removed)}: {best['label']}, {_percent(best['metrics']['top1'])})"
+            )
+    where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, the plainest saving is a smaller image"
+    return f"{where}: {'; '.join(parts)}." if parts else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def words(
+    spec: RunSpec, resolution: Records, sentences: dict[tuple[str, float], str], remarks: list[str]
+) -> dict[str, Any]:
+    """The headline at the middle budget of the first backbone; remarks and the other budgets as paragraphs."""
     if not sentences:
         text = "No method was compared with another: name a method beside none, at a budget it can meet."
         return {"headline": text, "resolution": resolution, "paragraphs": []}
     first = [key for key in sentences if key[0] == next(iter(sentences))[0]]
     chosen = first[len(first) // 2]
     others = [text for key, text in sentences.items() if key != chosen]
-    return {"headline": sentences[chosen], "resolution": resolution, "paragraphs": others}
+    return {"headline": sentences[chosen], "resolution": resolution, "paragraphs": [*remarks, *others]}

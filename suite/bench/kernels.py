@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -67,14 +66,16 @@ def measure_kernels(sizes: Sizes | None = None) -> list[KernelRow]:
     return rows
 
 
-def print_kernels(rows: list[KernelRow], console: Console | None = None) -> None:
-    """The rows as a table, with the number of threads they were measured on."""
-    table = Table(title=f"Scan kernels, CPU, fp32, {torch.get_num_threads()} threads")
-    for heading, side in (("figure", "left"), ("value", "right"), ("unit", "left"), ("against", "left")):
-        table.add_column(heading, justify="right" if side == "right" else "left")
+def table(rows: list[KernelRow]) -> Table:
+    """The rows for a terminal, with the number of threads they were measured on."""
+    shown = Table(title=f"Scan kernels, CPU, fp32, {torch.get_num_threads()} threads")
+    shown.add_column("figure")
+    shown.add_column("value", justify="right")
+    shown.add_column("unit")
+    shown.add_column("against")
     for row in rows:
-        table.add_row(row.name, f"{row.value:.3g}", row.unit, row.against)
-    (console or Console()).print(table)
+        shown.add_row(row.name, f"{row.value:.3g}", row.unit, row.against)
+    return shown
 
 
 def random_inputs(directions: int, batch: int, length: int, width: int, states: int, seed: int = 0) -> ScanInputs:

@@ -4,49 +4,57 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from backbones.errors import UserError
+from methods.spec import split
+from suite.settings import build_spec
 
 
 def bench(
-    kernels: Annotated[
-        bool, typer.Option("--kernels", help="Scan kernels against torch.exp and an fp64 loop.")
-    ] = False,
-    reduction: Annotated[
-        bool, typer.Option("--reduction", help="Share of a forward pass that the reduction itself takes.")
-    ] = False,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Scan kernels and their yardsticks.")] = False,
+    reduction: Annotated[bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")] = False,
     sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
-    backbone: Annotated[str, typer.Option(help="Backbone to time.")] = "vim_tiny",
+    backbone: Annotated[str, typer.Option(help="Backbone whose reductions are timed.")] = "vim_tiny",
     budget: Annotated[float, typer.Option(help="Fraction of FLOPs removed.")] = 0.4,
-    batch: Annotated[int, typer.Option(help="Images a batch.")] = 16,
+    batch: Annotated[int, typer.Option(help="Images a batch.")] = 32,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are shown.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all cores.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Measure speed on this machine; name at least one of --kernels, --reduction and --sharing."""
-    from suite.bench import kernels as scan
-    from suite.bench import reduction as reducing
-    from suite.bench import sharing as together
-    from suite.hardware import set_threads
+    from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
     if not (kernels or reduction or sharing):
         raise UserError("nothing to measure: name --kernels, --reduction or --sharing")
     set_threads(threads)
-    parts = []
+    where = pick_device(device)
+    found: list[tuple[list[Any], Table]] = []
     if kernels:
-        parts.append((scan.measure_kernels(), scan.table))
+        from suite.bench.kernels import measure_kernels
+        from suite.bench.kernels import table as kernel_table
+
+        rows = measure_kernels()
+        found.append((rows, kernel_table(rows)))
     if reduction:
-        parts.append((reducing.measure(backbone, methods, budget, batch, rounds), reducing.table))
+        from suite.bench import reduction as reducing
+
+        costs = reducing.measure(backbone, methods, budget, batch, rounds, where)
+        found.append((costs, reducing.table(costs)))
     if sharing:
-        parts.append((together.measure(backbone, methods, batch, rounds), together.table))
+        from suite.bench import sharing as together
+
+        shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batch), rounds, where)
+        found.append((shares, together.table(shares)))
     if as_json:
-        print(json.dumps([asdict(row) for rows, _ in parts for row in rows], indent=1))
+        print(json.dumps([asdict(row) for rows, _ in found for row in rows], indent=1))
         return 0
-    for rows, table in parts:
-        print_table(table(rows))
+    for _, table in found:
+        print_table(table)
     return 0

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from backbones.scan import selective_scan
-from suite.bench.kernels import KernelRow, Sizes, loop_scan, measure_kernels, print_kernels, random_inputs
+from suite.bench.kernels import KernelRow, Sizes, loop_scan, measure_kernels, random_inputs, table
 
 SMALL = Sizes(batch=2, length=9, dim=16, states=4, depth=2, stack_batch=2, matrix=64, repeats=1)
 
@@ -34,7 +34,7 @@ def test_rows_are_consistent_and_printed() -> None:
     assert values["scan, cpu: speed-up"] == pytest.approx(values["scan, reference"] / values["scan, cpu"])
     assert values["stack: floor over time"] == pytest.approx(values["stack: floor"] / values["stack of blocks"])
     page = io.StringIO()
-    print_kernels(rows, Console(file=page, width=160))
+    Console(file=page, width=160).print(table(rows))
     assert all(row.name in page.getvalue() for row in rows)
     assert f"{torch.get_num_threads()} threads" in page.getvalue()
 
