@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from backbones import fused, rowwise
 from backbones.errors import UserError
-from backbones.scan import chosen, selective_scan
+from backbones.scan import ScanInputs, chosen
+from backbones.scan.dispatch import run
 from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
 
@@ -99,30 +100,32 @@ class BidirectionalMixer(nn.Module):
             raise UserError(f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}")
         if fused.serves(self.kernel, u):
             return fused.mix(self, u, needs, carry)
+        inputs = self.scan_inputs(u, carry)
+        apart = bool(needs & {"y_forward", "y_backward"})
+        result = run(inputs, REVERSE, apart, self.kernel, mean="delta_mean" in needs)
+        y = result.y[0] + result.y[1] if apart else result.y
+        y = y * 0.5 if self.divide else y
+        shown = {"delta_mean": result.delta_mean, "B": inputs.B, "C": inputs.C, "A": inputs.A, "y": y}
+        if apart:
+            shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+        if "delta" in needs and inputs.delta_bias is not None:
+            wide = inputs.A.dtype  # at least fp32, as the scan computes it
+            shown["delta"] = functional.softplus(inputs.delta.to(wide) + inputs.delta_bias.to(wide)[:, None, None])
+        return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
+
+    def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
+        """What the two scans take in for tokens `u` (B, L, C), by plain PyTorch."""
         x, z = rowwise.linear(u, self.in_proj.weight).chunk(2, dim=-1)
         convolve = stock_convolve if chosen(self.kernel, u.device, u.dtype).kernel == "mamba_ssm" else plain_convolve
         inputs = torch.stack(
             [
-                convolve(x, part.conv.weight, part.conv.bias, back)
-                for part, back in zip(self.directions, REVERSE, strict=True)
+                convolve(x, part.conv.weight, part.conv.bias, backwards)
+                for part, backwards in zip(self.directions, REVERSE, strict=True)
             ]
         )
         delta, B, C = self._project(inputs)
-        A, D = self.state_matrix(), torch.stack([self.D, self.D_b])
-        bias = torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
-        apart = bool(needs & {"y_forward", "y_backward"})
-        result = selective_scan(
-            inputs, delta, A, B, C, D, z, bias,
-            reverse=REVERSE, carry=carry, separate=apart, kernel=self.kernel, mean="delta_mean" in needs,
-        )  # fmt: skip
-        y = result.y[0] + result.y[1] if apart else result.y
-        y = y * 0.5 if self.divide else y
-        shown = {"delta_mean": result.delta_mean, "B": B, "C": C, "A": A, "y": y}
-        if apart:
-            shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
-        if "delta" in needs:
-            shown["delta"] = functional.softplus(delta + bias[:, None, None])
-        return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
+        D, bias = torch.stack([self.D, self.D_b]), torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
+        return ScanInputs(inputs, delta, self.state_matrix(), B, C, D, z, bias, carry)
 
     def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raw timescale (2, B, L, E), B and C (2, B, L, N) of the convolved inputs (2, B, L, E)."""
