@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
+# a rounded A or step bias changes how long a state is remembered
+RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias")
 
 
 class Reducer(Protocol):
@@ -110,6 +112,13 @@ class Backbone(nn.Module):
         """Make every mixer use the selective-scan kernel called `kernel`."""
         for mixer in self.mixers():
             mixer.kernel = kernel
+
+    def cast(self, dtype: torch.dtype) -> Self:
+        """Convert the weights to `dtype`, those of the recurrence to fp32 at least, as Mamba asks for."""
+        for name, parameter in self.named_parameters():
+            recurrent = name.endswith(RECURRENT)
+            parameter.data = parameter.data.to(torch.promote_types(dtype, torch.float32) if recurrent else dtype)
+        return self
 
     def mixers(self) -> list[BidirectionalMixer]:
         """The selective-scan mixers, in the order of the blocks."""

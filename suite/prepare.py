@@ -80,7 +80,7 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)
     check_labels(dataset, model.describe().classes)
-    return model.to(device=device, dtype=dtype)
+    return model.to(device).cast(dtype)
 
 
 def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str) -> Iterator[Cell]:
