@@ -17,6 +17,7 @@ from suite.cli.doctor import doctor
 from suite.cli.listing import list_things
 from suite.cli.report import report
 from suite.cli.train import train
+from suite.cli.verify import verify
 
 app = typer.Typer(
     name="suite",
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report,
     "bench": bench,
     "train": train,
+    "verify": verify,
     "doctor": doctor,
 }
 for name, command in COMMANDS.items():
