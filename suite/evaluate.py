@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
+from suite.data.base import one_line
 
 Observer = Callable[[Sequence[str], int, TokenSequence], None]
 
@@ -64,10 +65,29 @@ def _branch(
     arrived = model.run(tokens, start, site, needs=needs)
     for reducer, members in groups.items():
         try:
-            reduced = arrived if reducer is None else reducer(arrived)
+            reduced = arrived if reducer is None else checked(arrived, reducer(arrived))
             if reducer is not None:
                 observe([job.key for job in members], site, reduced)
         except Exception as error:  # a third party's reducer may raise anything; the other cells go on
-            yield from ((job, Failure(f"{type(error).__name__} at site {site}: {error}")) for job in members)
+            failure = Failure(f"{type(error).__name__} at site {site}: {one_line(error)}")
+            yield from ((job, failure) for job in members)
             continue
         yield from _branch(model, reduced, site, members, observe)
+
+
+def checked(before: TokenSequence, after: TokenSequence) -> TokenSequence:
+    """`after`, if a block can take it where it took `before`; ValueError if not, since compiled blocks do not look."""
+    stream = (before.batch, after.length, before.branch.shape[2])
+    shapes = {
+        "branch": stream,
+        "residual": stream,
+        "position": stream[:2],
+        "size": stream[:2],
+        "special": before.special.shape,
+        "image": before.image.shape,
+    }
+    for name, wanted in shapes.items():
+        found = getattr(after, name).shape
+        if found != wanted:
+            raise ValueError(f"the reducer's {name} has shape {tuple(found)}, not {tuple(wanted)}")
+    return after

@@ -1,0 +1,280 @@
+"""Whole runs on a small model: what lands on disk, and what an interruption leaves."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import reports
+from backbones.base import Reducer
+from backbones.errors import UserError
+from backbones.sequence import TokenSequence
+from backbones.vim import Vim
+from suite.cells import Cell
+from suite.comparison import Result, run_comparison
+from suite.evaluate import Failure, evaluate
+from suite.settings import RunSpec
+
+Specs = Callable[..., RunSpec]
+Content = Callable[[Path], dict[str, bytes]]
+
+
+def run(spec: RunSpec, folder: Path) -> Result:
+    return run_comparison(spec, folder, quiet=True)
+
+
+def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path) -> None:
+    result = run(small(), tmp_path / "run")
+    folder = tmp_path / "run"
+    assert not result.failures
+    counted = Counter((record["method"], record["status"]) for record in result.records)
+    assert counted["none", "ok"] == 1
+    assert counted["mtr", "ok"] == counted["stride", "ok"] == 2
+    assert counted["random", "ok"] == 4
+    for record in result.records:
+        stored = json.loads((folder / "cells" / f"{record['key']}.json").read_text())
+        assert stored == record
+        if record["status"] != "ok":
+            continue
+        parts = sorted((folder / "shards" / record["key"]).glob("*.parquet"))
+        assert [len(pd.read_parquet(part)) for part in parts] == [12, 12, 6]
+        frame = pd.concat(map(pd.read_parquet, parts))
+        assert frame.image.tolist() == list(range(30))
+        assert record["metrics"]["top1"] == np.mean(frame.prediction == frame.label)
+        assert record["metrics"]["dense_top1"] == result.records[0]["metrics"]["top1"]
+    assert result.records[0]["metrics"]["agreement"] == 1
+    assert result.records[0]["metrics"]["kl"] == 0
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["weights"] == {"vim_mini": None}
+    assert environment["device"] == "cpu"
+    dataset = json.loads((folder / "dataset.json").read_text())
+    assert (dataset["images"], dataset["available"], dataset["selection"]) == (30, 30, "all")
+    assert json.loads((folder / "analyses" / "headline.json").read_text())["headline"]
+
+
+def test_each_image_is_decoded_once_for_all_cells(small: Specs, decoded: Counter[int], tmp_path: Path) -> None:
+    run(small(gallery=0), tmp_path)
+    assert decoded == Counter(range(30))
+
+
+def test_a_second_run_computes_nothing_and_changes_nothing(
+    small: Specs, decoded: Counter[int], content: Content, tmp_path: Path
+) -> None:
+    run(small(gallery=0), tmp_path)
+    before = content(tmp_path)
+    decoded.clear()
+    run(small(gallery=0), tmp_path)
+    after = content(tmp_path)
+    assert not decoded
+    assert {name for name in before if before[name] != after[name]} <= {"environment.json"}
+    assert before.keys() == after.keys()
+
+
+def test_only_missing_shards_are_computed_and_come_out_the_same(
+    small: Specs, decoded: Counter[int], content: Content, tmp_path: Path
+) -> None:
+    result = run(small(gallery=0), tmp_path)
+    before = content(tmp_path)
+    mtr, stride = (next(r["key"] for r in result.records if r["method"] == name) for name in ("mtr", "stride"))
+    (tmp_path / "shards" / mtr / "00001.parquet").unlink()
+    shutil.rmtree(tmp_path / "cells")
+    (tmp_path / "shards" / stride / "00002.parquet").unlink()
+    (tmp_path / "tokens" / stride / "00002.parquet").unlink()
+    decoded.clear()
+    run(small(gallery=0), tmp_path)
+    assert decoded == Counter(range(12, 30))
+    after = content(tmp_path)
+    assert {name for name in before if before[name] != after.get(name)} <= {"environment.json"}
+
+
+def test_batch_and_shard_sizes_do_not_change_what_is_found(small: Specs, tmp_path: Path) -> None:
+    one = run(small(batch=30, shard=30, gallery=0, threads=1), tmp_path / "one")
+    other = run(small(batch=4, shard=7, gallery=0, threads=2), tmp_path / "other")
+    assert [(r["key"], r["metrics"]) for r in one.records] == [(r["key"], r["metrics"]) for r in other.records]
+
+
+def test_a_run_killed_at_any_shard_goes_on_to_the_same_files(
+    small: Specs, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(small(), tmp_path / "whole")
+    replaced, left = os.replace, 7
+
+    def killed(source: Any, target: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        replaced(source, target)
+
+    monkeypatch.setattr("suite.files.os.replace", killed)
+    for attempt in range(100):
+        left = 7 + attempt
+        try:
+            run(small(), tmp_path / "cut")
+            break
+        except KeyboardInterrupt:
+            assert not list((tmp_path / "cut").rglob("*.tmp"))
+    assert attempt > 3
+    whole, cut = content(tmp_path / "whole"), content(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    assert {name for name in whole if whole[name] != cut[name]} <= {"environment.json"}
+
+
+def test_one_image_that_the_dense_model_cannot_read_fails_all_its_cells(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = evaluate
+
+    def ill(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
+        for job, logits in original(model, tokens, jobs, observe):
+            assert not isinstance(logits, Failure)
+            yield job, logits * torch.nan if not job.plan and 17 in tokens.image else logits
+
+    monkeypatch.setattr("suite.runner.evaluate", ill)
+    result = run(small(methods=("mtr",), baselines=False), tmp_path)
+    reason = "logits are not finite (NaN or infinity)"
+    assert [r["reason"] for r in result.records] == [reason, *[f"the dense model failed: {reason}"] * 2]
+
+
+def test_a_folder_with_other_settings_is_refused(small: Specs, tmp_path: Path) -> None:
+    run(small(budgets=(0.3,), methods=("mtr",), baselines=False), tmp_path)
+    with pytest.raises(UserError, match="other settings"):
+        run(small(budgets=(0.4,), methods=("mtr",), baselines=False), tmp_path)
+
+
+def test_equal_compositions_are_computed_once_under_both_names(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[str] = []
+    original = evaluate
+
+    def spy(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
+        evaluated.extend(job.key for job in jobs)
+        return original(model, tokens, jobs, observe)
+
+    monkeypatch.setattr("suite.runner.evaluate", spy)
+    methods = ("mtr[weights=drop]", "mtr[feature=branch,weights=drop]", "mtr[score=random,weights=drop]", "random")
+    result = run(small(methods=methods, baselines=False, budgets=(0.3,), batch=30, shard=30, gallery=0), tmp_path)
+    labels = Counter(record["label"] for record in result.records)
+    assert labels["mtr[weights=drop] = mtr[feature=branch,weights=drop]"] == 1
+    assert labels["mtr[score=random,weights=drop] = random"] == 2
+    assert Counter(evaluated) == Counter(r["key"] for r in result.records if r["status"] == "ok")
+    assert "random" in result.headline["resolution"][0]["sentence"]
+
+
+def test_what_cannot_be_done_is_skipped_with_its_reason(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vim, "provides", Vim.provides - {"delta_mean"})
+    spec = small(methods=("tome", "mtr"), sites=(3,), budgets=(0.05, 0.6), baselines=False)
+    result = run(spec, tmp_path)
+    reasons = {(r["method"], r["budget"]): (r["status"], r["reason"]) for r in result.records}
+    assert reasons["mtr", 0.05] == ("skipped", "needs delta_mean; vim_mini has none")
+    assert reasons["tome", 0.05] == ("ok", None)
+    status, reason = reasons["tome", 0.6]
+    assert status == "skipped"
+    assert "at most" in reason
+    assert not result.failures
+    assert reports.build(tmp_path).exists()
+
+
+def test_cells_of_code_that_changed_are_forgotten(small: Specs, tmp_path: Path) -> None:
+    spec = small(budgets=(0.3,), methods=("mtr",), baselines=False, gallery=0)
+    result = run(spec, tmp_path)
+    stale = {**result.records[1], "key": "0123456789abcdef"}
+    (tmp_path / "cells" / "0123456789abcdef.json").write_text(json.dumps(stale))
+    run(spec, tmp_path)
+    assert {file.stem for file in (tmp_path / "cells").iterdir()} == {record["key"] for record in result.records}
+
+
+Wrap = Callable[[Reducer], Reducer]
+
+
+class Poisoned:
+    """A reducer that does its work and then does `harm` to one batch."""
+
+    def __init__(self, inner: Reducer, harm: Callable[[TokenSequence], TokenSequence]) -> None:
+        self.inner, self.harm, self.needs = inner, harm, inner.needs
+
+    def __call__(self, tokens: TokenSequence) -> TokenSequence:
+        return self.harm(self.inner(tokens))
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, method: str, harm: Callable[[TokenSequence], TokenSequence]) -> None:
+    """Let every reducer of `method` do harm."""
+    original = Cell.reducers
+
+    def reducers(cell: Cell) -> dict[int, Reducer]:
+        found = original(cell)
+        return {s: Poisoned(r, harm) for s, r in found.items()} if cell.method.name == method else found
+
+    monkeypatch.setattr(Cell, "reducers", reducers)
+
+
+def to_nan(tokens: TokenSequence) -> TokenSequence:
+    return replace(tokens, residual=tokens.residual * torch.nan) if 17 in tokens.image else tokens
+
+
+def to_error(tokens: TokenSequence) -> TokenSequence:
+    if 17 in tokens.image:
+        raise ZeroDivisionError("no such thing")
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [(to_nan, "logits are not finite (NaN or infinity)"), (to_error, "ZeroDivisionError at site 1: no such thing")],
+)
+def test_a_cell_that_fails_leaves_the_others_as_they_are(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Any, reason: str
+) -> None:
+    sound = run(small(), tmp_path / "sound")
+    poison(monkeypatch, "tome", harm)
+    result = run(small(), tmp_path / "ill")
+    assert {r["method"] for r in result.records if r["status"] == "failed"} == {"tome"}
+    assert set(result.failures.values()) == {reason}
+    for before, after in zip(sound.records, result.records, strict=True):
+        if after["method"] == "tome" and before["status"] == "ok":
+            assert (after["status"], after["reason"], after["metrics"]) == ("failed", reason, None)
+        else:
+            assert after == before
+    assert reports.build(tmp_path / "ill").exists()
+
+
+def test_with_the_dense_model_all_its_cells_fail(small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readout = Vim.readout
+    monkeypatch.setattr(Vim, "readout", lambda self, tokens: readout(self, tokens) * torch.nan)
+    result = run(small(), tmp_path)
+    assert {record["status"] for record in result.records} <= {"failed", "skipped"}
+    assert all("logits are not finite" in reason for reason in result.failures.values())
+    assert "No method was compared" in result.headline["headline"]
+
+
+@pytest.mark.parametrize("changed", [{"methods": ("none",)}, {"sites": (3,), "budgets": (0.9,)}])
+def test_a_run_without_reduced_cells_still_ends_in_a_report(
+    small: Specs, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    result = run(small(baselines=False, **changed), tmp_path)
+    assert [r["method"] for r in result.records if r["status"] == "ok"] == ["none"]
+    assert reports.build(tmp_path).exists()
+
+
+def test_untrained_weights_are_the_same_in_every_run(small: Specs, tmp_path: Path) -> None:
+    found = [run(small(methods=("none",), baselines=False, gallery=0), tmp_path / name) for name in ("a", "b")]
+    assert found[0].records == found[1].records
+
+
+def test_the_command_and_weights_are_on_record(small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["suite", "compare", "--methods", "mtr,tome[order=appended]"])
+    run(small(methods=("none",), baselines=False, gallery=0), tmp_path)
+    command = json.loads((tmp_path / "environment.json").read_text())["command"]
+    assert command == "python -m suite compare --methods 'mtr,tome[order=appended]'"

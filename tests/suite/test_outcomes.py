@@ -1,0 +1,58 @@
+"""What is kept of an image, against its formulas in numpy and scipy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+from scipy.stats import entropy
+
+from suite.outcomes import COLUMNS, accuracy, metrics, outcomes
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 12))
+def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, dense = 3 * rng.standard_normal((2, count, classes))
+    labels = rng.integers(0, classes, count)
+    image = torch.arange(count) + 50
+    frame = outcomes(torch.tensor(logits), torch.tensor(dense), torch.tensor(labels), image)
+    assert frame.dtypes.to_dict() == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
+    for row, found in enumerate(frame.itertuples()):
+        log_p = log_softmax(logits[row])
+        true = labels[row]
+        assert (found.image, found.label) == (50 + row, true)
+        assert found.prediction == logits[row].argmax()
+        assert found.top5 == (true in np.argsort(-logits[row])[:5])
+        assert found.loss == pytest.approx(-log_p[true], abs=1e-5)
+        assert found.margin == pytest.approx(logits[row][true] - np.delete(logits[row], true).max(), abs=1e-5)
+        assert found.agree == (logits[row].argmax() == dense[row].argmax())
+        p, q = np.exp(log_p), np.exp(log_softmax(dense[row]))
+        assert found.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
+
+
+def test_by_hand() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
+    dense = torch.zeros(2, 2)
+    frame = outcomes(logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]))
+    assert frame.prediction.tolist() == [0, 1]
+    assert frame.loss.tolist() == pytest.approx([math.log(4 / 3), math.log(4)])
+    assert frame.margin.tolist() == pytest.approx([math.log(3), -math.log(3)])
+    assert frame.agree.tolist() == [True, False]
+    assert frame.kl.tolist() == pytest.approx([math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2)
+    found = metrics(frame, 0.75)
+    assert found["top1"] == accuracy(frame) == 0.5
+    assert found["top5"] == 1
+    assert found["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert found["margin"] == pytest.approx(0, abs=1e-7)
+    assert (found["agreement"], found["dense_top1"]) == (0.5, 0.75)
+
+
+def test_the_same_logits_diverge_by_nothing() -> None:
+    logits = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    frame = outcomes(logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9))
+    assert frame.kl.tolist() == [0] * 9
+    assert frame.agree.all()

@@ -1,0 +1,119 @@
+"""The folder of a run: what it accepts, what it finds again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbones.errors import UserError
+from suite.settings import RunSpec, build_spec
+from suite.store import Store, slices
+
+
+@given(st.lists(st.integers(0, 99), max_size=40), st.integers(1, 50))
+def test_slices_cut_without_loss(indices: list[int], size: int) -> None:
+    parts = slices(np.array(indices, dtype=np.int64), size)
+    assert [index for part in parts for index in part.tolist()] == indices
+    assert all(len(part) == size for part in parts[:-1])
+    assert not parts or 1 <= len(parts[-1]) <= size
+
+
+def test_a_new_folder_begins_and_the_same_question_goes_on(tmp_path: Path) -> None:
+    spec = RunSpec(images=40)
+    Store.open(tmp_path / "run", spec)
+    first = (tmp_path / "run" / "spec.yaml").read_bytes()
+    Store.open(tmp_path / "run", RunSpec(images=40))
+    assert (tmp_path / "run" / "spec.yaml").read_bytes() == first
+
+
+@pytest.mark.parametrize("changed", [{"images": 41}, {"seeds": 4}, {"batch": 16}, {"precision": "fp64"}])
+def test_another_question_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+    Store.open(tmp_path, RunSpec(images=40))
+    with pytest.raises(UserError, match="other settings: choose another --name"):
+        Store.open(tmp_path, build_spec(**({"images": 40} | changed)))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="not empty and holds no run"):
+        Store.open(tmp_path, RunSpec())
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_a_killed_first_start_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".spec.yaml.77.tmp").write_text("sche")
+    Store.open(tmp_path, RunSpec())
+    assert (tmp_path / "spec.yaml").exists()
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "schema: 2\n", "schema: 1\ncolour: red\n"])
+def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        Store.open(tmp_path, RunSpec())
+    assert "\n" not in str(caught.value)
+
+
+def counts(present: list[int]) -> pd.DataFrame:
+    return pd.DataFrame({"block": 0, "place": range(len(present)), "present": present, "foreground": 0})
+
+
+def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, RunSpec())
+    frames = [pd.DataFrame({"image": [2 * index, 2 * index + 1]}) for index in range(3)]
+    for index in (2, 0, 1):
+        assert not store.has_shard("k", index)
+        store.write_shard("k", index, frames[index], counts([index, 1]))
+        assert store.has_shard("k", index)
+    assert store.outcomes("k", 3).image.tolist() == [0, 1, 2, 3, 4, 5]
+    assert store.presence("k", 3).present.tolist() == [3, 3]
+
+
+def test_a_shard_counts_as_done_only_when_its_token_counts_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(tmp_path, RunSpec())
+    monkeypatch.setattr("suite.store.write_frame", failing_at(2))
+    with pytest.raises(KeyboardInterrupt):
+        store.write_shard("k", 0, pd.DataFrame({"image": [1]}), counts([1]))
+    assert not store.has_shard("k", 0)
+    assert store.presence_path("k", 0).exists()
+
+
+def failing_at(count: int) -> Callable[[Path, pd.DataFrame], None]:
+    """`write_frame` that is interrupted at its `count`-th call."""
+    from suite.store import write_frame
+
+    calls = iter(range(1, count + 1))
+
+    def write(path: Path, frame: pd.DataFrame) -> None:
+        if next(calls) == count:
+            raise KeyboardInterrupt
+        write_frame(path, frame)
+
+    return write
+
+
+def test_an_analysis_without_rows_is_no_file(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, RunSpec())
+    path = tmp_path / "analyses" / "kept.parquet"
+    store.write_analysis("kept", pd.DataFrame())
+    assert not path.exists()
+    store.write_analysis("kept", pd.DataFrame({"a": [1]}))
+    assert path.exists()
+    store.write_analysis("kept", pd.DataFrame())
+    assert not path.exists()
+
+
+def test_cells_are_read_back_by_key_and_forgotten(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, RunSpec())
+    for key in ("b", "a", "c"):
+        store.write_cell(key, {"key": key})
+    assert [record["key"] for record in store.cells()] == ["a", "b", "c"]
+    store.forget_cells_but(["a", "c"])
+    assert [record["key"] for record in store.cells()] == ["a", "c"]

@@ -1,0 +1,217 @@
+"""Truths that hold for every registered method on every registered backbone, in real forward passes."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from backbones import BACKBONES, create_model
+from backbones.base import Backbone
+from backbones.sequence import TRACE_FIELDS, TokenSequence
+from methods import METHODS
+from methods.assemble import permuted
+from methods.compose import Composition, Reducer
+from methods.order import Chance
+
+REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
+SMALL: dict[str, dict[str, Any]] = {
+    "vim_nano": {"depth": 3, "patch": 4, "stride": 4},
+    "vim_tiny_stride8": {"depth": 3, "patch": 16, "stride": 8},
+    "vim_small_stride8": {"depth": 3, "patch": 16, "stride": 8},
+}
+NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10}
+
+
+@cache
+def backbone(name: str, side: int) -> Backbone:
+    """`name` with `side` x `side` patches, three narrow blocks, and weights that tell tokens apart."""
+    sizes = NARROW | SMALL.get(name, {"patch": 16, "stride": 16})
+    sizes["image_size"] = (side - 1) * sizes["stride"] + sizes["patch"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = create_model(name, **sizes)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape), alpha=0.2)
+    return model
+
+
+@cache
+def images(model: Backbone, count: int) -> Tensor:
+    return torch.randn(count, 3, model.image_size, model.image_size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@st.composite
+def compositions(draw: st.DrawFn) -> Composition:
+    """Any method with any of its options."""
+    method = METHODS[draw(st.sampled_from(REDUCING))]
+    chosen: dict[str, Any] = {
+        name: draw(st.sampled_from(option.choices)) for name, option in method.options.items() if option.choices
+    }
+    composition = method.compose(**chosen)
+    assert composition is not None
+    return composition
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
+    """A backbone, a composition it can serve, and a plan that may remove nothing at a site or all that can go."""
+    composition = draw(compositions())
+    model = backbone(draw(st.sampled_from(list(BACKBONES))), draw(st.integers(1, 4)))
+    assume(not model.missing(composition.needs))
+    plan, standing = {}, model.describe().patches
+    for site in draw(st.sets(st.integers(1, model.depth - 1), min_size=1)):
+        remove = draw(st.integers(0, composition.cap(standing)))
+        plan[site] = Reducer(composition, remove, site, draw(st.integers(0, 3)))
+        standing -= remove
+    return model, composition, dict(sorted(plan.items()))
+
+
+Case = tuple[Backbone, Composition, dict[int, Reducer]]
+
+
+def identical(one: TokenSequence, other: TokenSequence) -> bool:
+    """Equal to the last bit in all but the trace."""
+    pairs = [(getattr(one, f.name), getattr(other, f.name)) for f in fields(one) if f.name != "trace"]
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
+
+
+def check_step(before: TokenSequence, after: TokenSequence, composition: Composition, remove: int) -> None:
+    """One reduction: the exact count, specials untouched at their exact rank, order, sizes."""
+    assert after.length == before.length - remove
+    for old, new in zip(range(before.batch), range(after.batch), strict=True):
+        was, now = before.position[old].tolist(), after.position[new].tolist()
+        assert set(now) <= set(was)
+        assert len(set(now)) == len(now)
+        specials = before.position[old][before.special[old]].tolist()
+        assert [sorted(now).index(place) for place in specials] == after.special[new].tolist()
+        assert after.position[new][after.special[new]].tolist() == specials
+        assert torch.equal(after.residual[new][after.special[new]], before.residual[old][before.special[old]])
+        assert bool((after.size[new][after.special[new]] == 1).all())
+        if composition.order == "restored":
+            assert now == sorted(now)
+        assert before.owner is not None
+        assert after.owner is not None
+        living = after.owner[new][after.owner[new] >= 0]
+        assert torch.bincount(living, minlength=after.length).tolist() == after.size[new].tolist()
+        lost = int((after.owner[new] < 0).sum()) - int((before.owner[old] < 0).sum())
+        assert float(after.size[new].sum()) == float(before.size[old].sum()) - lost
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases())
+def test_sequences_between_blocks(case: Case) -> None:
+    model, composition, plan = case
+    tokens = model.embed(images(model, 2), torch.tensor([11, 4])).tracked()
+    start = 0
+    for site, reducer in plan.items():
+        tokens = model.run(tokens, start, site, needs=reducer.needs)
+        reduced = reducer(tokens)
+        if reducer.remove == 0:
+            assert identical(reduced, tokens)
+        else:
+            check_step(tokens, reduced, composition, reducer.remove)
+            assert identical(reducer(tokens), reduced)
+        tokens, start = reduced, site
+    end = model.run(tokens, start)
+    assert end.length == model.describe().length - sum(reducer.remove for reducer in plan.values())
+    logits = model.readout(end)
+    assert logits.shape == (2, 10)
+    assert bool(torch.isfinite(logits).all())
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_removing_nothing_gives_the_dense_logits(case: Case) -> None:
+    model, composition, plan = case
+    nothing = {site: Reducer(composition, 0, site) for site in plan}
+    end = model.run(model.embed(images(model, 2)), 0, plan=nothing)
+    assert torch.equal(model.readout(end), model(images(model, 2)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_restoring_the_order_of_all_tokens_changes_nothing(case: Case) -> None:
+    model, _, plan = case
+    site = next(iter(plan))
+    tokens = model.run(model.embed(images(model, 2)), 0, site)
+    assert identical(permuted(tokens, "restored", 1.0, Chance(0, tokens.image, site)), tokens)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.sets(st.sampled_from(sorted(TRACE_FIELDS))))
+def test_asking_for_more_trace_never_changes_the_logits(case: Case, more: set[str]) -> None:
+    model, _, plan = case
+    wanted = frozenset(more) & model.provides
+
+    def logits(extra: frozenset[str]) -> Tensor:
+        tokens = model.embed(images(model, 2))
+        for block in range(model.depth):
+            following = plan.get(block + 1)
+            tokens = model.run(tokens, block, block + 1, needs=extra | (following.needs if following else frozenset()))
+            if following:
+                tokens = following(tokens)
+        return model.readout(tokens)
+
+    assert torch.equal(logits(wanted), logits(frozenset()))
+    assert torch.equal(logits(wanted), model.readout(model.run(model.embed(images(model, 2)), plan=plan)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases(), st.integers(1, 33), st.data())
+def test_an_image_does_not_depend_on_its_batch_or_the_threads(case: Case, count: int, data: st.DataObject) -> None:
+    model, _, plan = case
+    chosen = data.draw(st.integers(0, count - 1))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for used, rows in ((1, slice(None)), (2, slice(None)), (1, slice(chosen, chosen + 1))):
+            torch.set_num_threads(used)
+            tokens = model.embed(images(model, 33)[:count][rows], torch.arange(count)[rows])
+            logits = model.readout(model.run(tokens, plan=plan))
+            found.append(logits[0] if len(logits) == 1 else logits[chosen])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REDUCING)
+@pytest.mark.parametrize("model_name", ["vim_nano", "vim_tiny"])
+def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
+    model = create_model(model_name, depth=4)
+    composition = METHODS[name].compose()
+    assert composition is not None
+    pixels = images(model, 33)
+    plan = {site: Reducer(composition, 20, site, 1) for site in (1, 3)}
+
+    def logits(rows: slice) -> Tensor:
+        return model.readout(model.run(model.embed(pixels[rows], torch.arange(33)[rows]), plan=plan))
+
+    alone = torch.cat([logits(slice(row, row + 1)) for row in range(33)])
+    for count in (2, 3, 8, 17, 32, 33):
+        assert torch.equal(logits(slice(0, count)), alone[:count])
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize("method", REDUCING)
+def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
+    model, composition = backbone(name, 3), METHODS[method].compose()
+    assert composition is not None
+    assert not model.missing(composition.needs)
+    tokens = model.run(model.embed(images(model, 2)).tracked(), 0, 1, needs=composition.needs)
+    check_step(tokens, Reducer(composition, 4, 1)(tokens), composition, 4)
+    assert identical(Reducer(composition, 0, 1)(tokens), tokens)
