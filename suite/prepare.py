@@ -18,7 +18,7 @@ from suite.cells import BASELINES, DENSE, Cell, digest
 from suite.data import check_labels, open_dataset, stratified
 from suite.data.base import Dataset
 from suite.hardware import check_precision, pick_device, set_threads
-from suite.schedule import check_sites, default_sites
+from suite.schedule import check_sites, default_sites, named
 from suite.settings import RunSpec
 
 SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens}
@@ -110,7 +110,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
             yield replace(blank, reason=f"needs {', '.join(sorted(missing))}; {blank.backbone} has none")
             return
         solve = SOLVERS[spec.protocol]
-        plan = solve(shape, composition, budget, sites, convention=spec.convention)
+        plan = solve(shape, composition, budget, sites, named(spec.schedule), spec.convention)
     except BudgetUnreachable as error:
         yield replace(blank, reason=str(error))
         return

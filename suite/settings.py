@@ -32,6 +32,7 @@ class RunSpec(BaseModel):
     budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
     protocol: Literal["matched", "tokens"] = "matched"
     sites: tuple[int, ...] | None = None
+    schedule: str = "constant-ratio"
     convention: Literal["flops", "macs", "paper"] = "flops"
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
     batch: Annotated[int, Field(ge=1)] = 32

@@ -52,6 +52,11 @@ RUN_OPTIONS = [
     _option(
         "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""
     ),
+    _option(
+        "schedule",
+        str,
+        "Shape over the sites: constant-ratio, constant-count, one-shot, staged, rising, falling, every-K.",
+    ),
     _option("convention", str, "How FLOPs are counted for the budget: flops, macs or paper."),
     _option("baselines", bool, "Run random, stride, pool and downsample beside the methods."),
     _option("seeds", int, "Seeds of every stochastic method."),
