@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from reports import style
-from reports.figures.tradeoff import ticks
+from reports.figures.tradeoff import Marks, shaded, ticks
 from reports.style import Look
 from reports.text import CONVENTIONS, budget_name, interval, number, p_value, percent, points, present, spread, unit
 
-HEIGHT = 440
+HEIGHT = 480
+NAME = 34  # longest name beside a line, characters
 SIZES = {"star": 13, "up": 11, "down": 11}  # pixels; a triangle of the same size looks smaller than a square
 Chart = dict[str, Any]
 
@@ -34,8 +35,11 @@ def token(index: int) -> str:
     return f"m{index}"
 
 
-def pareto(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
-    """Top-1 against FLOPs for one backbone; error bars wait to be switched on."""
+def pareto(part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks) -> Chart:
+    """Top-1 against FLOPs for one backbone; error bars wait to be switched on.
+
+    A budget at which no method was shown to beat a blind baseline is shaded.
+    """
     chart = _curves(part, looks, convention, "top1", 100.0)
     chart["layout"]["yaxis"]["title"] = _title("top-1 accuracy, %")
     dense = part.loc[part["method"] == "none", "top1"].dropna()
@@ -43,6 +47,15 @@ def pareto(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Ch
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value * 100, "y1": value * 100, "layer": "below",
          "line": {"color": "@soft", "width": 1, "dash": "dot"}} for value in dense
     ]  # fmt: skip
+    for place, width, baseline in shaded(part, marks):
+        chart["layout"]["shapes"].append(
+            {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": place - width / 2, "x1": place + width / 2,
+             "layer": "below", "line": {"width": 0}, "fillcolor": "@soft/0.14"}
+        )  # fmt: skip
+        chart["layout"].setdefault("annotations", []).append(
+            {"text": f"no method shown to beat {_safe(baseline)}", "x": place, "yref": "paper", "y": 0.02,
+             "yanchor": "bottom", "textangle": -90, "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
+        )  # fmt: skip
     return chart
 
 
@@ -206,18 +219,18 @@ def _names(
     width = right - left or abs(right) or 1.0
     layout["annotations"] = [
         _name(label, order[label], (x, y), (left - 0.035 * width, place))
-        for (label, x, y), place in zip(names, spread([y for *_, y in names], gap), strict=True)
+        for (label, x, y), place in zip(names, spread([y for *_, y in names], gap, low + gap / 2, high), strict=True)
     ] + [
         {"text": "dense", "x": x, "y": y, "showarrow": False, "yshift": 14, "font": {"color": "@ink", "size": 12},
          "name": str(order[label])} for label, x, y in ends if label in dense
     ]  # fmt: skip
     longest = max((len(label) for label, *_ in names), default=0)
-    layout["xaxis"]["range"] = [left - width * (0.08 + 0.0145 * min(longest, 26)), right + 0.05 * width]
+    layout["xaxis"]["range"] = [left - width * (0.08 + 0.0145 * min(longest, NAME)), right + 0.05 * width]
 
 
 def _name(label: str, index: int, point: tuple[float, float], place: tuple[float, float]) -> Chart:
     return {
-        "text": _safe(label if len(label) <= 26 else label[:25] + "…"), "x": point[0], "y": point[1],
+        "text": _safe(label if len(label) <= NAME else label[: NAME - 1] + "…"), "x": point[0], "y": point[1],
         "ax": place[0], "ay": place[1], "axref": "x", "ayref": "y", "xanchor": "right", "showarrow": True,
         "arrowhead": 0, "arrowwidth": 0.7, "arrowcolor": f"@{token(index)}/0.6", "standoff": 6,
         "font": {"color": f"@{token(index)}", "size": 12.5}, "name": str(index),

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from reports import charts, paper, points
 from reports.figures.tokens import MAP
 from reports.panels import gallery_panel, kept_panel
-from reports.pictures import GROUPS, SPECIAL_COLOUR, VEIL
+from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
 from reports.sheet import Sheet
 from reports.text import CONVENTIONS, budget_name, percent, present, script_json
@@ -34,17 +34,19 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
         "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
         "scale": sns.color_palette(MAP, 64).as_hex(),
-        "groups": GROUPS,
+        "rim": RIM,
         "special": SPECIAL_COLOUR,
         "veil": VEIL,
     }
     short, words = CONVENTIONS.get(run.convention, (run.convention, "a convention of the run's own"))
-    agree, differ = points.audit(run)
+    agree, differ = points.audit(run, sheet.correct)
     return {
         "name": run.name,
         "facts": _facts(sheet),
         "headline": run.headline.sentence,
-        "resolution": [_resolution(row) for row in run.headline.resolution],
+        "resolution": [_resolution(sheet, row) for row in run.headline.resolution],
+        "smaller": bool((sheet.frame["method"] == "downsample").any()),
+        "blind": bool(sheet.marks),
         "paragraphs": run.headline.paragraphs,
         "houses": houses,
         "twins": twins,
@@ -52,11 +54,11 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "convention": {"name": run.convention, "short": short, "words": words},
         "heads": result_heads(sheet),
         "rows": result_rows(sheet),
-        "reference": next(iter(sheet.frame["reference"].dropna()), ""),
+        "reference": _references(sheet.frame),
         "achieved": achieved_table(sheet),
         "unfinished": unfinished_rows(sheet),
         "audit": {"agree": agree, "differ": differ},
-        "environment": list(_flat(run.environment)),
+        "environment": list(_flat({key: value for key, value in run.environment.items() if key != "command"})),
         "command": str(run.environment.get("command") or ""),
         "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
         "styles": [{"index": index, "look": look} for index, look in enumerate(sheet.looks.values())],
@@ -72,7 +74,7 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     blocks = sheet.blocks[sheet.blocks["backbone"] == house]
     kinds: dict[str, Context] = {}
     if not part.empty:
-        kinds["pareto"] = charts.pareto(part, sheet.looks, sheet.run.convention)
+        kinds["pareto"] = charts.pareto(part, sheet.looks, sheet.run.convention, sheet.marks)
     reduced = part[part["method"] != "none"]
     if not reduced.empty:
         kinds["agreement"] = charts.agreement(part, sheet.looks, sheet.run.convention)
@@ -107,9 +109,8 @@ def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
     families = dict(zip(sheet.run.cells["label"], sheet.run.cells["family"], strict=True))
     groups: dict[str, list[Context]] = {}
     for label in sheet.ordered(frame):
-        dense = label.split("[", 1)[0] == "none"
         entry = {"index": sheet.labels.index(label), "name": _spoken(sheet, label), "look": sheet.looks[label]}
-        groups.setdefault("dense model" if dense else families.get(label) or "other", []).append(entry)
+        groups.setdefault("dense model" if label == "none" else families.get(label) or "other", []).append(entry)
     return [{"family": family, "entries": entries} for family, entries in groups.items()]
 
 
@@ -136,15 +137,26 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
         ("Images", f"{images}{available}{chosen}" if images else ""),
         ("Protocol", str(run.spec.get("protocol") or "")),
         ("Seeds", str(run.spec.get("seeds") or "")),
-        ("Device", " ".join(str(run.spec.get(key) or "") for key in ("device", "precision")).strip()),
+        ("Device", f"{run.environment.get('device') or ''} {run.spec.get('precision') or ''}"),
         ("Finished", str(run.environment.get("finished") or "").replace("T", " ").removesuffix("Z")[:16]),
     ]
-    return [(term, text) for term, text in facts if text]
+    return [(term, text.strip()) for term, text in facts if text.strip()]
 
 
-def _resolution(row: dict[str, Any]) -> Context:
+def _references(frame: pd.DataFrame) -> str:
+    """The labels that differences are taken to; several where names meet in one composition at some budgets only."""
+    return " or ".join(frame.loc[frame["budget"].notna(), "reference"].dropna().unique())
+
+
+def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
+    """What one budget can show, and which methods do no better there than a blind baseline."""
     smallest = row.get("smallest_detectable")
+    house = str(row.get("backbone") or sheet.houses[0])
+    mark = sheet.marks.get((house, row.get("budget", -1.0)))
     return {
+        "house": house,
+        "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
+        "equals": sorted(mark.equals, key=sheet.labels.index) if mark else [],
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else "",
         "ranks": row.get("ranks"),
@@ -157,11 +169,11 @@ def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, dict):
-            rows += _flat(value, f"{before}{key}.")
+            rows += _flat(value, f"{before}{key} ")
         elif value is not None and value != "":
             rows.append(
                 (
-                    f"{before}{key}".replace("_", " "),
+                    f"{before}{key}" if before else key.replace("_", " "),
                     ", ".join(map(str, value)) if isinstance(value, list) else str(value),
                 )
             )

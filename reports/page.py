@@ -14,6 +14,7 @@ from reports.context import context
 from reports.figures.canvas import render
 from reports.run import load
 from reports.sheet import Sheet
+from reports.text import breakable, typeset
 
 
 def write(folder: Path) -> Path:
@@ -38,7 +39,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["tie"] = lambda text: text.replace(" %", "\u00a0%")  # a percent sign never starts a line
+    made.filters |= {"typeset": typeset, "breakable": breakable}
     return made
 
 

@@ -13,8 +13,7 @@ Pixels = npt.NDArray[np.uint8]
 
 DROPPED, SPECIAL = -1, -2
 VEIL = (24, 27, 32)
-# Ten hues in an order that sets neighbouring group numbers far apart.
-GROUPS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#bbbbff", "#ffaabb")
+RIM = "#ffffff"
 SPECIAL_COLOUR = "#ffffff"
 SIDE = 288  # the longest side of an embedded picture, pixels
 
@@ -38,35 +37,41 @@ def data_uri(pixels: Pixels) -> str:
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def groups(owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """For each grid place the number of its group of two or more (from 0, by first place), -1 where it stands alone.
-
-    Dropped places and those that live in a special token keep their own codes, `DROPPED - 1` and `SPECIAL - 1`.
-    """
-    numbers = np.full(len(owner), -1, dtype=np.int64)
-    members, counts = np.unique(owner[owner >= 0], return_counts=True)
-    for number, member in enumerate(members[counts > 1]):
-        numbers[owner == member] = number
-    numbers[owner == DROPPED] = DROPPED - 1
-    numbers[owner == SPECIAL] = SPECIAL - 1
-    return numbers
-
-
 def overlay(pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int], cell: int = 16) -> Pixels:
-    """`pixels` on a grid of `cell` pixels a token: kept clear, dropped veiled, merged tinted and rimmed by group."""
+    """`pixels` on a grid of `cell` pixels a token: kept clear, dropped veiled, merged in one colour and rimmed.
+
+    The places of one merged token all take their mean colour, which is what the model still knows of them; a rim runs
+    where a merged token meets another. Places that live in a special token are the special colour.
+    """
     height, width = shape
     finer = pixels.shape[0] > height * cell
     how = Image.Resampling.LANCZOS if finer else Image.Resampling.NEAREST
     picture = Image.fromarray(pixels).resize((width * cell, height * cell), how)
-    drawn = np.asarray(picture, dtype=np.float64).copy()
-    for place, number in enumerate(groups(owner)):
-        row, column = divmod(place, width)
-        patch = drawn[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
-        if number == DROPPED - 1:
-            patch[:] = 0.14 * patch + 0.86 * np.array(VEIL)
-        elif number != -1:
-            colour = SPECIAL_COLOUR if number == SPECIAL - 1 else GROUPS[number % len(GROUPS)]
-            tint = np.array([int(colour[index : index + 2], 16) for index in (1, 3, 5)])
-            patch[:] = 0.5 * patch + 0.5 * tint
-            patch[:1], patch[-1:], patch[:, :1], patch[:, -1:] = tint, tint, tint, tint
-    return drawn.round().astype(np.uint8)
+    # (height, width, cell, cell, 3), a view of the picture by token
+    drawn = np.asarray(picture, dtype=np.float64).reshape(height, cell, width, cell, 3).swapaxes(1, 2).copy()
+    owner = owner.reshape(shape)
+    drawn[owner == DROPPED] = 0.14 * drawn[owner == DROPPED] + 0.86 * np.array(VEIL)
+    members, counts = np.unique(owner[owner >= 0], return_counts=True)
+    merged = np.isin(owner, members[counts > 1])
+    for member in members[counts > 1]:
+        drawn[owner == member] = drawn[owner == member].mean(axis=(0, 1, 2))
+    drawn[owner == SPECIAL] = _colour(SPECIAL_COLOUR)
+    _rim(drawn, owner, merged)
+    return drawn.swapaxes(1, 2).reshape(height * cell, width * cell, 3).round().astype(np.uint8)
+
+
+def _rim(drawn: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], merged: npt.NDArray[np.bool_]) -> None:
+    """A line in the first row or column of pixels of every place whose neighbour above or left is of another token."""
+    right = (owner[:, 1:] != owner[:, :-1]) & (merged[:, 1:] | merged[:, :-1])
+    below = (owner[1:] != owner[:-1]) & (merged[1:] | merged[:-1])
+    columns, rows = drawn[:, 1:, :, 0], drawn[1:, :, 0, :]
+    columns[right] = _blend(columns[right])
+    rows[below] = _blend(rows[below])
+
+
+def _blend(line: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 0.25 * line + 0.75 * _colour(RIM)
+
+
+def _colour(text: str) -> npt.NDArray[np.float64]:
+    return np.array([int(text[index : index + 2], 16) for index in (1, 3, 5)], dtype=np.float64)

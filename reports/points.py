@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.run import KINDS, Run, outcomes
+from reports.blind import Correct
+from reports.run import KINDS, Run
 
 FAMILIES = ("merging", "pruning", "hybrid", "baseline")
 MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
@@ -40,7 +41,7 @@ def labels(run: Run) -> list[str]:
 
     def rank(row: pd.Series) -> tuple[bool, int, int, str]:
         family = FAMILIES.index(row["family"]) if row["family"] in FAMILIES else len(FAMILIES)
-        texts = (row["label"], row["method"])
+        texts = (row["text"], row["label"], row["method"])
         place = next((spec.index(text) for text in texts if text in spec), len(spec))
         return row["method"] != "none", family, place, row["label"]
 
@@ -102,23 +103,15 @@ def by_block(run: Run) -> pd.DataFrame:
     return frame
 
 
-def chosen_blocks(blocks: list[int], count: int = 6) -> list[int]:
+def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
     """At most `count` of `blocks`, evenly spread, the last always among them and the untouched first left out."""
     later = sorted(blocks)[1:] or sorted(blocks)
     places = np.linspace(0, len(later) - 1, min(count, len(later)))
     return [later[round(place)] for place in places]
 
 
-def audit(run: Run) -> tuple[int, list[str]]:
+def audit(run: Run, correct: Correct) -> tuple[int, list[str]]:
     """Recompute top-1 from the per-image outcomes: how many cells agree, and the keys of those that do not."""
-    agree, differ = 0, []
-    for cell in run.cells[run.cells["status"] == "ok"].itertuples():
-        rows = outcomes(run, str(cell.key))
-        if rows.empty or not {"label", "prediction"} <= set(rows.columns):
-            continue
-        top1 = float((rows["label"] == rows["prediction"]).mean())
-        if abs(top1 - float(cell.top1)) < 5e-7:
-            agree += 1
-        else:
-            differ.append(str(cell.key))
-    return agree, differ
+    stored = run.cells.set_index("key")["top1"]
+    differ = [key for key, right in correct.items() if not abs(float(right.mean()) - float(stored[key])) < 5e-7]
+    return len(correct) - len(differ), differ

@@ -21,7 +21,7 @@ SORTS = (
 def result_heads(sheet: Sheet) -> list[Row]:
     """Column heads; the backbone's only where there are several."""
     heads = tables.heads(sheet.frame, sheet.run.convention)
-    listed = [{"text": head, "sortable": sort is not None} for head, sort in zip(heads, SORTS, strict=True)]
+    listed = [{"text": head, "sortable": sort is not None} for head, sort in zip(heads, SORTS, strict=False)]
     return listed[_first(sheet) :]
 
 
@@ -31,7 +31,7 @@ def result_rows(sheet: Sheet) -> list[Row]:
     for words, row in zip(tables.body(sheet.frame), sheet.frame.to_dict("records"), strict=True):
         cells = [
             {"text": text, "sort": _sort(row[sort]) if sort else ""}
-            for text, sort in zip(words, SORTS, strict=True)
+            for text, sort in zip(words, SORTS, strict=False)
         ]  # fmt: skip
         rows.append(
             {
@@ -40,6 +40,7 @@ def result_rows(sheet: Sheet) -> list[Row]:
                 "index": sheet.labels.index(row["label"]),
                 "look": sheet.looks[row["label"]],
                 "verdict": _verdict(row),
+                "blind": _blind(sheet, row),
                 "title": row["title"],
             }
         )
@@ -54,6 +55,12 @@ def _sort(value: Any) -> str:
     if isinstance(value, str):
         return value
     return repr(float(value)) if present(value) else ""
+
+
+def _blind(sheet: Sheet, row: Row) -> str:
+    """The blind baseline that this cell was not shown to beat."""
+    mark = sheet.marks.get((row["backbone"], row["budget"]))
+    return mark.baseline if mark and row["label"] in mark.equals else ""
 
 
 def _verdict(row: Row) -> str:

@@ -16,7 +16,7 @@ SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")
 METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
-TEXTS = ("key", "status", "reason", "backbone", "method", "label", "title", "family", "protocol")
+TEXTS = ("key", "status", "reason", "backbone", "method", "label", "text", "title", "family", "protocol")
 NUMBERS = (
     "budget", "seed", "images", "token_ratio", *METRICS, *KINDS, "total", "removed",
     "seconds", "images_per_second", "reduction_share",
@@ -150,7 +150,7 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     row.update({name: metrics.get(name) for name in METRICS})
     row.update({name: flops.get(name) for name in KINDS})
     row["key"] = key
-    row["label"] = cell.get("label") or cell.get("method") or key
+    row["label"] = cell.get("label") or cell.get("text") or cell.get("method") or key
     row["total"] = mapping(cell.get("total")).get(convention)
     row["removed"] = mapping(cell.get("reduction_fraction")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))

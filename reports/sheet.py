@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import panels, points
+from reports.blind import Correct, Mark, correctness, marks
 from reports.pictures import Pixels
 from reports.run import Run
 from reports.style import Look, looks
@@ -25,11 +26,13 @@ class Sheet:
     blocks: pd.DataFrame
     pictures: dict[int, Pixels]
     shape: tuple[int, int] | None
+    correct: Correct
+    marks: dict[tuple[str, float], Mark]
 
     @classmethod
     def of(cls, run: Run) -> Sheet:
         """Work out the sheet of `run`."""
-        known = points.labels(run)
+        known, correct = points.labels(run), correctness(run)
         analysed = {str(label) for part in (run.kept, run.foreground, run.gallery) for label in part["label"].unique()}
         order = known + sorted(analysed - set(known))
         return cls(
@@ -42,6 +45,8 @@ class Sheet:
             blocks=points.by_block(run),
             pictures=panels.pictures(run),
             shape=panels.grid_shape(run),
+            correct=correct,
+            marks=marks(run.cells, correct),
         )
 
     def focus(self, frame: pd.DataFrame) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SAME = " = "  # joins the texts of a label that name one composition
 INK = {"light": "#1b1f24", "dark": "#e6e9ed"}
 SOFT = {"light": "#59616b", "dark": "#a2abb6"}
 GRID = {"light": "#e3e6ea", "dark": "#2c323a"}
@@ -77,15 +78,17 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look for each canonical method text.
 
     A named method keeps its colour and marker in every report. Its first variant (``tome[order=appended]``) shares the
-    colour, dashed and hollow; further variants and unknown names take the next of the cycle.
+    colour, dashed and hollow; further variants and unknown names take the next of the cycle. Of several texts that mean
+    the same (``mtr = mtr[order=restored]``) the first counts.
     """
     free = 0
     variants: dict[str, int] = {}
     given: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
-        name = label.split("[", 1)[0]
+        text = label.split(SAME, 1)[0]
+        name = text.split("[", 1)[0]
         count = variants[name] = variants.get(name, -1) + 1
-        plain = "[" not in label
+        plain = "[" not in text
         if name in NAMED and (plain or count <= 1):
             light, dark, marker = NAMED[name]
         else:

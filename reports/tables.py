@@ -52,16 +52,22 @@ def heads(frame: pd.DataFrame, convention: str) -> list[str]:
     """Column heads of the printed table."""
     prefix = unit(frame["total"].dropna().tolist())[1]
     short = CONVENTIONS.get(convention, (convention, ""))[0]
-    return [
+    names = [
         "Backbone", "Method", "Asked", "Removed, %", f"{prefix}{short}", "Tokens removed, %", "Top-1, %",
         "95 % interval", "Difference, points", "Holm p", "Agreement, %", "KL", "Images/s",
     ]  # fmt: skip
+    return names[: columns(frame)]
+
+
+def columns(frame: pd.DataFrame) -> int:
+    """How many columns the printed table has: the last, speed, only where it was measured."""
+    return 13 if frame["images_per_second"].notna().any() else 12
 
 
 def body(frame: pd.DataFrame) -> list[list[str]]:
     """Rows of the printed table under `heads`; the dense model is called dense."""
     size = unit(frame["total"].dropna().tolist())[0]
-    return [_row(row, size) for row in frame.to_dict("records")]
+    return [_row(row, size)[: columns(frame)] for row in frame.to_dict("records")]
 
 
 def _row(row: dict[Any, Any], size: float) -> list[str]:
@@ -87,7 +93,7 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
 
 def results_md(frame: pd.DataFrame, convention: str) -> str:
     """The printed table in Markdown."""
-    lines = [heads(frame, convention), ["---"] * 2 + ["---:"] * 11, *body(frame)]
+    lines = [heads(frame, convention), ["---"] * 2 + ["---:"] * (columns(frame) - 2), *body(frame)]
     cells = [[cell if set(cell) <= set("-:") else markdown(cell) for cell in line] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
@@ -97,7 +103,7 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
         "\\begin{table*}", "\\centering", f"\\caption{{{latex(caption)}}}", "\\resizebox{\\textwidth}{!}{%",
-        "\\begin{tabular}{ll" + "r" * 11 + "}", "\\toprule",
+        "\\begin{tabular}{ll" + "r" * (columns(frame) - 2) + "}", "\\toprule",
         " & ".join(latex(head) for head in heads(frame, convention)) + " \\\\", "\\midrule",
     ]  # fmt: skip
     before = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 MISSING = "–"
@@ -77,10 +78,32 @@ def unit(values: list[float]) -> tuple[float, str]:
     return 1.0, ""
 
 
-def spread(values: list[float], gap: float) -> list[float]:
+def fold(label: str, width: int) -> str:
+    """A method text in lines of about `width` characters, broken where its options or its other names begin."""
+    lines: list[str] = []
+    for piece in re.split(r"(?<=[,=])(?=\S)|(?=\[)|(?<= )(?== )", label):
+        if lines and len(lines[-1]) + len(piece) <= width:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def breakable(label: str) -> str:
+    """A method text that a browser may break where its options begin."""
+    return re.sub(r"(?=\[)|(?<=[,=])(?=\S)", "\u200b", label)
+
+
+def typeset(text: str) -> str:
+    """A sentence with true minus signs, and no line that starts with a percent sign."""
+    return re.sub(r"(?<![\w.)\]])-(?=\d)", "\u2212", text).replace(" %", "\u00a0%")
+
+
+def spread(values: list[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
     """Places as near as possible to `values` (in their order of size) with at least `gap` between neighbours.
 
-    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets.
+    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets. Within
+    `low` and `high` where there is room for all, which for least squares means to clip what the pools gave.
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     pools: list[list[float]] = []
@@ -90,7 +113,8 @@ def spread(values: list[float], gap: float) -> list[float]:
             mean, weight = pools.pop()
             other = pools[-1]
             pools[-1] = [(other[0] * other[1] + mean * weight) / (other[1] + weight), other[1] + weight]
-    flat = [mean for mean, weight in pools for _ in range(int(weight))]
+    top = max(high - (len(values) - 1) * gap, low)
+    flat = [min(max(mean, low), top) for mean, weight in pools for _ in range(int(weight))]
     placed = [0.0] * len(values)
     for rank, index in enumerate(order):
         placed[index] = flat[rank] + rank * gap

@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import WIDTH, blank, paper, sheet
 from reports.pictures import Pixels, overlay
 from reports.run import Run
-from reports.text import percent
+from reports.style import SOFT
+from reports.text import fold, percent
+
+KEY = "clear: a token of its own    flat colour: merged, mean colour of the token    dark: dropped"
 
 
 def gallery(
@@ -27,8 +30,9 @@ def gallery(
     images = [image for image in pictures if any((image, label) in found for label in labels)]
     with paper():
         size = WIDTH / (len(labels) + 1)
-        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.12) * max(len(images), 1) + 0.5, pad=0.02)
+        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.12) * max(len(images), 1) + 0.65, pad=0.02)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        figure.supxlabel(KEY, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
@@ -42,7 +46,10 @@ def gallery(
                 drawn = overlay(pictures[image], owner, shape)
                 _panel(axes, drawn, run, cell.prediction, cell.confidence, cell.label_true)
         for axes, name in zip(panels[0], ["dense", *labels], strict=True):
-            axes.set_title(name.replace("[", "\n[", 1), fontsize=7, loc="center")
+            lines = fold(name, 14)
+            longest = max(map(len, lines.split("\n")))
+            fitting = min(7.0, 118 * size / longest)  # points: no title wider than its panel
+            axes.set_title(lines, fontsize=fitting, loc="center", fontweight="normal")
         return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from reports.figures.canvas import WIDTH, blank, paper, sheet, stroke
 from reports.style import SOFT, Look
-from reports.text import budget_name
+from reports.text import budget_name, fold
 
 MAP = "mako"  # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
 
@@ -32,22 +32,23 @@ def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -
             rows = part[part["backbone"] == house]
             base = rows.groupby("block")["kept"].agg(["min", "max"])
             shade = {"color": SOFT["light"], "alpha": 0.25, "linewidth": 0}
-            left.fill_between(base.index, base["min"], base["max"] + 0.004, label="all tokens", **shade)
-            for label, line in rows.groupby("label", sort=False):
-                line = line.sort_values("block")
+            left.fill_between(base.index, base["min"], base["max"] + 0.004, label="all tokens kept", **shade)
+            for label in [name for name in looks if name in set(rows["label"])]:
+                line = rows[rows["label"] == label].sort_values("block")
                 left.plot(line["block"], line["foreground_kept"], label=str(label), **stroke(looks[str(label)]))
                 right.plot(line["block"], line["lift"], label=str(label), **stroke(looks[str(label)]))
             right.axhline(1.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)))
             left.set_ylim(0, 1.03)
-            left.yaxis.set_major_formatter(PercentFormatter(1.0))
+            left.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
             left.set_title(f"{house}, {budget_name(budget)} of FLOPs removed")
-            left.set_ylabel("true foreground still there")
-            right.set_ylabel("lift over the share of all tokens")
+            left.set_ylabel("true foreground kept")
+            right.set_ylabel("foreground kept ÷ all tokens kept")
             for axes in (left, right):
                 axes.set_xlabel("block that the tokens enter")
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, names = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, max(len(names), 1)))
+        folded = [fold(name, 30) for name in names]
+        figure.legend(handles, folded, loc="outside lower center", ncols=min(5, max(len(names), 1)))
         return figure
 
 
@@ -83,7 +84,7 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
                 rows = found.get((label, block))
                 if rows is not None:
                     image = axes.imshow(kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-            line[0].set_ylabel(_fold(label), rotation=0, ha="right", va="center", color="black")
+            line[0].set_ylabel(fold(label, 20), fontsize=7, rotation=0, ha="right", va="center", color="black")
         for axes, block in zip(panels[0], blocks, strict=True):
             axes.set_title(f"block {block}", fontweight="normal", loc="center", fontsize=7.5)
         if image is not None:
@@ -91,8 +92,3 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
             bar.set_label("share of images in which the token is kept")
             bar.outline.set_visible(False)
         return figure
-
-
-def _fold(label: str) -> str:
-    """A long method text on two lines."""
-    return label.replace("[", "\n[", 1) if len(label) > 12 else label

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from reports.blind import Mark
 from reports.figures.canvas import WIDTH, paper, sheet, stroke
 from reports.style import SOFT, Look
-from reports.text import CONVENTIONS, spread, unit
+from reports.text import CONVENTIONS, fold, unit
+
+Marks = Mapping[tuple[str, float], Mark]
 
 
-def pareto(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Figure:
-    """Top-1 against FLOPs, one panel a backbone; random as the range over its seeds, the dense model as a star."""
+def pareto(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks) -> Figure:
+    """Top-1 against FLOPs, one panel a backbone; random as the range over its seeds, the dense model as a star.
+
+    A budget at which no method was shown to beat a blind baseline is shaded.
+    """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():
         columns = min(len(houses), 2)
         rows = -(-len(houses) // columns)
-        figure = sheet(5.6 if columns == 1 else WIDTH, 3.9 * rows if columns == 1 else 3.3 * rows)
+        figure = sheet(WIDTH, 3.5 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, house in zip(panels, houses, strict=False):
             part = frame[frame["backbone"] == house]
             _curves(axes, part, looks, "top1", 100.0)
-            _costs(axes, part, convention)
+            _shade(axes, part, marks)
+            _costs(axes, part, convention, words=columns == 1)
             axes.set_ylabel("top-1 accuracy, %")
             axes.set_title(house)
         for axes in panels[len(houses) :]:
             axes.set_axis_off()
+        _key(figure, panels, frame, beside=columns == 1)
         return figure
 
 
@@ -42,32 +50,24 @@ def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -
         grid = figure.subplots(max(len(houses), 1), 2, squeeze=False)
         for (left, right), house in zip(grid, houses, strict=False):
             part = frame[(frame["backbone"] == house) & (frame["method"] != "none")]
-            _curves(left, part, looks, "agreement", 100.0, names=False)
-            _curves(right, part, looks, "kl", 1.0, log=bool((part["kl"].dropna() > 0).all()), names=False)
+            _curves(left, part, looks, "agreement", 100.0)
+            _curves(right, part, looks, "kl", 1.0, log=bool((part["kl"].dropna() > 0).all()))
             right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             left.set_title(house)
             left.set_ylabel("same prediction as dense, %")
             right.set_ylabel("KL(dense, reduced), nats")
             for axes in (left, right):
                 _costs(axes, part, convention, words=False)
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(len(labels), 1)))
+        _key(figure, grid.ravel()[::2], frame, beside=False)
         return figure
 
 
 def _curves(
-    axes: Axes,
-    part: pd.DataFrame,
-    looks: Mapping[str, Look],
-    column: str,
-    scale: float,
-    log: bool = False,
-    names: bool = True,
+    axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], column: str, scale: float, log: bool = False
 ) -> None:
-    """One line a method with its name beside its cheapest point; values that are missing are not drawn."""
+    """One line a method, and a level for the dense model; values that are missing are not drawn."""
     axes.set_yscale("log" if log else "linear")
     axes.margins(x=0.05, y=0.08)
-    ends: list[tuple[str, float, float]] = []
     for label, rows in part.groupby("label", sort=False):
         rows = rows.dropna(subset=["total", column]).sort_values("total")
         if rows.empty:
@@ -76,32 +76,43 @@ def _curves(
         axes.plot(rows["total"], rows[column] * scale, label=str(label), zorder=3, **stroke(look))
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
-            axes.fill_between(rows["total"], *band, color=look.light, alpha=0.18, linewidth=0, zorder=1)
-        cheapest = float(rows["total"].iloc[0]), float(rows[column].iloc[0]) * scale
+            axes.fill_between(rows["total"], *band, color=look.light, alpha=0.25, linewidth=0, zorder=1)
         if (rows["method"] == "none").all():
-            axes.axhline(cheapest[1], color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-            axes.annotate("dense", cheapest, (0, 6), textcoords="offset points", ha="center", fontsize=7.5)
-        else:
-            ends.append((str(label), *cheapest))
-    if ends and names:
-        _name(axes, ends, looks, log)
+            level = float(rows[column].iloc[0]) * scale
+            axes.axhline(level, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
 
 
-def _name(axes: Axes, ends: list[tuple[str, float, float]], looks: Mapping[str, Look], log: bool) -> None:
-    """Write each method's name to the left of its cheapest point, moved apart where names would touch."""
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    width, edge = right - left, min(x for _, x, _ in ends)
-    axes.set_xlim(left - 0.34 * width, right)
-    bottom, height = (float(np.log(low)), float(np.log(high / low))) if log else (low, high - low)
-    heights = [((float(np.log(y)) if log else y) - bottom) / height for *_, y in ends]
-    for (label, x, y), place in zip(ends, spread(heights, 0.052), strict=True):
-        target = bottom + place * height
-        colour = looks[label].light
+def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
+    for place, width, baseline in shaded(part, marks):
+        axes.axvspan(place - width / 2, place + width / 2, color=SOFT["light"], alpha=0.13, linewidth=0, zorder=0)
         axes.annotate(
-            label, (x, y), (edge - 0.045 * width, float(np.exp(target)) if log else target), ha="right", va="center",
-            fontsize=7.5, color=colour, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.6, "shrinkA": 1, "shrinkB": 2},
+            f"no method shown to beat {baseline}", (place, 0.03), xycoords=("data", "axes fraction"), rotation=90,
+            ha="center", va="bottom", fontsize=6.5, color=SOFT["light"],
         )  # fmt: skip
+
+
+def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
+    """Budgets of one backbone at which no method beats a blind baseline: place and width on the axis, and which."""
+    totals = part["total"].dropna()
+    width = 0.05 * float(totals.max() - totals.min()) if len(totals) else 0.0
+    found = []
+    for budget, rows in part[part["family"] != "baseline"].groupby("budget"):
+        mark = marks.get((str(rows["backbone"].iloc[0]), float(str(budget))))
+        if mark and mark.everywhere:
+            found.append((float(rows["total"].mean()), width, mark.baseline))
+    return found
+
+
+def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, beside: bool) -> None:
+    """The names of the lines, in the order in which they stand above each other on average."""
+    there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    height = frame.groupby("label")["top1"].mean()
+    order = sorted(there, key=lambda name: (name != "none", -height.get(name, 0.0)))
+    if not order:
+        return
+    names = [fold("dense" if name == "none" else name, 20 if beside else 30) for name in order]
+    place: dict[str, Any] = {"loc": "outside right upper"} if beside else {"loc": "outside lower center", "ncols": 5}
+    figure.legend([there[name] for name in order], names, **place, handlelength=2.6)
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:

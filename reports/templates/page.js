@@ -103,35 +103,53 @@
     }
   };
 
-  // Number of each place's group of two or more; -1 alone, -2 dropped, -3 in a special token.
-  const groupsOf = (owner) => {
+  // Which places share their token with another place; -1 is dropped and -2 in a special token.
+  const sharedBy = (owner) => {
     const counts = new Map();
-    for (const value of owner) if (value >= 0) counts.set(value, (counts.get(value) || 0) + 1);
-    const shared = [...counts].filter(([, count]) => count > 1).map(([value]) => value).sort((a, b) => a - b);
-    const numbers = new Map(shared.map((value, index) => [value, index]));
-    return [...owner].map((value) => (value < 0 ? value - 1 : numbers.has(value) ? numbers.get(value) : -1));
+    for (const value of owner) counts.set(value, (counts.get(value) || 0) + 1);
+    return [...owner].map((value) => value >= 0 && counts.get(value) > 1);
+  };
+
+  // The mean colour of each shared token, from the picture that is already on the canvas.
+  const meanColours = (pen, owner, shared, width, cell) => {
+    const sums = new Map();
+    owner.forEach((value, place) => {
+      if (!shared[place]) return;
+      const { data: bytes } = pen.getImageData((place % width) * cell, Math.floor(place / width) * cell, cell, cell);
+      const sum = sums.get(value) || [0, 0, 0, 0];
+      for (let at = 0; at < bytes.length; at += 4) {
+        for (let channel = 0; channel < 3; channel += 1) sum[channel] += bytes[at + channel];
+        sum[3] += 1;
+      }
+      sums.set(value, sum);
+    });
+    return new Map([...sums].map(([value, [red, green, blue, count]]) => [value, `rgb(${red / count} ${green / count} ${blue / count})`]));
   };
 
   const drawTokens = (canvas, image, owner, [height, width]) => {
     const cell = Math.max(4, Math.round(336 / width));
     canvas.width = width * cell;
     canvas.height = height * cell;
-    const pen = canvas.getContext("2d");
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
     pen.imageSmoothingEnabled = image.naturalWidth > width * cell;
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-    groupsOf(owner).forEach((number, place) => {
-      if (number === -1) return;
-      const [x, y] = [(place % width) * cell, Math.floor(place / width) * cell];
-      const dropped = number === -2;
-      pen.globalAlpha = dropped ? 0.86 : 0.5;
-      pen.fillStyle = dropped ? `rgb(${data.veil})` : number === -3 ? data.special : data.groups[number % data.groups.length];
-      pen.fillRect(x, y, cell, cell);
-      pen.globalAlpha = 1;
-      if (!dropped) {
-        pen.strokeStyle = pen.fillStyle;
-        pen.strokeRect(x + 0.5, y + 0.5, cell - 1, cell - 1);
-      }
+    const shared = sharedBy(owner);
+    const colours = meanColours(pen, owner, shared, width, cell);
+    const differs = (place, other) => owner[place] !== owner[other] && (shared[place] || shared[other]);
+    owner.forEach((value, place) => {
+      if (value >= 0 && !shared[place]) return;
+      pen.globalAlpha = value === -1 ? 0.86 : 1;
+      pen.fillStyle = value === -1 ? `rgb(${data.veil})` : value === -2 ? data.special : colours.get(value);
+      pen.fillRect((place % width) * cell, Math.floor(place / width) * cell, cell, cell);
     });
+    pen.globalAlpha = 0.75;
+    pen.fillStyle = data.rim;
+    owner.forEach((_, place) => {
+      const [x, y] = [(place % width) * cell, Math.floor(place / width) * cell];
+      if (place % width && differs(place, place - 1)) pen.fillRect(x, y, 1.5, cell);
+      if (place >= width && differs(place, place - width)) pen.fillRect(x, y, cell, 1.5);
+    });
+    pen.globalAlpha = 1;
   };
 
   const answer = (words) =>
@@ -155,7 +173,7 @@
       const canvas = make("canvas");
       const owner = new Int32Array(bytes(item.o).buffer);
       const lost = owner.filter((value) => value === -1).length;
-      const alone = groupsOf(owner).filter((number) => number === -1).length;
+      const alone = sharedBy(owner).filter((merged, place) => !merged && owner[place] >= 0).length;
       canvas.setAttribute("role", "img");
       canvas.setAttribute(
         "aria-label",

@@ -18,12 +18,13 @@ import reports
 DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{ & \"q\" 'a' | _%{{7*7}}"
+SAME = "tome[order=appended] = tome[order=appended,weights=size]"  # two texts of one composition
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6)
 METHODS: dict[str, tuple[str, str, float, float]] = {
     # label: method, family, loss of top-1 at 60 %, share of foreground preferred
     "mtr": ("mtr", "hybrid", 0.075, 1.25),
     "tome": ("tome", "merging", 0.058, 1.02),
-    "tome[order=appended]": ("tome", "merging", 0.41, 1.02),
+    SAME: ("tome", "merging", 0.41, 1.02),
     "evit": ("evit", "pruning", 0.12, 1.4),
     "random": ("random", "baseline", 0.15, 1.0),
     "stride": ("stride", "baseline", 0.10, 1.0),
@@ -64,8 +65,10 @@ def _cell(
     return {
         "key": _key(label, budget, seed), "status": "ok", "reason": None, "backbone": "vim_nano",
         "checkpoint": "bundled", "dataset": "fashion-clutter", "split": "test", "images": IMAGES, "method": method,
-        "label": names.get(label, label), "title": label.upper(), "family": family, "stochastic": label == "random",
-        "options": {}, "composition": {}, "protocol": "matched", "budget": budget, "seed": seed,
+        "label": names.get(label, label), "text": names.get(label, label).split(" = ")[0],
+        "title": label.upper(), "family": family, "stochastic": label == "random",
+        "options": {}, "composition": {}, "protocol": "matched", "convention": "flops",
+        "precision": "fp32", "image_size": 56, "budget": budget, "seed": seed,
         "counts": {"2": 30}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),
         "reduction_fraction": dict.fromkeys(("flops", "macs", "paper"), achieved), "token_ratio": achieved * 1.05,
         "metrics": {
@@ -113,7 +116,8 @@ def _statistics(cells: list[dict[str, Any]], names: dict[str, str]) -> pd.DataFr
                     "method_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
                 }
             )  # fmt: skip
-    rows.append({**rows[0], "budget": np.nan, "label": "none", "method_low": 0.82, "method_high": 0.885})
+    none = {"budget": np.nan, "label": "none", "reference": "none", "method_low": 0.82, "method_high": 0.885}
+    rows.append({**rows[0], **none})
     return pd.DataFrame(rows)
 
 
@@ -196,8 +200,6 @@ def fabricate(folder: Path, hostile: bool = False) -> Path:
             cell["metrics"], cell["flops"], cell["total"] = None, {}, {}
             cell["reduction_fraction"], cell["token_ratio"] = {}, None
         _dump(folder / "cells" / f"{cell['key']}.json", cell)
-        speed = {"key": cell["key"], "seconds": 14.2, "images_per_second": 35.4, "reduction_share": 0.06}
-        _dump(folder / "timing" / f"{cell['key']}.json", speed)
     kept, foreground = _kept(rng, names)
     gallery, images = _gallery(rng, names)
     frames = {"statistics": _statistics(cells, names), "kept": kept, "foreground": foreground, "gallery": gallery,
@@ -211,28 +213,35 @@ def fabricate(folder: Path, hostile: bool = False) -> Path:
 
 def _words(folder: Path, hostile: bool) -> None:
     classes = [*CLASSES[:4], HOSTILE, *CLASSES[5:]] if hostile else CLASSES
-    methods = ["none", "mtr", "tome", "tome[order=appended]", "random", "stride", "pool", "evit", "downsample"]
+    methods = ["none", "mtr", "tome", SAME.split(" = ")[0], "random", "stride", "pool", "evit", "downsample"]
     spec = {
-        "schema": 1, "name": HOSTILE if hostile else "compare-mtr-tome", "backbones": ["vim_nano"],
-        "checkpoint": {"vim_nano": "bundled"}, "methods": methods, "budgets": list(BUDGETS), "protocol": "matched",
-        "dataset": {"name": "fashion-clutter", "split": "test", "images": IMAGES, "selection": "stratified",
-                    "available": 2000, "classes": classes},
-        "convention": "flops", "seeds": [0, 1, 2], "batch": 50, "device": "cpu", "precision": "fp32", "threads": 2,
-        "command": "python -m suite compare --methods mtr,tome && true",
+        "schema": 1, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
+        "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
+        "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "convention": "flops",
+        "seeds": 3, "batch": 32, "shard": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",
+        "threads": 0,
     }  # fmt: skip
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    dataset = {
+        "name": HOSTILE if hostile else "fashion-clutter", "split": "test", "images": IMAGES, "available": 2000,
+        "selection": "stratified by class", "classes": classes, "hash": "41ab0b98",
+    }  # fmt: skip
+    _dump(folder / "dataset.json", dataset)
     environment = {
         "suite": "0.1.0", "git": "b551744", "python": "3.11.9", "torch": "2.15.0", "numba": "0.61",
         "platform": HOSTILE if hostile else "Linux-6.8-x86_64", "cpu": "AMD EPYC 7B13", "cores": 2, "threads": 2,
-        "gpu": None, "kernel": "cpu", "started": "2026-11-02T10:00:00Z", "finished": "2026-11-02T10:00:52Z",
-        "seconds": 52.1, "memory_mb": 912.4, "packages": {"numpy": "2.3", "pandas": "3.1"},
+        "gpu": None, "device": "cpu", "kernel": {"vim_nano": "cpu"}, "weights": {"vim_nano": "05efe4d8"},
+        "variables": {}, "started": "2026-11-02T10:00:00+00:00", "finished": "2026-11-02T10:00:52+00:00",
+        "seconds": 52.1, "memory_mb": 24105, "peak_memory_mb": 912,
+        "command": "python -m suite compare --methods mtr,tome && true",
     }  # fmt: skip
     _dump(folder / "environment.json", environment)
     headline = {
         "headline": "On vim_nano and fashion-clutter, tome loses 1.7 points less top-1 than mtr at 40 % fewer FLOPs "
         "(95 % interval −0.4 to +3.8, 400 images): too small a difference to call.",
         "resolution": [
-            {"budget": budget, "smallest_detectable": 0.012 + budget / 50, "ranks": budget >= 0.5,
+            {"backbone": "vim_nano", "budget": budget, "smallest_detectable": 0.012 + budget / 50,
+             "ranks": budget >= 0.5,
              "sentence": f"At {budget:.0%} of FLOPs removed, 400 images show a difference of "
              f"{100 * (0.012 + budget / 50):.1f} points or more; "
              + ("the methods can be ranked." if budget >= 0.5 else "random loses less, so this data cannot rank them.")}

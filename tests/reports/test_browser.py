@@ -83,7 +83,7 @@ def test_every_control_does_what_it_says(kind: str, run_folder: Path, hostile_fo
     assert seen["sort"] == "descending"
     assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
     assert seen["budgets"] == [0.6]
-    assert seen["maps"] == 7 * 6
+    assert seen["maps"] == 7 * 7
     assert seen["mapChanged"]
     assert seen["imageChanged"]
     assert seen["tiles"] == 8

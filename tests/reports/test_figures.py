@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports import charts, paper, points
 from reports.figures.canvas import render
 from reports.figures.tokens import kept_map
-from reports.pictures import GROUPS, VEIL, groups, overlay
+from reports.pictures import SPECIAL_COLOUR, VEIL, overlay
 from reports.run import load
 from reports.sheet import Sheet
 
@@ -52,7 +52,7 @@ def test_lines_hold_the_stored_values(
 )
 def test_charts_hold_the_stored_values(sheet: Sheet, make: object, column: str, scale: float) -> None:
     assert callable(make)
-    chart = make(sheet.frame, sheet.looks, "flops")
+    chart = make(sheet.frame, sheet.looks, "flops", *([sheet.marks] if make is charts.pareto else []))
     traces = {trace["meta"]["label"]: trace for trace in chart["data"] if trace.get("text")}
     for index, label in enumerate(sheet.labels):
         rows = sheet.frame[sheet.frame["label"] == label].sort_values("total")
@@ -66,7 +66,7 @@ def test_charts_hold_the_stored_values(sheet: Sheet, make: object, column: str, 
 
 
 def test_random_is_a_range_over_its_seeds(sheet: Sheet) -> None:
-    chart = charts.pareto(sheet.frame, sheet.looks, "flops")
+    chart = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)
     bands = [trace for trace in chart["data"] if trace.get("fill")]
     rows = sheet.frame[sheet.frame["label"] == "random"].sort_values("total")
     assert len(bands) == 1
@@ -87,11 +87,26 @@ def test_block_charts_hold_the_stored_values(sheet: Sheet, column: str) -> None:
 
 
 def test_names_beside_the_lines_never_touch(sheet: Sheet) -> None:
-    chart = charts.pareto(sheet.frame, sheet.looks, "flops")
+    chart = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)
     low, high = chart["layout"]["yaxis"]["range"]
     heights = sorted(note["ay"] for note in chart["layout"]["annotations"] if note["showarrow"])
     room = charts.HEIGHT - chart["layout"]["margin"]["t"] - chart["layout"]["margin"]["b"]
     assert np.diff(heights).min() * room / (high - low) >= 17 - 1e-6
+    assert low < heights[0]
+    assert heights[-1] <= high
+
+
+def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> None:
+    unbeaten = {mark.budget for mark in sheet.marks.values() if mark.everywhere}
+    assert unbeaten
+    assert unbeaten < set(sheet.budgets)
+    layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)["layout"]
+    bands = [shape for shape in layout["shapes"] if shape["type"] == "rect"]
+    words = [note["text"] for note in layout["annotations"] if note["text"].startswith("no method shown to beat")]
+    assert len(bands) == len(words) == len(unbeaten)
+    rows = sheet.frame[sheet.frame["label"] == "mtr"].set_index("budget")
+    for band, budget in zip(bands, sorted(unbeaten), strict=True):
+        assert band["x0"] < rows.loc[budget, "total"] < band["x1"]
 
 
 def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> None:
@@ -105,17 +120,20 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:
-    pixels = np.full((4, 8, 3), 200, dtype=np.uint8)
-    owner = np.array([0, -1, 2, 2, -2, 5, 2, 7])
-    assert groups(owner).tolist() == [-1, -2, 0, 0, -3, -1, 0, -1]
-    drawn = overlay(pixels, owner, (2, 4), cell=4)
-    centre = {place: drawn[place // 4 * 4 + 2, place % 4 * 4 + 2].tolist() for place in range(8)}
-    assert centre[0] == centre[5] == centre[7] == [200, 200, 200]
-    assert centre[1] == [round(0.14 * 200 + 0.86 * value) for value in VEIL]
-    tint = [int(GROUPS[0][index : index + 2], 16) for index in (1, 3, 5)]
-    assert centre[2] == centre[3] == centre[6]
-    np.testing.assert_allclose(centre[2], [100 + value / 2 for value in tint], atol=1)
-    assert drawn[0, 8].tolist() == tint
+    values = np.array([10, 20, 30, 60, 50, 70, 150, 80], dtype=np.uint8)  # one grey a place, 2 x 4 places of 2 x 2
+    pixels = np.repeat(values.reshape(2, 4).repeat(2, 0).repeat(2, 1)[..., None], 3, axis=2)
+    drawn = overlay(pixels, np.array([0, -1, 2, 2, -2, 5, 2, 7]), (2, 4), cell=4)
+    centre = [drawn[place // 4 * 4 + 2, place % 4 * 4 + 2].tolist() for place in range(8)]
+    assert [centre[0], centre[5], centre[7]] == [[10] * 3, [70] * 3, [80] * 3]
+    assert centre[1] == [round(0.14 * 20 + 0.86 * value) for value in VEIL]
+    assert centre[2] == centre[3] == centre[6] == [80] * 3, "the mean of 30, 60 and 150"
+    assert SPECIAL_COLOUR == "#ffffff"
+    assert centre[4] == [255] * 3
+    rim = round(0.25 * 80 + 0.75 * 255)
+    assert drawn[2, 8].tolist() == [rim] * 3, "between the merged token and its left neighbour"
+    assert drawn[2, 12].tolist() == [80] * 3, "no line inside one token"
+    assert drawn[2, 4].tolist() == centre[1], "no line where neither neighbour is merged"
+    assert drawn[4, 14].tolist() == [round(0.25 * 80 + 0.75 * 255)] * 3
 
 
 def test_the_same_run_gives_the_same_bytes(sheet: Sheet) -> None:
@@ -128,7 +146,7 @@ def test_the_same_run_gives_the_same_bytes(sheet: Sheet) -> None:
 
 
 def test_the_shown_blocks_are_spread_and_end_with_the_last() -> None:
-    assert points.chosen_blocks(list(range(24))) == [1, 5, 10, 14, 19, 23]
+    assert points.chosen_blocks(list(range(24))) == [1, 5, 8, 12, 16, 19, 23]
     assert points.chosen_blocks([0, 1, 2]) == [1, 2]
     assert points.chosen_blocks([4]) == [4]
 
@@ -138,5 +156,8 @@ def test_several_backbones_each_have_their_panel(sheet: Sheet) -> None:
     from reports.figures.tradeoff import agreement, pareto
 
     both = pd.concat([sheet.frame, other])
-    assert [axes.get_title(loc="left") for axes in pareto(both, sheet.looks, "flops").axes] == ["vim_nano", "vim_tiny"]
+    assert [axes.get_title(loc="left") for axes in pareto(both, sheet.looks, "flops", {}).axes] == [
+        "vim_nano",
+        "vim_tiny",
+    ]
     assert len(agreement(both, sheet.looks, "flops").axes) == 4

@@ -157,12 +157,12 @@ def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
     markdown = (tables / "results.md").read_text().splitlines()
     latex = (tables / "results.tex").read_text()
     assert len(markdown) == len(rows) + 2
-    assert {len(re.split(r"(?<!\\)\|", line)) for line in markdown} == {15}
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in markdown} == {14}
     body = latex.split("\\midrule")[1].split("\\bottomrule")[0].replace("\\addlinespace\n", "").strip().splitlines()
     assert len(body) == len(rows)
     for row, line, tex in zip(rows, markdown[2:], body, strict=True):
         assert f"| {100 * float(row['top1']):.1f} |" in line
         cells = re.split(r"(?<!\\)&", tex)
-        assert len(cells) == 13
+        assert len(cells) == 12
         assert cells[6].strip() == f"{100 * float(row['top1']):.1f}"
         assert not re.search(r"(?<!\\)[%#_]", tex)

@@ -12,7 +12,10 @@ import yaml
 import reports
 from backbones.errors import UserError
 from reports import points
+from reports.blind import correctness
 from reports.run import load, outcomes
+
+SAME = "tome[order=appended] = tome[order=appended,weights=size]"
 
 
 def test_seeds_are_averaged_and_their_range_kept(run_folder: Path) -> None:
@@ -40,7 +43,7 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
 
 def test_dense_first_then_families_then_the_order_asked_for(run_folder: Path) -> None:
     assert points.labels(load(run_folder)) == [
-        "none", "tome", "tome[order=appended]", "evit", "mtr", "random", "stride", "pool", "downsample",
+        "none", "tome", SAME, "evit", "mtr", "random", "stride", "pool", "downsample",
     ]  # fmt: skip
 
 
@@ -48,13 +51,13 @@ def test_top1_is_recomputed_from_outcomes(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     run = load(folder)
     done = run.cells[run.cells["status"] == "ok"]
-    assert points.audit(run) == (len(done), [])
+    assert points.audit(run, correctness(run)) == (len(done), [])
     assert len(outcomes(run, done["key"].iloc[0])) == 400
     path = folder / "cells" / f"{done['key'].iloc[0]}.json"
     cell = json.loads(path.read_text())
     cell["metrics"]["top1"] += 0.01
     path.write_text(json.dumps(cell))
-    assert points.audit(load(folder)) == (len(done) - 1, [cell["key"]])
+    assert points.audit(load(folder), correctness(run)) == (len(done) - 1, [cell["key"]])
 
 
 def test_lift_is_the_ratio_and_missing_where_nothing_is_left(fresh: Callable[[], Path]) -> None:
@@ -129,7 +132,6 @@ def test_a_run_with_nothing_but_the_dense_cell_still_makes_a_page(fresh: Callabl
         if json.loads(path.read_text())["method"] != "none":
             path.unlink()
     shutil.rmtree(folder / "analyses")
-    shutil.rmtree(folder / "timing")
     shutil.rmtree(folder / "shards")
     (folder / "environment.json").unlink()
     page = reports.build(folder)

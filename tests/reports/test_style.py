@@ -25,6 +25,31 @@ def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must(values: list[
 
 def test_spread_by_hand() -> None:
     assert text.spread([1.0, 1.0, 9.0], 2.0) == pytest.approx([0.0, 2.0, 9.0])
+    assert text.spread([1.0, 1.0, 9.0], 2.0, low=1.0, high=8.0) == pytest.approx([1.0, 3.0, 8.0])
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
+def test_spread_stays_within_its_bounds_where_there_is_room(values: list[float], gap: float) -> None:
+    low, high = -60.0, 0.0
+    placed = text.spread(values, gap, low, high)
+    assert (np.diff(sorted(placed)) >= gap - 1e-9).all()
+    assert min(placed) >= low - 1e-9
+    assert max(placed) <= high + 1e-9
+
+
+def test_long_names_fold_where_their_parts_begin() -> None:
+    assert text.fold("mtr", 8) == "mtr"
+    assert text.fold("evit[fused=false,score=hidden-attention]", 18) == "evit[fused=false,\nscore=\nhidden-attention]"
+    assert text.fold("mtr = mtr[order=restored]", 12) == "mtr = mtr\n[order=\nrestored]"
+
+
+@given(st.text(max_size=60), st.integers(1, 30))
+def test_folding_loses_nothing(value: str, width: int) -> None:
+    assert "".join(text.fold(value, width).split()) == "".join(value.split())
+
+
+def test_sentences_are_typeset() -> None:
+    assert text.typeset("from -2.7 to -0.4, 40 % on fashion-2") == "from \u22122.7 to \u22120.4, 40\u00a0% on fashion-2"
 
 
 @given(st.text(max_size=60))
@@ -106,6 +131,9 @@ def test_looks_are_stable_and_tell_variants_apart() -> None:
     assert looks(["none", "tome", "mtr"])["mtr"] == first["mtr"]
     assert first["tome[order=appended]"].light == first["tome"].light
     assert (first["tome[order=appended]"].filled, first["tome[order=appended]"].dash) == (False, "dash")
+    same = looks(["mtr = mtr[order=restored]", "tome[a=b] = tome"])
+    assert same["mtr = mtr[order=restored]"].light == first["mtr"].light
+    assert [look.filled for look in same.values()] == [True, False]
     drawn = [(look.light, look.marker, look.filled) for look in first.values()]
     assert len(set(drawn)) == 5
     assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)

@@ -1,0 +1,85 @@
+"""Which methods were not shown to do better than a baseline that does not look at the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reports.run import Run, outcomes
+
+BLIND = ("random", "stride")
+NORMAL = 1.959964  # two-sided 95 %
+Correct = Mapping[str, pd.Series]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The best blind baseline of one backbone and budget, and the methods that were not shown to beat it."""
+
+    backbone: str
+    budget: float
+    baseline: str
+    top1: float
+    equals: tuple[str, ...]
+    contenders: int
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no method at all was shown to do better."""
+        return bool(self.contenders) and len(self.equals) == self.contenders
+
+
+def correctness(run: Run) -> dict[str, pd.Series]:
+    """For each finished cell whose outcomes are there, whether each image (the index) was named right."""
+    found = {}
+    for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
+        rows = outcomes(run, str(key))
+        if {"image", "label", "prediction"} <= set(rows.columns):
+            found[str(key)] = pd.Series((rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"])
+    return found
+
+
+def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark]:
+    """A mark for each backbone and budget at which a blind baseline and a method that is no baseline finished.
+
+    A method beats the baseline where the paired 95 % interval of their difference (over images, seeds averaged, normal
+    approximation, no correction for many methods) lies above zero; without outcomes, where its mean is higher.
+    """
+    done = cells[(cells["status"] == "ok") & cells["top1"].notna() & cells["budget"].notna()]
+    found = {}
+    for (backbone, budget), part in done.groupby(["backbone", "budget"]):
+        sightless = part[part["method"].isin(BLIND)]
+        methods = part[part["family"] != "baseline"]
+        if sightless.empty or methods.empty:
+            continue
+        means = sightless.groupby("label")["top1"].mean()
+        best = str(means.idxmax())
+        theirs = sightless[sightless["label"] == best]
+        equals = [
+            str(label) for label, rows in methods.groupby("label", sort=False) if not _beats(rows, theirs, correct)
+        ]
+        place = str(backbone), float(str(budget))
+        found[place] = Mark(*place, best, float(means.max()), tuple(equals), int(methods["label"].nunique()))
+    return found
+
+
+def _beats(rows: pd.DataFrame, others: pd.DataFrame, correct: Correct) -> bool:
+    one, other = _shares(rows, correct), _shares(others, correct)
+    if one is None or other is None or not one.index.equals(other.index):
+        return bool(rows["top1"].mean() > others["top1"].mean())
+    gap: npt.NDArray[np.float64] = one.to_numpy() - other.to_numpy()
+    error = float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else np.inf
+    return bool(gap.mean() - NORMAL * error > 0)
+
+
+def _shares(rows: pd.DataFrame, correct: Correct) -> pd.Series | None:
+    """Share of seeds that are right on each image; None where some outcomes are missing."""
+    seeds = [correct[key] for key in rows["key"] if key in correct]
+    if len(seeds) != len(rows):
+        return None
+    joined = pd.concat(seeds, axis=1).astype("float64")
+    return None if joined.isna().any(axis=None) else joined.mean(axis=1)

@@ -1,0 +1,50 @@
+"""Which methods a baseline that never looks at the image does as well as."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from reports.blind import marks
+
+
+def _cells(accuracies: dict[str, list[np.ndarray]]) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
+    rows, correct = [], {}
+    for label, seeds in accuracies.items():
+        for seed, right in enumerate(seeds):
+            key = f"{label}-{seed}"
+            family = "baseline" if label in {"random", "stride", "pool"} else "merging"
+            rows.append({"key": key, "status": "ok", "backbone": "b", "budget": 0.4, "label": label, "method": label,
+                         "family": family, "seed": seed, "top1": right.mean()})  # fmt: skip
+            correct[key] = pd.Series(right, index=range(len(right)))
+    return pd.DataFrame(rows), correct
+
+
+def test_the_interval_is_that_of_the_paired_differences() -> None:
+    rng = np.random.default_rng(0)
+    stride = rng.random(400) < 0.5
+    for gain in np.linspace(0.0, 0.2, 21):
+        method = np.where(rng.random(400) < gain, True, stride)
+        mark = marks(*_cells({"stride": [stride], "mtr": [method]}))["b", 0.4]
+        gap = method.astype(float) - stride
+        low = gap.mean() + stats.norm.ppf(0.025) * gap.std(ddof=1) / 20
+        assert mark.equals == (() if low > 0 else ("mtr",))
+        assert mark.everywhere == (low <= 0)
+
+
+def test_the_best_blind_baseline_is_the_mean_of_its_seeds_and_pool_is_not_blind() -> None:
+    half, most, all_ = np.arange(100) < 50, np.arange(100) < 70, np.arange(100) < 100
+    mark = marks(*_cells({"random": [half, most], "stride": [half], "pool": [all_], "mtr": [all_], "tome": [most]}))
+    found = mark["b", 0.4]
+    assert (found.baseline, found.contenders) == ("random", 2)
+    assert found.top1 == pytest.approx(0.6)
+    assert found.equals == ()
+    assert not found.everywhere
+
+
+def test_without_outcomes_the_means_decide_and_without_a_blind_baseline_nothing_does() -> None:
+    half, most = np.arange(10) < 5, np.arange(10) < 6
+    cells, _ = _cells({"stride": [half], "mtr": [most], "tome": [half]})
+    assert marks(cells, {})["b", 0.4].equals == ("tome",)
+    assert marks(cells[cells["label"] != "stride"], {}) == {}
+    assert marks(cells[cells["label"] == "stride"], {}) == {}
