@@ -1,0 +1,234 @@
+"""The command line: what it answers, on one line when the user can mend it, and what it loads."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from methods import METHODS
+from suite.cells import Cell
+from suite.cli import COMMANDS, run
+from suite.evaluate import Failure
+from suite.settings import RunSpec
+
+Specs = Callable[..., RunSpec]
+Out = pytest.CaptureFixture[str]
+MINI = ["--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "all", "--gallery", "1"]
+
+REFUSED = [
+    ("compair", "unknown command 'compair': did you mean compare?"),
+    ("xyz", "unknown command 'xyz': known: .*compare.*train"),
+    ("compare --metods mtr", "--metods.*--methods"),
+    ("compare --seeds many", "--seeds"),
+    ("compare --methods mtrr", "unknown method 'mtrr': did you mean mtr"),
+    ("compare --methods mtr[ordr=score]", "no option 'ordr': did you mean order"),
+    ("compare --methods mtr[order=scor]", "'order' cannot be 'scor': did you mean score"),
+    ("compare --methods ,", "methods: name at least one"),
+    ("compare --backbones vim_tin", "unknown backbone 'vim_tin': did you mean vim_tiny"),
+    ("compare --backbones ,", "backbones: name at least one"),
+    ("compare --budgets ,", "budgets: name at least one"),
+    ("compare --budgets half", "--budgets takes numbers separated by commas, not 'half'"),
+    ("compare --budgets 40", "budgets.*less than 1.*40"),
+    ("compare --budgets 0.2,0", "budgets.*greater than 0"),
+    ("compare --budgets nan", "budgets"),
+    ("compare --sites 2,two", "--sites takes numbers"),
+    ("compare --sites 8", "sites .8. do not fit 8 blocks: name different blocks from 1 to 7"),
+    ("compare --sites 0,2", "do not fit 8 blocks"),
+    ("compare --sites 3,3", "do not fit 8 blocks"),
+    ("compare --images 2001", "2001 images asked for, but the data set has 2000"),
+    ("compare --images 0", "images: must be a whole number from 1 on, or 'all'"),
+    ("compare --images some", "images: must be a whole number from 1 on, or 'all'"),
+    ("compare --images -3", "images: must be a whole number from 1 on, or 'all'"),
+    ("compare --data fashion-cluter", "did you mean fashion-clutter"),
+    ("compare --data imagefolder:/nowhere", "/nowhere"),
+    ("compare --split tset", "no split 'tset': did you mean test"),
+    ("compare --device tpu", "device.*'auto', 'cpu' or 'cuda'.*tpu"),
+    ("compare --device cpu --precision bf16", "bf16 is for CUDA devices"),
+    ("compare --precision int8", "precision"),
+    ("compare --protocol fair", "protocol.*'matched' or 'tokens'"),
+    ("compare --convention mac", "convention"),
+    ("compare --batch 0", "batch"),
+    ("compare --shard 0", "shard"),
+    ("compare --threads -1", "threads"),
+    ("compare --seeds 0", "seeds"),
+    ("compare --checkpoint nowhere.pth", "nowhere.pth"),
+    ("compare --backbones vim_tiny", "bundled"),
+    ("plan --methods mtrr", "unknown method 'mtrr'"),
+    ("list planets", "planets"),
+    ("list --long tomee", "did you mean tome"),
+    ("report /nowhere/run", "no run folder at '/nowhere/run'"),
+    ("train --recipe vim_nan", "unknown recipe 'vim_nan': did you mean vim_nano"),
+    ("train --device tpu", "unknown device 'tpu'"),
+    ("bench", "--kernels"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), REFUSED, ids=[line for line, _ in REFUSED])
+def test_what_the_user_can_mend_is_one_line_and_code_2(
+    line: str, message: str, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(line.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert re.search(message, shown.err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("command", ["compare", "plan", "train"])
+def test_an_absent_cuda_device_is_named(command: str, capsys: Out) -> None:
+    assert run([command, "--device", "cuda"]) == 2
+    assert "there is no CUDA device here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_explains_itself(command: str, capsys: Out) -> None:
+    assert run([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{command} [OPTIONS]" in shown
+    assert "Options" in shown
+
+
+def test_every_option_of_compare_has_help_and_default(capsys: Out) -> None:
+    run(["compare", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for default in ("mtr,tome", "vim_nano", "fashion-clutter", "0.2,0.3,0.4,0.5,0.6", "500", "matched", "fp32"):
+        assert f"[default: {default}]" in shown
+
+
+def test_nothing_asked_is_the_overview(capsys: Out) -> None:
+    assert run([]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("kind", ["methods", "backbones", "datasets", "recipes"])
+def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
+    assert run(["list", kind]) == 0
+    table = capsys.readouterr().out
+    assert run(["list", kind, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows
+    assert all(row["name"] in table for row in rows)
+    if kind == "methods":
+        assert [row["name"] for row in rows] == list(METHODS)
+    if kind == "backbones":
+        assert {row["name"]: row["parameters"] for row in rows}["vim_tiny"] == "7,148,008"
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_shows_its_card(name: str, capsys: Out) -> None:
+    assert run(["list", "--long", name]) == 0
+    assert f"(`{name}`)" in capsys.readouterr().out
+
+
+def test_a_plan_is_json_and_runs_nothing(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["plan", *MINI, "--methods", "mtr", "--budgets", "0.3,0.9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 30
+    assert found["seconds"] > 0
+    planned = {(cell["method"], cell["budget"]): cell for cell in found["cells"]}
+    assert planned["mtr", 0.3]["reduction_fraction"]["flops"] == pytest.approx(0.3, abs=0.002)
+    assert planned["stride", 0.9]["status"] == "skipped"
+    assert run(["plan", *MINI, "--methods", "mtr", "--budgets", "0.3,0.9"]) == 0
+    assert "skipped, on 30 images" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_compare_writes_a_run_and_its_report(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["compare", *MINI, "--methods", "mtr[order=appended],stride", "--no-baselines", "--budgets", "0.3"]
+    assert run([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert Path(found["report"]).stat().st_size > 1000
+    assert {cell["status"] for cell in found["cells"]} == {"ok"}
+    assert run([*line, "--no-report"]) == 0
+    shown = capsys.readouterr().out
+    assert "mtr[order=appended]" in shown
+    assert "results: runs" in shown
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert run(["report", found["run"]]) == 0
+    assert "report: " in capsys.readouterr().out
+    assert run([*line, "--name", Path(found["run"]).name, "--seeds", "7"]) == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_a_failed_cell_is_exit_code_1(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(cell: Cell) -> dict[int, Any]:
+        return {2: lambda _: None} if cell.method.name == "stride" else {}
+
+    from suite.evaluate import evaluate
+
+    def ill(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
+        sound = [job for job in jobs if not job.plan]
+        yield from evaluate(model, tokens, sound, observe)
+        yield from ((job, Failure("it broke")) for job in jobs if job.plan)
+
+    monkeypatch.setattr(Cell, "reducers", failing)
+    monkeypatch.setattr("suite.runner.evaluate", ill)
+    monkeypatch.chdir(tmp_path)
+    line = ["compare", *MINI, "--methods", "mtr,stride", "--no-baselines", "--budgets", "0.3", "--no-report"]
+    assert run([*line, "--gallery", "0", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {cell["method"]: (cell["status"], cell["reason"]) for cell in found["cells"]} == {
+        "none": ("ok", None),
+        "mtr": ("ok", None),
+        "stride": ("failed", "it broke"),
+    }
+
+
+def test_an_interruption_is_code_130_and_says_how_to_go_on(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("suite.comparison.execute", stopped)
+    monkeypatch.chdir(tmp_path)
+    assert run(["compare", *MINI, "--json"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+LOADED = """
+import sys
+from suite.cli import run
+code = run(sys.argv[1:])
+heavy = {"torch", "numba", "numpy", "pandas", "scipy", "matplotlib", "plotly", "reports"} & set(sys.modules)
+print("LOADED", code, sorted(heavy))
+"""
+
+
+@pytest.mark.parametrize("line", ["--help", "compare --help", "list methods --help", "compair", "train --help"])
+def test_help_loads_nothing_heavy(line: str) -> None:
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *line.split()], capture_output=True, text=True, env=environment, timeout=60
+    )
+    code = 2 if line == "compair" else 0
+    assert done.stdout.splitlines()[-1] == f"LOADED {code} []"
+
+
+def test_python_dash_m_suite_leaves_with_the_code() -> None:
+    root = Path(__file__).parents[3]
+    line = [sys.executable, "-m", "suite", "list", "planets"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=root, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
