@@ -1,7 +1,9 @@
 """A fabricated token sequence with every trace field, as if a block had just produced it."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ from backbones.sequence import TokenSequence, Trace, new_sequence
 from methods.compose import Composition, Reducer
 
 Fabricate = Callable[..., TokenSequence]
+
+# The oracle is a module of its own beside the tests; in importlib mode their folder is not on the path.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def fabricated(

@@ -1,0 +1,23 @@
+"""Delta: pruning by Mamba's timescale, MTR's score without its merge."""
+
+from methods import options
+from methods.base import Method, composed
+
+DELTA = Method(
+    name="delta",
+    title="Delta pruning",
+    family="baseline",
+    options={
+        "direction": options.direction(),
+        "order": options.order(scored=True, merges=False),
+        "shuffle": options.shuffle(),
+    },
+    build=lambda **given: composed(matching="lowest", score="delta", **given),
+    about="""
+Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, the timescale after bias and softplus. The $r$
+tokens of lowest score are dropped, the others stand in their original order: MTR's score without its merge, so the two
+together say what merging adds. It is the same composition as `mtr[weights=drop]`.
+
+**Cost.** No matrix products; one addition a token.
+""",
+)
