@@ -1,0 +1,90 @@
+"""The CUDA kernels on a real device, against the reference in fp64 on the CPU."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones import create_model
+from backbones.scan import ScanInputs, chosen, selective_scan
+
+pytestmark = pytest.mark.gpu
+
+BOTH = (False, True)
+
+
+@pytest.fixture(autouse=True)
+def _exact_products() -> None:
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def inputs(length: int, dtype: torch.dtype, carry: bool) -> ScanInputs:
+    generator = torch.Generator().manual_seed(length)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).double()
+
+    tokens, width, states = (2, 3, length), 48, 16
+    return ScanInputs(
+        u=normal(*tokens, width),
+        delta=normal(*tokens, width) - 3,
+        A=-torch.arange(1.0, states + 1, dtype=torch.float64).repeat(2, width, 1),
+        B=normal(*tokens, states),
+        C=normal(*tokens, states),
+        D=normal(2, width),
+        z=normal(3, length, width),
+        delta_bias=normal(2, width),
+        carry=normal(*tokens, width).abs() if carry else None,
+    )
+
+
+def scan(given: ScanInputs, kernel: str) -> tuple[Tensor, Tensor]:
+    *plain, carry = given
+    result = selective_scan(*plain, reverse=BOTH, carry=carry, kernel=kernel)  # type: ignore[arg-type]
+    return result.y, result.delta_mean
+
+
+def on_cuda(given: ScanInputs, dtype: torch.dtype) -> ScanInputs:
+    moved = given.map(lambda tensor: tensor.cuda().float())
+    return moved._replace(**{name: getattr(moved, name).to(dtype) for name in ("u", "delta", "B", "C", "z")})
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    return float((found.cpu().double() - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 197, 513])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_mamba_ssm_agrees_with_the_reference(dtype: torch.dtype, bound: float, length: int, carry: bool) -> None:
+    given = inputs(length, dtype, carry)
+    wanted, mean = scan(given, "reference")
+    found, found_mean = scan(on_cuda(given, dtype), "mamba_ssm")
+    assert relative(found, wanted) < bound
+    assert relative(found_mean, mean) < bound
+
+
+def test_mamba_ssm_gradients_agree_with_autograd_in_fp64() -> None:
+    given = inputs(65, torch.float32, carry=False)
+
+    def gradients(leaves: ScanInputs, kernel: str) -> list[Tensor]:
+        leaves = leaves.map(lambda tensor: tensor.detach().requires_grad_())
+        wanted = [leaf for leaf in leaves if leaf is not None]
+        return list(torch.autograd.grad(scan(leaves, kernel)[0].square().sum(), wanted))
+
+    pairs = zip(gradients(on_cuda(given, torch.float32), "mamba_ssm"), gradients(given, "reference"), strict=True)
+    assert max(relative(found, wanted) for found, wanted in pairs) < 1e-3
+
+
+def test_auto_picks_mamba_ssm_where_it_is_installed() -> None:
+    assert chosen("auto", "cuda", torch.float32).kernel == "mamba_ssm"
+
+
+@pytest.mark.parametrize("kernel", ["reference", "mamba_ssm"])
+def test_the_model_gives_the_logits_of_the_cpu(kernel: str) -> None:
+    images = torch.randn(4, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    model = create_model("vim_nano", checkpoint="bundled", kernel=kernel)
+    with torch.inference_mode():
+        found = model.cuda()(images.cuda())
+        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(images.double())
+    assert relative(found, wanted) < 1e-4
