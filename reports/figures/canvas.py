@@ -85,6 +85,12 @@ def stroke(look: Look) -> dict[str, Any]:
     }
 
 
+def columns(names: int, most: int = 5) -> int:
+    """Columns of a legend below a figure, at most `most`, that leave its last row as full as can be."""
+    rows = -(-names // most)
+    return -(-names // rows) if rows else 1
+
+
 def blank(axes: Axes) -> None:
     """Leave only the picture of `axes`: no ticks, no frame, no grid."""
     axes.set_xticks([])

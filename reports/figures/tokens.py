@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reports.figures.canvas import WIDTH, blank, paper, sheet, stroke
+from reports.figures.canvas import WIDTH, blank, columns, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 
@@ -48,7 +48,7 @@ def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, names = grid[0][0].get_legend_handles_labels()
         folded = [fold(name, 30) for name in names]
-        figure.legend(handles, folded, loc="outside lower center", ncols=min(5, max(len(names), 1)))
+        figure.legend(handles, folded, loc="outside lower center", ncols=columns(len(names)))
         return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports.blind import Mark
-from reports.figures.canvas import WIDTH, paper, sheet, stroke
+from reports.figures.canvas import WIDTH, columns, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import CONVENTIONS, fold, unit
 
@@ -25,20 +25,20 @@ def pareto(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, mark
     """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():
-        columns = min(len(houses), 2)
-        rows = -(-len(houses) // columns)
+        across = min(len(houses), 2)
+        rows = -(-len(houses) // across)
         figure = sheet(WIDTH, 3.5 * rows)
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        panels = figure.subplots(rows, across, squeeze=False).ravel()
         for axes, house in zip(panels, houses, strict=False):
             part = frame[frame["backbone"] == house]
             _curves(axes, part, looks, "top1", 100.0)
             _shade(axes, part, marks)
-            _costs(axes, part, convention, words=columns == 1)
+            _costs(axes, part, convention, words=across == 1)
             axes.set_ylabel("top-1 accuracy, %")
             axes.set_title(house)
         for axes in panels[len(houses) :]:
             axes.set_axis_off()
-        _key(figure, panels, frame, beside=columns == 1)
+        _key(figure, panels, frame, beside=across == 1)
         return figure
 
 
@@ -104,14 +104,17 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
 
 
 def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, beside: bool) -> None:
-    """The names of the lines, in the order in which they stand above each other on average."""
+    """The names of the lines, in the order in which they stand above each other, by mean rank within a budget."""
     there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    height = frame.groupby("label")["top1"].mean()
-    order = sorted(there, key=lambda name: (name != "none", -height.get(name, 0.0)))
+    ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
+    height = ranks.groupby(frame["label"]).mean()
+    order = sorted(there, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
     if not order:
         return
     names = [fold("dense" if name == "none" else name, 20 if beside else 30) for name in order]
-    place: dict[str, Any] = {"loc": "outside right upper"} if beside else {"loc": "outside lower center", "ncols": 5}
+    place: dict[str, Any] = (
+        {"loc": "outside right upper"} if beside else {"loc": "outside lower center", "ncols": columns(len(names))}
+    )
     figure.legend([there[name] for name in order], names, **place, handlelength=2.6)
 
 

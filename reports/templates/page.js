@@ -11,6 +11,9 @@
     return element;
   };
 
+  // A method text that may break where its options begin.
+  const breakable = (label) => label.replace(/(?=\[)|(?<=[,=])(?=\S)/g, "\u200b");
+
   // A colour token such as "@m3" or "@m3/0.2" in the colours of the reader's theme.
   const paint = (value, colours) => {
     if (Array.isArray(value)) return value.map((item) => paint(item, colours));
@@ -82,7 +85,7 @@
       const map = maps.find((entry) => entry.m === label);
       if (!map) continue;
       const values = bytes(map.v);
-      place.append(make("span", { className: "row", textContent: data.labels[label].replace("[", "\u200b[") }));
+      place.append(make("span", { className: "row", textContent: breakable(data.labels[label]) }));
       panel.blocks.forEach((block, index) => {
         const canvas = make("canvas");
         const offset = index * height * width;
@@ -156,7 +159,7 @@
     make("span", { className: words.right ? "" : "wrong", textContent: `${words.right ? "✓" : "✗"} ${words.name} ${words.share} %` });
 
   const tile = (picture, name, words) => {
-    const text = make("p", {}, make("b", { textContent: name }), make("br"), answer(words));
+    const text = make("p", {}, make("b", { textContent: breakable(name) }), make("br"), answer(words));
     return make("figure", { className: "tile" }, picture, text);
   };
 
