@@ -117,4 +117,5 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
         members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
         frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
-    store.write_analysis("images", pictures(prepared.dataset, index))
+    largest = max(model.image_size for model in prepared.models.values())
+    store.write_analysis("images", pictures(prepared.dataset, index, largest))

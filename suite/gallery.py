@@ -83,11 +83,11 @@ def _rows(
     ]
 
 
-def pictures(dataset: Dataset, index: Tensor) -> pd.DataFrame:
-    """The original pixels of the images, as PNG."""
+def pictures(dataset: Dataset, index: Tensor, image_size: int) -> pd.DataFrame:
+    """The pixels under the token grid of each image, as PNG."""
     rows = []
     for image in index.tolist():
         buffer = io.BytesIO()
-        Image.fromarray(dataset.image(image)).save(buffer, format="PNG")
+        Image.fromarray(dataset.view(image, image_size)).save(buffer, format="PNG")
         rows.append({"image": image, "png": buffer.getvalue(), "label": int(dataset.labels[image])})
     return pd.DataFrame(rows)

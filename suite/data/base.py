@@ -51,12 +51,15 @@ class Dataset(ABC):
     ``split``    which part of it, ``all`` if it is not divided
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
+    ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -69,6 +72,11 @@ class Dataset(ABC):
     @abstractmethod
     def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
         """One image as a model takes it: resized, cropped, normalised, (3, image_size, image_size)."""
+
+    def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
+        """What the model sees of one image, (S, S, 3): resized and cropped, the normalisation undone."""
+        pixels = self.sample(index, image_size).transpose(1, 2, 0) * np.array(self.std, np.float32) + np.array(self.mean, np.float32)
+        return (255 * pixels.clip(0, 1)).round().astype(np.uint8)
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
         """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit."""

@@ -90,6 +90,7 @@ class FashionClutter(Dataset):
 
     name = "fashion-clutter"
     classes = CLASSES
+    mean, std = MEAN, STD
 
     def __init__(self, garments: Garments, variant: int = 0) -> None:
         self.garments = garments

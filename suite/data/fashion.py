@@ -22,6 +22,7 @@ class FashionMnist(Dataset):
 
     name = "fashion-mnist"
     classes = CLASSES
+    mean, std = MEAN, STD
 
     def __init__(self, garments: Garments) -> None:
         self.garments = garments

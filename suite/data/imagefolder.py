@@ -92,6 +92,7 @@ class ImageFolder(Dataset):
         self.split = split
         self.root = root
         self.preprocess = preprocess or Preprocess()
+        self.mean, self.std = self.preprocess.mean, self.preprocess.std
         self.upright = upright
         folders = class_folders(root)
         listed = [list_images(folder, root) for folder in folders]

@@ -114,6 +114,7 @@ class ParquetImages(Dataset):
         self.split = split
         self.paths = paths
         self.preprocess = preprocess or Preprocess()
+        self.mean, self.std = self.preprocess.mean, self.preprocess.std
         self._files = [_open(path) for path in paths]
         per_file = [_labels(file, path) for file, path in zip(self._files, paths, strict=True)]
         self.labels = np.concatenate(per_file)
