@@ -75,7 +75,8 @@ class Dataset(ABC):
 
     def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
         """What the model sees of one image, (S, S, 3): resized and cropped, the normalisation undone."""
-        pixels = self.sample(index, image_size).transpose(1, 2, 0) * np.array(self.std, np.float32) + np.array(self.mean, np.float32)
+        std, mean = np.array(self.std, np.float32), np.array(self.mean, np.float32)
+        pixels = self.sample(index, image_size).transpose(1, 2, 0) * std + mean
         return (255 * pixels.clip(0, 1)).round().astype(np.uint8)
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
