@@ -54,7 +54,7 @@ class Cell:
             "composition": self.composition.canonical() if self.composition else None,
             "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
             "seed": self.seed if stochastic else None,
-            "unreachable": None if self.plan else [self.method.text, self.budget],
+            "unreachable": None if self.plan else [None if self.composition else self.method.text, self.budget],
             "code": methods_digest(),
         }
 

@@ -101,6 +101,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     assert budget is not None
     sites = check_sites(spec.sites or default_sites(shape.depth), shape.depth)
     composition = blank.method.composition()
+    blank = replace(blank, composition=composition)
     try:
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
@@ -115,7 +116,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         yield replace(blank, reason=str(error))
         return
     for seed in range(spec.seeds if composition.stochastic else 1):
-        yield replace(blank, composition=composition, plan=plan, seed=seed)
+        yield replace(blank, plan=plan, seed=seed)
 
 
 def merge_equal(cells: Iterator[Cell]) -> list[Cell]:

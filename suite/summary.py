@@ -42,7 +42,7 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
             cells = read(store, mine, slices, budget)
             judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
             resolution.append(resolution_row(backbone, budget, judged))
-            reference = reference_of(cells, records, spec)
+            reference = reference_of(cells, mine, spec)
             if reference is None:
                 rows += [single_row(cell, backbone, budget, None) for cell in cells]
                 continue
@@ -78,10 +78,10 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
 
 def reference_of(cells: Sequence[Outcomes], records: Records, spec: RunSpec) -> Outcomes | None:
     """The cell of the spec's first method that reduces anything, if it ran."""
-    names = {record["text"]: record["label"] for record in records}
     texts = [parse(text).text for text in spec.methods]
-    wanted = [names[text] for text in texts if text in names and text != DENSE.text]
-    return next((cell for label in wanted[:1] for cell in cells if cell.label == label), None)
+    first = next((text for text in texts if text != DENSE.text), None)
+    label = next((record["label"] for record in records if record["text"] == first), None)
+    return next((cell for cell in cells if cell.label == label), None)
 
 
 def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:

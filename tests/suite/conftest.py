@@ -23,6 +23,7 @@ class Blots(Dataset):
 
     name = "blots"
     classes = ("one", "two", "three")
+    mean = std = (128 / 255,) * 3
     decoded: ClassVar[Counter[int]] = Counter()
 
     def __init__(self, request: Request) -> None:

@@ -180,7 +180,8 @@ def test_an_epoch_shows_each_image_at_most_once_in_an_order_of_its_own(epoch: in
     assert len(set(shown)) == len(shown) == 12
     assert shown != EpochBatches(Noise(), RECIPE, epoch + 1, None).order.flatten().tolist()
     again = EpochBatches(Noise(), RECIPE, epoch, None)
-    for (images, labels), (others, same) in zip(map(batches.__getitem__, range(3)), map(again.__getitem__, range(3))):
+    for index in range(3):
+        (images, labels), (others, same) = batches[index], again[index]
         assert torch.equal(images, others)
         assert torch.equal(labels, same)
         assert images.shape == (4, 3, 16, 16)

@@ -1,0 +1,191 @@
+"""From settings to cells: which cells there are, what makes two of them one, and what is refused."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from backbones.errors import UserError
+from methods.spec import parse
+from suite.cells import Cell, digest, reducer
+from suite.prepare import Prepared, choose_images, merge_equal, prepare
+from suite.records import describe
+from suite.settings import RunSpec
+
+Specs = Callable[..., RunSpec]
+
+
+def texts(prepared: Prepared) -> list[tuple[str, float | None, int]]:
+    return [(cell.method.text, cell.budget, cell.seed) for cell in prepared.cells]
+
+
+def test_cells_come_method_by_method_budget_by_budget_seed_by_seed(small: Specs) -> None:
+    prepared = prepare(small(methods=("mtr", "random[weights=mean]"), budgets=(0.2, 0.3)))
+    assert texts(prepared) == [
+        ("none", None, 0),
+        ("mtr", 0.2, 0),
+        ("mtr", 0.3, 0),
+        *(("random[weights=mean]", budget, seed) for budget in (0.2, 0.3) for seed in (0, 1)),
+        *(("random", budget, seed) for budget in (0.2, 0.3) for seed in (0, 1)),
+        ("stride", 0.2, 0),
+        ("stride", 0.3, 0),
+        ("pool", 0.2, 0),
+        ("pool", 0.3, 0),
+        ("downsample", 0.2, 0),
+        ("downsample", 0.3, 0),
+    ]
+    for cell in prepared.cells[1:]:
+        assert cell.plan is not None
+        if cell.method.name != "downsample":
+            assert cell.budget is not None
+            assert cell.plan.reduction_fraction["flops"] == pytest.approx(cell.budget, abs=0.002)
+    assert prepared.dense("vim_mini") is prepared.cells[0]
+
+
+def test_baselines_can_be_switched_off_and_are_not_run_twice(small: Specs) -> None:
+    assert texts(prepare(small(methods=("mtr",), budgets=(0.2,), baselines=False))) == [
+        ("none", None, 0),
+        ("mtr", 0.2, 0),
+    ]
+    named = prepare(small(methods=("stride", "none", "pool"), budgets=(0.2,)))
+    names = [cell.method.name for cell in named.cells]
+    assert names == ["none", "stride", "pool", "random", "random", "downsample"]
+
+
+def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:
+    prepared = prepare(small(methods=("mtr", "evit"), budgets=(0.2,), protocol="tokens"))
+    plans = {c.method.name: c.plan for c in prepared.cells if c.method.name in ("mtr", "evit", "stride")}
+    counts = [dict(plan.counts) for plan in plans.values() if plan is not None]
+    assert len(counts) == 3
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_sites_are_where_the_user_puts_them(small: Specs) -> None:
+    prepared = prepare(small(methods=("mtr",), budgets=(0.2,), sites=(3, 1)))
+    for cell in prepared.cells:
+        if cell.composition is not None and cell.plan is not None:
+            assert set(cell.plan.counts) == {1, 3}
+            assert {site: r.remove for site, r in cell.reducers().items()} == dict(cell.plan.counts)  # type: ignore[attr-defined]
+
+
+def test_keys_do_not_depend_on_the_order_of_the_run(small: Specs) -> None:
+    one = prepare(small(methods=("mtr", "evit"), budgets=(0.2, 0.3)))
+    other = prepare(small(methods=("evit", "mtr"), budgets=(0.3, 0.2), batch=3, shard=5, seeds=1))
+    keys = {(c.method.text, c.budget, c.seed): c.key for c in one.cells}
+    for cell in other.cells:
+        assert keys[cell.method.text, cell.budget, cell.seed] == cell.key
+    assert len(set(keys.values())) == len(keys)
+
+
+@pytest.mark.parametrize("changed", [{"precision": "fp64"}, {"images": 9}, {"kernel": "reference"}])
+def test_what_changes_a_number_changes_the_key(small: Specs, changed: dict[str, Any]) -> None:
+    plain, other = prepare(small()), prepare(small(**changed))
+    assert not {cell.key for cell in plain.cells} & {cell.key for cell in other.cells}
+
+
+def test_only_stochastic_cells_depend_on_the_seed(small: Specs) -> None:
+    prepared = prepare(small(methods=("mtr", "mtr[order=shuffled]"), budgets=(0.2,), baselines=False))
+    mtr = next(cell for cell in prepared.cells if cell.method.text == "mtr")
+    shuffled = next(cell for cell in prepared.cells if cell.method.text != "mtr" and cell.budget)
+    assert replace(mtr, seed=5).key == mtr.key
+    assert replace(shuffled, seed=5).key != shuffled.key
+    assert replace(mtr, seed=5).reducers() == mtr.reducers()
+    assert replace(shuffled, seed=5).reducers() != shuffled.reducers()
+
+
+def test_cells_that_share_a_reducer_share_the_object() -> None:
+    one, other = parse("mtr").composition(), parse("mtr[order=restored]").composition()
+    assert one is not None
+    assert other is not None
+    assert reducer(one, 3, 2, 0) is reducer(other, 3, 2, 0)
+    assert reducer(one, 3, 2, 0) is not reducer(one, 4, 2, 0)
+
+
+def blank(text: str, seed: int = 0) -> Cell:
+    return Cell("b", parse(text), 0.2, seed, parse(text).composition(), None, 8, "context")
+
+
+def test_cells_of_one_identity_become_one_with_all_names() -> None:
+    def cells(*found: tuple[str, int]) -> list[Cell]:
+        from backbones.vim import vim_nano
+        from suite.budget import dense_plan
+
+        plan = dense_plan(vim_nano(depth=1).describe())
+        return merge_equal(iter([replace(blank(text, seed), plan=plan) for text, seed in found]))
+
+    merged = cells(
+        ("mtr[weights=drop]", 0), ("mtr[feature=b,weights=drop]", 0), ("mtr", 0), ("random", 0), ("random", 1)
+    )
+    assert [cell.label for cell in merged] == [
+        "mtr[weights=drop] = mtr[feature=b,weights=drop]",
+        "mtr",
+        "random",
+        "random",
+    ]
+
+
+def test_skipped_cells_of_different_methods_stay_apart() -> None:
+    assert len({replace(blank(text), reason="no").key for text in ("mtr", "tome", "stride", "downsample")}) == 4
+
+
+def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> None:
+    methods = ("mtr[weights=drop]", "mtr[feature=b,weights=drop]")
+    prepared = prepare(small(methods=methods, budgets=(0.3, 0.95), baselines=False))
+    assert [(cell.label, cell.reason is None) for cell in prepared.cells[1:]] == [
+        (" = ".join(methods), True),
+        (" = ".join(methods), False),
+    ]
+
+
+def test_a_digest_is_that_of_the_value_not_of_its_writing() -> None:
+    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    assert len(digest(None)) == 16
+
+
+def test_images_are_all_or_stratified(small: Specs) -> None:
+    prepared = prepare(small(methods=("none",), baselines=False))
+    assert prepared.indices.tolist() == list(range(30))
+    chosen = choose_images(prepared.dataset, small(images=6))
+    assert np.bincount(prepared.dataset.labels[chosen]).tolist() == [2, 2, 2]
+    with pytest.raises(UserError, match="31 images asked for"):
+        choose_images(prepared.dataset, small(images=31))
+
+
+def test_a_head_that_does_not_fit_the_labels_is_refused(small: Specs) -> None:
+    with pytest.raises(UserError, match=r"10 classes but the model's head has 3"):
+        prepare(small(data="fashion-clutter", images=4))
+
+
+def test_preparing_draws_no_random_numbers_of_the_caller(small: Specs) -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    prepare(small(methods=("none",), baselines=False))
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_weights_are_converted_to_the_asked_precision(small: Specs) -> None:
+    prepared = prepare(small(methods=("none",), baselines=False, precision="fp64"))
+    assert {p.dtype for p in prepared.models["vim_mini"].parameters()} == {torch.float64}
+
+
+def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) -> None:
+    spec = small(methods=("mtr[order=appended]",), budgets=(0.2, 0.95), baselines=False)
+    prepared = prepare(spec)
+    dense, planned, skipped = (describe(cell, spec, 30) for cell in prepared.cells)
+    assert json.loads(json.dumps([dense, planned, skipped], allow_nan=False)) == [dense, planned, skipped]
+    assert (dense["budget"], dense["composition"], dense["reduction_fraction"]["flops"]) == (None, None, 0)
+    assert planned["options"] == {"order": "appended"}
+    assert (planned["label"], planned["method"], planned["images"]) == ("mtr[order=appended]", "mtr", 30)
+    lost = sum(count * (4 - int(site)) for site, count in planned["counts"].items())
+    assert planned["token_ratio"] == pytest.approx(lost / (4 * 101))
+    assert planned["lengths"][0] == 101
+    assert planned["total"]["flops"] < dense["total"]["flops"]
+    assert skipped["status"] == "skipped"
+    assert "at most" in skipped["reason"]
+    assert "flops" not in skipped

@@ -1,0 +1,126 @@
+"""Settings: what is allowed, how it is stored, and the command line that gives it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbones.errors import UserError
+from suite.cli.options import DEFAULTS, RUN_OPTIONS, spec_from_options
+from suite.hardware import check_precision, pick_device, set_threads
+from suite.settings import RunSpec, build_spec, read_spec, to_yaml
+
+specs = st.builds(
+    RunSpec,
+    methods=st.lists(st.sampled_from(["mtr", "tome[order=appended]", "evit"]), min_size=1).map(tuple),
+    budgets=st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4).map(tuple),
+    images=st.one_of(st.just("all"), st.integers(1, 10**6)),
+    sites=st.one_of(st.none(), st.lists(st.integers(1, 30), min_size=1).map(tuple)),
+    source=st.one_of(st.none(), st.text(min_size=1, max_size=9)),
+    seeds=st.integers(1, 100),
+    precision=st.sampled_from(["fp32", "fp64", "bf16"]),
+)
+
+
+@given(specs)
+def test_a_spec_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spec: RunSpec) -> None:
+    path = tmp_path_factory.mktemp("spec") / "spec.yaml"
+    path.write_text(to_yaml(spec), encoding="utf-8")
+    assert read_spec(path) == spec
+    assert read_spec(path).digest() == spec.digest()
+
+
+@given(specs)
+def test_the_name_of_a_run_is_that_of_its_question(spec: RunSpec) -> None:
+    assert spec.default_name() == spec.model_copy().default_name()
+    assert "/" not in spec.default_name()
+    other = spec.model_copy(update={"batch": spec.batch + 1})
+    assert other.default_name() != spec.default_name()
+
+
+def test_names_are_safe_for_folders() -> None:
+    assert build_spec(data="imagenet:/data/x y", split="val").default_name().startswith("vim_nano-imagenet-val-500-")
+
+
+def test_repeated_things_are_asked_once() -> None:
+    spec = build_spec(methods=("mtr", "tome", "mtr"), budgets=(0.4, 0.2, 0.4))
+    assert spec.methods == ("mtr", "tome")
+    assert spec.budgets == (0.4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"budgets": (0.2, 1.0)}, "budgets.1: input should be less than 1 (given: 1.0)"),
+        ({"budgets": ()}, "budgets: name at least one (given: [])"),
+        ({"images": 0}, "images: must be a whole number from 1 on, or 'all' (given: 0)"),
+        ({"images": 2.5}, "images: must be a whole number from 1 on, or 'all' (given: 2.5)"),
+        ({"gallery": 65}, "gallery: input should be less than or equal to 64 (given: 65)"),
+        ({"colour": "red"}, 'colour: extra inputs are not permitted (given: "red")'),
+        ({"schema": 2}, "schema: input should be 1 (given: 2)"),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_spec(**values)
+    assert str(caught.value) == message
+
+
+def test_the_options_of_the_command_line_are_the_settings() -> None:
+    asked = {option.name: option.default for option in RUN_OPTIONS}
+    assert spec_from_options(asked) == DEFAULTS == RunSpec()
+    assert set(asked) == set(RunSpec.model_fields) - {"version"}
+
+
+def test_texts_become_settings() -> None:
+    asked = {option.name: option.default for option in RUN_OPTIONS}
+    asked |= {
+        "methods": "mtr, tome[order=appended,weights=mean]",
+        "budgets": "0.25,.5",
+        "sites": "4, 2",
+        "images": "all",
+    }
+    spec = spec_from_options(asked)
+    assert spec.methods == ("mtr", "tome[order=appended,weights=mean]")
+    assert (spec.budgets, spec.sites, spec.images) == ((0.25, 0.5), (4, 2), "all")
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    with pytest.raises(UserError, match="cannot be read"):
+        read_spec(path)
+    for content in (b"\xff\xfe", b"a: [\n", b"- 1\n", b"", b"schema: 1\nseeds: 0\n"):
+        path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            read_spec(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_devices_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == "cpu"
+    with pytest.raises(UserError, match="no CUDA device"):
+        pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == pick_device("cuda") == "cuda"
+    assert pick_device("cpu") == "cpu"
+    assert check_precision("bf16", "cuda") == torch.bfloat16
+    with pytest.raises(UserError, match="bf16"):
+        check_precision("bf16", "cpu")
+
+
+def test_threads_are_set_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == torch.get_num_threads() == 1
+        assert set_threads(2) == torch.get_num_threads() == 2
+        monkeypatch.setattr("os.cpu_count", lambda: 1)
+        assert set_threads(0) == torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,212 @@
+"""Statistics and headline of a run, from outcomes written by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from suite.settings import RunSpec, build_spec
+from suite.store import Store
+from suite.summary import read, reference_of, summarise
+from suite.tables import comparison_table, plan_table
+
+COUNT = 40
+LABELS = np.arange(COUNT) % 4
+
+
+def correct_on(*wrong: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return ~np.isin(np.arange(COUNT), wrong)
+
+
+class Fabricated:
+    """Records and shards of a run that never was: two shards a cell."""
+
+    def __init__(self, folder: Path, spec: RunSpec) -> None:
+        self.spec, self.store, self.records = spec, Store.open(folder, spec), list[dict[str, Any]]()
+
+    def add(
+        self, label: str, budget: float | None, correct: np.ndarray[Any, Any] | None, removed: float = 0.0, **more: Any
+    ) -> None:
+        key = f"k{len(self.records)}"
+        if correct is not None:
+            prediction = np.where(correct, LABELS, LABELS + 1)
+            frame = pd.DataFrame({"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction})
+            for index, part in enumerate((frame[:25], frame[25:])):
+                self.store.write_shard(key, index, part, None)
+        text = label.split(" = ")[0]
+        self.records.append(
+            {
+                "key": key,
+                "backbone": "b",
+                "label": label,
+                "text": text,
+                "method": text.split("[")[0],
+                "budget": budget,
+                "status": "skipped" if correct is None else "ok",
+                "convention": "flops",
+                "reduction_fraction": {"flops": removed},
+                "image_size": 8,
+                "metrics": None if correct is None else {"top1": float(correct.mean())},
+                **more,
+            }
+        )
+
+    def summarise(self) -> tuple[dict[str, Any], pd.DataFrame]:
+        found = summarise(self.records, self.spec, self.store, 2)
+        assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
+        return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Fabricated:
+    spec = build_spec(backbones=("b",), methods=("none", "mtr[order=restored]", "tome"), budgets=(0.3, 0.5))
+    made = Fabricated(tmp_path, spec)
+    made.add("none", None, correct_on(0, 1))
+    made.add("mtr", 0.3, correct_on(0, 1, 2, 3), 0.3)
+    made.add("tome", 0.3, correct_on(*range(1, 13)), 0.301)
+    made.add("random", 0.3, correct_on(*range(20)), 0.3)
+    made.add("random", 0.3, correct_on(*range(10, 32)), 0.3)
+    made.add("stride", 0.3, correct_on(*range(8)), 0.29)
+    made.add("mtr", 0.5, None)
+    made.add("tome", 0.5, correct_on(*range(30)), 0.5)
+    return made
+
+
+def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
+    _, frame = run.summarise()
+    rows = {(row.label, row.budget): row for row in frame.fillna({"budget": 0}).itertuples()}
+    assert rows["none", 0].method_top1 == 38 / 40
+    assert rows["mtr", 0.3].reference == "mtr"
+    assert pd.isna(rows["mtr", 0.3].difference)
+    tome = rows["tome", 0.3]
+    assert tome.reference == "mtr"
+    assert tome.difference == pytest.approx(28 / 40 - 36 / 40)
+    assert (tome.discordant_better, tome.discordant_worse) == (1, 9)
+    assert tome.p == pytest.approx(binomtest(1, 10).pvalue)
+    assert tome.low < tome.difference < tome.high
+    random = rows["random", 0.3]
+    assert (random.seeds, random.images) == (2, 40)
+    assert random.method_top1 == pytest.approx((20 + 18) / 80)
+    low, high = binomtest(19, 40).proportion_ci(method="wilson")
+    assert (random.method_low, random.method_high) == pytest.approx((low, high))
+    tested = sorted(row.p for row in (tome, random))
+    assert [tome.p_holm, random.p_holm] == pytest.approx(
+        [
+            min(1, 2 * tested[0]) if row.p == tested[0] else max(tested[1], min(1, 2 * tested[0]))
+            for row in (tome, random)
+        ]
+    )
+    assert pd.isna(rows["stride", 0.3].p)  # a point less work is another comparison
+    assert rows["stride", 0.3].difference == pytest.approx(-0.1)
+
+
+def test_where_the_first_method_is_missing_the_others_stand_alone(run: Fabricated) -> None:
+    found, frame = run.summarise()
+    row = frame[frame.budget == 0.5].iloc[0]
+    assert (row.label, row.method_top1) == ("tome", 0.25)
+    assert pd.isna(row.reference)
+    assert "0.5" not in found["headline"]
+    assert [entry["budget"] for entry in found["resolution"]] == [0.3, 0.5]
+
+
+def test_the_headline_is_a_difference_with_its_interval(run: Fabricated) -> None:
+    found, _ = run.summarise()
+    assert "On fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points" in found["headline"]
+    assert "90.0 % against 70.0 %, dense 95.0 %" in found["headline"]
+    assert found["paragraphs"] == []
+    judged = found["resolution"][0]
+    assert judged["sentence"].startswith("At 30 % of FLOPs removed this data can")
+
+
+def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path: Path) -> None:
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr[score=random,weights=drop]",), budgets=(0.3,))
+    )
+    made.add("none", None, correct_on(0))
+    made.add("mtr[score=random,weights=drop] = random", 0.3, correct_on(1), 0.3)
+    found, _ = made.summarise()
+    assert found["resolution"][0]["ranks"] is False
+    assert "cannot rank the methods" in found["resolution"][0]["sentence"]
+
+
+def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_reference(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.9)))
+    made.add("none", None, correct_on())
+    made.add("mtr = mtr[targets=2]", 0.3, correct_on(1, 2), 0.3)
+    made.add("tome", 0.3, correct_on(1), 0.3)
+    made.add("mtr", 0.9, None)
+    found, frame = made.summarise()
+    assert frame[frame.label == "tome"].reference.tolist() == ["mtr = mtr[targets=2]"]
+    assert "mtr = mtr[targets=2]" in found["headline"]
+
+
+def test_the_middle_budget_speaks_and_the_others_follow(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.2, 0.4, 0.6)))
+    made.add("none", None, correct_on())
+    for budget in (0.2, 0.4, 0.6):
+        made.add("mtr", budget, correct_on(1), budget)
+        made.add("tome", budget, correct_on(2, 3), budget)
+    found, _ = made.summarise()
+    assert "40 % of FLOPs" in found["headline"]
+    assert [("20 %" in text, "60 %" in text) for text in found["paragraphs"]] == [(True, False), (False, True)]
+
+
+def test_a_smaller_image_stands_beside_the_best_method_of_no_more_saving(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.5)))
+    made.add("none", None, correct_on())
+    for budget in (0.3, 0.5):
+        made.add("mtr", budget, correct_on(*range(10)), budget)
+        made.add("tome", budget, correct_on(*range(8)), budget)
+    made.add("downsample", 0.5, correct_on(*range(6)), 0.45, image_size=6)
+    found, _ = made.summarise()
+    assert "85.0 % top-1 at 45.0 % fewer FLOPs (best method at 30.0 %: tome, 80.0 %)" in found["paragraphs"][0]
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("none",), budgets=(0.3,)))
+    made.add("none", None, correct_on(0))
+    found, frame = made.summarise()
+    assert found["headline"].startswith("No method was compared with another")
+    assert frame.label.tolist() == ["none"]
+
+
+def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> None:
+    ok = [record for record in run.records if record["status"] == "ok"]
+    found = {cell.label: cell for cell in read(run.store, ok, 2, 0.3)}
+    assert found["random"].correct.shape == (2, COUNT)
+    assert found["random"].correct[1].tolist() == correct_on(*range(10, 32)).tolist()
+    assert found["mtr"].images.tolist() == [3 * image for image in range(COUNT)]
+    reference = reference_of(list(found.values()), ok, run.spec)
+    assert reference is found["mtr"]
+
+
+def rows_of(table: Any) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> None:
+    run.add("evit", 0.3, None)
+    run.records[-1]["status"] = "failed"
+    assert rows_of(comparison_table(run.records)) == [
+        ["b", "dense 95.0", "", ""],
+        ["b", "mtr", "90.0", "skipped"],
+        ["b", "tome", "70.0", "25.0"],
+        ["b", "random", "47.5 ±2.5", "same as above"],
+        ["b", "stride", "80.0", "same as above"],
+        ["b", "evit", "failed", "same as above"],
+    ]
+
+
+def test_a_plan_shows_what_goes_and_what_is_left() -> None:
+    common = {"backbone": "b", "label": "mtr[order=score]", "seed": 0, "stochastic": False, "token_ratio": 0.25}
+    done = {"status": "planned", "total": {"flops": 1.25e9}, "reduction_fraction": {"flops": 0.2004}, "reason": None}
+    skipped = {"status": "skipped", "reason": "at most 5 %"}
+    table = plan_table([{**common, **done, "budget": 0.2}, {**common, **skipped, "budget": 0.5}], "flops")
+    assert rows_of(table) == [
+        ["b", "mtr[order=score]", "20 %", "", "25.0 %", "1.25", "20.04 %", ""],
+        ["b", "mtr[order=score]", "50 %", "", "", "", "", "at most 5 %"],
+    ]
