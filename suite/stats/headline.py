@@ -53,10 +53,16 @@ def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
     spread = "95 % interval" if row.kind == "interval" else "range over seeds"
     return (
-        f"{spread} of the difference {-100 * row.high:+.1f} to {-100 * row.low:+.1f}, "
+        f"{spread} of the difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}, "
         f"{100 * row.reference_accuracy:.1f} % against {100 * row.accuracy:.1f} %, "
         f"dense {100 * setting.dense_accuracy:.1f} %, {_p(row.p_holm)} after Holm's correction"
     )
+
+
+def _signed(points: float) -> str:
+    """One digit, two where one would hide on which side of zero the number lies."""
+    text = f"{points:+.1f}"
+    return f"{points:+.2f}" if points and not float(text) else text
 
 
 def _p(p: float | None) -> str:

@@ -36,7 +36,7 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     two), then removing tokens blindly does no visible harm, and no choice of tokens can be seen to be better.
     """
     if not blind:
-        text = "Neither random nor stride was run, so whether this data can rank methods is not known."
+        text = "Neither random nor stride ran at this budget, so whether this data can rank methods is not known."
         return Verdict(None, None, None, None, text)
     judged = [(*_loss(dense, cell), cell.label) for cell in blind]
     loss, smallest, label = min(judged, key=lambda found: found[0] - found[1])
