@@ -8,70 +8,97 @@ from torch import Tensor
 from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import combine, match
-from methods.assemble import arrange, assembled, moved
+from methods.align import aligned
+from methods.assemble import Arranged, Arrangement, Merge, arrange, assembled
 from methods.combine import Coefficients
-from methods.composition import Composition
-from methods.features import FEATURES, cosine
+from methods.composition import Composition, part
+from methods.features import FEATURES, cosine, cosine_of_neighbours
+from methods.grid import cells, local_maximum
 from methods.match import Matching
 from methods.order import Chance
-from methods.score import SCORES, Place
+from methods.score import SCORES, Place, faded
 
 __all__ = ["Composition", "Reducer"]
 
 
-def cells(tokens: TokenSequence, patches: Tensor) -> Tensor:
-    """Index (B, n) of each patch token's cell in the row-major grid: its position less the specials before it."""
-    position = tokens.position.gather(1, patches)
-    special = tokens.position.gather(1, tokens.special)
-    return position - (special[:, None, :] < position[:, :, None]).sum(2)
-
-
 def scored(place: Place, composition: Composition) -> Tensor | None:
     """The score (B, n) of the patch tokens, or None if nothing is scored."""
-    return None if composition.score is None else SCORES[composition.score].read(place, composition.direction)
+    if composition.score is None:
+        return None
+    score = SCORES[composition.score].read(place, composition.direction)
+    if composition.window > 1:
+        score = local_maximum(score, cells(place.tokens, place.patches), place.tokens.grid, composition.window)
+    return faded(score, place, composition.sensitivity) if composition.sensitivity else score
 
 
-def _compared(place: Place, feature: str, a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of the patch tokens of ranks `a` (B, m) and `b` (B, t), (B, m, t)."""
-    read = FEATURES[feature].read
-    return cosine(read(place.tokens, place.patches.gather(1, a)), read(place.tokens, place.patches.gather(1, b)))
+def _featured(place: Place, feature: str, ranks: Tensor) -> Tensor:
+    """What the patch tokens of these ranks (B, m) are compared by, (B, m, F)."""
+    return FEATURES[feature].read(place.tokens, place.patches.gather(1, ranks))
 
 
-def _compared_matching(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
+def _bipartite(place: Place, composition: Composition, sets: tuple[Tensor, Tensor]) -> Tensor:
+    """Cosine (B, m, t) of the patch tokens of two sets of ranks."""
+    assert composition.feature is not None
+    a, b = (_featured(place, composition.feature, ranks) for ranks in sets)
+    return cosine(a, b)
+
+
+def _compared(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
     """The matchings that compare tokens."""
     batch, count = place.patches.shape
-    assert composition.feature is not None
+    if composition.matching == "neighbours":
+        assert composition.feature is not None
+        bonds = cosine_of_neighbours(FEATURES[composition.feature].read(place.tokens, place.patches))
+        return match.neighbours(bonds, place.patches.diff(dim=1) == 1, r)
     if composition.matching == "odd-even":
-        a, b = match.alternate(count, batch, place.patches.device)
-        return match.top_edges(a, b, _compared(place, composition.feature, a, b), r)
+        sets = match.alternate(count, batch, place.patches.device)
+        return match.top_edges(*sets, _bipartite(place, composition, sets), r, composition.best)
     assert score is not None
-    source, targets = match.split(score, r, match.target_count(count, r, composition.target_ratio))
-    return match.to_best(source, targets, _compared(place, composition.feature, source, targets))
+    if composition.matching == "halves":
+        sets = match.halves(score)
+        return match.top_edges(*sets, _bipartite(place, composition, sets), r, composition.best)
+    sets = match.split(score, r, match.target_count(count, r, composition.target_ratio))
+    return match.to_best(*sets, _bipartite(place, composition, sets), composition.best)
 
 
-def matched(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
-    """Who goes into whom when `r` patch tokens are to go."""
+def _matching(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
+    """Who goes into whom, of tokens that may all go."""
     batch, count = place.patches.shape
     if composition.feature is not None:
-        matching = _compared_matching(place, composition, score, r)
-        return matching.dropped() if composition.weights == "drop" else matching
+        return _compared(place, composition, score, r)
     if composition.matching == "spaced":
         return match.spaced(count, r, batch, place.patches.device)
     if composition.matching == "runs":
         ranks = torch.arange(count, device=place.patches.device).expand(batch, -1)
         on_grid = composition.walk == "grid"
         path = match.curve(cells(place.tokens, place.patches), place.tokens.grid) if on_grid else ranks
-        matching = match.runs(path, r)
-        return matching.dropped() if composition.weights == "drop" else matching
+        return match.runs(path, r)
     assert score is not None
     return (match.fused if composition.matching == "fused" else match.lowest)(score, r)
 
 
-def weighed(place: Place, composition: Composition, score: Tensor | None, matching: Matching) -> Coefficients | None:
-    """The coefficients of the combination, None if what goes is dropped."""
-    sizes = place.tokens.size.gather(1, place.patches).to(place.tokens.residual.dtype)
+def matched(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
+    """Who goes into whom when `r` patch tokens are to go: first those pruned by score, then the matching's."""
+    ranks = pruned = None
+    if composition.protect:
+        ranks = match.unprotected(place.patches, place.tokens.special, composition.protect)
+    if count := part(composition.pruned, r):
+        assert score is not None
+        low, left = match.cut(score if ranks is None else score.gather(1, ranks), count)
+        pruned, ranks = (low, left) if ranks is None else (ranks.gather(1, low), ranks.gather(1, left))
+    if ranks is None:
+        matching = _matching(place, composition, score, r)
+    else:
+        those = None if score is None else score.gather(1, ranks)
+        matching = _matching(place.part(ranks), composition, those, r - count).among(ranks)
     if composition.weights == "drop":
-        return None
+        matching = matching.dropped()
+    return matching if pruned is None else matching.after(pruned)
+
+
+def weighed(place: Place, composition: Composition, score: Tensor | None, matching: Matching) -> Coefficients:
+    """The coefficients of the combination."""
+    sizes = place.tokens.size.gather(1, place.patches).to(place.tokens.residual.dtype)
     if composition.weights == "pair":
         return combine.paired(matching, sizes)
     if composition.weights == "attention":
@@ -105,7 +132,7 @@ class Reducer:
         if self.remove == 0:
             return tokens
         patches = tokens.patches()
-        cap = self.composition.cap(patches.shape[1])
+        cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
         if self.remove > cap:
             raise UserError(
                 f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
@@ -113,8 +140,24 @@ class Reducer:
         place = Place(tokens, patches, self.seed, self.site)
         score = scored(place, self.composition)
         matching = matched(place, self.composition, score, self.remove)
-        coefficients = weighed(place, self.composition, score, matching)
-        chance = Chance(self.seed, tokens.image, self.site)
-        order, share = self.composition.order, self.composition.shuffle
-        arrangement = arrange(tokens, patches, matching, score, order, share, chance)
-        return assembled(tokens, arrangement, moved(tokens, patches, matching, coefficients, arrangement.index))
+        arrangement = self._arrangement(place, matching, score)
+        out = assembled(tokens, arrangement, *self._merges(place, matching, score))
+        return aligned(tokens, out, arrangement) if self.composition.aligned else out
+
+    def _arrangement(self, place: Place, matching: Matching, score: Tensor | None) -> Arrangement:
+        """Where the survivors stand."""
+        composition = self.composition
+        chance = Chance(self.seed, place.tokens.image, self.site)
+        asked = Arranged(composition.order, composition.shuffle, composition.special, chance)
+        return arrange(place.tokens, place.patches, matching, score, asked)
+
+    def _merges(self, place: Place, matching: Matching, score: Tensor | None) -> tuple[Merge, Merge]:
+        """What is merged in the branch, and in the residual."""
+        pruned = part(self.composition.pruned, self.remove)
+        merges = {}
+        for count in set(self.composition.merged(self.remove)):
+            those = matching.first(pruned + count if count else 0)
+            coefficients = weighed(place, self.composition, score, those) if count else None
+            merges[count] = Merge.of(place.patches, those, coefficients)
+        branch, residual = self.composition.merged(self.remove)
+        return merges[branch], merges[residual]

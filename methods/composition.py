@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from backbones.errors import UserError
 from methods.cost import NO_COST, Cost, Widths
-from methods.features import FEATURES, cosine_cost
+from methods.features import FEATURES, cosine_cost, neighbours_cost
 from methods.match import target_count
-from methods.score import SCORES
+from methods.score import SCORES, SIGNED
 
-SCORED = ("lowest", "fused", "keep-target-source")
-COMPARED = ("keep-target-source", "odd-even")
+SCORED = ("lowest", "fused", "keep-target-source", "halves")
+COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
+PAIRED = ("odd-even", "halves")
 WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "drop")
 
 
@@ -20,13 +22,23 @@ WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "drop")
 class Composition:
     """A way to reduce, as its four parts and their options.
 
-    ``matching``      lowest | fused | keep-target-source | odd-even | spaced | runs (see `methods.match`)
+    ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced | runs
+                      (see `methods.match`)
     ``score``         a name of `methods.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
+    ``window``        the score of a token is the largest of the window x window grid cells round it; odd, 1 is off
+    ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
     ``feature``       a name of `methods.features.FEATURES`, or None when nothing is compared
+    ``best``          1: a token goes into the most similar one, k: into the k-th
     ``target_ratio``  size of the Target group over that of the Source group, None: all the rest (keep-target-source)
     ``walk``          sequence | grid: what neighbours are (runs)
+    ``pruned``        share of what goes that is dropped by score before the rest is matched
     ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.combine`)
+    ``dropped_branch``, ``dropped_residual``  share of the sources, the last to be matched, that is dropped from that
+                      stream instead of merged; what is dropped from both is gone
+    ``aligned``       whether the tokens that stay take over the decay of those dropped between them (``carry``)
+    ``protect``       w: the 2 w patch tokens nearest to each special token take no part
+    ``special``       exact | proportional: where the class token stands afterwards
     ``order``         a name of `methods.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
 
@@ -37,10 +49,19 @@ class Composition:
     matching: str
     score: str | None = None
     direction: str = "both"
+    window: int = 1
+    sensitivity: float = 0.0
     feature: str | None = None
+    best: int = 1
     target_ratio: float | None = 1.0
     walk: str = "sequence"
+    pruned: float = 0.0
     weights: str = "drop"
+    dropped_branch: float = 0.0
+    dropped_residual: float = 0.0
+    aligned: bool = False
+    protect: int = 0
+    special: str = "exact"
     order: str = "restored"
     shuffle: float = 1.0
 
@@ -52,7 +73,7 @@ class Composition:
 
     def _refuse(self) -> None:
         """One line for each combination that cannot be."""
-        if self.matching in SCORED and self.score is None:
+        if (self.matching in SCORED or self.pruned) and self.score is None:
             raise UserError(f"matching '{self.matching}' ranks tokens: give a score ({', '.join(SCORES)})")
         if self.matching in COMPARED and self.feature is None:
             raise UserError(f"matching '{self.matching}' compares tokens: give a feature ({', '.join(FEATURES)})")
@@ -60,6 +81,10 @@ class Composition:
             raise UserError("order 'score' needs a method with a score: choose another order")
         if self.weights == "attention" and self.matching not in SCORED:
             raise UserError("weights 'attention' need a method with a score: choose mean or size")
+        if self.sensitivity and self.score in SIGNED:
+            raise UserError(f"sensitivity scales a score that is never negative, not '{self.score}': set it to 0")
+        if self.aligned and (self.weights != "drop" or self.order != "restored" or self.special != "exact"):
+            raise UserError("alignment follows dropped tokens in their order: use weights=drop and order=restored")
 
     def canonical(self) -> dict[str, Any]:
         """The composition as a JSON-able dictionary; equal exactly when the compositions are."""
@@ -68,7 +93,7 @@ class Composition:
     @property
     def needs(self) -> frozenset[str]:
         """Trace fields the reducer reads."""
-        found: frozenset[str] = frozenset()
+        found = frozenset({"delta"} if self.aligned else ())
         if self.score is not None:
             found |= SCORES[self.score].needs(self.direction)
         if self.feature is not None:
@@ -85,37 +110,67 @@ class Composition:
     @property
     def needs_class_token(self) -> bool:
         """Whether it cannot do without a special token."""
-        return self.score == "hidden-attention"
+        return self.score == "hidden-attention" or self.sensitivity > 0
 
-    def cap(self, patches: int) -> int:
-        """Most tokens that can go at one site: floor(n / 2) of odd-even pairs, else all but one."""
-        return patches // 2 if self.matching == "odd-even" else max(0, patches - 1)
+    def cap(self, patches: int, specials: int = 1) -> int:
+        """Most tokens that can go at one site, of the n that no window protects.
+
+        Pairs: floor(n / 2), more when some are pruned first; neighbours: n - 1 less one bond for each special token,
+        over which none goes; else all but one.
+        """
+        free = self.free(patches, specials)
+        if self.matching in PAIRED:
+            return bisect_right(range(1, free), free, key=lambda r: 2 * r - part(self.pruned, r))
+        return max(0, free - 1 - (specials if self.matching == "neighbours" else 0))
+
+    def free(self, patches: int, specials: int) -> int:
+        """How many of the patch tokens no window protects."""
+        return max(0, patches - 2 * self.protect * specials)
+
+    def merged(self, removed: int) -> tuple[int, int]:
+        """How many of the `removed` tokens are merged in the branch and in the residual."""
+        if self.weights == "drop":
+            return 0, 0
+        whole = removed - part(self.pruned, removed)
+        return whole - part(self.dropped_branch, whole), whole - part(self.dropped_residual, whole)
 
     def cost(self, patches: int, removed: int, shape: Widths) -> Cost:
         """Work of removing `removed` of `patches` tokens of one image; nothing if nothing goes.
 
         Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target), ceil(n/2) floor(n/2) F
-        for odd-even, F the width of the feature. Arithmetic: that of the score (see `methods.score`), 3 F for each
-        compared token to normalise it, and 4 C for each merged source in each of the two streams.
+        for odd-even and halves, F the width of the feature. Arithmetic: that of the score (see `methods.score`) and 3
+        for each token whose score fades, 3 F for each compared token to normalise it, 4 C for each merged source in
+        each stream, and 4 E for each dropped token whose decay is handed over.
         """
         if removed == 0:
             return NO_COST
-        scored = 0
+        work = 4 * shape.dim * sum(self.merged(removed))
         tokens = patches + shape.specials
         if self.score is not None:
-            scored += SCORES[self.score].arithmetic(tokens, _scans(self.direction), shape)
+            work += SCORES[self.score].arithmetic(tokens, _scans(self.direction), shape)
+            work += 3 * patches if self.sensitivity else 0
         if self.weights == "delta-b":
-            scored += SCORES["delta-b"].arithmetic(tokens, 2, shape)
-        merged = 0 if self.weights == "drop" else 2 * 4 * shape.dim * removed
-        return Cost(0, scored + merged) + self._comparison(patches, removed, shape)
+            work += SCORES["delta-b"].arithmetic(tokens, 2, shape)
+        if self.aligned:
+            work += 4 * shape.inner * removed
+        pruned = part(self.pruned, removed)
+        left = self.free(patches, shape.specials) - pruned
+        return Cost(0, work) + self._comparison(left, removed - pruned, shape)
 
     def _comparison(self, patches: int, removed: int, shape: Widths) -> Cost:
         """The cost of comparing tokens by their feature."""
         if self.feature is None:
             return NO_COST
-        if self.matching == "odd-even":
+        if self.matching in PAIRED:
             return cosine_cost((patches + 1) // 2, patches // 2, self.feature, shape)
+        if self.matching == "neighbours":
+            return neighbours_cost(patches, self.feature, shape)
         return cosine_cost(removed, target_count(patches, removed, self.target_ratio), self.feature, shape)
+
+
+def part(share: float, count: int) -> int:
+    """`share` of `count` things, to the nearest whole number, halves up."""
+    return int(share * count + 0.5)
 
 
 def _scans(direction: str) -> int:
@@ -125,18 +180,27 @@ def _scans(direction: str) -> int:
 def _effective(given: Composition) -> dict[str, Any]:
     """The fields of `given` with those that make no difference at their defaults."""
     fields = asdict(given)
-    if fields["weights"] == "drop" and fields["matching"] in SCORED:
+    if fields["dropped_branch"] == fields["dropped_residual"] == 1:
+        fields["weights"] = "drop"
+    if fields["pruned"] == 1 or (fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")):
         fields["matching"] = "lowest"
     if fields["matching"] in ("lowest", "spaced"):
         fields["weights"] = "drop"
         fields["order"] = "restored" if fields["order"] == "appended" else fields["order"]
     if fields["order"] == "shuffled" and fields["shuffle"] == 0:
         fields["order"] = "restored"
+    scored = fields["matching"] in SCORED or fields["order"] == "score" or 0 < fields["pruned"] < 1
     unused = {
-        "score": fields["matching"] not in SCORED and fields["order"] != "score",
+        "score": not scored,
+        "window": not scored,
+        "sensitivity": not scored,
         "feature": fields["matching"] not in COMPARED,
+        "best": fields["matching"] not in COMPARED or fields["matching"] == "neighbours",
         "target_ratio": fields["matching"] != "keep-target-source",
         "walk": fields["matching"] != "runs",
+        "pruned": fields["matching"] == "lowest",
+        "dropped_branch": fields["weights"] == "drop",
+        "dropped_residual": fields["weights"] == "drop",
         "shuffle": fields["order"] != "shuffled",
     }
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}

@@ -94,13 +94,27 @@ def unit(values: Tensor) -> Tensor:
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of every row of `a` (B, m, F) with every row of `b` (B, t, F): (B, m, t)."""
     a, b = unit(a), unit(b)
-    if a.device.type == "cpu":
-        # bmm takes another path for one image than for several, and its last bits differ; an image alone does not.
-        return torch.stack([one @ other.T for one, other in zip(a, b, strict=True)])
-    return torch.bmm(a, b.transpose(1, 2))
+    alone = a.shape[0] == 1 and a.device.type == "cpu"
+    if alone:
+        # A batched product of one image takes another path than that of several, and its last bits differ.
+        a, b = a.expand(2, -1, -1), b.expand(2, -1, -1)
+    product = torch.bmm(a, b.transpose(1, 2))
+    return product[:1] if alone else product
+
+
+def cosine_of_neighbours(values: Tensor) -> Tensor:
+    """Cosine of every row of `values` (B, m, F) with the next: (B, m - 1)."""
+    values = unit(values)
+    return (values[:, :-1] * values[:, 1:]).sum(-1)
 
 
 def cosine_cost(m: int, t: int, feature: str, shape: Widths) -> Cost:
     """Of forming, normalising (square, add, divide) and comparing m with t tokens: m t F multiply-accumulates."""
     width = FEATURES[feature].width(shape)
     return Cost(m * t * width, (m + t) * width * (FEATURES[feature].per_value + 3))
+
+
+def neighbours_cost(m: int, feature: str, shape: Widths) -> Cost:
+    """Of forming and normalising m tokens and comparing each with the next, which is no matrix product."""
+    width = FEATURES[feature].width(shape)
+    return Cost(0, m * width * (FEATURES[feature].per_value + 3) + 2 * max(0, m - 1) * width)

@@ -30,6 +30,18 @@ class Matching:
         """The same sources, going nowhere."""
         return Matching(self.source, self.source, self.destinations)
 
+    def first(self, count: int) -> Matching:
+        """The `count` pairs that are matched first."""
+        return Matching(self.source[:, :count], self.target[:, :count], self.destinations)
+
+    def among(self, ranks: Tensor) -> Matching:
+        """The same matching of the tokens `ranks` (B, m) of a longer sequence, in that sequence's ranks."""
+        return Matching(*(ranks.gather(1, part) for part in (self.source, self.target, self.destinations)))
+
+    def after(self, gone: Tensor) -> Matching:
+        """The same matching, the tokens `gone` (B, p) having been dropped first."""
+        return Matching(torch.cat([gone, self.source], 1), torch.cat([gone, self.target], 1), self.destinations)
+
 
 def _nothing(source: Tensor) -> Tensor:
     return source[:, :0]
@@ -44,6 +56,26 @@ def lowest(score: Tensor, r: int) -> Matching:
     """Prune the r tokens of lowest score."""
     source = ranked(score)[:, score.shape[1] - r :]
     return Matching(source, source, _nothing(source))
+
+
+def unprotected(patches: Tensor, special: Tensor, window: int) -> Tensor:
+    """Ranks (B, m) of the patch tokens that no window protects, in sequence order.
+
+    Protected are the 2 `window` patch tokens for each special token that stand nearest to one, the earlier between
+    equals. `patches` (B, n) and `special` (B, S) are places in the sequence; n patch tokens or fewer are all protected.
+    """
+    count = min(patches.shape[1], 2 * window * special.shape[1])
+    distance = (patches[:, None, :] - special[:, :, None]).abs().amin(1)
+    near = distance.argsort(dim=1, stable=True)[:, :count]
+    closed = torch.zeros_like(patches).scatter_(1, near, 1)
+    return closed.argsort(dim=1, stable=True)[:, : patches.shape[1] - count]
+
+
+def cut(score: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` tokens of lowest score (B, count), and the others in sequence order (B, n - count)."""
+    order = ranked(score)
+    left = score.shape[1] - count
+    return order[:, left:], order[:, :left].sort(dim=1).values
 
 
 def fused(score: Tensor, r: int) -> Matching:
@@ -65,9 +97,19 @@ def split(score: Tensor, r: int, targets: int) -> tuple[Tensor, Tensor]:
     return order[:, first:], order[:, first - targets : first]
 
 
-def to_best(source: Tensor, destinations: Tensor, similarity: Tensor) -> Matching:
-    """Every source goes into its most similar destination; `similarity` (B, r, t)."""
-    return Matching(source, destinations.gather(1, similarity.argmax(dim=2)), destinations)
+def kth(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k-th largest value (B, m) of `similarity` (B, m, t) and its place, the last where there are fewer than k."""
+    if k == 1:
+        value, place = similarity.max(dim=2)
+        return value, place
+    values, places = similarity.sort(dim=2, descending=True, stable=True)
+    last = min(k, similarity.shape[2]) - 1
+    return values[..., last], places[..., last]
+
+
+def to_best(source: Tensor, destinations: Tensor, similarity: Tensor, k: int = 1) -> Matching:
+    """Every source goes into its most similar destination, or its k-th; `similarity` (B, r, t)."""
+    return Matching(source, destinations.gather(1, kth(similarity, k)[1]), destinations)
 
 
 def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -76,12 +118,17 @@ def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, T
     return ranks[:, 0::2], ranks[:, 1::2]
 
 
-def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int) -> Matching:
+def halves(score: Tensor) -> tuple[Tensor, Tensor]:
+    """UTR's two sets: a = the floor(n / 2) tokens of lowest score, b = the others, each in sequence order."""
+    return cut(score, score.shape[1] // 2)
+
+
+def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> Matching:
     """ToMe's bipartite soft matching: each of `a` names its best of `b`, the r most similar of those edges merge.
 
-    `similarity` is (B, |a|, |b|); r is at most |a|.
+    `similarity` is (B, |a|, |b|); r is at most |a|. R-MeeTo's ablation names the k-th best instead.
     """
-    edge, best = similarity.max(dim=2)
+    edge, best = kth(similarity, k)
     chosen = ranked(edge)[:, :r]
     return Matching(a.gather(1, chosen), b.gather(1, best.gather(1, chosen)), b)
 
@@ -128,3 +175,22 @@ def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
         for axis, coordinate in enumerate((column, row, frame)):
             key |= (coordinate >> bit & 1) << (3 * bit + axis)
     return key.argsort(dim=1, stable=True)
+
+
+def neighbours(similarity: Tensor, bound: Tensor, r: int) -> Matching:
+    """The r most similar bonds between neighbours close; each run of tokens so joined becomes its middle token.
+
+    `similarity` (B, n - 1) of each token with the next, `bound` (B, n - 1) whether the two may be joined; at least r
+    bonds of an image may.
+    """
+    chosen = ranked(similarity.masked_fill(~bound, -torch.inf))[:, :r]
+    closed = torch.zeros_like(bound).scatter_(1, chosen, True)
+    edge = torch.ones_like(bound[:, :1])
+    place = torch.arange(bound.shape[1] + 1, device=bound.device)
+    start, end = torch.cat([edge, ~closed], 1), torch.cat([~closed, edge], 1)
+    first = place.where(start, 0).cummax(1).values
+    last = place.where(end, bound.shape[1]).flip(1).cummin(1).values.flip(1)
+    middle = torch.div(first + last, 2, rounding_mode="floor")
+    stays = middle == place
+    source = stays.int().argsort(dim=1, stable=True)
+    return Matching(source[:, :r], middle.gather(1, source[:, :r]), source[:, r:])

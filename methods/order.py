@@ -70,14 +70,3 @@ def permutation(policy: str, survivors: Survivors, share: float, chance: Chance)
         "reversed": -place,
     }
     return keys[policy].argsort(dim=1, stable=True)
-
-
-def slots(patch: Tensor, special: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in the new sequence of k patches (B, k) and S specials (B, S).
-
-    `patch` (B, k) holds the positions of the surviving patches, ascending; `special` (B, S) those of the specials.
-    """
-    before = (patch[:, None, :] < special[:, :, None]).sum(2)
-    rank = (special[:, None, :] < special[:, :, None]).sum(2)
-    place = torch.arange(patch.shape[1], device=patch.device)
-    return place + (before[:, :, None] <= place).sum(1), before + rank

@@ -7,7 +7,7 @@ two directions is read from: forward, backward (in image order), or both (their 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from methods.features import precise, rows, traced, unit
 from methods.randomness import uniform
 
 DIRECTIONS = ("both", "forward", "backward")
+SIGNED = ("cls-similarity",)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Place:
     patches: Tensor
     seed: int
     site: int
+
+    def part(self, ranks: Tensor) -> Place:
+        """The same place with only the patches of these ranks (B, m)."""
+        return replace(self, patches=self.patches.gather(1, ranks))
 
 
 def of_direction(values: Tensor, direction: str) -> Tensor:
@@ -80,13 +85,14 @@ def _cls_similarity(place: Place, direction: str) -> Tensor:
     """
     tokens = place.tokens
     total = precise(tokens.residual) + precise(tokens.branch)
-    patches = unit(rows(total, place.patches))
     if tokens.special.shape[1] == 0:
-        mean = (total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True)
-        return (patches * unit(mean)).sum(-1)
-    special = unit(rows(total, tokens.special))
-    cosines = [(patches * special[:, j : j + 1]).sum(-1) for j in range(special.shape[1])]
-    return torch.stack(cosines).mean(0)
+        special = unit((total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True))
+    else:
+        special = unit(rows(total, tokens.special))
+    # The length is divided out of one number a token rather than of its C.
+    length = torch.linalg.vector_norm(total, dim=-1).clamp_min(torch.finfo(total.dtype).tiny)
+    cosines = [(total * special[:, j : j + 1]).sum(-1) / length for j in range(special.shape[1])]
+    return torch.stack(cosines).mean(0).gather(1, place.patches)
 
 
 def _cls_attention(place: Place, direction: str) -> Tensor:
@@ -137,6 +143,19 @@ def _random(place: Place, direction: str) -> Tensor:
     return uniform(place.seed, place.tokens.image, place.site, position)
 
 
+def faded(score: Tensor, place: Place, rate: float) -> Tensor:
+    """`score` (B, n) times exp(-rate d), d the distance to the nearest special token.
+
+    Distance is that of the unreduced sequence, over its length, so that 0 <= d < 1 at every site.
+    """
+    tokens = place.tokens
+    if tokens.special.shape[1] == 0:
+        raise UserError("sensitivity needs a class token and this backbone has none: set it to 0")
+    special = tokens.position.gather(1, tokens.special)
+    distance = (tokens.position.gather(1, place.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
+    return score * torch.exp(-rate * distance.to(score.dtype) / tokens.original_length)
+
+
 @dataclass(frozen=True)
 class Score:
     """A score.
@@ -172,7 +191,7 @@ SCORES: dict[str, Score] = {
         _cls_similarity,
         _fixed(),
         False,
-        lambda n, k, s: 4 * (n + s.specials) * s.dim + 2 * max(1, s.specials) * n * s.dim,
+        lambda n, k, s: n * (3 * s.dim + 1) + max(1, s.specials) * ((2 * n + 3) * s.dim + n),
     ),
     "cls-attention": Score(_cls_attention, _fixed("cls_attention"), False, lambda n, k, s: 0),
     "hidden-attention": Score(

@@ -16,7 +16,7 @@ Pairs = list[tuple[Token, Token | None]]
 Match = tuple[Pairs, list[Token]]
 
 
-def alike(image: Image, a: Token, b: Token, recipe: dict[str, Any]) -> float:
+def alike(image: Image, a: Token, b: Token, *, recipe: dict[str, Any]) -> float:
     return cos(feature_of(image, a, recipe["feature"]), feature_of(image, b, recipe["feature"]))
 
 
@@ -26,7 +26,7 @@ def best_edges(
     """Each of `a` with its k-th most similar of `b` (the last one if there are fewer)."""
     edges = []
     for token in a:
-        values = sorted(((alike(image, token, other, recipe), other) for other in b), key=lambda pair: -pair[0])
+        values = sorted(((alike(image, token, other, recipe=recipe), other) for other in b), key=lambda pair: -pair[0])
         value, other = values[min(recipe["best"], len(b)) - 1]
         edges.append((value, token, other))
     return edges
@@ -100,7 +100,7 @@ def into_the_middle(groups: list[list[Token]]) -> Match:
 
 def match_neighbours(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
     pairs = [(a, b) for a, b in pairwise(open_) if b.index == a.index + 1]
-    bonds = sorted(pairs, key=lambda pair: -alike(image, *pair, recipe))[:r]
+    bonds = sorted(pairs, key=lambda pair: -alike(image, *pair, recipe=recipe))[:r]
     groups: list[list[Token]] = []
     for token in open_:
         if groups and any(b is token for _, b in bonds):

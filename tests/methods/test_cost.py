@@ -72,13 +72,14 @@ class Reducing(nn.Module):
 
 @pytest.mark.parametrize("text", ["mtr", "tome", "random[weights=mean]", "pool"])
 def test_fvcore_agrees(fabricate: Callable[..., TokenSequence], text: str) -> None:
-    tokens, composition = fabricate(batch=1), composition_of(text)
+    # An image alone is multiplied twice, so that its bits are those it has in a batch.
+    tokens, composition = fabricate(batch=2), composition_of(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         analysis = FlopCountAnalysis(Reducing(tokens, Reducer(composition, 5, site=1)), (tokens.branch,))
         counts = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
     products = sum(counts.get(name, 0) for name in ("matmul", "bmm", "linear", "addmm"))
-    assert products == composition.cost(16, 5, Sizes()).matmul_macs
+    assert products == 2 * composition.cost(16, 5, Sizes()).matmul_macs
 
 
 def test_closed_forms_by_hand() -> None:

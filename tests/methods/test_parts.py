@@ -15,7 +15,6 @@ from methods import match
 from methods.combine import attention, averaged, paired
 from methods.features import cosine
 from methods.match import Matching
-from methods.order import slots
 from methods.randomness import GAMMA, _mix, _signed, uniform
 from methods.score import attention_row
 
@@ -120,15 +119,6 @@ def test_cosine_of_an_image_does_not_depend_on_its_batch(shape: tuple[int, int, 
 
 def test_cosine_of_a_zero_vector_is_zero() -> None:
     assert cosine(torch.zeros(1, 1, 3), torch.ones(1, 2, 3)).tolist() == [[[0.0, 0.0]]]
-
-
-@given(st.sets(st.integers(0, 20), max_size=6), st.integers(1, 15))
-def test_slots_are_ranks(special: set[int], patches: int) -> None:
-    free = [position for position in range(40) if position not in special][:patches]
-    patch_slot, special_slot = slots(torch.tensor([free]), torch.tensor([sorted(special)], dtype=torch.long))
-    everything = sorted([*free, *special])
-    assert patch_slot[0].tolist() == [everything.index(position) for position in free]
-    assert special_slot[0].tolist() == [everything.index(position) for position in sorted(special)]
 
 
 def test_hidden_attention_rebuilds_the_scan() -> None:
