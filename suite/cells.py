@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from backbones.base import Reducer
+from methods.base import Method
 from methods.compose import Reducer as TokenReducer
 from methods.composition import Composition
 from methods.spec import MethodSpec
@@ -55,7 +58,7 @@ class Cell:
             "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
             "seed": self.seed if stochastic else None,
             "unreachable": None if self.plan else [None if self.composition else self.method.text, self.budget],
-            "code": methods_digest(),
+            "code": [methods_digest(), source_digest(self.method.method)],
         }
 
     @property
@@ -88,6 +91,14 @@ def methods_digest() -> str:
     files = sorted(resources.files("methods").iterdir(), key=lambda file: file.name)
     texts = [file.read_text("utf-8") for file in files if file.name.endswith(".py")]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def source_digest(method: Method) -> str | None:
+    """Hash of the file that builds a third party's method; None for ours, whose code `methods_digest` covers."""
+    name = inspect.getsourcefile(method.build) if method.build else None
+    if name is None or Path(name).parent == Path(str(resources.files("methods"))):
+        return None
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
 
 
 def digest(value: Any) -> str:
