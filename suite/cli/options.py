@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from backbones.errors import UserError
+from methods import METHODS
 from methods.spec import split
 from suite.settings import RunSpec, build_spec
 
@@ -34,7 +35,7 @@ def _option(name: str, kind: type, help_text: str, default: Any = None, flag: st
 
 
 RUN_OPTIONS = [
-    _option("methods", str, "Methods to compare, comma-separated; options in brackets: 'mtr,tome[order=appended]'."),
+    _option("methods", str, "Methods to compare, comma-separated: 'mtr,tome[order=appended]', 'all', file.py:NAME."),
     _option("backbones", str, "Backbones, comma-separated (python -m suite list backbones)."),
     _option("checkpoint", str, "Weights: 'bundled', a path, hf://owner/repo/file, or 'random' for untrained ones."),
     _option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
@@ -70,6 +71,12 @@ RUN_OPTIONS = [
 ]
 
 
+def expand(methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods asked for, `all` replaced by every registered one that removes something."""
+    everything = [name for name in METHODS if name != "none"]
+    return tuple(name for text in methods for name in (everything if text == "all" else [text]))
+
+
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     try:
         return tuple(kind(part) for part in split(text))
@@ -80,7 +87,7 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
 def spec_from_options(values: dict[str, Any]) -> RunSpec:
     """The RunSpec that the options of `RUN_OPTIONS` ask for."""
     values = dict(values)
-    values["methods"] = split(values["methods"])
+    values["methods"] = expand(split(values["methods"]))
     values["backbones"] = split(values["backbones"])
     values["budgets"] = _numbers("budgets", values["budgets"], float)
     values["sites"] = _numbers("sites", values["sites"] or "", int) or None
