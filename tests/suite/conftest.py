@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from backbones import BACKBONES
@@ -51,6 +52,15 @@ def vim_mini(**overrides: Any) -> Vim:
     return Vim("vim_mini", VimConfig(**(settings | overrides)))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products are done sooner by one thread than by several that wait for each other on shared cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunSpec]]:
     """A maker of specs on `vim_mini` and `blots`, both registered for the test."""
@@ -71,6 +81,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunSpec]]:
             "shard": 12,
             "gallery": 2,
             "device": "cpu",
+            "threads": 1,
         }
         return build_spec(**(values | changed))
 

@@ -20,7 +20,10 @@ from suite.settings import RunSpec
 
 Specs = Callable[..., RunSpec]
 Out = pytest.CaptureFixture[str]
-MINI = ["--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "all", "--gallery", "1"]
+MINI = [
+    *("--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "all"),
+    *("--gallery", "1", "--threads", "1"),
+]
 
 REFUSED = [
     ("compair", "unknown command 'compair': did you mean compare?"),
