@@ -92,9 +92,12 @@ def unit(values: Tensor) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of every row of `a` (B, m, F) with every row of `b` (B, t, F): (B, m, t)."""
+    """Cosine of every row of `a` (B, m, F) with every row of `b` (B, t, F): (B, m, t).
+
+    Without gradients, on a CPU, an image's bits do not depend on its batch.
+    """
     a, b = unit(a), unit(b)
-    alone = a.shape[0] == 1 and a.device.type == "cpu"
+    alone = a.shape[0] == 1 and a.device.type == "cpu" and not torch.is_grad_enabled()
     if alone:
         # A batched product of one image takes another path than that of several, and its last bits differ.
         a, b = a.expand(2, -1, -1), b.expand(2, -1, -1)

@@ -1,7 +1,7 @@
 """A fabricated token sequence with every trace field, as if a block had just produced it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,3 +68,10 @@ def fabricated(
 def fabricate() -> Fabricate:
     """`fabricated`, for tests that draw their sizes."""
     return fabricated
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_gradients() -> Iterator[None]:
+    """Reductions are evaluated as the engine does."""
+    with torch.no_grad():
+        yield
