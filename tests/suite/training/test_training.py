@@ -220,6 +220,13 @@ def test_decay_spares_vectors_embeddings_and_the_scan() -> None:
     assert decayed == matrices | {"patch_embed.proj.weight", "head.weight"}
 
 
+def test_the_rate_changes_with_every_step(tmp_path: Path) -> None:
+    one, rates = trainer(tmp_path), list[float]()
+    one.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[1]["lr"]))
+    one.run(ignore)
+    assert rates == pytest.approx([learning_rate(RECIPE, step / 3) for step in range(12)])
+
+
 def test_the_average_follows_the_weights_by_hand(tmp_path: Path) -> None:
     one = trainer(tmp_path)
     name = "head.weight"
