@@ -80,7 +80,7 @@ def test_each_way_to_break_the_contract_is_caught(mutant: str, monkeypatch: pyte
 class Greedy(Composition):
     """Says it can take every patch, and counts no matrix product."""
 
-    def cap(self, patches: int) -> int:
+    def cap(self, patches: int, specials: int = 1) -> int:
         return patches
 
     def cost(self, patches: int, removed: int, shape: Any) -> Any:
