@@ -42,17 +42,17 @@ _MAKING = """empty empty_like empty_strided new_empty new_empty_strided zeros ze
     _local_scalar_dense ScalarImplicit IntImplicit is_nonzero dim numel broadcast_tensors"""
 _MOVING = """gather index index_select take_along_dim embedding scatter scatter_ index_put index_put_ index_copy
     index_copy_ index_fill index_fill_ masked_fill masked_fill_ masked_select nonzero where select_scatter
-    slice_scatter copysign sort argsort topk argmax argmin unique _unique2 searchsorted bucketize one_hot"""
+    slice_scatter triu tril copysign sort argsort topk argmax argmin unique _unique2 searchsorted bucketize one_hot"""
 ZERO = frozenset(f"aten::{name}" for name in f"{_VIEWS} {_MAKING} {_MOVING}".split())
 """Operators that only look, allocate, move, order or select: no arithmetic by any convention."""
 
 _POINTWISE = """add add_ sub sub_ rsub mul mul_ div div_ neg neg_ abs pow square sqrt rsqrt reciprocal exp exp_ expm1
     log log1p log2 sigmoid silu silu_ softplus relu relu_ gelu tanh clamp clamp_ clamp_min clamp_min_ clamp_max maximum
-    minimum floor ceil round trunc floor_divide remainder fmod sign lerp lerp_ addcmul addcdiv eq ne lt le gt ge
+    minimum exp2 floor ceil round trunc floor_divide remainder fmod sign lerp lerp_ addcmul addcdiv eq ne lt le gt ge
     logical_and logical_or logical_not bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
     bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ isnan isfinite nan_to_num"""
-_REDUCING = """sum mean var std prod amax amin max min norm linalg_vector_norm cumsum cumprod any all count_nonzero
-    logsumexp softmax _softmax log_softmax _log_softmax layer_norm native_layer_norm cosine_similarity normalize
+_REDUCING = """sum mean var std prod amax amin max min norm linalg_vector_norm cumsum any all count_nonzero
+    cummax cummin cumprod logcumsumexp logsumexp softmax _softmax log_softmax _log_softmax layer_norm native_layer_norm cosine_similarity normalize
     scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce index_reduce_"""
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())
 """Operators whose work grows with the number of elements; shown apart, in no total."""
