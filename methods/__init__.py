@@ -26,6 +26,13 @@ METHODS: Registry[Method] = Registry(
         "mtr": "methods.mtr:MTR",
         "tome": "methods.tome:TOME",
         "evit": "methods.evit:EVIT",
+        "hsa": "methods.hsa:HSA",
+        "utr": "methods.utr:UTR",
+        "rmeeto": "methods.rmeeto:RMEETO",
+        "pumer": "methods.pumer:PUMER",
+        "stm": "methods.stm:STM",
+        "mame": "methods.mame:MAME",
+        "fambav": "methods.fambav:FAMBAV",
     },
     "suite.methods",
 )

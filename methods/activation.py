@@ -9,6 +9,7 @@ ACTIVATION = Method(
     family="baseline",
     options={
         "direction": options.direction(),
+        "protect": options.protect(),
         "order": options.order(scored=True, merges=False),
         "shuffle": options.shuffle(),
     },

@@ -80,7 +80,7 @@ def _matching(place: Place, composition: Composition, score: Tensor | None, r: i
 def matched(place: Place, composition: Composition, score: Tensor | None, r: int) -> Matching:
     """Who goes into whom when `r` patch tokens are to go: first those pruned by score, then the matching's."""
     ranks = pruned = None
-    if composition.protect:
+    if composition.protect and place.tokens.special.shape[1]:
         ranks = match.unprotected(place.patches, place.tokens.special, composition.protect)
     if count := part(composition.pruned, r):
         assert score is not None

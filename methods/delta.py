@@ -9,6 +9,9 @@ DELTA = Method(
     family="baseline",
     options={
         "direction": options.direction(),
+        "window": options.window(),
+        "sensitivity": options.sensitivity(),
+        "protect": options.protect(),
         "order": options.order(scored=True, merges=False),
         "shuffle": options.shuffle(),
     },

@@ -22,6 +22,7 @@ EVIT = Method(
         "direction": options.direction(),
         "fused": Option(True, "merge what is not kept into one token, instead of dropping it"),
         "weights": options.weights("attention", "mean", "size"),
+        "protect": options.protect(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },

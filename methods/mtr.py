@@ -7,7 +7,7 @@ from methods.base import Method, Option, composed
 
 
 def _composed(targets: float, **given: Any) -> Any:
-    return composed(matching="keep-target-source", target_ratio=targets, **given)
+    return composed(target_ratio=targets, **given)
 
 
 MTR = Method(
@@ -21,9 +21,18 @@ MTR = Method(
             "delta", "b", "c", "delta-b", "activation", "norm", "cls-similarity", "hidden-attention", "random"
         ),
         "direction": options.direction(),
+        "window": options.window(),
+        "sensitivity": options.sensitivity(),
+        "matching": Option(
+            "keep-target-source",
+            "how the tokens are split",
+            ("keep-target-source", "halves", "odd-even", "neighbours"),
+        ),
         "targets": Option(1.0, "size of the Target group, as a multiple of the Source group's", minimum=0, maximum=100),
         "feature": options.feature("branch+residual"),
+        "best": options.best(),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
+        "protect": options.protect(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },
@@ -42,6 +51,14 @@ it); similarity is taken of branch + residual; several sources and their target 
 are outside all groups; between equal scores the earlier token ranks higher. `score=b` and `score=c` read the mean over
 states of $|B|$ and $|C|$, summed over directions; `delta-b` is their product with $\\Delta$, direction by direction;
 `activation` is $\\frac1E \\sum_d \\max(0, y_d)$. No public code exists.
+
+**Another reading.** The method is also summarised as positional sensitivity and local responsiveness by max-pooling.
+`window=3` replaces a score by the largest in the 3 x 3 grid cells round the token (cells whose token is gone are
+empty); `sensitivity=` $\\lambda$ multiplies it by $e^{-\\lambda d}$, $d$ the distance to the class token in the
+unreduced sequence over its length: a state that is read at the class token has forgotten what is far away.
+
+**Ablations of the split.** `matching=halves` merges the $r$ most similar pairs of a less and a more important half,
+`odd-even` those of ToMe's two sets, `neighbours` those that stand side by side (see `utr`, `tome`, `stm`).
 
 **Cost.** $r\\, t\\, F$ multiply-accumulates, $t = \\min(r, n - r)$ targets and $F$ the width of the feature, besides
 normalising $r + t$ features and averaging. At most $n - 1$ tokens go at a site.

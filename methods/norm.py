@@ -8,6 +8,7 @@ NORM = Method(
     title="Token norm",
     family="baseline",
     options={
+        "protect": options.protect(),
         "order": options.order(scored=True, merges=False),
         "shuffle": options.shuffle(),
     },

@@ -39,3 +39,25 @@ def score(default: str, *others: str) -> Option:
 def direction() -> Option:
     """The scan a score is read from."""
     return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))
+
+
+def protect(default: int = 0) -> Option:
+    """A window round the class token that no reduction touches."""
+    return Option(default, "patch tokens on each side of the class token that take no part", minimum=0, maximum=64)
+
+
+def best() -> Option:
+    """How similar the token is that another goes into."""
+    return Option(1, "1: a token goes into the most similar one, k: into the k-th (the last if fewer)", minimum=1)
+
+
+def window() -> Option:
+    """The second reading of MTR's score: local feature responsiveness."""
+    return Option(1, "a token's score is the largest within this many grid cells squared round it", (1, 3, 5, 7))
+
+
+def sensitivity() -> Option:
+    """The second reading of MTR's score: positional sensitivity."""
+    return Option(
+        0.0, "the score fades by exp(-sensitivity x distance to the class token / length)", minimum=0, maximum=100
+    )

@@ -11,6 +11,7 @@ RANDOM = Method(
     options={
         "weights": options.weights("drop", "mean", "size", "pair"),
         "feature": options.feature("branch+residual"),
+        "protect": options.protect(),
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },

@@ -11,7 +11,9 @@ TOME = Method(
     year=2023,
     options={
         "feature": options.feature("branch"),
+        "best": options.best(),
         "weights": options.weights("size", "mean", "pair", "delta-b", "drop"),
+        "protect": options.protect(),
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },

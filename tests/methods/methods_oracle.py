@@ -206,10 +206,10 @@ def aligned(image: Image, survivors: list[Token], token: Token) -> list[Vector]:
     carries = []
     for direction, delta in enumerate(image.trace["delta"]):
         total = list(token.carry[direction])
-        side = sorted(image.tokens, key=lambda other: other.position, reverse=direction == 0)
-        beyond = [other for other in side if (other.position < token.position) == (direction == 0)]
-        for other in beyond:
-            if other.position in stays or other.position == token.position:
+        scanned = sorted(image.tokens, key=lambda other: other.position, reverse=direction == 1)
+        here = [other.position for other in scanned].index(token.position)
+        for other in reversed(scanned[:here]):
+            if other.position in stays:
                 break
             total = [t + d + g for t, d, g in zip(total, delta[other.index], other.carry[direction], strict=True)]
         carries.append(total)
@@ -239,8 +239,10 @@ def surviving(image: Image, survivors: list[Token], token: Token, pairs: Pairs, 
 
 def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -> list[Token]:
     """The tokens of `image` after the reduction, in their new order, special tokens among them."""
+    asks = recipe["matching"] in ("lowest", "fused", "keep-target-source", "halves")
+    asks = asks or recipe["order"] == "score" or recipe["pruned"] > 0
     for token in image.patches:
-        token.score = score_of(image, token, recipe, seed, site) if recipe["score"] else 0.0
+        token.score = score_of(image, token, recipe, seed, site) if asks else 0.0
     pairs, destinations = match_of(image, recipe, r)
     survivors = [token for token in image.patches if not any(token is source for source, _ in pairs)]
     order = ordered(survivors, destinations, recipe, image, seed, site)
@@ -282,9 +284,20 @@ OWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "norm": lambda o: {"matching": "lowest", "score": "norm"},
     "activation": lambda o: {"matching": "lowest", "score": "activation"},
     "delta": lambda o: {"matching": "lowest", "score": "delta"},
-    "mtr": lambda o: {"matching": "keep-target-source"},
+    "mtr": lambda o: {},
     "tome": lambda o: {"matching": "odd-even"},
     "evit": lambda o: {"matching": "fused"} if o["fused"] else {"matching": "lowest", "weights": "drop"},
+    "hsa": lambda o: {"matching": "lowest"},
+    "utr": lambda o: {
+        "matching": "halves",
+        "dropped_branch": o["hybrid"],
+        "dropped_residual": o["hybrid_residual"],
+    },
+    "rmeeto": lambda o: {"matching": "odd-even"},
+    "pumer": lambda o: {"matching": "odd-even"},
+    "stm": lambda o: {"matching": "neighbours"},
+    "mame": lambda o: {"score": "delta"},
+    "fambav": lambda o: {"matching": "odd-even"},
 }
 
 

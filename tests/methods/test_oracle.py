@@ -1,17 +1,20 @@
 """Every method and option against the oracle of `methods_oracle`, image by image."""
 
+from itertools import combinations, product
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from methods_oracle import oracle, recipe_of
+from option_values import every
 from oracle_scores import Token, image_of
 
+from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import METHODS
-from methods.compose import Reducer
+from methods.compose import Composition, Reducer
 from methods.spec import MethodSpec
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
@@ -47,12 +50,7 @@ def compare(fabricate: Any, name: str, given: dict[str, Any], r: int, **sizes: A
         agrees(out, b, oracle(recipe_of(name, options), image_of(tokens, b), r, 11, 4))
 
 
-VALUES = [
-    (name, key, value)
-    for name in REDUCING
-    for key, option in METHODS[name].options.items()
-    for value in option.choices or {"targets": (0.0, 0.5, 3.0), "shuffle": (0.0, 0.5, 1.0), "fused": (True, False)}[key]
-]
+VALUES = [(name, key, value) for name in REDUCING for key, found in every(METHODS[name]).items() for value in found]
 
 
 @pytest.mark.parametrize(("name", "key", "value"), VALUES)
@@ -65,26 +63,47 @@ def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: A
 def asked(draw: st.DrawFn) -> tuple[str, dict[str, Any], int, dict[str, Any]]:
     """A method, options, how many to remove, and sizes of the input."""
     name = draw(st.sampled_from(REDUCING))
-    given = {}
-    for key, option in METHODS[name].options.items():
-        numbers = {"targets": st.sampled_from([0.4, 1.0, 2.5]), "shuffle": st.sampled_from([0.0, 0.3, 1.0])}
-        given[key] = draw(st.sampled_from(option.choices) if option.choices else numbers.get(key, st.booleans()))
+    given = {key: draw(st.sampled_from(found)) for key, found in every(METHODS[name]).items()}
+    composition = composition_or_none(name, given)
+    assume(composition is not None)
+    assert composition is not None
     grid = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 4)))
     patches = grid[0] * grid[1] * grid[2]
-    special = draw(st.sets(st.integers(0, patches - 1), max_size=3))
-    if not special and given.get("score") == "hidden-attention":
-        given["score"] = "activation"
+    most = 1 if composition.special == "proportional" else 3
+    least = 1 if composition.needs_class_token else 0
+    special = draw(st.sets(st.integers(0, patches - 1), min_size=least, max_size=most))
     worn = draw(st.integers(0, patches - 1))
-    composition = METHODS[name].compose(**given)
-    assert composition is not None
-    remove = draw(st.integers(0, composition.cap(patches - worn)))
+    remove = draw(st.integers(0, composition.cap(patches - worn, len(special))))
     sizes = {"grid": grid, "special": tuple(sorted(special)), "seed": draw(st.integers(0, 99)), "worn": worn}
     return name, given, remove, sizes
 
 
-@settings(max_examples=120, deadline=None)
+def composition_or_none(name: str, given: dict[str, Any]) -> Composition | None:
+    """What the options compose, None if they say in one line that they cannot be."""
+    try:
+        return METHODS[name].compose(**given)
+    except UserError as error:
+        reason = str(error)
+    assert ":" in reason
+    assert "\n" not in reason
+    return None
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(asked())
 def test_any_options_on_any_sizes(fabricate: Any, case: tuple[str, dict[str, Any], int, dict[str, Any]]) -> None:
     name, given_options, remove, sizes = case
     if remove:
         compare(fabricate, name, given_options, remove, **sizes)
+
+
+@pytest.mark.parametrize("name", REDUCING)
+def test_every_two_options_go_together_or_say_why(fabricate: Any, name: str) -> None:
+    tokens, tried = fabricate(batch=1), 0
+    for one, other in combinations(every(METHODS[name]).items(), 2):
+        for first, second in product(one[1], other[1]):
+            composition = composition_or_none(name, {one[0]: first, other[0]: second})
+            if composition is not None:
+                assert Reducer(composition, 3, site=2)(tokens).length == tokens.length - 3
+                tried += 1
+    assert tried
