@@ -1,0 +1,42 @@
+"""The method that the README shows is complete, conforms, and runs in a comparison, exactly as printed."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from suite.cli import run
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
+
+@pytest.fixture
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    text = next(block for block in blocks if "Method(" in block)
+    assert len(text.splitlines()) < 40
+    (tmp_path / "spread.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return "spread.py:SPREAD"
+
+
+def test_it_conforms(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "--method", printed]) == 0
+    assert "0 fail" in capsys.readouterr().out
+
+
+def test_it_runs_beside_ours(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "compare --split dev --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 --json --methods"
+    assert run([*words.split(), f"mtr,{printed}"]) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert {cell["label"]: cell["status"] for cell in cells} == {"none": "ok", "mtr": "ok", printed: "ok"}
+
+
+def test_what_is_missing_is_one_line(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "--method", "spread.py:SPRAED"]) == 2
+    assert run(["verify", "--method", "nowhere.py:SPREAD"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "SPRAED" in lines[0]
+    assert "nowhere.py" in lines[1]
