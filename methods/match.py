@@ -128,6 +128,8 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
 
     `similarity` is (B, |a|, |b|); r is at most |a|. R-MeeTo's ablation names the k-th best instead.
     """
+    if r == 0:
+        return Matching(_nothing(a), _nothing(a), b)
     edge, best = kth(similarity, k)
     chosen = ranked(edge)[:, :r]
     return Matching(a.gather(1, chosen), b.gather(1, best.gather(1, chosen)), b)

@@ -33,7 +33,7 @@ def best_edges(
 
 
 def bipartite(image: Image, a: list[Token], b: list[Token], recipe: dict[str, Any], r: int) -> Match:
-    edges = sorted(best_edges(image, a, b, recipe), key=lambda edge: -edge[0])
+    edges = sorted(best_edges(image, a, b, recipe), key=lambda edge: -edge[0]) if r else []
     return [(token, other) for _, token, other in edges[:r]], b
 
 
