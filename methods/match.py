@@ -186,7 +186,7 @@ def neighbours(similarity: Tensor, bound: Tensor, r: int) -> Matching:
     bonds of an image may.
     """
     chosen = ranked(similarity.masked_fill(~bound, -torch.inf))[:, :r]
-    closed = torch.zeros_like(bound).scatter_(1, chosen, True)
+    closed = torch.zeros_like(bound).scatter_(1, chosen, 1)
     edge = torch.ones_like(bound[:, :1])
     place = torch.arange(bound.shape[1] + 1, device=bound.device)
     start, end = torch.cat([edge, ~closed], 1), torch.cat([~closed, edge], 1)

@@ -26,6 +26,13 @@ TEXTS = [
     "tome[weights=drop]",
     "random[weights=mean]",
     "evit[score=hidden-attention]",
+    "tome[protect=2]",
+    "mtr[matching=halves,protect=1]",
+    "mtr[matching=neighbours]",
+    "mtr[window=3,sensitivity=2]",
+    "pumer[pruned=0.3,protect=1]",
+    "utr[feature=b]",
+    "mame[matching=keep-target-source,targets=2]",
 ]
 
 
@@ -70,7 +77,7 @@ class Reducing(nn.Module):
         return self.reducer(replace(self.tokens, branch=branch)).branch
 
 
-@pytest.mark.parametrize("text", ["mtr", "tome", "random[weights=mean]", "pool"])
+@pytest.mark.parametrize("text", ["mtr", "tome", "random[weights=mean]", "pool", "utr", "pumer", "stm", "mame", "hsa"])
 def test_fvcore_agrees(fabricate: Callable[..., TokenSequence], text: str) -> None:
     # An image alone is multiplied twice, so that its bits are those it has in a batch.
     tokens, composition = fabricate(batch=2), composition_of(text)
@@ -91,6 +98,15 @@ def test_closed_forms_by_hand() -> None:
     # both streams 11 sources and their targets are scaled, subtracted and added.
     expected = 197 + 22 * 192 * 4 + 2 * 192 * 4 * 11
     assert composition_of("mtr").cost(196, 11, sizes).arithmetic == expected
+    assert composition_of("utr").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
+    # Of 11 tokens to go PuMer prunes 6, and compares the 190 left.
+    assert composition_of("pumer").cost(196, 11, sizes).matmul_macs == 95 * 95 * 192
+    assert composition_of("tome[protect=2]").cost(196, 11, sizes).matmul_macs == 96 * 96 * 192
+    # HSA: 385 operations for each token's score, and 4 E for each of the 11 dropped.
+    assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * 385 + 11 * 4 * 384
+    # In the branch half of UTR's sources are merged (11 - 6), in the residual all.
+    merged = 4 * 192 * (5 + 11)
+    assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * 385 + 196 * 3 * 192 + merged
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0
 

@@ -76,6 +76,76 @@ def test_evit_fuses_what_the_class_token_is_least_like() -> None:
     assert reduced("evit[fused=false]", 2).position.tolist() == [[2, 3, 4]]
 
 
+def test_prunings_drop_what_scores_least() -> None:
+    assert reduced("delta").position.tolist() == [[0, 2, 3, 4]]
+    assert reduced("delta", 2).position.tolist() == [[0, 2, 4]]
+    # Lengths 1, .906, 1.02 and 2.
+    assert reduced("norm", 2).position.tolist() == [[2, 3, 4]]
+
+
+def test_the_second_reading_of_the_score() -> None:
+    # On a 2 x 2 grid every token sees the largest Delta: all are equal, and the last one goes.
+    assert reduced("delta[window=3]").position.tolist() == [[0, 1, 2, 3]]
+    # Distances 2, 1, 1, 2 of a length of 5: .3 and .4 fade by e^-4, .1 and .2 by e^-2; the first is the smallest.
+    assert reduced("delta[sensitivity=10]").position.tolist() == [[1, 2, 3, 4]]
+
+
+def test_a_window_protects_both_sides() -> None:
+    assert reduced("delta[protect=1]").position.tolist() == [[1, 2, 3, 4]]
+    composition = parse("delta[protect=1]").composition()
+    assert composition is not None
+    assert (composition.cap(4), composition.cap(4, 0), composition.cap(2)) == (1, 3, 0)
+
+
+def test_the_second_best_partner() -> None:
+    # Second best of b = {1, 4} is 4 for both of a = {0, 3}, and cos(3, 4) = .196 > cos(0, 4) = 0.
+    out = reduced("tome[best=2]")
+    assert out.position.tolist() == [[0, 1, 2, 4]]
+    assert torch.allclose(out.branch[0, 3], torch.tensor([0.5, 1.1]))
+
+
+def test_mame_merges_the_most_similar_of_the_lower_half() -> None:
+    # Delta splits {1, 3} from {0, 4}; cos(1, 0) = .994, cos(3, 0) = .981.
+    out = reduced("mame")
+    assert out.position.tolist() == [[0, 2, 3, 4]]
+    assert torch.allclose(out.branch[0, 0], torch.tensor([0.95, 0.05]))
+
+
+def test_utr_treats_the_streams_differently() -> None:
+    tokens = replace(four(), residual=four().branch.clone())
+    composition = parse("utr[score=delta]").composition()
+    assert composition is not None
+    out = Reducer(composition, 2, site=3)(tokens)
+    # 1 goes into 0, then 3; the branch drops the less similar 3.
+    assert out.position.tolist() == [[0, 2, 4]]
+    assert torch.allclose(out.branch[0, 0], torch.tensor([0.95, 0.05]))
+    assert torch.allclose(out.residual[0, 0], torch.tensor([0.975, 0.125]))
+    assert out.size.tolist() == [[3, 1, 1]]
+
+
+def test_pumer_prunes_then_merges() -> None:
+    out = reduced("pumer[score=norm]", 2)
+    # 1 is the shortest; of 0, 3, 4 the middle one takes in 0.
+    assert out.position.tolist() == [[2, 3, 4]]
+    assert torch.allclose(out.branch[0, 1], torch.tensor([1.0, 0.1]))
+    assert out.size.tolist() == [[1, 2, 1]]
+
+
+def test_stm_joins_neighbours_but_not_over_the_class_token() -> None:
+    out = reduced("stm[weights=mean,protect=0]")
+    assert out.position.tolist() == [[0, 2, 3, 4]]
+    assert torch.allclose(out.branch[0, 0], torch.tensor([0.95, 0.05]))
+    assert reduced("stm[weights=mean,protect=0]", 2).position.tolist() == [[0, 2, 3]]
+
+
+def test_rmeeto_places_the_class_token() -> None:
+    assert reduced("rmeeto").position.tolist() == [[0, 1, 2, 4]]
+    # As released: floor(2 x 4 / 5) = 1, before patch 1.
+    out = reduced("rmeeto[special=proportional]")
+    assert out.position.tolist() == [[0, 2, 1, 4]]
+    assert out.special.tolist() == [[1]]
+
+
 def test_random_follows_its_seed() -> None:
     composition = parse("random").composition()
     assert composition is not None

@@ -80,6 +80,16 @@ def test_equal_compositions_have_one_canonical_form() -> None:
         ("mtr[score=norm]", "mtr[score=norm,direction=forward]"),
         ("mtr[order=shuffled,shuffle=0]", "mtr[shuffle=0.5]"),
         ("pool[weights=size]", "pool[weights=size,shuffle=0.2]"),
+        ("delta", "mtr[weights=drop]"),
+        ("tome", "rmeeto"),
+        ("tome[weights=mean]", "fambav[layers=upper]"),
+        ("mame[matching=keep-target-source]", "mtr"),
+        ("mtr[matching=odd-even,feature=branch,weights=size]", "tome"),
+        ("pumer[pruned=0,weights=size]", "tome"),
+        ("pumer[pruned=1,score=delta]", "delta"),
+        ("hsa[align=false]", "activation"),
+        ("utr[hybrid=1,hybrid_residual=1]", "utr[weights=drop]"),
+        ("mtr[matching=neighbours,score=c]", "stm[weights=mean,protect=0]"),
     ]
     for one, other in equal:
         a, b = parse(one).composition(), parse(other).composition()
@@ -177,6 +187,9 @@ def test_impossible_compositions_say_why() -> None:
         ({"matching": "odd-even"}, "give a feature"),
         ({"matching": "spaced", "order": "score"}, "needs a method with a score"),
         ({"matching": "runs", "weights": "attention"}, "need a method with a score"),
+        ({"matching": "odd-even", "feature": "b", "pruned": 0.5}, "give a score"),
+        ({"matching": "lowest", "score": "cls-similarity", "sensitivity": 1.0}, "never negative"),
+        ({"matching": "lowest", "score": "norm", "aligned": True, "order": "reversed"}, "use weights=drop"),
     ]
     for fields, says in cases:
         with pytest.raises(UserError, match=says):
