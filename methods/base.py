@@ -11,11 +11,12 @@ from backbones.errors import UserError
 from backbones.registry import nearest
 
 if TYPE_CHECKING:
+    from backbones.shape import Shape
     from methods.composition import Composition
 
 Value = bool | int | float | str
 FAMILIES = ("baseline", "merging", "pruning", "hybrid")
-KINDS = ("none", "sequence", "image")
+KINDS = ("none", "sequence", "image", "oracle")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Method:
     ``build``         options -> Composition; None where no token sequence is reduced
     ``kind``          sequence: reduces tokens by its composition; image: evaluates a smaller image; none: neither
     ``stochastic``    whether the seed makes a difference with the default options
+    ``published``     (shape, options) -> {site: tokens removed} as in its paper (see `methods.published`), or None
     """
 
     name: str
@@ -116,6 +118,7 @@ class Method:
     training_free: bool = True
     stochastic: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
+    published: Callable[[Shape, Mapping[str, Value]], dict[int, int]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a method that contradicts itself, so that a third party's mistake shows at import."""
@@ -145,6 +148,10 @@ class Method:
         if self.build is None:
             return None
         return self.build(**{name: settings.get(name, option.default) for name, option in self.options.items()})
+
+    def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
+        """Tokens removed before each block of `shape` as published, by these options; None if that is not known."""
+        return None if self.published is None else self.published(shape, self.settings(options))
 
     @property
     def card(self) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 
@@ -17,6 +17,7 @@ EVIT = Method(
     paper="Liang et al., Not All Patches are What You Need: Expediting Vision Transformers via Token Reorganizations "
     "(EViT), ICLR 2022, arXiv:2202.07800",
     year=2022,
+    published=published.evit,
     options={
         "score": options.score("cls-similarity", "hidden-attention", "cls-attention", "activation"),
         "direction": options.direction(),

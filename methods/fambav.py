@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 
@@ -18,6 +18,7 @@ FAMBAV = Method(
     paper="Shen et al., Famba-V: Fast Vision Mamba with Cross-Layer Token Fusion, ECCV 2024 workshops, "
     "arXiv:2409.09808",
     year=2024,
+    published=published.fambav,
     options={
         "layers": Option(
             "alternate", "the layers that merge, under protocol paper", ("alternate", "all", "lower", "upper")

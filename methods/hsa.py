@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 
@@ -16,6 +16,7 @@ HSA = Method(
     family="pruning",
     paper="Zhan et al., Exploring Token Pruning in Vision State Space Models (HSA), NeurIPS 2024, arXiv:2409.18962",
     year=2024,
+    published=published.hsa,
     options={
         "align": Option(True, "hand the decay of dropped tokens to the next token of each scan"),
         "score": options.score("activation", "delta", "norm", "random"),

@@ -1,6 +1,6 @@
 """PuMer: prune what is irrelevant, then merge what is alike."""
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 PUMER = Method(
@@ -10,6 +10,7 @@ PUMER = Method(
     paper="Cao et al., PuMer: Pruning and Merging Tokens for Efficient Vision Language Models, ACL 2023, "
     "arXiv:2305.17530",
     year=2023,
+    published=published.pumer,
     options={
         "score": options.score("cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"),
         "direction": options.direction(),

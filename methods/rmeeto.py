@@ -1,6 +1,6 @@
 """R-MeeTo: bipartite merging made for Mamba."""
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 RMEETO = Method(
@@ -10,6 +10,7 @@ RMEETO = Method(
     paper="Shi et al., Faster Vision Mamba is Rebuilt in Minutes via Merged Token Re-training (R-MeeTo), "
     "arXiv:2412.12496",
     year=2024,
+    published=published.merging,
     options={
         "feature": options.feature("branch"),
         "best": options.best(),

@@ -1,6 +1,6 @@
 """ToMe: bipartite soft matching, adapted to a scan."""
 
-from methods import options
+from methods import options, published
 from methods.base import Method, composed
 
 TOME = Method(
@@ -9,6 +9,7 @@ TOME = Method(
     family="merging",
     paper="Bolya et al., Token Merging: Your ViT But Faster (ToMe), ICLR 2023, arXiv:2210.09461",
     year=2023,
+    published=published.merging,
     options={
         "feature": options.feature("branch"),
         "best": options.best(),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from methods import options
+from methods import options, published
 from methods.base import Method, Option, composed
 
 
@@ -16,6 +16,7 @@ UTR = Method(
     family="hybrid",
     paper="Zhan et al., Rethinking Token Reduction for State Space Models (UTR), EMNLP 2024, arXiv:2410.14725",
     year=2024,
+    published=published.utr,
     options={
         "score": options.score("activation", "delta", "b", "c", "delta-b", "norm", "cls-similarity"),
         "direction": options.direction(),

@@ -139,6 +139,8 @@ def match_of(image: Image, recipe: dict[str, Any], r: int) -> Match:
         pairs = [(source, None) for source, _ in pairs]
         if recipe["matching"] in ("keep-target-source", "fused"):
             destinations = []  # ranked by score alone, nothing was compared
+    if recipe["pruned"] == 1:
+        destinations = []
     return [(token, None) for token in gone] + pairs, destinations
 
 

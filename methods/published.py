@@ -1,0 +1,91 @@
+"""Published schedules: where a method reduced in its paper, and by how much, carried over to any backbone.
+
+Each function gives the tokens removed before each block, {site: count}, for a `Shape`. Blocks are scaled by depth and
+counts of tokens by the number of patches, over the 24 blocks and 196 patches of Vim at 224 / 16; a site is never below
+1 and a count of pairs never above half of what stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from backbones.shape import Shape
+
+DEPTH, PATCHES = 24, 196
+Counts = dict[int, int]
+
+
+def _nearest(numerator: int, denominator: int) -> int:
+    """The quotient to the nearest whole number, halves up."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def scaled(blocks: Iterable[int], depth: int, of: int) -> list[int]:
+    """Sites before these blocks of `of`, in a backbone of `depth` blocks, without repetition."""
+    sites = (_nearest(block * depth, of) for block in blocks)
+    return sorted({min(max(1, site), depth - 1) for site in sites} if depth > 1 else ())
+
+
+def by_count(shape: Shape, sites: Iterable[int], removed: int) -> Counts:
+    """`removed` of 196 tokens at each site."""
+    left, counts = shape.patches, {}
+    for site in sites:
+        count = min(_nearest(removed * shape.patches, PATCHES), left // 2)
+        if count:
+            counts[site] = count
+        left -= count
+    return counts
+
+
+def by_keeping(shape: Shape, sites: Iterable[int], keep: Callable[[int], int]) -> Counts:
+    """At each site all but `keep` (patch tokens there -> patch tokens kept)."""
+    left, counts = shape.patches, {}
+    for site in sites:
+        kept = min(max(1, keep(left)), left)
+        if kept < left:
+            counts[site] = left - kept
+        left = kept
+    return counts
+
+
+def merging(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """R-MeeTo, and ToMe as adapted: before every even block, 5 tokens at Vim-Ti's width and 11 above."""
+    return by_count(shape, range(2, shape.depth, 2), 5 if shape.dim <= 192 else 11)
+
+
+def evit(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """EViT: 70 % kept in layers 4, 7 and 10 of 12, rounded up, and the fused token beside them."""
+    fused = 1 if options.get("fused", True) else 0
+    return by_keeping(shape, scaled((4, 7, 10), shape.depth, 12), lambda n: -(-7 * n // 10) + fused)
+
+
+def pumer(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """PuMer for VQA: layers 0, 2, 4 and 6 of 12 (counted from 0) prune 20 % of their tokens and merge as many."""
+    return by_keeping(shape, scaled((1, 3, 5, 7), shape.depth, 12), lambda n: n - 2 * _nearest(n, 5))
+
+
+def utr(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """UTR on Mamba-2.8B: 90.5 % kept, rounded up, after layers 12, 17, ... 42 of 64 (counted from 0)."""
+    return by_keeping(shape, scaled(range(13, 44, 5), shape.depth, 64), lambda n: -(-905 * n // 1000))
+
+
+def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """HSA: 80 % kept after blocks 5, 10 and 15 of 24, an even number of patch tokens: 196, 156, 124, 100."""
+
+    def keep(patches: int) -> int:
+        kept = -(-4 * patches // 5)
+        return kept - kept % 2
+
+    return by_keeping(shape, scaled((5, 10, 15), shape.depth, DEPTH), keep)
+
+
+def fambav(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """Famba-V's layer strategies: all (7 tokens), alternate (14), the lower five or those above the 18th (9)."""
+    everywhere = range(1, shape.depth)
+    strategies = {
+        "all": (everywhere, 7),
+        "alternate": (range(2, shape.depth, 2), 14),
+        "lower": ([site for site in everywhere if DEPTH * site <= 5 * shape.depth], 9),
+        "upper": ([site for site in everywhere if DEPTH * site >= 20 * shape.depth], 9),
+    }
+    return by_count(shape, *strategies[str(options.get("layers", "alternate"))])
