@@ -104,14 +104,13 @@ class TokenSequence:
         slots = torch.arange(self.length, device=self.position.device)
         return replace(self, owner=slots.expand(self.batch, -1))
 
-    def repeat_images(self, copies: int) -> TokenSequence:
-        """Every image `copies` times in a row, for evaluating variants of one image as a batch."""
+    def pick_images(self, rows: Tensor) -> TokenSequence:
+        """The images at these rows of the batch (K,), any of them several times: variants of one image as a batch."""
         per_image = {
-            name: getattr(self, name).repeat_interleave(copies, dim=0)
-            for name in ("branch", "residual", "position", "size", "special", "image")
+            name: getattr(self, name)[rows] for name in ("branch", "residual", "position", "size", "special", "image")
         }
-        owner = None if self.owner is None else self.owner.repeat_interleave(copies, dim=0)
-        carry = None if self.carry is None else self.carry.repeat_interleave(copies, dim=1)
+        owner = None if self.owner is None else self.owner[rows]
+        carry = None if self.carry is None else self.carry[:, rows]
         return replace(self, **per_image, owner=owner, carry=carry, trace=None)
 
 

@@ -48,7 +48,7 @@ def foreground_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) ->
 
 def reduced(cells: Sequence[Cell]) -> list[Cell]:
     """The cells in which tokens are removed."""
-    return [cell for cell in cells if cell.reducers()]
+    return [cell for cell in cells if cell.plan is not None and cell.plan.counts]
 
 
 def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:

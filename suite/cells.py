@@ -47,6 +47,16 @@ class Cell:
         return SAME.join([self.method.text, *self.aliases])
 
     @property
+    def kind(self) -> str:
+        """The kind of its method: sequence, image, oracle or none."""
+        return self.method.method.kind
+
+    @property
+    def unlike_dense(self) -> str | None:
+        """What sets a cell without composition apart from the dense model besides its image size."""
+        return "oracle" if self.kind == "oracle" else None
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that the result depends on; the order of the run is no part of it."""
         stochastic = self.composition is not None and self.composition.stochastic
@@ -54,7 +64,7 @@ class Cell:
             "context": self.context,
             "backbone": self.backbone,
             "image_size": self.image_size,
-            "composition": self.composition.canonical() if self.composition else None,
+            "composition": self.composition.canonical() if self.composition else self.unlike_dense,
             "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
             "seed": self.seed if stochastic else None,
             "unreachable": None if self.plan else [None if self.composition else self.method.text, self.budget],

@@ -16,7 +16,8 @@ from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from suite.cells import Cell
 from suite.data.base import Dataset
-from suite.evaluate import Failure, Job, evaluate
+from suite.evaluate import Failure, evaluate
+from suite.jobs import jobs_for
 
 DROPPED, IN_SPECIAL = -1, -2
 
@@ -48,7 +49,7 @@ def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cell
     tracked = [cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None]
     with torch.inference_mode():
         tokens = model.embed(images, index).tracked()
-        jobs = [Job(cell.key, cell.reducers()) for cell in tracked]
+        jobs = jobs_for(tracked, model, index, labels)
         found = {job.key: logits for job, logits in evaluate(model, tokens, jobs, observe)}
     dense = next(found[cell.key] for cell in tracked if cell.budget is None)
     assert isinstance(dense, Tensor)

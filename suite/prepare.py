@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from backbones import create_model
 from backbones.base import Backbone
+from backbones.errors import UserError
 from methods.spec import MethodSpec, parse
 from suite import budget as budgets
-from suite.budget import BudgetUnreachable
+from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell, digest
 from suite.data import check_labels, open_dataset, stratified
 from suite.data.base import Dataset
 from suite.hardware import check_precision, pick_device, set_threads
+from suite.oracle import MOST_IMAGES
 from suite.schedule import check_sites, default_sites, named
 from suite.settings import RunSpec
 
@@ -49,6 +51,7 @@ def prepare(spec: RunSpec) -> Prepared:
     dataset = open_dataset(spec.data, spec.split, source=spec.source)
     indices = choose_images(dataset, spec)
     methods = [parse(text) for text in spec.methods]
+    check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
     cells = []
     for name, model in models.items():
@@ -64,6 +67,12 @@ def prepare(spec: RunSpec) -> Prepared:
         )
         cells += merge_equal(layout(name, model, methods, spec, context))
     return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def check_oracle(methods: Sequence[MethodSpec], images: int) -> None:
+    """UserError if the oracle, which runs the model once a token and site, is asked for too many images."""
+    if images > MOST_IMAGES and any(method.method.kind == "oracle" for method in methods):
+        raise UserError(f"oracle runs on at most {MOST_IMAGES} images, not {images:,}: add --images {MOST_IMAGES}")
 
 
 def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
@@ -103,6 +112,10 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     composition = blank.method.composition()
     blank = replace(blank, composition=composition)
     try:
+        solve = SOLVERS[spec.protocol]
+        if blank.kind == "oracle":
+            yield replace(blank, plan=solve(shape, Free(), budget, sites, named(spec.schedule), spec.convention))
+            return
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
             yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=model.image_size_for(grid))
@@ -110,7 +123,6 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         if missing := model.missing(composition.needs):
             yield replace(blank, reason=f"needs {', '.join(sorted(missing))}; {blank.backbone} has none")
             return
-        solve = SOLVERS[spec.protocol]
         plan = solve(shape, composition, budget, sites, named(spec.schedule), spec.convention)
     except BudgetUnreachable as error:
         yield replace(blank, reason=str(error))

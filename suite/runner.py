@@ -16,7 +16,8 @@ from torch import Tensor
 from backbones.base import Backbone
 from suite.cells import Cell
 from suite.data.loader import batches
-from suite.evaluate import Failure, Job, evaluate
+from suite.evaluate import Failure, evaluate
+from suite.jobs import jobs_for
 from suite.outcomes import outcomes
 from suite.prepare import Prepared
 from suite.presence import Presence
@@ -79,7 +80,7 @@ def run_slice(
         for index, images, labels, foreground in loader:
             masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
             result.presence.begin_batch(masks)
-            found = batch_logits(model, images.to(prepared.device), index, dense, cells, result)
+            found = batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result)
             for key in wanted & found.keys():
                 frame = outcomes(found[key], found[dense.key], labels, index)
                 result.parts.setdefault(key, []).append(frame)
@@ -88,7 +89,13 @@ def run_slice(
 
 
 def batch_logits(
-    model: Backbone, images: Tensor, index: Tensor, dense: Cell, cells: Sequence[Cell], result: SliceResult
+    model: Backbone,
+    images: Tensor,
+    index: Tensor,
+    labels: Tensor,
+    dense: Cell,
+    cells: Sequence[Cell],
+    result: SliceResult,
 ) -> dict[str, Tensor]:
     """Logits by key of the dense cell and of every other of one batch; failures are recorded, not raised.
 
@@ -104,7 +111,7 @@ def batch_logits(
         sized = model if size == model.image_size else model.resized(size)
         pixels = images if size == model.image_size else shrink(images, size)
         tokens = sized.embed(pixels.to(dtype), index)
-        jobs = [Job(cell.key, cell.reducers()) for cell in members if cell.key not in result.failures]
+        jobs = jobs_for([cell for cell in members if cell.key not in result.failures], sized, index, labels)
         if sized is model:
             result.presence.observe([job.key for job in jobs], 0, tokens)
         for job, logits in evaluate(sized, tokens, jobs, result.presence.observe):

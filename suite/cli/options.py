@@ -72,8 +72,8 @@ RUN_OPTIONS = [
 
 
 def expand(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods asked for, `all` replaced by every registered one that removes something."""
-    everything = [name for name in METHODS if name != "none"]
+    """The methods asked for, `all` replaced by every registered one but `none` and the oracle."""
+    everything = [name for name in METHODS if name not in ("none", "oracle")]
     return tuple(name for text in methods for name in (everything if text == "all" else [text]))
 
 
