@@ -71,6 +71,7 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
         prepared.models["vim_mini"],
         torch.from_numpy(prepared.dataset.samples(np.arange(2), 40)),
         torch.arange(2),
+        torch.zeros(2, dtype=torch.long),
         prepared.dense("vim_mini"),
         [cell],
         SliceResult(),
