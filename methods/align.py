@@ -18,19 +18,22 @@ from methods.features import rows, traced
 
 
 def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangement) -> TokenSequence:
-    """`after` with the carry of the tokens dropped from `before`, both in order of position.
+    """`after`, freshly reduced, with the carry of the tokens dropped from `before`; its own carry is added to in place.
 
-    What a dropped token carried itself goes with it; what is dropped beyond the last token of a scan is nobody's.
+    Both stand in order of position. What a dropped token carried itself goes with it; what is dropped beyond the last
+    token of a scan is nobody's.
     """
     delta = traced(before.trace, "delta")
-    spent = delta if before.carry is None else delta + before.carry
-    zero = delta.new_zeros(2, after.batch, after.length, delta.shape[-1])
-    carry = zero if after.carry is None else after.carry.to(delta.dtype, copy=True)
+    carry = after.carry
+    if carry is None:
+        carry = delta.new_zeros(2, after.batch, after.length, delta.shape[-1])
     gone, last = arrangement.gone, after.length - 1
     # The survivors before a dropped token are one more than the slot of the nearest of them.
     nearest = arrangement.before.gather(1, gone) - 1
     for direction, heir in enumerate((nearest + 1, nearest)):
-        amount = rows(spent[direction], gone)
+        amount = rows(delta[direction], gone)
+        if before.carry is not None:
+            amount = amount + rows(before.carry[direction], gone)
         amount = amount.where(((heir >= 0) & (heir <= last))[..., None], 0)
         _accumulate(carry[direction], heir.clamp(0, last), amount)
     return replace(after, carry=carry)

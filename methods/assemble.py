@@ -171,9 +171,14 @@ def assembled(tokens: TokenSequence, arrangement: Arrangement, branch: Merge, re
         size=new_sizes(tokens, arrangement, living),
         special=arrangement.special,
         owner=None if tokens.owner is None else new_owners(tokens.owner, arrangement, living),
-        carry=None if tokens.carry is None else torch.stack([rows(one, index) for one in tokens.carry]),
+        carry=None if tokens.carry is None else _carried(tokens.carry, index),
         trace=None,
     )
+
+
+def _carried(carry: Tensor, index: Tensor) -> Tensor:
+    """`carry` (2, B, L, E) of the survivors `index` (B, k), both directions in one pass."""
+    return rows(carry.flatten(0, 1), torch.cat([index, index])).view(2, *index.shape, carry.shape[3])
 
 
 def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:

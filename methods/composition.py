@@ -139,8 +139,8 @@ class Composition:
 
         Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target), ceil(n/2) floor(n/2) F
         for odd-even and halves, F the width of the feature. Arithmetic: that of the score (see `methods.score`) and 3
-        for each token whose score fades, 3 F for each compared token to normalise it, 4 C for each merged source in
-        each stream, and 4 E for each dropped token whose decay is handed over.
+        for each token whose score fades; forming and measuring each compared token, about 2 F, and 2 for each pair
+        compared; 4 C for each merged source in each stream; 4 E for each dropped token whose decay is handed over.
         """
         if removed == 0:
             return NO_COST

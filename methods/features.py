@@ -85,10 +85,10 @@ FEATURES: dict[str, Feature] = {
 }
 
 
-def unit(values: Tensor) -> Tensor:
-    """`values` (..., F) scaled to length 1; a vector of zeros stays zero."""
-    norm: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
-    return values / norm.clamp_min(torch.finfo(values.dtype).tiny)
+def length(values: Tensor) -> Tensor:
+    """Length (...) of vectors (..., F), never quite zero, so that it can be divided by."""
+    norm: Tensor = torch.linalg.vector_norm(values, dim=-1)
+    return norm.clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -96,28 +96,32 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
     Without gradients, on a CPU, an image's bits do not depend on its batch.
     """
-    a, b = unit(a), unit(b)
+    # Lengths are divided out of the m x t products, which are fewer than the numbers of the features.
+    across, down = length(a)[:, :, None], length(b)[:, None, :]
     alone = a.shape[0] == 1 and a.device.type == "cpu" and not torch.is_grad_enabled()
     if alone:
         # A batched product of one image takes another path than that of several, and its last bits differ.
         a, b = a.expand(2, -1, -1), b.expand(2, -1, -1)
     product = torch.bmm(a, b.transpose(1, 2))
-    return product[:1] if alone else product
+    return (product[:1] if alone else product).div_(across).div_(down)
 
 
 def cosine_of_neighbours(values: Tensor) -> Tensor:
     """Cosine of every row of `values` (B, m, F) with the next: (B, m - 1)."""
-    values = unit(values)
-    return (values[:, :-1] * values[:, 1:]).sum(-1)
+    size = length(values)
+    return (values[:, :-1] * values[:, 1:]).sum(-1) / size[:, :-1] / size[:, 1:]
 
 
 def cosine_cost(m: int, t: int, feature: str, shape: Widths) -> Cost:
-    """Of forming, normalising (square, add, divide) and comparing m with t tokens: m t F multiply-accumulates."""
-    width = FEATURES[feature].width(shape)
-    return Cost(m * t * width, (m + t) * width * (FEATURES[feature].per_value + 3))
+    """Of forming, measuring (square, add, root) and comparing m with t tokens: m t F multiply-accumulates."""
+    return Cost(m * t * FEATURES[feature].width(shape), _measured(m + t, feature, shape) + 2 * m * t)
 
 
 def neighbours_cost(m: int, feature: str, shape: Widths) -> Cost:
-    """Of forming and normalising m tokens and comparing each with the next, which is no matrix product."""
-    width = FEATURES[feature].width(shape)
-    return Cost(0, m * width * (FEATURES[feature].per_value + 3) + 2 * max(0, m - 1) * width)
+    """Of forming and measuring m tokens and comparing each with the next, which is no matrix product."""
+    return Cost(0, _measured(m, feature, shape) + 2 * max(0, m - 1) * (FEATURES[feature].width(shape) + 1))
+
+
+def _measured(tokens: int, feature: str, shape: Widths) -> int:
+    """Operations to form the feature of so many tokens and take its length."""
+    return tokens * (FEATURES[feature].width(shape) * (FEATURES[feature].per_value + 2) + 1)

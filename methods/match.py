@@ -72,10 +72,12 @@ def unprotected(patches: Tensor, special: Tensor, window: int) -> Tensor:
 
 
 def cut(score: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` tokens of lowest score (B, count), and the others in sequence order (B, n - count)."""
-    order = ranked(score)
+    """The `count` tokens of lowest score (B, count), and the others (B, n - count), both in sequence order."""
     left = score.shape[1] - count
-    return order[:, left:], order[:, :left].sort(dim=1).values
+    low = torch.zeros(score.shape, dtype=torch.uint8, device=score.device)
+    low.scatter_(1, ranked(score)[:, left:], 1)
+    order = low.argsort(dim=1, stable=True)
+    return order[:, left:], order[:, :left]
 
 
 def fused(score: Tensor, r: int) -> Matching:

@@ -15,7 +15,7 @@ from torch import Tensor
 from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.cost import Widths
-from methods.features import precise, rows, traced, unit
+from methods.features import length, precise, rows, traced
 from methods.randomness import uniform
 
 DIRECTIONS = ("both", "forward", "backward")
@@ -68,14 +68,15 @@ def _delta_b(place: Place, direction: str) -> Tensor:
 def _activation(place: Place, direction: str) -> Tensor:
     """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
     name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
-    return precise(traced(place.tokens.trace, name)).clamp_min(0).mean(-1).gather(1, place.patches)
+    y = precise(traced(place.tokens.trace, name))
+    # max(0, y) = (y + |y|) / 2: two sums over y, where clipping would write as many numbers as the scan did.
+    clipped = (y.sum(-1) + torch.linalg.vector_norm(y, ord=1, dim=-1)) / (2 * y.shape[-1])
+    return clipped.clamp_min(0).gather(1, place.patches)
 
 
 def _norm(place: Place, direction: str) -> Tensor:
     """Length of branch + residual."""
-    total = precise(place.tokens.residual) + precise(place.tokens.branch)
-    length: Tensor = torch.linalg.vector_norm(total, dim=-1)
-    return length.gather(1, place.patches)
+    return length(precise(place.tokens.residual) + precise(place.tokens.branch)).gather(1, place.patches)
 
 
 def _cls_similarity(place: Place, direction: str) -> Tensor:
@@ -86,12 +87,13 @@ def _cls_similarity(place: Place, direction: str) -> Tensor:
     tokens = place.tokens
     total = precise(tokens.residual) + precise(tokens.branch)
     if tokens.special.shape[1] == 0:
-        special = unit((total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True))
+        special = (total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True)
     else:
-        special = unit(rows(total, tokens.special))
+        special = rows(total, tokens.special)
+    special = special / length(special)[..., None]
     # The length is divided out of one number a token rather than of its C.
-    length = torch.linalg.vector_norm(total, dim=-1).clamp_min(torch.finfo(total.dtype).tiny)
-    cosines = [(total * special[:, j : j + 1]).sum(-1) / length for j in range(special.shape[1])]
+    size = length(total)
+    cosines = [(total * special[:, j : j + 1]).sum(-1) / size for j in range(special.shape[1])]
     return torch.stack(cosines).mean(0).gather(1, place.patches)
 
 
@@ -185,7 +187,7 @@ SCORES: dict[str, Score] = {
     "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
     "c": Score(_magnitude("C"), _fixed("C"), True, lambda n, k, s: k * n * (s.states + 1)),
     "delta-b": Score(_delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)),
-    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (s.inner + 1)),
+    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (3 * s.inner + 2)),
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
     "cls-similarity": Score(
         _cls_similarity,

@@ -94,19 +94,20 @@ def test_closed_forms_by_hand() -> None:
     # 11 sources, 11 targets of width 192.
     assert composition_of("mtr").cost(196, 11, sizes).matmul_macs == 11 * 11 * 192
     assert composition_of("tome").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
-    # The score adds two directions for 197 tokens; 22 features are a sum and three operations to normalise; in
-    # both streams 11 sources and their targets are scaled, subtracted and added.
-    expected = 197 + 22 * 192 * 4 + 2 * 192 * 4 * 11
+    # The score adds two directions for 197 tokens; 22 features are a sum, and their length a square, a sum and a root;
+    # lengths are divided out of 11 x 11 products; in both streams 11 sources and their targets are scaled, subtracted
+    # and added.
+    expected = 197 + 22 * (192 * 3 + 1) + 2 * 11 * 11 + 2 * 192 * 4 * 11
     assert composition_of("mtr").cost(196, 11, sizes).arithmetic == expected
     assert composition_of("utr").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
     # Of 11 tokens to go PuMer prunes 6, and compares the 190 left.
     assert composition_of("pumer").cost(196, 11, sizes).matmul_macs == 95 * 95 * 192
     assert composition_of("tome[protect=2]").cost(196, 11, sizes).matmul_macs == 96 * 96 * 192
-    # HSA: 385 operations for each token's score, and 4 E for each of the 11 dropped.
-    assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * 385 + 11 * 4 * 384
+    # HSA: a sum and a sum of absolute values over 384 channels for each token's score, and 4 E for each of the dropped.
+    assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * (3 * 384 + 2) + 11 * 4 * 384
     # In the branch half of UTR's sources are merged (11 - 6), in the residual all.
-    merged = 4 * 192 * (5 + 11)
-    assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * 385 + 196 * 3 * 192 + merged
+    merged, compared = 4 * 192 * (5 + 11), 196 * (2 * 192 + 1) + 2 * 98 * 98
+    assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * (3 * 384 + 2) + compared + merged
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0
 
