@@ -20,6 +20,6 @@ dropped, the others stand in their original order. This is the score of UTR and 
 
 `direction` reads the output of one scan; with `both` it is that of the block, which is its sum or its mean.
 
-**Cost.** No matrix products; $3 E + 2$ operations a token.
+**Cost.** No matrix products; $E + 1$ operations a token.
 """,
 )

@@ -44,7 +44,7 @@ nobody's. Alignment is defined for the original order only, so there is no other
 unclipped and in flipped order, protects the class token of the first image alone, and moves the class token to the
 middle.
 
-**Cost.** No matrix products; $4 E$ additions for each dropped token, $3 E + 2$ operations a token for the score, and in
+**Cost.** No matrix products; $4 E$ additions for each dropped token, $E + 1$ operations a token for the score, and in
 each later block one more addition for each channel and direction of a token ($2 E L$, elementwise, within the scan).
 """,
 )

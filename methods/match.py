@@ -99,19 +99,16 @@ def split(score: Tensor, r: int, targets: int) -> tuple[Tensor, Tensor]:
     return order[:, first:], order[:, first - targets : first]
 
 
-def kth(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k-th largest value (B, m) of `similarity` (B, m, t) and its place, the last where there are fewer than k."""
+def kth(similarity: Tensor, k: int) -> Tensor:
+    """Place (B, m) of the k-th largest of `similarity` (B, m, t), of the last where there are fewer than k."""
     if k == 1:
-        value, place = similarity.max(dim=2)
-        return value, place
-    values, places = similarity.sort(dim=2, descending=True, stable=True)
-    last = min(k, similarity.shape[2]) - 1
-    return values[..., last], places[..., last]
+        return similarity.argmax(dim=2)
+    return similarity.argsort(dim=2, descending=True, stable=True)[..., min(k, similarity.shape[2]) - 1]
 
 
 def to_best(source: Tensor, destinations: Tensor, similarity: Tensor, k: int = 1) -> Matching:
     """Every source goes into its most similar destination, or its k-th; `similarity` (B, r, t)."""
-    return Matching(source, destinations.gather(1, kth(similarity, k)[1]), destinations)
+    return Matching(source, destinations.gather(1, kth(similarity, k)), destinations)
 
 
 def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -132,9 +129,11 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
     """
     if r == 0:
         return Matching(_nothing(a), _nothing(a), b)
-    edge, best = kth(similarity, k)
+    # The largest value is found much faster than its place, which is asked for only where it counts.
+    edge = similarity.amax(2) if k == 1 else similarity.gather(2, kth(similarity, k)[..., None])[..., 0]
     chosen = ranked(edge)[:, :r]
-    return Matching(a.gather(1, chosen), b.gather(1, best.gather(1, chosen)), b)
+    strongest = similarity.gather(1, chosen[..., None].expand(-1, -1, similarity.shape[2]))
+    return Matching(a.gather(1, chosen), b.gather(1, kth(strongest, k)), b)
 
 
 def _centres(count: int, total: int, device: torch.device) -> Tensor:

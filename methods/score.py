@@ -68,10 +68,10 @@ def _delta_b(place: Place, direction: str) -> Tensor:
 def _activation(place: Place, direction: str) -> Tensor:
     """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
     name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
-    y = precise(traced(place.tokens.trace, name))
-    # max(0, y) = (y + |y|) / 2: two sums over y, where clipping would write as many numbers as the scan did.
-    clipped = (y.sum(-1) + torch.linalg.vector_norm(y, ord=1, dim=-1)) / (2 * y.shape[-1])
-    return clipped.clamp_min(0).gather(1, place.patches)
+    # Some images at a time, so that what is clipped stays in cache.
+    images = traced(place.tokens.trace, name).split(8)
+    clipped = torch.cat([precise(y).clamp_min(0).mean(-1) for y in images])
+    return clipped.gather(1, place.patches)
 
 
 def _norm(place: Place, direction: str) -> Tensor:
@@ -187,7 +187,7 @@ SCORES: dict[str, Score] = {
     "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
     "c": Score(_magnitude("C"), _fixed("C"), True, lambda n, k, s: k * n * (s.states + 1)),
     "delta-b": Score(_delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)),
-    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (3 * s.inner + 2)),
+    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (s.inner + 1)),
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
     "cls-similarity": Score(
         _cls_similarity,

@@ -103,11 +103,11 @@ def test_closed_forms_by_hand() -> None:
     # Of 11 tokens to go PuMer prunes 6, and compares the 190 left.
     assert composition_of("pumer").cost(196, 11, sizes).matmul_macs == 95 * 95 * 192
     assert composition_of("tome[protect=2]").cost(196, 11, sizes).matmul_macs == 96 * 96 * 192
-    # HSA: a sum and a sum of absolute values over 384 channels for each token's score, and 4 E for each of the dropped.
-    assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * (3 * 384 + 2) + 11 * 4 * 384
+    # HSA: a mean over 384 channels for each token's score, and 4 E for each of the dropped.
+    assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * 385 + 11 * 4 * 384
     # In the branch half of UTR's sources are merged (11 - 6), in the residual all.
     merged, compared = 4 * 192 * (5 + 11), 196 * (2 * 192 + 1) + 2 * 98 * 98
-    assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * (3 * 384 + 2) + compared + merged
+    assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * 385 + compared + merged
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0
 
