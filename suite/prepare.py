@@ -23,7 +23,7 @@ from suite.oracle import MOST_IMAGES
 from suite.schedule import check_sites, default_sites, named
 from suite.settings import RunSpec
 
-SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens}
+SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens, "paper": budgets.solve}
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,49 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
 
 
 def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str) -> Iterator[Cell]:
-    """Every cell of one backbone: dense, then method by method, budget by budget, seed by seed."""
+    """Every cell of one backbone: dense, then method by method, budget by budget, seed by seed.
+
+    Under protocol `paper` the budgets are what the published schedules remove, and the baselines are matched to those.
+    """
     blank = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
     yield replace(blank, plan=budgets.dense_plan(model.describe()))
-    wanted = [*methods, *(MethodSpec(name, {}) for name in BASELINES if spec.baselines)]
-    for method in dict.fromkeys(wanted):
-        if method == DENSE:
-            continue
-        for budget in spec.budgets:
+    asked = [method for method in dict.fromkeys(methods) if method != DENSE]
+    baselines = [MethodSpec(name, {}) for name in BASELINES if spec.baselines and MethodSpec(name, {}) not in asked]
+    amounts = spec.budgets
+    if spec.protocol == "paper":
+        published = [cell for method in asked for cell in published_cells(replace(blank, method=method), model, spec)]
+        yield from published
+        amounts = tuple(dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget))
+        asked = []
+    for method in [*asked, *baselines]:
+        for budget in amounts:
             yield from method_cells(replace(blank, method=method, budget=budget), model, spec)
+
+
+def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
+    """The cells of one method at the sites and counts of its paper, carried over to this backbone."""
+    shape, composition = model.describe(), blank.method.composition()
+    counts = blank.method.method.paper_counts(shape, **blank.method.options)
+    blank = replace(blank, composition=composition, budget=0.0)
+    if composition is None or counts is None:
+        yield replace(blank, reason="its paper states no sites and counts: use --protocol matched")
+        return
+    if missing := model.missing(composition.needs):
+        yield replace(blank, reason=lacking(missing, blank.backbone))
+        return
+    try:
+        plan = budgets.plan_of(shape, counts, composition)
+    except ValueError as error:
+        yield replace(blank, reason=str(error))
+        return
+    removed = round(plan.reduction_fraction[spec.convention], 4)
+    for seed in range(spec.seeds if composition.stochastic else 1):
+        yield replace(blank, plan=plan, seed=seed, budget=removed)
+
+
+def lacking(missing: frozenset[str], backbone: str) -> str:
+    """Why a method that needs these trace fields is skipped."""
+    return f"needs {', '.join(sorted(missing))}; {backbone} has none"
 
 
 def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
@@ -118,10 +152,15 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
             return
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
+            if grid**2 == shape.patches:
+                yield replace(
+                    blank, reason=f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
+                )
+                return
             yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=model.image_size_for(grid))
             return
         if missing := model.missing(composition.needs):
-            yield replace(blank, reason=f"needs {', '.join(sorted(missing))}; {blank.backbone} has none")
+            yield replace(blank, reason=lacking(missing, blank.backbone))
             return
         plan = solve(shape, composition, budget, sites, named(spec.schedule), spec.convention)
     except BudgetUnreachable as error:

@@ -30,7 +30,7 @@ class RunSpec(BaseModel):
     methods: tuple[str, ...] = ("mtr", "tome")
     baselines: bool = True
     budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
-    protocol: Literal["matched", "tokens"] = "matched"
+    protocol: Literal["matched", "tokens", "paper"] = "matched"
     sites: tuple[int, ...] | None = None
     schedule: str = "constant-ratio"
     convention: Literal["flops", "macs", "paper"] = "flops"

@@ -38,7 +38,7 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
         if dense is None:
             continue
         rows.append(single_row(dense, backbone, None, dense.label))
-        for budget in spec.budgets:
+        for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
             judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
             resolution.append(resolution_row(backbone, budget, judged))
@@ -78,10 +78,11 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
 
 def reference_of(cells: Sequence[Outcomes], records: Records, spec: RunSpec) -> Outcomes | None:
     """The cell of the spec's first method that reduces anything, if it ran."""
-    texts = [parse(text).text for text in spec.methods]
-    first = next((text for text in texts if text != DENSE.text), None)
-    label = next((record["label"] for record in records if record["text"] == first), None)
-    return next((cell for cell in cells if cell.label == label), None)
+    labels = {record["text"]: record["label"] for record in records}
+    texts = [text for name in spec.methods if (text := parse(name).text) != DENSE.text]
+    # under `paper` every method stands at a budget of its own
+    wanted = [labels.get(text) for text in (texts if spec.protocol == "paper" else texts[:1])]
+    return next((cell for label in wanted for cell in cells if cell.label == label), None)
 
 
 def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:

@@ -49,7 +49,9 @@ RUN_OPTIONS = [
     ),
     _option("images", str, "Number of images, stratified by class, or 'all'."),
     _option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
-    _option("protocol", str, "matched: same FLOPs for all methods; tokens: same token counts."),
+    _option(
+        "protocol", str, "matched: same FLOPs for all; tokens: same token counts; paper: each method as published."
+    ),
     _option(
         "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""
     ),

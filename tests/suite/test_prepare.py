@@ -189,3 +189,34 @@ def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) ->
     assert skipped["status"] == "skipped"
     assert "at most" in skipped["reason"]
     assert "flops" not in skipped
+
+
+def test_protocol_paper_takes_published_counts_and_matches_the_baselines_to_them() -> None:
+    spec = RunSpec(checkpoint="random", images=10, methods=("mtr", "hsa", "tome"), protocol="paper", seeds=1)
+    cells = prepare(spec).cells
+    by_name: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_name.setdefault(cell.method.name, []).append(cell)
+    # HSA: 80 % kept, an even number, after blocks 5, 10 and 15 of 24, so before 2, 3 and 5 of 8
+    hsa = by_name["hsa"][0].plan
+    assert hsa is not None
+    assert dict(hsa.counts) == {2: 40, 3: 32, 5: 24}
+    assert by_name["mtr"][0].plan is None
+    assert "states no sites and counts" in str(by_name["mtr"][0].reason)
+    removed = [by_name[name][0].budget for name in ("hsa", "tome")]
+    assert removed == [
+        round(cell.plan.reduction_fraction["flops"], 4)
+        for cell in (by_name["hsa"][0], by_name["tome"][0])
+        if cell.plan is not None
+    ]
+    assert [cell.budget for cell in by_name["stride"]] == removed
+    for cell in by_name["stride"]:
+        assert cell.plan is not None
+        assert cell.plan.reduction_fraction["flops"] == pytest.approx(cell.budget, abs=0.002)
+
+
+def test_a_budget_nearest_to_the_whole_image_has_no_smaller_one(small: Specs) -> None:
+    cells = prepare(small(methods=("mtr",), budgets=(0.01, 0.4))).cells
+    found = {cell.budget: cell.reason for cell in cells if cell.method.name == "downsample"}
+    assert "no smaller image" in str(found[0.01])
+    assert found[0.4] is None

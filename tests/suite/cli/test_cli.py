@@ -55,7 +55,7 @@ REFUSED = [
     ("compare --device tpu", "device.*'auto', 'cpu' or 'cuda'.*tpu"),
     ("compare --device cpu --precision bf16", "bf16 is for CUDA devices"),
     ("compare --precision int8", "precision"),
-    ("compare --protocol fair", "protocol.*'matched' or 'tokens'"),
+    ("compare --protocol fair", "protocol.*'matched', 'tokens' or 'paper'"),
     ("compare --convention mac", "convention"),
     ("compare --batch 0", "batch"),
     ("compare --shard 0", "shard"),
