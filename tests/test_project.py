@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from suite.cli.listing import every_card
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}
 DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml"}
@@ -45,3 +47,8 @@ def test_every_import_is_a_declared_dependency() -> None:
     declared = {re.split(r"[^\w-]", text)[0].lower() for text in project["dependencies"]}
     foreign = set(imported()) - PACKAGES - EXTRAS - set(sys.stdlib_module_names)
     assert {BROUGHT_BY.get(name, DISTRIBUTION.get(name, name)) for name in foreign} <= declared
+
+
+def test_the_page_of_methods_holds_the_cards_as_they_are() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    assert page == every_card() + "\n", "write it anew: python -m suite list methods --long all > docs/methods.md"

@@ -21,14 +21,14 @@ class Kind(enum.StrEnum):
 
 def list_things(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.methods,
-    long: Annotated[str, typer.Option(help="Name of one method: print its card.")] = "",
+    long: Annotated[str, typer.Option(help="Name of one method: print its card; 'all': every card.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List methods, backbones, data sets or recipes; with --long NAME, the card of a method."""
     if long:
         from methods.spec import find
 
-        print(find(long).card)
+        print(every_card() if long == "all" else find(long).card)
         return 0
     rows = ROWS[kind]()
     if as_json:
@@ -41,6 +41,16 @@ def list_things(
         table.add_row(*(str(value) for value in row.values()))
     print_table(table)
     return 0
+
+
+def every_card() -> str:
+    """The cards of all registered methods as one page, docs/methods.md."""
+    from methods import METHODS
+
+    cards = "\n".join(METHODS[name].card.replace("# ", "## ", 1) for name in METHODS)
+    return (
+        f"# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` prints them.\n\n{cards}"
+    )
 
 
 def method_rows() -> list[dict[str, Any]]:
