@@ -49,7 +49,8 @@ def _compared(place: Place, composition: Composition, score: Tensor | None, r: i
     if composition.matching == "neighbours":
         assert composition.feature is not None
         bonds = cosine_of_neighbours(FEATURES[composition.feature].read(place.tokens, place.patches))
-        return match.neighbours(bonds, place.patches.diff(dim=1) == 1, r)
+        adjacent = place.patches[:, 1:] == place.patches[:, :-1] + 1
+        return match.neighbours(bonds, adjacent, r)
     if composition.matching == "odd-even":
         sets = match.alternate(count, batch, place.patches.device)
         return match.top_edges(*sets, _bipartite(place, composition, sets), r, composition.best)
