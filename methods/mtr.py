@@ -6,8 +6,8 @@ from methods import options
 from methods.base import Method, Option, composed
 
 
-def _composed(targets: float, **given: Any) -> Any:
-    return composed(target_ratio=targets, **given)
+def _composed(targets: float, hybrid: float, **given: Any) -> Any:
+    return composed(target_ratio=targets, dropped_branch=hybrid, dropped_residual=hybrid, **given)
 
 
 MTR = Method(
@@ -31,6 +31,7 @@ MTR = Method(
         "targets": Option(1.0, "size of the Target group, as a multiple of the Source group's", minimum=0, maximum=100),
         "feature": options.feature("branch+residual"),
         "best": options.best(),
+        "hybrid": Option(0.0, "share of the sources, the last to be matched, that is dropped", minimum=0, maximum=1),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
         "protect": options.protect(),
         "order": options.order(scored=True, merges=True),

@@ -286,7 +286,7 @@ OWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "norm": lambda o: {"matching": "lowest", "score": "norm"},
     "activation": lambda o: {"matching": "lowest", "score": "activation"},
     "delta": lambda o: {"matching": "lowest", "score": "delta"},
-    "mtr": lambda o: {},
+    "mtr": lambda o: {"dropped_branch": o["hybrid"], "dropped_residual": o["hybrid"]},
     "tome": lambda o: {"matching": "odd-even"},
     "evit": lambda o: {"matching": "fused"} if o["fused"] else {"matching": "lowest", "weights": "drop"},
     "hsa": lambda o: {"matching": "lowest"},

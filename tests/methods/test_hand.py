@@ -42,6 +42,15 @@ def test_mtr_drops() -> None:
     assert out.owner.tolist() == [[0, -1, 1, -1, 2]]
 
 
+def test_mtr_merges_some_and_drops_the_lowest() -> None:
+    out = reduced("mtr[hybrid=0.5]", 2)
+    # Sources are 3 and then 1, Targets 4 and 0: 3 goes into 0, the lowest is gone.
+    assert out.position.tolist() == [[0, 2, 4]]
+    assert out.owner is not None
+    assert out.owner.tolist() == [[0, -1, 1, 0, 2]]
+    assert torch.allclose(out.branch[0, 0], torch.tensor([1.0, 0.1]))
+
+
 def test_tome_merges_the_most_similar_even_token() -> None:
     out = reduced("tome")
     # Patches by rank: 0, 1 | 3, 4: a = {0, 3}, b = {1, 4}. cos(0,1) = .994, cos(3,1) = .996: the second edge wins.
