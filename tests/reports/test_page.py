@@ -110,6 +110,8 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     headline = json.loads((run_folder / "analyses" / "headline.json").read_text())
     for expected in [headline["headline"], *headline["paragraphs"], headline["resolution"][0]["sentence"]]:
         assert expected in words
+    assert "Room to rank: a blind baseline loses visibly" in words
+    assert "Ranks methods" not in words
     assert "python -m suite compare --methods mtr,tome && true" in words
     assert "pool can remove at most 54.1 %" in words
     assert "the loss was not finite" in words
