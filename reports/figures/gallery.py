@@ -22,7 +22,7 @@ KEY = "clear: a token of its own    flat colour: merged, mean colour of the toke
 def gallery(
     run: Run, rows: pd.DataFrame, pictures: Mapping[int, Pixels], shape: tuple[int, int], labels: list[str], title: str
 ) -> Figure:
-    """A row for each picture: the picture with the dense model's answer, then one panel for each method of `labels`.
+    """A row for each picture: the picture with the dense model's answer and the true class, then a panel a method.
 
     `rows` are gallery rows of one backbone and budget, one for each (image, label).
     """
@@ -30,13 +30,14 @@ def gallery(
     images = [image for image in pictures if any((image, label) in found for label in labels)]
     with paper():
         size = WIDTH / (len(labels) + 1)
-        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.12) * max(len(images), 1) + 0.65, pad=0.02)
+        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65, pad=0.02)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
         figure.supxlabel(KEY, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
             _panel(line[0], pictures[image], run, row.dense_prediction, row.dense_confidence, row.label_true)
+            line[0].set_xlabel(f"{line[0].get_xlabel()}\ntrue: {run.class_name(row.label_true)[:20]}")
             for axes, label in zip(line[1:], labels, strict=True):
                 cell = found.get((image, label))
                 if cell is None:

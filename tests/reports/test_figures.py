@@ -119,6 +119,13 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
     assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
 
 
+def test_the_first_panel_of_each_row_names_the_true_class(sheet: Sheet, drawn: dict[str, Figure]) -> None:
+    names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
+    truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
+    assert [name[0] for name in names if name] == truths
+    assert names[:: paper.GALLERY_COLUMNS + 1] == [[truth] for truth in truths]
+
+
 def test_overlay_shows_what_became_of_each_token() -> None:
     values = np.array([10, 20, 30, 60, 50, 70, 150, 80], dtype=np.uint8)  # one grey a place, 2 x 4 places of 2 x 2
     pixels = np.repeat(values.reshape(2, 4).repeat(2, 0).repeat(2, 1)[..., None], 3, axis=2)
