@@ -64,9 +64,12 @@ def paper() -> Iterator[None]:
         yield
 
 
-def sheet(width: float, height: float, pad: float = 0.04) -> Figure:
-    """An empty figure of so many inches, `pad` between its panels, that belongs to no window and to no global state."""
-    layout = ConstrainedLayoutEngine(h_pad=pad, w_pad=pad, hspace=pad / 2, wspace=pad / 2)
+def sheet(width: float, height: float, pad: float = 0.04, across: float | None = None) -> Figure:
+    """An empty figure of so many inches that belongs to no window and to no global state.
+
+    `pad` inches are left around each panel, `across` to its sides where these need more.
+    """
+    layout = ConstrainedLayoutEngine(h_pad=pad, w_pad=across or pad, hspace=pad / 2, wspace=pad / 2)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure

@@ -119,6 +119,15 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
     assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
 
 
+def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure]) -> None:
+    figure = drawn["foreground"]
+    render(figure)
+    left, right = figure.axes
+    inner = right.yaxis.label.get_window_extent()
+    assert inner.x0 - left.get_window_extent().x1 > 0.1 * figure.dpi
+    assert inner.height < right.get_window_extent().height
+
+
 def test_the_first_panel_of_each_row_names_the_true_class(sheet: Sheet, drawn: dict[str, Figure]) -> None:
     names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
     truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
