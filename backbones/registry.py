@@ -16,7 +16,7 @@ T = TypeVar("T")
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to say after an unknown `name`: the nearest known names, else all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 

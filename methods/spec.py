@@ -6,6 +6,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,22 +53,30 @@ class MethodSpec:
 
 def find(name: str) -> Method:
     """The method registered as `name`, or the one that ``path/to/file.py:NAME`` points at."""
+    if name.endswith(".py"):
+        raise UserError(f"'{name}' is a file: write {name}:NAME, NAME being the variable that holds the method")
     path, colon, attribute = name.rpartition(":")
     if not (colon and path.endswith(".py")):
         return METHODS[name]
-    method = getattr(_executed(Path(path)), attribute, None)
+    method = getattr(_executed(Path(path).resolve()), attribute, None)
     if not isinstance(method, Method):
         raise UserError(f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one")
     return method
 
 
+@cache
 def _executed(path: Path) -> object:
-    """The module that the file `path` makes."""
+    """The module that the file `path` makes; run once."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {path}: give the path of the method's Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"{path} cannot be run ({type(error).__name__}: {' '.join(str(error).split())}): mend it"
+        ) from error
     return module
 
 

@@ -50,7 +50,7 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
         failures = execute(prepared, store, progress)
     records = write_cells(prepared, store, failures)
     write_analyses(prepared, store, failures)
-    headline = summarise(records, spec, store, len(slices(prepared.indices, spec.shard)))
+    headline = summarise(records, spec, store, len(slices(prepared.indices, spec.shard)), len(prepared.dataset.classes))
     store.write_dataset(about_images(prepared))
     store.write_environment(environment() | consumption(started) | about_execution(prepared))
     return Result(records, headline, failures)

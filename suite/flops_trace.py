@@ -52,7 +52,7 @@ _POINTWISE = """add add_ sub sub_ rsub mul mul_ div div_ neg neg_ abs pow square
     logical_and logical_or logical_not bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
     bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ isnan isfinite nan_to_num"""
 _REDUCING = """sum mean var std prod amax amin max min norm linalg_vector_norm cumsum any all count_nonzero
-    cummax cummin cumprod logsumexp softmax _softmax log_softmax _log_softmax
+    cummax cummin cumprod max_pool2d max_pool2d_with_indices logsumexp softmax _softmax log_softmax _log_softmax
     layer_norm native_layer_norm cosine_similarity normalize
     scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce index_reduce_"""
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())

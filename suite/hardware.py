@@ -24,7 +24,10 @@ def pick_device(device: str) -> str:
 
 def set_threads(threads: int) -> int:
     """Use `threads` CPU threads (0: one a core) for everything; returns how many."""
-    count = threads or os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        raise UserError(f"there are {cores} cores here, not {threads}: use --threads {cores} or fewer, 0 for all")
+    count = threads or cores
     torch.set_num_threads(count)
     return count
 

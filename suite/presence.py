@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
@@ -39,17 +40,19 @@ class Presence:
             self._present[slot] = self._present.get(slot, 0) + present
             self._foreground[slot] = self._foreground.get(slot, 0) + foreground
 
-    def frame(self, key: str) -> pd.DataFrame | None:
-        """Counts of one cell: block, place, present, foreground; None if nothing was ever removed."""
+    def frame(self, key: str) -> pd.DataFrame:
+        """Counts of one cell: block, place, present, foreground; no row for a cell on another image size."""
         slots = sorted(slot for slot in self._present if slot[0] == key)
-        if not slots:
-            return None
-        places = len(self._present[slots[0]])
+        places = len(self._present[slots[0]]) if slots else 0
         return pd.DataFrame(
             {
                 "block": np.repeat(np.array([site for _, site in slots], dtype=np.int32), places),
                 "place": np.tile(np.arange(places, dtype=np.int32), len(slots)),
-                "present": torch.cat([self._present[slot] for slot in slots]).numpy(),
-                "foreground": torch.cat([self._foreground[slot] for slot in slots]).numpy(),
+                "present": _joined([self._present[slot] for slot in slots]),
+                "foreground": _joined([self._foreground[slot] for slot in slots]),
             }
         )
+
+
+def _joined(counts: list[Tensor]) -> NDArray[np.int64]:
+    return torch.cat(counts).numpy() if counts else np.empty(0, np.int64)

@@ -89,6 +89,8 @@ def named(name: str) -> Schedule:
     prefix, _, step = name.rpartition("-")
     if prefix == "every" and step.isdigit():
         return every(int(step))
+    if prefix == "every":
+        raise UserError(f"schedule '{name}' needs a number: every-2 takes every second site")
     raise UserError(f"unknown schedule '{name}': {nearest(name, [*SCHEDULES, 'every-2'])}")
 
 

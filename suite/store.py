@@ -30,6 +30,15 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def is_whole(path: Path) -> bool:
+    """Whether `path` is a Parquet file with its footer, which a torn one lacks."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Store:
     """The folder of one run."""
@@ -60,13 +69,12 @@ class Store:
         return self.folder / "tokens" / key / f"{index:05d}.parquet"
 
     def has_shard(self, key: str, index: int) -> bool:
-        """Whether cell `key` is done with slice `index`."""
-        return self.shard_path(key, index).exists()
+        """Whether cell `key` is done with slice `index`: both its files are there and whole."""
+        return is_whole(self.presence_path(key, index)) and is_whole(self.shard_path(key, index))
 
-    def write_shard(self, key: str, index: int, outcomes: pd.DataFrame, presence: pd.DataFrame | None) -> None:
-        """Keep one cell's results on one slice; the outcomes come last, since they mark the shard as done."""
-        if presence is not None:
-            write_frame(self.presence_path(key, index), presence)
+    def write_shard(self, key: str, index: int, outcomes: pd.DataFrame, presence: pd.DataFrame) -> None:
+        """Keep one cell's results on one slice."""
+        write_frame(self.presence_path(key, index), presence)
         write_frame(self.shard_path(key, index), outcomes)
 
     def outcomes(self, key: str, slices: int) -> pd.DataFrame:

@@ -23,7 +23,7 @@ STATISTICS = [
 Records = list[dict[str, Any]]
 
 
-def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dict[str, Any]:
+def summarise(records: Records, spec: RunSpec, store: Store, slices: int, classes: int) -> dict[str, Any]:
     """Write ``statistics.parquet`` and ``headline.json`` from the finished cells; returns the headline.
 
     The reference is the first method of the spec that is not `none`; the headline speaks of the middle budget.
@@ -38,6 +38,8 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
         if dense is None:
             continue
         rows.append(single_row(dense, backbone, None, dense.label))
+        if warning := at_chance(dense, backbone, classes):
+            remarks.append(warning)
         for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
             judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
@@ -51,7 +53,7 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int) -> dic
             by_label = {cell.label: cell for cell in cells}
             rows += [paired_row(row, by_label[row.label], backbone, budget) for row in compared]
             setting = Setting(backbone, spec.data, budget, dense.accuracy)
-            sentences[backbone, budget] = headline(setting, judged, compared)
+            sentences[backbone, budget] = headline(setting, judged, spoken_of(compared, mine, spec))
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
@@ -77,12 +79,25 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
 
 
 def reference_of(cells: Sequence[Outcomes], records: Records, spec: RunSpec) -> Outcomes | None:
-    """The cell of the spec's first method that reduces anything, if it ran."""
-    labels = {record["text"]: record["label"] for record in records}
+    """The cell of the spec's first method that is no baseline, or of its first, if it ran.
+
+    Under protocol `paper`, where every method stands at a budget of its own, the first that ran at this one.
+    """
+    by_text = {record["text"]: record for record in records}
     texts = [text for name in spec.methods if (text := parse(name).text) != DENSE.text]
-    # under `paper` every method stands at a budget of its own
-    wanted = [labels.get(text) for text in (texts if spec.protocol == "paper" else texts[:1])]
-    return next((cell for label in wanted for cell in cells if cell.label == label), None)
+    published = [text for text in texts if parse(text).method.family != "baseline"]
+    wanted = texts if spec.protocol == "paper" else (published or texts)[:1]
+    labels = [by_text[text]["label"] for text in wanted if text in by_text]
+    return next((cell for label in labels for cell in cells if cell.label == label), None)
+
+
+def spoken_of(compared: list[Comparison], records: Records, spec: RunSpec) -> list[Comparison]:
+    """The rows the headline chooses its best other method from: those asked for by name, unless another is better."""
+    asked = {parse(name).text for name in spec.methods}
+    labels = {record["label"] for record in records if record["text"] in asked}
+    named = [row for row in compared if row.label in labels and row.p_holm is not None]
+    best = max((row.accuracy for row in named), default=0.0)
+    return named if named and not any(row.p_holm is not None and row.accuracy > best for row in compared) else compared
 
 
 def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:
@@ -128,23 +143,38 @@ def resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, A
 def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
     """What the plainest way to save work does: the smaller image beside the best reduction that removes as much.
 
-    Each size of image stands beside the best method at the largest budget that removes no more work than it.
+    Each size of image stands beside the best method, seeds averaged, at the largest budget that removes no more.
     """
-    cells = [(record["reduction_fraction"][spec.convention], record) for record in records if record["budget"]]
-    small = {record["image_size"]: (share, record) for share, record in cells if record["method"] == "downsample"}
+    cells = pd.DataFrame(
+        [
+            {"label": record["label"], "small": record["method"] == "downsample", "budget": record["budget"],
+             "removed": record["reduction_fraction"][spec.convention], "top1": record["metrics"]["top1"]}
+            for record in records if record["budget"]
+        ]
+    )  # fmt: skip
     parts = []
-    for share, record in small.values():
-        cheaper = [other for part, other in cells if other["method"] != "downsample" and part <= share + SAME_WORK]
-        if cheaper:
-            nearest = max(other["budget"] for other in cheaper)
-            best = max((o for o in cheaper if o["budget"] == nearest), key=lambda other: other["metrics"]["top1"])
-            removed = best["reduction_fraction"][spec.convention]
+    for _, small in (cells[cells.small].drop_duplicates("removed") if len(cells) else cells).iterrows():
+        others = cells[~cells.small & (cells.removed <= small.removed + SAME_WORK)]
+        if len(others):
+            nearest = others[others.budget == others.budget.max()].groupby("label")[["top1", "removed"]].mean()
+            best = nearest.loc[nearest.top1.idxmax()]
             parts.append(
-                f"{_percent(record['metrics']['top1'])} top-1 at {_percent(share)} fewer FLOPs "
-                f"(best method at {_percent(removed)}: {best['label']}, {_percent(best['metrics']['top1'])})"
+                f"{_percent(small.top1)} top-1 at {_percent(small.removed)} fewer FLOPs "
+                f"(best token reduction at {_percent(best.removed)}: {best.name}, {_percent(best.top1)})"
             )
     where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, the plainest saving is a smaller image"
     return f"{where}: {'; '.join(parts)}." if parts else ""
+
+
+def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
+    """A warning if the dense model is no better than guessing: then no figure of the run means anything."""
+    low = wilson(round(dense.accuracy * dense.count), dense.count)[0]
+    if low > 1 / classes:
+        return ""
+    return (
+        f"{backbone} itself is right on {_percent(dense.accuracy)} of these images, no better than guessing among "
+        f"{classes} classes: check that the weights belong to this data and that they were loaded."
+    )
 
 
 def _percent(share: float) -> str:

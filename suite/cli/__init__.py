@@ -14,6 +14,7 @@ from backbones.registry import nearest
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
+from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
 from suite.cli.report import report
 from suite.cli.train import train
@@ -38,6 +39,10 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             code = 2
+        except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or error}: free space, or choose another folder", file=sys.stderr)
+            code = 2
         except KeyboardInterrupt:
             print("interrupted: the same command goes on where it stood", file=sys.stderr)
             code = 130
@@ -53,6 +58,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report,
     "bench": bench,
     "train": train,
+    "fetch": fetch,
     "verify": verify,
     "doctor": doctor,
 }

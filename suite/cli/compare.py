@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from backbones.errors import UserError
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
@@ -26,6 +27,8 @@ def compare(
     from suite.comparison import run_comparison
     from suite.tables import comparison_table, print_table
 
+    if Path(name).name != name:
+        raise UserError(f"--name '{name}' is not the name of one folder: leave out '/' and '..', or use --runs")
     folder = runs / (name or spec.default_name())
     result = run_comparison(spec, folder, quiet=as_json)
     page = None

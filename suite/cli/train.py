@@ -10,7 +10,7 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")] = "vim_nano",
+    recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")],
     out: Annotated[Path | None, typer.Option(help="Folder of the resumable state and the weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",

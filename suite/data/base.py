@@ -121,7 +121,7 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
         raise UserError(
             f"image {row} of '{dataset.name}' has label {low}, so it is unlabelled: choose a split that has labels"
         )
-    if high >= num_classes or len(dataset.classes) > num_classes:
+    if high >= num_classes or len(dataset.classes) != num_classes:
         raise UserError(
             f"'{dataset.name}' has {max(high + 1, len(dataset.classes))} classes but the model's head has "
             f"{num_classes}: choose a checkpoint trained on this data, or a data set with its {num_classes} classes"

@@ -85,7 +85,7 @@ def find_folder(folder: Path | None = None) -> Path:
     looked = " and ".join(str(candidate) for candidate in candidates)
     raise UserError(
         f"the full Fashion-MNIST is not in {looked}: apt-get install dataset-fashion-mnist, or name its folder with "
-        f"--data-dir, or fetch it with --download"
+        f"--data-dir, or run python -m suite fetch"
     )
 
 
@@ -93,7 +93,7 @@ def read_original(folder: Path, original: Original) -> bytes:
     """The IDX content of one file in `folder`; UserError if it is absent or not the published data."""
     path = _file_in(folder, original.name)
     if path is None:
-        raise UserError(f"{folder} has no {original.name}.gz: name another folder, or fetch it with --download")
+        raise UserError(f"{folder} has no {original.name}.gz: name another folder, or run python -m suite fetch")
     content = gunzip(path)
     if hashlib.sha256(content).hexdigest() != original.sha256:
         raise UserError(f"{path} is not Fashion-MNIST's (checksum differs): remove it and fetch it again")

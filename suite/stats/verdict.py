@@ -42,11 +42,11 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     loss, smallest, label = min(judged, key=lambda found: found[0] - found[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
     seen = f"{label} {_loses(loss)} against the dense model"
-    limit = f"the {100 * smallest:.1f} points that {dense.count:,} images can show"
+    limit = f"the {100 * smallest:.1f} points that {dense.count:,} images show in four runs of five"
     if loss < smallest:
         text = f"At {share} this data cannot rank the methods: {seen}, less than {limit}."
         return Verdict(False, smallest, label, loss, text)
-    text = f"At {share} this data can rank methods: even {seen}, more than {limit}."
+    text = f"At {share} there is room to rank methods: even {seen}, more than {limit}."
     return Verdict(True, smallest, label, loss, text)
 
 

@@ -12,7 +12,7 @@ from methods.compose import Reducer
 from suite.budget import solve
 from suite.flops_trace import count_with_fvcore, count_with_torch
 
-MODEL = create_model("vim_nano", depth=4)
+MODEL = create_model("vim_nano", kernel="reference", depth=4)
 IMAGE = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
 
 

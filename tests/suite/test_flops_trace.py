@@ -150,7 +150,7 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
     ("name", "depth"), [("vim_nano", 8), ("vim_tiny", 24), ("vim_small", 2), ("vim_base", 2), ("vim_tiny_stride8", 2)]
 )
 def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None:
-    model = create_model(name, depth=depth)
+    model = create_model(name, kernel="reference", depth=depth)
     image = torch.zeros(1, 3, model.image_size, model.image_size)
     closed = dense(model.describe())
     assert_equal(count_with_fvcore(model, image, module=model), closed)
@@ -158,7 +158,7 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None
 
 
 def test_macs_of_a_shortened_sequence_are_equal_three_ways() -> None:
-    model = create_model("vim_nano")
+    model = create_model("vim_nano", kernel="reference")
     image, plan = torch.zeros(2, 3, 56, 56), {2: DropLast(20), 5: DropLast(3)}
 
     def cut(images: Tensor) -> Tensor:

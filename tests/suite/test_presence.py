@@ -51,7 +51,7 @@ def test_without_masks_the_foreground_is_marked_unknown() -> None:
     frame = presence.frame("a")
     assert frame is not None
     assert (frame.foreground < 0).all()
-    assert presence.frame("unseen") is None
+    assert presence.frame("unseen").empty
 
 
 def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:

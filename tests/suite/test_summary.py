@@ -36,7 +36,7 @@ class Fabricated:
             prediction = np.where(correct, LABELS, LABELS + 1)
             frame = pd.DataFrame({"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction})
             for index, part in enumerate((frame[:25], frame[25:])):
-                self.store.write_shard(key, index, part, None)
+                self.store.write_shard(key, index, part, pd.DataFrame({"block": [], "place": []}))
         text = label.split(" = ")[0]
         self.records.append(
             {
@@ -56,7 +56,7 @@ class Fabricated:
         )
 
     def summarise(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        found = summarise(self.records, self.spec, self.store, 2)
+        found = summarise(self.records, self.spec, self.store, 2, 10)
         assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
         return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
 
@@ -163,7 +163,7 @@ def test_a_smaller_image_stands_beside_the_best_method_of_no_more_saving(tmp_pat
         made.add("tome", budget, correct_on(*range(8)), budget)
     made.add("downsample", 0.5, correct_on(*range(6)), 0.45, image_size=6)
     found, _ = made.summarise()
-    assert "85.0 % top-1 at 45.0 % fewer FLOPs (best method at 30.0 %: tome, 80.0 %)" in found["paragraphs"][0]
+    assert "85.0 % top-1 at 45.0 % fewer FLOPs (best token reduction at 30.0 %: tome, 80.0 %)" in found["paragraphs"][0]
 
 
 def test_nothing_to_compare_is_said(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ class Fake(Dataset):
 
 def test_labels_that_fit() -> None:
     check_labels(Fake(np.array([0, 2])), 3)
-    check_labels(Fake(np.array([0, 1])), 1000)
+    with pytest.raises(UserError, match="3 classes but the model's head has 1000"):
+        check_labels(Fake(np.array([0, 1])), 1000)
 
 
 def test_labels_that_do_not_fit_name_the_mend() -> None:

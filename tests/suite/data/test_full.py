@@ -123,7 +123,7 @@ def test_other_data_in_the_folder_is_refused(tmp_path: Path, files: dict[str, by
 def test_message_names_every_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "absent"))
     monkeypatch.setattr(full, "DEBIAN", tmp_path / "debian")
-    with pytest.raises(UserError, match=r"apt-get install dataset-fashion-mnist.*--data-dir.*--download") as caught:
+    with pytest.raises(UserError, match=r"apt-get install dataset-fashion-mnist.*--data-dir.*suite fetch") as caught:
         open_garments("train")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=str(tmp_path)):

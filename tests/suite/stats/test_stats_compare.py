@@ -148,7 +148,7 @@ def test_headline_of_a_clear_win_a_clear_loss_and_a_tie() -> None:
 def test_headline_always_gives_the_interval_and_what_could_be_shown() -> None:
     for sentence in (told(cell("tome", 0.50)), told(cell("tome", 0.75)), told(cell("tome", 0.62))):
         assert "95 % interval of the difference" in sentence
-        assert "1,000 images can show a difference of" in sentence
+        assert "1,000 images find a true difference of" in sentence
         assert sentence.index("interval") < sentence.index("p ")
         assert "dense 85.0 %" in sentence
 
@@ -166,5 +166,5 @@ def test_headline_says_first_that_the_data_cannot_rank() -> None:
 
 
 def test_headline_of_few_seeds_speaks_of_a_range_and_of_nothing_comparable_says_so() -> None:
-    assert "range over seeds of the difference" in told(cell("random", 0.5, seeds=3))
+    assert "95 % intervals of the seeds, together, of the difference" in told(cell("random", 0.5, seeds=3))
     assert "No other method was run at the same FLOPs" in told(cell("tome", 0.5, reduction=0.3))
