@@ -35,18 +35,19 @@ def token(index: int) -> str:
     return f"m{index}"
 
 
-def pareto(part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks) -> Chart:
+def pareto(
+    part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
+) -> Chart:
     """Top-1 against FLOPs for one backbone; error bars wait to be switched on.
 
-    A budget at which no method was shown to beat a blind baseline is shaded.
+    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1
+    of a guess, where the axis reaches down to it.
     """
     chart = _curves(part, looks, convention, "top1", 100.0)
     chart["layout"]["yaxis"]["title"] = _title("top-1 accuracy, %")
     dense = part.loc[part["method"] == "none", "top1"].dropna()
-    chart["layout"]["shapes"] = [
-        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value * 100, "y1": value * 100, "layer": "below",
-         "line": {"color": "@soft", "width": 1, "dash": "dot"}} for value in dense
-    ]  # fmt: skip
+    chart["layout"]["shapes"] = [_level(value * 100) for value in dense]
+    _level_of_chance(chart["layout"], chance)
     for place, width, baseline in shaded(part, marks):
         chart["layout"]["shapes"].append(
             {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": place - width / 2, "x1": place + width / 2,
@@ -57,6 +58,24 @@ def pareto(part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks
              "yanchor": "bottom", "textangle": -90, "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
         )  # fmt: skip
     return chart
+
+
+def _level(value: float) -> Chart:
+    return {
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "layer": "below",
+        "line": {"color": "@soft", "width": 1, "dash": "dot"},
+    }  # fmt: skip
+
+
+def _level_of_chance(layout: Chart, chance: float | None) -> None:
+    low, high = layout["yaxis"].get("range", (1.0, 0.0))
+    if chance is None or not low <= chance * 100 <= high:
+        return
+    layout["shapes"].append(_level(chance * 100))
+    layout.setdefault("annotations", []).append(
+        {"text": "chance", "xref": "paper", "x": 1, "xanchor": "right", "y": chance * 100, "yanchor": "bottom",
+         "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
+    )  # fmt: skip
 
 
 def agreement(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
@@ -102,8 +121,7 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
     if share:
         layout["yaxis"]["range"] = [0, 104]
     else:
-        layout["shapes"] = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "layer": "below",
-                             "line": {"color": "@soft", "width": 1, "dash": "dot"}}]  # fmt: skip
+        layout["shapes"] = [_level(1)]
     return {"data": data, "layout": layout}
 
 

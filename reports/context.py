@@ -69,12 +69,12 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
 
 def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     """One backbone's charts, panels, legends and static twins."""
-    number = sheet.houses.index(house)
+    run, number = sheet.run, sheet.houses.index(house)
     part = sheet.frame[sheet.frame["backbone"] == house]
     blocks = sheet.blocks[sheet.blocks["backbone"] == house]
     kinds: dict[str, Context] = {}
     if not part.empty:
-        kinds["pareto"] = charts.pareto(part, sheet.looks, sheet.run.convention, sheet.marks)
+        kinds["pareto"] = charts.pareto(part, sheet.looks, run.convention, sheet.marks, run.chance)
     reduced = part[part["method"] != "none"]
     if not reduced.empty:
         kinds["agreement"] = charts.agreement(part, sheet.looks, sheet.run.convention)

@@ -25,7 +25,7 @@ def drawn(sheet: Sheet) -> Iterator[tuple[str, Figure]]:
     """
     convention = sheet.run.convention
     if not sheet.frame.empty:
-        yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks)
+        yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance)
     if (sheet.frame["method"] != "none").any():
         yield "agreement", agreement(sheet.frame, sheet.looks, convention)
     if not sheet.blocks.empty:

@@ -67,6 +67,12 @@ class Run:
         """The FLOPs convention that every total of this run is given in."""
         return str(self.spec.get("convention") or "flops")
 
+    @property
+    def chance(self) -> float | None:
+        """Top-1 of a guess among the classes, in [0, 1]; None where fewer than two are named."""
+        classes = self.dataset.get("classes")
+        return 1 / len(classes) if isinstance(classes, list) and len(classes) > 1 else None
+
     def class_name(self, index: Any) -> str:
         """The name of class `index`, or its number where the data set names none."""
         classes = self.dataset.get("classes")

@@ -18,10 +18,13 @@ from reports.text import CONVENTIONS, fold, unit
 Marks = Mapping[tuple[str, float], Mark]
 
 
-def pareto(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks) -> Figure:
+def pareto(
+    frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
+) -> Figure:
     """Top-1 against FLOPs, one panel a backbone; random as the range over its seeds, the dense model as a star.
 
-    A budget at which no method was shown to beat a blind baseline is shaded.
+    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1
+    of a guess, where the axis reaches down to it.
     """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():
@@ -33,6 +36,7 @@ def pareto(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, mark
             part = frame[frame["backbone"] == house]
             _curves(axes, part, looks, "top1", 100.0)
             _shade(axes, part, marks)
+            _level_of_chance(axes, chance)
             _costs(axes, part, convention, words=across == 1)
             axes.set_ylabel("top-1 accuracy, %")
             axes.set_title(house)
@@ -89,6 +93,17 @@ def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
             f"no method shown to beat {baseline}", (place, 0.03), xycoords=("data", "axes fraction"), rotation=90,
             ha="center", va="bottom", fontsize=6.5, color=SOFT["light"],
         )  # fmt: skip
+
+
+def _level_of_chance(axes: Axes, chance: float | None) -> None:
+    low, high = axes.get_ylim()
+    if chance is None or not low <= chance * 100 <= high:
+        return
+    axes.axhline(chance * 100, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0, label="_chance")
+    axes.annotate(
+        "chance", (1.0, chance * 100), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
+        ha="right", va="bottom", fontsize=6.5, color=SOFT["light"],
+    )  # fmt: skip
 
 
 def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:

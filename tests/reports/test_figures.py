@@ -1,5 +1,6 @@
 """What the figures draw is what the run stores, in paper figures and in the page's charts alike."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,23 @@ def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> Non
     rows = sheet.frame[sheet.frame["label"] == "mtr"].set_index("budget")
     for band, budget in zip(bands, sorted(unbeaten), strict=True):
         assert band["x0"] < rows.loc[budget, "total"] < band["x1"]
+
+
+@pytest.mark.parametrize(("chance", "drawn_at"), [(0.6, [60.0]), (0.1, []), (None, [])])
+def test_chance_is_drawn_where_the_axis_reaches_it(sheet: Sheet, chance: float | None, drawn_at: list[float]) -> None:
+    from reports.figures.tradeoff import pareto
+
+    layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance)["layout"]
+    assert [note["y"] for note in layout["annotations"] if note["text"] == "chance"] == drawn_at
+    assert [shape["y0"] for shape in layout["shapes"] if shape["type"] == "line"][1:] == drawn_at
+    axes = pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance).axes[0]
+    assert [np.asarray(line.get_ydata())[0] for line in axes.get_lines() if line.get_label() == "_chance"] == drawn_at
+    assert [words.xy[1] for words in axes.texts if words.get_text() == "chance"] == drawn_at  # type: ignore[attr-defined]
+
+
+def test_a_guess_is_right_once_in_as_many_times_as_there_are_classes(sheet: Sheet) -> None:
+    assert sheet.run.chance == 1 / 10
+    assert replace(sheet.run, dataset={}).chance is None
 
 
 def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> None:
