@@ -55,14 +55,35 @@ document.body.append(out);
 """
 
 
+FRAME = """
+<iframe id="frame" src="page.html" style="width: 400px; height: 900px; border: 0"></iframe>
+<script>
+const frame = document.getElementById('frame');
+frame.onload = () => setTimeout(() => {
+  const root = frame.contentDocument.documentElement;
+  const out = document.createElement('output');
+  out.id = 'seen';
+  out.textContent = JSON.stringify({scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth});
+  document.body.append(out);
+}, 300);
+</script>
+"""
+
+
 def _seen(folder: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
     page = tmp_path / "page.html"
     source = (folder / "report" / "index.html").read_text(encoding="utf-8")
     page.write_text(source.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    return _opened(page, tmp_path)
+
+
+def _opened(page: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
+    """What the `page` left in its element ``seen``, and the browser's log."""
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1280,2000",
         f"--user-data-dir={tmp_path / 'profile'}", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--no-first-run", "--virtual-time-budget=8000", "--enable-logging=stderr", page.as_uri(),
+        "--disable-sync", "--no-first-run", "--allow-file-access-from-files",
+        "--virtual-time-budget=8000", "--enable-logging=stderr", page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'<output id="seen">(.*?)</output>', done.stdout, re.DOTALL)
@@ -88,3 +109,18 @@ def test_every_control_does_what_it_says(kind: str, run_folder: Path, hostile_fo
     assert seen["imageChanged"]
     assert seen["tiles"] == 8
     assert seen["loaded"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine")
+@pytest.mark.parametrize("kind", ["plain", "hostile"])
+def test_a_narrow_page_does_not_scroll_sideways(
+    kind: str, run_folder: Path, hostile_folder: Path, tmp_path: Path
+) -> None:
+    folder = run_folder if kind == "plain" else hostile_folder
+    shutil.copy(folder / "report" / "index.html", tmp_path / "page.html")
+    frame = tmp_path / "frame.html"  # a window of its own may not be as narrow as a telephone
+    frame.write_text(FRAME, encoding="utf-8")
+    seen, _ = _opened(frame, tmp_path)
+    assert seen["inner"] == 400
+    assert seen["scroll"] <= seen["inner"]
