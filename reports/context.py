@@ -17,7 +17,7 @@ from reports.panels import gallery_panel, kept_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
 from reports.sheet import Sheet
-from reports.text import CONVENTIONS, budget_name, percent, present, script_json
+from reports.text import CONVENTIONS, budget_name, moment, percent, present, script_json
 
 Context = dict[str, Any]
 KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
@@ -138,7 +138,7 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
         ("Protocol", str(run.spec.get("protocol") or "")),
         ("Seeds", str(run.spec.get("seeds") or "")),
         ("Device", f"{run.environment.get('device') or ''} {run.spec.get('precision') or ''}"),
-        ("Finished", str(run.environment.get("finished") or "").replace("T", " ").removesuffix("Z")[:16]),
+        ("Finished", moment(run.environment.get("finished"))),
     ]
     return [(term, text.strip()) for term, text in facts if text.strip()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 MISSING = "–"
@@ -119,6 +120,18 @@ def spread(values: list[float], gap: float, low: float = -math.inf, high: float 
     for rank, index in enumerate(order):
         placed[index] = flat[rank] + rank * gap
     return placed
+
+
+def moment(stamp: Any) -> str:
+    """An ISO 8601 time to the minute in UTC; one without a zone stays as it is and names none; what is no time, too."""
+    text = str(stamp or "")
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if read.tzinfo is None:
+        return f"{read:%Y-%m-%d %H:%M}"
+    return f"{read.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def clean(value: Any) -> Any:

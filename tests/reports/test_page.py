@@ -117,6 +117,7 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     assert "the loss was not finite" in words
     assert "Top-1 of all 49 finished cells was recomputed" in words
     assert "AMD EPYC 7B13" in words
+    assert "2026-11-02 10:00 UTC" in words
 
 
 def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> None:

@@ -48,6 +48,21 @@ def test_folding_loses_nothing(value: str, width: int) -> None:
     assert "".join(text.fold(value, width).split()) == "".join(value.split())
 
 
+@pytest.mark.parametrize(
+    ("stamp", "want"),
+    [
+        ("2026-11-02T10:00:52+00:00", "2026-11-02 10:00 UTC"),
+        ("2026-11-02T10:00:52Z", "2026-11-02 10:00 UTC"),
+        ("2026-11-02T01:30:00+02:00", "2026-11-01 23:30 UTC"),
+        ("2026-11-02T10:00:52", "2026-11-02 10:00"),
+        ("at noon", "at noon"),
+        (None, ""),
+    ],
+)
+def test_moments_name_their_zone(stamp: object, want: str) -> None:
+    assert text.moment(stamp) == want
+
+
 def test_sentences_are_typeset() -> None:
     assert text.typeset("from -2.7 to -0.4, 40 % on fashion-2") == "from \u22122.7 to \u22120.4, 40\u00a0% on fashion-2"
 
