@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def write(folder: Path) -> Path:
         page = _environment().get_template("index.html.j2").render(context(sheet, twins))
         _place(out / "index.html", page.encode("utf-8", "replace"))
     except OSError as error:
-        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): make the folder writable") from error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        mend = "free some space or choose another folder" if full else "make the folder writable"
+        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): {mend}") from error
     return out / "index.html"
 
 

@@ -1,6 +1,9 @@
 """A run folder read from disk, and every way in which it can be broken."""
 
+import errno
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +160,19 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
     for name in ("kept", "gallery", "foreground"):
         (folder / "analyses" / f"{name}.parquet").unlink()
     assert reports.build(folder).is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [(errno.ENOSPC, "free some space or choose another folder"), (errno.EACCES, "make the folder writable")],
+)
+def test_a_report_that_cannot_be_written_says_what_helps(
+    code: int, mend: str, fresh: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    folder = fresh()
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(UserError, match=f"{re.escape(os.strerror(code))}.*: {mend}$"):
+        reports.build(folder)
