@@ -17,7 +17,7 @@ from reports.panels import gallery_panel, kept_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
 from reports.sheet import Sheet
-from reports.text import CONVENTIONS, budget_name, moment, percent, present, script_json
+from reports.text import CONVENTIONS, ENVELOPE, budget_name, moment, percent, present, script_json
 
 Context = dict[str, Any]
 KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
@@ -47,6 +47,7 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "resolution": [_resolution(sheet, row) for row in run.headline.resolution],
         "smaller": bool((sheet.frame["method"] == "downsample").any()),
         "blind": bool(sheet.marks),
+        "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "houses": houses,
         "twins": twins,

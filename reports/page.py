@@ -10,12 +10,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backbones.errors import UserError
-from reports import paper, tables
+from reports import paper, points, tables
 from reports.context import context
 from reports.figures.canvas import render
 from reports.run import load
 from reports.sheet import Sheet
-from reports.text import breakable, typeset
+from reports.text import ENVELOPE, breakable, typeset
 
 
 def write(folder: Path) -> Path:
@@ -67,6 +67,7 @@ def _tables(sheet: Sheet, folder: Path) -> None:
     caption = (
         f"Token reduction on {', '.join(sheet.houses)}, {data.get('name', 'unnamed data')} {data.get('split', '')}, "
         f"{data.get('images', 'an unknown number of')} images; FLOPs by the convention '{run.convention}'."
+        + (f" {ENVELOPE}" if points.few_seeds(frame) else "")
     )
     files = {
         "results.csv": tables.results_csv(frame),

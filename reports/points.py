@@ -76,6 +76,11 @@ def points(run: Run) -> pd.DataFrame:
     return frame.drop(columns=["_label", "_house"]).reset_index(drop=True)
 
 
+def few_seeds(frame: pd.DataFrame) -> bool:
+    """Whether any difference in `frame` has an envelope over seeds in place of an interval: two to four seeds."""
+    return bool(frame["seeds"].between(2, 4).any() and frame["difference_low"].notna().any())
+
+
 def _paired(run: Run) -> pd.DataFrame:
     frame = run.statistics.rename(columns=PAIRED)[[*PLACE, *PAIRED.values()]].drop_duplicates(PLACE)
     texts = {"backbone": object, "label": object, "reference": object}

@@ -16,6 +16,11 @@ CONVENTIONS = {
     "paper": ("FLOPs as papers print them", "MACs and scan FLOPs added up, one scan direction"),
 }
 
+ENVELOPE = (
+    "Where a method or its reference has two to four seeds, the range of their difference is the envelope of the 95 % "
+    "intervals of the single seeds, not a paired interval over all of them."
+)
+
 
 def present(value: Any) -> bool:
     """Whether `value` is something to show: not None, not NaN, not infinite."""

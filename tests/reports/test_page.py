@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import panels
+from reports import panels, points
 from reports.run import load
 from reports.sheet import Sheet
 
@@ -169,3 +169,13 @@ def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
         assert len(cells) == 12
         assert cells[6].strip() == f"{100 * float(row['top1']):.1f}"
         assert not re.search(r"(?<!\\)[%#_]", tex)
+
+
+def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> None:
+    told = "the envelope of the 95 % intervals of the single seeds"
+    caption = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
+    assert caption.count(told) == 2
+    assert told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
+    frame = Sheet.of(load(run_folder)).frame
+    assert [points.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [False, True, True, False]
+    assert not points.few_seeds(frame.assign(difference_low=np.nan))
