@@ -37,6 +37,21 @@ NAMED = {
     "pool": ("#603594", "#dabbfc", "plus"),
     "downsample": ("#89004c", "#ef3259", "diamond"),
 }
+# More methods than there are colours every eye tells apart: of these each pair of colour and marker is its own.
+PAIRED = {
+    "utr": ("#b0387f", "#f59ad0", "down"),
+    "mame": ("#5b4bc4", "#a99cff", "hexagon"),
+    "stm": ("#00718f", "#4cc9e8", "pentagon"),
+    "hsa": ("#3f7a1f", "#94d36b", "diamond"),
+    "delta": ("#6d5a4a", "#c9b3a0", "up"),
+    "pumer": ("#44546a", "#b4c3d8", "square"),
+    "fambav": ("#9a3d00", "#ffa366", "plus"),
+    "rmeeto": ("#9a3d00", "#ffa366", "hexagon"),
+    "activation": ("#5f5f00", "#c8c85a", "pentagon"),
+    "norm": ("#7a2f8f", "#d79be8", "circle"),
+    "oracle": ("#44546a", "#b4c3d8", "star"),
+}
+KNOWN = NAMED | PAIRED
 CYCLE = (
     ("#00718f", "#4cc9e8", "pentagon"),
     ("#5b4bc4", "#a99cff", "hexagon"),
@@ -89,8 +104,8 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
         name = text.split("[", 1)[0]
         count = variants[name] = variants.get(name, -1) + 1
         plain = "[" not in text
-        if name in NAMED and (plain or count <= 1):
-            light, dark, marker = NAMED[name]
+        if name in KNOWN and (plain or count <= 1):
+            light, dark, marker = KNOWN[name]
         else:
             light, dark, marker = CYCLE[free % len(CYCLE)]
             free += 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import text
-from reports.style import CYCLE, MARKERS, NAMED, PAPER, looks
+from reports.style import CYCLE, KNOWN, MARKERS, NAMED, PAPER, looks
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
@@ -152,3 +152,9 @@ def test_looks_are_stable_and_tell_variants_apart() -> None:
     drawn = [(look.light, look.marker, look.filled) for look in first.values()]
     assert len(set(drawn)) == 5
     assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)
+
+
+def test_every_known_method_has_a_pair_of_colour_and_marker_of_its_own() -> None:
+    for theme in (0, 1):
+        pairs = [(look[theme], look[2]) for look in KNOWN.values()]
+        assert len(set(pairs)) == len(pairs)
