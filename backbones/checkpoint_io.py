@@ -21,7 +21,7 @@ from backbones.errors import UserError
 
 LFS_POINTER = b"version https://git-lfs"
 ZIP_MAGIC = b"PK\x03\x04"
-GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)+)")
+GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)*)")
 
 
 def read(path: Path) -> tuple[Any, str]:

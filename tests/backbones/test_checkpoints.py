@@ -155,6 +155,19 @@ def test_the_payload_of_the_test_above_would_run(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
+class Printing:
+    """Unpickling this would print."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("ran",)
+
+
+def test_a_builtin_in_a_checkpoint_is_named(tmp_path: Path) -> None:
+    torch.save({"model": Printing()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="asks to run print"):
+        checkpoints.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
+
+
 def test_code_in_a_zipped_checkpoint_is_named(tmp_path: Path) -> None:
     torch.save({"model": Payload(tmp_path / "ran")}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match=r"asks to run (posix|nt)\.system"):
