@@ -41,7 +41,7 @@ def compare(
     else:
         print_table(comparison_table(result.records))
         print(result.headline["headline"])
-        for paragraph in result.headline["paragraphs"]:
+        for paragraph in result.headline["paragraphs"][:1]:  # the page has the rest
             print(paragraph)
         print(f"report: {page}" if page else f"results: {folder}")
     return 1 if result.failures else 0
