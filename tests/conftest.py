@@ -1,17 +1,13 @@
 """Every test begins on one thread: where cores are shared, OpenMP's barriers stall small work a tenfold.
 
-Continuous integration draws the same examples every time; elsewhere hypothesis goes on looking for new ones.
+Under tox the examples are the same every time (profile `repeatable`); elsewhere hypothesis goes on looking for new ones.
 """
-
-import os
 
 import hypothesis
 import pytest
 import torch
 
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("repeatable", derandomize=True)
 
 
 @pytest.fixture(autouse=True)
