@@ -1,6 +1,6 @@
 """Every test begins on one thread: where cores are shared, OpenMP's barriers stall small work a tenfold.
 
-Under tox the examples are the same every time (profile `repeatable`); elsewhere hypothesis goes on looking for new ones.
+Under tox the examples are the same every time (profile `repeatable`); elsewhere hypothesis goes on looking for more.
 """
 
 import hypothesis
