@@ -101,7 +101,7 @@ class Vim(Backbone):
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens with the class token between the two halves."""
         check_image_size(images, self.image_size, self.name)
-        patches = self.patch_embed(images)
+        patches = self.patch_embed(images.to(self.cls_token.dtype))
         cls = self.cls_token.expand(patches.shape[0], -1, -1)
         place = self.class_place
         tokens = torch.cat([patches[:, :place], cls, patches[:, place:]], dim=1) + self.pos_embed

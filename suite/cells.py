@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,10 @@ class Cell:
             "code": [methods_digest(), source_digest(self.method.method)],
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of the identity: the cell's name on disk."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return digest(self.identity)
 
     def reducers(self) -> dict[int, Reducer]:
         """The reducer at each site."""

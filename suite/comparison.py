@@ -113,7 +113,7 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
     frames = []
     for name, model in prepared.models.items():
         samples = prepared.dataset.samples(index.numpy(), model.image_size)
-        images = torch.from_numpy(samples).to(prepared.device, next(model.parameters()).dtype)
+        images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
         frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))

@@ -16,7 +16,7 @@ from suite.runner import runnable
 def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
     """Seconds an image takes through the dense model, the better of two batches after a warm-up."""
     chosen = np.arange(min(batch, len(dataset)))
-    images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device, next(model.parameters()).dtype)
+    images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device)
     times = []
     with torch.inference_mode():
         for _ in range(3):

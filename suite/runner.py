@@ -105,12 +105,11 @@ def batch_logits(
     by_size: dict[int, list[Cell]] = {}
     for cell in by_key.values():
         by_size.setdefault(cell.image_size, []).append(cell)
-    dtype = next(model.parameters()).dtype
     found: dict[str, Tensor] = {}
     for size, members in by_size.items():
         sized = model if size == model.image_size else model.resized(size)
         pixels = images if size == model.image_size else shrink(images, size)
-        tokens = sized.embed(pixels.to(dtype), index)
+        tokens = sized.embed(pixels, index)
         jobs = jobs_for([cell for cell in members if cell.key not in result.failures], sized, index, labels)
         if sized is model:
             result.presence.observe([job.key for job in jobs], 0, tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from backbones.errors import UserError
 from suite.data.base import one_line
 from suite.data.idx import gunzip, parse_idx
 from suite.data.sources import Garments, Sizes, check_split, from_arrays
+from suite.files import replacing
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FOLDER_VARIABLE = "MAMBA_TOKEN_SUITE_FASHION_MNIST"
@@ -129,20 +129,6 @@ def _fetch(url: str) -> bytes:
     return content
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader finds all of it or nothing."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
 def download(folder: Path | None = None, mirror: str = MIRROR, originals: Mapping[str, Original] = ORIGINALS) -> Path:
     """Fetch what `folder` (default: the cache) lacks of the four files (30 MB) and return the folder.
 
@@ -157,5 +143,6 @@ def download(folder: Path | None = None, mirror: str = MIRROR, originals: Mappin
         content = _fetch(url)
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != original.md5:
             raise UserError(f"{url} does not have the published checksum: nothing was kept, try another mirror")
-        _write_whole(folder / f"{original.name}.gz", content)
+        with replacing(folder / f"{original.name}.gz") as temporary:
+            temporary.write_bytes(content)
     return folder

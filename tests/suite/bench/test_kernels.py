@@ -42,7 +42,7 @@ def test_rows_are_consistent_and_printed() -> None:
 @pytest.mark.slow
 def test_targets_are_met_on_an_idle_machine() -> None:
     values = by_name(measure_kernels())
-    assert values["scan, cpu: speed-up"] >= 10
+    assert values["scan, cpu: speed-up"] >= 15
     assert values["scan, cpu: time over torch.exp"] <= 2
     assert values["stack: floor over time"] >= 0.45
     small = by_name(measure_kernels(Sizes(dim=64, states=8, depth=8, stack_batch=32)))
