@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
     from backbones.base import Backbone
 
-_VIM = ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", "vim_nano")
+_BUILTIN = {
+    "vim": ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", "vim_nano"),
+    "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),
+}
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
-    "backbone", {name: f"backbones.vim:{name}" for name in _VIM}, group="suite.backbones"
+    "backbone",
+    {name: f"backbones.{module}:{name}" for module, names in _BUILTIN.items() for name in names},
+    group="suite.backbones",
 )
 
 

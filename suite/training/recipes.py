@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backbones.errors import UserError
 from backbones.registry import nearest
@@ -53,15 +53,15 @@ class Recipe:
         raise IndexError(f"epoch lies beyond the recipe's {self.epochs}")
 
 
-RECIPES = {
-    "vim_nano": Recipe(
-        backbone="vim_nano",
-        dataset="fashion-clutter",
-        phases=(Phase(28, 30), Phase(56, 90)),
-        batch=512,
-        learning_rate=3e-3,
-    ),
-}
+_NANO = Recipe(
+    backbone="vim_nano",
+    dataset="fashion-clutter",
+    phases=(Phase(28, 30), Phase(56, 90)),
+    batch=512,
+    learning_rate=3e-3,
+)
+
+RECIPES = {name: replace(_NANO, backbone=name) for name in ("vim_nano", "videomamba_nano")}
 
 
 def recipe(name: str) -> Recipe:

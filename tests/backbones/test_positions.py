@@ -39,17 +39,17 @@ sides = st.integers(1, 5)
 
 @given(old=st.tuples(sides, sides), new=st.tuples(sides, sides), data=st.data())
 @settings(max_examples=30, deadline=None)
-def test_patches_are_resampled_and_the_class_token_goes_to_the_middle_unmixed(
+def test_patches_are_resampled_and_the_class_token_goes_to_its_place_unmixed(
     old: tuple[int, int], new: tuple[int, int], data: st.DataObject
 ) -> None:
     patches = torch.randn(old[0] * old[1], 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     cls = torch.full((1, 3), 1e6, dtype=torch.float64)
     place = data.draw(st.integers(0, len(patches)))
     embedding = torch.cat([patches[:place], cls, patches[place:]])[None]
-    found = interpolate_pos_embed(embedding, place, old, new)[0]
-    middle = new[0] * new[1] // 2
-    assert torch.equal(found[middle : middle + 1], cls)
-    rest = torch.cat([found[:middle], found[middle + 1 :]])
+    goes_to = data.draw(st.integers(0, new[0] * new[1]))
+    found = interpolate_pos_embed(embedding, place, old, goes_to, new)[0]
+    assert torch.equal(found[goes_to : goes_to + 1], cls)
+    rest = torch.cat([found[:goes_to], found[goes_to + 1 :]])
     expected = resampled_by_hand(patches.view(*old, 3), new).flatten(0, 1)
     torch.testing.assert_close(rest, expected, rtol=0, atol=1e-9)
 
@@ -57,5 +57,5 @@ def test_patches_are_resampled_and_the_class_token_goes_to_the_middle_unmixed(
 @pytest.mark.parametrize("side", [1, 7, 14])
 def test_the_same_grid_is_the_same_embedding(side: int) -> None:
     embedding = torch.randn(1, side * side + 1, 4)
-    found = interpolate_pos_embed(embedding, side * side // 2, (side, side), (side, side))
+    found = interpolate_pos_embed(embedding, side * side // 2, (side, side), side * side // 2, (side, side))
     torch.testing.assert_close(found, embedding)

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import pytest
+import straight_line
 import torch
-from torch import Tensor
 
 from backbones import create_model
 from backbones.base import Backbone
@@ -72,61 +72,6 @@ def test_stride_eight_overlaps_patches_to_730_tokens(name: str) -> None:
     assert model.image_size_for(27) == 224
 
 
-def silu(x: Tensor) -> Tensor:
-    return x / (1 + torch.exp(-x))
-
-
-def scanned(state: dict[str, Tensor], at: str, suffix: str, x: Tensor, z: Tensor) -> Tensor:
-    """One direction on (L, E) inputs already in the order in which it reads them."""
-    kernel, bias = state[f"{at}conv1d{suffix}.weight"][:, 0], state[f"{at}conv1d{suffix}.bias"]
-    A = -torch.exp(state[f"{at}A{suffix}_log"])
-    length, inner, states = len(x), x.shape[1], A.shape[1]
-    convolved = torch.zeros_like(x)
-    for t in range(length):
-        for tap in range(4):
-            if t - 3 + tap >= 0:
-                convolved[t] += kernel[:, tap] * x[t - 3 + tap]
-    u = silu(convolved + bias)
-    rows = u @ state[f"{at}x_proj{suffix}.weight"].T
-    rank = rows.shape[1] - 2 * states
-    dt, B, C = rows[:, :rank], rows[:, rank : rank + states], rows[:, rank + states :]
-    delta = torch.log1p(torch.exp(dt @ state[f"{at}dt_proj{suffix}.weight"].T + state[f"{at}dt_proj{suffix}.bias"]))
-    h = torch.zeros(inner, states, dtype=x.dtype)
-    out = torch.zeros_like(x)
-    for t in range(length):
-        h = torch.exp(delta[t][:, None] * A) * h + (delta[t] * u[t])[:, None] * B[t][None]
-        out[t] = (h * C[t]).sum(1) + state[f"{at}D{suffix}"] * u[t]
-    return out * silu(z)
-
-
-def rms(x: Tensor, weight: Tensor) -> Tensor:
-    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
-
-
-def by_hand(state: dict[str, Tensor], image: Tensor, patch: int, stride: int, depth: int) -> Tensor:
-    """Logits of one image (3, S, S): the forward pass as its authors describe it, a line for each step."""
-    weight, bias = state["patch_embed.proj.weight"], state["patch_embed.proj.bias"]
-    side = (image.shape[1] - patch) // stride + 1
-    tokens = []
-    for row in range(side):
-        for column in range(side):
-            window = image[:, row * stride : row * stride + patch, column * stride : column * stride + patch]
-            tokens.append(torch.einsum("ochw,chw->o", weight, window) + bias)
-    tokens.insert(side * side // 2, state["cls_token"][0, 0])
-    hidden, residual = torch.stack(tokens) + state["pos_embed"][0], None
-    for layer in range(depth):
-        at = f"layers.{layer}.mixer."
-        residual = hidden if residual is None else residual + hidden
-        xz = rms(residual, state[f"layers.{layer}.norm.weight"]) @ state[f"{at}in_proj.weight"].T
-        x, z = xz.chunk(2, dim=1)
-        forward = scanned(state, at, "", x, z)
-        backward = scanned(state, at, "_b", x.flip(0), z.flip(0)).flip(0)
-        hidden = (forward + backward) / 2 @ state[f"{at}out_proj.weight"].T
-    assert residual is not None
-    final = rms(residual + hidden, state["norm_f.weight"])[side * side // 2]
-    return state["head.weight"] @ final + state["head.bias"]
-
-
 def shaken(model: Backbone, seed: int = 0) -> Backbone:
     """The model with every parameter moved, so that none is at a value where a mistake would not show."""
     generator = torch.Generator().manual_seed(seed)
@@ -159,7 +104,7 @@ def test_logits_are_those_of_the_equations(
     with torch.inference_mode():
         found = model(images.to(dtype))
     for image, logits in zip(images, found, strict=True):
-        wanted = by_hand(state, image.to(dtype).double(), config["patch"], config["stride"], config["depth"])
+        wanted = straight_line.vim(state, image.to(dtype).double(), config["stride"], config["depth"])
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
@@ -188,11 +133,11 @@ def test_resized_is_the_same_model_with_resampled_positions() -> None:
     model = shaken(create_model("vim_nano", depth=2).double())
     small = model.resized(28)
     state = dict(model.state_dict())
-    state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], 98, (14, 14), (7, 7))
+    state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], 98, (14, 14), 24, (7, 7))
     image = torch.randn(3, 28, 28, dtype=torch.float64)
     with torch.inference_mode():
         logits = small(image[None])[0]
-    assert (logits - by_hand(state, image, 4, 4, 2)).abs().max() < 1e-9
+    assert (logits - straight_line.vim(state, image, 4, 2)).abs().max() < 1e-9
     assert small.describe().patches == 49
     assert small.special_places == (24,)
     assert (model.image_size, model.describe().patches, model.special_places) == (56, 196, (98,))

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from backbones import BACKBONES
-from backbones.vim import Vim, VimConfig
+from backbones.vim import Vim
+from backbones.vision_mamba import MambaConfig
 from suite.data import DATASETS
 from suite.data.base import Dataset, Grid, Manifest, Request
 from suite.settings import RunSpec, build_spec
@@ -49,7 +50,7 @@ class Blots(Dataset):
 def vim_mini(**overrides: Any) -> Vim:
     """Four blocks over 10 x 10 patches."""
     settings = {"dim": 16, "depth": 4, "states": 4, "image_size": SIDE, "patch": 4, "stride": 4, "classes": 3}
-    return Vim("vim_mini", VimConfig(**(settings | overrides)))
+    return Vim("vim_mini", MambaConfig(**(settings | overrides)))
 
 
 @pytest.fixture(autouse=True)

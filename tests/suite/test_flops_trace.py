@@ -147,7 +147,16 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("vim_nano", 8), ("vim_tiny", 24), ("vim_small", 2), ("vim_base", 2), ("vim_tiny_stride8", 2)]
+    ("name", "depth"),
+    [
+        ("vim_nano", 8),
+        ("vim_tiny", 24),
+        ("vim_small", 2),
+        ("vim_base", 2),
+        ("vim_tiny_stride8", 2),
+        ("videomamba_nano", 8),
+        ("videomamba_middle", 2),
+    ],
 )
 def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None:
     model = create_model(name, kernel="reference", depth=depth)

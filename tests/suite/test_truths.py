@@ -22,6 +22,7 @@ from methods.order import Chance
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 SMALL: dict[str, dict[str, Any]] = {
     "vim_nano": {"depth": 3, "patch": 4, "stride": 4},
+    "videomamba_nano": {"depth": 3, "patch": 4, "stride": 4},
     "vim_tiny_stride8": {"depth": 3, "patch": 16, "stride": 8},
     "vim_small_stride8": {"depth": 3, "patch": 16, "stride": 8},
 }

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from backbones import BACKBONES, create_model
 from backbones.errors import UserError
-from backbones.vim import Vim, VimConfig
+from backbones.vim import Vim
+from backbones.vision_mamba import MambaConfig
 from suite.cli import run as run_cli
 from suite.training import export
 from suite.training.images import training_images
@@ -53,7 +54,7 @@ class Noise:
 
 def vim_sprout(**overrides: Any) -> Vim:
     """Two narrow blocks over 4 x 4 patches."""
-    return Vim("vim_sprout", VimConfig(dim=16, depth=2, states=4, image_size=16, patch=4, stride=4, classes=2))
+    return Vim("vim_sprout", MambaConfig(dim=16, depth=2, states=4, image_size=16, patch=4, stride=4, classes=2))
 
 
 @pytest.fixture(autouse=True)
