@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import pandas as pd
 import seaborn as sns
@@ -11,20 +12,22 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import charts, paper, points
-from reports.figures.tokens import MAP
-from reports.panels import gallery_panel, kept_panel
+from reports import charts, paper, points, tables
+from reports.figures.tokens import DIVERGING, MAP
+from reports.panels import gallery_panel, kept_panel, stack_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
+from reports.section import Part, Section
 from reports.sheet import Sheet
 from reports.text import CONVENTIONS, ENVELOPE, budget_name, moment, percent, present, script_json
 
 Context = dict[str, Any]
+PARTS: tuple[Part, ...] = get_args(Part)
 KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
 
 
-def context(sheet: Sheet, twins: dict[str, str]) -> Context:
-    """Everything the page says; `twins` are the static figures as data URIs by name."""
+def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Context:
+    """Everything the page says: of `sheet`, of the sections `found`; `twins` are the figures as data URIs by name."""
     run = sheet.run
     houses = [_house(sheet, house, twins) for house in sheet.houses]
     data = {
@@ -33,6 +36,8 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "charts": {chart["id"]: chart["figure"] for house in houses for chart in house["charts"].values() if chart},
         "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
         "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
+        "stacks": {drawing.name: stack_panel(drawing.maps) for one in found for drawing in one.figures if drawing.maps},
+        "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
         "scale": sns.color_palette(MAP, 64).as_hex(),
         "rim": RIM,
         "special": SPECIAL_COLOUR,
@@ -49,6 +54,7 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "blind": bool(sheet.marks),
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
+        "compared": not run.cells.empty,
         "houses": houses,
         "twins": twins,
         "budgets": _choices(sheet, sheet.frame),
@@ -58,6 +64,7 @@ def context(sheet: Sheet, twins: dict[str, str]) -> Context:
         "reference": _references(sheet.frame),
         "achieved": achieved_table(sheet),
         "unfinished": unfinished_rows(sheet),
+        "sections": {part: [_section(one, twins) for one in found if one.part == part] for part in PARTS},
         "audit": {"agree": agree, "differ": differ},
         "environment": list(_flat({key: value for key, value in run.environment.items() if key != "command"})),
         "command": str(run.environment.get("command") or ""),
@@ -103,6 +110,26 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "gallery_budgets": _choices(sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]),
         "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
     }
+
+
+def _section(section: Section, twins: dict[str, str]) -> Context:
+    """One analysis as the template prints it."""
+    return {
+        "key": section.key,
+        "title": section.title,
+        "sentence": section.sentence,
+        "figures": [
+            {"name": drawing.name, "caption": drawing.caption, "alt": drawing.alt, "twin": twins[drawing.name],
+             "layers": drawing.maps.layers if drawing.maps else ()}
+            for drawing in section.figures
+        ],
+        "tables": [
+            {"name": table.name, "caption": table.caption, "heads": [str(head) for head in table.frame.columns],
+             "numeric": tables.is_numeric(table), "rows": tables.table_cells(table)}
+            for table in section.tables
+        ],
+        "notes": section.notes,
+    }  # fmt: skip
 
 
 def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
@@ -152,7 +179,7 @@ def _references(frame: pd.DataFrame) -> str:
 def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     """What one budget can show, and which methods do no better there than a blind baseline."""
     smallest = row.get("smallest_detectable")
-    house = str(row.get("backbone") or sheet.houses[0])
+    house = str(row.get("backbone") or next(iter(sheet.houses), ""))
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     return {
         "house": house,

@@ -5,27 +5,30 @@ from __future__ import annotations
 import base64
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backbones.errors import UserError
-from reports import paper, points, tables
+from reports import paper, points, sections, tables
 from reports.context import context
 from reports.figures.canvas import render
 from reports.run import load
+from reports.section import Section
 from reports.sheet import Sheet
 from reports.text import ENVELOPE, breakable, typeset
 
 
 def write(folder: Path) -> Path:
     """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``."""
-    sheet = Sheet.of(load(folder))
+    sheet = Sheet.of(load(folder, sections.needed()))
+    found = sections.sections(sheet)
     out = folder / "report"
     try:
-        twins = _figures(sheet, out / "figures")
-        _tables(sheet, out / "tables")
-        page = _environment().get_template("index.html.j2").render(context(sheet, twins))
+        twins = _figures(sheet, found, out / "figures")
+        _tables(sheet, found, out / "tables")
+        page = _environment().get_template("index.html.j2").render(context(sheet, found, twins))
         _place(out / "index.html", page.encode("utf-8", "replace"))
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -46,10 +49,10 @@ def _environment() -> Environment:
     return made
 
 
-def _figures(sheet: Sheet, folder: Path) -> dict[str, str]:
+def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, str]:
     """Save every figure; its SVG as a data URI under its name, for the page's print and script-less form."""
     twins, written = {}, set()
-    for name, figure in paper.drawn(sheet):
+    for name, figure in paper.drawn(sheet, found):
         for form, content in render(figure).items():
             _place(folder / f"{name}.{form}", content)
             written.add(f"{name}.{form}")
@@ -61,7 +64,7 @@ def _figures(sheet: Sheet, folder: Path) -> dict[str, str]:
     return twins
 
 
-def _tables(sheet: Sheet, folder: Path) -> None:
+def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
     run, frame = sheet.run, sheet.frame
     data = run.dataset
     caption = (
@@ -75,6 +78,12 @@ def _tables(sheet: Sheet, folder: Path) -> None:
         "results.tex": tables.results_tex(frame, run.convention, caption),
         "cells.csv": tables.cells_csv(run),
     }
+    for table in (table for section in found for table in section.tables):
+        files |= {
+            f"{table.name}.csv": tables.table_csv(table),
+            f"{table.name}.md": tables.table_md(table),
+            f"{table.name}.tex": tables.table_tex(table),
+        }
     for name, text in files.items():
         _place(folder / name, text.encode("utf-8", "replace"))
 

@@ -13,6 +13,7 @@ from reports.figures.tokens import grid_of, kept_map
 from reports.pictures import Pixels, data_uri, decode
 from reports.points import averaged, chosen_blocks
 from reports.run import Run
+from reports.section import Maps
 from reports.text import percent
 
 PICTURES = 24  # at most so many in the page's gallery
@@ -33,6 +34,29 @@ def kept_panel(run: Run, backbone: str, order: list[str]) -> dict[str, Any] | No
         maps.append({"m": order.index(str(label)), "u": float(str(budget)), "v": _packed(values)})
     shown = sorted({entry["m"] for entry in maps})
     return {"blocks": blocks, "shape": list(shape), "maps": maps, "labels": shown}
+
+
+def stack_panel(maps: Maps) -> dict[str, Any]:
+    """The maps behind a slider: values as little-endian float32, the bounds of each row's colour scale."""
+    values = np.asarray(maps.values, dtype="<f4")
+    return {
+        "rows": list(maps.rows),
+        "layers": list(maps.layers),
+        "shape": list(values.shape[2:]),
+        "values": [_packed(row) for row in values],
+        "bounds": [_bounds(values if maps.shared else row, maps.diverging) for row in values],
+        "unit": maps.unit,
+        "diverging": maps.diverging,
+    }
+
+
+def _bounds(values: np.ndarray[Any, Any], diverging: bool) -> list[float]:
+    """Ends of a colour scale that holds all `values`, zero in its middle if `diverging`."""
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if diverging:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    return [low, high] if high > low else [low - 0.5, low + 0.5]
 
 
 def pictures(run: Run) -> dict[int, Pixels]:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
 from reports import points
+from reports.figures.canvas import WIDTH
 from reports.figures.gallery import gallery
 from reports.figures.tokens import foreground, kept_maps
 from reports.figures.tradeoff import agreement, pareto
 from reports.panels import one_seed
+from reports.section import Section
 from reports.sheet import Sheet
 from reports.text import budget_name
 
 GALLERY_ROWS, GALLERY_COLUMNS, MAP_ROWS = 4, 7, 12
 
 
-def drawn(sheet: Sheet) -> Iterator[tuple[str, Figure]]:
+def drawn(sheet: Sheet, sections: Sequence[Section] = ()) -> Iterator[tuple[str, Figure]]:
     """Every figure that this run has the data for: ``pareto``, ``agreement``, ``foreground``, ``kept``, ``gallery``.
 
-    The last two are one for each backbone, whose name they bear when there are several.
+    The last two are one for each backbone, whose name they bear when there are several. Those of `sections` follow.
     """
     convention = sheet.run.convention
     if not sheet.frame.empty:
@@ -33,6 +35,9 @@ def drawn(sheet: Sheet) -> Iterator[tuple[str, Figure]]:
     for house in sheet.houses:
         yield from _maps(sheet, house)
         yield from _pictures(sheet, house)
+    for section in sections:
+        for drawing in section.figures:
+            yield drawing.name, drawing.draw(WIDTH)
 
 
 def named(stem: str, house: str, sheet: Sheet) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ class Headline:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `cells` has a row per cell, the other frames the columns of `ANALYSES` and no row where absent."""
+    """One run: `cells` has a row per cell, the other frames the columns of `ANALYSES` and no row where absent.
+
+    `others` are the analyses beyond those that were asked for and are there, by name; `reports.sections` reads them.
+    """
 
     folder: Path
     name: str
@@ -61,6 +65,7 @@ class Run:
     gallery: pd.DataFrame
     images: pd.DataFrame
     headline: Headline = field(default_factory=Headline)
+    others: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def convention(self) -> str:
@@ -87,11 +92,18 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def load(folder: Path) -> Run:
-    """Read the run in `folder`; `UserError` if it is missing, is not a run, or is damaged."""
+def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> Run:
+    """Read the run in `folder`; `UserError` if it is missing, is not a run, or is damaged.
+
+    `others` are further analyses that are wanted where they are there, with the columns that they must have.
+    """
     spec = _spec(folder)
+    analyses = {name: _analysis(folder, name, columns) for name, columns in ANALYSES.items()}
+    more = {name: _analysis(folder, name, columns) for name, columns in (others or {}).items()}
+    more = {name: frame for name, frame in more.items() if len(frame)}
     cells = _cells(folder, str(spec.get("convention") or "flops"))
-    analyses = {name: _analysis(folder, name) for name in ANALYSES}
+    if cells.empty and not more:
+        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its `compare` command to the end")
     return Run(
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
@@ -100,6 +112,7 @@ def load(folder: Path) -> Run:
         environment=_optional_json(folder / "environment.json"),
         cells=cells,
         headline=_headline(folder),
+        others=more,
         **analyses,
     )
 
@@ -132,14 +145,12 @@ def _spec(folder: Path) -> dict[str, Any]:
 
 def _cells(folder: Path, convention: str) -> pd.DataFrame:
     files = sorted((folder / "cells").glob("*.json"))
-    if not files:
-        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its `compare` command to the end")
     rows = [_cell(_json(file), file.stem, convention) for file in files]
     timing = {file.stem: _json(file) for file in sorted((folder / "timing").glob("*.json"))}
     for row in rows:
         measured = timing.get(row["key"], {})
         row.update({name: measured.get(name) for name in ("seconds", "images_per_second", "reduction_share")})
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=None if rows else [*TEXTS, *NUMBERS, "stochastic"])
     for name in NUMBERS:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
     for name in TEXTS:
@@ -163,9 +174,8 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     return row
 
 
-def _analysis(folder: Path, name: str) -> pd.DataFrame:
+def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     path = folder / "analyses" / f"{name}.parquet"
-    columns = ANALYSES[name]
     if not path.is_file():
         return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
     frame = _parquet(path)

@@ -33,7 +33,8 @@ class Sheet:
     def of(cls, run: Run) -> Sheet:
         """Work out the sheet of `run`."""
         known, correct = points.labels(run), correctness(run)
-        analysed = {str(label) for part in (run.kept, run.foreground, run.gallery) for label in part["label"].unique()}
+        frames = (run.kept, run.foreground, run.gallery, *(part for part in run.others.values() if "label" in part))
+        analysed = {str(label) for part in frames for label in part["label"].dropna().unique()}
         order = known + sorted(analysed - set(known))
         return cls(
             run=run,

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.run import Run
+from reports.section import Table
 from reports.text import (
     CONVENTIONS,
     budget_name,
@@ -113,6 +114,55 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
         before = (row[0], row[2])
         lines.append(" & ".join(latex(cell) for cell in row) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table*}", ""])
+
+
+def table_cells(table: Table) -> list[list[str]]:
+    """The rows of an analysis's table as they are printed: numbers with their column's decimals, the rest as it is."""
+    return [
+        [_printed(value, table.digits.get(str(head), 3)) for head, value in row.items()]
+        for row in table.frame.to_dict("records")
+    ]
+
+
+def is_numeric(table: Table) -> list[bool]:
+    """Which columns of an analysis's table hold numbers."""
+    kinds = table.frame.dtypes
+    return [bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)) for kind in kinds]
+
+
+def table_csv(table: Table) -> str:
+    """An analysis's table with every digit."""
+    return _csv(table.frame.map(_inert))
+
+
+def table_md(table: Table) -> str:
+    """An analysis's table in Markdown."""
+    heads = [markdown(str(head)) for head in table.frame.columns]
+    rule = ["---:" if number else "---" for number in is_numeric(table)]
+    lines = [heads, rule, *([markdown(cell) for cell in row] for row in table_cells(table))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def table_tex(table: Table) -> str:
+    """An analysis's table in LaTeX, as wide as one column of a paper at most."""
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
+        "\\begin{table}", "\\centering", f"\\caption{{{latex(table.caption)}}}",
+        "\\begin{adjustbox}{max width=\\columnwidth}",
+        f"\\begin{{tabular}}{{{''.join('r' if number else 'l' for number in is_numeric(table))}}}", "\\toprule",
+        " & ".join(latex(str(head)) for head in table.frame.columns) + " \\\\", "\\midrule",
+        *(" & ".join(latex(cell) for cell in row) + " \\\\" for row in table_cells(table)),
+        "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _printed(value: Any, digits: int) -> str:
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return str(value).replace("-", "\u2212")
+    return number(value, digits) if isinstance(value, float) or value is None else str(value)
 
 
 def _csv(frame: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from reports.style import GRID, INK, SOFT, Look
 
 DPI = 220
 WIDTH = 6.8  # inches: the text width of a two-column paper
+COLUMN = 3.3  # inches: one of its columns
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],

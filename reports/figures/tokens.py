@@ -16,6 +16,7 @@ from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 
 MAP = "mako"  # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
+DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye
 
 
 def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -> Figure:

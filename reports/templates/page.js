@@ -61,6 +61,27 @@
 
   const colourOf = (level) => data.scale[Math.min(data.scale.length - 1, Math.floor(level * data.scale.length))];
 
+  // The place of a map under the pointer, or the one that the arrow keys move to; `tell` is given its row and column.
+  const inspect = (canvas, height, width, tell) => {
+    let [row, column] = [0, 0];
+    const move = (down, right) => {
+      row = Math.min(height - 1, Math.max(0, down));
+      column = Math.min(width - 1, Math.max(0, right));
+      tell(row, column);
+    };
+    canvas.tabIndex = 0;
+    canvas.addEventListener("pointermove", (event) => {
+      const box = canvas.getBoundingClientRect();
+      move(Math.floor(((event.clientY - box.top) / box.height) * height), Math.floor(((event.clientX - box.left) / box.width) * width));
+    });
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      move(row + step[0], column + step[1]);
+    });
+  };
+
   const drawMap = (canvas, values, offset, height, width) => {
     canvas.width = width;
     canvas.height = height;
@@ -94,16 +115,63 @@
         const mean = part.reduce((sum, value) => sum + value, 0) / part.length / 2.54;
         canvas.setAttribute("role", "img");
         canvas.setAttribute("aria-label", `${data.labels[label]}, block ${block}: ${mean.toFixed(0)} % of tokens kept`);
-        canvas.addEventListener("pointermove", (event) => {
-          const box = canvas.getBoundingClientRect();
-          const column = Math.min(width - 1, Math.floor(((event.clientX - box.left) / box.width) * width));
-          const row = Math.min(height - 1, Math.floor(((event.clientY - box.top) / box.height) * height));
+        inspect(canvas, height, width, (row, column) => {
           const share = (values[offset + row * width + column] / 2.54).toFixed(0);
           readout.textContent = `${data.labels[label]}, block ${block}, row ${row}, column ${column}: kept in ${share} % of images`;
         });
         place.append(canvas);
       });
     }
+  };
+
+  const signed = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
+
+  // Maps by row and layer: one layer at a time, chosen by the slider.
+  const fillStack = (stack) => {
+    const panel = data.stacks[stack.dataset.stack];
+    const [height, width] = panel.shape;
+    const [slider, shown, panels, readout] = ["input", "output", "[data-panels]", "[data-readout]"].map((name) => stack.querySelector(name));
+    const colours = panel.diverging ? data.diverging : data.scale;
+    const rows = panel.values.map((packed) => new Float32Array(bytes(packed).buffer));
+    const canvases = rows.map((values, row) => {
+      const canvas = make("canvas", { width, height });
+      const [low, high] = panel.bounds[row];
+      const ramp = make("i");
+      ramp.style.background = `linear-gradient(90deg, ${colours.join()})`;
+      const scale = make("span", { className: "ramp" }, make("span", { textContent: signed(low) }), ramp, make("span", { textContent: signed(high) }));
+      canvas.setAttribute("role", "img");
+      inspect(canvas, height, width, (line, column) => {
+        const layer = Number(slider.value);
+        const value = values[(layer * height + line) * width + column];
+        const told = Number.isNaN(value) ? "unknown" : `${signed(value)} (${panel.unit})`;
+        readout.textContent = `${panel.rows[row]}, block ${panel.layers[layer]}, row ${line}, column ${column}: ${told}`;
+      });
+      panels.append(make("div", { className: "panel" }, make("b", { textContent: breakable(panel.rows[row]) }), canvas, scale));
+      return canvas;
+    });
+    panels.style.setProperty("--ratio", `${width} / ${height}`);
+    const draw = () => {
+      const layer = Number(slider.value);
+      shown.textContent = panel.layers[layer];
+      slider.setAttribute("aria-valuetext", `block ${panel.layers[layer]}`);
+      rows.forEach((values, row) => {
+        const part = values.subarray(layer * height * width, (layer + 1) * height * width);
+        const [low, high] = panel.bounds[row];
+        const pen = canvases[row].getContext("2d");
+        pen.clearRect(0, 0, width, height);
+        let top = -1;
+        part.forEach((value, place) => {
+          if (Number.isNaN(value)) return;
+          if (top < 0 || value > part[top]) top = place;
+          pen.fillStyle = colours[Math.min(colours.length - 1, Math.floor(((value - low) / (high - low)) * colours.length))];
+          pen.fillRect(place % width, Math.floor(place / width), 1, 1);
+        });
+        const most = top < 0 ? "nothing known" : `most ${signed(part[top])} at row ${Math.floor(top / width)}, column ${top % width}`;
+        canvases[row].setAttribute("aria-label", `${panel.rows[row]}, block ${panel.layers[layer]}: ${panel.unit}, ${most}`);
+      });
+    };
+    slider.addEventListener("input", draw);
+    draw();
   };
 
   // Which places share their token with another place; -1 is dropped and -2 in a special token.
@@ -228,6 +296,7 @@
   };
 
   const groups = all("[data-group]");
+  all("[data-stack]").forEach(fillStack);
   all("[data-thumbs]").forEach(fillThumbs);
   all("[data-ramp]").forEach((ramp) => { ramp.style.background = `linear-gradient(90deg, ${data.scale.join()})`; });
   groups.forEach((group) => {
