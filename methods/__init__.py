@@ -20,6 +20,7 @@ METHODS: Registry[Method] = Registry(
         "stride": "methods.stride:STRIDE",
         "pool": "methods.pool:POOL",
         "downsample": "methods.downsample:DOWNSAMPLE",
+        "permute": "methods.permute:PERMUTE",
         "oracle": "methods.oracle:ORACLE",
         "norm": "methods.norm:NORM",
         "activation": "methods.activation:ACTIVATION",

@@ -19,7 +19,7 @@ from methods.order import Chance, Survivors, permutation
 class Arranged:
     """How the survivors are to stand: by `policy`, a shuffle moving `share` of them; where the class token does.
 
-    ``special``  exact: at its rank among the surviving positions; proportional: see `_proportional`
+    ``special``  exact: at its rank among the surviving positions; else see `_misplaced`
     """
 
     policy: str
@@ -82,7 +82,7 @@ def arrange(
             survivors = _survivors(tokens, patches, matching, score, kept)
             kept = kept.gather(1, permutation(asked.policy, survivors, asked.share, asked.chance))
         if asked.special != "exact":
-            special = _proportional(tokens, count)
+            special = _misplaced(tokens, count, asked.special)
         index = torch.empty_like(index).scatter_(1, special, tokens.special).scatter_(1, _others(special, count), kept)
         slot = inverse(index, tokens.length)
     return Arrangement(index, special, slot, source, before)
@@ -113,9 +113,18 @@ def _survivors(
     return Survivors(tokens.position.gather(1, kept), destination.gather(1, kept), ranked)
 
 
-def _proportional(tokens: TokenSequence, count: int) -> Tensor:
-    """R-MeeTo's released class-token place floor(p k / t), p its place of t tokens before and k those after."""
-    if tokens.special.shape[1] > 1:
+def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
+    """Places (B, S) of the special tokens among `count` that are not their ranks.
+
+    first, last: before or behind all patches, in their own order. proportional: R-MeeTo's released place
+    floor(p k / t), p that of the class token before, of t tokens, and k those after.
+    """
+    specials = tokens.special.shape[1]
+    if policy in ("first", "last"):
+        start = 0 if policy == "first" else count - specials
+        own = tokens.position.gather(1, tokens.special).argsort(dim=1).argsort(dim=1)
+        return own + start
+    if specials > 1:
         raise UserError("special=proportional places one class token and this backbone has several: use exact")
     return torch.div(tokens.special * count, tokens.length, rounding_mode="floor")
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Value = bool | int | float | str
 FAMILIES = ("baseline", "merging", "pruning", "hybrid")
-KINDS = ("none", "sequence", "image", "oracle")
+KINDS = ("none", "sequence", "order", "image", "oracle")
+COMPOSING = ("sequence", "order")
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ class Method:
     ``year``          of the paper, 0 for a baseline
     ``family``        baseline | merging | pruning | hybrid
     ``about``         the card: markdown, without the table of options
-    ``build``         options -> Composition; None where no token sequence is reduced
-    ``kind``          sequence: reduces tokens by its composition; image: evaluates a smaller image; none: neither
+    ``build``         options -> Composition; None where no token sequence is touched
+    ``kind``          sequence: reduces tokens by its composition; order: only moves them; image: evaluates a smaller
+                      image; oracle: reads the labels; none: leaves the model as it is
     ``stochastic``    whether the seed makes a difference with the default options
     ``published``     (shape, options) -> {site: tokens removed} as in its paper (see `methods.published`), or None
     """
@@ -124,8 +126,8 @@ class Method:
         """Refuse a method that contradicts itself, so that a third party's mistake shows at import."""
         if self.family not in FAMILIES or self.kind not in KINDS:
             raise ValueError(f"method '{self.name}': family is one of {FAMILIES} and kind one of {KINDS}")
-        if (self.build is None) == (self.kind == "sequence"):
-            raise ValueError(f"method '{self.name}': exactly the methods of kind 'sequence' build a composition")
+        if (self.build is None) == (self.kind in COMPOSING):
+            raise ValueError(f"method '{self.name}': exactly the kinds {COMPOSING} build a composition")
 
     def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """The options that differ from their defaults, typed and sorted; UserError for one that does not exist."""
@@ -142,7 +144,7 @@ class Method:
     def compose(self, **options: Any) -> Composition | None:
         """The composition for these options (values or their text), the others at their defaults.
 
-        None if the method reduces no token sequence.
+        None if the method touches no token sequence.
         """
         settings = self.settings(options)
         if self.build is None:

@@ -9,7 +9,7 @@ from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import combine, match
 from methods.align import aligned
-from methods.assemble import Arranged, Arrangement, Merge, arrange, assembled
+from methods.assemble import Arranged, Arrangement, Merge, arrange, assembled, permuted
 from methods.combine import Coefficients
 from methods.composition import Composition, part
 from methods.features import FEATURES, cosine, cosine_of_neighbours
@@ -115,7 +115,8 @@ class Reducer:
     """A composition at one site, taking `remove` patch tokens away from whatever sequence it is given.
 
     ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens are returned as
-    they are, whatever the order: a site where nothing goes is no site.
+    they are, whatever the order: a site where nothing goes is no site. A composition that only moves tokens moves them
+    at every site.
     """
 
     def __init__(self, composition: Composition, remove: int, site: int, seed: int = 0) -> None:
@@ -131,7 +132,9 @@ class Reducer:
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         """The sequence with exactly `remove` patch tokens less; UserError if the method's cap does not allow it."""
         if self.remove == 0:
-            return tokens
+            composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
+            moves = composition.matching == "nothing"
+            return permuted(tokens, composition.order, composition.shuffle, chance) if moves else tokens
         patches = tokens.patches()
         cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
         if self.remove > cap:

@@ -23,7 +23,7 @@ class Composition:
     """A way to reduce, as its four parts and their options.
 
     ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced | runs
-                      (see `methods.match`)
+                      (see `methods.match`), or nothing: no token goes, the order alone is changed
     ``score``         a name of `methods.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
     ``window``        the score of a token is the largest of the window x window grid cells round it; odd, 1 is off
@@ -38,7 +38,7 @@ class Composition:
                       stream instead of merged; what is dropped from both is gone
     ``aligned``       whether the tokens that stay take over the decay of those dropped between them (``carry``)
     ``protect``       w: the 2 w patch tokens nearest to each special token take no part
-    ``special``       exact | proportional: where the class token stands afterwards
+    ``special``       exact | proportional | first | last: where the class token stands afterwards
     ``order``         a name of `methods.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
 
@@ -118,6 +118,8 @@ class Composition:
         Pairs: floor(n / 2), more when some are pruned first; neighbours: n - 1 less one bond for each special token,
         over which none goes; else all but one.
         """
+        if self.matching == "nothing":
+            return 0
         free = self.free(patches, specials)
         if self.matching in PAIRED:
             return bisect_right(range(1, free), free, key=lambda r: 2 * r - part(self.pruned, r))
@@ -184,7 +186,7 @@ def _effective(given: Composition) -> dict[str, Any]:
         fields["weights"] = "drop"
     if fields["pruned"] == 1 or (fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")):
         fields["matching"] = "lowest"
-    if fields["matching"] in ("lowest", "spaced"):
+    if fields["matching"] in ("lowest", "spaced", "nothing"):
         fields["weights"] = "drop"
         fields["order"] = "restored" if fields["order"] == "appended" else fields["order"]
     if fields["order"] == "shuffled" and fields["shuffle"] == 0:

@@ -34,6 +34,7 @@ MTR = Method(
         "hybrid": Option(0.0, "share of the sources, the last to be matched, that is dropped", minimum=0, maximum=1),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
         "protect": options.protect(),
+        "special": options.special(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },

@@ -46,6 +46,12 @@ def protect(default: int = 0) -> Option:
     return Option(default, "patch tokens on each side of the class token that take no part", minimum=0, maximum=64)
 
 
+def special() -> Option:
+    """Where special tokens stand afterwards."""
+    choices = ("exact", "proportional", "first", "last")
+    return Option("exact", "where the class token stands: proportional is R-MeeTo's released code's", choices)
+
+
 def best() -> Option:
     """How similar the token is that another goes into."""
     return Option(1, "1: a token goes into the most similar one, k: into the k-th (the last if fewer)", minimum=1)

@@ -1,7 +1,7 @@
 """R-MeeTo: bipartite merging made for Mamba."""
 
 from methods import options, published
-from methods.base import Method, Option, composed
+from methods.base import Method, composed
 
 RMEETO = Method(
     name="rmeeto",
@@ -16,9 +16,7 @@ RMEETO = Method(
         "best": options.best(),
         "weights": options.weights("size", "mean", "pair", "delta-b", "drop"),
         "protect": options.protect(),
-        "special": Option(
-            "exact", "where the class token stands: proportional is the released code's", ("exact", "proportional")
-        ),
+        "special": options.special(),
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },

@@ -1,4 +1,7 @@
-"""The text a user names a method by: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``."""
+"""The text a user names a method by: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``.
+
+``mtr@falling`` gives a method a schedule of its own, in place of the run's; what schedules there are the engine knows.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,16 @@ from methods.base import Method, Value, shown
 if TYPE_CHECKING:
     from methods.composition import Composition
 
-TEXT = re.compile(r"(?P<name>[^\[\],]+)(\[(?P<options>[^\[\]]*)\])?")
+TEXT = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?")
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method and the options that differ from its defaults, typed."""
+    """A method, the options that differ from its defaults, typed, and its schedule; empty: the run's."""
 
     name: str
     options: Mapping[str, Value]
+    schedule: str = ""
 
     @property
     def method(self) -> Method:
@@ -36,7 +40,8 @@ class MethodSpec:
     def text(self) -> str:
         """The canonical text: defaults left out, options sorted."""
         options = ",".join(f"{name}={shown(self.options[name])}" for name in sorted(self.options))
-        return f"{self.name}[{options}]" if options else self.name
+        text = f"{self.name}[{options}]" if options else self.name
+        return f"{text}@{self.schedule}" if self.schedule else text
 
     def composition(self) -> Composition | None:
         """What it composes, None if it reduces no token sequence."""
@@ -97,11 +102,11 @@ def parse(text: str) -> MethodSpec:
     """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
     match = TEXT.fullmatch(text.strip())
     if match is None:
-        raise UserError(f"'{text}' is not a method: write name or name[option=value,option=value]")
+        raise UserError(f"'{text}' is not a method: write name or name[option=value,option=value] or name@schedule")
     name = match["name"].strip()
     method = find(name)
     options = method.settings(_settings(match["options"] or "", text))
-    spec = MethodSpec(name, options)
+    spec = MethodSpec(name, options, match["schedule"] or "")
     spec.composition()
     return spec
 

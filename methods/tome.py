@@ -15,6 +15,7 @@ TOME = Method(
         "best": options.best(),
         "weights": options.weights("size", "mean", "pair", "delta-b", "drop"),
         "protect": options.protect(),
+        "special": options.special(),
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -101,9 +102,9 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     given: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
         text = label.split(SAME, 1)[0]
-        name = text.split("[", 1)[0]
+        name = re.split(r"[\[@]", text, maxsplit=1)[0]
         count = variants[name] = variants.get(name, -1) + 1
-        plain = "[" not in text
+        plain = name == text
         if name in KNOWN and (plain or count <= 1):
             light, dark, marker = KNOWN[name]
         else:

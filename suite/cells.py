@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """The kind of its method: sequence, image, oracle or none."""
+        """The kind of its method (see `methods.base.Method`)."""
         return self.method.method.kind
 
     @property

@@ -16,14 +16,16 @@ COLUMNS = {
     "margin": np.float32,
     "agree": np.bool_,
     "kl": np.float32,
+    "tau": np.float32,
 }
 
 
-def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor) -> pd.DataFrame:
+def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor) -> pd.DataFrame:
     """One row an image from logits (B, K) of a cell and of the dense model, labels (B,) and data-set indices (B,).
 
     ``loss`` is the cross-entropy and ``kl`` the divergence KL(dense || cell), both in nats; ``margin`` the true
-    class's logit minus the best other; ``agree`` whether dense and cell predict the same class.
+    class's logit minus the best other; ``agree`` whether dense and cell predict the same class; ``tau`` (B,) how
+    well the surviving tokens stand in order (see `suite.tau`).
     """
     logits, dense = logits.double().cpu(), dense.double().cpu()
     log_p, log_q = logits.log_softmax(1), dense.log_softmax(1)
@@ -40,6 +42,7 @@ def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor) -> pd
         "margin": true - others.amax(1),
         "agree": prediction == dense.argmax(1),
         "kl": (log_q.exp() * (log_q - log_p)).sum(1).clamp(min=0),
+        "tau": tau,
     }
     return pd.DataFrame({name: columns[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()})
 
@@ -58,5 +61,6 @@ def metrics(frame: pd.DataFrame, dense_top1: float) -> dict[str, float]:
         "margin": float(frame.margin.astype(np.float64).mean()),
         "agreement": float(frame.agree.mean()),
         "kl": float(frame.kl.astype(np.float64).mean()),
+        "tau": float(frame.tau.astype(np.float64).mean()),
         "dense_top1": dense_top1,
     }

@@ -108,12 +108,14 @@ def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunS
         amounts = tuple(dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget))
         asked = []
     for method in [*asked, *baselines]:
-        for budget in amounts:
+        for budget in (0.0,) if method.method.kind == "order" else amounts:
             yield from method_cells(replace(blank, method=method, budget=budget), model, spec)
 
 
 def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     """The cells of one method at the sites and counts of its paper, carried over to this backbone."""
+    if blank.method.schedule:
+        raise UserError(f"{blank.method}: protocol paper has each method's own schedule, leave out '@'")
     shape, composition = model.describe(), blank.method.composition()
     counts = blank.method.method.paper_counts(shape, **blank.method.options)
     blank = replace(blank, composition=composition, budget=0.0)
@@ -143,12 +145,13 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     shape, budget = model.describe(), blank.budget
     assert budget is not None
     sites = check_sites(spec.sites or default_sites(shape.depth), shape.depth)
+    schedule = named(blank.method.schedule or spec.schedule)
     composition = blank.method.composition()
     blank = replace(blank, composition=composition)
     try:
         solve = SOLVERS[spec.protocol]
         if blank.kind == "oracle":
-            yield replace(blank, plan=solve(shape, Free(), budget, sites, named(spec.schedule), spec.convention))
+            yield replace(blank, plan=solve(shape, Free(), budget, sites, schedule, spec.convention))
             return
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
@@ -162,7 +165,10 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         if missing := model.missing(composition.needs):
             yield replace(blank, reason=lacking(missing, blank.backbone))
             return
-        plan = solve(shape, composition, budget, sites, named(spec.schedule), spec.convention)
+        if blank.kind == "order":
+            plan = replace(budgets.dense_plan(shape), counts=dict.fromkeys(sites, 0))
+        else:
+            plan = solve(shape, composition, budget, sites, schedule, spec.convention)
     except BudgetUnreachable as error:
         yield replace(blank, reason=str(error))
         return

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.base import Backbone
+from backbones.sequence import TokenSequence
 from suite.cells import Cell
 from suite.data.loader import batches
 from suite.evaluate import Failure, evaluate
@@ -22,6 +23,7 @@ from suite.outcomes import outcomes
 from suite.prepare import Prepared
 from suite.presence import Presence
 from suite.store import Store, slices
+from suite.tau import Orders
 
 Progress = Callable[[int], None]
 
@@ -80,9 +82,10 @@ def run_slice(
         for index, images, labels, foreground in loader:
             masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
             result.presence.begin_batch(masks)
-            found = batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result)
+            orders = Orders()
+            found = batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders)
             for key in wanted & found.keys():
-                frame = outcomes(found[key], found[dense.key], labels, index)
+                frame = outcomes(found[key], found[dense.key], labels, index, orders.of(key, len(index)))
                 result.parts.setdefault(key, []).append(frame)
             progress(len(images) * len(cells))
     return result
@@ -96,6 +99,7 @@ def batch_logits(
     dense: Cell,
     cells: Sequence[Cell],
     result: SliceResult,
+    orders: Orders,
 ) -> dict[str, Tensor]:
     """Logits by key of the dense cell and of every other of one batch; failures are recorded, not raised.
 
@@ -106,6 +110,11 @@ def batch_logits(
     for cell in by_key.values():
         by_size.setdefault(cell.image_size, []).append(cell)
     found: dict[str, Tensor] = {}
+
+    def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
+        result.presence.observe(keys, site, tokens)
+        orders.observe(keys, site, tokens)
+
     for size, members in by_size.items():
         sized = model if size == model.image_size else model.resized(size)
         pixels = images if size == model.image_size else shrink(images, size)
@@ -113,7 +122,7 @@ def batch_logits(
         jobs = jobs_for([cell for cell in members if cell.key not in result.failures], sized, index, labels)
         if sized is model:
             result.presence.observe([job.key for job in jobs], 0, tokens)
-        for job, logits in evaluate(sized, tokens, jobs, result.presence.observe):
+        for job, logits in evaluate(sized, tokens, jobs, observe):
             failure = logits.reason if isinstance(logits, Failure) else not_finite(logits)
             if failure:
                 result.failures[job.key] = failure

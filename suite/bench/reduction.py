@@ -18,6 +18,7 @@ from suite import budget as budgets
 from suite.bench.clock import interleaved, now
 from suite.budget import BudgetUnreachable, Plan
 from suite.cells import reducers
+from suite.schedule import CONSTANT_RATIO, named
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _plans(model: Backbone, methods: str, budget: float) -> Iterator[tuple[str, 
         if composition is None:
             raise UserError(f"{method} reduces no tokens: name methods that do")
         try:
-            plan = budgets.solve(model.describe(), composition, budget)
+            schedule = named(method.schedule) if method.schedule else CONSTANT_RATIO
+            plan = budgets.solve(model.describe(), composition, budget, schedule=schedule)
         except BudgetUnreachable as error:
             raise UserError(f"{method}: {error}") from error
         yield method.text, (plan, reducers(composition, plan, seed=0))

@@ -74,8 +74,8 @@ RUN_OPTIONS = [
 
 
 def expand(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods asked for, `all` replaced by every registered one but `none` and the oracle."""
-    everything = [name for name in METHODS if name not in ("none", "oracle")]
+    """The methods asked for, `all` replaced by every registered one but `none`, `permute` and the oracle."""
+    everything = [name for name in METHODS if name not in ("none", "oracle", "permute")]
     return tuple(name for text in methods for name in (everything if text == "all" else [text]))
 
 

@@ -21,7 +21,7 @@ def verify(
     rows = [
         {"method": spec.text, "check": finding.check, "problem": finding.problem}
         for spec in chosen
-        if (composition := spec.composition()) is not None
+        if spec.method.kind == "sequence" and (composition := spec.composition()) is not None
         for finding in examine(composition)
     ]
     failed = sum(bool(row["problem"]) for row in rows)

@@ -249,11 +249,13 @@ def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -
     survivors = [token for token in image.patches if not any(token is source for source, _ in pairs)]
     order = ordered(survivors, destinations, recipe, image, seed, site)
     out = [surviving(image, survivors, token, pairs, recipe) for token in order]
-    for special in sorted(image.specials, key=lambda token: token.position):
+    for rank, special in enumerate(sorted(image.specials, key=lambda token: token.position)):
         before = sum(token.position < special.position for token in survivors)
         place = before + sum(other.position < special.position for other in image.specials)
         if recipe["special"] == "proportional":
             place = special.index * (len(image.tokens) - r) // len(image.tokens)
+        if recipe["special"] in ("first", "last"):
+            place = rank if recipe["special"] == "first" else len(out)
         out.insert(place, surviving(image, survivors, special, pairs, recipe))
     return out
 

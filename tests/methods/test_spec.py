@@ -27,6 +27,8 @@ from methods.spec import MethodSpec, find, parse, parse_list
         ("evit[fused=False]", "evit[fused=false]"),
         ("none", "none"),
         ("downsample", "downsample"),
+        ("mtr@falling", "mtr@falling"),
+        (" mtr [order=appended] @ every-2", "mtr[order=appended]@every-2"),
     ],
 )
 def test_canonical_text(text: str, canonical: str) -> None:
@@ -57,6 +59,7 @@ def test_a_list_is_split_outside_brackets() -> None:
         ("mtr[order=score,order=score]", "twice"),
         ("mtr[order=score", "write name or name"),
         ("mtr]", "write name or name"),
+        ("mtr@", "did you mean mtr"),
         ("", "write name or name"),
         ("nowhere/file.py:MINE", "there is no file .*nowhere/file.py"),
     ],
@@ -142,12 +145,13 @@ def test_a_method_of_a_file(tmp_path: Path) -> None:
     assert composition is not None
     assert composition.score == "norm"
     assert spec.text == f"{file}:MINE"
+    assert parse(f"{file}:MINE@one-shot").schedule == "one-shot"
     with pytest.raises(UserError, match="is not a methods"):
         find(f"{file}:OTHER")
 
 
 def test_a_contradictory_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="kind 'sequence'"):
+    with pytest.raises(ValueError, match="exactly the kinds"):
         Method("x", "X", "pruning", "", None)
     with pytest.raises(ValueError, match="family"):
         Method("x", "X", "pruner", "", None, kind="none")
@@ -164,7 +168,7 @@ def test_cards_say_what_each_method_is(name: str) -> None:
     for option in method.options:
         assert f"| `{option}` |" in method.card
     composition = method.compose()
-    assert (composition is None) == (method.kind != "sequence")
+    assert (composition is None) == (method.kind not in ("sequence", "order"))
     assert composition is None or composition.stochastic == method.stochastic
 
 

@@ -19,7 +19,9 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
     logits, dense = 3 * rng.standard_normal((2, count, classes))
     labels = rng.integers(0, classes, count)
     image = torch.arange(count) + 50
-    frame = outcomes(torch.tensor(logits), torch.tensor(dense), torch.tensor(labels), image)
+    frame = outcomes(
+        torch.tensor(logits), torch.tensor(dense), torch.tensor(labels), image, torch.linspace(-1, 1, count)
+    )
     assert frame.dtypes.to_dict() == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
     for row, found in enumerate(frame.itertuples()):
         log_p = log_softmax(logits[row])
@@ -32,12 +34,13 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
         assert found.agree == (logits[row].argmax() == dense[row].argmax())
         p, q = np.exp(log_p), np.exp(log_softmax(dense[row]))
         assert found.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
+        assert found.tau == pytest.approx(np.linspace(-1, 1, count)[row])
 
 
 def test_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
     dense = torch.zeros(2, 2)
-    frame = outcomes(logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]))
+    frame = outcomes(logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]), torch.tensor([1.0, 0.5]))
     assert frame.prediction.tolist() == [0, 1]
     assert frame.loss.tolist() == pytest.approx([math.log(4 / 3), math.log(4)])
     assert frame.margin.tolist() == pytest.approx([math.log(3), -math.log(3)])
@@ -48,11 +51,11 @@ def test_by_hand() -> None:
     assert found["top5"] == 1
     assert found["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
     assert found["margin"] == pytest.approx(0, abs=1e-7)
-    assert (found["agreement"], found["dense_top1"]) == (0.5, 0.75)
+    assert (found["agreement"], found["dense_top1"], found["tau"]) == (0.5, 0.75, 0.75)
 
 
 def test_the_same_logits_diverge_by_nothing() -> None:
     logits = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-    frame = outcomes(logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9))
+    frame = outcomes(logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9), torch.ones(9))
     assert frame.kl.tolist() == [0] * 9
     assert frame.agree.all()

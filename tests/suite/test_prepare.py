@@ -72,6 +72,32 @@ def test_sites_are_where_the_user_puts_them(small: Specs) -> None:
             assert {site: r.remove for site, r in cell.reducers().items()} == dict(cell.plan.counts)  # type: ignore[attr-defined]
 
 
+def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
+    methods = ("mtr", "mtr@falling", "mtr@constant-ratio", "mtr@one-shot")
+    cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).cells[1:]
+    assert [cell.label for cell in cells] == ["mtr = mtr@constant-ratio", "mtr@falling", "mtr@one-shot"]
+    counts = [list(cell.plan.counts.values()) for cell in cells if cell.plan]
+    assert counts[1] == sorted(counts[1], reverse=True)
+    assert counts[1] != counts[0]
+    assert len(counts[2]) == 1
+    falling = prepare(small(methods=("mtr",), budgets=(0.2,), baselines=False, schedule="falling")).cells[1]
+    assert falling.key == cells[1].key
+    with pytest.raises(UserError, match="did you mean falling"):
+        prepare(small(methods=("mtr@faling",)))
+    with pytest.raises(UserError, match="protocol paper"):
+        prepare(small(methods=("mtr@falling",), protocol="paper"))
+
+
+def test_a_permutation_removes_nothing_and_has_no_budget(small: Specs) -> None:
+    prepared = prepare(small(methods=("permute[order=reversed]", "permute"), budgets=(0.2, 0.3), baselines=False))
+    assert texts(prepared)[1:] == [("permute[order=reversed]", 0.0, 0), ("permute", 0.0, 0), ("permute", 0.0, 1)]
+    assert len({cell.key for cell in prepared.cells}) == 4
+    for cell in prepared.cells[1:]:
+        assert cell.plan is not None
+        assert cell.plan.reduction_fraction["flops"] == 0
+        assert sorted(cell.reducers()) == [1, 2, 3]
+
+
 def test_keys_do_not_depend_on_the_order_of_the_run(small: Specs) -> None:
     one = prepare(small(methods=("mtr", "evit"), budgets=(0.2, 0.3)))
     other = prepare(small(methods=("evit", "mtr"), budgets=(0.3, 0.2), batch=3, shard=5, seeds=1))

@@ -8,12 +8,16 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import kendalltau
 
+from backbones.base import Reducer
+from backbones.sequence import TokenSequence
 from suite.outcomes import outcomes
 from suite.prepare import Prepared, prepare
 from suite.runner import SliceResult, batch_logits, execute, run_slice, runnable, shrink
 from suite.settings import RunSpec
 from suite.store import Store
+from suite.tau import Orders
 
 Specs = Callable[..., RunSpec]
 
@@ -28,8 +32,23 @@ def sliced(prepared: Prepared, chosen: list[int]) -> SliceResult:
     return run_slice(prepared, prepared.models[name], np.array(chosen), prepared.dense(name), cells, silent)
 
 
+class Watched:
+    """A reducer that keeps scipy's tau of the patch positions it leaves, of the first image."""
+
+    def __init__(self, inner: Reducer, found: list[float]) -> None:
+        self.inner, self.found, self.needs = inner, found, inner.needs
+
+    def __call__(self, tokens: TokenSequence) -> TokenSequence:
+        out = self.inner(tokens)
+        specials = set(out.special[0].tolist())
+        left = [place for index, place in enumerate(out.position[0].tolist()) if index not in specials]
+        self.found.append(kendalltau(range(len(left)), left).statistic if len(left) > 1 else 1.0)
+        return out
+
+
 def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> None:
-    prepared = prepare(small(methods=("mtr", "mtr[order=appended]"), budgets=(0.3,)))
+    methods = ("mtr", "mtr[order=appended]", "stride[order=shuffled]", "permute[shuffle=0.3]")
+    prepared = prepare(small(methods=methods, budgets=(0.3,)))
     chosen = [3, 4, 11, 17, 18, 19, 20, 25, 29]
     result = sliced(prepared, chosen)
     model, dense = prepared.models["vim_mini"], prepared.dense("vim_mini")
@@ -39,14 +58,17 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
         for image in chosen:
             pixels = torch.from_numpy(prepared.dataset.sample(image, 40))[None]
             index, label = torch.tensor([image]), torch.from_numpy(prepared.dataset.labels[[image]])
+            taus: list[float] = []
             with torch.inference_mode():
                 whole = model(pixels)
                 if cell.image_size == 40:
-                    tokens = model.run(model.embed(pixels, index), plan=cell.reducers())
+                    watched = {site: Watched(reducer, taus) for site, reducer in cell.reducers().items()}
+                    tokens = model.run(model.embed(pixels, index), plan=watched)
                     logits = model.readout(tokens)
                 else:
                     logits = model.resized(cell.image_size)(shrink(pixels, cell.image_size))
-            rows.append(outcomes(logits, whole, label, index))
+            tau = torch.tensor([float(np.mean(taus)) if taus else 1.0])
+            rows.append(outcomes(logits, whole, label, index, tau))
         pd.testing.assert_frame_equal(
             pd.concat(result.parts[cell.key], ignore_index=True), pd.concat(rows, ignore_index=True)
         )
@@ -75,6 +97,7 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
         prepared.dense("vim_mini"),
         [cell],
         SliceResult(),
+        Orders(),
     )
     assert list(by_key) == [prepared.dense("vim_mini").key, cell.key]
 

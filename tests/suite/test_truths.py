@@ -99,6 +99,9 @@ def check_step(before: TokenSequence, after: TokenSequence, composition: Composi
         specials = before.position[old][before.special[old]].tolist()
         if composition.special == "exact":
             assert [sorted(now).index(place) for place in specials] == after.special[new].tolist()
+        elif composition.special in ("first", "last"):
+            end = 0 if composition.special == "first" else after.length - len(specials)
+            assert sorted(after.special[new].tolist()) == list(range(end, end + len(specials)))
         else:  # the released misplacement of the class token that this option reproduces: floor(p k / t)
             wanted = [place * after.length // before.length for place in before.special[old].tolist()]
             assert after.special[new].tolist() == wanted
