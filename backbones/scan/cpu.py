@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from backbones.compiled.native import address, fill
 from backbones.scan import cpu_backward
 from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.cpu_forward import FRAME, WIDEST_CHUNK, forward_kernel
-from backbones.scan.native import address, fill
 
 LOG2E = 1.4426950408889634
 

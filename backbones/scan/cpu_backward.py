@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from backbones.compiled.jit import array_at, device
+from backbones.compiled.native import compile_kernel, frame_type, row, take
+from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
 from backbones.scan.cpu_forward import timescale
-from backbones.scan.jit import array_at, device
-from backbones.scan.native import compile_kernel, frame_type, row, take
-from backbones.scan.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
 
 WIDEST_CHUNK = 32  # states of 200 tokens x 16 states x 32 channels are 400 KB
 HALF, THIRD, QUARTER = np.float32(1 / 2), np.float32(1 / 3), np.float32(1 / 4)

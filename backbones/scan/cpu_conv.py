@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from backbones.scan.jit import array_at, device
-from backbones.scan.native import address, compile_kernel, fill, frame_type, row, take
-from backbones.scan.numerics import fma, silu, workspace
+from backbones.compiled.jit import array_at, device
+from backbones.compiled.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.compiled.numerics import fma, silu, workspace
 
 TOKENS = 16  # of one task
 FRAME = frame_type(

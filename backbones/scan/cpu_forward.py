@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from backbones.scan.jit import array_at, device
-from backbones.scan.native import compile_kernel, frame_type, prefetch, row, take
-from backbones.scan.numerics import ZERO, exp2, fma, silu, softplus, total, workspace
+from backbones.compiled.jit import array_at, device
+from backbones.compiled.native import compile_kernel, frame_type, prefetch, row, take
+from backbones.compiled.numerics import ZERO, exp2, fma, silu, softplus, total, workspace
 
 WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.scan.jit import array_at, device
-from backbones.scan.native import address, compile_kernel, fill, frame_type, row, take
-from backbones.scan.numerics import ONE, total, workspace
+from backbones.compiled.jit import array_at, device
+from backbones.compiled.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.compiled.numerics import ONE, total, workspace
 
 ROWS = 64  # of one task
 FRAME = frame_type(("branch", "residual", "weight", "sum", "y"), ("rows", "width"), scalars=("eps",))

@@ -1,6 +1,5 @@
 """The compiled CPU kernel against the fp64 loop, and its gradient against autograd in fp64."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.scan import native, selective_scan
-from backbones.scan.jit import config, device
-from backbones.scan.numerics import exp, exp2, sigmoid, softplus, total
+from backbones.compiled import native
+from backbones.scan import selective_scan
 
 BOTH = (False, True)
 
@@ -157,38 +155,3 @@ def test_gradients_agree_with_autograd_in_fp64(
         # a gradient of a sum of two terms that nearly cancel is only as exact as the terms
         scale = max(float(gradient.abs().max()), 1e-3 * float(wanted["u"].abs().max()))
         assert float((found[name].double() - gradient).abs().max()) < 1e-4 * scale, name
-
-
-@device
-def _tabulate(x: Any, found: Any) -> None:
-    for index in range(x.shape[0]):
-        found[0, index] = exp(x[index])
-        found[1, index] = softplus(x[index])
-        found[2, index] = sigmoid(x[index])
-        found[3, index] = exp2(min(x[index], np.float32(0)))
-    found[4, 0] = total(x, x.shape[0])
-
-
-def test_functions_agree_with_numpy_in_fp64() -> None:
-    x = np.linspace(-80, 80, 40_001).astype(np.float32)
-    found = np.zeros((5, x.size), dtype=np.float32)
-    _tabulate(x, found)
-    wide = x.astype(np.float64)
-    wanted = (np.exp(wide), np.log1p(np.exp(wide)), 1 / (1 + np.exp(-wide)), np.exp2(np.minimum(wide, 0)))
-    for name, got, right in zip(("exp", "softplus", "sigmoid", "exp2"), found, wanted, strict=False):
-        assert np.abs(got / right - 1).max() < 4e-7, name
-    assert abs(found[4, 0] - wide.sum()) < 1e-2
-    assert found[3, x == 0] == 1
-
-
-def test_a_place_that_cannot_be_written_only_costs_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = tmp_path / "file"
-    taken.write_text("not a folder")
-    monkeypatch.setattr(config, "CACHE_DIR", str(taken))
-    with native._cache_directory() as writable:
-        assert not writable
-    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "new"))
-    with native._cache_directory() as writable:
-        assert writable
-        assert Path(config.CACHE_DIR).is_dir()
-    assert str(tmp_path / "new") == config.CACHE_DIR

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from backbones.scan.jit import device, intrinsic, reassociating, types
+from backbones.compiled.jit import device, intrinsic, reassociating, types
 
 ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 LOG2E = np.float32(1.4426950408889634)

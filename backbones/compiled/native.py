@@ -12,6 +12,7 @@ two matrix products then runs at half speed.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from backbones.scan.jit import callback, config, intrinsic, record_of, types
+from backbones.compiled.jit import callback, config, intrinsic, record_of, types
 
 COUNTERS = [("next", np.int64), ("tasks", np.int64)]
 
@@ -77,7 +78,7 @@ def take(typing: Any, frame: Any) -> Any:
 def compile_kernel(entry: Callable[[Any], None], frame: np.dtype[Any]) -> Callable[[np.ndarray], None]:
     """Compile `entry`, which takes a pointer to a frame, and return a function that runs one with torch's threads."""
     signature = types.void(types.CPointer(record_of(frame)))
-    with _cache_directory() as writable:
+    with _cache_directory(Path(inspect.getfile(entry)).parent) as writable:
         compiled = callback(signature, cache=writable)(entry)
     return lambda values: _launch(compiled.address, values)
 
@@ -128,15 +129,17 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def _cache_directory() -> Iterator[bool]:
-    """Let numba keep machine code under a folder named for these sources; yields whether it can be written.
+def _cache_directory(kernels: Path) -> Iterator[bool]:
+    """Let numba keep machine code under a folder named for its sources; yields whether it can be written.
+
+    Sources are those of the folder `kernels` and of this one.
 
     numba's own place is beside the source, where an installation may be read-only, and it does not notice a change in
     another file that a kernel calls into.
     """
     before = config.CACHE_DIR
     base = Path(before or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "mamba-token-suite" / _digest()
+    folder = base / "mamba-token-suite" / _digest(kernels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
@@ -150,6 +153,6 @@ def _cache_directory() -> Iterator[bool]:
 
 
 @cache
-def _digest() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+def _digest(kernels: Path) -> str:
+    sources = [path for folder in (Path(__file__).parent, kernels) for path in sorted(folder.glob("*.py"))]
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
