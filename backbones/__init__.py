@@ -1,4 +1,4 @@
-"""Vision Mamba backbones: models, selective-scan kernels, checkpoints. Nothing here knows of methods or data sets."""
+"""Vision Mamba backbones and an attention control: models, scan kernels, checkpoints; no methods, no data sets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _BUILTIN = {
     "vim": ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", "vim_nano"),
     "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),
+    "vit": ("deit_tiny", "deit_small", "deit_base", "vit_tiny", "vit_small", "vit_base", "deit_nano"),
 }
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
 import torch
@@ -35,9 +35,9 @@ class Reducer(Protocol):
 class Backbone(nn.Module):
     """A stack of blocks over a token sequence.
 
-    Site i stands before block i (0-based, 1 <= i < depth) and uses the trace of block i-1. The engine may stop and
-    branch between any two blocks: ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass.
-    Subclasses give everything that raises NotImplementedError here.
+    Site i stands before block i (0-based) and uses the trace of block i-1; `sites` lists those at which tokens may be
+    reduced. The engine may stop and branch between any two blocks: ``readout(run(embed(images), 0, depth, plan))`` is
+    the whole forward pass. Subclasses give everything that raises NotImplementedError here.
     """
 
     provides: ClassVar[frozenset[str]]
@@ -46,7 +46,7 @@ class Backbone(nn.Module):
     provenance: Provenance | None = None
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | Sequence[nn.Module]:
         """The blocks in order; each maps (tokens, needs) to tokens."""
         raise NotImplementedError
 
@@ -79,6 +79,11 @@ class Backbone(nn.Module):
     def depth(self) -> int:
         """Number of blocks."""
         return len(self.blocks)
+
+    @property
+    def sites(self) -> tuple[int, ...]:
+        """The blocks before which tokens may be reduced, in order."""
+        return self.describe().sites
 
     def run(
         self,

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 class Shape:
     """Sizes of a backbone on one input; everything counted in tokens or channels.
 
+    A backbone of scans has no attention heads, one of attention no states: what it has not got is 0.
+
     Attributes:
         name: the backbone's registered name.
-        depth: number of blocks.
+        depth: number of blocks; the two halves of a transformer's layer are a block each.
         dim: width C of both token streams.
-        inner: width E of the mixer, usually 2C.
+        inner: width E of the mixer, usually 2C; of all heads together in attention.
         states: state size N of the scan.
         dt_rank: rank R of the timescale projection.
         conv_kernel: taps of the depthwise convolution along the sequence.
@@ -21,6 +23,8 @@ class Shape:
         patches: patch tokens of the unreduced sequence.
         specials: class tokens or registers, which no reduction touches.
         classes: outputs of the head.
+        heads: attention heads.
+        hidden: inner width of the MLP behind attention.
 
     """
 
@@ -37,15 +41,33 @@ class Shape:
     patches: int
     specials: int
     classes: int
+    heads: int = 0
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes no backbone can have (a slip in a backbone's `describe`, not a user's error)."""
-        counts = ("depth", "dim", "inner", "dt_rank", "conv_kernel", "directions", "channels", "patches", "classes")
-        for field in counts:
+        scans, attention = ("states", "dt_rank", "conv_kernel", "directions"), ("heads", "hidden")
+        present, absent = (attention, scans) if self.heads else (scans, attention)
+        for field in ("depth", "dim", "inner", "channels", "patches", "classes", *present):
             if getattr(self, field) < 1:
                 raise ValueError(f"{self.name}: {field} must be at least 1, not {getattr(self, field)}")
-        if self.states < 1 or self.specials < 0 or min(self.patch) < 1:
-            raise ValueError(f"{self.name}: states, specials and patch must be positive, not {self}")
+        for field in absent:
+            if getattr(self, field):
+                raise ValueError(
+                    f"{self.name}: {field} must be 0 where there {'is' if self.heads else 'is no'} attention"
+                )
+        if self.specials < 0 or min(self.patch) < 1:
+            raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
+
+    @property
+    def sites(self) -> tuple[int, ...]:
+        """Blocks before which tokens may be reduced: all but the first; in a transformer, each layer's MLP."""
+        return tuple(range(1, self.depth, 2 if self.heads else 1))
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head, 0 without attention."""
+        return self.inner // self.heads if self.heads else 0
 
     @property
     def length(self) -> int:

@@ -97,7 +97,7 @@ def plan_of(shape: Shape, counts: Mapping[int, int], composition: Composition | 
     composition = Free() if composition is None else composition
     kept = {site: removed for site, removed in sorted(counts.items()) if removed}
     if kept:
-        check_sites(tuple(kept), shape.depth)
+        check_sites(tuple(kept), shape)
     patches, lengths, costs = shape.patches, [], []
     for block in range(shape.depth):
         removed = kept.get(block, 0)
@@ -130,7 +130,7 @@ class _Problem:
         self, shape: Shape, composition: Composition, sites: Sequence[int], schedule: Schedule, convention: str
     ) -> None:
         self.shape, self.composition, self.convention = shape, composition, convention
-        sites = check_sites(sites, shape.depth)
+        sites = check_sites(sites, shape)
         weighted = zip(sites, schedule.weights(sites, shape.depth), strict=True)
         self.weights = {site: weight for site, weight in weighted if weight > 0}
         self.sites = tuple(self.weights)
@@ -220,7 +220,7 @@ def solve(
         return dense_plan(shape)
     if budget == 0:
         return plan_of(shape, {}, composition)
-    problem = _Problem(shape, composition, default_sites(shape.depth) if sites is None else sites, schedule, convention)
+    problem = _Problem(shape, composition, default_sites(shape.sites) if sites is None else sites, schedule, convention)
     survivors = _matched(problem, budget)
     return plan_of(shape, problem.counts(survivors), composition)
 
@@ -258,7 +258,7 @@ def solve_tokens(
     standing = shape.patches
     for site, removed in free.counts.items():
         if removed > composition.cap(standing):
-            where = default_sites(shape.depth) if sites is None else sites
+            where = default_sites(shape.sites) if sites is None else sites
             most = _most_tokens(_Problem(shape, Free(), where, schedule, convention), composition)
             why = (
                 f"cannot remove the {removed} of {standing} tokens due before block {site}, at most "

@@ -7,7 +7,13 @@ Per block with length L, width C, inner width E, states N, timescale rank R, con
     conv         d L E K                               depthwise, causal
     padding      d (K - 1) E K                         outputs that Vim's published layer computes and cuts off
     scan         d (9 L E N + 2 L E)                   arithmetic operations, state-spaces/mamba#110; skip and gate
-    elementwise  counted as in `block_flops`; shown, never part of a total
+    elementwise  counted as in `scan_block`; shown, never part of a total
+
+The two blocks of a transformer's layer, with E the width of all heads together and M the hidden width:
+
+    gemm         L C 3E + 2 L^2 E + L E C              attention: projections, q k^T and its product with v
+                 2 L C M                               MLP
+    elementwise  counted as in `attention_block` and `mlp_block`
 
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic operations. The scan's term
 is a formula from the literature, not a measurement: no tool sees into the kernel.
@@ -129,9 +135,41 @@ def totals(work: Flops) -> dict[str, int]:
     return {name: convention(work) for name, convention in CONVENTIONS.items()}
 
 
+def block_flops(shape: Shape, block: int, length: int) -> Flops:
+    """Work of one block on `length` tokens, special tokens included."""
+    if not shape.heads:
+        return scan_block(shape, length)
+    return mlp_block(shape, length) if block % 2 else attention_block(shape, length)
+
+
 @lru_cache(maxsize=8192)
-def block_flops(shape: Shape, length: int) -> Flops:
-    """Work of one block on `length` tokens, special tokens included.
+def attention_block(shape: Shape, length: int) -> Flops:
+    """Work of the attention half of a layer.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias of q, k and v 3 and scale of q 1 a channel of
+    E; softmax 5 a pair of tokens and head; bias of the output 1 a channel of C.
+    """
+    C, E = shape.dim, shape.inner
+    return Flops(
+        gemm=length * C * 3 * E + 2 * length**2 * E + length * E * C,
+        elementwise=9 * length * C + 4 * length * E + 5 * shape.heads * length**2,
+    )
+
+
+@lru_cache(maxsize=8192)
+def mlp_block(shape: Shape, length: int) -> Flops:
+    """Work of the MLP half of a layer.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias 1 and GELU 5 a hidden channel; bias of the
+    output 1 a channel of C.
+    """
+    C, M = shape.dim, shape.hidden
+    return Flops(gemm=2 * length * C * M, elementwise=9 * length * C + 6 * length * M)
+
+
+@lru_cache(maxsize=8192)
+def scan_block(shape: Shape, length: int) -> Flops:
+    """Work of one block of scans.
 
     Elementwise, one operation for each elementary function: residual addition 1 and RMSNorm 4 a channel of C; a
     direction's conv bias 1, SiLU 4, timescale bias 1 and softplus 2 a channel of E; SiLU of the gate 4; joining the
@@ -156,14 +194,15 @@ def block_flops(shape: Shape, length: int) -> Flops:
 def stem_flops(shape: Shape) -> Flops:
     """Work outside the blocks: patch embedding, class tokens and positions, final norm, head.
 
-    The patch embedding is a convolution, as tools see it; the head reads one token.
+    The patch embedding is a convolution, as tools see it; the head reads one token. Elementwise, RMSNorm is 4 and
+    LayerNorm 7 a channel, the last residual addition 1.
     """
     pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
     embedded = shape.patches * shape.dim
     return Flops(
         gemm=shape.dim * shape.classes,
         conv=embedded * pixels,
-        elementwise=embedded + shape.length * shape.dim + 5 * shape.dim + shape.classes,
+        elementwise=embedded + shape.length * shape.dim + (8 if shape.heads else 5) * shape.dim + shape.classes,
     )
 
 
@@ -172,8 +211,8 @@ def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ())
     if len(lengths) != shape.depth:
         raise ValueError(f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given")
     work = stem_flops(shape)
-    for length in lengths:
-        work = work + block_flops(shape, length)
+    for block, length in enumerate(lengths):
+        work = work + block_flops(shape, block, length)
     own = Flops(
         reduction_macs=sum(cost.matmul_macs for cost in reductions),
         reduction_arithmetic=sum(cost.arithmetic for cost in reductions),

@@ -144,7 +144,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     """The cells of one method at one budget; a single skipped cell if the backbone or the budget rules it out."""
     shape, budget = model.describe(), blank.budget
     assert budget is not None
-    sites = check_sites(spec.sites or default_sites(shape.depth), shape.depth)
+    sites = check_sites(spec.sites or default_sites(shape.sites), shape)
     schedule = named(blank.method.schedule or spec.schedule)
     composition = blank.method.composition()
     blank = replace(blank, composition=composition)

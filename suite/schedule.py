@@ -13,6 +13,7 @@ from typing import Literal
 
 from backbones.errors import UserError
 from backbones.registry import nearest
+from backbones.shape import Shape
 
 Weights = Callable[[Sequence[int], int], list[float]]
 
@@ -33,10 +34,14 @@ class Schedule:
     of: Literal["current", "original"] = "current"
 
 
-def default_sites(depth: int) -> tuple[int, ...]:
-    """Before every max(1, round(depth / 12))-th block, from the first multiple on: 2, 4, ..., 22 for depth 24."""
-    step = max(1, round(depth / 12))
-    return tuple(range(step, depth, step))
+def default_sites(sites: Sequence[int]) -> tuple[int, ...]:
+    """Of the sites a backbone lists, which cut it in n parts, every max(1, round(n / 12))-th.
+
+    2, 4, ..., 22 where they are 1..23 (24 blocks, a site before each but the first), and all twelve of a transformer
+    of twelve layers, 1, 3, ..., 23.
+    """
+    step = max(1, round((len(sites) + 1) / 12))
+    return tuple(sites[step - 1 :: step])
 
 
 def even(sites: Sequence[int], depth: int) -> list[float]:
@@ -94,9 +99,16 @@ def named(name: str) -> Schedule:
     raise UserError(f"unknown schedule '{name}': {nearest(name, [*SCHEDULES, 'every-2'])}")
 
 
-def check_sites(sites: Sequence[int], depth: int) -> tuple[int, ...]:
-    """`sites` in order; UserError if one is outside 1..depth-1 or named twice, or there is none."""
+def check_sites(sites: Sequence[int], shape: Shape) -> tuple[int, ...]:
+    """`sites` in order; UserError if one is not listed by the backbone or named twice, or there is none."""
     ordered = tuple(sorted(sites))
-    if not ordered or len(set(ordered)) < len(ordered) or ordered[0] < 1 or ordered[-1] >= depth:
-        raise UserError(f"sites {list(sites)} do not fit {depth} blocks: name different blocks from 1 to {depth - 1}")
+    if not ordered or len(set(ordered)) < len(ordered) or not set(ordered) <= set(shape.sites):
+        raise UserError(f"sites {list(sites)} do not fit {shape.name}: name different ones of {spelled(shape.sites)}")
     return ordered
+
+
+def spelled(sites: Sequence[int]) -> str:
+    """Evenly spaced sites in words: 1, 3, ..., 23."""
+    if len(sites) <= 3:
+        return ", ".join(map(str, sites)) or "none"
+    return f"{sites[0]}, {sites[1]}, ..., {sites[-1]}"

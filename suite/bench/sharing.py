@@ -94,7 +94,7 @@ def _steps(cell: Cell, shape: Shape) -> Iterator[tuple[Hashable, int]]:
             assert cell.composition is not None
             cost = cell.composition.cost(before - shape.specials, before - length, shape)
             yield ("reduction", past), 2 * cost.matmul_macs + cost.arithmetic
-        yield ("block", block, past), total(block_flops(shape, length))
+        yield ("block", block, past), total(block_flops(shape, block, length))
         before = length
 
 

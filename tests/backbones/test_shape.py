@@ -28,6 +28,18 @@ def test_refuses_sizes_below_one(field: str) -> None:
         replace(TINY, **{field: 0})  # type: ignore[arg-type]
 
 
+def test_has_scans_or_attention_and_not_both() -> None:
+    attention = replace(TINY, states=0, dt_rank=0, conv_kernel=0, directions=0, heads=6, hidden=768)
+    assert (attention.head_width, TINY.head_width) == (64, 0)
+    assert attention.sites == tuple(range(1, 24, 2))
+    assert TINY.sites == tuple(range(1, 24))
+    for changed in ({"hidden": 0}, {"states": 16}, {"heads": 0}):
+        with pytest.raises(ValueError, match="vim_tiny"):
+            replace(attention, **changed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="hidden must be 0"):
+        replace(TINY, hidden=8)
+
+
 def test_refuses_negative_specials_and_empty_patches() -> None:
     assert replace(TINY, specials=0).length == 196
     with pytest.raises(ValueError, match="specials"):

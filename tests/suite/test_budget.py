@@ -73,7 +73,7 @@ def test_matched_budget_by_independent_recount(shape: Shape, composition: Compos
     achieved = 1 - recount(shape, plan.counts, composition) / recount(shape, {}, composition)
     assert abs(achieved - budget) < 0.002
     assert achieved == pytest.approx(plan.reduction_fraction["flops"], abs=1e-12)
-    assert set(plan.counts) <= set(default_sites(shape.depth))
+    assert set(plan.counts) <= set(default_sites(shape.sites))
 
 
 @pytest.mark.parametrize("name", [*SCHEDULES, "every-2", "every-4"])
@@ -226,7 +226,7 @@ def test_beyond_the_cap_names_the_maximum() -> None:
     with pytest.raises(BudgetUnreachable, match=r"95 % of the work: at most 80\.\d %") as caught:
         solve(TINY, Bipartite(), 0.95)
     patches, counts = 196, {}
-    for site in default_sites(24):
+    for site in default_sites(range(1, 24)):
         counts[site] = patches // 2
         patches -= patches // 2
     most = 1 - recount(TINY, counts, Bipartite()) / recount(TINY, {}, Bipartite())

@@ -70,7 +70,7 @@ def test_reductions_in_one_direction_count(name: str, removed: int, percent: flo
 def test_block_by_hand() -> None:
     """C 2, E 4, N 3, R 1, K 4, two directions, 5 tokens, every product written out."""
     shape = Shape("hand", 1, 2, 4, 3, 1, 4, 2, (1, 1, 1), 1, 4, 1, 7)
-    work = block_flops(shape, 5)
+    work = block_flops(shape, 0, 5)
     assert work.gemm == (5 * 2 * 8) + (5 * 4 * 2) + 2 * (5 * 4 * (1 + 3 + 3) + 5 * 1 * 4)
     assert work.conv == 2 * (5 * 4 * 4)
     assert work.padding == 2 * (3 * 4 * 4)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backbones import BACKBONES, create_model
 from backbones.base import Backbone
+from backbones.errors import UserError
 from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods import METHODS
 from methods.assemble import permuted
@@ -27,13 +28,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "vim_small_stride8": {"depth": 3, "patch": 16, "stride": 8},
 }
 NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10}
+ATTENTION: dict[str, Any] = {"dim": 32, "heads": 2, "layers": 2, "classes": 10}
 
 
 @cache
 def backbone(name: str, side: int) -> Backbone:
-    """`name` with `side` x `side` patches, three narrow blocks, and weights that tell tokens apart."""
-    sizes = NARROW | SMALL.get(name, {"patch": 16, "stride": 16})
-    sizes["image_size"] = (side - 1) * sizes["stride"] + sizes["patch"]
+    """`name` with `side` x `side` patches, a few narrow blocks, and weights that tell tokens apart."""
+    if name.startswith(("deit", "vit")):
+        sizes = ATTENTION | {"patch": 4, "image_size": 4 * side}
+    else:
+        sizes = NARROW | SMALL.get(name, {"patch": 16, "stride": 16})
+        sizes["image_size"] = (side - 1) * sizes["stride"] + sizes["patch"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = create_model(name, **sizes)
@@ -73,7 +78,7 @@ def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
     model = backbone(draw(st.sampled_from(list(BACKBONES))), draw(st.integers(1, 4)))
     assume(not model.missing(composition.needs))
     plan, standing = {}, model.describe().patches
-    for site in draw(st.sets(st.integers(1, model.depth - 1), min_size=1)):
+    for site in draw(st.sets(st.sampled_from(model.sites), min_size=1)):
         remove = draw(st.integers(0, composition.cap(standing)))
         plan[site] = Reducer(composition, remove, site, draw(st.integers(0, 3)))
         standing -= remove
@@ -170,7 +175,8 @@ def test_asking_for_more_trace_never_changes_the_logits(case: Case, more: set[st
         tokens = model.embed(images(model, 2))
         for block in range(model.depth):
             following = plan.get(block + 1)
-            tokens = model.run(tokens, block, block + 1, needs=extra | (following.needs if following else frozenset()))
+            asked = extra if block + 1 in model.sites else frozenset()
+            tokens = model.run(tokens, block, block + 1, needs=asked | (following.needs if following else frozenset()))
             if following:
                 tokens = following(tokens)
         return model.readout(tokens)
@@ -221,8 +227,12 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
 def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
     model, composition = backbone(name, 3), METHODS[method].compose()
     assert composition is not None
-    assert not model.missing(composition.needs)
-    tokens = model.run(model.embed(images(model, 2)).tracked(), 0, 1, needs=composition.needs)
+    site = model.sites[0]
+    if missing := model.missing(composition.needs):
+        with pytest.raises(UserError, match=f"no .*{min(missing)}"):
+            model.run(model.embed(images(model, 2)), 0, site, needs=composition.needs)
+        return
+    tokens = model.run(model.embed(images(model, 2)).tracked(), 0, site, needs=composition.needs)
     count = min(4, composition.cap(9, 1))
-    check_step(tokens, Reducer(composition, count, 1)(tokens), composition, count)
-    assert identical(Reducer(composition, 0, 1)(tokens), tokens)
+    check_step(tokens, Reducer(composition, count, site)(tokens), composition, count)
+    assert identical(Reducer(composition, 0, site)(tokens), tokens)
