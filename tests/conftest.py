@@ -3,9 +3,14 @@
 Under tox the examples are the same every time (profile `repeatable`); elsewhere hypothesis goes on looking for more.
 """
 
+import os
+
 import hypothesis
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read where Triton is first imported: its kernels run in NumPy
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 

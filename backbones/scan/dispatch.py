@@ -19,6 +19,8 @@ from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.operator import scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
+# What `auto` tries in turn. On CUDA the stock kernel stands first until `triton` has been measured to be faster.
+PREFERRED = {"cpu": ("cpu",), "cuda": ("mamba_ssm", "triton")}
 
 
 class Choice(NamedTuple):
@@ -76,6 +78,10 @@ def _plain_function(name: str) -> check.Scan:
         from backbones.scan.cpu import cpu_scan
 
         return cpu_scan
+    if name == "triton":
+        from backbones.scan.triton_scan import triton_scan
+
+        return triton_scan
     return lambda *given: _call(name, *given)
 
 
@@ -85,18 +91,22 @@ def _check_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
 
 
 def _automatic(device: str, dtype: torch.dtype) -> Choice:
-    candidate = "mamba_ssm" if device == "cuda" else "cpu"
-    obstacle = _obstacle(candidate, device, dtype)
-    return Choice("reference", obstacle) if obstacle else Choice(candidate, f"fastest for {_name(dtype)} on {device}")
+    obstacles: list[str] = []
+    for candidate in PREFERRED.get(device, ("cpu",)):
+        obstacle = _obstacle(candidate, device, dtype)
+        if not obstacle:
+            return Choice(candidate, "; ".join([*obstacles, f"fastest for {_name(dtype)} on {device}"]))
+        obstacles.append(obstacle)
+    return Choice("reference", "; ".join(obstacles))
 
 
 def _obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
     """Why `kernel` cannot serve `device` and `dtype`, in one line that names the mend; empty if it can."""
-    if kernel == "triton":
-        return "scan kernel 'triton' is not in this version: use 'mamba_ssm', 'reference' or 'auto'"
     if kernel == "cpu":
         return _cpu_obstacle(device, dtype)
-    return _stock_obstacle(device, dtype) if kernel == "mamba_ssm" else ""
+    if kernel in ("mamba_ssm", "triton"):
+        return _cuda_obstacle(kernel, device, dtype)
+    return ""
 
 
 def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
@@ -111,14 +121,26 @@ def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
     return ""
 
 
-def _stock_obstacle(device: str, dtype: torch.dtype) -> str:
+def _cuda_obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
     if device != "cuda":
-        return f"scan kernel 'mamba_ssm' needs a CUDA device, not {device}: use 'auto'"
+        return f"scan kernel '{kernel}' needs a CUDA device, not {device}: use 'auto'"
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"scan kernel 'mamba_ssm' cannot compute in {_name(dtype)}: use 'reference' or 'auto'"
+        return f"scan kernel '{kernel}' cannot compute in {_name(dtype)}: use 'reference' or 'auto'"
+    if kernel == "triton":
+        return _triton_obstacle()
     from backbones.scan import stock
 
     return stock.obstacle()
+
+
+def _triton_obstacle() -> str:
+    if not torch.cuda.is_available():
+        return "scan kernel 'triton' finds no CUDA device: use 'auto'"
+    try:
+        import_module("backbones.scan.triton_scan")
+    except ImportError as error:
+        return f"scan kernel 'triton' cannot be imported ({error}): pip install triton, or use 'reference'"
+    return ""
 
 
 def _name(dtype: torch.dtype) -> str:

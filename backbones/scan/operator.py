@@ -1,6 +1,6 @@
 """The scan as one registered torch operator, so that counters, tracers and autograd see a single op.
 
-`mamba_suite::selective_scan` takes the kernel's name. The gradient of `cpu` is the operator
+`mamba_suite::selective_scan` takes the kernel's name. The gradient of `cpu` and `triton` is the operator
 `mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second run of it.
 """
 
@@ -29,12 +29,17 @@ def scan_operator(
     separate: bool,
     kernel: str,
 ) -> tuple[Tensor, Tensor]:
-    """`selective_scan` by the named kernel (`reference` or `cpu`), as (y, delta_mean)."""
+    """`selective_scan` by the named kernel (`reference`, `cpu` or `triton`), as (y, delta_mean)."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
     if kernel == "cpu":
         from backbones.scan.cpu import cpu_scan
 
         result = cpu_scan(inputs, tuple(reverse), separate)
+        return result.y, result.delta_mean
+    if kernel == "triton":
+        from backbones.scan.triton_scan import triton_scan
+
+        result = triton_scan(inputs, tuple(reverse), separate)
         return result.y, result.delta_mean
     y, delta_mean = reference_scan(inputs, tuple(reverse), separate)
     return y.contiguous(), delta_mean
@@ -74,11 +79,16 @@ def backward_operator(
     carry: Tensor | None,
     reverse: Sequence[bool],
     separate: bool,
+    kernel: str,
 ) -> list[Tensor]:
-    """Gradients of the nine inputs by the `cpu` kernel; an empty tensor for an input that was None."""
+    """Gradients of the nine inputs by the kernel `cpu` or `triton`; an empty tensor for an input that was None."""
+    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
+    if kernel == "triton":
+        from backbones.scan.triton_scan import triton_scan_backward
+
+        return triton_scan_backward(dy, dmean, inputs, tuple(reverse), separate)
     from backbones.scan.cpu import cpu_scan_backward
 
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
     return cpu_scan_backward(dy, dmean, inputs, tuple(reverse), separate)
 
 
@@ -97,9 +107,10 @@ def _(
     carry: Tensor | None,
     reverse: Sequence[bool],
     separate: bool,
+    kernel: str,
 ) -> list[Tensor]:
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
-    return [u.new_empty(0 if given is None else given.shape) for given in inputs]
+    return [u.new_empty(0) if given is None else torch.empty_like(given).contiguous() for given in inputs]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -109,8 +120,8 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 def _differentiate(ctx: Any, dy: Tensor, dmean: Tensor) -> tuple[Any, ...]:
     inputs = ScanInputs(*ctx.saved_tensors)
-    if ctx.kernel == "cpu":
-        found = backward_operator(dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate)
+    if ctx.kernel != "reference":
+        found = backward_operator(dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel)
         gradients = [None if given is None else part for given, part in zip(inputs, found, strict=True)]
     else:
         gradients = _reference_gradients(dy, dmean, inputs, tuple(ctx.reverse), ctx.separate)

@@ -79,18 +79,20 @@ def table(rows: list[KernelRow]) -> Table:
     return shown
 
 
-def random_inputs(directions: int, batch: int, length: int, width: int, states: int, seed: int = 0) -> ScanInputs:
+def random_inputs(
+    directions: int, batch: int, length: int, width: int, states: int, seed: int = 0, device: str = "cpu"
+) -> ScanInputs:
     """Inputs of the size a trained Vim feeds its scan: timescales around 0.01 to 0.1, A = -(1..N)."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator, device=device)
 
     tokens = (directions, batch, length)
     return ScanInputs(
         u=normal(*tokens, width),
         delta=normal(*tokens, width) - 3,
-        A=-torch.arange(1.0, states + 1).repeat(directions, width, 1),
+        A=-torch.arange(1.0, states + 1, device=device).repeat(directions, width, 1),
         B=normal(*tokens, states),
         C=normal(*tokens, states),
         D=normal(directions, width),

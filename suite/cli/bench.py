@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ def bench(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all cores.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
 ) -> int:
     """Measure speed on this machine; name at least one of --kernels, --reduction and --sharing."""
     from suite.hardware import pick_device, set_threads
@@ -36,7 +38,12 @@ def bench(
     set_threads(threads)
     where = pick_device(device)
     found: list[tuple[list[Any], Table]] = []
-    if kernels:
+    if kernels and where == "cuda":
+        from suite.bench import cuda_kernels
+
+        measured = cuda_kernels.measure_cuda()
+        found.append(([measured.ceilings, *measured.rows], cuda_kernels.table(measured)))
+    elif kernels:
         from suite.bench.kernels import measure_kernels
         from suite.bench.kernels import table as kernel_table
 
@@ -52,8 +59,11 @@ def bench(
 
         shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batch), rounds, where)
         found.append((shares, together.table(shares)))
+    text = json.dumps([asdict(row) for rows, _ in found for row in rows], indent=1)
+    if save:
+        save.write_text(text + "\n", "utf-8")
     if as_json:
-        print(json.dumps([asdict(row) for rows, _ in found for row in rows], indent=1))
+        print(text)
         return 0
     for _, table in found:
         print_table(table)

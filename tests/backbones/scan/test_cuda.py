@@ -6,6 +6,7 @@ from torch import Tensor
 
 from backbones import create_model
 from backbones.scan import ScanInputs, chosen, selective_scan
+from suite.graphs import captured
 
 pytestmark = pytest.mark.gpu
 
@@ -56,15 +57,17 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("carry", [False, True])
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 197, 513])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
-def test_mamba_ssm_agrees_with_the_reference(dtype: torch.dtype, bound: float, length: int, carry: bool) -> None:
+@pytest.mark.parametrize("kernel", ["mamba_ssm", "triton"])
+def test_agrees_with_the_reference(kernel: str, dtype: torch.dtype, bound: float, length: int, carry: bool) -> None:
     given = inputs(length, dtype, carry)
     wanted, mean = scan(given, "reference")
-    found, found_mean = scan(on_cuda(given, dtype), "mamba_ssm")
+    found, found_mean = scan(on_cuda(given, dtype), kernel)
     assert relative(found, wanted) < bound
     assert relative(found_mean, mean) < bound
 
 
-def test_mamba_ssm_gradients_agree_with_autograd_in_fp64() -> None:
+@pytest.mark.parametrize("kernel", ["mamba_ssm", "triton"])
+def test_gradients_agree_with_autograd_in_fp64(kernel: str) -> None:
     given = inputs(65, torch.float32, carry=False)
 
     def gradients(leaves: ScanInputs, kernel: str) -> list[Tensor]:
@@ -72,15 +75,28 @@ def test_mamba_ssm_gradients_agree_with_autograd_in_fp64() -> None:
         wanted = [leaf for leaf in leaves if leaf is not None]
         return list(torch.autograd.grad(scan(leaves, kernel)[0].square().sum(), wanted))
 
-    pairs = zip(gradients(on_cuda(given, torch.float32), "mamba_ssm"), gradients(given, "reference"), strict=True)
+    pairs = zip(gradients(on_cuda(given, torch.float32), kernel), gradients(given, "reference"), strict=True)
     assert max(relative(found, wanted) for found, wanted in pairs) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_triton_passes_its_self_check(dtype: torch.dtype) -> None:
+    assert chosen("triton", "cuda", dtype).kernel == "triton"
+
+
+def test_triton_serves_a_graph_and_gives_the_same_bits() -> None:
+    given = on_cuda(inputs(197, torch.bfloat16, carry=False), torch.bfloat16)
+    replay = captured(lambda inputs: scan(inputs, "triton")[0], given)
+    wanted = scan(given, "triton")[0].clone()
+    for _ in range(3):
+        assert torch.equal(replay(), wanted)
 
 
 def test_auto_picks_mamba_ssm_where_it_is_installed() -> None:
     assert chosen("auto", "cuda", torch.float32).kernel == "mamba_ssm"
 
 
-@pytest.mark.parametrize("kernel", ["reference", "mamba_ssm"])
+@pytest.mark.parametrize("kernel", ["reference", "mamba_ssm", "triton"])
 def test_the_model_gives_the_logits_of_the_cpu(kernel: str) -> None:
     images = torch.randn(4, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     model = create_model("vim_nano", checkpoint="bundled", kernel=kernel)

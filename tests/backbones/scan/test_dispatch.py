@@ -45,7 +45,8 @@ def test_auto_on_cuda_without_the_packages_says_what_is_missing(monkeypatch: pyt
     ("kernel", "device", "dtype", "message"),
     [
         ("cpi", "cpu", torch.float32, "unknown scan kernel 'cpi': did you mean cpu"),
-        ("triton", "cuda", torch.float32, "not in this version"),
+        ("triton", "cpu", torch.float32, "needs a CUDA device, not cpu"),
+        ("triton", "cuda", torch.float64, "cannot compute in float64"),
         ("cpu", "cuda", torch.float32, "cannot run on cuda"),
         ("cpu", "cpu", torch.float64, "computes in float32, not float64"),
         ("mamba_ssm", "cpu", torch.float32, "needs a CUDA device, not cpu"),

@@ -1,0 +1,123 @@
+"""The `triton` scan kernel: both directions in one launch, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from backbones.scan.contract import ScanInputs, ScanResult
+from backbones.scan.triton_backward import scan_backward
+from backbones.scan.triton_forward import scan_forward
+
+ROWS = 16  # tokens that are added up at a time
+CHUNK = 4  # tokens whose states the backward pass holds in registers
+
+
+def triton_scan(
+    inputs: ScanInputs,
+    reverse: tuple[bool, ...],
+    separate: bool,
+    *,
+    scale: float = 1.0,
+    mean: bool = True,
+    step: Tensor | None = None,
+) -> ScanResult:
+    """Scan on a GPU; equations in `selective_scan`. delta_mean is empty unless `mean`.
+
+    `scale` multiplies the sum of the directions. A float32 tensor `step` (K, B, L, E) receives the timescale after bias
+    and softplus.
+    """
+    inputs = _prepared(inputs)
+    directions, batch, length, width = inputs.u.shape
+    states = inputs.A.shape[-1]
+    block = _block(width, 64)
+    blocks = triton.cdiv(width, block)
+    N = triton.next_power_of_2(states)
+    new = inputs.u.new_empty
+    parts = new(inputs.u.shape)
+    alone = separate or (directions == 1 and scale == 1.0)
+    y = None if alone else new(batch, length, width)
+    means = new(blocks, directions, batch, length, dtype=torch.float32) if mean else None
+    arrivals = None if alone else torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
+    with torch.cuda.device_of(inputs.u):
+        scan_forward[(directions * blocks, batch)](
+            *inputs, parts, y, means, step, arrivals,
+            batch, length, width, states, _bits(reverse), scale, *_strides(inputs),
+            DIRECTIONS=directions, N=N, BLOCK=block, EVEN=width % block == 0 and states == N, ROWS=ROWS,
+            num_warps=1,
+        )  # fmt: skip
+    delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
+    if y is None:
+        y = parts if separate else parts[0]
+    return ScanResult(y, delta_mean)
+
+
+def triton_scan_backward(
+    dy: Tensor, dmean: Tensor, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
+) -> list[Tensor]:
+    """Gradients of the nine inputs for those of y and delta_mean; an empty tensor for an input that was None."""
+    given, inputs = inputs, _prepared(inputs)
+    directions, batch, length, width = inputs.u.shape
+    states = inputs.A.shape[-1]
+    block = _block(width, 32)
+    blocks = triton.cdiv(width, block)
+    N = triton.next_power_of_2(states)
+    tokens = (directions, batch, length)
+
+    def new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=inputs.u.device)
+
+    kind = inputs.u.dtype
+    du, ddelta = new(*tokens, width, dtype=kind), new(*tokens, width, dtype=kind)
+    dz = None if inputs.z is None else new(*tokens, width, dtype=kind)
+    dcarry = None if inputs.carry is None else new(*tokens, width)
+    dA, dD, dbias = new(directions, batch, states, width), *(new(directions, batch, width) for _ in range(2))
+    dB, dC = (new(blocks, *tokens, states) for _ in range(2))
+    saved = new(directions * blocks * batch * triton.cdiv(length, CHUNK) * N * block)
+    dy = dy.contiguous()
+    with torch.cuda.device_of(inputs.u):
+        scan_backward[(directions * blocks, batch)](
+            *inputs, dy, dmean.float().contiguous(), saved, du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
+            batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *_strides(inputs),
+            DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=CHUNK,
+            num_warps=1,
+        )  # fmt: skip
+    gated = None if dz is None else dz.sum(0)
+    found = [du, ddelta, dA.sum(1).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
+    return [
+        part.to(tensor.dtype).contiguous() if tensor is not None and part is not None else new(0)
+        for tensor, part in zip(given, found, strict=True)
+    ]
+
+
+def _block(width: int, most: int) -> int:
+    """Channels of one program: a power of two, at least a thread's each."""
+    return max(32, min(most, triton.next_power_of_2(width)))
+
+
+def _bits(reverse: tuple[bool, ...]) -> int:
+    """Bit k is set where direction k runs backwards."""
+    return sum(1 << index for index, backwards in enumerate(reverse) if backwards)
+
+
+def _strides(inputs: ScanInputs) -> list[int]:
+    """Strides over direction, image and token of each tensor that has tokens, 0 for one that is not there."""
+    strides = [stride for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C) for stride in tensor.stride()[:3]]
+    strides += [0, 0] if inputs.z is None else inputs.z.stride()[:2]
+    return strides + ([0, 0, 0] if inputs.carry is None else list(inputs.carry.stride()[:3]))
+
+
+def _prepared(inputs: ScanInputs) -> ScanInputs:
+    """Parameters in fp32 and contiguous, tensors of tokens with their last axis contiguous."""
+    changed: dict[str, Any] = {}
+    for name, tensor in inputs._asdict().items():
+        if tensor is None:
+            continue
+        if name in ("A", "D", "delta_bias"):
+            changed[name] = tensor.float().contiguous()
+        elif tensor.stride(-1) != 1:
+            changed[name] = tensor.contiguous()
+    return inputs._replace(**changed)

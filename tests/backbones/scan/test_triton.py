@@ -1,0 +1,162 @@
+"""The Triton kernels against the fp64 loop and autograd, on the GPU where there is one, else in the interpreter."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from backbones.scan import ScanInputs
+from backbones.scan.operator import scan_operator
+from backbones.scan.reference import reference_scan
+from backbones.scan.triton_scan import triton_scan, triton_scan_backward
+
+BOTH = (False, True)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+OPTIONAL = ("D", "z", "delta_bias", "carry")
+TOKENS = ("u", "delta", "B", "C", "z", "carry")
+
+
+def on_device(inputs: dict[str, Any]) -> ScanInputs:
+    return ScanInputs(**inputs).map(lambda part: part.to(DEVICE))
+
+
+def relative(found: Any, wanted: Any) -> float:
+    """Largest error over the largest value."""
+    wanted = torch.as_tensor(wanted).double()
+    return float((found.cpu().double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-300))
+
+
+@pytest.mark.parametrize(
+    ("reverse", "batch", "length", "width", "states", "left_out"),
+    [
+        (BOTH, 2, 6, 40, 4, ()),
+        (BOTH, 1, 33, 64, 16, ("carry",)),
+        ((True,), 2, 1, 3, 1, ("z",)),
+        ((False, True, True), 1, 5, 70, 3, ("D", "delta_bias")),
+        (BOTH, 1, 4, 33, 5, OPTIONAL),
+    ],
+)
+def test_agrees_with_the_loop(
+    loop_scan: Any,
+    make_inputs: Any,
+    reverse: tuple[bool, ...],
+    batch: int,
+    length: int,
+    width: int,
+    states: int,
+    left_out: tuple[str, ...],
+) -> None:
+    inputs = make_inputs(len(reverse), batch, length, width, states)
+    inputs = {name: tensor for name, tensor in inputs.items() if name not in left_out}
+    y, mean = loop_scan(**inputs, reverse=reverse)
+    apart = triton_scan(on_device(inputs), reverse, separate=True)
+    assert relative(apart.y, y) < 1e-5
+    assert relative(apart.delta_mean, mean) < 1e-5
+    summed = triton_scan(on_device(inputs), reverse, separate=False)
+    assert torch.equal(summed.y, sum(apart.y[1:], start=apart.y[0]))
+    assert torch.equal(summed.delta_mean, apart.delta_mean)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.0, 25.0), (1.0, -14.0), (8.0, -3.0)])
+def test_timescales_that_saturate_or_vanish(loop_scan: Any, make_inputs: Any, scale: float, shift: float) -> None:
+    inputs = make_inputs(2, 1, 9, 6, 3, scale=scale, shift=shift)
+    y, mean = loop_scan(**inputs, reverse=BOTH)
+    found = triton_scan(on_device(inputs), BOTH, separate=True)
+    assert relative(found.y, y) < 1e-5
+    assert relative(found.delta_mean, mean) < 1e-5
+
+
+def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
+    inputs = make_inputs(2, 2, 5, 20, 4)
+    wanted = triton_scan(on_device(inputs), BOTH, separate=False)
+    wide = {name: torch.cat([inputs[name], inputs[name] + 1], dim=-1).to(DEVICE) for name in TOKENS}
+    slices = {name: tensor[..., : inputs[name].shape[-1]] for name, tensor in wide.items()}
+    transposed = inputs["u"].to(DEVICE).transpose(2, 3).contiguous().transpose(2, 3)
+    given = on_device(inputs)._replace(**slices)._replace(u=transposed)
+    found = triton_scan(given, BOTH, separate=False)
+    assert torch.equal(found.y, wanted.y)
+    assert torch.equal(found.delta_mean, wanted.delta_mean)
+
+
+def test_by_products(make_inputs: Any) -> None:
+    inputs = on_device(make_inputs(2, 2, 5, 20, 4))
+    step = torch.empty_like(inputs.u)
+    whole = triton_scan(inputs, BOTH, separate=False)
+    found = triton_scan(inputs, BOTH, separate=False, scale=0.5, mean=False, step=step)
+    assert torch.equal(found.y, 0.5 * whole.y)
+    assert found.delta_mean.numel() == 0
+    torch.testing.assert_close(step.mean(dim=-1), whole.delta_mean)
+
+
+def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any) -> None:
+    coarse = {
+        name: tensor.bfloat16() if name in ("u", "delta", "B", "C", "z") else tensor
+        for name, tensor in make_inputs(2, 1, 40, 8, 4).items()
+    }
+    y, mean = loop_scan(**{name: tensor.float() for name, tensor in coarse.items()}, reverse=BOTH)
+    found = triton_scan(on_device(coarse), BOTH, separate=True)
+    assert found.y.dtype == torch.bfloat16
+    assert found.delta_mean.dtype == torch.float32
+    assert relative(found.y, y) < 8e-3  # one rounding of the output; the interpreter rounds towards zero
+    assert relative(found.delta_mean, mean) < 1e-5
+    summed = triton_scan(on_device(coarse), BOTH, separate=False)
+    if DEVICE == "cuda":
+        assert torch.equal(summed.y, found.y[0] + found.y[1])
+    else:
+        torch.testing.assert_close(summed.y, found.y[0] + found.y[1], rtol=1 / 64, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("reverse", "batch", "length", "width", "states", "separate", "left_out", "shift"),
+    [
+        (BOTH, 2, 6, 40, 4, False, (), 0.0),
+        (BOTH, 1, 9, 6, 3, True, ("carry",), 20.0),
+        ((True,), 1, 1, 3, 1, False, ("z",), -12.0),
+        (BOTH, 1, 4, 33, 16, False, OPTIONAL, 0.0),
+    ],
+)
+def test_gradients_agree_with_autograd_in_fp64(
+    make_inputs: Any,
+    reverse: tuple[bool, ...],
+    batch: int,
+    length: int,
+    width: int,
+    states: int,
+    separate: bool,
+    left_out: tuple[str, ...],
+    shift: float,
+) -> None:
+    inputs = make_inputs(len(reverse), batch, length, width, states, seed=length, shift=shift)
+    inputs = {name: tensor for name, tensor in inputs.items() if name not in left_out}
+    leaves = ScanInputs(**inputs).map(lambda tensor: tensor.double().requires_grad_())
+    outputs = reference_scan(leaves, reverse, separate)
+    weights = [torch.cos(torch.arange(part.numel()).double()).view(part.shape) for part in outputs]
+    present = [leaf for leaf in leaves if leaf is not None]
+    wanted = dict(zip(inputs, torch.autograd.grad(tuple(outputs), present, weights), strict=True))
+    dy, dmean = (weight.float().to(DEVICE) for weight in weights)
+    found = triton_scan_backward(dy, dmean, on_device(inputs), reverse, separate)
+    for name, gradient in zip(ScanInputs._fields, found, strict=True):
+        if name not in inputs:
+            assert gradient.numel() == 0
+            continue
+        # a gradient of a sum of two terms that nearly cancel is only as exact as the terms
+        scale = max(float(wanted[name].abs().max()), 1e-3 * float(wanted["u"].abs().max()))
+        assert float((gradient.cpu().double() - wanted[name]).abs().max()) < 1e-5 * scale, name
+
+
+def test_torch_accepts_the_operator(make_inputs: Any) -> None:
+    inputs = on_device(make_inputs(2, 1, 2, 4, 2)).map(lambda part: part.requires_grad_())
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(scan_operator, (*inputs, list(BOTH), False, "triton"), test_utils=checks)
+
+
+def test_gradients_pass_through_the_operator(make_inputs: Any) -> None:
+    given = make_inputs(2, 1, 3, 4, 2)
+    leaves = on_device(given).map(lambda part: part.requires_grad_())
+    y, _ = scan_operator(*leaves, list(BOTH), False, "triton")
+    found = torch.autograd.grad(y.square().sum(), [x for x in leaves if x is not None])
+    wide = ScanInputs(**given).map(lambda part: part.double().requires_grad_())
+    loss = reference_scan(wide, BOTH, False).y.square().sum()
+    wanted = torch.autograd.grad(loss, [x for x in wide if x is not None])
+    for one, other in zip(found, wanted, strict=True):
+        assert relative(one, other) < 1e-5
