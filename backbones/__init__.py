@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _BUILTIN = {
     "vim": ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", "vim_nano"),
     "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),
+    "videomamba_video": ("videomamba_tiny_video", "videomamba_small_video", "videomamba_middle_video"),
+    "mambareg": ("mambareg_tiny", "mambareg_small", "mambareg_base", "mambareg_large"),
     "vit": ("deit_tiny", "deit_small", "deit_base", "vit_tiny", "vit_small", "vit_base", "deit_nano"),
 }
 

@@ -43,6 +43,7 @@ class Backbone(nn.Module):
     provides: ClassVar[frozenset[str]]
     name: str
     image_size: int
+    frames: int = 1  # of a clip; 1: the backbone takes images
     provenance: Provenance | None = None
 
     @property
@@ -56,7 +57,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
-        """(B, 3, H, W) normalised images to the sequence that enters block 0."""
+        """(B, 3, H, W) normalised images, or (B, 3, T, H, W) clips, to the sequence that enters block 0."""
         raise NotImplementedError
 
     def readout(self, tokens: TokenSequence) -> Tensor:
@@ -110,7 +111,7 @@ class Backbone(nn.Module):
         return tokens
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of (B, 3, H, W) normalised images, nothing removed."""
+        """Logits (B, classes) of normalised images or clips, as `embed` takes them, nothing removed."""
         return self.readout(self.run(self.embed(images)))
 
     def set_kernel(self, kernel: str) -> None:
@@ -135,13 +136,14 @@ class Backbone(nn.Module):
 
 
 def per_image_linear(rows: Tensor, linear: nn.Linear) -> Tensor:
-    """`linear` on (B, C) rows, each image on its own on CPU, so that a logit's bits do not depend on the batch.
+    """`linear` on (B, C) or (B, S, C), each image on its own on CPU, so that its bits do not depend on the batch.
 
     A matrix product whose row count is the batch takes another path through the BLAS for another batch.
     """
-    if rows.device.type == "cpu" and not torch.is_grad_enabled():
-        return torch.stack([torch.mv(linear.weight, row) for row in rows]) + linear.bias
-    return linear(rows)
+    if rows.device.type != "cpu" or torch.is_grad_enabled():
+        return linear(rows)
+    product = torch.stack([torch.matmul(linear.weight, image.t()).t() for image in rows])
+    return product if linear.bias is None else product + linear.bias
 
 
 def check_image_size(images: Tensor, size: int, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class PatchEmbed(nn.Module):
@@ -11,8 +12,23 @@ class PatchEmbed(nn.Module):
     def __init__(self, patch: int, stride: int, dim: int) -> None:
         """`patch` x `patch` pixels, `stride` apart, to `dim` channels."""
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, kernel_size=patch, stride=stride)
+        self.stride = stride
+        self.proj: nn.Conv2d | nn.Conv3d = nn.Conv2d(3, dim, kernel_size=patch, stride=stride)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, h * w, C), row by row."""
         return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class FramePatchEmbed(PatchEmbed):
+    """Clip to patch tokens, each frame by itself; the weight has the third dimension that is published, of size 1."""
+
+    def __init__(self, patch: int, stride: int, dim: int) -> None:
+        super().__init__(patch, stride, dim)
+        self.proj = nn.Conv3d(3, dim, kernel_size=(1, patch, patch), stride=(1, stride, stride))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, 3, T, H, W) to (B, T, h * w, C), row by row."""
+        frames = clips.transpose(1, 2).flatten(0, 1)
+        tokens = functional.conv2d(frames, self.proj.weight.squeeze(2), self.proj.bias, self.stride)
+        return tokens.flatten(2).transpose(1, 2).unflatten(0, (clips.shape[0], -1))

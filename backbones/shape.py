@@ -1,6 +1,7 @@
 """The sizes of a backbone: all that a cost model has to know about it, and no weights."""
 
 from dataclasses import dataclass
+from math import isqrt
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Shape:
         classes: outputs of the head.
         heads: attention heads.
         hidden: inner width of the MLP behind attention.
+        frames: frames of a clip, 1 for images.
+        read: tokens that the head reads side by side.
+        neck: channels to which each of them is narrowed first, 0 if it is not.
 
     """
 
@@ -43,12 +47,15 @@ class Shape:
     classes: int
     heads: int = 0
     hidden: int = 0
+    frames: int = 1
+    read: int = 1
+    neck: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes no backbone can have (a slip in a backbone's `describe`, not a user's error)."""
         scans, attention = ("states", "dt_rank", "conv_kernel", "directions"), ("heads", "hidden")
         present, absent = (attention, scans) if self.heads else (scans, attention)
-        for field in ("depth", "dim", "inner", "channels", "patches", "classes", *present):
+        for field in ("depth", "dim", "inner", "channels", "patches", "classes", "frames", "read", *present):
             if getattr(self, field) < 1:
                 raise ValueError(f"{self.name}: {field} must be at least 1, not {getattr(self, field)}")
         for field in absent:
@@ -58,6 +65,8 @@ class Shape:
                 )
         if self.specials < 0 or min(self.patch) < 1:
             raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
+        if self.patches % self.frames or self.neck < 0:
+            raise ValueError(f"{self.name}: {self.patches} patches do not fill {self.frames} frames, or a neck below 0")
 
     @property
     def sites(self) -> tuple[int, ...]:
@@ -68,6 +77,12 @@ class Shape:
     def head_width(self) -> int:
         """Width of one attention head, 0 without attention."""
         return self.inner // self.heads if self.heads else 0
+
+    @property
+    def side(self) -> int | None:
+        """Patches along one side of a frame; None where they form no square."""
+        side = isqrt(self.patches // self.frames)
+        return side if self.frames * side**2 == self.patches else None
 
     @property
     def length(self) -> int:

@@ -1,4 +1,4 @@
-"""VideoMamba.
+"""VideoMamba for images.
 
 Li et al., "VideoMamba: State Space Model for Efficient Video Understanding", ECCV 2024, arXiv 2403.06977.
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from backbones.vision_mamba import MambaConfig, VisionMamba, configured
+from backbones.class_token import ClassTokenMamba
+from backbones.vision_mamba import MambaConfig, configured
 
 
-class VideoMamba(VisionMamba):
+class VideoMamba(ClassTokenMamba):
     """VideoMamba with the class token at the head of the sequence."""
 
     @staticmethod

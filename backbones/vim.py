@@ -12,10 +12,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from backbones.vision_mamba import MambaConfig, VisionMamba, configured
+from backbones.class_token import ClassTokenMamba
+from backbones.vision_mamba import MambaConfig, configured
 
 
-class Vim(VisionMamba):
+class Vim(ClassTokenMamba):
     """Vim with the class token in the middle of the sequence."""
 
     @staticmethod

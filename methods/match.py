@@ -169,14 +169,16 @@ def runs(path: Tensor, r: int) -> Matching:
 def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """Tokens (B, n) in the order of a Z curve over their grid cells, which keeps neighbours in space together.
 
-    `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid.
+    `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid; a clip is walked
+    frame by frame.
     """
     _, height, width = grid
     frame, row, column = cell // (height * width), cell // width % height, cell % width
-    key = torch.zeros_like(cell)
-    for bit in range(max(grid).bit_length()):
-        for axis, coordinate in enumerate((column, row, frame)):
-            key |= (coordinate >> bit & 1) << (3 * bit + axis)
+    bits = max(height, width).bit_length()
+    key = frame << 2 * bits
+    for bit in range(bits):
+        for axis, coordinate in enumerate((column, row)):
+            key |= (coordinate >> bit & 1) << (2 * bit + axis)
     return key.argsort(dim=1, stable=True)
 
 

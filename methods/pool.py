@@ -24,9 +24,9 @@ POOL = Method(
     about="""
 The $n$ patch tokens are cut into $k = n - r$ runs of neighbours, token $j$ belonging to run
 $\\lfloor j k / n \\rfloor$, and each run becomes its mean, in the place of its middle token. `neighbours=sequence` runs
-along the sequence; `neighbours=grid` along a Z curve over the image, so that a run is a patch of the image and every
-count is possible, also on a grid that earlier sites have thinned out. `weights=size` weighs a token by how many it
-stands for.
+along the sequence; `neighbours=grid` along a Z curve over the image (a clip frame by frame), so that a run is a patch
+of the image and every count is possible, also on a grid that earlier sites have thinned out. `weights=size` weighs a
+token by how many it stands for.
 
 **Cost.** No matrix products; $8 C r$ multiplications and additions for both streams.
 """,

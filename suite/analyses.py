@@ -14,12 +14,15 @@ from suite.store import Store, slices
 
 
 def kept_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
-    """Share of images in which the token of each grid place survives into each block after a reduction."""
+    """Share of images in which the token of each grid place survives into each block after a reduction.
+
+    In clips the mean of a place over the frames.
+    """
     frames = []
     for cell in reduced(cells):
-        counts = patch_counts(prepared, store, cell)
+        places = patch_counts(prepared, store, cell).groupby(["block", "row", "col"], as_index=False)["present"].mean()
         frames.append(
-            counts[["block", "row", "col"]].assign(**_names(cell), kept=counts.present / len(prepared.indices))
+            places[["block", "row", "col"]].assign(**_names(cell), kept=places.present / len(prepared.indices))
         )
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
@@ -52,14 +55,15 @@ def reduced(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
-    """Counts of one cell on the grid: block (0: before any reduction), row, col, present, foreground."""
+    """Counts of one cell on the grid, by frame: block (0: before any reduction), row, col, present, foreground."""
     counts = store.presence(cell.key, len(slices(prepared.indices, prepared.spec.shard)))
     model = prepared.models[cell.backbone]
     special = np.array(model.special_places)
     counts = counts[~counts.place.isin(special)]
     patch = counts.place - (special[None, :] < counts.place.to_numpy()[:, None]).sum(1)
-    side = round(model.describe().patches ** 0.5)
-    return counts.assign(row=patch // side, col=patch % side).drop(columns="place")
+    side = model.describe().side
+    assert side is not None
+    return counts.assign(row=patch // side % side, col=patch % side).drop(columns="place")
 
 
 def _names(cell: Cell) -> dict[str, Any]:

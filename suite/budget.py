@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, isqrt
+from math import floor
 from typing import Any, Protocol
 
 from backbones.shape import Shape
@@ -22,8 +22,8 @@ TOLERANCE = 0.002
 class Composition(Protocol):
     """What the solver has to know of a method."""
 
-    def cap(self, patches: int) -> int:
-        """How many of `patches` tokens can go at one site, at most."""
+    def cap(self, patches: int, specials: int) -> int:
+        """How many of `patches` tokens, beside `specials` that never go, can go at one site, at most."""
         ...
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Cost:
@@ -50,7 +50,7 @@ class Free:
     matmul_macs: int = 0
     arithmetic: int = 0
 
-    def cap(self, patches: int) -> int:
+    def cap(self, patches: int, specials: int) -> int:
         """All but one."""
         return max(0, patches - 1)
 
@@ -102,7 +102,7 @@ def plan_of(shape: Shape, counts: Mapping[int, int], composition: Composition | 
     for block in range(shape.depth):
         removed = kept.get(block, 0)
         if removed:
-            if not 0 <= removed <= composition.cap(patches):
+            if not 0 <= removed <= composition.cap(patches, shape.specials):
                 raise ValueError(f"cannot remove {removed} of {patches} patch tokens before block {block}")
             costs.append(composition.cost(patches, removed, shape))
             patches -= removed
@@ -144,7 +144,7 @@ class _Problem:
         for weight in self.weights.values():
             base = wanted if self.of == "current" else float(self.shape.patches)
             wanted = max(0.0, wanted - base * min(1.0, scale * weight))
-            standing = min(standing, max(floor(wanted + 0.5), standing - self.composition.cap(standing)))
+            standing = min(standing, max(floor(wanted + 0.5), standing - self.cap(standing)))
             left.append(standing)
         return tuple(left)
 
@@ -166,10 +166,14 @@ class _Problem:
             lengths.append(standing + self.shape.specials)
         return 1 - total(count(self.shape, lengths, costs), self.convention) / self.full
 
+    def cap(self, patches: int) -> int:
+        """How many of `patches` tokens the method can remove at one site."""
+        return self.composition.cap(patches, self.shape.specials)
+
     def allowed(self, survivors: Sequence[int]) -> bool:
         """Whether every site removes between nothing and its cap."""
         before = (self.shape.patches, *survivors[:-1])
-        return all(0 <= old - new <= self.composition.cap(old) for old, new in zip(before, survivors, strict=True))
+        return all(0 <= old - new <= self.cap(old) for old, new in zip(before, survivors, strict=True))
 
 
 def _bisect(problem: _Problem, reached: Callable[[tuple[int, ...]], bool]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -257,12 +261,13 @@ def solve_tokens(
     free = solve(shape, Free(), budget, sites, schedule, convention)
     standing = shape.patches
     for site, removed in free.counts.items():
-        if removed > composition.cap(standing):
+        cap = composition.cap(standing, shape.specials)
+        if removed > cap:
             where = default_sites(shape.sites) if sites is None else sites
             most = _most_tokens(_Problem(shape, Free(), where, schedule, convention), composition)
             why = (
-                f"cannot remove the {removed} of {standing} tokens due before block {site}, at most "
-                f"{composition.cap(standing)}: budgets up to {100 * most:.1f} % can be had with equal counts"
+                f"cannot remove the {removed} of {standing} tokens due before block {site}, at most {cap}: "
+                f"budgets up to {100 * most:.1f} % can be had with equal counts"
             )
             raise BudgetUnreachable(budget, most, why)
         standing -= removed
@@ -274,7 +279,8 @@ def _most_tokens(problem: _Problem, composition: Composition) -> float:
 
     def too_many(survivors: tuple[int, ...]) -> bool:
         before = (problem.shape.patches, *survivors[:-1])
-        return any(old - new > composition.cap(old) for old, new in zip(before, survivors, strict=True))
+        specials = problem.shape.specials
+        return any(old - new > composition.cap(old, specials) for old, new in zip(before, survivors, strict=True))
 
     below, _ = _bisect(problem, too_many)
     return problem.removed(below)
@@ -285,17 +291,16 @@ def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:
 
     Raises `BudgetUnreachable` for a backbone whose patches form no square.
     """
-    side = isqrt(shape.patches)
-    if side**2 != shape.patches:
+    if shape.side is None:
         raise BudgetUnreachable(budget, 0.0, f"{shape.name} has no square grid of patches to make smaller")
     return min(
-        range(1, side + 1),
+        range(1, shape.side + 1),
         key=lambda grid: (abs(smaller_image(shape, grid).reduction_fraction[convention] - budget), grid),
     )
 
 
 def smaller_image(shape: Shape, grid: int) -> Plan:
-    """The plan of an image of grid x grid patches, compared with the full one; nothing is removed on the way."""
-    small = replace(shape, patches=grid * grid)
+    """The plan of an image, or a clip, of grid x grid patches a frame, compared with the full one, all kept."""
+    small = replace(shape, patches=shape.frames * grid * grid)
     lengths = (small.length,) * small.depth
     return _finished(small, {}, lengths, dense(small), shape)

@@ -192,17 +192,21 @@ def scan_block(shape: Shape, length: int) -> Flops:
 
 
 def stem_flops(shape: Shape) -> Flops:
-    """Work outside the blocks: patch embedding, class tokens and positions, final norm, head.
+    """Work outside the blocks: patch embedding, special tokens and positions, final norm, neck and head.
 
-    The patch embedding is a convolution, as tools see it; the head reads one token. Elementwise, RMSNorm is 4 and
-    LayerNorm 7 a channel, the last residual addition 1.
+    The patch embedding is a convolution, as tools see it. Elementwise: bias of the patches 1 a channel, positions 1
+    for each token and, in a clip, 1 more for each patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm
+    7) for each token that is read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
     """
     pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
     embedded = shape.patches * shape.dim
+    width = shape.read * (shape.neck or shape.dim)
+    positions = shape.length * shape.dim + (embedded if shape.frames > 1 else 0)
+    norms = (8 if shape.heads else 5) * shape.read * shape.dim + (4 * width if shape.neck else 0)
     return Flops(
-        gemm=shape.dim * shape.classes,
+        gemm=shape.read * shape.dim * shape.neck + width * shape.classes,
         conv=embedded * pixels,
-        elementwise=embedded + shape.length * shape.dim + (8 if shape.heads else 5) * shape.dim + shape.classes,
+        elementwise=embedded + positions + norms + shape.classes,
     )
 
 

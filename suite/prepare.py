@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.errors import UserError
+from methods.composition import Composition
 from methods.spec import MethodSpec, parse
 from suite import budget as budgets
 from suite.budget import BudgetUnreachable, Free
@@ -122,8 +123,8 @@ def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cel
     if composition is None or counts is None:
         yield replace(blank, reason="its paper states no sites and counts: use --protocol matched")
         return
-    if missing := model.missing(composition.needs):
-        yield replace(blank, reason=lacking(missing, blank.backbone))
+    if reason := unfit(composition, model):
+        yield replace(blank, reason=reason)
         return
     try:
         plan = budgets.plan_of(shape, counts, composition)
@@ -135,9 +136,16 @@ def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cel
         yield replace(blank, plan=plan, seed=seed, budget=removed)
 
 
-def lacking(missing: frozenset[str], backbone: str) -> str:
-    """Why a method that needs these trace fields is skipped."""
-    return f"needs {', '.join(sorted(missing))}; {backbone} has none"
+def unfit(composition: Composition, model: Backbone) -> str | None:
+    """Why `model` cannot be reduced this way, None if it can."""
+    specials = len(model.special_places)
+    if missing := model.missing(composition.needs):
+        return f"needs {', '.join(sorted(missing))}; {model.name} has none"
+    if composition.needs_class_token and not specials:
+        return f"needs a class token; {model.name} has none"
+    if composition.special == "proportional" and specials > 1:
+        return f"special=proportional places one class token; {model.name} has {specials} special tokens"
+    return None
 
 
 def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
@@ -155,15 +163,15 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
             return
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
-            if grid**2 == shape.patches:
+            if grid == shape.side:
                 yield replace(
                     blank, reason=f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
                 )
                 return
             yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=model.image_size_for(grid))
             return
-        if missing := model.missing(composition.needs):
-            yield replace(blank, reason=lacking(missing, blank.backbone))
+        if reason := unfit(composition, model):
+            yield replace(blank, reason=reason)
             return
         if blank.kind == "order":
             plan = replace(budgets.dense_plan(shape), counts=dict.fromkeys(sites, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isqrt
 
 import numpy as np
 import pandas as pd
@@ -76,8 +75,9 @@ def run_slice(
     """Evaluate `cells` on the images `chosen`, every image decoded once."""
     result = SliceResult()
     wanted = {cell.key for cell in cells}
-    side = isqrt(model.describe().patches)
-    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size, (side, side))
+    side = model.describe().side
+    grid = (side, side) if side and model.frames == 1 else None
+    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size, grid)
     with torch.inference_mode():
         for index, images, labels, foreground in loader:
             masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
@@ -141,8 +141,10 @@ def not_finite(logits: Tensor) -> str | None:
 
 
 def shrink(images: Tensor, size: int) -> Tensor:
-    """The images at a smaller size, bicubic with antialiasing, as a smaller input would have been made."""
-    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    """Images, or clips frame by frame, at a smaller size: bicubic with antialiasing, as one made so small would be."""
+    frames = images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
+    small = F.interpolate(frames, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    return small.unflatten(0, (len(images), -1)).transpose(1, 2) if images.ndim == 5 else small
 
 
 def place_specials(masks: Tensor, places: Sequence[int]) -> Tensor:

@@ -81,3 +81,35 @@ def videomamba(state: State, image: Tensor, stride: int, depth: int) -> Tensor:
     tokens = [state["cls_token"][0, 0], *patch_rows(state, image, stride)]
     final = through_blocks(state, torch.stack(tokens) + state["pos_embed"][0], depth, 1.0)[0]
     return state["head.weight"] @ final + state["head.bias"]
+
+
+def videomamba_video(state: State, clip: Tensor, stride: int, depth: int) -> Tensor:
+    """Logits of one clip (3, T, S, S): image tokens of every frame, each frame's embedding added to its patches."""
+    flat = dict(state) | {"patch_embed.proj.weight": state["patch_embed.proj.weight"][:, :, 0]}
+    position = state["pos_embed"][0]
+    tokens = [state["cls_token"][0, 0] + position[0]]
+    for frame in range(clip.shape[1]):
+        for place, token in enumerate(patch_rows(flat, clip[:, frame], stride)):
+            tokens.append(token + position[1 + place] + state["temporal_pos_embedding"][0, frame])
+    final = through_blocks(state, torch.stack(tokens), depth, 1.0)[0]
+    return state["head.weight"] @ final + state["head.bias"]
+
+
+def mambareg(state: State, image: Tensor, stride: int, depth: int) -> Tensor:
+    """Logits of one image (3, S, S): a register after every stretch of patches, all of them read."""
+    patches = [row + where for row, where in zip(patch_rows(state, image, stride), state["pos_embed"][0], strict=True)]
+    registers = list(state["cls_token"][0] + state["pos_embed_cls"][0])
+    stretch = len(patches) // (len(registers) + 1)
+    tokens, read = [], []
+    for register in registers:
+        tokens += patches[:stretch]
+        patches = patches[stretch:]
+        read.append(len(tokens))
+        tokens.append(register)
+    final = through_blocks(state, torch.stack(tokens + patches), depth, 0.5)[read]
+    if "neck.weight" in state:
+        narrow = torch.cat([state["neck.weight"] @ row for row in final])
+        joined = rms(narrow, state["norm_neck.weight"])
+    else:
+        joined = torch.cat(list(final))
+    return state["head.weight"] @ joined + state["head.bias"]

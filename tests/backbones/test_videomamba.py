@@ -1,72 +1,35 @@
 """VideoMamba: the published names, shapes and sizes, and its numbers against the equations written out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import straight_line
 import torch
+from published_layout import class_token
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.positions import interpolate_pos_embed
 from suite.training.recipes import RECIPES
 
-SIZES = {  # width, inner width, rank of the timescale, blocks, parameters
-    "videomamba_tiny": (192, 384, 12, 24, 7_148_008),
-    "videomamba_small": (384, 768, 24, 24, 25_796_584),
-    "videomamba_middle": (576, 1152, 36, 32, 74_217_448),
-    "videomamba_base": (768, 1536, 48, 24, 97_598_440),
+Shaken = Callable[..., Backbone]
+SIZES = {  # width, blocks, parameters
+    "videomamba_tiny": (192, 24, 7_148_008),
+    "videomamba_small": (384, 24, 25_796_584),
+    "videomamba_middle": (576, 32, 74_217_448),
+    "videomamba_base": (768, 24, 97_598_440),
 }
-
-
-def published(dim: int, inner: int, rank: int, depth: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the official image checkpoints (OpenGVLab/VideoMamba, 16 states, 1000 classes)."""
-    table: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, dim),
-        "pos_embed": (1, 197, dim),
-        "patch_embed.proj.weight": (dim, 3, 16, 16),
-        "patch_embed.proj.bias": (dim,),
-        "norm_f.weight": (dim,),
-        "head.weight": (1000, dim),
-        "head.bias": (1000,),
-    }
-    for layer in range(depth):
-        at = f"layers.{layer}."
-        table |= {
-            f"{at}norm.weight": (dim,),
-            f"{at}mixer.in_proj.weight": (2 * inner, dim),
-            f"{at}mixer.out_proj.weight": (dim, inner),
-        }
-        for suffix in ("", "_b"):
-            table |= {
-                f"{at}mixer.A{suffix}_log": (inner, 16),
-                f"{at}mixer.D{suffix}": (inner,),
-                f"{at}mixer.conv1d{suffix}.weight": (inner, 1, 4),
-                f"{at}mixer.conv1d{suffix}.bias": (inner,),
-                f"{at}mixer.x_proj{suffix}.weight": (rank + 32, inner),
-                f"{at}mixer.dt_proj{suffix}.weight": (inner, rank),
-                f"{at}mixer.dt_proj{suffix}.bias": (inner,),
-            }
-    return table
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str) -> None:
-    *sizes, parameters = SIZES[name]
+    dim, depth, parameters = SIZES[name]
     with torch.device("meta"):
         model = create_model(name)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == published(*sizes)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(dim, depth)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert model.special_places == (0,)
-
-
-def shaken(model: Backbone, seed: int = 0) -> Backbone:
-    """The model with every parameter moved, so that none is at a value where a mistake would not show."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=0.3)
-    return model
 
 
 CASES: list[dict[str, Any]] = [
@@ -82,7 +45,7 @@ CASES: list[dict[str, Any]] = [
     [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
 )
 def test_logits_are_those_of_the_equations(
-    config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float
+    config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
 ) -> None:
     model = shaken(create_model("videomamba_nano", dim=24, states=5, kernel=kernel, **config).to(dtype))
     size = config["image_size"]
@@ -95,7 +58,7 @@ def test_logits_are_those_of_the_equations(
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
-def test_the_class_token_stands_first_at_every_size() -> None:
+def test_the_class_token_stands_first_at_every_size(shaken: Shaken) -> None:
     model = shaken(create_model("videomamba_nano", depth=2).double())
     small = model.resized(28)
     state = dict(model.state_dict())

@@ -1,52 +1,22 @@
 """Vim: the published names, shapes and sizes, and its numbers against the equations written out."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import straight_line
 import torch
+from published_layout import class_token
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.errors import UserError
 from backbones.positions import interpolate_pos_embed
 
-SIZES = {"vim_tiny": (192, 384, 12), "vim_small": (384, 768, 24), "vim_base": (768, 1536, 48)}
+Shaken = Callable[..., Backbone]
+WIDTHS = {"vim_tiny": 192, "vim_small": 384, "vim_base": 768}
 PARAMETERS = {"vim_tiny": 7_148_008, "vim_small": 25_796_584, "vim_base": 97_598_440}
-
-
-def published(dim: int, inner: int, rank: int, tokens: int = 197) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the official checkpoints (hustvl/Vim, depth 24, 16 states, 1000 classes)."""
-    table: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, dim),
-        "pos_embed": (1, tokens, dim),
-        "patch_embed.proj.weight": (dim, 3, 16, 16),
-        "patch_embed.proj.bias": (dim,),
-        "norm_f.weight": (dim,),
-        "head.weight": (1000, dim),
-        "head.bias": (1000,),
-    }
-    for layer in range(24):
-        at = f"layers.{layer}."
-        table |= {
-            f"{at}norm.weight": (dim,),
-            f"{at}mixer.in_proj.weight": (2 * inner, dim),
-            f"{at}mixer.out_proj.weight": (dim, inner),
-            f"{at}mixer.A_log": (inner, 16),
-            f"{at}mixer.A_b_log": (inner, 16),
-            f"{at}mixer.D": (inner,),
-            f"{at}mixer.D_b": (inner,),
-        }
-        for suffix in ("", "_b"):
-            table |= {
-                f"{at}mixer.conv1d{suffix}.weight": (inner, 1, 4),
-                f"{at}mixer.conv1d{suffix}.bias": (inner,),
-                f"{at}mixer.x_proj{suffix}.weight": (rank + 32, inner),
-                f"{at}mixer.dt_proj{suffix}.weight": (inner, rank),
-                f"{at}mixer.dt_proj{suffix}.bias": (inner,),
-            }
-    return table
 
 
 def on_meta(name: str) -> Backbone:
@@ -54,10 +24,10 @@ def on_meta(name: str) -> Backbone:
         return create_model(name)
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str) -> None:
     model = on_meta(name)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == published(*SIZES[name])
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(WIDTHS[name], 24)
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
     assert model.special_places == (98,)
     assert model.depth == 24
@@ -66,19 +36,12 @@ def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str)
 @pytest.mark.parametrize("name", ["vim_tiny", "vim_small"])
 def test_stride_eight_overlaps_patches_to_730_tokens(name: str) -> None:
     model = on_meta(f"{name}_stride8")
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == published(*SIZES[name], 730)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(
+        WIDTHS[name], 24, 730
+    )
     assert model.describe().length == 730
     assert model.special_places == (364,)
     assert model.image_size_for(27) == 224
-
-
-def shaken(model: Backbone, seed: int = 0) -> Backbone:
-    """The model with every parameter moved, so that none is at a value where a mistake would not show."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=0.3)
-    return model
 
 
 CASES: list[dict[str, Any]] = [
@@ -95,7 +58,7 @@ CASES: list[dict[str, Any]] = [
     [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
 )
 def test_logits_are_those_of_the_equations(
-    config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float
+    config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
 ) -> None:
     model = shaken(create_model("vim_nano", dim=24, states=5, kernel=kernel, **config).to(dtype))
     size = config["image_size"]
@@ -108,7 +71,7 @@ def test_logits_are_those_of_the_equations(
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
-def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands() -> None:
+def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands(shaken: Shaken) -> None:
     model = shaken(create_model("vim_nano", image_size=16, depth=1))
     tokens = model.embed(torch.randn(2, 3, 16, 16), torch.tensor([5, 9]))
     assert tokens.special.tolist() == [[8], [8]]
@@ -129,7 +92,7 @@ def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stand
     assert torch.equal(model.readout(elsewhere), whole)
 
 
-def test_resized_is_the_same_model_with_resampled_positions() -> None:
+def test_resized_is_the_same_model_with_resampled_positions(shaken: Shaken) -> None:
     model = shaken(create_model("vim_nano", depth=2).double())
     small = model.resized(28)
     state = dict(model.state_dict())

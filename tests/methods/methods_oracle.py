@@ -75,10 +75,10 @@ def match_spaced(image: Image, open_: list[Token], recipe: dict[str, Any], r: in
 
 
 def z_key(image: Image, token: Token) -> str:
-    """The bits of frame, row and column, woven; compared as text of equal length."""
+    """The frame, then the bits of row and column, woven; compared as text of equal length."""
     frame, row, column = cell_of(image, token)
     bits = [f"{v:08b}" for v in (frame, row, column)]
-    return "".join(a + b + c for a, b, c in zip(*bits, strict=True))
+    return bits[0] + "".join(a + b for a, b in zip(*bits[1:], strict=True))
 
 
 def match_runs(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:

@@ -14,6 +14,7 @@ from scipy import stats
 from methods import match
 from methods.combine import attention, averaged, paired
 from methods.features import cosine
+from methods.grid import local_maximum
 from methods.match import Matching
 from methods.randomness import GAMMA, _mix, _signed, uniform
 from methods.score import attention_row
@@ -85,7 +86,33 @@ def test_the_z_curve_keeps_squares_together() -> None:
         [8, 9, 12, 13],
         [10, 11, 14, 15],
     ]
-    assert sorted(match.curve(torch.arange(30)[None], (2, 3, 5))[0].tolist()) == list(range(30))
+    assert sorted(match.curve(torch.arange(15)[None], (1, 3, 5))[0].tolist()) == list(range(15))
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 5), st.data())
+def test_a_clip_is_walked_frame_by_frame_as_its_frames_are(
+    frames: int, height: int, width: int, data: st.DataObject
+) -> None:
+    area = height * width
+    left = data.draw(st.sets(st.integers(0, frames * area - 1), min_size=1).map(sorted))
+    cell = torch.tensor(left)[None]
+    walk = cell[0, match.curve(cell, (frames, height, width))[0]].tolist()
+    single = torch.arange(area)[None]
+    of_one = match.curve(single, (1, height, width))[0].tolist()
+    assert walk == [f * area + c for f in range(frames) for c in of_one if f * area + c in left]
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.sampled_from([3, 5]), st.integers(0, 99))
+def test_the_largest_in_a_window_is_of_the_same_frame(
+    frames: int, height: int, width: int, window: int, seed: int
+) -> None:
+    cell = torch.arange(frames * height * width)[None]
+    values = torch.randn(cell.shape, generator=torch.Generator().manual_seed(seed))
+    found = local_maximum(values, cell, (frames, height, width), window)[0].view(frames, -1)
+    for frame in range(frames):
+        part = values[0].view(frames, -1)[frame]
+        alone = local_maximum(part[None], cell[:, : len(part)], (1, height, width), window)[0]
+        assert torch.equal(found[frame], alone)
 
 
 def test_pair_averages_are_sequential() -> None:

@@ -39,7 +39,7 @@ class Fee:
 class Bipartite:
     """Half the tokens at most, an all-pairs similarity between the halves: ToMe's cost."""
 
-    def cap(self, patches: int) -> int:
+    def cap(self, patches: int, specials: int) -> int:
         return patches // 2
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Fee:
@@ -157,7 +157,7 @@ class Limited:
     share: float
     price: int
 
-    def cap(self, patches: int) -> int:
+    def cap(self, patches: int, specials: int) -> int:
         return min(int(patches * self.share), patches - 1)
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Fee:
@@ -180,7 +180,7 @@ def test_a_plan_is_exact_and_within_caps_or_the_budget_is_named_unreachable(
     assert abs(plan.reduction_fraction["flops"] - budget) <= 0.002
     standing = shape.patches
     for removed in plan.counts.values():
-        assert 0 < removed <= method.cap(standing)
+        assert 0 < removed <= method.cap(standing, shape.specials)
         standing -= removed
     assert plan.lengths[-1] == standing + shape.specials >= 1
 

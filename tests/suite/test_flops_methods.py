@@ -1,6 +1,7 @@
 """What methods say they cost in matrix products, against both counters on a real model."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,12 @@ from methods.compose import Reducer
 from suite.budget import solve
 from suite.flops_trace import count_with_fvcore, count_with_torch
 
-MODEL = create_model("vim_nano", kernel="reference", depth=4)
-IMAGE = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+SMALL: dict[str, Any] = {"kernel": "reference", "dim": 16, "depth": 3, "states": 4, "patch": 4, "stride": 4}
+MODELS = {
+    "one class token": create_model("vim_nano", kernel="reference", depth=4),
+    "registers": create_model("mambareg_base", **SMALL, image_size=48, registers=5),
+    "a clip": create_model("videomamba_tiny_video", **SMALL, image_size=28, frames=3),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +30,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].compose() is not None])
-def test_matrix_products_of_a_reduction_are_equal_three_ways(name: str) -> None:
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].kind == "sequence"])
+def test_matrix_products_of_a_reduction_are_equal_three_ways(name: str, kind: str) -> None:
+    model = MODELS[kind]
+    frames = (model.frames,) if model.frames > 1 else ()
+    size = (1, 3, *frames, model.image_size, model.image_size)
+    image = torch.randn(size, generator=torch.Generator().manual_seed(0))
     composition = METHODS[name].compose()
     assert composition is not None
-    plan = solve(MODEL.describe(), composition, 0.4)
+    plan = solve(model.describe(), composition, 0.3)
     reducers = {site: Reducer(composition, removed, site) for site, removed in plan.counts.items()}
 
     def cut(images: Tensor) -> Tensor:
-        return MODEL.readout(MODEL.run(MODEL.embed(images), plan=reducers))
+        return model.readout(model.run(model.embed(images), plan=reducers))
 
-    for counted in (count_with_torch(lambda: cut(IMAGE)), count_with_fvcore(cut, IMAGE, module=MODEL)):
+    for counted in (count_with_torch(lambda: cut(image)), count_with_fvcore(cut, image, module=model)):
         assert counted.gemm == plan.flops.gemm + plan.flops.reduction_macs
         assert (counted.conv, counted.scan) == (plan.flops.conv, plan.flops.scan)

@@ -156,11 +156,16 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
         ("vim_tiny_stride8", 2),
         ("videomamba_nano", 8),
         ("videomamba_middle", 2),
+        ("videomamba_tiny_video", 2),
+        ("mambareg_tiny", 2),
+        ("mambareg_base", 1),
+        ("mambareg_large", 1),
     ],
 )
 def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None:
     model = create_model(name, kernel="reference", depth=depth)
-    image = torch.zeros(1, 3, model.image_size, model.image_size)
+    frames = (model.frames,) if model.frames > 1 else ()
+    image = torch.zeros(1, 3, *frames, model.image_size, model.image_size)
     closed = dense(model.describe())
     assert_equal(count_with_fvcore(model, image, module=model), closed)
     assert_equal(count_with_torch(lambda: model(image)), closed)

@@ -19,26 +19,28 @@ from methods import METHODS
 from methods.assemble import permuted
 from methods.compose import Composition, Reducer
 from methods.order import Chance
+from suite.prepare import unfit
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
-SMALL: dict[str, dict[str, Any]] = {
-    "vim_nano": {"depth": 3, "patch": 4, "stride": 4},
-    "videomamba_nano": {"depth": 3, "patch": 4, "stride": 4},
-    "vim_tiny_stride8": {"depth": 3, "patch": 16, "stride": 8},
-    "vim_small_stride8": {"depth": 3, "patch": 16, "stride": 8},
+NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "stride": 4}
+# One of each kind, narrowed, so that names which differ in their widths alone are not tried over and over.
+KINDS: dict[str, dict[str, Any]] = {
+    "vim_nano": NARROW,
+    "vim_tiny_stride8": NARROW | {"patch": 8},
+    "videomamba_nano": NARROW,
+    "videomamba_tiny_video": NARROW | {"frames": 3},
+    "mambareg_tiny": NARROW | {"registers": 3},
+    "mambareg_base": NARROW | {"registers": 7, "reduce": 2},
+    "deit_nano": {"dim": 32, "heads": 2, "layers": 2, "classes": 10, "patch": 4},
 }
-NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10}
-ATTENTION: dict[str, Any] = {"dim": 32, "heads": 2, "layers": 2, "classes": 10}
 
 
 @cache
 def backbone(name: str, side: int) -> Backbone:
     """`name` with `side` x `side` patches, a few narrow blocks, and weights that tell tokens apart."""
-    if name.startswith(("deit", "vit")):
-        sizes = ATTENTION | {"patch": 4, "image_size": 4 * side}
-    else:
-        sizes = NARROW | SMALL.get(name, {"patch": 16, "stride": 16})
-        sizes["image_size"] = (side - 1) * sizes["stride"] + sizes["patch"]
+    sizes = KINDS[name]
+    step = sizes.get("stride", sizes["patch"])
+    sizes = sizes | {"image_size": (side - 1) * step + sizes["patch"]}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = create_model(name, **sizes)
@@ -50,7 +52,16 @@ def backbone(name: str, side: int) -> Backbone:
 
 @cache
 def images(model: Backbone, count: int) -> Tensor:
-    return torch.randn(count, 3, model.image_size, model.image_size, generator=torch.Generator().manual_seed(2))
+    frames = (model.frames,) if model.frames > 1 else ()
+    size = (count, 3, *frames, model.image_size, model.image_size)
+    return torch.randn(size, generator=torch.Generator().manual_seed(2))
+
+
+def test_every_family_is_among_the_kinds() -> None:
+    def family(name: str) -> tuple[str, bool]:
+        return name.split("_")[0].replace("vit", "deit"), name.endswith("_video")
+
+    assert {family(name) for name in BACKBONES} <= {family(name) for name in KINDS}
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +86,11 @@ def compositions(draw: st.DrawFn) -> Composition:
 def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
     """A backbone, a composition it can serve, and a plan that may remove nothing at a site or all that can go."""
     composition = draw(compositions())
-    model = backbone(draw(st.sampled_from(list(BACKBONES))), draw(st.integers(1, 4)))
-    assume(not model.missing(composition.needs))
+    model = backbone(draw(st.sampled_from(list(KINDS))), draw(st.integers(1, 4)))
+    assume(unfit(composition, model) is None)
     plan, standing = {}, model.describe().patches
     for site in draw(st.sets(st.sampled_from(model.sites), min_size=1)):
-        remove = draw(st.integers(0, composition.cap(standing)))
+        remove = draw(st.integers(0, composition.cap(standing, len(model.special_places))))
         plan[site] = Reducer(composition, remove, site, draw(st.integers(0, 3)))
         standing -= remove
     return model, composition, dict(sorted(plan.items()))
@@ -206,7 +217,7 @@ def test_an_image_does_not_depend_on_its_batch_or_the_threads(case: Case, count:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REDUCING)
-@pytest.mark.parametrize("model_name", ["vim_nano", "vim_tiny"])
+@pytest.mark.parametrize("model_name", ["vim_nano", "vim_tiny", "mambareg_tiny"])
 def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
     model = create_model(model_name, depth=4)
     composition = METHODS[name].compose()
@@ -222,7 +233,7 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
         assert torch.equal(logits(slice(0, count)), alone[:count])
 
 
-@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize("name", list(KINDS))
 @pytest.mark.parametrize("method", REDUCING)
 def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
     model, composition = backbone(name, 3), METHODS[method].compose()
@@ -233,6 +244,6 @@ def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
             model.run(model.embed(images(model, 2)), 0, site, needs=composition.needs)
         return
     tokens = model.run(model.embed(images(model, 2)).tracked(), 0, site, needs=composition.needs)
-    count = min(4, composition.cap(9, 1))
+    count = min(4, composition.cap(model.describe().patches, len(model.special_places)))
     check_step(tokens, Reducer(composition, count, site)(tokens), composition, count)
     assert identical(Reducer(composition, 0, site)(tokens), tokens)

@@ -1,0 +1,72 @@
+"""VideoMamba for clips (Li et al., ECCV 2024, arXiv 2403.06977).
+
+Every frame is cut into patches (a three-dimensional convolution one frame deep) and gets the image model's position
+embedding; patch tokens get one embedding more for the frame they are of. The sequence is the class token and then the
+patch tokens frame by frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbones.errors import UserError
+from backbones.patches import FramePatchEmbed
+from backbones.sequence import TokenSequence, new_sequence
+from backbones.videomamba import VideoMamba
+from backbones.vision_mamba import MambaConfig, configured
+
+
+@dataclass(frozen=True)
+class ClipConfig(MambaConfig):
+    """One size of a video model, for clips of `frames` frames; 400 classes are those of Kinetics."""
+
+    classes: int = 400
+    divide: bool = False
+    frames: int = 8
+
+
+class VideoMambaVideo(VideoMamba):
+    """VideoMamba over clips of at least two frames."""
+
+    def __init__(self, name: str, config: ClipConfig) -> None:
+        super().__init__(name, config, FramePatchEmbed(config.patch, config.stride, config.dim))
+        self.frames = config.frames
+        self.temporal_pos_embedding = nn.Parameter(torch.zeros(1, config.frames, config.dim))
+
+    def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
+        """(B, 3, T, S, S) normalised clips to the class token and T x h x w patch tokens, frame by frame."""
+        clip = (3, self.frames, self.image_size, self.image_size)
+        if images.shape[1:] != clip:
+            raise UserError(
+                f"{self.name} takes clips of shape (B, {', '.join(map(str, clip))}), got {tuple(images.shape)}: "
+                f"sample {self.frames} frames of a video and resize them, or create the model with frames=..."
+            )
+        patches = self.patch_embed(images.to(self.cls_token.dtype)) + self.pos_embed[:, None, 1:]
+        patches = patches + self.temporal_pos_embedding[:, :, None]
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
+        return new_sequence(torch.cat([cls, patches.flatten(1, 2)], dim=1), [0], self.grid, image_index)
+
+
+CONFIGS = {
+    "videomamba_tiny_video": ClipConfig(dim=192),
+    "videomamba_small_video": ClipConfig(dim=384),
+    "videomamba_middle_video": ClipConfig(dim=576, depth=32),
+}
+
+
+def create(name: str, **overrides: Any) -> VideoMambaVideo:
+    """The VideoMamba called `name`, with any field of its `ClipConfig` overridden."""
+    config = configured(CONFIGS, name, overrides)
+    if config.frames < 2:
+        raise UserError(f"{name} cannot take clips of {config.frames} frame: use {name.removesuffix('_video')}")
+    return VideoMambaVideo(name, config)
+
+
+videomamba_tiny_video = partial(create, "videomamba_tiny_video")
+videomamba_small_video = partial(create, "videomamba_small_video")
+videomamba_middle_video = partial(create, "videomamba_middle_video")

@@ -1,0 +1,66 @@
+"""Names and shapes of the official checkpoints, written out from the published layouts (224 pixels, 16 states)."""
+
+Table = dict[str, tuple[int, ...]]
+
+
+def blocks(dim: int, depth: int) -> Table:
+    """The blocks and what stands round them in every vision Mamba: the norm of the end, the patches' bias."""
+    inner, rank = 2 * dim, -(-dim // 16)
+    table: Table = {"norm_f.weight": (dim,), "patch_embed.proj.bias": (dim,)}
+    for layer in range(depth):
+        at = f"layers.{layer}."
+        table |= {
+            f"{at}norm.weight": (dim,),
+            f"{at}mixer.in_proj.weight": (2 * inner, dim),
+            f"{at}mixer.out_proj.weight": (dim, inner),
+            f"{at}mixer.A_log": (inner, 16),
+            f"{at}mixer.A_b_log": (inner, 16),
+            f"{at}mixer.D": (inner,),
+            f"{at}mixer.D_b": (inner,),
+        }
+        for suffix in ("", "_b"):
+            table |= {
+                f"{at}mixer.conv1d{suffix}.weight": (inner, 1, 4),
+                f"{at}mixer.conv1d{suffix}.bias": (inner,),
+                f"{at}mixer.x_proj{suffix}.weight": (rank + 32, inner),
+                f"{at}mixer.dt_proj{suffix}.weight": (inner, rank),
+                f"{at}mixer.dt_proj{suffix}.bias": (inner,),
+            }
+    return table
+
+
+def class_token(dim: int, depth: int, tokens: int = 197) -> Table:
+    """Vim (hustvl/Vim) and VideoMamba for images (OpenGVLab/VideoMamba)."""
+    return blocks(dim, depth) | {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, tokens, dim),
+        "patch_embed.proj.weight": (dim, 3, 16, 16),
+        "head.weight": (1000, dim),
+        "head.bias": (1000,),
+    }
+
+
+def video(dim: int, depth: int, frames: int) -> Table:
+    """VideoMamba for clips of Kinetics-400 (OpenGVLab/VideoMamba)."""
+    return class_token(dim, depth) | {
+        "patch_embed.proj.weight": (dim, 3, 1, 16, 16),
+        "temporal_pos_embedding": (1, frames, dim),
+        "head.weight": (400, dim),
+        "head.bias": (400,),
+    }
+
+
+def registers(dim: int, depth: int, count: int, reduce: int) -> Table:
+    """Mamba-Reg (wangf3014/Mamba-Reg)."""
+    width = dim * (count // reduce)
+    table = blocks(dim, depth) | {
+        "cls_token": (1, count, dim),
+        "pos_embed": (1, 196, dim),
+        "pos_embed_cls": (1, count, dim),
+        "patch_embed.proj.weight": (dim, 3, 16, 16),
+        "head.weight": (1000, width),
+        "head.bias": (1000,),
+    }
+    if reduce > 1:
+        table |= {"neck.weight": (dim // reduce, dim), "norm_neck.weight": (width,)}
+    return table
