@@ -1,14 +1,15 @@
-"""The block for inference on a CPU in fp32: the same equations, few passes over memory.
+"""The block for inference: the same equations, few passes over memory. On a CPU in fp32, and on a GPU by `triton`.
 
-Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the timescale's
-projection, the softplus, the gate and the sum of its directions. Training, fp64 and tracing take the plain path.
+Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the softplus, the gate
+and the sum of its directions, on a CPU the timescale's projection too. Training, fp64 and tracing take the plain path.
 
-Here an image's bits depend neither on its batch nor on the number of threads. The plain path cannot promise that:
+On a CPU an image's bits depend neither on its batch nor on the number of threads. The plain path cannot promise that:
 torch's SiLU and softplus round differently in the last few elements of a thread's share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,25 +19,31 @@ from torch import Tensor
 from backbones import rowwise
 from backbones.errors import UserError
 from backbones.norm import RMSNorm
-from backbones.scan import ScanInputs, chosen
+from backbones.scan import ScanInputs, ScanResult, chosen
+from backbones.scan.check import TOLERANCE
 from backbones.scan.reference import reference_scan
 from backbones.sequence import Trace
+from backbones.stacked import stacked
 
 if TYPE_CHECKING:
     from backbones.mixer import BidirectionalMixer
 
-BACKWARDS = 0b10  # the second direction
+REVERSE = (False, True)
+BACKWARDS = 0b10  # the same as bits
+KERNELS = {"cpu": "cpu", "cuda": "triton"}  # whose fused path there is on a device
+Scan = Callable[[bool, Tensor | None, bool], ScanResult]
 
 
 def serves(kernel: str, tokens: Tensor) -> bool:
-    """Whether the fused path stands for the plain one: inference on a CPU in fp32, and the scan's kernel is `cpu`."""
-    if torch.is_grad_enabled() or tokens.device.type != "cpu" or tokens.dtype != torch.float32:
+    """Whether the fused path stands for the plain one: inference by the device's own kernel."""
+    device, dtype = tokens.device.type, tokens.dtype
+    if torch.is_grad_enabled() or device not in KERNELS or (device == "cpu" and dtype != torch.float32):
         return False
-    return chosen(kernel, tokens.device, tokens.dtype).kernel == "cpu" and _agrees()
+    return chosen(kernel, device, dtype).kernel == KERNELS[device] and _agrees(device, dtype)
 
 
 @cache
-def _agrees() -> bool:
+def _agrees(device: str, dtype: torch.dtype) -> bool:
     """Whether this path gives the plain path's numbers on this machine; UserError if not."""
     from backbones.block import Block
     from backbones.mixer import BidirectionalMixer
@@ -46,52 +53,92 @@ def _agrees() -> bool:
     generator = torch.Generator().manual_seed(0)
     for parameter in block.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    branch, residual = torch.randn(2, 2, 21, 24, generator=generator)
-    added, u = add_norm(branch, residual, block.norm)
-    found, trace = mix(block.mixer, u, frozenset({"y"}), None)
-    mixer = block.mixer
-    mixer.kernel = "reference"
-    inputs = mixer.scan_inputs(block.norm(residual + branch), None)
-    wanted = reference_scan(inputs, (False, True), False).y * 0.5 @ mixer.out_proj.weight.t()
-    assert trace.y is not None
-    pairs = ((added, residual + branch), (found, wanted), (trace.y @ mixer.out_proj.weight.t(), wanted))
-    if any(not (one - other).abs().max() <= 1e-4 * other.abs().max() for one, other in pairs):
-        raise UserError("the fused kernels of 'cpu' are wrong on this machine: use kernel 'reference'")
+    block = block.to(device, dtype)
+    branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
+    branch = branch.to(dtype)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        added, u = add_norm(branch, residual, block.norm)
+        found, trace = mix(block.mixer, u, frozenset({"y"}), None)
+        block.float()
+        mixer = block.mixer
+        mixer.kernel = "reference"
+        inputs = mixer.scan_inputs(block.norm(residual + branch), None)
+        wanted = reference_scan(inputs, (False, True), False).y * 0.5 @ mixer.out_proj.weight.t()
+        assert trace.y is not None
+        again = trace.y.float() @ mixer.out_proj.weight.t()
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    pairs = ((added, residual + branch), (found, wanted), (again, wanted))
+    if any(not (one - other).abs().max() <= TOLERANCE[dtype] * other.abs().max() for one, other in pairs):
+        raise UserError(f"the fused kernels of '{KERNELS[device]}' are wrong on this machine: use kernel 'reference'")
     return True
 
 
 def add_norm(branch: Tensor, residual: Tensor, norm: RMSNorm) -> tuple[Tensor, Tensor]:
     """(residual + branch, norm of it)."""
-    from backbones.scan.cpu_norm import add_norm as run
+    if branch.device.type == "cpu":
+        from backbones.scan.cpu_norm import add_norm as run
+    else:
+        from backbones.scan.triton_norm import add_norm as run
 
     return run(branch, residual, norm.weight, norm.eps)
 
 
 def mix(mixer: BidirectionalMixer, u: Tensor, needs: frozenset[str], carry: Tensor | None) -> tuple[Tensor, Trace]:
     """What `BidirectionalMixer.forward` computes."""
+    x, z = rowwise.linear(u, mixer.in_proj.weight, fast=True).chunk(2, dim=-1)
+    inputs, scan = (_on_cpu if u.device.type == "cpu" else _on_gpu)(mixer, x, z, carry)
+    step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device) if "delta" in needs else None
+    apart = bool(needs & {"y_forward", "y_backward"})
+    result = scan(apart, step, "delta_mean" in needs)
+    y = (result.y[0] + result.y[1]) * _scale(mixer) if apart else result.y
+    shown: dict[str, Tensor | None] = {"delta_mean": result.delta_mean, "y": y, "delta": step}
+    shown |= {"A": inputs.A, "B": inputs.B, "C": inputs.C}
+    if apart:
+        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    return rowwise.linear(y, mixer.out_proj.weight, fast=True), Trace(**{name: shown[name] for name in needs})
+
+
+def _scale(mixer: BidirectionalMixer) -> float:
+    return 0.5 if mixer.divide else 1.0
+
+
+def _on_cpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None) -> tuple[ScanInputs, Scan]:
+    """What the scan takes in, the timescale still unprojected, and the scan."""
     from backbones.scan.cpu import cpu_scan
     from backbones.scan.cpu_conv import convolve
 
     parts = mixer.directions
-    rank, states = mixer.dt_rank, mixer.d_state
-    x, z = rowwise.linear(u, mixer.in_proj.weight, fast=True).chunk(2, dim=-1)
     taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
     conv_bias = torch.stack([part.conv.get_parameter("bias") for part in parts])
-    inputs = convolve(x, taps, conv_bias, BACKWARDS)
+    u = convolve(x, taps, conv_bias, BACKWARDS)
     projected = torch.stack(
-        [rowwise.linear(row, part.x_proj.weight, fast=True) for part, row in zip(parts, inputs, strict=True)]
+        [rowwise.linear(row, part.x_proj.weight, fast=True) for part, row in zip(parts, u, strict=True)]
     )
-    dt, B, C = projected.split([rank, states, states], dim=-1)
+    dt, B, C = projected.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
     A, D = mixer.state_matrix(), torch.stack([part.D for part in parts])
     weight = torch.stack([part.dt_proj.weight.t() for part in parts])
     bias = torch.stack([part.dt_proj.bias for part in parts])
-    step = torch.empty_like(inputs) if "delta" in needs else None
-    apart = bool(needs & {"y_forward", "y_backward"})
-    scale = 0.5 if mixer.divide else 1.0
-    scanned = ScanInputs(inputs, dt, A, B, C, D, z, bias, carry)
-    result = cpu_scan(scanned, (False, True), apart, scale=scale, weight=weight, step=step)
-    y = (result.y[0] + result.y[1]) * scale if apart else result.y
-    shown: dict[str, Tensor | None] = {"delta_mean": result.delta_mean, "B": B, "C": C, "A": A, "y": y, "delta": step}
-    if apart:
-        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
-    return rowwise.linear(y, mixer.out_proj.weight, fast=True), Trace(**{name: shown[name] for name in needs})
+    inputs = ScanInputs(u, dt, A, B, C, D, z, bias, carry)
+    return inputs, lambda apart, step, mean: cpu_scan(
+        inputs, REVERSE, apart, scale=_scale(mixer), weight=weight, step=step
+    )
+
+
+def _on_gpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None) -> tuple[ScanInputs, Scan]:
+    """What the scan takes in, and the scan."""
+    from backbones.scan.triton_conv import convolve
+    from backbones.scan.triton_scan import triton_scan
+
+    own = stacked(mixer)
+    u = convolve(x, own.taps, own.conv_bias, BACKWARDS)
+    projected = torch.bmm(u.flatten(1, 2), own.project)
+    dt, B, C = projected.split([own.expand.shape[1], mixer.d_state, mixer.d_state], dim=-1)
+    delta = torch.bmm(dt, own.expand).view(u.shape)
+    B, C = B.unflatten(1, x.shape[:2]), C.unflatten(1, x.shape[:2])
+    inputs = ScanInputs(u, delta, own.A, B, C, own.D, z, own.step_bias, carry)
+    return inputs, lambda apart, step, mean: triton_scan(
+        inputs, REVERSE, apart, scale=_scale(mixer), step=step, mean=mean
+    )

@@ -125,7 +125,8 @@ def new_sequence(
     batch, length, _ = tokens.shape
     device = tokens.device
     residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
-    places = torch.tensor(list(special), dtype=torch.long, device=device)
+    # Filled on the device, since a copy from the host cannot be part of a CUDA graph.
+    places = torch.stack([torch.full((), place, dtype=torch.long, device=device) for place in special])
     return TokenSequence(
         branch=tokens,
         residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),

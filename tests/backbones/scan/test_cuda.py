@@ -104,3 +104,32 @@ def test_the_model_gives_the_logits_of_the_cpu(kernel: str) -> None:
         found = model.cuda()(images.cuda())
         wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(images.double())
     assert relative(found, wanted) < 1e-4
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
+def test_the_fused_model_in_a_graph_gives_the_logits_of_the_cpu(dtype: torch.dtype, bound: float) -> None:
+    images = torch.randn(4, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    model = create_model("vim_nano", checkpoint="bundled", kernel="triton").cuda().cast(dtype)
+    given = torch.zeros(4, 3, 56, 56, device="cuda")
+    with torch.inference_mode():
+        replay = captured(model, given)
+        given.copy_(images)
+        found = replay()
+        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(images.double())
+    assert relative(found, wanted) < bound
+
+
+def test_a_training_step_has_the_gradients_of_the_cpu() -> None:
+    images = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+
+    def gradients(kernel: str, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+        model = create_model("vim_nano", checkpoint="bundled", kernel=kernel).to(device, dtype)
+        loss = model(images.to(device, dtype)).square().mean()
+        named = dict(model.named_parameters())
+        return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
+
+    wanted = gradients("reference", "cpu", torch.float64)
+    found = gradients("triton", "cuda", torch.float32)
+    assert {
+        name: relative(found[name], wanted[name]) for name in wanted if relative(found[name], wanted[name]) > 1e-3
+    } == {}

@@ -1,0 +1,110 @@
+"""The other passes of a block as Triton programs, in the interpreter without a GPU, and the block made of them."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones import fused
+from backbones.mixer import TRACED, BidirectionalMixer, plain_convolve
+from backbones.scan.triton_conv import convolve
+from backbones.scan.triton_norm import add_norm
+from backbones.stacked import stacked
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BACKWARDS = 0b10
+
+
+@pytest.fixture(autouse=True)
+def _exact_products() -> None:
+    torch.set_float32_matmul_precision("highest")
+
+
+def both_directions(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    return torch.stack([plain_convolve(x, taps[k].t().unsqueeze(1), bias[k], backwards=k == 1) for k in range(2)])
+
+
+@pytest.mark.parametrize(("batch", "length", "width"), [(2, 5, 6), (1, 40, 70), (2, 1, 3)])
+def test_convolution_and_its_gradients_agree_with_torch(batch: int, length: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(length)
+    given = [
+        torch.randn(*shape, generator=generator) for shape in ((batch, length, 2 * width), (2, 4, width), (2, width))
+    ]
+    leaves = [part.to(DEVICE).requires_grad_() for part in given]
+    exact = [part.double().requires_grad_() for part in given]
+    found = convolve(leaves[0][..., width:], *leaves[1:], BACKWARDS)
+    wanted = both_directions(exact[0][..., width:], *exact[1:])
+    torch.testing.assert_close(found.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(wanted.shape, generator=generator)
+    pairs = zip(
+        torch.autograd.grad(found, leaves, weights.to(DEVICE)),
+        torch.autograd.grad(wanted, exact, weights.double()),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one.cpu().double(), other, rtol=1e-4, atol=1e-5)
+
+
+def test_addition_and_norm() -> None:
+    generator = torch.Generator().manual_seed(0)
+    branch, residual, weight = (torch.randn(*shape, generator=generator) for shape in ((3, 3, 40), (3, 3, 40), (40,)))
+    added, normed = add_norm(branch.bfloat16().to(DEVICE), residual.to(DEVICE), weight.to(DEVICE), 1e-3)
+    total = residual + branch.bfloat16().float()
+    wanted = total.double() / (total.double().square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * weight
+    assert torch.equal(added.cpu(), total)
+    torch.testing.assert_close(normed.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("divide", [False, True])
+@pytest.mark.parametrize("needs", [TRACED, frozenset({"delta_mean"})])
+def test_the_mixer_made_of_them(monkeypatch: pytest.MonkeyPatch, divide: bool, needs: frozenset[str]) -> None:
+    torch.manual_seed(0)
+    mixer = BidirectionalMixer(12, d_state=4, dt_rank=3, divide=divide).to(DEVICE)
+    mixer.kernel = "reference"
+    u, carry = torch.randn(2, 6, 12, device=DEVICE), torch.rand(2, 2, 6, 24, device=DEVICE)
+    monkeypatch.setattr(fused, "_on_cpu", fused._on_gpu)
+    with torch.no_grad():
+        wanted, wanted_trace = mixer(u, needs, carry)
+        found, trace = fused.mix(mixer, u, needs, carry)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    for name in needs:
+        torch.testing.assert_close(getattr(trace, name), getattr(wanted_trace, name), rtol=1e-4, atol=1e-5)
+
+
+def test_the_plain_path_trains_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    mixer = BidirectionalMixer(8, d_state=2).to(DEVICE)
+    x = torch.randn(1, 5, 16, device=DEVICE)
+    wanted = torch.autograd.grad(
+        mixer._convolve(x, "reference").square().sum(), [mixer.conv1d.weight, mixer.conv1d_b.bias]
+    )  # type: ignore[list-item]
+    found = torch.autograd.grad(mixer._convolve(x, "triton").square().sum(), [mixer.conv1d.weight, mixer.conv1d_b.bias])  # type: ignore[list-item]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_parameters_are_stacked_once_and_again_when_they_change() -> None:
+    mixer = BidirectionalMixer(8, d_state=2)
+    with torch.no_grad():
+        first = stacked(mixer)
+        assert stacked(mixer) is first
+        mixer.D_b.add_(1)
+        second = stacked(mixer)
+        assert torch.equal(second.D[1], first.D[1] + 1)
+        mixer.A_log.data = mixer.A_log.data + 1
+        third = stacked(mixer)
+        torch.testing.assert_close(third.A[0], torch.e * second.A[0])
+        mixer.load_state_dict({name: torch.zeros_like(part) for name, part in mixer.state_dict().items()})
+        assert not stacked(mixer).taps.any()
+        assert stacked(mixer.double()).expand.dtype == torch.float64
+
+
+def test_spare_columns_leave_the_projection_as_it_is() -> None:
+    mixer: Any = BidirectionalMixer(8, d_state=2, dt_rank=3)
+    own = stacked(mixer)
+    rows = torch.randn(2, 4, 16)
+    projected = rows @ own.project
+    assert projected.shape[-1] == 8 + 2 * 2
+    wanted = rows[1] @ mixer.x_proj_b.weight.t()
+    torch.testing.assert_close(projected[1, :, 8:], wanted[:, 3:])
+    torch.testing.assert_close(projected[1, :, :8] @ own.expand[1], wanted[:, :3] @ mixer.dt_proj_b.weight.t())
