@@ -133,12 +133,11 @@ def _section(section: Section, twins: dict[str, str]) -> Context:
 
 
 def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
-    """The labels of `frame` as toggles, grouped by family."""
-    families = dict(zip(sheet.run.cells["label"], sheet.run.cells["family"], strict=True))
+    """The labels of `frame` as toggles, grouped by what the methods are."""
     groups: dict[str, list[Context]] = {}
     for label in sheet.ordered(frame):
         entry = {"index": sheet.labels.index(label), "name": _spoken(sheet, label), "look": sheet.looks[label]}
-        groups.setdefault("dense model" if label == "none" else families.get(label) or "other", []).append(entry)
+        groups.setdefault(sheet.looks[label].group, []).append(entry)
     return [{"family": family, "entries": entries} for family, entries in groups.items()]
 
 

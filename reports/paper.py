@@ -11,23 +11,29 @@ from reports import points
 from reports.figures.canvas import WIDTH
 from reports.figures.gallery import gallery
 from reports.figures.tokens import foreground, kept_maps
-from reports.figures.tradeoff import agreement, pareto
+from reports.figures.tradeoff import agreement, groups, one_budget, pareto
 from reports.panels import one_seed
 from reports.section import Section
 from reports.sheet import Sheet
 from reports.text import budget_name
 
+MANY = 9  # more methods than these are also shown group by group
 GALLERY_ROWS, GALLERY_COLUMNS, MAP_ROWS = 4, 7, 12
 
 
 def drawn(sheet: Sheet, sections: Sequence[Section] = ()) -> Iterator[tuple[str, Figure]]:
-    """Every figure that this run has the data for: ``pareto``, ``agreement``, ``foreground``, ``kept``, ``gallery``.
+    """Every figure that this run has the data for.
 
-    The last two are one for each backbone, whose name they bear when there are several. Those of `sections` follow.
+    ``pareto``, ``groups`` (where there are many methods), ``agreement``, ``foreground``, ``kept``, ``gallery``; some of
+    them for each backbone, whose name they bear when there are several. Those of `sections` follow.
     """
     convention = sheet.run.convention
     if not sheet.frame.empty:
         yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance)
+    for house in sheet.houses:
+        part = sheet.frame[sheet.frame["backbone"] == house]
+        if part["label"].nunique() > MANY and not one_budget(part):
+            yield named("groups", house, sheet), groups(part, sheet.looks, convention, house)
     if (sheet.frame["method"] != "none").any():
         yield "agreement", agreement(sheet.frame, sheet.looks, convention)
     if not sheet.blocks.empty:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from reports.blind import Correct
 from reports.run import KINDS, Run
+from reports.style import GROUPS, group
 
-FAMILIES = ("merging", "pruning", "hybrid", "baseline")
 MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
 PAIRED = {
     "method_low": "top1_low",
@@ -34,16 +34,15 @@ def backbones(run: Run) -> list[str]:
 
 
 def labels(run: Run) -> list[str]:
-    """Method texts of the run: the dense model first, then by family, then as the spec orders them."""
+    """Method texts of the run: the dense model first, then by group, then as the spec orders them."""
     asked = run.spec.get("methods")
     spec = [str(text) for text in asked] if isinstance(asked, list) else []
     known = run.cells.drop_duplicates("label")
 
     def rank(row: pd.Series) -> tuple[bool, int, int, str]:
-        family = FAMILIES.index(row["family"]) if row["family"] in FAMILIES else len(FAMILIES)
         texts = (row["text"], row["label"], row["method"])
         place = next((spec.index(text) for text in texts if text in spec), len(spec))
-        return row["method"] != "none", family, place, row["label"]
+        return row["method"] != "none", GROUPS.index(group(row["label"])), place, row["label"]
 
     return [row["label"] for row in sorted((row for _, row in known.iterrows()), key=rank)]
 

@@ -26,40 +26,47 @@ MARKERS = {
     "hexagon": ("h", "hexagon2", "M6 .8l4.5 2.6v5.2l-4.5 2.6-4.5-2.6v-5.2z"),
 }
 
-# Each pair reads as text (contrast at least 4.5 : 1) on its own background; the named ones stay apart, in lightness
-# where not in hue, under deuteranopia and protanopia.
-NAMED = {
-    "none": ("#1b1f24", "#e6e9ed", "star"),
-    "mtr": ("#3a6ec8", "#0095ed", "circle"),
-    "tome": ("#e0200f", "#f0562a", "square"),
-    "evit": ("#147b4c", "#45db9b", "up"),
-    "random": ("#6b7280", "#9aa3af", "cross"),
-    "stride": ("#796815", "#f9cc6a", "down"),
-    "pool": ("#603594", "#dabbfc", "plus"),
-    "downsample": ("#89004c", "#ef3259", "diamond"),
+# What a method is, which its colour tells before its marker tells which one it is.
+DENSE = "dense model"
+BLIND = "blind baselines"
+SCORE = "scores without attention"
+TRANSFORMER = "made for transformers"
+MAMBA = "made for Mamba"
+OTHER = "others"
+GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, BLIND)
+
+# A group has its range of hues (greys, ochres, reds, blues to violets), a method its marker in it. Each colour reads as
+# text (contrast at least 4.5 : 1) on its own background; of two methods that share a marker, every eye (normal,
+# deuteranopia, protanopia) tells the colours apart.
+KNOWN = {
+    "none": ("#1a1e23", "#e8ebef", "star", DENSE),
+    "random": ("#70757b", "#9ca1a7", "cross", BLIND),
+    "stride": ("#595f66", "#b4b9c0", "down", BLIND),
+    "pool": ("#41474e", "#ccd2d9", "plus", BLIND),
+    "downsample": ("#2b3137", "#848990", "diamond", BLIND),
+    "delta": ("#956a04", "#ffc251", "cross", SCORE),
+    "activation": ("#6b5e09", "#c6b13c", "pentagon", SCORE),
+    "norm": ("#6f400f", "#cd8645", "circle", SCORE),
+    "tome": ("#d1291c", "#ff684e", "square", TRANSFORMER),
+    "evit": ("#6f2601", "#fe9e73", "up", TRANSFORMER),
+    "pumer": ("#98033e", "#ff7c97", "hexagon", TRANSFORMER),
+    "mtr": ("#0c6ab6", "#2a99fe", "circle", MAMBA),
+    "utr": ("#8f44c1", "#d499f8", "down", MAMBA),
+    "mame": ("#0543b9", "#9496fd", "hexagon", MAMBA),
+    "stm": ("#0b758a", "#33d2f4", "pentagon", MAMBA),
+    "hsa": ("#066559", "#0ec6af", "diamond", MAMBA),
+    "rmeeto": ("#0b6084", "#a0d9ff", "square", MAMBA),
+    "fambav": ("#053758", "#c7dffe", "plus", MAMBA),
+    "oracle": ("#16723c", "#6ccc89", "star", OTHER),
 }
-# More methods than there are colours every eye tells apart: of these each pair of colour and marker is its own.
-PAIRED = {
-    "utr": ("#b0387f", "#f59ad0", "down"),
-    "mame": ("#5b4bc4", "#a99cff", "hexagon"),
-    "stm": ("#00718f", "#4cc9e8", "pentagon"),
-    "hsa": ("#3f7a1f", "#94d36b", "diamond"),
-    "delta": ("#6d5a4a", "#c9b3a0", "up"),
-    "pumer": ("#44546a", "#b4c3d8", "square"),
-    "fambav": ("#9a3d00", "#ffa366", "plus"),
-    "rmeeto": ("#9a3d00", "#ffa366", "hexagon"),
-    "activation": ("#5f5f00", "#c8c85a", "pentagon"),
-    "norm": ("#7a2f8f", "#d79be8", "circle"),
-    "oracle": ("#44546a", "#b4c3d8", "star"),
-}
-KNOWN = NAMED | PAIRED
+# For methods that are not ours and for further variants: greens and magentas, which no group has.
 CYCLE = (
-    ("#00718f", "#4cc9e8", "pentagon"),
-    ("#5b4bc4", "#a99cff", "hexagon"),
-    ("#6d5a4a", "#c9b3a0", "up"),
-    ("#3f7a1f", "#94d36b", "diamond"),
-    ("#b0387f", "#f59ad0", "down"),
-    ("#44546a", "#b4c3d8", "square"),
+    ("#068133", "#6dd77e", "pentagon"),
+    ("#b92c85", "#fe80c8", "hexagon"),
+    ("#3b5e12", "#ace964", "diamond"),
+    ("#7e1a6c", "#fbaee7", "up"),
+    ("#014821", "#52b372", "square"),
+    ("#b6537c", "#fed1e0", "down"),
 )
 
 
@@ -73,6 +80,7 @@ class Look:
     marker: str
     filled: bool
     dash: str
+    group: str = OTHER
 
     @property
     def symbol(self) -> str:
@@ -90,10 +98,21 @@ class Look:
         return MARKERS[self.marker][2]
 
 
+def group(label: str) -> str:
+    """The group of a canonical method text, variants with their method; what is not ours is OTHER."""
+    name = _method(label.split(SAME, 1)[0])
+    return KNOWN[name][3] if name in KNOWN else OTHER
+
+
+def _method(text: str) -> str:
+    """The name of the method that a text such as ``mtr[score=b]@one-shot`` speaks of."""
+    return re.split(r"[\[@]", text, maxsplit=1)[0]
+
+
 def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look for each canonical method text.
 
-    A named method keeps its colour and marker in every report. Its first variant (``tome[order=appended]``) shares the
+    A known method keeps its colour and marker in every report. Its first variant (``tome[order=appended]``) shares the
     colour, dashed and hollow; further variants and unknown names take the next of the cycle. Of several texts that mean
     the same (``mtr = mtr[order=restored]``) the first counts.
     """
@@ -102,14 +121,15 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     given: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
         text = label.split(SAME, 1)[0]
-        name = re.split(r"[\[@]", text, maxsplit=1)[0]
+        name = _method(text)
         count = variants[name] = variants.get(name, -1) + 1
         plain = name == text
+        kind = group(text)
         if name in KNOWN and (plain or count <= 1):
-            light, dark, marker = KNOWN[name]
+            light, dark, marker, _ = KNOWN[name]
         else:
             light, dark, marker = CYCLE[free % len(CYCLE)]
             free += 1
-        dash = "dot" if name in {"random", "none"} else "solid" if plain else "dash"
-        given[label] = Look(label, light, dark, marker, plain, dash)
+        dash = "dash" if not plain else "dot" if kind in {DENSE, BLIND} else "solid"
+        given[label] = Look(label, light, dark, marker, plain, dash, kind)
     return given

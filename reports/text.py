@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,25 +107,32 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.)\]])-(?=\d)", "\u2212", text).replace(" %", "\u00a0%")
 
 
-def spread(values: list[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
-    """Places as near as possible to `values` (in their order of size) with at least `gap` between neighbours.
+def spread(
+    values: Sequence[float], sizes: float | Sequence[float], low: float = -math.inf, high: float = math.inf
+) -> list[float]:
+    """Middles as near as possible to `values` (in their order of size) at which things of `sizes` do not overlap.
 
-    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets. Within
-    `low` and `high` where there is room for all, which for least squares means to clip what the pools gave.
+    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets. All lie
+    within `low` and `high` where there is room, which for least squares means to clip what the pools gave.
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
+    room = [sizes] * len(values) if isinstance(sizes, int | float) else [sizes[index] for index in order]
+    offsets = [0.0]
+    for size, following in itertools.pairwise(room):
+        offsets.append(offsets[-1] + (size + following) / 2)
     pools: list[list[float]] = []
-    for rank, index in enumerate(order):
-        pools.append([values[index] - rank * gap, 1.0])
+    for index, offset in zip(order, offsets, strict=False):
+        pools.append([values[index] - offset, 1.0])
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             mean, weight = pools.pop()
             other = pools[-1]
             pools[-1] = [(other[0] * other[1] + mean * weight) / (other[1] + weight), other[1] + weight]
-    top = max(high - (len(values) - 1) * gap, low)
-    flat = [min(max(mean, low), top) for mean, weight in pools for _ in range(int(weight))]
+    bottom = low + (room[0] / 2 if room else 0.0)
+    top = max(high - offsets[-1] - (room[-1] / 2 if room else 0.0), bottom)
+    flat = [min(max(mean, bottom), top) for mean, weight in pools for _ in range(int(weight))]
     placed = [0.0] * len(values)
-    for rank, index in enumerate(order):
-        placed[index] = flat[rank] + rank * gap
+    for index, base, offset in zip(order, flat, offsets, strict=False):
+        placed[index] = base + offset
     return placed
 
 

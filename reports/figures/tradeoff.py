@@ -3,47 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports.blind import Mark
-from reports.figures.canvas import WIDTH, columns, paper, sheet, stroke
-from reports.style import SOFT, Look
+from reports.figures.canvas import COLUMN, WIDTH, columns, paper, sheet, stroke
+from reports.figures.dots import dots
+from reports.figures.names import Tag, beside, near
+from reports.style import DENSE, GRID, GROUPS, SOFT, Look
 from reports.text import CONVENTIONS, fold, unit
 
 Marks = Mapping[tuple[str, float], Mark]
 
 
 def pareto(
-    frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
+    frame: pd.DataFrame,
+    looks: Mapping[str, Look],
+    convention: str,
+    marks: Marks,
+    chance: float | None = None,
+    width: float = WIDTH,
 ) -> Figure:
-    """Top-1 against FLOPs, one panel a backbone; random as the range over its seeds, the dense model as a star.
+    """Top-1 against FLOPs, one panel a backbone, each line with its name; the dense model as a star.
 
-    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1
-    of a guess, where the axis reaches down to it.
+    A stochastic method is shaded over the range of its seeds. A budget at which no method was shown to beat a blind
+    baseline is shaded; a dotted line marks `chance`, the top-1 of a guess, where the axis reaches down to it. A
+    backbone with one budget has no lines: its panel ranks the methods instead.
     """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():
-        across = min(len(houses), 2)
+        across = min(len(houses), 2 if width > COLUMN else 1)
         rows = -(-len(houses) // across)
-        figure = sheet(WIDTH, 3.5 * rows)
+        parts = [frame[frame["backbone"] == house] for house in houses]
+        tall = max([_height(part) for part in parts], default=3.0)
+        figure = sheet(width, tall * rows)
         panels = figure.subplots(rows, across, squeeze=False).ravel()
-        for axes, house in zip(panels, houses, strict=False):
-            part = frame[frame["backbone"] == house]
+        for axes, house, part in zip(panels, houses, parts, strict=False):
+            if one_budget(part):
+                dots(axes, part, looks, chance)
+                axes.set_title(house, pad=14)
+                continue
+            axes.set_title(house)
             _curves(axes, part, looks, "top1", 100.0)
             _shade(axes, part, marks)
             _level_of_chance(axes, chance)
-            _costs(axes, part, convention, words=across == 1)
+            _costs(axes, part, convention, words=across == 1 and width > COLUMN)
             axes.set_ylabel("top-1 accuracy, %")
-            axes.set_title(house)
         for axes in panels[len(houses) :]:
             axes.set_axis_off()
-        _key(figure, panels, frame, beside=across == 1)
+        figure.draw_without_rendering()  # names go where the finished layout leaves room
+        for axes, part in zip(panels, parts, strict=False):
+            if not one_budget(part):
+                _names(axes, part, looks)
         return figure
+
+
+def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, title: str, width: float = WIDTH) -> Figure:
+    """Top-1 against FLOPs of one backbone, a panel for each group of methods, the others in grey behind it."""
+    kinds = grouped(frame, looks)
+    with paper():
+        across = 2 if width > COLUMN else 1
+        rows = -(-len(kinds) // across)
+        figure = sheet(width, 2.5 * rows + 0.3)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
+            for _, rest in frame[~frame["label"].isin(labels)].groupby("label", sort=False):
+                rest = rest.dropna(subset=["total", "top1"]).sort_values("total")
+                axes.plot(rest["total"], rest["top1"] * 100, color=GRID["light"], linewidth=1, zorder=1, label="_rest")
+            _curves(axes, frame[frame["label"].isin([*labels, "none"])], looks, "top1", 100.0)
+            axes.set_title(kind)
+            _costs(axes, frame, convention, words=False)
+            axes.set_xlabel(
+                unit(frame["total"].dropna().tolist())[1] + CONVENTIONS.get(convention, (convention, ""))[0]
+            )
+            axes.label_outer(remove_inner_ticks=False)
+        for axes in panels[len(kinds) :]:
+            axes.set_axis_off()
+        figure.supylabel("top-1 accuracy, %", fontsize=8, color=SOFT["light"])
+        figure.draw_without_rendering()
+        named = [frame[frame["label"].isin([*labels, "none"])] for labels in kinds.values()]
+        reach = [part.loc[part["method"] != "none", "total"].max() for part in named]
+        for index in np.argsort(reach)[::-1]:  # the panel whose names need most room stretches the axis for all
+            _names(panels[index], named[index], looks)
+        return figure
+
+
+def grouped(frame: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, list[str]]:
+    """The labels of `frame` by group, in the order of the groups; the dense model is in none."""
+    there = set(frame["label"])
+    return {
+        kind: labels
+        for kind in GROUPS
+        if kind != DENSE and (labels := [name for name, look in looks.items() if look.group == kind and name in there])
+    }
+
+
+def one_budget(part: pd.DataFrame) -> bool:
+    """Whether all methods of `part` stand at the same budget, so that there is no line to draw."""
+    return part["budget"].nunique() == 1
+
+
+def _height(part: pd.DataFrame) -> float:
+    """Inches that a panel needs for its names to be read."""
+    methods = part["label"].nunique()
+    return 0.8 + 0.19 * methods if one_budget(part) else min(6.0, max(3.5, 2.6 + 0.11 * methods))
+
+
+def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """Each method's name at its line, in a column; near its points where methods stand at budgets of their own."""
+    known = part.dropna(subset=["total", "top1"]).sort_values("total")
+    lines = {
+        str(label): np.column_stack((rows["total"], rows["top1"] * 100))
+        for label, rows in known.groupby("label", sort=False)
+    }
+    dense = [(looks[label], line) for label, line in lines.items() if looks[label].group == DENSE]
+    tags = [Tag(label, looks[label].light, line) for label, line in lines.items() if looks[label].group != DENSE]
+    levels = [Tag(f"dense {line[-1, 1]:.1f}", look.light, line) for look, line in dense]
+    if sum(len(tag.line) == 1 for tag in tags) > len(tags) / 2:
+        near(axes, [*tags, *levels], np.empty((0, 2)))
+        return
+    beside(axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2)))
+    for level in levels:
+        axes.annotate(
+            level.text, (0.0, level.line[-1, 1]), xycoords=("axes fraction", "data"), xytext=(2, 1.5),
+            textcoords="offset points", va="bottom", fontsize=7, color=level.colour,
+        )  # fmt: skip
 
 
 def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Figure:
@@ -62,7 +151,7 @@ def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -
             right.set_ylabel("KL(dense, reduced), nats")
             for axes in (left, right):
                 _costs(axes, part, convention, words=False)
-        _key(figure, grid.ravel()[::2], frame, beside=False)
+        _key(figure, grid.ravel()[::2], frame)
         return figure
 
 
@@ -118,7 +207,7 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     return found
 
 
-def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, beside: bool) -> None:
+def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame) -> None:
     """The names of the lines, in the order in which they stand above each other, by mean rank within a budget."""
     there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
@@ -126,11 +215,10 @@ def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, beside: bo
     order = sorted(there, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
     if not order:
         return
-    names = [fold("dense" if name == "none" else name, 20 if beside else 30) for name in order]
-    place: dict[str, Any] = (
-        {"loc": "outside right upper"} if beside else {"loc": "outside lower center", "ncols": columns(len(names))}
+    names = [fold("dense" if name == "none" else name, 30) for name in order]
+    figure.legend(
+        [there[name] for name in order], names, loc="outside lower center", ncols=columns(len(names)), handlelength=2.6
     )
-    figure.legend([there[name] for name in order], names, **place, handlelength=2.6)
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:

@@ -36,6 +36,29 @@
     };
   };
 
+  // The column of names beside the lines: between the last method and the dense model where there is room, else beyond;
+  // the cost axis is stretched until the names end inside it.
+  const layNames = (layout, chart, room) => {
+    const { right, from, dense, pixels } = chart.names;
+    const costs = chart.data.flatMap((trace) => trace.x);
+    let [low, high] = [Math.min(...costs), Math.max(...costs)];
+    const fan = Math.min(26, 0.05 * room);
+    const pad = 0.05 * (high - low || 1);
+    [low, high] = [low - pad, high + pad];
+    const beyond = dense.filter((cost) => (right ? cost > from : cost < from));
+    const gap = beyond.length ? (Math.abs(beyond[0] - from) / (high - low)) * room : 0;
+    let start = from;
+    if (gap < pixels + fan + 14) {
+      start = (right ? Math.max : Math.min)(from, ...beyond);
+      const share = Math.min((pixels + fan) / room, 0.6);
+      if (right) high = Math.max(high, low + (start - low) / (1 - share));
+      else low = Math.min(low, high - (high - start) / (1 - share));
+    }
+    const column = start + ((right ? 1 : -1) * fan * (high - low)) / room;
+    for (const note of layout.annotations) if (note.axref === "x") note.ax = column;
+    layout.xaxis.range = [low, high];
+  };
+
   const drawChart = (place, now) => {
     const chart = data.charts[place.dataset.chart];
     const figure = paint({ data: chart.data, layout: chart.layout }, data.palette[dark.matches ? "dark" : "light"]);
@@ -47,15 +70,12 @@
     }
     const { layout } = figure;
     layout.annotations = (layout.annotations || []).filter(
-      (note) => !now.hidden.has(Number(note.name)) && (!narrow || !note.showarrow),
+      (note) => !now.hidden.has(Number(note.name)) && (!narrow || !note.showarrow || chart.names),
     );
-    if (narrow && chart.narrow) {
-      layout.xaxis.title.text = chart.narrow.title;
-      const costs = chart.data.flatMap((trace) => trace.x);
-      const [low, high] = [Math.min(...costs), Math.max(...costs)];
-      layout.xaxis.range = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
-    }
+    if (narrow && chart.narrow) layout.xaxis.title.text = chart.narrow.title;
+    if (chart.names) layNames(layout, chart, place.clientWidth - layout.margin.l - layout.margin.r);
     layout.width = place.clientWidth;
+    place.style.minHeight = `${layout.height}px`;
     Plotly.react(place, figure.data, layout, { displayModeBar: false, responsive: false });
   };
 

@@ -27,8 +27,9 @@ def list_things(
     """List methods, backbones, data sets or recipes; with --long NAME, the card of a method."""
     if long:
         from methods.spec import find
+        from suite.cards import print_cards
 
-        print(every_card() if long == "all" else find(long).card)
+        print_cards(every_card() if long == "all" else find(long).card)
         return 0
     rows = ROWS[kind]()
     if as_json:

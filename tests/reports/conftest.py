@@ -94,9 +94,9 @@ def _shard(folder: Path, cell: dict[str, Any], rng: np.random.Generator) -> None
     cell["metrics"]["top1"] = float((prediction == label).mean())
 
 
-def _statistics(cells: list[dict[str, Any]], names: dict[str, str]) -> pd.DataFrame:
+def _statistics(cells: list[dict[str, Any]], names: dict[str, str], budgets: tuple[float, ...]) -> pd.DataFrame:
     rows = []
-    for budget in BUDGETS:
+    for budget in budgets:
         top = {label: [c["metrics"]["top1"] for c in cells if c["label"] == names.get(label, label)
                        and c["budget"] == budget and c["status"] == "ok"] for label in METHODS}  # fmt: skip
         for label, values in top.items():
@@ -121,14 +121,17 @@ def _statistics(cells: list[dict[str, Any]], names: dict[str, str]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _kept(rng: np.random.Generator, names: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _kept(
+    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     maps, lines = [], []
     row, col = (axis.ravel() for axis in np.mgrid[:SIDE, :SIDE])
     middle = np.exp(-((row - 6.5) ** 2 + (col - 6.5) ** 2) / 40)
-    for label, (method, _, _, lift) in METHODS.items():
+    for label in labels:
+        method, _, _, lift = METHODS[label]
         if method == "downsample":
             continue
-        for budget in BUDGETS:
+        for budget in budgets:
             for block in range(DEPTH):
                 share = 1 - 1.6 * budget * block / DEPTH
                 field = share * (1 + (lift - 1) * (middle - middle.mean()) * 2) + rng.normal(0, 0.02, SIDE * SIDE)
@@ -153,8 +156,10 @@ def _kept(rng: np.random.Generator, names: dict[str, str]) -> tuple[pd.DataFrame
     return pd.concat(maps), pd.DataFrame(lines)
 
 
-def _gallery(rng: np.random.Generator, names: dict[str, str], count: int = 6) -> tuple[pd.DataFrame, pd.DataFrame]:
-    pictures, rows = [], []
+def _gallery(
+    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    pictures, rows, count = [], [], 6 if len(labels) > 5 else 2
     yy, xx = np.mgrid[:56, :56]
     for image in range(count):
         noise = rng.normal(0, 1, (7, 7, 3)).repeat(8, 0).repeat(8, 1) * 25 + 110
@@ -163,8 +168,9 @@ def _gallery(rng: np.random.Generator, names: dict[str, str], count: int = 6) ->
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format="PNG")
         pictures.append({"image": 100 + image, "png": buffer.getvalue(), "label": image})
-        for label, (method, family, _, _) in METHODS.items():
-            for budget in BUDGETS if method != "downsample" else ():
+        for label in labels:
+            method, family, _, _ = METHODS[label]
+            for budget in budgets if method != "downsample" else ():
                 place = np.arange(SIDE * SIDE)
                 gone = rng.random(SIDE * SIDE) < budget * 1.3
                 owner = np.where(gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place)
@@ -181,13 +187,18 @@ def _gallery(rng: np.random.Generator, names: dict[str, str], count: int = 6) ->
     return pd.DataFrame(rows), pd.DataFrame(pictures)
 
 
-def fabricate(folder: Path, hostile: bool = False) -> Path:
+def fabricate(
+    folder: Path,
+    hostile: bool = False,
+    labels: tuple[str, ...] = tuple(METHODS),
+    budgets: tuple[float, ...] = BUDGETS,
+) -> Path:
     """Write a whole run into `folder`; `hostile` puts markup into every string that a user or a plugin can set."""
     rng = np.random.default_rng(7)
     names = {"evit": f"evit[score={HOSTILE}]"} if hostile else {}
     cells = [_cell("none", None, 0, rng, names)]
-    for label in METHODS:
-        for budget in BUDGETS:
+    for label in labels:
+        for budget in budgets:
             cells += [_cell(label, budget, seed, rng, names) for seed in ((0, 1, 2) if label == "random" else (0,))]
     reasons = {
         ("pool", 0.6): ("skipped", "pool can remove at most 54.1 % at the default sites: ask for less, or add sites"),
@@ -200,10 +211,10 @@ def fabricate(folder: Path, hostile: bool = False) -> Path:
             cell["metrics"], cell["flops"], cell["total"] = None, {}, {}
             cell["reduction_fraction"], cell["token_ratio"] = {}, None
         _dump(folder / "cells" / f"{cell['key']}.json", cell)
-    kept, foreground = _kept(rng, names)
-    gallery, images = _gallery(rng, names)
-    frames = {"statistics": _statistics(cells, names), "kept": kept, "foreground": foreground, "gallery": gallery,
-              "images": images}  # fmt: skip
+    kept, foreground = _kept(rng, names, labels, budgets)
+    gallery, images = _gallery(rng, names, labels, budgets)
+    statistics = _statistics(cells, names, budgets)
+    frames = {"statistics": statistics, "kept": kept, "foreground": foreground, "gallery": gallery, "images": images}
     (folder / "analyses").mkdir()
     for name, frame in frames.items():
         frame.to_parquet(folder / "analyses" / f"{name}.parquet")
@@ -273,5 +284,5 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Callable[[], Path]:
-    """A maker of run folders that a test may damage."""
-    return lambda: fabricate(tmp_path / "run")
+    """A maker of small run folders that a test may damage."""
+    return lambda: fabricate(tmp_path / "run", labels=("mtr", "tome", "evit", "random", "pool"), budgets=(0.4, 0.6))

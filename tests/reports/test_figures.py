@@ -92,6 +92,7 @@ def test_names_beside_the_lines_never_touch(sheet: Sheet) -> None:
     low, high = chart["layout"]["yaxis"]["range"]
     heights = sorted(note["ay"] for note in chart["layout"]["annotations"] if note["showarrow"])
     room = charts.HEIGHT - chart["layout"]["margin"]["t"] - chart["layout"]["margin"]["b"]
+    assert len(heights) == len(sheet.labels) - 1
     assert np.diff(heights).min() * room / (high - low) >= 17 - 1e-6
     assert low < heights[0]
     assert heights[-1] <= high
@@ -199,14 +200,3 @@ def test_several_backbones_each_have_their_panel(sheet: Sheet) -> None:
 
 def test_a_legend_fills_its_rows() -> None:
     assert [columns(names) for names in (0, 1, 5, 6, 7, 10, 11)] == [1, 1, 5, 3, 4, 5, 4]
-
-
-def test_names_stand_in_the_order_of_their_lines_though_cells_are_missing(sheet: Sheet) -> None:
-    from reports.figures.tradeoff import pareto
-
-    part = sheet.frame[sheet.frame["label"].isin(["mtr", "tome"]) & sheet.frame["budget"].isin([0.2, 0.6])]
-    part = part[(part["label"] == "mtr") | (part["budget"] == 0.2)]
-    tops = {("mtr", 0.2): 0.9, ("mtr", 0.6): 0.3, ("tome", 0.2): 0.8}  # tome's mean is higher, its line is lower
-    frame = part.assign(top1=[tops[place] for place in zip(part["label"], part["budget"], strict=True)])
-    legend = pareto(frame, sheet.looks, "flops", {}).legends[0]
-    assert [words.get_text() for words in legend.get_texts()] == ["mtr", "tome"]

@@ -44,9 +44,9 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
             assert got == want[source] or (pd.isna(got) and pd.isna(want[source]))
 
 
-def test_dense_first_then_families_then_the_order_asked_for(run_folder: Path) -> None:
+def test_dense_first_then_groups_then_the_order_asked_for(run_folder: Path) -> None:
     assert points.labels(load(run_folder)) == [
-        "none", "tome", SAME, "evit", "mtr", "random", "stride", "pool", "downsample",
+        "none", "mtr", "tome", SAME, "evit", "random", "stride", "pool", "downsample",
     ]  # fmt: skip
 
 

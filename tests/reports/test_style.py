@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import text
-from reports.style import CYCLE, KNOWN, MARKERS, NAMED, PAPER, looks
+from reports.style import CYCLE, DENSE, GROUPS, KNOWN, MARKERS, PAPER, group, looks
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
@@ -25,16 +25,20 @@ def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must(values: list[
 
 def test_spread_by_hand() -> None:
     assert text.spread([1.0, 1.0, 9.0], 2.0) == pytest.approx([0.0, 2.0, 9.0])
-    assert text.spread([1.0, 1.0, 9.0], 2.0, low=1.0, high=8.0) == pytest.approx([1.0, 3.0, 8.0])
+    assert text.spread([1.0, 1.0, 9.0], 2.0, low=0.0, high=9.0) == pytest.approx([1.0, 3.0, 8.0])
+    assert text.spread([5.0, 5.0], [2.0, 6.0]) == pytest.approx([3.0, 7.0])
+    assert text.spread([], 1.0) == []
 
 
-@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
-def test_spread_stays_within_its_bounds_where_there_is_room(values: list[float], gap: float) -> None:
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0.01, 5)), min_size=1, max_size=12))
+def test_spread_stays_within_its_bounds_where_there_is_room(things: list[tuple[float, float]]) -> None:
+    values, sizes = [value for value, _ in things], [size for _, size in things]
     low, high = -60.0, 0.0
-    placed = text.spread(values, gap, low, high)
-    assert (np.diff(sorted(placed)) >= gap - 1e-9).all()
-    assert min(placed) >= low - 1e-9
-    assert max(placed) <= high + 1e-9
+    placed = text.spread(values, sizes, low, high)
+    edges = sorted((middle - size / 2, middle + size / 2) for middle, size in zip(placed, sizes, strict=True))
+    assert all(below[1] <= above[0] + 1e-9 for below, above in itertools.pairwise(edges))
+    assert edges[0][0] >= low - 1e-9
+    assert edges[-1][1] <= high + 1e-9
 
 
 def test_long_names_fold_where_their_parts_begin() -> None:
@@ -112,7 +116,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize(("place", "theme"), [(0, "light"), (1, "dark")])
 def test_every_colour_reads_as_text(place: int, theme: str) -> None:
-    for entry in [*NAMED.values(), *CYCLE]:
+    for entry in [*KNOWN.values(), *CYCLE]:
         assert _contrast(entry[place], PAPER[theme]) >= 4.5
 
 
@@ -130,15 +134,28 @@ def _lab(linear: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
+USUAL = ("none", "mtr", "tome", "evit", "random", "stride", "pool", "downsample")
+
+
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("place", [0, 1])
-def test_named_methods_differ_in_marker_and_to_every_eye_in_colour(sight: str, place: int) -> None:
-    for one, other in itertools.combinations(NAMED, 2):
+def test_methods_differ_in_marker_or_to_every_eye_in_colour(sight: str, place: int) -> None:
+    entries = [(name, *look[:3]) for name, look in KNOWN.items()] + [("", *look) for look in CYCLE]
+    for one, other in itertools.combinations(entries, 2):
         apart = np.linalg.norm(
-            _lab(SIGHT[sight] @ _linear(NAMED[one][place])) - _lab(SIGHT[sight] @ _linear(NAMED[other][place]))
+            _lab(SIGHT[sight] @ _linear(one[1 + place])) - _lab(SIGHT[sight] @ _linear(other[1 + place]))
         )
-        assert apart >= 8, (one, other)
-        assert NAMED[one][2] != NAMED[other][2]
+        if one[3] == other[3] or {one[0], other[0]} <= set(USUAL):
+            assert apart >= 8, (one, other)
+
+
+def test_methods_of_a_group_differ_in_marker_and_share_a_range_of_hues() -> None:
+    for kind in GROUPS:
+        markers = [look[2] for look in KNOWN.values() if look[3] == kind]
+        assert len(set(markers)) == len(markers), kind
+    assert group("tome[order=appended] = tome") == KNOWN["tome"][3]
+    assert group("none") == DENSE
+    assert group("newcomer") == GROUPS[3]
 
 
 def test_looks_are_stable_and_tell_variants_apart() -> None:
@@ -152,9 +169,3 @@ def test_looks_are_stable_and_tell_variants_apart() -> None:
     drawn = [(look.light, look.marker, look.filled) for look in first.values()]
     assert len(set(drawn)) == 5
     assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)
-
-
-def test_every_known_method_has_a_pair_of_colour_and_marker_of_its_own() -> None:
-    for theme in (0, 1):
-        pairs = [(look[theme], look[2]) for look in KNOWN.values()]
-        assert len(set(pairs)) == len(pairs)

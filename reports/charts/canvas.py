@@ -1,0 +1,83 @@
+"""What all charts of the page share: colours by name, layout, one line with its marks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from reports import style
+from reports.style import Look
+from reports.text import present
+
+HEIGHT = 480
+MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}
+SIZES = {"star": 13, "up": 11, "down": 11}  # pixels; a triangle of the same size looks smaller than a square
+Chart = dict[str, Any]
+
+
+def palette(looks: Mapping[str, Look], theme: str) -> dict[str, str]:
+    """Colour of each token in `theme`, ``light`` or ``dark``."""
+    basic = {"ink": style.INK, "soft": style.SOFT, "grid": style.GRID, "paper": style.PAPER}
+    colours = {name: pair[theme] for name, pair in basic.items()}
+    return colours | {token(index): getattr(look, theme) for index, look in enumerate(looks.values())}
+
+
+def token(index: int) -> str:
+    """Name of the palette entry of the `index`-th label: labels are foreign text and never become keys."""
+    return f"m{index}"
+
+
+def trace(look: Look, index: int, x: pd.Series, y: pd.Series, words: list[str]) -> Chart:
+    """One line with marks in the look of a label, the words of its points shown on hover."""
+    colour = f"@{token(index)}"
+    return {
+        "type": "scatter", "mode": "lines+markers", "name": safe(look.label), "x": plain(x), "y": plain(y),
+        "text": words, "hovertemplate": "%{text}<extra></extra>", "meta": {"label": index},
+        "line": {"color": colour, "width": 2.2, "dash": look.dash},
+        "cliponaxis": False,
+        "marker": {"color": colour if look.filled else "@paper", "size": SIZES.get(look.marker, 9),
+                   "symbol": look.symbol,
+                   "line": {"color": "@paper" if look.filled else colour, "width": 1 if look.filled else 2}},
+    }  # fmt: skip
+
+
+def level(value: float) -> Chart:
+    """A dotted line across the chart at `value`."""
+    return {
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "layer": "below",
+        "line": {"color": "@soft", "width": 1, "dash": "dot"},
+    }  # fmt: skip
+
+
+def layout() -> Chart:
+    """The layout that every chart begins with."""
+    axis = {
+        "gridcolor": "@grid", "linecolor": "@soft", "zeroline": False, "ticks": "outside", "ticklen": 4,
+        "tickcolor": "@soft", "automargin": True, "fixedrange": True,
+    }  # fmt: skip
+    return {
+        "height": HEIGHT, "margin": dict(MARGIN), "showlegend": False, "hovermode": "closest",
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": False,
+        "font": {"family": "system-ui, sans-serif", "size": 12.5, "color": "@soft"},
+        "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@soft", "align": "left",
+                       "font": {"color": "@ink", "size": 12.5, "family": "system-ui, sans-serif"}},
+        "xaxis": {**axis, "showgrid": False}, "yaxis": dict(axis),
+    }  # fmt: skip
+
+
+def title(text: str) -> Chart:
+    """A title of an axis."""
+    return {"text": text, "standoff": 9, "font": {"size": 13}}
+
+
+def plain(values: pd.Series) -> list[float | None]:
+    """Numbers as JSON takes them: what is missing is null."""
+    return [float(value) if present(value) else None for value in values]
+
+
+def safe(value: Any) -> str:
+    """Foreign text for plotly, which reads a subset of HTML and ``%{...}`` templates."""
+    return html.escape(str(value)).replace("%{", "%&#123;")

@@ -1,0 +1,56 @@
+"""The methods of one budget, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.charts.canvas import Chart, layout, level, safe, title, trace
+from reports.charts.cells import add_intervals, hover
+from reports.charts.names import short
+from reports.figures.dots import SAME_WORK
+from reports.style import Look
+from reports.text import budget_name, percent, present, unit
+
+
+def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> Chart:
+    """The methods of one budget from the best down: a dot with its 95 % interval each, dense and chance as levels."""
+    size, prefix = unit(part["total"].dropna().tolist())
+    order = {label: index for index, label in enumerate(looks)}
+    ranked = part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
+    budget = float(part["budget"].dropna().iloc[0])
+    data, names = [], []
+    for place, row in enumerate(ranked.to_dict("records")):
+        label = str(row["label"])
+        frame = pd.DataFrame([row])
+        dot = trace(looks[label], order[label], frame["top1"] * 100, pd.Series([place]), [hover(row, size, prefix)])
+        add_intervals(dot, frame, order[label])
+        if "error_y" in dot:
+            dot["error_x"] = dot.pop("error_y") | {"visible": True}
+        data.append(dot)
+        name = short(label)
+        away = present(row["removed"]) and abs(row["removed"] - budget) > SAME_WORK
+        names.append(safe(name) + (f" (−{percent(row['removed'], 0)} %)" if away else ""))
+    shape = layout()
+    shape["height"] = 110 + 24 * len(names)
+    shape["margin"] |= {"t": 34, "b": 60}
+    shape["xaxis"] |= {
+        "title": title(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed"),
+        "showgrid": True,
+    }
+    shape["yaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.7, len(names) - 0.3],
+                       "showgrid": False, "ticks": "", "showline": False}  # fmt: skip
+    levels = [(float(value), "dense") for value in part.loc[part["method"] == "none", "top1"].dropna()]
+    low, high = (float(ranked["top1"].min()), float(ranked["top1"].max())) if len(ranked) else (0.0, 1.0)
+    if chance is not None and chance >= low - 0.25 * (high - low):
+        levels.append((chance, "chance"))
+    shape["shapes"] = [
+        level(0) | {"xref": "x", "yref": "paper", "x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
+        for value, _ in levels
+    ]
+    shape["annotations"] = [
+        {"text": f"{name} {percent(value)}", "x": value * 100, "yref": "paper", "y": 1, "yanchor": "bottom",
+         "showarrow": False, "font": {"color": "@soft", "size": 11.5}} for value, name in levels
+    ]  # fmt: skip
+    return {"data": data, "layout": shape, "names": None}

@@ -1,0 +1,121 @@
+"""Accuracy, and agreement with the dense model, against the FLOPs an image costs: the page's interactive charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.charts.canvas import Chart, layout, level, plain, safe, title, token, trace
+from reports.charts.cells import add_intervals, hover
+from reports.charts.dots import ranking
+from reports.charts.names import line_names
+from reports.figures.tradeoff import Marks, one_budget, shaded, ticks
+from reports.style import Look
+from reports.text import CONVENTIONS, unit
+
+
+def pareto(
+    part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
+) -> Chart:
+    """Top-1 against FLOPs for one backbone; error bars wait to be switched on. With one budget, the methods ranked.
+
+    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1
+    of a guess, where the axis reaches down to it.
+    """
+    if one_budget(part):
+        return ranking(part, looks, chance)
+    chart = _curves(part, looks, convention, "top1", 100.0)
+    chart["layout"]["yaxis"]["title"] = title("top-1 accuracy, %")
+    dense = part.loc[part["method"] == "none", "top1"].dropna()
+    chart["layout"]["shapes"] = [level(value * 100) for value in dense]
+    _level_of_chance(chart["layout"], chance)
+    for place, width, baseline in shaded(part, marks):
+        chart["layout"]["shapes"].append(
+            {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": place - width / 2, "x1": place + width / 2,
+             "layer": "below", "line": {"width": 0}, "fillcolor": "@soft/0.14"}
+        )  # fmt: skip
+        chart["layout"].setdefault("annotations", []).append(
+            {"text": f"no method shown to beat {safe(baseline)}", "x": place, "yref": "paper", "y": 0.02,
+             "yanchor": "bottom", "textangle": -90, "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
+        )  # fmt: skip
+    return chart
+
+
+def _level_of_chance(shape: Chart, chance: float | None) -> None:
+    low, high = shape["yaxis"].get("range", (1.0, 0.0))
+    if chance is None or not low <= chance * 100 <= high:
+        return
+    shape["shapes"].append(level(chance * 100))
+    shape.setdefault("annotations", []).append(
+        {"text": "chance", "xref": "paper", "x": 1, "xanchor": "right", "y": chance * 100, "yanchor": "bottom",
+         "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
+    )  # fmt: skip
+
+
+def agreement(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
+    """Share of images with the dense model's prediction against FLOPs for one backbone."""
+    chart = _curves(part[part["method"] != "none"], looks, convention, "agreement", 100.0)
+    chart["layout"]["yaxis"]["title"] = title("same prediction as dense, %")
+    return chart
+
+
+def divergence(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
+    """KL(dense || reduced) against FLOPs for one backbone, logarithmic where every value is positive."""
+    part = part[part["method"] != "none"]
+    chart = _curves(part, looks, convention, "kl", 1.0, log=bool((part["kl"].dropna() > 0).all()))
+    chart["layout"]["yaxis"]["title"] = title("KL(dense, reduced), nats")
+    return chart
+
+
+def _curves(
+    part: pd.DataFrame, looks: Mapping[str, Look], convention: str, column: str, scale: float, log: bool = False
+) -> Chart:
+    order = {label: index for index, label in enumerate(looks)}
+    size, prefix = unit(part["total"].dropna().tolist())
+    data: list[Chart] = []
+    for label, rows in part.groupby("label", sort=False):
+        rows = rows.dropna(subset=["total", column]).sort_values("total")
+        if rows.empty:
+            continue
+        look, index = looks[str(label)], order[str(label)]
+        if column == "top1" and (rows["seeds"] > 1).any():
+            data.append(_band(rows, index))
+        line = trace(
+            look,
+            index,
+            rows["total"],
+            rows[column] * scale,
+            [hover(row, size, prefix) for row in rows.to_dict("records")],
+        )
+        if column == "top1":
+            add_intervals(line, rows, index)
+        data.append(line)
+    shape = layout()
+    if log:
+        values = part[column].dropna()
+        shape["yaxis"] |= {"type": "log"} | ({"dtick": 1} if values.max() > 10 * values.min() else {})
+    _cost_axis(shape, part, convention, size, prefix)
+    names = line_names(shape, data, looks) if column == "top1" and data else None
+    narrow = {"title": f"{prefix}{safe(CONVENTIONS.get(convention, (convention, ''))[0])} per image"}
+    return {"data": data, "layout": shape, "narrow": narrow, "names": names}
+
+
+def _band(rows: pd.DataFrame, index: int) -> Chart:
+    x = plain(rows["total"])
+    return {
+        "type": "scatter", "mode": "lines", "x": x + x[::-1], "line": {"width": 0}, "hoverinfo": "skip",
+        "y": plain(rows["seed_low"] * 100) + plain(rows["seed_high"] * 100)[::-1],
+        "fill": "toself", "fillcolor": f"@{token(index)}/0.2", "meta": {"label": index},
+    }  # fmt: skip
+
+
+def _cost_axis(shape: Chart, part: pd.DataFrame, convention: str, size: float, prefix: str) -> None:
+    short = CONVENTIONS.get(convention, (convention, ""))[0]
+    words = f"{prefix}{safe(short)} per image, convention “{safe(convention)}”, and share removed"
+    shape["xaxis"]["title"] = title(words)
+    known = part[(part["removed"] < 0.999) & part["total"].notna()]
+    if not known.empty:
+        dense = float((known["total"] / (1 - known["removed"])).median())
+        places, names = ticks(dense, float(known["total"].min()), size)
+        shape["xaxis"] |= {"tickvals": places, "ticktext": [name.replace("\n", "<br>") for name in names]}
