@@ -125,8 +125,10 @@ def new_sequence(
     batch, length, _ = tokens.shape
     device = tokens.device
     residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
-    # Filled on the device, since a copy from the host cannot be part of a CUDA graph.
-    places = torch.stack([torch.full((), place, dtype=torch.long, device=device) for place in special])
+    named = list(special)
+    places = torch.empty(len(named), dtype=torch.long, device=device)
+    for index, place in enumerate(named):  # filled there: a copy from the host cannot be part of a CUDA graph
+        places[index] = place
     return TokenSequence(
         branch=tokens,
         residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),

@@ -42,9 +42,9 @@ def measure_ceilings() -> Ceilings:
     )
 
 
-def cuda_seconds(run: Callable[[], object], repeats: int = 20) -> float:
-    """Median seconds of `run` on the GPU's own clock, after three runs that are not counted."""
-    for _ in range(3):
+def cuda_seconds(run: Callable[[], object], repeats: int = 20, warm_ups: int = 3) -> float:
+    """Median seconds of `run` on the GPU's own clock, after `warm_ups` runs that are not counted."""
+    for _ in range(warm_ups):
         run()
     times = []
     for _ in range(repeats):

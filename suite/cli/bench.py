@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +20,10 @@ def bench(
     kernels: Annotated[bool, typer.Option("--kernels", help="Scan kernels and their yardsticks.")] = False,
     reduction: Annotated[bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")] = False,
     sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")] = False,
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
-    backbone: Annotated[str, typer.Option(help="Backbone whose reductions are timed.")] = "vim_tiny",
-    budget: Annotated[float, typer.Option(help="Fraction of FLOPs removed.")] = 0.4,
+    backbone: Annotated[str, typer.Option(help="Backbone timed; with --models also several.")] = "vim_tiny",
+    budget: Annotated[str, typer.Option(help="Fraction of FLOPs removed; with --models also several.")] = "0.4",
     batch: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -29,14 +31,15 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
 ) -> int:
-    """Measure speed on this machine; name at least one of --kernels, --reduction and --sharing."""
+    """Measure speed on this machine; name at least one of --kernels, --reduction, --sharing and --models."""
     from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
-    if not (kernels or reduction or sharing):
-        raise UserError("nothing to measure: name --kernels, --reduction or --sharing")
+    if not (kernels or reduction or sharing or models):
+        raise UserError("nothing to measure: name --kernels, --reduction, --sharing or --models")
     set_threads(threads)
     where = pick_device(device)
+    fractions = _fractions(budget)
     found: list[tuple[list[Any], Table]] = []
     if kernels and where == "cuda":
         from suite.bench import cuda_kernels
@@ -52,13 +55,23 @@ def bench(
     if reduction:
         from suite.bench import reduction as reducing
 
-        costs = reducing.measure(backbone, methods, budget, batch, rounds, where)
+        costs = reducing.measure(backbone, methods, fractions[0], batch, rounds, where)
         found.append((costs, reducing.table(costs)))
     if sharing:
         from suite.bench import sharing as together
 
         shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batch), rounds, where)
         found.append((shares, together.table(shares)))
+    if models:
+        from suite.bench import cuda_models
+
+        if where != "cuda":
+            raise UserError("--models measures on a GPU: there is none here")
+        seen = []
+        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batch):
+            seen.append(row)
+            print(cuda_models.line(row), file=sys.stderr, flush=True)
+        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen))]
     text = json.dumps([asdict(row) for rows, _ in found for row in rows], indent=1)
     if save:
         save.write_text(text + "\n", "utf-8")
@@ -68,3 +81,10 @@ def bench(
     for _, table in found:
         print_table(table)
     return 0
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in split(text))
+    except ValueError:
+        raise UserError(f"--budget takes numbers between 0 and 1, comma-separated, not '{text}'") from None
