@@ -59,14 +59,18 @@ class AttentionHalf(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = log_size(tokens, u.dtype)
         shown: dict[str, Tensor] = {"keys": k.mean(1)} if "keys" in needs else {}
-        if torch.is_grad_enabled():
-            weights = attention_weights(q, k, layer.scale, bias)
-            mixed = weights @ v
-        else:
+        weights = attention_weights(q, k, layer.scale, bias) if torch.is_grad_enabled() else None
+        if weights is None:
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=layer.scale)
+        else:
+            mixed = weights @ v
         if "cls_attention" in needs:
-            place = tokens.special[:, None, :1, None].expand(-1, layer.num_heads, -1, q.shape[3])
-            shown["cls_attention"] = attention_weights(q.gather(2, place), k, layer.scale, bias).mean(1)[:, 0]
+            place = tokens.special[:, None, :1, None]
+            if weights is None:  # the fused kernel keeps no weights: the one row is worked out anew
+                row = attention_weights(q.take_along_dim(place, 2), k, layer.scale, bias)
+            else:
+                row = weights.take_along_dim(place, 2)
+            shown["cls_attention"] = row.mean(1)[:, 0]
         mixed = mixed.transpose(1, 2).flatten(2)
         branch = rowwise.linear(mixed, layer.proj.weight, layer.proj.bias, fast=fast)
         return replace(tokens, branch=branch, residual=residual, trace=Trace(**shown))

@@ -110,7 +110,7 @@ def _survivors(
     ranked = None
     if score is not None:
         ranked = score.new_zeros(tokens.batch, tokens.length).scatter_(1, patches, score).gather(1, kept)
-    return Survivors(tokens.position.gather(1, kept), destination.gather(1, kept), ranked)
+    return Survivors(tokens.position.gather(1, kept), kept, destination.gather(1, kept), ranked)
 
 
 def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:

@@ -18,6 +18,20 @@ Value = bool | int | float | str
 FAMILIES = ("baseline", "merging", "pruning", "hybrid")
 KINDS = ("none", "sequence", "order", "image", "oracle")
 COMPOSING = ("sequence", "order")
+NATIVE = "native"
+NO_TRACE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Native:
+    """What an option left at ``native`` means: `there` on a backbone whose blocks show `trace`, `elsewhere` on others.
+
+    So a method made for attention runs in its original form on attention and in its adapted one on a scan.
+    """
+
+    trace: str
+    there: Value
+    elsewhere: Value
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Option:
     """One option of a method.
 
     ``default`` gives the type as well: bool, int, float or str. ``choices`` lists the allowed values, or `minimum` and
-    `maximum` (both allowed) bound a number.
+    `maximum` (both allowed) bound a number. ``native`` says what the value ``native`` means, where that is the default.
     """
 
     default: Value
@@ -33,6 +47,13 @@ class Option:
     choices: tuple[Value, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    native: Native | None = None
+
+    def meant(self, value: Value, provides: frozenset[str]) -> Value:
+        """`value`, or what ``native`` means on a backbone that gives the trace fields `provides`."""
+        if self.native is None or value != NATIVE:
+            return value
+        return self.native.there if self.native.trace in provides else self.native.elsewhere
 
     def allowed(self) -> str:
         """The values it takes, in words."""
@@ -141,15 +162,18 @@ class Method:
                 found[name] = value
         return found
 
-    def compose(self, **options: Any) -> Composition | None:
+    def compose(self, provides: frozenset[str] = NO_TRACE, /, **options: Any) -> Composition | None:
         """The composition for these options (values or their text), the others at their defaults.
 
-        None if the method touches no token sequence.
+        `provides` are the trace fields of the backbone it is for. None if the method touches no token sequence.
         """
         settings = self.settings(options)
         if self.build is None:
             return None
-        return self.build(**{name: settings.get(name, option.default) for name, option in self.options.items()})
+        chosen = {
+            name: option.meant(settings.get(name, option.default), provides) for name, option in self.options.items()
+        }
+        return self.build(**chosen)
 
     def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
         """Tokens removed before each block of `shape` as published, by these options; None if that is not known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -52,7 +54,8 @@ def _compared(place: Place, composition: Composition, score: Tensor | None, r: i
         adjacent = place.patches[:, 1:] == place.patches[:, :-1] + 1
         return match.neighbours(bonds, adjacent, r)
     if composition.matching == "odd-even":
-        sets = match.alternate(count, batch, place.patches.device)
+        even, odd = match.alternate(count, batch, place.patches.device)
+        sets = (odd, even) if composition.sources == "odd" else (even, odd)
         return match.top_edges(*sets, _bipartite(place, composition, sets), r, composition.best)
     assert score is not None
     if composition.matching == "halves":
@@ -146,6 +149,8 @@ class Reducer:
         matching = matched(place, self.composition, score, self.remove)
         arrangement = self._arrangement(place, matching, score)
         out = assembled(tokens, arrangement, *self._merges(place, matching, score))
+        if self.composition.proportional:
+            out = replace(out, weighted=True)
         return aligned(tokens, out, arrangement) if self.composition.aligned else out
 
     def _arrangement(self, place: Place, matching: Matching, score: Tensor | None) -> Arrangement:

@@ -29,6 +29,7 @@ class Composition:
     ``window``        the score of a token is the largest of the window x window grid cells round it; odd, 1 is off
     ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
     ``feature``       a name of `methods.features.FEATURES`, or None when nothing is compared
+    ``sources``       even | odd: rank of the tokens that may go (odd-even)
     ``best``          1: a token goes into the most similar one, k: into the k-th
     ``target_ratio``  size of the Target group over that of the Source group, None: all the rest (keep-target-source)
     ``walk``          sequence | grid: what neighbours are (runs)
@@ -36,6 +37,7 @@ class Composition:
     ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.combine`)
     ``dropped_branch``, ``dropped_residual``  share of the sources, the last to be matched, that is dropped from that
                       stream instead of merged; what is dropped from both is gone
+    ``proportional``  whether later attention counts a token of size s as s tokens
     ``aligned``       whether the tokens that stay take over the decay of those dropped between them (``carry``)
     ``protect``       w: the 2 w patch tokens nearest to each special token take no part
     ``special``       exact | proportional | first | last: where the class token stands afterwards
@@ -52,6 +54,7 @@ class Composition:
     window: int = 1
     sensitivity: float = 0.0
     feature: str | None = None
+    sources: str = "even"
     best: int = 1
     target_ratio: float | None = 1.0
     walk: str = "sequence"
@@ -59,6 +62,7 @@ class Composition:
     weights: str = "drop"
     dropped_branch: float = 0.0
     dropped_residual: float = 0.0
+    proportional: bool = False
     aligned: bool = False
     protect: int = 0
     special: str = "exact"
@@ -197,10 +201,12 @@ def _effective(given: Composition) -> dict[str, Any]:
         "window": not scored,
         "sensitivity": not scored,
         "feature": fields["matching"] not in COMPARED,
+        "sources": fields["matching"] != "odd-even",
         "best": fields["matching"] not in COMPARED or fields["matching"] == "neighbours",
         "target_ratio": fields["matching"] != "keep-target-source",
         "walk": fields["matching"] != "runs",
         "pruned": fields["matching"] == "lowest",
+        "proportional": fields["weights"] == "drop",
         "dropped_branch": fields["weights"] == "drop",
         "dropped_residual": fields["weights"] == "drop",
         "shuffle": fields["order"] != "shuffled",

@@ -25,6 +25,14 @@ class Widths(Protocol):
     def specials(self) -> int:
         """Class tokens or registers."""
 
+    @property
+    def heads(self) -> int:
+        """Attention heads, 0 without attention."""
+
+    @property
+    def head_width(self) -> int:
+        """Width of one of them."""
+
 
 @dataclass(frozen=True)
 class Cost:

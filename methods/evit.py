@@ -19,7 +19,11 @@ EVIT = Method(
     year=2022,
     published=published.evit,
     options={
-        "score": options.score("cls-similarity", "hidden-attention", "cls-attention", "activation"),
+        "score": options.native(
+            options.score("cls-similarity", "hidden-attention", "cls-attention", "activation"),
+            "cls_attention",
+            "cls-attention",
+        ),
         "direction": options.direction(),
         "fused": Option(True, "merge what is not kept into one token, instead of dropping it"),
         "weights": options.weights("attention", "mean", "size"),
@@ -34,13 +38,16 @@ EVIT = Method(
 3. The others become one fused token $\\sum_i a_i x_i$, the weights not renormalised, as in the paper.
 4. Survivors stand in their original order; `order=score` is the released code's, kept by descending score, fused last.
 
+**On attention, as published.** Between attention and MLP, $a$ the class token's attention to the patches, mean over
+heads (`cls-attention`), as it is: its row includes the class token.
+
 **A scan has no attention row**, so `score` says what stands for it. `cls-similarity`: cosine of branch + residual with
 the class token (mean over several special tokens; the size-weighted mean token where there is none).
 `hidden-attention`: the scan written as attention, each direction reading the tokens it passed before the class token,
 $\\alpha_{c,j} = \\sum_n C_c[n] \\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big) \\Delta_j B_j[n]$, and the mean of
 $|\\alpha|$ over channels is taken.
-`activation`: $\\frac1E \\sum_d \\max(0, y_d)$. `cls-attention`: the real thing, on attention backbones.
-For the fused sum a score becomes weights that sum to one over all patch tokens: a softmax of the cosine, the others
+`activation`: $\\frac1E \\sum_d \\max(0, y_d)$.
+For the fused sum these scores become weights that sum to one over all patch tokens: a softmax of the cosine, the others
 divided by their sum.
 
 **Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes the place of the

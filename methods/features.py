@@ -2,7 +2,7 @@
 
 A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are summed over the directions; their
 cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
-ours is the step used).
+ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def _sum(tokens: TokenSequence, index: Tensor) -> Tensor:
     return _residual(tokens, index) + _branch(tokens, index)
 
 
+def _keys(tokens: TokenSequence, index: Tensor) -> Tensor:
+    return precise(rows(traced(tokens.trace, "keys"), index))
+
+
 def _directions_sum(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
     def read(tokens: TokenSequence, index: Tensor) -> Tensor:
         forward, backward = traced(tokens.trace, name)
@@ -72,16 +76,17 @@ class Feature:
     read: Callable[[TokenSequence, Tensor], Tensor]
     needs: frozenset[str]
     width: Callable[[Widths], int]
-    per_value: int
+    per_value: Callable[[Widths], int]
 
 
 FEATURES: dict[str, Feature] = {
-    "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, 0),
-    "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, 0),
-    "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, 1),
-    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, 1),
-    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, 1),
-    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, 1),
+    "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, lambda shape: 0),
+    "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, lambda shape: 0),
+    "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, lambda shape: 1),
+    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, lambda shape: 1),
+    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, lambda shape: 1),
+    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, lambda shape: 1),
+    "keys": Feature(_keys, frozenset({"keys"}), lambda shape: shape.head_width, lambda shape: shape.heads),
 }
 
 
@@ -124,4 +129,4 @@ def neighbours_cost(m: int, feature: str, shape: Widths) -> Cost:
 
 def _measured(tokens: int, feature: str, shape: Widths) -> int:
     """Operations to form the feature of so many tokens and take its length."""
-    return tokens * (FEATURES[feature].width(shape) * (FEATURES[feature].per_value + 2) + 1)
+    return tokens * (FEATURES[feature].width(shape) * (FEATURES[feature].per_value(shape) + 2) + 1)

@@ -112,7 +112,7 @@ def to_best(source: Tensor, destinations: Tensor, similarity: Tensor, k: int = 1
 
 
 def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """ToMe's two sets: a = tokens of even rank, b = tokens of odd rank."""
+    """ToMe's two sets: the tokens of even rank, and those of odd rank."""
     ranks = torch.arange(patches, device=device).expand(batch, -1)
     return ranks[:, 0::2], ranks[:, 1::2]
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from methods.base import Option, Value
+from dataclasses import replace
+
+from methods.base import NATIVE, Native, Option, Value
+
+
+def native(option: Option, trace: str, there: Value) -> Option:
+    """`option` with the default ``native``: `there` on a backbone that shows `trace`, the old default elsewhere."""
+    meaning = Native(trace, there, option.default)
+    words = f"{option.help}; native: {there} where blocks show {trace}, else {option.default}"
+    return replace(option, default=NATIVE, help=words, choices=(NATIVE, *option.choices), native=meaning)
 
 
 def weights(default: str, *others: str) -> Option:
@@ -27,7 +36,7 @@ def shuffle() -> Option:
 
 def feature(default: str) -> Option:
     """What tokens are compared by."""
-    choices = ("branch", "residual", "branch+residual", "b", "c", "delta")
+    choices = ("branch", "residual", "branch+residual", "b", "c", "delta", "keys")
     return Option(default, "what the cosine of two tokens is taken of", choices)
 
 
@@ -50,6 +59,16 @@ def special() -> Option:
     """Where special tokens stand afterwards."""
     choices = ("exact", "proportional", "first", "last")
     return Option("exact", "where the class token stands: proportional is R-MeeTo's released code's", choices)
+
+
+def sources() -> Option:
+    """Which of ToMe's two sets a token belongs to."""
+    return Option("even", "rank of the patch tokens that may go, into those of the other", ("even", "odd"))
+
+
+def attention() -> Option:
+    """What later attention makes of a merged token: proportional, a token of size s counts as s tokens."""
+    return native(Option("plain", "what later attention makes of a merged token", ("plain",)), "keys", "proportional")
 
 
 def best() -> Option:

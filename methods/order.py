@@ -20,10 +20,12 @@ ORDERS = ("restored", "appended", "score", "odd-even", "reversed", "shuffled")
 class Survivors:
     """What a policy may look at, all (B, k) in order of position.
 
-    ``position`` of the token, ``destination`` whether it is of the set others were merged into, ``score`` or None.
+    ``position`` of the token, ``place`` where it stands now, ``destination`` whether it is of the set others were
+    merged into, ``score`` or None.
     """
 
     position: Tensor
+    place: Tensor
     destination: Tensor
     score: Tensor | None
 
@@ -52,9 +54,9 @@ def shuffled(position: Tensor, share: float, chance: Chance) -> Tensor:
 def permutation(policy: str, survivors: Survivors, share: float, chance: Chance) -> Tensor:
     """The survivors (B, k) in the order of `policy`, as places in their order of position.
 
-    restored: by position. appended: those outside the destination set, then the destinations (ToMe's [unmerged, dst]).
-    score: by descending score. odd-even: places 0, 2, 4, ... then 1, 3, 5, ... reversed: by descending position.
-    shuffled: see `shuffled`.
+    restored: by position. appended: those outside the destination set, then the destinations, both as they stand
+    (ToMe's [unmerged, dst]). score: by descending score. odd-even: places 0, 2, 4, ... then 1, 3, 5, ... reversed: by
+    descending position. shuffled: see `shuffled`.
     """
     place = torch.arange(survivors.position.shape[1], device=survivors.position.device)
     place = place.expand_as(survivors.position)
@@ -65,7 +67,7 @@ def permutation(policy: str, survivors: Survivors, share: float, chance: Chance)
         return survivors.score.argsort(dim=1, descending=True, stable=True)
     keys = {
         "restored": place,
-        "appended": survivors.destination.long(),
+        "appended": survivors.place + survivors.destination * (1 + survivors.place.amax(1, keepdim=True)),
         "odd-even": place % 2,
         "reversed": -place,
     }

@@ -20,10 +20,15 @@ def _nearest(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def scaled(blocks: Iterable[int], depth: int, of: int) -> list[int]:
-    """Sites before these blocks of `of`, in a backbone of `depth` blocks, without repetition."""
-    sites = (_nearest(block * depth, of) for block in blocks)
-    return sorted({min(max(1, site), depth - 1) for site in sites} if depth > 1 else ())
+def sites_at(shape: Shape, blocks: Iterable[int]) -> list[int]:
+    """The last site of `shape` at or before each of these blocks, without repetition; the first if there is none."""
+    listed = shape.sites
+    return sorted({max((site for site in listed if site <= block), default=listed[0]) for block in blocks if listed})
+
+
+def scaled(blocks: Iterable[int], shape: Shape, of: int) -> list[int]:
+    """Sites before these blocks of `of`, carried over to `shape`, without repetition."""
+    return sites_at(shape, (_nearest(block * shape.depth, of) for block in blocks))
 
 
 def by_count(shape: Shape, sites: Iterable[int], removed: int) -> Counts:
@@ -50,23 +55,28 @@ def by_keeping(shape: Shape, sites: Iterable[int], keep: Callable[[int], int]) -
 
 def merging(shape: Shape, options: Mapping[str, object]) -> Counts:
     """R-MeeTo, and ToMe as adapted: before every even block, 5 tokens at Vim-Ti's width and 11 above."""
-    return by_count(shape, range(2, shape.depth, 2), 5 if shape.dim <= 192 else 11)
+    return by_count(shape, sites_at(shape, range(2, shape.depth, 2)), 5 if shape.dim <= 192 else 11)
+
+
+def tome(shape: Shape, options: Mapping[str, object]) -> Counts:
+    """ToMe: in every layer of a transformer, 13 tokens of ViT-S and -B and 7 of the deeper ViT-L; else as adapted."""
+    return by_count(shape, shape.sites, 13 if len(shape.sites) <= 12 else 7) if shape.heads else merging(shape, options)
 
 
 def evit(shape: Shape, options: Mapping[str, object]) -> Counts:
     """EViT: 70 % kept in layers 4, 7 and 10 of 12, rounded up, and the fused token beside them."""
     fused = 1 if options.get("fused", True) else 0
-    return by_keeping(shape, scaled((4, 7, 10), shape.depth, 12), lambda n: -(-7 * n // 10) + fused)
+    return by_keeping(shape, scaled((4, 7, 10), shape, 12), lambda n: -(-7 * n // 10) + fused)
 
 
 def pumer(shape: Shape, options: Mapping[str, object]) -> Counts:
     """PuMer for VQA: layers 0, 2, 4 and 6 of 12 (counted from 0) prune 20 % of their tokens and merge as many."""
-    return by_keeping(shape, scaled((1, 3, 5, 7), shape.depth, 12), lambda n: n - 2 * _nearest(n, 5))
+    return by_keeping(shape, scaled((1, 3, 5, 7), shape, 12), lambda n: n - 2 * _nearest(n, 5))
 
 
 def utr(shape: Shape, options: Mapping[str, object]) -> Counts:
     """UTR on Mamba-2.8B: 90.5 % kept, rounded up, after layers 12, 17, ... 42 of 64 (counted from 0)."""
-    return by_keeping(shape, scaled(range(13, 44, 5), shape.depth, 64), lambda n: -(-905 * n // 1000))
+    return by_keeping(shape, scaled(range(13, 44, 5), shape, 64), lambda n: -(-905 * n // 1000))
 
 
 def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
@@ -76,15 +86,15 @@ def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
         kept = -(-4 * patches // 5)
         return kept - kept % 2
 
-    return by_keeping(shape, scaled((5, 10, 15), shape.depth, DEPTH), keep)
+    return by_keeping(shape, scaled((5, 10, 15), shape, DEPTH), keep)
 
 
 def fambav(shape: Shape, options: Mapping[str, object]) -> Counts:
     """Famba-V's layer strategies: all (7 tokens), alternate (14), the lower five or those above the 18th (9)."""
-    everywhere = range(1, shape.depth)
+    everywhere = shape.sites
     strategies = {
         "all": (everywhere, 7),
-        "alternate": (range(2, shape.depth, 2), 14),
+        "alternate": (sites_at(shape, range(2, shape.depth, 2)), 14),
         "lower": ([site for site in everywhere if DEPTH * site <= 5 * shape.depth], 9),
         "upper": ([site for site in everywhere if DEPTH * site >= 20 * shape.depth], 9),
     }

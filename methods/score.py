@@ -195,7 +195,7 @@ SCORES: dict[str, Score] = {
         False,
         lambda n, k, s: n * (3 * s.dim + 1) + max(1, s.specials) * ((2 * n + 3) * s.dim + n),
     ),
-    "cls-attention": Score(_cls_attention, _fixed("cls_attention"), False, lambda n, k, s: 0),
+    "cls-attention": Score(_cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * s.heads),
     "hidden-attention": Score(
         _hidden_attention,
         _fixed("delta", "A", "B", "C"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from backbones.errors import UserError
 from methods import METHODS
-from methods.base import Method, Value, shown
+from methods.base import NO_TRACE, Method, Value, shown
 
 if TYPE_CHECKING:
     from methods.composition import Composition
@@ -43,9 +43,9 @@ class MethodSpec:
         text = f"{self.name}[{options}]" if options else self.name
         return f"{text}@{self.schedule}" if self.schedule else text
 
-    def composition(self) -> Composition | None:
-        """What it composes, None if it reduces no token sequence."""
-        return self.method.compose(**self.options)
+    def composition(self, provides: frozenset[str] = NO_TRACE) -> Composition | None:
+        """What it composes on a backbone with these trace fields, None if it reduces no token sequence."""
+        return self.method.compose(provides, **self.options)
 
     def __hash__(self) -> int:
         """By the canonical text."""

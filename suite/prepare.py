@@ -117,7 +117,7 @@ def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cel
     """The cells of one method at the sites and counts of its paper, carried over to this backbone."""
     if blank.method.schedule:
         raise UserError(f"{blank.method}: protocol paper has each method's own schedule, leave out '@'")
-    shape, composition = model.describe(), blank.method.composition()
+    shape, composition = model.describe(), blank.method.composition(model.provides)
     counts = blank.method.method.paper_counts(shape, **blank.method.options)
     blank = replace(blank, composition=composition, budget=0.0)
     if composition is None or counts is None:
@@ -154,7 +154,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     assert budget is not None
     sites = check_sites(spec.sites or default_sites(shape.sites), shape)
     schedule = named(blank.method.schedule or spec.schedule)
-    composition = blank.method.composition()
+    composition = blank.method.composition(model.provides)
     blank = replace(blank, composition=composition)
     try:
         solve = SOLVERS[spec.protocol]

@@ -88,7 +88,7 @@ def measure(backbone: str, methods: str, budget: float, batch: int, rounds: int,
 
 def _plans(model: Backbone, methods: str, budget: float) -> Iterator[tuple[str, tuple[Plan, dict[int, Reducer]]]]:
     for method in parse_list(methods):
-        composition = method.composition()
+        composition = method.composition(model.provides)
         if composition is None:
             raise UserError(f"{method} reduces no tokens: name methods that do")
         try:

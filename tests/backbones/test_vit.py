@@ -1,12 +1,11 @@
 """The attention control: timm's own model, and numbers against the equations written out."""
 
-import math
 from typing import Any
 
 import pytest
 import timm
 import torch
-from torch import Tensor
+from straight_line_vit import attended, by_hand, normed
 
 from backbones import create_model
 from backbones.attention import TRACED
@@ -63,63 +62,6 @@ def test_dense_logits_are_timms_own(name: str, gradients: bool) -> None:
     with torch.inference_mode():
         double = theirs.double()(images.double())
         assert (model.double()(images.double()) - double).abs().max() <= 1e-12 * float(double.abs().max())
-
-
-def normed(x: Tensor, state: dict[str, Tensor], at: str) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
-    return scaled * state[f"{at}.weight"] + state[f"{at}.bias"]
-
-
-def affine(x: Tensor, state: dict[str, Tensor], at: str) -> Tensor:
-    return x @ state[f"{at}.weight"].T + state[f"{at}.bias"]
-
-
-def attended(
-    x: Tensor, state: dict[str, Tensor], at: str, heads: int, size: list[float]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention among tokens (L, C) of these sizes, one query and head at a time; also keys and the first one's row."""
-    dim = x.shape[1]
-    width = dim // heads
-    q, k, v = affine(x, state, f"{at}.qkv").split(dim, dim=1)
-    out = torch.zeros_like(x)
-    row = torch.zeros(len(x), dtype=x.dtype)
-    for head in range(heads):
-        part = slice(head * width, (head + 1) * width)
-        for i in range(len(x)):
-            weights = [s * math.exp((q[i, part] @ k[j, part]).item() / math.sqrt(width)) for j, s in enumerate(size)]
-            shares = torch.tensor(weights, dtype=x.dtype) / sum(weights)
-            out[i, part] = sum((shares[j] * v[j, part] for j in range(len(x))), torch.zeros(width, dtype=x.dtype))
-            if i == 0:
-                row += shares / heads
-    keys = torch.stack([k[:, head * width : (head + 1) * width] for head in range(heads)]).mean(0)
-    return affine(out, state, f"{at}.proj"), keys, row
-
-
-def fed(x: Tensor, state: dict[str, Tensor], at: str) -> Tensor:
-    inner = affine(x, state, f"{at}.fc1")
-    return affine(inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2))), state, f"{at}.fc2")
-
-
-def patches(state: dict[str, Tensor], image: Tensor, patch: int) -> list[Tensor]:
-    weight, bias = state["patch_embed.proj.weight"], state["patch_embed.proj.bias"]
-    cuts = range(0, image.shape[1], patch)
-    return [
-        torch.einsum("ochw,chw->o", weight, image[:, top : top + patch, left : left + patch]) + bias
-        for top in cuts
-        for left in cuts
-    ]
-
-
-def by_hand(state: dict[str, Tensor], image: Tensor, config: dict[str, Any]) -> Tensor:
-    """Logits of one image (3, S, S): the forward pass as its authors describe it."""
-    x = torch.stack([state["cls_token"][0, 0], *patches(state, image, config["patch"])]) + state["pos_embed"][0]
-    ones = [1.0] * len(x)
-    for layer in range(config["layers"]):
-        at = f"blocks.{layer}"
-        x = x + attended(normed(x, state, f"{at}.norm1"), state, f"{at}.attn", config["heads"], ones)[0]
-        x = x + fed(normed(x, state, f"{at}.norm2"), state, f"{at}.mlp")
-    return affine(normed(x[:1], state, "norm"), state, "head")[0]
 
 
 @pytest.mark.parametrize("changed", [{}, {"image_size": 4}, {"heads": 1, "layers": 1}, {"patch": 2, "image_size": 8}])

@@ -38,7 +38,10 @@ def bipartite(image: Image, a: list[Token], b: list[Token], recipe: dict[str, An
 
 
 def match_odd_even(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
-    return bipartite(image, open_[0::2], open_[1::2], recipe, r)
+    even, odd = open_[0::2], open_[1::2]
+    return (
+        bipartite(image, odd, even, recipe, r) if recipe["sources"] == "odd" else bipartite(image, even, odd, recipe, r)
+    )
 
 
 def match_halves(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
@@ -188,10 +191,11 @@ def ordered(
         return sorted(restored, key=lambda token: -token.score)
     if policy == "odd-even":
         return restored[0::2] + restored[1::2]
-    if policy == "appended":
-        late = [any(token is other for other in destinations) for token in restored]
-        return [t for t, x in zip(restored, late, strict=True) if not x] + [
-            t for t, x in zip(restored, late, strict=True) if x
+    if policy == "appended" and destinations:
+        standing = sorted(survivors, key=lambda token: token.index)
+        late = [any(token is other for other in destinations) for token in standing]
+        return [t for t, x in zip(standing, late, strict=True) if not x] + [
+            t for t, x in zip(standing, late, strict=True) if x
         ]
     if policy == "shuffled":
         chance = {t.position: [draw(seed, image.number, site, t.position, k) for k in (1, 2)] for t in restored}
@@ -268,6 +272,7 @@ COMMON: dict[str, Any] = {
     "window": 1,
     "sensitivity": 0.0,
     "feature": None,
+    "sources": "even",
     "best": 1,
     "targets": None,
     "pruned": 0.0,

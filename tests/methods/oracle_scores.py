@@ -181,5 +181,7 @@ def feature_of(image: Image, token: Token, name: str) -> Vector:
         return list(getattr(token, name))
     if name == "branch+residual":
         return token.total
+    if name == "keys":
+        return list(image.trace["keys"][token.index])
     forward, backward = image.trace[{"b": "B", "c": "C", "delta": "delta"}[name]]
     return [(a + b) / 2 for a, b in zip(forward[token.index], backward[token.index], strict=True)]

@@ -24,6 +24,8 @@ TEXTS = [
     "mtr[weights=drop]",
     "tome[feature=c]",
     "tome[weights=drop]",
+    "tome[feature=keys,sources=odd]",
+    "evit[score=cls-attention]",
     "random[weights=mean]",
     "evit[score=hidden-attention]",
     "tome[protect=2]",
@@ -44,6 +46,8 @@ class Sizes:
     inner: int = 8
     states: int = 3
     specials: int = 1
+    heads: int = 2
+    head_width: int = 6
 
 
 def composition_of(text: str) -> Composition:
@@ -108,6 +112,12 @@ def test_closed_forms_by_hand() -> None:
     # In the branch half of UTR's sources are merged (11 - 6), in the residual all.
     merged, compared = 4 * 192 * (5 + 11), 196 * (2 * 192 + 1) + 2 * 98 * 98
     assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * 385 + compared + merged
+    # Of keys of one head 195 are averaged over heads and measured, 98 x 97 compared; 11 are merged in both streams.
+    attention = replace(sizes, heads=3, head_width=64)
+    keyed = composition_of("tome[feature=keys]").cost(195, 11, attention)
+    assert keyed.matmul_macs == 98 * 97 * 64
+    assert keyed.arithmetic == 195 * (64 * (3 + 2) + 1) + 2 * 98 * 97 + 4 * 192 * 2 * 11
+    assert composition_of("evit[score=cls-attention,fused=false]").cost(196, 11, attention).arithmetic == 3 * 197
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0
 

@@ -67,6 +67,39 @@ def test_tome_appends_as_published() -> None:
     assert out.position.tolist() == [[1, 2, 4]]
 
 
+def test_tome_on_attention_merges_odd_tokens_by_their_keys_and_weighs_later_attention() -> None:
+    tokens = four()
+    assert tokens.trace is not None
+    # Patches by rank: 0, 1 | 3, 4: a = {1, 4}, b = {0, 3}. By their keys 1 is like 3, and 4 like neither.
+    keys = torch.tensor([[[1.0, 0], [0, 1], [1, 1], [0, 1], [-1, -1]]])
+    given = replace(tokens, trace=replace(tokens.trace, keys=keys))
+    composition = parse("tome").composition(frozenset({"keys"}))
+    assert composition is not None
+    assert composition.needs == {"keys"}
+    assert (composition.proportional, composition.order) == (True, "appended")
+    out = Reducer(composition, 1, site=1)(given)
+    assert out.position.tolist() == [[4, 2, 0, 3]]  # unmerged of a, then b; the class token behind one smaller place
+    assert out.size.tolist() == [[1, 1, 1, 2]]
+    assert (given.weighted, out.weighted) == (False, True)
+    adapted = parse("tome").composition(frozenset({"delta"}))
+    assert adapted == parse("tome[feature=branch,sources=even,attention=plain,order=restored]").composition()
+    assert adapted is not None
+    assert not Reducer(adapted, 1, site=1)(given).weighted
+
+
+def test_evit_on_attention_sums_by_the_attention_as_it_is() -> None:
+    composition = parse("evit").composition(frozenset({"keys", "cls_attention"}))
+    assert composition == parse("evit[score=cls-attention]").composition()
+    assert composition is not None
+    tokens = four()
+    assert tokens.trace is not None
+    given = replace(tokens, trace=replace(tokens.trace, cls_attention=torch.tensor([[0.1, 0.2, 0.4, 0.25, 0.05]])))
+    out = Reducer(composition, 1, site=1)(given)
+    # 0 and 4 are attended to least; the better of them takes 0.1 x_0 + 0.05 x_4.
+    assert out.position.tolist() == [[0, 1, 2, 3]]
+    assert torch.allclose(out.branch[0, 0], 0.1 * tokens.branch[0, 0] + 0.05 * tokens.branch[0, 4])
+
+
 def test_stride_and_pool() -> None:
     assert reduced("stride", 2).position.tolist() == [[1, 2, 4]]
     out = reduced("pool", 2)

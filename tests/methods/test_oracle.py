@@ -37,15 +37,19 @@ def agrees(out: TokenSequence, b: int, expected: list[Token]) -> None:
     assert out.owner[b].tolist() == [owner[i] for i in range(len(owner))]
 
 
-def compare(fabricate: Any, name: str, given: dict[str, Any], r: int, **sizes: Any) -> None:
+def compare(
+    fabricate: Any, name: str, given: dict[str, Any], r: int, provides: frozenset[str] = frozenset(), **sizes: Any
+) -> None:
     tokens = fabricate(dtype=torch.float64, **sizes)
     whole = torch.randint(1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(r)).float()
     tokens.size.copy_(whole.scatter(1, tokens.special, 1.0))
     spec = MethodSpec(name, METHODS[name].settings(given))
-    composition = spec.composition()
+    composition = spec.composition(provides)
     assert composition is not None
     out = Reducer(composition, r, site=4, seed=11)(tokens)
-    options = {key: given.get(key, option.default) for key, option in METHODS[name].options.items()}
+    options = {
+        key: option.meant(given.get(key, option.default), provides) for key, option in METHODS[name].options.items()
+    }
     for b in range(tokens.batch):
         agrees(out, b, oracle(recipe_of(name, options), image_of(tokens, b), r, 11, 4))
 
@@ -57,6 +61,12 @@ VALUES = [(name, key, value) for name in REDUCING for key, found in every(METHOD
 def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: Any) -> None:
     given = {key: value} | ({"order": "shuffled"} if key == "shuffle" else {})
     compare(fabricate, name, given, 5)
+
+
+@pytest.mark.parametrize(("name", "trace"), [("tome", "keys"), ("evit", "cls_attention")])
+def test_the_original_form_on_attention(fabricate: Any, name: str, trace: str) -> None:
+    for count, special in ((5, (0,)), (7, (0,)), (3, (5,))):
+        compare(fabricate, name, {}, count, frozenset({trace}), special=special, worn=1)
 
 
 @st.composite

@@ -57,6 +57,17 @@ def test_evit_keeps_seven_tenths_three_times() -> None:
     assert counts("evit", fused="false") == {8: 196 - 138, 14: 138 - 97, 20: 97 - 68}
 
 
+DEIT = replace(TINY, states=0, dt_rank=0, conv_kernel=0, directions=0, inner=192, heads=3, hidden=768)
+
+
+def test_on_attention_methods_stand_between_attention_and_mlp_of_the_layers_their_papers_name() -> None:
+    assert counts("tome", DEIT) == {**dict.fromkeys(range(1, 24, 2), 13)}
+    assert counts("tome", replace(DEIT, depth=48)) == dict.fromkeys(range(1, 48, 2), 7)
+    # Layers 4, 7 and 10 of 12.
+    assert counts("evit", DEIT) == {7: 196 - 139, 13: 139 - 99, 19: 99 - 71}
+    assert list(counts("rmeeto", DEIT)) == list(range(1, 23, 2))
+
+
 def test_pumer_prunes_and_merges_a_fifth_four_times() -> None:
     assert counts("pumer") == {2: 78, 6: 48, 10: 28, 14: 16}
 
@@ -70,7 +81,8 @@ def test_fambav_chooses_layers() -> None:
 
 @given(st.sampled_from(KNOWN), st.integers(1, 70), st.integers(1, 800), st.data())
 def test_every_schedule_fits_every_backbone(name: str, depth: int, patches: int, data: st.DataObject) -> None:
-    shape = replace(TINY, depth=depth, patches=patches, dim=data.draw(st.sampled_from([64, 192, 768])))
+    base = data.draw(st.sampled_from([TINY, DEIT]))
+    shape = replace(base, depth=depth, patches=patches, dim=data.draw(st.sampled_from([64, 192, 768])))
     layers = METHODS[name].options.get("layers")
     options = {"layers": data.draw(st.sampled_from(layers.choices))} if layers else {}
     composition = METHODS[name].compose(**options)
@@ -79,7 +91,7 @@ def test_every_schedule_fits_every_backbone(name: str, depth: int, patches: int,
     assert removed is not None
     left = patches
     for site, count in removed.items():
-        assert 1 <= site < depth
+        assert site in shape.sites
         assert 1 <= count <= composition.cap(left, 1)
         left -= count
     assert list(removed) == sorted(removed)

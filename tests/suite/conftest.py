@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backbones import BACKBONES
 from backbones.vim import Vim
 from backbones.vision_mamba import MambaConfig
+from backbones.vit import ViT, ViTConfig
 from suite.data import DATASETS
 from suite.data.base import Dataset, Grid, Manifest, Request
 from suite.settings import RunSpec, build_spec
@@ -53,6 +54,12 @@ def vim_mini(**overrides: Any) -> Vim:
     return Vim("vim_mini", MambaConfig(**(settings | overrides)))
 
 
+def deit_mini(**overrides: Any) -> ViT:
+    """Three layers of attention and MLP over 10 x 10 patches."""
+    settings = {"dim": 16, "heads": 2, "layers": 3, "image_size": SIDE, "patch": 4, "classes": 3}
+    return ViT("deit_mini", ViTConfig(**(settings | overrides)))
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Small products are done sooner by one thread than by several that wait for each other on shared cores."""
@@ -64,8 +71,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunSpec]]:
-    """A maker of specs on `vim_mini` and `blots`, both registered for the test."""
+    """A maker of specs on `vim_mini` and `blots`, registered for the test beside `deit_mini`."""
     monkeypatch.setitem(BACKBONES._added, "vim_mini", vim_mini)
+    monkeypatch.setitem(BACKBONES._added, "deit_mini", deit_mini)
     monkeypatch.setitem(DATASETS._added, "blots", Blots)
     Blots.decoded.clear()
 

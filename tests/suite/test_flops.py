@@ -81,6 +81,26 @@ def test_block_by_hand() -> None:
     assert stem_flops(shape).conv == 4 * 2 * 1
 
 
+def test_attention_by_hand() -> None:
+    """C = E 6, 3 heads, hidden 10, 5 tokens, every product written out; DeiT's totals are the published ones."""
+    shape = Shape("hand", 4, 6, 6, 0, 0, 0, 0, (1, 1, 1), 1, 4, 1, 7, heads=3, hidden=10)
+    attention, mlp = block_flops(shape, 2, 5), block_flops(shape, 3, 5)
+    assert attention.gemm == 5 * 6 * 18 + 3 * (5 * 5 * 2 + 5 * 5 * 2) + 5 * 6 * 6
+    assert attention.elementwise == 5 * 6 * (1 + 7 + 3 + 1 + 1) + 5 * 3 * 5 * 5
+    assert mlp.gemm == 5 * 6 * 10 + 5 * 10 * 6
+    assert mlp.elementwise == 5 * 6 * (1 + 7 + 1) + 5 * 10 * (1 + 5)
+    assert attention.scan == attention.conv == mlp.scan == mlp.conv == 0
+    assert stem_flops(shape).elementwise == 4 * 6 + 5 * 6 + 8 * 6 + 7
+
+
+@pytest.mark.parametrize(("dim", "heads", "published"), [(192, 3, "1.3"), (384, 6, "4.6"), (768, 12, "17.6")])
+def test_totals_published_by_deit(dim: int, heads: int, published: str) -> None:
+    shape = Shape("deit", 24, dim, dim, 0, 0, 0, 0, (1, 16, 16), 3, 196, 1, 1000, heads=heads, hidden=4 * dim)
+    work = dense(shape)
+    assert f"{total(work, 'paper') / 1e9:.1f}" == f"{total(work, 'macs') / 1e9:.1f}" == published
+    assert total(work, "flops") == 2 * total(work, "macs")
+
+
 def test_how_a_reduction_enters_each_convention() -> None:
     work = Flops(reduction_macs=100, reduction_arithmetic=7)
     assert totals(work) == {"flops": 207, "macs": 107, "paper": 207}

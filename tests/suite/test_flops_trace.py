@@ -171,6 +171,15 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None
     assert_equal(count_with_torch(lambda: model(image)), closed)
 
 
+@pytest.mark.parametrize(("name", "layers"), [("deit_nano", 10), ("deit_tiny", 12), ("deit_base", 1), ("vit_small", 2)])
+def test_macs_of_attention_are_equal_three_ways(name: str, layers: int) -> None:
+    model = create_model(name, layers=layers)
+    image = torch.zeros(2, 3, model.image_size, model.image_size)
+    closed = dense(model.describe()) + dense(model.describe())
+    assert_equal(count_with_fvcore(model, image, module=model), closed)
+    assert_equal(count_with_torch(lambda: model(image)), closed)
+
+
 def test_macs_of_a_shortened_sequence_are_equal_three_ways() -> None:
     model = create_model("vim_nano", kernel="reference")
     image, plan = torch.zeros(2, 3, 56, 56), {2: DropLast(20), 5: DropLast(3)}

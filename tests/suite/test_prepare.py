@@ -72,6 +72,30 @@ def test_sites_are_where_the_user_puts_them(small: Specs) -> None:
             assert {site: r.remove for site, r in cell.reducers().items()} == dict(cell.plan.counts)  # type: ignore[attr-defined]
 
 
+def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_scans_is_skipped(small: Specs) -> None:
+    methods = ("mtr", "tome", "tome[feature=keys,order=appended]", "evit", "evit[score=cls-attention]")
+    spec = small(backbones=("vim_mini", "deit_mini"), methods=methods, budgets=(0.2,), baselines=False)
+    found = {(cell.backbone, cell.label): cell for cell in prepare(spec).cells}
+    attention = {label: cell for (backbone, label), cell in found.items() if backbone == "deit_mini"}
+    assert list(attention) == [
+        "none",
+        "mtr",
+        "tome = tome[feature=keys,order=appended]",
+        "evit = evit[score=cls-attention]",
+    ]
+    assert attention["mtr"].plan is None
+    assert attention["mtr"].reason == "needs delta_mean; deit_mini has none"
+    for label in list(attention)[2:]:
+        plan = attention[label].plan
+        assert plan is not None
+        assert set(plan.counts) <= {1, 3, 5}
+        assert plan.reduction_fraction["flops"] == pytest.approx(0.2, abs=0.002)
+    assert found["vim_mini", "mtr"].plan is not None
+    assert found["vim_mini", "evit[score=cls-attention]"].reason == "needs cls_attention; vim_mini has none"
+    published = prepare(small(backbones=("deit_mini",), methods=("tome", "mtr"), protocol="paper", baselines=False))
+    assert [cell.plan.counts for cell in published.cells if cell.plan] == [{}, {1: 7, 3: 7, 5: 7}]
+
+
 def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
     methods = ("mtr", "mtr@falling", "mtr@constant-ratio", "mtr@one-shot")
     cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).cells[1:]

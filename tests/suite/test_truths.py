@@ -71,13 +71,13 @@ def _no_gradients() -> Iterator[None]:
 
 
 @st.composite
-def compositions(draw: st.DrawFn) -> Composition:
-    """Any method with any of its options."""
+def compositions(draw: st.DrawFn, provides: frozenset[str]) -> Composition:
+    """Any method with any of its options, on a backbone with these trace fields."""
     method = METHODS[draw(st.sampled_from(REDUCING))]
     chosen: dict[str, Any] = {
         name: draw(st.sampled_from(option.choices)) for name, option in method.options.items() if option.choices
     }
-    composition = method.compose(**chosen)
+    composition = method.compose(provides, **chosen)
     assert composition is not None
     return composition
 
@@ -85,8 +85,8 @@ def compositions(draw: st.DrawFn) -> Composition:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
     """A backbone, a composition it can serve, and a plan that may remove nothing at a site or all that can go."""
-    composition = draw(compositions())
     model = backbone(draw(st.sampled_from(list(KINDS))), draw(st.integers(1, 4)))
+    composition = draw(compositions(model.provides))
     assume(unfit(composition, model) is None)
     plan, standing = {}, model.describe().patches
     for site in draw(st.sets(st.sampled_from(model.sites), min_size=1)):
@@ -236,7 +236,8 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
 @pytest.mark.parametrize("name", list(KINDS))
 @pytest.mark.parametrize("method", REDUCING)
 def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
-    model, composition = backbone(name, 3), METHODS[method].compose()
+    model = backbone(name, 3)
+    composition = METHODS[method].compose(model.provides)
     assert composition is not None
     site = model.sites[0]
     if missing := model.missing(composition.needs):
