@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from backbones.naming import bracketed
 from backbones.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,20 +39,28 @@ def create_model(
 ) -> Backbone:
     """The backbone called `name`, in evaluation mode.
 
-    `checkpoint` is a path, ``hf://owner/repo/file`` or ``bundled``; None leaves the initial random weights. What was
-    loaded is in the model's ``provenance``. `ema` chooses the averaged weights by name (None: as published),
-    `kernel` the selective scan; `overrides` are fields of the model's configuration (``image_size=...``).
-    Raises UserError for an unknown name or a checkpoint that does not fit.
+    `name` may hold settings, as on the command line: ``videomamba_tiny[image_size=448]``; `overrides` are such
+    settings, too. `checkpoint` is a path, ``hf://owner/repo/file``, ``official`` (the published file) or ``bundled``;
+    None leaves the initial random weights. What was loaded is in the model's ``provenance``. Without `num_classes`
+    the head has as many as the weights'. `ema` chooses the averaged weights by name (None: as published), `kernel`
+    the selective scan. Raises UserError for an unknown name or a checkpoint that does not fit.
     """
-    from backbones import checkpoints
+    from backbones import checkpoints, official
 
-    factory = BACKBONES[name]
+    plain, given = bracketed(name)
+    factory = BACKBONES[plain]
+    settings: dict[str, Any] = given | overrides
+    asked = frozenset(settings)
     if num_classes is not None:
-        overrides["classes"] = num_classes
-    model = factory(**overrides)
+        settings["classes"] = num_classes
+    weights = None if checkpoint is None else checkpoints.load(checkpoint, model_name=name, ema=ema)
+    model = factory(**settings)
+    if weights is not None:
+        own_head = weights.num_classes in (None, model.describe().classes) or "classes" in settings
+        if not own_head:
+            model = factory(**settings, classes=weights.num_classes)
+        adapted = checkpoints.apply(model, weights, settings.get("classes"), asked)
+        model.provenance = replace(weights.provenance, adapted=adapted)
+    model.preprocessing = official.usual_preprocessing(name)
     model.set_kernel(kernel)
-    if checkpoint is not None:
-        weights = checkpoints.load(checkpoint, model_name=name, ema=ema)
-        checkpoints.apply(model, weights, num_classes)
-        model.provenance = weights.provenance
     return model.eval()

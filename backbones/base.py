@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from backbones.checkpoints import Provenance
 from backbones.errors import UserError
 from backbones.mixer import BidirectionalMixer
+from backbones.preprocessing import Preprocessing
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
@@ -44,6 +45,7 @@ class Backbone(nn.Module):
     name: str
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
+    preprocessing: Preprocessing = Preprocessing()
     provenance: Provenance | None = None
 
     @property
@@ -75,6 +77,25 @@ class Backbone(nn.Module):
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""
         raise NotImplementedError
+
+    def positions_here(self, positions: Tensor) -> Tensor | None:
+        """A position embedding of another square grid resampled to this model's; None if it is of no square."""
+        return None
+
+    def fitted(self, state: Mapping[str, Tensor], asked: frozenset[str]) -> tuple[dict[str, Tensor], list[str]]:
+        """Published weights under this model's names and shapes, and in words what had to be changed for that.
+
+        `asked` are the settings in which the caller wants this model to differ from the one the weights are of: another
+        image size resamples ``pos_embed``. What does not fit otherwise is left as it is, to be refused.
+        """
+        given, notes = dict(state), list[str]()
+        positions, own = given.get("pos_embed"), getattr(self, "pos_embed", None)
+        if "image_size" in asked and positions is not None and own is not None and positions.ndim == own.ndim == 3:
+            here = self.positions_here(positions) if positions.shape[1] != own.shape[1] else None
+            if here is not None:
+                given["pos_embed"] = here
+                notes.append(f"positions resampled from {positions.shape[1]} tokens to {here.shape[1]}")
+        return given, notes
 
     @property
     def depth(self) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import re
 import warnings
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ def read(path: Path) -> tuple[Any, str]:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes."""
+    """Hex digest of the file's bytes, worked out once as long as the file stays as it is."""
+    found = path.stat()
+    return _digest(path, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,6 +1,8 @@
 """Loading and applying trained weights, and a record of what was loaded.
 
-Files in the published layout hold ``model``, often ``model_ema`` (averaged weights), and training state beside them.
+Files in the published layouts are bare state dicts, or hold one as ``model`` (DeepSpeed: ``module``, OpenMMLab:
+``state_dict``), often averaged weights as ``model_ema``, and training state beside them. What a family knows to mend
+of a state dict (other positions, an image model for a video model) it mends in `Backbone.fitted`.
 """
 
 from __future__ import annotations
@@ -8,19 +10,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones import checkpoint_io
-from backbones.checkpoint_source import locate
+from backbones.checkpoint_source import locate, resolve
 from backbones.errors import UserError
+from backbones.official import files_of
 from backbones.registry import nearest
 
-# Vim-B's published 81.9 % is that of its averaged weights; the other sizes are published as trained.
-EMA_BY_DEFAULT = frozenset({"vim_base"})
+if TYPE_CHECKING:
+    from backbones.base import Backbone
+
+PLAIN, AVERAGED = ("model", "module", "state_dict"), "model_ema"
+HEAD = ("head.weight", "head.bias")
+NEW_HEAD = "the head is new"
 NAMED = 3
+NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,10 @@ class Provenance:
     ``path``        the file on disk
     ``sha256``      of that file
     ``format``      ``torch`` or ``safetensors``
-    ``branch``      ``model``, ``model_ema``, or ``bare`` (a state dict with nothing around it)
+    ``branch``      ``model``, ``model_ema``, ..., or ``bare`` (a state dict with nothing around it)
     ``keys``        number of tensors
     ``key_digest``  sha256 over the sorted names and shapes
+    ``adapted``     what was changed to fit the model, in words
     """
 
     source: str
@@ -43,6 +52,12 @@ class Provenance:
     branch: str
     keys: int
     key_digest: str
+    adapted: tuple[str, ...] = ()
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the head was loaded, too."""
+        return NEW_HEAD not in self.adapted
 
 
 @dataclass(frozen=True)
@@ -62,10 +77,12 @@ class LoadedWeights:
 def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeights:
     """The weights that `spec` names for `model_name`.
 
-    `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision) or ``bundled``.
-    `ema` asks for the averaged weights (True) or the plain ones (False); None takes those whose accuracy was
-    published. Only an ``hf://`` spec may use the network. Raises UserError for anything that cannot be used.
+    `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision), ``official`` (the
+    file published for `model_name`) or ``bundled``. `ema` asks for the averaged weights (True) or the plain ones
+    (False); None takes those whose accuracy was published. Only an ``hf://`` spec whose file is not in the hub's cache
+    may use the network. Raises UserError for anything that cannot be used.
     """
+    spec = resolve(spec, model_name)
     path = locate(spec, model_name)
     content, file_format = checkpoint_io.read(path)
     tensors, branch = _choose_branch(content, spec, _wants_ema(model_name, ema), explicit=ema is not None)
@@ -82,19 +99,30 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
     return LoadedWeights(state, provenance)
 
 
-def apply(model: nn.Module, weights: LoadedWeights, num_classes: int | None = None) -> None:
+def apply(
+    model: Backbone, weights: LoadedWeights, num_classes: int | None = None, asked: frozenset[str] = NOTHING
+) -> tuple[str, ...]:
     """Copy `weights` into `model`, all of them and nothing else, in the model's own dtype and device.
 
-    `num_classes` is what the caller asked for, if anything. Raises UserError, with the model untouched, for missing
-    or surplus keys, a head of another size, a position embedding of another grid, other shapes, or other kinds.
+    `num_classes` is what the caller asked for, if anything, and `asked` are the settings that the caller changed: only
+    for them are weights adapted, which is told in the words returned. Weights without a head for the task leave the
+    model's own, if `num_classes` was asked. Raises UserError, with the model untouched, for missing or surplus keys,
+    a head of another size, a position embedding of another grid, other shapes, or other kinds.
     """
     wanted = model.state_dict()
     source = weights.provenance.source
-    _check_names(wanted.keys(), weights.state.keys(), source)
-    _check_head(wanted, weights.state, source, num_classes)
-    _check_shapes(wanted, weights.state, source)
-    _check_kinds(wanted, weights.state, source)
-    model.load_state_dict(weights.state)
+    given, notes = model.fitted(weights.state, asked)
+    if given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD):
+        if num_classes is None:
+            raise UserError(f"checkpoint {source} has no head for this model: pass num_classes to begin a new one")
+        given |= {name: wanted[name] for name in HEAD}
+        notes = [*notes, NEW_HEAD]
+    _check_names(wanted.keys(), given.keys(), source)
+    _check_head(wanted, given, source, num_classes)
+    _check_shapes(wanted, given, source)
+    _check_kinds(wanted, given, source)
+    model.load_state_dict(given)
+    return tuple(notes)
 
 
 def key_digest(state: Mapping[str, Tensor]) -> str:
@@ -104,20 +132,22 @@ def key_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _wants_ema(model_name: str, ema: bool | None) -> bool:
-    return model_name in EMA_BY_DEFAULT if ema is None else ema
+    """Averaged weights, if nothing else is said, where the published accuracy is theirs."""
+    published = files_of(model_name)
+    return bool(published) and published[0].layout == AVERAGED if ema is None else ema
 
 
 def _choose_branch(content: Any, spec: str, ema: bool, *, explicit: bool) -> tuple[Mapping[str, Any], str]:
     if not isinstance(content, Mapping):
         raise UserError(f"checkpoint {spec} holds a {type(content).__name__}, not weights: give a state dict")
-    wrapped = isinstance(content.get("model"), Mapping) or isinstance(content.get("model_ema"), Mapping)
-    if not wrapped:
+    held = [name for name in (*PLAIN, AVERAGED) if isinstance(content.get(name), Mapping)]
+    if not held:
         if ema and explicit:
             raise UserError(f"checkpoint {spec} is a bare state dict, without EMA weights: drop the request for EMA")
         return content, "bare"
-    branch = "model_ema" if ema else "model"
-    if not isinstance(content.get(branch), Mapping):
-        other = "ask for EMA weights (ema=True)" if branch == "model" else "ask for the plain ones (ema=False)"
+    branch = AVERAGED if ema else next((name for name in held if name in PLAIN), "model")
+    if branch not in held:
+        other = "ask for the plain ones (ema=False)" if ema else "ask for EMA weights (ema=True)"
         raise UserError(f"checkpoint {spec} has no '{branch}' (it has: {_some(content)}): {other}")
     return content[branch], branch
 
@@ -172,7 +202,7 @@ def _check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], sou
         have, need = given["pos_embed"].shape[1], wanted["pos_embed"].shape[1]
         raise UserError(
             f"checkpoint {source} has positions for {have} tokens, the model for {need}: "
-            "create the model with the image size and stride that the weights were trained with"
+            "create the model with the image size and stride that the weights were trained with, or ask for image_size"
         )
     name = other[0]
     raise UserError(

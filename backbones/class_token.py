@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
 from backbones.base import check_image_size, per_image_linear
 from backbones.patches import PatchEmbed
-from backbones.positions import interpolate_pos_embed
+from backbones.positions import interpolate_pos_embed, side_of
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.vision_mamba import MambaConfig, VisionMamba, initialise
 
 
 class ClassTokenMamba(VisionMamba):
     """A vision Mamba whose class token stands at `class_place_of` the patches, under one position embedding."""
-
-    pos_embed: Tensor
 
     def __init__(self, name: str, config: MambaConfig, patch_embed: PatchEmbed | None = None) -> None:
         """`patch_embed` takes the place of that for images."""
@@ -57,15 +51,10 @@ class ClassTokenMamba(VisionMamba):
         """Logits (B, classes) read at the class token of each image, wherever it stands."""
         return per_image_linear(self.specials_of(tokens).squeeze(1).to(self.head.weight.dtype), self.head)
 
-    def resized(self, image_size: int) -> Self:
-        """The same weights for square images of another size, position embedding interpolated."""
-        other = copy.copy(self)
-        other.config = replace(self.config, image_size=image_size)
-        other.image_size = image_size
-        old, new = self.config.grid, other.config.grid
-        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
-        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
-        other.pos_embed = interpolate_pos_embed(
-            self.pos_embed, self.class_place, (old, old), other.class_place, (new, new)
-        )
-        return other
+    def positions_here(self, positions: Tensor) -> Tensor | None:
+        """A position embedding (1, n + 1, C) of another square grid on this model's; None if it is of no square."""
+        side, grid = side_of(positions.shape[1] - 1), self.config.grid
+        if side is None:
+            return None
+        place = self.class_place_of(side**2)
+        return interpolate_pos_embed(positions, place, (side, side), self.class_place, (grid, grid))

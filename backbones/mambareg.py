@@ -8,10 +8,9 @@ reads: each is narrowed by a shared linear layer (the neck), and what comes out 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from backbones.base import check_image_size, per_image_linear
 from backbones.errors import UserError
 from backbones.norm import RMSNorm
 from backbones.patches import PatchEmbed
-from backbones.positions import resample_positions
+from backbones.positions import resample_positions, side_of
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import Shape
 from backbones.vision_mamba import MambaConfig, VisionMamba, configured, initialise
@@ -43,7 +42,6 @@ class MambaReg(VisionMamba):
     """Mamba-Reg; every register is a special token."""
 
     config: RegisterConfig
-    pos_embed: Tensor
 
     def __init__(self, name: str, config: RegisterConfig) -> None:
         narrow = config.dim // config.reduce
@@ -85,16 +83,10 @@ class MambaReg(VisionMamba):
             joined = registers.flatten(1)
         return per_image_linear(joined.to(self.head.weight.dtype), self.head)
 
-    def resized(self, image_size: int) -> Self:
-        """The same weights for square images of another size, position embedding interpolated, registers respread."""
-        other = copy.copy(self)
-        other.config = replace(self.config, image_size=image_size)
-        other.image_size = image_size
-        old, new = self.config.grid, other.config.grid
-        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
-        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
-        other.pos_embed = resample_positions(self.pos_embed, (old, old), (new, new))
-        return other
+    def positions_here(self, positions: Tensor) -> Tensor | None:
+        """A position embedding (1, n, C) of another square grid on this model's; None if it is of no square."""
+        side, grid = side_of(positions.shape[1]), self.config.grid
+        return None if side is None else resample_positions(positions, (side, side), (grid, grid))
 
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""

@@ -7,6 +7,7 @@ patch tokens frame by frame.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.checkpoints import HEAD
 from backbones.errors import UserError
 from backbones.patches import FramePatchEmbed
+from backbones.positions import resample_frames
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.videomamba import VideoMamba
 from backbones.vision_mamba import MambaConfig, configured
@@ -50,6 +53,23 @@ class VideoMambaVideo(VideoMamba):
         patches = patches + self.temporal_pos_embedding[:, :, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
         return new_sequence(torch.cat([cls, patches.flatten(1, 2)], dim=1), [0], self.grid, image_index)
+
+    def fitted(self, state: Mapping[str, Tensor], asked: frozenset[str]) -> tuple[dict[str, Tensor], list[str]]:
+        """`state`, which may be an image model's: patches get a third dimension, frames begin alike, the head is new.
+
+        That is how the published video models were begun. Another number of frames, if asked for, resamples theirs.
+        """
+        given, notes = super().fitted(state, asked)
+        patches, frames = given.get("patch_embed.proj.weight"), given.get("temporal_pos_embedding")
+        if patches is not None and patches.ndim == 4:
+            given = {name: tensor for name, tensor in given.items() if name not in HEAD}
+            given["patch_embed.proj.weight"] = patches.unsqueeze(2)
+            given["temporal_pos_embedding"] = torch.zeros_like(self.temporal_pos_embedding)
+            notes.append("begun from an image model")
+        elif "frames" in asked and frames is not None and frames.ndim == 3 and frames.shape[1] != self.frames:
+            given["temporal_pos_embedding"] = resample_frames(frames, self.frames)
+            notes.append(f"positions resampled from {frames.shape[1]} frames to {self.frames}")
+        return given, notes
 
 
 CONFIGS = {

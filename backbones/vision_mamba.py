@@ -6,21 +6,22 @@ or summed. Parameter names and shapes are those of the published checkpoints.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.block import Block
+from backbones.config import changed
 from backbones.errors import UserError
 from backbones.mixer import BidirectionalMixer
 from backbones.norm import RMSNorm
 from backbones.patches import PatchEmbed
-from backbones.registry import nearest
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
@@ -45,9 +46,14 @@ class MambaConfig:
 
 
 class VisionMamba(Backbone):
-    """A stack of Mamba blocks between a patch embedding and a linear head; subclasses add the special tokens."""
+    """A stack of Mamba blocks between a patch embedding and a linear head.
+
+    Subclasses add the special tokens and the position embedding.
+    """
 
     provides: ClassVar[frozenset[str]] = BidirectionalMixer.provides
+
+    pos_embed: Tensor
 
     def __init__(self, name: str, config: MambaConfig, patch_embed: PatchEmbed, head_width: int) -> None:
         """`head_width` channels are what the head reads."""
@@ -81,6 +87,18 @@ class VisionMamba(Backbone):
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
         return (grid - 1) * self.config.stride + self.config.patch
+
+    def resized(self, image_size: int) -> Self:
+        """The same weights for square images of another size, position embedding interpolated."""
+        other = copy.copy(self)
+        other.config = replace(self.config, image_size=image_size)
+        other.image_size = image_size
+        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
+        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
+        positions = other.positions_here(self.pos_embed)
+        assert positions is not None
+        other.pos_embed = positions
+        return other
 
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""
@@ -127,21 +145,7 @@ Config = TypeVar("Config", bound=MambaConfig)
 
 def configured(configs: Mapping[str, Config], name: str, overrides: Mapping[str, Any]) -> Config:
     """The configuration called `name` with `overrides`; UserError for a setting that does not exist or cannot be."""
-    default = configs[name]
-    known = {field.name for field in fields(default)}
-    if unknown := set(overrides) - known:
-        raise UserError(f"{name} has no setting '{min(unknown)}': {nearest(min(unknown), known)}")
-    for setting, value in overrides.items():
-        wanted = type(getattr(default, setting))
-        if not isinstance(value, wanted):
-            raise UserError(f"{name} cannot take {setting}={value}: give {KINDS[wanted]}")
-    config = replace(default, **overrides)
+    config = changed(configs[name], name, overrides)
     if config.image_size < config.patch:
         raise UserError(f"{name} cannot take image_size {config.image_size}: use at least {config.patch}, its patch")
-    for setting in known - {"image_size", "divide"}:
-        if getattr(config, setting) < 1:
-            raise UserError(f"{name} cannot have {setting} {getattr(config, setting)}: use at least 1")
     return config
-
-
-KINDS = {int: "a whole number", bool: "true or false"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from backbones.attention import TRACED, AttentionHalf, MlpHalf, normalised
 from backbones.base import Backbone, check_image_size, per_image_linear
+from backbones.config import changed
 from backbones.errors import UserError
 from backbones.patches import PatchEmbed
-from backbones.positions import interpolate_pos_embed
-from backbones.registry import nearest
+from backbones.positions import interpolate_pos_embed, side_of
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import Shape
 
@@ -107,13 +107,19 @@ class ViT(Backbone):
     def resized(self, image_size: int) -> ViT:
         """The same weights for square images of another size, position embedding interpolated."""
         other = copy.copy(self)
-        old, new = self.config.grid, replace(self.config, image_size=image_size).grid
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
         # a plain tensor, so that in training the gradient flows to the one embedding that is learned
         other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
-        other.pos_embed = interpolate_pos_embed(self.pos_embed, 0, (old, old), 0, (new, new))
+        positions = other.positions_here(self.pos_embed)
+        assert positions is not None
+        other.pos_embed = positions
         return other
+
+    def positions_here(self, positions: Tensor) -> Tensor | None:
+        """A position embedding (1, n + 1, C) of another square grid on this model's; None if it is of no square."""
+        side, grid = side_of(positions.shape[1] - 1), self.config.grid
+        return None if side is None else interpolate_pos_embed(positions, 0, (side, side), 0, (grid, grid))
 
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""
@@ -161,16 +167,13 @@ CONFIGS = {
 
 def create(name: str, **overrides: Any) -> ViT:
     """The ViT called `name`, with any field of its `ViTConfig` overridden."""
-    unknown = set(overrides) - {field.name for field in fields(ViTConfig)}
-    if unknown:
-        raise UserError(f"{name} has no setting '{min(unknown)}': {nearest(min(unknown), ViTConfig.__annotations__)}")
-    config = replace(CONFIGS[name], **overrides)
-    if config.image_size % config.patch or config.image_size < config.patch:
+    config = changed(CONFIGS[name], name, overrides)
+    if config.image_size % config.patch:
         raise UserError(
             f"{name} cannot take image_size {config.image_size}: use a multiple of {config.patch}, its patch"
         )
-    if config.dim % config.heads or config.layers < 1:
-        raise UserError(f"{name} cannot have {config.layers} layers of {config.dim} channels in {config.heads} heads")
+    if config.dim % config.heads:
+        raise UserError(f"{name} cannot have {config.dim} channels in {config.heads} heads: use a divisor as heads")
     return ViT(name, config)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbones.errors import UserError
+from backbones.naming import settings, split
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
 
@@ -85,19 +86,6 @@ def _executed(path: Path) -> object:
     return module
 
 
-def _settings(text: str, whole: str) -> dict[str, Value]:
-    """``key=value,key=value`` as a dictionary."""
-    found: dict[str, Value] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (key and equals and value):
-            raise UserError(f"'{part}' in '{whole}' is not an option: write name=value")
-        if key in found:
-            raise UserError(f"option '{key}' is given twice in '{whole}': keep one")
-        found[key] = value
-    return found
-
-
 def parse(text: str) -> MethodSpec:
     """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
     match = TEXT.fullmatch(text.strip())
@@ -105,16 +93,10 @@ def parse(text: str) -> MethodSpec:
         raise UserError(f"'{text}' is not a method: write name or name[option=value,option=value] or name@schedule")
     name = match["name"].strip()
     method = find(name)
-    options = method.settings(_settings(match["options"] or "", text))
+    options = method.settings(settings(match["options"] or "", text))
     spec = MethodSpec(name, options, match["schedule"] or "")
     spec.composition()
     return spec
-
-
-def split(text: str) -> list[str]:
-    """A list's parts: split at the commas outside brackets."""
-    parts = re.split(r",(?![^\[]*\])", text)
-    return [part.strip() for part in parts if part.strip()]
 
 
 def parse_list(text: str) -> list[MethodSpec]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backbones import create_model
 from backbones.base import Backbone
+from backbones.checkpoint_source import resolve
 from backbones.errors import UserError
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
@@ -85,7 +86,7 @@ def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
 
 def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: torch.dtype) -> Backbone:
     """The backbone with its weights on the device, its head checked against the labels."""
-    checkpoint = None if spec.checkpoint == "random" else spec.checkpoint
+    checkpoint = None if spec.checkpoint == "random" else resolve(spec.checkpoint, name, dataset.name)
     with torch.random.fork_rng(devices=[]):  # untrained weights are the same in every process
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)

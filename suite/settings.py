@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +65,8 @@ class RunSpec(BaseModel):
     def default_name(self) -> str:
         """Folder name that says what was run; the same question always goes to the same folder."""
         data = self.data.partition(":")[0]
-        return f"{'+'.join(self.backbones)}-{data}-{self.split}-{self.images}-{self.digest()}"
+        backbones = re.sub(r"[\[\],= ]+", "_", "+".join(self.backbones)).replace("_+", "+").rstrip("_")
+        return f"{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"
 
 
 def build_spec(**values: Any) -> RunSpec:

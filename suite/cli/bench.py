@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from backbones.errors import UserError
-from methods.spec import split
+from backbones.naming import split
 from suite.settings import build_spec
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from backbones.errors import UserError
+from backbones.naming import split
 from methods import METHODS
-from methods.spec import split
 from suite.settings import RunSpec, build_spec
 
 DEFAULTS = RunSpec()
@@ -36,8 +36,12 @@ def _option(name: str, kind: type, help_text: str, default: Any = None, flag: st
 
 RUN_OPTIONS = [
     _option("methods", str, "Methods to compare, comma-separated: 'mtr,tome[order=appended]', 'all', file.py:NAME."),
-    _option("backbones", str, "Backbones, comma-separated (python -m suite list backbones)."),
-    _option("checkpoint", str, "Weights: 'bundled', a path, hf://owner/repo/file, or 'random' for untrained ones."),
+    _option(
+        "backbones",
+        str,
+        "Backbones, comma-separated, settings in brackets: 'vim_nano,videomamba_tiny[image_size=448]'.",
+    ),
+    _option("checkpoint", str, "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."),
     _option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
     _option("split", str, "Split of the data: choices are made on dev, test is read once."),
     _option(

@@ -64,3 +64,24 @@ def registers(dim: int, depth: int, count: int, reduce: int) -> Table:
     if reduce > 1:
         table |= {"neck.weight": (dim // reduce, dim), "norm_neck.weight": (width,)}
     return table
+
+
+def transformer(dim: int, layers: int) -> Table:
+    """DeiT and ViT in timm's names."""
+    table: Table = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, 197, dim),
+        "patch_embed.proj.weight": (dim, 3, 16, 16),
+        "patch_embed.proj.bias": (dim,),
+        "norm.weight": (dim,),
+        "norm.bias": (dim,),
+        "head.weight": (1000, dim),
+        "head.bias": (1000,),
+    }
+    for layer in range(layers):
+        at = f"blocks.{layer}."
+        for name, width, out in (("attn.qkv", dim, 3 * dim), ("attn.proj", dim, dim), ("mlp.fc1", dim, 4 * dim)):
+            table |= {f"{at}{name}.weight": (out, width), f"{at}{name}.bias": (out,)}
+        table |= {f"{at}mlp.fc2.weight": (dim, 4 * dim), f"{at}mlp.fc2.bias": (dim,)}
+        table |= {f"{at}{norm}.{part}": (dim,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+    return table

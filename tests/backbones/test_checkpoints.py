@@ -4,6 +4,8 @@ import argparse
 import hashlib
 import pickle
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones import checkpoint_source, checkpoints
+from backbones.base import Backbone
 from backbones.errors import UserError
 
 
-class Tiny(nn.Module):
+class Tiny(Backbone):
     """Four tensors named as Vim names its own."""
 
     def __init__(self, dim: int = 4, tokens: int = 5, classes: int = 3) -> None:
@@ -307,6 +310,8 @@ def test_hub_specs(
         asked.append((repo, file, revision))
         return str(official(tmp_path / "a.pth"))
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(checkpoint_source, "_answers", lambda endpoint: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert checkpoints.load(spec, model_name="vim_tiny").provenance.source == spec
     assert asked == [expected]
@@ -319,18 +324,42 @@ def test_malformed_hub_specs_show_the_form(spec: str) -> None:
     one_line(error)
 
 
-def test_hub_without_a_network_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+@pytest.mark.parametrize("offline", [True, False])
+def test_hub_without_a_network_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool) -> None:
+    def download(*_: object, **__: object) -> str:
+        raise AssertionError("the hub's client was called")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"hf://owner/repo/a.pth .*give its path") as error:
+    with pytest.raises(UserError, match=r"hf://owner/repo/a.pth .*fetch .*owner/repo/.*/a.pth elsewhere") as error:
         checkpoints.load("hf://owner/repo/a.pth", model_name="vim_tiny")
     one_line(error)
+
+
+@pytest.mark.parametrize(("status", "answers"), [(200, True), (404, True), (None, False)])
+def test_whether_a_server_answers(status: int | None, answers: bool) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status or 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        port = server.server_port if status else 9
+        assert checkpoint_source._answers(f"http://127.0.0.1:{port}") is answers
 
 
 def test_a_failing_transport_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: object, **__: object) -> str:
         raise ConnectionError("no route\nto host")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(checkpoint_source, "_answers", lambda endpoint: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(UserError, match="no route") as error:
         checkpoints.load("hf://owner/repo/a.pth", model_name="vim_tiny")

@@ -41,6 +41,8 @@ def test_the_name_of_a_run_is_that_of_its_question(spec: RunSpec) -> None:
 
 
 def test_names_are_safe_for_folders() -> None:
+    named = build_spec(backbones=("vim_tiny[image_size=96, depth=2]", "vim_nano")).default_name()
+    assert named.startswith("vim_tiny_image_size_96_depth_2+vim_nano-fashion-clutter-")
     assert build_spec(data="imagenet:/data/x y", split="val").default_name().startswith("vim_nano-imagenet-val-500-")
 
 

@@ -1,0 +1,37 @@
+"""Settings of a backbone, changed by name: from Python, or from the brackets on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from backbones.errors import UserError
+from backbones.registry import nearest
+
+
+class Settings(Protocol):
+    """Any data class."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Config = TypeVar("Config", bound=Settings)
+KINDS = {int: "a whole number", bool: "true or false"}
+
+
+def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
+    """`default`, the configuration of the backbone `name`, with `overrides`.
+
+    UserError for a setting that does not exist, is of another kind, or is a number below 1.
+    """
+    known = {field.name for field in fields(default)}
+    for setting, value in overrides.items():
+        if setting not in known:
+            raise UserError(f"{name} has no setting '{setting}': {nearest(setting, known)}")
+        kind = type(getattr(default, setting))
+        if type(value) is not kind:
+            raise UserError(f"{name} cannot take {setting}={value}: give {KINDS[kind]}")
+        if kind is int and value < 1:
+            raise UserError(f"{name} cannot have {setting} {value}: use at least 1")
+    return replace(default, **overrides)
