@@ -158,10 +158,11 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
     images = str(data.get("images", ""))
     available = f" of {data['available']}" if present(data.get("available")) else ""
     chosen = f", {data['selection']}" if data.get("selection") else ""
+    views = f", {data['views']} views each" if data.get("kind") == "videos" else ""
     facts = [
         ("Backbone", ", ".join(sheet.houses)),
         ("Data", " ".join(str(data.get(key) or "") for key in ("name", "split")).strip()),
-        ("Images", f"{images}{available}{chosen}" if images else ""),
+        (str(data.get("kind") or "images").capitalize(), f"{images}{available}{chosen}{views}" if images else ""),
         ("Protocol", str(run.spec.get("protocol") or "")),
         ("Seeds", str(run.spec.get("seeds") or "")),
         ("Device", f"{run.environment.get('device') or ''} {run.spec.get('precision') or ''}"),

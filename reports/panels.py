@@ -68,15 +68,20 @@ def pictures(run: Run) -> dict[int, Pixels]:
 
 
 def grid_shape(run: Run) -> tuple[int, int] | None:
-    """The image grid of the gallery's tokens: that of the kept maps, else a square one; None where neither fits."""
+    """The image grid of the gallery's tokens: that of the kept maps, else one of square cells; None where none fits.
+
+    A picture of a clip has its frames side by side, and so has its grid.
+    """
     places = {len(owner) for owner in run.gallery["owner"]}
     if len(places) != 1:
         return None
     count = places.pop()
     if not run.kept.empty and math.prod(grid_of(run.kept)) == count:
         return grid_of(run.kept)
-    side = math.isqrt(count)
-    return (side, side) if side * side == count else None
+    height, width = next((pixels.shape[:2] for pixels in pictures(run).values()), (1, 1))
+    rows = math.isqrt(count * height // width)
+    columns = rows * width // height
+    return (rows, columns) if rows * columns == count else None
 
 
 def one_seed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,9 +21,7 @@ def kept_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.Da
     frames = []
     for cell in reduced(cells):
         places = patch_counts(prepared, store, cell).groupby(["block", "row", "col"], as_index=False)["present"].mean()
-        frames.append(
-            places[["block", "row", "col"]].assign(**_names(cell), kept=places.present / len(prepared.indices))
-        )
+        frames.append(places[["block", "row", "col"]].assign(**_names(cell), kept=places.present / prepared.samples))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 

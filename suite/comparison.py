@@ -62,7 +62,9 @@ def about_images(prepared: Prepared) -> dict[str, Any]:
     return {
         "name": spec.data,
         "split": dataset.split,
+        "kind": dataset.kind,
         "images": len(prepared.indices),
+        "views": dataset.views,
         "available": len(dataset),
         "selection": "all" if spec.images == "all" else "stratified by class",
         "classes": list(dataset.classes),
@@ -112,10 +114,10 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     frames = []
     for name, model in prepared.models.items():
-        samples = prepared.dataset.samples(index.numpy(), model.image_size)
+        samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
         frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
-    largest = max(model.image_size for model in prepared.models.values())
-    store.write_analysis("images", pictures(prepared.dataset, index, largest))
+    largest = max(prepared.models.values(), key=lambda model: model.image_size)
+    store.write_analysis("images", pictures(prepared.data_for(largest), index, largest.image_size))

@@ -14,7 +14,7 @@ from suite.runner import runnable
 
 
 def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
-    """Seconds an image takes through the dense model, the better of two batches after a warm-up."""
+    """Seconds an image or a clip takes through the dense model, the better of two batches after a warm-up."""
     chosen = np.arange(min(batch, len(dataset)))
     images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device)
     times = []
@@ -30,7 +30,7 @@ def estimate_seconds(prepared: Prepared) -> float:
     """Seconds for all cells of a run, as if none shared a prefix; loading and report come on top."""
     total = 0.0
     for name, model in prepared.models.items():
-        seconds = dense_seconds(model, prepared.dataset, prepared.device, prepared.spec.batch)
+        seconds = dense_seconds(model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch)
         shares = [1 - cell.plan.reduction_fraction["flops"] for cell in runnable(prepared, name) if cell.plan]
-        total += seconds * sum(shares) * len(prepared.indices)
+        total += seconds * sum(shares) * prepared.samples
     return total

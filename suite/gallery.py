@@ -35,16 +35,26 @@ def groups(tokens: TokenSequence) -> Tensor:
     return group[is_patch].view(group.shape[0], -1)
 
 
+def side_by_side(group: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Groups (B, T H W) of a clip's places as those of one picture of H rows and T W columns."""
+    frames, height, width = grid
+    if frames == 1:
+        return group
+    place = torch.arange(group.shape[1], device=group.device).view(frames, height, width).transpose(0, 1).flatten()
+    moved = place.argsort()  # where each place of the clip comes to stand
+    return torch.where(group >= 0, moved[group.clamp(min=0)], group)[:, place]
+
+
 def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]) -> pd.DataFrame:
     """One row for each image and cell: group of every grid place after the last site, and both predictions.
 
     `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other image sizes are left
-    out, since nothing is removed there.
+    out, since nothing is removed there. Of videos they are one clip each, and its frames stand side by side.
     """
     last: dict[str, Tensor] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        last.update(dict.fromkeys(keys, groups(tokens).cpu()))
+        last.update(dict.fromkeys(keys, side_by_side(groups(tokens), tokens.grid).cpu()))
 
     tracked = [cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None]
     with torch.inference_mode():

@@ -40,6 +40,15 @@ class Prepared:
     indices: NDArray[np.int64]
     cells: list[Cell]
 
+    @property
+    def samples(self) -> int:
+        """How many images, or clips of videos, each model sees under each cell."""
+        return len(self.indices) * self.dataset.views
+
+    def data_for(self, model: Backbone) -> Dataset:
+        """The data in samples that `model` takes."""
+        return self.dataset.in_frames(model.frames)
+
     def dense(self, backbone: str) -> Cell:
         """The unreduced cell of `backbone`."""
         return next(cell for cell in self.cells if cell.backbone == backbone and cell.method == DENSE)
@@ -50,17 +59,17 @@ def prepare(spec: RunSpec) -> Prepared:
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
     threads = set_threads(spec.threads)
-    dataset = open_dataset(spec.data, spec.split, source=spec.source)
+    dataset = open_dataset(spec.data, spec.split, source=spec.source, views=spec.views)
     indices = choose_images(dataset, spec)
     methods = [parse(text) for text in spec.methods]
     check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
-    cells = []
+    cells, manifest = [], dataset.manifest()
     for name, model in models.items():
         context = digest(
             {
                 "weights": model.provenance.sha256 if model.provenance else None,
-                "data": dataset.manifest(),
+                "data": manifest,
                 "images": indices.tolist(),
                 "precision": spec.precision,
                 "device": device,
@@ -90,8 +99,24 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
     with torch.random.fork_rng(devices=[]):  # untrained weights are the same in every process
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)
+    check_kind(dataset, model)
     check_labels(dataset, model.describe().classes)
     return model.to(device).cast(dtype)
+
+
+def check_kind(dataset: Dataset, model: Backbone) -> None:
+    """UserError unless `model` takes what `dataset` has: images, or videos."""
+    takes_clips = model.frames > 1
+    if dataset.kind == "images" and takes_clips:
+        raise UserError(
+            f"{model.name} takes clips of {model.frames} frames and '{dataset.name}' has images: use --data video:PATH "
+            f"or frames:PATH, or a backbone for images"
+        )
+    if dataset.kind == "videos" and not takes_clips:
+        raise UserError(
+            f"{model.name} takes images and '{dataset.name}' has videos: use a backbone for clips "
+            f"(python -m suite list backbones), or a data set of images"
+        )
 
 
 def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str) -> Iterator[Cell]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from suite.cells import Cell
-from suite.data.loader import batches
+from suite.data.loader import Batch, batches
 from suite.evaluate import Failure, evaluate
 from suite.jobs import jobs_for
 from suite.outcomes import outcomes
@@ -72,23 +74,59 @@ def run_slice(
     cells: Sequence[Cell],
     progress: Progress,
 ) -> SliceResult:
-    """Evaluate `cells` on the images `chosen`, every image decoded once."""
+    """Evaluate `cells` on the images or videos `chosen`, every one decoded once."""
     result = SliceResult()
     wanted = {cell.key for cell in cells}
+    data, at_once = prepared.data_for(model), prepared.spec.batch
     side = model.describe().side
     grid = (side, side) if side and model.frames == 1 else None
-    loader = batches(prepared.dataset, chosen, prepared.spec.batch, model.image_size, grid)
+    loader = batches(data, chosen, max(1, at_once // data.views), model.image_size, grid)
     with torch.inference_mode():
-        for index, images, labels, foreground in loader:
-            masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
-            result.presence.begin_batch(masks)
-            orders = Orders()
-            found = batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders)
-            for key in wanted & found.keys():
-                frame = outcomes(found[key], found[dense.key], labels, index, orders.of(key, len(index)))
+        for batch in loader:
+            seen = [
+                sample_logits(prepared, model, part, dense, cells, result) for part in parts(batch, data.views, at_once)
+            ]
+            for key in wanted.intersection(*(logits for logits, _ in seen)):
+                of_cell, of_dense = (
+                    averaged(torch.cat([logits[which] for logits, _ in seen]), data.views) for which in (key, dense.key)
+                )
+                tau = torch.cat([orders.of(key, len(logits[key])) for logits, orders in seen])
+                tau = tau.view(-1, data.views).mean(1)
+                frame = outcomes(of_cell, of_dense, batch.labels, batch.indices, tau)
                 result.parts.setdefault(key, []).append(frame)
-            progress(len(images) * len(cells))
+            progress(len(batch.indices) * len(cells))
     return result
+
+
+def parts(batch: Batch, views: int, most: int) -> Iterator[Batch]:
+    """`batch` of items with `views` samples each as batches of at most `most` samples, each an item of its own."""
+    if views == 1:
+        yield batch
+        return
+    sample = (batch.indices[:, None] * views + torch.arange(views)).flatten()
+    labels = batch.labels.repeat_interleave(views)
+    for rows in torch.arange(len(sample)).split(most):
+        yield Batch(sample[rows], batch.images[rows[0] : rows[-1] + 1], labels[rows])
+
+
+def averaged(logits: Tensor, views: int) -> Tensor:
+    """Logits (B, K) whose softmax is the mean of those of the `views` of each item, (B x views, K) item by item."""
+    if views == 1:
+        return logits
+    first, *others = logits.double().log_softmax(1).unflatten(0, (-1, views)).unbind(1)
+    # one after the other, so that the sum does not depend on the batch
+    return functools.reduce(torch.logaddexp, others, first) - math.log(views)
+
+
+def sample_logits(
+    prepared: Prepared, model: Backbone, batch: Batch, dense: Cell, cells: Sequence[Cell], result: SliceResult
+) -> tuple[dict[str, Tensor], Orders]:
+    """Logits by key of one batch of samples, and how well their tokens stand in order."""
+    index, images, labels, foreground = batch
+    masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
+    result.presence.begin_batch(masks)
+    orders = Orders()
+    return batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders), orders
 
 
 def batch_logits(

@@ -27,6 +27,7 @@ class RunSpec(BaseModel):
     data: str = "fashion-clutter"
     split: str = "test"
     source: str | None = None
+    views: str | None = None
     images: int | Literal["all"] = 500
     methods: tuple[str, ...] = ("mtr", "tome")
     baselines: bool = True

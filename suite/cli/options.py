@@ -47,10 +47,11 @@ RUN_OPTIONS = [
     _option(
         "source",
         str,
-        "Folder of the full Fashion-MNIST, or 'full' to look for it; empty: the bundled images.",
+        "Folder of the full Fashion-MNIST, 'full' to look for it, or where a list's clips lie; empty: in the box.",
         "",
         "--data-dir",
     ),
+    _option("views", str, "Of each video CLIPSxCROPS; their answers are averaged; empty: 4x3.", ""),
     _option("images", str, "Number of images, stratified by class, or 'all'."),
     _option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
     _option(
@@ -98,6 +99,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     values["budgets"] = _numbers("budgets", values["budgets"], float)
     values["sites"] = _numbers("sites", values["sites"] or "", int) or None
     values["source"] = values["source"] or None
+    values["views"] = values["views"] or None
     images = str(values["images"])
     values["images"] = int(images) if images.lstrip("-").isdigit() else images
     return build_spec(**values)

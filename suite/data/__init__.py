@@ -18,9 +18,11 @@ DATASETS: Registry[Opener] = Registry(
     {
         "fashion-clutter": "suite.data.clutter:open_clutter",
         "fashion-mnist": "suite.data.fashion:open_fashion",
+        "frames": "suite.data.videos:open_frames",
         "imagefolder": "suite.data.imagefolder:open_imagefolder",
         "imagenet": "suite.data.imagenet:open_imagenet",
         "parquet": "suite.data.parquet:open_parquet",
+        "video": "suite.data.videos:open_video",
     },
     "suite.datasets",
 )
@@ -33,6 +35,7 @@ def open_dataset(
     source: str | None = None,
     crop: float | None = None,
     interpolation: str | None = None,
+    views: str | None = None,
 ) -> Dataset:
     """The data set `spec` names: ``NAME`` or ``NAME:PATH``, e.g. ``fashion-clutter`` or ``imagefolder:photos``.
 
@@ -41,4 +44,7 @@ def open_dataset(
     name, colon, path = spec.partition(":")
     if colon and not path:
         raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
-    return DATASETS[name](Request(path or None, split, source, crop, interpolation))
+    dataset = DATASETS[name](Request(path or None, split, source, crop, interpolation, views))
+    if views and dataset.kind == "images":
+        raise UserError(f"'{name}' has images, which are seen once: leave --views out")
+    return dataset

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from backbones.errors import UserError
 
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
+MAX_CLASSES = 1_000_000
 
 
 def one_line(error: Exception) -> str:
@@ -34,7 +35,7 @@ class Request:
 
     `path` is the text after the colon, `source` where generated data takes its originals from (``bundled``, ``full``
     or a folder), `crop` the share of the resized short side that the centre crop keeps, `interpolation` the filter of
-    that resize. None means the data set's own default.
+    that resize, `views` how often a video is looked at (``4x3``). None means the data set's own default.
     """
 
     path: str | None = None
@@ -42,18 +43,22 @@ class Request:
     source: str | None = None
     crop: float | None = None
     interpolation: str | None = None
+    views: str | None = None
 
 
 class Dataset(ABC):
-    """Labelled images. Subclasses set the attributes and give `image`, `sample` and `identity`.
+    """Labelled images, or videos. Subclasses set the attributes and give `image`, `sample` and `identity`.
 
     ``name``     as asked for, e.g. ``fashion-clutter`` or ``imagefolder``
     ``split``    which part of it, ``all`` if it is not divided
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
     ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
+    ``kind``     images or videos; a model's answers to the ``views`` of one video are averaged
     """
 
+    kind: ClassVar[Literal["images", "videos"]] = "images"
+    views: int = 1
     name: str
     split: str
     classes: tuple[str, ...]
@@ -75,12 +80,28 @@ class Dataset(ABC):
 
     def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
         """What the model sees of one image, (S, S, 3): resized and cropped, the normalisation undone."""
+        return self.pixels(self.sample(index, image_size).transpose(1, 2, 0))
+
+    def pixels(self, normalised: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Pixels (H, W, 3) of what was `normalised` (H, W, 3)."""
         std, mean = np.array(self.std, np.float32), np.array(self.mean, np.float32)
-        pixels = self.sample(index, image_size).transpose(1, 2, 0) * std + mean
-        return (255 * pixels.clip(0, 1)).round().astype(np.uint8)
+        return (255 * (normalised * std + mean).clip(0, 1)).round().astype(np.uint8)
+
+    def in_frames(self, frames: int) -> Dataset:
+        """The data in samples of `frames` frames, as a model takes them; images have one."""
+        if frames != 1:
+            raise ValueError(f"an image has one frame, not {frames}")
+        return self
+
+    def once(self) -> Dataset:
+        """The data with one view an item, for pictures of it."""
+        return self
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
-        """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit."""
+        """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit.
+
+        Of videos all clips, item by item: (B x views, 3, T, S, S).
+        """
         return np.stack([self.sample(int(index), image_size) for index in indices])
 
     def foreground(self, index: int, grid: Grid) -> NDArray[np.bool_] | None:
@@ -126,6 +147,14 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
             f"'{dataset.name}' has {max(high + 1, len(dataset.classes))} classes but the model's head has "
             f"{num_classes}: choose a checkpoint trained on this data, or a data set with its {num_classes} classes"
         )
+
+
+def numbered(labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
+    """The classes of `labels` that have no names: their numbers, from 0 to the largest there is."""
+    largest = int(labels.max(initial=-1))
+    if largest >= MAX_CLASSES:
+        raise UserError(f"{name} has the label {largest}: number its classes from 0, at most {MAX_CLASSES:,} of them")
+    return tuple(str(label) for label in range(largest + 1))
 
 
 def check_index(index: int, length: int) -> int:

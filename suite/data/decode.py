@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # Pillow warns above this many pixels (a 256 MB RGB image) and refuses twice as many; here the first is refused.
 MAX_PIXELS = 89_478_485
+# The short side is resized to some hundred pixels, so a thread of pixels would become a sea of them.
+MAX_ASPECT = 100
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
 
 
@@ -47,6 +50,22 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     return picture.convert("RGB")
 
 
+def check_size(width: int, height: int, name: str) -> None:
+    """UserError if a picture of this size takes too much memory, as it is or once its short side is resized."""
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{name} has {width}x{height} pixels: shrink it or take it out")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UserError(f"{name} has {width}x{height} pixels, too long for its breadth: crop it or take it out")
+
+
+def read_bytes(path: Path) -> bytes:
+    """What the file holds; UserError, one line, if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again or take it out") from error
+
+
 def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
     """RGB pixels (H, W, 3) of the image file `content`; UserError, one line naming `name`, if there are none.
 
@@ -55,8 +74,7 @@ def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]
     """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UserError(f"{name} has {picture.width}x{picture.height} pixels: shrink it or take it out")
+            check_size(picture.width, picture.height, name)
             picture.load()
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.array(_to_rgb(turned, name))

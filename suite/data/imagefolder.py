@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 from backbones.errors import UserError
 from suite.data.base import Dataset, Manifest, Request, check_index, digest
-from suite.data.decode import SUFFIXES, decode
+from suite.data.decode import SUFFIXES, decode, read_bytes
 from suite.data.preprocess import Preprocess, requested
 
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 
 
-def _check_link(path: Path, root: Path) -> None:
+def check_link(path: Path, root: Path) -> None:
     """UserError if the link `path` leads to a folder or out of `root`."""
     if path.is_dir():
         raise UserError(f"{path} is a link to a folder, which is not followed: put the folder itself there")
@@ -24,8 +25,8 @@ def _check_link(path: Path, root: Path) -> None:
         raise UserError(f"{path} leads out of {root}: copy the file there, or open the folder it lies in")
 
 
-def list_images(folder: Path, root: Path) -> list[Path]:
-    """All image files at or below `folder`, sorted, by suffix; hidden ones and other files are passed over.
+def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """All files at or below `folder` with one of these suffixes, sorted; hidden ones and others are passed over.
 
     Links to files within `root` are followed; any other link is a UserError.
     """
@@ -39,10 +40,10 @@ def list_images(folder: Path, root: Path) -> list[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_symlink():
-            _check_link(path, root)
+            check_link(path, root)
         if entry.is_dir(follow_symlinks=False):
-            found.extend(list_images(path, root))
-        elif path.suffix.lower() in SUFFIXES and entry.is_file():
+            found.extend(list_files(path, root, suffixes))
+        elif path.suffix.lower() in suffixes and entry.is_file():
             found.append(path)
     return found
 
@@ -52,7 +53,7 @@ def class_folders(root: Path) -> list[Path]:
     folders = [path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()]
     for path in folders:
         if path.is_symlink():
-            _check_link(path, root)
+            check_link(path, root)
     return folders
 
 
@@ -73,7 +74,7 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
             raise UserError(f"split '{split}' is not the name of a folder in {root}: give the name alone")
         if split != ".." and (root / split).is_dir():
             if (root / split).is_symlink():
-                _check_link(root / split, root)
+                check_link(root / split, root)
             return root / split, split
     present = [name for name in SPLIT_NAMES if (root / name).is_dir()]
     if present:
@@ -95,7 +96,7 @@ class ImageFolder(Dataset):
         self.mean, self.std = self.preprocess.mean, self.preprocess.std
         self.upright = upright
         folders = class_folders(root)
-        listed = [list_images(folder, root) for folder in folders]
+        listed = [list_files(folder, root) for folder in folders]
         self.paths = [path for paths in listed for path in paths]
         self.classes = tuple(folder.name for folder in folders)
         self.empty = tuple(folder.name for folder, paths in zip(folders, listed, strict=True) if not paths)
@@ -108,11 +109,7 @@ class ImageFolder(Dataset):
     def image(self, index: int) -> NDArray[np.uint8]:
         """The pixels of one file; UserError naming it if it cannot be decoded."""
         path = self.paths[check_index(index, len(self))]
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again or take it out") from error
-        return decode(content, str(path), self.upright)
+        return decode(read_bytes(path), str(path), self.upright)
 
     def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
         """The image resized, cropped and normalised."""

@@ -20,6 +20,7 @@ AHEAD = 2
 class Batch(NamedTuple):
     """``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
 
+    Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S).
     ``foreground`` (B, rows, columns) bool says which cells of the asked grid show the object; None where unknown.
     """
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
-from suite.data.base import Dataset, Manifest, Request, check_index, digest, one_line
+from suite.data.base import Dataset, Manifest, Request, check_index, digest, numbered, one_line
 from suite.data.decode import decode
 from suite.data.imagefolder import SPLIT_NAMES
 from suite.data.preprocess import Preprocess, requested
@@ -93,7 +93,7 @@ def _labels(file: pq.ParquetFile, path: Path) -> NDArray[np.int64]:
     return labels
 
 
-def class_names(schema: pa.Schema, labels: NDArray[np.int64]) -> tuple[str, ...]:
+def class_names(schema: pa.Schema, labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
     """The names that Hugging Face's metadata gives the labels, else their numbers up to the largest there is."""
     try:
         stored = json.loads((schema.metadata or {})[b"huggingface"])
@@ -102,7 +102,7 @@ def class_names(schema: pa.Schema, labels: NDArray[np.int64]) -> tuple[str, ...]
             return tuple(names)
     except (KeyError, TypeError, ValueError):
         pass
-    return tuple(str(label) for label in range(int(labels.max()) + 1))
+    return numbered(labels, name)
 
 
 class ParquetImages(Dataset):
@@ -120,7 +120,7 @@ class ParquetImages(Dataset):
         self.labels = np.concatenate(per_file)
         if not len(self.labels):
             raise UserError(f"{paths[0]} has no rows: give a file that holds images")
-        self.classes = class_names(self._files[0].schema_arrow, self.labels)
+        self.classes = class_names(self._files[0].schema_arrow, self.labels, str(paths[0]))
         groups = [(file, group) for file in range(len(paths)) for group in range(self._files[file].num_row_groups)]
         sizes = [self._files[file].metadata.row_group(group).num_rows for file, group in groups]
         self._groups = groups

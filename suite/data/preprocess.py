@@ -43,14 +43,20 @@ class Preprocess:
     def __call__(self, pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.float32]:
         """`pixels` (H, W, 3) to (3, image_size, image_size)."""
         height, width = pixels.shape[:2]
-        short = int(image_size / self.crop)
-        tall = width <= height
-        size = (short, int(short * height / width)) if tall else (int(short * width / height), short)
-        resized = Image.fromarray(pixels).resize(size, FILTERS[self.interpolation])
+        size = self.resized_size(height, width, image_size)
         left, top = round((size[0] - image_size) / 2), round((size[1] - image_size) / 2)
-        middle = resized.crop((left, top, left + image_size, top + image_size))
-        result: NDArray[np.float32] = normalise(np.asarray(middle)[None], self.mean, self.std)[0]
+        middle = self.resized(pixels, size)[top : top + image_size, left : left + image_size]
+        result: NDArray[np.float32] = normalise(middle[None], self.mean, self.std)[0]
         return result
+
+    def resized_size(self, height: int, width: int, image_size: int) -> tuple[int, int]:
+        """(width, height) after the resize."""
+        short = int(image_size / self.crop)
+        return (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+
+    def resized(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """`pixels` (H, W, 3) at `size` (width, height)."""
+        return np.asarray(Image.fromarray(pixels).resize(size, FILTERS[self.interpolation]))
 
     def identity(self) -> Manifest:
         """The settings, for a manifest."""

@@ -6,7 +6,7 @@ from PIL import Image
 
 from backbones.errors import UserError
 from suite.data import open_dataset
-from suite.data.imagefolder import ImageFolder, list_images
+from suite.data.imagefolder import ImageFolder, list_files
 
 
 def put(path: Path, level: int = 0, size: tuple[int, int] = (5, 4)) -> None:
@@ -106,7 +106,7 @@ def test_unreadable_folder_is_named(root: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("suite.data.imagefolder.os.scandir", refuse)
     with pytest.raises(UserError, match=r"cat cannot be read \(Permission denied\)"):
-        list_images(root / "cat", root)
+        list_files(root / "cat", root)
 
 
 def test_folders_without_images_are_named(tmp_path: Path) -> None:
