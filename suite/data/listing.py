@@ -8,7 +8,6 @@ space or a comma, for folders of frames also with the number of frames between t
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,6 @@ Find = Callable[[Path, Path], list[Path]]
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 MOST_BYTES = 1 << 28
 CLASS_NAMES = "classes.txt"
-_LINE = re.compile(r"(\S.*?)\s*[\s,]\s*(\d{1,9})")
-_FRAMES = re.compile(r"(\S.*?)\s*[\s,]\s*\d{1,9}\s*[\s,]\s*(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -56,21 +53,33 @@ def from_list(file: Path, root: Path, split: str | None, find: Find, whole: Call
     lines = _lines(file)
     if set(COLUMNS) <= set(_fields(lines[0])):
         return _kinetics(file, lines, root, split, find)
-    paths, labels = [], []
-    # mmaction2's lists of frame folders have a third number on every line
-    pattern = _FRAMES if all(map(_FRAMES.fullmatch, lines)) else _LINE
-    for number, line in enumerate(lines, start=1):
-        found = pattern.fullmatch(line)
-        if not found:
-            raise UserError(
-                f"{file} line {number} is not a path and a class number: write them as 'PATH LABEL', or give Kinetics' "
-                f"CSV with its columns {', '.join(COLUMNS)}"
-            )
-        paths.append(inside(root, found[1], f"{file} line {number}"))
-        labels.append(int(found[2]))
+    texts, numbers = zip(*(_split(line, f"{file} line {number}") for number, line in enumerate(lines, 1)), strict=True)
+    counted = [found[0] for text in texts if (found := _number_off(text))]
+    if len(counted) == len(texts):  # mmaction2's lists of frame folders: path, number of frames, class
+        texts = tuple(counted)
+    paths = [inside(root, text, f"{file} line {number}") for number, text in enumerate(texts, 1)]
     _check_all_there(paths, [whole(path) for path in paths], file, root)
-    numbers = np.array(labels, np.int64)
-    return Listing(root, file.stem, paths, numbers, _class_names(file, numbers))
+    labels = np.array(numbers, np.int64)
+    return Listing(root, file.stem, paths, labels, _class_names(file, labels))
+
+
+def _number_off(line: str) -> tuple[str, int] | None:
+    """`line` without the whole number it ends in after a space or a comma, and that number; None if there is none."""
+    head = line.rstrip("0123456789")
+    digits = line[len(head) :]
+    text = head.rstrip().removesuffix(",").rstrip()
+    return (text, int(digits)) if text and text != head and 0 < len(digits) < 10 else None
+
+
+def _split(line: str, where: str) -> tuple[str, int]:
+    """Path and class number of one line."""
+    found = _number_off(line)
+    if found is None:
+        raise UserError(
+            f"{where} is not a path and a class number: write 'PATH LABEL', or give Kinetics' CSV with its columns "
+            f"{', '.join(COLUMNS)}"
+        )
+    return found
 
 
 def inside(root: Path, text: str, where: str) -> Path:
@@ -103,7 +112,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def _fields(line: str) -> list[str]:
-    return [field.strip() for field in next(csv.reader([line]))]
+    try:
+        return [field.strip() for field in next(csv.reader([line]))]
+    except csv.Error:
+        return []
 
 
 def _kinetics(file: Path, lines: list[str], root: Path, split: str | None, find: Find) -> Listing:
@@ -115,6 +127,8 @@ def _kinetics(file: Path, lines: list[str], root: Path, split: str | None, find:
         if len(fields) != len(header):
             raise UserError(f"{file} line {number} has {len(fields)} columns, not {len(header)}: fetch it again")
         rows.append(dict(zip(header, fields, strict=True)))
+    if not rows:
+        raise UserError(f"{file} has no clips below its header: fetch it again")
     splits = sorted({row.get("split", "") for row in rows})
     if len(splits) > 1:
         if split not in splits:

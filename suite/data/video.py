@@ -32,8 +32,7 @@ def import_av() -> ModuleType:
         import av
     except ImportError as error:
         raise UserError(
-            f"video files need PyAV ({one_line(error)}): pip install 'mamba-token-suite[video]', or give their frames "
-            f"as frames:PATH"
+            f"video files need PyAV ({one_line(error)}): pip install av, or give their frames as frames:PATH"
         ) from error
     return av
 
@@ -91,9 +90,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         # an absolute path cannot be taken for an address, as 'http:clip.mp4' could
         with av.open(str(path.absolute()), options=OPTIONS) as container:
-            if not container.streams.video:
-                raise UserError(f"{path} has no video stream: take it out")
-            stream = container.streams.video[0]
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise UserError(f"{path} has no video stream that can be decoded: fetch it again or take it out")
             check_size(stream.codec_context.width, stream.codec_context.height, str(path))
             yield container, stream
     except av.FFmpegError as error:

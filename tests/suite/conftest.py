@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from backbones import BACKBONES
 from backbones.vim import Vim
@@ -112,3 +113,65 @@ def content() -> Callable[[Path], dict[str, bytes]]:
         return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
     return read
+
+
+Film = NDArray[np.uint8]
+
+
+def film(seed: int, count: int = 12, height: int = 32, width: int = 48) -> Film:
+    """Frames (N, H, W, 3) of smooth colours, each unlike the others."""
+    row, column = np.mgrid[0:height, 0:width]
+    shades = [[row * 2 + seed * 17, column * 2 + i * 20, np.full_like(row, i * 20)] for i in range(count)]
+    return (np.array(shades) % 256).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def store_film(path: Path, frames: Film, codec: str = "ffv1", pixels: str = "bgr0", **options: str) -> Path:
+    """Encode `frames` at `path`; the default codec loses nothing."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = pixels
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def store_frames(folder: Path, frames: Film) -> Path:
+    """Put `frames` into `folder` as frame_1.png and so on, not padded with zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, start=1):
+        Image.fromarray(frame).save(folder / f"frame_{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_film() -> Callable[..., Film]:
+    """`film`."""
+    return film
+
+
+@pytest.fixture(scope="session")
+def put_film() -> Callable[..., Path]:
+    """`store_film`."""
+    return store_film
+
+
+@pytest.fixture(scope="session")
+def put_frames() -> Callable[..., Path]:
+    """`store_frames`."""
+    return store_frames
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `video` and `frames`, each two classes of three clips with the same pixels."""
+    root = tmp_path_factory.mktemp("films")
+    for number, (name, clip) in enumerate((name, clip) for name in ("jump", "run") for clip in ("a", "b", "c")):
+        frames = film(number, count=9 + number)
+        store_film(root / "video" / name / f"{clip}.mkv", frames)
+        store_frames(root / "frames" / name / clip, frames)
+    return root
