@@ -23,6 +23,7 @@ from suite.progress import progress_bar
 from suite.records import describe
 from suite.runner import execute, runnable
 from suite.settings import RunSpec
+from suite.similarity import similarity_frames
 from suite.store import Store, slices
 from suite.summary import summarise
 
@@ -108,6 +109,8 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
     done = [cell for cell in prepared.cells if cell.plan is not None and cell.key not in failures]
     store.write_analysis("kept", kept_frame(prepared, store, done))
     store.write_analysis("foreground", foreground_frame(prepared, store, done))
+    for name, frame in similarity_frames(prepared, store, done).items():
+        store.write_analysis(name, frame)
     index = torch.from_numpy(prepared.indices[: prepared.spec.gallery])
     if not len(index):
         return

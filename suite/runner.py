@@ -22,7 +22,7 @@ from suite.evaluate import Failure, evaluate
 from suite.jobs import jobs_for
 from suite.outcomes import outcomes
 from suite.prepare import Prepared
-from suite.presence import Presence
+from suite.presence import Presence, watched
 from suite.store import Store, slices
 from suite.tau import Orders
 
@@ -124,7 +124,8 @@ def sample_logits(
     """Logits by key of one batch of samples, and how well their tokens stand in order."""
     index, images, labels, foreground = batch
     masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
-    result.presence.begin_batch(masks)
+    kept = watched(prepared.indices) * prepared.data_for(model).views  # of a video its first clip
+    result.presence.begin_batch(masks, torch.from_numpy(np.isin(index.numpy(), kept)))
     orders = Orders()
     return batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders), orders
 

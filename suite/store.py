@@ -7,7 +7,7 @@ only and goes on with those that are missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from backbones.errors import UserError
 from suite.files import replacing, write_json, write_text
+from suite.presence import unpacked
 from suite.settings import RunSpec, read_spec, to_yaml
 
 
@@ -83,8 +84,21 @@ class Store:
 
     def presence(self, key: str, slices: int) -> pd.DataFrame:
         """Counts of surviving tokens of cell `key`, summed over the slices."""
-        parts = [pd.read_parquet(self.presence_path(key, index)) for index in range(slices)]
+        columns = ["block", "place", "present", "foreground"]
+        parts = [pd.read_parquet(self.presence_path(key, index), columns=columns) for index in range(slices)]
         return pd.concat(parts).groupby(["block", "place"], as_index=False).sum()
+
+    def alive(self, key: str, counts: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        """By block, the tokens of cell `key` that survive in the watched images (images, places).
+
+        `counts` says how many images of each slice are watched.
+        """
+        parts: dict[int, list[NDArray[np.bool_]]] = {}
+        for index, count in enumerate(counts):
+            frame = pd.read_parquet(self.presence_path(key, index), columns=["block", "place", "alive"])
+            for block, rows in frame.groupby("block"):
+                parts.setdefault(int(str(block)), []).append(unpacked(rows.sort_values("place").alive.tolist(), count))
+        return {block: np.concatenate(found) for block, found in parts.items()}
 
     def write_cell(self, key: str, record: dict[str, Any]) -> None:
         """Keep what is known of one cell."""
