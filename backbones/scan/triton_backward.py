@@ -28,7 +28,7 @@ def scan_backward(
     """Grid (directions x blocks of channels, batch); strides count elements and the last axis has stride 1.
 
     `dy` is (B, L, E) or, with `dy_k`, (K, B, L, E); `dmean` (K, B, L). `saved` has N x BLOCK floats for each chunk of
-    each program. Parts: `dA` (K, B, N, E), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
+    each program. Parts: `dA` (K, B, E, N), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
     """
     k, block, b = tl.program_id(0) % DIRECTIONS, tl.program_id(0) // DIRECTIONS, tl.program_id(1)
     channel, state = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, N)
@@ -59,7 +59,7 @@ def scan_backward(
 
     chunks = tl.cdiv(length, CHUNK)
     place = (wide * tl.num_programs(0) + tl.program_id(0)) * chunks * N * BLOCK
-    saved += place + tl.arange(0, N)[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+    saved += place + tl.arange(0, N)[:, None] + tl.arange(0, BLOCK)[None, :] * N
     reverse = (backwards >> k) & 1
     first, stride = reverse * (length - 1), 1 - 2 * reverse
 
@@ -85,36 +85,30 @@ def scan_backward(
     for back in range(chunks):
         chunk = chunks - 1 - back
         h = tl.load(saved + chunk * N * BLOCK)
-        before = ()
-        for step in tl.static_range(CHUNK - 1):
-            before = before + (h,)  # noqa: RUF005 Triton knows no unpacking
-            index = tl.minimum(chunk * CHUNK + step, length - 1)
-            token = first + stride * index
-            x = tl.load(u + token * u_l, lane, 0.0).to(tl.float32)
-            dt = softplus(tl.load(delta + token * delta_l, lane, 0.0).to(tl.float32) + shift)
-            decay = dt
-            if carry is not None:
-                decay += tl.load(carry + token * carry_l, lane, 0.0).to(tl.float32)
-            drive = (dt * x)[None, :] * tl.load(B + token * B_l, low, 0.0).to(tl.float32)[:, None]
-            h = tl.exp2(decay[None, :] * a) * h + drive
-        before = before + (h,)  # noqa: RUF005 Triton knows no unpacking
-        for past in tl.static_range(CHUNK):
-            index = chunk * CHUNK + CHUNK - 1 - past
-            real = index < length
+        xs, raws, dts, decays, Bs, before = (), (), (), (), (), ()
+        for step in tl.static_range(CHUNK):
+            index = chunk * CHUNK + step
             token = first + stride * tl.minimum(index, length - 1)
-            here, there = channel < tl.where(real, width, 0), state < tl.where(real, states, 0)
+            here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
             x = tl.load(u + token * u_l, here, 0.0).to(tl.float32)
             raw = tl.load(delta + token * delta_l, here, 0.0).to(tl.float32) + shift
             B_now = tl.load(B + token * B_l, there, 0.0).to(tl.float32)
-            C_now = tl.load(C + token * C_l, there, 0.0).to(tl.float32)
-            d_out = tl.load(dy + token * width, here, 0.0).to(tl.float32)
             dt = tl.where(here, softplus(raw), 0.0)
             decay = dt
             if carry is not None:
                 decay += tl.load(carry + token * carry_l, here, 0.0).to(tl.float32)
+            xs, raws, dts = xs + (x,), raws + (raw,), dts + (dt,)  # noqa: RUF005 Triton knows no unpacking
+            decays, Bs, before = decays + (decay,), Bs + (B_now,), before + (h,)  # noqa: RUF005
+            h = tl.exp2(decay[None, :] * a) * h + (dt * x)[None, :] * B_now[:, None]
+        for step in tl.static_range(CHUNK - 1, -1, -1):
+            index = chunk * CHUNK + step
+            token = first + stride * tl.minimum(index, length - 1)
+            here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
+            x, dt, decay, B_now = xs[step], dts[step], decays[step], Bs[step]
+            C_now = tl.load(C + token * C_l, there, 0.0).to(tl.float32)
+            d_out = tl.load(dy + token * width, here, 0.0).to(tl.float32)
             factor = tl.exp2(decay[None, :] * a)
-            kept = factor * before[CHUNK - 1 - past]
-            h = kept + (dt * x)[None, :] * B_now[:, None]
+            kept = factor * before[step]
             if z is not None:
                 gate = tl.load(z + token * z_l, here, 0.0).to(tl.float32)
                 open = sigmoid(gate)
@@ -133,12 +127,13 @@ def scan_backward(
             d_decay = tl.sum(weighed * a, axis=0) * LN2
             if carry is not None:
                 tl.store(dcarry + token * width, d_decay.to(dcarry.dtype.element_ty), here)
-            d_raw = (d_drive * x + d_decay + tl.load(dmean + token) / width) * sigmoid(raw)
+            d_raw = (d_drive * x + d_decay + tl.load(dmean + token) / width) * sigmoid(raws[step])
             d_raw = tl.where(here, d_raw, 0.0)
             tl.store(ddelta + token * width, d_raw.to(ddelta.dtype.element_ty), here)
             dbias_sum += d_raw
             dh *= factor
-    tl.store(dA + (row * states + state[:, None]) * width + channel[None, :], dA_sum, low[:, None] & lane[None, :])
+            h = before[step]
+    tl.store(dA + (row * width + channel[None, :]) * states + state[:, None], dA_sum, low[:, None] & lane[None, :])
     if D is not None:
         tl.store(dD + row * width + channel, dD_sum, lane)
     if bias is not None:

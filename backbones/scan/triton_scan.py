@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -13,7 +13,17 @@ from backbones.scan.triton_backward import scan_backward
 from backbones.scan.triton_forward import scan_forward
 
 ROWS = 16  # tokens that are added up at a time
-CHUNK = 4  # tokens whose states the backward pass holds in registers
+
+
+class Tiles(NamedTuple):
+    """How the work is cut: channels of a program forward and backward, and tokens whose states backward holds."""
+
+    forward: int = 64
+    backward: int = 32
+    chunk: int = 4
+
+
+TILES = Tiles()
 
 
 def triton_scan(
@@ -24,6 +34,7 @@ def triton_scan(
     scale: float = 1.0,
     mean: bool = True,
     step: Tensor | None = None,
+    tiles: Tiles = TILES,
 ) -> ScanResult:
     """Scan on a GPU; equations in `selective_scan`. delta_mean is empty unless `mean`.
 
@@ -33,7 +44,7 @@ def triton_scan(
     inputs = _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
     states = inputs.A.shape[-1]
-    block = _block(width, 64)
+    block = _block(width, tiles.forward)
     blocks = triton.cdiv(width, block)
     N = triton.next_power_of_2(states)
     new = inputs.u.new_empty
@@ -56,13 +67,18 @@ def triton_scan(
 
 
 def triton_scan_backward(
-    dy: Tensor, dmean: Tensor, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
+    dy: Tensor,
+    dmean: Tensor,
+    inputs: ScanInputs,
+    reverse: tuple[bool, ...],
+    separate: bool,
+    tiles: Tiles = TILES,
 ) -> list[Tensor]:
     """Gradients of the nine inputs for those of y and delta_mean; an empty tensor for an input that was None."""
     given, inputs = inputs, _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
     states = inputs.A.shape[-1]
-    block = _block(width, 32)
+    block = _block(width, tiles.backward)
     blocks = triton.cdiv(width, block)
     N = triton.next_power_of_2(states)
     tokens = (directions, batch, length)
@@ -74,19 +90,19 @@ def triton_scan_backward(
     du, ddelta = new(*tokens, width, dtype=kind), new(*tokens, width, dtype=kind)
     dz = None if inputs.z is None else new(*tokens, width, dtype=kind)
     dcarry = None if inputs.carry is None else new(*tokens, width)
-    dA, dD, dbias = new(directions, batch, states, width), *(new(directions, batch, width) for _ in range(2))
+    dA, dD, dbias = new(directions, batch, width, states), *(new(directions, batch, width) for _ in range(2))
     dB, dC = (new(blocks, *tokens, states) for _ in range(2))
-    saved = new(directions * blocks * batch * triton.cdiv(length, CHUNK) * N * block)
+    saved = new(directions * blocks * batch * triton.cdiv(length, tiles.chunk) * N * block)
     dy = dy.contiguous()
     with torch.cuda.device_of(inputs.u):
         scan_backward[(directions * blocks, batch)](
             *inputs, dy, dmean.float().contiguous(), saved, du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
             batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *_strides(inputs),
-            DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=CHUNK,
+            DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
             num_warps=1,
         )  # fmt: skip
     gated = None if dz is None else dz.sum(0)
-    found = [du, ddelta, dA.sum(1).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
+    found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
     return [
         part.to(tensor.dtype).contiguous() if tensor is not None and part is not None else new(0)
         for tensor, part in zip(given, found, strict=True)

@@ -106,8 +106,8 @@ def work(shape: ScanShape, size: int, gradients: bool) -> tuple[float, float, fl
 
 
 def _rows(shape: ScanShape, dtype: str, ceilings: Ceilings) -> Iterator[ScanRow]:
-    inputs = _inputs(shape, DTYPES[dtype])
-    small = _inputs(ScanShape(shape.name, 2, shape.width, shape.states, shape.length), DTYPES[dtype])
+    inputs = cuda_inputs(shape, DTYPES[dtype])
+    small = cuda_inputs(ScanShape(shape.name, 2, shape.width, shape.states, shape.length), DTYPES[dtype])
     for kernel in (*KERNELS, OWN_LAYOUT):
         try:
             chosen(kernel.partition(",")[0], "cuda", DTYPES[dtype])
@@ -183,7 +183,8 @@ def _own_layout(inputs: ScanInputs) -> Tensor:
     return total
 
 
-def _inputs(shape: ScanShape, dtype: torch.dtype) -> ScanInputs:
+def cuda_inputs(shape: ScanShape, dtype: torch.dtype) -> ScanInputs:
+    """Random inputs of that shape, tensors of tokens in `dtype`."""
     inputs = random_inputs(2, shape.batch, shape.length, shape.width, shape.states, device="cuda")
     return inputs._replace(**{name: getattr(inputs, name).to(dtype) for name in IN_DTYPE})
 

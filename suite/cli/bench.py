@@ -21,6 +21,7 @@ def bench(
     reduction: Annotated[bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")] = False,
     sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
     models: Annotated[bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
     backbone: Annotated[str, typer.Option(help="Backbone timed; with --models also several.")] = "vim_tiny",
     budget: Annotated[str, typer.Option(help="Fraction of FLOPs removed; with --models also several.")] = "0.4",
@@ -31,12 +32,12 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
 ) -> int:
-    """Measure speed on this machine; name at least one of --kernels, --reduction, --sharing and --models."""
+    """Measure speed on this machine; name at least one of --kernels, --reduction, --sharing, --models and --sweep."""
     from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
-    if not (kernels or reduction or sharing or models):
-        raise UserError("nothing to measure: name --kernels, --reduction, --sharing or --models")
+    if not (kernels or reduction or sharing or models or sweep):
+        raise UserError("nothing to measure: name --kernels, --reduction, --sharing, --models or --sweep")
     set_threads(threads)
     where = pick_device(device)
     fractions = _fractions(budget)
@@ -62,11 +63,16 @@ def bench(
 
         shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batch), rounds, where)
         found.append((shares, together.table(shares)))
+    if (models or sweep) and where != "cuda":
+        raise UserError("--models and --sweep measure on a GPU: there is none here")
+    if sweep:
+        from suite.bench import sweep as cuts
+
+        timed = cuts.measure_sweep()
+        found.append((timed, cuts.table(timed)))
     if models:
         from suite.bench import cuda_models
 
-        if where != "cuda":
-            raise UserError("--models measures on a GPU: there is none here")
         seen = []
         for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batch):
             seen.append(row)

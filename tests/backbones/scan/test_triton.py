@@ -8,7 +8,7 @@ import torch
 from backbones.scan import ScanInputs
 from backbones.scan.operator import scan_operator
 from backbones.scan.reference import reference_scan
-from backbones.scan.triton_scan import triton_scan, triton_scan_backward
+from backbones.scan.triton_scan import Tiles, triton_scan, triton_scan_backward
 
 BOTH = (False, True)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -142,6 +142,18 @@ def test_gradients_agree_with_autograd_in_fp64(
         # a gradient of a sum of two terms that nearly cancel is only as exact as the terms
         scale = max(float(wanted[name].abs().max()), 1e-3 * float(wanted["u"].abs().max()))
         assert float((gradient.cpu().double() - wanted[name]).abs().max()) < 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("tiles", [Tiles(32, 64, 3), Tiles(128, 32, 1)])
+def test_however_the_work_is_cut(make_inputs: Any, tiles: Tiles) -> None:
+    inputs = on_device(make_inputs(2, 1, 7, 70, 3))
+    wanted = triton_scan(inputs, BOTH, separate=False)
+    found = triton_scan(inputs, BOTH, separate=False, tiles=tiles)
+    torch.testing.assert_close(found, wanted)
+    given = torch.ones_like(wanted.y), torch.ones_like(wanted.delta_mean), inputs, BOTH, False
+    pairs = zip(triton_scan_backward(*given, tiles), triton_scan_backward(*given), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_torch_accepts_the_operator(make_inputs: Any) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from suite.bench.ceilings import Ceilings, many_exponentials, many_multiply_adds
 from suite.bench.cuda_kernels import CudaKernels, ScanRow, ScanShape, measure_cuda, table, work
+from suite.bench.sweep import BACKWARD, FORWARD, measure_sweep
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -57,3 +58,10 @@ def test_every_kernel_is_measured_and_right() -> None:
         assert row.milliseconds > 0
         bound = 1e-4 if row.dtype == "fp32" else 2e-2
         assert math.isnan(row.error) or row.error < bound, row
+
+
+@pytest.mark.gpu
+def test_every_cut_is_timed() -> None:
+    rows = measure_sweep((ScanShape("small", batch=8, width=64, states=8, length=33),))
+    assert len(rows) == 2 * (len(FORWARD) + len(BACKWARD))
+    assert all(row.forward_milliseconds > 0 or row.backward_milliseconds > 0 for row in rows)
