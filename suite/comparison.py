@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from backbones.scan import chosen
+from suite.ablation import write_ablation
 from suite.analyses import foreground_frame, kept_frame
 from suite.environment import consumption, environment
 from suite.gallery import gallery, pictures
@@ -51,7 +52,12 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
         failures = execute(prepared, store, progress)
     records = write_cells(prepared, store, failures)
     write_analyses(prepared, store, failures)
-    headline = summarise(records, spec, store, len(slices(prepared.indices, spec.shard)), len(prepared.dataset.classes))
+    count = len(slices(prepared.indices, spec.shard))
+    headline = summarise(records, spec, store, count, len(prepared.dataset.classes))
+    if spec.axes:
+        first, *others = write_ablation(records, spec, store, count)
+        headline |= {"headline": first, "paragraphs": others}
+        store.write_headline(headline)
     store.write_dataset(about_images(prepared))
     store.write_environment(environment() | consumption(started) | about_execution(prepared))
     return Result(records, headline, failures)

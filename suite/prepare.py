@@ -16,6 +16,7 @@ from backbones.errors import UserError
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
 from suite import budget as budgets
+from suite.axes import ablated
 from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell, digest
 from suite.data import check_labels, open_dataset, stratified
@@ -61,7 +62,7 @@ def prepare(spec: RunSpec) -> Prepared:
     threads = set_threads(spec.threads)
     dataset = open_dataset(spec.data, spec.split, source=spec.source, views=spec.views)
     indices = choose_images(dataset, spec)
-    methods = [parse(text) for text in spec.methods]
+    methods = ablated([parse(text) for text in spec.methods], spec.axes)
     check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
     cells, manifest = [], dataset.manifest()

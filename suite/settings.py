@@ -17,7 +17,10 @@ Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
 class RunSpec(BaseModel):
-    """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run."""
+    """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run.
+
+    With `axes` every method is varied along them, one setting at a time (see `suite.axes`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
@@ -30,6 +33,7 @@ class RunSpec(BaseModel):
     views: str | None = None
     images: int | Literal["all"] = 500
     methods: tuple[str, ...] = ("mtr", "tome")
+    axes: tuple[str, ...] = ()
     baselines: bool = True
     budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
     protocol: Literal["matched", "tokens", "paper"] = "matched"
@@ -67,7 +71,8 @@ class RunSpec(BaseModel):
         """Folder name that says what was run; the same question always goes to the same folder."""
         data = self.data.partition(":")[0]
         backbones = re.sub(r"[\[\],= ]+", "_", "+".join(self.backbones)).replace("_+", "+").rstrip("_")
-        return f"{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"
+        asked = f"ablate-{'+'.join(self.axes)}-" if self.axes else ""
+        return f"{asked}{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"
 
 
 def build_spec(**values: Any) -> RunSpec:

@@ -11,6 +11,7 @@ import typer
 
 from backbones.errors import UserError
 from backbones.registry import nearest
+from suite.cli.ablate import ablate
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
@@ -53,6 +54,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
+    "ablate": ablate,
     "plan": plan,
     "list": list_things,
     "report": report,

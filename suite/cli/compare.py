@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,24 +13,28 @@ from backbones.errors import UserError
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
+Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")]
+Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+Report = Annotated[bool, typer.Option(help="Write the report.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
-@with_run_options
+def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
+    """The folder of a run; UserError if `name` is not that of one folder."""
+    if Path(name).name != name:
+        raise UserError(f"--name '{name}' is not the name of one folder: leave out '/' and '..', or use --runs")
+    return runs / (name or spec.default_name())
+
+
+@partial(with_run_options, without=("axes",))
 def compare(
-    spec: RunSpec,
-    name: Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")] = "",
-    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
-    as_json: Json = False,
+    spec: RunSpec, name: Name = "", runs: Runs = Path("runs"), report: Report = True, as_json: Json = False
 ) -> int:
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
     from suite.comparison import run_comparison
     from suite.tables import comparison_table, print_table
 
-    if Path(name).name != name:
-        raise UserError(f"--name '{name}' is not the name of one folder: leave out '/' and '..', or use --runs")
-    folder = runs / (name or spec.default_name())
+    folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, quiet=as_json)
     page = None
     if report:

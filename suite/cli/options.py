@@ -13,6 +13,8 @@ import typer
 from backbones.errors import UserError
 from backbones.naming import split
 from methods import METHODS
+from methods.spec import parse
+from suite.axes import AXES, EVERY, axes_of
 from suite.settings import RunSpec, build_spec
 
 DEFAULTS = RunSpec()
@@ -22,20 +24,27 @@ def _text(value: Any) -> str:
     return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
-def _option(name: str, kind: type, help_text: str, default: Any = None, flag: str | None = None) -> inspect.Parameter:
+def _option(name: str, kind: type, help_text: str, default: Any = None, *flags: str) -> inspect.Parameter:
     value = getattr(DEFAULTS, name, default)
     shown = _text(value) if isinstance(value, tuple) else value
-    names = [flag] if flag else []
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=shown,
-        annotation=Annotated[kind, typer.Option(*names, help=help_text, show_default=True)],
+        annotation=Annotated[kind, typer.Option(*flags, help=help_text, show_default=True)],
     )
 
 
 RUN_OPTIONS = [
-    _option("methods", str, "Methods to compare, comma-separated: 'mtr,tome[order=appended]', 'all', file.py:NAME."),
+    _option(
+        "methods",
+        str,
+        "Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME.",
+        None,
+        "--methods",
+        "--method",
+    ),
+    _option("axes", str, f"What to vary around each method, comma-separated: {', '.join(AXES)}, or all.", "", "--axis"),
     _option(
         "backbones",
         str,
@@ -84,6 +93,12 @@ def expand(methods: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for text in methods for name in (everything if text == "all" else [text]))
 
 
+def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
+    """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
+    everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
+    return tuple(name for text in asked for name in (everything if text == EVERY else [text]))
+
+
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     try:
         return tuple(kind(part) for part in split(text))
@@ -96,6 +111,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     values = dict(values)
     values["methods"] = expand(split(values["methods"]))
     values["backbones"] = split(values["backbones"])
+    values["axes"] = _axes(split(values["axes"]), values["methods"])
     values["budgets"] = _numbers("budgets", values["budgets"], float)
     values["sites"] = _numbers("sites", values["sites"] or "", int) or None
     values["source"] = values["source"] or None
@@ -105,21 +121,32 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     return build_spec(**values)
 
 
-def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command(spec, ...)` the options of `RUN_OPTIONS` in place of its first parameter."""
+def with_run_options(
+    command: Callable[..., Any], /, *, without: Sequence[str] = (), **defaults: Any
+) -> Callable[..., Any]:
+    """Give `command(spec, ...)` the options of `RUN_OPTIONS` in place of its first parameter.
+
+    Those in `without` are left out, at their defaults; `defaults` are the command's own.
+    """
     hints = typing.get_type_hints(command, include_extras=True)
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
         for parameter in list(inspect.signature(command).parameters.values())[1:]
     ]
-    names = {option.name for option in RUN_OPTIONS}
+    options = [
+        option.replace(default=defaults.get(option.name, option.default))
+        for option in RUN_OPTIONS
+        if option.name not in without
+    ]
+    names = {option.name for option in options}
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> Any:
-        spec = spec_from_options({name: value for name, value in values.items() if name in names})
+        asked = {option.name: values.get(option.name, option.default) for option in RUN_OPTIONS}
+        spec = spec_from_options(asked)
         return command(spec, **{name: value for name, value in values.items() if name not in names})
 
-    parameters = [*RUN_OPTIONS, *own]
+    parameters = [*options, *own]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del wrapper.__wrapped__  # typer would read the inner signature

@@ -63,6 +63,15 @@ REFUSED = [
     ("compare --seeds 0", "seeds"),
     ("compare --checkpoint nowhere.pth", "nowhere.pth"),
     ("compare --backbones vim_tiny", "bundled"),
+    ("ablate", "nothing to vary: name an axis, such as --axis order"),
+    ("ablate --axis ordr", "unknown axis 'ordr': did you mean order"),
+    (
+        "ablate --axis score --method stride",
+        "stride has nothing to vary on the axis score: its axes are order, schedule",
+    ),
+    ("ablate --axis order --name a/b", "is not the name of one folder"),
+    ("compare --axis order", "No such option: --axis"),
+    ("compare --methods mtr@faling", "unknown schedule 'faling': did you mean falling"),
     ("plan --methods mtrr", "unknown method 'mtrr'"),
     ("list planets", "planets"),
     ("list --long tomee", "did you mean tome"),
@@ -169,6 +178,30 @@ def test_compare_writes_a_run_and_its_report(
     assert "report: " in capsys.readouterr().out
     assert run([*line, "--name", Path(found["run"]).name, "--seeds", "7"]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_ablate_ends_in_a_figure_and_a_sentence(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["ablate", *MINI, "--axis", "direction,size", "--split", "test", "--gallery", "0"]
+    assert run(line) == 0
+    shown = capsys.readouterr().out
+    for axis in ("direction", "size"):
+        assert f"{axis} on vim_mini, 40 % of FLOPs removed, 30 test images: mtr" in shown
+        figure = re.search(rf"figure: (\S*ablation-{axis}.png)", shown)
+        assert figure
+        assert Path(figure[1]).stat().st_size > 1000
+    assert "direction=backward" in shown
+    assert run([*line, "--json", "--no-report"]) == 0
+    assert "runs/ablate-direction+size-vim_mini" in json.loads(capsys.readouterr().out)["run"]
+
+
+def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
+    assert run(["plan", "--axis", "all", "--methods", "delta", "--images", "1", "--no-baselines", "--json"]) == 0
+    texts = {cell["text"] for cell in json.loads(capsys.readouterr().out)["cells"]}
+    wanted = {"delta[protect=4]", "delta[order=reversed]", "permute", "delta[direction=forward]", "delta@falling"}
+    assert wanted <= texts
 
 
 def test_a_failed_cell_is_exit_code_1(

@@ -1,0 +1,44 @@
+"""`ablate` varies one axis of a method at a time, at equal cost."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from backbones.errors import UserError
+from suite.cli.compare import Json, Name, Report, Runs, run_folder
+from suite.cli.options import with_run_options
+from suite.settings import RunSpec
+
+
+@partial(with_run_options, methods="mtr", split="dev", budgets="0.4", baselines=False, gallery=0)
+def ablate(
+    spec: RunSpec, name: Name = "", runs: Runs = Path("runs"), report: Report = True, as_json: Json = False
+) -> int:
+    """Vary a method along one axis at a time at matched FLOPs, each setting paired with the method as it is."""
+    from suite.ablation import tables
+    from suite.comparison import run_comparison
+    from suite.tables import print_table
+
+    if not spec.axes:
+        raise UserError("nothing to vary: name an axis, such as --axis order")
+    folder = run_folder(spec, runs, name)
+    result = run_comparison(spec, folder, quiet=as_json)
+    page = None
+    if report:
+        from reports import build
+
+        page = build(folder)
+    if as_json:
+        print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
+        return 1 if result.failures else 0
+    for table in tables(folder):
+        print_table(table)
+    for sentence in (result.headline["headline"], *result.headline["paragraphs"]):
+        print(sentence)
+    if page:
+        for figure in sorted((page.parent / "figures").glob("ablation-*.png")):
+            print(f"figure: {figure}")
+    print(f"report: {page}" if page else f"results: {folder}")
+    return 1 if result.failures else 0

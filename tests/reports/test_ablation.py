@@ -1,0 +1,118 @@
+"""The figures of an ablation draw what is stored, and the section says what was found."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import reports
+from reports.figures.ablation import COLOURS, axis_figure, order_figure, verdict
+from reports.figures.canvas import COLUMN, WIDTH
+
+ORDERS = ("order=restored", "order=reversed", "shuffle=0.1", "shuffle=0.5", "shuffle=1", "order=score")
+
+
+def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(len(names))
+    rows = []
+    for place, name in enumerate(names):
+        top1, gap = float(rng.uniform(0.2, 0.8)), float(rng.uniform(-0.3, 0.3))
+        row: dict[str, Any] = {
+            "axis": axis, "backbone": "vim_nano", "method": method, "budget": budget, "setting": name, "label": name,
+            "reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
+            "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "low": top1 - 0.04,
+            "high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
+            "p_holm": 0.01, "told_apart": place % 2 == 1,
+        }  # fmt: skip
+        if place == 0:
+            row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm"))
+        rows.append(row)
+    return rows
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Two families of the axis order, one of size with a setting that was skipped."""
+    rows = _rows("order", ORDERS, 0.4, "mtr") + _rows("order", ORDERS[:4], 0.0, "permute")
+    skipped = {
+        "status": "skipped",
+        "reason": "needs <b>delta</b>",
+        "top1": None,
+        "setting": "weights=odd",
+        "images": None,
+    }
+    size = _rows("size", ("weights=mean", "weights=size", "weights=odd"), 0.4, "mtr")
+    return pd.DataFrame([*rows, *size[:2], size[2] | skipped])
+
+
+def marks(figure: Figure, panel: int) -> list[tuple[float, float, str]]:
+    """Value, height and colour of the marks of one panel."""
+    lines = [line for line in figure.axes[panel].lines if line.get_marker() in ("o", "D")]
+    return [
+        (round(float(line.get_xdata()[0]), 9), float(line.get_ydata()[0]), to_hex(line.get_color())) for line in lines
+    ]
+
+
+@pytest.mark.parametrize("width", [WIDTH, COLUMN])
+def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> None:
+    rows = frame[frame.axis == "order"]
+    figure = axis_figure(rows, width)
+    for family, part in enumerate([rows[rows.budget == 0.4], rows[rows.budget == 0]]):
+        kinds = [COLOURS[verdict(row)] for row in part.to_dict("records")]
+        left = [(round(100 * top1, 9), float(place), kinds[place]) for place, top1 in enumerate(part.top1)]
+        assert marks(figure, 2 * family) == left
+        right = [(round(100 * gap, 9), float(place), kinds[place]) for place, gap in enumerate(part.difference)][1:]
+        assert marks(figure, 2 * family + 1) == right
+        axes = figure.axes[2 * family]
+        assert [label.get_text() for label in axes.get_yticklabels()] == part.setting.tolist()
+        spans = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_xdata())) == 2]
+        ends = np.array([line.get_xdata() for line in spans])
+        np.testing.assert_allclose(ends, 100 * part[["low", "high"]].to_numpy())
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first setting stands on top
+
+
+def test_only_what_was_measured_is_drawn(frame: pd.DataFrame) -> None:
+    figure = axis_figure(frame[frame.axis == "size"], WIDTH)
+    assert len(marks(figure, 0)) == 2
+    assert len(marks(figure, 1)) == 1
+
+
+def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None:
+    rows = frame[frame.axis == "order"]
+    figure = order_figure(rows, WIDTH)
+    for panel, name in enumerate(("top1", "agreement")):
+        drawn = [line for line in figure.axes[panel].lines if line.get_linestyle() != "None"]
+        for line, (_, part) in zip(drawn, rows.groupby("method", sort=False), strict=True):
+            joined = part[part.setting.str.contains("shuffle") | part.reference].sort_values("tau")
+            assert list(line.get_xdata()) == pytest.approx(joined.tau.tolist())
+            assert list(line.get_ydata()) == pytest.approx((100 * joined[name]).tolist())
+        named = {text.get_text() for text in figure.axes[panel].texts}
+        assert named == {"reversed", "score"}
+
+
+def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    for old in ("cells", "analyses"):  # the rest of the page is others' to test
+        shutil.rmtree(folder / old)
+    (folder / "analyses").mkdir()
+    words = [("order", "mtr", 0.4), ("order", "permute", 0.0), ("size", "mtr", 0.4)]
+    told = pd.DataFrame(words, columns=["axis", "method", "budget"]).assign(backbone="vim_nano")
+    told["sentence"] = [f"Words of {axis} of {method}." for axis, method, _ in words]
+    frame.to_parquet(folder / "analyses" / "ablation.parquet")
+    told.to_parquet(folder / "analyses" / "ablation_words.parquet")
+    page = reports.build(folder).read_text("utf-8")
+    assert 'id="ablation"' in page
+    assert all(sentence in page for sentence in told.sentence)
+    assert "Around mtr, 2 axes were varied one at a time: order, size." in page
+    assert "needs &lt;b&gt;delta" in page
+    for name in ("ablation-order", "ablation-order-tau", "ablation-size"):
+        assert (folder / "report" / "figures" / f"{name}.png").is_file()
+    table = pd.read_csv(folder / "report" / "tables" / "ablation-order.csv")
+    stored = frame[frame.axis == "order"]
+    assert table["Top-1, %"].tolist() == pytest.approx((100 * stored.top1).tolist())
