@@ -61,6 +61,6 @@ def create_model(
             model = factory(**settings, classes=weights.num_classes)
         adapted = checkpoints.apply(model, weights, settings.get("classes"), asked)
         model.provenance = replace(weights.provenance, adapted=adapted)
-    model.preprocessing = official.usual_preprocessing(name)
+    model.preprocessing = official.usual_preprocessing(name) or model.preprocessing
     model.set_kernel(kernel)
     return model.eval()

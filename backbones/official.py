@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backbones.errors import UserError
 from backbones.naming import bracketed
-from backbones.preprocessing import Preprocessing
+from backbones.preprocessing import CLIPS, Preprocessing
 
 WEIGHTS = Path(__file__).parent / "weights"
 USUAL = Preprocessing()
@@ -125,6 +125,7 @@ def _videomamba_video() -> Iterator[Official]:
                     top1,
                     data=data,
                     classes=classes,
+                    preprocessing=CLIPS,
                     views=f"{frames}x3x{clips}",
                 )
 
@@ -177,7 +178,7 @@ def official_of(backbone: str, data: str | None = None) -> Official:
     return next((row for row in rows if row.data == data), rows[0])
 
 
-def usual_preprocessing(backbone: str) -> Preprocessing:
-    """How images are prepared for `backbone` (a name, settings or not) where it was published."""
+def usual_preprocessing(backbone: str) -> Preprocessing | None:
+    """How images are prepared for `backbone` (a name, settings or not) where it was published; None if it was not."""
     name = bracketed(backbone)[0]
-    return next((row.preprocessing for row in officials() if bracketed(row.backbone)[0] == name), USUAL)
+    return next((row.preprocessing for row in officials() if bracketed(row.backbone)[0] == name), None)

@@ -26,3 +26,7 @@ class Preprocessing:
         """In a few words."""
         normalised = "" if self.mean == IMAGENET_MEAN else f", mean {self.mean[0]:g}"
         return f"crop {self.crop:g} {self.interpolation}{normalised}"
+
+
+CLIPS = Preprocessing(crop=1.0, interpolation="bilinear")
+"""VideoMamba's on videos: the short side of every frame becomes the model's, crops are spread over the long one."""

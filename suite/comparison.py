@@ -80,13 +80,15 @@ def about_images(prepared: Prepared) -> dict[str, Any]:
 
 
 def about_execution(prepared: Prepared) -> dict[str, Any]:
-    """How the run was executed: device, scan kernel of each backbone, weights, and the command."""
+    """How the run was executed: device, kernel, weights and preprocessing of each backbone, and the command."""
     models = prepared.models
     dtype = DTYPES[prepared.spec.precision]
     return {
         "device": prepared.device,
         "kernel": {name: chosen(prepared.spec.kernel, prepared.device, dtype).kernel for name in models},
         "weights": {name: model.provenance.sha256 if model.provenance else None for name, model in models.items()},
+        "adapted": {name: model.provenance.adapted for name, model in models.items() if model.provenance},
+        "preprocessing": {n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()},
         "command": shlex.join(["python", "-m", "suite", *sys.argv[1:]]),
     }
 

@@ -48,7 +48,7 @@ class Prepared:
 
     def data_for(self, model: Backbone) -> Dataset:
         """The data in samples that `model` takes."""
-        return self.dataset.in_frames(model.frames)
+        return self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
 
     def dense(self, backbone: str) -> Cell:
         """The unreduced cell of `backbone`."""
@@ -65,12 +65,12 @@ def prepare(spec: RunSpec) -> Prepared:
     methods = ablated([parse(text) for text in spec.methods], spec.axes)
     check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
-    cells, manifest = [], dataset.manifest()
+    cells = []
     for name, model in models.items():
         context = digest(
             {
                 "weights": model.provenance.sha256 if model.provenance else None,
-                "data": manifest,
+                "data": dataset.prepared_as(model.preprocessing).manifest(),
                 "images": indices.tolist(),
                 "precision": spec.precision,
                 "device": device,

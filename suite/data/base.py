@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
+from backbones.preprocessing import Preprocessing
 
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
@@ -91,6 +92,10 @@ class Dataset(ABC):
         """The data in samples of `frames` frames, as a model takes them; images have one."""
         if frames != 1:
             raise ValueError(f"an image has one frame, not {frames}")
+        return self
+
+    def prepared_as(self, usual: Preprocessing) -> Dataset:
+        """The data prepared as a model's published accuracy wants it; data with a form of its own keeps that."""
         return self
 
     def once(self) -> Dataset:

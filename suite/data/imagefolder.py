@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
-from suite.data.base import Dataset, Manifest, Request, check_index, digest
+from backbones.preprocessing import Preprocessing
+from suite.data.base import Manifest, Request, check_index, digest
 from suite.data.decode import SUFFIXES, decode, read_bytes
-from suite.data.preprocess import Preprocess, requested
+from suite.data.preprocess import Photographs, asked_of
 
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 
@@ -83,17 +85,17 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
     return root, "all"
 
 
-class ImageFolder(Dataset):
+class ImageFolder(Photographs):
     """Image files by class folder; labels count the folders in the order of their names, empty ones included."""
 
     def __init__(
-        self, name: str, split: str, root: Path, preprocess: Preprocess | None = None, upright: bool = True
+        self, name: str, split: str, root: Path, asked: dict[str, Any] | None = None, upright: bool = True
     ) -> None:
+        """`asked` is what the user wants of the preprocessing; `upright` turns pictures as their EXIF says."""
         self.name = name
         self.split = split
         self.root = root
-        self.preprocess = preprocess or Preprocess()
-        self.mean, self.std = self.preprocess.mean, self.preprocess.std
+        self.prepare(Preprocessing(), asked or {})
         self.upright = upright
         folders = class_folders(root)
         listed = [list_files(folder, root) for folder in folders]
@@ -132,4 +134,4 @@ class ImageFolder(Dataset):
 def open_imagefolder(request: Request) -> ImageFolder:
     """Open ``imagefolder:PATH``; without a split, PATH must not be divided into splits."""
     root, split = split_folder(existing_folder(request.path, "imagefolder"), request.split)
-    return ImageFolder("imagefolder", split, root, requested(request))
+    return ImageFolder("imagefolder", split, root, asked_of(request))

@@ -1,4 +1,4 @@
-"""`imagenet:PATH`: ImageNet-1k in class folders named by synset, with the preprocessing of Vim's evaluation."""
+"""`imagenet:PATH`: ImageNet-1k in class folders named by synset, prepared as each backbone was published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from backbones.errors import UserError
 from suite.data.base import Request
 from suite.data.imagefolder import ImageFolder, class_folders, existing_folder, split_folder
-from suite.data.preprocess import requested
+from suite.data.preprocess import asked_of
 
 CLASSES = 1000
 _SYNSET = re.compile(r"n\d{8}")
@@ -43,4 +43,4 @@ def open_imagenet(request: Request) -> ImageFolder:
         split = "val"
     folder, split = split_folder(root, split)
     check_synsets(folder)
-    return ImageFolder("imagenet", split, folder, requested(request), upright=False)
+    return ImageFolder("imagenet", split, folder, asked_of(request), upright=False)

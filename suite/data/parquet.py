@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
-from suite.data.base import Dataset, Manifest, Request, check_index, digest, numbered, one_line
+from backbones.preprocessing import Preprocessing
+from suite.data.base import Manifest, Request, check_index, digest, numbered, one_line
 from suite.data.decode import decode
 from suite.data.imagefolder import SPLIT_NAMES
-from suite.data.preprocess import Preprocess, requested
+from suite.data.preprocess import Photographs, asked_of
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError)
 
@@ -105,16 +106,15 @@ def class_names(schema: pa.Schema, labels: NDArray[np.int64], name: str) -> tupl
     return numbered(labels, name)
 
 
-class ParquetImages(Dataset):
+class ParquetImages(Photographs):
     """Images in Parquet files, read a row group at a time; the last group is kept, so go through it in order."""
 
     name = "parquet"
 
-    def __init__(self, split: str, paths: list[Path], preprocess: Preprocess | None = None) -> None:
+    def __init__(self, split: str, paths: list[Path], asked: dict[str, Any] | None = None) -> None:
         self.split = split
         self.paths = paths
-        self.preprocess = preprocess or Preprocess()
-        self.mean, self.std = self.preprocess.mean, self.preprocess.std
+        self.prepare(Preprocessing(), asked or {})
         self._files = [_open(path) for path in paths]
         per_file = [_labels(file, path) for file, path in zip(self._files, paths, strict=True)]
         self.labels = np.concatenate(per_file)
@@ -174,4 +174,4 @@ def open_parquet(request: Request) -> ParquetImages:
     if request.path is None:
         raise UserError("parquet needs a file or a folder: write parquet:PATH")
     files, split = find_files(Path(request.path).expanduser(), request.split)
-    return ParquetImages(split, files, requested(request))
+    return ParquetImages(split, files, asked_of(request))

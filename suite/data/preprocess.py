@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.errors import UserError
+from backbones.preprocessing import Preprocessing
 from backbones.registry import nearest
-from suite.data.base import Manifest, Request
+from suite.data.base import Dataset, Manifest, Request
 from suite.data.pixels import normalise
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -23,16 +24,11 @@ FILTERS = {
 
 
 @dataclass(frozen=True)
-class Preprocess:
-    """How an image of any size becomes a model's input; the defaults are Vim's and DeiT's evaluation.
+class Preprocess(Preprocessing):
+    """How an image of any size becomes a model's input; the defaults are Vim's evaluation.
 
     The short side becomes int(size / crop), the middle size x size is kept: 224 of 256 at the default.
     """
-
-    crop: float = 0.875
-    interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
@@ -63,10 +59,26 @@ class Preprocess:
         return asdict(self)
 
 
-def requested(request: Request) -> Preprocess:
-    """The default preprocessing with what `request` changes of it."""
-    default = Preprocess()
-    return Preprocess(
-        crop=default.crop if request.crop is None else request.crop,
-        interpolation=request.interpolation or default.interpolation,
-    )
+def asked_of(request: Request) -> dict[str, Any]:
+    """What `request` fixes of the preprocessing, whatever a backbone was published with."""
+    given = {"crop": request.crop, "interpolation": request.interpolation}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+class Photographs(Dataset):
+    """A data set of pictures of any size, prepared as each model's published accuracy wants them."""
+
+    preprocess: Preprocess
+    asked: dict[str, Any]
+
+    def prepare(self, usual: Preprocessing, asked: dict[str, Any]) -> None:
+        """Prepare pictures as is `usual`, but for what the user `asked`."""
+        self.asked = asked
+        self.preprocess = Preprocess(**asdict(usual) | asked)
+        self.mean, self.std = self.preprocess.mean, self.preprocess.std
+
+    def prepared_as(self, usual: Preprocessing) -> Self:
+        """The same pictures prepared as is `usual`, but for what the user asked."""
+        other = copy.copy(self)
+        other.prepare(usual, self.asked)
+        return other

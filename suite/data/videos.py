@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.errors import UserError
-from suite.data.base import Dataset, Manifest, Request, check_index, digest
+from backbones.preprocessing import CLIPS
+from suite.data.base import Manifest, Request, check_index, digest
 from suite.data.clips import SAMPLING_VERSION, Choose, Keep, Views, cropped, frame_indices
 from suite.data.frames import frame_names, list_clips, read_frames
 from suite.data.imagefolder import existing_folder, list_files, split_folder
 from suite.data.listing import Find, Listing, from_folders, from_list
 from suite.data.pixels import normalise
-from suite.data.preprocess import Preprocess
+from suite.data.preprocess import Photographs, Preprocess, asked_of
 from suite.data.video import SUFFIXES, import_av, read_video
 
 LISTS = (".csv", ".txt", ".list")
@@ -68,7 +69,7 @@ FILES = Form("video", "video files", _find_files, Path.is_file, _bytes, _read_fi
 FOLDERS = Form("frames", "folders of frames", list_clips, Path.is_dir, _frames, read_frames)
 
 
-class Videos(Dataset):
+class Videos(Photographs):
     """Labelled videos; an item is a video, its sample all its views as clips (views, 3, frames, S, S), crops innermost.
 
     How many frames a clip has is the model's to say: `in_frames`.
@@ -77,13 +78,12 @@ class Videos(Dataset):
     kind: ClassVar[Literal["images", "videos"]] = "videos"
 
     def __init__(
-        self, form: Form, listing: Listing, looks: Views | None = None, preprocess: Preprocess | None = None
+        self, form: Form, listing: Listing, looks: Views | None = None, asked: dict[str, Any] | None = None
     ) -> None:
         self.form, self.listing = form, listing
         self.name, self.split = form.name, listing.split
         self.labels, self.classes = listing.labels, listing.classes
-        self.preprocess = preprocess or Preprocess(crop=1.0, interpolation="bilinear")
-        self.mean, self.std = self.preprocess.mean, self.preprocess.std
+        self.prepare(CLIPS, asked or {})
         self.looks = looks or Views()
         self.views = self.looks.count
         self.frames = 8
@@ -185,10 +185,8 @@ def listed(request: Request, form: Form) -> Listing:
 
 def open_videos(request: Request, form: Form) -> Videos:
     """The videos that `request` asks for, tested as VideoMamba is on Kinetics unless it says otherwise."""
-    crop = 1.0 if request.crop is None else request.crop
-    preprocess = Preprocess(crop=crop, interpolation=request.interpolation or "bilinear")
     looks = Views.parse(request.views) if request.views else Views()
-    return Videos(form, listed(request, form), looks, preprocess)
+    return Videos(form, listed(request, form), looks, asked_of(request))
 
 
 def open_video(request: Request) -> Videos:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,9 +8,10 @@ from PIL import Image
 from torchvision import transforms
 
 from backbones.errors import UserError
-from suite.data import Request
+from backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from suite.data import open_dataset
 from suite.data.pixels import normalise, resize
-from suite.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, requested
+from suite.data.preprocess import Photographs, Preprocess
 
 
 def official(size: int, crop: float) -> transforms.Compose:
@@ -33,9 +36,30 @@ def test_agrees_with_torchvision(height: int, width: int, size: int, crop: float
     assert np.abs(Preprocess(crop=crop)(pixels, size) - expected).max() < 1e-6
 
 
-def test_request_changes_only_what_it_names() -> None:
-    assert requested(Request()) == Preprocess(0.875, "bicubic")
-    assert requested(Request(crop=0.95, interpolation="bilinear")) == Preprocess(0.95, "bilinear")
+def picture_folder(root: Path) -> Path:
+    for name, shade in (("a", 0), ("b", 200)):
+        (root / name).mkdir()
+        Image.new("RGB", (64, 48), (shade, 90, 7)).save(root / name / "1.png")
+    return root
+
+
+def test_a_backbone_is_given_images_as_it_was_published_unless_the_user_asked_otherwise(tmp_path: Path) -> None:
+    root = picture_folder(tmp_path)
+    halves = (0.5, 0.5, 0.5)
+    published = Preprocessing(crop=1.0, mean=halves, std=halves)
+    usual = open_dataset(f"imagefolder:{root}")
+    assert isinstance(usual, Photographs)
+    assert usual.preprocess == Preprocess(0.875, "bicubic")
+    other = usual.prepared_as(published)
+    assert other.preprocess == Preprocess(1.0, "bicubic", halves, halves)
+    assert (usual.preprocess.crop, usual.mean) == (0.875, IMAGENET_MEAN)
+    assert other.mean == halves
+    assert other.manifest()["hash"] != usual.manifest()["hash"]
+    assert np.array_equal(other.sample(1, 32), Preprocess(1.0, "bicubic", halves, halves)(other.image(1), 32))
+    asked = open_dataset(f"imagefolder:{root}", crop=0.95, interpolation="bilinear").prepared_as(published)
+    assert isinstance(asked, Photographs)
+    assert asked.preprocess == Preprocess(0.95, "bilinear", halves, halves)
+    assert open_dataset("fashion-clutter", "dev").prepared_as(published).mean != halves  # it has a form of its own
 
 
 def test_impossible_settings_are_named() -> None:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from backbones.errors import UserError
+from backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from suite.data import open_dataset
-from suite.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from suite.data.videos import Videos
 
 Put = Callable[..., Path]
