@@ -16,6 +16,7 @@ from backbones.scan import chosen
 from suite.ablation import write_ablation
 from suite.analyses import foreground_frame, kept_frame
 from suite.environment import consumption, environment
+from suite.expected import expected
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
@@ -52,11 +53,13 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
         failures = execute(prepared, store, progress)
     records = write_cells(prepared, store, failures)
     write_analyses(prepared, store, failures)
+    known = {name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()}
+    published = {name: row for name, row in known.items() if row is not None}
     count = len(slices(prepared.indices, spec.shard))
-    headline = summarise(records, spec, store, count, len(prepared.dataset.classes))
+    headline = summarise(records, spec, store, count, len(prepared.dataset.classes), published)
     if spec.axes:
         first, *others = write_ablation(records, spec, store, count)
-        headline |= {"headline": first, "paragraphs": others}
+        headline |= {"headline": first, "paragraphs": [*headline["warnings"], *others]}
         store.write_headline(headline)
     store.write_dataset(about_images(prepared))
     store.write_environment(environment() | consumption(started) | about_execution(prepared))

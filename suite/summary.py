@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from backbones.official import Official
 from methods.spec import parse
 from suite.cells import DENSE, SAME
+from suite.expected import off
 from suite.settings import RunSpec
 from suite.stats import Outcomes, Setting, Verdict, compare_to_reference, headline, verdict, wilson
 from suite.stats.compare import SAME_WORK, Comparison
@@ -23,14 +25,19 @@ STATISTICS = [
 Records = list[dict[str, Any]]
 
 
-def summarise(records: Records, spec: RunSpec, store: Store, slices: int, classes: int) -> dict[str, Any]:
+def summarise(
+    records: Records, spec: RunSpec, store: Store, slices: int, classes: int, published: Mapping[str, Official]
+) -> dict[str, Any]:
     """Write ``statistics.parquet`` and ``headline.json`` from the finished cells; returns the headline.
+
+    `published` is what the dense models are known to score on this data.
 
     The reference is the first method of the spec that is not `none`; the headline speaks of the middle budget.
     """
     rows: Records = []
     resolution: Records = []
     sentences: dict[tuple[str, float], str] = {}
+    warnings: list[str] = []
     remarks: list[str] = []
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
@@ -38,8 +45,9 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int, classe
         if dense is None:
             continue
         rows.append(single_row(dense, backbone, None, dense.label))
-        if warning := at_chance(dense, backbone, classes):
-            remarks.append(warning)
+        row = published.get(backbone)
+        doubts = (at_chance(dense, backbone, classes), off(dense, backbone, row) if row else "")
+        warnings += [doubt for doubt in doubts if doubt]
         for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
             judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
@@ -57,7 +65,7 @@ def summarise(records: Records, spec: RunSpec, store: Store, slices: int, classe
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
-    found = words(spec, resolution, sentences, remarks)
+    found = words(spec, resolution, sentences, remarks, warnings)
     store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS))
     store.write_headline(found)
     return found
@@ -182,13 +190,18 @@ def _percent(share: float) -> str:
 
 
 def words(
-    spec: RunSpec, resolution: Records, sentences: dict[tuple[str, float], str], remarks: list[str]
+    spec: RunSpec,
+    resolution: Records,
+    sentences: dict[tuple[str, float], str],
+    remarks: list[str],
+    warnings: list[str],
 ) -> dict[str, Any]:
-    """The headline at the middle budget of the first backbone; remarks and the other budgets as paragraphs."""
+    """The headline at the middle budget of the first backbone; warnings, remarks and other budgets as paragraphs."""
     if not sentences:
         text = "No method was compared with another: name a method beside none, at a budget it can meet."
-        return {"headline": text, "resolution": resolution, "paragraphs": []}
+        return {"headline": text, "resolution": resolution, "warnings": warnings, "paragraphs": warnings}
     first = [key for key in sentences if key[0] == next(iter(sentences))[0]]
     chosen = first[len(first) // 2]
     others = [text for key, text in sentences.items() if key != chosen]
-    return {"headline": sentences[chosen], "resolution": resolution, "paragraphs": [*remarks, *others]}
+    paragraphs = [*warnings, *remarks, *others]
+    return {"headline": sentences[chosen], "resolution": resolution, "warnings": warnings, "paragraphs": paragraphs}

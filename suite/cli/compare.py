@@ -45,8 +45,11 @@ def compare(
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
     else:
         print_table(comparison_table(result.records))
+        warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
+        for warning in warnings:
+            print(f"WARNING: {warning}")
         print(result.headline["headline"])
-        for paragraph in result.headline["paragraphs"][:1]:  # the page has the rest
+        for paragraph in paragraphs[len(warnings) :][:1]:  # the page has the rest
             print(paragraph)
         print(f"report: {page}" if page else f"results: {folder}")
     return 1 if result.failures else 0

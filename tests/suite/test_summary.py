@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from backbones.official import Official
 from suite.settings import RunSpec, build_spec
 from suite.store import Store
 from suite.summary import read, reference_of, summarise
@@ -55,8 +56,8 @@ class Fabricated:
             }
         )
 
-    def summarise(self) -> tuple[dict[str, Any], pd.DataFrame]:
-        found = summarise(self.records, self.spec, self.store, 2, 10)
+    def summarise(self, **published: Official) -> tuple[dict[str, Any], pd.DataFrame]:
+        found = summarise(self.records, self.spec, self.store, 2, 10, published)
         assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
         return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
 
@@ -172,6 +173,18 @@ def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
     found, frame = made.summarise()
     assert found["headline"].startswith("No method was compared with another")
     assert frame.label.tolist() == ["none"]
+
+
+def test_a_dense_model_that_is_not_what_was_published_is_said_first(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3,)))
+    made.add("none", None, correct_on(*range(20)))
+    made.add("mtr", 0.3, correct_on(1), 0.3)
+    made.add("tome", 0.3, correct_on(2), 0.3)
+    found, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 90.0, data="seen"))
+    assert found["warnings"] == found["paragraphs"][:1]
+    assert "right on 50.0 % of 40 images, but 90.0 % was published of it on seen, b.pth" in found["warnings"][0]
+    agreeing, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 60.0, data="seen"))
+    assert agreeing["warnings"] == []
 
 
 def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> None:
