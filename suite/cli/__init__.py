@@ -30,6 +30,11 @@ app = typer.Typer(
 )
 
 
+def printable(text: str) -> str:
+    """`text` on one line that a terminal only shows: what would steer it, such as escapes in a name, in ASCII."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
     """`command`, its result an exit code: 1 if a check or a cell failed, 2 for what the user can mend."""
 
@@ -38,11 +43,12 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(**values)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             code = 2
         except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
             where = f"{error.filename}: " if error.filename else ""
-            print(f"error: {where}{error.strerror or error}: free space, or choose another folder", file=sys.stderr)
+            reason = printable(f"{where}{error.strerror or error}")
+            print(f"error: {reason}: free space, or choose another folder", file=sys.stderr)
             code = 2
         except KeyboardInterrupt:
             print("interrupted: the same command goes on where it stood", file=sys.stderr)
@@ -72,13 +78,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if not given[0].startswith("-") and given[0] not in COMMANDS:
-        print(f"error: unknown command '{given[0]}': {nearest(given[0], COMMANDS)}", file=sys.stderr)
+        print(f"error: unknown command '{printable(given[0])}': {nearest(given[0], COMMANDS)}", file=sys.stderr)
         return 2
     try:
         code = app(args=given, standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise
-        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(error.format_message().split()))}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

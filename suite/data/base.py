@@ -141,6 +141,11 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
     """UserError unless every label of `dataset` fits a head of `num_classes` classes."""
     if len(dataset) == 0:
         raise UserError(f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some")
+    for name in dataset.classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"'{dataset.name}' has a class whose name is no text ({name!a}): rename it") from None
     low, high = int(dataset.labels.min()), int(dataset.labels.max())
     if low < 0:
         row = int(dataset.labels.argmin())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +20,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 MAX_PIXELS = 89_478_485
 # The short side is resized to some hundred pixels, so a thread of pixels would become a sea of them.
 MAX_ASPECT = 100
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
+# Of a file: no image of that many pixels takes more.
+MAX_BYTES = 1 << 29
+# What Pillow warns of is refused here, in words of our own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
@@ -59,11 +61,15 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What the file holds; UserError, one line, if it cannot be read."""
+    """What the file holds; UserError, one line, if it cannot be read or is too large for an image."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again or take it out") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB, too many for an image: take it out")
+    return content
 
 
 def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
@@ -82,5 +88,7 @@ def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]
         raise UserError(f"{name} has more pixels than is safe ({one_line(error)}): shrink it or take it out") from error
     except UnidentifiedImageError as error:
         raise UserError(f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out") from error
-    except _DAMAGE as error:
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises whatever its parsers meet, a TypeError or a ZeroDivisionError too
         raise UserError(f"{name} is damaged ({one_line(error)}): fetch it again or take it out") from error

@@ -14,6 +14,8 @@ from backbones.errors import UserError
 from suite.data.base import one_line
 
 _UNSIGNED_BYTE = 8
+# Four times what the largest file of MNIST's kin holds; a few bytes of gzip could swell to anything.
+MAX_BYTES = 1 << 28
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -31,11 +33,15 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def gunzip(path: Path) -> bytes:
-    """The content of a gzipped (``.gz``) or plain file; UserError if it cannot be read."""
+    """The content of a gzipped (``.gz``) or plain file; UserError if it cannot be read or holds too much."""
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({one_line(error)}): fetch it again") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} holds more than {MAX_BYTES >> 20} MB: fetch it again")
+    return content
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from suite.data.base import Manifest, Request, check_index, digest
 from suite.data.decode import SUFFIXES, decode, read_bytes
 from suite.data.preprocess import Photographs, asked_of
 
+MOST_LEVELS = 64
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 
 
@@ -33,6 +34,8 @@ def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -
     Links to files within `root` are followed; any other link is a UserError.
     """
     found: list[Path] = []
+    if len(folder.relative_to(root).parts) > MOST_LEVELS:
+        raise UserError(f"{folder} lies more than {MOST_LEVELS} folders below {root}: move its files up")
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:

@@ -1,7 +1,7 @@
 """`parquet:PATH`: images in Parquet as Hugging Face lays them out, a column `image` and a column `label`.
 
 `image` is a struct {bytes, path} or plain bytes, `label` a whole number; PATH is one file or a folder of files called
-SPLIT.parquet, SPLIT-00000-of-00004.parquet and the like.
+SPLIT.parquet, SPLIT-00000-of-00004.parquet and the like, which may be links, as in the Hub's cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from suite.data.decode import decode
 from suite.data.imagefolder import SPLIT_NAMES
 from suite.data.preprocess import Photographs, asked_of
 
-_DAMAGE = (pa.ArrowException, OSError, ValueError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError)
+MOST_ROWS = 50_000_000
+MOST_BYTES = 1 << 31
 
 
 def _split_of(path: Path) -> str | None:
@@ -60,17 +62,31 @@ def _open(path: Path) -> pq.ParquetFile:
     """The Parquet file at `path`, its columns checked."""
     try:
         file = pq.ParquetFile(path)
+        names = [*file.schema_arrow.names]
     except _DAMAGE as error:
         reason = one_line(error)
         raise UserError(f"{path} is not a readable Parquet file ({reason}): fetch it again") from error
-    names = file.schema_arrow.names
     for column in ("image", "label"):
         if column not in names:
             raise UserError(f"{path} has no column '{column}' (it has {', '.join(names)}): rename the one that is it")
     if not pa.types.is_integer(file.schema_arrow.field("label").type):
         kind = file.schema_arrow.field("label").type
         raise UserError(f"{path} has labels of type {kind}: number the classes from 0 in column 'label'")
+    _check_sizes(file.metadata, path)
     return file
+
+
+def _check_sizes(metadata: pq.FileMetaData, path: Path) -> None:
+    """UserError for more rows or larger groups than memory holds: labels are read at once, images group by group."""
+    if not 0 <= metadata.num_rows <= MOST_ROWS:
+        raise UserError(f"{path} states {metadata.num_rows:,} rows: split it into files of at most {MOST_ROWS:,}")
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).total_byte_size
+        if not 0 <= size <= MOST_BYTES:
+            raise UserError(
+                f"{path} has a row group of {size:,} bytes: write it anew with groups of at most {MOST_BYTES >> 20} MB "
+                f"(row_group_size=1000)"
+            )
 
 
 def footer(path: Path) -> bytes:
@@ -101,7 +117,7 @@ def class_names(schema: pa.Schema, labels: NDArray[np.int64], name: str) -> tupl
         names = stored["info"]["features"]["label"]["names"]
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return tuple(names)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         pass
     return numbered(labels, name)
 
@@ -123,6 +139,10 @@ class ParquetImages(Photographs):
         self.classes = class_names(self._files[0].schema_arrow, self.labels, str(paths[0]))
         groups = [(file, group) for file in range(len(paths)) for group in range(self._files[file].num_row_groups)]
         sizes = [self._files[file].metadata.row_group(group).num_rows for file, group in groups]
+        if sum(sizes) != len(self.labels):
+            raise UserError(
+                f"{paths[0]} is damaged ({len(self.labels)} labels for {sum(sizes)} images): fetch it again"
+            )
         self._groups = groups
         self._ends = np.cumsum(sizes)
         self._file_starts = np.cumsum([0, *(len(labels) for labels in per_file)])
@@ -136,6 +156,8 @@ class ParquetImages(Photographs):
                 file, group = self._groups[place]
                 try:
                     column = self._files[file].read_row_group(group, columns=["image"]).column("image")
+                    if len(column) != self._files[file].metadata.row_group(group).num_rows:
+                        raise ValueError(f"{len(column)} rows where others are stated")
                 except _DAMAGE as error:
                     reason = one_line(error)
                     raise UserError(f"{self.paths[file]} is damaged ({reason}): fetch it again") from error
@@ -146,9 +168,12 @@ class ParquetImages(Photographs):
         """The pixels of one row; UserError naming file and row if there are none."""
         place = int(np.searchsorted(self._ends, check_index(index, len(self)), side="right"))
         column = self._column(place)
-        cell = column[index - int(self._ends[place]) + len(column)].as_py()
         file = self._groups[place][0]
         name = f"{self.paths[file]} row {index - int(self._file_starts[file])}"
+        try:
+            cell = column[index - int(self._ends[place]) + len(column)].as_py()
+        except _DAMAGE as error:
+            raise UserError(f"{name} is damaged ({one_line(error)}): fetch the file again") from error
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise UserError(
