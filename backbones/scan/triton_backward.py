@@ -1,9 +1,9 @@
-"""Gradients of the selective scan as a Triton program: one block of channels of one image in one direction.
+"""Gradients of the selective scan as Triton programs: one block of channels of one image in one direction.
 
-The states are not kept by the forward pass. A first sweep writes the state before every `CHUNK` tokens; then, chunk
-after chunk from the last, the states inside are computed again into registers and the gradients run back through them.
-What is summed over channels, images or directions is written in parts and added up outside, in a fixed order, so that
-a gradient's bits are the same every time.
+The states are not kept by the forward pass. `scan_states` writes the state before every `CHUNK` tokens; `scan_backward`
+then, chunk after chunk from the last, computes the states inside again into registers and runs the gradients back
+through them. What is summed over channels, images or directions is written in parts and added up outside, in a fixed
+order, so that a gradient's bits are the same every time.
 """
 
 # mypy: ignore-errors
@@ -17,7 +17,57 @@ from backbones.scan.triton_numerics import LOG2E, sigmoid, softplus
 LN2 = tl.constexpr(0.6931471805599453)
 
 
-@triton.jit(do_not_specialize=("batch", "length", "backwards"))
+VARYING = ("batch", "length", "backwards")  # another value is no reason to compile again
+
+
+@triton.jit(do_not_specialize=VARYING)
+def scan_states(
+    u, delta, A, B, bias, carry, saved,
+    batch, length, width, states, backwards,
+    u_k, u_b, u_l, delta_k, delta_b, delta_l, B_k, B_b, B_l, carry_k, carry_b, carry_l,
+    DIRECTIONS: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Grid (directions x blocks of channels, batch): `saved` (K, B, chunks, E, N), the state before each chunk."""
+    k, block, b = tl.program_id(0) % DIRECTIONS, tl.program_id(0) // DIRECTIONS, tl.program_id(1)
+    channel, state = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, N)
+    lane, low = channel < width, state < states
+    fits = low[:, None] & lane[None, :]
+    a = tl.load(A + (k * width + channel[None, :]) * states + state[:, None], fits, 0.0) * LOG2E
+    shift = tl.load(bias + k * width + channel, lane, 0.0) if bias is not None else tl.zeros((BLOCK,), tl.float32)
+
+    far, wide = k.to(tl.int64), b.to(tl.int64)
+    u += far * u_k + wide * u_b + channel
+    delta += far * delta_k + wide * delta_b + channel
+    B += far * B_k + wide * B_b + state
+    if carry is not None:
+        carry += far * carry_k + wide * carry_b + channel
+    chunks = tl.cdiv(length, CHUNK)
+    saved += (far * batch + wide) * chunks * width * states + channel[None, :] * states + state[:, None]
+    reverse = (backwards >> k) & 1
+    token, stride = reverse * (length - 1), 1 - 2 * reverse
+
+    u_next, delta_next = tl.load(u + token * u_l, lane, 0.0), tl.load(delta + token * delta_l, lane, 0.0)
+    B_next = tl.load(B + token * B_l, low, 0.0)
+    carry_next = tl.load(carry + token * carry_l, lane, 0.0) if carry is not None else u_next
+    h = tl.zeros((N, BLOCK), tl.float32)
+    for chunk in range(chunks - 1):
+        tl.store(saved + chunk * (width * states), h, fits)
+        for _ in tl.static_range(CHUNK):
+            x, raw, B_now, carry_now = u_next.to(tl.float32), delta_next.to(tl.float32), B_next, carry_next
+            token += stride  # there is always one more: the last chunk is left out
+            u_next, delta_next = tl.load(u + token * u_l, lane, 0.0), tl.load(delta + token * delta_l, lane, 0.0)
+            B_next = tl.load(B + token * B_l, low, 0.0)
+            if carry is not None:
+                carry_next = tl.load(carry + token * carry_l, lane, 0.0)
+            dt = softplus(raw + shift)
+            decay = dt
+            if carry is not None:
+                decay += carry_now.to(tl.float32)
+            h = tl.exp2(decay[None, :] * a) * h + (dt * x)[None, :] * B_now.to(tl.float32)[:, None]
+    tl.store(saved + (chunks - 1) * (width * states), h, fits)
+
+
+@triton.jit(do_not_specialize=VARYING)
 def scan_backward(
     u, delta, A, B, C, D, z, bias, carry, dy, dmean, saved,
     du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
@@ -27,13 +77,14 @@ def scan_backward(
 ):  # fmt: skip
     """Grid (directions x blocks of channels, batch); strides count elements and the last axis has stride 1.
 
-    `dy` is (B, L, E) or, with `dy_k`, (K, B, L, E); `dmean` (K, B, L). `saved` has N x BLOCK floats for each chunk of
-    each program. Parts: `dA` (K, B, E, N), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
+    `dy` is (B, L, E) or, with `dy_k`, (K, B, L, E); `dmean` (K, B, L); `saved` as `scan_states` writes it. Parts:
+    `dA` (K, B, E, N), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
     """
     k, block, b = tl.program_id(0) % DIRECTIONS, tl.program_id(0) // DIRECTIONS, tl.program_id(1)
     channel, state = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, N)
     lane, low = channel < width, state < states
-    a = tl.load(A + (k * width + channel[None, :]) * states + state[:, None], low[:, None] & lane[None, :], 0.0) * LOG2E
+    fits = low[:, None] & lane[None, :]
+    a = tl.load(A + (k * width + channel[None, :]) * states + state[:, None], fits, 0.0) * LOG2E
     skip = tl.load(D + k * width + channel, lane, 0.0) if D is not None else tl.zeros((BLOCK,), tl.float32)
     shift = tl.load(bias + k * width + channel, lane, 0.0) if bias is not None else tl.zeros((BLOCK,), tl.float32)
 
@@ -58,59 +109,53 @@ def scan_backward(
     dC += summed
 
     chunks = tl.cdiv(length, CHUNK)
-    place = (wide * tl.num_programs(0) + tl.program_id(0)) * chunks * N * BLOCK
-    saved += place + tl.arange(0, N)[:, None] + tl.arange(0, BLOCK)[None, :] * N
+    saved += row * chunks * width * states + channel[None, :] * states + state[:, None]
     reverse = (backwards >> k) & 1
     first, stride = reverse * (length - 1), 1 - 2 * reverse
-
-    h = tl.zeros((N, BLOCK), tl.float32)
-    for chunk in range(chunks):
-        tl.store(saved + chunk * N * BLOCK, h)
-        if chunk + 1 < chunks:
-            for index in range(chunk * CHUNK, (chunk + 1) * CHUNK):
-                token = first + stride * index
-                x = tl.load(u + token * u_l, lane, 0.0).to(tl.float32)
-                dt = softplus(tl.load(delta + token * delta_l, lane, 0.0).to(tl.float32) + shift)
-                decay = dt
-                if carry is not None:
-                    decay += tl.load(carry + token * carry_l, lane, 0.0).to(tl.float32)
-                drive = (dt * x)[None, :] * tl.load(B + token * B_l, low, 0.0).to(tl.float32)[:, None]
-                h = tl.exp2(decay[None, :] * a) * h + drive
 
     dh = tl.zeros((N, BLOCK), tl.float32)
     dA_sum = tl.zeros((N, BLOCK), tl.float32)
     dD_sum = tl.zeros((BLOCK,), tl.float32)
     dbias_sum = tl.zeros((BLOCK,), tl.float32)
-    tl.debug_barrier()
     for back in range(chunks):
         chunk = chunks - 1 - back
-        h = tl.load(saved + chunk * N * BLOCK)
-        xs, raws, dts, decays, Bs, before = (), (), (), (), (), ()
+        h = tl.load(saved + chunk * (width * states), fits, 0.0)
+        # All that the chunk reads is asked for at once. Triton knows no unpacking, hence the sums of tuples.
+        xs, raws, Bs, Cs, d_outs, gates, carried, d_means = (), (), (), (), (), (), (), ()
         for step in tl.static_range(CHUNK):
             index = chunk * CHUNK + step
             token = first + stride * tl.minimum(index, length - 1)
             here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
-            x = tl.load(u + token * u_l, here, 0.0).to(tl.float32)
-            raw = tl.load(delta + token * delta_l, here, 0.0).to(tl.float32) + shift
-            B_now = tl.load(B + token * B_l, there, 0.0).to(tl.float32)
-            dt = tl.where(here, softplus(raw), 0.0)
+            xs = xs + (tl.load(u + token * u_l, here, 0.0),)  # noqa: RUF005
+            raws = raws + (tl.load(delta + token * delta_l, here, 0.0),)  # noqa: RUF005
+            Bs = Bs + (tl.load(B + token * B_l, there, 0.0),)  # noqa: RUF005
+            Cs = Cs + (tl.load(C + token * C_l, there, 0.0),)  # noqa: RUF005
+            d_outs = d_outs + (tl.load(dy + token * width, here, 0.0),)  # noqa: RUF005
+            d_means = d_means + (tl.load(dmean + token),)  # noqa: RUF005
+            if z is not None:
+                gates = gates + (tl.load(z + token * z_l, here, 0.0),)  # noqa: RUF005
+            if carry is not None:
+                carried = carried + (tl.load(carry + token * carry_l, here, 0.0),)  # noqa: RUF005
+        dts, decays, before = (), (), ()
+        for step in tl.static_range(CHUNK):
+            here = channel < tl.where(chunk * CHUNK + step < length, width, 0)
+            dt = tl.where(here, softplus(raws[step].to(tl.float32) + shift), 0.0)
             decay = dt
             if carry is not None:
-                decay += tl.load(carry + token * carry_l, here, 0.0).to(tl.float32)
-            xs, raws, dts = xs + (x,), raws + (raw,), dts + (dt,)  # noqa: RUF005 Triton knows no unpacking
-            decays, Bs, before = decays + (decay,), Bs + (B_now,), before + (h,)  # noqa: RUF005
-            h = tl.exp2(decay[None, :] * a) * h + (dt * x)[None, :] * B_now[:, None]
+                decay += carried[step].to(tl.float32)
+            drive = (dt * xs[step].to(tl.float32))[None, :] * Bs[step].to(tl.float32)[:, None]
+            dts, decays, before = dts + (dt,), decays + (decay,), before + (h,)  # noqa: RUF005
+            h = tl.exp2(decay[None, :] * a) * h + drive
         for step in tl.static_range(CHUNK - 1, -1, -1):
             index = chunk * CHUNK + step
             token = first + stride * tl.minimum(index, length - 1)
             here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
-            x, dt, decay, B_now = xs[step], dts[step], decays[step], Bs[step]
-            C_now = tl.load(C + token * C_l, there, 0.0).to(tl.float32)
-            d_out = tl.load(dy + token * width, here, 0.0).to(tl.float32)
+            x, dt, decay, d_out = xs[step].to(tl.float32), dts[step], decays[step], d_outs[step].to(tl.float32)
+            B_now, C_now = Bs[step].to(tl.float32), Cs[step].to(tl.float32)
             factor = tl.exp2(decay[None, :] * a)
             kept = factor * before[step]
             if z is not None:
-                gate = tl.load(z + token * z_l, here, 0.0).to(tl.float32)
+                gate = gates[step].to(tl.float32)
                 open = sigmoid(gate)
                 inner = tl.sum(h * C_now[:, None], axis=0) + skip * x
                 slope = open * (1.0 + gate * (1.0 - open))
@@ -127,13 +172,13 @@ def scan_backward(
             d_decay = tl.sum(weighed * a, axis=0) * LN2
             if carry is not None:
                 tl.store(dcarry + token * width, d_decay.to(dcarry.dtype.element_ty), here)
-            d_raw = (d_drive * x + d_decay + tl.load(dmean + token) / width) * sigmoid(raws[step])
+            d_raw = (d_drive * x + d_decay + d_means[step] / width) * sigmoid(raws[step].to(tl.float32) + shift)
             d_raw = tl.where(here, d_raw, 0.0)
             tl.store(ddelta + token * width, d_raw.to(ddelta.dtype.element_ty), here)
             dbias_sum += d_raw
             dh *= factor
             h = before[step]
-    tl.store(dA + (row * width + channel[None, :]) * states + state[:, None], dA_sum, low[:, None] & lane[None, :])
+    tl.store(dA + (row * width + channel[None, :]) * states + state[:, None], dA_sum, fits)
     if D is not None:
         tl.store(dD + row * width + channel, dD_sum, lane)
     if bias is not None:

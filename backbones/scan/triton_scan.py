@@ -9,18 +9,22 @@ import triton
 from torch import Tensor
 
 from backbones.scan.contract import ScanInputs, ScanResult
-from backbones.scan.triton_backward import scan_backward
+from backbones.scan.triton_backward import scan_backward, scan_states
 from backbones.scan.triton_forward import scan_forward
 
 ROWS = 16  # tokens that are added up at a time
 
 
 class Tiles(NamedTuple):
-    """How the work is cut: channels of a program forward and backward, and tokens whose states backward holds."""
+    """How the work is cut: channels of a program forward and backward, tokens whose states backward holds.
+
+    `registers` is what a thread of the backward pass may use at most: with fewer, more programs are at work at once.
+    """
 
     forward: int = 64
     backward: int = 32
     chunk: int = 4
+    registers: int = 255
 
 
 TILES = Tiles()
@@ -92,14 +96,22 @@ def triton_scan_backward(
     dcarry = None if inputs.carry is None else new(*tokens, width)
     dA, dD, dbias = new(directions, batch, width, states), *(new(directions, batch, width) for _ in range(2))
     dB, dC = (new(blocks, *tokens, states) for _ in range(2))
-    saved = new(directions * blocks * batch * triton.cdiv(length, tiles.chunk) * N * block)
+    saved = new(directions, batch, triton.cdiv(length, tiles.chunk), width, states)
     dy = dy.contiguous()
+    strides = _strides(inputs)
     with torch.cuda.device_of(inputs.u):
+        wide = _block(width, tiles.forward)
+        scan_states[(directions * triton.cdiv(width, wide), batch)](
+            inputs.u, inputs.delta, inputs.A, inputs.B, inputs.delta_bias, inputs.carry, saved,
+            batch, length, width, states, _bits(reverse), *strides[:9], *strides[-3:],
+            DIRECTIONS=directions, N=N, BLOCK=wide, CHUNK=tiles.chunk,
+            num_warps=1,
+        )  # fmt: skip
         scan_backward[(directions * blocks, batch)](
             *inputs, dy, dmean.float().contiguous(), saved, du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
-            batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *_strides(inputs),
+            batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *strides,
             DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
-            num_warps=1,
+            num_warps=1, maxnreg=tiles.registers,
         )  # fmt: skip
     gated = None if dz is None else dz.sum(0)
     found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]

@@ -17,7 +17,7 @@ from suite.bench.cuda_kernels import BOTH, DTYPES, SHAPES, ScanShape, cuda_input
 from suite.graphs import captured
 
 FORWARD = (32, 64, 128)
-BACKWARD = ((32, 2), (32, 3), (32, 4), (32, 6), (64, 2), (64, 3), (64, 4))
+BACKWARD = ((32, 2, 255), (32, 2, 168), (32, 3, 255), (32, 3, 168), (32, 4, 255), (32, 4, 168), (64, 2, 255))
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def _rows(shape: ScanShape, dtype: str) -> Iterator[SweepRow]:
             seconds = cuda_seconds(captured(partial(_forward, tiles), inputs))
             yield SweepRow(shape.name, dtype, tiles, 1e3 * seconds, none)
         dy = torch.randn_like(inputs.u[0])
-        for block, chunk in BACKWARD:
-            tiles = Tiles(backward=block, chunk=chunk)
+        for block, chunk, registers in BACKWARD:
+            tiles = Tiles(backward=block, chunk=chunk, registers=registers)
             seconds = cuda_seconds(captured(partial(_backward, tiles, dy), inputs))
             yield SweepRow(shape.name, dtype, tiles, none, 1e3 * seconds)
 
@@ -68,6 +68,7 @@ def table(rows: list[SweepRow]) -> Table:
         "forward block",
         "backward block",
         "chunk",
+        "registers",
         "forward ms",
         "backward ms",
         title="Cuts of the scan",
