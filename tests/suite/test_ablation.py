@@ -103,7 +103,9 @@ def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -
 def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     result, frame, folder = done
     words = pd.read_parquet(folder / "analyses" / "ablation_words.parquet")
-    assert [result.headline["headline"], *result.headline["paragraphs"]] == words.sentence.tolist()
+    warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
+    assert paragraphs[: len(warnings)] == warnings
+    assert [result.headline["headline"], *paragraphs[len(warnings) :]] == words.sentence.tolist()
     assert words.axis.tolist() == ["order", "order", "size"]
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
     text = words.sentence[0]
