@@ -15,6 +15,7 @@ from backbones.scan import ScanInputs, chosen
 from backbones.scan.dispatch import run
 from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
+from backbones.stacked import stack
 
 TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", "y", "y_forward", "y_backward"})
 REVERSE = (False, True)
@@ -114,28 +115,21 @@ class BidirectionalMixer(nn.Module):
         return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
 
     def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
-        """What the two scans take in for tokens `u` (B, L, C), by plain PyTorch."""
+        """What the two scans take in for tokens `u` (B, L, C), differentiably."""
         x, z = rowwise.linear(u, self.in_proj.weight).chunk(2, dim=-1)
-        inputs = self._convolve(x, chosen(self.kernel, u.device, u.dtype).kernel)
+        kernel = chosen(self.kernel, u.device, u.dtype).kernel
+        if kernel == "triton":
+            return fused.gpu_inputs(stack(self), x, z, carry)
+        convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
+        inputs = torch.stack(
+            [
+                convolve(x, part.conv.weight, part.conv.bias, backwards)
+                for part, backwards in zip(self.directions, REVERSE, strict=True)
+            ]
+        )
         delta, B, C = self._project(inputs)
         D, bias = torch.stack([self.D, self.D_b]), torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
         return ScanInputs(inputs, delta, self.state_matrix(), B, C, D, z, bias, carry)
-
-    def _convolve(self, x: Tensor, kernel: str) -> Tensor:
-        """Both directions' SiLU(conv(x)) of x (B, L, E), as (2, B, L, E)."""
-        parts = self.directions
-        if kernel == "triton":
-            from backbones.scan.triton_conv import convolve as convolve_both
-
-            taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
-            return convolve_both(x, taps, torch.stack([part.conv.get_parameter("bias") for part in parts]), 0b10)
-        convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
-        return torch.stack(
-            [
-                convolve(x, part.conv.weight, part.conv.bias, backwards)
-                for part, backwards in zip(parts, REVERSE, strict=True)
-            ]
-        )
 
     def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raw timescale (2, B, L, E), B and C (2, B, L, N) of the convolved inputs (2, B, L, E)."""
