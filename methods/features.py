@@ -1,14 +1,16 @@
 """Similarity features: what two tokens are compared by, and the comparison.
 
-A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are summed over the directions; their
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are summed over these; their
 cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
 ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -39,6 +41,11 @@ def traced(trace: Trace | None, name: str) -> Tensor:
     return value
 
 
+def summed(parts: Sequence[Tensor]) -> Tensor:
+    """Their sum, added up in order."""
+    return reduce(add, parts)
+
+
 def _branch(tokens: TokenSequence, index: Tensor) -> Tensor:
     return precise(rows(tokens.branch, index))
 
@@ -57,8 +64,7 @@ def _keys(tokens: TokenSequence, index: Tensor) -> Tensor:
 
 def _directions_sum(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
     def read(tokens: TokenSequence, index: Tensor) -> Tensor:
-        forward, backward = traced(tokens.trace, name)
-        return precise(rows(forward, index)) + precise(rows(backward, index))
+        return summed([precise(rows(values, index)) for values in traced(tokens.trace, name)])
 
     return read
 
@@ -79,13 +85,18 @@ class Feature:
     per_value: Callable[[Widths], int]
 
 
+def _joined(shape: Widths) -> int:
+    """Additions to sum one number over the directions."""
+    return shape.directions - 1
+
+
 FEATURES: dict[str, Feature] = {
     "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, lambda shape: 0),
     "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, lambda shape: 0),
     "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, lambda shape: 1),
-    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, lambda shape: 1),
-    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, lambda shape: 1),
-    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, lambda shape: 1),
+    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, _joined),
+    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, _joined),
+    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined),
     "keys": Feature(_keys, frozenset({"keys"}), lambda shape: shape.head_width, lambda shape: shape.heads),
 }
 

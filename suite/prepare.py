@@ -168,6 +168,8 @@ def unfit(composition: Composition, model: Backbone) -> str | None:
     specials = len(model.special_places)
     if missing := model.missing(composition.needs):
         return f"needs {', '.join(sorted(missing))}; {model.name} has none"
+    if composition.aligned and (walks := model.describe().directions) != 2:
+        return f"hands decay on along one scan each way; {model.name} has {walks} scans"
     if composition.needs_class_token and not specials:
         return f"needs a class token; {model.name} has none"
     if composition.special == "proportional" and specials > 1:
