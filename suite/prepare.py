@@ -19,7 +19,7 @@ from suite import budget as budgets
 from suite.axes import ablated
 from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell, digest
-from suite.data import check_labels, open_dataset, stratified
+from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import Dataset
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
@@ -62,6 +62,7 @@ def prepare(spec: RunSpec) -> Prepared:
     threads = set_threads(spec.threads)
     dataset = open_dataset(spec.data, spec.split, source=spec.source, views=spec.views)
     indices = choose_images(dataset, spec)
+    pictured(indices, spec.gallery)
     methods = ablated([parse(text) for text in spec.methods], spec.axes)
     check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
