@@ -11,7 +11,7 @@ from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import combine, match
 from methods.align import aligned
-from methods.assemble import Arranged, Arrangement, Merge, arrange, assembled, permuted
+from methods.assemble import Arranged, Merge, arrange, assembled, permuted
 from methods.combine import Coefficients
 from methods.composition import Composition, part
 from methods.features import FEATURES, cosine, cosine_of_neighbours
@@ -114,6 +114,33 @@ def weighed(place: Place, composition: Composition, score: Tensor | None, matchi
     return combine.averaged(matching, sizes if composition.weights == "size" else torch.ones_like(sizes))
 
 
+def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
+    """The tokens of `place` with `removed` patch tokens less."""
+    score = scored(place, composition)
+    matching = matched(place, composition, score, removed)
+    chance = Chance(place.seed, place.tokens.image, place.site)
+    asked = Arranged(composition.order, composition.shuffle, composition.special, chance)
+    arrangement = arrange(place.tokens, place.patches, matching, score, asked)
+    out = assembled(place.tokens, arrangement, *_merges(composition, place, matching, score, removed))
+    if composition.proportional:
+        out = replace(out, weighted=True)
+    return aligned(place.tokens, out, arrangement) if composition.aligned else out
+
+
+def _merges(
+    composition: Composition, place: Place, matching: Matching, score: Tensor | None, removed: int
+) -> tuple[Merge, Merge]:
+    """What is merged in the branch, and in the residual."""
+    pruned = part(composition.pruned, removed)
+    merges = {}
+    for count in set(composition.merged(removed)):
+        those = matching.first(pruned + count if count else 0)
+        coefficients = weighed(place, composition, score, those) if count else None
+        merges[count] = Merge.of(place.patches, those, coefficients)
+    branch, residual = composition.merged(removed)
+    return merges[branch], merges[residual]
+
+
 class Reducer:
     """A composition at one site, taking `remove` patch tokens away from whatever sequence it is given.
 
@@ -138,6 +165,8 @@ class Reducer:
             composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
             moves = composition.matching == "nothing"
             return permuted(tokens, composition.order, composition.shuffle, chance) if moves else tokens
+        from methods import fused
+
         patches = tokens.patches()
         cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
         if self.remove > cap:
@@ -145,28 +174,6 @@ class Reducer:
                 f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
             )
         place = Place(tokens, patches, self.seed, self.site)
-        score = scored(place, self.composition)
-        matching = matched(place, self.composition, score, self.remove)
-        arrangement = self._arrangement(place, matching, score)
-        out = assembled(tokens, arrangement, *self._merges(place, matching, score))
-        if self.composition.proportional:
-            out = replace(out, weighted=True)
-        return aligned(tokens, out, arrangement) if self.composition.aligned else out
-
-    def _arrangement(self, place: Place, matching: Matching, score: Tensor | None) -> Arrangement:
-        """Where the survivors stand."""
-        composition = self.composition
-        chance = Chance(self.seed, place.tokens.image, self.site)
-        asked = Arranged(composition.order, composition.shuffle, composition.special, chance)
-        return arrange(place.tokens, place.patches, matching, score, asked)
-
-    def _merges(self, place: Place, matching: Matching, score: Tensor | None) -> tuple[Merge, Merge]:
-        """What is merged in the branch, and in the residual."""
-        pruned = part(self.composition.pruned, self.remove)
-        merges = {}
-        for count in set(self.composition.merged(self.remove)):
-            those = matching.first(pruned + count if count else 0)
-            coefficients = weighed(place, self.composition, score, those) if count else None
-            merges[count] = Merge.of(place.patches, those, coefficients)
-        branch, residual = self.composition.merged(self.remove)
-        return merges[branch], merges[residual]
+        if fused.serves(self.composition, tokens):
+            return fused.reduced(self.composition, place, self.remove)
+        return reduced(self.composition, place, self.remove)

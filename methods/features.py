@@ -1,16 +1,14 @@
 """Similarity features: what two tokens are compared by, and the comparison.
 
-A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are summed over these; their
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are summed over the directions; their
 cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
 ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import torch
 from torch import Tensor
@@ -41,63 +39,48 @@ def traced(trace: Trace | None, name: str) -> Tensor:
     return value
 
 
-def summed(parts: Sequence[Tensor]) -> Tensor:
-    """Their sum, added up in order."""
-    return reduce(add, parts)
-
-
-def _branch(tokens: TokenSequence, index: Tensor) -> Tensor:
-    return precise(rows(tokens.branch, index))
-
-
-def _residual(tokens: TokenSequence, index: Tensor) -> Tensor:
-    return precise(rows(tokens.residual, index))
-
-
-def _sum(tokens: TokenSequence, index: Tensor) -> Tensor:
-    return _residual(tokens, index) + _branch(tokens, index)
-
-
-def _keys(tokens: TokenSequence, index: Tensor) -> Tensor:
-    return precise(rows(traced(tokens.trace, "keys"), index))
-
-
-def _directions_sum(name: str) -> Callable[[TokenSequence, Tensor], Tensor]:
-    def read(tokens: TokenSequence, index: Tensor) -> Tensor:
-        return summed([precise(rows(values, index)) for values in traced(tokens.trace, name)])
-
-    return read
+def _directions(name: str) -> Callable[[TokenSequence], tuple[Tensor, ...]]:
+    return lambda tokens: traced(tokens.trace, name).unbind(0)
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A similarity feature.
+    """A similarity feature: the sum of one or two values of each token.
 
-    ``read``     (tokens, index (B, m)) -> (B, m, F)
+    ``parts``    tokens -> what is summed, each (B, L, F)
     ``needs``    trace fields it reads
     ``width``    F for a backbone
     ``per_value`` operations spent to form one of its numbers
     """
 
-    read: Callable[[TokenSequence, Tensor], Tensor]
+    parts: Callable[[TokenSequence], tuple[Tensor, ...]]
     needs: frozenset[str]
     width: Callable[[Widths], int]
     per_value: Callable[[Widths], int]
 
-
-def _joined(shape: Widths) -> int:
-    """Additions to sum one number over the directions."""
-    return shape.directions - 1
+    def read(self, tokens: TokenSequence, index: Tensor) -> Tensor:
+        """The feature (B, m, F) of the tokens at `index` (B, m)."""
+        first, *others = (precise(rows(part, index)) for part in self.parts(tokens))
+        for other in others:
+            first = first + other
+        return first
 
 
 FEATURES: dict[str, Feature] = {
-    "branch": Feature(_branch, frozenset(), lambda shape: shape.dim, lambda shape: 0),
-    "residual": Feature(_residual, frozenset(), lambda shape: shape.dim, lambda shape: 0),
-    "branch+residual": Feature(_sum, frozenset(), lambda shape: shape.dim, lambda shape: 1),
-    "b": Feature(_directions_sum("B"), frozenset({"B"}), lambda shape: shape.states, _joined),
-    "c": Feature(_directions_sum("C"), frozenset({"C"}), lambda shape: shape.states, _joined),
-    "delta": Feature(_directions_sum("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined),
-    "keys": Feature(_keys, frozenset({"keys"}), lambda shape: shape.head_width, lambda shape: shape.heads),
+    "branch": Feature(lambda tokens: (tokens.branch,), frozenset(), lambda shape: shape.dim, lambda shape: 0),
+    "residual": Feature(lambda tokens: (tokens.residual,), frozenset(), lambda shape: shape.dim, lambda shape: 0),
+    "branch+residual": Feature(
+        lambda tokens: (tokens.residual, tokens.branch), frozenset(), lambda shape: shape.dim, lambda shape: 1
+    ),
+    "b": Feature(_directions("B"), frozenset({"B"}), lambda shape: shape.states, lambda shape: 1),
+    "c": Feature(_directions("C"), frozenset({"C"}), lambda shape: shape.states, lambda shape: 1),
+    "delta": Feature(_directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, lambda shape: 1),
+    "keys": Feature(
+        lambda tokens: (traced(tokens.trace, "keys"),),
+        frozenset({"keys"}),
+        lambda shape: shape.head_width,
+        lambda shape: shape.heads,
+    ),
 }
 
 

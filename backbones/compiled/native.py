@@ -38,16 +38,33 @@ def frame_type(addresses: tuple[str, ...], sizes: tuple[str, ...], scalars: tupl
     return np.dtype([*COUNTERS, *whole, *((name, np.float32) for name in scalars)], align=True)
 
 
-@intrinsic
-def row(typing: Any, address: Any, offset: Any) -> Any:
-    """Pointer to the float32 number `offset` places after an address."""
-    pointer = types.CPointer(types.float32)
+def _pointer_to(kind: Any) -> Any:
+    """Signature and code of a function (address, offset) that gives a pointer to a number of this kind."""
+    pointer = types.CPointer(kind)
 
     def generate(context: Any, builder: Any, __: Any, given: Any) -> Any:
         base = builder.inttoptr(given[0], context.get_value_type(pointer))
         return builder.gep(base, [given[1]])
 
     return pointer(types.int64, types.int64), generate
+
+
+@intrinsic
+def row(typing: Any, address: Any, offset: Any) -> Any:
+    """Pointer to the float32 number `offset` places after an address."""
+    return _pointer_to(types.float32)
+
+
+@intrinsic
+def wide_row(typing: Any, address: Any, offset: Any) -> Any:
+    """Pointer to the float64 number `offset` places after an address."""
+    return _pointer_to(types.float64)
+
+
+@intrinsic
+def whole_row(typing: Any, address: Any, offset: Any) -> Any:
+    """Pointer to the int64 number `offset` places after an address."""
+    return _pointer_to(types.int64)
 
 
 @intrinsic
@@ -93,7 +110,7 @@ def fill(layout: np.dtype[Any], *parts: dict[str, Any]) -> np.ndarray:
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where a float32 tensor's numbers begin; 0 for None."""
+    """Where a tensor's numbers begin; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()
 
 

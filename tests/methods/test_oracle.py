@@ -1,5 +1,6 @@
-"""Every method and option against the oracle of `methods_oracle`, image by image."""
+"""Every method and option against the oracle of `methods_oracle`, image by image: the plain path, and the compiled."""
 
+from dataclasses import fields, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -20,17 +21,28 @@ from methods.spec import MethodSpec
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 
 
+def widened(of: Any) -> Any:
+    """A dataclass of tensors with the single-precision ones in fp64, but for sizes, which are single always."""
+    single = {f.name: getattr(of, f.name) for f in fields(of) if f.name not in ("size", "trace")}
+    return replace(of, **{name: value.double() for name, value in single.items() if is_single(value)})
+
+
+def is_single(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.float32
+
+
 def agrees(out: TokenSequence, b: int, expected: list[Token]) -> None:
     """The b-th image of `out` is what the oracle expects."""
+    exact = 1e-9 if out.branch.dtype == torch.float64 else 2e-5
     assert out.carry is not None
     assert out.position[b].tolist() == [token.position for token in expected]
     assert out.size[b].tolist() == [token.size for token in expected]
     assert sorted(out.special[b].tolist()) == [i for i, token in enumerate(expected) if token.special]
     for stream in ("branch", "residual"):
         want = torch.tensor([getattr(token, stream) for token in expected], dtype=torch.float64)
-        torch.testing.assert_close(getattr(out, stream)[b], want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(getattr(out, stream)[b].double(), want, rtol=exact, atol=exact)
     want = torch.tensor([token.carry for token in expected], dtype=torch.float64)
-    torch.testing.assert_close(out.carry[:, b].movedim(0, 1), want, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(out.carry[:, b].movedim(0, 1).double(), want, rtol=exact, atol=exact)
     assert out.owner is not None
     owner = dict.fromkeys(range(out.owner.shape[1]), -1)
     owner |= {member: place for place, token in enumerate(expected) for member in token.members}
@@ -40,18 +52,21 @@ def agrees(out: TokenSequence, b: int, expected: list[Token]) -> None:
 def compare(
     fabricate: Any, name: str, given: dict[str, Any], r: int, provides: frozenset[str] = frozenset(), **sizes: Any
 ) -> None:
-    tokens = fabricate(dtype=torch.float64, **sizes)
+    tokens = fabricate(**sizes)
     whole = torch.randint(1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(r)).float()
     tokens.size.copy_(whole.scatter(1, tokens.special, 1.0))
     spec = MethodSpec(name, METHODS[name].settings(given))
     composition = spec.composition(provides)
     assert composition is not None
-    out = Reducer(composition, r, site=4, seed=11)(tokens)
+    reducer = Reducer(composition, r, site=4, seed=11)
+    plain, compiled = reducer(replace(widened(tokens), trace=widened(tokens.trace))), reducer(tokens)
     options = {
         key: option.meant(given.get(key, option.default), provides) for key, option in METHODS[name].options.items()
     }
     for b in range(tokens.batch):
-        agrees(out, b, oracle(recipe_of(name, options), image_of(tokens, b), r, 11, 4))
+        expected = oracle(recipe_of(name, options), image_of(tokens, b), r, 11, 4)
+        agrees(plain, b, expected)
+        agrees(compiled, b, expected)
 
 
 VALUES = [(name, key, value) for name in REDUCING for key, found in every(METHODS[name]).items() for value in found]
