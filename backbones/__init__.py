@@ -18,6 +18,7 @@ _BUILTIN = {
     "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),
     "videomamba_video": ("videomamba_tiny_video", "videomamba_small_video", "videomamba_middle_video"),
     "mambareg": ("mambareg_tiny", "mambareg_small", "mambareg_base", "mambareg_large"),
+    "plainmamba": ("plainmamba_l1", "plainmamba_l2", "plainmamba_l3"),
     "vit": ("deit_tiny", "deit_small", "deit_base", "vit_tiny", "vit_small", "vit_base", "deit_nano"),
 }
 

@@ -18,15 +18,10 @@ from torch.nn import functional
 
 from backbones import rowwise
 from backbones.errors import UserError
+from backbones.norm import layer_norm
 from backbones.sequence import TokenSequence, Trace
 
 TRACED = frozenset({"keys", "cls_attention"})
-
-
-def normalised(norm: nn.LayerNorm, residual: Tensor) -> Tensor:
-    """`norm` of the residual (B, L, C), worked out in its precision; the result has the weight's dtype."""
-    weight, bias = (part.to(residual.dtype) for part in (norm.weight, norm.bias))
-    return functional.layer_norm(residual, (residual.shape[-1],), weight, bias, norm.eps).to(norm.weight.dtype)
 
 
 def log_size(tokens: TokenSequence, dtype: torch.dtype) -> Tensor | None:
@@ -52,7 +47,7 @@ class AttentionHalf(nn.Module):
             raise UserError(f"attention has no {', '.join(sorted(needs - TRACED))}: it has {', '.join(sorted(TRACED))}")
         layer = self.attention
         residual = tokens.residual + tokens.branch
-        u = normalised(self.norm, residual)
+        u = layer_norm(self.norm, residual)
         fast = serves_fast(u)
         # (3, B, heads, L, width)
         qkv = rowwise.linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast).unflatten(2, (3, layer.num_heads, -1))
@@ -90,7 +85,7 @@ class MlpHalf(nn.Module):
             raise UserError(f"an MLP has no {', '.join(sorted(needs))}: reduce behind attention, at the listed sites")
         up, down = self.mlp.fc1, self.mlp.fc2
         residual = tokens.residual + tokens.branch
-        u = normalised(self.norm, residual)
+        u = layer_norm(self.norm, residual)
         fast = serves_fast(u)
         inner = rowwise.linear(u, up.weight, up.bias, fast=fast, gelu=True)
         branch = rowwise.linear(inner, down.weight, down.bias, fast=fast)

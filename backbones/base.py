@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backbones.checkpoints import Provenance
 from backbones.errors import UserError
-from backbones.mixer import BidirectionalMixer
+from backbones.mixer import BidirectionalMixer, Mixer
 from backbones.preprocessing import Preprocessing
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
@@ -137,8 +137,9 @@ class Backbone(nn.Module):
 
     def set_kernel(self, kernel: str) -> None:
         """Make every mixer use the selective-scan kernel called `kernel`."""
-        for mixer in self.mixers():
-            mixer.kernel = kernel
+        for module in self.modules():
+            if isinstance(module, Mixer):
+                module.kernel = kernel
 
     def cast(self, dtype: torch.dtype) -> Self:
         """Convert the weights to `dtype`, those of the recurrence to fp32 at least, as Mamba asks for."""
@@ -148,7 +149,7 @@ class Backbone(nn.Module):
         return self
 
     def mixers(self) -> list[BidirectionalMixer]:
-        """The selective-scan mixers, in the order of the blocks."""
+        """The bidirectional mixers, in the order of the blocks."""
         return [module for module in self.modules() if isinstance(module, BidirectionalMixer)]
 
     def missing(self, needs: frozenset[str]) -> frozenset[str]:

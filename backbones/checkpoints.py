@@ -70,7 +70,7 @@ class LoadedWeights:
     @property
     def num_classes(self) -> int | None:
         """Classes the weights' head tells apart; None if they have no head."""
-        head = self.state.get("head.weight")
+        head = next((self.state[name] for name in ("head.weight", "head.fc.weight") if name in self.state), None)
         return None if head is None else head.shape[0]
 
 

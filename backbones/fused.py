@@ -1,7 +1,8 @@
-"""The block for inference: the same equations, few passes over memory. On a CPU in fp32, and on a GPU by `triton`.
+"""The block in few passes over memory, by the same equations: on a CPU in fp32, and on a GPU by `triton`.
 
 Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the softplus, the gate
-and the sum of its directions, on a CPU the timescale's projection too. Training, fp64 and tracing take the plain path.
+and the sum of its directions, on a CPU the timescale's projection too. On a GPU the passes can be differentiated, and
+training takes them too; training on a CPU, fp64 and tracing take the plain path.
 
 On a CPU an image's bits depend neither on its batch nor on the number of threads. The plain path cannot promise that:
 torch's SiLU and softplus round differently in the last few elements of a thread's share.
@@ -9,7 +10,8 @@ torch's SiLU and softplus round differently in the last few elements of a thread
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,9 +25,10 @@ from backbones.scan import ScanInputs, ScanResult, chosen
 from backbones.scan.check import TOLERANCE
 from backbones.scan.reference import reference_scan
 from backbones.sequence import Trace
-from backbones.stacked import stacked
+from backbones.stacked import Stacked, stacked
 
 if TYPE_CHECKING:
+    from backbones.block import Block
     from backbones.mixer import BidirectionalMixer
 
 REVERSE = (False, True)
@@ -42,37 +45,82 @@ def serves(kernel: str, tokens: Tensor) -> bool:
     return chosen(kernel, device, dtype).kernel == KERNELS[device] and _agrees(device, dtype)
 
 
+def trains(kernel: str, tokens: Tensor) -> bool:
+    """Whether `add_norm` may be differentiated: on a GPU, by `triton`."""
+    device, dtype = tokens.device.type, tokens.dtype
+    if not torch.is_grad_enabled() or device != "cuda":
+        return False
+    return chosen(kernel, device, dtype).kernel == "triton" and _learns(device, dtype)
+
+
 @cache
 def _agrees(device: str, dtype: torch.dtype) -> bool:
     """Whether this path gives the plain path's numbers on this machine; UserError if not."""
+    block, branch, residual = _specimen(device, dtype)
+    with torch.no_grad(), _exact_products():
+        added, u = add_norm(branch, residual, block.norm)
+        found, trace = mix(block.mixer, u, frozenset({"y"}), None)
+        mixer = block.float().mixer
+        mixer.kernel = "reference"
+        inputs = mixer.scan_inputs(block.norm(residual + branch), None)
+        wanted = reference_scan(inputs, REVERSE, False).y * 0.5 @ mixer.out_proj.weight.t()
+        assert trace.y is not None
+        again = trace.y.float() @ mixer.out_proj.weight.t()
+    pairs = ((added, residual + branch), (found, wanted), (again, wanted))
+    return _close(pairs, TOLERANCE[dtype], KERNELS[device])
+
+
+@cache
+def _learns(device: str, dtype: torch.dtype) -> bool:
+    """Whether the gradients of a block by `triton` are those of the plain path; UserError if not."""
+    block, branch, residual = _specimen(device, dtype)
+    with torch.enable_grad(), _exact_products():
+        block.mixer.kernel = "triton"
+        leaves = [branch.requires_grad_(), residual.requires_grad_()]
+        found = _gradients(block, leaves, *add_norm(branch, residual, block.norm))
+        block.float().mixer.kernel = "reference"
+        total = residual + branch
+        wanted = _gradients(block, leaves, total, block.norm(total))
+    return _close(zip(found, wanted, strict=True), 3 * TOLERANCE[dtype], "triton")
+
+
+def _gradients(block: Block, leaves: list[Tensor], total: Tensor, u: Tensor) -> list[Tensor]:
+    """Gradients of a function of all that a block gives, for `leaves` and its parameters."""
+    out, _ = block.mixer(u)
+    loss = (out.float() * total).sum() + total.square().sum()
+    return list(torch.autograd.grad(loss, [*leaves, *block.parameters()]))
+
+
+def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
+    """A small block with large random weights, a branch and a residual."""
     from backbones.block import Block
     from backbones.mixer import BidirectionalMixer
 
     with torch.random.fork_rng(devices=[]):  # building layers draws numbers that are the caller's
         block = Block(24, BidirectionalMixer(24, d_state=4))
     generator = torch.Generator().manual_seed(0)
-    for parameter in block.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    block = block.to(device, dtype)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
     branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
-    branch = branch.to(dtype)
-    precision = torch.get_float32_matmul_precision()
+    return block.to(device, dtype), branch.to(dtype), residual
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Matrix products in full fp32, whatever the caller chose."""
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        added, u = add_norm(branch, residual, block.norm)
-        found, trace = mix(block.mixer, u, frozenset({"y"}), None)
-        block.float()
-        mixer = block.mixer
-        mixer.kernel = "reference"
-        inputs = mixer.scan_inputs(block.norm(residual + branch), None)
-        wanted = reference_scan(inputs, (False, True), False).y * 0.5 @ mixer.out_proj.weight.t()
-        assert trace.y is not None
-        again = trace.y.float() @ mixer.out_proj.weight.t()
+        yield
     finally:
-        torch.set_float32_matmul_precision(precision)
-    pairs = ((added, residual + branch), (found, wanted), (again, wanted))
-    if any(not (one - other).abs().max() <= TOLERANCE[dtype] * other.abs().max() for one, other in pairs):
-        raise UserError(f"the fused kernels of '{KERNELS[device]}' are wrong on this machine: use kernel 'reference'")
+        torch.set_float32_matmul_precision(before)
+
+
+def _close(pairs: Iterable[tuple[Tensor, Tensor]], tolerance: float, kernel: str) -> bool:
+    for one, other in pairs:
+        if not (one.float() - other).abs().max() <= tolerance * other.abs().max():
+            raise UserError(f"the fused kernels of '{kernel}' are wrong on this machine: use kernel 'reference'")
     return True
 
 
@@ -129,16 +177,22 @@ def _on_cpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | Non
 
 def _on_gpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None) -> tuple[ScanInputs, Scan]:
     """What the scan takes in, and the scan."""
-    from backbones.scan.triton_conv import convolve
     from backbones.scan.triton_scan import triton_scan
 
-    own = stacked(mixer)
-    u = convolve(x, own.taps, own.conv_bias, BACKWARDS)
-    projected = torch.bmm(u.flatten(1, 2), own.project)
-    dt, B, C = projected.split([own.expand.shape[1], mixer.d_state, mixer.d_state], dim=-1)
-    delta = torch.bmm(dt, own.expand).view(u.shape)
-    B, C = B.unflatten(1, x.shape[:2]), C.unflatten(1, x.shape[:2])
-    inputs = ScanInputs(u, delta, own.A, B, C, own.D, z, own.step_bias, carry)
+    inputs = gpu_inputs(stacked(mixer), x, z, carry)
     return inputs, lambda apart, step, mean: triton_scan(
         inputs, REVERSE, apart, scale=_scale(mixer), step=step, mean=mean
     )
+
+
+def gpu_inputs(own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None) -> ScanInputs:
+    """What the `triton` scan takes in for the two halves (B, L, E) of the input projection, differentiably."""
+    from backbones.scan.triton_conv import convolve
+
+    u = convolve(x, own.taps, own.conv_bias, BACKWARDS)
+    projected = torch.bmm(u.flatten(1, 2), own.project)
+    states = own.A.shape[-1]
+    dt, B, C = projected.split([own.expand.shape[1], states, states], dim=-1)
+    delta = torch.bmm(dt, own.expand).view(u.shape)
+    B, C = B.unflatten(1, x.shape[:2]), C.unflatten(1, x.shape[:2])
+    return ScanInputs(u, delta, own.A, B, C, own.D, z, own.step_bias, carry)

@@ -15,6 +15,7 @@ from backbones.scan import ScanInputs, chosen
 from backbones.scan.dispatch import run
 from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
+from backbones.stacked import stack
 
 TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", "y", "y_forward", "y_backward"})
 REVERSE = (False, True)
@@ -30,11 +31,16 @@ class Direction(NamedTuple):
     D: nn.Parameter
 
 
-class BidirectionalMixer(nn.Module):
+class Mixer(nn.Module):
+    """What mixes tokens by selective scans; ``kernel`` (`backbones.scan.KERNELS`) may be set at any time."""
+
+    kernel = "auto"
+
+
+class BidirectionalMixer(Mixer):
     """Two selective scans over the tokens, one each way, that share their input projection, gate and output.
 
-    Parameters without suffix belong to the forward direction, those with ``_b`` to the backward one. ``kernel`` names
-    the scan kernel (`backbones.scan.KERNELS`); it may be set at any time.
+    Parameters without suffix belong to the forward direction, those with ``_b`` to the backward one.
     """
 
     provides = TRACED
@@ -53,26 +59,19 @@ class BidirectionalMixer(nn.Module):
         self.dim, self.d_state, self.d_conv, self.inner = dim, d_state, d_conv, expand * dim
         self.dt_rank = math.ceil(dim / 16) if isinstance(dt_rank, str) else dt_rank
         self.divide = divide
-        self.kernel = "auto"
         self.in_proj = nn.Linear(dim, 2 * self.inner, bias=False)
         self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D = self._new_direction()
         self.conv1d_b, self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b = self._new_direction()
         self.out_proj = nn.Linear(self.inner, dim, bias=False)
 
     def _new_direction(self) -> Direction:
-        inner, rank = self.inner, self.dt_rank
-        dt_proj = nn.Linear(rank, inner)
-        nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
-        with torch.no_grad():
-            step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
-            dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
-        states = torch.arange(1, self.d_state + 1, dtype=torch.float32)
+        dt_proj, A_log, D = initial_scan(self.inner, self.dt_rank, self.d_state)
         return Direction(
-            conv=nn.Conv1d(inner, inner, self.d_conv, groups=inner),
-            x_proj=nn.Linear(inner, rank + 2 * self.d_state, bias=False),
+            conv=nn.Conv1d(self.inner, self.inner, self.d_conv, groups=self.inner),
+            x_proj=nn.Linear(self.inner, self.dt_rank + 2 * self.d_state, bias=False),
             dt_proj=dt_proj,
-            A_log=nn.Parameter(torch.log(states).repeat(inner, 1)),
-            D=nn.Parameter(torch.ones(inner)),
+            A_log=A_log,
+            D=D,
         )
 
     @property
@@ -114,28 +113,21 @@ class BidirectionalMixer(nn.Module):
         return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
 
     def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
-        """What the two scans take in for tokens `u` (B, L, C), by plain PyTorch."""
+        """What the two scans take in for tokens `u` (B, L, C), differentiably."""
         x, z = rowwise.linear(u, self.in_proj.weight).chunk(2, dim=-1)
-        inputs = self._convolve(x, chosen(self.kernel, u.device, u.dtype).kernel)
+        kernel = chosen(self.kernel, u.device, u.dtype).kernel
+        if kernel == "triton":
+            return fused.gpu_inputs(stack(self), x, z, carry)
+        convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
+        inputs = torch.stack(
+            [
+                convolve(x, part.conv.weight, part.conv.bias, backwards)
+                for part, backwards in zip(self.directions, REVERSE, strict=True)
+            ]
+        )
         delta, B, C = self._project(inputs)
         D, bias = torch.stack([self.D, self.D_b]), torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
         return ScanInputs(inputs, delta, self.state_matrix(), B, C, D, z, bias, carry)
-
-    def _convolve(self, x: Tensor, kernel: str) -> Tensor:
-        """Both directions' SiLU(conv(x)) of x (B, L, E), as (2, B, L, E)."""
-        parts = self.directions
-        if kernel == "triton":
-            from backbones.scan.triton_conv import convolve as convolve_both
-
-            taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
-            return convolve_both(x, taps, torch.stack([part.conv.get_parameter("bias") for part in parts]), 0b10)
-        convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
-        return torch.stack(
-            [
-                convolve(x, part.conv.weight, part.conv.bias, backwards)
-                for part, backwards in zip(parts, REVERSE, strict=True)
-            ]
-        )
 
     def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raw timescale (2, B, L, E), B and C (2, B, L, N) of the convolved inputs (2, B, L, E)."""
@@ -145,6 +137,17 @@ class BidirectionalMixer(nn.Module):
         dt_b, B_b, C_b = rowwise.linear(inputs[1], backward.x_proj.weight).split(sizes, dim=-1)
         steps = (rowwise.linear(dt, forward.dt_proj.weight), rowwise.linear(dt_b, backward.dt_proj.weight))
         return torch.stack(steps), torch.stack((B, B_b)), torch.stack((C, C_b))
+
+
+def initial_scan(inner: int, rank: int, states: int) -> tuple[nn.Linear, nn.Parameter, nn.Parameter]:
+    """The timescale's projection, A_log and D of a new scan, as Mamba begins: steps from 1e-3 to 1e-1, A = -1..-N."""
+    dt_proj = nn.Linear(rank, inner)
+    nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
+    with torch.no_grad():
+        step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
+        dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
+    decay = torch.arange(1, states + 1, dtype=torch.float32)
+    return dt_proj, nn.Parameter(torch.log(decay).repeat(inner, 1)), nn.Parameter(torch.ones(inner))
 
 
 def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:

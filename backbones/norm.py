@@ -1,9 +1,10 @@
-"""Root-mean-square normalisation with a weight and no bias."""
+"""Normalisation of tokens, worked out in at least fp32."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class RMSNorm(nn.Module):
@@ -20,3 +21,9 @@ class RMSNorm(nn.Module):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
         return (wide * scale * self.weight.to(wide.dtype)).to(self.weight.dtype)
+
+
+def layer_norm(norm: nn.LayerNorm, residual: Tensor) -> Tensor:
+    """`norm` of the residual (..., C), worked out in its precision; the result has the weight's dtype."""
+    weight, bias = (part.to(residual.dtype) for part in (norm.weight, norm.bias))
+    return functional.layer_norm(residual, (residual.shape[-1],), weight, bias, norm.eps).to(norm.weight.dtype)

@@ -1,7 +1,8 @@
 """The published checkpoints: where each file is, how it is laid out, what it scored, on what and prepared how.
 
-Sources: the README of hustvl/Vim; MODEL_ZOO.md of OpenGVLab/VideoMamba (image_sm, video_sm); the README of
-wangf3014/Mamba-Reg; timm's results-imagenet.csv. The weights that come with the suite are read from their cards.
+Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg and ChenhongyiYang/PlainMamba; MODEL_ZOO.md of
+OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. The weights that come with the suite are read
+from their cards.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Official:
 
     ``backbone``  what to build for it, settings in brackets: ``videomamba_tiny[image_size=448]``
     ``place``     what ``--checkpoint`` takes: ``hf://owner/repo/file`` or ``bundled``
-    ``layout``    where in the file the weights lie: ``model``, ``model_ema`` (averaged ones), or ``bare``
+    ``layout``    where in the file the weights lie: ``model``, ``model_ema`` (averaged), ``state_dict``, or ``bare``
     ``data``      the data set it was measured on, ``split`` which part of it, ``classes`` how many it has
     ``top1``      published top-1 in percent
     ``views``     for videos: frames x crops x clips
@@ -136,6 +137,11 @@ def _mambareg() -> Iterator[Official]:
         yield Official(f"mambareg_{size}", place, "model", top1, preprocessing=Preprocessing(crop=1.0))
 
 
+def _plainmamba() -> Iterator[Official]:
+    for size, top1 in {"l1": 77.9, "l2": 81.6, "l3": 82.3}.items():
+        yield Official(f"plainmamba_{size}", f"hf://ChenhongyiYang/PlainMamba/{size}.pth", "state_dict", top1)
+
+
 def _vit() -> Iterator[Official]:
     halves = (0.5, 0.5, 0.5)
     augreg = Preprocessing(crop=0.9, mean=halves, std=halves)
@@ -155,10 +161,13 @@ def _bundled() -> Iterator[Official]:
             yield Official(card.stem, "bundled", "bare", top1, data="fashion-clutter", split=split, classes=10)
 
 
+FAMILIES = (_vim, _videomamba, _videomamba_video, _mambareg, _plainmamba, _vit, _bundled)
+
+
 @cache
 def officials() -> tuple[Official, ...]:
     """Every published file, the usual one of each backbone before its others."""
-    return tuple(row for rows in (_vim, _videomamba, _videomamba_video, _mambareg, _vit, _bundled) for row in rows())
+    return tuple(row for rows in FAMILIES for row in rows())
 
 
 def files_of(backbone: str) -> list[Official]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import isqrt
 
+STEM_WIDTH = 64
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -17,7 +19,7 @@ class Shape:
         inner: width E of the mixer, usually 2C; of all heads together in attention.
         states: state size N of the scan.
         dt_rank: rank R of the timescale projection.
-        conv_kernel: taps of the depthwise convolution along the sequence.
+        conv_kernel: taps of the depthwise convolution along the sequence, or on the grid.
         directions: scans per block (2 for a bidirectional mixer).
         patch: size of one patch as (frames, height, width).
         channels: channels of the input image.
@@ -29,6 +31,10 @@ class Shape:
         frames: frames of a clip, 1 for images.
         read: tokens that the head reads side by side.
         neck: channels to which each of them is narrowed first, 0 if it is not.
+        walks: whether the scans walk over the grid and share all but the scan, the convolution being one of the grid,
+            and the head reads the mean token.
+        stem: convolutions of `STEM_WIDTH` channels at half resolution before the one that makes patches.
+        local: blocks behind which a 3 x 3 depthwise convolution of the grid stands, the first ones.
 
     """
 
@@ -50,6 +56,9 @@ class Shape:
     frames: int = 1
     read: int = 1
     neck: int = 0
+    walks: bool = False
+    stem: int = 0
+    local: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes no backbone can have (a slip in a backbone's `describe`, not a user's error)."""

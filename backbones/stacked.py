@@ -1,4 +1,4 @@
-"""A mixer's parameters as the fused path reads them: stacked over directions, once for as long as they stay."""
+"""A mixer's parameters stacked over directions; for inference once, for as long as they stay the same."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Stacked(NamedTuple):
 
 
 def stacked(mixer: BidirectionalMixer) -> Stacked:
-    """The stacked parameters, made again if any parameter was written to or replaced since."""
+    """The stacked parameters for inference, made again if any parameter was written to or replaced since."""
     found: tuple[Key, Stacked] | None = vars(mixer).get("_stacked")
     parameters = [parameter for part in mixer.directions for parameter in _parameters(part)]
     if found is None or any(_changed(now, *then) for now, then in zip(parameters, found[0], strict=True)):
         # The aliases keep what was read alive, so that no other tensor can come to stand at its address.
-        found = [(parameter.detach(), _version(parameter)) for parameter in parameters], _stack(mixer)
+        found = [(parameter.detach(), _version(parameter)) for parameter in parameters], stack(mixer)
         vars(mixer)["_stacked"] = found
     return found[1]
 
@@ -55,7 +55,8 @@ def _parameters(part: Direction) -> tuple[Tensor, ...]:
     return part.conv.weight, conv_bias, part.x_proj.weight, part.dt_proj.weight, part.dt_proj.bias, part.A_log, part.D
 
 
-def _stack(mixer: BidirectionalMixer) -> Stacked:
+def stack(mixer: BidirectionalMixer) -> Stacked:
+    """The parameters stacked anew, differentiably."""
     parts = mixer.directions
     # Columns of zeros between timescale and B bring rows to whole 16 bytes, at which matrix products are read faster.
     spare = -mixer.dt_rank % 8

@@ -21,10 +21,11 @@ import torch
 from timm.models.vision_transformer import Block as Layer
 from torch import Tensor, nn
 
-from backbones.attention import TRACED, AttentionHalf, MlpHalf, normalised
+from backbones.attention import TRACED, AttentionHalf, MlpHalf
 from backbones.base import Backbone, check_image_size, per_image_linear
 from backbones.config import changed
 from backbones.errors import UserError
+from backbones.norm import layer_norm
 from backbones.patches import PatchEmbed
 from backbones.positions import interpolate_pos_embed, side_of
 from backbones.sequence import TokenSequence, new_sequence
@@ -98,7 +99,7 @@ class ViT(Backbone):
         """Logits (B, classes) read at the class token of each image, wherever it stands."""
         index = tokens.special[:, :1, None].expand(-1, -1, tokens.branch.shape[2])
         final = tokens.residual.gather(1, index) + tokens.branch.gather(1, index)
-        return per_image_linear(normalised(self.norm, final).squeeze(1), self.head)
+        return per_image_linear(layer_norm(self.norm, final).squeeze(1), self.head)
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""

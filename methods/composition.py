@@ -153,10 +153,10 @@ class Composition:
         work = 4 * shape.dim * sum(self.merged(removed))
         tokens = patches + shape.specials
         if self.score is not None:
-            work += SCORES[self.score].arithmetic(tokens, _scans(self.direction), shape)
+            work += SCORES[self.score].arithmetic(tokens, _scans(self.direction, shape), shape)
             work += 3 * patches if self.sensitivity else 0
         if self.weights == "delta-b":
-            work += SCORES["delta-b"].arithmetic(tokens, 2, shape)
+            work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:
             work += 4 * shape.inner * removed
         pruned = part(self.pruned, removed)
@@ -179,8 +179,8 @@ def part(share: float, count: int) -> int:
     return int(share * count + 0.5)
 
 
-def _scans(direction: str) -> int:
-    return 2 if direction == "both" else 1
+def _scans(direction: str, shape: Widths) -> int:
+    return shape.directions if direction == "both" else 1
 
 
 def _effective(given: Composition) -> dict[str, Any]:

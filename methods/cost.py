@@ -26,6 +26,10 @@ class Widths(Protocol):
         """Class tokens or registers."""
 
     @property
+    def directions(self) -> int:
+        """Scans of a block, 0 where there is none."""
+
+    @property
     def heads(self) -> int:
         """Attention heads, 0 without attention."""
 

@@ -1,14 +1,16 @@
 """Similarity features: what two tokens are compared by, and the comparison.
 
-A feature is (B, m, F) for m chosen tokens, in fp32 at least. Two-direction traces are summed over the directions; their
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are summed over these; their
 cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
 ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -39,13 +41,18 @@ def traced(trace: Trace | None, name: str) -> Tensor:
     return value
 
 
+def summed(parts: Sequence[Tensor]) -> Tensor:
+    """Their sum, added up in order."""
+    return reduce(add, parts)
+
+
 def _directions(name: str) -> Callable[[TokenSequence], tuple[Tensor, ...]]:
     return lambda tokens: traced(tokens.trace, name).unbind(0)
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A similarity feature: the sum of one or two values of each token.
+    """A similarity feature: the sum of one or several values of each token.
 
     ``parts``    tokens -> what is summed, each (B, L, F)
     ``needs``    trace fields it reads
@@ -60,10 +67,12 @@ class Feature:
 
     def read(self, tokens: TokenSequence, index: Tensor) -> Tensor:
         """The feature (B, m, F) of the tokens at `index` (B, m)."""
-        first, *others = (precise(rows(part, index)) for part in self.parts(tokens))
-        for other in others:
-            first = first + other
-        return first
+        return summed([precise(rows(part, index)) for part in self.parts(tokens)])
+
+
+def _joined(shape: Widths) -> int:
+    """Additions to sum one number over the directions."""
+    return shape.directions - 1
 
 
 FEATURES: dict[str, Feature] = {
@@ -72,9 +81,9 @@ FEATURES: dict[str, Feature] = {
     "branch+residual": Feature(
         lambda tokens: (tokens.residual, tokens.branch), frozenset(), lambda shape: shape.dim, lambda shape: 1
     ),
-    "b": Feature(_directions("B"), frozenset({"B"}), lambda shape: shape.states, lambda shape: 1),
-    "c": Feature(_directions("C"), frozenset({"C"}), lambda shape: shape.states, lambda shape: 1),
-    "delta": Feature(_directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, lambda shape: 1),
+    "b": Feature(_directions("B"), frozenset({"B"}), lambda shape: shape.states, _joined),
+    "c": Feature(_directions("C"), frozenset({"C"}), lambda shape: shape.states, _joined),
+    "delta": Feature(_directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined),
     "keys": Feature(
         lambda tokens: (traced(tokens.trace, "keys"),),
         frozenset({"keys"}),

@@ -1,7 +1,7 @@
 """Scores: how important each patch token is; larger is more important.
 
 A score is (B, n) for the n patch tokens in sequence order, in fp32 at least. `direction` chooses the scan a trace of
-two directions is read from: forward, backward (in image order), or both (their sum).
+several directions is read from: forward, backward (in image order), or both (the sum of all).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.cost import Widths
-from methods.features import length, precise, rows, traced
+from methods.features import length, precise, rows, summed, traced
 from methods.randomness import uniform
 
 DIRECTIONS = ("both", "forward", "backward")
@@ -37,9 +37,9 @@ class Place:
 
 
 def of_direction(values: Tensor, direction: str) -> Tensor:
-    """One direction of `values` (2, ...), or the sum of both."""
+    """One direction of `values` (K, ...), or the sum of all; forward is the first, backward the second."""
     if direction == "both":
-        return values[0] + values[1]
+        return summed(values.unbind())
     return values[DIRECTIONS.index(direction) - 1]
 
 

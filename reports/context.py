@@ -109,6 +109,7 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "gallery": gallery,
         "gallery_budgets": _choices(sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]),
         "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
+        "layers_twin": twins.get(paper.named("gallery-layers", house, sheet)),
     }
 
 

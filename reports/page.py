@@ -45,7 +45,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"typeset": typeset, "breakable": breakable}
+    made.filters |= {"typeset": typeset, "breakable": breakable, "first_true": lambda values: values.index(True)}
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from reports.section import Maps
 from reports.text import percent
 
 PICTURES = 24  # at most so many in the page's gallery
+FEW = 8  # pictures that are shown at every block, if need be at fewer blocks
+HEAVY = 4_000_000  # bytes of tokens of one backbone on the page
 
 
 def kept_panel(run: Run, backbone: str, order: list[str]) -> dict[str, Any] | None:
@@ -47,6 +50,7 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
         "bounds": [_bounds(values if maps.shared else row, maps.diverging) for row in values],
         "unit": maps.unit,
         "diverging": maps.diverging,
+        "names": list(maps.names),
     }
 
 
@@ -67,54 +71,74 @@ def pictures(run: Run) -> dict[int, Pixels]:
     return dict([(image, pixels) for image, pixels in found.items() if pixels is not None][:PICTURES])
 
 
-def grid_shape(run: Run) -> tuple[int, int] | None:
-    """The image grid of the gallery's tokens: that of the kept maps, else one of square cells; None where none fits.
-
-    A picture of a clip has its frames side by side, and so has its grid.
-    """
+def grid_shape(run: Run, shown: Mapping[int, Pixels]) -> tuple[int, int] | None:
+    """Rows and columns of the gallery's tokens, in the proportions of the pictures; None where they do not fit."""
     places = {len(owner) for owner in run.gallery["owner"]}
-    if len(places) != 1:
+    if len(places) != 1 or not shown:
         return None
     count = places.pop()
-    if not run.kept.empty and math.prod(grid_of(run.kept)) == count:
-        return grid_of(run.kept)
-    height, width = next((pixels.shape[:2] for pixels in pictures(run).values()), (1, 1))
-    rows = math.isqrt(count * height // width)
-    columns = rows * width // height
-    return (rows, columns) if rows * columns == count else None
+    height, width = next(iter(shown.values())).shape[:2]
+    rows = max(1, round(math.sqrt(count * height / width)))
+    return (rows, count // rows) if count % rows == 0 else None
 
 
 def one_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Gallery rows of the first seed only."""
-    rows = rows.sort_values("seed", kind="stable")
-    return rows.drop_duplicates(["backbone", "label", "budget", "image"])
+    """Gallery rows of the first seed only, one for each block."""
+    rows = rows.sort_values(["seed", "block"], kind="stable")
+    return rows.drop_duplicates(["backbone", "label", "budget", "image", "block"])
+
+
+def last_block(rows: pd.DataFrame) -> pd.DataFrame:
+    """Gallery rows after the last reduction, one for each backbone, label, budget and image."""
+    return one_seed(rows).drop_duplicates(["backbone", "label", "budget", "image"], keep="last")
 
 
 def gallery_panel(
     run: Run, backbone: str, order: list[str], shown: dict[int, Pixels], shape: tuple[int, int]
 ) -> dict[str, Any] | None:
-    """Pictures of one backbone with the owner of every grid place by label and budget; None where there are none."""
-    part = run.gallery[(run.gallery["backbone"] == backbone) & run.gallery["image"].isin(list(shown))]
+    """Pictures of one backbone with the owner of every grid place by label, budget and block; None if there are none.
+
+    As many pictures and blocks as fit `HEAVY` bytes; the last block is always among them.
+    """
+    part = one_seed(run.gallery[(run.gallery["backbone"] == backbone) & run.gallery["image"].isin(list(shown))])
     if part.empty:
         return None
+    wide = math.prod(shape) > 250
+    weight = math.prod(shape) * (2 if wide else 1) * 4 / 3 * part.groupby(["label", "budget"]).ngroups  # of one block
+    blocks = chosen_blocks([-1, *sorted(int(block) for block in part["block"].unique())])
+    blocks = chosen_blocks([-1, *blocks], max(1, int(HEAVY / weight / min(len(shown), FEW))))
+    shown = dict(list(shown.items())[: max(1, int(HEAVY / weight / len(blocks)))])
+    part = part[part["image"].isin(list(shown))]
     number = {image: index for index, image in enumerate(shown)}
-    images: list[dict[str, Any]] = [{"id": image, "src": data_uri(pixels)} for image, pixels in shown.items()]
+    why = dict(zip(run.images["image"], run.images["why"], strict=True)) if "why" in run.images else {}
+    images: list[dict[str, Any]] = [
+        {"id": image, "src": data_uri(pixels), "why": str(why.get(image) or "")} for image, pixels in shown.items()
+    ]
     items: list[dict[str, Any]] = []
-    for row in one_seed(part).itertuples():
-        image = images[number[int(row.image)]]
-        image["truth"] = run.class_name(row.label_true)
-        image["dense"] = _answer(run, row.dense_prediction, row.dense_confidence, row.label_true)
+    for (label, budget, picture), rows in part.groupby(["label", "budget", "image"], sort=False):
+        row = rows.iloc[-1]
+        image = images[number[int(str(picture))]]
+        image["truth"] = run.class_name(row["label_true"])
+        image["dense"] = _answer(run, row["dense_prediction"], row["dense_confidence"], row["label_true"])
+        owners = dict(zip(rows["block"].astype(int), rows["owner"], strict=True))
         items.append(
             {
-                "m": order.index(str(row.label)),
-                "u": float(row.budget),
-                "i": number[int(row.image)],
-                "o": _packed(np.asarray(row.owner, dtype="<i4")),
-                "a": _answer(run, row.prediction, row.confidence, row.label_true),
+                "m": order.index(str(label)),
+                "u": float(str(budget)),
+                "i": number[int(str(picture))],
+                "o": [_packed(_owners(owners, block, wide)) for block in blocks],
+                "a": _answer(run, row["prediction"], row["confidence"], row["label_true"]),
             }
         )
     methods = sorted({item["m"] for item in items})
-    return {"shape": list(shape), "images": images, "items": items, "labels": methods}
+    return {"shape": list(shape), "wide": wide, "blocks": blocks, "images": images, "items": items, "labels": methods}
+
+
+def _owners(owners: Mapping[int, Any], block: int, wide: bool) -> np.ndarray[Any, Any]:
+    """Owners after the last reduction at or before `block`; -1 and -2 are the two largest numbers of the type."""
+    before = [known for known in owners if known <= block]
+    values = np.asarray(owners[max(before)]) if before else np.arange(len(next(iter(owners.values()))))
+    return values.astype("<i4").astype("<u2" if wide else "u1")
 
 
 def _answer(run: Run, prediction: Any, confidence: Any, truth: Any) -> dict[str, Any]:

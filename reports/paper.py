@@ -9,23 +9,24 @@ from matplotlib.figure import Figure
 
 from reports import points
 from reports.figures.canvas import WIDTH
-from reports.figures.gallery import gallery
+from reports.figures.gallery import gallery, layers
 from reports.figures.tokens import foreground, kept_maps
 from reports.figures.tradeoff import agreement, groups, one_budget, pareto
-from reports.panels import one_seed
+from reports.panels import last_block, one_seed
 from reports.section import Section
 from reports.sheet import Sheet
 from reports.text import budget_name
 
 MANY = 9  # more methods than these are also shown group by group
-GALLERY_ROWS, GALLERY_COLUMNS, MAP_ROWS = 4, 7, 12
+GALLERY_ROWS, GALLERY_COLUMNS, MAP_ROWS, LAYERS, LAYER_ROWS = 4, 7, 12, 6, 6
 
 
 def drawn(sheet: Sheet, sections: Sequence[Section] = ()) -> Iterator[tuple[str, Figure]]:
     """Every figure that this run has the data for.
 
-    ``pareto``, ``groups`` (where there are many methods), ``agreement``, ``foreground``, ``kept``, ``gallery``; some of
-    them for each backbone, whose name they bear when there are several. Those of `sections` follow.
+    ``pareto``, ``groups`` (where there are many methods), ``agreement``, ``foreground``, ``kept``, ``gallery``,
+    ``gallery-layers``; some of them for each backbone, whose name they bear when there are several. Those of `sections`
+    follow.
     """
     convention = sheet.run.convention
     if not sheet.frame.empty:
@@ -68,8 +69,15 @@ def _pictures(sheet: Sheet, house: str) -> Iterator[tuple[str, Figure]]:
     if rows.empty or sheet.shape is None or not sheet.pictures:
         return
     budget = sheet.focus(rows)
-    rows = one_seed(rows[rows["budget"] == budget])
+    rows = rows[rows["budget"] == budget]
     shown = dict(list(sheet.pictures.items())[:GALLERY_ROWS])
     title = f"{house}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
     columns = sheet.ordered(rows)[:GALLERY_COLUMNS]
-    yield named("gallery", house, sheet), gallery(sheet.run, rows, shown, sheet.shape, columns, title)
+    yield named("gallery", house, sheet), gallery(sheet.run, last_block(rows), shown, sheet.shape, columns, title)
+    blocks = points.chosen_blocks([-1, *sorted(int(block) for block in rows["block"].unique())], LAYERS)
+    if len(blocks) > 1:
+        image, pixels = next(iter(shown.items()))
+        title = f"{house}: one picture block by block, {budget_name(budget)} of FLOPs removed"
+        mine = one_seed(rows[rows["image"] == image])
+        layered = layers(sheet.run, mine, pixels, sheet.shape, columns[:LAYER_ROWS], blocks, title)
+        yield named("gallery-layers", house, sheet), layered

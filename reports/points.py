@@ -110,7 +110,7 @@ def by_block(run: Run) -> pd.DataFrame:
 def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
     """At most `count` of `blocks`, evenly spread, the last always among them and the untouched first left out."""
     later = sorted(blocks)[1:] or sorted(blocks)
-    places = np.linspace(0, len(later) - 1, min(count, len(later)))
+    places = np.linspace(len(later) - 1, 0, min(count, len(later)))[::-1]
     return [later[round(place)] for place in places]
 
 

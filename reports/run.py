@@ -102,7 +102,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
     more = {name: _analysis(folder, name, columns) for name, columns in (others or {}).items()}
     more = {name: frame for name, frame in more.items() if len(frame)}
     cells = _cells(folder, str(spec.get("convention") or "flops"))
-    if cells.empty and not more:
+    if cells.empty and ("kind" not in spec or not more):  # only a comparison's spec names no kind
         raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its `compare` command to the end")
     return Run(
         folder=folder,

@@ -24,6 +24,7 @@ class Maps:
     ``unit``       what a value is, as the colour scale says it: "rise of the loss, nats"
     ``diverging``  zero is the middle of the colour scale
     ``shared``     one colour scale for all rows; else each row has its own, over all its layers
+    ``names``      where a map is no image but a square table, such as of methods: what its rows and columns are called
     """
 
     rows: tuple[str, ...]
@@ -32,6 +33,7 @@ class Maps:
     unit: str
     diverging: bool = False
     shared: bool = True
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse shapes that contradict each other."""

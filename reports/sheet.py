@@ -36,6 +36,7 @@ class Sheet:
         frames = (run.kept, run.foreground, run.gallery, *(part for part in run.others.values() if "label" in part))
         analysed = {str(label) for part in frames for label in part["label"].dropna().unique()}
         order = known + sorted(analysed - set(known))
+        shown = panels.pictures(run)
         return cls(
             run=run,
             frame=points.points(run),
@@ -44,8 +45,8 @@ class Sheet:
             houses=points.backbones(run),
             budgets=points.budgets(run),
             blocks=points.by_block(run),
-            pictures=panels.pictures(run),
-            shape=panels.grid_shape(run),
+            pictures=shown,
+            shape=panels.grid_shape(run, shown),
             correct=correct,
             marks=marks(run.cells, correct),
         )

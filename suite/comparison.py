@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ import torch
 from backbones.scan import chosen
 from suite.ablation import write_ablation
 from suite.analyses import foreground_frame, kept_frame
+from suite.breaks import breaks_frame, broken_first
+from suite.cells import Cell
+from suite.data import pictured
 from suite.environment import consumption, environment
 from suite.expected import expected
 from suite.gallery import gallery, pictures
@@ -116,22 +120,34 @@ def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> l
 
 
 def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -> None:
-    """Kept-token maps, share of foreground kept, and the gallery."""
+    """Kept-token maps, share of foreground kept, overlap of the kept sets, and the gallery."""
     done = [cell for cell in prepared.cells if cell.plan is not None and cell.key not in failures]
     store.write_analysis("kept", kept_frame(prepared, store, done))
     store.write_analysis("foreground", foreground_frame(prepared, store, done))
     for name, frame in similarity_frames(prepared, store, done).items():
         store.write_analysis(name, frame)
-    index = torch.from_numpy(prepared.indices[: prepared.spec.gallery])
-    if not len(index):
+    write_gallery(prepared, store, done)
+
+
+def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> None:
+    """What becomes of the tokens of the images that were asked for, and of those that methods break first."""
+    breaks = breaks_frame(prepared, store, cells)
+    store.write_analysis("breaks", breaks)
+    wanted = prepared.spec.gallery
+    chosen = pictured(prepared.indices, wanted)
+    if not chosen:
         return
+    asked = [cell.label for cell in cells if cell.method.method.family != "baseline"]
+    first = broken_first(breaks, asked)
+    why = first | dict.fromkeys(chosen, "drawn at random" if isinstance(wanted, int) else "chosen")
+    index = torch.tensor([*chosen, *(image for image in first if image not in chosen)])
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     frames = []
     for name, model in prepared.models.items():
         samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
-        members = [cell for cell in done if cell.backbone == name and cell.seed == 0]
+        members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
         frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
     largest = max(prepared.models.values(), key=lambda model: model.image_size)
-    store.write_analysis("images", pictures(prepared.data_for(largest), index, largest.image_size))
+    store.write_analysis("images", pictures(prepared.data_for(largest), index, largest.image_size, why))

@@ -15,6 +15,14 @@ The two blocks of a transformer's layer, with E the width of all heads together 
                  2 L C M                               MLP
     elementwise  counted as in `attention_block` and `mlp_block`
 
+A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps on it; whatever is
+left of the tokens, the convolution runs over the whole grid:
+
+    gemm         L C 2E + L E (R + 2N) + L R E + L E C
+    conv         S E K                                 S C 9 more behind a block with a local convolution
+    scan         d (9 L E N + L E)                     the gate is applied once, behind the scans
+    elementwise  counted as in `walk_block`
+
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic operations. The scan's term
 is a formula from the literature, not a measurement: no tool sees into the kernel.
 """
@@ -28,7 +36,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from backbones.errors import UserError
-from backbones.shape import Shape
+from backbones.shape import STEM_WIDTH, Shape
 
 
 class Cost(Protocol):
@@ -137,6 +145,8 @@ def totals(work: Flops) -> dict[str, int]:
 
 def block_flops(shape: Shape, block: int, length: int) -> Flops:
     """Work of one block on `length` tokens, special tokens included."""
+    if shape.walks:
+        return walk_block(shape, block, length)
     if not shape.heads:
         return scan_block(shape, length)
     return mlp_block(shape, length) if block % 2 else attention_block(shape, length)
@@ -168,6 +178,31 @@ def mlp_block(shape: Shape, length: int) -> Flops:
 
 
 @lru_cache(maxsize=8192)
+def walk_block(shape: Shape, block: int, length: int) -> Flops:
+    """Work of one block of zig-zag scans; the last one's includes the norm of all tokens and their mean.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the grid, bias 1 and
+    SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the arrival added to B; joining the walks 1
+    for each after the first, SiLU of the gate 4 and the gate 1; bias of the output 1 a channel of C. A local
+    convolution adds the streams, 1 a channel of C, and takes 2 for its norm and 5 for GELU. At the end a token takes
+    1 for the last addition, 7 for LayerNorm, 2 to be weighed and added up.
+    """
+    C, E, N, K, L = shape.dim, shape.inner, shape.states, shape.directions, length
+    local, last = block < shape.local, block == shape.depth - 1
+    return Flops(
+        gemm=L * C * 2 * E + L * E * (shape.dt_rank + 2 * N) + L * shape.dt_rank * E + L * E * C,
+        conv=shape.patches * E * shape.conv_kernel + (9 * shape.patches * C if local else 0),
+        scan=K * (9 * L * E * N + L * E),
+        elementwise=9 * L * C
+        + L * E * (2 + 3 * K + (K - 1) + 5)
+        + K * L * N
+        + 5 * shape.patches * E
+        + (L * C + 7 * shape.patches * C if local else 0)
+        + (10 * L * C if last else 0),
+    )
+
+
+@lru_cache(maxsize=8192)
 def scan_block(shape: Shape, length: int) -> Flops:
     """Work of one block of scans.
 
@@ -194,19 +229,25 @@ def scan_block(shape: Shape, length: int) -> Flops:
 def stem_flops(shape: Shape) -> Flops:
     """Work outside the blocks: patch embedding, special tokens and positions, final norm, neck and head.
 
-    The patch embedding is a convolution, as tools see it. Elementwise: bias of the patches 1 a channel, positions 1
-    for each token and, in a clip, 1 more for each patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm
+    The patch embedding is a convolution, as tools see it; the layers of a stem before it work at half resolution, 7 x 7
+    the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise: bias of the patches 1 a channel, positions
+    1 for each token and, in a clip, 1 more for each patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm
     7) for each token that is read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
     """
     pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
     embedded = shape.patches * shape.dim
+    half = shape.patches * shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH if shape.stem else 0
+    if shape.stem:
+        pixels = shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH
     width = shape.read * (shape.neck or shape.dim)
     positions = shape.length * shape.dim + (embedded if shape.frames > 1 else 0)
     norms = (8 if shape.heads else 5) * shape.read * shape.dim + (4 * width if shape.neck else 0)
+    if shape.walks:
+        norms = 0  # of all tokens that are left: with the last block
     return Flops(
         gemm=shape.read * shape.dim * shape.neck + width * shape.classes,
-        conv=embedded * pixels,
-        elementwise=embedded + positions + norms + shape.classes,
+        conv=embedded * pixels + half * (shape.channels * 49 + (shape.stem - 1) * STEM_WIDTH * 9),
+        elementwise=embedded + positions + norms + shape.classes + 3 * half * shape.stem,
     )
 
 

@@ -53,7 +53,8 @@ _POINTWISE = """add add_ sub sub_ rsub mul mul_ div div_ neg neg_ abs pow square
     bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ isnan isfinite nan_to_num"""
 _REDUCING = """sum mean var std prod amax amin max min norm linalg_vector_norm cumsum any all count_nonzero
     cummax cummin cumprod max_pool2d max_pool2d_with_indices logsumexp softmax _softmax log_softmax _log_softmax
-    layer_norm native_layer_norm cosine_similarity normalize
+    layer_norm native_layer_norm batch_norm _batch_norm_impl_index native_batch_norm cosine_similarity normalize
+    _native_batch_norm_legit_no_training
     scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce index_reduce_"""
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())
 """Operators whose work grows with the number of elements; shown apart, in no total."""
@@ -87,9 +88,9 @@ class Counted:
     operators: dict[str, int]
 
 
-def scan_formula(shape: tuple[int, ...], states: int) -> int:
-    """9 E N + 2 E operations for each token and direction; `shape` of the scan's input is (K, B, L, E)."""
-    return prod(shape) * (9 * states + 2)
+def scan_formula(shape: tuple[int, ...], states: int, gated: bool = True) -> int:
+    """9 E N + 2 E operations for each token and direction, E less without a gate; u's `shape` is (K, B, L, E)."""
+    return prod(shape) * (9 * states + (2 if gated else 1))
 
 
 def _check(names: Iterable[str]) -> None:
@@ -113,7 +114,7 @@ class _Census(TorchDispatchMode):
         if not name.startswith("prim::"):
             self.operators[name] += 1
         if name == COUNTED_SCAN:
-            self.scan += scan_formula(tuple(args[0].shape), args[1].shape[-1])
+            self.scan += scan_formula(tuple(args[0].shape), args[1].shape[-1], args[4])
         return func(*args, **(kwargs or {}))
 
 
@@ -188,11 +189,12 @@ def _jit_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 
 
 def _jit_scan(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"scan": scan_formula(tuple(_jit_shape(inputs[0])), _jit_shape(inputs[1])[-1])})
+    gated = bool(inputs[4].toIValue())
+    return Counter({"scan": scan_formula(tuple(_jit_shape(inputs[0])), _jit_shape(inputs[1])[-1], gated)})
 
 
 @torch.library.custom_op("mamba_suite::counted_scan", mutates_args=())
-def _counted_scan(u: Tensor, A: Tensor, others: list[Tensor], separate: bool) -> tuple[Tensor, Tensor]:
+def _counted_scan(u: Tensor, A: Tensor, others: list[Tensor], separate: bool, gated: bool) -> tuple[Tensor, Tensor]:
     """Results of the scan's shapes, all zero: the jit tracer cannot record the scan's own list of booleans.
 
     `others` are the scan's further inputs; without them the trace would hold what computes them for dead.
@@ -210,7 +212,7 @@ class _Standing(TorchFunctionMode):
         schema = getattr(func, "_schema", None)
         if schema is not None and schema.name == SCAN:
             others = [part for index, part in enumerate(args[:9]) if index not in (0, 2) and part is not None]
-            return _counted_scan(args[0], args[2], others, args[10])
+            return _counted_scan(args[0], args[2], others, args[10], args[6] is not None)
         if getattr(func, "__name__", "") in ("scatter", "scatter_"):
             args = tuple(int(value) if isinstance(value, bool) else value for value in args)
         return func(*args, **(kwargs or {}))

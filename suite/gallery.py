@@ -1,9 +1,9 @@
-"""What became of every token of a few images, for the report to draw over their pixels."""
+"""What became of every token of a few images, block by block, for the report to draw over their pixels."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,15 +46,17 @@ def side_by_side(group: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 
 def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]) -> pd.DataFrame:
-    """One row for each image and cell: group of every grid place after the last site, and both predictions.
+    """One row for each image, cell and site: group of every grid place after that site, and both predictions.
 
     `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other image sizes are left
     out, since nothing is removed there. Of videos they are one clip each, and its frames stand side by side.
     """
-    last: dict[str, Tensor] = {}
+    found_groups: dict[str, dict[int, Tensor]] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        last.update(dict.fromkeys(keys, side_by_side(groups(tokens), tokens.grid).cpu()))
+        group = side_by_side(groups(tokens), tokens.grid).cpu()
+        for key in keys:
+            found_groups.setdefault(key, {})[site] = group
 
     tracked = [cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None]
     with torch.inference_mode():
@@ -66,13 +68,14 @@ def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cell
     rows = []
     for cell in tracked:
         logits = found[cell.key]
-        if cell.key in last and not isinstance(logits, Failure):
-            rows += _rows(cell, model.depth, last[cell.key], logits, dense, index, labels)
+        if not isinstance(logits, Failure):
+            for site, group in found_groups.get(cell.key, {}).items():
+                rows += _rows(cell, site, group, logits, dense, index, labels)
     return pd.DataFrame(rows)
 
 
 def _rows(
-    cell: Cell, depth: int, group: Tensor, logits: Tensor, dense: Tensor, index: Tensor, labels: Tensor
+    cell: Cell, site: int, group: Tensor, logits: Tensor, dense: Tensor, index: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
     probability, before = logits.double().softmax(1).cpu(), dense.double().softmax(1).cpu()
     return [
@@ -82,7 +85,7 @@ def _rows(
             "budget": cell.budget,
             "seed": cell.seed,
             "image": int(index[row]),
-            "block": depth,
+            "block": site,
             "owner": group[row].numpy().astype(np.int32),
             "label_true": int(labels[row]),
             "prediction": int(probability[row].argmax()),
@@ -94,11 +97,12 @@ def _rows(
     ]
 
 
-def pictures(dataset: Dataset, index: Tensor, image_size: int) -> pd.DataFrame:
-    """The pixels under the token grid of each image, as PNG."""
+def pictures(dataset: Dataset, index: Tensor, image_size: int, why: Mapping[int, str]) -> pd.DataFrame:
+    """The pixels under the token grid of each image, as PNG, and why it was chosen."""
     rows = []
     for image in index.tolist():
         buffer = io.BytesIO()
         Image.fromarray(dataset.view(image, image_size)).save(buffer, format="PNG")
-        rows.append({"image": image, "png": buffer.getvalue(), "label": int(dataset.labels[image])})
+        label = int(dataset.labels[image])
+        rows.append({"image": image, "png": buffer.getvalue(), "label": label, "why": why.get(image, "")})
     return pd.DataFrame(rows)

@@ -19,7 +19,7 @@ from suite import budget as budgets
 from suite.axes import ablated
 from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell, digest
-from suite.data import check_labels, open_dataset, stratified
+from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import Dataset
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
@@ -62,6 +62,7 @@ def prepare(spec: RunSpec) -> Prepared:
     threads = set_threads(spec.threads)
     dataset = open_dataset(spec.data, spec.split, source=spec.source, views=spec.views)
     indices = choose_images(dataset, spec)
+    pictured(indices, spec.gallery)
     methods = ablated([parse(text) for text in spec.methods], spec.axes)
     check_oracle(methods, len(indices))
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
@@ -168,6 +169,8 @@ def unfit(composition: Composition, model: Backbone) -> str | None:
     specials = len(model.special_places)
     if missing := model.missing(composition.needs):
         return f"needs {', '.join(sorted(missing))}; {model.name} has none"
+    if composition.aligned and (walks := model.describe().directions) != 2:
+        return f"hands decay on along one scan each way; {model.name} has {walks} scans"
     if composition.needs_class_token and not specials:
         return f"needs a class token; {model.name} has none"
     if composition.special == "proportional" and specials > 1:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backbones.errors import UserError
 
+PICTURES = 64
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -43,7 +44,7 @@ class RunSpec(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
     batch: Annotated[int, Field(ge=1)] = 32
     shard: Annotated[int, Field(ge=1)] = 256
-    gallery: Annotated[int, Field(ge=0, le=64)] = 8
+    gallery: int | tuple[int, ...] = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "fp64", "bf16"] = "fp32"
     kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
@@ -54,6 +55,13 @@ class RunSpec(BaseModel):
     def _some_images(cls, value: Any) -> Any:
         if value != "all" and not (isinstance(value, int) and value >= 1):
             raise ValueError("must be a whole number from 1 on, or 'all'")
+        return value
+
+    @field_validator("gallery")
+    @classmethod
+    def _few_pictures(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not 0 <= (value if isinstance(value, int) else len(value)) <= PICTURES:
+            raise ValueError(f"at most {PICTURES} images, by their count or by their numbers")
         return value
 
     @field_validator("backbones", "methods", "budgets")

@@ -1,7 +1,9 @@
-"""Residual addition and RMSNorm as one Triton program."""
+"""Residual addition and RMSNorm as one Triton program, and their gradients as another."""
 
 # mypy: ignore-errors
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
@@ -9,10 +11,40 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, WARPS = 4, 4
+PROGRAMS = 1024  # of the backward pass: each sums its own part of the weight's gradient
 
 
 def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """(residual + branch, its RMSNorm) of (..., C); the sum in the residual's dtype, the norm in the weight's."""
+    """(residual + branch, its RMSNorm) of (..., C), differentiably.
+
+    The sum has the residual's dtype, which is fp32, and the norm the weight's.
+    """
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (branch, residual, weight)):
+        added, normed = _AddNorm.apply(branch, residual, weight, eps)
+        return added, normed
+    return _forward(branch, residual, weight, eps)
+
+
+class _AddNorm(torch.autograd.Function):
+    """The two outputs with the gradients of branch, residual and weight."""
+
+    @staticmethod
+    def forward(ctx: Any, branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """See `add_norm`."""
+        added, normed = _forward(branch, residual, weight, eps)
+        ctx.save_for_backward(added, weight)
+        ctx.eps, ctx.kind = eps, branch.dtype
+        return added, normed
+
+    @staticmethod
+    def backward(ctx: Any, d_added: Tensor, d_normed: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of branch, residual and weight."""
+        added, weight = ctx.saved_tensors
+        d_residual, d_weight = _backward(d_added.contiguous(), d_normed.contiguous(), added, weight, ctx.eps)
+        return d_residual.to(ctx.kind), d_residual, d_weight, None
+
+
+def _forward(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     branch, residual = branch.contiguous(), residual.contiguous()
     added = torch.empty_like(residual)
     normed = torch.empty(branch.shape, dtype=weight.dtype, device=branch.device)
@@ -24,6 +56,20 @@ def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
             ROWS=ROWS, WIDE=triton.next_power_of_2(width), num_warps=WARPS,
         )  # fmt: skip
     return added, normed
+
+
+def _backward(d_added: Tensor, d_normed: Tensor, added: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    width = added.shape[-1]
+    rows = added.numel() // width
+    programs = min(triton.cdiv(rows, ROWS), PROGRAMS)
+    d_residual = torch.empty_like(added)
+    parts = torch.empty(programs, width, dtype=torch.float32, device=added.device)
+    with torch.cuda.device_of(added):
+        norm_gradients[(programs,)](
+            added, weight, d_added, d_normed, d_residual, parts, rows, width, eps,
+            ROWS=ROWS, WIDE=triton.next_power_of_2(width), num_warps=WARPS,
+        )  # fmt: skip
+    return d_residual, parts.sum(0).to(weight.dtype)
 
 
 @triton.jit(do_not_specialize=("rows",))
@@ -39,3 +85,28 @@ def add_norm_rows(
     scale = tl.rsqrt(tl.sum(total * total, axis=1) / width + eps)
     gain = tl.load(weight + channel, channel < width, 0.0).to(tl.float32)
     tl.store(normed + place, (total * scale[:, None] * gain[None, :]).to(normed.dtype.element_ty), inside)
+
+
+@triton.jit(do_not_specialize=("rows",))
+def norm_gradients(
+    added, weight, d_added, d_normed, d_residual, parts, rows, width, eps, ROWS: tl.constexpr, WIDE: tl.constexpr
+):  # fmt: skip
+    """Grid (any number of programs): each takes blocks of rows in turn, and sums its part of the weight's gradient."""
+    channel = tl.arange(0, WIDE)
+    lane = channel < width
+    gain = tl.load(weight + channel, lane, 0.0).to(tl.float32)
+    d_gain = tl.zeros((ROWS, WIDE), tl.float32)
+    for first in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):
+        row = first + tl.arange(0, ROWS)
+        inside = (row < rows)[:, None] & lane[None, :]
+        place = row.to(tl.int64)[:, None] * width + channel[None, :]
+        total = tl.load(added + place, inside, 0.0)
+        given = tl.load(d_normed + place, inside, 0.0).to(tl.float32)
+        scale = tl.rsqrt(tl.sum(total * total, axis=1) / width + eps)[:, None]
+        unit = total * scale
+        d_unit = given * gain[None, :]
+        along = tl.sum(d_unit * unit, axis=1) / width
+        gradient = tl.load(d_added + place, inside, 0.0) + (d_unit - unit * along[:, None]) * scale
+        tl.store(d_residual + place, gradient, inside)
+        d_gain += given * unit
+    tl.store(parts + tl.program_id(0) * width + channel, tl.sum(d_gain, axis=0), lane)

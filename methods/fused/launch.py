@@ -10,7 +10,7 @@ from backbones.compiled.native import address, fill
 from backbones.sequence import TokenSequence
 from methods import combine, compose
 from methods.composition import Composition, part
-from methods.features import FEATURES, traced
+from methods.features import FEATURES, summed, traced
 from methods.fused import grouping, merging, scoring
 from methods.fused.kernel import FRAME, reduction_kernel
 from methods.match import target_count
@@ -66,7 +66,9 @@ def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str
     if composition.aligned:
         yield "delta", traced(tokens.trace, "delta")
     if composition.feature is not None:
-        yield from zip(("feature", "feature2"), FEATURES[composition.feature].parts(tokens), strict=False)
+        parts = FEATURES[composition.feature].parts(tokens)
+        parts = parts if len(parts) <= 2 else (summed(parts),)
+        yield from zip(("feature", "feature2"), parts, strict=False)
 
 
 def _strides(named: tuple[str, Tensor]) -> Fields:

@@ -54,10 +54,51 @@ def gallery(
         return figure
 
 
+def layers(
+    run: Run,
+    rows: pd.DataFrame,
+    pixels: Pixels,
+    shape: tuple[int, int],
+    labels: list[str],
+    blocks: list[int],
+    title: str,
+) -> Figure:
+    """One picture under each method of `labels` (a row each) as each of `blocks` is entered, with the final answer.
+
+    `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at or before it.
+    """
+    with paper():
+        size = (WIDTH - 0.9) / (len(blocks) + 1)
+        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75, pad=0.02)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        figure.supxlabel(KEY, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)
+        for line, label in zip(panels, labels, strict=False):
+            mine = rows[rows["label"] == label].sort_values("block")
+            final = mine.iloc[-1]
+            blank(line[0])
+            line[0].imshow(pixels, interpolation="nearest")
+            line[0].set_ylabel(fold(label, 14), fontsize=7, rotation=0, ha="right", va="center", color="black")
+            for axes, block in zip(line[1:], blocks, strict=True):
+                known = mine[mine["block"] <= block]
+                blank(axes)
+                owner = known.iloc[-1]["owner"] if len(known) else np.arange(shape[0] * shape[1])
+                axes.imshow(overlay(pixels, np.asarray(owner, dtype=np.int64), shape), interpolation="nearest")
+            _answer(line[-1], run, final["prediction"], final["confidence"], final["label_true"])
+        for axes, name in zip(panels[0], ["picture", *(f"block {block}" for block in blocks)], strict=True):
+            axes.set_title(name, fontsize=7, loc="center", fontweight="normal")
+        return figure
+
+
 def _panel(axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:
     """One picture with the answer below it, in red and marked where it is wrong."""
     blank(axes)
     axes.imshow(pixels, interpolation="nearest")
+    _answer(axes, run, prediction, confidence, truth)
+
+
+def _answer(axes: Axes, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:
+    """The answer below a picture, in red and marked where it is wrong."""
     right = int(prediction) == int(truth)
     words = f"{'' if right else '× '}{run.class_name(prediction)[:16]} {percent(confidence, 0)} %"
     axes.set_xlabel(words, fontsize=6, labelpad=2, color="#1b1f24" if right else "#b3261e")

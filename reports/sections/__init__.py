@@ -11,7 +11,8 @@ error, not the module's. ``OPTIONAL``, of the same form, names files that it tak
 is no key of `frames`. None means that there is nothing to show. `frames` are the files of one run, or of several put
 together, so every row names its backbone, and its machine where that matters. ``sheet.looks[label]`` is the colour and
 the marker of every method text found in a column ``label``. Modules stand on the page in the order of their ``ORDER``,
-a number; ties by name. A run folder needs a ``spec.yaml`` (``schema: 1``) and some such file, not necessarily cells.
+a number; ties by name. A run folder that holds such files and no cells needs a ``spec.yaml`` with ``schema: 1``
+and a ``kind``.
 """
 
 from __future__ import annotations

@@ -29,11 +29,22 @@
 
   const state = (group) => {
     const chosen = group.querySelector("[data-budget]:checked");
+    const [budgetAt, blockAt] = ["budget", "block"].map((name) => group.querySelector(`[data-${name}-at]`));
     return {
       hidden: new Set(all("[data-label]:not(:checked)", group).map((box) => Number(box.dataset.label))),
       budget: chosen ? Number(chosen.value) : null,
+      budgetAt: budgetAt ? Number(budgetAt.value) : 0,
+      blockAt: blockAt ? Number(blockAt.value) : 0,
+      apart: Boolean(group.querySelector("[data-apart]:checked")),
       bars: Boolean(group.querySelector("[data-bars]:checked")),
     };
+  };
+
+  // What a slider says of where it stands.
+  const tell = (slider) => {
+    const stop = String(JSON.parse(slider.dataset.stops)[Number(slider.value)]);
+    slider.nextElementSibling.textContent = stop;
+    slider.setAttribute("aria-valuetext", stop);
   };
 
   // The column of names beside the lines: between the last method and the dense model where there is room, else beyond;
@@ -146,12 +157,19 @@
 
   const signed = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
 
+  // A square table with the names of its rows and columns at its sides.
+  const withNames = (canvas, names) => {
+    const side = (kind) => make("div", { className: kind }, ...names.map((name) => make("span", { textContent: name, title: name })));
+    return make("div", { className: "square" }, side("rows"), canvas, make("span"), side("cols"));
+  };
+
   // Maps by row and layer: one layer at a time, chosen by the slider.
   const fillStack = (stack) => {
     const panel = data.stacks[stack.dataset.stack];
     const [height, width] = panel.shape;
-    const [slider, shown, panels, readout] = ["input", "output", "[data-panels]", "[data-readout]"].map((name) => stack.querySelector(name));
+    const [slider, panels, readout] = ["input", "[data-panels]", "[data-readout]"].map((name) => stack.querySelector(name));
     const colours = panel.diverging ? data.diverging : data.scale;
+    const cell = (row, column) => (panel.names.length ? `${panel.names[row]} and ${panel.names[column]}` : `row ${row}, column ${column}`);
     const rows = panel.values.map((packed) => new Float32Array(bytes(packed).buffer));
     const canvases = rows.map((values, row) => {
       const canvas = make("canvas", { width, height });
@@ -164,16 +182,16 @@
         const layer = Number(slider.value);
         const value = values[(layer * height + line) * width + column];
         const told = Number.isNaN(value) ? "unknown" : `${signed(value)} (${panel.unit})`;
-        readout.textContent = `${panel.rows[row]}, block ${panel.layers[layer]}, row ${line}, column ${column}: ${told}`;
+        readout.textContent = `${panel.rows[row]}, block ${panel.layers[layer]}, ${cell(line, column)}: ${told}`;
       });
-      panels.append(make("div", { className: "panel" }, make("b", { textContent: breakable(panel.rows[row]) }), canvas, scale));
+      const drawn = panel.names.length ? withNames(canvas, panel.names) : canvas;
+      panels.append(make("div", { className: panel.names.length ? "panel named" : "panel" }, make("b", { textContent: breakable(panel.rows[row]) }), drawn, scale));
       return canvas;
     });
     panels.style.setProperty("--ratio", `${width} / ${height}`);
     const draw = () => {
       const layer = Number(slider.value);
-      shown.textContent = panel.layers[layer];
-      slider.setAttribute("aria-valuetext", `block ${panel.layers[layer]}`);
+      tell(slider);
       rows.forEach((values, row) => {
         const part = values.subarray(layer * height * width, (layer + 1) * height * width);
         const [low, high] = panel.bounds[row];
@@ -182,11 +200,12 @@
         let top = -1;
         part.forEach((value, place) => {
           if (Number.isNaN(value)) return;
-          if (top < 0 || value > part[top]) top = place;
+          const itself = panel.names.length && place % (width + 1) === 0;
+          if (!itself && (top < 0 || value > part[top])) top = place;
           pen.fillStyle = colours[Math.min(colours.length - 1, Math.floor(((value - low) / (high - low)) * colours.length))];
           pen.fillRect(place % width, Math.floor(place / width), 1, 1);
         });
-        const most = top < 0 ? "nothing known" : `most ${signed(part[top])} at row ${Math.floor(top / width)}, column ${top % width}`;
+        const most = top < 0 ? "nothing known" : `most ${signed(part[top])} at ${cell(Math.floor(top / width), top % width)}`;
         canvases[row].setAttribute("aria-label", `${panel.rows[row]}, block ${panel.layers[layer]}: ${panel.unit}, ${most}`);
       });
     };
@@ -217,7 +236,10 @@
     return new Map([...sums].map(([value, [red, green, blue, count]]) => [value, `rgb(${red / count} ${green / count} ${blue / count})`]));
   };
 
-  const drawTokens = (canvas, image, owner, [height, width]) => {
+  // A colour for the group of a place: neighbours in number lie far apart in hue.
+  const groupColour = (place) => `hsl(${(place * 137.508) % 360} 70% 55%)`;
+
+  const drawTokens = (canvas, image, owner, [height, width], apart) => {
     const cell = Math.max(4, Math.round(336 / width));
     canvas.width = width * cell;
     canvas.height = height * cell;
@@ -230,7 +252,8 @@
     owner.forEach((value, place) => {
       if (value >= 0 && !shared[place]) return;
       pen.globalAlpha = value === -1 ? 0.86 : 1;
-      pen.fillStyle = value === -1 ? `rgb(${data.veil})` : value === -2 ? data.special : colours.get(value);
+      const own = apart ? groupColour(value) : colours.get(value);
+      pen.fillStyle = value === -1 ? `rgb(${data.veil})` : value === -2 ? data.special : own;
       pen.fillRect((place % width) * cell, Math.floor(place / width) * cell, cell, cell);
     });
     pen.globalAlpha = 0.75;
@@ -251,6 +274,14 @@
     return make("figure", { className: "tile" }, picture, text);
   };
 
+  // Where the token of each place lives: its place, -1 if dropped, -2 if in a special token.
+  const owners = (panel, packed) => {
+    const raw = bytes(packed);
+    const most = panel.wide ? 65536 : 256;
+    const values = Int32Array.from(panel.wide ? new Uint16Array(raw.buffer) : raw);
+    return values.map((value) => (value >= most - 2 ? value - most : value));
+  };
+
   const drawGallery = (place, now, group) => {
     const panel = data.gallery[place.dataset.gallery];
     const chosen = group.querySelector("[data-image]:checked");
@@ -258,11 +289,14 @@
     const picture = panel.images[index];
     place.style.setProperty("--ratio", `${panel.shape[1]} / ${panel.shape[0]}`);
     const source = make("img", { src: picture.src, alt: `Image ${picture.id}, true class ${picture.truth}` });
-    place.replaceChildren(tile(source, `dense · truth: ${picture.truth}`, picture.dense));
-    const items = panel.items.filter((item) => item.i === index && (now.budget === null || item.u === now.budget));
+    const first = tile(source, `dense · truth: ${picture.truth}`, picture.dense);
+    if (picture.why) first.append(make("p", { className: "why", textContent: picture.why }));
+    place.replaceChildren(first);
+    const budgets = [...new Set(panel.items.map((item) => item.u))].sort((a, b) => a - b);
+    const items = panel.items.filter((item) => item.i === index && item.u === budgets[now.budgetAt]);
     for (const item of items.sort((a, b) => a.m - b.m)) {
       const canvas = make("canvas");
-      const owner = new Int32Array(bytes(item.o).buffer);
+      const owner = owners(panel, item.o[now.blockAt]);
       const lost = owner.filter((value) => value === -1).length;
       const alone = sharedBy(owner).filter((merged, place) => !merged && owner[place] >= 0).length;
       canvas.setAttribute("role", "img");
@@ -270,7 +304,7 @@
         "aria-label",
         `${data.labels[item.m]}: ${alone} tokens stand for themselves, ${owner.length - alone - lost} merged, ${lost} dropped`,
       );
-      source.decode().then(() => drawTokens(canvas, source, owner, panel.shape), () => {});
+      source.decode().then(() => drawTokens(canvas, source, owner, panel.shape, now.apart), () => {});
       place.append(tile(canvas, data.labels[item.m], item.a));
     }
   };
@@ -286,7 +320,7 @@
     data.gallery[field.dataset.thumbs].images.forEach((image, index) => {
       const radio = make("input", { type: "radio", name: `image-${field.dataset.thumbs}`, value: index, checked: index === 0 });
       radio.dataset.image = "";
-      radio.setAttribute("aria-label", `Image ${image.id}, ${image.truth}`);
+      radio.setAttribute("aria-label", `Image ${image.id}, ${image.truth}${image.why ? `, ${image.why}` : ""}`);
       field.append(make("label", {}, radio, make("img", { src: image.src, alt: "" })));
     });
   };
@@ -321,6 +355,12 @@
   all("[data-ramp]").forEach((ramp) => { ramp.style.background = `linear-gradient(90deg, ${data.scale.join()})`; });
   groups.forEach((group) => {
     group.addEventListener("change", () => drawGroup(group));
+    all("input[type=range]", group).forEach((slider) => {
+      slider.addEventListener("input", () => {
+        tell(slider);
+        drawGroup(group);
+      });
+    });
     drawGroup(group);
   });
   all("table[data-sortable]").forEach((table) => {

@@ -79,7 +79,7 @@ RUN_OPTIONS = [
     _option("seeds", int, "Seeds of every stochastic method."),
     _option("batch", int, "Images a batch."),
     _option("shard", int, "Images a shard: what is done again at most after an interruption."),
-    _option("gallery", int, "Images whose surviving tokens are drawn in the report."),
+    _option("gallery", str, "Images whose tokens the report draws: how many, or their numbers, comma-separated."),
     _option("device", str, "auto, cpu or cuda."),
     _option("precision", str, "fp32, fp64 or bf16."),
     _option("kernel", str, "Selective scan: auto, reference, cpu, mamba_ssm or triton."),
@@ -116,6 +116,9 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     values["sites"] = _numbers("sites", values["sites"] or "", int) or None
     values["source"] = values["source"] or None
     values["views"] = values["views"] or None
+    gallery = str(values["gallery"])
+    pictures = _numbers("gallery", gallery, int)
+    values["gallery"] = pictures if "," in gallery else next(iter(pictures), 0)
     images = str(values["images"])
     values["images"] = int(images) if images.lstrip("-").isdigit() else images
     return build_spec(**values)

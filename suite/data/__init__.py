@@ -7,9 +7,9 @@ from collections.abc import Callable
 from backbones.errors import UserError
 from backbones.registry import Registry
 from suite.data.base import Dataset, Request, check_labels
-from suite.data.select import stratified
+from suite.data.select import pictured, stratified
 
-__all__ = ["DATASETS", "Dataset", "Request", "check_labels", "open_dataset", "stratified"]
+__all__ = ["DATASETS", "Dataset", "Request", "check_labels", "open_dataset", "pictured", "stratified"]
 
 Opener = Callable[[Request], Dataset]
 

@@ -42,3 +42,14 @@ def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     ranks = _rank_in_class(labels, np.argsort(keys, kind="stable"))
     rounds = np.lexsort((scramble(labels), ranks))
     return np.sort(rounds[:count])
+
+
+def pictured(indices: NDArray[np.int64], wanted: int | tuple[int, ...]) -> list[int]:
+    """Of the run's images those to show: so many, drawn, or those named; UserError for one that is not there."""
+    if isinstance(wanted, int):
+        drawn = np.argsort(scramble(indices), kind="stable")[:wanted]
+        return sorted(int(image) for image in indices[drawn])
+    strangers = sorted(set(wanted) - {int(image) for image in indices})
+    if strangers:
+        raise UserError(f"--gallery: image {strangers[0]} is not among the {len(indices):,} of this run: name others")
+    return list(dict.fromkeys(wanted))

@@ -85,3 +85,47 @@ def transformer(dim: int, layers: int) -> Table:
         table |= {f"{at}mlp.fc2.weight": (dim, 4 * dim), f"{at}mlp.fc2.bias": (dim,)}
         table |= {f"{at}{norm}.{part}": (dim,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
     return table
+
+
+def norm2d(at: str, width: int) -> Table:
+    four = {f"{at}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")}
+    return four | {f"{at}.num_batches_tracked": ()}
+
+
+def plain(dim: int, depth: int, convs: int) -> Table:
+    """PlainMamba (ChenhongyiYang/PlainMamba) in OpenMMLab's names; L1, with one of `convs`, has a local one."""
+    inner, rank, at = 2 * dim, -(-dim // 16), "backbone.patch_embed."
+    table: Table = {
+        "backbone.pos_embed": (1, 196, dim),
+        f"{at}stem.0.weight": (64, 3, 7, 7),
+        **norm2d(f"{at}stem.1", 64),
+        f"{at}projection.weight": (dim, 64, 8, 8),
+        f"{at}projection.bias": (dim,),
+        "backbone.ln1.weight": (dim,),
+        "backbone.ln1.bias": (dim,),
+        "head.fc.weight": (1000, dim),
+        "head.fc.bias": (1000,),
+    }
+    for conv in range(convs):
+        table |= {f"{at}convs.{3 * conv}.weight": (64, 64, 3, 3), **norm2d(f"{at}convs.{3 * conv + 1}", 64)}
+    for layer in range(depth):
+        at = f"backbone.layers.{layer}."
+        table |= {f"{at}norm.weight": (dim,), f"{at}norm.bias": (dim,)}
+        at += "mamba."
+        table |= {
+            f"{at}A_log": (inner, 16),
+            f"{at}D": (inner,),
+            f"{at}direction_Bs": (5, 16),
+            f"{at}in_proj.weight": (2 * inner, dim),
+            f"{at}in_proj.bias": (2 * inner,),
+            f"{at}conv2d.weight": (inner, 1, 7, 7),
+            f"{at}conv2d.bias": (inner,),
+            f"{at}x_proj.weight": (rank + 32, inner),
+            f"{at}dt_proj.weight": (inner, rank),
+            f"{at}dt_proj.bias": (inner,),
+            f"{at}out_proj.weight": (dim, inner),
+            f"{at}out_proj.bias": (dim,),
+        }
+    if convs == 1:
+        table |= {"backbone.layers.0.dw.0.weight": (dim, 1, 3, 3), **norm2d("backbone.layers.0.dw.1", dim)}
+    return table

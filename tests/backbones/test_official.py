@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from published_layout import Table, class_token, registers, transformer, video
+from published_layout import Table, class_token, plain, registers, transformer, video
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,6 +35,8 @@ def layout(row: Official) -> Table:
     name, settings = bracketed(row.backbone)
     if name.startswith(("deit", "vit")):
         return transformer(16, 1)
+    if name.startswith("plainmamba"):
+        return plain(16, 1, 1 if name == "plainmamba_l1" else 2)
     if name.startswith("mambareg"):
         reduce = {"mambareg_small": 2, "mambareg_base": 4, "mambareg_large": 8}[name]
         width = 4 * (16 // reduce)
@@ -50,16 +52,27 @@ def layout(row: Official) -> Table:
 
 def drawn(table: Table, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(shape, generator=generator) for name, shape in table.items()}
+    return {
+        name: torch.tensor(seed) if name.endswith("num_batches_tracked") else torch.randn(shape, generator=generator)
+        for name, shape in table.items()
+    }
 
 
 def content(row: Official) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What the file holds, and the weights that are to be taken from it."""
-    plain, averaged = drawn(layout(row), 1), drawn(layout(row), 2)
+    weights, averaged = drawn(layout(row), 1), drawn(layout(row), 2)
     if row.layout == "bare":
-        return plain, plain
+        return weights, weights
+    if row.layout == "state_dict":
+        held = {"meta": {"epoch": 300}, "state_dict": weights, "optimizer": {}}
+        return held, {own(name): weights[name] for name in weights}
     training = {"optimizer": {"state": {}}, "epoch": 299, "args": argparse.Namespace(lr=5e-4)}
-    return {"model": plain, "model_ema": averaged, **training}, averaged if row.layout == "model_ema" else plain
+    return {"model": weights, "model_ema": averaged, **training}, averaged if row.layout == "model_ema" else weights
+
+
+def own(name: str) -> str:
+    """The name of a weight of OpenMMLab's without what it puts before the backbone's and the head's."""
+    return name.removeprefix("backbone.").replace("head.fc.", "head.")
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class Sizes:
     inner: int = 8
     states: int = 3
     specials: int = 1
+    directions: int = 2
     heads: int = 2
     head_width: int = 6
 

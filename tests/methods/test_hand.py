@@ -7,6 +7,7 @@ import torch
 
 from backbones.sequence import TokenSequence, Trace, new_sequence
 from methods.compose import Reducer
+from methods.score import of_direction
 from methods.spec import parse
 
 
@@ -98,6 +99,13 @@ def test_evit_on_attention_sums_by_the_attention_as_it_is() -> None:
     # 0 and 4 are attended to least; the better of them takes 0.1 x_0 + 0.05 x_4.
     assert out.position.tolist() == [[0, 1, 2, 3]]
     assert torch.allclose(out.branch[0, 0], 0.1 * tokens.branch[0, 0] + 0.05 * tokens.branch[0, 4])
+
+
+def test_a_score_of_both_directions_is_the_sum_of_all_there_are() -> None:
+    values = torch.arange(12.0).view(4, 1, 3)
+    assert of_direction(values, "both").tolist() == [[18.0, 22.0, 26.0]]
+    assert of_direction(values, "forward").tolist() == [[0.0, 1.0, 2.0]]
+    assert of_direction(values, "backward").tolist() == [[3.0, 4.0, 5.0]]
 
 
 def test_stride_and_pool() -> None:

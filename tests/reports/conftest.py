@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{ & \"q\" 'a' | _%{{7*7}}"
 SAME = "tome[order=appended] = tome[order=appended,weights=size]"  # two texts of one composition
+BLOCKS = (2, 5, 7)  # before which tokens of the gallery go
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6)
 METHODS: dict[str, tuple[str, str, float, float]] = {
     # label: method, family, loss of top-1 at 60 %, share of foreground preferred
@@ -167,24 +169,58 @@ def _gallery(
         pixels = np.clip(np.where(blob, [200, 90 + 20 * image, 60], noise), 0, 255).astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format="PNG")
-        pictures.append({"image": 100 + image, "png": buffer.getvalue(), "label": image})
+        why = "drawn at random" if image else "broken first by mtr"
+        pictures.append({"image": 100 + image, "png": buffer.getvalue(), "label": image, "why": why})
         for label in labels:
             method, family, _, _ = METHODS[label]
             for budget in budgets if method != "downsample" else ():
                 place = np.arange(SIDE * SIDE)
-                gone = rng.random(SIDE * SIDE) < budget * 1.3
-                owner = np.where(gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place)
-                if method == "mtr":
-                    owner[3] = -2
-                rows.append(
-                    {
-                        "backbone": "vim_nano", "label": names.get(label, label), "budget": budget, "seed": 0,
-                        "image": 100 + image, "block": DEPTH, "owner": owner.astype("int32").tolist(),
-                        "label_true": image, "prediction": int((image + (rng.random() < 0.3)) % 10),
-                        "dense_prediction": image, "confidence": float(rng.uniform(0.4, 1)), "dense_confidence": 0.93,
-                    }
-                )  # fmt: skip
+                last = np.where(rng.random(SIDE * SIDE) < budget * 1.3, rng.integers(2, DEPTH, SIDE * SIDE), DEPTH)
+                answer = {
+                    "label_true": image, "prediction": int((image + (rng.random() < 0.3)) % 10),
+                    "dense_prediction": image, "confidence": float(rng.uniform(0.4, 1)), "dense_confidence": 0.93,
+                }  # fmt: skip
+                for block in BLOCKS:
+                    gone = last <= block
+                    owner = np.where(gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place)
+                    if method == "mtr":
+                        owner[3] = -2
+                    rows.append(
+                        {
+                            "backbone": "vim_nano", "label": names.get(label, label), "budget": budget, "seed": 0,
+                            "image": 100 + image, "block": block, "owner": owner.astype("int32").tolist(), **answer,
+                        }
+                    )  # fmt: skip
     return pd.DataFrame(rows), pd.DataFrame(pictures)
+
+
+def _alike(
+    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+) -> dict[str, pd.DataFrame]:
+    """Overlaps of the kept tokens, and the images that break first."""
+    members = [names.get(label, label) for label in labels if label != "downsample"]
+    place = [{"backbone": "vim_nano", "budget": budget} for budget in budgets]
+    pairs = [{**at, "one": one, "other": other} for at in place for one, other in combinations(members, 2)]
+    layers = [
+        {**pair, "block": block, "iou": 0.5, "chance": 0.4, "correlation": float(rng.uniform(-1, 1))}
+        for pair in pairs
+        for block in BLOCKS
+    ]
+    whole = [
+        {**pair, "survival": float(rng.uniform(-1, 1)), "kappa": float(rng.uniform(0, 1)), "agree": 0.8, "images": 200}
+        for pair in pairs
+    ]
+    breaks = [
+        {"backbone": "vim_nano", "label": label, "image": 100 + number, "budget": budgets[0], "kl": 3.0 - number}
+        for label in members
+        for number in range(2)
+    ]
+    return {
+        "similarity": pd.DataFrame(layers),
+        "similarity-pairs": pd.DataFrame(whole),
+        "similarity-link": pd.DataFrame([{**at, "methods": len(members), "rho": 0.61, "p": 0.004} for at in place]),
+        "breaks": pd.DataFrame(breaks),
+    }
 
 
 def fabricate(
@@ -215,6 +251,7 @@ def fabricate(
     gallery, images = _gallery(rng, names, labels, budgets)
     statistics = _statistics(cells, names, budgets)
     frames = {"statistics": statistics, "kept": kept, "foreground": foreground, "gallery": gallery, "images": images}
+    frames |= _alike(rng, names, labels, budgets)
     (folder / "analyses").mkdir()
     for name, frame in frames.items():
         frame.to_parquet(folder / "analyses" / f"{name}.parquet")

@@ -97,7 +97,7 @@ def test_headings_captions_and_words_for_every_picture(folder: Path) -> None:
     assert len(page.all("h1")) == 1
     assert all(image.get("alt") for image in page.all("img"))
     assert all(plot.get("aria-label") for plot in page.all("div") if "data-chart" in plot)
-    assert len(page.all("table")) == len(page.all("caption")) == 5
+    assert len(page.all("table")) == len(page.all("caption")) == 7
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
@@ -135,15 +135,40 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
     assert shape == (14, 14)
     gallery = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, shape)
     assert gallery is not None
+    assert gallery["blocks"] == [2, 5, 7]
     item = gallery["items"][17]
     rows = sheet.run.gallery
-    row = rows[
+    rows = rows[
         (rows["label"] == sheet.labels[item["m"]])
         & (rows["budget"] == item["u"])
         & (rows["image"] == gallery["images"][item["i"]]["id"])
-    ].iloc[0]
-    assert np.frombuffer(base64.b64decode(item["o"]), dtype="<i4").tolist() == list(row["owner"])
+    ]
+    for block, packed in zip(gallery["blocks"], item["o"], strict=True):
+        row = rows[rows["block"] == block].iloc[0]
+        got = np.frombuffer(base64.b64decode(packed), dtype="u1").astype(int)
+        assert np.where(got > 253, got - 256, got).tolist() == list(row["owner"])
     assert item["a"]["right"] == (row["prediction"] == row["label_true"])
+
+
+def test_a_heavy_gallery_keeps_to_its_weight(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sheet = Sheet.of(load(run_folder))
+    whole = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
+    assert whole is not None
+    weight = sum(len(packed) for item in whole["items"] for packed in item["o"])
+    for share in (0.7, 0.3, 0.1):
+        monkeypatch.setattr(panels, "HEAVY", int(share * weight))
+        part = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
+        assert part is not None
+        assert sum(len(packed) for item in part["items"] for packed in item["o"]) <= share * weight * 1.02
+        assert part["blocks"][-1] == 7
+        assert {item["i"] for item in part["items"]} == set(range(len(part["images"])))
+
+
+def test_owners_of_a_block_without_reduction_are_those_before_it() -> None:
+    owners = {3: np.array([0, 0, -1, 3]), 5: np.array([0, 0, -1, -2])}
+    assert panels._owners(owners, 1, wide=False).tolist() == [0, 1, 2, 3]
+    assert panels._owners(owners, 4, wide=False).tolist() == [0, 0, 255, 3]
+    assert panels._owners(owners, 9, wide=True).tolist() == [0, 0, 65535, 65534]
 
 
 def test_csv_round_trips_every_digit(run_folder: Path) -> None:

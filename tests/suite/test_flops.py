@@ -101,6 +101,36 @@ def test_totals_published_by_deit(dim: int, heads: int, published: str) -> None:
     assert total(work, "flops") == 2 * total(work, "macs")
 
 
+def test_zigzag_scans_by_hand() -> None:
+    """C 2, E 4, N 3, R 1, 3 x 3 taps, four walks over a grid of 4, 3 tokens left; two blocks, one of them local."""
+    shape = Shape("hand", 2, 2, 4, 3, 1, 9, 4, (1, 4, 4), 3, 4, 0, 7, walks=True, stem=2, local=1)
+    first, last = block_flops(shape, 0, 3), block_flops(shape, 1, 3)
+    assert first.gemm == last.gemm == 3 * 2 * 8 + 3 * 4 * (1 + 3 + 3) + 3 * 1 * 4 + 3 * 4 * 2
+    assert last.conv == 4 * 4 * 9
+    assert first.conv == 4 * 4 * 9 + 4 * 2 * 9
+    assert first.scan == last.scan == 4 * (9 * 3 * 4 * 3 + 3 * 4)
+    plain = 3 * 2 * (1 + 7 + 1) + 3 * 4 * (2 + 4 * 3 + 3 + 4 + 1) + 4 * 3 * 3 + 4 * 4 * 5
+    assert first.elementwise == plain + 3 * 2 + 4 * 2 * 7
+    assert last.elementwise == plain + 3 * 2 * 10
+    half = 4 * 2 * 2 * 64
+    stem = stem_flops(shape)
+    assert stem.conv == half * 3 * 49 + half * 64 * 9 + 4 * 2 * 64 * 2 * 2
+    assert stem.gemm == 2 * 7
+    assert stem.elementwise == 2 * 3 * half + 4 * 2 + 4 * 2 + 7
+
+
+@pytest.mark.parametrize(
+    ("dim", "depth", "rank", "stem", "local", "published"),
+    [(192, 24, 12, 2, 1, "3.0"), (384, 24, 24, 3, 0, "8.1"), (448, 36, 28, 3, 0, "14.4")],
+)
+def test_totals_published_by_plainmamba(dim: int, depth: int, rank: int, stem: int, local: int, published: str) -> None:
+    """The paper counts all four walks, as its repository's get_flops.py does: 9 L E N + L E each, beside the MACs."""
+    shape = Shape(
+        "plain", depth, dim, 2 * dim, 16, rank, 49, 4, (1, 16, 16), 3, 196, 0, 1000, walks=True, stem=stem, local=local
+    )
+    assert f"{total(dense(shape), 'paper') / 1e9:.1f}" == published
+
+
 def test_how_a_reduction_enters_each_convention() -> None:
     work = Flops(reduction_macs=100, reduction_arithmetic=7)
     assert totals(work) == {"flops": 207, "macs": 107, "paper": 207}

@@ -12,11 +12,15 @@ from methods import METHODS
 from methods.compose import Reducer
 from suite.budget import solve
 from suite.flops_trace import count_with_fvcore, count_with_torch
+from suite.prepare import unfit
 
 SMALL: dict[str, Any] = {"kernel": "reference", "dim": 16, "depth": 3, "states": 4, "patch": 4, "stride": 4}
 MODELS = {
     "one class token": create_model("vim_nano", kernel="reference", depth=4),
     "registers": create_model("mambareg_base", **SMALL, image_size=48, registers=5),
+    "zig-zag scans": create_model(
+        "plainmamba_l1", kernel="reference", dim=64, depth=4, states=4, patch=4, image_size=44, convolutions=1
+    ),
     "attention": create_model("deit_nano", dim=24, layers=3),
     "a clip": create_model("videomamba_tiny_video", **SMALL, image_size=28, frames=3),
 }
@@ -32,9 +36,9 @@ def one_thread() -> Iterator[None]:
 
 
 def served(kind: str, name: str) -> bool:
-    """Whether the method composes something that the backbone can trace."""
+    """Whether the method composes something that fits the backbone."""
     composition = METHODS[name].compose(MODELS[kind].provides)
-    return composition is not None and not MODELS[kind].missing(composition.needs)
+    return composition is not None and unfit(composition, MODELS[kind]) is None
 
 
 @pytest.mark.parametrize(

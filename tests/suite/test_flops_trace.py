@@ -88,16 +88,18 @@ def test_scan_enters_by_formula_in_both() -> None:
     K, B, L, E, N = 2, 3, 5, 4, 6
     u, delta = torch.randn(K, B, L, E), torch.randn(K, B, L, E)
     A, b, c = -torch.rand(K, E, N), torch.randn(K, B, L, N), torch.randn(K, B, L, N)
+    D, z = torch.randn(K, E), torch.randn(B, L, E)
 
     def call(*parts: Tensor) -> Tensor:
         out: Tensor = backbones.scan.selective_scan(*parts, reverse=(False, True), kernel="reference").y
         return out
 
-    parts = (u, delta, A, b, c)
-    formula = K * (9 * B * L * E * N + 2 * B * L * E)
-    assert scan_formula((K, B, L, E), N) == formula
-    for counted in (count_with_torch(lambda: call(*parts)), count_with_fvcore(call, *parts)):
-        assert (counted.gemm, counted.conv, counted.scan) == (0, 0, formula)
+    for gate in ((), (z,)):
+        parts = (u, delta, A, b, c, D, *gate)
+        formula = K * (9 * B * L * E * N + (1 + len(gate)) * B * L * E)
+        assert scan_formula((K, B, L, E), N, bool(gate)) == formula
+        for counted in (count_with_torch(lambda given=parts: call(*given)), count_with_fvcore(call, *parts)):  # type: ignore[misc]
+            assert (counted.gemm, counted.conv, counted.scan) == (0, 0, formula)
 
 
 def test_an_operator_in_no_list_is_an_error_never_zero() -> None:
@@ -175,6 +177,15 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None
 def test_macs_of_attention_are_equal_three_ways(name: str, layers: int) -> None:
     model = create_model(name, layers=layers)
     image = torch.zeros(2, 3, model.image_size, model.image_size)
+    closed = dense(model.describe()) + dense(model.describe())
+    assert_equal(count_with_fvcore(model, image, module=model), closed)
+    assert_equal(count_with_torch(lambda: model(image)), closed)
+
+
+@pytest.mark.parametrize(("name", "depth"), [("plainmamba_l1", 3), ("plainmamba_l3", 2)])
+def test_macs_of_zigzag_scans_are_equal_three_ways(name: str, depth: int) -> None:
+    model = create_model(name, kernel="reference", depth=depth, image_size=112)
+    image = torch.zeros(2, 3, 112, 112)
     closed = dense(model.describe()) + dense(model.describe())
     assert_equal(count_with_fvcore(model, image, module=model), closed)
     assert_equal(count_with_torch(lambda: model(image)), closed)

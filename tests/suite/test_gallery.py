@@ -69,31 +69,37 @@ def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) 
     images = torch.from_numpy(prepared.dataset.samples(index.numpy(), 40))
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     frame = gallery(model, images, index, labels, prepared.cells)
-    assert len(frame) == 6
     for row in frame.itertuples():
         cell = next(cell for cell in prepared.cells if cell.label == row.label)
         assert cell.plan is not None
         place = index.tolist().index(row.image)
         with torch.inference_mode():
             alone, at = images[place][None], index[place][None]
-            end = model.run(model.embed(alone, at).tracked(), plan=cell.reducers())
+            tokens = model.embed(alone, at).tracked()
+            upto, begun = tokens, 0
+            for site, reducer in cell.reducers().items():
+                if site <= row.block:
+                    upto, begun = reducer(model.run(upto, begun, site, needs=reducer.needs)), site
+            end = model.run(tokens, plan=cell.reducers())
             probability = model.readout(end)[0].double().softmax(0)
             dense = model(alone)[0].double().softmax(0)
-        assert row.owner.tolist() == followed(end)[0]
+        assert row.owner.tolist() == followed(upto)[0]
         assert (row.prediction, row.dense_prediction) == (int(probability.argmax()), int(dense.argmax()))
         assert row.confidence == pytest.approx(float(probability.max()))
         assert row.dense_confidence == pytest.approx(float(dense.max()))
-        assert (row.label_true, row.block) == (row.image % 3, 4)
-        survivors = 100 - sum(cell.plan.counts.values())
+        assert row.label_true == row.image % 3
+        survivors = 100 - sum(count for site, count in cell.plan.counts.items() if site <= row.block)
         assert len({group for group in row.owner if group >= 0}) == survivors
         assert (DROPPED in row.owner) == (row.label == "stride")
+    assert len(frame) == 3 * sum(len(cell.plan.counts) for cell in prepared.cells if cell.plan)
 
 
 def test_pictures_are_what_the_model_sees(small: Specs) -> None:
     dataset = prepare(small(methods=("none",), baselines=False)).dataset
-    frame = pictures(dataset, torch.tensor([7, 2]), 40)
+    frame = pictures(dataset, torch.tensor([7, 2]), 40, {2: "chosen"})
     assert frame.image.tolist() == [7, 2]
     assert frame.label.tolist() == [1, 2]
+    assert frame.why.tolist() == ["", "chosen"]
     for row in frame.itertuples():
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(row.png))), dataset.image(row.image))
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from backbones import BACKBONES
 from backbones.errors import UserError
+from backbones.plainmamba import create
 from methods.spec import parse
 from suite.cells import Cell, digest, reducer
 from suite.prepare import Prepared, choose_images, merge_equal, prepare
@@ -94,6 +96,24 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
     assert found["vim_mini", "evit[score=cls-attention]"].reason == "needs cls_attention; vim_mini has none"
     published = prepare(small(backbones=("deit_mini",), methods=("tome", "mtr"), protocol="paper", baselines=False))
     assert [cell.plan.counts for cell in published.cells if cell.plan] == [{}, {1: 7, 3: 7, 5: 7}]
+
+
+def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is_none(
+    small: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"dim": 16, "depth": 3, "states": 4, "image_size": 40, "patch": 4, "classes": 3, "convolutions": 1}
+    monkeypatch.setitem(BACKBONES._added, "plain_mini", lambda: create("plainmamba_l2", **sizes))
+    methods = ("evit[score=hidden-attention]", "hsa", "activation[direction=forward]", "mtr", "evit")
+    spec = small(backbones=("plain_mini",), methods=methods, budgets=(0.1,), baselines=False)
+    reasons = {cell.label: cell.reason for cell in prepare(spec).cells}
+    assert reasons == {
+        "none": None,
+        "evit[score=hidden-attention]": "needs a class token; plainmamba_l2 has none",
+        "hsa": "hands decay on along one scan each way; plainmamba_l2 has 4 scans",
+        "activation[direction=forward]": "needs y_forward; plainmamba_l2 has none",
+        "mtr": None,
+        "evit": None,
+    }
 
 
 def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:

@@ -59,7 +59,8 @@ def test_repeated_things_are_asked_once() -> None:
         ({"budgets": ()}, "budgets: name at least one (given: [])"),
         ({"images": 0}, "images: must be a whole number from 1 on, or 'all' (given: 0)"),
         ({"images": 2.5}, "images: must be a whole number from 1 on, or 'all' (given: 2.5)"),
-        ({"gallery": 65}, "gallery: input should be less than or equal to 64 (given: 65)"),
+        ({"gallery": 65}, "gallery: at most 64 images, by their count or by their numbers (given: 65)"),
+        ({"gallery": -1}, "gallery: at most 64 images, by their count or by their numbers (given: -1)"),
         ({"colour": "red"}, 'colour: extra inputs are not permitted (given: "red")'),
         ({"schema": 2}, "schema: input should be 1 (given: 2)"),
     ],
@@ -87,6 +88,8 @@ def test_texts_become_settings() -> None:
     spec = spec_from_options(asked)
     assert spec.methods == ("mtr", "tome[order=appended,weights=mean]")
     assert (spec.budgets, spec.sites, spec.images) == ((0.25, 0.5), (4, 2), "all")
+    pictures = {text: spec_from_options(asked | {"gallery": text}).gallery for text in ("5", "", "7,", "7, 3")}
+    assert pictures == {"5": 5, "": 0, "7,": (7,), "7, 3": (7, 3)}
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "videomamba_tiny_video": NARROW | {"frames": 3},
     "mambareg_tiny": NARROW | {"registers": 3},
     "mambareg_base": NARROW | {"registers": 7, "reduce": 2},
+    "plainmamba_l1": {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "convolutions": 2},
     "deit_nano": {"dim": 32, "heads": 2, "layers": 2, "classes": 10, "patch": 4},
 }
 

@@ -105,7 +105,7 @@ def test_a_gallery_of_clips_shows_their_frames_side_by_side(clips: Specs, tmp_pa
     run_comparison(clips(gallery=2), tmp_path / "run", quiet=True)
     gallery = pd.read_parquet(tmp_path / "run" / "analyses" / "gallery.parquet")
     assert set(gallery.owner.map(len)) == {64}
-    assert sorted(gallery.image.unique()) == [0, 1]
+    assert gallery.image.nunique() == 2
 
 
 def test_places_move_with_their_frames() -> None:

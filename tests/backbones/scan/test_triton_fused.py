@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from backbones import fused
+from backbones import mixer as mixer_module
+from backbones.errors import UserError
 from backbones.mixer import TRACED, BidirectionalMixer, plain_convolve
+from backbones.scan import Choice, dispatch, triton_norm
 from backbones.scan.triton_conv import convolve
 from backbones.scan.triton_norm import add_norm
 from backbones.stacked import stacked
@@ -56,6 +59,24 @@ def test_addition_and_norm() -> None:
     torch.testing.assert_close(normed.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_of_addition_and_norm() -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(*shape, generator=generator) for shape in ((3, 3, 40), (3, 3, 40), (40,))]
+    weights = [torch.randn(3, 3, 40, generator=generator) for _ in range(2)]
+    leaves = [part.to(DEVICE).requires_grad_() for part in given]
+    exact = [part.double().requires_grad_() for part in given]
+    total = exact[0] + exact[1]
+    wanted = (total, total / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * exact[2])
+    found = add_norm(*leaves, 1e-3)  # type: ignore[call-arg, arg-type]
+    pairs = zip(
+        torch.autograd.grad(found, leaves, [weight.to(DEVICE) for weight in weights]),
+        torch.autograd.grad(wanted, exact, [weight.double() for weight in weights]),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one.cpu().double(), other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("divide", [False, True])
 @pytest.mark.parametrize("needs", [TRACED, frozenset({"delta_mean"})])
 def test_the_mixer_made_of_them(monkeypatch: pytest.MonkeyPatch, divide: bool, needs: frozenset[str]) -> None:
@@ -72,15 +93,36 @@ def test_the_mixer_made_of_them(monkeypatch: pytest.MonkeyPatch, divide: bool, n
         torch.testing.assert_close(getattr(trace, name), getattr(wanted_trace, name), rtol=1e-4, atol=1e-5)
 
 
-def test_the_plain_path_trains_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_goes_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixer_module, "chosen", lambda kernel, device, dtype: Choice(kernel, ""))
     torch.manual_seed(0)
-    mixer = BidirectionalMixer(8, d_state=2).to(DEVICE)
-    x = torch.randn(1, 5, 16, device=DEVICE)
-    wanted = torch.autograd.grad(
-        mixer._convolve(x, "reference").square().sum(), [mixer.conv1d.weight, mixer.conv1d_b.bias]
-    )  # type: ignore[list-item]
-    found = torch.autograd.grad(mixer._convolve(x, "triton").square().sum(), [mixer.conv1d.weight, mixer.conv1d_b.bias])  # type: ignore[list-item]
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    mixer = BidirectionalMixer(8, d_state=2, dt_rank=3).to(DEVICE)
+    u = torch.randn(2, 5, 8, device=DEVICE)
+
+    def gradients(kernel: str) -> list[Tensor]:
+        mixer.kernel = kernel
+        inputs = mixer.scan_inputs(u, None)
+        loss = sum(((part * torch.cos(part.detach())).sum() for part in inputs if part is not None), torch.zeros(()))
+        parts = [parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name]
+        return list(torch.autograd.grad(loss, parts))
+
+    for one, other in zip(gradients("triton"), gradients("reference"), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_training_is_checked_before_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (mixer_module, dispatch):
+        monkeypatch.setattr(module, "chosen", lambda kernel, device, dtype: Choice(kernel, ""))
+    monkeypatch.setattr(dispatch, "_check_gradients", lambda *given: None)
+    monkeypatch.setattr(
+        fused, "add_norm", lambda branch, residual, norm: add_norm(branch, residual, norm.weight, norm.eps)
+    )
+    assert fused._learns.__wrapped__(DEVICE, torch.float32)
+    right = triton_norm._backward
+    monkeypatch.setattr(triton_norm, "_backward", lambda *given: tuple(1.01 * part for part in right(*given)))
+    with pytest.raises(UserError, match="fused kernels of 'triton' are wrong"):
+        fused._learns.__wrapped__(DEVICE, torch.float32)
 
 
 def test_parameters_are_stacked_once_and_again_when_they_change() -> None:

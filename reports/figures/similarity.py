@@ -1,0 +1,120 @@
+"""How alike methods choose: tables of pairs, block by block, and against how alike they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet, stroke
+from reports.figures.names import Tag, beside
+from reports.figures.tokens import DIVERGING
+from reports.style import SOFT, Look
+from reports.text import fold
+
+Matrix = npt.NDArray[np.float64]
+
+
+def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
+    """The symmetric table (m, m) of `value` over pairs ``one``, ``other`` of `labels`; 1 on the diagonal."""
+    place = {label: index for index, label in enumerate(labels)}
+    table = np.full((len(labels), len(labels)), np.nan)
+    np.fill_diagonal(table, 1.0)
+    for row in rows[["one", "other", value]].itertuples(index=False):
+        if row.one in place and row.other in place:
+            table[place[row.one], place[row.other]] = table[place[row.other], place[row.one]] = row[2]
+    return table
+
+
+def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
+    """`labels` in an order that puts alike ones side by side: the leaves of an average-linkage tree."""
+    if len(labels) < 3:
+        return list(labels)
+    distance = np.nan_to_num(1 - table, nan=1.0)
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True)
+    return [labels[int(index)] for index in leaves_list(tree)]
+
+
+def pairs_table(table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float) -> Figure:
+    """A table of pairs as coloured cells with their values, blue below zero and red above."""
+    width = min(width, WIDTH)
+    with paper():
+        figure = sheet(width, width * (0.82 if len(labels) > 4 else 0.6))
+        axes = figure.subplots()
+        blank(axes)
+        image = axes.imshow(table, cmap=sns.color_palette(DIVERGING, as_cmap=True), vmin=-1, vmax=1)
+        names = [fold(label, 18) for label in labels]
+        size = min(7.0, 62 * width / max(len(labels), 1) / 4)
+        axes.set_yticks(range(len(names)), names, fontsize=size)
+        axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)
+        for words in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+            words.set_color(next(look.light for label, look in looks.items() if fold(label, 18) == words.get_text()))
+        axes.tick_params(length=0)
+        axes.set_title(title)
+        if width > COLUMN:
+            for (row, column), value in np.ndenumerate(table):
+                if row != column and np.isfinite(value):
+                    shade = "white" if abs(value) > 0.62 else "#1b1f24"
+                    axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=size * 0.75, color=shade)
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25, pad=0.02)
+        bar.set_label("rank correlation of how long each token stays")
+        bar.outline.set_visible(False)
+        return figure
+
+
+def by_block(layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float) -> Figure:
+    """Overlap of each method's kept tokens with those of `reference`, block by block; 0 is chance."""
+    with paper():
+        figure = sheet(width, 3.2)
+        axes = figure.subplots()
+        tags = []
+        for label, look in looks.items():
+            rows = layers[(layers["one"] == label) | (layers["other"] == label)].sort_values("block")
+            if label == reference or rows.empty:
+                continue
+            axes.plot(rows["block"], rows["correlation"], label=label, **stroke(look))
+            tags.append(Tag(label, look.light, rows[["block", "correlation"]].dropna().to_numpy(dtype=float)))
+        axes.axhline(0.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), label="_chance")
+        axes.set_title(title)
+        axes.set_xlabel("block that the tokens enter")
+        axes.set_ylabel(f"correlation with the tokens of {reference}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.draw_without_rendering()
+        beside(axes, [tag for tag in tags if len(tag.line)], np.empty((0, 2)))
+        return figure
+
+
+def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
+    """Each pair of methods: how alike they choose against how alike they answer; the most telling pairs are named."""
+    known = pairs.dropna(subset=["survival", "kappa"])
+    with paper():
+        figure = sheet(width, min(3.4, width))
+        axes = figure.subplots()
+        axes.plot(known["survival"], known["kappa"], "o", color="#0c6ab6", alpha=0.55, markersize=4, markeredgewidth=0)
+        axes.set_title(title)
+        axes.set_xlabel("alike in choosing: rank correlation of how long tokens stay")
+        axes.set_ylabel("alike in answering: kappa of right answers")
+        figure.draw_without_rendering()
+        for row in telling(known).itertuples():
+            axes.annotate(
+                f"{row.one} · {row.other}", (row.survival, row.kappa), xytext=(3, 3), textcoords="offset points",
+                fontsize=6.5, color=SOFT["light"],
+                ha="right" if row.survival > known["survival"].median() else "left",
+            )  # fmt: skip
+        return figure
+
+
+def telling(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs at the ends: choosing most and least alike, answering most and least alike."""
+    ends = [pairs[name].idxmax() for name in ("survival", "kappa")] + [
+        pairs[name].idxmin() for name in ("survival", "kappa")
+    ]
+    return pairs.loc[list(dict.fromkeys(ends))] if len(pairs) else pairs

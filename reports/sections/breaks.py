@@ -1,0 +1,75 @@
+"""Where each method first loses an answer that the dense model has right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+
+from reports.figures.breaks import Break, broken
+from reports.section import Drawing, Section, Table
+from reports.sheet import Sheet
+from reports.text import budget_name, percent
+
+ORDER = 10
+NEEDS = {"breaks": ("backbone", "label", "image", "budget", "kl")}
+MOST = 16
+
+
+def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """The first broken image of each method of which the gallery has the tokens."""
+    first = frames["breaks"].drop_duplicates(["backbone", "label"])
+    rows = sheet.run.gallery.sort_values("block").drop_duplicates(["backbone", "label", "budget", "image"], keep="last")
+    joined = first.merge(rows, on=["backbone", "label", "budget", "image"], how="inner")
+    joined = joined[joined["image"].isin(list(sheet.pictures))]
+    if joined.empty or sheet.shape is None:
+        return None
+    order = {label: index for index, label in enumerate(sheet.labels)}
+    joined = joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0)).head(MOST)
+    found = [
+        Break(
+            row.label if len(sheet.houses) < 2 else f"{row.label}, {row.backbone}",
+            budget_name(row.budget),
+            sheet.pictures[int(row.image)],
+            row.owner,
+            (sheet.run.class_name(row.dense_prediction), percent(row.dense_confidence, 0)),
+            (sheet.run.class_name(row.prediction), percent(row.confidence, 0)),
+        )
+        for row in joined.itertuples()
+    ]
+    table = pd.DataFrame(
+        {
+            "Method": joined["label"],
+            "Backbone": joined["backbone"],
+            "FLOPs removed": joined["budget"].map(budget_name),
+            "Image": joined["image"],
+            "True class": [sheet.run.class_name(row.label_true) for row in joined.itertuples()],
+            "Dense": [f"{one.dense[0]} {one.dense[1]} %" for one in found],
+            "Reduced": [f"{one.answer[0]} {one.answer[1]} %" for one in found],
+        }
+    )
+    drawing = Drawing(
+        "breaks",
+        partial(broken, found, sheet.shape),
+        "For each method a picture that the dense model names right and that it names wrong at the smallest budget at "
+        "which it names any wrong; among those the one whose answer moved furthest. Left: the picture and the dense "
+        "answer. Right: the tokens at the end, drawn as above, and the method's answer.",
+        "Pairs of pictures, one pair for each method: the dense answer, and the first answer that is lost.",
+    )
+    return Section("breaks", "gallery", "Where each method breaks first", _sentence(first), (drawing,),
+                   (Table("breaks", "The first lost answer of each method.", table),))  # fmt: skip
+
+
+def _sentence(first: pd.DataFrame) -> str:
+    smallest = first["budget"].min()
+    early = first[first["budget"] == smallest]["label"].nunique()
+    total = first["label"].nunique()
+    if early == total:
+        return (
+            f"Every method loses some right answers of the dense model at the smallest budget, {budget_name(smallest)}."
+        )
+    return (
+        f"{early} of {total} methods lose some right answers of the dense model at the smallest budget, "
+        f"{budget_name(smallest)}; the last to do so holds out until {budget_name(first['budget'].max())}."
+    )

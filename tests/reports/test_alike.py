@@ -1,0 +1,115 @@
+"""The sections on overlap and on broken answers draw what is stored."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import sections
+from reports.figures.canvas import COLUMN, WIDTH
+from reports.figures.similarity import alike_together, matrix
+from reports.run import load
+from reports.section import Section
+from reports.sheet import Sheet
+
+
+@pytest.fixture(scope="module")
+def found(run_folder: Path) -> dict[str, Section]:
+    sheet = Sheet.of(load(run_folder, sections.needed()))
+    return {section.key: section for section in sections.sections(sheet)}
+
+
+@pytest.fixture(scope="module")
+def pairs(run_folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(run_folder / "analyses" / "similarity-pairs.parquet").query("budget == 0.4")
+
+
+def _value(rows: pd.DataFrame, one: str, other: str, column: str) -> float:
+    pair = rows[((rows.one == one) & (rows.other == other)) | ((rows.one == other) & (rows.other == one))]
+    return float(pair[column].iloc[0])
+
+
+@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+def test_the_table_of_pairs_holds_the_stored_values(
+    found: dict[str, Section], pairs: pd.DataFrame, width: float
+) -> None:
+    drawing = found["similarity"].figures[0]
+    axes = drawing.draw(width).axes[0]
+    names = [words.get_text().replace("\n", "") for words in axes.get_yticklabels()]
+    table = np.asarray(axes.get_images()[0].get_array())
+    assert drawing.maps is not None
+    assert [name.replace(" ", "") for name in drawing.maps.names] == [name.replace(" ", "") for name in names]
+    for row, one in enumerate(drawing.maps.names):
+        for column, other in enumerate(drawing.maps.names):
+            want = 1.0 if row == column else _value(pairs, one, other, "survival")
+            assert table[row, column] == pytest.approx(want)
+
+
+def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_folder: Path) -> None:
+    maps = found["similarity"].figures[0].maps
+    assert maps is not None
+    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    assert maps.layers == (2, 5, 7)
+    for index, block in enumerate(maps.layers):
+        want = _value(layers[layers.block == block], maps.names[0], maps.names[1], "correlation")
+        assert maps.values[0, index, 0, 1] == maps.values[0, index, 1, 0] == want
+
+
+def test_lines_and_dots_hold_the_stored_values(
+    found: dict[str, Section], pairs: pd.DataFrame, run_folder: Path
+) -> None:
+    _, blocks, answers = found["similarity"].figures
+    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    axes = blocks.draw(WIDTH).axes[0]
+    assert axes.get_ylabel() == "correlation with the tokens of mtr"
+    lines = {str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
+    assert "mtr" not in lines
+    for label, line in lines.items():
+        want = [_value(layers[layers.block == block], "mtr", label, "correlation") for block in (2, 5, 7)]
+        assert list(np.asarray(line.get_ydata())) == pytest.approx(want)
+    dots = answers.draw(COLUMN).axes[0].get_lines()[0]
+    assert sorted(np.asarray(dots.get_xdata())) == pytest.approx(sorted(pairs.survival))
+    assert sorted(np.asarray(dots.get_ydata())) == pytest.approx(sorted(pairs.kappa))
+
+
+def test_the_sentence_says_the_most_and_the_least_alike_and_the_link(
+    found: dict[str, Section], pairs: pd.DataFrame
+) -> None:
+    words = found["similarity"].sentence
+    most = pairs.loc[pairs.survival.idxmax()]
+    assert f"{most.one} and {most.other} keep the most alike tokens (rank correlation {most.survival:.2f})" in words
+    assert "does go with being right on the same images on vim_nano" in words
+    assert "0.61 (p 0.004)" in words
+    assert len(found["similarity"].tables[0].frame) == 5 * len(pairs)
+
+
+def test_each_methods_first_broken_picture_is_shown(found: dict[str, Section], run_folder: Path) -> None:
+    (drawing,), (table,) = found["breaks"].figures, found["breaks"].tables
+    breaks = pd.read_parquet(run_folder / "analyses" / "breaks.parquet").drop_duplicates("label")
+    assert sorted(table.frame["Method"]) == sorted(breaks.label)
+    assert set(table.frame["Image"]) == {100}
+    shown = [axes for axes in drawing.draw(WIDTH).axes if axes.get_images()]
+    assert len(shown) == 2 * len(breaks)
+    assert [axes.get_xlabel() for axes in shown[::2]] == ["T-shirt 93 %"] * len(breaks)
+    for axes, answer in zip(shown[1::2], table.frame["Reduced"], strict=True):
+        assert axes.get_xlabel() == f"× {answer}"
+    assert "Every method loses" in found["breaks"].sentence
+
+
+def test_without_pictures_there_is_no_section_of_broken_ones(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    (folder / "analyses" / "gallery.parquet").unlink()
+    sheet = Sheet.of(load(folder, sections.needed()))
+    assert [section.key for section in sections.sections(sheet)] == ["similarity"]
+
+
+def test_alike_methods_stand_side_by_side() -> None:
+    labels = ["a", "b", "c", "d"]
+    rows = [("a", "c", 0.9), ("b", "d", 0.8), ("a", "b", -0.5), ("a", "d", -0.4), ("b", "c", -0.6), ("c", "d", -0.5)]
+    table = matrix(pd.DataFrame(rows, columns=["one", "other", "v"]), labels, "v")
+    assert table[0, 2] == table[2, 0] == 0.9
+    order = "".join(alike_together(table, labels))
+    assert {order[:2], order[2:]} <= {"ac", "ca", "bd", "db"}
+    assert alike_together(table[:2, :2], ["a", "b"]) == ["a", "b"]
