@@ -15,7 +15,7 @@ import numpy as np
 
 from backbones.compiled.jit import array_at, device
 from backbones.compiled.native import compile_kernel, frame_type, prefetch, row, take
-from backbones.compiled.numerics import ZERO, exp2, fma, silu, softplus, total, workspace
+from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, softplus, total, workspace
 
 WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
@@ -45,11 +45,12 @@ def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int
     """Softplus of the raw timescale of one token's channels, bias included, into `step`."""
     raw = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
     bias = row(frame.bias, k * frame.width + first)
-    for c in range(count):
-        step[c] = bias[c]
     if frame.rank == 0:
         for c in range(count):
-            step[c] += raw[first + c]
+            step[c] = softplus(raw[first + c] + bias[c])
+        return
+    for c in range(count):
+        step[c] = bias[c]
     weight, pitch = k * frame.rank * frame.width + first, frame.width
     for r in range(0, frame.rank - 3, 4):  # four at a time: `step` is loaded and stored once for them
         f0, f1, f2, f3 = raw[r], raw[r + 1], raw[r + 2], raw[r + 3]
@@ -68,19 +69,24 @@ def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int
 @device
 def emit(frame: Any, k: int, image: int, token: int, first: int, count: int, out: Any) -> None:
     """Gate one token's output and write it, add it to the earlier directions', or scale the finished sum."""
-    if frame.z != 0:
-        z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
-        for c in range(count):
-            out[c] *= silu(z[c])
     y = row(frame.y, k * frame.y_k + (image * frame.length + token) * frame.width + first)
+    z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
     if frame.y_k == 0 and k > 0:
-        for c in range(count):
-            out[c] += y[c]
-    if frame.y_k == 0 and k == frame.directions - 1:
-        for c in range(count):
-            out[c] *= frame.scale
-    for c in range(count):
-        y[c] = out[c]
+        scale = frame.scale if k == frame.directions - 1 else ONE
+        if frame.z != 0:
+            for c in range(count):
+                y[c] = (out[c] * silu(z[c]) + y[c]) * scale
+        else:
+            for c in range(count):
+                y[c] = (out[c] + y[c]) * scale
+    else:
+        scale = frame.scale if frame.y_k == 0 and frame.directions == 1 else ONE
+        if frame.z != 0:
+            for c in range(count):
+                y[c] = out[c] * silu(z[c]) * scale
+        else:
+            for c in range(count):
+                y[c] = out[c] * scale
 
 
 @device
@@ -120,16 +126,17 @@ def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, chunk: in
         timescale(frame, k, image, token, first, count, step)
         u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
         for c in range(count):
-            decay[c] = step[c]
             drive[c] = step[c] * u[c]
             out[c] = skip[c] * u[c]
-        if frame.carry != 0:
-            carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
-            for c in range(count):
-                decay[c] += carry[c]
         B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
         C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
-        advance(h, a, decay, drive, out, B, C, states, chunk)
+        if frame.carry == 0:
+            advance(h, a, step, drive, out, B, C, states, chunk)
+        else:
+            carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
+            for c in range(count):
+                decay[c] = step[c] + carry[c]
+            advance(h, a, decay, drive, out, B, C, states, chunk)
         place = (k * frame.batch + image) * length + token
         row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(step, chunk)
         if frame.step != 0:
