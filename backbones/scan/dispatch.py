@@ -6,6 +6,8 @@ process. A kernel that was asked for by name and cannot serve is an error; nothi
 
 from __future__ import annotations
 
+import os
+import shutil
 from functools import cache
 from importlib import import_module
 from typing import NamedTuple
@@ -68,8 +70,18 @@ def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     if obstacle:
         raise UserError(obstacle)
     if choice.kernel != "reference":
-        check.check_forward(choice.kernel, _plain_function(choice.kernel), torch.device(device), dtype)
+        _check_forward(choice.kernel, device, dtype)
     return choice
+
+
+def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
+    try:
+        check.check_forward(kernel, _plain_function(kernel), torch.device(device), dtype)
+    except UserError:
+        raise
+    except Exception as error:  # a compiler on the user's machine, a driver: they fail in many ways
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"scan kernel '{kernel}' cannot run here ({line}): use kernel 'reference'") from error
 
 
 def _plain_function(name: str) -> check.Scan:
@@ -136,6 +148,8 @@ def _cuda_obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
 def _triton_obstacle() -> str:
     if not torch.cuda.is_available():
         return "scan kernel 'triton' finds no CUDA device: use 'auto'"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "scan kernel 'triton' needs a C compiler: install gcc, or use 'reference'"
     try:
         import_module("backbones.scan.triton_scan")
     except ImportError as error:

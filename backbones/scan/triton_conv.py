@@ -86,6 +86,7 @@ def _constants(taps: Tensor, backwards: int) -> dict[str, int]:
         "TOKENS": TOKENS,
         "CHANNELS": CHANNELS,
         "num_warps": WARPS,
+        "enable_fp_fusion": True,
     }
 
 

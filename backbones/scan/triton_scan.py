@@ -13,6 +13,7 @@ from backbones.scan.triton_backward import scan_backward, scan_states
 from backbones.scan.triton_forward import scan_forward
 
 ROWS = 16  # tokens that are added up at a time
+ONE_WARP = {"num_warps": 1, "enable_fp_fusion": True}
 
 
 class Tiles(NamedTuple):
@@ -62,7 +63,7 @@ def triton_scan(
             *inputs, parts, y, means, step, arrivals,
             batch, length, width, states, _bits(reverse), scale, *_strides(inputs),
             DIRECTIONS=directions, N=N, BLOCK=block, EVEN=width % block == 0 and states == N, ROWS=ROWS,
-            num_warps=1,
+            **ONE_WARP,
         )  # fmt: skip
     delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
     if y is None:
@@ -105,13 +106,13 @@ def triton_scan_backward(
             inputs.u, inputs.delta, inputs.A, inputs.B, inputs.delta_bias, inputs.carry, saved,
             batch, length, width, states, _bits(reverse), *strides[:9], *strides[-3:],
             DIRECTIONS=directions, N=N, BLOCK=wide, CHUNK=tiles.chunk,
-            num_warps=1,
+            **ONE_WARP,
         )  # fmt: skip
         scan_backward[(directions * blocks, batch)](
             *inputs, dy, dmean.float().contiguous(), saved, du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
             batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *strides,
             DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
-            num_warps=1, maxnreg=tiles.registers,
+            **ONE_WARP, maxnreg=tiles.registers,
         )  # fmt: skip
     gated = None if dz is None else dz.sum(0)
     found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]

@@ -58,6 +58,28 @@ def test_a_kernel_that_cannot_serve_is_an_error(kernel: str, device: str, dtype:
         chosen(kernel, device, dtype)
 
 
+def test_what_triton_needs(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"finds no CUDA device"):
+        chosen("triton", "cuda", torch.float32)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UserError, match=r"needs a C compiler: install gcc"):
+        chosen("triton", "cuda", torch.float32)
+
+
+def test_a_kernel_that_breaks_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+    def breaks(*given: Any) -> Any:
+        raise OSError("no such compiler\nand a long story")
+
+    monkeypatch.setattr(cpu, "cpu_scan", breaks)
+    with pytest.raises(
+        UserError, match=r"^scan kernel 'cpu' cannot run here \(no such compiler\): use kernel 'reference'$"
+    ):
+        chosen("cpu", "cpu", torch.float32)
+
+
 def test_without_numba_auto_takes_the_reference(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
     monkeypatch.setitem(sys.modules, "backbones.scan.cpu", None)
     kernel, reason = chosen("auto", "cpu", torch.float32)

@@ -1,0 +1,72 @@
+"""Compile every Triton kernel for a Hopper GPU, which needs no GPU; prints registers and spilled bytes of each.
+
+Run as a script: Triton's interpreter, which the tests run in, must be off.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from backbones.scan import triton_backward, triton_conv, triton_forward, triton_norm
+
+SCAN = {"DIRECTIONS": 2, "N": 16}
+CONV = {"DIRECTIONS": 2, "TAPS": 4, "BACKWARDS": 2, "TOKENS": 32, "CHANNELS": 64}
+NORM = {"ROWS": 4, "WIDE": 256}
+KERNELS = {
+    triton_forward.scan_forward: SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16},
+    triton_backward.scan_states: SCAN | {"BLOCK": 64, "CHUNK": 4},
+    triton_backward.scan_backward: SCAN | {"BLOCK": 32, "CHUNK": 4},
+    triton_conv.conv_forward: CONV,
+    triton_conv.conv_inner: CONV,
+    triton_conv.conv_outer: CONV,
+    triton_norm.add_norm_rows: NORM,
+    triton_norm.norm_gradients: NORM,
+}
+FP32 = re.compile(r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual")
+OPTIONAL = re.compile(r"D|d?z|bias|d?carry|mean|step")
+WHOLE = re.compile(r"batch|length|width|states|backwards|rows|\w+_[kbl]")
+
+
+def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> Any:
+    """The kernel with tensors of tokens in `dtype`, and without what is optional if `bare`."""
+    signature: dict[str, str] = {}
+    values: dict[str, Any] = dict(constants)
+    scan = "N" in constants
+    for name in kernel.arg_names:
+        if name in constants:
+            signature[name] = "constexpr"
+        elif scan and bare and OPTIONAL.fullmatch(name):
+            signature[name], values[name] = "constexpr", None
+        elif name == "arrivals":
+            signature[name] = "*i32"
+        elif name in ("scale", "eps"):
+            signature[name] = "fp32"
+        elif WHOLE.fullmatch(name):
+            signature[name] = "i32"
+        else:
+            signature[name] = "*fp32" if FP32.fullmatch(name) else f"*{dtype}"
+    source = ASTSource(fn=kernel, signature=signature, constexprs=values)
+    options = {"num_warps": 1 if scan else 4, "enable_fp_fusion": True}
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def resources(binary: bytes, folder: Path) -> str:
+    """Registers and stack of a cubin, as Triton's own cuobjdump reads them."""
+    path = folder / "kernel.cubin"
+    path.write_bytes(binary)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    shown = subprocess.run([tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True).stdout
+    return " ".join(re.findall(r"(?:REG|STACK):\d+", shown))
+
+
+if __name__ == "__main__":
+    for kernel, constants in KERNELS.items():
+        for dtype, bare in (("bf16", False), ("fp32", True)):
+            made = compiled(kernel, constants, dtype, bare)
+            print(kernel.__name__, dtype, resources(made.asm["cubin"], Path(sys.argv[1])))
