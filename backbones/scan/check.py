@@ -34,7 +34,8 @@ def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dt
             ScanInputs._fields, found, _gradients(reference_scan, _wide(inputs)), strict=True
         ):
             if given is not None and right is not None:
-                _compare(name, f"gradient of {field} of '{case}'", given, right, 3 * TOLERANCE[dtype])
+                # some are exactly zero (A's of one token), where a kernel's own rounding is no error
+                _compare(name, f"gradient of {field} of '{case}'", given, right, 3 * TOLERANCE[dtype], least=1e-3)
 
 
 def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, ScanInputs]]:
@@ -83,9 +84,10 @@ def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
     return [None if leaf is None else next(found) for leaf in leaves]
 
 
-def _compare(kernel: str, what: str, found: Tensor, wanted: Tensor, tolerance: float) -> None:
+def _compare(kernel: str, what: str, found: Tensor, wanted: Tensor, tolerance: float, least: float = 1e-30) -> None:
     wanted = wanted.double()
-    error = ((found.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30)).item()
+    largest = wanted.abs().max().clamp(min=least)
+    error = ((found.double() - wanted).abs().max() / largest).item()
     if not error <= tolerance:
         raise UserError(
             f"scan kernel '{kernel}' is wrong on this machine ({what} is off by {error:.1e} of the largest value): "

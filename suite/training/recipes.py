@@ -62,7 +62,9 @@ _NANO = Recipe(
 )
 
 RECIPES = {
-    **{name: replace(_NANO, backbone=name) for name in ("vim_nano", "videomamba_nano")},
+    "vim_nano": _NANO,
+    # Fewer epochs: one point of `dev` accuracy below vim_nano's, said in its card.
+    "videomamba_nano": replace(_NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))),
     # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the rate is that of a
     # narrow model, for which DeiT's 5e-4 x batch / 512 is slow.
     "deit_nano": replace(
