@@ -21,6 +21,7 @@ from suite.cells import Cell
 from suite.data import pictured
 from suite.environment import consumption, environment
 from suite.expected import expected
+from suite.families import family_frames
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
@@ -61,6 +62,8 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
     published = {name: row for name, row in known.items() if row is not None}
     count = len(slices(prepared.indices, spec.shard))
     headline = summarise(records, spec, store, count, len(prepared.dataset.classes), published)
+    for name, frame in family_frames(prepared, records, store, count).items():
+        store.write_analysis(name, frame)
     if spec.axes:
         first, *others = write_ablation(records, spec, store, count)
         headline |= {"headline": first, "paragraphs": [*headline["warnings"], *others]}

@@ -5,6 +5,7 @@ from suite.stats.headline import Setting, headline
 from suite.stats.outcomes import Outcomes
 from suite.stats.paired import McNemar, Spread, bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
+from suite.stats.relative import difference_spread, kept, kept_spread
 from suite.stats.single import holm, wilson
 from suite.stats.verdict import Verdict, verdict
 
@@ -18,8 +19,11 @@ __all__ = [
     "bootstrap",
     "compare",
     "compare_to_reference",
+    "difference_spread",
     "headline",
     "holm",
+    "kept",
+    "kept_spread",
     "mcnemar",
     "sign_flip",
     "smallest_detectable",
