@@ -47,20 +47,11 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
         "layers": list(maps.layers),
         "shape": list(values.shape[2:]),
         "values": [_packed(row) for row in values],
-        "bounds": [_bounds(values if maps.shared else row, maps.diverging) for row in values],
+        "bounds": [list(pair) for pair in maps.bounds()],
         "unit": maps.unit,
         "diverging": maps.diverging,
         "names": list(maps.names),
     }
-
-
-def _bounds(values: np.ndarray[Any, Any], diverging: bool) -> list[float]:
-    """Ends of a colour scale that holds all `values`, zero in its middle if `diverging`."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    if diverging:
-        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
-    return [low, high] if high > low else [low - 0.5, low + 0.5]
 
 
 def pictures(run: Run) -> dict[int, Pixels]:

@@ -42,6 +42,18 @@ class Maps:
                 f"values of shape {self.values.shape} for {len(self.rows)} rows, {len(self.layers)} layers"
             )
 
+    def bounds(self) -> list[tuple[float, float]]:
+        """Ends of each row's colour scale: it holds all its values, zero in its middle if `diverging`."""
+        return [_bounds(self.values if self.shared else row, self.diverging) for row in self.values]
+
+
+def _bounds(values: npt.NDArray[np.float64], diverging: bool) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if diverging:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
 
 @dataclass(frozen=True)
 class Drawing:

@@ -10,29 +10,17 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
-from methods.assemble import Arranged, Merge, arrange, assembled
-from methods.match import Matching, lowest
-from methods.order import Chance
+from methods.match import lowest
+from suite.variants import removed, without
 
 ROUNDS = 8
 MOST_IMAGES = 64
 
 
-def without(tokens: TokenSequence, matching: Matching) -> TokenSequence:
-    """The sequence without the sources of `matching`, order restored."""
-    patches = tokens.patches()
-    asked = Arranged("restored", 1.0, "exact", Chance(0, tokens.image, 0))
-    arrangement = arrange(tokens, patches, matching, None, asked)
-    merge = Merge.of(patches, matching, None)
-    return assembled(tokens, arrangement, merge, merge)
-
-
 def leave_one_out(model: Backbone, tokens: TokenSequence, row: int, site: int, label: int) -> Tensor:
     """Cross-entropy (n,) of one image when each of its n patch tokens in turn is missing from block `site` on."""
     count = tokens.length - tokens.special.shape[1]
-    source = torch.arange(count, device=tokens.branch.device)[:, None]
-    copies = tokens.pick_images(torch.full((count,), row, device=tokens.branch.device))
-    missing = without(copies, Matching(source, source, source[:, :0]))
+    missing = removed(tokens, row, torch.arange(count))
     logits = model.readout(model.run(missing, site)).double()
     return F.cross_entropy(logits, torch.full((count,), label, device=logits.device), reduction="none")
 

@@ -28,9 +28,7 @@ def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: 
     well the surviving tokens stand in order (see `suite.tau`).
     """
     logits, dense = logits.double().cpu(), dense.double().cpu()
-    log_p, log_q = logits.log_softmax(1), dense.log_softmax(1)
-    true = logits.gather(1, labels[:, None]).squeeze(1)
-    others = logits.scatter(1, labels[:, None], -torch.inf)
+    loss, margin = loss_and_margin(logits, labels)
     prediction = logits.argmax(1)
     top5 = logits.topk(min(5, logits.shape[1]), dim=1).indices
     columns = {
@@ -38,13 +36,26 @@ def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: 
         "label": labels,
         "prediction": prediction,
         "top5": (top5 == labels[:, None]).any(1),
-        "loss": -log_p.gather(1, labels[:, None]).squeeze(1),
-        "margin": true - others.amax(1),
+        "loss": loss,
+        "margin": margin,
         "agree": prediction == dense.argmax(1),
-        "kl": (log_q.exp() * (log_q - log_p)).sum(1).clamp(min=0),
+        "kl": divergence(dense, logits),
         "tau": tau,
     }
     return pd.DataFrame({name: columns[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()})
+
+
+def loss_and_margin(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats (B,), and the true class's logit minus the best other (B,), of logits (B, K)."""
+    true = logits.gather(1, labels[:, None]).squeeze(1)
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return -logits.log_softmax(1).gather(1, labels[:, None]).squeeze(1), true - others.amax(1)
+
+
+def divergence(dense: Tensor, logits: Tensor) -> Tensor:
+    """KL(dense || other) in nats (B,) of two sets of logits (B, K)."""
+    log_q, log_p = dense.log_softmax(1), logits.log_softmax(1)
+    return (log_q.exp() * (log_q - log_p)).sum(1).clamp(min=0)
 
 
 def accuracy(frame: pd.DataFrame) -> float:

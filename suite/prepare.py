@@ -68,18 +68,23 @@ def prepare(spec: RunSpec) -> Prepared:
     models = {name: load_model(name, spec, dataset, device, dtype) for name in spec.backbones}
     cells = []
     for name, model in models.items():
-        context = digest(
-            {
-                "weights": model.provenance.sha256 if model.provenance else None,
-                "data": dataset.prepared_as(model.preprocessing).manifest(),
-                "images": indices.tolist(),
-                "precision": spec.precision,
-                "device": device,
-                "kernel": spec.kernel,
-            }
-        )
+        context = context_of(model, dataset, indices, spec, device)
         cells += merge_equal(layout(name, model, methods, spec, context))
     return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def context_of(model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str) -> str:
+    """Hash of all that every cell of one backbone shares: weights, images, and how numbers are computed."""
+    return digest(
+        {
+            "weights": model.provenance.sha256 if model.provenance else None,
+            "data": dataset.prepared_as(model.preprocessing).manifest(),
+            "images": indices.tolist(),
+            "precision": spec.precision,
+            "device": device,
+            "kernel": spec.kernel,
+        }
+    )
 
 
 def check_oracle(methods: Sequence[MethodSpec], images: int) -> None:

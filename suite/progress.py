@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A function that advances the bar by so many image-cells; `quiet` shows nothing."""
+def progress_bar(total: int, quiet: bool, unit: str = "image x cell") -> Iterator[Callable[[int], None]]:
+    """A function that advances the bar by so many of `unit`; `quiet` shows nothing."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -21,7 +21,7 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("image x cell", total=total)
+        task = bar.add_task(unit, total=total)
 
         def advance(count: int) -> None:
             bar.advance(task, count)

@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backbones.errors import UserError
 
+Spec = TypeVar("Spec", bound=BaseModel)
 PICTURES = 64
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
@@ -85,8 +86,13 @@ class RunSpec(BaseModel):
 
 def build_spec(**values: Any) -> RunSpec:
     """A RunSpec, with the first thing that is wrong named in one line."""
+    return build(RunSpec, values)
+
+
+def build(kind: type[Spec], values: dict[str, Any]) -> Spec:
+    """A specification of this kind, with the first thing that is wrong named in one line."""
     try:
-        return RunSpec(**values)
+        return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -95,17 +101,19 @@ def build_spec(**values: Any) -> RunSpec:
         raise UserError(f"{place}: {message} (given: {given})") from None
 
 
-def to_yaml(spec: RunSpec) -> str:
+def to_yaml(spec: BaseModel) -> str:
     """The spec as YAML, in the order of its fields."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
 
 
-def read_spec(path: Path) -> RunSpec:
-    """The spec stored at `path`; UserError if it is not one."""
+def read_spec(path: Path, kind: type[Spec]) -> Spec:
+    """The spec of this kind stored at `path`; UserError if it is not one."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as a run's specification: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")
-    return build_spec(**values)
+    if "kind" in values.keys() ^ kind.model_fields.keys():
+        raise UserError(f"{path} is the specification of another command's run: choose another folder")
+    return build(kind, values)

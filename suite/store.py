@@ -17,11 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from backbones.errors import UserError
 from suite.files import replacing, write_json, write_text
 from suite.presence import unpacked
-from suite.settings import RunSpec, read_spec, to_yaml
+from suite.settings import read_spec, to_yaml
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
@@ -47,16 +48,14 @@ class Store:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, spec: RunSpec) -> Store:
+    def open(cls, folder: Path, spec: BaseModel) -> Store:
         """Begin a run in `folder`, or go on with the one that asked the same; UserError if it asked something else."""
         path = folder / "spec.yaml"
         if path.exists():
-            if read_spec(path) != spec:
-                raise UserError(
-                    f"{folder} holds a run with other settings: choose another --name, or delete the folder"
-                )
+            if read_spec(path, type(spec)) != spec:
+                raise UserError(f"{folder} holds a run with other settings: choose another folder, or delete this one")
         elif folder.exists() and any(not file.name.endswith(".tmp") for file in folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no run: choose another --name")
+            raise UserError(f"{folder} is not empty and holds no run: choose another folder")
         else:
             write_text(path, to_yaml(spec))
         return cls(folder)

@@ -18,6 +18,7 @@ from suite.cli.doctor import doctor
 from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
 from suite.cli.report import report
+from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
 
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "ablate": ablate,
     "plan": plan,
     "list": list_things,
+    "sensitivity": sensitivity,
     "report": report,
     "bench": bench,
     "train": train,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from backbones.errors import UserError
 from backbones.naming import split
@@ -24,8 +25,11 @@ def _text(value: Any) -> str:
     return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
-def _option(name: str, kind: type, help_text: str, default: Any = None, *flags: str) -> inspect.Parameter:
-    value = getattr(DEFAULTS, name, default)
+def option(
+    name: str, kind: type, help_text: str, default: Any = None, *flags: str, defaults: BaseModel = DEFAULTS
+) -> inspect.Parameter:
+    """An option of this name; its default is that of `defaults` where it has such a field, else `default`."""
+    value = getattr(defaults, name, default)
     shown = _text(value) if isinstance(value, tuple) else value
     return inspect.Parameter(
         name,
@@ -36,7 +40,7 @@ def _option(name: str, kind: type, help_text: str, default: Any = None, *flags: 
 
 
 RUN_OPTIONS = [
-    _option(
+    option(
         "methods",
         str,
         "Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME.",
@@ -44,46 +48,44 @@ RUN_OPTIONS = [
         "--methods",
         "--method",
     ),
-    _option("axes", str, f"What to vary around each method, comma-separated: {', '.join(AXES)}, or all.", "", "--axis"),
-    _option(
+    option("axes", str, f"What to vary around each method, comma-separated: {', '.join(AXES)}, or all.", "", "--axis"),
+    option(
         "backbones",
         str,
         "Backbones, comma-separated, settings in brackets: 'vim_nano,videomamba_tiny[image_size=448]'.",
     ),
-    _option("checkpoint", str, "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."),
-    _option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
-    _option("split", str, "Split of the data: choices are made on dev, test is read once."),
-    _option(
+    option("checkpoint", str, "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."),
+    option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
+    option("split", str, "Split of the data: choices are made on dev, test is read once."),
+    option(
         "source",
         str,
         "Folder of the full Fashion-MNIST, 'full' to look for it, or where a list's clips lie; empty: in the box.",
         "",
         "--data-dir",
     ),
-    _option("views", str, "Of each video CLIPSxCROPS; their answers are averaged; empty: 4x3.", ""),
-    _option("images", str, "Number of images, stratified by class, or 'all'."),
-    _option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
-    _option(
-        "protocol", str, "matched: same FLOPs for all; tokens: same token counts; paper: each method as published."
-    ),
-    _option(
+    option("views", str, "Of each video CLIPSxCROPS; their answers are averaged; empty: 4x3.", ""),
+    option("images", str, "Number of images, stratified by class, or 'all'."),
+    option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
+    option("protocol", str, "matched: same FLOPs for all; tokens: same token counts; paper: each method as published."),
+    option(
         "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""
     ),
-    _option(
+    option(
         "schedule",
         str,
         "Shape over the sites: constant-ratio, constant-count, one-shot, staged, rising, falling, every-K.",
     ),
-    _option("convention", str, "How FLOPs are counted for the budget: flops, macs or paper."),
-    _option("baselines", bool, "Run random, stride, pool and downsample beside the methods."),
-    _option("seeds", int, "Seeds of every stochastic method."),
-    _option("batch", int, "Images a batch."),
-    _option("shard", int, "Images a shard: what is done again at most after an interruption."),
-    _option("gallery", str, "Images whose tokens the report draws: how many, or their numbers, comma-separated."),
-    _option("device", str, "auto, cpu or cuda."),
-    _option("precision", str, "fp32, fp64 or bf16."),
-    _option("kernel", str, "Selective scan: auto, reference, cpu, mamba_ssm or triton."),
-    _option("threads", int, "CPU threads, 0: all cores."),
+    option("convention", str, "How FLOPs are counted for the budget: flops, macs or paper."),
+    option("baselines", bool, "Run random, stride, pool and downsample beside the methods."),
+    option("seeds", int, "Seeds of every stochastic method."),
+    option("batch", int, "Images a batch."),
+    option("shard", int, "Images a shard: what is done again at most after an interruption."),
+    option("gallery", str, "Images whose tokens the report draws: how many, or their numbers, comma-separated."),
+    option("device", str, "auto, cpu or cuda."),
+    option("precision", str, "fp32, fp64 or bf16."),
+    option("kernel", str, "Selective scan: auto, reference, cpu, mamba_ssm or triton."),
+    option("threads", int, "CPU threads, 0: all cores."),
 ]
 
 
@@ -97,6 +99,18 @@ def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
     """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
     everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
     return tuple(name for text in asked for name in (everything if text == EVERY else [text]))
+
+
+def shared(defaults: BaseModel, *names: str) -> list[inspect.Parameter]:
+    """The options of `RUN_OPTIONS` called so, with the defaults of another specification."""
+    known = {option.name: option for option in RUN_OPTIONS}
+    values = {name: getattr(defaults, name) for name in names}
+    return [known[name].replace(default="" if value is None else value) for name, value in values.items()]
+
+
+def images_asked(text: Any) -> int | str:
+    """A number of images, or what else was asked for."""
+    return int(text) if str(text).lstrip("-").isdigit() else str(text)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
@@ -119,8 +133,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     gallery = str(values["gallery"])
     pictures = _numbers("gallery", gallery, int)
     values["gallery"] = pictures if "," in gallery else next(iter(pictures), 0)
-    images = str(values["images"])
-    values["images"] = int(images) if images.lstrip("-").isdigit() else images
+    values["images"] = images_asked(values["images"])
     return build_spec(**values)
 
 
@@ -131,22 +144,29 @@ def with_run_options(
 
     Those in `without` are left out, at their defaults; `defaults` are the command's own.
     """
-    hints = typing.get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-        for parameter in list(inspect.signature(command).parameters.values())[1:]
-    ]
     options = [
         option.replace(default=defaults.get(option.name, option.default))
         for option in RUN_OPTIONS
         if option.name not in without
     ]
+    left_out = {option.name: option.default for option in RUN_OPTIONS if option.name in without}
+    return with_options(command, options, lambda values: spec_from_options(left_out | values))
+
+
+def with_options(
+    command: Callable[..., Any], options: Sequence[inspect.Parameter], build: Callable[[dict[str, Any]], Any]
+) -> Callable[..., Any]:
+    """Give `command(spec, ...)` these options in place of its first parameter; `build` makes that of their values."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+        for parameter in list(inspect.signature(command).parameters.values())[1:]
+    ]
     names = {option.name for option in options}
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> Any:
-        asked = {option.name: values.get(option.name, option.default) for option in RUN_OPTIONS}
-        spec = spec_from_options(asked)
+        spec = build({name: value for name, value in values.items() if name in names})
         return command(spec, **{name: value for name, value in values.items() if name not in names})
 
     parameters = [*options, *own]

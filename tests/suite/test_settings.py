@@ -28,8 +28,8 @@ specs = st.builds(
 def test_a_spec_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spec: RunSpec) -> None:
     path = tmp_path_factory.mktemp("spec") / "spec.yaml"
     path.write_text(to_yaml(spec), encoding="utf-8")
-    assert read_spec(path) == spec
-    assert read_spec(path).digest() == spec.digest()
+    assert read_spec(path, RunSpec) == spec
+    assert read_spec(path, RunSpec).digest() == spec.digest()
 
 
 @given(specs)
@@ -95,11 +95,11 @@ def test_texts_become_settings() -> None:
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     with pytest.raises(UserError, match="cannot be read"):
-        read_spec(path)
+        read_spec(path, RunSpec)
     for content in (b"\xff\xfe", b"a: [\n", b"- 1\n", b"", b"schema: 1\nseeds: 0\n"):
         path.write_bytes(content)
         with pytest.raises(UserError) as caught:
-            read_spec(path)
+            read_spec(path, RunSpec)
         assert "\n" not in str(caught.value)
 
 

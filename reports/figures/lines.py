@@ -1,0 +1,44 @@
+"""Lines with their intervals: a quantity by block, or along an axis for some blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.canvas import stroke
+from reports.style import SOFT, Look
+
+BLOCKS = "crest"  # pale for the first block, dark for the last: a sequence that survives grey printing
+
+
+def block_colours(blocks: Sequence[int]) -> dict[int, Any]:
+    """A colour for each block, darker the later."""
+    shades = sns.color_palette(BLOCKS, max(2, len(blocks)))
+    return dict(zip(sorted(blocks), shades, strict=False))
+
+
+def line(
+    axes: Axes, rows: pd.DataFrame, x: str, name: str, look: Look | None = None, band: bool = True, **style: Any
+) -> None:
+    """``mean`` of `rows` against `x`, and the `band` from ``low`` to ``high``; drawn by `look`, else by `style`."""
+    rows = rows.sort_values(x)
+    drawn: Mapping[str, Any] = stroke(look) if look else style
+    axes.plot(rows[x], rows["mean"], label=name, **drawn)
+    if band and rows["low"].notna().any():
+        axes.fill_between(rows[x], rows["low"], rows["high"], color=drawn["color"], alpha=0.15, linewidth=0)
+
+
+def level(axes: Axes, value: float = 0.0) -> None:
+    """A quiet horizontal line that says where nothing changes."""
+    axes.axhline(value, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+
+
+def by_block(axes: Axes) -> None:
+    """Name the axis of blocks and keep its ticks whole."""
+    axes.set_xlabel("block before which it happens")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

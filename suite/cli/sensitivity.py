@@ -1,0 +1,71 @@
+"""`sensitivity`: where a backbone feels the loss of a token, and which scores know it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backbones.naming import split
+from suite.cli.options import expand, images_asked, option, shared, with_options
+from suite.sensitivity.spec import SensitivitySpec
+from suite.settings import build
+
+DEFAULTS = SensitivitySpec()
+_own = functools.partial(option, defaults=DEFAULTS)
+OPTIONS = [
+    _own("backbone", str, "Backbone (python -m suite list backbones)."),
+    *shared(DEFAULTS, "checkpoint", "data", "split", "source", "images"),
+    _own("zeroed", int, "Of the images, on how many tokens are zeroed besides being removed, to test the estimate."),
+    _own("layers", str, "Blocks before which tokens are changed: all, every-K, or numbers separated by commas."),
+    _own("positions", str, "Patches removed one at a time: all, every-K rows and columns, or numbers with commas."),
+    _own("methods", str, "Methods that reduce before one block alone, comma-separated."),
+    _own("share", float, "Share of the patch tokens that go where several go at once."),
+    _own("places", int, "Places that the class token is put to, spread over the sequence; 0: none."),
+    _own("seed", int, "Seed of random scores and methods."),
+    *shared(DEFAULTS, "batch", "device", "precision", "kernel", "threads"),
+]
+
+
+def spec_from_options(values: dict[str, Any]) -> SensitivitySpec:
+    """The SensitivitySpec that the options of `OPTIONS` ask for."""
+    changed = {
+        "source": values["source"] or None,
+        "images": images_asked(values["images"]),
+        "methods": expand(split(values["methods"])),
+    }
+    return build(SensitivitySpec, values | changed)
+
+
+def _sensitivity(
+    spec: SensitivitySpec,
+    out: Annotated[str, typer.Option(help="Folder of the analysis; empty: runs/NAME, made from the settings.")] = "",
+    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+) -> int:
+    """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
+    from suite.sensitivity.run import run_sensitivity
+    from suite.sensitivity.show import document, tables
+    from suite.tables import print_table
+
+    folder = Path(out) if out else Path("runs") / spec.default_name()
+    found = run_sensitivity(spec, folder, quiet=as_json)
+    page = None
+    if report:
+        from reports import build as build_report
+
+        page = build_report(folder)
+    if as_json:
+        print(json.dumps({"run": str(folder), "report": page and str(page), **document(found)}, indent=1))
+    else:
+        for table in tables(found.frames):
+            print_table(table)
+        print(found.headline["headline"])
+        print(f"report: {page}" if page else f"results: {folder}")
+    return 1 if found.failures else 0
+
+
+sensitivity = with_options(_sensitivity, OPTIONS, spec_from_options)

@@ -1,0 +1,71 @@
+"""The estimates against differences of the loss, and against what theory says of them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones.vim import Vim
+from backbones.vision_mamba import MambaConfig
+from suite.sensitivity.estimate import Estimates, estimates
+
+LAYERS, LABELS = (0, 2), torch.tensor([1, 0])
+
+
+@pytest.fixture(scope="module")
+def model() -> Vim:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        made = Vim("m", MambaConfig(dim=16, depth=3, states=4, image_size=12, patch=4, stride=4, classes=3)).double()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.add_(torch.randn(parameter.shape), alpha=0.2)
+    made.set_kernel("reference")
+    return made.requires_grad_(False)
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+
+def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tuple[float, float]:
+    """Loss and margin of one image whose token at `place` is scaled by `factor` before block `layer`."""
+    tokens = model.run(model.embed(images()), 0, layer)
+    scale = torch.ones(tokens.length, 1, dtype=torch.float64)
+    scale[place] = factor
+    scaled = replace(tokens, branch=tokens.branch * scale, residual=tokens.residual * scale)
+    logits = model.readout(model.run(scaled, layer))[image]
+    label = int(LABELS[image])
+    others = [value for index, value in enumerate(logits.tolist()) if index != label]
+    return float(torch.logsumexp(logits, 0) - logits[label]), float(logits[label]) - max(others)
+
+
+@pytest.fixture(scope="module")
+def found(model: Vim) -> Estimates:
+    with torch.no_grad():
+        return estimates(model, model.embed(images()), LABELS, LAYERS)
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_they_are_the_slope_towards_zero(model: Vim, found: Estimates, place: int) -> None:
+    step = 1e-5
+    with torch.no_grad():
+        for row, layer in enumerate(LAYERS):
+            for image in (0, 1):
+                less, more = (outputs(model, layer, image, place, 1 + sign * step) for sign in (-1, 1))
+                slopes = [(low - high) / (2 * step) for low, high in zip(less, more, strict=True)]
+                assert float(found.loss[row, image, place]) == pytest.approx(slopes[0], abs=1e-7)
+                assert float(found.margin[row, image, place]) == pytest.approx(slopes[1], abs=1e-7)
+
+
+def test_the_bound_is_never_exceeded(found: Estimates) -> None:
+    assert found.bound.shape == found.loss.shape == (2, 2, 10)
+    assert (found.loss.abs() <= found.bound + 1e-12).all()
+    assert (found.bound > 0).all()
+
+
+def test_before_the_last_block_a_patch_can_be_rescaled_for_free(model: Vim, found: Estimates) -> None:
+    """A norm follows and only the class token is read: gradient times activation is blind there, the bound is not."""
+    patches = [place for place in range(10) if place != model.class_place]
+    assert found.loss[1, :, patches].abs().max() < 1e-5 * found.bound[1, :, patches].max()
