@@ -177,6 +177,9 @@ def _counted(tested: Records) -> str:
     worse = sum(row["told_apart"] and row["difference"] < 0 for row in tested)
     better = sum(row["told_apart"] and row["difference"] > 0 for row in tested)
     open_ = len(tested) - worse - better
+    if len(tested) == 1:
+        found = "keeps less" if worse else "keeps more" if better else "cannot be told apart from it"
+        return f"The other setting {found} (5 %, McNemar's or the sign-flip test)."
     return (
         f"Of {len(tested)} other settings {worse} keep less, {better} more, and {open_} cannot be told apart from it "
         "(5 %, Holm's correction)."
@@ -188,7 +191,7 @@ def _ends(tested: Records) -> str:
     ranked = sorted(tested, key=lambda row: row["difference"])
     if not ranked:
         return ""
-    best = f"Highest of them: {_difference(ranked[-1])}"
+    best = f"Highest of the others: {_difference(ranked[-1])}"
     return f"{best}; lowest: {_difference(ranked[0])}." if len(ranked) > 1 else f"{best}."
 
 

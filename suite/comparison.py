@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +17,7 @@ from suite.analyses import foreground_frame, kept_frame
 from suite.breaks import breaks_frame, broken_first
 from suite.cells import Cell
 from suite.data import pictured
-from suite.environment import consumption, environment
+from suite.environment import command_line, consumption, environment
 from suite.expected import expected
 from suite.families import family_frames
 from suite.gallery import gallery, pictures
@@ -99,7 +97,7 @@ def about_execution(prepared: Prepared) -> dict[str, Any]:
         "weights": {name: model.provenance.sha256 if model.provenance else None for name, model in models.items()},
         "adapted": {name: model.provenance.adapted for name, model in models.items() if model.provenance},
         "preprocessing": {n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()},
-        "command": shlex.join(["python", "-m", "suite", *sys.argv[1:]]),
+        "command": command_line(),
     }
 
 

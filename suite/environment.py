@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -55,6 +56,11 @@ def consumption(started: datetime) -> dict[str, Any]:
         "seconds": round((finished - started).total_seconds(), 3),
         "peak_memory_mb": peak // (MIB if sys.platform == "darwin" else 1024),
     }
+
+
+def command_line() -> str:
+    """The command that this process was started with."""
+    return shlex.join(["python", "-m", "suite", *sys.argv[1:]])
 
 
 def commit(root: Path) -> str | None:

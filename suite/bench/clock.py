@@ -16,12 +16,17 @@ def now(device: str) -> float:
     return time.perf_counter()
 
 
-def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median over `rounds` of what each run returns, all run once a round in turn, after one round not counted."""
+def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each run returns in each of `rounds`, all run once a round in turn, after one round not counted."""
     for run in runs.values():
         run()
     found: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
             found[key].append(run())
-    return {key: float(np.median(values)) for key, values in found.items()}
+    return found
+
+
+def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median over `rounds` of what each run returns (see `in_turn`)."""
+    return {key: float(np.median(values)) for key, values in in_turn(runs, rounds).items()}

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from backbones.errors import UserError
 from backbones.naming import split
-from suite.settings import build_spec
+from suite.bench.spec import BenchSpec
+from suite.settings import build, build_spec
 
 
 def bench(
@@ -23,24 +24,44 @@ def bench(
     models: Annotated[bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
-    backbone: Annotated[str, typer.Option(help="Backbone timed; with --models also several.")] = "vim_tiny",
-    budget: Annotated[str, typer.Option(help="Fraction of FLOPs removed; with --models also several.")] = "0.4",
-    batch: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 32,
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 5,
+    backbone: Annotated[
+        str, typer.Option(help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.")
+    ] = "vim_tiny",
+    budget: Annotated[
+        str, typer.Option(help="Fractions of FLOPs removed; the first for --reduction; empty: 0.4, of all 0.2,0.4,0.6.")
+    ] = "",
+    batch: Annotated[
+        str, typer.Option(help="Images a batch, comma-separated; the last for single measurements.")
+    ] = "1,32",
+    lengths: Annotated[
+        str, typer.Option(help="Patch tokens (square numbers) that the cost is followed over; empty: not at all.")
+    ] = "196,784,1764,4096",
+    precision: Annotated[str, typer.Option(help="fp32, fp64 or bf16, comma-separated.")] = "fp32",
+    kernel: Annotated[str, typer.Option(help="Selective scan: auto, reference, cpu, mamba_ssm or triton.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 7,
+    run: Annotated[Path | None, typer.Option(help="Time the cells of this finished run, into its report.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all cores.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
 ) -> int:
-    """Measure speed on this machine; name at least one of --kernels, --reduction, --sharing, --models and --sweep."""
+    """Measure speed and memory on this machine: all there is, or the one measurement that is named."""
     from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
-    if not (kernels or reduction or sharing or models or sweep):
-        raise UserError("nothing to measure: name --kernels, --reduction, --sharing, --models or --sweep")
+    whole = not (kernels or reduction or sharing or models or sweep)
+    fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
+    batches = _numbers("batch", batch, int)
+    if whole:
+        values = {
+            "backbones": split(backbone), "methods": split(methods), "budgets": fractions, "batches": batches,
+            "lengths": _numbers("lengths", lengths, int) if lengths else (), "precisions": split(precision),
+            "rounds": rounds, "device": device, "kernel": kernel, "threads": threads,
+        }  # fmt: skip
+        return _whole(build(BenchSpec, values), run, runs, as_json, save)
     set_threads(threads)
     where = pick_device(device)
-    fractions = _fractions(budget)
     found: list[tuple[list[Any], Table]] = []
     if kernels and where == "cuda":
         from suite.bench import cuda_kernels
@@ -56,12 +77,12 @@ def bench(
     if reduction:
         from suite.bench import reduction as reducing
 
-        costs = reducing.measure(backbone, methods, fractions[0], batch, rounds, where)
+        costs = reducing.measure(backbone, methods, fractions[0], batches[-1], rounds, where)
         found.append((costs, reducing.table(costs)))
     if sharing:
         from suite.bench import sharing as together
 
-        shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batch), rounds, where)
+        shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batches[-1]), rounds, where)
         found.append((shares, together.table(shares)))
     if (models or sweep) and where != "cuda":
         raise UserError("--models and --sweep measure on a GPU: there is none here")
@@ -74,7 +95,7 @@ def bench(
         from suite.bench import cuda_models
 
         seen = []
-        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batch):
+        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batches[-1]):
             seen.append(row)
             print(cuda_models.line(row), file=sys.stderr, flush=True)
         found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen))]
@@ -89,8 +110,35 @@ def bench(
     return 0
 
 
-def _fractions(text: str) -> tuple[float, ...]:
+def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: Path | None) -> int:
+    """Latency, throughput, memory and what the time goes to, into a folder of its own or that of a finished run."""
+    from reports import build as build_report
+    from suite.bench.machine import busy
+    from suite.bench.run import measure_into
+    from suite.bench.speed import table
+    from suite.tables import print_table
+
+    folder = run or runs / spec.default_name()
+    rows, sentences = measure_into(folder, spec, bool(run), lambda line: print(line, file=sys.stderr, flush=True))
+    page = build_report(folder)
+    text = json.dumps({"run": str(folder), "rows": rows}, indent=1)
+    if save:
+        save.write_text(text + "\n", "utf-8")
+    if as_json:
+        print(text)
+        return 0
+    print_table(table(rows))
+    for sentence in filter(None, [*sentences, busy(rows[0])]):
+        print(sentence)
+    print(f"report: {page}")
+    return 0
+
+
+def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     try:
-        return tuple(float(part) for part in split(text))
+        found = tuple(kind(part) for part in split(text))
     except ValueError:
-        raise UserError(f"--budget takes numbers between 0 and 1, comma-separated, not '{text}'") from None
+        found = ()
+    if not found or any(number <= 0 for number in found):
+        raise UserError(f"--{name} takes numbers above 0, comma-separated, not '{text}'")
+    return found

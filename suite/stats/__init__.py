@@ -2,6 +2,7 @@
 
 from suite.stats.compare import Comparison, compare, compare_to_reference
 from suite.stats.headline import Setting, headline
+from suite.stats.median import median_interval
 from suite.stats.outcomes import Outcomes
 from suite.stats.paired import McNemar, Spread, bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
@@ -25,6 +26,7 @@ __all__ = [
     "kept",
     "kept_spread",
     "mcnemar",
+    "median_interval",
     "sign_flip",
     "smallest_detectable",
     "verdict",

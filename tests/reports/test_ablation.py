@@ -101,6 +101,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     for old in ("cells", "analyses"):  # the rest of the page is others' to test
         shutil.rmtree(folder / old)
     (folder / "analyses").mkdir()
+    (folder / "spec.yaml").write_text("schema: 1\nkind: ablation\n")
     words = [("order", "mtr", 0.4), ("order", "permute", 0.0), ("size", "mtr", 0.4)]
     told = pd.DataFrame(words, columns=["axis", "method", "budget"]).assign(backbone="vim_nano")
     told["sentence"] = [f"Words of {axis} of {method}." for axis, method, _ in words]

@@ -78,7 +78,12 @@ REFUSED = [
     ("report /nowhere/run", "no run folder at '/nowhere/run'"),
     ("train --recipe vim_nan", "unknown recipe 'vim_nan': did you mean vim_nano"),
     ("train --recipe vim_nano --device tpu", "unknown device 'tpu'"),
-    ("bench", "--kernels"),
+    ("bench --budget half", "--budget takes numbers above 0, comma-separated, not 'half'"),
+    ("bench --batch 0", "--batch takes numbers above 0"),
+    ("bench --backbone vim_nano --lengths 50", "--lengths are square numbers of patches"),
+    ("bench --backbone vim_nan", "did you mean vim_nano"),
+    ("bench --precision fp8", "precision"),
+    ("bench --run nowhere", "nowhere"),
 ]
 
 
@@ -195,6 +200,23 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
     assert "direction=backward" in shown
     assert run([*line, "--json", "--no-report"]) == 0
     assert "runs/ablate-direction+size-vim_mini" in json.loads(capsys.readouterr().out)["run"]
+
+
+def test_bench_measures_and_draws(small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("suite.bench.speed.LEAST_SECONDS", 0.0)
+    line = ["bench", "--backbone", "vim_mini", "--methods", "mtr", "--budget", "0.3", "--batch", "2", "--rounds", "2"]
+    line += ["--lengths", "", "--threads", "1"]
+    assert run(line) == 0
+    shown = capsys.readouterr().out
+    assert "With 30." in shown
+    page = re.search(r"report: (\S+)", shown)
+    assert page
+    assert (Path(page[1]).parent / "figures" / "bench-speedup.png").is_file()
+    assert run([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["label"] for row in found["rows"]] == ["none", "mtr"]
+    assert len(list((Path(found["run"]) / "timing").iterdir())) == 2
 
 
 def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
