@@ -94,7 +94,8 @@ class TokenSequence:
         """Indices of the patch tokens in sequence order, (B, L - S)."""
         found = torch.arange(self.length - self.special.shape[1], device=self.position.device).expand(self.batch, -1)
         # Each special token moves those from its place on by one; unlike nonzero this makes no GPU wait for the host.
-        for place in self.special.sort(dim=1).values.unbind(1):
+        special = self.special if self.special.shape[1] < 2 else self.special.sort(dim=1).values
+        for place in special.unbind(1):
             found = found + (found >= place[:, None])
         return found
 

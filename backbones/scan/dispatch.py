@@ -139,13 +139,15 @@ def _cuda_obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"scan kernel '{kernel}' cannot compute in {_name(dtype)}: use 'reference' or 'auto'"
     if kernel == "triton":
-        return _triton_obstacle()
+        return triton_obstacle()
     from backbones.scan import stock
 
     return stock.obstacle()
 
 
-def _triton_obstacle() -> str:
+@cache
+def triton_obstacle() -> str:
+    """Why Triton programs cannot run here, in one line that names the mend; empty if they can."""
     if not torch.cuda.is_available():
         return "scan kernel 'triton' finds no CUDA device: use 'auto'"
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):

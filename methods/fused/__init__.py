@@ -1,8 +1,8 @@
-"""The reduction for inference on a CPU in fp32: the same tokens by the same equations, in one pass over the images.
+"""The reduction for inference: the same tokens by the same equations, on a CPU in one pass over the images.
 
-`methods.compose` is the truth, and serves gradients, other devices, fp64 and what is not here: orders other than the
-restored one, an inexact class token. One compiled task does all of one image while its rows are in cache: scores that
-read rows, the matching, coefficients, both streams, positions, sizes, owners and what is carried.
+`methods.compose` is the truth, and serves gradients, fp64 and what is not here: orders other than the restored one, an
+inexact class token. On a CPU, in fp32, one compiled task does all of one image while its rows are in cache: scores that
+read rows, the matching, coefficients, both streams, positions, sizes, owners and what is carried. On a GPU see `gpu`.
 
 Cosines, and scores that are read from rows, are summed in another order than on the plain path, so their last bits
 differ. Given the same pairs and weights a merge has the plain path's bits.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from backbones.errors import UserError
+from backbones.scan.dispatch import triton_obstacle
 from backbones.sequence import TokenSequence, Trace, new_sequence
 from methods import compose
 from methods.composition import Composition
@@ -28,24 +29,35 @@ MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 
 def serves(composition: Composition, tokens: TokenSequence) -> bool:
     """Whether this path stands for the plain one."""
-    if torch.is_grad_enabled() or tokens.branch.device.type != "cpu":
+    device = tokens.branch.device.type
+    if torch.is_grad_enabled() or device not in ("cpu", "cuda"):
         return False
     if type(composition) is not Composition:  # a third party's, which may mean something else by its fields
         return False
     if composition.order != "restored" or composition.special != "exact":
         return False
+    if device == "cuda":
+        return _on_gpu(composition, tokens) and _agrees(device)
     trace = [traced(tokens.trace, name) for name in composition.needs]
     read = (tokens.branch, tokens.residual, tokens.size, tokens.carry, *trace)
-    return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees()
+    return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees(device)
+
+
+def _on_gpu(composition: Composition, tokens: TokenSequence) -> bool:
+    if triton_obstacle():
+        return False
+    from methods.fused import gpu
+
+    return gpu.serves(composition, tokens)
 
 
 @cache
-def _agrees() -> bool:
+def _agrees(device: str) -> bool:
     """Whether this path reduces as the plain one does on this machine; UserError if not."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(device)
 
     tokens = new_sequence(normal(2, 26, 24), [9], (1, 5, 5)).tracked()
     trace = Trace(delta=normal(2, 2, 26, 40).abs(), y=normal(2, 26, 40))
@@ -64,13 +76,17 @@ def _agrees() -> bool:
             if one is not None and not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
                 raise UserError(
                     f"the compiled reduction is wrong on this machine ({name} after '{composition.matching}'): "
-                    "use --precision fp64 or --device cuda, which do without it"
+                    "use --precision fp64, which does without it"
                 )
     return True
 
 
 def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
     """What `methods.compose.reduced` gives."""
+    if place.tokens.branch.device.type == "cuda":
+        from methods.fused import gpu
+
+        return gpu.reduced(composition, place, removed)
     from methods.fused.launch import launch
 
     tokens, left = place.tokens, place.tokens.length - removed

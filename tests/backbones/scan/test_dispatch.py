@@ -15,10 +15,10 @@ from backbones.scan.contract import ScanInputs, ScanResult
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """A process that has checked no kernel yet, before and after."""
-    for cached in (dispatch._chosen, dispatch._check_gradients):
+    for cached in (dispatch._chosen, dispatch._check_gradients, dispatch.triton_obstacle):
         cached.cache_clear()
     yield
-    for cached in (dispatch._chosen, dispatch._check_gradients):
+    for cached in (dispatch._chosen, dispatch._check_gradients, dispatch.triton_obstacle):
         cached.cache_clear()
 
 
@@ -62,6 +62,7 @@ def test_what_triton_needs(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"finds no CUDA device"):
         chosen("triton", "cuda", torch.float32)
+    dispatch.triton_obstacle.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("CC", raising=False)
