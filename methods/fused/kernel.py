@@ -14,27 +14,18 @@ from backbones.compiled.numerics import ONE
 from methods.fused import grouping, merging
 from methods.fused.grouping import match, to_places
 from methods.fused.merging import arrange, combine, move_carry, move_facts, move_stream
-from methods.fused.scoring import attention, score
+from methods.fused.scoring import attention, gates, score
 
 OLD = ("branch", "residual", "position", "size", "special", "owner", "carry")
+READ = ("y", "delta", "feature", "feature2", "gate", "step")  # by rows, where they lie
+GIVEN = ("score", "weight", "source", "target")
 FRAME = frame_type(
+    (*OLD, *(f"new_{name}" for name in OLD), *READ, *GIVEN),
     (
-        *OLD,
-        *(f"new_{name}" for name in OLD),
-        "y",
-        "delta",
-        "feature",
-        "feature2",
-        "score",
-        "weight",
-        "source",
-        "target",
-    ),
-    (
+        *(f"{name}_{axis}" for name in READ for axis in "kbl"),
         *("batch", "length", "original_length", "patches", "specials", "width", "inner", "feature_width"),
-        *("y_b", "y_l", "delta_k", "delta_b", "delta_l", "feature_b", "feature_l", "feature2_b", "feature2_l"),
-        *("scoring", "signed", "matching", "odd", "best", "targets", "protect", "weighting", "sized"),
-        *("removed", "pruned", "branch_pairs", "residual_pairs", "wrong"),
+        *("directions", "states", "scoring", "signed", "matching", "odd", "best", "targets", "protect"),
+        *("weighting", "sized", "removed", "pruned", "branch_pairs", "residual_pairs", "wrong"),
     ),
 )
 
@@ -43,13 +34,15 @@ FRAME = frame_type(
 def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
     """What each patch token weighs in a merge."""
     size, given = row(frame.size, image * frame.length), row(frame.weight, image * frame.patches)
-    if frame.weighting == merging.SUM and frame.weight == 0:
-        attention(scores, frame.patches, frame.signed != 0, weight)
-        return
-    for j in range(frame.patches):
-        if frame.weight != 0:
+    if frame.weight != 0:
+        for j in range(frame.patches):
             weight[j] = given[j]
-        else:
+    elif frame.weighting == merging.SUM:
+        attention(scores, frame.patches, frame.signed != 0, weight)
+    elif frame.gate != 0:
+        gates(frame, image, patch, weight)
+    else:
+        for j in range(frame.patches):
             weight[j] = size[patch[j]] if frame.sized else ONE
 
 

@@ -52,6 +52,7 @@ def launch(
         {"patches": place.patches.shape[1], "specials": tokens.special.shape[1], "width": tokens.branch.shape[2]},
         {"inner": 0 if wide is None else wide.shape[-1], "tasks": tokens.batch},
         {"feature_width": rows["feature"].shape[-1] if "feature" in rows else 0},
+        {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]} if "gate" in rows else {},
         modes,
     )
     reduction_kernel()(frame)
@@ -69,6 +70,10 @@ def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str
         parts = FEATURES[composition.feature].parts(tokens)
         parts = parts if len(parts) <= 2 else (summed(parts),)
         yield from zip(("feature", "feature2"), parts, strict=False)
+    if composition.weights == "delta-b":
+        yield "gate", traced(tokens.trace, "B")
+        # as if of one channel, so that it has the strides of the others
+        yield "step", traced(tokens.trace, "delta_mean")[..., None]
 
 
 def _strides(named: tuple[str, Tensor]) -> Fields:
@@ -118,6 +123,4 @@ def _asked(composition: Composition, place: Place, removed: int) -> tuple[Tensor
         tensors |= {"source": pairs.source, "target": pairs.target}
     if composition.weights == "attention" and score is not None and composition.score is not None:
         tensors["weight"] = combine.attention(score, composition.score)
-    if composition.weights == "delta-b":
-        tensors["weight"] = SCORES["delta-b"].read(place, "both")
     return {name: value.contiguous() for name, value in tensors.items()}, modes

@@ -71,6 +71,27 @@ def score(frame: Any, image: int, special: Any, patch: Any, found: Any) -> None:
         class_similarity(frame, image, special, patch, found)
 
 
+@reassociating
+def magnitude(values: Any, count: int) -> Any:
+    """Sum of |value|."""
+    found = ZERO
+    for index in range(count):
+        found += abs(values[index])
+    return found
+
+
+@device
+def gates(frame: Any, image: int, patch: Any, weight: Any) -> None:
+    """Mean Delta times mean |B|, summed over the directions."""
+    for j in range(frame.patches):
+        total = ZERO
+        for k in range(frame.directions):
+            step = row(frame.step, k * frame.step_k + image * frame.step_b + patch[j] * frame.step_l)
+            B = row(frame.gate, k * frame.gate_k + image * frame.gate_b + patch[j] * frame.gate_l)
+            total += step[0] * (magnitude(B, frame.states) / np.float32(frame.states))
+        weight[j] = total
+
+
 @device
 def attention(score: Any, count: int, signed: bool, weight: Any) -> None:
     """The score as weights that sum to one: a softmax of a `signed` one, the others over their sum."""
