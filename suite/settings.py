@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -106,14 +107,33 @@ def to_yaml(spec: BaseModel) -> str:
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
 
 
-def read_spec(path: Path, kind: type[Spec]) -> Spec:
-    """The spec of this kind stored at `path`; UserError if it is not one."""
+def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
+    """The settings in the file `path`, not checked yet; UserError if it holds none, or those of another `kind`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as a run's specification: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")
     if "kind" in values.keys() ^ kind.model_fields.keys():
         raise UserError(f"{path} is the specification of another command's run: choose another folder")
-    return build(kind, values)
+    return values
+
+
+def read_spec(path: Path, kind: type[Spec]) -> Spec:
+    """The spec of this kind stored at `path`; UserError if it is not one."""
+    return build(kind, read_values(path, kind))
+
+
+def with_file(base: RunSpec, path: Path, given: Iterable[str]) -> RunSpec:
+    """`base` with the settings of the file `path` in place of its own, but for those named in `given`.
+
+    UserError names the file and the key that is wrong, whether or not it is replaced.
+    """
+    values = read_values(path, RunSpec)
+    try:
+        asked = build(RunSpec, values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    names = {"version" if name == "schema" else name for name in values} - set(given)
+    return base.model_copy(update={name: getattr(asked, name) for name in names})

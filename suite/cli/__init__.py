@@ -18,6 +18,7 @@ from suite.cli.doctor import doctor
 from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
 from suite.cli.report import report
+from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
@@ -67,6 +68,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "sensitivity": sensitivity,
     "report": report,
     "bench": bench,
+    "schema": schema,
     "train": train,
     "fetch": fetch,
     "verify": verify,

@@ -6,6 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
 from suite.axes import AXES, EVERY, axes_of
-from suite.settings import RunSpec, build_spec
+from suite.settings import RunSpec, build_spec, with_file
 
 DEFAULTS = RunSpec()
 
@@ -137,6 +138,12 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     return build_spec(**values)
 
 
+CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+CONFIG = option(
+    "config", Path, "Settings from a YAML file, such as a run's spec.yaml; options given here count before it."
+)
+
+
 def with_run_options(
     command: Callable[..., Any], /, *, without: Sequence[str] = (), **defaults: Any
 ) -> Callable[..., Any]:
@@ -150,7 +157,18 @@ def with_run_options(
         if option.name not in without
     ]
     left_out = {option.name: option.default for option in RUN_OPTIONS if option.name in without}
-    return with_options(command, options, lambda values: spec_from_options(left_out | values))
+
+    def asked(values: dict[str, Any]) -> RunSpec:
+        context, config = values.pop(CONTEXT.name), values.pop(CONFIG.name)
+        spec = spec_from_options(left_out | values)
+        given = [name for name in values if context.get_parameter_source(name).name == "COMMANDLINE"]
+        if not config:
+            return spec
+        mixed = with_file(spec, config, given)
+        methods = expand(mixed.methods)
+        return mixed.model_copy(update={"methods": methods, "axes": _axes(mixed.axes, methods)})
+
+    return with_options(command, [CONTEXT, CONFIG, *options], asked)
 
 
 def with_options(

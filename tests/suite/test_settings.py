@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.errors import UserError
 from suite.cli.options import DEFAULTS, RUN_OPTIONS, spec_from_options
 from suite.hardware import check_precision, pick_device, set_threads
-from suite.settings import RunSpec, build_spec, read_spec, to_yaml
+from suite.settings import RunSpec, build_spec, read_spec, to_yaml, with_file
 
 specs = st.builds(
     RunSpec,
@@ -101,6 +101,46 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             read_spec(path, RunSpec)
         assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(specs)
+def test_the_file_of_a_run_is_a_configuration_that_asks_the_same(
+    tmp_path_factory: pytest.TempPathFactory, spec: RunSpec
+) -> None:
+    path = tmp_path_factory.mktemp("spec") / "spec.yaml"
+    path.write_text(to_yaml(spec), encoding="utf-8")
+    assert with_file(RunSpec(batch=7), path, ()) == spec
+    assert with_file(RunSpec(seeds=9), path, ("seeds",)) == spec.model_copy(update={"seeds": 9})
+
+
+def test_a_configuration_changes_only_what_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("budgets: [0.3]\nmethods: [mtr, tome]\n")
+    base = RunSpec(split="dev", images=9, budgets=(0.5,))
+    assert with_file(base, path, ()) == RunSpec(split="dev", images=9, budgets=(0.3,))
+    assert with_file(base, path, ("budgets",)) == RunSpec(split="dev", images=9, budgets=(0.5,))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("budgets: [0.2, 2]", "experiment.yaml: budgets.1: input should be less than 1 (given: 2)"),
+        ("budget: 0.2", "experiment.yaml: budget: extra inputs are not permitted (given: 0.2)"),
+        ("seeds: many", "experiment.yaml: seeds: input should be a valid integer"),
+        ("- mtr", "it must be a mapping of settings"),
+        ("1: mtr", "it must be a mapping of settings"),
+        ("!!python/object/apply:os.system [ls]", "cannot be read"),
+        ("kind: sensitivity", "is the specification of another command's run"),
+    ],
+)
+def test_the_wrong_key_of_a_configuration_is_named(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        with_file(RunSpec(), path, RunSpec.model_fields)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_devices_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:

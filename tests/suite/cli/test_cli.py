@@ -72,6 +72,7 @@ REFUSED = [
     ("ablate --axis order --name a/b", "is not the name of one folder"),
     ("compare --axis order", "No such option: --axis"),
     ("compare --methods mtr@faling", "unknown schedule 'faling': did you mean falling"),
+    ("compare --config nowhere.yaml", "nowhere.yaml cannot be read"),
     ("plan --methods mtrr", "unknown method 'mtrr'"),
     ("list planets", "planets"),
     ("list --long tomee", "did you mean tome"),
@@ -217,6 +218,26 @@ def test_bench_measures_and_draws(small: Specs, capsys: Out, tmp_path: Path, mon
     found = json.loads(capsys.readouterr().out)
     assert [row["label"] for row in found["rows"]] == ["none", "mtr"]
     assert len(list((Path(found["run"]) / "timing").iterdir())) == 2
+
+
+def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(capsys: Out, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("methods: [mtr, stride]\nbudgets: [0.3, 0.4]\nimages: 10\nbaselines: false\n")
+    assert run(["plan", "--config", str(path), "--budgets", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 10
+    assert [(cell["text"], cell["budget"]) for cell in found["cells"]] == [
+        ("none", None),
+        ("mtr", 0.5),
+        ("stride", 0.5),
+    ]
+
+
+def test_the_schema_knows_every_setting(capsys: Out) -> None:
+    assert run(["schema"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["properties"]) == {"schema", *RunSpec.model_fields} - {"version"}
+    assert found["additionalProperties"] is False
 
 
 def test_all_axes_are_those_of_every_method(capsys: Out) -> None:

@@ -1,0 +1,13 @@
+"""`schema`: the form of a configuration file, for editors."""
+
+from __future__ import annotations
+
+import json
+
+
+def schema() -> int:
+    """Print the JSON schema of a configuration file (`--config`), by which an editor completes and checks one."""
+    from suite.settings import RunSpec
+
+    print(json.dumps(RunSpec.model_json_schema(), indent=1))
+    return 0
