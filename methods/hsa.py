@@ -45,6 +45,7 @@ unclipped and in flipped order, protects the class token of the first image alon
 middle.
 
 **Cost.** No matrix products; $4 E$ additions for each dropped token, $E + 1$ operations a token for the score, and in
-each later block one more addition for each channel and direction of a token ($2 E L$, elementwise, within the scan).
+each later block one more addition for each channel and direction of a token ($2 E L$): elementwise work of the scan,
+which by convention is in no total of FLOPs.
 """,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -17,6 +16,7 @@ from methods.compose import Reducer as TokenReducer
 from methods.composition import Composition
 from methods.spec import MethodSpec
 from suite.budget import Plan
+from suite.data.base import digest
 
 DENSE = MethodSpec("none", {})
 SAME = " = "
@@ -68,13 +68,13 @@ class Cell:
             "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
             "seed": self.seed if stochastic else None,
             "unreachable": None if self.plan else [None if self.composition else self.method.text, self.budget],
-            "code": [methods_digest(), source_digest(self.method.method)],
+            "code": [code_digest(), source_digest(self.method.method)],
         }
 
     @cached_property
     def key(self) -> str:
         """Hash of the identity: the cell's name on disk."""
-        return digest(self.identity)
+        return digest(self.identity)[:16]
 
     def reducers(self) -> dict[int, Reducer]:
         """The reducer at each site."""
@@ -96,21 +96,16 @@ def reducer(composition: Composition, remove: int, site: int, seed: int) -> Redu
 
 
 @cache
-def methods_digest() -> str:
-    """Hash of the code of the methods, so that a changed method never meets its old results."""
-    files = sorted(resources.files("methods").iterdir(), key=lambda file: file.name)
-    texts = [file.read_text("utf-8") for file in files if file.name.endswith(".py")]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+def code_digest() -> str:
+    """Hash of the code of backbones and methods, so that a changed one never meets its old results."""
+    roots = [Path(str(resources.files(package))) for package in ("backbones", "methods")]
+    files = [(path.relative_to(root.parent).as_posix(), path) for root in roots for path in root.rglob("*.py")]
+    return digest([[name, path.read_text("utf-8")] for name, path in sorted(files)])[:16]
 
 
 def source_digest(method: Method) -> str | None:
-    """Hash of the file that builds a third party's method; None for ours, whose code `methods_digest` covers."""
+    """Hash of the file that builds a third party's method; None for ours, whose code `code_digest` covers."""
     name = inspect.getsourcefile(method.build) if method.build else None
-    if name is None or Path(name).parent == Path(str(resources.files("methods"))):
+    if name is None or Path(name).is_relative_to(str(resources.files("methods"))):
         return None
     return hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
-
-
-def digest(value: Any) -> str:
-    """Short hash of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from backbones.base import Backbone, Reducer
+from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.data.base import one_line
 
@@ -43,7 +44,8 @@ def evaluate(
     """Logits (B, classes) of every job, or its failure, in the order in which branches end.
 
     `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block `site` after a
-    reduction, with the keys of all jobs that share it. An exception in a reducer fails only the jobs behind it.
+    reduction, with the keys of all jobs that share it. An exception in a reducer or a block fails only the jobs behind
+    it; a block's UserError is raised.
     """
     yield from _branch(model, tokens, 0, list(jobs), observe)
 
@@ -54,7 +56,12 @@ def _branch(
     """`jobs` agree on everything before block `start`; reducers at `start` itself are already applied."""
     sites = [site for job in jobs if (site := job.next_site(start + 1)) is not None]
     if not sites:
-        logits = model.readout(model.run(tokens, start))
+        try:
+            logits: Tensor | Failure = model.readout(model.run(tokens, start))
+        except UserError:
+            raise  # what the user asked for cannot be had, in any cell
+        except Exception as error:  # a third party's block may raise anything as well
+            logits = Failure(f"{type(error).__name__} after block {start}: {one_line(error)}")
         yield from ((job, logits) for job in jobs)
         return
     site = min(sites)
@@ -62,7 +69,18 @@ def _branch(
     for job in jobs:
         groups.setdefault(job.plan.get(site), []).append(job)
     needs = frozenset[str]().union(*(reducer.needs for reducer in groups if reducer is not None))
-    arrived = model.run(tokens, start, site, needs=needs)
+    try:
+        arrived = model.run(tokens, start, site, needs=needs)
+    except UserError:
+        raise
+    except Exception as error:
+        if len(groups) > 1:  # perhaps over what one of them needs: each by itself
+            for members in groups.values():
+                yield from _branch(model, tokens, start, members, observe)
+        else:
+            failure = Failure(f"{type(error).__name__} before block {site}: {one_line(error)}")
+            yield from ((job, failure) for job in jobs)
+        return
     for reducer, members in groups.items():
         try:
             reduced = arrived if reducer is None else checked(arrived, reducer(arrived))

@@ -18,9 +18,9 @@ from methods.spec import MethodSpec, parse
 from suite import budget as budgets
 from suite.axes import ablated
 from suite.budget import BudgetUnreachable, Free
-from suite.cells import BASELINES, DENSE, Cell, digest
+from suite.cells import BASELINES, DENSE, Cell
 from suite.data import check_labels, open_dataset, pictured, stratified
-from suite.data.base import Dataset
+from suite.data.base import Dataset, digest
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
 from suite.schedule import check_sites, default_sites, named

@@ -142,3 +142,28 @@ def test_a_sequence_that_no_block_can_take_fails_only_its_jobs() -> None:
     assert isinstance(found["wrong"], Failure)
     assert isinstance(found["later"], Failure)
     assert isinstance(found["dense"], Tensor)
+
+
+class Breaking(torch.nn.Module):
+    """A block that fails where it is asked for the trace `forbidden`, or for anything."""
+
+    def __init__(self, block: torch.nn.Module, forbidden: str | None) -> None:
+        super().__init__()
+        self.block, self.forbidden = block, forbidden
+
+    def forward(self, given: TokenSequence, needs: frozenset[str]) -> TokenSequence:
+        if self.forbidden is None or self.forbidden in needs:
+            raise RuntimeError("broken\nblock")
+        found: TokenSequence = self.block(given, needs)
+        return found
+
+
+@pytest.mark.parametrize(("forbidden", "failed"), [(None, {"0", "1", "2"}), ("delta_mean", {"0"})])
+def test_a_block_that_breaks_fails_only_the_cells_it_breaks_for(
+    forbidden: str | None, failed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(model().blocks._modules, "1", Breaking(model().blocks[1], forbidden))
+    jobs = [Job("0", {2: reducer("mtr", 2, 2)}), Job("1", {2: reducer("tome", 2, 2)}), Job("2", {})]
+    found = logits_of(jobs)
+    assert {key for key, logits in found.items() if isinstance(logits, Failure)} == failed
+    assert all("RuntimeError" in found[key].reason and "\n" not in found[key].reason for key in failed)  # type: ignore[union-attr]

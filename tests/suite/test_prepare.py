@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from backbones import BACKBONES
 from backbones.errors import UserError
 from backbones.plainmamba import create
 from methods.spec import parse
-from suite.cells import Cell, digest, reducer
+from suite import cells
+from suite.cells import Cell, reducer
 from suite.prepare import Prepared, choose_images, merge_equal, prepare
 from suite.records import describe
 from suite.settings import RunSpec
@@ -211,12 +213,6 @@ def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> N
     ]
 
 
-def test_a_digest_is_that_of_the_value_not_of_its_writing() -> None:
-    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
-    assert digest([1, 2]) != digest([2, 1])
-    assert len(digest(None)) == 16
-
-
 def test_images_are_all_or_stratified(small: Specs) -> None:
     prepared = prepare(small(methods=("none",), baselines=False))
     assert prepared.indices.tolist() == list(range(30))
@@ -290,3 +286,17 @@ def test_a_budget_nearest_to_the_whole_image_has_no_smaller_one(small: Specs) ->
     found = {cell.budget: cell.reason for cell in cells if cell.method.name == "downsample"}
     assert "no smaller image" in str(found[0.01])
     assert found[0.4] is None
+
+
+@pytest.mark.parametrize("changed", ["backbones/vim.py", "methods/fused/kernel.py"])
+def test_a_change_in_any_file_of_backbones_or_methods_is_another_code(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("backbones/vim.py", "methods/mtr.py", "methods/fused/kernel.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    monkeypatch.setattr(cells.resources, "files", lambda package: tmp_path / package)
+    before = cells.code_digest.__wrapped__()
+    assert cells.code_digest.__wrapped__() == before
+    (tmp_path / changed).write_text("two")
+    assert cells.code_digest.__wrapped__() != before
