@@ -19,6 +19,8 @@ from reports.section import Section
 from reports.sheet import Sheet
 from reports.text import ENVELOPE, breakable, typeset
 
+FORMS = {"svg": "image/svg+xml", "png": "image/png"}
+
 
 def write(folder: Path) -> Path:
     """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``."""
@@ -50,14 +52,15 @@ def _environment() -> Environment:
 
 
 def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, str]:
-    """Save every figure; its SVG as a data URI under its name, for the page's print and script-less form."""
+    """Save every figure; the smaller of its forms as a data URI under its name, for what the page shows of it."""
     twins, written = {}, set()
     for name, figure in paper.drawn(sheet, found):
-        for form, content in render(figure).items():
+        files = render(figure)
+        for form, content in files.items():
             _place(folder / f"{name}.{form}", content)
             written.add(f"{name}.{form}")
-            if form == "svg":
-                twins[name] = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+        form = min(FORMS, key=lambda form: len(files[form]))
+        twins[name] = f"data:{FORMS[form]};base64,{base64.b64encode(files[form]).decode()}"
     for old in folder.glob("*"):
         if old.suffix in {".png", ".svg"} and old.name not in written:
             old.unlink()  # a figure of an earlier report that this run no longer has

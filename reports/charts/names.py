@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.transforms import Bbox
 
-from reports.charts.canvas import HEIGHT, MARGIN, Chart, safe, token
+from reports.charts.canvas import HEIGHT, Chart, safe, token
 from reports.figures.names import clear_places
 from reports.style import DENSE, Look
 from reports.text import spread
@@ -34,7 +34,7 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
     pad = 0.07 * (high - low or 1.0)
     low, high = low - pad, high + pad
     shape["yaxis"]["range"] = [low, high]
-    room = HEIGHT - MARGIN["t"] - MARGIN["b"]
+    room = HEIGHT - shape["margin"]["t"] - shape["margin"]["b"]
     listed = list(looks.values())
     lines = [(listed[line["meta"]["label"]], line) for line in data if "name" in line]
     dense = [line for look, line in lines if look.group == DENSE]

@@ -14,6 +14,8 @@ from reports.figures.tradeoff import Marks, one_budget, shaded, ticks
 from reports.style import Look
 from reports.text import CONVENTIONS, unit
 
+SHADED = 40  # pixels above a chart whose shaded budgets say why
+
 
 def pareto(
     part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
@@ -25,19 +27,20 @@ def pareto(
     """
     if one_budget(part):
         return ranking(part, looks, chance)
-    chart = _curves(part, looks, convention, "top1", 100.0)
+    unbeaten = shaded(part, marks)
+    chart = _curves(part, looks, convention, "top1", 100.0, top=SHADED if unbeaten else None)
     chart["layout"]["yaxis"]["title"] = title("top-1 accuracy, %")
     dense = part.loc[part["method"] == "none", "top1"].dropna()
     chart["layout"]["shapes"] = [level(value * 100) for value in dense]
     _level_of_chance(chart["layout"], chance)
-    for place, width, baseline in shaded(part, marks):
+    for place, width, baseline in unbeaten:
         chart["layout"]["shapes"].append(
             {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": place - width / 2, "x1": place + width / 2,
              "layer": "below", "line": {"width": 0}, "fillcolor": "@soft/0.14"}
         )  # fmt: skip
         chart["layout"].setdefault("annotations", []).append(
-            {"text": f"no method shown to beat {safe(baseline)}", "x": place, "yref": "paper", "y": 0.02,
-             "yanchor": "bottom", "textangle": -90, "showarrow": False, "font": {"color": "@soft", "size": 11.5}}
+            {"text": f"no method shown<br>to beat {safe(baseline)}", "x": place, "yref": "paper", "y": 1,
+             "yanchor": "bottom", "showarrow": False, "font": {"color": "@soft", "size": 11}, "name": "shade"}
         )  # fmt: skip
     return chart
 
@@ -69,7 +72,13 @@ def divergence(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -
 
 
 def _curves(
-    part: pd.DataFrame, looks: Mapping[str, Look], convention: str, column: str, scale: float, log: bool = False
+    part: pd.DataFrame,
+    looks: Mapping[str, Look],
+    convention: str,
+    column: str,
+    scale: float,
+    log: bool = False,
+    top: int | None = None,
 ) -> Chart:
     order = {label: index for index, label in enumerate(looks)}
     size, prefix = unit(part["total"].dropna().tolist())
@@ -92,6 +101,7 @@ def _curves(
             add_intervals(line, rows, index)
         data.append(line)
     shape = layout()
+    shape["margin"]["t"] = top or shape["margin"]["t"]
     if log:
         values = part[column].dropna()
         shape["yaxis"] |= {"type": "log"} | ({"dtick": 1} if values.max() > 10 * values.min() else {})

@@ -47,7 +47,7 @@ def pareto(
                 dots(axes, part, looks, chance)
                 axes.set_title(house, pad=14)
                 continue
-            axes.set_title(house)
+            axes.set_title(house, pad=20 if shaded(part, marks) else None)
             _curves(axes, part, looks, "top1", 100.0)
             _shade(axes, part, marks)
             _level_of_chance(axes, chance)
@@ -179,8 +179,8 @@ def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
     for place, width, baseline in shaded(part, marks):
         axes.axvspan(place - width / 2, place + width / 2, color=SOFT["light"], alpha=0.13, linewidth=0, zorder=0)
         axes.annotate(
-            f"no method shown to beat {baseline}", (place, 0.03), xycoords=("data", "axes fraction"), rotation=90,
-            ha="center", va="bottom", fontsize=6.5, color=SOFT["light"],
+            f"no method shown\nto beat {baseline}", (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
+            textcoords="offset points", ha="center", va="bottom", fontsize=6, linespacing=1.0, color=SOFT["light"],
         )  # fmt: skip
 
 

@@ -66,7 +66,10 @@
       else low = Math.min(low, high - (high - start) / (1 - share));
     }
     const column = start + ((right ? 1 : -1) * fan * (high - low)) / room;
-    for (const note of layout.annotations) if (note.axref === "x") note.ax = column;
+    for (const note of layout.annotations) {
+      if (note.axref === "x") note.ax = column;
+      else if (note.text === "dense" && start !== from) note.xanchor = right ? "right" : "left";
+    }
     layout.xaxis.range = [low, high];
   };
 
@@ -81,7 +84,7 @@
     }
     const { layout } = figure;
     layout.annotations = (layout.annotations || []).filter(
-      (note) => !now.hidden.has(Number(note.name)) && (!narrow || !note.showarrow || chart.names),
+      (note) => !now.hidden.has(Number(note.name)) && (!narrow || (note.name !== "shade" && (!note.showarrow || chart.names))),
     );
     if (narrow && chart.narrow) layout.xaxis.title.text = chart.narrow.title;
     if (chart.names) layNames(layout, chart, place.clientWidth - layout.margin.l - layout.margin.r);
@@ -195,7 +198,7 @@
       rows.forEach((values, row) => {
         const part = values.subarray(layer * height * width, (layer + 1) * height * width);
         const [low, high] = panel.bounds[row];
-        const pen = canvases[row].getContext("2d");
+        const pen = canvases[row].getContext("2d", { willReadFrequently: true });
         pen.clearRect(0, 0, width, height);
         let top = -1;
         part.forEach((value, place) => {
@@ -353,8 +356,26 @@
   all("[data-stack]").forEach(fillStack);
   all("[data-thumbs]").forEach(fillThumbs);
   all("[data-ramp]").forEach((ramp) => { ramp.style.background = `linear-gradient(90deg, ${data.scale.join()})`; });
+  // The name of a group of methods shows them all, or hides them all if all are shown.
+  const pressFamilies = (group) =>
+    all("[data-family]", group).forEach((button) => {
+      const boxes = all("[data-label]", button.parentElement);
+      button.setAttribute("aria-pressed", String(boxes.some((box) => box.checked)));
+    });
   groups.forEach((group) => {
-    group.addEventListener("change", () => drawGroup(group));
+    group.addEventListener("change", () => {
+      pressFamilies(group);
+      drawGroup(group);
+    });
+    all("[data-family]", group).forEach((button) => {
+      button.addEventListener("click", () => {
+        const boxes = all("[data-label]", button.parentElement);
+        const shown = boxes.every((box) => box.checked);
+        boxes.forEach((box) => { box.checked = !shown; });
+        pressFamilies(group);
+        drawGroup(group);
+      });
+    });
     all("input[type=range]", group).forEach((slider) => {
       slider.addEventListener("input", () => {
         tell(slider);

@@ -1,126 +1,281 @@
-"""The page in a real browser: each control used and its effect read back, the console silent."""
+"""The page in a real browser, driven as a reader drives it: every control and its effect, no error, no request."""
 
-import html
 import json
 import re
 import shutil
-import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or ""
-PROBE = """
-<script>
-const $ = (selector) => document.querySelector(selector);
-const click = (element) => element.click();
-const seen = {errors: []};
-const visible = (chart) => chart.data.filter((trace) => trace.visible).length;
-try {
-  const pareto = $('[data-chart="pareto-0"]');
-  seen.before = visible(pareto);
-  click($('#pareto [data-label]'));
-  seen.after = visible(pareto);
-  click($('#pareto [data-bars]'));
-  seen.bars = pareto.data.filter((trace) => trace.error_y && trace.error_y.visible).length;
-  const rows = () => [...document.querySelectorAll('#results-t tbody tr')].filter((row) => !row.hidden);
-  seen.focused = rows().length;
-  click($('[name=filter][value=""]'));
-  seen.rows = rows().length;
-  const head = [...document.querySelectorAll('#results-t th button')].find((b) => b.textContent.startsWith('Top-1'));
-  click(head);
-  seen.sort = head.parentElement.getAttribute('aria-sort');
-  const place = [...head.parentElement.parentElement.children].indexOf(head.parentElement);
-  seen.sorted = rows().map((row) => Number(row.children[place].dataset.sort));
-  const lift = $('[data-chart="lift-0"]');
-  click($('[name=budget-fb0][value="0.6"]'));
-  seen.budgets = [...new Set(lift.data.filter((trace) => trace.visible).map((trace) => trace.meta.budget))];
-  seen.maps = document.querySelectorAll('.maps canvas').length;
-  const map = [...document.querySelectorAll('.maps canvas')].at(-1).getAttribute('aria-label');
-  click($('[name=budget-kb0][value="0.2"]'));
-  seen.mapChanged = map !== [...document.querySelectorAll('.maps canvas')].at(-1).getAttribute('aria-label');
-  const tile = () => $('.gallery').textContent;
-  const shown = tile();
-  click(document.querySelectorAll('[data-image]')[2]);
-  seen.imageChanged = shown !== tile();
-  seen.tiles = document.querySelectorAll('.tile').length;
-  seen.loaded = performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:')).length;
-} catch (error) { seen.errors.push(String(error)); }
-const out = document.createElement('output');
-out.id = 'seen';
-out.textContent = JSON.stringify(seen);
-document.body.append(out);
-</script>
-"""
+from reports.run import load
+from reports.sheet import Sheet
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine: install the package chromium"),
+]
+Opener = Callable[..., Any]
 
 
-FRAME = """
-<iframe id="frame" src="page.html" style="width: 400px; height: 900px; border: 0"></iframe>
-<script>
-const frame = document.getElementById('frame');
-frame.onload = () => setTimeout(() => {
-  const root = frame.contentDocument.documentElement;
-  const out = document.createElement('output');
-  out.id = 'seen';
-  out.textContent = JSON.stringify({scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth});
-  document.body.append(out);
-}, 300);
-</script>
-"""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
-def _seen(folder: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
-    page = tmp_path / "page.html"
-    source = (folder / "report" / "index.html").read_text(encoding="utf-8")
-    page.write_text(source.replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    return _opened(page, tmp_path)
+@pytest.fixture(scope="module", params=["plain", "hostile"])
+def folder(request: pytest.FixtureRequest, run_folder: Path, hostile_folder: Path) -> Path:
+    return run_folder if request.param == "plain" else hostile_folder
 
 
-def _opened(page: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
-    """What the `page` left in its element ``seen``, and the browser's log."""
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1280,2000",
-        f"--user-data-dir={tmp_path / 'profile'}", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--no-first-run", "--allow-file-access-from-files",
-        "--virtual-time-budget=8000", "--enable-logging=stderr", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<output id="seen">(.*?)</output>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    return json.loads(html.unescape(found.group(1))), done.stderr
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Opener]:
+    """Opens the report of a run; at the end nothing may have been logged, thrown or asked of the network."""
+    contexts, noise = [], []
+
+    def open_page(folder: Path, width: int = 1280, **settings: Any) -> Any:
+        still = {"viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"}
+        context = chromium.new_context(**still, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: noise.append(f"a dialog: {dialog.message}"))
+        page.on("request", lambda request: noise.append(request.url) if is_foreign(request.url) else None)
+        page.goto((folder / "report" / "index.html").as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert noise == []
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine")
-@pytest.mark.parametrize("kind", ["plain", "hostile"])
-def test_every_control_does_what_it_says(kind: str, run_folder: Path, hostile_folder: Path, tmp_path: Path) -> None:
-    seen, log = _seen(run_folder if kind == "plain" else hostile_folder, tmp_path)
-    assert seen["errors"] == []
-    assert not [line for line in log.splitlines() if "CONSOLE" in line]
-    assert seen["after"] == seen["before"] - 1
-    assert seen["bars"] == 9
-    assert (seen["focused"], seen["rows"]) == (9, 39)
-    assert seen["sort"] == "descending"
-    assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
-    assert seen["budgets"] == [0.6]
-    assert seen["maps"] == 7 * 7
-    assert seen["mapChanged"]
-    assert seen["imageChanged"]
-    assert seen["tiles"] == 8
-    assert seen["loaded"] == 0
+def is_foreign(url: str) -> bool:
+    return not url.startswith(("data:", "blob:")) and not url.endswith("/report/index.html")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine")
-@pytest.mark.parametrize("kind", ["plain", "hostile"])
-def test_a_narrow_page_does_not_scroll_sideways(
-    kind: str, run_folder: Path, hostile_folder: Path, tmp_path: Path
-) -> None:
-    folder = run_folder if kind == "plain" else hostile_folder
-    shutil.copy(folder / "report" / "index.html", tmp_path / "page.html")
-    frame = tmp_path / "frame.html"  # a window of its own may not be as narrow as a telephone
-    frame.write_text(FRAME, encoding="utf-8")
-    seen, _ = _opened(frame, tmp_path)
-    assert seen["inner"] == 400
-    assert seen["scroll"] <= seen["inner"]
+def shown(page: Any, chart: str) -> list[dict[str, Any]]:
+    """The visible traces of a chart, as Plotly holds them."""
+    script = (
+        "place => place.data.filter(trace => trace.visible !== false).map(trace => ({meta: trace.meta, x: trace.x, \
+y: trace.y, bars: Boolean(trace.error_y && trace.error_y.visible), colour: trace.line.color}))"
+    )
+    found: list[dict[str, Any]] = page.locator(f'[data-chart="{chart}"]').evaluate(script)
+    return found
+
+
+def slide(page: Any, slider: Any, to: int) -> None:
+    """Move a slider by the keyboard alone."""
+    slider.focus()
+    page.keyboard.press("Home")
+    for _ in range(to):
+        page.keyboard.press("ArrowRight")
+
+
+def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path) -> None:
+    page = opened(folder)
+    before = shown(page, "pareto-0")
+    page.locator("#pareto [data-label]").nth(1).uncheck(force=True)
+    after = shown(page, "pareto-0")
+    assert len(after) == len(before) - 1
+    family = page.locator("#pareto [data-family]", has_text="blind baselines")
+    members = family.locator("xpath=..").locator("[data-label]").count()
+    family.click()
+    assert family.get_attribute("aria-pressed") == "false"
+    assert len({trace["meta"]["label"] for trace in after}) - members == len(
+        {trace["meta"]["label"] for trace in shown(page, "pareto-0")}
+    )
+    names = page.locator('[data-chart="pareto-0"] .annotation-text').all_inner_texts()
+    assert not {"random", "stride", "pool"} & set(names)
+    family.press("Enter")
+    assert len(shown(page, "pareto-0")) == len(after)
+    assert family.get_attribute("aria-pressed") == "true"
+    page.locator("#pareto [data-bars]").check()
+    assert (
+        sum(trace["bars"] for trace in shown(page, "pareto-0")) == len(page.locator("#pareto [data-label]").all()) - 1
+    )
+
+
+def test_a_point_says_its_cell_on_hover(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    row = Sheet.of(load(run_folder)).frame.query("label == 'mtr' and budget == 0.4").iloc[0]
+    place = page.locator('[data-chart="pareto-0"]')
+    place.scroll_into_view_if_needed()
+    script = "(place, [x, y]) => { const box = place.querySelector('.nsewdrag').getBoundingClientRect(); const axes = \
+place._fullLayout; return [box.left + axes.xaxis.d2p(x), box.top + axes.yaxis.d2p(y)]; }"
+    x, y = place.evaluate(script, [float(row["total"]), 100 * float(row["top1"])])
+    page.mouse.move(x - 30, y)
+    page.mouse.move(x, y)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    words = " ".join(page.locator(".hoverlayer .hovertext").all_text_contents())
+    assert "mtr" in words
+    assert f"top-1 {100 * row['top1']:.1f} %" in words
+
+
+def test_results_are_filtered_and_sorted_by_the_keyboard_alone(opened: Opener, folder: Path) -> None:
+    page = opened(folder)
+    rows = page.locator("#results-t tbody tr:not([hidden])")
+    assert rows.count() == 9
+    page.locator('[name=filter][value="0.4"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert {row.get_attribute("data-budget") for row in rows.all()} == {"0.5", ""}
+    page.locator('[name=filter][value=""]').check(force=True)
+    assert rows.count() == 39
+    head = page.locator("#results-t th", has_text="Top-1").first
+    head.locator("button").press("Enter")
+    column = head.evaluate("head => head.cellIndex")
+    values = [float(row.locator("th, td").nth(column).get_attribute("data-sort") or "nan") for row in rows.all()]
+    assert head.get_attribute("aria-sort") == "descending"
+    assert values == sorted(values, reverse=True)
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+
+
+def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    page.locator('[name=budget-fb0][value="0.6"]').check(force=True)
+    assert {trace["meta"]["budget"] for trace in shown(page, "lift-0")} == {0.6}
+    kept = Sheet.of(load(run_folder)).run.kept.query("label == 'mtr' and block == 7")
+    for budget in (0.2, 0.6):
+        page.locator(f'[name=budget-kb0][value="{budget}"]').check(force=True)
+        mean = 100 * kept[kept["budget"] == budget]["kept"].mean()
+        label = page.locator(".maps canvas").nth(6).get_attribute("aria-label")
+        assert label == f"mtr, block 7: {mean:.0f} % of tokens kept"
+    canvas = page.locator(".maps canvas").nth(6)
+    canvas.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    value = kept.query("budget == 0.6 and row == 2 and col == 1")["kept"].iloc[0]
+    readout = page.locator("#tokens [data-readout]").inner_text()
+    assert readout == f"mtr, block 7, row 2, column 1: kept in {100 * value:.0f} % of images"
+
+
+def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    rows = Sheet.of(load(run_folder)).run.gallery.query("label == 'mtr' and image == 102")
+    page.locator("[data-image]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert "truth: Pullover" in page.locator(".gallery").inner_text()
+    for step, budget in enumerate((0.2, 0.3, 0.4, 0.5, 0.6)):
+        slide(page, page.locator("[data-budget-at]"), step)
+        row = rows[rows["budget"] == budget].iloc[0]
+        words = page.locator(".tile", has=page.locator("b", has_text=re.compile("^mtr$"))).inner_text()
+        mark = "✓" if row["prediction"] == row["label_true"] else "✗"
+        assert words.splitlines()[1].startswith(mark)
+        assert words.endswith(f" {100 * row['confidence']:.0f} %")
+        assert page.locator("[data-budget-at]").get_attribute("aria-valuetext") == f"{100 * budget:.0f} %"
+    for step, block in enumerate((2, 5, 7)):
+        slide(page, page.locator("[data-block-at]"), step)
+        owner = np.asarray(rows[(rows["budget"] == 0.6) & (rows["block"] == block)]["owner"].iloc[0])
+        counts = pd.Series(owner[owner >= 0]).value_counts()
+        alone, lost = int((counts == 1).sum()), int((owner == -1).sum())
+        want = f"{alone} tokens stand for themselves, {len(owner) - alone - lost} merged, {lost} dropped"
+        assert page.locator(f'.tile canvas[aria-label="mtr: {want}"]').count() == 1
+    pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].join()"
+    canvas = page.locator('.tile canvas[aria-label^="mtr:"]')
+    page.wait_for_timeout(300)
+    before = canvas.evaluate(pixels)
+    page.locator("[data-apart]").check()
+    page.wait_for_timeout(300)
+    assert page.locator('.tile canvas[aria-label^="mtr:"]').evaluate(pixels) != before
+
+
+def test_the_slider_over_layers_draws_the_stored_values(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    found = re.search(r'id="data">(.*?)</script>', (run_folder / "report" / "index.html").read_text(), re.DOTALL)
+    assert found
+    data = json.loads(found.group(1))
+    names, scale = data["stacks"]["similarity"]["names"], data["diverging"]
+    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    stack = page.locator('[data-stack="similarity"]')
+    for step, block in enumerate((2, 5, 7)):
+        slide(page, stack.locator("[data-layer]"), step)
+        assert stack.locator("output").inner_text() == str(block)
+        pair = layers[(layers["block"] == block) & layers["one"].isin(names[:2]) & layers["other"].isin(names[:2])]
+        value = float(pair["correlation"].iloc[0])
+        pen = "canvas => [...canvas.getContext('2d').getImageData(1, 0, 1, 1).data]"
+        want = scale[min(64, int((value + 1) / 2 * 65))]
+        assert "#" + "".join(f"{part:02x}" for part in stack.locator("canvas").evaluate(pen)[:3]) == want
+        stack.locator("canvas").focus()
+        page.keyboard.press("ArrowLeft")  # at the edge already, or one back
+        page.keyboard.press("ArrowRight")
+        told = stack.locator("[data-readout]").inner_text()
+        assert f"block {block}, {names[0]} and {names[1]}" in told
+        assert float(told.split(": ")[1].split(" (")[0].replace("−", "-")) == pytest.approx(value, rel=5e-3)
+
+
+def test_light_dark_and_print(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder, color_scheme="light")
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    light, curves = page.evaluate(background), {trace["colour"] for trace in shown(page, "pareto-0")}
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(200)
+    assert page.evaluate(background) != light
+    assert not curves & {trace["colour"] for trace in shown(page, "pareto-0") if trace["colour"]}
+    page.emulate_media(media="print", color_scheme="light")
+    assert not [place for place in page.locator(".plot, .controls, .drawn").all() if place.is_visible()]
+    assert all(image.is_visible() for image in page.locator("img.static").all())
+    assert page.locator("#results-t tbody tr").last.is_visible()
+
+
+def test_without_scripts_the_figures_stand_in(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder, java_script_enabled=False)
+    assert page.locator("img.static").count() >= 5
+    assert all(image.is_visible() for image in page.locator("img.static").all())
+    assert not [place for place in page.locator(".controls, .drawn").all() if place.is_visible()]
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_sticks_out_sideways(opened: Opener, folder: Path, width: int) -> None:
+    page = opened(folder, width)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
+def test_an_accessibility_checker_finds_nothing(opened: Opener, folder: Path, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened(folder, width, color_scheme=scheme, bypass_csp=True)
+    page.evaluate("() => document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    found = Axe().run(page).response["violations"]
+    assert [(entry["id"], [node["html"][:160] for node in entry["nodes"][:3]]) for entry in found] == []
+
+
+def test_every_control_is_reached_by_tab_and_shows_it(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    wanted = (
+        "() => document.querySelectorAll('button, input:not([type=radio]), summary, [tabindex=\"0\"], nav a').length"
+    )
+    reached, outlined = set(), 0
+    for _ in range(page.evaluate(wanted) + 40):
+        page.keyboard.press("Tab")
+        script = "() => { const at = document.activeElement; if (at === document.body) return null; \
+const hidden = at.matches('input') && at.closest('.chip, .segments label, .thumbs label'); \
+const style = getComputedStyle(hidden || at); at.dataset.seen = at.dataset.seen || Math.random(); \
+return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
+        at = page.evaluate(script)
+        if at is None:
+            break
+        reached.add(tuple(at[:2]))
+        outlined += not at[2]
+    kinds = pd.Series([tag for _, tag in reached]).value_counts()
+    count = "selector => [...document.querySelectorAll(selector)].filter(at => at.offsetParent !== null).length"
+    for tag, selector in (("BUTTON", "button"), ("SUMMARY", "summary"), ("CANVAS", "canvas[tabindex]")):
+        assert kinds[tag] == page.evaluate(count, selector), tag
+    assert kinds["INPUT"] == page.evaluate(
+        "() => document.querySelectorAll('input:not([type=radio])').length + "
+        "new Set([...document.querySelectorAll('input[type=radio]')].map(radio => radio.name)).size"
+    )
+    assert outlined == 0

@@ -104,7 +104,7 @@ def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> Non
     assert unbeaten < set(sheet.budgets)
     layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)["layout"]
     bands = [shape for shape in layout["shapes"] if shape["type"] == "rect"]
-    words = [note["text"] for note in layout["annotations"] if note["text"].startswith("no method shown to beat")]
+    words = [note["text"] for note in layout["annotations"] if note["text"].startswith("no method shown<br>to beat")]
     assert len(bands) == len(words) == len(unbeaten)
     rows = sheet.frame[sheet.frame["label"] == "mtr"].set_index("budget")
     for band, budget in zip(bands, sorted(unbeaten), strict=True):
