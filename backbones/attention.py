@@ -62,7 +62,10 @@ class AttentionHalf(nn.Module):
         if "cls_attention" in needs:
             place = tokens.special[:, None, :1, None]
             if weights is None:  # the fused kernel keeps no weights: the one row is worked out anew
-                row = attention_weights(q.take_along_dim(place, 2), k, layer.scale, bias)
+                reader = q.take_along_dim(place, 2) * layer.scale
+                # not a matrix product: of one query its bits depend on the batch
+                logits = (reader * k).sum(-1)[:, :, None]
+                row = (logits if bias is None else logits + bias).softmax(-1)
             else:
                 row = weights.take_along_dim(place, 2)
             shown["cls_attention"] = row.mean(1)[:, 0]

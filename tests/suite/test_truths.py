@@ -218,11 +218,16 @@ def test_an_image_does_not_depend_on_its_batch_or_the_threads(case: Case, count:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REDUCING)
-@pytest.mark.parametrize("model_name", ["vim_nano", "vim_tiny", "mambareg_tiny"])
+@pytest.mark.parametrize(
+    "model_name", ["vim_nano", "vim_tiny", "mambareg_tiny", "plainmamba_l1", "deit_nano", "deit_tiny"]
+)
 def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
-    model = create_model(model_name, depth=4)
-    composition = METHODS[name].compose()
+    attention = model_name.startswith("deit")
+    model = create_model(model_name, **({"layers": 2} if attention else {"depth": 4}))
+    composition = METHODS[name].compose(model.provides)
     assert composition is not None
+    if unfit(composition, model):
+        return
     pixels = images(model, 33)
     plan = {site: Reducer(composition, 20, site, 1) for site in (1, 3)}
 
