@@ -36,11 +36,12 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
             partial(agreement, rows[rows["backbone"] == house]),
             f"{of(house, there)}Rank correlation within an image, over its tokens, by block. Gradient × activation "
             "is the "
-            "change to first order when the token is scaled to nothing: where a norm follows, scaling changes "
-            "little, "
-            "and before the last block nothing at all, whatever the token is worth. The product of the two lengths "
-            "asks "
-            "instead how much the token could change, in any direction.",
+            "change to first order when a token is scaled to nothing. Where a norm follows, scaling changes little "
+            "whatever the token is worth; before the last block only the norm's epsilon keeps the estimate from "
+            "zero, so "
+            "that its order may be right where its size is not. The product of the two lengths asks instead how "
+            "much the "
+            "token could change, in any direction.",
             "Line chart of the rank correlation of estimates with exact effects, by block.",
         )
         for house in there

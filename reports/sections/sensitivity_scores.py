@@ -104,7 +104,7 @@ def _ranking(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
         "over the "
         "blocks before which it can be read, with its 95 % interval over images. Both scan directions, and each "
         "alone. "
-        "Hollow: what is no score but a yardstick; “its place” is the mean map of the other images.",
+        "Hollow: what is no score but a yardstick; “place” is the mean map of the other images.",
         "Dot chart of the scores by how well each agrees with exact removal and with the true object.",
     )
 
@@ -142,8 +142,7 @@ def _layers(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
     return Drawing(
         named("sensitivity-scores-by-block", house, there),
         partial(score_lines, rows[rows["block"] != OVERALL]),
-        f"{of(house, there)}The same by block, for scores of both directions together; the yardstick “its place” "
-        "dotted.",
+        f"{of(house, there)}The same by block, for scores of both directions together; the yardstick “place” dotted.",
         "Line charts of how well each score agrees with exact removal and with the true object, by block.",
     )
 
@@ -155,7 +154,7 @@ def score_lines(rows: pd.DataFrame, width: float) -> Figure:
         figure = sheet(width, 3.3)
         panels = figure.subplots(1, max(1, len(targets)), squeeze=False)[0]
         for axes, target in zip(panels, targets, strict=False):
-            part = rows[(rows["target"] == target) & ~rows["score"].isin(["bound", "foreground"])]
+            part = rows[(rows["target"] == target) & (~rows["score"].isin(list(WORDS)) | (rows["score"] == "place"))]
             _draw(axes, part, "score", band=True)
             words, measure, blind = TARGETS[target]
             level(axes, blind)
