@@ -125,14 +125,14 @@ def read_spec(path: Path, kind: type[Spec]) -> Spec:
     return build(kind, read_values(path, kind))
 
 
-def with_file(base: RunSpec, path: Path, given: Iterable[str]) -> RunSpec:
+def with_file(base: Spec, path: Path, given: Iterable[str]) -> Spec:
     """`base` with the settings of the file `path` in place of its own, but for those named in `given`.
 
     UserError names the file and the key that is wrong, whether or not it is replaced.
     """
-    values = read_values(path, RunSpec)
+    values = read_values(path, type(base))
     try:
-        asked = build(RunSpec, values)
+        asked = build(type(base), values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     names = {"version" if name == "schema" else name for name in values} - set(given)

@@ -17,7 +17,7 @@ from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
 from suite.axes import AXES, EVERY, axes_of
-from suite.settings import RunSpec, build_spec, with_file
+from suite.settings import RunSpec, Spec, build_spec, with_file
 
 DEFAULTS = RunSpec()
 
@@ -158,23 +158,23 @@ def with_run_options(
     ]
     left_out = {option.name: option.default for option in RUN_OPTIONS if option.name in without}
 
-    def asked(values: dict[str, Any]) -> RunSpec:
-        context, config = values.pop(CONTEXT.name), values.pop(CONFIG.name)
-        spec = spec_from_options(left_out | values)
-        given = [name for name in values if context.get_parameter_source(name).name == "COMMANDLINE"]
-        if not config:
-            return spec
-        mixed = with_file(spec, config, given)
+    def settled(mixed: RunSpec) -> RunSpec:
         methods = expand(mixed.methods)
         return mixed.model_copy(update={"methods": methods, "axes": _axes(mixed.axes, methods)})
 
-    return with_options(command, [CONTEXT, CONFIG, *options], asked)
+    return with_options(command, options, lambda values: spec_from_options(left_out | values), settled)
 
 
 def with_options(
-    command: Callable[..., Any], options: Sequence[inspect.Parameter], build: Callable[[dict[str, Any]], Any]
+    command: Callable[..., Any],
+    options: Sequence[inspect.Parameter],
+    build: Callable[[dict[str, Any]], Spec],
+    settled: Callable[[Spec], Spec],
 ) -> Callable[..., Any]:
-    """Give `command(spec, ...)` these options in place of its first parameter; `build` makes that of their values."""
+    """Give `command(spec, ...)` these options, and `--config`, in place of its first parameter.
+
+    `build` makes the specification of their values, `settled` replaces words such as ``all`` that a file may hold.
+    """
     hints = typing.get_type_hints(command, include_extras=True)
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
@@ -184,10 +184,14 @@ def with_options(
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> Any:
+        context, config = values.pop(CONTEXT.name), values.pop(CONFIG.name)
         spec = build({name: value for name, value in values.items() if name in names})
+        if config:
+            given = [name for name in names if context.get_parameter_source(name).name == "COMMANDLINE"]
+            spec = settled(with_file(spec, config, given))
         return command(spec, **{name: value for name, value in values.items() if name not in names})
 
-    parameters = [*options, *own]
+    parameters = [CONTEXT, CONFIG, *options, *own]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del wrapper.__wrapped__  # typer would read the inner signature

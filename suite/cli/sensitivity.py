@@ -68,4 +68,9 @@ def _sensitivity(
     return 1 if found.failures else 0
 
 
-sensitivity = with_options(_sensitivity, OPTIONS, spec_from_options)
+def settled(spec: SensitivitySpec) -> SensitivitySpec:
+    """`spec` with the methods that `all` stands for."""
+    return spec.model_copy(update={"methods": expand(spec.methods)})
+
+
+sensitivity = with_options(_sensitivity, OPTIONS, spec_from_options, settled)

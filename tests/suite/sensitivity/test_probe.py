@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from backbones import create_model
 from backbones.sequence import TokenSequence
 from backbones.vim import Vim
 from backbones.vision_mamba import MambaConfig
@@ -213,3 +215,31 @@ def test_scores_that_a_backbone_cannot_give_are_left_out(
     names = {str(key) for key in readable(model())}
     assert there <= names
     assert not gone & names
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "videomamba_nano": {"dim": 16, "depth": 2, "image_size": 12},
+    "mambareg_tiny": {"dim": 16, "depth": 2, "image_size": 12, "patch": 4, "stride": 4, "registers": 2, "classes": 5},
+    "plainmamba_l1": {"dim": 24, "depth": 2, "states": 5, "image_size": 12, "patch": 4, "classes": 5},
+    "deit_nano": {"dim": 24, "heads": 3, "layers": 2, "image_size": 12, "patch": 4, "classes": 5},
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_backbones_can_be_probed(name: str) -> None:
+    backbone = create_model(name, kernel="reference", **FAMILIES[name]).double().requires_grad_(False)
+    specials = len(backbone.special_places)
+    places = torch.tensor([0, 5] if specials == 1 else [], dtype=torch.long)
+    layers = (0, *backbone.sites)
+    wanted = Asked(layers, torch.arange(9), GROUP, places, readable(backbone), 7, 5)
+    findings = probe(backbone, subject(), wanted)
+    rows = findings.tokens
+    assert sorted(rows.block.unique()) == [*layers, backbone.depth]
+    changed = rows[rows.block < backbone.depth]
+    assert np.isfinite(changed[["removal_kl", "zeroing_loss", "estimate_margin", "bound_loss"]]).all().all()
+    scored = changed[changed.block > 0]
+    assert np.isfinite(scored[[column for column in rows if column.startswith("score_")]]).all().all()
+    assert set(findings.groups.ranking) >= {"norm", "bound", "removal-kl", "foreground"}
+    assert (findings.groups.window.max() > 0) == bool(specials)
+    assert len(findings.placements) == len(places) * (len(layers) + 1)

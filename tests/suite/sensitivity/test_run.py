@@ -26,7 +26,7 @@ LINE = (
 
 
 def test_an_analysis_is_tables_that_its_spec_repeats(asking: Asking, tmp_path: Path) -> None:
-    spec = asking()
+    spec = asking(images=2, zeroed=1)
     found = run_sensitivity(spec, tmp_path / "a", quiet=True)
     assert not found.failures
     stored = {path.stem: pd.read_parquet(path) for path in (tmp_path / "a" / "analyses").glob("*.parquet")}
@@ -96,7 +96,9 @@ def test_what_cannot_be_is_refused_at_once(
 
 
 def test_a_method_that_does_not_fit_is_named_and_the_rest_runs(asking: Asking, tmp_path: Path) -> None:
-    found = run_sensitivity(asking(methods=("evit[score=cls-attention]", "tome"), share=0.6), tmp_path, quiet=True)
+    few = {"images": 1, "zeroed": 0, "positions": "5", "places": 0}
+    spec = asking(methods=("evit[score=cls-attention]", "tome"), share=0.6, **few)
+    found = run_sensitivity(spec, tmp_path, quiet=True)
     reasons = found.frames["sensitivity_skipped"].set_index("label").reason
     assert "needs cls_attention" in reasons["evit[score=cls-attention]"]
     assert "cannot remove 60 of 100" in reasons["tome"]
@@ -131,5 +133,7 @@ def test_the_command_prints_tables_or_json(
     assert {row["score"] for row in found["sensitivity_scores"]} >= {"delta", "bound", "place"}
     assert found["report"] is None
     assert found["headline"]["headline"].startswith("vim_mini, blots dev: the score that knows best")
+    assert command(["sensitivity", "--config", f"{found['run']}/spec.yaml", "--json", "--no-report"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == found["run"]
     assert command([*LINE.split(), "--images", "3", "--out", found["run"]]) == 2
     assert "other settings" in capsys.readouterr().err
