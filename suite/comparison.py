@@ -18,6 +18,7 @@ from suite.breaks import breaks_frame, broken_first
 from suite.cells import Cell
 from suite.data import pictured
 from suite.environment import command_line, consumption, environment
+from suite.executors import execute
 from suite.expected import expected
 from suite.families import family_frames
 from suite.gallery import gallery, pictures
@@ -26,7 +27,7 @@ from suite.outcomes import accuracy, metrics
 from suite.prepare import Prepared, prepare
 from suite.progress import progress_bar
 from suite.records import describe
-from suite.runner import execute, runnable
+from suite.runner import runnable
 from suite.settings import RunSpec
 from suite.similarity import similarity_frames
 from suite.store import Store, slices

@@ -1,4 +1,4 @@
-"""Run what was prepared: batches outside, cells inside, one file a shard and cell."""
+"""Evaluate the cells of one backbone on a slice of the images: batches outside, cells inside."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from suite.jobs import jobs_for
 from suite.outcomes import outcomes
 from suite.prepare import Prepared
 from suite.presence import Presence, watched
-from suite.store import Store, slices
 from suite.tau import Orders
 
 Progress = Callable[[int], None]
@@ -41,29 +40,6 @@ class SliceResult:
 def runnable(prepared: Prepared, backbone: str) -> list[Cell]:
     """The cells of `backbone` that have a plan, dense first."""
     return [cell for cell in prepared.cells if cell.backbone == backbone and cell.plan is not None]
-
-
-def execute(prepared: Prepared, store: Store, progress: Progress) -> dict[str, str]:
-    """Evaluate every shard that is not on disk yet; returns the reasons of the cells that failed, by key.
-
-    `progress` is told how many images were done, cell by cell counted apart.
-    """
-    failures: dict[str, str] = {}
-    for backbone, model in prepared.models.items():
-        cells = runnable(prepared, backbone)
-        for index, chosen in enumerate(slices(prepared.indices, prepared.spec.shard)):
-            missing = [cell for cell in cells if cell.key not in failures and not store.has_shard(cell.key, index)]
-            progress(len(chosen) * (len(cells) - len(missing)))
-            if not missing:
-                continue
-            dense = prepared.dense(backbone)
-            result = run_slice(prepared, model, chosen, dense, missing, progress)
-            failures |= result.failures
-            for cell in missing:
-                if cell.key not in failures:
-                    frame = pd.concat(result.parts[cell.key], ignore_index=True)
-                    store.write_shard(cell.key, index, frame, result.presence.frame(cell.key))
-    return failures
 
 
 def run_slice(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from backbones.checkpoint_source import bundled
 from backbones.errors import UserError
 from suite.doctor.check import Check
 
@@ -70,6 +69,8 @@ def full_images() -> Check:
 
 def weights() -> Check:
     """The weights in the box."""
+    from backbones.checkpoint_source import bundled
+
     names = bundled()
     if DEFAULT_BACKBONE in names:
         return Check("bundled weights", "ok", ", ".join(names))

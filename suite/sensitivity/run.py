@@ -20,10 +20,11 @@ from suite.comparison import about_execution, about_images
 from suite.data import open_dataset, stratified
 from suite.data.loader import Batch, batches
 from suite.environment import consumption, environment
+from suite.executors import execute
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.prepare import Prepared, choose_images, context_of, load_model
 from suite.progress import progress_bar
-from suite.runner import execute, runnable
+from suite.runner import runnable
 from suite.sensitivity import curves, tables
 from suite.sensitivity.choice import cells_of_grid, chosen
 from suite.sensitivity.probe import Asked, Findings, Subject, probe, readable

@@ -12,9 +12,10 @@ from scipy.stats import kendalltau
 
 from backbones.base import Reducer
 from backbones.sequence import TokenSequence
+from suite.executors import execute
 from suite.outcomes import outcomes
 from suite.prepare import Prepared, prepare
-from suite.runner import SliceResult, batch_logits, execute, run_slice, runnable, shrink
+from suite.runner import SliceResult, batch_logits, run_slice, runnable, shrink
 from suite.settings import RunSpec
 from suite.store import Store
 from suite.tau import Orders
