@@ -28,6 +28,7 @@ from suite.prepare import Prepared, prepare
 from suite.progress import progress_bar
 from suite.records import describe
 from suite.runner import runnable
+from suite.session import session
 from suite.settings import RunSpec
 from suite.similarity import similarity_frames
 from suite.store import Store, slices
@@ -51,10 +52,16 @@ def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
     """Run or continue the comparison in `folder`; UserError before anything ran if it cannot begin."""
     started = datetime.now(UTC)
     prepared = prepare(spec)
-    store = Store.open(folder, spec)
-    total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
-    with progress_bar(total, quiet) as progress:
-        failures = execute(prepared, store, progress)
+    with session(folder, spec) as store:
+        total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
+        with progress_bar(total, quiet) as progress:
+            failures = execute(prepared, store, progress)
+        return conclude(prepared, store, failures, started)
+
+
+def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started: datetime) -> Result:
+    """Records, analyses and headline of the cells whose shards are all there, or that failed."""
+    spec = prepared.spec
     records = write_cells(prepared, store, failures)
     write_analyses(prepared, store, failures)
     known = {name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()}

@@ -1,44 +1,40 @@
 """A run on disk: where each file stands and how it is written and read.
 
 Every file is written beside its place and moved there when complete, so a run killed at any moment holds whole files
-only and goes on with those that are missing.
+only and goes on with those that are missing. What cannot be derived again from other files carries a checksum and says
+what it holds (`suite.sealed`); what is found damaged or foreign is set aside.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from backbones.errors import UserError
-from suite.files import replacing, write_json, write_text
+from suite.claims import claimed
+from suite.files import place, to_json, write_json, write_text
 from suite.presence import unpacked
+from suite.sealed import fault, parquet, sealed
 from suite.settings import read_spec, to_yaml
+
+MEMBERS = "run.lock"
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Put `frame` at `path` as Parquet in one step; equal frames are equal bytes."""
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-def is_whole(path: Path) -> bool:
-    """Whether `path` is a Parquet file with its footer, which a torn one lacks."""
-    try:
-        pq.read_metadata(path)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
+    place({path: parquet(frame)})
 
 
 @dataclass(frozen=True)
@@ -48,17 +44,29 @@ class Store:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, spec: BaseModel) -> Store:
-        """Begin a run in `folder`, or go on with the one that asked the same; UserError if it asked something else."""
-        path = folder / "spec.yaml"
-        if path.exists():
-            if read_spec(path, type(spec)) != spec:
-                raise UserError(f"{folder} holds a run with other settings: choose another folder, or delete this one")
-        elif folder.exists() and any(not file.name.endswith(".tmp") for file in folder.iterdir()):
-            raise UserError(f"{folder} is not empty and holds no run: choose another folder")
-        else:
-            write_text(path, to_yaml(spec))
+    def open(cls, folder: Path, spec: BaseModel, resume: bool = True) -> Store:
+        """Begin a run in `folder`, or `resume` the one that asked the same; UserError if it asked something else."""
+        if cls.check(folder, spec, resume):
+            write_text(folder / "spec.yaml", to_yaml(spec))
         return cls(folder)
+
+    @classmethod
+    def check(cls, folder: Path, spec: BaseModel, resume: bool = True) -> bool:
+        """Whether a run would begin in `folder`, rather than go on; UserError if it can do neither."""
+        path = folder / "spec.yaml"
+        if not path.exists():
+            if is_free(folder):
+                return True
+            raise UserError(f"{folder} is not empty and holds no run: choose another folder")
+        if changed := differing(read_spec(path, type(spec)), spec):
+            raise UserError(f"{folder} holds a run with other settings: choose another folder (its {changed})")
+        if not resume:
+            raise UserError(f"{folder} holds this run already: leave out --no-resume, or choose another folder")
+        return False
+
+    def claim(self, name: str, wait: bool) -> AbstractContextManager[bool]:
+        """Keep other processes from the work `name` (see `suite.claims.claimed`)."""
+        return claimed(self.folder / "claims" / name, wait)
 
     def shard_path(self, key: str, index: int) -> Path:
         """Per-image outcomes of cell `key` on slice `index`."""
@@ -68,14 +76,69 @@ class Store:
         """Counts of surviving tokens of cell `key` on slice `index`."""
         return self.folder / "tokens" / key / f"{index:05d}.parquet"
 
-    def has_shard(self, key: str, index: int) -> bool:
-        """Whether cell `key` is done with slice `index`: both its files are there and whole."""
-        return is_whole(self.presence_path(key, index)) and is_whole(self.shard_path(key, index))
+    def failure_path(self, key: str, index: int) -> Path:
+        """Why cell `key` could not be evaluated on slice `index`."""
+        return self.folder / "failures" / key / f"{index:05d}.json"
 
-    def write_shard(self, key: str, index: int, outcomes: pd.DataFrame, presence: pd.DataFrame) -> None:
-        """Keep one cell's results on one slice."""
-        write_frame(self.presence_path(key, index), presence)
-        write_frame(self.shard_path(key, index), outcomes)
+    def has_shard(self, key: str, index: int, images: NDArray[np.int64]) -> bool:
+        """Whether cell `key` is done with slice `index`, the `images`: both its files are there, whole and its own."""
+        paths = self.presence_path(key, index), self.shard_path(key, index)
+        found = [self.has(path, self.holding(path, images)) for path in paths]  # both are looked at
+        return all(found)
+
+    def holding(self, path: Path, images: NDArray[np.int64]) -> str:
+        """What a file at `path` says that it holds: its place in the run, and the images it is about."""
+        return f"{self.name(path)} of {len(images)} images {hashlib.sha256(images.tobytes()).hexdigest()[:16]}"
+
+    def name(self, path: Path) -> str:
+        """The place of the file at `path` in the run, as ``shards/KEY/00000``."""
+        return path.relative_to(self.folder).with_suffix("").as_posix()
+
+    def has(self, path: Path, holds: str) -> bool:
+        """Whether the sealed file at `path` is there; one that is damaged, or holds something else, is set aside."""
+        try:
+            wrong = fault(path.read_bytes(), holds)
+        except FileNotFoundError:
+            return False
+        except IsADirectoryError:
+            wrong = "is a folder"
+        if wrong:
+            self.set_aside(path, wrong)
+        return not wrong
+
+    def set_aside(self, path: Path, wrong: str) -> None:
+        """Move what stands at `path` out of the way, and say so."""
+        name = path.relative_to(self.folder)
+        target = self.folder / "set-aside" / name
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{name.name}.{number}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        print(f"{path} {wrong}: set aside as {target}, it is made again", file=sys.stderr)
+
+    def write_shards(
+        self, index: int, images: NDArray[np.int64], results: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+    ) -> None:
+        """Keep the outcomes and token counts of several cells on slice `index`, the `images`."""
+        tokens = {self.presence_path(key, index): presence for key, (_, presence) in results.items()}
+        shards = {self.shard_path(key, index): outcomes for key, (outcomes, _) in results.items()}
+        self.write_sealed({path: (frame, self.holding(path, images)) for path, frame in (tokens | shards).items()})
+
+    def write_sealed(self, frames: Mapping[Path, tuple[pd.DataFrame, str]]) -> None:
+        """Put each frame in its place as a file that says what it holds."""
+        place({path: sealed(frame, holds) for path, (frame, holds) in frames.items()})
+
+    def write_failures(self, index: int, reasons: Mapping[str, str]) -> None:
+        """Keep why cells could not be evaluated on slice `index`."""
+        place({self.failure_path(key, index): to_json({"reason": reason}) for key, reason in reasons.items()})
+
+    def failure(self, key: str, index: int | None = None) -> str | None:
+        """Why cell `key` failed on the first slice on which it did, up to slice `index` (None: on any)."""
+        files = sorted((self.folder / "failures" / key).glob("[0-9]*.json"))
+        first = next((file for file in files if index is None or int(file.stem) <= index), None)
+        return str(json.loads(first.read_text("utf-8"))["reason"]) if first else None
 
     def outcomes(self, key: str, slices: int) -> pd.DataFrame:
         """All per-image outcomes of cell `key`, in the order of the data set."""
@@ -133,6 +196,17 @@ class Store:
     def cells(self) -> list[dict[str, Any]]:
         """All cell records, sorted by key."""
         return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "cells").glob("*.json"))]
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing stands in `folder` but what a killed start may have left."""
+    return not folder.exists() or all(file.name == MEMBERS or file.name.endswith(".tmp") for file in folder.iterdir())
+
+
+def differing(one: BaseModel, other: BaseModel) -> str:
+    """The first setting in which two specifications differ, ``batch is 32, not 16``; nothing if they agree."""
+    left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
+    return next((f"{name} is {left[name]}, not {right[name]}" for name in left if left[name] != right[name]), "")
 
 
 def slices(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -1,19 +1,27 @@
-"""All shards in this process, one after the other."""
+"""All shards in this process, one after the other; another local process on the same run takes those it finds free."""
 
 from __future__ import annotations
 
 from suite.prepare import Prepared
 from suite.runner import Progress
-from suite.shards import complete, shards
+from suite.shards import attempt, complete, failures, shards
 from suite.store import Store
 
 
-def execute(prepared: Prepared, store: Store, progress: Progress) -> dict[str, str]:
-    """Evaluate every shard that is not on disk yet; returns the reasons of the cells that failed, by key.
+def execute(prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False) -> dict[str, str]:
+    """See that every shard is on disk or has failed; the reasons of the cells that failed, by key.
 
-    `progress` is told how many images were done, cell by cell counted apart.
+    `fail_fast` returns after the first shard with a cell that failed. `progress` is told how many images were done,
+    cell by cell counted apart.
     """
-    failures: dict[str, str] = {}
+    elsewhere = []
     for shard in shards(prepared):
-        failures |= complete(prepared, store, shard, failures.keys(), progress)
-    return failures
+        found = attempt(prepared, store, shard, progress)
+        if found is None:
+            elsewhere.append(shard)
+        elif found and fail_fast:
+            return found
+    for shard in elsewhere:  # done by now, or left by a process that died
+        if (found := complete(prepared, store, shard, progress)) and fail_fast:
+            return found
+    return failures(prepared, store)

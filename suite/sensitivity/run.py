@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from backbones.errors import UserError
 from methods.spec import parse
 from suite.comparison import about_execution, about_images
 from suite.data import open_dataset, stratified
+from suite.data.base import digest
 from suite.data.loader import Batch, batches
 from suite.environment import consumption, environment
 from suite.executors import execute
+from suite.exhaustion import with_less
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.prepare import Prepared, choose_images, context_of, load_model
 from suite.progress import progress_bar
@@ -30,9 +32,10 @@ from suite.sensitivity.choice import cells_of_grid, chosen
 from suite.sensitivity.probe import Asked, Findings, Subject, probe, readable
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.summary import summarise
-from suite.store import Store, is_whole, write_frame
+from suite.session import session
+from suite.store import Store
 
-PARTS = ("placements", "groups", "tokens")  # written in this order: an image is done when the last is there
+PARTS = ("placements", "groups", "tokens")
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,20 @@ def run_sensitivity(spec: SensitivitySpec, folder: Path, quiet: bool = False) ->
     """Run or continue the analysis in `folder`; UserError before anything ran if it cannot begin."""
     started = datetime.now(UTC)
     prepared, asked, zeroed = prepare(spec)
-    store = Store.open(folder, spec)
+    with session(folder, spec) as store:
+        with progress_bar(len(runnable(prepared, spec.backbone)) * len(prepared.indices), quiet) as progress:
+            failures = execute(prepared, store, progress)
+        with progress_bar(len(prepared.indices), quiet, "image") as progress:
+            probe_images(prepared, asked, zeroed, Kept(store, question(prepared, spec)), progress)
+        return conclude(prepared, spec, store, failures, started)
+
+
+def conclude(
+    prepared: Prepared, spec: SensitivitySpec, store: Store, failures: dict[str, str], started: datetime
+) -> Analysis:
+    """Tables and headline of the images, which are all there, and of the cells."""
     (model,) = prepared.models.values()
-    with progress_bar(len(runnable(prepared, spec.backbone)) * len(prepared.indices), quiet) as progress:
-        failures = execute(prepared, store, progress)
-    with progress_bar(len(prepared.indices), quiet, "image") as progress:
-        probe_images(prepared, asked, zeroed, folder, progress)
-    found = [read_image(folder, index) for index in prepared.indices.tolist()]
+    found = [read_image(store.folder, index) for index in prepared.indices.tolist()]
     frames = analyses(spec.backbone, model, found) | {
         "sensitivity_methods": curves.curves_frame(prepared, store, failures),
         "sensitivity_kept": curves.kept_frame(prepared, store, failures),
@@ -119,25 +129,81 @@ def places_of_class_token(model: Backbone, length: int, count: int) -> torch.Ten
     return torch.from_numpy(np.union1d(spread, model.special_places))
 
 
+def question(prepared: Prepared, spec: SensitivitySpec) -> str:
+    """Hash of all that the findings of an image depend on."""
+    return digest([spec.model_dump(mode="json"), prepared.dense(spec.backbone).key])[:16]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What images showed, on disk: files that say which `question` they answer."""
+
+    store: Store
+    question: str
+
+    def has(self, index: int) -> bool:
+        """Whether all of what image `index` showed is there, whole and its own."""
+        found = [self.store.has(path, self._holding(path)) for path in self._paths(index)]  # all are looked at
+        return all(found)
+
+    def write(self, index: int, findings: Findings) -> None:
+        """Keep what image `index` showed."""
+        frames = (getattr(findings, part) for part in PARTS)
+        paths = self._paths(index)
+        self.store.write_sealed({path: (frame, self._holding(path)) for path, frame in zip(paths, frames, strict=True)})
+
+    def _paths(self, index: int) -> list[Path]:
+        return [image_path(self.store.folder, index, part) for part in PARTS]
+
+    def _holding(self, path: Path) -> str:
+        return f"{self.store.name(path)} of question {self.question}"
+
+
 def probe_images(
+    prepared: Prepared, asked: Asked, zeroed: NDArray[np.int64], kept: Kept, progress: Callable[[int], None]
+) -> None:
+    """Probe every image that is not on disk yet, beside other processes that do; `progress` is told of each."""
+    missing = [index for index in prepared.indices.tolist() if not kept.has(index)]
+    progress(len(prepared.indices) - len(missing))
+    elsewhere = probe_free(prepared, asked, zeroed, kept, missing, progress)
+    for index in elsewhere:  # done by now, or left by a process that died
+        probe_free(prepared, asked, zeroed, kept, [index], progress, wait=True)
+
+
+def probe_free(
     prepared: Prepared,
     asked: Asked,
     zeroed: NDArray[np.int64],
-    folder: Path,
+    kept: Kept,
+    wanted: Sequence[int],
     progress: Callable[[int], None],
-) -> None:
-    """Probe every image that is not on disk yet; `progress` is told of each."""
+    wait: bool = False,
+) -> list[int]:
+    """Probe those images of `wanted` that no other process is at, or `wait` for it; returns those left to others."""
     (model,) = prepared.models.values()
-    missing = np.array([index for index in prepared.indices.tolist() if not has_image(folder, index)], dtype=np.int64)
-    progress(len(prepared.indices) - len(missing))
     frames, *side = grid_of(model)
     shown = (side[0], side[1]) if frames == 1 else None
-    for batch in batches(prepared.data_for(model), missing, 1, model.image_size, shown):
-        with torch.no_grad():
-            findings = probe(model, subject_of(batch, prepared.device, zeroed), asked)
-        for part in PARTS:
-            write_frame(image_path(folder, int(batch.indices), part), getattr(findings, part))
+    left = []
+    for batch in batches(prepared.data_for(model), np.array(wanted, dtype=np.int64), 1, model.image_size, shown):
+        index = int(batch.indices)
+        with kept.store.claim(f"image-{index:05d}", wait) as mine:
+            if not mine:
+                left.append(index)
+                continue
+            if not kept.has(index):
+                kept.write(index, probe_sparing(model, subject_of(batch, prepared.device, zeroed), asked))
         progress(1)
+    return left
+
+
+def probe_sparing(model: Backbone, subject: Subject, asked: Asked) -> Findings:
+    """`probe` with fewer variants at once where memory runs out."""
+
+    def with_batch(batch: int) -> Findings:
+        with torch.no_grad():
+            return probe(model, subject, replace(asked, batch=batch))
+
+    return with_less(asked.batch, with_batch, f"image {int(subject.index)}")[0]
 
 
 def subject_of(batch: Batch, device: str, zeroed: NDArray[np.int64]) -> Subject:
@@ -154,11 +220,6 @@ def subject_of(batch: Batch, device: str, zeroed: NDArray[np.int64]) -> Subject:
 def image_path(folder: Path, index: int, part: str) -> Path:
     """Where what image `index` showed is kept."""
     return folder / "images" / f"{index:05d}" / f"{part}.parquet"
-
-
-def has_image(folder: Path, index: int) -> bool:
-    """Whether all of what image `index` showed is there and whole."""
-    return all(is_whole(image_path(folder, index, part)) for part in PARTS)
 
 
 def read_image(folder: Path, index: int) -> Findings:

@@ -1,6 +1,6 @@
 """The folder of a run: what it accepts, what it finds again."""
 
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,11 @@ def counts(present: list[int]) -> pd.DataFrame:
 
 def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
     store = Store.open(tmp_path, RunSpec())
-    frames = [pd.DataFrame({"image": [2 * index, 2 * index + 1]}) for index in range(3)]
     for index in (2, 0, 1):
-        assert not store.has_shard("k", index)
-        store.write_shard("k", index, frames[index], counts([index, 1]))
-        assert store.has_shard("k", index)
+        images = np.array([2 * index, 2 * index + 1])
+        assert not store.has_shard("k", index, images)
+        store.write_shards(index, images, {"k": (pd.DataFrame({"image": images}), counts([index, 1]))})
+        assert store.has_shard("k", index, images)
     assert store.outcomes("k", 3).image.tolist() == [0, 1, 2, 3, 4, 5]
     assert store.presence("k", 3).present.tolist() == [3, 3]
 
@@ -77,26 +77,19 @@ def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
 def test_a_shard_counts_as_done_only_when_its_token_counts_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store.open(tmp_path, RunSpec())
-    monkeypatch.setattr("suite.store.write_frame", failing_at(2))
-    with pytest.raises(KeyboardInterrupt):
-        store.write_shard("k", 0, pd.DataFrame({"image": [1]}), counts([1]))
-    assert not store.has_shard("k", 0)
-    assert store.presence_path("k", 0).exists()
+    store, images = Store.open(tmp_path, RunSpec()), np.array([1])
+    replaced, calls = os.replace, iter((True, False))
 
-
-def failing_at(count: int) -> Callable[[Path, pd.DataFrame], None]:
-    """`write_frame` that is interrupted at its `count`-th call."""
-    from suite.store import write_frame
-
-    calls = iter(range(1, count + 1))
-
-    def write(path: Path, frame: pd.DataFrame) -> None:
-        if next(calls) == count:
+    def stops(source: Any, target: Any) -> None:
+        if not next(calls):
             raise KeyboardInterrupt
-        write_frame(path, frame)
+        replaced(source, target)
 
-    return write
+    monkeypatch.setattr("suite.files.os.replace", stops)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_shards(0, images, {"k": (pd.DataFrame({"image": images}), counts([1]))})
+    assert not store.has_shard("k", 0, images)
+    assert store.presence_path("k", 0).exists()
 
 
 def test_an_analysis_without_rows_is_no_file(tmp_path: Path) -> None:

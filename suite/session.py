@@ -1,0 +1,42 @@
+"""One process's work in the folder of a run, beside others that do the same or went before."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from suite.claims import Members
+from suite.store import MEMBERS, Store
+
+
+@contextmanager
+def session(folder: Path, spec: BaseModel, resume: bool = True) -> Iterator[Store]:
+    """The store of a run that is begun or gone on with; UserError if `folder` is not this run's.
+
+    Whoever comes first, and whoever is the last to end well, tidies up.
+    """
+    Store.check(folder, spec, resume)  # before anything is put there
+    folder.mkdir(parents=True, exist_ok=True)
+    with Members(folder / MEMBERS) as members:
+        if members.alone():
+            store = Store.open(folder, spec, resume)
+            tidy(folder)
+            members.join()
+        else:
+            members.join()
+            store = Store.open(folder, spec, resume)
+        yield store
+        if members.alone():
+            tidy(folder)
+            shutil.rmtree(folder / "failures", ignore_errors=True)  # in the records of the cells by now
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that are gone left: half-written files and claims. Nobody else may be at work."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "claims", ignore_errors=True)
