@@ -31,6 +31,7 @@ from suite.runner import runnable
 from suite.session import session
 from suite.settings import RunSpec
 from suite.similarity import similarity_frames
+from suite.stopped import StoppedError
 from suite.store import Store, slices
 from suite.summary import summarise
 
@@ -48,15 +49,32 @@ class Result:
         return {"cells": self.records, "headline": self.headline, "failures": self.failures}
 
 
-def run_comparison(spec: RunSpec, folder: Path, quiet: bool = False) -> Result:
-    """Run or continue the comparison in `folder`; UserError before anything ran if it cannot begin."""
+def run_comparison(
+    spec: RunSpec, folder: Path, quiet: bool = False, resume: bool = True, fail_fast: bool = False
+) -> Result:
+    """Run or continue the comparison in `folder`; UserError before anything ran if it cannot begin.
+
+    StoppedError at the first cell that fails if `fail_fast`, and if the device is lost.
+    """
     started = datetime.now(UTC)
     prepared = prepare(spec)
-    with session(folder, spec) as store:
+    with session(folder, spec, resume, again=fail_fast) as store:
         total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
         with progress_bar(total, quiet) as progress:
-            failures = execute(prepared, store, progress)
+            failures = execute(prepared, store, progress, fail_fast)
+        if fail_fast:
+            stop_at(prepared, failures)
         return conclude(prepared, store, failures, started)
+
+
+def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:
+    """StoppedError if a cell failed."""
+    for cell in prepared.cells:
+        if cell.key in failures:
+            raise StoppedError(
+                f"{cell.label} on {cell.backbone} failed ({failures[cell.key]}): without --fail-fast the same command "
+                f"goes on with the others"
+            )
 
 
 def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started: datetime) -> Result:
@@ -70,13 +88,27 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
     headline = summarise(records, spec, store, count, len(prepared.dataset.classes), published)
     for name, frame in family_frames(prepared, records, store, count).items():
         store.write_analysis(name, frame)
+    if doubt := flipped(store):
+        headline |= {name: [doubt, *headline[name]] for name in ("warnings", "paragraphs")}
+        store.write_headline(headline)
     if spec.axes:
         first, *others = write_ablation(records, spec, store, count)
         headline |= {"headline": first, "paragraphs": [*headline["warnings"], *others]}
         store.write_headline(headline)
     store.write_dataset(about_images(prepared))
-    store.write_environment(environment() | consumption(started) | about_execution(prepared))
+    store.write_environment(environment() | consumption(started) | about_execution(prepared, store))
     return Result(records, headline, failures)
+
+
+def flipped(store: Store) -> str:
+    """A warning if a smaller batch than asked for changes predictions."""
+    flips, compared = (sum(row.get(name, 0) for row in store.halved()) for name in ("flips", "compared"))
+    if not flips:
+        return ""
+    return (
+        f"Memory ran out, so slices were done with a smaller batch, and {flips:,} of {compared:,} predictions that "
+        f"were made with two batches differ: lower --batch to one that fits throughout."
+    )
 
 
 def about_images(prepared: Prepared) -> dict[str, Any]:
@@ -95,8 +127,11 @@ def about_images(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def about_execution(prepared: Prepared) -> dict[str, Any]:
-    """How the run was executed: device, kernel, weights and preprocessing of each backbone, and the command."""
+def about_execution(prepared: Prepared, store: Store) -> dict[str, Any]:
+    """How the run was executed: device, kernel, weights and preprocessing of each backbone, and the command.
+
+    ``halved`` are the slices that were done with a smaller batch than asked for.
+    """
     models = prepared.models
     dtype = DTYPES[prepared.spec.precision]
     return {
@@ -106,6 +141,7 @@ def about_execution(prepared: Prepared) -> dict[str, Any]:
         "adapted": {name: model.provenance.adapted for name, model in models.items() if model.provenance},
         "preprocessing": {n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()},
         "command": command_line(),
+        "halved": store.halved(),
     }
 
 
@@ -116,6 +152,7 @@ def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> l
     dense_top1: dict[str, float] = {}
     for cell in prepared.cells:
         record = describe(cell, prepared.spec, len(prepared.indices))
+        store.keep_only(cell.key, count)
         if cell.key in failures:
             record |= {"status": "failed", "reason": failures[cell.key]}
         elif cell.plan is not None:

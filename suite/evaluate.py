@@ -15,6 +15,7 @@ from backbones.base import Backbone, Reducer
 from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.data.base import one_line
+from suite.exhaustion import DeviceLostError, device_is_lost, out_of_memory
 
 Observer = Callable[[Sequence[str], int, TokenSequence], None]
 
@@ -30,12 +31,33 @@ class Job:
         """The first site at or after block `start`, None if there is none."""
         return min((site for site in self.plan if site >= start), default=None)
 
+    def stretch(self, block: int) -> str:
+        """Where `block` lies between the job's own sites, whatever jobs it shares the block with."""
+        following = self.next_site(block + 1)
+        last = max((site for site in self.plan if site <= block), default=0)
+        return f"after block {last}" if following is None else f"before block {following}"
+
 
 @dataclass(frozen=True)
 class Failure:
     """Why a cell could not be evaluated."""
 
     reason: str
+
+
+def failures(
+    error: Exception, jobs: Sequence[Job], where: Callable[[Job], str], batch: int
+) -> list[tuple[Job, Failure]]:
+    """The failure of each of `jobs`, which met `error` on `batch` images.
+
+    A lack of memory is raised where fewer images may still fit; a device that takes no more work is a DeviceLostError.
+    """
+    if batch > 1 and out_of_memory(error):
+        raise error
+    reasons = {job.key: f"{type(error).__name__} {where(job)}: {one_line(error)}" for job in jobs}
+    if device_is_lost(error):
+        raise DeviceLostError(reasons) from error
+    return [(job, Failure(reasons[job.key])) for job in jobs]
 
 
 def evaluate(
@@ -45,7 +67,8 @@ def evaluate(
 
     `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block `site` after a
     reduction, with the keys of all jobs that share it. An exception in a reducer or a block fails only the jobs behind
-    it; a block's UserError is raised.
+    it, in the same words whatever jobs stand beside them; those that `failures` raises, and a block's UserError, are
+    raised.
     """
     yield from _branch(model, tokens, 0, list(jobs), observe)
 
@@ -57,12 +80,13 @@ def _branch(
     sites = [site for job in jobs if (site := job.next_site(start + 1)) is not None]
     if not sites:
         try:
-            logits: Tensor | Failure = model.readout(model.run(tokens, start))
+            logits = model.readout(model.run(tokens, start))
         except UserError:
             raise  # what the user asked for cannot be had, in any cell
         except Exception as error:  # a third party's block may raise anything as well
-            logits = Failure(f"{type(error).__name__} after block {start}: {one_line(error)}")
-        yield from ((job, logits) for job in jobs)
+            yield from failures(error, jobs, lambda job: job.stretch(start), tokens.batch)
+        else:
+            yield from ((job, logits) for job in jobs)
         return
     site = min(sites)
     groups: dict[Reducer | None, list[Job]] = {}
@@ -74,12 +98,12 @@ def _branch(
     except UserError:
         raise
     except Exception as error:
+        failed = failures(error, jobs, lambda job: job.stretch(start), tokens.batch)
         if len(groups) > 1:  # perhaps over what one of them needs: each by itself
             for members in groups.values():
                 yield from _branch(model, tokens, start, members, observe)
         else:
-            failure = Failure(f"{type(error).__name__} before block {site}: {one_line(error)}")
-            yield from ((job, failure) for job in jobs)
+            yield from failed
         return
     for reducer, members in groups.items():
         try:
@@ -87,8 +111,7 @@ def _branch(
             if reducer is not None:
                 observe([job.key for job in members], site, reduced)
         except Exception as error:  # a third party's reducer may raise anything; the other cells go on
-            failure = Failure(f"{type(error).__name__} at site {site}: {one_line(error)}")
-            yield from ((job, failure) for job in members)
+            yield from failures(error, members, lambda _: f"at site {site}", tokens.batch)
             continue
         yield from _branch(model, reduced, site, members, observe)
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.base import Backbone
+from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.cells import Cell
 from suite.data.loader import Batch, batches
-from suite.evaluate import Failure, evaluate
+from suite.evaluate import Failure, Job, evaluate, failures
 from suite.jobs import jobs_for
 from suite.outcomes import outcomes
 from suite.prepare import Prepared
@@ -35,6 +36,7 @@ class SliceResult:
     parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
+    halved: dict[str, int] | None = None  # what came of a lack of memory, see `suite.shards`
 
 
 def runnable(prepared: Prepared, backbone: str) -> list[Cell]:
@@ -131,10 +133,16 @@ def batch_logits(
         orders.observe(keys, site, tokens)
 
     for size, members in by_size.items():
-        sized = model if size == model.image_size else model.resized(size)
-        pixels = images if size == model.image_size else shrink(images, size)
-        tokens = sized.embed(pixels, index)
-        jobs = jobs_for([cell for cell in members if cell.key not in result.failures], sized, index, labels)
+        sound = [cell for cell in members if cell.key not in result.failures]
+        try:
+            sized, tokens = embedded(model, images, index, size)
+        except UserError:
+            raise
+        except Exception as error:  # a third party's embedding may raise anything
+            failed = failures(error, [Job(cell.key, {}) for cell in sound], lambda _: "before block 0", len(images))
+            result.failures |= {job.key: failure.reason for job, failure in failed}
+            continue
+        jobs = jobs_for(sound, sized, index, labels)
         if sized is model:
             result.presence.observe([job.key for job in jobs], 0, tokens)
         for job, logits in evaluate(sized, tokens, jobs, observe):
@@ -148,6 +156,14 @@ def batch_logits(
         result.failures = dict.fromkeys(by_key, reason) | result.failures
         return {}
     return found
+
+
+def embedded(model: Backbone, images: Tensor, index: Tensor, size: int) -> tuple[Backbone, TokenSequence]:
+    """`model` for images of this `size`, and the tokens that enter its first block."""
+    if size == model.image_size:
+        return model, model.embed(images, index)
+    sized = model.resized(size)
+    return sized, sized.embed(shrink(images, size), index)
 
 
 def not_finite(logits: Tensor) -> str | None:

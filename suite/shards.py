@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from suite.cells import Cell
+from suite.data.base import one_line
+from suite.exhaustion import DeviceLostError, out_of_memory, with_less
 from suite.prepare import Prepared
 from suite.runner import Progress, SliceResult, run_slice, runnable
 from suite.store import Store, slices
@@ -46,14 +49,23 @@ def attempt(
 ) -> dict[str, str] | None:
     """`complete`, but None at once if another process is at `shard` and we do not `wait`."""
     cells = runnable(prepared, shard.backbone)
-    with store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait) as mine:
+    with claim(prepared, store, shard, wait) as mine:
         if not mine:
             return None
         left = missing(store, shard, cells)
         progress(len(shard.images) * (len(cells) - len(left)))
-        if left:
-            keep(store, shard, evaluated(prepared, shard, left, progress))
+        try:
+            if left:
+                keep(store, shard, evaluated(prepared, shard, left, progress))
+        except DeviceLostError as lost:
+            store.write_failures(shard.index, lost.reasons)
+            raise
     return failures(prepared, store, shard)
+
+
+def claim(prepared: Prepared, store: Store, shard: Shard, wait: bool) -> AbstractContextManager[bool]:
+    """Keep other processes from `shard` (see `suite.claims.claimed`)."""
+    return store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
 
 
 def failures(prepared: Prepared, store: Store, shard: Shard | None = None) -> dict[str, str]:
@@ -76,14 +88,71 @@ def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def evaluated(prepared: Prepared, shard: Shard, cells: Sequence[Cell], progress: Progress) -> SliceResult:
-    """The results of `cells` on `shard`, which depend on nothing else."""
+    """The results of `cells` on `shard`, which depend on nothing else.
+
+    Where memory runs out the batch is halved, for this shard. On CPU nothing changes by it; on CUDA logits may, in
+    their last digits, so predictions are compared with those of yet another batch. ``halved`` of the result says it.
+    """
+    asked = prepared.spec.batch
+
+    def with_batch(batch: int) -> SliceResult:
+        told: list[int] = []
+
+        def tell(count: int) -> None:
+            told.append(count)
+            progress(count)
+
+        try:
+            return sliced(prepared, shard, shard.images, cells, batch, tell)
+        except Exception:
+            progress(-sum(told))
+            raise
+
+    try:
+        result, batch = with_less(asked, with_batch, f"slice {shard.index} of {shard.backbone}")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        progress(len(shard.images) * len(cells))
+        reason = f"{type(error).__name__} with one image: {one_line(error)}"
+        return SliceResult(failures=dict.fromkeys((cell.key for cell in cells), reason))
+    if batch < asked:
+        result.halved = {"batch": batch}
+        if prepared.device != "cpu":
+            result.halved |= flips(prepared, shard, cells, result, batch)
+    return result
+
+
+def sliced(
+    prepared: Prepared,
+    shard: Shard,
+    images: NDArray[np.int64],
+    cells: Sequence[Cell],
+    batch: int,
+    progress: Progress,
+) -> SliceResult:
+    """The results of `cells` of `shard` on `images`, so many at a time."""
+    spec = prepared.spec.model_copy(update={"batch": batch})
     model, dense = prepared.models[shard.backbone], prepared.dense(shard.backbone)
-    return run_slice(prepared, model, shard.images, dense, cells, progress)
+    return run_slice(replace(prepared, spec=spec), model, images, dense, cells, progress)
+
+
+def flips(prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: SliceResult, batch: int) -> dict[str, int]:
+    """How many predictions on the shard's first `batch` images another batch, of half as many, makes otherwise."""
+    few = shard.images[:batch]
+    sound = [cell for cell in cells if cell.key in result.parts and cell.key not in result.failures]
+    again = sliced(prepared, shard, few, sound, max(1, batch // 2), lambda _: None)
+    compared = [cell.key for cell in sound if cell.key in again.parts and cell.key not in again.failures]
+    pairs = [(pd.concat(found.parts[key]).prediction[: len(few)] for found in (result, again)) for key in compared]
+    count = sum(int((one.to_numpy() != other.to_numpy()).sum()) for one, other in pairs)
+    return {"compared": len(few) * len(compared), "flips": count}
 
 
 def keep(store: Store, shard: Shard, result: SliceResult) -> None:
     """Put the results of a shard on disk: first what failed, which a later process then leaves alone."""
     store.write_failures(shard.index, result.failures)
+    if result.halved:
+        store.write_halved(shard.backbone, shard.index, result.halved)
     frames = {
         key: (pd.concat(parts, ignore_index=True), result.presence.frame(key))
         for key, parts in result.parts.items()

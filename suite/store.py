@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from backbones.errors import UserError
 from suite.claims import claimed
+from suite.data.base import digest
 from suite.files import place, to_json, write_json, write_text
 from suite.presence import unpacked
 from suite.sealed import fault, parquet, sealed
@@ -136,9 +137,41 @@ class Store:
 
     def failure(self, key: str, index: int | None = None) -> str | None:
         """Why cell `key` failed on the first slice on which it did, up to slice `index` (None: on any)."""
-        files = sorted((self.folder / "failures" / key).glob("[0-9]*.json"))
-        first = next((file for file in files if index is None or int(file.stem) <= index), None)
-        return str(json.loads(first.read_text("utf-8"))["reason"]) if first else None
+        first = self.first_failure(key)
+        return None if first is None or (index is not None and first[0] > index) else first[1]
+
+    def first_failure(self, key: str) -> tuple[int, str] | None:
+        """The first slice on which cell `key` failed, and why; None if it did on none."""
+        for path in sorted((self.folder / "failures" / key).glob("*.json")):
+            try:
+                return int(path.stem), str(json.loads(path.read_bytes())["reason"])
+            except (ValueError, KeyError, TypeError):
+                self.set_aside(path, "is torn or was changed")
+        return None
+
+    def keep_only(self, key: str, slices: int) -> None:
+        """Leave of cell `key` the results on its first slices, as many as it has or until it failed.
+
+        Later ones, by a process that did not know of the failure yet, are deleted; what is no result is set aside.
+        """
+        first = self.first_failure(key)
+        end = slices if first is None else first[0]
+        wanted = {self.shard_path(key, index).name: index < end for index in range(slices)}
+        for folder in (self.shard_path(key, 0).parent, self.presence_path(key, 0).parent):
+            for path in sorted(folder.glob("*")):
+                if path.name not in wanted:
+                    self.set_aside(path, "is not the run's")
+                elif not wanted[path.name]:
+                    path.unlink(missing_ok=True)
+
+    def write_halved(self, backbone: str, index: int, halved: dict[str, int]) -> None:
+        """Keep with which batch slice `index` was done for lack of memory, and what came of it."""
+        path = self.folder / "halved" / f"{digest(backbone)[:16]}-{index:05d}.json"
+        write_json(path, {"backbone": backbone, "slice": index, **halved})
+
+    def halved(self) -> list[dict[str, Any]]:
+        """The slices that were done with a smaller batch than asked for."""
+        return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "halved").glob("*.json"))]
 
     def outcomes(self, key: str, slices: int) -> pd.DataFrame:
         """All per-image outcomes of cell `key`, in the order of the data set."""

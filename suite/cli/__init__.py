@@ -22,6 +22,8 @@ from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
+from suite.exhaustion import out_of_memory
+from suite.stopped import StoppedError
 
 app = typer.Typer(
     name="suite",
@@ -38,7 +40,10 @@ def printable(text: str) -> str:
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """`command`, its result an exit code: 1 if a check or a cell failed, 2 for what the user can mend."""
+    """`command`, its result an exit code.
+
+    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted.
+    """
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
@@ -47,10 +52,18 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except UserError as error:
             print(f"error: {printable(str(error))}", file=sys.stderr)
             code = 2
+        except StoppedError as error:
+            print(f"stopped: {printable(str(error))}", file=sys.stderr)
+            code = 1
         except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
             where = f"{error.filename}: " if error.filename else ""
             reason = printable(f"{where}{error.strerror or error}")
             print(f"error: {reason}: free space, or choose another folder", file=sys.stderr)
+            code = 2
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            print("error: out of memory: lower --batch, or free memory; the same command goes on", file=sys.stderr)
             code = 2
         except KeyboardInterrupt:
             print("interrupted: the same command goes on where it stood", file=sys.stderr)

@@ -7,14 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from backbones.errors import UserError
-from suite.cli.compare import Json, Name, Report, Runs, run_folder
+from suite.cli.compare import FailFast, Json, Name, Report, Resume, Runs, run_folder
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
 
 @partial(with_run_options, methods="mtr", split="dev", budgets="0.4", baselines=False, gallery=0)
 def ablate(
-    spec: RunSpec, name: Name = "", runs: Runs = Path("runs"), report: Report = True, as_json: Json = False
+    spec: RunSpec,
+    name: Name = "",
+    runs: Runs = Path("runs"),
+    resume: Resume = True,
+    fail_fast: FailFast = False,
+    report: Report = True,
+    as_json: Json = False,
 ) -> int:
     """Vary a method along one axis at a time at matched FLOPs, each setting paired with the method as it is."""
     from suite.ablation import tables
@@ -24,7 +30,7 @@ def ablate(
     if not spec.axes:
         raise UserError("nothing to vary: name an axis, such as --axis order")
     folder = run_folder(spec, runs, name)
-    result = run_comparison(spec, folder, quiet=as_json)
+    result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
     page = None
     if report:
         from reports import build

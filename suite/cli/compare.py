@@ -15,6 +15,8 @@ from suite.settings import RunSpec
 
 Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+Resume = Annotated[bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")]
+FailFast = Annotated[bool, typer.Option(help="Stop at the first cell that fails.")]
 Report = Annotated[bool, typer.Option(help="Write the report.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
@@ -28,14 +30,20 @@ def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
 
 @partial(with_run_options, without=("axes",))
 def compare(
-    spec: RunSpec, name: Name = "", runs: Runs = Path("runs"), report: Report = True, as_json: Json = False
+    spec: RunSpec,
+    name: Name = "",
+    runs: Runs = Path("runs"),
+    resume: Resume = True,
+    fail_fast: FailFast = False,
+    report: Report = True,
+    as_json: Json = False,
 ) -> int:
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
     from suite.comparison import run_comparison
     from suite.tables import comparison_table, print_table
 
     folder = run_folder(spec, runs, name)
-    result = run_comparison(spec, folder, quiet=as_json)
+    result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
     page = None
     if report:
         from reports import build

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from backbones.naming import split
+from suite.cli.compare import FailFast, Json, Report, Resume
 from suite.cli.options import expand, images_asked, option, shared, with_options
 from suite.sensitivity.spec import SensitivitySpec
 from suite.settings import build
@@ -43,8 +44,10 @@ def spec_from_options(values: dict[str, Any]) -> SensitivitySpec:
 def _sensitivity(
     spec: SensitivitySpec,
     out: Annotated[str, typer.Option(help="Folder of the analysis; empty: runs/NAME, made from the settings.")] = "",
-    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    resume: Resume = True,
+    fail_fast: FailFast = False,
+    report: Report = True,
+    as_json: Json = False,
 ) -> int:
     """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
     from suite.sensitivity.run import run_sensitivity
@@ -52,7 +55,7 @@ def _sensitivity(
     from suite.tables import print_table
 
     folder = Path(out) if out else Path("runs") / spec.default_name()
-    found = run_sensitivity(spec, folder, quiet=as_json)
+    found = run_sensitivity(spec, folder, as_json, resume, fail_fast)
     page = None
     if report:
         from reports import build as build_report

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.errors import UserError
 from methods.spec import parse
-from suite.comparison import about_execution, about_images
+from suite.comparison import about_execution, about_images, stop_at
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.data.loader import Batch, batches
@@ -47,13 +47,20 @@ class Analysis:
     failures: dict[str, str]
 
 
-def run_sensitivity(spec: SensitivitySpec, folder: Path, quiet: bool = False) -> Analysis:
-    """Run or continue the analysis in `folder`; UserError before anything ran if it cannot begin."""
+def run_sensitivity(
+    spec: SensitivitySpec, folder: Path, quiet: bool = False, resume: bool = True, fail_fast: bool = False
+) -> Analysis:
+    """Run or continue the analysis in `folder`; UserError before anything ran if it cannot begin.
+
+    StoppedError at the first cell that fails if `fail_fast`, and if the device is lost.
+    """
     started = datetime.now(UTC)
     prepared, asked, zeroed = prepare(spec)
-    with session(folder, spec) as store:
+    with session(folder, spec, resume, again=fail_fast) as store:
         with progress_bar(len(runnable(prepared, spec.backbone)) * len(prepared.indices), quiet) as progress:
-            failures = execute(prepared, store, progress)
+            failures = execute(prepared, store, progress, fail_fast)
+        if fail_fast:
+            stop_at(prepared, failures)
         with progress_bar(len(prepared.indices), quiet, "image") as progress:
             probe_images(prepared, asked, zeroed, Kept(store, question(prepared, spec)), progress)
         return conclude(prepared, spec, store, failures, started)
@@ -75,7 +82,7 @@ def conclude(
     headline = summarise(spec, frames)
     store.write_headline(headline)
     store.write_dataset(about_images(prepared))
-    store.write_environment(environment() | consumption(started) | about_execution(prepared))
+    store.write_environment(environment() | consumption(started) | about_execution(prepared, store))
     return Analysis(frames, headline, failures)
 
 
