@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from suite.analyses import reduced
-from suite.cells import Cell
-from suite.prepare import Prepared
-from suite.store import Store, slices
+from suite.cells import Named
 
 KEPT = 16  # images of each method
 
 
-def breaks_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
+def breaks_frame(
+    dense: Mapping[str, str], cells: Iterable[Named], outcomes: Callable[[str], pd.DataFrame]
+) -> pd.DataFrame:
     """For each method the `KEPT` images whose right dense answer it loses first, and at which budget.
 
-    First is at the smallest budget, and there with the largest divergence ``kl`` from the dense model. The first seed
-    stands for all. Columns backbone, label, image, budget, kl, in this order of the images.
+    `dense` names the key of each backbone's dense cell, `cells` are those that reduce, and `outcomes` reads those of a
+    key, all with the images in the same order. First is at the smallest budget, and there with the largest divergence
+    ``kl`` from the dense model. The first seed stands for all. Columns backbone, label, image, budget, kl, in this
+    order of the images.
     """
-    count = len(slices(prepared.indices, prepared.spec.shard))
-    members: dict[tuple[str, str], list[Cell]] = {}
-    for cell in reduced(cells):
+    members: dict[tuple[str, str], list[Named]] = {}
+    for cell in cells:
         if cell.budget is not None and cell.seed == 0:
             members.setdefault((cell.backbone, cell.label), []).append(cell)
     frames = []
     for (backbone, label), theirs in members.items():
-        dense = store.outcomes(prepared.dense(backbone).key, count)
-        held = (dense.prediction == dense.label).to_numpy()  # right answers that no smaller budget has lost
+        whole = outcomes(dense[backbone])
+        held = (whole.prediction == whole.label).to_numpy()  # right answers that no smaller budget has lost
         lost: list[pd.DataFrame] = []
         for cell in sorted(theirs, key=lambda cell: cell.budget or 0.0):
-            outcomes = store.outcomes(cell.key, count)
-            gone = outcomes[held & (outcomes.prediction != outcomes.label).to_numpy()]
-            held = held & (outcomes.prediction == outcomes.label).to_numpy()
+            found = outcomes(cell.key)
+            gone = found[held & (found.prediction != found.label).to_numpy()]
+            held = held & (found.prediction == found.label).to_numpy()
             lost.append(gone.nlargest(KEPT, "kl")[["image", "kl"]].assign(budget=cell.budget))
         frames.append(pd.concat(lost).head(KEPT).assign(backbone=backbone, label=label))
     columns = ["backbone", "label", "image", "budget", "kl"]

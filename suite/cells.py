@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from backbones.base import Reducer
 from methods.base import Method
@@ -21,6 +21,30 @@ from suite.data.base import digest
 DENSE = MethodSpec("none", {})
 SAME = " = "
 BASELINES = ("random", "stride", "pool", "downsample")
+
+
+class Named(Protocol):
+    """What a table needs to know of a cell: its place in the run, and its name on disk."""
+
+    @property
+    def key(self) -> str:
+        """Its name on disk."""
+
+    @property
+    def backbone(self) -> str:
+        """The backbone it is of."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+
+    @property
+    def budget(self) -> float | None:
+        """The share of FLOPs to remove, None if dense."""
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
 
 
 @dataclass(frozen=True)

@@ -8,32 +8,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from backbones.scan import chosen
 from suite.ablation import write_ablation
-from suite.analyses import foreground_frame, kept_frame
+from suite.analyses import foreground_frame, kept_frame, reduced
 from suite.breaks import breaks_frame, broken_first
-from suite.cells import Cell
+from suite.cells import Cell, Named
 from suite.data import pictured
 from suite.environment import command_line, consumption, environment
 from suite.executors import execute
 from suite.expected import expected
-from suite.families import family_frames
+from suite.families import family, family_frames
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
 from suite.prepare import Prepared, prepare
+from suite.presence import watched
 from suite.progress import progress_bar
 from suite.records import describe
 from suite.runner import runnable
 from suite.session import session
 from suite.settings import RunSpec
-from suite.similarity import similarity_frames
+from suite.similarity import Kept, similarity_frames
 from suite.stopped import StoppedError
 from suite.store import Store, slices
-from suite.summary import summarise
+from suite.summary import asked_for, summarise
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
     known = {name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()}
     published = {name: row for name, row in known.items() if row is not None}
     count = len(slices(prepared.indices, spec.shard))
-    headline = summarise(records, spec, store, count, len(prepared.dataset.classes), published)
-    for name, frame in family_frames(prepared, records, store, count).items():
+    classes = len(prepared.dataset.classes)
+    headline = summarise(records, spec, asked_for(spec), store, count, classes, published)
+    kinds = {name: family(model) for name, model in prepared.models.items()}
+    for name, frame in family_frames(kinds, records, store, count).items():
         store.write_analysis(name, frame)
     if doubt := flipped(store):
         headline |= {name: [doubt, *headline[name]] for name in ("warnings", "paragraphs")}
@@ -170,14 +174,32 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
     done = [cell for cell in prepared.cells if cell.plan is not None and cell.key not in failures]
     store.write_analysis("kept", kept_frame(prepared, store, done))
     store.write_analysis("foreground", foreground_frame(prepared, store, done))
-    for name, frame in similarity_frames(prepared, store, done).items():
+    for name, frame in _alike(prepared, store, done).items():
         store.write_analysis(name, frame)
     write_gallery(prepared, store, done)
 
 
+def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
+    """How alike the cells choose and answer (see `suite.similarity`)."""
+    parts = slices(prepared.indices, prepared.spec.shard)
+    counts = [len(np.intersect1d(part, watched(prepared.indices))) for part in parts]
+
+    def kept(cell: Named) -> dict[int, Kept]:
+        special = list(prepared.models[cell.backbone].special_places)
+        return {block: np.delete(found, special, axis=1) for block, found in store.alive(cell.key, counts).items()}
+
+    def right(cell: Named) -> Kept:
+        frame = store.outcomes(cell.key, len(parts))
+        return (frame.prediction == frame.label).to_numpy()
+
+    return similarity_frames(reduced(cells), kept, right)
+
+
 def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> None:
     """What becomes of the tokens of the images that were asked for, and of those that methods break first."""
-    breaks = breaks_frame(prepared, store, cells)
+    count = len(slices(prepared.indices, prepared.spec.shard))
+    dense = {name: prepared.dense(name).key for name in prepared.models}
+    breaks = breaks_frame(dense, reduced(cells), lambda key: store.outcomes(key, count))
     store.write_analysis("breaks", breaks)
     wanted = prepared.spec.gallery
     chosen = pictured(prepared.indices, wanted)

@@ -5,7 +5,7 @@ Only methods that ran on all backbones are set side by side, each at the same sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -14,7 +14,6 @@ import pandas as pd
 
 from backbones.base import Backbone
 from suite.cells import SAME
-from suite.prepare import Prepared
 from suite.stats import Outcomes, difference_spread, kept, kept_spread
 from suite.stats.relative import Pair
 from suite.store import Store
@@ -30,12 +29,11 @@ def family(model: Backbone) -> str:
     return ATTENTION if model.describe().heads else SCANS
 
 
-def family_frames(prepared: Prepared, records: Records, store: Store, slices: int) -> dict[str, pd.DataFrame]:
+def family_frames(kinds: Mapping[str, str], records: Records, store: Store, slices: int) -> dict[str, pd.DataFrame]:
     """``families`` by backbone, method and budget; ``family-contrasts`` by method, budget and pair of families.
 
-    Nothing unless there are backbones of both families and a method that ran on all.
+    `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on all.
     """
-    kinds = {name: family(model) for name, model in prepared.models.items()}
     if len(set(kinds.values())) < 2:
         return {}
     done = {

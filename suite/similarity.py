@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
@@ -11,11 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from suite.analyses import reduced
-from suite.cells import Cell
-from suite.prepare import Prepared
-from suite.presence import watched
-from suite.store import Store, slices
+from suite.cells import Named
 
 DRAWS = 2000
 Kept = NDArray[np.bool_]
@@ -39,7 +35,7 @@ def overlap(one: Kept, other: Kept) -> tuple[float, float, float]:
     )
 
 
-def survival(alive: dict[int, Kept], blocks: Sequence[int]) -> NDArray[np.int64]:
+def survival(alive: dict[int, Kept], blocks: Iterable[int]) -> NDArray[np.int64]:
     """Of how many of `blocks` each token is still there (images, places)."""
     return sum((at(alive, block).astype(np.int64) for block in blocks), np.zeros_like(at(alive, 0), dtype=np.int64))
 
@@ -89,19 +85,21 @@ def mantel(one: NDArray[np.float64], other: NDArray[np.float64], draws: int = DR
     return float(found[0]), (1 + beyond) / (1 + draws)
 
 
-def similarity_frames(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
+def similarity_frames(
+    cells: Iterable[Named], kept: Callable[[Named], dict[int, Kept]], right: Callable[[Named], Kept]
+) -> dict[str, pd.DataFrame]:
     """``similarity`` by pair, budget and block; ``similarity-pairs`` by pair and budget; ``similarity-link`` by budget.
 
-    Of a stochastic method the first seed stands for all.
+    `cells` are those that reduce; of a stochastic method the first seed stands for all. `kept` gives the patch tokens
+    of the watched images that survive, by block, `right` which images are named right.
     """
-    counts = [len(np.intersect1d(part, watched(prepared.indices))) for part in _slices(prepared)]
     layers: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     links: list[dict[str, Any]] = []
-    for place, members in _by_budget(reduced(cells)).items():
+    for place, members in _by_budget(cells).items():
         named = dict(zip(("backbone", "budget"), place, strict=True))
-        alive = {cell.label: _patches(prepared, cell, store.alive(cell.key, counts)) for cell in members}
-        right = {cell.label: _right(prepared, store, cell) for cell in members}
+        alive = {cell.label: kept(cell) for cell in members}
+        hits = {cell.label: right(cell) for cell in members}
         blocks = sorted({block for found in alive.values() for block in found} - {0})
         depths = {label: centred_ranks(survival(found, blocks)) for label, found in alive.items()}
         tables = {name: np.full((len(members), len(members)), np.nan) for name in ("survival", "kappa")}
@@ -110,11 +108,12 @@ def similarity_frames(prepared: Prepared, store: Store, cells: Sequence[Cell]) -
             for block in blocks:
                 iou, chance, phi = overlap(at(alive[one], block), at(alive[other], block))
                 layers.append({**names, "block": block, "iou": iou, "chance": chance, "correlation": phi})
-            same = rank_correlation(depths[one], depths[other]), kappa(right[one], right[other])
+            same = rank_correlation(depths[one], depths[other]), kappa(hits[one], hits[other])
             for table, value in zip(tables.values(), same, strict=True):
                 table[i, j] = table[j, i] = value
-            agree = float((right[one] == right[other]).mean())
-            pairs.append({**names, "survival": same[0], "kappa": same[1], "agree": agree, "images": sum(counts)})
+            agree = float((hits[one] == hits[other]).mean())
+            count = len(at(alive[one], 0))
+            pairs.append({**names, "survival": same[0], "kappa": same[1], "agree": agree, "images": count})
         whole = np.flatnonzero(np.isfinite(tables["survival"] + tables["kappa"]).sum(1) == len(members) - 1)
         rho, p = mantel(tables["survival"][np.ix_(whole, whole)], tables["kappa"][np.ix_(whole, whole)])
         if np.isfinite(rho):
@@ -126,25 +125,10 @@ def similarity_frames(prepared: Prepared, store: Store, cells: Sequence[Cell]) -
     }
 
 
-def _slices(prepared: Prepared) -> list[NDArray[np.int64]]:
-    return slices(prepared.indices, prepared.spec.shard)
-
-
-def _by_budget(cells: Sequence[Cell]) -> dict[tuple[str, float], list[Cell]]:
+def _by_budget(cells: Iterable[Named]) -> dict[tuple[str, float], list[Named]]:
     """The cells of each backbone and budget, one a label."""
-    found: dict[tuple[str, float], dict[str, Cell]] = {}
+    found: dict[tuple[str, float], dict[str, Named]] = {}
     for cell in cells:
         if cell.budget is not None:
             found.setdefault((cell.backbone, cell.budget), {}).setdefault(cell.label, cell)
     return {place: list(members.values()) for place, members in found.items()}
-
-
-def _patches(prepared: Prepared, cell: Cell, alive: dict[int, Kept]) -> dict[int, Kept]:
-    """The patch tokens alone."""
-    special = list(prepared.models[cell.backbone].special_places)
-    return {block: np.delete(found, special, axis=1) for block, found in alive.items()}
-
-
-def _right(prepared: Prepared, store: Store, cell: Cell) -> Kept:
-    frame = store.outcomes(cell.key, len(_slices(prepared)))
-    return (frame.prediction == frame.label).to_numpy()

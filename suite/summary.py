@@ -25,14 +25,26 @@ STATISTICS = [
 Records = list[dict[str, Any]]
 
 
+def asked_for(spec: RunSpec) -> dict[str, str]:
+    """Canonical text and family of every method that the spec names, in its order."""
+    return {method.text: method.method.family for method in map(parse, spec.methods)}
+
+
 def summarise(
-    records: Records, spec: RunSpec, store: Store, slices: int, classes: int, published: Mapping[str, Official]
+    records: Records,
+    spec: RunSpec,
+    asked: Mapping[str, str],
+    store: Store,
+    slices: int,
+    classes: int,
+    published: Mapping[str, Official],
 ) -> dict[str, Any]:
     """Write ``statistics.parquet`` and ``headline.json`` from the finished cells; returns the headline.
 
-    `published` is what the dense models are known to score on this data.
+    `asked` are the methods that were asked for (see `asked_for`), `published` is what the dense models are known to
+    score on this data.
 
-    The reference is the first method of the spec that is not `none`; the headline speaks of the middle budget.
+    The reference is the first method of `asked` that is not `none`; the headline speaks of the middle budget.
     """
     rows: Records = []
     resolution: Records = []
@@ -52,7 +64,7 @@ def summarise(
             cells = read(store, mine, slices, budget)
             judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
             resolution.append(resolution_row(backbone, budget, judged))
-            reference = reference_of(cells, mine, spec)
+            reference = reference_of(cells, mine, asked, spec.protocol)
             if reference is None:
                 rows += [single_row(cell, backbone, budget, None) for cell in cells]
                 continue
@@ -61,7 +73,7 @@ def summarise(
             by_label = {cell.label: cell for cell in cells}
             rows += [paired_row(row, by_label[row.label], backbone, budget) for row in compared]
             setting = Setting(backbone, spec.data, budget, dense.accuracy)
-            sentences[backbone, budget] = headline(setting, judged, spoken_of(compared, mine, spec))
+            sentences[backbone, budget] = headline(setting, judged, spoken_of(compared, mine, asked))
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
@@ -86,22 +98,23 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
     return outcomes
 
 
-def reference_of(cells: Sequence[Outcomes], records: Records, spec: RunSpec) -> Outcomes | None:
-    """The cell of the spec's first method that is no baseline, or of its first, if it ran.
+def reference_of(
+    cells: Sequence[Outcomes], records: Records, asked: Mapping[str, str], protocol: str
+) -> Outcomes | None:
+    """The cell of the first method of `asked` that is no baseline, or of its first, if it ran.
 
     Under protocol `paper`, where every method stands at a budget of its own, the first that ran at this one.
     """
     by_text = {record["text"]: record for record in records}
-    texts = [text for name in spec.methods if (text := parse(name).text) != DENSE.text]
-    published = [text for text in texts if parse(text).method.family != "baseline"]
-    wanted = texts if spec.protocol == "paper" else (published or texts)[:1]
+    texts = [text for text in asked if text != DENSE.text]
+    published = [text for text in texts if asked[text] != "baseline"]
+    wanted = texts if protocol == "paper" else (published or texts)[:1]
     labels = [by_text[text]["label"] for text in wanted if text in by_text]
     return next((cell for label in labels for cell in cells if cell.label == label), None)
 
 
-def spoken_of(compared: list[Comparison], records: Records, spec: RunSpec) -> list[Comparison]:
+def spoken_of(compared: list[Comparison], records: Records, asked: Mapping[str, str]) -> list[Comparison]:
     """The rows the headline chooses its best other method from: those asked for by name, unless another is better."""
-    asked = {parse(name).text for name in spec.methods}
     labels = {record["label"] for record in records if record["text"] in asked}
     named = [row for row in compared if row.label in labels and row.p_holm is not None]
     best = max((row.accuracy for row in named), default=0.0)

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from backbones.official import Official
 from suite.settings import RunSpec, build_spec
 from suite.store import Store
-from suite.summary import read, reference_of, summarise
+from suite.summary import asked_for, read, reference_of, summarise
 from suite.tables import comparison_table, plan_table
 
 COUNT = 40
@@ -57,7 +57,7 @@ class Fabricated:
         )
 
     def summarise(self, **published: Official) -> tuple[dict[str, Any], pd.DataFrame]:
-        found = summarise(self.records, self.spec, self.store, 2, 10, published)
+        found = summarise(self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published)
         assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
         return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
 
@@ -193,7 +193,7 @@ def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> 
     assert found["random"].correct.shape == (2, COUNT)
     assert found["random"].correct[1].tolist() == correct_on(*range(10, 32)).tolist()
     assert found["mtr"].images.tolist() == [3 * image for image in range(COUNT)]
-    reference = reference_of(list(found.values()), ok, run.spec)
+    reference = reference_of(list(found.values()), ok, asked_for(run.spec), run.spec.protocol)
     assert reference is found["mtr"]
 
 
