@@ -130,7 +130,7 @@ def new_sequence(
     named = list(special)
     places = torch.empty(len(named), dtype=torch.long, device=device)
     for index, place in enumerate(named):  # filled there: a copy from the host cannot be part of a CUDA graph
-        places[index] = place
+        places[index].fill_(place)  # assigning a number goes by a tensor of the host in some versions of PyTorch
     return TokenSequence(
         branch=tokens,
         residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),
