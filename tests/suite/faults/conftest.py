@@ -1,0 +1,264 @@
+"""The real command in forked children of this process, which die, meet a full disk or share a folder as asked."""
+
+import errno
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backbones import BACKBONES
+from suite.cli import run as command
+
+SMALL = [
+    "--checkpoint", "random", "--data", "blots", "--batch", "2", "--device", "cpu", "--threads", "1",
+    "--kernel", "reference", "--no-report",
+]  # fmt: skip
+COMPARE = [
+    "compare", "--backbones", "vim_few", "--methods", "stride", "--no-baselines", "--budgets", "0.1",
+    "--protocol", "tokens", "--images", "9", "--shard", "4", "--gallery", "0", *SMALL,
+]  # fmt: skip
+SENSITIVITY = [
+    "sensitivity", "--backbone", "vim_few", "--methods", "stride", "--images", "3", "--zeroed", "0", "--layers", "2",
+    "--positions", "5,7", "--places", "0", *SMALL,
+]  # fmt: skip
+PATIENCE = 200  # seconds after which a child that is held goes on, so that none is left behind
+Setup = Callable[[], None]
+Results = dict[str, bytes]
+
+
+def nothing() -> None:
+    """Leave all as it is."""
+
+
+@dataclass
+class Child:
+    """A process at the command, and what it wrote so far in its log."""
+
+    pid: int
+    log: Path
+
+    def ended(self) -> int:
+        """Its exit code, negative for a signal, when it is over."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def begun(self) -> bool:
+        """Whether it came to evaluate a slice, or has ended."""
+        return f" {self.pid} " in read(self.log) or self.over()
+
+    def until_begun(self) -> None:
+        """Wait for that."""
+        while not self.begun():
+            time.sleep(0.001)
+
+
+@dataclass
+class Scene:
+    """Runs of one command line in folders of `root`."""
+
+    root: Path
+    line: list[str]
+    truth: Results = field(default_factory=dict)
+
+    def start(self, name: str, setup: Setup = nothing) -> Child:
+        """A child that runs the command on folder `name` after `setup`."""
+        log = self.root / f"{name}.log"
+        pid = os.fork()
+        if not pid:
+            self._child(name, log, setup)
+        return Child(pid, log)
+
+    def run(self, name: str, setup: Setup = nothing) -> int:
+        """The exit code of such a child."""
+        return self.start(name, setup).ended()
+
+    def told(self, name: str) -> str:
+        """What all children on folder `name` printed."""
+        return read(self.root / f"{name}.out")
+
+    def log(self, name: str) -> list[list[str]]:
+        """What they evaluated and kept: ``begin PID IMAGE`` and ``kept PID IMAGE``; ``here PID -`` if held."""
+        return [line.split() for line in read(self.root / f"{name}.log").splitlines()]
+
+    def results(self, name: str) -> Results:
+        """The files of folder `name`, but for what tells of time and of damage."""
+        folder = self.root / name
+        files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+        kept = {key for key in files if key != "environment.json" and not key.startswith("set-aside/")}
+        return {key: files[key].read_bytes() for key in sorted(kept)}
+
+    def check(self, name: str, deaths: int) -> None:
+        """The files are those of an undisturbed run; each death cost one evaluation at most, and none came twice."""
+        found = self.results(name)
+        assert found.keys() == self.truth.keys()
+        assert [key for key in found if found[key] != self.truth[key]] == []
+        kept: set[str] = set()
+        open_: Counter[str] = Counter()
+        for what, _, image in self.log(name):
+            if what == "here":
+                continue
+            if what == "begin":
+                assert image not in kept, f"image {image} was done again"
+                open_[image] += 1
+            else:
+                kept.add(image)
+        assert sum(open_.values()) <= len(open_) + deaths
+
+    def _child(self, name: str, log: Path, setup: Setup) -> None:
+        code = 1
+        try:
+            out = os.open(self.root / f"{name}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            sys.stdout = sys.stderr = os.fdopen(out, "w", buffering=1)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            follow(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+            setup()
+            where = ["--out", str(self.root / name)] if self.line[0] == "sensitivity" else []
+            code = command([*self.line, *(where or ["--runs", str(self.root), "--name", name])])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def read(path: Path) -> str:
+    """The text of a file; none if it is not there."""
+    return path.read_text() if path.exists() else ""
+
+
+def follow(log: int) -> None:
+    """Have every evaluation written down, and that its results are kept."""
+    from suite import shards
+    from suite.sensitivity import run as sensitivity
+
+    def noted(what: str, real: Any, image: Callable[..., int], before: bool) -> Any:
+        def call(*given: Any) -> Any:
+            line = f"{what} {os.getpid()} {image(*given)}\n".encode()
+            if before:
+                os.write(log, line)
+            result = real(*given)
+            if not before:
+                os.write(log, line)
+            return result
+
+        return call
+
+    shards.run_slice = noted("begin", shards.run_slice, lambda prepared, model, images, *_: images[0], True)  # type: ignore[attr-defined]
+    shards.keep = noted("kept", shards.keep, lambda store, shard, result: shard.images[0], False)
+    sensitivity.probe = noted("begin", sensitivity.probe, lambda model, subject, asked: 100 + int(subject.index), True)  # type: ignore[attr-defined]
+    write = sensitivity.Kept.write
+    sensitivity.Kept.write = noted("kept", write, lambda kept, index, findings: 100 + index, False)  # type: ignore[method-assign]
+
+
+def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
+    """A setup: a child does not begin with a slice, or an image that it probes, before `go`."""
+
+    def setup() -> None:
+        from suite import shards
+        from suite.sensitivity import run as sensitivity
+
+        if scene.line[0] == "sensitivity":
+            sensitivity.probe = partial(after, sensitivity.probe)  # type: ignore[attr-defined]
+        else:
+            shards.run_slice = partial(after, shards.run_slice)  # type: ignore[attr-defined]
+
+    def after(real: Any, *given: Any) -> Any:
+        with (scene.root / f"{name}.log").open("a") as log:
+            log.write(f"here {os.getpid()} -\n")
+        latest = time.monotonic() + PATIENCE
+        while not go() and time.monotonic() < latest:
+            time.sleep(0.001)
+        return real(*given)
+
+    return setup
+
+
+def die(*_: Any) -> None:
+    """End as by SIGKILL: nothing is cleaned up, nothing flushed."""
+    os._exit(137)
+
+
+def no_space(*_: Any) -> None:
+    """Fail as on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def struck(number: int, strike: Callable[..., None], kinds: tuple[str, ...]) -> Setup:
+    """A setup: the `number`-th of all writes, flushes and replacements of these kinds does `strike`.
+
+    Of the write that is struck half is on disk.
+    """
+
+    def setup() -> None:
+        left, lock = [number], threading.Lock()
+
+        def counted(real: Any, half: Any) -> Any:
+            def call(*given: Any) -> Any:
+                with lock:
+                    left[0] -= 1
+                    mine = left[0] == 0
+                if mine:
+                    half(*given)
+                    strike()
+                return real(*given)
+
+            return call
+
+        write = Path.write_bytes
+        if "write" in kinds:
+            Path.write_bytes = counted(write, lambda path, data: write(path, data[: len(data) // 2]))  # type: ignore[method-assign]
+        for kind in {"fsync", "replace"} & set(kinds):
+            setattr(os, kind, counted(getattr(os, kind), lambda *_: None))
+
+    return setup
+
+
+@pytest.fixture(scope="session")
+def faults() -> Any:
+    """`struck`, `die`, `no_space` and `held`, by name."""
+    return {"struck": struck, "die": die, "no_space": no_space, "held": held}
+
+
+@pytest.fixture(scope="session")
+def truths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where the undisturbed run of each command lies, once there was one."""
+    return {"": tmp_path_factory.mktemp("truths")}
+
+
+@pytest.fixture
+def scene(
+    request: pytest.FixtureRequest,
+    small: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    truths: dict[str, Path],
+) -> Scene:
+    """The comparison, or with parameter ``sensitivity`` the analysis, run once undisturbed in a child: the truth."""
+    vim_mini = BACKBONES._added["vim_mini"]
+    monkeypatch.setitem(BACKBONES._added, "vim_few", partial(vim_mini, patch=10, stride=10))
+    line = SENSITIVITY if getattr(request, "param", "") == "sensitivity" else COMPARE
+    if line[0] not in truths:
+        folder = truths[""] / line[0]
+        where = ["--out", str(folder / "warm")] if line is SENSITIVITY else ["--runs", str(folder), "--name", "warm"]
+        assert command([*line, *where]) == 0  # in this process: imports and compiles what every child needs
+        once = Scene(folder, line)
+        assert once.run("truth") == 0, once.told("truth")
+        truths[line[0]] = folder
+    scene = Scene(tmp_path, line)
+    shutil.copytree(truths[line[0]] / "truth", tmp_path / "truth")
+    scene.truth = scene.results("truth")
+    return scene
