@@ -94,6 +94,6 @@ def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
 def _place(path: Path, content: bytes) -> None:
     """Write beside, then replace, so that a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # if we are killed, a later run removes it by its name
     fresh.write_bytes(content)
     os.replace(fresh, path)

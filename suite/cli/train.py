@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from backbones.errors import UserError
+from suite.claims import claimed
+
+if TYPE_CHECKING:
+    from suite.training.loop import Trainer
 
 
 def train(
@@ -21,9 +27,7 @@ def train(
 ) -> int:
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
     from suite.hardware import pick_device
-    from suite.training import export
     from suite.training.images import training_images
-    from suite.training.loop import Trainer
     from suite.training.recipes import recipe as find_recipe
 
     plan = find_recipe(recipe)
@@ -31,7 +35,22 @@ def train(
     where = pick_device(device)
     source = str(data_dir) if data_dir else "full"
     training = training_images(plan.dataset, "train", source)
-    trainer = Trainer(plan, training, folder, where, workers, kernel)
+    with claimed(folder / "train.lock", wait=False) as mine:
+        if not mine:
+            raise UserError(f"another process trains in {folder}: wait for it, or use another --out")
+        for path in folder.glob(".*.tmp"):
+            path.unlink()  # half-written by a process that was killed
+        from suite.training.loop import Trainer
+
+        trainer = Trainer(plan, training, folder, where, workers, kernel)
+        return _finish(trainer, max_minutes, source, final)
+
+
+def _finish(trainer: Trainer, max_minutes: float, source: str, final: bool) -> int:
+    from suite.training import export
+    from suite.training.images import training_images
+
+    plan, folder = trainer.recipe, trainer.out
 
     def tell(figures: dict[str, float]) -> None:
         parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
@@ -46,7 +65,7 @@ def train(
     scores = {}
     for split in ("dev", "test") if final else ("dev",):
         images = training_images(plan.dataset, split, source)
-        scores[split] = (export.accuracy(model, images, where), len(images.labels))
+        scores[split] = (export.accuracy(model, images, trainer.device), len(images.labels))
         print(f"top-1 on {split}: {100 * scores[split][0]:.2f} % of {len(images.labels):,} images")
     export.write_card(folder / f"{plan.backbone}.md", plan, trainer, scores)
     print(f"weights and card in {folder}")

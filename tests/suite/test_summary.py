@@ -37,7 +37,8 @@ class Fabricated:
             prediction = np.where(correct, LABELS, LABELS + 1)
             frame = pd.DataFrame({"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction})
             for index, part in enumerate((frame[:25], frame[25:])):
-                self.store.write_shard(key, index, part, pd.DataFrame({"block": [], "place": []}))
+                counts = pd.DataFrame({"block": [], "place": []})
+                self.store.write_shards(index, part.image.to_numpy(), {key: (part, counts)})
         text = label.split(" = ")[0]
         self.records.append(
             {

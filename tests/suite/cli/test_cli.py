@@ -14,6 +14,7 @@ import torch
 
 from methods import METHODS
 from suite.cells import Cell
+from suite.claims import claimed
 from suite.cli import COMMANDS, run
 from suite.evaluate import Failure
 from suite.settings import RunSpec
@@ -283,6 +284,28 @@ def test_an_interruption_is_code_130_and_says_how_to_go_on(
     monkeypatch.chdir(tmp_path)
     assert run(["compare", *MINI, "--json"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_second_process_does_not_train_in_the_same_folder(
+    capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.training.images.training_images", lambda *_: None)
+    with claimed(tmp_path / "train.lock", wait=False):
+        assert run(["train", "--recipe", "vim_nano", "--out", str(tmp_path)]) == 2
+    assert f"another process trains in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_run_that_is_there_is_refused_where_a_new_one_is_wanted(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["compare", *MINI, "--methods", "none", "--no-baselines", "--gallery", "0", "--no-report", "--name", "one"]
+    assert run([*line, "--no-resume"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for extra, told in ((["--no-resume"], "holds this run already"), (["--batch", "9"], "(its batch is")):
+        assert run([*line, *extra]) == 2
+        assert told in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 LOADED = """

@@ -24,7 +24,7 @@ def shard_files(scene: Any, name: str, kind: str = "shards") -> list[Path]:
 def killed_until(scene: Any, kills: int, seed: int) -> int:
     """Kill runs at instants drawn after their first slice has begun, each resumed until it ends; how many kills."""
     drawn, done, folder = random.Random(seed), 0, 0
-    lasted = 1.0  # seconds that a run takes after its first slice has begun; mended by those that end
+    lasted = 1.0  # seconds that a run takes after its first slice has begun: longer if all die, else as one took
     while done < kills:
         folder, deaths = folder + 1, 0
         while True:
@@ -38,9 +38,10 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
             code = child.ended()
             if over:
                 assert code == 0, scene.told(f"run{folder}")
-                lasted = (lasted + time.monotonic() - started) / 2
+                lasted = time.monotonic() - started
                 break
             deaths += 1
+            lasted *= 1.1
         done += deaths
         scene.check(f"run{folder}", deaths)
     return done
