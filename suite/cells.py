@@ -102,6 +102,10 @@ class Cell:
 
     def reducers(self) -> dict[int, Reducer]:
         """The reducer at each site."""
+        return dict(self._reducers)
+
+    @cached_property
+    def _reducers(self) -> dict[int, Reducer]:
         if self.composition is None or self.plan is None:
             return {}
         return reducers(self.composition, self.plan, self.seed)

@@ -34,8 +34,11 @@ from suite.session import session
 from suite.settings import RunSpec
 from suite.similarity import Kept, similarity_frames
 from suite.stopped import StoppedError
+from suite.stopwatch import STOPWATCH
 from suite.store import Store, slices
 from suite.summary import asked_for, summarise
+
+JUDGED = ("image", "label", "prediction", "kl")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def run_comparison(
     StoppedError at the first cell that fails if `fail_fast`, and if the device is lost.
     """
     started = datetime.now(UTC)
+    STOPWATCH.begin()
     prepared = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
@@ -82,16 +86,19 @@ def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:
 def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started: datetime) -> Result:
     """Records, analyses and headline of the cells whose shards are all there, or that failed."""
     spec = prepared.spec
-    records = write_cells(prepared, store, failures)
-    write_analyses(prepared, store, failures)
+    with STOPWATCH.part("records"):
+        records = write_cells(prepared, store, failures)
+    with STOPWATCH.part("analyses"):
+        write_analyses(prepared, store, failures)
     known = {name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()}
     published = {name: row for name, row in known.items() if row is not None}
     count = len(slices(prepared.indices, spec.shard))
     classes = len(prepared.dataset.classes)
-    headline = summarise(records, spec, asked_for(spec), store, count, classes, published)
-    kinds = {name: family(model) for name, model in prepared.models.items()}
-    for name, frame in family_frames(kinds, records, store, count).items():
-        store.write_analysis(name, frame)
+    with STOPWATCH.part("statistics"):
+        headline = summarise(records, spec, asked_for(spec), store, count, classes, published)
+        kinds = {name: family(model) for name, model in prepared.models.items()}
+        for name, frame in family_frames(kinds, records, store, count).items():
+            store.write_analysis(name, frame)
     if doubt := flipped(store):
         headline |= {name: [doubt, *headline[name]] for name in ("warnings", "paragraphs")}
         store.write_headline(headline)
@@ -134,7 +141,8 @@ def about_images(prepared: Prepared) -> dict[str, Any]:
 def about_execution(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed: device, kernel, weights and preprocessing of each backbone, and the command.
 
-    ``halved`` are the slices that were done with a smaller batch than asked for.
+    ``halved`` are the slices that were done with a smaller batch than asked for, ``seconds_by_part`` where this
+    process's time went: ``data wait`` is that in which the model waited for data.
     """
     models = prepared.models
     dtype = DTYPES[prepared.spec.precision]
@@ -146,6 +154,7 @@ def about_execution(prepared: Prepared, store: Store) -> dict[str, Any]:
         "preprocessing": {n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()},
         "command": command_line(),
         "halved": store.halved(),
+        "seconds_by_part": STOPWATCH.rounded(),
     }
 
 
@@ -189,8 +198,7 @@ def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str,
         return {block: np.delete(found, special, axis=1) for block, found in store.alive(cell.key, counts).items()}
 
     def right(cell: Named) -> Kept:
-        frame = store.outcomes(cell.key, len(parts))
-        return (frame.prediction == frame.label).to_numpy()
+        return store.answers(cell.key, len(parts))[1]
 
     return similarity_frames(reduced(cells), kept, right)
 
@@ -199,7 +207,7 @@ def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> No
     """What becomes of the tokens of the images that were asked for, and of those that methods break first."""
     count = len(slices(prepared.indices, prepared.spec.shard))
     dense = {name: prepared.dense(name).key for name in prepared.models}
-    breaks = breaks_frame(dense, reduced(cells), lambda key: store.outcomes(key, count))
+    breaks = breaks_frame(dense, reduced(cells), lambda key: store.outcomes(key, count, JUDGED))
     store.write_analysis("breaks", breaks)
     wanted = prepared.spec.gallery
     chosen = pictured(prepared.indices, wanted)

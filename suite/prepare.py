@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.checkpoint_source import resolve
 from backbones.errors import UserError
+from backbones.preprocessing import Preprocessing
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
 from suite import budget as budgets
@@ -40,6 +41,7 @@ class Prepared:
     dataset: Dataset
     indices: NDArray[np.int64]
     cells: list[Cell]
+    _data: dict[tuple[int, Preprocessing, int], Dataset] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -47,8 +49,11 @@ class Prepared:
         return len(self.indices) * self.dataset.views
 
     def data_for(self, model: Backbone) -> Dataset:
-        """The data in samples that `model` takes."""
-        return self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
+        """The data in samples that `model` takes; always the same object, whose decoders stay with it."""
+        taken = id(self.dataset), model.preprocessing, model.frames
+        if taken not in self._data:
+            self._data[taken] = self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
+        return self._data[taken]
 
     def dense(self, backbone: str) -> Cell:
         """The unreduced cell of `backbone`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +23,10 @@ from suite.cells import Cell
 from suite.data.loader import Batch, batches
 from suite.evaluate import Failure, Job, evaluate, failures
 from suite.jobs import jobs_for
-from suite.outcomes import outcomes
+from suite.outcomes import COLUMNS, outcomes
 from suite.prepare import Prepared
 from suite.presence import Presence, watched
+from suite.stopwatch import STOPWATCH
 from suite.tau import Orders
 
 Progress = Callable[[int], None]
@@ -33,7 +36,7 @@ Progress = Callable[[int], None]
 class SliceResult:
     """What one slice of the data gave for each cell of one backbone."""
 
-    parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    outcomes: dict[str, pd.DataFrame] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
     halved: dict[str, int] | None = None  # what came of a lack of memory, see `suite.shards`
@@ -54,26 +57,45 @@ def run_slice(
 ) -> SliceResult:
     """Evaluate `cells` on the images or videos `chosen`, every one decoded once."""
     result = SliceResult()
-    wanted = {cell.key for cell in cells}
+    wanted = [cell.key for cell in cells]
     data, at_once = prepared.data_for(model), prepared.spec.batch
+    kept = watched(prepared.indices) * data.views  # of a video its first clip
     side = model.describe().side
     grid = (side, side) if side and model.frames == 1 else None
-    loader = batches(data, chosen, max(1, at_once // data.views), model.image_size, grid)
-    with torch.inference_mode():
+    rest = prepared.indices[np.searchsorted(prepared.indices, chosen[-1], side="right") :]
+    loader = batches(data, chosen, max(1, at_once // data.views), model.image_size, grid, following=rest)
+    columns: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    with torch.inference_mode(), closing(loader):
         for batch in loader:
-            seen = [
-                sample_logits(prepared, model, part, dense, cells, result) for part in parts(batch, data.views, at_once)
-            ]
-            for key in wanted.intersection(*(logits for logits, _ in seen)):
-                of_cell, of_dense = (
-                    averaged(torch.cat([logits[which] for logits, _ in seen]), data.views) for which in (key, dense.key)
-                )
-                tau = torch.cat([orders.of(key, len(logits[key])) for logits, orders in seen])
-                tau = tau.view(-1, data.views).mean(1)
-                frame = outcomes(of_cell, of_dense, batch.labels, batch.indices, tau)
-                result.parts.setdefault(key, []).append(frame)
+            with STOPWATCH.part("model"):
+                seen = [
+                    sample_logits(prepared, model, part, kept, dense, cells, result)
+                    for part in parts(batch, data.views, at_once)
+                ]
+            with STOPWATCH.part("outcomes"):
+                keys = [key for key in wanted if all(key in logits for logits, _ in seen)]
+                found = judged(keys, dense.key, seen, batch, data.views) if keys else {}
+                for row, key in enumerate(keys):
+                    columns.setdefault(key, []).append({name: values[row] for name, values in found.items()})
             progress(len(batch.indices) * len(cells))
+    result.outcomes = {key: framed(parts) for key, parts in columns.items() if key not in result.failures}
     return result
+
+
+def framed(parts: Sequence[Mapping[str, NDArray[Any]]]) -> pd.DataFrame:
+    """The outcomes of one cell, batch by batch, as one table."""
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
+
+
+def judged(
+    keys: Sequence[str], dense: str, seen: Sequence[tuple[dict[str, Tensor], Orders]], batch: Batch, views: int
+) -> dict[str, NDArray[Any]]:
+    """The outcomes (cells, B) of the cells `keys` on `batch`, whose samples were `seen` in parts."""
+    of_cells = [averaged(torch.cat([logits[key] for logits, _ in seen]), views) for key in keys]
+    of_dense = averaged(torch.cat([logits[dense] for logits, _ in seen]), views)
+    tau = [torch.cat([orders.of(key, len(logits[key])) for logits, orders in seen]) for key in keys]
+    tau_of_item = torch.stack([each.view(-1, views).mean(1) for each in tau])
+    return outcomes(torch.stack(of_cells), of_dense, batch.labels, batch.indices, tau_of_item)
 
 
 def parts(batch: Batch, views: int, most: int) -> Iterator[Batch]:
@@ -97,12 +119,20 @@ def averaged(logits: Tensor, views: int) -> Tensor:
 
 
 def sample_logits(
-    prepared: Prepared, model: Backbone, batch: Batch, dense: Cell, cells: Sequence[Cell], result: SliceResult
+    prepared: Prepared,
+    model: Backbone,
+    batch: Batch,
+    kept: NDArray[np.int64],
+    dense: Cell,
+    cells: Sequence[Cell],
+    result: SliceResult,
 ) -> tuple[dict[str, Tensor], Orders]:
-    """Logits by key of one batch of samples, and how well their tokens stand in order."""
+    """Logits by key of one batch of samples, and how well their tokens stand in order.
+
+    `kept` are the samples of the run whose surviving tokens are kept.
+    """
     index, images, labels, foreground = batch
     masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
-    kept = watched(prepared.indices) * prepared.data_for(model).views  # of a video its first clip
     result.presence.begin_batch(masks, torch.from_numpy(np.isin(index.numpy(), kept)))
     orders = Orders()
     return batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders), orders
@@ -129,8 +159,9 @@ def batch_logits(
     found: dict[str, Tensor] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        result.presence.observe(keys, site, tokens)
-        orders.observe(keys, site, tokens)
+        with STOPWATCH.part("tokens"):
+            result.presence.observe(keys, site, tokens)
+            orders.observe(keys, site, tokens)
 
     for size, members in by_size.items():
         sound = [cell for cell in members if cell.key not in result.failures]

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from suite.cells import Cell
@@ -15,6 +14,7 @@ from suite.data.base import one_line
 from suite.exhaustion import DeviceLostError, out_of_memory, with_less
 from suite.prepare import Prepared
 from suite.runner import Progress, SliceResult, run_slice, runnable
+from suite.stopwatch import STOPWATCH
 from suite.store import Store, slices
 
 
@@ -140,22 +140,19 @@ def sliced(
 def flips(prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: SliceResult, batch: int) -> dict[str, int]:
     """How many predictions on the shard's first `batch` images another batch, of half as many, makes otherwise."""
     few = shard.images[:batch]
-    sound = [cell for cell in cells if cell.key in result.parts and cell.key not in result.failures]
+    sound = [cell for cell in cells if cell.key in result.outcomes]
     again = sliced(prepared, shard, few, sound, max(1, batch // 2), lambda _: None)
-    compared = [cell.key for cell in sound if cell.key in again.parts and cell.key not in again.failures]
-    pairs = [(pd.concat(found.parts[key]).prediction[: len(few)] for found in (result, again)) for key in compared]
+    compared = [cell.key for cell in sound if cell.key in again.outcomes]
+    pairs = [(found.outcomes[key].prediction[: len(few)] for found in (result, again)) for key in compared]
     count = sum(int((one.to_numpy() != other.to_numpy()).sum()) for one, other in pairs)
     return {"compared": len(few) * len(compared), "flips": count}
 
 
 def keep(store: Store, shard: Shard, result: SliceResult) -> None:
     """Put the results of a shard on disk: first what failed, which a later process then leaves alone."""
-    store.write_failures(shard.index, result.failures)
-    if result.halved:
-        store.write_halved(shard.backbone, shard.index, result.halved)
-    frames = {
-        key: (pd.concat(parts, ignore_index=True), result.presence.frame(key))
-        for key, parts in result.parts.items()
-        if key not in result.failures
-    }
-    store.write_shards(shard.index, shard.images, frames)
+    with STOPWATCH.part("writing"):
+        store.write_failures(shard.index, result.failures)
+        if result.halved:
+            store.write_halved(shard.backbone, shard.index, result.halved)
+        frames = {key: (outcomes, result.presence.frame(key)) for key, outcomes in result.outcomes.items()}
+        store.write_shards(shard.index, shard.images, frames)

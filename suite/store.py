@@ -13,12 +13,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
@@ -26,11 +28,13 @@ from backbones.errors import UserError
 from suite.claims import claimed
 from suite.data.base import digest
 from suite.files import place, to_json, write_json, write_text
+from suite.outcomes import COLUMNS
 from suite.presence import unpacked
 from suite.sealed import fault, parquet, sealed
 from suite.settings import read_spec, to_yaml
 
 MEMBERS = "run.lock"
+AT_ONCE = 64  # files whose counts are in memory together
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
@@ -38,11 +42,24 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
     place({path: parquet(frame)})
 
 
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the Parquet file at `path`, which is small: threads and pages to come would not pay."""
+    with pq.ParquetFile(path) as file:
+        return file.read(list(columns), use_threads=False)
+
+
 @dataclass(frozen=True)
 class Store:
-    """The folder of one run."""
+    """The folder of one run.
+
+    What is read of its finished shards again and again is kept: a bit an image, and counts of tokens.
+    """
 
     folder: Path
+    _answers: dict[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.uint8]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    _presence: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path, spec: BaseModel, resume: bool = True) -> Store:
@@ -173,15 +190,40 @@ class Store:
         """The slices that were done with a smaller batch than asked for."""
         return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "halved").glob("*.json"))]
 
-    def outcomes(self, key: str, slices: int) -> pd.DataFrame:
-        """All per-image outcomes of cell `key`, in the order of the data set."""
-        return pd.concat([pd.read_parquet(self.shard_path(key, index)) for index in range(slices)], ignore_index=True)
+    def outcomes(self, key: str, slices: int, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+        """The per-image outcomes of cell `key`, in the order of the data set."""
+        paths = [self.shard_path(key, index) for index in range(slices)]
+        frame: pd.DataFrame = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
+        if not {"image", "label", "prediction"} - set(columns):
+            self._answers.setdefault((key, slices), self._answers_of(frame))
+        return frame
+
+    def answers(self, key: str, slices: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The images that cell `key` saw, by their number in the data set, and whether it was right on each.
+
+        Read once, and kept as a bit an image: what all statistics over pairs of cells stand on.
+        """
+        if (key, slices) not in self._answers:
+            self.outcomes(key, slices, ["image", "label", "prediction"])
+        images, packed = self._answers[key, slices]
+        return images, np.unpackbits(packed, count=len(images)).astype(bool)
+
+    def _answers_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        images = frame.image.to_numpy()
+        known = next((known for known, _ in self._answers.values() if np.array_equal(known, images)), images)
+        return known, np.packbits(frame.prediction.to_numpy() == frame.label.to_numpy())
 
     def presence(self, key: str, slices: int) -> pd.DataFrame:
         """Counts of surviving tokens of cell `key`, summed over the slices."""
-        columns = ["block", "place", "present", "foreground"]
-        parts = [pd.read_parquet(self.presence_path(key, index), columns=columns) for index in range(slices)]
-        return pd.concat(parts).groupby(["block", "place"], as_index=False).sum()
+        if (key, slices) not in self._presence:
+            columns = ["block", "place", "present", "foreground"]
+            total = pd.DataFrame()
+            for start in range(0, slices, AT_ONCE):
+                paths = [self.presence_path(key, index) for index in range(start, min(start + AT_ONCE, slices))]
+                found = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
+                total = pd.concat([total, found]).groupby(["block", "place"], as_index=False).sum()
+            self._presence[key, slices] = total
+        return self._presence[key, slices].copy()
 
     def alive(self, key: str, counts: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
         """By block, the tokens of cell `key` that survive in the watched images (images, places).
@@ -190,9 +232,12 @@ class Store:
         """
         parts: dict[int, list[NDArray[np.bool_]]] = {}
         for index, count in enumerate(counts):
-            frame = pd.read_parquet(self.presence_path(key, index), columns=["block", "place", "alive"])
-            for block, rows in frame.groupby("block"):
-                parts.setdefault(int(str(block)), []).append(unpacked(rows.sort_values("place").alive.tolist(), count))
+            table = _read(self.presence_path(key, index), ["block", "place", "alive"])
+            block, place = (table.column(name).to_numpy() for name in ("block", "place"))
+            rows, bits = np.lexsort((place, block)), table.column("alive").to_pylist()
+            blocks, starts = np.unique(block[rows], return_index=True)
+            for number, those in zip(blocks.tolist(), np.split(rows, starts[1:]), strict=True):
+                parts.setdefault(number, []).append(unpacked([bits[row] for row in those], count))
         return {block: np.concatenate(found) for block, found in parts.items()}
 
     def write_cell(self, key: str, record: dict[str, Any]) -> None:

@@ -91,10 +91,10 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
             chosen.setdefault(record["label"], []).append(record)
     outcomes = []
     for label, cells in chosen.items():
-        frames = [store.outcomes(cell["key"], slices) for cell in cells]
-        correct = np.stack([(frame.prediction == frame.label).to_numpy() for frame in frames])
+        answers = [store.answers(cell["key"], slices) for cell in cells]
+        correct = np.stack([right for _, right in answers])
         removed = cells[0]["reduction_fraction"][cells[0]["convention"]]
-        outcomes.append(Outcomes(label, correct, frames[0].image.to_numpy(), removed))
+        outcomes.append(Outcomes(label, correct, answers[0][0], removed))
     return outcomes
 
 

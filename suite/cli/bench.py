@@ -23,6 +23,8 @@ def bench(
     sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
     models: Annotated[bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
+    engine: Annotated[bool, typer.Option("--engine", help="What a run costs beside its model.")] = False,
+    images: Annotated[str, typer.Option(help="Images of the runs of --engine, comma-separated.")] = "5000,50000",
     methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
     backbone: Annotated[
         str, typer.Option(help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.")
@@ -50,7 +52,7 @@ def bench(
     from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
-    whole = not (kernels or reduction or sharing or models or sweep)
+    whole = not (kernels or reduction or sharing or models or sweep or engine)
     fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
     batches = _numbers("batch", batch, int)
     if whole:
@@ -84,6 +86,13 @@ def bench(
 
         shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batches[-1]), rounds, where)
         found.append((shares, together.table(shares)))
+    sentences = []
+    if engine:
+        from suite.bench import engine as whole_run
+
+        runs_of_stub = whole_run.measure(_numbers("images", images, int))
+        found.append((runs_of_stub, whole_run.table(runs_of_stub)))
+        sentences.append(whole_run.verdict(runs_of_stub))
     if (models or sweep) and where != "cuda":
         raise UserError("--models and --sweep measure on a GPU: there is none here")
     if sweep:
@@ -107,6 +116,8 @@ def bench(
         return 0
     for _, table in found:
         print_table(table)
+    for sentence in sentences:
+        print(sentence)
     return 0
 
 

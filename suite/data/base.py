@@ -55,10 +55,12 @@ class Dataset(ABC):
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
     ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
+    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.crew`)
     ``kind``     images or videos; a model's answers to the ``views`` of one video are averaged
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "images"
+    stored: ClassVar[bool] = False
     views: int = 1
     name: str
     split: str

@@ -149,6 +149,17 @@ class ParquetImages(Photographs):
         self._kept: tuple[int, Any] = (-1, None)
         self._lock = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is open, for another process, which opens the files itself."""
+        return {name: value for name, value in vars(self).items() if name not in ("_files", "_kept", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the files again."""
+        vars(self).update(state)
+        self._files = [_open(path) for path in self.paths]
+        self._kept = (-1, None)
+        self._lock = Lock()
+
     def _column(self, place: int) -> Any:
         """The image column of row group `place`, read unless it is the one kept."""
         with self._lock:

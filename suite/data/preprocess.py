@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ def asked_of(request: Request) -> dict[str, Any]:
 class Photographs(Dataset):
     """A data set of pictures of any size, prepared as each model's published accuracy wants them."""
 
+    stored: ClassVar[bool] = True
     preprocess: Preprocess
     asked: dict[str, Any]
 

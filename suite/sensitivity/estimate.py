@@ -42,7 +42,8 @@ def estimates(model: Backbone, embedded: TokenSequence, labels: Tensor, layers: 
                 nudges.append(torch.zeros_like(tokens.branch, requires_grad=True))
                 tokens = replace(tokens, branch=tokens.branch + nudges[-1])
             tokens = model.run(tokens, block, block + 1)
-        loss, margin = (part.sum() for part in loss_and_margin(model.readout(tokens), labels))
+        logits = model.readout(tokens)
+        loss, margin = (part.sum() for part in loss_and_margin(logits, logits.log_softmax(1), labels))
     by_loss = torch.autograd.grad(loss, nudges, retain_graph=True)
     by_margin = torch.autograd.grad(margin, nudges)
     return Estimates(

@@ -187,13 +187,14 @@ def effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Array]:
     prediction is another, ``kl`` is KL(dense || variant) in nats.
     """
     logits, dense = logits.double().cpu(), dense.double().cpu()
-    loss, margin = loss_and_margin(logits, label.cpu().expand(len(logits)))
-    loss_before, margin_before = loss_and_margin(dense, label.cpu())
+    log_p, log_q = logits.log_softmax(1), dense.log_softmax(1)
+    loss, margin = loss_and_margin(logits, log_p, label.cpu().expand(len(logits)))
+    loss_before, margin_before = loss_and_margin(dense, log_q, label.cpu())
     changes = {
         "loss": loss - loss_before,
         "margin": margin - margin_before,
         "flip": (logits.argmax(1) != dense.argmax(1)).double(),
-        "kl": divergence(dense, logits),
+        "kl": divergence(log_q, log_q.exp(), log_p),
     }
     return {name: _array(values) for name, values in changes.items()}
 

@@ -33,6 +33,7 @@ from suite.sensitivity.probe import Asked, Findings, Subject, probe, readable
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.summary import summarise
 from suite.session import session
+from suite.stopwatch import STOPWATCH
 from suite.store import Store
 
 PARTS = ("placements", "groups", "tokens")
@@ -55,6 +56,7 @@ def run_sensitivity(
     StoppedError at the first cell that fails if `fail_fast`, and if the device is lost.
     """
     started = datetime.now(UTC)
+    STOPWATCH.begin()
     prepared, asked, zeroed = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         with progress_bar(len(runnable(prepared, spec.backbone)) * len(prepared.indices), quiet) as progress:

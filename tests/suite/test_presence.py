@@ -2,13 +2,14 @@
 
 from collections import Counter
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.sequence import TokenSequence, new_sequence
 from methods.compose import Composition, Reducer
-from suite.presence import Presence
+from suite.presence import Presence, unpacked
 from suite.runner import place_specials
 
 
@@ -58,3 +59,25 @@ def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
     masks = torch.tensor([[True, False, True], [False, True, True]])
     assert place_specials(masks, (1,)).tolist() == [[True, False, False, True], [False, False, True, True]]
     assert place_specials(masks, (0, 4)).int().tolist() == [[0, 1, 0, 1, 0], [0, 0, 1, 1, 0]]
+
+
+def test_a_position_that_is_no_place_is_refused_before_anything_is_counted() -> None:
+    presence = Presence()
+    presence.begin_batch(None)
+    tokens = reduced(2, 0, 3)
+    for stranger in (-1, 10):
+        tokens.position[1, 2] = stranger
+        with pytest.raises(ValueError, match="position"):
+            presence.observe(["a"], 1, tokens)
+    assert presence.frame("a").empty
+
+
+def test_a_place_named_twice_counts_once() -> None:
+    presence = Presence()
+    presence.begin_batch(torch.ones(2, 10, dtype=torch.bool), torch.tensor([True, False]))
+    tokens = reduced(2, 0, 3)
+    tokens.position[:] = 4
+    presence.observe(["a"], 1, tokens)
+    frame = presence.frame("a")
+    assert frame.present.tolist() == frame.foreground.tolist() == [0] * 4 + [2] + [0] * 5
+    assert unpacked(frame.alive.tolist(), 1).tolist() == [[place == 4 for place in range(10)]]

@@ -15,7 +15,7 @@ from backbones.sequence import TokenSequence
 from suite.executors import execute
 from suite.outcomes import outcomes
 from suite.prepare import Prepared, prepare
-from suite.runner import SliceResult, batch_logits, run_slice, runnable, shrink
+from suite.runner import SliceResult, batch_logits, framed, run_slice, runnable, shrink
 from suite.settings import RunSpec
 from suite.store import Store
 from suite.tau import Orders
@@ -69,11 +69,13 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
                 else:
                     logits = model.resized(cell.image_size)(shrink(pixels, cell.image_size))
             tau = torch.tensor([float(np.mean(taus)) if taus else 1.0])
-            rows.append(outcomes(logits, whole, label, index, tau))
-        pd.testing.assert_frame_equal(
-            pd.concat(result.parts[cell.key], ignore_index=True), pd.concat(rows, ignore_index=True)
-        )
-    assert dense.key in result.parts
+            rows.append(
+                framed(
+                    [{name: value[0] for name, value in outcomes(logits[None], whole, label, index, tau[None]).items()}]
+                )
+            )
+        pd.testing.assert_frame_equal(result.outcomes[cell.key], pd.concat(rows, ignore_index=True))
+    assert dense.key in result.outcomes
 
 
 def test_a_smaller_image_is_what_pillow_makes_of_it() -> None:

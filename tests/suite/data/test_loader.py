@@ -93,3 +93,28 @@ def test_batches_of_clutter_do_not_depend_on_their_size() -> None:
 def test_impossible_sizes() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         next(batches(Counting(3), np.arange(3), 0, 4))
+
+
+def test_the_next_slice_is_begun_before_it_is_asked_for_and_nothing_is_decoded_twice() -> None:
+    data = Counting(20)
+    order = np.arange(20)
+    seen: list[int] = []
+    for start in range(0, 20, 5):
+        stream = batches(data, order[start : start + 5], 2, 4, ahead=2, following=order[start + 5 :])
+        seen += [int(index) for batch in stream for index in batch.images[:, 0, 0, 0]]
+        deadline = time.monotonic() + 2
+        while len(data.decoded) < min(20, start + 9) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(data.decoded) == min(20, start + 9)  # two batches of the next slice
+    assert seen == order.tolist()
+    assert data.decoded == Counter(range(20))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_what_was_begun_for_a_slice_that_never_came_is_dropped() -> None:
+    data, other = Counting(20), Counting(20)
+    for chosen, source in ((np.arange(4), data), (np.arange(9, 12), data), (np.arange(3), other)):
+        stream = batches(source, chosen, 2, 4, following=np.arange(12, 20))
+        assert [int(index) for batch in stream for index in batch.images[:, 0, 0, 0]] == chosen.tolist()
+    list(batches(other, np.arange(12, 20), 2, 4))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
