@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from threading import Thread
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +30,19 @@ MANY = 512  # images from which on processes are started
 
 def workers_for(dataset: Dataset, images: int) -> int:
     """How many processes decode `images` of `dataset`: none for few, or where a sample is drawn rather than decoded."""
-    if not dataset.stored or images < MANY:
+    if not dataset.stored or images < MANY or script_is_run_again(sys.modules["__main__"]):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST, max(1, cores // 2))
+
+
+def script_is_run_again(main: ModuleType) -> bool:
+    """Whether every process that is started would import `main`, a script of the user's, and so run it once more.
+
+    What was started by ``python -m``, our own command and a notebook are no such scripts.
+    """
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is None and file is not None and Path(file).suffix == ".py"
 
 
 class Crew:

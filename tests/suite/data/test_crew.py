@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import psutil
@@ -143,6 +144,11 @@ def test_processes_are_for_many_images_that_must_be_decoded(folder: Path, monkey
     for cores, wanted in ((1, 1), (2, 1), (8, 4), (64, crews.MOST)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         assert workers_for(pictures, crews.MANY) == wanted
+    script = ModuleType("__main__")
+    for file, spec, wanted in (("/a/mine.py", None, 0), ("/bin/mamba-token-suite", None, crews.MOST), (None, None, 8)):
+        script.__file__, script.__spec__ = file, spec  # type: ignore[assignment]
+        monkeypatch.setitem(sys.modules, "__main__", script)
+        assert workers_for(pictures, crews.MANY) == wanted
 
 
 HANGING = """
@@ -150,20 +156,17 @@ import sys, time
 import numpy as np
 from suite.data import open_dataset
 from suite.data.crew import Crew
-if __name__ == "__main__":
-    crew = Crew(open_dataset("imagefolder:" + sys.argv[1]), 1)
-    assert crew.wait_until_started()
-    print("ready", *crew._processes._processes, flush=True)
-    time.sleep(600)
+crew = Crew(open_dataset("imagefolder:" + sys.argv[1]), 1)
+assert crew.wait_until_started()
+print("ready", *crew._processes._processes, flush=True)
+time.sleep(600)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_outlives_its_parent(how: signal.Signals, folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "hanging.py"
-    script.write_text(HANGING)
-    parent = subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, text=True)
+def test_no_process_outlives_its_parent(how: signal.Signals, folder: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", HANGING, str(folder)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     word, *numbers = parent.stdout.readline().split()
     assert word == "ready"
