@@ -1,4 +1,4 @@
-"""What a run costs beside its model: the stub is a backbone, the yardstick is the run's own calls, the figures add up."""
+"""What a run costs beside its model: the stub is a backbone, the yardstick is the run's calls, the figures add up."""
 
 from dataclasses import replace
 from pathlib import Path
