@@ -18,6 +18,7 @@ from suite.analyses import foreground_frame, kept_frame, reduced
 from suite.breaks import breaks_frame, broken_first
 from suite.cells import Cell, Named
 from suite.data import pictured
+from suite.data.loader import dismiss
 from suite.environment import command_line, consumption, environment
 from suite.executors import execute
 from suite.expected import expected
@@ -86,6 +87,7 @@ def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:
 def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started: datetime) -> Result:
     """Records, analyses and headline of the cells whose shards are all there, or that failed."""
     spec = prepared.spec
+    dismiss()
     with STOPWATCH.part("records"):
         records = write_cells(prepared, store, failures)
     with STOPWATCH.part("analyses"):

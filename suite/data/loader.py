@@ -92,6 +92,7 @@ def batches(
         finished = True
     finally:
         if finished and len(following):
+            dismiss()
             _between.append((crew, pending))
         else:
             _drop(pending)
@@ -104,13 +105,18 @@ def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 def _crew_of(dataset: Dataset, workers: int) -> tuple[Crew, deque[Task]]:
     """The crew that stayed if it decodes `dataset`, with what it has begun, else a new one."""
+    if _between and _between[0][0].dataset is dataset:
+        return _between.pop()
+    dismiss()
+    return Crew(dataset, workers), deque()
+
+
+def dismiss() -> None:
+    """End who stayed for a slice that does not come."""
     while _between:
         crew, pending = _between.pop()
-        if crew.dataset is dataset:
-            return crew, pending
         _drop(pending)
         crew.leave()
-    return Crew(dataset, workers), deque()
 
 
 def _drop(pending: deque[Task]) -> None:
