@@ -29,7 +29,7 @@ def test_the_stub_is_a_backbone_whose_tokens_are_its_patches() -> None:
     shape = model.describe()
     assert isinstance(model, Backbone)
     assert (tokens.length, shape.length, model.depth) == (GRID**2 + 1, GRID**2 + 1, shape.depth)
-    for place in (0, 10, 24, 26, 49):
+    for place in (0, 10, 23, 25, 49):
         patch = place - (place > model.special_places[0])
         row, column = divmod(patch, GRID)
         pixels = images[1, :, PATCH * row : PATCH * row + PATCH, PATCH * column : PATCH * column + PATCH]
