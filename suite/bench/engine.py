@@ -48,6 +48,7 @@ from suite.stopwatch import STOPWATCH
 METHODS = ("mtr", "tome", "permute[order=reversed]")
 MICROSECONDS, MEGABYTES = 60, 200  # what is wanted of an image and cell, and of the growth
 ROUNDS = 5
+PARTS = ("waiting", "forward", "tokens", "outcomes", "writing", "records", "statistics", "analyses")
 Call = Callable[[], object]
 
 
@@ -129,9 +130,6 @@ def one_run(folder: Path, images: int) -> EngineRow:
         own_processor=own_processor * batches, model=model * batches, **found, report=drawing, peak=peak,
         peak_report=peak_memory(),
     )  # fmt: skip
-
-
-PARTS = ("waiting", "forward", "tokens", "outcomes", "writing", "records", "statistics", "analyses")
 
 
 @contextmanager
@@ -267,11 +265,15 @@ def table(rows: Sequence[EngineRow]) -> Table:
     line("  waiting for data", lambda row: row.each(row.waiting))
     line("  tree around the calls", lambda row: row.each(row.forward - row.tokens - row.own))
     for name in PARTS[2:]:
-        line(f"  {name}", lambda row, name=name: row.each(getattr(row, name)))  # type: ignore[misc]
+        line(f"  {name}", partial(_part, name))
     line("report (once, s)", lambda row: row.report)
     line("peak memory (MB)", lambda row: row.peak, "d")
     line("  with the report", lambda row: row.peak_report, "d")
     return shown
+
+
+def _part(name: str, row: EngineRow) -> float:
+    return row.each(getattr(row, name))
 
 
 def verdict(rows: Sequence[EngineRow]) -> str:
