@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from backbones.errors import UserError
 from backbones.naming import bracketed
 from backbones.registry import Registry
 
@@ -55,6 +58,7 @@ def create_model(
     if num_classes is not None:
         settings["classes"] = num_classes
     weights = None if checkpoint is None else checkpoints.load(checkpoint, model_name=name, ema=ema)
+    _check_settings(plain, factory, settings)
     model = factory(**settings)
     if weights is not None:
         own_head = weights.num_classes in (None, model.describe().classes) or "classes" in settings
@@ -65,3 +69,23 @@ def create_model(
     model.preprocessing = official.usual_preprocessing(name) or model.preprocessing
     model.set_kernel(kernel)
     return model.eval()
+
+
+def _check_settings(name: str, factory: Callable[..., Backbone], settings: dict[str, Any]) -> None:
+    """UserError for settings that `factory` does not take, or whose weights alone would fill the memory."""
+    import torch
+
+    if not settings:
+        return
+    try:
+        inspect.signature(factory).bind(**settings)
+    except TypeError as error:
+        raise UserError(f"{name} cannot take these settings ({error}): leave out what it does not know") from error
+    with torch.device("meta"):
+        needed = 4 * sum(parameter.numel() for parameter in factory(**settings).parameters())
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there // 2:
+        given = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise UserError(
+            f"{name} with {given} has {needed >> 20:,} MB of weights, on a machine of {there >> 20:,} MB: use less"
+        )

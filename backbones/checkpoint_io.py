@@ -6,23 +6,34 @@ Only tensors and plain containers are unpickled, and `argparse.Namespace`, which
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import io
+import pickletools
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from backbones.errors import UserError
+from backbones.errors import UserError, mend
 
 LFS_POINTER = b"version https://git-lfs"
 ZIP_MAGIC = b"PK\x03\x04"
 GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)*)")
+# What a state dict and the training state beside it are made of.
+PLAIN = re.compile(
+    r"collections\.(OrderedDict|Counter|defaultdict)|argparse\.Namespace|_codecs\.encode|builtins\.(set|complex)|"
+    r"torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout|"
+    r"torch\.nn\.parameter\.Parameter|torch\.(\w+\.)*\w+Storage|torch\.(Size|Tensor|device)|torch\.[a-z]\w*"
+)
+PICKLES = 5  # at the head of a file in the form before zip
+MOST_PICKLE = 1 << 28
 
 
 def read(path: Path) -> tuple[Any, str]:
@@ -55,26 +66,31 @@ def _digest(path: Path, size: int, changed: int) -> str:
 
 def _head(path: Path) -> bytes:
     try:
+        if not path.exists():
+            raise UserError(f"checkpoint {path} does not exist: give a file, hf://owner/repo/file, or 'bundled'")
+        if path.is_dir():
+            raise UserError(f"checkpoint {path} is a folder: name the file in it")
+        if not path.is_file():  # a pipe would wait, a device has no end
+            raise UserError(f"checkpoint {path} is a pipe or a device: copy the weights into a file")
         with path.open("rb") as file:
             return file.read(32)
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path} does not exist: give a file, hf://owner/repo/file, or 'bundled'") from None
-    except IsADirectoryError:
-        raise UserError(f"checkpoint {path} is a folder: name the file in it") from None
     except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error.strerror}): mend its permissions") from error
+        raise UserError(f"checkpoint {path} cannot be read ({error.strerror}): {mend(error)}") from error
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"checkpoint {path} is truncated or not safetensors ({error}): download it again") from error
+    except Exception as error:  # an unknown dtype, a size that overflows: each its own exception
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"checkpoint {path} is truncated or not safetensors ({reason}): download it again") from error
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
     if zipped and not zipfile.is_zipfile(path):
         raise UserError(f"checkpoint {path} is truncated (its end is missing): download or copy it again")
+    if foreign := next((name for name in _asked_for(path, zipped) if not PLAIN.fullmatch(name)), ""):
+        raise UserError(_refused(path, foreign))
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -83,12 +99,39 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         raise UserError(_why_unreadable(path, error)) from error
 
 
+def _asked_for(path: Path, zipped: bool) -> Iterator[str]:
+    """The names that the file's pickles look up, read without running them; none where they cannot be read.
+
+    PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty tensor.
+    """
+    with contextlib.suppress(Exception):  # what is malformed the loader answers
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                if archive.getinfo(member).file_size <= MOST_PICKLE:
+                    yield from _globals(io.BytesIO(archive.read(member)))
+        else:
+            with path.open("rb") as file:
+                for _ in range(PICKLES):
+                    yield from _globals(file)
+
+
+def _globals(file: IO[bytes]) -> Iterator[str]:
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name == "GLOBAL":
+            yield str(argument).replace(" ", ".").replace("__builtin__.", "builtins.")
+
+
+def _refused(path: Path, name: str) -> str:
+    return (
+        f"checkpoint {path} asks to run {name.removeprefix('builtins.')}, which plain weights do not need, and was not "
+        "loaded: ask its author for plain weights, or convert it to safetensors where you trust it"
+    )
+
+
 def _why_unreadable(path: Path, error: Exception) -> str:
     wanted = GLOBAL_NAME.search(str(error))
     if wanted:
-        return (
-            f"checkpoint {path} asks to run {wanted[1]}, which plain weights do not need, and was not loaded: "
-            "ask its author for plain weights, or convert it to safetensors where you trust it"
-        )
+        return _refused(path, wanted[1])
     kind = type(error).__name__
     return f"checkpoint {path} is truncated or not a PyTorch file ({kind}): download it again or give another file"

@@ -28,6 +28,7 @@ PLAIN, AVERAGED = ("model", "module", "state_dict"), "model_ema"
 HEAD = ("head.weight", "head.bias")
 NEW_HEAD = "the head is new"
 NAMED = 3
+SHARED = 4  # tensors may share their numbers, such as tied weights, but not without end
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -71,7 +72,7 @@ class LoadedWeights:
     def num_classes(self) -> int | None:
         """Classes the weights' head tells apart; None if they have no head."""
         head = next((self.state[name] for name in ("head.weight", "head.fc.weight") if name in self.state), None)
-        return None if head is None else head.shape[0]
+        return None if head is None or not head.ndim else head.shape[0]
 
 
 def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeights:
@@ -86,7 +87,7 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
     path = locate(spec, model_name)
     content, file_format = checkpoint_io.read(path)
     tensors, branch = _choose_branch(content, spec, _wants_ema(model_name, ema), explicit=ema is not None)
-    state = _checked(tensors, spec)
+    state = _checked(tensors, spec, path.stat().st_size)
     provenance = Provenance(
         source=spec,
         path=str(path),
@@ -114,7 +115,7 @@ def apply(
     given, notes = model.fitted(weights.state, asked)
     if given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD):
         if num_classes is None:
-            raise UserError(f"checkpoint {source} has no head for this model: pass num_classes to begin a new one")
+            raise UserError(f"checkpoint {source} has no head for this model: give weights with one, or pass num_classes")
         given |= {name: wanted[name] for name in HEAD}
         notes = [*notes, NEW_HEAD]
     _check_names(wanted.keys(), given.keys(), source)
@@ -152,13 +153,33 @@ def _choose_branch(content: Any, spec: str, ema: bool, *, explicit: bool) -> tup
     return content[branch], branch
 
 
-def _checked(tensors: Mapping[str, Any], spec: str) -> dict[str, Tensor]:
+def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
+    """UserError unless all tensors are dense numbers on the CPU that a file of `size` bytes can hold.
+
+    A few bytes can ask for a tensor of any size: one that repeats a value, or one that is not filled.
+    """
+    total = 0
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+            raise UserError(
+                f"checkpoint {spec} has no plain tensor in '{name}' (it is sparse, quantised, nested or without data): "
+                "give dense, unquantised weights"
+            )
+        total += tensor.numel() * tensor.element_size()
+    if total > SHARED * size:
+        raise UserError(
+            f"checkpoint {spec} asks for {total:,} bytes of weights and holds {size:,}: save its tensors in full"
+        )
+
+
+def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tensor]:
     strangers = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
     if strangers or not tensors:
         found = f"'{strangers[0]}' is no tensor" if strangers else "it is empty"
         raise UserError(
             f"checkpoint {spec} is not a state dict ({found}): give a state dict, or one under 'model' or 'model_ema'"
         )
+    _check_plain(tensors, spec, size)
     # A copy, so that a mapped file may be replaced or removed while the model lives.
     state = {str(name).removeprefix("module."): tensor.detach().clone() for name, tensor in tensors.items()}
     for name, tensor in state.items():
@@ -183,7 +204,7 @@ def _check_names(wanted: Any, given: Any, source: str) -> None:
 def _check_head(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str, num_classes: int | None
 ) -> None:
-    if "head.weight" not in wanted:
+    if "head.weight" not in wanted or not given["head.weight"].ndim:
         return
     have, need = given["head.weight"].shape[0], wanted["head.weight"].shape[0]
     if have != need:

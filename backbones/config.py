@@ -17,13 +17,14 @@ class Settings(Protocol):
 
 
 Config = TypeVar("Config", bound=Settings)
+MOST = 20_000
 KINDS = {int: "a whole number", bool: "true or false"}
 
 
 def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
     """`default`, the configuration of the backbone `name`, with `overrides`.
 
-    UserError for a setting that does not exist, is of another kind, or is a number below 1.
+    UserError for a setting that does not exist, is of another kind, or is a number below 1 or beyond `MOST`.
     """
     known = {field.name for field in fields(default)}
     for setting, value in overrides.items():
@@ -32,6 +33,6 @@ def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
         kind = type(getattr(default, setting))
         if type(value) is not kind:
             raise UserError(f"{name} cannot take {setting}={value}: give {KINDS[kind]}")
-        if kind is int and value < 1:
-            raise UserError(f"{name} cannot have {setting} {value}: use at least 1")
+        if kind is int and not 1 <= value <= MOST:
+            raise UserError(f"{name} cannot have {setting} {value}: use at least 1 and at most {MOST:,}")
     return replace(default, **overrides)

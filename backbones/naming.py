@@ -6,6 +6,7 @@ import re
 
 from backbones.errors import UserError
 
+LONGEST = 1000  # characters of a name with its settings
 BRACKETED = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<settings>[^\[\]]*)\])?")
 Value = bool | int | float | str
 
@@ -43,8 +44,8 @@ def typed(text: str) -> Value:
 
 def bracketed(text: str) -> tuple[str, dict[str, Value]]:
     """The name in `text` and the settings in its brackets; UserError if it is neither."""
-    match = BRACKETED.fullmatch(text.strip())
+    match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
-        raise UserError(f"'{text}' is not a name: write name or name[setting=value,setting=value]")
+        raise UserError(f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]")
     given = settings(match["settings"] or "", text)
     return match["name"].strip(), {key: typed(value) for key, value in given.items()}

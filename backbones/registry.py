@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from backbones.errors import UserError
+from backbones.errors import UserError, announce
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class Registry(Generic[T]):
         self.group = group
         self._builtin = builtin
         self._added: dict[str, T] = {}
+        self._loaded: set[str] = set()
 
     def _plugins(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
@@ -57,11 +58,16 @@ class Registry(Generic[T]):
         plugin = self._plugins().get(name)
         if plugin is None:
             raise UserError(f"unknown {self.kind} '{name}': {nearest(name, self)}")
+        if name not in self._loaded:
+            owner = f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unknown distribution"
+            announce(f"{self.kind} '{name}' of {owner}: {plugin.value}")
+            self._loaded.add(name)
         try:
             return plugin.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
-                f"{self.kind} '{name}' of plugin '{plugin.value}' cannot be imported ({error}): mend or uninstall it"
+                f"{self.kind} '{name}' of plugin '{plugin.value}' cannot be imported "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): mend or uninstall it"
             ) from error
 
     def add(self, name: str, item: T) -> None:

@@ -99,9 +99,14 @@ def _typed(value: Value, kind: type) -> Value | None:
 
 def composed(**fields: Any) -> Composition:
     """A `methods.composition.Composition`; torch is imported only now, so that listing methods is fast."""
+    return composition_type()(**fields)
+
+
+def composition_type() -> type[Composition]:
+    """`methods.composition.Composition`, imported only now."""
     from methods.composition import Composition
 
-    return Composition(**fields)
+    return Composition
 
 
 def shown(value: Value) -> str:
@@ -173,7 +178,18 @@ class Method:
         chosen = {
             name: option.meant(settings.get(name, option.default), provides) for name, option in self.options.items()
         }
-        return self.build(**chosen)
+        try:
+            made = self.build(**chosen)
+            if not isinstance(made, composition_type()):
+                raise TypeError(f"gave a {type(made).__name__}, no Composition")
+        except UserError:
+            raise
+        except Exception as error:  # a method may be anyone's
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"method '{self.name}' cannot be built ({type(error).__name__}: {reason}): mend it"
+            ) from error
+        return made
 
     def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
         """Tokens removed before each block of `shape` as published, by these options; None if that is not known."""

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbones.errors import UserError
+from backbones.errors import UserError, announce
 from backbones.naming import settings, split
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
@@ -21,6 +21,7 @@ from methods.base import NO_TRACE, Method, Value, shown
 if TYPE_CHECKING:
     from methods.composition import Composition
 
+LONGEST = 1000  # characters of a method's text
 TEXT = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?")
 
 
@@ -77,20 +78,21 @@ def _executed(path: Path) -> object:
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {path}: give the path of the method's Python file")
     module = importlib.util.module_from_spec(spec)
+    announce(f"methods of {path}")
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{path} cannot be run ({type(error).__name__}: {' '.join(str(error).split())}): mend it"
+            f"{path} cannot be run ({type(error).__name__}: {' '.join(str(error).split())[:200]}): mend it"
         ) from error
     return module
 
 
 def parse(text: str) -> MethodSpec:
     """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
-    match = TEXT.fullmatch(text.strip())
+    match = TEXT.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
-        raise UserError(f"'{text}' is not a method: write name or name[option=value,option=value] or name@schedule")
+        raise UserError(f"'{text[:80]}' is not a method: write name or name[option=value,option=value] or name@schedule")
     name = match["name"].strip()
     method = find(name)
     options = method.settings(settings(match["options"] or "", text))

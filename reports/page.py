@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from backbones.errors import UserError
+from backbones.documents import inside
+from backbones.errors import UserError, mend
 from reports import paper, points, sections, tables
 from reports.context import context
 from reports.figures.canvas import render
@@ -27,15 +27,15 @@ def write(folder: Path) -> Path:
     sheet = Sheet.of(load(folder, sections.needed()))
     found = sections.sections(sheet)
     out = folder / "report"
+    for place in (out, out / "figures", out / "tables"):
+        inside(place, folder)
     try:
         twins = _figures(sheet, found, out / "figures")
         _tables(sheet, found, out / "tables")
         page = _environment().get_template("index.html.j2").render(context(sheet, found, twins))
         _place(out / "index.html", page.encode("utf-8", "replace"))
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        mend = "free some space or choose another folder" if full else "make the folder writable"
-        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): {mend}") from error
+        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): {mend(error)}") from error
     return out / "index.html"
 
 
@@ -95,5 +95,7 @@ def _place(path: Path, content: bytes) -> None:
     """Write beside, then replace, so that a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # if we are killed, a later run removes it by its name
-    fresh.write_bytes(content)
+    fresh.unlink(missing_ok=True)
+    with fresh.open("xb") as file:  # never through a link that lies there
+        file.write(content)
     os.replace(fresh, path)

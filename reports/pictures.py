@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -15,15 +15,18 @@ DROPPED, SPECIAL = -1, -2
 VEIL = (24, 27, 32)
 RIM = "#ffffff"
 SPECIAL_COLOUR = "#ffffff"
+MOST_PIXELS = 1 << 24
 SIDE = 288  # the longest side of an embedded picture, pixels
 
 
 def decode(png: bytes) -> Pixels | None:
     """The (H, W, 3) pixels of an image file, at most `SIDE` long; None if it is none."""
     try:
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return None
             picture = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # Pillow raises whatever its parsers meet; a picture that cannot be shown is left out
         return None
     picture.thumbnail((SIDE, SIDE))
     return np.asarray(picture, dtype=np.uint8)

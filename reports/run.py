@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from backbones.documents import inside, read_json, read_yaml
 from backbones.errors import UserError
+from reports.frames import read_frame
 
 SCHEMA = 1
+MOST = 1e30  # of a number: what is larger is no measurement
 STATUSES = ("ok", "skipped", "failed")
 METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
@@ -108,8 +110,8 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
         spec=spec,
-        dataset=_optional_json(folder / "dataset.json"),
-        environment=_optional_json(folder / "environment.json"),
+        dataset=_optional_json(folder / "dataset.json", folder),
+        environment=_optional_json(folder / "environment.json", folder),
         cells=cells,
         headline=_headline(folder),
         others=more,
@@ -120,7 +122,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
 def outcomes(run: Run, key: str) -> pd.DataFrame:
     """The per-image outcomes of cell `key`, all its shards in order; no row where there are none."""
     files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
-    frames = [_parquet(file) for file in files]
+    frames = [read_frame(inside(file, run.folder), ("image", "label", "prediction"), "outcomes") for file in files]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -131,28 +133,28 @@ def _spec(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"'{folder}' is not a run folder (it has no spec.yaml): give one that `compare` wrote")
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"'{path}' cannot be read ({_short(error)}): run `compare` again into a new folder") from error
+        spec = read_yaml(inside(path, folder))
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be read ({error}): run `compare` again into a new folder") from error
     if not isinstance(spec, dict) or "schema" not in spec:
         raise UserError(f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote")
     if spec["schema"] != SCHEMA:
         raise UserError(
-            f"'{folder}' has run schema {spec['schema']!r}, this version reads {SCHEMA}: use the version that wrote it"
+            f"'{folder}' has run schema {_short(spec['schema'])}, this version reads {SCHEMA}: use the version that wrote it"
         )
     return spec
 
 
 def _cells(folder: Path, convention: str) -> pd.DataFrame:
     files = sorted((folder / "cells").glob("*.json"))
-    rows = [_cell(_json(file), file.stem, convention) for file in files]
-    timing = {file.stem: _json(file) for file in sorted((folder / "timing").glob("*.json"))}
+    rows = [_cell(_json(inside(file, folder)), file.stem, convention) for file in files]
+    timing = {file.stem: _json(inside(file, folder)) for file in sorted((folder / "timing").glob("*.json"))}
     for row in rows:
         measured = timing.get(row["key"], {})
         row.update({name: measured.get(name) for name in ("seconds", "images_per_second", "reduction_share")})
     frame = pd.DataFrame(rows, columns=None if rows else [*TEXTS, *NUMBERS, "stochastic"])
     for name in NUMBERS:
-        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+        frame[name] = frame[name].map(_number).astype("float64")
     for name in TEXTS:
         frame[name] = frame[name].map(lambda value: "" if value is None else str(value)).astype(object)
     return frame
@@ -161,7 +163,7 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
 def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     status = cell.get("status")
     if status not in STATUSES:
-        raise UserError(f"cell '{key}' has status {status!r}, not one of {', '.join(STATUSES)}: delete it and resume")
+        raise UserError(f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: delete it and resume")
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
     row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")}
     row.update({name: metrics.get(name) for name in METRICS})
@@ -174,21 +176,22 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     return row
 
 
+def _number(value: Any) -> float:
+    """`value` if it is a number that can be shown, else NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+        return math.nan
+    return float(value)
+
+
 def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     path = folder / "analyses" / f"{name}.parquet"
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
-    frame = _parquet(path)
-    lacking = [column for column in columns if column not in frame.columns]
-    if lacking:
-        raise UserError(f"'{path}' lacks the column '{lacking[0]}': delete the file and run `compare` again")
-    if "budget" in columns:
-        frame["budget"] = pd.to_numeric(frame["budget"], errors="coerce").astype("float64")
-    return frame
+    return read_frame(inside(path, folder), columns, name)
 
 
 def _headline(folder: Path) -> Headline:
-    found = _optional_json(folder / "analyses" / "headline.json")
+    found = _optional_json(folder / "analyses" / "headline.json", folder)
     rows = found.get("resolution")
     words = found.get("paragraphs")
     return Headline(
@@ -198,26 +201,19 @@ def _headline(folder: Path) -> Headline:
     )
 
 
-def _optional_json(path: Path) -> dict[str, Any]:
-    return _json(path) if path.is_file() else {}
+def _optional_json(path: Path, folder: Path) -> dict[str, Any]:
+    return _json(inside(path, folder)) if path.exists() or path.is_symlink() else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"'{path}' cannot be read ({_short(error)}): delete it and resume the run") from error
+        found = read_json(path)
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be read ({error}): delete it and resume the run") from error
     if not isinstance(found, dict):
         raise UserError(f"'{path}' does not hold a JSON object: delete it and resume the run")
     return found
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises many kinds for a damaged file
-        raise UserError(f"'{path}' cannot be read ({_short(error)}): delete it and resume the run") from error
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+def _short(found: object) -> str:
+    return " ".join(str(found).split())[:120]

@@ -32,6 +32,13 @@ def set_threads(threads: int) -> int:
     return count
 
 
+def check_workers(workers: int) -> None:
+    """UserError for more worker processes than there are cores."""
+    cores = os.cpu_count() or 1
+    if workers > cores:
+        raise UserError(f"there are {cores} cores here, not {workers}: use --workers {cores} or fewer")
+
+
 def check_precision(precision: str, device: str) -> torch.dtype:
     """The dtype of the model's weights; UserError where the device has no use for it."""
     if precision == "bf16" and device == "cpu":

@@ -7,6 +7,7 @@ before block i.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -92,7 +93,7 @@ def named(name: str) -> Schedule:
     if name in SCHEDULES:
         return SCHEDULES[name]
     prefix, _, step = name.rpartition("-")
-    if prefix == "every" and step.isdigit():
+    if prefix == "every" and re.fullmatch("[0-9]{1,9}", step):
         return every(int(step))
     if prefix == "every":
         raise UserError(f"schedule '{name}' needs a number: every-2 takes every second site")

@@ -12,10 +12,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from backbones.documents import read_yaml
 from backbones.errors import UserError
+from backbones.registry import nearest
 
 Spec = TypeVar("Spec", bound=BaseModel)
 PICTURES = 64
+SHOWN = 80  # characters of a wrong value
+WORDS = {"tuple_type": "must be a list, such as [a, b]", "string_type": "must be a text"}
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -95,11 +99,20 @@ def build(kind: type[Spec], values: dict[str, Any]) -> Spec:
     try:
         return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        given = json.dumps(first.get("input"), default=str)
-        message = first["msg"].removeprefix("Value error, ").lower()
-        raise UserError(f"{place}: {message} (given: {given})") from None
+        raise UserError(_told(error.errors(include_url=False)[0], kind)) from None
+
+
+def _told(first: Any, kind: type[BaseModel]) -> str:
+    """What is wrong in one line: where, what is asked for, what was given."""
+    fields = {field.alias or name for name, field in kind.model_fields.items()}
+    parts = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{parts[0][:SHOWN]}': {nearest(parts[0][:SHOWN], fields)}"
+    place = ".".join(part for part in parts if part in fields or part.isdigit())  # not which kind of a union it was
+    given = json.dumps(first.get("input"), default=str)
+    given = given if len(given) <= SHOWN else f"{given[:SHOWN]}..."
+    message = WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ").lower()
+    return f"{place}: {message.replace('input should be', 'must be')} (given: {given})"
 
 
 def to_yaml(spec: BaseModel) -> str:
@@ -110,9 +123,9 @@ def to_yaml(spec: BaseModel) -> str:
 def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
     """The settings in the file `path`, not checked yet; UserError if it holds none, or those of another `kind`."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as a run's specification: {str(error).splitlines()[0]}") from error
+        values = read_yaml(path)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as a run's specification ({error}): mend it, or give another") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")
     if "kind" in values.keys() ^ kind.model_fields.keys():

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from backbones.errors import UserError
+from backbones.errors import UserError, mend, printable
 from backbones.registry import nearest
 from suite.cli.ablate import ablate
 from suite.cli.bench import bench
@@ -34,11 +34,6 @@ app = typer.Typer(
 )
 
 
-def printable(text: str) -> str:
-    """`text` on one line that a terminal only shows: what would steer it, such as escapes in a name, in ASCII."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
     """`command`, its result an exit code.
 
@@ -58,7 +53,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
             where = f"{error.filename}: " if error.filename else ""
             reason = printable(f"{where}{error.strerror or error}")
-            print(f"error: {reason}: free space, or choose another folder", file=sys.stderr)
+            print(f"error: {reason}: {mend(error)}", file=sys.stderr)
             code = 2
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
@@ -102,6 +97,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise
-        print(f"error: {printable(' '.join(error.format_message().split()))}", file=sys.stderr)
+        told = printable(" ".join(error.format_message().split()).rstrip("."))
+        print(f"error: {told}: see python -m suite {given[0]} --help", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

@@ -21,10 +21,15 @@ Report = Annotated[bool, typer.Option(help="Write the report.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
+LONGEST = 200  # bytes of a folder's name; file systems take 255
+
+
 def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
     """The folder of a run; UserError if `name` is not that of one folder."""
-    if Path(name).name != name:
-        raise UserError(f"--name '{name}' is not the name of one folder: leave out '/' and '..', or use --runs")
+    if Path(name).name != name or name == ".." or len(name.encode("utf-8", "replace")) > LONGEST or "\0" in name:
+        raise UserError(
+            f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', keep it short, or use --runs"
+        )
     return runs / (name or spec.default_name())
 
 

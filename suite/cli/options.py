@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def shared(defaults: BaseModel, *names: str) -> list[inspect.Parameter]:
 
 def images_asked(text: Any) -> int | str:
     """A number of images, or what else was asked for."""
-    return int(text) if str(text).lstrip("-").isdigit() else str(text)
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", str(text)) else str(text)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:

@@ -20,17 +20,20 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the resumable state and the weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that render images ahead of the model.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that render images ahead of the model.")] = 1,
     max_minutes: Annotated[float, typer.Option(help="Stop after the epoch that passes this; 0: never.")] = 0.0,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the full source images.")] = None,
     final: Annotated[bool, typer.Option(help="When finished, read the test split and write it in the card.")] = False,
 ) -> int:
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
-    from suite.hardware import pick_device
+    from suite.hardware import check_workers, pick_device
     from suite.training.images import training_images
     from suite.training.recipes import recipe as find_recipe
 
     plan = find_recipe(recipe)
+    check_workers(workers)
+    if not max_minutes >= 0:
+        raise UserError(f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end")
     folder = out or Path("runs") / f"train-{recipe}"
     where = pick_device(device)
     source = str(data_dir) if data_dir else "full"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from backbones.errors import UserError
+
 
 def verify(
     method: Annotated[str, typer.Option(help="Methods, comma-separated, or path/to/file.py:NAME; empty: all.")] = "",
@@ -24,6 +26,8 @@ def verify(
         if spec.method.kind == "sequence" and (composition := spec.composition()) is not None
         for finding in examine(composition)
     ]
+    if not rows:
+        raise UserError(f"nothing to verify: {method} reduces no token sequence, name a method that does")
     failed = sum(bool(row["problem"]) for row in rows)
     if as_json:
         print(json.dumps(rows, indent=1))

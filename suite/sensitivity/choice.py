@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from backbones.errors import UserError
+
+NUMBER = re.compile("[0-9]{1,9}")
 
 
 def chosen(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
@@ -14,10 +17,10 @@ def chosen(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
     if text == "all":
         return tuple(allowed)
     prefix, _, step = text.rpartition("-")
-    if prefix == "every" and step.isdigit() and int(step) > 0:
+    if prefix == "every" and NUMBER.fullmatch(step) and int(step) > 0:
         return tuple(allowed[:: int(step)])
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() and int(part) in allowed for part in parts):
+    if not parts or not all(NUMBER.fullmatch(part) and int(part) in allowed for part in parts):
         known = ", ".join(map(str, allowed)) if len(allowed) <= 30 else f"{allowed[0]} to {allowed[-1]}"
         raise UserError(f"--{what} '{text}' is not all, every-2 or a list of these: {known}")
     return tuple(sorted({int(part) for part in parts}))

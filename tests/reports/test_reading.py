@@ -164,7 +164,7 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
 
 @pytest.mark.parametrize(
     ("code", "mend"),
-    [(errno.ENOSPC, "free some space or choose another folder"), (errno.EACCES, "make the folder writable")],
+    [(errno.ENOSPC, "free some space, or choose another folder"), (errno.EACCES, "allow it, or choose another folder")],
 )
 def test_a_report_that_cannot_be_written_says_what_helps(
     code: int, mend: str, fresh: Callable[[], Path], monkeypatch: pytest.MonkeyPatch

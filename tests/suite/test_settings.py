@@ -55,20 +55,20 @@ def test_repeated_things_are_asked_once() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"budgets": (0.2, 1.0)}, "budgets.1: input should be less than 1 (given: 1.0)"),
+        ({"budgets": (0.2, 1.0)}, "budgets.1: must be less than 1 (given: 1.0)"),
         ({"budgets": ()}, "budgets: name at least one (given: [])"),
         ({"images": 0}, "images: must be a whole number from 1 on, or 'all' (given: 0)"),
         ({"images": 2.5}, "images: must be a whole number from 1 on, or 'all' (given: 2.5)"),
         ({"gallery": 65}, "gallery: at most 64 images, by their count or by their numbers (given: 65)"),
         ({"gallery": -1}, "gallery: at most 64 images, by their count or by their numbers (given: -1)"),
-        ({"colour": "red"}, 'colour: extra inputs are not permitted (given: "red")'),
-        ({"schema": 2}, "schema: input should be 1 (given: 2)"),
+        ({"colour": "red"}, "unknown setting 'colour': known: axes, backbones, "),
+        ({"schema": 2}, "schema: must be 1 (given: 2)"),
     ],
 )
 def test_the_first_thing_that_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         build_spec(**values)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_the_options_of_the_command_line_are_the_settings() -> None:
@@ -125,9 +125,9 @@ def test_a_configuration_changes_only_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("budgets: [0.2, 2]", "experiment.yaml: budgets.1: input should be less than 1 (given: 2)"),
-        ("budget: 0.2", "experiment.yaml: budget: extra inputs are not permitted (given: 0.2)"),
-        ("seeds: many", "experiment.yaml: seeds: input should be a valid integer"),
+        ("budgets: [0.2, 2]", "experiment.yaml: budgets.1: must be less than 1 (given: 2)"),
+        ("budget: 0.2", "experiment.yaml: unknown setting 'budget': did you mean budgets?"),
+        ("seeds: many", "experiment.yaml: seeds: must be a valid integer"),
         ("- mtr", "it must be a mapping of settings"),
         ("1: mtr", "it must be a mapping of settings"),
         ("!!python/object/apply:os.system [ls]", "cannot be read"),
