@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -78,11 +77,10 @@ def _check_settings(name: str, factory: Callable[..., Backbone], settings: dict[
     if not settings:
         return
     try:
-        inspect.signature(factory).bind(**settings)
+        with torch.device("meta"):
+            needed = 4 * sum(parameter.numel() for parameter in factory(**settings).parameters())
     except TypeError as error:
         raise UserError(f"{name} cannot take these settings ({error}): leave out what it does not know") from error
-    with torch.device("meta"):
-        needed = 4 * sum(parameter.numel() for parameter in factory(**settings).parameters())
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there // 2:
         given = ", ".join(f"{key}={value}" for key, value in settings.items())

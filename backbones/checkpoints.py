@@ -115,7 +115,9 @@ def apply(
     given, notes = model.fitted(weights.state, asked)
     if given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD):
         if num_classes is None:
-            raise UserError(f"checkpoint {source} has no head for this model: give weights with one, or pass num_classes")
+            raise UserError(
+                f"checkpoint {source} has no head for this model: give weights with one, or pass num_classes"
+            )
         given |= {name: wanted[name] for name in HEAD}
         notes = [*notes, NEW_HEAD]
     _check_names(wanted.keys(), given.keys(), source)

@@ -92,7 +92,9 @@ def parse(text: str) -> MethodSpec:
     """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
     match = TEXT.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
-        raise UserError(f"'{text[:80]}' is not a method: write name or name[option=value,option=value] or name@schedule")
+        raise UserError(
+            f"'{text[:80]}' is not a method: write name or name[option=value,option=value] or name@schedule"
+        )
     name = match["name"].strip()
     method = find(name)
     options = method.settings(settings(match["options"] or "", text))

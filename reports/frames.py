@@ -49,7 +49,9 @@ def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
     if {"row", "col"} <= set(columns) and len(frame):
         area = (int(frame["row"].max()) + 1) * (int(frame["col"].max()) + 1)
         if area > max(len(frame), SPARSE):  # what draws it makes room for every place
-            raise UserError(f"'{path}' has {len(frame):,} rows for a grid of {area:,} places: delete the file and resume")
+            raise UserError(
+                f"'{path}' has {len(frame):,} rows for a grid of {area:,} places: delete the file and resume"
+            )
     return frame
 
 
@@ -126,9 +128,9 @@ def _whole(values: pd.Series, column: str, path: Path, largest: int, least: int 
 
 def _owners(value: Any, column: str, path: Path) -> Any:
     """The token that each place lives in, one of the places or a negative mark."""
-    if isinstance(value, np.ndarray) and value.ndim == 1 and np.issubdtype(value.dtype, np.integer) and value.size:
-        if value.min() >= -2 and value.max() < value.size:
-            return value
+    whole = isinstance(value, np.ndarray) and value.ndim == 1 and np.issubdtype(value.dtype, np.integer) and value.size
+    if whole and value.min() >= -2 and value.max() < value.size:
+        return value
     raise _wrong(path, column, "lists of places")
 
 

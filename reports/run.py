@@ -122,8 +122,12 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
 def outcomes(run: Run, key: str) -> pd.DataFrame:
     """The per-image outcomes of cell `key`, all its shards in order; no row where there are none."""
     files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
-    frames = [read_frame(inside(file, run.folder), ("image", "label", "prediction"), "outcomes") for file in files]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    wanted = ("image", "label", "prediction")
+    frames = [read_frame(inside(file, run.folder), wanted, "outcomes") for file in files]
+    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if len(found) and found["image"].duplicated().any():
+        raise UserError(f"'{files[0].parent}' has an image twice: delete the folder and resume the run")
+    return found
 
 
 def _spec(folder: Path) -> dict[str, Any]:
@@ -163,7 +167,9 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
 def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     status = cell.get("status")
     if status not in STATUSES:
-        raise UserError(f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: delete it and resume")
+        raise UserError(
+            f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: delete it and resume"
+        )
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
     row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")}
     row.update({name: metrics.get(name) for name in METRICS})

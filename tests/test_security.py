@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(path for name in ("backbones", "methods", "suite", "reports") for path in (ROOT / name).rglob("*.py"))
 MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "telnetlib", "ftplib"}
 CALLS = {
-    "eval", "exec", "os.system", "os.popen", "tempfile.mktemp", "np.save", "np.load", "pd.read_pickle", "yaml.unsafe_load",
-    "yaml.full_load", "torch.save", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
+    "eval", "exec", "os.system", "os.popen", "tempfile.mktemp", "np.save", "np.load", "pd.read_pickle",
+    "yaml.unsafe_load", "yaml.full_load", "torch.save", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
 }  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def test_no_file_of_the_product_unpickles_evaluates_or_asks_a_shell(path: Path) 
     "text",
     [
         "import pickle", "from joblib import load", "torch.load('x')", "torch.load('x', weights_only=False)",
-        "yaml.load(text, yaml.Loader)", "eval('1')", "exec('1')", "subprocess.run('x', shell=True)", "tempfile.mktemp()",
-        "np.load('x', allow_pickle=True)", "os.system('x')", "frame.to_pickle('x')", "archive.extractall()",
+        "yaml.load(text, yaml.Loader)", "eval('1')", "exec('1')", "subprocess.run('x', shell=True)",
+        "tempfile.mktemp()", "np.load('x', allow_pickle=True)", "os.system('x')", "frame.to_pickle('x')", "archive.extractall()",  # noqa: E501
     ],
 )  # fmt: skip
 def test_the_search_finds_what_it_is_for(text: str) -> None:
@@ -75,7 +75,8 @@ for line in sys.argv[1:]:
     print("CODE", code, flush=True)
 """
 OFFLINE = [
-    "list methods", "list backbones", "list datasets", "list recipes", "schema", "plan --images 3 --methods mtr --budgets 0.4",
+    "list methods", "list backbones", "list datasets", "list recipes", "schema",
+    "plan --images 3 --methods mtr --budgets 0.4",
     "compare --images 4 --methods mtr --budgets 0.4 --no-baselines --gallery 1 --threads 1 --runs runs --name r",
     "report runs/r", "doctor",
 ]  # fmt: skip
@@ -90,9 +91,13 @@ def test_nothing_opens_a_socket_unless_it_is_asked_to(tmp_path: Path) -> None:
     assert "NETWORK" not in done.stdout
 
 
-PLUGIN = "print('PLUGIN RUNS')\nfrom suite.data.clutter import open_clutter as data\nfrom backbones.vim import vim_nano as model\n" \
-    "from methods.base import Method, composed\n" \
-    "METHOD = Method('far', 'Far', 'pruning', 'About.', lambda: composed(matching='spaced'))\n"  # fmt: skip
+PLUGIN = """
+print('PLUGIN RUNS')
+from suite.data.clutter import open_clutter as data
+from backbones.vim import vim_nano as model
+from methods.base import Method, composed
+METHOD = Method('far', 'Far', 'pruning', 'About.', lambda: composed(matching='spaced'))
+"""
 
 
 @pytest.fixture
@@ -101,7 +106,11 @@ def site(tmp_path: Path) -> Path:
     metadata = tmp_path / "site" / "far_away-2.5.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: far-away\nVersion: 2.5\n")
-    groups = {"suite.methods": "far = far:METHOD", "suite.backbones": "far = far:model", "suite.datasets": "far = far:data"}
+    groups = {
+        "suite.methods": "far = far:METHOD",
+        "suite.backbones": "far = far:model",
+        "suite.datasets": "far = far:data",
+    }
     (metadata / "entry_points.txt").write_text("".join(f"[{group}]\n{line}\n" for group, line in groups.items()))
     (tmp_path / "site" / "far.py").write_text(PLUGIN)
     return tmp_path / "site"

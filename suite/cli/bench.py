@@ -94,7 +94,7 @@ def bench(
         found.append((runs_of_stub, whole_run.table(runs_of_stub)))
         sentences.append(whole_run.verdict(runs_of_stub))
     if (models or sweep) and where != "cuda":
-        raise UserError("--models and --sweep measure on a GPU: there is none here")
+        raise UserError("--models and --sweep measure on a GPU: there is none here, leave them out")
     if sweep:
         from suite.bench import sweep as cuts
 

@@ -33,8 +33,8 @@ STRINGS = (
     "=cmd|' /C calc'!A0", "+1+cmd|'!A0", "-2+3+cmd|'!A0", "@SUM(1+1)*cmd|'!A0", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1",
     "\uff1d1+1",
     "\\input{/etc/passwd}", "\\write18{touch owned}", "$\\frac{", "^^5cinput{x}", "100 % & # _ { } ~ ^",
-    "| a | b |\n| - | - |", "[x](javascript:alert(1))", "![x](http://example.com/x.png)", "`code`", "# head", "**bold**",
-    "\x1b[2J\x1b]0;owned\x07", "a\u202egnp.exe", "\u2066x\u2069\u200b\ufeff", "a\x00b", "\u2028alert(1)\u2029", "\U000e0041",
+    "| a | b |\n| - | - |", "[x](javascript:alert(1))", "![x](http://example.com/x.png)", "`code`", "# head", "**bold**",  # noqa: E501
+    "\x1b[2J\x1b]0;owned\x07", "a\u202egnp.exe", "\u2066x\u2069\u200b\ufeff", "a\x00b", "\u2028alert(1)\u2029", "\U000e0041",  # noqa: E501
     "../../../etc/passwd", "/etc/passwd", "..\\..\\x", "CON", "a/b", "x" * 5000,
     "a\u0301\u0327" * 200,
 )  # fmt: skip
@@ -123,7 +123,9 @@ def test_the_page_has_no_element_that_is_not_ours(stained_folder: Path) -> None:
     assert tags.count("style") == 1
     assert not {"iframe", "base", "object", "embed", "form", "video"} & set(tags)
     for tag, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on") or name in ("srcdoc", "formaction", "autofocus")]
+        assert not [
+            name for name in attributes if name.startswith("on") or name in ("srcdoc", "formaction", "autofocus")
+        ]
         for name in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"):
             value = attributes.get(name) or ""
             assert value == "" or value.startswith(("#", "data:image/")), f"<{tag} {name}={value[:60]}>"
@@ -209,7 +211,9 @@ def test_pictures_that_would_fill_the_memory_are_left_out(fresh: Any) -> None:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    )
     folder = fresh()
     path = folder / "analyses" / "images.parquet"
     frame = pd.read_parquet(path)

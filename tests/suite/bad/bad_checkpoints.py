@@ -173,7 +173,12 @@ ROWS = [
     Bad("checkpoint: no weights", LINE, "it is empty.*give a state dict", saved(dict)),
     Bad("checkpoint: settings alone", LINE, "'lr' is no tensor.*give", saved(lambda: {"lr": 1})),
     Bad("checkpoint: a namespace", LINE, "holds a Namespace", saved(argparse.Namespace)),
-    Bad("checkpoint: a number as a name", LINE, "has no head for this model: give weights with one", saved(lambda: {1: torch.zeros(1)})),
+    Bad(
+        "checkpoint: a number as a name",
+        LINE,
+        "has no head for this model: give weights with one",
+        saved(lambda: {1: torch.zeros(1)}),
+    ),
     Bad(
         "checkpoint: NaN",
         LINE,
@@ -236,5 +241,10 @@ ROWS = [
         "NaN or infinite values",
         tensors(lambda: weights(norm_f__weight=torch.full((64,), float("nan")))),
     ),
-    Bad("safetensors: of another model", LINE, "has no head for this model: give", tensors(lambda: {"a": torch.zeros(2)})),
+    Bad(
+        "safetensors: of another model",
+        LINE,
+        "has no head for this model: give",
+        tensors(lambda: {"a": torch.zeros(2)}),
+    ),
 ]

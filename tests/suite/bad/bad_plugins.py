@@ -32,7 +32,11 @@ CASES: list[tuple[str, str, str]] = [
     ("a depth", "def f():\n    f()\nf()\n", r"cannot be run \(RecursionError.*: mend it"),
     ("a contradiction", _method("None"), r"cannot be run \(ValueError: .*: mend it"),
     ("an unknown family", "MINE = Method('m', 'M', 'pruner', '', None, kind='none')", "cannot be run.*: mend it"),
-    ("an unknown score", _method("lambda: composed(matching='lowest', score='nrom')"), r"cannot be built \(KeyError: 'nrom'\): mend it"),
+    (
+        "an unknown score",
+        _method("lambda: composed(matching='lowest', score='nrom')"),
+        r"cannot be built \(KeyError: 'nrom'\): mend it",
+    ),
     ("a part missing", _method("lambda: composed(matching='lowest')"), "give a score"),
     ("a builder that breaks", _method("lambda: 1 / 0"), "ZeroDivisionError.*: mend it"),
     ("a builder of another kind", _method("lambda: 7"), "cannot be built .*gave a int, no Composition.*: mend it"),
@@ -43,8 +47,18 @@ ROWS = [
     Bad("method file: not there", LINE, "there is no file .*m.py: give the path"),
     Bad("method file: a folder", LINE, "there is no file .*m.py: give the path", lambda root: (root / "m.py").mkdir()),
     Bad("method file: bytes", LINE, r"cannot be run \(SyntaxError.*: mend it", written("m.py", b"\xff\xfe\x00")),
-    Bad("method file: zero bytes", LINE, r"cannot be run \((SyntaxError|ValueError).*: mend it", written("m.py", b"\0" * 9)),
-    Bad("method file: no name", "plan --images 3 --methods ROOT/m.py:", "is not a methods.Method|write", _file("MINE = 1")),
+    Bad(
+        "method file: zero bytes",
+        LINE,
+        r"cannot be run \((SyntaxError|ValueError).*: mend it",
+        written("m.py", b"\0" * 9),
+    ),
+    Bad(
+        "method file: no name",
+        "plan --images 3 --methods ROOT/m.py:",
+        "is not a methods.Method|write",
+        _file("MINE = 1"),
+    ),
     Bad(
         "method file: an option it has not",
         "plan --images 3 --methods 'ROOT/m.py:MINE[order=x]'",

@@ -26,6 +26,7 @@ MINI = [
     *("--gallery", "1", "--threads", "1"),
 ]
 
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize("command", ["compare", "plan", "train --recipe vim_nano"])
 def test_an_absent_cuda_device_is_named(command: str, capsys: Out) -> None:
