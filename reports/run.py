@@ -144,7 +144,8 @@ def _spec(folder: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote")
     if spec["schema"] != SCHEMA:
         raise UserError(
-            f"'{folder}' has run schema {_short(spec['schema'])}, this version reads {SCHEMA}: use the version that wrote it"
+            f"'{folder}' has run schema {_short(spec['schema'])}, this version reads {SCHEMA}: "
+            "use the version that wrote it"
         )
     return spec
 
