@@ -194,7 +194,7 @@ class Store:
         """The per-image outcomes of cell `key`, in the order of the data set."""
         paths = [self.shard_path(key, index) for index in range(slices)]
         frame: pd.DataFrame = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
-        if not {"image", "label", "prediction"} - set(columns):
+        if {"image", "label", "prediction"} <= set(frame.columns):
             self._answers.setdefault((key, slices), self._answers_of(frame))
         return frame
 
