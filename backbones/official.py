@@ -15,10 +15,13 @@ from pathlib import Path
 
 from backbones.errors import UserError
 from backbones.naming import bracketed
-from backbones.preprocessing import CLIPS, Preprocessing
+from backbones.preprocessing import CLIPS, WHOLE, Preprocessing
 
 WEIGHTS = Path(__file__).parent / "weights"
 USUAL = Preprocessing()
+CARD_DATA = re.compile(r"^Trained on `(?P<data>[\w-]+)`", re.MULTILINE)
+# classes and preparation of the data sets that bundled weights are of
+TRAINED_ON = {"fashion-clutter": (10, USUAL), "tiny-imagenet": (200, WHOLE), "tiny-imagenet-50": (50, WHOLE)}
 CARD_SCORE = re.compile(r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<top1>[\d.]+) % \|$", re.MULTILINE)
 
 
@@ -156,9 +159,21 @@ def _vit() -> Iterator[Official]:
 
 def _bundled() -> Iterator[Official]:
     for card in sorted(WEIGHTS.glob("*.md")):
-        for score in CARD_SCORE.finditer(card.read_text("utf-8")):
-            top1, split = float(score["top1"]), score["split"]
-            yield Official(card.stem, "bundled", "bare", top1, data="fashion-clutter", split=split, classes=10)
+        yield from card_scores(card.stem, card.read_text("utf-8"))
+
+
+def card_scores(backbone: str, card: str) -> Iterator[Official]:
+    """What the card of bundled weights says of their accuracy, split by split."""
+    named = CARD_DATA.search(card)
+    if named is None or named["data"] not in TRAINED_ON:
+        return
+    classes, prepared = TRAINED_ON[named["data"]]
+    for score in CARD_SCORE.finditer(card):
+        top1, split = float(score["top1"]), score["split"]
+        yield Official(
+            backbone, "bundled", "bare", top1,
+            data=named["data"], split=split, classes=classes, preprocessing=prepared,
+        )  # fmt: skip
 
 
 FAMILIES = (_vim, _videomamba, _videomamba_video, _mambareg, _plainmamba, _vit, _bundled)

@@ -30,3 +30,6 @@ class Preprocessing:
 
 CLIPS = Preprocessing(crop=1.0, interpolation="bilinear")
 """VideoMamba's on videos: the short side of every frame becomes the model's, crops are spread over the long one."""
+
+WHOLE = Preprocessing(crop=1.0)
+"""Of pictures that are as small as the model's input: nothing is cut off."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from backbones.class_token import ClassTokenMamba
+from backbones.preprocessing import WHOLE
 from backbones.vision_mamba import MambaConfig, configured
 
 
@@ -32,12 +33,17 @@ CONFIGS = {
     "vim_tiny_stride8": MambaConfig(dim=192, stride=8),
     "vim_small_stride8": MambaConfig(dim=384, stride=8),
     "vim_nano": MambaConfig(dim=64, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10),
+    "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
+    "vim_nano_64": MambaConfig(dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50),
 }
+SMALL = ("vim_tiny_64", "vim_nano_64")  # for pictures of 64 x 64, taken whole
 
 
 def create(name: str, **overrides: Any) -> Vim:
     """The Vim called `name`, with any field of its `MambaConfig` overridden."""
-    return Vim(name, configured(CONFIGS, name, overrides))
+    model = Vim(name, configured(CONFIGS, name, overrides))
+    model.preprocessing = WHOLE if name in SMALL else model.preprocessing
+    return model
 
 
 vim_tiny = partial(create, "vim_tiny")
@@ -46,3 +52,5 @@ vim_base = partial(create, "vim_base")
 vim_tiny_stride8 = partial(create, "vim_tiny_stride8")
 vim_small_stride8 = partial(create, "vim_small_stride8")
 vim_nano = partial(create, "vim_nano")
+vim_tiny_64 = partial(create, "vim_tiny_64")
+vim_nano_64 = partial(create, "vim_nano_64")

@@ -100,7 +100,7 @@ def dataset_rows() -> list[dict[str, Any]]:
     """Name and how to write it."""
     from suite.data import DATASETS
 
-    paths = {"frames", "imagefolder", "imagenet", "parquet", "video"}
+    paths = {"frames", "imagefolder", "imagenet", "parquet", "tiny-imagenet", "tiny-imagenet-50", "video"}
     return [
         {"name": name, "written": f"{name}:PATH" if name in paths else name, "from": DATASETS.origin(name)}
         for name in DATASETS

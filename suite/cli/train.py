@@ -22,8 +22,8 @@ def train(
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that render images ahead of the model.")] = 1,
     max_minutes: Annotated[float, typer.Option(help="Stop after the epoch that passes this; 0: never.")] = 0.0,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the full source images.")] = None,
-    final: Annotated[bool, typer.Option(help="When finished, read the test split and write it in the card.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the source images, or Parquet.")] = None,
+    final: Annotated[bool, typer.Option(help="When finished, read the last split and write it in the card.")] = False,
 ) -> int:
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
     from suite.hardware import check_workers, pick_device
@@ -36,8 +36,8 @@ def train(
         raise UserError(f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end")
     folder = out or Path("runs") / f"train-{recipe}"
     where = pick_device(device)
-    source = str(data_dir) if data_dir else "full"
-    training = training_images(plan.dataset, "train", source)
+    source = str(data_dir) if data_dir else None
+    training = training_images(plan.dataset, "train", source, folder)
     with claimed(folder / "train.lock", wait=False) as mine:
         if not mine:
             raise UserError(f"another process trains in {folder}: wait for it, or use another --out")
@@ -49,9 +49,9 @@ def train(
         return _finish(trainer, max_minutes, source, final)
 
 
-def _finish(trainer: Trainer, max_minutes: float, source: str, final: bool) -> int:
+def _finish(trainer: Trainer, max_minutes: float, source: str | None, final: bool) -> int:
     from suite.training import export
-    from suite.training.images import training_images
+    from suite.training.images import FINAL, training_images
 
     plan, folder = trainer.recipe, trainer.out
 
@@ -64,10 +64,10 @@ def _finish(trainer: Trainer, max_minutes: float, source: str, final: bool) -> i
         print(f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there")
         return 0
     model = export.averaged_model(trainer)
-    export.write_weights(folder / f"{plan.backbone}.safetensors", model)
+    export.write_weights(folder / f"{plan.backbone}.safetensors", model, plan.stored)
     scores = {}
-    for split in ("dev", "test") if final else ("dev",):
-        images = training_images(plan.dataset, split, source)
+    for split in ("dev", FINAL[plan.dataset]) if final else ("dev",):
+        images = training_images(plan.dataset, split, source, folder)
         scores[split] = (export.accuracy(model, images, trainer.device), len(images.labels))
         print(f"top-1 on {split}: {100 * scores[split][0]:.2f} % of {len(images.labels):,} images")
     export.write_card(folder / f"{plan.backbone}.md", plan, trainer, scores)

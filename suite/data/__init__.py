@@ -22,6 +22,8 @@ DATASETS: Registry[Opener] = Registry(
         "imagefolder": "suite.data.imagefolder:open_imagefolder",
         "imagenet": "suite.data.imagenet:open_imagenet",
         "parquet": "suite.data.parquet:open_parquet",
+        "tiny-imagenet": "suite.data.tiny_imagenet:open_tiny_imagenet",
+        "tiny-imagenet-50": "suite.data.tiny_imagenet:open_quarter",
         "video": "suite.data.videos:open_video",
     },
     "suite.datasets",

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from suite.files import replacing, write_text
-from suite.training.images import TrainingImages
+from suite.training.images import FINAL, TrainingImages
 from suite.training.loop import Trainer, normalise
 from suite.training.recipes import Recipe
+
+STORED = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int = 250) -> float:
@@ -36,9 +38,14 @@ def averaged_model(trainer: Trainer) -> Backbone:
     return trainer.model.eval()
 
 
-def write_weights(path: Path, model: Backbone) -> None:
-    """The model's weights in fp32 as safetensors."""
-    tensors: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
+    """The model's weights as safetensors, rounded first, in the model too, to the precision they are `stored` in."""
+    dtype = STORED[stored]
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype).to(parameter.dtype)
+    tensors: dict[str, Tensor] = {
+        name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()
+    }
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt", "backbone": model.name})
 
@@ -53,14 +60,14 @@ def write_card(path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, t
 
 Trained on `{recipe.dataset}` by `python -m suite train --recipe {recipe.backbone}`: {trainer.done.epoch} epochs,
 {trainer.done.step:,} steps, {trainer.done.seconds / 60:.1f} minutes of training on {trainer.done.hardware}.
-Parameters: {sum(p.numel() for p in trainer.model.parameters()):,}; the exponentially averaged weights, fp32.
+Parameters: {sum(p.numel() for p in trainer.model.parameters()):,}; the exponentially averaged weights, {recipe.stored}.
 
 | split | images | top-1 |
 |---|---|---|
 {results}
 
-Choices were made on `dev`; `test` was read once, for this card.
-One seed. Made to compare token reduction methods, not to classify garments.
+Choices were made on `dev`; `{FINAL[recipe.dataset]}` was read once, for this card.
+One seed. Made to compare token reduction methods, not to classify images.
 
 | recipe | |
 |---|---|
@@ -70,6 +77,8 @@ One seed. Made to compare token reduction methods, not to classify garments.
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
     if isinstance(value, tuple) and value and isinstance(value[0], dict):
         return ", then ".join(f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value)
     return str(value)

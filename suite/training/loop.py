@@ -21,6 +21,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from suite.environment import cpu_name
 from suite.training import state
+from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
 from suite.training.recipes import Recipe
 from suite.training.state import Progress
@@ -50,7 +51,17 @@ class EpochBatches(TorchDataset[Batch]):
         if self.recipe.horizontal_flip:
             flip = np.random.default_rng([self.recipe.seed, self.epoch, index]).random(len(chosen)) < 0.5
             images[flip] = images[flip][:, :, ::-1]
-        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(self.dataset.labels[chosen])
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.recipe.seed, self.epoch, index))
+            alter = self.recipe.augmentation.of_image(batch.shape[-1])
+            batch = torch.stack([alter(image) for image in batch])
+        return batch, torch.from_numpy(self.dataset.labels[chosen])
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed for torch's generator from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def fingerprint(recipe: Recipe) -> str:
@@ -107,6 +118,9 @@ class Trainer:
         self.model = create_model(recipe.backbone, kernel=kernel).to(device).train()
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = build_optimizer(self.model, recipe)
+        self._halves = recipe.precision == "bf16" and device.startswith("cuda")
+        self.plan = drop_paths(recipe.drop_path, self.model.depth)
+        self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = Progress(recipe.backbone, fingerprint(recipe))
         if self.state_path.exists():
             self.done = state.load(self.state_path, self.model, self.ema, self.optimizer, self.done)
@@ -149,6 +163,7 @@ class Trainer:
         size = self.recipe.phase_of(self.done.epoch).image_size
         batches = len(self.dataset.labels) // self.recipe.batch if limit is None else limit
         total = torch.zeros(2, device=self.device)
+        torch.manual_seed(seed_of(self.recipe.seed, self.done.epoch))  # whatever is drawn is drawn again on resuming
         for index, (images, labels) in enumerate(self._batches(limit)):
             rate = learning_rate(self.recipe, self.done.epoch + index / batches)
             for group in self.optimizer.param_groups:
@@ -159,11 +174,17 @@ class Trainer:
         loss, hits = (total / batches).tolist()
         return {"loss": loss, "top1": hits}
 
+    def autocast(self) -> torch.autocast:
+        """The recipe's precision on CUDA; CPUs compute in fp32."""
+        return torch.autocast("cuda", torch.bfloat16, enabled=self._halves)
+
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         size = images.shape[-1]
         model = self.model if size == self.model.image_size else self.model.resized(size)
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        images, targets = self.mix(images, labels)
+        with self.autocast():
+            logits = model.readout(model.run(model.embed(images), plan=self.plan)).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)

@@ -1,7 +1,6 @@
 """Training: the schedule by hand, and a run that was cut in two ends in the same weights."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,14 +57,9 @@ def vim_sprout(**overrides: Any) -> Vim:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES._added, "vim_sprout", vim_sprout)
     monkeypatch.setitem(RECIPES, "sprout", RECIPE)
-    precision = torch.get_float32_matmul_precision()
-    state = torch.get_rng_state()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_rng_state(state)
 
 
 def trainer(out: Path, plan: Recipe = RECIPE) -> Trainer:
@@ -259,6 +253,8 @@ def test_a_recipe_is_known_by_everything_it_says() -> None:
 def test_no_training_form_is_named() -> None:
     with pytest.raises(UserError, match="no training form of 'imagenet'"):
         training_images("imagenet", "train", None)
+    with pytest.raises(UserError, match="does not come with the suite: name the folder"):
+        training_images("tiny-imagenet", "train", None)
 
 
 def test_the_command_leaves_weights_that_load_and_a_card(
@@ -266,7 +262,7 @@ def test_the_command_leaves_weights_that_load_and_a_card(
 ) -> None:
     splits: list[str] = []
 
-    def images(dataset: str, split: str, source: str | None) -> Noise:
+    def images(dataset: str, split: str, source: str | None, cache: Path) -> Noise:
         splits.append(split)
         return Noise()
 
