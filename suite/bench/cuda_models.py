@@ -32,6 +32,7 @@ AUTHORS = "mamba_ssm, as Vim's authors run it"
 KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
 REDUCED_BY = "triton"
 PRECISIONS = ("bf16", "fp32")
+DEVICE = "cuda"
 GIB = 1 << 30
 KERNELS_SHOWN = 12
 
@@ -55,28 +56,41 @@ class ModelRow:
 
 
 def measure_models(
-    backbones: tuple[str, ...], methods: str, fractions: tuple[float, ...], batch: int
+    backbones: tuple[str, ...],
+    methods: str,
+    fractions: tuple[float, ...],
+    batch: int,
+    tell: Callable[[str], None],
 ) -> Iterator[ModelRow]:
     """Every backbone dense by every kernel that serves here, and reduced by each method at each budget.
 
-    Random weights and images: time does not depend on their values. UserError if a kernel is wrong.
+    Random weights and images: time does not depend on their values. What is left out, `tell` is told with the reason.
+    UserError if a kernel is wrong.
     """
     torch.set_float32_matmul_precision("highest")
     for name in backbones:
         for precision in PRECISIONS:
-            yield from _rows(name, precision, methods, fractions, batch)
+            yield from _rows(name, precision, methods, fractions, batch, tell)
 
 
-def _rows(name: str, precision: str, methods: str, fractions: tuple[float, ...], batch: int) -> Iterator[ModelRow]:
+def _rows(
+    name: str,
+    precision: str,
+    methods: str,
+    fractions: tuple[float, ...],
+    batch: int,
+    tell: Callable[[str], None],
+) -> Iterator[ModelRow]:
     dense: dict[str, ModelRow] = {}
     for kernel in KERNELS:
-        model = _model(name, precision, kernel)
+        model = _model(name, precision, kernel, tell)
         if model is not None:
             dense[kernel] = _row(model, precision, kernel, "none", 0.0, 0.0, {}, batch, None)
             yield dense[kernel]
-    model = _model(name, precision, REDUCED_BY)
-    if model is None:
+    if REDUCED_BY not in dense:
         return
+    model = _model(name, precision, REDUCED_BY, tell)
+    assert model is not None
     for method in parse_list(methods):
         composition = method.composition()
         if composition is None:
@@ -84,7 +98,8 @@ def _rows(name: str, precision: str, methods: str, fractions: tuple[float, ...],
         for fraction in fractions:
             try:
                 plan = budgets.solve(model.describe(), composition, fraction)
-            except budgets.BudgetUnreachable:
+            except budgets.BudgetUnreachable as error:
+                tell(f"{name} {precision} {method.text} at {fraction}: left out, {error}")
                 continue
             cut = plan.reduction_fraction["flops"]
             applied = reducers(composition, plan, seed=0)
@@ -93,16 +108,17 @@ def _rows(name: str, precision: str, methods: str, fractions: tuple[float, ...],
             )  # fmt: skip
 
 
-def _model(name: str, precision: str, kernel: str) -> Backbone | None:
-    """The model with that kernel; None where the kernel cannot serve."""
+def _model(name: str, precision: str, kernel: str, tell: Callable[[str], None]) -> Backbone | None:
+    """The model with that kernel; None, and the reason told, where the kernel cannot serve."""
     own = "mamba_ssm" if kernel == AUTHORS else kernel
     try:
-        chosen(own, "cuda", DTYPES[precision])
+        chosen(own, DEVICE, DTYPES[precision])
     except UserError as error:
         if "wrong" in str(error):
             raise
+        tell(f"{name} {precision} {kernel}: left out, {error}")
         return None
-    model = create_model(name, kernel=own).cuda().eval().cast(DTYPES[precision])
+    model = create_model(name, kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
     if kernel == AUTHORS:
         model.layers = stock_blocks(model.blocks)
     return model
@@ -119,7 +135,7 @@ def _row(
     batch: int,
     dense: ModelRow | None,
 ) -> ModelRow:
-    images = torch.randn(batch, 3, model.image_size, model.image_size, device="cuda")
+    images = torch.randn(batch, 3, model.image_size, model.image_size, device=DEVICE)
 
     def forward(given: Tensor) -> Tensor:
         return model.readout(model.run(model.embed(given), plan=plan))
@@ -133,7 +149,7 @@ def _row(
         peak = torch.cuda.max_memory_allocated() / GIB
         seconds = eager if slow else cuda_seconds(captured(forward, images), 20)
         reduction = _reducers_seconds(model, images, plan) if plan else 0.0
-        kernels = _kernel_milliseconds(lambda: forward(images)) if not plan and not slow else {}
+        kernels = {} if slow else _kernel_milliseconds(lambda: forward(images))
     rate = batch / seconds
     return ModelRow(
         backbone=model.name,
@@ -207,13 +223,14 @@ def table(rows: list[ModelRow]) -> Table:
     return shown
 
 
-def profile_table(rows: list[ModelRow]) -> Table:
-    """Where the time of each dense pass goes, by CUDA kernel."""
-    shown = Table("backbone", "precision", "kernel", "CUDA kernel", "ms", "share", title="Kernels of a dense pass")
-    for row in rows:
+def profile_table(rows: list[ModelRow], methods: tuple[str, ...] = ("none",)) -> Table:
+    """Where the time of each pass under `methods` goes, by CUDA kernel."""
+    heads = ("backbone", "precision", "kernel", "method", "CUDA kernel", "ms", "share")
+    shown = Table(*heads, title="Kernels of a pass")
+    for row in (row for row in rows if row.method in methods):
         whole = sum(row.kernel_milliseconds.values())
+        what = row.method if row.method == "none" else f"{row.method} at {row.budget}"
         for name, time in list(row.kernel_milliseconds.items())[:KERNELS_SHOWN]:
-            shown.add_row(
-                row.backbone, row.precision, row.kernel, name[:60], f"{time:.2f}", f"{100 * time / whole:.1f} %"
-            )
+            share = f"{100 * time / whole:.1f} %"
+            shown.add_row(row.backbone, row.precision, row.kernel, what, name[:60], f"{time:.2f}", share)
     return shown

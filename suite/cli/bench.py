@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from backbones.errors import UserError
 from backbones.naming import split
 from suite.bench.spec import BenchSpec
+from suite.files import write_text
 from suite.settings import build, build_spec
 
 
@@ -66,10 +68,11 @@ def bench(
     where = pick_device(device)
     found: list[tuple[list[Any], Table]] = []
     if kernels and where == "cuda":
-        from suite.bench import cuda_kernels
+        from suite.bench import cuda_kernels, goals
 
         measured = cuda_kernels.measure_cuda()
-        found.append(([measured.ceilings, *measured.rows], cuda_kernels.table(measured)))
+        held = goals.scan_goals(measured.rows)
+        found += [([measured.ceilings, *measured.rows], cuda_kernels.table(measured)), (held, goals.table(held))]
     elif kernels:
         from suite.bench.kernels import measure_kernels
         from suite.bench.kernels import table as kernel_table
@@ -101,16 +104,24 @@ def bench(
         timed = cuts.measure_sweep()
         found.append((timed, cuts.table(timed)))
     if models:
-        from suite.bench import cuda_models
+        from suite.bench import cuda_models, goals
 
-        seen = []
-        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batches[-1]):
+        def tell(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        seen: list[Any] = []
+        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batches[-1], tell):
             seen.append(row)
-            print(cuda_models.line(row), file=sys.stderr, flush=True)
-        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen))]
-    text = json.dumps([asdict(row) for rows, _ in found for row in rows], indent=1)
+            tell(cuda_models.line(row))
+            if save:  # after each, so that what was measured stays if the rest is cut off
+                write_text(save, _json(seen))
+        held = goals.model_goals(seen)
+        shown = ("none", goals.SPEEDUP_METHOD)
+        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen, shown))]
+        found.append((held, goals.table(held)))
+    text = _json(row for part, _ in found for row in part)
     if save:
-        save.write_text(text + "\n", "utf-8")
+        write_text(save, text + "\n")
     if as_json:
         print(text)
         return 0
@@ -143,6 +154,10 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
         print(sentence)
     print(f"report: {page}")
     return 0
+
+
+def _json(rows: Iterable[Any]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=1)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:

@@ -32,8 +32,8 @@ class Augmentation:
     cutmix: float = 0.0
     mixed: float = 1.0
 
-    def of_image(self, size: int) -> Callable[[Tensor], Tensor]:
-        """A function of one image (3, size, size) uint8."""
+    def of_image(self, size: int) -> Callable[[Tensor], Tensor] | None:
+        """A function of one image (3, size, size) uint8; None where nothing is to be done."""
         parts: list[v2.Transform] = []
         if self.smallest_crop < 1:
             parts.append(v2.RandomResizedCrop(size, scale=(self.smallest_crop, 1.0), antialias=True))
@@ -41,7 +41,7 @@ class Augmentation:
             parts.append(v2.RandAugment(self.operations))
         if self.erasing:
             parts.append(v2.RandomErasing(self.erasing, value=128))
-        return v2.Compose(parts) if parts else lambda image: image
+        return v2.Compose(parts) if parts else None
 
     def of_batch(self, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """A function of images (B, 3, S, S) and labels (B,); mixed labels are shares (B, classes)."""

@@ -52,10 +52,11 @@ class EpochBatches(TorchDataset[Batch]):
             flip = np.random.default_rng([self.recipe.seed, self.epoch, index]).random(len(chosen)) < 0.5
             images[flip] = images[flip][:, :, ::-1]
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.recipe.seed, self.epoch, index))
-            alter = self.recipe.augmentation.of_image(batch.shape[-1])
-            batch = torch.stack([alter(image) for image in batch])
+        alter = self.recipe.augmentation.of_image(batch.shape[-1])
+        if alter is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed_of(self.recipe.seed, self.epoch, index))
+                batch = torch.stack([alter(image) for image in batch])
         return batch, torch.from_numpy(self.dataset.labels[chosen])
 
 

@@ -1,6 +1,9 @@
 """Whole models on a GPU: the authors' block is the same function as ours, and every row is measured."""
 
 import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from backbones.block import Block
+from backbones.errors import UserError
 from backbones.mixer import BidirectionalMixer
 from backbones.scan import ScanInputs
 from backbones.scan.reference import reference_scan
 from backbones.sequence import new_sequence
-from suite.bench import stock_block
+from suite.bench import cuda_models, goals, stock_block
+from suite.bench.cuda_kernels import ScanRow
 from suite.bench.cuda_models import AUTHORS, ModelRow, measure_models, profile_table, table
+from suite.cli import run as run_cli
 
 
 def stand_in_conv(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -65,9 +71,95 @@ def test_tables_show_every_row() -> None:
     assert all(text in page.getvalue() for text in (AUTHORS, "1234", "25.0 %", "2.50", "gemm", "75.0 %"))
 
 
+def row(kernel: str, rate: float, method: str = "none", budget: float = 0.0, speedup: float = 1.0) -> ModelRow:
+    return ModelRow("vim_small", "bf16", kernel, method, budget, budget, rate, rate, speedup, 0.1, 1.0)
+
+
+def test_goals_by_hand() -> None:
+    rows = [row("mamba_ssm", 90), row(AUTHORS, 100), row("triton", 190)]
+    rows += [row("triton", 250, "mtr", 0.2, 1.3), row("triton", 304, "mtr", 0.4, 1.6), row("triton", 400, "hsa", 0.4)]
+    authors, speedup = goals.model_goals(rows)
+    assert (authors.reached, authors.wanted, authors.met) == (pytest.approx(1.9), 2.0, False)
+    assert (speedup.reached, speedup.wanted, speedup.met) == (1.6, 1.5, True)
+    assert "40.0 % of FLOPs" in speedup.what
+    scans = [ScanRow("Vim-B", "bf16", gradients, "triton", 10.0, 5.2, 1.0, 1.0, 0.0) for gradients in (False, True)]
+    (floor,) = goals.scan_goals([*scans, ScanRow("Vim-B", "bf16", False, "mamba_ssm", 10.0, 5.2, 1.0, 1.0, 0.0)])
+    assert (floor.reached, floor.met) == (pytest.approx(0.52), True)
+    page = io.StringIO()
+    Console(file=page, width=200).print(goals.table([authors, speedup, floor]))
+    assert page.getvalue().count("missed") == 1
+    assert page.getvalue().count(" met ") == 2
+    assert goals.model_goals([row("triton", 190)]) == []
+
+
+@pytest.fixture
+def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU in the place of the GPU: the same course of the measurement with stand-ins for clock, graph and kernels."""
+
+    def refuse(kernel: str, device: str, dtype: torch.dtype) -> None:
+        if kernel == "triton":
+            raise UserError("kernel 'triton' is not here: install it")
+
+    def timed(run: Callable[[], object], repeats: int = 20, warm_ups: int = 3) -> float:
+        run()
+        return 0.5
+
+    monkeypatch.setattr(stock_block, "conv_function", lambda: stand_in_conv)
+    monkeypatch.setattr(stock_block, "scan_function", lambda: stand_in_scan)
+    stand_ins: dict[str, Any] = {
+        "DEVICE": "cpu",
+        "REDUCED_BY": "reference",
+        "PRECISIONS": ("fp32",),
+        "KERNELS": ("reference", AUTHORS, "triton"),
+        "chosen": refuse,
+        "cuda_seconds": timed,
+        "captured": lambda run, given: lambda: run(given),
+        "_kernel_milliseconds": lambda run: {"scan": 3.0},
+    }
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(cuda_models, name, value)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 1 << 30)
+    monkeypatch.setattr("suite.hardware.pick_device", lambda device: "cuda")
+
+
+def test_the_whole_measurement_from_the_command_line(
+    rehearsed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = "vim_nano[image_size=32,depth=4,dim=16]"
+    line = ["bench", "--models", "--device", "cuda", "--backbone", model, "--batch", "2", "--budget", "0.2,0.99"]
+    line += ["--methods", "mtr,hsa", "--save", str(tmp_path / "models.json"), "--json"]
+    precision = torch.get_float32_matmul_precision()
+    assert run_cli(line) == 0
+    torch.set_float32_matmul_precision(precision)
+    out, told = capsys.readouterr()
+    rows = json.loads(out)
+    assert rows == json.loads((tmp_path / "models.json").read_text())
+    assert {row["kernel"] for row in rows if row["method"] == "none"} == {"reference", AUTHORS}
+    reduced = [row for row in rows if row["method"] != "none"]
+    assert [(row["method"], row["budget"]) for row in reduced] == [("mtr", 0.2), ("hsa", 0.2)]
+    for entry in reduced:
+        assert abs(entry["flops_cut"] - entry["budget"]) < 0.05
+        assert (entry["speedup"], entry["reduction_share"], entry["peak_gib"]) == (1.0, 1.0, 1.0)
+    assert told.count("at 0.99: left out") == 2
+    assert "triton: left out, kernel 'triton' is not here" in told
+
+
+def test_what_was_measured_before_a_cut_is_kept(
+    rehearsed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*given: object) -> Iterator[ModelRow]:
+        yield row("triton", 190)
+        raise UserError("the GPU is gone: look for it")
+
+    monkeypatch.setattr(cuda_models, "measure_models", cut)
+    assert run_cli(["bench", "--models", "--save", str(tmp_path / "models.json")]) == 2
+    assert [entry["images_per_second"] for entry in json.loads((tmp_path / "models.json").read_text())] == [190]
+
+
 @pytest.mark.gpu
 def test_dense_and_reduced_models_are_measured() -> None:
-    rows = list(measure_models(("vim_nano",), "mtr,hsa", (0.2, 0.4), batch=4))
+    rows = list(measure_models(("vim_nano",), "mtr,hsa", (0.2, 0.4), batch=4, tell=print))
     assert {"reference", "triton"} <= {row.kernel for row in rows}
     reduced = [row for row in rows if row.method != "none"]
     assert len(reduced) == 2 * 2 * 2

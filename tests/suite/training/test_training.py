@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -167,6 +167,7 @@ def test_phases_follow_each_other() -> None:
         plan.phase_of(3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5))
 def test_an_epoch_shows_each_image_at_most_once_in_an_order_of_its_own(epoch: int) -> None:
     batches = EpochBatches(Noise(), RECIPE, epoch, None)
