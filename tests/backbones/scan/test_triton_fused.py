@@ -110,6 +110,31 @@ def test_training_goes_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixer_module, "chosen", lambda kernel, device, dtype: Choice("triton", ""))
+    torch.manual_seed(0)
+    mixer = BidirectionalMixer(16, d_state=2, dt_rank=3).to(DEVICE)
+    u = torch.randn(2, 5, 16, device=DEVICE)
+    rounded = BidirectionalMixer(16, d_state=2, dt_rank=3).to(DEVICE)
+    for name, parameter in rounded.named_parameters():
+        recurrent = name.endswith(("A_log", "A_b_log", "D", "D_b", "dt_proj.bias", "dt_proj_b.bias"))
+        parameter.data = parameter.data.to(torch.float32 if recurrent else torch.bfloat16)
+
+    def gradients(precise: bool) -> list[Tensor]:
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=not precise):
+            inputs = mixer.scan_inputs(u, None)
+        if not precise:
+            wanted = rounded.scan_inputs(u.bfloat16(), None)
+            kinds = [[part.dtype for part in given if part is not None] for given in (inputs, wanted)]
+            assert kinds[0] == kinds[1]
+        loss = sum(((part.float() * 0.1).sin().sum() for part in inputs if part is not None), torch.zeros(()))
+        parts = [parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name]
+        return list(torch.autograd.grad(loss, parts))
+
+    for one, other in zip(gradients(False), gradients(True), strict=True):
+        assert float((one - other).norm() / other.norm()) < 3e-2
+
+
 @pytest.mark.slow
 def test_training_is_checked_before_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (mixer_module, dispatch):

@@ -163,6 +163,19 @@ def test_from_files_to_a_comparison(folder: Path, tmp_path: Path, capsys: pytest
     assert dense["metrics"]["top1"] == pytest.approx(top1)
 
 
+@pytest.mark.gpu
+def test_training_in_bf16_follows_that_in_fp32(tmp_path: Path) -> None:
+    def losses(precision: str) -> list[float]:
+        plan = replace(RECIPE, precision=precision, learning_rate=1e-3, phases=(Phase(64, 4),))
+        seen: list[float] = []
+        one = Trainer(plan, noise(240), tmp_path / precision, "cuda", 0, "triton")
+        one.run(lambda figures: seen.append(figures["loss"]))
+        assert one.model.head.weight.dtype == torch.float32
+        return seen
+
+    assert losses("bf16") == pytest.approx(losses("fp32"), rel=0.02)
+
+
 def test_the_same_weights_on_plain_parquet(folder: Path, tmp_path: Path) -> None:
     """A head of all 200 classes reads `parquet:` as it reads `tiny-imagenet:`."""
     model = create_model("vim_sprig", classes=200)
