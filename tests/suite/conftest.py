@@ -15,6 +15,7 @@ from backbones import BACKBONES
 from backbones.vim import Vim
 from backbones.vision_mamba import MambaConfig
 from backbones.vit import ViT, ViTConfig
+from suite.comparison import run_comparison
 from suite.data import DATASETS
 from suite.data.base import Dataset, Grid, Manifest, Request
 from suite.settings import RunSpec, build_spec
@@ -70,33 +71,55 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def register(patch: pytest.MonkeyPatch) -> None:
+    """Make `vim_mini`, `deit_mini` and `blots` known for as long as `patch` lasts."""
+    patch.setitem(BACKBONES._added, "vim_mini", vim_mini)
+    patch.setitem(BACKBONES._added, "deit_mini", deit_mini)
+    patch.setitem(DATASETS._added, "blots", Blots)
+
+
+def small_spec(**changed: Any) -> RunSpec:
+    """A comparison on `vim_mini` and `blots`."""
+    values: dict[str, Any] = {
+        "backbones": ("vim_mini",),
+        "checkpoint": "random",
+        "data": "blots",
+        "images": "all",
+        "methods": ("mtr", "tome"),
+        "budgets": (0.3, 0.5),
+        "seeds": 2,
+        "batch": 7,
+        "shard": 12,
+        "gallery": 2,
+        "device": "cpu",
+        "threads": 1,
+    }
+    return build_spec(**(values | changed))
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunSpec]]:
     """A maker of specs on `vim_mini` and `blots`, registered for the test beside `deit_mini`."""
-    monkeypatch.setitem(BACKBONES._added, "vim_mini", vim_mini)
-    monkeypatch.setitem(BACKBONES._added, "deit_mini", deit_mini)
-    monkeypatch.setitem(DATASETS._added, "blots", Blots)
+    register(monkeypatch)
+    Blots.decoded.clear()
+    yield small_spec
     Blots.decoded.clear()
 
-    def spec(**changed: Any) -> RunSpec:
-        values: dict[str, Any] = {
-            "backbones": ("vim_mini",),
-            "checkpoint": "random",
-            "data": "blots",
-            "images": "all",
-            "methods": ("mtr", "tome"),
-            "budgets": (0.3, 0.5),
-            "seeds": 2,
-            "batch": 7,
-            "shard": 12,
-            "gallery": 2,
-            "device": "cpu",
-            "threads": 1,
-        }
-        return build_spec(**(values | changed))
 
-    yield spec
-    Blots.decoded.clear()
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A maker of finished runs of `small_spec`, each made once under its name; not to be written to."""
+    runs = tmp_path_factory.mktemp("runs")
+
+    def make(name: str, **changed: Any) -> Path:
+        folder = runs / name
+        if not folder.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                register(patch)
+                run_comparison(small_spec(**changed), folder, quiet=True)
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,271 @@
+"""Several runs as one: the halves of a run say together what the whole run says; what cannot be paired is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import reports
+from backbones.errors import UserError
+from suite.cli import run
+from suite.merge import merge
+from suite.merge.union import unlike_images
+from suite.settings import RunSpec
+
+Finished = Callable[..., Path]
+Copies = Callable[..., list[Path]]
+
+
+@pytest.fixture(autouse=True)
+def _registered(small: Callable[..., RunSpec]) -> None:
+    """The small backbone and data set are known."""
+
+
+@pytest.fixture
+def halves(finished: Finished, tmp_path: Path) -> list[Path]:
+    """Copies of two runs, which a test may damage: mtr with the baselines, tome with them in other shards."""
+    found = [finished("one", methods=("mtr",)), finished("two", methods=("tome",), shard=9, batch=5)]
+    return [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in found]
+
+
+def frame(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / "analyses" / f"{name}.parquet")
+
+
+def edit(path: Path, **changed: Any) -> None:
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | changed))
+
+
+def edit_spec(folder: Path, **changed: Any) -> None:
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changed))
+
+
+def cell(folder: Path, **wanted: Any) -> Path:
+    """The file of the one cell that is so."""
+    (found,) = [
+        path
+        for path in sorted((folder / "cells").glob("*.json"))
+        if all(json.loads(path.read_text())[name] == value for name, value in wanted.items())
+    ]
+    return found
+
+
+def test_halves_put_together_say_what_the_whole_run_says(
+    finished: Finished, halves: list[Path], tmp_path: Path
+) -> None:
+    whole = finished("whole", methods=("mtr", "tome"))
+    folder, told = merge(halves, tmp_path / "merged")
+    assert told == []
+    want = {path.name: json.loads(path.read_text()) for path in (whole / "cells").glob("*.json")}
+    got = {path.name: json.loads(path.read_text()) for path in (folder / "cells").glob("*.json")}
+    assert {record.pop("run") for record in got.values()} == {"one", "two"}
+    assert got == want
+    pd.testing.assert_frame_equal(frame(folder, "statistics"), frame(whole, "statistics"))
+    headline = json.loads((whole / "analyses" / "headline.json").read_text())
+    assert json.loads((folder / "analyses" / "headline.json").read_text()) == headline
+    for name in ("breaks", "similarity", "similarity-pairs"):
+        pd.testing.assert_frame_equal(frame(folder, name), frame(whole, name))
+    for name, keys in {
+        "kept": ["label", "budget", "seed", "block", "row", "col"],
+        "foreground": ["label", "budget", "seed", "block"],
+        "gallery": ["label", "budget", "seed", "image", "block"],
+    }.items():
+        one, other = (frame(place, name).sort_values(keys, ignore_index=True) for place in (folder, whole))
+        common = set(one.get("image", [])) & set(other.get("image", []))
+        if common:
+            one, other = (part[part.image.isin(common)].reset_index(drop=True) for part in (one, other))
+        pd.testing.assert_frame_equal(one, other)
+    page = reports.build(folder).read_text()
+    assert all(text in page for text in ("tome", "runs one seconds", "python -m suite report"))
+
+
+def test_the_differences_are_those_of_each_image(halves: list[Path], tmp_path: Path) -> None:
+    """McNemar's counts between methods of two runs, by a loop over the images of their own files."""
+    folder, _ = merge(halves, tmp_path / "merged")
+    rows = frame(folder, "statistics").set_index(["label", "budget"])
+
+    def right(place: Path, method: str) -> dict[int, bool]:
+        key = cell(place, label=method, budget=0.3).stem
+        shards = pd.concat([pd.read_parquet(path) for path in (place / "shards" / key).glob("*.parquet")])
+        return dict(zip(shards.image, shards.prediction == shards.label, strict=True))
+
+    mtr, tome = right(halves[0], "mtr"), right(halves[1], "tome")
+    assert len(mtr) == 30
+    assert rows.discordant_better["tome", 0.3] == sum(tome[image] and not mtr[image] for image in mtr)
+    assert rows.discordant_worse["tome", 0.3] == sum(mtr[image] and not tome[image] for image in mtr)
+    assert rows.reference["tome", 0.3] == "mtr"
+
+
+def test_a_merge_asked_again_is_made_again(halves: list[Path], tmp_path: Path, content: Any) -> None:
+    folder, _ = merge(halves)
+    assert folder.parent == halves[0].resolve().parent
+    assert folder.name.startswith("merged-")
+    before = content(folder)
+    (folder / "shards" / "0123456789abcdef").mkdir()
+    assert merge(halves) == (folder, [])
+    assert content(folder) == before
+    with pytest.raises(UserError, match="give the runs that a merged report was made of"):
+        merge([folder, halves[0]])
+    with pytest.raises(UserError, match="specification of another command"):
+        merge(halves, halves[0])
+
+
+UNLIKE = [
+    ("dataset.json", {"hash": "0"}, "the data's hash is .* in the first and 0 in the second"),
+    ("dataset.json", {"split": "dev"}, "the split is test in the first and dev in the second"),
+    ("environment.json", {"device": "cuda"}, "the device is cpu in the first and cuda in the second"),
+    ("environment.json", {"weights": {"vim_mini": "beef"}}, "weights of vim_mini"),
+    ("environment.json", {"preprocessing": {"vim_mini": "crop"}}, "preprocessing of vim_mini"),
+    ("spec.yaml", {"protocol": "tokens"}, "the protocol is matched in the first and tokens in the second"),
+    ("spec.yaml", {"convention": "macs"}, "the FLOPs convention is flops in the first and macs in the second"),
+    ("spec.yaml", {"precision": "fp64"}, "the precision is fp32 in the first and fp64 in the second"),
+    ("spec.yaml", {"data": "other"}, "the data set is blots in the first and other in the second"),
+]
+
+
+@pytest.mark.parametrize(("file", "changed", "reason"), UNLIKE, ids=[str(change) for _, change, _ in UNLIKE])
+def test_what_cannot_be_compared_is_refused(
+    file: str, changed: dict[str, Any], reason: str, halves: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    if file == "spec.yaml":
+        edit_spec(halves[1], **changed)
+    else:
+        edit(halves[1] / file, **changed)
+    before = sorted(tmp_path.iterdir())
+    assert run(["report", *map(str, halves)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: 'one' and 'two' cannot be one report: ")
+    assert told.count("\n") == 1
+    with pytest.raises(UserError, match=reason):
+        merge(halves)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_runs_that_saw_other_images_are_refused(finished: Finished, halves: list[Path]) -> None:
+    few = finished("few", methods=("mtr",), images=12, baselines=False)
+    with pytest.raises(UserError, match="the number of images is 30 in the first and 12 in the second"):
+        merge([halves[0], few])
+    for path in (halves[1] / "shards").rglob("*.parquet"):
+        shard = pd.read_parquet(path)
+        shard.assign(image=shard.image + 1).to_parquet(path)
+    with pytest.raises(UserError, match=r"they saw different images \(29 of 30 are the same\)"):
+        merge(halves)
+
+
+def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path], tmp_path: Path) -> None:
+    """As after a change of the code that changed no result: other keys, the same outcomes."""
+    for path in sorted((halves[1] / "cells").glob("*.json")):
+        record = json.loads(path.read_text())
+        record["key"] = record["key"][::-1]
+        path.with_name(f"{record['key']}.json").write_text(json.dumps(record))
+        path.unlink()
+        for place in ("shards", "tokens"):
+            old = halves[1] / place / path.stem
+            if old.exists():
+                old.rename(old.with_name(record["key"]))
+    edit(halves[1] / "environment.json", git="2222222")
+    folder, told = merge(halves, tmp_path / "merged")
+    assert len(told) == 1
+    assert told[0].startswith("The code's commit differs: ")
+    assert told[0].endswith("2222222 in two.")
+    assert told[0] in json.loads((folder / "analyses" / "headline.json").read_text())["paragraphs"]
+    labels = [json.loads(path.read_text())["label"] for path in (folder / "cells").glob("*.json")]
+    assert labels.count("none") == 1
+    assert labels.count("mtr") == labels.count("tome") == 2
+    path = halves[1] / "shards" / cell(halves[1], label="none").stem / "00001.parquet"
+    shard = pd.read_parquet(path)
+    shard.loc[2, "loss"] += np.float32(1e-6)
+    shard.to_parquet(path)
+    why = r"contradict each other: none on vim_mini dense came out otherwise on 1 of 30 images; they differ in .*git"
+    with pytest.raises(UserError, match=why):
+        merge(halves)
+
+
+def test_another_schedule_is_another_method(finished: Finished, halves: list[Path], tmp_path: Path) -> None:
+    rising = finished("rising", methods=("mtr",), schedule="rising", baselines=False)
+    folder, told = merge([halves[0], rising], tmp_path / "merged")
+    assert told == ["Methods named without a schedule follow constant-ratio."]
+    labels = set(frame(folder, "statistics").label)
+    assert {"mtr", "mtr@rising", "random", "none"} <= labels
+    assert "random@rising" not in labels
+    assert set(frame(folder, "kept").label) >= {"mtr", "mtr@rising"}
+
+
+def test_mamba_and_attention_of_two_runs_stand_side_by_side(finished: Finished, tmp_path: Path) -> None:
+    same = {"methods": ("tome", "utr"), "budgets": (0.3,), "baselines": False, "gallery": 0}
+    both = finished("both", backbones=("vim_mini", "deit_mini"), **same)
+    apart = [finished("vim", **same), finished("deit", backbones=("deit_mini",), **same)]
+    folder, _ = merge(apart, tmp_path / "merged")
+    for name in ("families", "family-contrasts", "statistics"):
+        pd.testing.assert_frame_equal(frame(folder, name), frame(both, name))
+
+
+HARM = [
+    (lambda place: (place / "cells" / "evil.json").symlink_to("/etc/passwd"), "is a symbolic link"),
+    (lambda place: (place / "shards" / "out").symlink_to("/tmp"), "is a symbolic link"),
+    (lambda place: cell(place, label="none").write_text("[]"), "does not hold a JSON object"),
+    (lambda place: cell(place, label="none").write_text("{" * 9999), "cannot be read"),
+    (lambda place: edit(cell(place, label="none"), key="../../../tmp/x"), "key: string should match"),
+    (lambda place: edit(cell(place, label="none"), key="0" * 16), "is the record of cell"),
+    (lambda place: edit(cell(place, label="none"), seed="0"), "seed"),
+    (lambda place: edit(cell(place, label="none"), status="failed"), "holds no finished dense cell"),
+    (lambda place: next((place / "shards").rglob("*.parquet")).write_bytes(b"PAR1"), "is missing or damaged"),
+    (lambda place: (place / "spec.yaml").write_text("kind: [1]"), "is not a comparison"),
+    (lambda place: (place / "spec.yaml").write_text("!!python/object:os.system x"), "cannot be read"),
+    (lambda place: edit_spec(place, sites=[99, "x"]), "sites"),
+]
+
+
+@pytest.mark.parametrize(("harm", "reason"), HARM, ids=[reason for _, reason in HARM])
+def test_a_hostile_or_damaged_folder_is_one_line(
+    harm: Callable[[Path], Any], reason: str, halves: list[Path], capsys: Any
+) -> None:
+    harm(halves[1])
+    assert run(["report", *map(str, halves)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    with pytest.raises(UserError, match=reason):
+        merge(halves)
+
+
+def test_methods_of_a_foreign_spec_are_not_loaded(halves: list[Path], tmp_path: Path) -> None:
+    """A spec may name a method in a file; a merge reads results and runs nobody's code."""
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+    edit_spec(halves[1], methods=["tome", f"{trap}:MINE"])
+    merge(halves, tmp_path / "merged")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_one_run_twice_and_two_of_one_name_are_refused(halves: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="named twice"):
+        merge([halves[0], halves[0]])
+    other = Path(shutil.copytree(halves[1], tmp_path / "elsewhere" / "one"))
+    with pytest.raises(UserError, match="two of the runs are called 'one'"):
+        merge([halves[0], other])
+
+
+def test_on_cuda_near_ties_may_fall_otherwise() -> None:
+    one = pd.DataFrame(
+        {"label": [0, 1, 2], "prediction": [0, 1, 2], "top5": True, "agree": True, "loss": 0.5, "kl": 0.1,
+         "margin": [1.0, 1e-5, 2.0], "tau": np.nan}
+    )  # fmt: skip
+    two = one.assign(prediction=[0, 2, 2], margin=[1.0, -1e-5, 2.0], loss=0.5 + 1e-5)
+    assert unlike_images(one, one.copy(), exact=True) == (0, 0)
+    assert unlike_images(one, two, exact=True) == (3, 0)
+    assert unlike_images(one, two, exact=False) == (0, 1)
+    assert unlike_images(one, two.assign(loss=[0.5, 0.6, 0.5]), exact=False) == (1, 0)
+
+
+def test_out_is_for_several_runs(halves: list[Path], capsys: Any) -> None:
+    assert run(["report", str(halves[0]), "--out", "x"]) == 2
+    assert "several runs" in capsys.readouterr().err
