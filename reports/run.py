@@ -152,8 +152,8 @@ def _spec(folder: Path) -> dict[str, Any]:
 
 def _cells(folder: Path, convention: str) -> pd.DataFrame:
     files = sorted((folder / "cells").glob("*.json"))
-    rows = [_cell(_json(inside(file, folder)), file.stem, convention) for file in files]
-    timing = {file.stem: _json(inside(file, folder)) for file in sorted((folder / "timing").glob("*.json"))}
+    rows = [_cell(json_object(inside(file, folder)), file.stem, convention) for file in files]
+    timing = {file.stem: json_object(inside(file, folder)) for file in sorted((folder / "timing").glob("*.json"))}
     for row in rows:
         measured = timing.get(row["key"], {})
         row.update({name: measured.get(name) for name in ("seconds", "images_per_second", "reduction_share")})
@@ -209,10 +209,11 @@ def _headline(folder: Path) -> Headline:
 
 
 def _optional_json(path: Path, folder: Path) -> dict[str, Any]:
-    return _json(inside(path, folder)) if path.exists() or path.is_symlink() else {}
+    return json_object(inside(path, folder)) if path.exists() or path.is_symlink() else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object at `path`; `UserError` if it is none."""
     try:
         found = read_json(path)
     except ValueError as error:

@@ -15,6 +15,7 @@ from suite.cli.ablate import ablate
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
+from suite.cli.export import export
 from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
 from suite.cli.report import report
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_things,
     "sensitivity": sensitivity,
     "report": report,
+    "export": export,
     "bench": bench,
     "schema": schema,
     "train": train,

@@ -1,0 +1,46 @@
+"""`export`: the results of runs as one flat table."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backbones.errors import UserError
+
+
+class Format(enum.StrEnum):
+    """What the table is written as."""
+
+    csv = "csv"
+    parquet = "parquet"
+    json = "json"
+    latex = "latex"
+    markdown = "markdown"
+
+
+def export(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs (runs/NAME).")],
+    form: Annotated[Format, typer.Option("--format", help="csv, parquet, json: everything; latex, markdown: to read.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; empty: standard output.")] = None,
+    images: Annotated[bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")] = False,
+) -> int:
+    """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance ."""
+    from reports.export import write
+    from suite.files import replacing
+
+    if images and form in (Format.latex, Format.markdown):
+        raise UserError(f"--images is not for {form.value}: use csv, parquet or json")
+    if out is None:
+        if form is Format.parquet:
+            raise UserError("parquet is not for a terminal: name a file with --out")
+        write(runs, form.value, images, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return 0
+    with replacing(out) as temporary, temporary.open("wb") as stream:
+        write(runs, form.value, images, stream)
+    print(f"export: {out}", file=sys.stderr)
+    return 0

@@ -1,0 +1,169 @@
+"""The export against the files of the run, read on their own; the data dictionary against both."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from backbones.errors import UserError
+from reports.export import COLUMNS, FORMATS, IMAGE_COLUMNS, NESTED, cell_rows, dictionary, flat, write
+from suite.cli import run
+
+TEXTS = ("key", "git", "data_hash", "weights_sha256", "suite", "torch")  # which may look like numbers
+DOC = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def exported(folders: list[Path], form: str, images: bool = False) -> bytes:
+    stream = io.BytesIO()
+    write(folders, form, images, stream)
+    return stream.getvalue()
+
+
+def plain(text: str) -> Any:
+    """The number, the truth value, the absence or the text that a field of CSV is, without rounding."""
+    if text in ("", "True", "False"):
+        return {"": None, "True": True, "False": False}[text]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def read_back(content: bytes, form: str) -> list[dict[str, Any]]:
+    """The rows of an export as plain values, None where there is none."""
+    if form == "json":
+        return json.loads(content)
+    stream = io.BytesIO(content)
+    if form == "csv":
+        lines = csv.DictReader(io.TextIOWrapper(stream, "utf-8"))
+        rows = [{name: text if name in TEXTS else plain(text) for name, text in line.items()} for line in lines]
+    else:
+        frame = pd.read_parquet(stream)
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [
+        {name: json.loads(value) if name in NESTED and value is not None else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_what_is_exported_is_what_is_stored(form: str, run_folder: Path) -> None:
+    rows = {row["key"]: row for row in read_back(exported([run_folder], form), form)}
+    cells = [json.loads(path.read_text()) for path in (run_folder / "cells").glob("*.json")]
+    spec = yaml.safe_load((run_folder / "spec.yaml").read_text())
+    environment = json.loads((run_folder / "environment.json").read_text())
+    statistics = pd.read_parquet(run_folder / "analyses" / "statistics.parquet")
+    assert len(rows) == len(cells)
+    for cell in cells:
+        row = rows[cell["key"]]
+        assert list(row) == list(COLUMNS)
+        for name in (
+            "status",
+            "reason",
+            "backbone",
+            "label",
+            "budget",
+            "seed",
+            "images",
+            "options",
+            "counts",
+            "token_ratio",
+        ):
+            assert row[name] == cell[name], name
+        for name, value in (cell["metrics"] or {}).items():
+            assert row[name] == value
+        for name, value in cell["flops"].items():
+            assert row[f"{name}_count"] == value
+        for name, value in cell["total"].items():
+            assert row[f"total_{name}"] == value
+            assert row[f"removed_{name}"] == cell["reduction_fraction"][name]
+        assert (row["top1"] is None) == (cell["metrics"] is None)
+        budget = -1.0 if cell["budget"] is None else cell["budget"]
+        found = statistics[(statistics.label == cell["label"]) & (statistics.budget.fillna(-1.0) == budget)]
+        if cell["status"] == "ok":
+            for name, source in (("difference", "difference"), ("difference_low", "low"), ("method_low", "method_low"),
+                                 ("p_holm", "p_holm"), ("reference", "reference")):  # fmt: skip
+                stored = found[source].iloc[0]
+                assert row[name] == (None if isinstance(stored, float) and math.isnan(stored) else stored), name
+        assert (row["batch"], row["kernel_asked"]) == (spec["batch"], spec["kernel"])
+        assert (row["git"], row["kernel"], row["weights_sha256"]) == (
+            environment["git"], environment["kernel"]["vim_nano"], environment["weights"]["vim_nano"]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_images_are_exported_as_they_are_stored(form: str, run_folder: Path) -> None:
+    content = exported([run_folder], form, images=True)
+    read: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
+        "csv": pd.read_csv, "parquet": pd.read_parquet, "json": lambda stream: pd.read_json(stream, dtype={"key": str}),
+    }  # fmt: skip
+    frame = read[form](io.BytesIO(content))
+    assert list(frame.columns) == list(IMAGE_COLUMNS)
+    done = {row["key"] for row in cell_rows(run_folder) if row["status"] == "ok"}
+    assert set(frame["key"].astype(str)) == done
+    key = sorted(done)[0]
+    stored = pd.concat([pd.read_parquet(path) for path in sorted((run_folder / "shards" / key).glob("*.parquet"))])
+    mine = frame[frame["key"].astype(str) == key]
+    assert mine["image"].tolist() == stored["image"].tolist()
+    assert mine["prediction"].tolist() == stored["prediction"].tolist()
+    assert mine["label_true"].tolist() == stored["label"].tolist()
+    assert mine["kl"].to_numpy() == pytest.approx(stored["kl"].to_numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_several_runs_follow_each_other(form: str, run_folder: Path, hostile_folder: Path) -> None:
+    both = exported([run_folder, hostile_folder], form)
+    if form in ("latex", "markdown"):
+        assert b"<script" not in both
+        assert both == b"\n".join(exported([folder], form) for folder in (run_folder, hostile_folder))
+        return
+    rows = read_back(both, form)
+    assert {row["run"] for row in rows} == {run_folder.name, hostile_folder.name}
+    assert len(rows) == 2 * len(cell_rows(run_folder))
+
+
+def test_a_formula_is_a_text_in_csv_alone(tmp_path: Path, run_folder: Path) -> None:
+    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    path = sorted((folder / "cells").glob("*.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"title": "=cmd()"}))
+    assert "'=cmd()" in exported([folder], "csv").decode()
+    assert "'=cmd()" not in exported([folder], "json").decode()
+
+
+def test_the_dictionary_is_the_documentation_and_whole(run_folder: Path) -> None:
+    assert DOC.read_text().endswith(dictionary()), "print reports.export.dictionary() below the text of docs/export.md"
+    assert list(flat(cell_rows(run_folder)).columns) == list(COLUMNS)
+    assert all(text and text[0] != " " for text in (*COLUMNS.values(), *IMAGE_COLUMNS.values()))
+
+
+def test_from_the_command_line(run_folder: Path, tmp_path: Path, capsysbinary: Any) -> None:
+    assert run(["export", str(run_folder), "--format", "csv"]) == 0
+    assert capsysbinary.readouterr().out == exported([run_folder], "csv")
+    out = tmp_path / "all.parquet"
+    assert run(["export", str(run_folder), "--format", "parquet", "--out", str(out)]) == 0
+    assert out.read_bytes() == exported([run_folder], "parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
+    assert capsysbinary.readouterr() == (b"", f"export: {out}\n".encode())
+    for line, reason in (
+        (["--format", "parquet"], b"name a file with --out"),
+        (["--format", "latex", "--images"], b"--images is not for latex"),
+        (["--format", "xls"], b"--format"),
+    ):
+        assert run(["export", str(run_folder), *line]) == 2
+        told = capsysbinary.readouterr()
+        assert reason in told.err
+        assert told.err.count(b"\n") == 1
+        assert told.out == b""
+    assert run(["export", "/nowhere", "--format", "csv", "--out", str(tmp_path / "x.csv")]) == 2
+    assert not (tmp_path / "x.csv").exists()
+    with pytest.raises(UserError, match="no run folder"):
+        cell_rows(Path("/nowhere"))
