@@ -9,11 +9,12 @@ lie beside the page with all the others, and a figure's `Maps` get a slider over
 from pathlib import Path
 
 
-def build(run_folder: Path) -> Path:
+def build(run_folder: Path, paper: bool = False) -> Path:
     """Write ``report/`` inside `run_folder` and give the path of its ``index.html``.
 
+    With `paper` also ``report/paper/``: figures and LaTeX tables at the widths of a two-column paper.
     A folder that is missing, foreign or damaged is a `UserError` of one line.
     """
     from reports.page import write
 
-    return write(Path(run_folder))
+    return write(Path(run_folder), paper)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backbones.documents import inside
 from backbones.errors import UserError, mend
-from reports import paper, points, sections, tables
+from reports import paper, sections, tables
 from reports.context import context
-from reports.figures.canvas import render
+from reports.figures.canvas import render, render_pdf
 from reports.run import load
 from reports.section import Section
 from reports.sheet import Sheet
-from reports.text import ENVELOPE, breakable, typeset
+from reports.text import breakable, typeset
 
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
-def write(folder: Path) -> Path:
-    """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``."""
+def write(folder: Path, for_paper: bool = False) -> Path:
+    """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``.
+
+    With `for_paper` the figures and tables for a paper, too.
+    """
     sheet = Sheet.of(load(folder, sections.needed()))
     found = sections.sections(sheet)
     out = folder / "report"
@@ -34,6 +37,8 @@ def write(folder: Path) -> Path:
         _tables(sheet, found, out / "tables")
         page = _environment().get_template("index.html.j2").render(context(sheet, found, twins))
         _place(out / "index.html", page.encode("utf-8", "replace"))
+        if for_paper:
+            _paper(sheet, found, out / "paper")
     except OSError as error:
         raise UserError(f"cannot write the report to '{out}' ({error.strerror}): {mend(error)}") from error
     return out / "index.html"
@@ -61,24 +66,48 @@ def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, 
             written.add(f"{name}.{form}")
         form = min(FORMS, key=lambda form: len(files[form]))
         twins[name] = f"data:{FORMS[form]};base64,{base64.b64encode(files[form]).decode()}"
-    for old in folder.glob("*"):
-        if old.suffix in {".png", ".svg"} and old.name not in written:
-            old.unlink()  # a figure of an earlier report that this run no longer has
+    _forget(folder, written)
     return twins
+
+
+def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
+    """Every figure across the page and, where it fits, in one column (``NAME-column``); the tables in LaTeX.
+
+    What needs more than a column has the wide form alone.
+    """
+    written = set()
+    for room, ending in ((paper.PAGE, ""), (paper.ONE_COLUMN, "-column")):
+        for name, figure in paper.drawn(sheet, found, room):
+            if figure.get_figwidth() > room.width:
+                continue
+            for form, content in (render(figure) | {"pdf": render_pdf(figure)}).items():
+                _place(folder / f"{name}{ending}.{form}", content)
+                written.add(f"{name}{ending}.{form}")
+    files = {f"{table.name}.tex": tables.table_tex(table) for section in found for table in section.tables}
+    if not sheet.frame.empty:
+        files["results.tex"] = tables.results_tex(sheet.frame, sheet.run.convention, sheet.caption)
+    for house in sheet.houses:
+        files[f"{paper.named('results', house, sheet)}-column.tex"] = tables.compact_tex(
+            sheet.frame, house, sheet.caption
+        )
+    for name, text in files.items():
+        _place(folder / name, text.encode("utf-8", "replace"))
+    _forget(folder, {*written, *files})
+
+
+def _forget(folder: Path, written: Collection[str]) -> None:
+    """Delete what an earlier report wrote and this one did not."""
+    for old in folder.glob("*"):
+        if old.suffix in {".png", ".svg", ".pdf", ".tex"} and old.name not in written:
+            old.unlink()
 
 
 def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
     run, frame = sheet.run, sheet.frame
-    data = run.dataset
-    caption = (
-        f"Token reduction on {', '.join(sheet.houses)}, {data.get('name', 'unnamed data')} {data.get('split', '')}, "
-        f"{data.get('images', 'an unknown number of')} images; FLOPs by the convention '{run.convention}'."
-        + (f" {ENVELOPE}" if points.few_seeds(frame) else "")
-    )
     files = {
         "results.csv": tables.results_csv(frame),
         "results.md": tables.results_md(frame, run.convention),
-        "results.tex": tables.results_tex(frame, run.convention, caption),
+        "results.tex": tables.results_tex(frame, run.convention, sheet.caption),
         "cells.csv": tables.cells_csv(run),
     }
     for table in (table for section in found for table in section.tables):

@@ -10,7 +10,6 @@ from reports.text import MISSING, budget_name, number, percent, present, unit
 from reports.text import points as signed
 
 Row = dict[str, Any]
-ALPHA = 0.05
 TOLERANCE = 0.002  # how far from its budget a matched cell may land
 SORTS = (
     "backbone", "label", "budget", "removed", "total", "token_ratio", "top1", None, "difference", "p_holm", "agreement",
@@ -64,7 +63,7 @@ def _blind(sheet: Sheet, row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    if not (present(row["p_holm"]) and present(row["difference"])) or row["p_holm"] >= ALPHA:
+    if not (present(row["p_holm"]) and present(row["difference"])) or row["p_holm"] >= tables.ALPHA:
         return ""
     return "better" if row["difference"] > 0 else "worse"
 

@@ -11,6 +11,7 @@ from reports.blind import Correct, Mark, correctness, marks
 from reports.pictures import Pixels
 from reports.run import Run
 from reports.style import Look, looks
+from reports.text import ENVELOPE
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Sheet:
             shape=panels.grid_shape(run, shown),
             correct=correct,
             marks=marks(run.cells, correct),
+        )
+
+    @property
+    def caption(self) -> str:
+        """What the table of all results shows."""
+        data = self.run.dataset
+        return (
+            f"Token reduction on {', '.join(self.houses)}, {data.get('name', 'unnamed data')} {data.get('split', '')}, "
+            f"{data.get('images', 'an unknown number of')} images; FLOPs by the convention '{self.run.convention}'."
+            + (f" {ENVELOPE}" if points.few_seeds(self.frame) else "")
         )
 
     def focus(self, frame: pd.DataFrame) -> float:

@@ -22,6 +22,7 @@ from reports.text import (
     unit,
 )
 
+ALPHA = 0.05  # of what is marked as different
 RESULT_COLUMNS = (
     "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
     "top1_high", "seed_low", "seed_high", "seeds", "images", "reference", "difference", "difference_low",
@@ -37,7 +38,7 @@ def results_csv(frame: pd.DataFrame) -> str:
     """
     safe = frame.loc[:, list(RESULT_COLUMNS)].copy()
     for column in ("backbone", "label", "method", "family", "reference"):
-        safe[column] = safe[column].map(_inert)
+        safe[column] = safe[column].map(inert)
     return _csv(safe)
 
 
@@ -45,7 +46,7 @@ def cells_csv(run: Run) -> str:
     """One row for each cell of the run, skipped and failed ones included."""
     safe = run.cells.copy()
     for column in ("backbone", "label", "method", "family", "title", "reason"):
-        safe[column] = safe[column].map(_inert)
+        safe[column] = safe[column].map(inert)
     return _csv(safe)
 
 
@@ -102,8 +103,9 @@ def results_md(frame: pd.DataFrame, convention: str) -> str:
 def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
     """The printed table in LaTeX: booktabs, a space between budgets, ready to be input."""
     lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
-        "\\begin{table*}", "\\centering", f"\\caption{{{latex(caption)}}}", "\\resizebox{\\textwidth}{!}{%",
+        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
+        "\\begin{table*}", "\\centering", f"\\caption{{{latex(caption)}}}",
+        "\\begin{adjustbox}{max width=\\textwidth}",
         "\\begin{tabular}{ll" + "r" * (columns(frame) - 2) + "}", "\\toprule",
         " & ".join(latex(head) for head in heads(frame, convention)) + " \\\\", "\\midrule",
     ]  # fmt: skip
@@ -113,7 +115,41 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
             lines.append("\\addlinespace")
         before = (row[0], row[2])
         lines.append(" & ".join(latex(cell) for cell in row) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table*}", ""])
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""])
+
+
+def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
+    """Top-1 of one backbone in LaTeX for one column: methods down, budgets across, the dense model above.
+
+    A star marks what differs from the reference method at 5 % after Holm's correction.
+    """
+    part = frame[frame["backbone"] == house]
+    budgets = sorted(part["budget"].dropna().unique())
+    references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
+    star = f" *: differs from {references} (5 %, Holm's correction)." if references else ""
+    words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star} {caption}"
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
+        "\\begin{table}", "\\centering", f"\\caption{{{latex(words)}}}",
+        "\\begin{adjustbox}{max width=\\columnwidth}", f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}", "\\toprule",
+        " & ".join(["Method", *(latex(budget_name(budget)) for budget in budgets)]) + " \\\\", "\\midrule",
+    ]  # fmt: skip
+    for label, rows in part.groupby("label", sort=False):
+        found = {row["budget"]: row for row in rows.to_dict("records")}
+        if budgets and (rows["method"] == "none").all():
+            dense = f"\\multicolumn{{{len(budgets)}}}{{c}}{{{latex(percent(rows['top1'].iloc[0]))}}}"
+            lines += [f"dense & {dense} \\\\", "\\addlinespace"]
+            continue
+        cells = [_starred(found.get(budget)) for budget in budgets]
+        lines.append(" & ".join([latex(str(label).split(" = ")[0]), *cells]) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", ""])
+
+
+def _starred(row: dict[Any, Any] | None) -> str:
+    if row is None:
+        return latex(number(None, 0))
+    told = row["label"] != row["reference"] and row["p_holm"] < ALPHA
+    return latex(percent(row["top1"])) + ("$^{*}$" if told else "")
 
 
 def table_cells(table: Table) -> list[list[str]]:
@@ -132,7 +168,7 @@ def is_numeric(table: Table) -> list[bool]:
 
 def table_csv(table: Table) -> str:
     """An analysis's table with every digit."""
-    return _csv(table.frame.map(_inert))
+    return _csv(table.frame.map(inert))
 
 
 def table_md(table: Table) -> str:
@@ -171,5 +207,6 @@ def _csv(frame: pd.DataFrame) -> str:
     return buffer.getvalue()
 
 
-def _inert(value: Any) -> Any:
+def inert(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula led by an apostrophe; all else as it is."""
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -17,8 +18,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from reports.style import GRID, INK, SOFT, Look
 
 DPI = 220
-WIDTH = 6.8  # inches: the text width of a two-column paper
-COLUMN = 3.3  # inches: one of its columns
+WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
+COLUMN = 3.25  # inches: one of its columns
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -116,6 +117,14 @@ def render(figure: Figure) -> dict[str, bytes]:
         figure.set_layout_engine("none")  # laid out once, not again for the other form
         _print(FigureCanvasSVG(figure).print_svg, vector, {"Date": None, "Creator": None})
     return {"png": raster.getvalue(), "svg": vector.getvalue()}
+
+
+def render_pdf(figure: Figure) -> bytes:
+    """`figure`, which `render` has laid out, as PDF: its fonts embedded as TrueType, free of dates and versions."""
+    vector = io.BytesIO()
+    with paper():
+        _print(FigureCanvasPdf(figure).print_pdf, vector, {"CreationDate": None, "Creator": None, "Producer": None})
+    return vector.getvalue()
 
 
 def _print(method: Callable[..., Any], buffer: io.BytesIO, metadata: dict[str, None]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import WIDTH, blank, paper, sheet
+from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet
 from reports.pictures import Pixels, overlay
 from reports.run import Run
 from reports.style import SOFT
@@ -20,7 +20,13 @@ KEY = "clear: a token of its own    flat colour: merged, mean colour of the toke
 
 
 def gallery(
-    run: Run, rows: pd.DataFrame, pictures: Mapping[int, Pixels], shape: tuple[int, int], labels: list[str], title: str
+    run: Run,
+    rows: pd.DataFrame,
+    pictures: Mapping[int, Pixels],
+    shape: tuple[int, int],
+    labels: list[str],
+    title: str,
+    width: float = WIDTH,
 ) -> Figure:
     """A row for each picture: the picture with the dense model's answer and the true class, then a panel a method.
 
@@ -29,10 +35,11 @@ def gallery(
     found = {(int(row.image), str(row.label)): row for row in rows.itertuples()}
     images = [image for image in pictures if any((image, label) in found for label in labels)]
     with paper():
-        size = WIDTH / (len(labels) + 1)
-        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65, pad=0.02)
+        size = width / (len(labels) + 1)
+        figure = sheet(width, (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65, pad=0.02)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
-        figure.supxlabel(KEY, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        key = KEY if width > COLUMN else KEY.replace("    ", "\n")
+        figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
@@ -62,16 +69,18 @@ def layers(
     labels: list[str],
     blocks: list[int],
     title: str,
+    width: float = WIDTH,
 ) -> Figure:
     """One picture under each method of `labels` (a row each) as each of `blocks` is entered, with the final answer.
 
     `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at or before it.
     """
     with paper():
-        size = (WIDTH - 0.9) / (len(blocks) + 1)
-        figure = sheet(WIDTH, (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75, pad=0.02)
+        size = (width - 0.9) / (len(blocks) + 1)
+        figure = sheet(width, (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75, pad=0.02)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
-        figure.supxlabel(KEY, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        key = KEY if width > COLUMN else KEY.replace("    ", "\n")
+        figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)
         for line, label in zip(panels, labels, strict=False):
             mine = rows[rows["label"] == label].sort_values("block")

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reports.figures.canvas import WIDTH, blank, columns, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, blank, columns, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 
@@ -19,16 +19,20 @@ MAP = "mako"  # from dark (always gone) to pale (always there); even in lightnes
 DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye
 
 
-def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -> Figure:
+def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, width: float = WIDTH) -> Figure:
     """Share of the true foreground still there by block, over the share of all tokens there; and the ratio, the lift.
 
-    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget.
+    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget. In one column the
+    second panel stands below the first.
     """
     part = blocks[blocks["budget"] == budget]
     houses = list(dict.fromkeys(part["backbone"]))
     with paper():
-        figure = sheet(WIDTH, 2.9 * max(len(houses), 1), across=0.12)  # the inner label keeps clear of the left panel
-        grid = figure.subplots(max(len(houses), 1), 2, squeeze=False)
+        across = 2 if width > COLUMN else 1
+        lines = max(len(houses), 1) * 2 // across
+        wide = 0.12 if across == 2 else None  # the inner label keeps clear of the left panel
+        figure = sheet(width, (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6), across=wide)
+        grid = figure.subplots(lines, across, squeeze=False).reshape(-1, 2)
         for (left, right), house in zip(grid, houses, strict=False):
             rows = part[part["backbone"] == house]
             base = rows.groupby("block")["kept"].agg(["min", "max"])
@@ -49,7 +53,8 @@ def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float) -
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, names = grid[0][0].get_legend_handles_labels()
         folded = [fold(name, 30) for name in names]
-        figure.legend(handles, folded, loc="outside lower center", ncols=columns(len(names)))
+        most = 5 if across == 2 else 3
+        figure.legend(handles, folded, loc="outside lower center", ncols=columns(len(names), most))
         return figure
 
 
@@ -65,7 +70,7 @@ def kept_map(rows: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float
     return grid
 
 
-def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str) -> Figure:
+def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str, width: float = WIDTH) -> Figure:
     """Small multiples on the image grid: a row for each method of `labels`, a column for each of `blocks`.
 
     `kept` holds one backbone and budget, a row for each (label, block, row, col), seeds averaged.
@@ -73,8 +78,8 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
     shape = grid_of(kept)
     found = {(str(label), int(block)): rows for (label, block), rows in kept.groupby(["label", "block"])}
     with paper():
-        width = min(WIDTH, 1.5 + 0.85 * len(blocks))
-        figure = sheet(width, 0.55 + 0.86 * len(labels) * shape[0] / shape[1])
+        size = min(0.86, (width - 1.5) / len(blocks))
+        figure = sheet(1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1])
         figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
         panels = figure.subplots(len(labels), len(blocks), squeeze=False)
         colours = sns.color_palette(MAP, as_cmap=True)

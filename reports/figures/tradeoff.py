@@ -135,12 +135,17 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
         )  # fmt: skip
 
 
-def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Figure:
-    """Share of images with the dense model's answer (left) and KL(dense || reduced) (right) against FLOPs."""
+def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH) -> Figure:
+    """Share of images with the dense model's answer (left) and KL(dense || reduced) (right) against FLOPs.
+
+    In one column the second stands below the first.
+    """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():
-        figure = sheet(WIDTH, 2.9 * max(len(houses), 1) + 0.3)
-        grid = figure.subplots(max(len(houses), 1), 2, squeeze=False)
+        across = 2 if width > COLUMN else 1
+        rows = max(len(houses), 1) * 2 // across
+        figure = sheet(width, 2.9 * rows + (0.3 if across == 2 else 0.6))
+        grid = figure.subplots(rows, across, squeeze=False).reshape(-1, 2)
         for (left, right), house in zip(grid, houses, strict=False):
             part = frame[(frame["backbone"] == house) & (frame["method"] != "none")]
             _curves(left, part, looks, "agreement", 100.0)
@@ -151,7 +156,7 @@ def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str) -
             right.set_ylabel("KL(dense, reduced), nats")
             for axes in (left, right):
                 _costs(axes, part, convention, words=False)
-        _key(figure, grid.ravel()[::2], frame)
+        _key(figure, grid.ravel()[::2], frame, 5 if across == 2 else 3)
         return figure
 
 
@@ -207,7 +212,7 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     return found
 
 
-def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame) -> None:
+def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int) -> None:
     """The names of the lines, in the order in which they stand above each other, by mean rank within a budget."""
     there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
@@ -217,8 +222,9 @@ def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame) -> None:
         return
     names = [fold("dense" if name == "none" else name, 30) for name in order]
     figure.legend(
-        [there[name] for name in order], names, loc="outside lower center", ncols=columns(len(names)), handlelength=2.6
-    )
+        [there[name] for name in order], names, loc="outside lower center", ncols=columns(len(names), most),
+        handlelength=2.6,
+    )  # fmt: skip
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:
