@@ -77,6 +77,12 @@ def sheet(width: float, height: float, pad: float = 0.04, across: float | None =
     return figure
 
 
+def heading(figure: Figure, title: str) -> None:
+    """Put `title` above all panels; in one column in two lines, broken at its colon."""
+    words = title if figure.get_figwidth() > COLUMN else title.replace(": ", ":\n", 1)
+    figure.suptitle(words, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+
+
 def stroke(look: Look) -> dict[str, Any]:
     """Line and marker of `look` as keyword arguments of `Axes.plot`."""
     return {

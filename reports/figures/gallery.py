@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet
+from reports.figures.canvas import COLUMN, WIDTH, blank, heading, paper, sheet
 from reports.pictures import Pixels, overlay
 from reports.run import Run
 from reports.style import SOFT
@@ -37,7 +37,7 @@ def gallery(
     with paper():
         size = width / (len(labels) + 1)
         figure = sheet(width, (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65, pad=0.02)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        heading(figure, title)
         key = KEY if width > COLUMN else KEY.replace("    ", "\n")
         figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
@@ -78,7 +78,7 @@ def layers(
     with paper():
         size = (width - 0.9) / (len(blocks) + 1)
         figure = sheet(width, (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75, pad=0.02)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        heading(figure, title)
         key = KEY if width > COLUMN else KEY.replace("    ", "\n")
         figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, columns, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, blank, columns, heading, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 
@@ -80,7 +80,7 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
     with paper():
         size = min(0.86, (width - 1.5) / len(blocks))
         figure = sheet(1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1])
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        heading(figure, title)
         panels = figure.subplots(len(labels), len(blocks), squeeze=False)
         colours = sns.color_palette(MAP, as_cmap=True)
         image = None

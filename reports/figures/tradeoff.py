@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports.blind import Mark
-from reports.figures.canvas import COLUMN, WIDTH, columns, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, columns, heading, paper, sheet, stroke
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
@@ -69,7 +69,7 @@ def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, titl
         across = 2 if width > COLUMN else 1
         rows = -(-len(kinds) // across)
         figure = sheet(width, 2.5 * rows + 0.3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+        heading(figure, title)
         panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
             for _, rest in frame[~frame["label"].isin(labels)].groupby("label", sort=False):
@@ -233,7 +233,11 @@ def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) 
     known = part[(part["removed"] < 0.999) & part["total"].notna()]
     short, meaning = CONVENTIONS.get(convention, (convention, ""))
     told = f"\n({meaning})" if words and meaning else ""
-    axes.set_xlabel(f"{prefix}{short} per image, convention “{convention}”, and share removed{told}")
+    figure = axes.get_figure(root=True)
+    narrow = figure is not None and figure.get_figwidth() <= COLUMN
+    axes.set_xlabel(
+        f"{prefix}{short} per image, convention “{convention}”,{chr(10) if narrow else ' '}and share removed{told}"
+    )
     if known.empty:
         return
     dense = float((known["total"] / (1 - known["removed"])).median())
