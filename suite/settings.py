@@ -141,9 +141,12 @@ def read_spec(path: Path, kind: type[Spec]) -> Spec:
 def with_file(base: Spec, path: Path, given: Iterable[str]) -> Spec:
     """`base` with the settings of the file `path` in place of its own, but for those named in `given`.
 
-    UserError names the file and the key that is wrong, whether or not it is replaced.
+    UserError names the file and the key that is wrong, whether or not it is replaced. What a comparison's file says
+    under ``sweep`` is `suite.sweep`'s to read.
     """
     values = read_values(path, type(base))
+    if isinstance(base, RunSpec):
+        values.pop("sweep", None)
     try:
         asked = build(type(base), values)
     except UserError as error:

@@ -9,9 +9,10 @@ from typing import Any
 
 import typer
 
-from backbones.errors import UserError, mend, printable
+from backbones.errors import printable
 from backbones.registry import nearest
 from suite.cli.ablate import ablate
+from suite.cli.answer import answer
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
@@ -23,8 +24,6 @@ from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
-from suite.exhaustion import out_of_memory
-from suite.stopped import StoppedError
 
 app = typer.Typer(
     name="suite",
@@ -36,35 +35,11 @@ app = typer.Typer(
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """`command`, its result an exit code.
-
-    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted.
-    """
+    """`command`, its result an exit code (see `answer`)."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
-        try:
-            code = command(**values)
-        except UserError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
-            code = 2
-        except StoppedError as error:
-            print(f"stopped: {printable(str(error))}", file=sys.stderr)
-            code = 1
-        except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
-            where = f"{error.filename}: " if error.filename else ""
-            reason = printable(f"{where}{error.strerror or error}")
-            print(f"error: {reason}: {mend(error)}", file=sys.stderr)
-            code = 2
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            print("error: out of memory: lower --batch, or free memory; the same command goes on", file=sys.stderr)
-            code = 2
-        except KeyboardInterrupt:
-            print("interrupted: the same command goes on where it stood", file=sys.stderr)
-            code = 130
-        raise typer.Exit(code)
+        raise typer.Exit(answer(command, **values))
 
     return wrapper
 

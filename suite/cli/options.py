@@ -19,6 +19,7 @@ from methods import METHODS
 from methods.spec import parse
 from suite.axes import AXES, EVERY, axes_of
 from suite.settings import RunSpec, Spec, build_spec, with_file
+from suite.sweep import combinations, sweep_of
 
 DEFAULTS = RunSpec()
 
@@ -145,6 +146,13 @@ CONFIG = option(
 )
 
 
+SWEEP = option(
+    "sweep",
+    list[str],
+    "Alternatives of a setting, FIELD=ONE,OTHER; may be given again: every combination is a run of its own.",
+)
+
+
 def with_run_options(
     command: Callable[..., Any], /, *, without: Sequence[str] = (), **defaults: Any
 ) -> Callable[..., Any]:
@@ -163,7 +171,11 @@ def with_run_options(
         methods = expand(mixed.methods)
         return mixed.model_copy(update={"methods": methods, "axes": _axes(mixed.axes, methods)})
 
-    return with_options(command, options, lambda values: spec_from_options(left_out | values), settled)
+    def several(spec: RunSpec, texts: Sequence[str], config: Path | None) -> list[tuple[str, RunSpec]]:
+        sweep = sweep_of(texts, config)
+        return [(words, settled(each)) for words, each in combinations(spec, sweep)] if sweep else []
+
+    return with_options(command, options, lambda values: spec_from_options(left_out | values), settled, several)
 
 
 def with_options(
@@ -171,10 +183,12 @@ def with_options(
     options: Sequence[inspect.Parameter],
     build: Callable[[dict[str, Any]], Spec],
     settled: Callable[[Spec], Spec],
+    several: Callable[[Any, Sequence[str], Path | None], list[tuple[str, Any]]] | None = None,
 ) -> Callable[..., Any]:
     """Give `command(spec, ...)` these options, and `--config`, in place of its first parameter.
 
     `build` makes the specification of their values, `settled` replaces words such as ``all`` that a file may hold.
+    `several` gives the specifications of a sweep, and with it there is the option `--sweep`.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     own = [
@@ -186,13 +200,19 @@ def with_options(
     @functools.wraps(command)
     def wrapper(**values: Any) -> Any:
         context, config = values.pop(CONTEXT.name), values.pop(CONFIG.name)
+        texts = values.pop(SWEEP.name, None) or []
         spec = build({name: value for name, value in values.items() if name in names})
         if config:
             given = [name for name in names if context.get_parameter_source(name).name == "COMMANDLINE"]
             spec = settled(with_file(spec, config, given))
-        return command(spec, **{name: value for name, value in values.items() if name not in names})
+        rest = {name: value for name, value in values.items() if name not in names}
+        if several and (specs := several(spec, texts, config)):
+            from suite.cli.sweep import run_all
 
-    parameters = [CONTEXT, CONFIG, *options, *own]
+            return run_all(command, specs, rest)
+        return command(spec, **rest)
+
+    parameters = [CONTEXT, CONFIG, *([SWEEP] if several else []), *options, *own]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del wrapper.__wrapped__  # typer would read the inner signature

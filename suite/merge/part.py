@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,9 +23,10 @@ from suite.bench.spec import BenchSpec
 from suite.cells import BASELINES, DENSE
 from suite.outcomes import COLUMNS
 from suite.presence import watched
+from suite.sealed import fault
 from suite.sensitivity.spec import SensitivitySpec
 from suite.settings import RunSpec, read_spec, read_values
-from suite.store import Store, is_whole, slices
+from suite.store import Store, slices
 
 Record = dict[str, Any]
 Alive = dict[int, NDArray[np.bool_]]
@@ -94,9 +97,8 @@ class Part:
         """The per-image outcomes of cell `key` by ascending image; UserError if a shard is missing or torn."""
         count = next(record["images"] for record in self.records if record["key"] == key)
         parts = -(-count // self.asked.shard)
-        for index in range(parts):
-            self._must_be_whole(Store(self.folder).shard_path(key, index))
-        frame = Store(self.folder).outcomes(key, parts)
+        store = Store(self.folder)
+        frame = pd.concat([self._sealed(store.shard_path(key, index)) for index in range(parts)], ignore_index=True)
         if not set(COLUMNS) <= set(frame.columns) or len(frame) != count or not frame.image.is_unique:
             raise UserError(
                 f"the outcomes in {self.folder / 'shards' / key} are not those of {count} images: run it again"
@@ -106,19 +108,36 @@ class Part:
     def alive(self, key: str) -> Alive:
         """By block, the tokens of cell `key` that survive in the watched images (images, places)."""
         parts = slices(self.images, self.asked.shard)
-        for index in range(len(parts)):
-            self._must_be_whole(Store(self.folder).presence_path(key, index))
-        return Store(self.folder).alive(key, [len(np.intersect1d(part, watched(self.images))) for part in parts])
+        store = Store(self.folder)
+        for index, images in enumerate(parts):
+            self._sealed(store.presence_path(key, index), images)
+        return store.alive(key, [len(np.intersect1d(part, watched(self.images))) for part in parts])
 
     def analyses(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """The tables that were derived from the run, by name."""
         for path in sorted((self.folder / "analyses").glob("*.parquet")):
-            self._must_be_whole(path)
-            yield path.stem, pd.read_parquet(path)
+            try:
+                frame = pd.read_parquet(path)
+            except (OSError, pa.ArrowException) as error:
+                raise UserError(f"{path} is damaged: {self._again}") from error
+            yield path.stem, frame
 
-    def _must_be_whole(self, path: Path) -> None:
-        if not is_whole(path):
-            raise UserError(f"{path} is missing or damaged: run the command of '{self.folder}' again to its end")
+    def _sealed(self, path: Path, images: NDArray[np.int64] | None = None) -> pd.DataFrame:
+        """The frame at `path`, about `images` (None: those it names); UserError unless it is as it was written."""
+        try:
+            content = path.read_bytes()
+            frame = pd.read_parquet(io.BytesIO(content))
+            about = frame["image"].to_numpy() if images is None else images
+            wrong = fault(content, Store(self.folder).holding(path, about))
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise UserError(f"{path} is missing or damaged: {self._again}") from error
+        if wrong:
+            raise UserError(f"{path} {wrong}: {self._again}")
+        return frame
+
+    @property
+    def _again(self) -> str:
+        return f"run the command of '{self.folder}' again to its end"
 
 
 def read_part(folder: Path) -> Part:

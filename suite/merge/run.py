@@ -20,7 +20,7 @@ from suite.merge.part import Part, Record, read_json, read_part
 from suite.merge.tables import anew, joined, shapes
 from suite.merge.union import Union, unite
 from suite.settings import RunSpec
-from suite.store import Store, write_frame
+from suite.store import Store
 from suite.summary import summarise
 
 OF_EACH = ("kernel", "weights", "adapted", "preprocessing")  # of the environment, by backbone
@@ -127,7 +127,8 @@ def write_cells(union: Union, store: Store) -> None:
             if not np.array_equal(frame.image, part.images):
                 place = part.folder / "shards" / key
                 raise UserError(f"the outcomes in {place} are of other images than the dense model's: run it again")
-            write_frame(store.shard_path(key, 0), frame)
+            path = store.shard_path(key, 0)
+            store.write_sealed({path: (frame, store.holding(path, part.images))})
         timing = read_json(part.folder / "timing" / f"{key}.json")
         if timing:
             write_json(store.folder / "timing" / f"{key}.json", timing)

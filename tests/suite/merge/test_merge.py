@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -17,6 +19,7 @@ from suite.cli import run
 from suite.merge import merge
 from suite.merge.union import unlike_images
 from suite.settings import RunSpec
+from suite.store import Store
 
 Finished = Callable[..., Path]
 Copies = Callable[..., list[Path]]
@@ -46,6 +49,14 @@ def edit(path: Path, **changed: Any) -> None:
 def edit_spec(folder: Path, **changed: Any) -> None:
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changed))
+
+
+def edit_shards(folder: Path, key: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change the outcomes of a cell as if they had come out so."""
+    store = Store(folder)
+    for path in sorted((folder / "shards" / key).glob("*.parquet")):
+        shard = change(pd.read_parquet(path))
+        store.write_sealed({path: (shard, store.holding(path, shard.image.to_numpy()))})
 
 
 def cell(folder: Path, **wanted: Any) -> Path:
@@ -153,9 +164,8 @@ def test_runs_that_saw_other_images_are_refused(finished: Finished, halves: list
     few = finished("few", methods=("mtr",), images=12, baselines=False)
     with pytest.raises(UserError, match="the number of images is 30 in the first and 12 in the second"):
         merge([halves[0], few])
-    for path in (halves[1] / "shards").rglob("*.parquet"):
-        shard = pd.read_parquet(path)
-        shard.assign(image=shard.image + 1).to_parquet(path)
+    for place in (halves[1] / "shards").iterdir():
+        edit_shards(halves[1], place.name, lambda shard: shard.assign(image=shard.image + 1))
     with pytest.raises(UserError, match=r"they saw different images \(29 of 30 are the same\)"):
         merge(halves)
 
@@ -167,10 +177,12 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path],
         record["key"] = record["key"][::-1]
         path.with_name(f"{record['key']}.json").write_text(json.dumps(record))
         path.unlink()
+        store = Store(halves[1])
         for place in ("shards", "tokens"):
-            old = halves[1] / place / path.stem
-            if old.exists():
-                old.rename(old.with_name(record["key"]))
+            for old in sorted((halves[1] / place / path.stem).glob("*.parquet")):
+                new = halves[1] / place / record["key"] / old.name
+                images = pd.read_parquet(store.shard_path(path.stem, int(old.stem))).image.to_numpy()
+                store.write_sealed({new: (pd.read_parquet(old), store.holding(new, images))})
     edit(halves[1] / "environment.json", git="2222222")
     folder, told = merge(halves, tmp_path / "merged")
     assert len(told) == 1
@@ -180,10 +192,8 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path],
     labels = [json.loads(path.read_text())["label"] for path in (folder / "cells").glob("*.json")]
     assert labels.count("none") == 1
     assert labels.count("mtr") == labels.count("tome") == 2
-    path = halves[1] / "shards" / cell(halves[1], label="none").stem / "00001.parquet"
-    shard = pd.read_parquet(path)
-    shard.loc[2, "loss"] += np.float32(1e-6)
-    shard.to_parquet(path)
+    key = cell(halves[1], label="none").stem
+    edit_shards(halves[1], key, lambda shard: shard.assign(loss=shard.loss + np.float32(1e-6) * (shard.image == 11)))
     why = r"contradict each other: none on vim_mini dense came out otherwise on 1 of 30 images; they differ in .*git"
     with pytest.raises(UserError, match=why):
         merge(halves)
@@ -208,6 +218,18 @@ def test_mamba_and_attention_of_two_runs_stand_side_by_side(finished: Finished, 
         pd.testing.assert_frame_equal(frame(folder, name), frame(both, name))
 
 
+def flip(path: Path) -> None:
+    """Change one answer without a new checksum."""
+    shard = pd.read_parquet(path)
+    content = path.read_bytes()
+    metadata = pq.read_metadata(path).metadata
+    table = pa.Table.from_pandas(shard.assign(prediction=0), preserve_index=False).replace_schema_metadata(None)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"suite.")})
+    assert path.read_bytes() != content
+
+
 HARM = [
     (lambda place: (place / "cells" / "evil.json").symlink_to("/etc/passwd"), "is a symbolic link"),
     (lambda place: (place / "shards" / "out").symlink_to("/tmp"), "is a symbolic link"),
@@ -218,6 +240,7 @@ HARM = [
     (lambda place: edit(cell(place, label="none"), seed="0"), "seed"),
     (lambda place: edit(cell(place, label="none"), status="failed"), "holds no finished dense cell"),
     (lambda place: next((place / "shards").rglob("*.parquet")).write_bytes(b"PAR1"), "is missing or damaged"),
+    (lambda place: flip(next((place / "shards").rglob("*.parquet"))), "is torn or was changed"),
     (lambda place: (place / "spec.yaml").write_text("kind: [1]"), "is not a comparison"),
     (lambda place: (place / "spec.yaml").write_text("!!python/object:os.system x"), "cannot be read"),
     (lambda place: edit_spec(place, sites=[99, "x"]), "sites"),

@@ -1,0 +1,40 @@
+"""What a command comes to: an exit code, and one line for whatever the user can mend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from backbones.errors import UserError, mend, printable
+from suite.exhaustion import out_of_memory
+from suite.stopped import StoppedError
+
+
+def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
+    """The exit code of `command`.
+
+    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted.
+    """
+    try:
+        code = command(*arguments, **values)
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        code = 2
+    except StoppedError as error:
+        print(f"stopped: {printable(str(error))}", file=sys.stderr)
+        code = 1
+    except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
+        where = f"{error.filename}: " if error.filename else ""
+        reason = printable(f"{where}{error.strerror or error}")
+        print(f"error: {reason}: {mend(error)}", file=sys.stderr)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        print("error: out of memory: lower --batch, or free memory; the same command goes on", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it stood", file=sys.stderr)
+        code = 130
+    return code
