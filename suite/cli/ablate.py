@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from backbones.errors import UserError
-from suite.cli.compare import FailFast, Json, Name, Report, Resume, Runs, run_folder
+from suite.cli.compare import FailFast, Json, Name, Report, Resume, Runs, Track, run_folder
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
@@ -20,15 +20,18 @@ def ablate(
     resume: Resume = True,
     fail_fast: FailFast = False,
     report: Report = True,
+    track: Track = "",
     as_json: Json = False,
 ) -> int:
     """Vary a method along one axis at a time at matched FLOPs, each setting paired with the method as it is."""
     from suite.ablation import tables
     from suite.comparison import run_comparison
     from suite.tables import print_table
+    from suite.track import chosen, tell
 
     if not spec.axes:
         raise UserError("nothing to vary: name an axis, such as --axis order")
+    trackers = chosen(track)
     folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
     page = None
@@ -36,6 +39,7 @@ def ablate(
         from reports import build
 
         page = build(folder)
+    tell(trackers, folder)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
         return 1 if result.failures else 0

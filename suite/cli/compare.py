@@ -18,6 +18,9 @@ Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
 Resume = Annotated[bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")]
 FailFast = Annotated[bool, typer.Option(help="Stop at the first cell that fails.")]
 Report = Annotated[bool, typer.Option(help="Write the report.")]
+Track = Annotated[
+    str, typer.Option(help="Trackers told of the finished run, comma-separated: mlflow, tensorboard, wandb.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
@@ -41,12 +44,15 @@ def compare(
     resume: Resume = True,
     fail_fast: FailFast = False,
     report: Report = True,
+    track: Track = "",
     as_json: Json = False,
 ) -> int:
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
     from suite.comparison import run_comparison
     from suite.tables import comparison_table, print_table
+    from suite.track import chosen, tell
 
+    trackers = chosen(track)
     folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
     page = None
@@ -54,6 +60,7 @@ def compare(
         from reports import build
 
         page = build(folder)
+    tell(trackers, folder)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
     else:

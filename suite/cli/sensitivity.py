@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from backbones.naming import split
-from suite.cli.compare import FailFast, Json, Report, Resume
+from suite.cli.compare import FailFast, Json, Report, Resume, Track
 from suite.cli.options import expand, images_asked, option, shared, with_options
 from suite.sensitivity.spec import SensitivitySpec
 from suite.settings import build
@@ -47,13 +47,16 @@ def _sensitivity(
     resume: Resume = True,
     fail_fast: FailFast = False,
     report: Report = True,
+    track: Track = "",
     as_json: Json = False,
 ) -> int:
     """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
     from suite.sensitivity.run import run_sensitivity
     from suite.sensitivity.show import document, tables
     from suite.tables import print_table
+    from suite.track import chosen, tell
 
+    trackers = chosen(track)
     folder = Path(out) if out else Path("runs") / spec.default_name()
     found = run_sensitivity(spec, folder, as_json, resume, fail_fast)
     page = None
@@ -61,6 +64,7 @@ def _sensitivity(
         from reports import build as build_report
 
         page = build_report(folder)
+    tell(trackers, folder)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **document(found)}, indent=1))
     else:

@@ -178,8 +178,10 @@ def kind_of(path: Path) -> type[BaseModel]:
 
 
 def refuse_links(folder: Path) -> None:
-    """UserError if anything below `folder` is a symbolic link, which could lead out of it."""
+    """UserError if anything below `folder` is a symbolic link, which could lead out of it; trackers' files aside."""
     for place, folders, files in os.walk(folder):
+        if Path(place) == folder and "track" in folders:
+            folders.remove("track")  # nothing is read there, and wandb makes links
         for name in [*folders, *files]:
             if (found := Path(place) / name).is_symlink():
                 raise UserError(f"'{found}' is a symbolic link: a run that is merged must hold its own files")
