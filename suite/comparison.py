@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
+from backbones.base import Backbone
 from backbones.scan import chosen
 from suite.ablation import write_ablation
 from suite.analyses import foreground_frame, kept_frame, reduced
@@ -21,6 +23,7 @@ from suite.data import pictured
 from suite.data.loader import dismiss
 from suite.environment import command_line, consumption, environment
 from suite.executors import execute
+from suite.exhaustion import with_less
 from suite.expected import expected
 from suite.families import family, family_frames
 from suite.gallery import gallery, pictures
@@ -225,7 +228,23 @@ def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> No
         samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
-        frames.append(gallery(model, images, index, labels, members) if members else pd.DataFrame())
+        frames.append(pictured_in_parts(model, images, index, labels, members) if members else pd.DataFrame())
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
     largest = max(prepared.models.values(), key=lambda model: model.image_size)
     store.write_analysis("images", pictures(prepared.data_for(largest), index, largest.image_size, why))
+
+
+def pictured_in_parts(
+    model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]
+) -> pd.DataFrame:
+    """`gallery`, of fewer images at once where memory runs out; its rows are in the same order."""
+
+    def of_parts(size: int) -> pd.DataFrame:
+        parts = zip(images.split(size), index.split(size), labels.split(size), strict=True)
+        return pd.concat([gallery(model, *part, cells) for part in parts], ignore_index=True)
+
+    found, _ = with_less(len(index), of_parts, f"the gallery of {model.name}")
+    if found.empty:
+        return found
+    group = found.groupby(["label", "budget", "seed", "block"], sort=False, dropna=False).ngroup()
+    return found.iloc[group.argsort(kind="stable")].reset_index(drop=True)

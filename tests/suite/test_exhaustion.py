@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +14,9 @@ from backbones.sequence import TokenSequence
 from backbones.vim import Vim
 from methods.compose import Reducer
 from suite.cli import run as command
+from suite.comparison import pictured_in_parts
 from suite.exhaustion import DeviceLostError, device_is_lost, out_of_memory, with_less
+from suite.gallery import gallery
 from suite.prepare import prepare
 from suite.runner import runnable
 from suite.settings import RunSpec
@@ -87,6 +90,16 @@ def test_on_cpu_less_memory_gives_the_same_bytes(
     assert [name for name in scarce if name.startswith("halved/")]
     assert {name for name in ample if ample[name] != scarce.get(name)} <= {"environment.json"}
     assert b'"batch": 2' in scarce["environment.json"]
+
+
+def test_the_gallery_is_the_same_in_parts(small: Specs, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(small(methods=("mtr", "stride"), budgets=(0.3, 0.5), baselines=False))
+    model, index = prepared.models["vim_mini"], torch.tensor([4, 9, 2, 17, 25])
+    images = torch.from_numpy(prepared.dataset.samples(index.numpy(), model.image_size))
+    labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
+    want = gallery(model, images, index, labels, prepared.cells)
+    limited(monkeypatch, 2, MemoryError())
+    pd.testing.assert_frame_equal(pictured_in_parts(model, images, index, labels, prepared.cells), want)
 
 
 def test_a_cell_that_does_not_fit_with_one_image_fails_and_the_others_do_not(

@@ -24,13 +24,17 @@ def shard_files(scene: Any, name: str, kind: str = "shards") -> list[Path]:
 def killed_until(scene: Any, kills: int, seed: int) -> int:
     """Kill runs at instants drawn after their first slice has begun, each resumed until it ends; how many kills."""
     drawn, done, folder = random.Random(seed), 0, 0
-    lasted = 1.0  # seconds that a run takes after its first slice has begun: longer if all die, else as one took
+    child = scene.start("timed")
+    child.until_begun()
+    started = time.monotonic()
+    assert child.ended() == 0
+    lasted = time.monotonic() - started
     while done < kills:
-        folder, deaths = folder + 1, 0
+        folder, deaths, stretch = folder + 1, 0, 1.0
         while True:
             child = scene.start(f"run{folder}")
             child.until_begun()
-            started, wait = time.monotonic(), drawn.uniform(0, lasted)
+            started, wait = time.monotonic(), drawn.uniform(0, lasted * stretch)
             while time.monotonic() - started < wait and not child.over():
                 time.sleep(0.001)
             over = child.over()
@@ -38,10 +42,9 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
             code = child.ended()
             if over:
                 assert code == 0, scene.told(f"run{folder}")
-                lasted = time.monotonic() - started
                 break
             deaths += 1
-            lasted *= 1.1
+            stretch *= 1.1  # so that one gets through on a machine that has become slower
         done += deaths
         scene.check(f"run{folder}", deaths)
     return done
