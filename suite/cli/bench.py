@@ -14,7 +14,9 @@ from rich.table import Table
 
 from backbones.errors import UserError
 from backbones.naming import split
+from methods.spec import parse
 from suite.bench.spec import BenchSpec
+from suite.cli.options import expand
 from suite.files import write_text
 from suite.settings import build, build_spec
 
@@ -27,7 +29,7 @@ def bench(
     sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
     engine: Annotated[bool, typer.Option("--engine", help="What a run costs beside its model.")] = False,
     images: Annotated[str, typer.Option(help="Images of the runs of --engine, comma-separated.")] = "5000,50000",
-    methods: Annotated[str, typer.Option(help="Methods to time.")] = "mtr,tome",
+    methods: Annotated[str, typer.Option(help="Methods to time, or 'all'.")] = "mtr,tome",
     backbone: Annotated[
         str, typer.Option(help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.")
     ] = "vim_tiny",
@@ -59,7 +61,7 @@ def bench(
     batches = _numbers("batch", batch, int)
     if whole:
         values = {
-            "backbones": split(backbone), "methods": split(methods), "budgets": fractions, "batches": batches,
+            "backbones": split(backbone), "methods": expand(split(methods)), "budgets": fractions, "batches": batches,
             "lengths": _numbers("lengths", lengths, int) if lengths else (), "precisions": split(precision),
             "rounds": rounds, "device": device, "kernel": kernel, "threads": threads,
         }  # fmt: skip
@@ -82,12 +84,12 @@ def bench(
     if reduction:
         from suite.bench import reduction as reducing
 
-        costs = reducing.measure(backbone, methods, fractions[0], batches[-1], rounds, where)
+        costs = reducing.measure(backbone, _reducing(methods), fractions[0], batches[-1], rounds, where)
         found.append((costs, reducing.table(costs)))
     if sharing:
         from suite.bench import sharing as together
 
-        shares = together.measure(build_spec(methods=tuple(split(methods)), batch=batches[-1]), rounds, where)
+        shares = together.measure(build_spec(methods=expand(split(methods)), batch=batches[-1]), rounds, where)
         found.append((shares, together.table(shares)))
     sentences = []
     if engine:
@@ -110,7 +112,7 @@ def bench(
             print(line, file=sys.stderr, flush=True)
 
         seen: list[Any] = []
-        for row in cuda_models.measure_models(tuple(split(backbone)), methods, fractions, batches[-1], tell):
+        for row in cuda_models.measure_models(tuple(split(backbone)), _reducing(methods), fractions, batches[-1], tell):
             seen.append(row)
             tell(cuda_models.line(row))
             if save:  # after each, so that what was measured stays if the rest is cut off
@@ -158,6 +160,13 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
 
 def _json(rows: Iterable[Any]) -> str:
     return json.dumps([asdict(row) for row in rows], indent=1)
+
+
+def _reducing(methods: str) -> str:
+    """The methods asked for; `all` stands for those that reduce a token sequence."""
+    asked = split(methods)
+    named = [name for name in expand(asked) if name in asked or parse(name).composition() is not None]
+    return ",".join(dict.fromkeys(named))
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:

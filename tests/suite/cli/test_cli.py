@@ -128,6 +128,14 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
     assert "runs/ablate-direction+size-vim_mini" in json.loads(capsys.readouterr().out)["run"]
 
 
+def test_bench_takes_all_methods_that_reduce(small: Specs, capsys: Out) -> None:
+    line = ["bench", "--reduction", "--backbone", "vim_mini", "--methods", "all", "--budget", "0.3", "--batch", "1"]
+    assert run([*line, "--rounds", "1", "--threads", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in rows} == set(METHODS) - {"none", "oracle", "permute", "downsample"}
+    assert all(row["reduction_ms"] > 0 for row in rows)
+
+
 def test_bench_measures_and_draws(small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("suite.bench.speed.LEAST_SECONDS", 0.0)
