@@ -126,9 +126,9 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_whole_measurement_from_the_command_line(
     rehearsed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = "vim_nano[image_size=32,depth=4,dim=16]"
+    model = "vim_nano[image_size=32,depth=3,dim=8]"
     line = ["bench", "--models", "--device", "cuda", "--backbone", model, "--batch", "2", "--budget", "0.2,0.99"]
-    line += ["--methods", "mtr,hsa", "--save", str(tmp_path / "models.json"), "--json"]
+    line += ["--methods", "mtr,hsa", "--save", str(tmp_path / "models.json"), "--threads", "1", "--json"]
     precision = torch.get_float32_matmul_precision()
     assert run_cli(line) == 0
     torch.set_float32_matmul_precision(precision)

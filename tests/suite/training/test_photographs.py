@@ -114,7 +114,7 @@ def test_an_epoch_is_augmented_anew_and_can_be_repeated() -> None:
     assert np.array_equal(labels.numpy(), data.labels[batches.order[0]])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_draws_ends_in_the_same_weights_when_cut(tmp_path: Path, workers: int) -> None:
     def trainer(place: str, number: int) -> Trainer:
         torch.manual_seed(number)  # what was drawn before must not matter
@@ -157,7 +157,7 @@ def test_from_files_to_a_comparison(folder: Path, tmp_path: Path, capsys: pytest
     compare = ["compare", "--backbones", "vim_sprig", "--checkpoint", str(file), "--methods", "mtr", "--budgets", "0.2"]
     compare += ["--data", f"tiny-imagenet-50:{folder}", "--images", "all", "--no-baselines", "--device", "cpu"]
     capsys.readouterr()
-    assert run_cli([*compare, "--runs", str(tmp_path / "runs"), "--no-report", "--json"]) == 0
+    assert run_cli([*compare, "--runs", str(tmp_path / "runs"), "--no-report", "--threads", "1", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     dense = next(cell for cell in cells if cell["method"] == "none")
     assert dense["metrics"]["top1"] == pytest.approx(top1)
