@@ -12,6 +12,7 @@ from backbones.errors import UserError
 
 MOST_YAML = 1 << 20  # bytes; a specification has some hundred, and YAML is read slowly
 MOST_JSON = 1 << 26
+NO_TAG = "could not determine a constructor for the tag"
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError)
 
 
@@ -39,8 +40,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(read_text(path, MOST_YAML), _Plain)  # noqa: S506 - a SafeLoader that takes less
     except yaml.MarkedYAMLError as error:
-        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{_line(error.problem or error.context)}{where}") from error
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        problem = _line(error.problem or error.context).replace(NO_TAG, "no plain value, leave out the tag")
+        raise ValueError(f"{where}{problem}") from error
     except _MALFORMED as error:
         raise ValueError(_reason(error)) from error
 
@@ -79,7 +81,7 @@ def _reason(error: Exception) -> str:
         return "nested too deep"
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {error.start}"
-    return _line(error)
+    return "a number of too many digits" if "int_max_str_digits" in str(error) else _line(error)
 
 
 def _line(error: object) -> str:

@@ -75,6 +75,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise
         told = printable(" ".join(error.format_message().split()).rstrip("."))
-        print(f"error: {told}: see python -m suite {given[0]} --help", file=sys.stderr)
+        command = "" if given[0].startswith("-") else f"{given[0]} "
+        print(f"error: {told}: see python -m suite {command}--help", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

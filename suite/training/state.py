@@ -55,7 +55,7 @@ def load(
     """Restore what `save` wrote into `model`, `ema` and `optimizer`; UserError if the file is of another recipe."""
     try:
         with safe_open(path, framework="pt") as file:
-            done = Progress(**json.loads(file.metadata()["progress"]))
+            done = Progress(**json.loads((file.metadata() or {})["progress"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         done.check()
     except Exception as error:  # safetensors, JSON and what is missing in them raise each their own
