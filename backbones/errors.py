@@ -29,6 +29,10 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with code 2.
     """
 
+    def __init__(self, message: str) -> None:
+        """`message` may quote anything: what would break its line or steer a terminal is shown in ASCII."""
+        super().__init__(printable(message))
+
 
 def mend(error: OSError) -> str:
     """What helps where the system refused a file or a folder."""

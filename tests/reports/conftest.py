@@ -319,6 +319,13 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def harmful_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run full of markup, not drawn yet."""
+    labels = ("mtr", "tome", "evit", "random", "pool")
+    return fabricate(tmp_path_factory.mktemp("harmful") / "run", hostile=True, labels=labels, budgets=(0.4, 0.6))
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Callable[[], Path]:
     """A maker of small run folders that a test may damage."""
