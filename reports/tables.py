@@ -19,6 +19,7 @@ from reports.text import (
     p_value,
     percent,
     points,
+    shown,
     unit,
 )
 
@@ -30,24 +31,20 @@ RESULT_COLUMNS = (
     "kl", "gemm", "conv", "scan", "elementwise", "reduction", "images_per_second",
 )  # fmt: skip
 
+FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the beginning of one, wide forms too
+
 
 def results_csv(frame: pd.DataFrame) -> str:
     """One row for each (backbone, method text, budget), fractions as fractions, nothing rounded.
 
     A text that a spreadsheet would run as a formula is led by an apostrophe.
     """
-    safe = frame.loc[:, list(RESULT_COLUMNS)].copy()
-    for column in ("backbone", "label", "method", "family", "reference"):
-        safe[column] = safe[column].map(inert)
-    return _csv(safe)
+    return _csv(frame.loc[:, list(RESULT_COLUMNS)].map(inert))
 
 
 def cells_csv(run: Run) -> str:
     """One row for each cell of the run, skipped and failed ones included."""
-    safe = run.cells.copy()
-    for column in ("backbone", "label", "method", "family", "title", "reason"):
-        safe[column] = safe[column].map(inert)
-    return _csv(safe)
+    return _csv(run.cells.map(inert))
 
 
 def heads(frame: pd.DataFrame, convention: str) -> list[str]:
@@ -208,5 +205,8 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def inert(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula led by an apostrophe; all else as it is."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+    """`value` as a spreadsheet and a terminal only show it."""
+    if not isinstance(value, str):
+        return value
+    text = shown(value)
+    return f"'{text}" if text.lstrip()[:1] in FORMULA else text

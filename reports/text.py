@@ -165,6 +165,11 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def shown(text: str) -> str:
+    """`text` with a space for whatever is no letter to be shown: line breaks, escapes, marks of direction."""
+    return "".join(letter if letter.isprintable() or letter == "\u00a0" else " " for letter in text)
+
+
 def latex(text: str) -> str:
     """`text` for the body of a LaTeX table, every active character escaped."""
     table = {
@@ -173,12 +178,12 @@ def latex(text: str) -> str:
         "−": "$-$", "–": "--", "×": r"$\times$", "\n": " ", "\r": " ", "\0": "",
         "[": "{[}", "]": "{]}",
     }  # fmt: skip
-    return "".join(table.get(character, character) for character in text)
+    return "".join(table.get(character, character) for character in shown(text))
 
 
 def markdown(text: str) -> str:
     """`text` for a cell of a Markdown table: no pipe, no line break, no HTML, no emphasis."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for character in "\\`*_[]|":
         escaped = escaped.replace(character, "\\" + character)
     return " ".join(escaped.split())
