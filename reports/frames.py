@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from backbones.errors import UserError
 
+MOST = 1e30  # of a measurement
 MOST_ROWS = 20_000_000
 MOST_BYTES = 1 << 30
 LARGEST = 1 << 40  # of a whole number, which may be an image or a count of tokens
@@ -113,7 +114,10 @@ def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
         return _whole(values, column, path, LARGEST_PLACE, -1 if column == "block" else 0)
     if not (pd.api.types.is_numeric_dtype(values) or values.isna().all()):
         raise _wrong(path, column, "numbers")
-    return values.astype("float64") if column == "budget" or not pd.api.types.is_numeric_dtype(values) else values
+    if column != "budget" and not pd.api.types.is_float_dtype(values) and pd.api.types.is_numeric_dtype(values):
+        return values
+    measured = values.astype("float64")
+    return measured.where(measured.abs() < MOST)  # what is larger is no measurement
 
 
 def _whole(values: pd.Series, column: str, path: Path, largest: int, least: int = -LARGEST) -> pd.Series:

@@ -12,10 +12,9 @@ import pandas as pd
 
 from backbones.documents import inside, read_json, read_yaml
 from backbones.errors import UserError
-from reports.frames import read_frame
+from reports.frames import MOST, read_frame
 
 SCHEMA = 1
-MOST = 1e30  # of a number: what is larger is no measurement
 STATUSES = ("ok", "skipped", "failed")
 METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
@@ -177,7 +176,7 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     row.update({name: flops.get(name) for name in KINDS})
     row["key"] = key
     row["label"] = cell.get("label") or cell.get("text") or cell.get("method") or key
-    row["total"] = mapping(cell.get("total")).get(convention)
+    row["total"] = _positive(mapping(cell.get("total")).get(convention))
     row["removed"] = mapping(cell.get("reduction_fraction")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
     return row
@@ -188,6 +187,11 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
         return math.nan
     return float(value)
+
+
+def _positive(value: Any) -> float | None:
+    """`value` if it is a number above 0, as a cost is, else None."""
+    return value if _number(value) > 0 else None
 
 
 def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
