@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from backbones.documents import inside
 from backbones.errors import UserError
-from reports.run import KINDS, Run, load, mapping, outcomes, read_json
+from reports.run import KINDS, Run, json_object, load, mapping, outcomes
 from reports.sheet import Sheet
 from reports.tables import inert, results_md, results_tex
 from reports.text import markdown
@@ -158,7 +159,7 @@ def cell_rows(folder: Path) -> list[Row]:
     paired = {(row["backbone"], row["label"], _known(row["budget"])): row for row in run.statistics.to_dict("records")}
     rows = []
     for path in sorted((folder / "cells").glob("*.json")):
-        cell = read_json(path)
+        cell = json_object(inside(path, folder))
         found = paired.get((cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))), {})
         rows.append(_row(run, cell, found if cell.get("status") == "ok" else {}))
     return sorted(rows, key=lambda row: (row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backbones.documents import read_json as read_document
 from backbones.errors import UserError
 from suite.bench.spec import BenchSpec
 from suite.cells import BASELINES, DENSE
@@ -208,11 +208,9 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(
-            f"'{path}' cannot be read ({' '.join(str(error).split())[:80]}): run its command again"
-        ) from None
+        found = read_document(path)
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be read ({error}): run its command again") from None
     if not isinstance(found, dict):
         raise UserError(f"'{path}' does not hold a JSON object: run its command again")
     return found

@@ -202,7 +202,7 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path],
 def test_another_schedule_is_another_method(finished: Finished, halves: list[Path], tmp_path: Path) -> None:
     rising = finished("rising", methods=("mtr",), schedule="rising", baselines=False)
     folder, told = merge([halves[0], rising], tmp_path / "merged")
-    assert told == ["Methods named without a schedule follow constant-ratio."]
+    assert told[-1] == "Methods named without a schedule follow constant-ratio."
     labels = set(frame(folder, "statistics").label)
     assert {"mtr", "mtr@rising", "random", "none"} <= labels
     assert "random@rising" not in labels
