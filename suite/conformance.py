@@ -24,6 +24,7 @@ from suite.flops_trace import count_with_torch
 
 SIDES = (1, 2, 3, 5, 8)
 SITE = 1
+STACKED = frozenset({"delta_mean", "delta", "B", "C"})  # trace fields whose first axis is the direction, not the image
 Check = Callable[[Composition], str]
 
 
@@ -248,10 +249,9 @@ def only(tokens: TokenSequence, row: int) -> TokenSequence:
     values = {field.name: cut(getattr(tokens, field.name), 0) for field in fields(tokens)}
     values["carry"] = cut(tokens.carry, 1)
     if tokens.trace is not None:
-        stacked = {"delta_mean", "delta", "B", "C"}
         shown = {f.name: getattr(tokens.trace, f.name) for f in fields(Trace)}
         values["trace"] = Trace(
-            **{name: value if name == "A" else cut(value, int(name in stacked)) for name, value in shown.items()}
+            **{name: value if name == "A" else cut(value, int(name in STACKED)) for name, value in shown.items()}
         )
     return TokenSequence(**values)
 

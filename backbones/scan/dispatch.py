@@ -48,7 +48,7 @@ def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: s
         and torch.is_grad_enabled()
         and any(part is not None and part.requires_grad for part in inputs)
     ):
-        _check_gradients(name, inputs.u.device.type, inputs.u.dtype)
+        prove_gradients(name, inputs.u.device.type, inputs.u.dtype)
     return _call(name, inputs, reverse, separate, mean)
 
 
@@ -66,7 +66,7 @@ def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     if kernel not in KERNELS:
         raise UserError(f"unknown scan kernel '{kernel}': {nearest(kernel, KERNELS)}")
     choice = _automatic(device, dtype) if kernel == "auto" else Choice(kernel, "asked for")
-    obstacle = _obstacle(choice.kernel, device, dtype)
+    obstacle = why_not(choice.kernel, device, dtype)
     if obstacle:
         raise UserError(obstacle)
     if choice.kernel != "reference":
@@ -98,21 +98,22 @@ def _plain_function(name: str) -> check.Scan:
 
 
 @cache
-def _check_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
+def prove_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
+    """UserError unless the gradients of `kernel` are those of the reference on this machine."""
     check.check_gradients(kernel, lambda *given: _call(kernel, *given), torch.device(device), dtype)
 
 
 def _automatic(device: str, dtype: torch.dtype) -> Choice:
     obstacles: list[str] = []
     for candidate in PREFERRED.get(device, ("cpu",)):
-        obstacle = _obstacle(candidate, device, dtype)
+        obstacle = why_not(candidate, device, dtype)
         if not obstacle:
             return Choice(candidate, "; ".join([*obstacles, f"fastest for {_name(dtype)} on {device}"]))
         obstacles.append(obstacle)
     return Choice("reference", "; ".join(obstacles))
 
 
-def _obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
+def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
     """Why `kernel` cannot serve `device` and `dtype`, in one line that names the mend; empty if it can."""
     if kernel == "cpu":
         return _cpu_obstacle(device, dtype)

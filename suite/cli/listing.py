@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import enum
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from backbones.official import Official
+    from suite.published_flops import Printed
 
 
 class Kind(enum.StrEnum):
@@ -15,6 +20,7 @@ class Kind(enum.StrEnum):
 
     methods = "methods"
     backbones = "backbones"
+    checkpoints = "checkpoints"
     datasets = "datasets"
     recipes = "recipes"
 
@@ -24,7 +30,7 @@ def list_things(
     long: Annotated[str, typer.Option(help="Name of one method: print its card; 'all': every card.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """List methods, backbones, data sets or recipes; with --long NAME, the card of a method."""
+    """List methods, backbones, checkpoints, data sets or recipes; with --long NAME, the card of a method."""
     if long:
         from methods.spec import find
         from suite.cards import print_cards
@@ -37,10 +43,13 @@ def list_things(
         return 0
     from suite.tables import print_table
 
-    table = Table(*rows[0], title=kind.value)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    print_table(table)
+    for title, columns in SHEETS.get(kind, {kind.value: tuple(rows[0])}).items():
+        table = Table(title=title)
+        for column in columns:
+            table.add_column(column, overflow="fold", no_wrap=column == "name")
+        for row in rows:
+            table.add_row(*(str(row[column]) for column in columns))
+        print_table(table)
     return 0
 
 
@@ -72,28 +81,83 @@ def method_rows() -> list[dict[str, Any]]:
 
 
 def backbone_rows() -> list[dict[str, Any]]:
-    """Size and dense cost of every backbone, under each convention."""
+    """Size, cost, published figures, usual checkpoint and preprocessing of every backbone."""
     import torch
 
     from backbones import BACKBONES, create_model
+    from backbones.official import files_of
     from suite.budget import dense_plan
+    from suite.published_flops import GIGA, figures_of
 
     rows = []
     for name in BACKBONES:
         with torch.device("meta"):
             model = create_model(name)
         plan = dense_plan(model.describe())
+        published, printed = files_of(name), figures_of(name)
         rows.append(
             {
                 "name": name,
                 "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-                "image": model.image_size,
+                "input": f"{model.frames} x {model.image_size}" if model.frames > 1 else str(model.image_size),
                 "tokens": plan.lengths[0],
                 "blocks": model.depth,
-                **{f"G {name}": f"{total / 1e9:.3f}" for name, total in plan.total.items()},
+                **{f"G {convention}": f"{total / GIGA:.3f}" for convention, total in plan.total.items()},
+                "G printed": _printed(printed),
+                "counted as": printed[0].count if printed else "",
+                "G so counted": _counted(printed),
+                "top-1": f"{published[0].top1:.1f}" if published else "",
+                "on": _measured_on(published),
+                "checkpoint": published[0].place if published else "",
+                "preprocessing": model.preprocessing.text,
             }
         )
     return rows
+
+
+def _printed(figures: Sequence[Printed]) -> str:
+    """The figure of the usual size, or of the first other one with its settings."""
+    if not figures:
+        return ""
+    settings = figures[0].backbone.partition("[")[2].rstrip("]")
+    return figures[0].giga + (f" ({settings})" if settings else "")
+
+
+def _counted(figures: Sequence[Printed]) -> str:
+    """What the same count gives here of the same size."""
+    import torch
+
+    from backbones import create_model
+
+    if not figures:
+        return ""
+    with torch.device("meta"):
+        return figures[0].here(create_model(figures[0].backbone).describe())
+
+
+def _measured_on(files: Sequence[Official]) -> str:
+    """The data on which the usual file was measured, and how often each video was looked at."""
+    if not files:
+        return ""
+    views = f", {files[0].views}" if files[0].views else ""
+    return f"{files[0].data} {files[0].split}{views}"
+
+
+def checkpoint_rows() -> list[dict[str, Any]]:
+    """Every published file, and the weights in the box: of what, where, how laid out, what it scored."""
+    from backbones.official import officials
+
+    return [
+        {
+            "name": row.backbone,
+            "top-1": f"{row.top1:.1f}",
+            "on": _measured_on([row]),
+            "layout": row.layout,
+            "preprocessing": row.preprocessing.text,
+            "checkpoint": row.place,
+        }
+        for row in officials()
+    ]
 
 
 def dataset_rows() -> list[dict[str, Any]]:
@@ -117,9 +181,21 @@ def recipe_rows() -> list[dict[str, Any]]:
     ]
 
 
+SHEETS = {  # what does not fit beside each other, below each other
+    Kind.backbones: {
+        "backbones: size and cost (flops: true; G printed: of the usual size, in its authors' count)": (
+            "name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G printed", "counted as",
+            "G so counted",
+        ),
+        "backbones: the usual checkpoint (all: python -m suite list checkpoints)": (
+            "name", "top-1", "on", "checkpoint", "preprocessing",
+        ),
+    },
+}  # fmt: skip
 ROWS = {
     Kind.methods: method_rows,
     Kind.backbones: backbone_rows,
+    Kind.checkpoints: checkpoint_rows,
     Kind.datasets: dataset_rows,
     Kind.recipes: recipe_rows,
 }

@@ -1,8 +1,11 @@
-"""`verify`: whether a method keeps the contract."""
+"""`verify`: whether everything here is what it says: kernels, backbones, methods, checkpoints, FLOPs."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import asdict
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -11,30 +14,41 @@ from backbones.errors import UserError
 
 
 def verify(
-    method: Annotated[str, typer.Option(help="Methods, comma-separated, or path/to/file.py:NAME; empty: all.")] = "",
+    method: Annotated[
+        str, typer.Option(help="Only these methods, every check: comma-separated, or path/to/file.py:NAME.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Run the conformance checks on methods, ours or yours; exit code 1 if one fails."""
-    from methods import METHODS
-    from methods.spec import parse, parse_list
-    from suite.conformance import examine
+    """Check kernels, backbones, methods, checkpoint layouts and FLOPs, a line each; exit code 1 if anything fails.
 
-    chosen = parse_list(method) if method else [parse(name) for name in METHODS]
-    rows = [
-        {"method": spec.text, "check": finding.check, "problem": finding.problem}
-        for spec in chosen
-        if spec.method.kind == "sequence" and (composition := spec.composition()) is not None
-        for finding in examine(composition)
-    ]
-    if not rows:
+    Kernels against the reference, all backbones and methods against their contracts, a made-up file of every published
+    layout, FLOPs against every printed figure. With --method only that: yours or ours.
+    """
+    from methods.spec import parse_list
+    from suite.verification.backbones import backbone_lines
+    from suite.verification.flops import flops_lines
+    from suite.verification.kernels import kernel_lines
+    from suite.verification.layouts import layout_lines
+    from suite.verification.methods import check_lines, method_lines
+
+    parts = (
+        [check_lines(parse_list(method))]
+        if method
+        else [kernel_lines(), backbone_lines(), method_lines(), layout_lines(), flops_lines()]
+    )
+    lines = []
+    for line in chain.from_iterable(parts):
+        lines.append(line)
+        if not as_json:
+            print(line.text, flush=True)
+    if not lines:
         raise UserError(f"nothing to verify: {method} reduces no token sequence, name a method that does")
-    failed = sum(bool(row["problem"]) for row in rows)
+    states = Counter(line.state for line in lines)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([asdict(line) for line in lines], indent=1))
     else:
-        for row in rows:
-            print(f"{row['method']}: {'FAILS' if row['problem'] else 'holds'}: {row['check']}")
-            if row["problem"]:
-                print(f"    {row['problem']}")
-        print(f"{len(rows) - failed} checks hold, {failed} fail")
-    return 1 if failed else 0
+        told = {"holds": "hold", "fails": "fail", "absent": "are not here", "doubted": "are printed wrongly"}
+        print(
+            ", ".join(f"{states[state]} {words}" for state, words in told.items() if states[state] or state == "fails")
+        )
+    return 1 if states["fails"] else 0

@@ -1,6 +1,5 @@
 """Every published file: one of its layout is made here, found in the hub's cache under its name, and loaded."""
 
-import argparse
 import hashlib
 import re
 from pathlib import Path
@@ -8,71 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from published_layout import Table, class_token, plain, registers, transformer, video
 from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones import BACKBONES, create_model
 from backbones.checkpoints import NEW_HEAD
 from backbones.errors import UserError
-from backbones.naming import bracketed
 from backbones.official import Official, card_scores, files_of, official_of, officials, usual_preprocessing
 from backbones.positions import interpolate_pos_embed, resample_frames, resample_positions
+from suite.verification.layouts import NARROW, drawn, made_up, narrow
+from suite.verification.published_layout import Table, class_token, registers, video
 
 HUB = [row for row in officials() if row.place.startswith("hf://")]
-NARROW: dict[str, Any] = {"dim": 16, "depth": 1}
-
-
-def narrow(name: str) -> dict[str, Any]:
-    """Settings that make `name` small."""
-    if name.startswith(("deit", "vit")):
-        return {"dim": 16, "layers": 1, "heads": 2}
-    return NARROW | ({"registers": 4} if name.startswith("mambareg") else {})
-
-
-def layout(row: Official) -> Table:
-    """Names and shapes in the narrowed file."""
-    name, settings = bracketed(row.backbone)
-    if name.startswith(("deit", "vit")):
-        return transformer(16, 1)
-    if name.startswith("plainmamba"):
-        return plain(16, 1, 1 if name == "plainmamba_l1" else 2)
-    if name.startswith("mambareg"):
-        reduce = {"mambareg_small": 2, "mambareg_base": 4, "mambareg_large": 8}[name]
-        width = 4 * (16 // reduce)
-        return registers(16, 1, 4, 1) | {
-            "neck.weight": (16 // reduce, 16),
-            "norm_neck.weight": (width,),
-            "head.weight": (1000, width),
-        }
-    tokens = 730 if name.endswith("stride8") else (int(settings.get("image_size", 224)) // 16) ** 2 + 1
-    table = video(16, 1, int(settings.get("frames", 8))) if name.endswith("video") else class_token(16, 1)
-    return table | {"pos_embed": (1, tokens, 16), "head.weight": (row.classes, 16), "head.bias": (row.classes,)}
-
-
-def drawn(table: Table, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.tensor(seed) if name.endswith("num_batches_tracked") else torch.randn(shape, generator=generator)
-        for name, shape in table.items()
-    }
-
-
-def content(row: Official) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What the file holds, and the weights that are to be taken from it."""
-    weights, averaged = drawn(layout(row), 1), drawn(layout(row), 2)
-    if row.layout == "bare":
-        return weights, weights
-    if row.layout == "state_dict":
-        held = {"meta": {"epoch": 300}, "state_dict": weights, "optimizer": {}}
-        return held, {own(name): weights[name] for name in weights}
-    training = {"optimizer": {"state": {}}, "epoch": 299, "args": argparse.Namespace(lr=5e-4)}
-    return {"model": weights, "model_ema": averaged, **training}, averaged if row.layout == "model_ema" else weights
-
-
-def own(name: str) -> str:
-    """The name of a weight of OpenMMLab's without what it puts before the backbone's and the head's."""
-    return name.removeprefix("backbone.").replace("head.fc.", "head.")
 
 
 @pytest.fixture
@@ -104,7 +50,7 @@ def in_cache(cache: Path, row: Official, held: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("row", HUB, ids=lambda row: row.file)
 def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(cache: Path, row: Official) -> None:
-    held, wanted = content(row)
+    held, wanted = made_up(row)
     blob = in_cache(cache, row, held)
     model = create_model(row.backbone, row.place, **narrow(row.backbone))
     state = model.state_dict()
@@ -136,7 +82,7 @@ def test_official_is_the_file_of_the_settings_and_the_data() -> None:
 
 def test_the_word_official_loads_that_file(cache: Path) -> None:
     row = official_of("vim_base")
-    held, wanted = content(row)
+    held, wanted = made_up(row)
     in_cache(cache, row, held)
     model = create_model("vim_base", "official", **NARROW)
     assert torch.equal(model.state_dict()["cls_token"], wanted["cls_token"])
@@ -146,7 +92,7 @@ def test_the_word_official_loads_that_file(cache: Path) -> None:
 
 def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
     row = official_of("vim_tiny")
-    blob = in_cache(cache, row, content(row)[0])
+    blob = in_cache(cache, row, made_up(row)[0])
     held = bytearray(blob.read_bytes())
     held[len(held) // 2] ^= 1
     blob.write_bytes(held)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import straight_line_plain as straight_line
 import torch
-from published_layout import plain
 from torch import Tensor
 
 from backbones import create_model
@@ -19,6 +18,7 @@ from backbones.zigzag import WALKS, paths, walks
 from methods.assemble import Arranged, Merge, arrange, assembled
 from methods.match import Matching
 from methods.order import Chance
+from suite.verification.published_layout import plain
 
 SIZES = {"plainmamba_l1": (192, 24, 1), "plainmamba_l2": (384, 24, 2), "plainmamba_l3": (448, 36, 2)}
 PARAMETERS = {"plainmamba_l1": 7_551_656, "plainmamba_l2": 26_145_832, "plainmamba_l3": 50_956_456}

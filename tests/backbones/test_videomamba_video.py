@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import straight_line
 import torch
-from published_layout import video
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.errors import UserError
 from backbones.positions import interpolate_pos_embed
+from suite.verification.published_layout import video
 
 Shaken = Callable[..., Backbone]
 SIZES = {  # width, blocks, parameters at 8 frames: the image model's, a head of 400, and 8 more embeddings

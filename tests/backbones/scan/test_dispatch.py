@@ -15,10 +15,10 @@ from backbones.scan.contract import ScanInputs, ScanResult
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """A process that has checked no kernel yet, before and after."""
-    for cached in (dispatch._chosen, dispatch._check_gradients, dispatch.triton_obstacle):
+    for cached in (dispatch._chosen, dispatch.prove_gradients, dispatch.triton_obstacle):
         cached.cache_clear()
     yield
-    for cached in (dispatch._chosen, dispatch._check_gradients, dispatch.triton_obstacle):
+    for cached in (dispatch._chosen, dispatch.prove_gradients, dispatch.triton_obstacle):
         cached.cache_clear()
 
 

@@ -139,7 +139,7 @@ def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(monkey
 def test_training_is_checked_before_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (mixer_module, dispatch):
         monkeypatch.setattr(module, "chosen", lambda kernel, device, dtype: Choice(kernel, ""))
-    monkeypatch.setattr(dispatch, "_check_gradients", lambda *given: None)
+    monkeypatch.setattr(dispatch, "prove_gradients", lambda *given: None)
     monkeypatch.setattr(
         fused, "add_norm", lambda branch, residual, norm: add_norm(branch, residual, norm.weight, norm.eps)
     )

@@ -55,7 +55,7 @@ def test_nothing_asked_is_the_overview(capsys: Out) -> None:
     assert all(command in shown for command in COMMANDS)
 
 
-@pytest.mark.parametrize("kind", ["methods", "backbones", "datasets", "recipes"])
+@pytest.mark.parametrize("kind", ["methods", "backbones", "checkpoints", "datasets", "recipes"])
 def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
     assert run(["list", kind]) == 0
     table = capsys.readouterr().out
@@ -66,7 +66,13 @@ def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
     if kind == "methods":
         assert [row["name"] for row in rows] == list(METHODS)
     if kind == "backbones":
-        assert {row["name"]: row["parameters"] for row in rows}["vim_tiny"] == "7,148,008"
+        found = {row["name"]: row for row in rows}
+        assert found["vim_tiny"]["parameters"] == "7,148,008"
+        assert found["vim_tiny"]["checkpoint"] == "hf://hustvl/Vim-tiny-midclstok/vim_t_midclstok_76p1acc.pth"
+        assert [found["videomamba_tiny"][key] for key in ("G macs", "G printed", "counted as", "G so counted")] == [
+            "1.823", "1.1", "fvcore", "1.1",
+        ]  # fmt: skip
+        assert (found["mambareg_base"]["top-1"], found["mambareg_base"]["preprocessing"]) == ("83.0", "crop 1 bicubic")
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -88,6 +88,7 @@ def transformer(dim: int, layers: int) -> Table:
 
 
 def norm2d(at: str, width: int) -> Table:
+    """A batch norm over `width` channels."""
     four = {f"{at}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")}
     return four | {f"{at}.num_batches_tracked": ()}
 
@@ -129,3 +130,41 @@ def plain(dim: int, depth: int, convs: int) -> Table:
     if convs == 1:
         table |= {"backbone.layers.0.dw.0.weight": (dim, 1, 3, 3), **norm2d("backbone.layers.0.dw.1", dim)}
     return table
+
+
+WIDTHS = {  # width and depth
+    "vim_tiny": (192, 24),
+    "vim_small": (384, 24),
+    "vim_base": (768, 24),
+    "videomamba_tiny": (192, 24),
+    "videomamba_small": (384, 24),
+    "videomamba_middle": (576, 32),
+    "videomamba_base": (768, 24),
+}
+REGISTERS = {  # width, depth, registers, and by how much the neck narrows each
+    "mambareg_tiny": (192, 24, 12, 1),
+    "mambareg_small": (384, 24, 12, 2),
+    "mambareg_base": (768, 24, 12, 4),
+    "mambareg_large": (1024, 48, 16, 8),
+}
+PLAIN = {  # width, depth, and convolutions of the stem after the first
+    "plainmamba_l1": (192, 24, 1),
+    "plainmamba_l2": (384, 24, 2),
+    "plainmamba_l3": (448, 36, 2),
+}
+
+
+def published(name: str) -> Table | None:
+    """Names and shapes of the backbone `name` at its usual size, as it has them; None where nothing was published."""
+    if name in REGISTERS:
+        return registers(*REGISTERS[name])
+    if name in PLAIN:
+        table = plain(*PLAIN[name])
+        return {key.removeprefix("backbone.").replace("head.fc.", "head."): shape for key, shape in table.items()}
+    if name.startswith(("deit_", "vit_")) and not name.endswith("nano"):
+        return transformer({"tiny": 192, "small": 384, "base": 768}[name.partition("_")[2]], 12)
+    if name.endswith("_stride8"):
+        return class_token(*WIDTHS[name.removesuffix("_stride8")], tokens=730)
+    if name.endswith("_video"):
+        return video(*WIDTHS[name.removesuffix("_video")], frames=8)
+    return class_token(*WIDTHS[name]) if name in WIDTHS else None
