@@ -43,7 +43,7 @@ def verify(
             print(line.text, flush=True)
     if not lines:
         raise UserError(f"nothing to verify: {method} reduces no token sequence, name a method that does")
-    states = Counter(line.state for line in lines)
+    states = Counter(str(line.state) for line in lines)
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=1))
     else:

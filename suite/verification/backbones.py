@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def small(name: str) -> Subject:
         usual = create_model(name)
     config = getattr(usual, "config", None)
     known = {field.name for field in fields(config)} if is_dataclass(config) else set()
-    settings = {key: value for key, value in SMALL.items() if key in known}
+    settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
     if {"patch", "image_size"} <= known:
         stride = getattr(config, "stride", getattr(config, "patch", 0))
         settings["patch"] = 4 * getattr(config, "patch", 0) // stride  # patches go on overlapping where they did
