@@ -27,7 +27,7 @@ from suite.summary import Records, read
 
 METRICS = ("top1", "agreement", "kl", "tau")
 COLUMNS = (
-    "axis", "backbone", "method", "budget", "setting", "label", "text", "reference", "status", "reason", "seeds",
+    "axis", "backbone", "method", "budget", "setting", "label", "text", "is_reference", "status", "reason", "seeds",
     "images", *METRICS, "removed", "low", "high", "difference", "difference_low", "difference_high", "interval", "p",
     "p_holm", "gained", "lost", "smallest", "told_apart",
 )  # fmt: skip
@@ -84,7 +84,7 @@ def _family(head: dict[str, Any], found: Sequence[Setting], records: Records, st
         same = [record for record in records if record["label"] == label]
         rows[label] = row | _measured(same, outcomes.get(label), compared.get(label), setting)
     first = next(iter(rows.values()))
-    return [row | {"reference": row is first} for row in rows.values()]
+    return [row | {"is_reference": row is first} for row in rows.values()]
 
 
 def _measured(records: Records, cell: Outcomes | None, compared: Comparison | None, setting: Setting) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _printed(row: dict[str, Any]) -> tuple[str, ...]:
         return (row["setting"], "", row["status"])
     shown = (row["setting"], f"{row['seeds']:.0f}", f"{100 * row['top1']:.1f}")
     kept = (f"{100 * row['agreement']:.1f}", f"{row['tau']:.2f}")
-    if row["reference"]:
+    if row["is_reference"]:
         return (*shown, "reference", "", "", *kept)
     spread = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
     tested = _p(row["p_holm"]) if pd.notna(row["p_holm"]) else "not tested"

@@ -25,7 +25,7 @@ def family_name(backbone: str, method: str, budget: float) -> str:
 
 def verdict(row: dict[str, Any]) -> str:
     """What the statistics say of a setting: reference, lower, higher, or open."""
-    if row["reference"]:
+    if row["is_reference"]:
         return "reference"
     if not row["told_apart"]:
         return "open"
@@ -48,9 +48,9 @@ def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
             records = part.to_dict("records")
             for place, row in enumerate(records):
                 _mark(left, place, row, ("top1", "low", "high"))
-                if not row["reference"]:
+                if not row["is_reference"]:
                     _mark(right, place, row, ("difference", "difference_low", "difference_high"))
-            own = next((row["top1"] for row in records if row["reference"]), None)
+            own = next((row["top1"] for row in records if row["is_reference"]), None)
             if own is not None:
                 left.axvline(100 * own, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
             right.axvline(0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
@@ -90,7 +90,7 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             light, _, marker = CYCLE[index % len(CYCLE)]
             style = {"color": light, "marker": MARKERS[marker][0], "markersize": 4.5,
                      "markerfacecolor": light if key[2] else "white"}  # fmt: skip
-            shuffled = part["setting"].str.contains("shuffle=") | part["reference"]
+            shuffled = part["setting"].str.contains("shuffle=") | part["is_reference"]
             line = part[shuffled].sort_values("tau")
             for axes, name in zip(panels, ("top1", "agreement"), strict=True):
                 axes.plot(line["tau"], 100 * line[name], label=family_name(*key), zorder=3, **style)

@@ -15,7 +15,8 @@ from reports.text import p_value
 ORDER = 30
 NEEDS = {
     "ablation": (
-        "axis", "backbone", "method", "budget", "setting", "label", "reference", "status", "reason", "seeds", "images",
+        "axis", "backbone", "method", "budget", "setting", "label", "is_reference", "status", "reason", "seeds",
+        "images",
         "top1", "agreement", "tau", "low", "high", "difference", "difference_low", "difference_high", "p_holm",
         "told_apart",
     ),

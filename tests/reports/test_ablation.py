@@ -25,7 +25,7 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
         top1, gap = float(rng.uniform(0.2, 0.8)), float(rng.uniform(-0.3, 0.3))
         row: dict[str, Any] = {
             "axis": axis, "backbone": "vim_nano", "method": method, "budget": budget, "setting": name, "label": name,
-            "reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
+            "is_reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
             "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "low": top1 - 0.04,
             "high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
             "p_holm": 0.01, "told_apart": place % 2 == 1,
@@ -89,7 +89,7 @@ def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None
     for panel, name in enumerate(("top1", "agreement")):
         drawn = [line for line in figure.axes[panel].lines if line.get_linestyle() != "None"]
         for line, (_, part) in zip(drawn, rows.groupby("method", sort=False), strict=True):
-            joined = part[part.setting.str.contains("shuffle") | part.reference].sort_values("tau")
+            joined = part[part.setting.str.contains("shuffle") | part.is_reference].sort_values("tau")
             assert list(line.get_xdata()) == pytest.approx(joined.tau.tolist())
             assert list(line.get_ydata()) == pytest.approx((100 * joined[name]).tolist())
         named = {text.get_text() for text in figure.axes[panel].texts}

@@ -68,7 +68,7 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
     whole = frame[frame.budget == 0]
     assert whole.text.tolist() == ["none", *(setting.method.text for setting in permutations())]
     assert frame[frame.axis == "size"].text.tolist() == ["mtr", "mtr[weights=size]"]
-    assert frame.groupby(["axis", "budget"]).reference.sum().tolist() == [1, 1, 1]
+    assert frame.groupby(["axis", "budget"]).is_reference.sum().tolist() == [1, 1, 1]
     for row in frame.to_dict("records"):
         cells = [r for r in result.records if r["text"] == row["text"]]
         hits = correct(folder, cells)
@@ -78,7 +78,7 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
         for name in ("agreement", "kl", "tau"):
             assert row[name] == pytest.approx(np.mean([cell["metrics"][name] for cell in cells]))
         reference = [r for r in result.records if r["text"] == ("mtr" if row["budget"] else "none")]
-        if not row["reference"]:
+        if not row["is_reference"]:
             assert row["difference"] == pytest.approx(hits.mean() - correct(folder, reference).mean())
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     tau = frame.set_index("text").tau
@@ -91,7 +91,7 @@ def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -
     result, frame, folder = done
     for _, family in frame.groupby(["axis", "budget"], sort=False):
         own = correct(folder, [r for r in result.records if r["text"] == family.text.iloc[0]])[0]
-        others = family[~family.reference]
+        others = family[~family.is_reference]
         for row in others[others.seeds == 1].to_dict("records"):
             cells = [r for r in result.records if r["text"] == row["text"]]
             assert row["p"] == pytest.approx(mcnemar(correct(folder, cells)[0], own))
@@ -112,7 +112,7 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     assert "order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds" in text
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
     assert f"Of {len(order) - 1} other settings" in text
-    best = order[~order.reference].sort_values("difference").iloc[-1]
+    best = order[~order.is_reference].sort_values("difference").iloc[-1]
     assert f"{100 * best.difference:+.1f} points" in text
     assert f"rho {spearmanr(order.tau, order.top1).statistic:+.2f}" in text
     assert "nothing removed" in words.sentence[1]
@@ -156,6 +156,6 @@ def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_pat
 
 def test_nothing_is_claimed_of_nothing() -> None:
     row = {"axis": "size", "backbone": "b", "method": "mtr", "budget": 0.4, "setting": "weights=mean", "status": "ok",
-           "top1": 0.5, "images": 9, "seeds": 1, "reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
+           "top1": 0.5, "images": 9, "seeds": 1, "is_reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
     text = sentence([row], RunSpec())
     assert text == "size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."
