@@ -175,7 +175,7 @@ def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(
 def test_the_schema_knows_every_setting(capsys: Out) -> None:
     assert run(["schema"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["properties"]) == {"schema", *RunSpec.model_fields} - {"version"}
+    assert set(found["properties"]) == {"schema", "sweep", *RunSpec.model_fields} - {"version"}
     assert found["additionalProperties"] is False
 
 
