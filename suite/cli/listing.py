@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from backbones.base import Backbone
     from backbones.official import Official
     from suite.published_flops import Printed
 
@@ -105,7 +106,7 @@ def backbone_rows() -> list[dict[str, Any]]:
                 **{f"G {convention}": f"{total / GIGA:.3f}" for convention, total in plan.total.items()},
                 "G printed": _printed(printed),
                 "counted as": printed[0].count if printed else "",
-                "G so counted": _counted(printed),
+                "G so counted": _counted(printed, name, model),
                 "top-1": f"{published[0].top1:.1f}" if published else "",
                 "on": _measured_on(published),
                 "checkpoint": published[0].place if published else "",
@@ -123,14 +124,16 @@ def _printed(figures: Sequence[Printed]) -> str:
     return figures[0].giga + (f" ({settings})" if settings else "")
 
 
-def _counted(figures: Sequence[Printed]) -> str:
-    """What the same count gives here of the same size."""
+def _counted(figures: Sequence[Printed], name: str, model: Backbone) -> str:
+    """What the same count gives here of the size that the first figure is of; `model` is `name` at its usual size."""
     import torch
 
     from backbones import create_model
 
     if not figures:
         return ""
+    if figures[0].backbone == name:
+        return figures[0].here(model.describe())
     with torch.device("meta"):
         return figures[0].here(create_model(figures[0].backbone).describe())
 
