@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from methods.composition import Composition
 
 LONGEST = 1000  # characters of a method's text
+_LENT: dict[Path, Path] = {}
 TEXT = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?")
 
 
@@ -71,9 +72,15 @@ def find(name: str) -> Method:
     return method
 
 
+def lend(path: Path, copied: Path) -> None:
+    """Let the file `copied` stand for `path`, which lies on another machine."""
+    _LENT[path.resolve()] = copied
+
+
 @cache
 def _executed(path: Path) -> object:
     """The module that the file `path` makes; run once."""
+    path = _LENT.get(path, path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {path}: give the path of the method's Python file")

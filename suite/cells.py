@@ -124,9 +124,9 @@ def reducer(composition: Composition, remove: int, site: int, seed: int) -> Redu
 
 
 @cache
-def code_digest() -> str:
+def code_digest(packages: tuple[str, ...] = ("backbones", "methods")) -> str:
     """Hash of the code of backbones and methods, so that a changed one never meets its old results."""
-    roots = [Path(str(resources.files(package))) for package in ("backbones", "methods")]
+    roots = [Path(str(resources.files(package))) for package in packages]
     files = [(path.relative_to(root.parent).as_posix(), path) for root in roots for path in root.rglob("*.py")]
     return digest([[name, path.read_text("utf-8")] for name, path in sorted(files)])[:16]
 

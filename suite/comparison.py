@@ -22,7 +22,8 @@ from suite.cells import Cell, Named
 from suite.data import pictured
 from suite.data.loader import dismiss
 from suite.environment import command_line, consumption, environment
-from suite.executors import execute
+from suite.executors.choice import Executor
+from suite.executors.local import execute
 from suite.exhaustion import with_less
 from suite.expected import expected
 from suite.families import family, family_frames
@@ -59,7 +60,12 @@ class Result:
 
 
 def run_comparison(
-    spec: RunSpec, folder: Path, quiet: bool = False, resume: bool = True, fail_fast: bool = False
+    spec: RunSpec,
+    folder: Path,
+    quiet: bool = False,
+    resume: bool = True,
+    fail_fast: bool = False,
+    executor: Executor = execute,
 ) -> Result:
     """Run or continue the comparison in `folder`; UserError before anything ran if it cannot begin.
 
@@ -71,7 +77,7 @@ def run_comparison(
     with session(folder, spec, resume, again=fail_fast) as store:
         total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
         with progress_bar(total, quiet) as progress:
-            failures = execute(prepared, store, progress, fail_fast)
+            failures = executor(prepared, store, progress, fail_fast)
         if fail_fast:
             stop_at(prepared, failures)
         return conclude(prepared, store, failures, started)

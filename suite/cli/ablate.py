@@ -7,7 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from backbones.errors import UserError
-from suite.cli.compare import FailFast, Json, Name, Report, Resume, Runs, Track, run_folder
+from suite.cli.compare import (
+    Address,
+    Executor,
+    FailFast,
+    Json,
+    Name,
+    Report,
+    Resume,
+    Runs,
+    Track,
+    Workers,
+    run_folder,
+)
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
@@ -19,6 +31,9 @@ def ablate(
     runs: Runs = Path("runs"),
     resume: Resume = True,
     fail_fast: FailFast = False,
+    executor: Executor = "local",
+    address: Address = "",
+    workers: Workers = 0,
     report: Report = True,
     track: Track = "",
     as_json: Json = False,
@@ -26,6 +41,7 @@ def ablate(
     """Vary a method along one axis at a time at matched FLOPs, each setting paired with the method as it is."""
     from suite.ablation import tables
     from suite.comparison import run_comparison
+    from suite.executors.choice import executor_of
     from suite.tables import print_table
     from suite.track import chosen, tell
 
@@ -33,7 +49,7 @@ def ablate(
         raise UserError("nothing to vary: name an axis, such as --axis order")
     trackers = chosen(track)
     folder = run_folder(spec, runs, name)
-    result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
+    result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
     page = None
     if report:
         from reports import build

@@ -17,6 +17,12 @@ Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made f
 Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
 Resume = Annotated[bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")]
 FailFast = Annotated[bool, typer.Option(help="Stop at the first cell that fails.")]
+Executor = Annotated[str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")]
+Address = Annotated[
+    str,
+    typer.Option(help="Ray cluster to work with, HOST:PORT or auto; empty: one begun on this machine for the run."),
+]
+Workers = Annotated[int, typer.Option(help="Ray workers at most, each with the run's threads; 0: as there is room.")]
 Report = Annotated[bool, typer.Option(help="Write the report.")]
 Track = Annotated[
     str, typer.Option(help="Trackers told of the finished run, comma-separated: mlflow, tensorboard, wandb.")
@@ -43,18 +49,22 @@ def compare(
     runs: Runs = Path("runs"),
     resume: Resume = True,
     fail_fast: FailFast = False,
+    executor: Executor = "local",
+    address: Address = "",
+    workers: Workers = 0,
     report: Report = True,
     track: Track = "",
     as_json: Json = False,
 ) -> int:
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
     from suite.comparison import run_comparison
+    from suite.executors.choice import executor_of
     from suite.tables import comparison_table, print_table
     from suite.track import chosen, tell
 
     trackers = chosen(track)
     folder = run_folder(spec, runs, name)
-    result = run_comparison(spec, folder, as_json, resume=resume, fail_fast=fail_fast)
+    result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
     page = None
     if report:
         from reports import build

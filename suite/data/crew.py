@@ -26,6 +26,13 @@ from suite.data.decoder import Decoded
 Asked = tuple[NDArray[np.int64], int, Grid | None]
 MOST = 8  # processes
 MANY = 512  # images from which on processes are started
+_limit = MOST
+
+
+def limit(processes: int) -> None:
+    """Let at most so many `processes` decode, since this process has only a part of its machine."""
+    global _limit
+    _limit = min(MOST, processes)
 
 
 def workers_for(dataset: Dataset, images: int) -> int:
@@ -33,7 +40,7 @@ def workers_for(dataset: Dataset, images: int) -> int:
     if not dataset.stored or images < MANY or script_is_run_again(sys.modules["__main__"]):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST, max(1, cores // 2))
+    return min(_limit, max(1, cores // 2))
 
 
 def script_is_run_again(main: ModuleType) -> bool:

@@ -1,7 +1,5 @@
-"""Where the shards of a run are evaluated; whoever does it, the same files come of it."""
+"""Where the shards of a run are evaluated; whoever does it, the same files come of it.
 
-from __future__ import annotations
-
-from suite.executors.local import execute
-
-__all__ = ["execute"]
+Nothing is imported here, so that a worker process can look to its own packages (`suite.installation`) before it takes
+in any of them.
+"""

@@ -21,7 +21,7 @@ from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.data.loader import Batch, batches
 from suite.environment import consumption, environment
-from suite.executors import execute
+from suite.executors.local import execute
 from suite.exhaustion import with_less
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.prepare import Prepared, choose_images, context_of, load_model
