@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from backbones.base import Reducer
 from backbones.sequence import TokenSequence
-from suite.executors import execute
+from suite.executors.local import execute
 from suite.outcomes import outcomes
 from suite.prepare import Prepared, prepare
 from suite.runner import SliceResult, batch_logits, framed, run_slice, runnable, shrink
