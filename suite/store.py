@@ -133,7 +133,10 @@ class Store:
             number += 1
             target = target.with_name(f"{name.name}.{number}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+        try:
+            os.replace(path, target)
+        except FileNotFoundError:
+            return  # another process was first
         print(f"{path} {wrong}: set aside as {target}, it is made again", file=sys.stderr)
 
     def write_shards(
@@ -175,7 +178,7 @@ class Store:
         end = slices if first is None else first[0]
         wanted = {self.shard_path(key, index).name: index < end for index in range(slices)}
         for folder in (self.shard_path(key, 0).parent, self.presence_path(key, 0).parent):
-            for path in sorted(folder.glob("*")):
+            for path in sorted(folder.glob("[!.]*")):
                 if path.name not in wanted:
                     self.set_aside(path, "is not the run's")
                 elif not wanted[path.name]:

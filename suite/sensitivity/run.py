@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,8 +151,17 @@ class Kept:
     store: Store
     question: str
 
+    def claim(self, index: int, wait: bool) -> AbstractContextManager[bool]:
+        """Keep other processes from image `index` (see `suite.claims.claimed`)."""
+        return self.store.claim(f"image-{index:05d}", wait)
+
+    def done(self, index: int) -> bool:
+        """`has`, but not while another process is at the image."""
+        with self.claim(index, wait=False) as mine:
+            return mine and self.has(index)
+
     def has(self, index: int) -> bool:
-        """Whether all of what image `index` showed is there, whole and its own."""
+        """Whether all of what image `index` showed is there, whole and its own; call it with the claim."""
         found = [self.store.has(path, self._holding(path)) for path in self._paths(index)]  # all are looked at
         return all(found)
 
@@ -172,7 +182,7 @@ def probe_images(
     prepared: Prepared, asked: Asked, zeroed: NDArray[np.int64], kept: Kept, progress: Callable[[int], None]
 ) -> None:
     """Probe every image that is not on disk yet, beside other processes that do; `progress` is told of each."""
-    missing = [index for index in prepared.indices.tolist() if not kept.has(index)]
+    missing = [index for index in prepared.indices.tolist() if not kept.done(index)]
     progress(len(prepared.indices) - len(missing))
     elsewhere = probe_free(prepared, asked, zeroed, kept, missing, progress)
     for index in elsewhere:  # done by now, or left by a process that died
@@ -195,7 +205,7 @@ def probe_free(
     left = []
     for batch in batches(prepared.data_for(model), np.array(wanted, dtype=np.int64), 1, model.image_size, shown):
         index = int(batch.indices)
-        with kept.store.claim(f"image-{index:05d}", wait) as mine:
+        with kept.claim(index, wait) as mine:
             if not mine:
                 left.append(index)
                 continue
