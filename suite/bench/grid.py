@@ -52,7 +52,8 @@ def size_of(model: Backbone, length: int) -> int:
     grid = isqrt(length)
     if grid**2 != length or model.frames > 1:
         raise UserError(
-            f"--lengths are square numbers of patches on backbones for images, not {length} on {model.name}"
+            f"--lengths are square numbers of patches on backbones for images, not {length} on {model.name}: "
+            f"write such as {grid**2 or 1}"
         )
     return model.image_size_for(grid)
 

@@ -175,5 +175,6 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     except ValueError:
         found = ()
     if not found or any(number <= 0 for number in found):
-        raise UserError(f"--{name} takes numbers above 0, comma-separated, not '{text}'")
+        such = "0.2,0.4" if kind is float else "1,32"
+        raise UserError(f"--{name} takes numbers above 0, comma-separated, not '{text}': write such as {such}")
     return found

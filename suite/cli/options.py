@@ -120,7 +120,8 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     try:
         return tuple(kind(part) for part in split(text))
     except ValueError:
-        raise UserError(f"--{name} takes numbers separated by commas, not '{text}'") from None
+        such = "0.2,0.4" if kind is float else "2,4"
+        raise UserError(f"--{name} takes numbers separated by commas, not '{text}': write such as {such}") from None
 
 
 def spec_from_options(values: dict[str, Any]) -> RunSpec:

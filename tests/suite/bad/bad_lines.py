@@ -69,8 +69,8 @@ LINES = [
     ("compare --runs", "'--runs' requires an argument: see python -m suite compare --help"),
     ("compare --baselines=no", "does not take a value: see"),
     ("compare extra", r"unexpected extra argument\(s\) \(extra\): see"),
-    ("report", "Missing argument 'run': see python -m suite report --help"),
-    ("report a b", "unexpected extra argument"),
+    ("report", "Missing argument 'runs?.*: see python -m suite report --help"),
+    ("report a b", "no run folder at 'a': give the folder"),
     ("train", "Missing option '--recipe': see"),
     (
         "train --recipe vim_nano --workers -1",
