@@ -31,12 +31,12 @@ Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
 Harmful = Callable[[str, str], str]
 KILLED = "once('killed') and os.kill(os.getpid(), signal.SIGKILL)"
-# Every node's worker waits for the other's; then one of them waits for its end.
+# Workers wait until all nodes are at work; then one of them waits for its end.
 STRANDED = """
     import ray
     node = ray.get_runtime_context().get_node_id()
     (HERE / ('at-' + node)).touch()
-    while len(list(HERE.glob('at-*'))) < 2 or (HERE / ('end-' + node)).exists():
+    while not (HERE / 'go').exists() or (HERE / ('end-' + node)).exists():
         time.sleep(0.05)
 """
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -67,36 +67,38 @@ def test_two_workers_one_of_which_is_killed_in_mid_shard_give_the_files_of_one_p
 
 
 @pytest.mark.slow
-def test_a_node_that_comes_and_goes_in_mid_run_changes_nothing(
+def test_a_node_that_goes_in_mid_run_changes_nothing(
     small: Specs, harmful: Harmful, sent_whole: None, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import ray
     from ray.cluster_utils import Cluster
 
     spec = small(methods=("tome", harmful("stranded", STRANDED)), budgets=(0.4,), shard=4)
     run_comparison(spec, tmp_path / "local", quiet=True)
     (tmp_path / "on").touch()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     removed = threading.Event()
 
-    def nodes_at_work(count: int) -> None:
-        while len(list(tmp_path.glob("at-*"))) < count:
+    def remove() -> None:
+        while len(list(tmp_path.glob("at-*"))) < 2:
             time.sleep(0.1)
-
-    def come_and_go() -> None:
-        nodes_at_work(1)  # the driver is on the first node by now, and must not be on the other
-        second = cluster.add_node(num_cpus=1)
-        (tmp_path / f"end-{second.node_id}").touch()
-        nodes_at_work(2)
-        cluster.remove_node(second, allow_graceful=False)
+        by_socket = {node["RayletSocketName"]: node["NodeID"] for node in ray.nodes()}
+        here = ray._private.worker.global_worker.node.raylet_socket_name  # the driver's, which may be any
+        other = next(node for node in nodes if node.raylet_socket_name != here)
+        (tmp_path / f"end-{by_socket[other.raylet_socket_name]}").touch()
+        (tmp_path / "go").touch()
+        cluster.remove_node(other, allow_graceful=False)
         removed.set()
 
-    thread = threading.Thread(target=come_and_go, daemon=True)
+    thread = threading.Thread(target=remove, daemon=True)
     thread.start()
     try:
-        result = run_comparison(spec, tmp_path / "ray", quiet=True, executor=OnRay(cluster.address, workers=2))
+        result = run_comparison(spec, tmp_path / "ray", quiet=True, executor=OnRay(cluster.address))
     finally:
         thread.join(60)
+        ray.shutdown()  # a call of the cluster's own may have connected again
         cluster.shutdown()
     assert removed.is_set()
     assert not result.failures
