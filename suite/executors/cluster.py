@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ ALWAYS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray would print about workers that died; we say it in a line
 }
+PATIENCE = 10.0
 OWN = {  # Ray reads them when it is first imported
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # by which Ray means: listen on 127.0.0.1 alone
@@ -39,6 +41,9 @@ def connected(address: str, cpus: int | None) -> Iterator[ModuleType]:
         import ray
 
         try:
+            if address not in ("", "auto"):  # Ray itself would try for minutes
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), PATIENCE).close()
             ray.init(
                 address=address or "local",
                 num_cpus=None if address else cpus,
