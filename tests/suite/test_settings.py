@@ -61,7 +61,7 @@ def test_repeated_things_are_asked_once() -> None:
         ({"images": 2.5}, "images: must be a whole number from 1 on, or 'all' (given: 2.5)"),
         ({"gallery": 65}, "gallery: at most 64 images, by their count or by their numbers (given: 65)"),
         ({"gallery": -1}, "gallery: at most 64 images, by their count or by their numbers (given: -1)"),
-        ({"colour": "red"}, "unknown setting 'colour': known: axes, backbones, "),
+        ({"colour": "red"}, "unknown setting 'colour': did you mean source?"),
         ({"schema": 2}, "schema: must be 1 (given: 2)"),
     ],
 )
