@@ -87,9 +87,8 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
-    if zipped and not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint {path} is truncated (its end is missing): download or copy it again")
-    if foreign := next((name for name in _asked_for(path, zipped) if not PLAIN.fullmatch(name)), ""):
+    looked_up = _asked_in_zip(path) if zipped else _asked_for(path)
+    if foreign := next((name for name in looked_up if not PLAIN.fullmatch(name)), ""):
         raise UserError(_refused(path, foreign))
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
@@ -99,27 +98,36 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         raise UserError(_why_unreadable(path, error)) from error
 
 
-def _asked_for(path: Path, zipped: bool) -> Iterator[str]:
-    """The names that the file's pickles look up, read without running them; none where they cannot be read.
+def _asked_in_zip(path: Path) -> list[str]:
+    """The names that the pickles in a zip look up; UserError for a zip that cannot be read or is beyond reason."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".pkl")]
+            if sum(entry.file_size for entry in members) > MOST_PICKLE:
+                raise UserError(f"checkpoint {path} has pickles beyond {MOST_PICKLE >> 20} MB: give plain weights")
+            return [name for entry in members for name in _globals(io.BytesIO(archive.read(entry)))]
+    except UserError:
+        raise
+    except Exception as error:  # a damaged zip is answered in many ways
+        raise UserError(f"checkpoint {path} is truncated or a damaged zip: download or copy it again") from error
+
+
+def _asked_for(path: Path) -> Iterator[str]:
+    """The names that the pickles at the head of a file look up, read without running them.
 
     PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty tensor.
     """
-    with contextlib.suppress(Exception):  # what is malformed the loader answers
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                if archive.getinfo(member).file_size <= MOST_PICKLE:
-                    yield from _globals(io.BytesIO(archive.read(member)))
-        else:
-            with path.open("rb") as file:
-                for _ in range(PICKLES):
-                    yield from _globals(file)
+    with path.open("rb") as file:
+        for _ in range(PICKLES):
+            yield from _globals(file)
 
 
 def _globals(file: IO[bytes]) -> Iterator[str]:
-    for operation, argument, _ in pickletools.genops(file):
-        if operation.name == "GLOBAL":
-            yield str(argument).replace(" ", ".").replace("__builtin__.", "builtins.")
+    """The names that one pickle looks up, as far as it can be read: what is malformed the loader answers."""
+    with contextlib.suppress(Exception):
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name == "GLOBAL":
+                yield str(argument).replace(" ", ".").replace("__builtin__.", "builtins.")
 
 
 def _refused(path: Path, name: str) -> str:

@@ -128,7 +128,16 @@ def _without_end() -> dict[str, Any]:
     return weights(**{f"copy{number}": whole for number in range(100)})
 
 
+def _disks(root: Path) -> None:
+    """A zip that says it lies on several disks."""
+    saved(weights)(root)
+    content = (root / "c").read_bytes()
+    place = content.rindex(b"PK\x06\x07") + 4
+    (root / "c").write_bytes(content[:place] + b"\xff\0\0\0" + content[place + 4 :])
+
+
 ROWS = [
+    Bad("checkpoint: a zip of several disks", LINE, "damaged zip: download or copy it again", _disks),
     Bad("checkpoint: nothing there", LINE, "does not exist: give a file"),
     Bad("checkpoint: a folder", LINE, "is a folder: name the file in it", lambda root: (root / "c").mkdir()),
     Bad("checkpoint: empty", LINE, "is empty.*download", written("c", b"")),
@@ -138,7 +147,12 @@ ROWS = [
     Bad("checkpoint: a text", LINE, AGAIN, written("c", "hello\n" * 100)),
     Bad("checkpoint: a page", LINE, AGAIN, written("c", "<!DOCTYPE html><html>404</html>")),
     Bad("checkpoint: a pointer", LINE, "git lfs pull", written("c", "version https://git-lfs.github.com/spec/v1\n")),
-    Bad("checkpoint: half a zip", LINE, "its end is missing.*download", written("c", b"PK\x03\x04" + b"\0" * 500)),
+    Bad(
+        "checkpoint: half a zip",
+        LINE,
+        "damaged zip: download or copy it again",
+        written("c", b"PK\x03\x04" + b"\0" * 500),
+    ),
     Bad("checkpoint: a foreign zip", LINE, AGAIN, _zipped(b"")),
     Bad("checkpoint: code in a pickle", LINE, PLAIN, written("c", pickle.dumps(Payload(), 2))),
     Bad("checkpoint: code in protocol 4", LINE, f"{PLAIN}|{AGAIN}", written("c", pickle.dumps(Payload(), 4))),
