@@ -144,7 +144,7 @@ def _centres(count: int, total: int, device: torch.device) -> Tensor:
 def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
     """Keep n - r evenly spaced tokens, drop the others."""
     kept = torch.zeros(patches, dtype=torch.bool, device=device)
-    kept.index_fill_(0, _centres(patches - r, patches, device), True)
+    kept.scatter_(0, _centres(patches - r, patches, device), True)
     source = torch.argsort(kept.int(), stable=True)[:r].expand(batch, -1)
     return Matching(source, source, _nothing(source))
 

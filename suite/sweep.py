@@ -55,7 +55,7 @@ def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
     try:
         build(Sweep, values)
     except UserError as error:
-        raise UserError(f"{where}sweep.{error}") from None
+        raise UserError(f"{where}sweep: {error}") from None
     return values
 
 

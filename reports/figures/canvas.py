@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from reports.style import GRID, INK, SOFT, Look
 DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
 COLUMN = 3.25  # inches: one of its columns
+INCHES_A_LETTER, INCHES_A_LINE = 0.065, 0.4  # of a name in a legend, and of the line and the gaps beside it
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -100,6 +101,12 @@ def columns(names: int, most: int = 5) -> int:
     """Columns of a legend below a figure, at most `most`, that leave its last row as full as can be."""
     rows = -(-names // most)
     return -(-names // rows) if rows else 1
+
+
+def fitting(names: Sequence[str], width: float, most: int) -> int:
+    """How many columns of a legend with these names, `most` at most, fit in a figure `width` inches wide."""
+    longest = max((len(line) for name in names for line in name.splitlines()), default=0)
+    return min(most, max(1, int(width / (longest * INCHES_A_LETTER + INCHES_A_LINE))))
 
 
 def blank(axes: Axes) -> None:

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, columns, heading, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, blank, columns, fitting, heading, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 
@@ -53,7 +53,7 @@ def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, w
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, names = grid[0][0].get_legend_handles_labels()
         folded = [fold(name, 30) for name in names]
-        most = 5 if across == 2 else 3
+        most = fitting(folded, width, 5 if across == 2 else 3)
         figure.legend(handles, folded, loc="outside lower center", ncols=columns(len(names), most))
         return figure
 
@@ -90,7 +90,7 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
                 rows = found.get((label, block))
                 if rows is not None:
                     image = axes.imshow(kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-            line[0].set_ylabel(fold(label, 20), fontsize=7, rotation=0, ha="right", va="center", color="black")
+            line[0].set_ylabel(fold(label, 15), fontsize=7, rotation=0, ha="right", va="center", color="black")
         for axes, block in zip(panels[0], blocks, strict=True):
             axes.set_title(f"block {block}", fontweight="normal", loc="center", fontsize=7.5)
         if image is not None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports.blind import Mark
-from reports.figures.canvas import COLUMN, WIDTH, columns, heading, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, columns, fitting, heading, paper, sheet, stroke
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
@@ -221,10 +221,8 @@ def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int)
     if not order:
         return
     names = [fold("dense" if name == "none" else name, 30) for name in order]
-    figure.legend(
-        [there[name] for name in order], names, loc="outside lower center", ncols=columns(len(names), most),
-        handlelength=2.6,
-    )  # fmt: skip
+    across = columns(len(names), fitting(names, figure.get_figwidth(), most))
+    figure.legend([there[name] for name in order], names, loc="outside lower center", ncols=across, handlelength=2.6)
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:

@@ -151,7 +151,7 @@ def test_the_first_panel_of_each_row_names_the_true_class(sheet: Sheet, drawn: d
     names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
     truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
     assert [name[0] for name in names if name] == truths
-    assert names[:: paper.GALLERY_COLUMNS + 1] == [[truth] for truth in truths]
+    assert names[:: paper.PAGE.methods + 1] == [[truth] for truth in truths]
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:

@@ -218,7 +218,8 @@ def test_an_interruption_is_code_130_and_says_how_to_go_on(
     def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("suite.comparison.execute", stopped)
+    monkeypatch.setattr("suite.executors.local.complete", stopped)
+    monkeypatch.setattr("suite.executors.local.attempt", stopped)
     monkeypatch.chdir(tmp_path)
     assert run(["compare", *MINI, "--json"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
