@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from reports.style import GRID, INK, SOFT, Look
 DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
 COLUMN = 3.25  # inches: one of its columns
+INCHES_A_BOLD_LETTER = 0.076  # of a heading
 INCHES_A_LETTER, INCHES_A_LINE = 0.065, 0.4  # of a name in a legend, and of the line and the gaps beside it
 SETTINGS: Any = {
     "font.family": "sans-serif",
@@ -79,8 +81,10 @@ def sheet(width: float, height: float, pad: float = 0.04, across: float | None =
 
 
 def heading(figure: Figure, title: str) -> None:
-    """Put `title` above all panels; in one column in two lines, broken at its colon."""
+    """Put `title` above all panels; in one column in several lines, the first broken at its colon."""
     words = title if figure.get_figwidth() > COLUMN else title.replace(": ", ":\n", 1)
+    room = int(figure.get_figwidth() / INCHES_A_BOLD_LETTER)
+    words = "\n".join(textwrap.fill(line, room) for line in words.splitlines())
     figure.suptitle(words, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
 
 
