@@ -13,7 +13,6 @@ from backbones.errors import UserError
 MOST_YAML = 1 << 20  # bytes; a specification has some hundred, and YAML is read slowly
 MOST_JSON = 1 << 26
 NO_TAG = "could not determine a constructor for the tag"
-_MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError)
 
 
 class _Plain(yaml.SafeLoader):
@@ -43,7 +42,7 @@ def read_yaml(path: Path) -> Any:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         problem = _line(error.problem or error.context).replace(NO_TAG, "no plain value, leave out the tag")
         raise ValueError(f"{where}{problem}") from error
-    except _MALFORMED as error:
+    except Exception as error:  # a tag on what it is not for: PyYAML raises whatever it meets
         raise ValueError(_reason(error)) from error
 
 
@@ -51,7 +50,7 @@ def read_json(path: Path) -> Any:
     """The value of the JSON file at `path`; ValueError, one line that says why, if it has none."""
     try:
         return json.loads(read_text(path, MOST_JSON))
-    except _MALFORMED as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(_reason(error)) from error
 
 

@@ -113,6 +113,7 @@ TEXTS: list[tuple[str, bytes | str, str]] = [
     ("a depth of mappings", "{a: " * 5_000, "nested too deep.*mend it"),
     ("an endless number", "seeds: " + "9" * 5_000, "a number of too many digits.*mend it"),
     ("a date that is none", "split: 2001-99-99", "month must be in.*mend it"),
+    ("a date by name alone", "!!timestamp soon", "cannot be read.*mend it"),
     ("a date", "split: 2001-09-09", "must be a text"),
     ("bytes", b"\xff\xfe\x00s\x00", "not UTF-8 at byte 0.*mend it"),
     ("a zero byte", b"split: 'a\x00b'", "special characters are not allowed.*mend it"),
