@@ -41,7 +41,7 @@ def held(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Kind and content of everything below `folder`."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix == ".lock":  # says that a process is at work, and holds nothing
+        if path.suffix == ".lock" or "__pycache__" in path.parts:  # a process is at work; Python's own
             continue
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and status.st_size < 1 << 22 and not path.is_symlink() else b""
