@@ -19,6 +19,7 @@ from suite.cli.compare import (
     Track,
     Workers,
     run_folder,
+    written,
 )
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
@@ -43,19 +44,14 @@ def ablate(
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
     from suite.tables import print_table
-    from suite.track import chosen, tell
+    from suite.track import chosen
 
     if not spec.axes:
         raise UserError("nothing to vary: name an axis, such as --axis order")
     trackers = chosen(track)
     folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
-    page = None
-    if report:
-        from reports import build
-
-        page = build(folder)
-    tell(trackers, folder)
+    page = written(folder, report, trackers)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
         return 1 if result.failures else 0

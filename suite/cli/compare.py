@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,19 @@ def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
     return runs / (name or spec.default_name())
 
 
+def written(folder: Path, report: bool, trackers: Sequence[str]) -> Path | None:
+    """The page of the finished run in `folder`, drawn if a `report` is wanted; then the `trackers` are told."""
+    from suite.track import tell
+
+    page = None
+    if report:
+        from reports import build
+
+        page = build(folder)
+    tell(trackers, folder)
+    return page
+
+
 @partial(with_run_options, without=("axes",))
 def compare(
     spec: RunSpec,
@@ -60,17 +74,12 @@ def compare(
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
     from suite.tables import comparison_table, print_table
-    from suite.track import chosen, tell
+    from suite.track import chosen
 
     trackers = chosen(track)
     folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
-    page = None
-    if report:
-        from reports import build
-
-        page = build(folder)
-    tell(trackers, folder)
+    page = written(folder, report, trackers)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
     else:

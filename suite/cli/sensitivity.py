@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from backbones.naming import split
-from suite.cli.compare import FailFast, Json, Report, Resume, Track
+from suite.cli.compare import FailFast, Json, Report, Resume, Track, written
 from suite.cli.options import expand, images_asked, option, shared, with_options
 from suite.sensitivity.spec import SensitivitySpec
 from suite.settings import build
@@ -54,17 +54,12 @@ def _sensitivity(
     from suite.sensitivity.run import run_sensitivity
     from suite.sensitivity.show import document, tables
     from suite.tables import print_table
-    from suite.track import chosen, tell
+    from suite.track import chosen
 
     trackers = chosen(track)
     folder = Path(out) if out else Path("runs") / spec.default_name()
     found = run_sensitivity(spec, folder, as_json, resume, fail_fast)
-    page = None
-    if report:
-        from reports import build as build_report
-
-        page = build_report(folder)
-    tell(trackers, folder)
+    page = written(folder, report, trackers)
     if as_json:
         print(json.dumps({"run": str(folder), "report": page and str(page), **document(found)}, indent=1))
     else:

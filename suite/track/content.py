@@ -9,8 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import yaml
-
+from backbones.documents import read_json, read_yaml
 from suite.store import Store
 
 PROJECT = "mamba-token-suite"
@@ -51,9 +50,9 @@ def read_content(folder: Path) -> Content:
     named = ("spec.yaml", "environment.json", "dataset.json", "report")
     return Content(
         folder=folder,
-        settings=yaml.safe_load((folder / "spec.yaml").read_text("utf-8")),
+        settings=read_yaml(folder / "spec.yaml"),
         curves=curves(Store(folder).cells()),
-        headline=str(json.loads(headline.read_text("utf-8"))["headline"]) if headline.exists() else "",
+        headline=str(read_json(headline)["headline"]) if headline.exists() else "",
         figures={path.stem: path for path in sorted((folder / "report" / "figures").glob("*.png"))},
         files=tuple(folder / name for name in named if (folder / name).exists()),
     )
