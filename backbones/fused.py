@@ -10,8 +10,7 @@ torch's SiLU and softplus round differently in the last few elements of a thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from backbones import rowwise
 from backbones.errors import UserError
 from backbones.norm import RMSNorm
 from backbones.scan import ScanInputs, ScanResult, chosen
-from backbones.scan.check import TOLERANCE
+from backbones.scan.check import TOLERANCE, as_written
 from backbones.scan.reference import reference_scan
 from backbones.sequence import Trace
 from backbones.stacked import Stacked, stacked
@@ -57,7 +56,7 @@ def trains(kernel: str, tokens: Tensor) -> bool:
 def _agrees(device: str, dtype: torch.dtype) -> bool:
     """Whether this path gives the plain path's numbers on this machine; UserError if not."""
     block, branch, residual = _specimen(device, dtype)
-    with torch.no_grad(), _exact_products():
+    with torch.no_grad(), as_written(device):
         added, u = add_norm(branch, residual, block.norm)
         found, trace = mix(block.mixer, u, frozenset({"y"}), None)
         mixer = block.float().mixer
@@ -74,7 +73,7 @@ def _agrees(device: str, dtype: torch.dtype) -> bool:
 def _learns(device: str, dtype: torch.dtype) -> bool:
     """Whether the gradients of a block by `triton` are those of the plain path; UserError if not."""
     block, branch, residual = _specimen(device, dtype)
-    with torch.enable_grad(), _exact_products():
+    with torch.enable_grad(), as_written(device):
         block.mixer.kernel = "triton"
         leaves = [branch.requires_grad_(), residual.requires_grad_()]
         found = _gradients(block, leaves, *add_norm(branch, residual, block.norm))
@@ -104,17 +103,6 @@ def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
     branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
     return block.to(device, dtype), branch.to(dtype), residual
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Matrix products in full fp32, whatever the caller chose."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _close(pairs: Iterable[tuple[Tensor, Tensor]], tolerance: float, kernel: str) -> bool:

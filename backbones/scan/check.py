@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}  # 
 
 def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtype) -> None:
     """UserError unless `scan` gives the outputs of the reference on every case."""
-    with torch.no_grad():
+    with torch.no_grad(), as_written(device):
         for case, inputs in _cases(device, dtype):
             for separate in (False, True):
                 found, wanted = scan(inputs, REVERSE, separate), reference_scan(_wide(inputs), REVERSE, separate)
@@ -28,14 +29,27 @@ def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtyp
 
 def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dtype) -> None:
     """UserError unless the gradients of `scan` are those of the reference."""
-    for case, inputs in _cases(device, dtype):
-        found = _gradients(scan, inputs)
-        for field, given, right in zip(
-            ScanInputs._fields, found, _gradients(reference_scan, _wide(inputs)), strict=True
-        ):
-            if given is not None and right is not None:
-                # some are exactly zero (A's of one token), where a kernel's own rounding is no error
-                _compare(name, f"gradient of {field} of '{case}'", given, right, 3 * TOLERANCE[dtype], least=1e-3)
+    with as_written(device):
+        for case, inputs in _cases(device, dtype):
+            found = _gradients(scan, inputs)
+            for field, given, right in zip(
+                ScanInputs._fields, found, _gradients(reference_scan, _wide(inputs)), strict=True
+            ):
+                if given is not None and right is not None:
+                    # some are exactly zero (A's of one token), where a kernel's own rounding is no error
+                    _compare(name, f"gradient of {field} of '{case}'", given, right, 3 * TOLERANCE[dtype], least=1e-3)
+
+
+@contextmanager
+def as_written(device: torch.device | str) -> Iterator[None]:
+    """Arithmetic in the types of the tensors, even when a training has asked for autocast or TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(torch.device(device).type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, ScanInputs]]:
