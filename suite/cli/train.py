@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def train(
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
     from suite.hardware import check_workers, pick_device
     from suite.training.images import training_images
+    from suite.training.ranks import joined
     from suite.training.recipes import recipe as find_recipe
 
     plan = find_recipe(recipe)
@@ -37,15 +39,20 @@ def train(
     folder = out or Path("runs") / f"train-{recipe}"
     where = pick_device(device)
     source = str(data_dir) if data_dir else None
-    training = training_images(plan.dataset, "train", source, folder)
-    with claimed(folder / "train.lock", wait=False) as mine:
+    with (
+        joined(where) as ranks,
+        claimed(folder / "train.lock", wait=False) if ranks.first else nullcontext(True) as mine,
+    ):
         if not mine:
             raise UserError(f"another process trains in {folder}: wait for it, or use another --out")
-        for path in folder.glob(".*.tmp"):
-            path.unlink()  # half-written by a process that was killed
+        if ranks.first:
+            for path in folder.glob(".*.tmp"):
+                path.unlink()  # half-written by a process that was killed
+        with ranks.one_before_the_others():
+            training = training_images(plan.dataset, "train", source, folder)
         from suite.training.loop import Trainer
 
-        trainer = Trainer(plan, training, folder, where, workers, kernel)
+        trainer = Trainer(plan, training, folder, where, workers, kernel, ranks)
         return _finish(trainer, max_minutes, source, final)
 
 
@@ -60,6 +67,8 @@ def _finish(trainer: Trainer, max_minutes: float, source: str | None, final: boo
         print(f"{parts} of {plan.epochs} epochs", flush=True)
 
     finished = trainer.run(tell, max_minutes * 60 or math.inf)
+    if not trainer.ranks.first:
+        return 0
     if not finished:
         print(f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there")
         return 0

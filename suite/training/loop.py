@@ -15,54 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from backbones import create_model
-from backbones.base import Backbone
+from backbones.base import Backbone, Reducer
 from suite.environment import cpu_name
 from suite.training import state
+from suite.training.batches import Batch, Batches, seed_of
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
+from suite.training.ranks import Ranks
 from suite.training.recipes import Recipe
 from suite.training.state import Progress
-
-Batch = tuple[Tensor, Tensor]
-
-
-class EpochBatches(TorchDataset[Batch]):
-    """Whole batches of one epoch: a new variant of every training image, in an order drawn from seed and epoch."""
-
-    def __init__(self, dataset: TrainingImages, recipe: Recipe, epoch: int, limit: int | None) -> None:
-        self.dataset = dataset
-        self.recipe = recipe
-        self.epoch = epoch
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(dataset.labels))
-        batches = len(order) // recipe.batch if limit is None else limit
-        self.order = order[: batches * recipe.batch].reshape(batches, recipe.batch)
-
-    def __len__(self) -> int:
-        """Batches in the epoch."""
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> Batch:
-        """Images (B, 3, H, W) uint8 and labels (B,)."""
-        chosen = self.order[index]
-        images = self.dataset.render(chosen, variant=self.epoch + 1)
-        if self.recipe.horizontal_flip:
-            flip = np.random.default_rng([self.recipe.seed, self.epoch, index]).random(len(chosen)) < 0.5
-            images[flip] = images[flip][:, :, ::-1]
-        batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        alter = self.recipe.augmentation.of_image(batch.shape[-1])
-        if alter is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(self.recipe.seed, self.epoch, index))
-                batch = torch.stack([alter(image) for image in batch])
-        return batch, torch.from_numpy(self.dataset.labels[chosen])
-
-
-def seed_of(*numbers: int) -> int:
-    """A seed for torch's generator from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def fingerprint(recipe: Recipe) -> str:
@@ -99,20 +62,45 @@ def normalise(images: Tensor, dataset: TrainingImages, size: int) -> Tensor:
     return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
 
 
-def hardware(device: str) -> str:
-    """The device's name and torch's version, for the card."""
+def hardware(device: str, count: int) -> str:
+    """The device's name, how many processes there were and torch's version, for the card."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else cpu_name()
-    return f"{name} (torch {torch.__version__})"
+    return f"{f'{count} x ' if count > 1 else ''}{name} (torch {torch.__version__})"
+
+
+class Forward(torch.nn.Module):
+    """Logits in fp32 of normalised images (B, 3, S, S) for the loss, at any size, in bf16 where `halves`."""
+
+    def __init__(self, model: Backbone, plan: dict[int, Reducer], halves: bool) -> None:
+        super().__init__()
+        self.model, self.plan, self.halves = model, plan, halves
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes)."""
+        size = images.shape[-1]
+        model = self.model if size == self.model.image_size else self.model.resized(size)
+        # no cache: what autocast keeps of one step is not there when a graph replays another
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.halves, cache_enabled=False):
+            logits: Tensor = model.readout(model.run(model.embed(images), plan=self.plan)).float()
+        return logits
 
 
 class Trainer:
     """One recipe on one device; `run` goes on from the state in `out` until the recipe or the time is over."""
 
     def __init__(
-        self, recipe: Recipe, dataset: TrainingImages, out: Path, device: str, workers: int, kernel: str
+        self,
+        recipe: Recipe,
+        dataset: TrainingImages,
+        out: Path,
+        device: str,
+        workers: int,
+        kernel: str,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         self.recipe, self.dataset, self.out = recipe, dataset, out
-        self.device, self.workers = device, workers
+        self.device, self.workers, self.ranks = device, workers, ranks
+        self.batches = Batches(dataset, recipe, ranks)
         self.dataset.render(np.arange(1), variant=0)  # compiled here once, inherited by the worker processes
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")  # TF32 on CUDA; evaluation never uses it
@@ -120,7 +108,8 @@ class Trainer:
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = build_optimizer(self.model, recipe)
         self._halves = recipe.precision == "bf16" and device.startswith("cuda")
-        self.plan = drop_paths(recipe.drop_path, self.model.depth)
+        self._plan = drop_paths(recipe.drop_path, self.model.depth)
+        self._forwards: dict[int, torch.nn.Module] = {}
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = Progress(recipe.backbone, fingerprint(recipe))
         if self.state_path.exists():
@@ -131,63 +120,74 @@ class Trainer:
         """Where the resumable state lives."""
         return self.out / "state.safetensors"
 
-    def run(
-        self, report: Callable[[dict[str, float]], None], max_seconds: float = math.inf, limit: int | None = None
-    ) -> bool:
+    def run(self, report: Callable[[dict[str, float]], None], max_seconds: float = math.inf) -> bool:
         """Train epoch after epoch, saving after each; True when the recipe is finished.
 
-        Stops early after the epoch that passes `max_seconds`; `limit` cuts every epoch to that many batches.
+        Stops early after the epoch that passes `max_seconds`.
         """
         begun, before = time.perf_counter(), self.done.seconds
         if self.done.epoch < self.recipe.epochs:
-            self.done.hardware = hardware(self.device)
+            self.done.hardware = hardware(self.device, self.ranks.count)
+        batches = self._batches()
         while self.done.epoch < self.recipe.epochs:
             started = time.perf_counter()
-            figures = self._epoch(limit)
+            figures = self._epoch(batches)
             self.done.epoch += 1
             self.done.seconds = before + time.perf_counter() - begun
-            state.save(self.state_path, self.model, self.ema, self.optimizer, self.done)
-            report({"epoch": self.done.epoch, **figures, "seconds": time.perf_counter() - started})
-            if time.perf_counter() - begun > max_seconds:
+            if self.ranks.first:
+                state.save(self.state_path, self.model, self.ema, self.optimizer, self.done)
+                report({"epoch": self.done.epoch, **figures, "seconds": time.perf_counter() - started})
+            if self.ranks.agreed(time.perf_counter() - begun) > max_seconds:
                 break
         return self.done.epoch >= self.recipe.epochs
 
-    def _batches(self, limit: int | None) -> Iterator[Batch]:
-        batches = EpochBatches(self.dataset, self.recipe, self.done.epoch, limit)
-        pin = self.device.startswith("cuda")
-        ahead = 4 if self.workers else None
+    def _batches(self) -> Iterator[Batch]:
+        """All batches to come, made by the same workers from the first epoch to the last."""
         return iter(
-            DataLoader(batches, batch_size=None, num_workers=self.workers, pin_memory=pin, prefetch_factor=ahead)
+            DataLoader(
+                self.batches,
+                sampler=self.batches.places(self.done.epoch),
+                batch_size=None,
+                num_workers=self.workers,
+                pin_memory=self.device.startswith("cuda"),
+                prefetch_factor=4 if self.workers else None,
+            )
         )
 
-    def _epoch(self, limit: int | None) -> dict[str, float]:
+    def _epoch(self, batches: Iterator[Batch]) -> dict[str, float]:
         size = self.recipe.phase_of(self.done.epoch).image_size
-        batches = len(self.dataset.labels) // self.recipe.batch if limit is None else limit
+        steps = self.batches.per_epoch
         total = torch.zeros(2, device=self.device)
+        self._forward(size)
         torch.manual_seed(seed_of(self.recipe.seed, self.done.epoch))  # whatever is drawn is drawn again on resuming
-        for index, (images, labels) in enumerate(self._batches(limit)):
-            rate = learning_rate(self.recipe, self.done.epoch + index / batches)
+        for index in range(steps):
+            images, labels = next(batches)
+            rate = learning_rate(self.recipe, self.done.epoch + index / steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images = normalise(images.to(self.device, non_blocking=True), self.dataset, size)
             labels = labels.to(self.device, non_blocking=True)
             total += self._step(images, labels)
-        loss, hits = (total / batches).tolist()
+        self.ranks.average([total])
+        loss, hits = (total / steps).tolist()
         return {"loss": loss, "top1": hits}
 
-    def autocast(self) -> torch.autocast:
-        """The recipe's precision on CUDA; CPUs compute in fp32."""
-        return torch.autocast("cuda", torch.bfloat16, enabled=self._halves)
+    def _forward(self, size: int) -> torch.nn.Module:
+        """The model at one image size; on CUDA forward and backward are a graph each: the host is slower."""
+        if size not in self._forwards:
+            self._forwards[size] = Forward(self.model, self._plan, self._halves)
+            if self.device.startswith("cuda"):
+                images = torch.zeros(self.recipe.batch // self.ranks.count, 3, size, size, device=self.device)
+                torch.cuda.make_graphed_callables(self._forwards[size], (images,), allow_unused_input=True)  # in place
+        return self._forwards[size]
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        size = images.shape[-1]
-        model = self.model if size == self.model.image_size else self.model.resized(size)
         images, targets = self.mix(images, labels)
-        with self.autocast():
-            logits = model.readout(model.run(model.embed(images), plan=self.plan)).float()
+        logits = self._forward(images.shape[-1])(images)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self.ranks.average([p.grad for p in self.model.parameters() if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.done.step += 1

@@ -89,7 +89,7 @@ RECIPES = {
     "vim_tiny_64": Recipe(
         backbone="vim_tiny_64",
         dataset="tiny-imagenet",
-        phases=(Phase(32, 36), Phase(48, 8), Phase(64, 6)),
+        phases=(Phase(32, 22), Phase(48, 4), Phase(64, 3)),
         batch=512,
         learning_rate=1.5e-3,
         label_smoothing=0.1,

@@ -23,8 +23,10 @@ from suite.cli import run as run_cli
 from suite.data import open_dataset
 from suite.training import images as training
 from suite.training.augment import Augmentation
+from suite.training.batches import Batches
 from suite.training.images import Photographs, decoded
-from suite.training.loop import EpochBatches, Trainer
+from suite.training.loop import Trainer
+from suite.training.ranks import Ranks
 from suite.training.recipes import RECIPES, Phase, Recipe
 
 NOISE = np.random.default_rng(0).integers(0, 64, (64, 64, 3))
@@ -103,15 +105,15 @@ def noise(count: int) -> Photographs:
 
 def test_an_epoch_is_augmented_anew_and_can_be_repeated() -> None:
     data, state = noise(48), torch.get_rng_state()
-    made = [EpochBatches(data, RECIPE, epoch, None)[1] for epoch in (0, 0, 1)]
+    made = [Batches(data, RECIPE, Ranks())[epoch, 1] for epoch in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(made[0][0], made[1][0])
     assert not torch.equal(made[0][0], made[2][0])
     plain = replace(RECIPE, augmentation=Augmentation(), horizontal_flip=False)
-    batches = EpochBatches(data, plain, 0, None)
-    images, labels = batches[0]
-    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.pixels[batches.order[0]])
-    assert np.array_equal(labels.numpy(), data.labels[batches.order[0]])
+    batches = Batches(data, plain, Ranks())
+    images, labels = batches[0, 0]
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.pixels[batches.order(0)[0]])
+    assert np.array_equal(labels.numpy(), data.labels[batches.order(0)[0]])
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
@@ -170,7 +172,7 @@ def test_training_in_bf16_follows_that_in_fp32(tmp_path: Path) -> None:
         seen: list[float] = []
         one = Trainer(plan, noise(240), tmp_path / precision, "cuda", 0, "triton")
         one.run(lambda figures: seen.append(figures["loss"]))
-        assert one.model.head.weight.dtype == torch.float32
+        assert {parameter.dtype for parameter in one.model.parameters()} == {torch.float32}
         return seen
 
     assert losses("bf16") == pytest.approx(losses("fp32"), rel=0.02)

@@ -19,8 +19,11 @@ from backbones.vim import Vim
 from backbones.vision_mamba import MambaConfig
 from suite.cli import run as run_cli
 from suite.training import export
+from suite.training.augment import Augmentation
+from suite.training.batches import Batches
 from suite.training.images import training_images
-from suite.training.loop import EpochBatches, Trainer, build_optimizer, fingerprint, learning_rate, normalise
+from suite.training.loop import Trainer, build_optimizer, fingerprint, learning_rate, normalise
+from suite.training.ranks import Ranks
 from suite.training.recipes import RECIPES, Phase, Recipe, recipe
 
 RECIPE = Recipe(
@@ -170,25 +173,36 @@ def test_phases_follow_each_other() -> None:
 @settings(deadline=None)
 @given(st.integers(0, 5))
 def test_an_epoch_shows_each_image_at_most_once_in_an_order_of_its_own(epoch: int) -> None:
-    batches = EpochBatches(Noise(), RECIPE, epoch, None)
-    shown = batches.order.flatten().tolist()
-    assert len(batches) == 3
+    batches, again = (Batches(Noise(), RECIPE, Ranks()) for _ in range(2))
+    shown = batches.order(epoch).flatten().tolist()
+    assert batches.per_epoch == 3
     assert len(set(shown)) == len(shown) == 12
-    assert shown != EpochBatches(Noise(), RECIPE, epoch + 1, None).order.flatten().tolist()
-    again = EpochBatches(Noise(), RECIPE, epoch, None)
+    assert shown != batches.order(epoch + 1).flatten().tolist()
     for index in range(3):
-        (images, labels), (others, same) = batches[index], again[index]
+        (images, labels), (others, same) = batches[epoch, index], again[epoch, index]
         assert torch.equal(images, others)
         assert torch.equal(labels, same)
         assert images.shape == (4, 3, 16, 16)
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_two_processes_share_a_batch(epoch: int) -> None:
+    plan = replace(RECIPE, augmentation=Augmentation(smallest_crop=0.5))
+    whole = Batches(Noise(), plan, Ranks())[epoch, 1]
+    for rank in range(2):
+        images, labels = Batches(Noise(), plan, Ranks(rank, 2))[epoch, 1]
+        assert torch.equal(images, whole[0][rank::2])
+        assert torch.equal(labels, whole[1][rank::2])
+    with pytest.raises(UserError, match="3 processes cannot share a batch of 4"):
+        Batches(Noise(), plan, Ranks(0, 3))
+
+
 def test_flips_mirror_columns_and_nothing_else() -> None:
-    plain = EpochBatches(Noise(), replace(RECIPE, horizontal_flip=False), 0, None)
-    flipped = EpochBatches(Noise(), RECIPE, 0, None)
+    plain = Batches(Noise(), replace(RECIPE, horizontal_flip=False), Ranks())
+    flipped = Batches(Noise(), RECIPE, Ranks())
     mirrored = 0
     for index in range(3):
-        for image, other in zip(plain[index][0], flipped[index][0], strict=True):
+        for image, other in zip(plain[0, index][0], flipped[0, index][0], strict=True):
             mirrored += int(torch.equal(image.flip(2), other))
             assert torch.equal(image, other) or torch.equal(image.flip(2), other)
     assert 0 < mirrored < 12
