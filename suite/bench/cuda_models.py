@@ -23,6 +23,7 @@ from backbones.sequence import TokenSequence
 from methods.spec import parse_list
 from suite import budget as budgets
 from suite.bench.ceilings import cuda_seconds
+from suite.bench.memory import peak_mib
 from suite.bench.stock_block import stock_blocks
 from suite.cells import reducers
 from suite.graphs import captured
@@ -33,7 +34,6 @@ KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
 REDUCED_BY = "triton"
 PRECISIONS = ("bf16", "fp32")
 DEVICE = "cuda"
-GIB = 1 << 30
 KERNELS_SHOWN = 12
 
 
@@ -51,7 +51,7 @@ class ModelRow:
     eager_images_per_second: float
     speedup: float
     reduction_share: float
-    peak_gib: float
+    peak_mib: float
     kernel_milliseconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -143,10 +143,8 @@ def _row(
     slow = kernel == "reference"
     with torch.inference_mode():
         torch.cuda.empty_cache()
-        forward(images)
-        torch.cuda.reset_peak_memory_stats()
+        peak = peak_mib(lambda: forward(images), DEVICE)
         eager = cuda_seconds(lambda: forward(images), 2 if slow else 10, warm_ups=1)
-        peak = torch.cuda.max_memory_allocated() / GIB
         seconds = eager if slow else cuda_seconds(captured(forward, images), 20)
         reduction = _reducers_seconds(model, images, plan) if plan else 0.0
         kernels = {} if slow else _kernel_milliseconds(lambda: forward(images))
@@ -162,7 +160,7 @@ def _row(
         eager_images_per_second=batch / eager,
         speedup=rate / dense.images_per_second if dense else 1.0,
         reduction_share=reduction / seconds,
-        peak_gib=peak,
+        peak_mib=peak,
         kernel_milliseconds=kernels,
     )
 
@@ -205,7 +203,7 @@ def table(rows: list[ModelRow]) -> Table:
     shown = Table(title="Whole models on a GPU: images a second")
     for head in ("backbone", "precision", "kernel", "method"):
         shown.add_column(head)
-    for head in ("FLOPs cut", "images/s", "launched one by one", "speed-up", "reduction", "peak GiB"):
+    for head in ("FLOPs cut", "images/s", "launched one by one", "speed-up", "reduction", "activations MiB"):
         shown.add_column(head, justify="right")
     for row in rows:
         shown.add_row(
@@ -218,7 +216,7 @@ def table(rows: list[ModelRow]) -> Table:
             f"{row.eager_images_per_second:.0f}",
             f"{row.speedup:.2f}",
             f"{100 * row.reduction_share:.1f} %",
-            f"{row.peak_gib:.2f}",
+            f"{row.peak_mib:.0f}",
         )
     return shown
 
