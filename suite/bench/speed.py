@@ -143,18 +143,21 @@ def without_gain(row: Record) -> bool:
 
 
 def table(rows: Sequence[Record]) -> Table:
-    """The rows for a terminal; a mark where FLOPs fall and time was not shown to."""
+    """The rows for a terminal, without the shares that the report has; a mark where FLOPs fall and time did not."""
     first = rows[0]
-    heads = ("backbone", "method", "tokens", "batch", "FLOPs", "ms a batch", "images/s", "speed-up", "peak MiB",
-             *KINDS)  # fmt: skip
-    shown = Table(*heads, title=f"{first['machine']}, {first['threads']} threads, {first['rounds']} rounds")
+    heads = ("backbone", "method", "tokens", "batch", "FLOPs", "ms a batch", "images/s", "speed-up", "peak MiB")
+    shown = Table(title=f"{first['machine']}, {first['threads']} threads, {first['rounds']} rounds")
+    for head in heads:
+        shown.add_column(head, no_wrap=True)
+    several = len({row["precision"] for row in rows}) > 1
     for row in rows:
         mark = " !" if without_gain(row) else ""
-        speedup = f"{row['speedup']:.2f} ({row['speedup_low']:.2f} to {row['speedup_high']:.2f}){mark}"
-        kinds = [f"{100 * row[f'share_{kind}']:.0f} %" for kind in KINDS]
+        speedup = f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]{mark}"
+        dense = row["verdict"] == "dense"
         shown.add_row(
-            f"{row['backbone']} {row['precision']}", row["label"], str(row["tokens"]), str(row["batch"]),
-            f"-{100 * row['removed']:.1f} %", f"{row['ms']:.2f}", f"{row['images_per_second']:.1f}",
-            "" if row["verdict"] == "dense" else speedup, f"{row['peak_mib']:.1f}", *kinds,
+            f"{row['backbone']} {row['precision']}" if several else row["backbone"],
+            row["label"], str(row["tokens"]), str(row["batch"]),
+            "" if dense else f"-{100 * row['removed']:.1f} %", f"{row['ms']:.2f}", f"{row['images_per_second']:.1f}",
+            "" if dense else speedup, f"{row['peak_mib']:.1f}",
         )  # fmt: skip
     return shown

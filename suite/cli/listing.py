@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -24,6 +24,9 @@ class Kind(enum.StrEnum):
     checkpoints = "checkpoints"
     datasets = "datasets"
     recipes = "recipes"
+
+
+SIDE: dict[bool, Literal["left", "right"]] = {False: "left", True: "right"}  # numbers stand on the right
 
 
 def list_things(
@@ -47,7 +50,8 @@ def list_things(
     for title, columns in SHEETS.get(kind, {kind.value: tuple(rows[0])}).items():
         table = Table(title=title)
         for column in columns:
-            table.add_column(column, overflow="fold", no_wrap=column == "name")
+            number = all(set(str(row[column])) <= set("0123456789.,") for row in rows)
+            table.add_column(column, overflow="fold", no_wrap=number or column == "name", justify=SIDE[number])
         for row in rows:
             table.add_row(*(str(row[column]) for column in columns))
         print_table(table)
@@ -186,9 +190,9 @@ def recipe_rows() -> list[dict[str, Any]]:
 
 SHEETS = {  # what does not fit beside each other, below each other
     Kind.backbones: {
-        "backbones: size and cost (flops: true; G printed: of the usual size, in its authors' count)": (
-            "name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G printed", "counted as",
-            "G so counted",
+        "backbones: size and cost": ("name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G paper"),
+        "backbones: GFLOPs as their authors printed them, and by the same count here": (
+            "name", "G printed", "counted as", "G so counted",
         ),
         "backbones: the usual checkpoint (all: python -m suite list checkpoints)": (
             "name", "top-1", "on", "checkpoint", "preprocessing",
