@@ -2,7 +2,8 @@
 
 A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are summed over these; their
 cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
-ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them.
+ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them. A token normalised by its root
+mean square points where ``branch+residual`` does, and a cosine sees no lengths: that feature is not offered twice.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ KINDS = {
     "rest": ("rest: Python, waiting", SOFT["dark"]),
 }
 BAR = 0.2  # inches
+LENGTHWISE = {"ms": "milliseconds an image", "peak_mib": "peak memory of a pass, MiB"}
 
 
 def native(rows: pd.DataFrame) -> pd.DataFrame:
@@ -123,29 +124,34 @@ def _bar(axes: Axes, place: int, row: dict[str, Any]) -> None:
 
 
 def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
-    """Time (left) and peak memory (right) of one image against its patch tokens, both axes logarithmic."""
+    """Time (left) and peak memory (right) of one image against its patch tokens, a row of panels a backbone.
+
+    Both axes are logarithmic, and the same for all backbones.
+    """
     part = by_length(rows)
+    found = list(part.groupby("backbone", sort=False))
     with paper():
-        figure = sheet(width, 3.0)
-        panels = figure.subplots(1, 2)
-        for axes, name, words in zip(
-            panels, ("ms", "peak_mib"), ("milliseconds an image", "peak memory of a pass, MiB"), strict=True
-        ):
-            for (backbone, label), line in part.groupby(["backbone", "label"], sort=False):
-                line = line.sort_values("tokens")
-                text = f"{backbone}, {'dense' if label == 'none' else label}"
-                axes.plot(line["tokens"], line[name], label=text, zorder=3, **stroke(looks[str(label)]))
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xticks(sorted(part["tokens"].unique()))
-            for side in (axes.xaxis, axes.yaxis):
-                side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                side.set_minor_formatter(NullFormatter())
-            axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
-            axes.minorticks_off()
+        figure = sheet(width, 2.6 * len(found) + 0.5)
+        panels = figure.subplots(len(found), 2, squeeze=False, sharex=True, sharey="col")
+        for pair, (backbone, own) in zip(panels, found, strict=True):
+            pair[0].set_title(str(backbone))
+            for axes, (name, words) in zip(pair, LENGTHWISE.items(), strict=True):
+                for label, line in own.groupby("label", sort=False):
+                    line = line.sort_values("tokens")
+                    text = "dense" if label == "none" else str(label)
+                    axes.plot(line["tokens"], line[name], label=text, zorder=3, **stroke(looks[str(label)]))
+                axes.set_xscale("log")
+                axes.set_yscale("log")
+                axes.set_xticks(sorted(part["tokens"].unique()))
+                for side in (axes.xaxis, axes.yaxis):
+                    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                    side.set_minor_formatter(NullFormatter())
+                axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+                axes.minorticks_off()
+                axes.set_ylabel(words)
+        for axes in panels[-1]:
             axes.set_xlabel("patch tokens")
-            axes.set_ylabel(words)
-        _legend(figure, panels, width)
+        _legend(figure, panels.ravel(), width)
         return figure
 
 

@@ -163,8 +163,10 @@ NUMBERS = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 5e-3
 
 
 @settings(deadline=None)
-@given(st.lists(NUMBERS, max_size=30))
-def test_ranks_are_those_of_a_stable_sort(numbers: list[float]) -> None:
+@given(st.lists(NUMBERS, max_size=30), st.integers(1, 30))
+def test_ranks_are_those_of_a_stable_sort(some: list[float], times: int) -> None:
+    """Few numbers are ranked by counting, many by merging."""
+    numbers = some * times
     values, keys, places = np.array(numbers), *np.zeros((2, len(numbers)), np.int64)
     _ranked(values, keys, places)
     order = torch.tensor(numbers, dtype=torch.float64).argsort(descending=True, stable=True)
