@@ -27,6 +27,7 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
+from backbones.compiled.ahead import awaited, compile_ahead
 from backbones.compiled.jit import callback, config, intrinsic, record_of, types
 
 COUNTERS = [("next", np.int64), ("tasks", np.int64)]
@@ -95,9 +96,18 @@ def take(typing: Any, frame: Any) -> Any:
 def compile_kernel(entry: Callable[[Any], None], frame: np.dtype[Any]) -> Callable[[np.ndarray], None]:
     """Compile `entry`, which takes a pointer to a frame, and return a function that runs one with torch's threads."""
     signature = types.void(types.CPointer(record_of(frame)))
+    awaited(entry.__module__)
     with _cache_directory(Path(inspect.getfile(entry)).parent) as writable:
         compiled = callback(signature, cache=writable)(entry)
     return lambda values: _launch(compiled.address, values)
+
+
+def begin_kernel(entry: Callable[[Any], None], maker: Callable[[], object]) -> None:
+    """Compile `entry`, which `maker` hands to `compile_kernel`, beside this process, if that was never done."""
+    source = Path(inspect.getfile(entry))
+    folder = _cache_folder(source.parent)
+    if folder is not None and not any(folder.glob(f"*/{source.stem}.{entry.__name__}-*.nbi")):
+        compile_ahead(maker)
 
 
 def fill(layout: np.dtype[Any], *parts: dict[str, Any]) -> np.ndarray:
@@ -147,26 +157,28 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @contextmanager
 def _cache_directory(kernels: Path) -> Iterator[bool]:
-    """Let numba keep machine code under a folder named for its sources; yields whether it can be written.
+    """Let numba keep machine code in `_cache_folder`; yields whether it can."""
+    before, folder = config.CACHE_DIR, _cache_folder(kernels)
+    config.CACHE_DIR = before if folder is None else str(folder)
+    try:
+        yield folder is not None
+    finally:
+        config.CACHE_DIR = before
 
-    Sources are those of the folder `kernels` and of this one.
+
+def _cache_folder(kernels: Path) -> Path | None:
+    """A folder named for its sources, those of the folder `kernels` and of this one; None if it cannot be written.
 
     numba's own place is beside the source, where an installation may be read-only, and it does not notice a change in
     another file that a kernel calls into.
     """
-    before = config.CACHE_DIR
-    base = Path(before or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "mamba-token-suite" / _digest(kernels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
     except OSError:
-        writable = False
-    config.CACHE_DIR = str(folder) if writable else before
-    try:
-        yield writable
-    finally:
-        config.CACHE_DIR = before
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 @cache
