@@ -8,7 +8,6 @@ what it holds (`suite.sealed`); what is found damaged or foreign is set aside.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from backbones.documents import read_json
 from backbones.errors import UserError
 from suite.claims import claimed
 from suite.data.base import digest
@@ -164,7 +164,7 @@ class Store:
         """The first slice on which cell `key` failed, and why; None if it did on none."""
         for path in sorted((self.folder / "failures" / key).glob("*.json")):
             try:
-                return int(path.stem), str(json.loads(path.read_bytes())["reason"])
+                return int(path.stem), str(read_json(path)["reason"])
             except (ValueError, KeyError, TypeError):
                 self.set_aside(path, "is torn or was changed")
         return None
@@ -191,7 +191,13 @@ class Store:
 
     def halved(self) -> list[dict[str, Any]]:
         """The slices that were done with a smaller batch than asked for."""
-        return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "halved").glob("*.json"))]
+        found = []
+        for path in sorted((self.folder / "halved").glob("*.json")):
+            try:
+                found.append({name: value for name, value in read_json(path).items() if isinstance(value, str | int)})
+            except (ValueError, AttributeError):
+                self.set_aside(path, "is torn or was changed")
+        return found
 
     def outcomes(self, key: str, slices: int, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
         """The per-image outcomes of cell `key`, in the order of the data set."""
@@ -275,8 +281,11 @@ class Store:
         write_json(self.folder / "environment.json", environment)
 
     def cells(self) -> list[dict[str, Any]]:
-        """All cell records, sorted by key."""
-        return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "cells").glob("*.json"))]
+        """All cell records, sorted by key; UserError if one is no longer what was written."""
+        try:
+            return [read_json(path) for path in sorted((self.folder / "cells").glob("*.json"))]
+        except ValueError as error:
+            raise UserError(f"a cell of {self.folder} cannot be read ({error}): run the same command again") from None
 
 
 def is_free(folder: Path) -> bool:

@@ -110,3 +110,18 @@ def test_cells_are_read_back_by_key_and_forgotten(tmp_path: Path) -> None:
     assert [record["key"] for record in store.cells()] == ["a", "b", "c"]
     store.forget_cells_but(["a", "c"])
     assert [record["key"] for record in store.cells()] == ["a", "c"]
+
+
+@pytest.mark.parametrize("torn", [b'{"backbone": "vim_na', b"[1]", b"\xff\xfe", b""])
+def test_what_is_torn_is_set_aside_or_named(tmp_path: Path, torn: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store.open(tmp_path / "run", RunSpec(images=40))
+    store.write_halved("vim_nano", 3, {"batch": 8, "flips": 1})
+    (tmp_path / "run" / "halved" / "0-00001.json").write_bytes(torn)
+    assert store.halved() == [{"backbone": "vim_nano", "slice": 3, "batch": 8, "flips": 1}]
+    assert "is torn or was changed" in capsys.readouterr().err
+    assert len(store.halved()) == 1
+    if torn != b"[1]":
+        (tmp_path / "run" / "cells").mkdir(exist_ok=True)
+        (tmp_path / "run" / "cells" / "12345678.json").write_bytes(torn)
+        with pytest.raises(UserError, match="run the same command again"):
+            store.cells()
