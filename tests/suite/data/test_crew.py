@@ -152,7 +152,8 @@ def test_processes_are_for_many_images_that_must_be_decoded(folder: Path, monkey
 
 
 HANGING = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins without
 import numpy as np
 from suite.data import open_dataset
 from suite.data.crew import Crew
