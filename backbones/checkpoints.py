@@ -167,6 +167,9 @@ def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
                 f"checkpoint {spec} has no plain tensor in '{name}' (it is sparse, quantised, nested or without data): "
                 "give dense, unquantised weights"
             )
+        if tensor.is_floating_point() and tensor.element_size() < 2:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"checkpoint {spec} has '{name}' in {kind}: give weights in fp16, bf16, fp32 or fp64")
         total += tensor.numel() * tensor.element_size()
     if total > SHARED * size:
         raise UserError(

@@ -115,6 +115,10 @@ def _quantised() -> dict[str, Any]:
     return weights(norm_f__weight=torch.quantize_per_tensor(torch.zeros(64), 0.1, 0, torch.qint8))
 
 
+def _eighth() -> dict[str, Any]:
+    return weights(norm_f__weight=torch.zeros(64).to(torch.float8_e4m3fn))
+
+
 def _meta() -> dict[str, Any]:
     return weights(norm_f__weight=torch.empty(64, device="meta"))
 
@@ -182,6 +186,7 @@ ROWS = [
     Bad("checkpoint: one storage for all", LINE, "save its tensors in full", saved(_without_end)),
     Bad("checkpoint: sparse", LINE, "give dense, unquantised weights", saved(_sparse)),
     Bad("checkpoint: quantised", LINE, "give dense, unquantised weights", saved(_quantised)),
+    Bad("checkpoint: floats of eight bits", LINE, "give weights in fp16, bf16, fp32 or fp64", saved(_eighth)),
     Bad("checkpoint: without data", LINE, "give dense, unquantised weights", saved(_meta)),
     Bad("checkpoint: a list", LINE, "holds a list, not weights: give a state dict", saved(lambda: [1, 2])),
     Bad("checkpoint: no weights", LINE, "it is empty.*give a state dict", saved(dict)),
