@@ -123,7 +123,7 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     part = frame[frame["backbone"] == house]
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
-    star = f" *: differs from {references} (5 %, Holm's correction)." if references else ""
+    star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)." if references else ""
     words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star} {caption}"
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
@@ -145,7 +145,11 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
 def _starred(row: dict[Any, Any] | None) -> str:
     if row is None:
         return latex(number(None, 0))
-    told = row["label"] != row["reference"] and row["p_holm"] < ALPHA
+    told = (
+        row["label"] != row["reference"]
+        and row["p_holm"] < ALPHA
+        and not row["difference_low"] <= 0 <= row["difference_high"]
+    )
     return latex(percent(row["top1"])) + ("$^{*}$" if told else "")
 
 

@@ -182,7 +182,7 @@ def _counted(tested: Records) -> str:
         return f"The other setting {found} (5 %, McNemar's or the sign-flip test)."
     return (
         f"Of {len(tested)} other settings {worse} keep less, {better} more, and {open_} cannot be told apart from it "
-        "(5 %, Holm's correction)."
+        "(p below 5 % after Holm's correction, and the interval on one side of zero)."
     )
 
 

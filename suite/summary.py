@@ -13,11 +13,15 @@ from methods.spec import parse
 from suite.cells import DENSE, SAME
 from suite.expected import off
 from suite.settings import RunSpec
-from suite.stats import Outcomes, Setting, Verdict, compare_to_reference, headline, verdict, wilson
+from suite.stats import Outcomes, Setting, Verdict, compare_to_reference, headline, pair, verdict, wilson
 from suite.stats.compare import SAME_WORK, Comparison
 from suite.store import Store
 
 BLIND = {"random", "stride"}
+FEW = 3  # methods of which each has a sentence
+TRAINED_ON = (
+    "these are images that weights are trained on (split `train`): no accuracy of this run is a test of anything."
+)
 STATISTICS = [
     "backbone", "budget", "label", "reference", "method_top1", "method_low", "method_high", "seeds", "images",
     "difference", "low", "high", "p", "p_holm", "discordant_better", "discordant_worse",
@@ -49,8 +53,9 @@ def summarise(
     rows: Records = []
     resolution: Records = []
     sentences: dict[tuple[str, float], str] = {}
-    warnings: list[str] = []
+    warnings = [TRAINED_ON] if spec.split == "train" else []
     remarks: list[str] = []
+    pairs: dict[tuple[str, float], list[str]] = {}
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
         dense = next((outcome for outcome in read(store, mine, slices, None)), None)
@@ -73,11 +78,13 @@ def summarise(
             by_label = {cell.label: cell for cell in cells}
             rows += [paired_row(row, by_label[row.label], backbone, budget) for row in compared]
             setting = Setting(backbone, spec.data, budget, dense.accuracy)
-            sentences[backbone, budget] = headline(setting, judged, spoken_of(compared, mine, asked))
+            spoken = spoken_of(compared, mine, asked)
+            sentences[backbone, budget] = headline(setting, judged, spoken)
+            pairs[backbone, budget] = [pair(setting, row) for row in unspoken(spoken, compared, mine, asked)]
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
-    found = words(spec, resolution, sentences, remarks, warnings)
+    found = words(resolution, sentences, pairs, remarks, warnings)
     store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS))
     store.write_headline(found)
     return found
@@ -119,6 +126,16 @@ def spoken_of(compared: list[Comparison], records: Records, asked: Mapping[str, 
     named = [row for row in compared if row.label in labels and row.p_holm is not None]
     best = max((row.accuracy for row in named), default=0.0)
     return named if named and not any(row.p_holm is not None and row.accuracy > best for row in compared) else compared
+
+
+def unspoken(
+    spoken: Sequence[Comparison], compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]
+) -> list[Comparison]:
+    """Of a few methods asked for by name, those that are not the best of `spoken`, of which the headline speaks."""
+    labels = {record["label"] for record in records if record["text"] in asked}
+    named = [row for row in compared if row.label in labels and row.p_holm is not None]
+    told = max((row for row in spoken if row.p_holm is not None), key=lambda row: row.accuracy, default=None)
+    return [row for row in named if told is None or row.label != told.label] if len(named) <= FEW else []
 
 
 def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:
@@ -203,18 +220,29 @@ def _percent(share: float) -> str:
 
 
 def words(
-    spec: RunSpec,
     resolution: Records,
     sentences: dict[tuple[str, float], str],
+    pairs: dict[tuple[str, float], list[str]],
     remarks: list[str],
     warnings: list[str],
 ) -> dict[str, Any]:
-    """The headline at the middle budget of the first backbone; warnings, remarks and other budgets as paragraphs."""
+    """The headline, at the middle budget of the first backbone, and what else is said, as paragraphs.
+
+    First of these stand the `warnings`, then ``beside``: the other methods that were named, and the same budget on the
+    other backbones.
+    """
     if not sentences:
-        text = "No method was compared with another: name a method beside none, at a budget it can meet."
-        return {"headline": text, "resolution": resolution, "warnings": warnings, "paragraphs": warnings}
+        text = "No method was compared with another: it takes two that run at the same budget."
+        return {"headline": text, "resolution": resolution, "warnings": warnings, "beside": [], "paragraphs": warnings}
     first = [key for key in sentences if key[0] == next(iter(sentences))[0]]
     chosen = first[len(first) // 2]
-    others = [text for key, text in sentences.items() if key != chosen]
-    paragraphs = [*warnings, *remarks, *others]
-    return {"headline": sentences[chosen], "resolution": resolution, "warnings": warnings, "paragraphs": paragraphs}
+    here = [key for key in sentences if key[1] == chosen[1]]
+    beside = [*pairs[chosen], *(sentences[key] for key in here if key != chosen)]
+    others = [text for key, text in sentences.items() if key not in here]
+    return {
+        "headline": sentences[chosen],
+        "resolution": resolution,
+        "warnings": warnings,
+        "beside": beside,
+        "paragraphs": [*warnings, *beside, *remarks, *others],
+    }

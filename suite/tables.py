@@ -22,7 +22,9 @@ def print_table(table: Table) -> None:
 
 def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
     """One row a cell: what goes where, and what it leaves."""
-    table = Table("backbone", "method", "asked", "seed", "tokens removed", f"G ({convention})", "removed", "reason")
+    table = Table("backbone", "method", "asked", "seed", "tokens removed", f"G ({convention})", "removed")
+    if any(record["status"] == "skipped" for record in records):
+        table.add_column("reason")
     for record in records:
         asked = "dense" if record["budget"] is None else f"{100 * record['budget']:.0f} %"
         if record["status"] == "skipped":
@@ -36,7 +38,6 @@ def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
             f"{100 * record['token_ratio']:.1f} %",
             f"{record['total'][convention] / GIGA:.4g}",
             f"{100 * record['reduction_fraction'][convention]:.2f} %",
-            "",
         )
     return table
 
@@ -55,6 +56,16 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
             cells = [_percent([row for _, row in rows[rows.budget == budget].iterrows()]) for budget in budgets]
             table.add_row(str(backbone), str(label), *cells)
     return table
+
+
+def left_out(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Why cells were skipped or failed, a line for each method and reason."""
+    lines = [
+        f"{record['status']}: {record['label']} on {record['backbone']}: {record['reason']}"
+        for record in records
+        if record["status"] != "ok"
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _percent(cells: Sequence[Any]) -> str:

@@ -111,7 +111,7 @@ def one_budget(part: pd.DataFrame) -> bool:
 def _height(part: pd.DataFrame) -> float:
     """Inches that a panel needs for its names to be read."""
     methods = part["label"].nunique()
-    return 0.8 + 0.19 * methods if one_budget(part) else min(6.0, max(3.5, 2.6 + 0.11 * methods))
+    return max(1.6, 0.8 + 0.19 * methods) if one_budget(part) else min(6.0, max(3.5, 2.6 + 0.11 * methods))
 
 
 def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:

@@ -59,8 +59,16 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "verify": verify,
     "doctor": doctor,
 }
+ALIASES = {"--method": "--methods"}
+LISTS = {"--methods", "--backbones", "--budgets", "--axis", "--track"}
 for name, command in COMMANDS.items():
     app.command(name)(guarded(command))
+
+
+def repeated(given: Sequence[str]) -> str:
+    """An option of several values that is given twice, so that the first would be lost; empty if there is none."""
+    flags = [ALIASES.get(flag, flag) for flag in (part.partition("=")[0] for part in given) if flag.startswith("--")]
+    return next((flag for flag in flags if flags.count(flag) > 1 and flag in LISTS), "")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +76,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if not given[0].startswith("-") and given[0] not in COMMANDS:
         print(f"error: unknown command '{printable(given[0])}': {nearest(given[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    twice = repeated(given)
+    if twice:
+        print(f"error: {twice} is given twice: give it once, several values separated by commas", file=sys.stderr)
         return 2
     try:
         code = app(args=given, standalone_mode=False)

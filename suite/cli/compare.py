@@ -73,7 +73,7 @@ def compare(
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
-    from suite.tables import comparison_table, print_table
+    from suite.tables import comparison_table, left_out, print_table
     from suite.track import chosen
 
     trackers = chosen(track)
@@ -84,11 +84,14 @@ def compare(
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
     else:
         print_table(comparison_table(result.records))
+        for line in left_out(result.records):
+            print(line)
         warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
         for warning in warnings:
             print(f"WARNING: {warning}")
         print(result.headline["headline"])
-        for paragraph in paragraphs[len(warnings) :][:1]:  # the page has the rest
+        begin = len(warnings)
+        for paragraph in paragraphs[begin : begin + len(result.headline["beside"]) + 1]:  # the page has the rest
             print(paragraph)
         print(f"report: {page}" if page else f"results: {folder}")
     return 1 if result.failures else 0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from backbones.errors import UserError
+
 if TYPE_CHECKING:
     from backbones.base import Backbone
     from backbones.official import Official
@@ -35,6 +37,8 @@ def list_things(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List methods, backbones, checkpoints, data sets or recipes; with --long NAME, the card of a method."""
+    if long and kind is not Kind.methods:
+        raise UserError(f"--long prints the cards of methods, not of {kind.value}: list methods --long NAME")
     if long:
         from methods.spec import find
         from suite.cards import print_cards
@@ -188,7 +192,7 @@ def recipe_rows() -> list[dict[str, Any]]:
     ]
 
 
-SHEETS = {  # what does not fit beside each other, below each other
+SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {  # what does not fit beside each other, below each other
     Kind.backbones: {
         "backbones: size and cost": ("name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G paper"),
         "backbones: GFLOPs as their authors printed them, and by the same count here": (
@@ -197,6 +201,10 @@ SHEETS = {  # what does not fit beside each other, below each other
         "backbones: the usual checkpoint (all: python -m suite list checkpoints)": (
             "name", "top-1", "on", "checkpoint", "preprocessing",
         ),
+    },
+    Kind.checkpoints: {
+        "checkpoints: what was published": ("name", "top-1", "on", "layout", "preprocessing"),
+        "checkpoints: where they are": ("name", "checkpoint"),
     },
 }  # fmt: skip
 ROWS = {

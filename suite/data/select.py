@@ -37,7 +37,9 @@ def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     one of each class a round, until `count` are there. UserError if `count` is not in 1..len(labels).
     """
     if not 1 <= count <= len(labels):
-        raise UserError(f"{count} images asked for, but the data set has {len(labels)}: choose 1 to {len(labels)}")
+        raise UserError(
+            f"{count} images asked for, but the data set has {len(labels)}: choose 1 to {len(labels)}, or all"
+        )
     keys = scramble(np.arange(len(labels)))
     ranks = _rank_in_class(labels, np.argsort(keys, kind="stable"))
     rounds = np.lexsort((scramble(labels), ranks))

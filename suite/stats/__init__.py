@@ -1,7 +1,7 @@
 """Paired statistics on per-image outcomes."""
 
 from suite.stats.compare import Comparison, compare, compare_to_reference
-from suite.stats.headline import Setting, headline
+from suite.stats.headline import Setting, headline, pair
 from suite.stats.median import median_interval
 from suite.stats.outcomes import Outcomes
 from suite.stats.paired import McNemar, Spread, bootstrap, mcnemar, sign_flip
@@ -27,6 +27,7 @@ __all__ = [
     "kept_spread",
     "mcnemar",
     "median_interval",
+    "pair",
     "sign_flip",
     "smallest_detectable",
     "verdict",

@@ -35,20 +35,29 @@ def headline(setting: Setting, verdict: Verdict, rows: Sequence[Comparison]) -> 
     return f"{doubt}{sentence} ({_figures(best, setting)}); {limit}."
 
 
+def pair(setting: Setting, row: Comparison) -> str:
+    """How the reference of `row` stands against its method, one that was asked for, in figures."""
+    return f"With {100 * setting.budget:.4g} % removed {_standing(row, '')} ({_figures(row, setting)})."
+
+
 def _place(setting: Setting) -> str:
     return f"{setting.dataset} ({setting.backbone})"
 
 
-def _standing(row: Comparison) -> str:
-    """The reference of `row` against its method, in words."""
+def _standing(row: Comparison, rank: str = "the best other method, ") -> str:
+    """The reference of `row` against its method, of this rank, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     if not row.told_apart and row.p_holm is not None and row.p_holm < 0.05:
-        return f"{row.reference} and the best other method, {row.label}, differ by {points}, though not for every seed"
+        return f"{row.reference} and {_other(row, rank)} differ by {points}, though not for every seed"
     if not row.told_apart:
-        return f"{row.reference} and the best other method, {row.label}, cannot be told apart: they differ by {points}"
+        return f"{row.reference} and {_other(row, rank)} cannot be told apart: they differ by {points}"
     if row.difference < 0:
-        return f"{row.reference} keeps {points} more than the best other method, {row.label}"
+        return f"{row.reference} keeps {points} more than {rank}{row.label}"
     return f"{row.reference} keeps {points} less than {row.label}"
+
+
+def _other(row: Comparison, rank: str) -> str:
+    return f"{rank}{row.label}," if rank else row.label
 
 
 def _figures(row: Comparison, setting: Setting) -> str:
@@ -64,7 +73,9 @@ def _figures(row: Comparison, setting: Setting) -> str:
 def _signed(points: float) -> str:
     """One digit, two where one would hide on which side of zero the number lies."""
     text = f"{points:+.1f}"
-    return f"{points:+.2f}" if points and not float(text) else text
+    if not points:
+        return "0.0"
+    return f"{points:+.2f}" if not float(text) else text
 
 
 def _p(p: float | None) -> str:

@@ -13,7 +13,7 @@ from backbones.official import Official
 from suite.settings import RunSpec, build_spec
 from suite.store import Store
 from suite.summary import asked_for, read, reference_of, summarise
-from suite.tables import comparison_table, plan_table
+from suite.tables import comparison_table, left_out, plan_table
 
 COUNT = 40
 LABELS = np.arange(COUNT) % 4
@@ -155,6 +155,45 @@ def test_the_middle_budget_speaks_and_the_others_follow(tmp_path: Path) -> None:
     found, _ = made.summarise()
     assert "40 % of FLOPs" in found["headline"]
     assert [("20 %" in text, "60 %" in text) for text in found["paragraphs"]] == [(True, False), (False, True)]
+
+
+def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b", "c"), methods=("mtr", "tome", "evit"), budgets=(0.2, 0.4), split="train")
+    made = Fabricated(tmp_path, spec)
+    for backbone in ("b", "c"):
+        made.add("none", None, correct_on(), backbone=backbone)
+        for budget in (0.2, 0.4):
+            made.add("mtr", budget, correct_on(*range(10)), budget, backbone=backbone)
+            made.add("tome", budget, correct_on(*range(20)), budget, backbone=backbone)
+            made.add("evit", budget, correct_on(*range(30)), budget, backbone=backbone)
+    found, _ = made.summarise()
+    assert (
+        "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points of top-1 more than the best other method, tome"
+        in (found["headline"])
+    )
+    named, other = found["beside"]
+    assert named.startswith("With 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval")
+    assert "(c) with 40 % of FLOPs removed" in other
+    warning, *paragraphs = found["paragraphs"]
+    assert "split `train`" in warning
+    assert paragraphs[:2] == found["beside"]
+    assert ["20 %" in text for text in paragraphs[2:]] == [True, True]
+
+
+def test_of_many_named_methods_only_the_best_has_a_sentence(tmp_path: Path) -> None:
+    names = ("mtr", "tome", "evit", "utr", "stm", "mame")
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=names, budgets=(0.4,)))
+    made.add("none", None, correct_on())
+    for place, name in enumerate(names):
+        made.add(name, 0.4, correct_on(*range(3 * place + 1)), 0.4)
+    assert made.summarise()[0]["beside"] == []
+
+
+def test_the_terminal_says_why_a_cell_is_missing() -> None:
+    cell = {"label": "mtr", "backbone": "b", "status": "skipped", "reason": "at most 72 %"}
+    done = {"label": "tome", "backbone": "b", "status": "ok", "reason": None}
+    failed = {"label": "evit", "backbone": "b", "status": "failed", "reason": "NaN"}
+    assert left_out([cell, done, cell, failed]) == ["skipped: mtr on b: at most 72 %", "failed: evit on b: NaN"]
 
 
 def test_a_smaller_image_stands_beside_the_best_method_of_no_more_saving(tmp_path: Path) -> None:

@@ -273,3 +273,23 @@ def test_python_dash_m_suite_leaves_with_the_code() -> None:
     done = subprocess.run(line, capture_output=True, text=True, cwd=root, timeout=60)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["compare", "--methods", "mtr", "--methods", "tome"],
+        ["compare", "--method=mtr", "--methods", "tome"],
+        ["plan", "--budgets", "0.2", "--budgets", "0.4"],
+    ],
+)
+def test_a_list_given_twice_is_refused_rather_than_half_lost(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line) == 2
+    assert "is given twice: give it once, several values separated by commas" in capsys.readouterr().err
+
+
+def test_cards_are_those_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "backbones", "--long", "vim_nano"]) == 2
+    assert "--long prints the cards of methods, not of backbones" in capsys.readouterr().err
