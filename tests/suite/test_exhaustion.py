@@ -27,7 +27,7 @@ Content = Callable[[Path], dict[str, bytes]]
 Err = pytest.CaptureFixture[str]
 LINE = [
     "compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "18",
-    "--methods", "stride", "--no-baselines", "--budgets", "0.3", "--batch", "8", "--shard", "9", "--gallery", "0",
+    "--no-baselines", "--budgets", "0.3", "--batch", "8", "--shard", "9", "--gallery", "0",
     "--device", "cpu", "--threads", "1", "--no-report",
 ]  # fmt: skip
 LOST = "CUDA error: an illegal memory access was encountered"
@@ -81,10 +81,10 @@ def limited(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, only: 
 def test_on_cpu_less_memory_gives_the_same_bytes(
     small: Specs, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Err
 ) -> None:
-    assert command([*LINE, "--runs", str(tmp_path), "--name", "ample"]) == 0
+    assert command([*LINE, "--methods", "stride", "--runs", str(tmp_path), "--name", "ample"]) == 0
     with monkeypatch.context() as patch:
         limited(patch, 3, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."))
-        assert command([*LINE, "--runs", str(tmp_path), "--name", "scarce"]) == 0
+        assert command([*LINE, "--methods", "stride", "--runs", str(tmp_path), "--name", "scarce"]) == 0
     assert "out of memory: slice 1 of vim_mini is done again with batch 2" in capsys.readouterr().err
     ample, scarce = content(tmp_path / "ample"), content(tmp_path / "scarce")
     assert [name for name in scarce if name.startswith("halved/")]
