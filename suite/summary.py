@@ -120,10 +120,15 @@ def reference_of(
     return next((cell for label in labels for cell in cells if cell.label == label), None)
 
 
+def named_of(compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]) -> list[Comparison]:
+    """The tested rows of the methods that were asked for by name."""
+    labels = {record["label"] for record in records if record["text"] in asked}
+    return [row for row in compared if row.label in labels and row.p_holm is not None]
+
+
 def spoken_of(compared: list[Comparison], records: Records, asked: Mapping[str, str]) -> list[Comparison]:
     """The rows the headline chooses its best other method from: those asked for by name, unless another is better."""
-    labels = {record["label"] for record in records if record["text"] in asked}
-    named = [row for row in compared if row.label in labels and row.p_holm is not None]
+    named = named_of(compared, records, asked)
     best = max((row.accuracy for row in named), default=0.0)
     return named if named and not any(row.p_holm is not None and row.accuracy > best for row in compared) else compared
 
@@ -132,8 +137,7 @@ def unspoken(
     spoken: Sequence[Comparison], compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]
 ) -> list[Comparison]:
     """Of a few methods asked for by name, those that are not the best of `spoken`, of which the headline speaks."""
-    labels = {record["label"] for record in records if record["text"] in asked}
-    named = [row for row in compared if row.label in labels and row.p_holm is not None]
+    named = named_of(compared, records, asked)
     told = max((row for row in spoken if row.p_holm is not None), key=lambda row: row.accuracy, default=None)
     return [row for row in named if told is None or row.label != told.label] if len(named) <= FEW else []
 

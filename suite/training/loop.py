@@ -125,9 +125,10 @@ class Trainer:
 
         Stops early after the epoch that passes `max_seconds`.
         """
+        if self.done.epoch >= self.recipe.epochs:
+            return True  # no worker begins for nothing
         begun, before = time.perf_counter(), self.done.seconds
-        if self.done.epoch < self.recipe.epochs:
-            self.done.hardware = hardware(self.device, self.ranks.count)
+        self.done.hardware = hardware(self.device, self.ranks.count)
         batches = self._batches()
         while self.done.epoch < self.recipe.epochs:
             started = time.perf_counter()
