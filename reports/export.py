@@ -84,6 +84,7 @@ STATISTICS = {
     "difference_high": "upper end of it",
     "p": "two-sided p of the difference (McNemar's exact test, or sign flips over images where there are seeds)",
     "p_holm": "p after Holm's correction over the methods at this backbone and budget; empty where FLOPs differ",
+    "told_apart": "whether that p is below 0.05 and the interval without zero: what the report marks as a difference",
     "discordant_better": "images on which the method is right more often than the reference",
     "discordant_worse": "images on which it is right less often",
 }

@@ -19,6 +19,7 @@ PAIRED = {
     "high": "difference_high",
     "p": "p",
     "p_holm": "p_holm",
+    "told_apart": "told_apart",
     "discordant_better": "discordant_better",
     "discordant_worse": "discordant_worse",
 }
@@ -68,6 +69,7 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
+    frame["told_apart"] = frame["told_apart"] == 1  # a cell that was compared with nothing is told apart from nothing
     order = {label: index for index, label in enumerate(labels(run))}
     houses = {name: index for index, name in enumerate(backbones(run))}
     frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)

@@ -63,7 +63,7 @@ def _blind(sheet: Sheet, row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    if not (present(row["p_holm"]) and present(row["difference"])) or row["p_holm"] >= tables.ALPHA:
+    if not row["told_apart"]:
         return ""
     return "better" if row["difference"] > 0 else "worse"
 

@@ -25,8 +25,8 @@ NUMBERS = (
 )  # fmt: skip
 ANALYSES: dict[str, tuple[str, ...]] = {
     "statistics": (
-        "backbone", "budget", "label", "reference", "difference", "low", "high", "p", "p_holm", "discordant_better",
-        "discordant_worse", "method_top1", "method_low", "method_high", "seeds", "images",
+        "backbone", "budget", "label", "reference", "difference", "low", "high", "p", "p_holm", "told_apart",
+        "discordant_better", "discordant_worse", "method_top1", "method_low", "method_high", "seeds", "images",
     ),
     "kept": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
     "foreground": ("backbone", "label", "budget", "seed", "block", "foreground_kept", "kept", "images"),

@@ -24,7 +24,7 @@ TRAINED_ON = (
 )
 STATISTICS = [
     "backbone", "budget", "label", "reference", "method_top1", "method_low", "method_high", "seeds", "images",
-    "difference", "low", "high", "p", "p_holm", "discordant_better", "discordant_worse",
+    "difference", "low", "high", "p", "p_holm", "told_apart", "discordant_better", "discordant_worse",
 ]  # fmt: skip
 Records = list[dict[str, Any]]
 
@@ -155,6 +155,7 @@ def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: s
         "method_high": high,
         "seeds": cell.seeds,
         "images": cell.count,
+        "told_apart": False,
     }
 
 
@@ -166,6 +167,7 @@ def paired_row(row: Comparison, cell: Outcomes, backbone: str, budget: float) ->
         "high": row.high,
         "p": row.p,
         "p_holm": row.p_holm,
+        "told_apart": row.told_apart,
         "discordant_better": row.gained,
         "discordant_worse": row.lost,
     }

@@ -12,6 +12,7 @@ from suite.stats.power import smallest_detectable
 from suite.stats.single import holm
 
 SAME_WORK = 0.005
+ALPHA = 0.05  # of the corrected test
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,17 @@ class Comparison:
     p_holm: float | None = None
 
     @property
+    def rejected(self) -> bool:
+        """Whether the corrected test rejects equality at 5 %."""
+        return self.p_holm is not None and self.p_holm < ALPHA
+
+    @property
     def told_apart(self) -> bool:
-        """Whether the corrected test rejects equality at 5 % and the interval or range leaves out zero."""
-        return self.p_holm is not None and self.p_holm < 0.05 and not self.low <= 0 <= self.high
+        """Whether the corrected test rejects equality and the interval or range leaves out zero.
+
+        Whatever marks a difference from the reference, in words, tables or figures, goes by this alone.
+        """
+        return self.rejected and not self.low <= 0 <= self.high
 
     def record(self) -> dict[str, Any]:
         """The row as plain values."""

@@ -47,7 +47,7 @@ def _place(setting: Setting) -> str:
 def _standing(row: Comparison, rank: str = "the best other method, ") -> str:
     """The reference of `row` against its method, of this rank, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
-    if not row.told_apart and row.p_holm is not None and row.p_holm < 0.05:
+    if row.rejected and not row.told_apart and row.kind == "range":
         return f"{row.reference} and {_other(row, rank)} differ by {points}, though not for every seed"
     if not row.told_apart:
         return f"{row.reference} and {_other(row, rank)} cannot be told apart: they differ by {points}"

@@ -91,7 +91,8 @@ def test_what_is_exported_is_what_is_stored(form: str, run_folder: Path) -> None
         found = statistics[(statistics.label == cell["label"]) & (statistics.budget.fillna(-1.0) == budget)]
         if cell["status"] == "ok":
             for name, source in (("difference", "difference"), ("difference_low", "low"), ("method_low", "method_low"),
-                                 ("p_holm", "p_holm"), ("reference", "reference")):  # fmt: skip
+                                 ("p_holm", "p_holm"), ("told_apart", "told_apart"),
+                                 ("reference", "reference")):  # fmt: skip
                 stored = found[source].iloc[0]
                 assert row[name] == (None if isinstance(stored, float) and math.isnan(stored) else stored), name
         assert (row["batch"], row["kernel_asked"]) == (spec["batch"], spec["kernel"])

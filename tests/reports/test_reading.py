@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -16,7 +17,10 @@ import reports
 from backbones.errors import UserError
 from reports import points
 from reports.blind import correctness
+from reports.rows import result_rows
 from reports.run import load, outcomes
+from reports.sheet import Sheet
+from reports.tables import compact_tex
 
 SAME = "tome[order=appended] = tome[order=appended,weights=size]"
 
@@ -39,9 +43,29 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
         found = frame[same & (frame["label"] == want["label"])]
         assert len(found) == 1
         assert found["top1_low"].iloc[0] == want["method_low"]
-        for column, source in (("difference", "difference"), ("difference_low", "low"), ("p_holm", "p_holm")):
+        for column, source in (("difference", "difference"), ("difference_low", "low"), ("p_holm", "p_holm"),
+                               ("told_apart", "told_apart")):  # fmt: skip
             got = found[column].iloc[0]
             assert got == want[source] or (pd.isna(got) and pd.isna(want[source]))
+
+
+def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    path = folder / "analyses" / "statistics.parquet"
+    stored = pd.read_parquet(path)
+    told = stored["label"].isin(["tome", "evit"])
+    signed = np.where(stored["label"] == "tome", 0.05, -0.05)
+    same = {"p_holm": 1e-4, "low": -0.1, "high": 0.1}  # by p alone all would be marked
+    stored = stored.assign(**same, difference=signed, told_apart=told)
+    stored.to_parquet(path)
+    sheet = Sheet.of(load(folder))
+    marked = {(row["label"], mark["verdict"])
+              for row, mark in zip(sheet.frame.to_dict("records"), result_rows(sheet), strict=True)
+              if mark["verdict"]}  # fmt: skip
+    assert marked == {("tome", "better"), ("evit", "worse")}
+    starred = {line.partition(" &")[0] for line in compact_tex(sheet.frame, "vim_nano", "").splitlines()
+               if "$^{*}$" in line}  # fmt: skip
+    assert starred == {"tome", "evit"}
 
 
 def test_dense_first_then_groups_then_the_order_asked_for(run_folder: Path) -> None:

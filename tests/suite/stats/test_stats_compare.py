@@ -1,5 +1,7 @@
 """The significance table, the verdict and the headline."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,6 +86,25 @@ def test_the_right_test_and_holm_over_the_family() -> None:
     ranked = sorted(row.p for row in rows if row.p is not None)
     assert sorted(row.p_holm for row in rows if row.p_holm is not None)[0] == pytest.approx(3 * ranked[0])
     assert all(row.p_holm is not None and row.p is not None and row.p_holm >= row.p for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("p_holm", "low", "high", "told"),
+    [(0.01, 0.02, 0.1, True), (0.01, -0.1, -0.02, True), (0.01, 0.0, 0.1, False), (0.01, -0.01, 0.1, False),
+     (0.05, 0.02, 0.1, False), (None, 0.02, 0.1, False)],
+)  # fmt: skip
+def test_told_apart_takes_the_corrected_test_and_an_interval_without_zero(
+    p_holm: float | None, low: float, high: float, told: bool
+) -> None:
+    row = replace(compare(cell("tome", 0.5), REFERENCE), p_holm=p_holm, low=low, high=high)
+    assert row.told_apart is told
+
+
+def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
+    row = replace(compare_to_reference(REFERENCE, [cell("tome", 0.5)])[0], p_holm=0.01, low=-0.2, high=0.01)
+    judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
+    assert "cannot be told apart" in headline(SETTING, judged, [row])
+    assert "though not for every seed" in headline(SETTING, judged, [replace(row, kind="range")])
 
 
 @given(st.floats(0.3, 0.9), st.floats(0.3, 0.9), st.integers(1, 3), st.integers(0, 5))
