@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,25 +22,29 @@ def print_table(table: Table) -> None:
 
 
 def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
-    """One row a cell: what goes where, and what it leaves."""
-    table = Table("backbone", "method", "asked", "seed", "tokens removed", f"G ({convention})", "removed")
+    """What goes where, and what it leaves: one row a cell, the seeds of a stochastic method together."""
+    table = Table("backbone", "method", "asked", "seeds", "tokens removed", f"G ({convention})", "removed")
     if any(record["status"] == "skipped" for record in records):
         table.add_column("reason")
-    for record in records:
-        asked = "dense" if record["budget"] is None else f"{100 * record['budget']:.0f} %"
-        if record["status"] == "skipped":
-            table.add_row(record["backbone"], record["label"], asked, "", "", "", "", record["reason"])
-            continue
-        table.add_row(
-            record["backbone"],
-            record["label"],
-            asked,
-            str(record["seed"]) if record["stochastic"] else "",
-            f"{100 * record['token_ratio']:.1f} %",
-            f"{record['total'][convention] / GIGA:.4g}",
-            f"{100 * record['reduction_fraction'][convention]:.2f} %",
-        )
+    for row, seeds in Counter(_planned(record, convention) for record in records).items():
+        backbone, method, asked, stochastic, *rest = row
+        table.add_row(backbone, method, asked, str(seeds) if stochastic else "", *rest)
     return table
+
+
+def _planned(record: dict[str, Any], convention: str) -> tuple[Any, ...]:
+    """All that is said of a planned cell but its seed; fourth is whether it has one."""
+    asked = "dense" if record["budget"] is None else f"{100 * record['budget']:.0f} %"
+    cell = (record["backbone"], record["label"], asked)
+    if record["status"] == "skipped":
+        return (*cell, False, "", "", "", record["reason"])
+    return (
+        *cell,
+        record["stochastic"],
+        f"{100 * record['token_ratio']:.1f} %",
+        f"{record['total'][convention] / GIGA:.4g}",
+        f"{100 * record['reduction_fraction'][convention]:.2f} %",
+    )
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> Table:

@@ -258,8 +258,18 @@ def test_a_plan_shows_what_goes_and_what_is_left() -> None:
     common = {"backbone": "b", "label": "mtr[order=score]", "seed": 0, "stochastic": False, "token_ratio": 0.25}
     done = {"status": "planned", "total": {"flops": 1.25e9}, "reduction_fraction": {"flops": 0.2004}, "reason": None}
     skipped = {"status": "skipped", "reason": "at most 5 %"}
-    table = plan_table([{**common, **done, "budget": 0.2}, {**common, **skipped, "budget": 0.5}], "flops")
+    drawn = common | {"label": "random", "stochastic": True}
+    cells = [
+        {**common, **done, "budget": 0.2},
+        {**common, **skipped, "budget": 0.5},
+        *({**drawn, **done, "budget": 0.2, "seed": seed} for seed in range(3)),
+        {**drawn, **skipped, "budget": 0.5},
+    ]
+    table = plan_table(cells, "flops")
+    assert [column.header for column in table.columns][3] == "seeds"
     assert rows_of(table) == [
         ["b", "mtr[order=score]", "20 %", "", "25.0 %", "1.25", "20.04 %", ""],
         ["b", "mtr[order=score]", "50 %", "", "", "", "", "at most 5 %"],
+        ["b", "random", "20 %", "3", "25.0 %", "1.25", "20.04 %", ""],
+        ["b", "random", "50 %", "", "", "", "", "at most 5 %"],
     ]

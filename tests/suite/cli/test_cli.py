@@ -92,8 +92,13 @@ def test_a_plan_is_json_and_runs_nothing(
     planned = {(cell["method"], cell["budget"]): cell for cell in found["cells"]}
     assert planned["mtr", 0.3]["reduction_fraction"]["flops"] == pytest.approx(0.3, abs=0.002)
     assert planned["stride", 0.9]["status"] == "skipped"
+    drawn = [cell["seed"] for cell in found["cells"] if (cell["method"], cell["budget"]) == ("random", 0.3)]
+    assert drawn == [0, 1, 2]
     assert run(["plan", *MINI, "--methods", "mtr", "--budgets", "0.3,0.9"]) == 0
-    assert "skipped, on 30 images" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"random *│ 30 %", shown)) == 1
+    skipped = sum(cell["status"] == "skipped" for cell in found["cells"])
+    assert f"{len(found['cells']) - skipped} cells to run, {skipped} skipped, on 30 images" in shown
     assert not list(tmp_path.iterdir())
 
 
