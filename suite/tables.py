@@ -51,15 +51,14 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
     """Top-1 by method and budget, seeds averaged; skipped and failed cells say so."""
     frame = pd.DataFrame(records)
     budgets = sorted(frame.budget.dropna().unique())
-    table = Table(
-        "backbone", "method", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets), title="top-1 accuracy (%)"
-    )
+    heads = ("all FLOPs", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets))
+    table = Table("backbone", "method", *heads, title="top-1 accuracy (%)")
     for backbone, of_backbone in frame.groupby("backbone", sort=False):
         dense = of_backbone[of_backbone.budget.isna()].iloc[0]
-        table.add_row(str(backbone), f"dense {_percent([dense])}")
+        table.add_row(str(backbone), "dense", _percent([dense]))
         for label, rows in of_backbone[of_backbone.budget.notna()].groupby("label", sort=False):
             cells = [_percent([row for _, row in rows[rows.budget == budget].iterrows()]) for budget in budgets]
-            table.add_row(str(backbone), str(label), *cells)
+            table.add_row(str(backbone), str(label), "", *cells)
     return table
 
 
