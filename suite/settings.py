@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,8 +19,20 @@ from backbones.registry import nearest
 Spec = TypeVar("Spec", bound=BaseModel)
 PICTURES = 64
 SHOWN = 80  # characters of a wrong value
-WORDS = {"tuple_type": "must be a list, such as [a, b]", "string_type": "must be a text"}
+WORDS = {"tuple_type": "must be a list, such as [a, b]", "string_type": "must be a text",
+         "too_short": "name at least one"}  # fmt: skip
+BOUNDED = {"greater_than", "less_than"}
+BOUNDS = {"budgets": "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"}
 Budget = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SettingError(UserError):
+    """A setting that cannot be as it was given: `place` in the specification, and what is `asked` of it."""
+
+    def __init__(self, place: Sequence[str], asked: str, given: str) -> None:
+        """`given` is the wrong value as JSON."""
+        self.place, self.asked = place, asked
+        super().__init__(f"{'.'.join(place)}: {asked} (given: {given})")
 
 
 class RunSpec(BaseModel):
@@ -99,20 +111,25 @@ def build(kind: type[Spec], values: dict[str, Any]) -> Spec:
     try:
         return kind(**values)
     except ValidationError as error:
-        raise UserError(_told(error.errors(include_url=False)[0], kind)) from None
+        raise _told(error.errors(include_url=False)[0], kind) from None
 
 
-def _told(first: Any, kind: type[BaseModel]) -> str:
+def _told(first: Any, kind: type[BaseModel]) -> UserError:
     """What is wrong in one line: where, what is asked for, what was given."""
     fields = {field.alias or name for name, field in kind.model_fields.items()}
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{parts[0][:SHOWN]}': {nearest(parts[0][:SHOWN], fields)}"
-    place = ".".join(part for part in parts if part in fields or part.isdigit())  # not which kind of a union it was
+        return UserError(f"unknown setting '{parts[0][:SHOWN]}': {nearest(parts[0][:SHOWN], fields)}")
+    place = [part for part in parts if part in fields or part.isdigit()]  # not which kind of a union it was
     given = json.dumps(first.get("input"), default=str)
     given = given if len(given) <= SHOWN else f"{given[:SHOWN]}..."
-    message = WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ").lower()
-    return f"{place}: {message.replace('input should be', 'must be')} (given: {given})"
+    bounds = BOUNDS.get(place[0]) if first["type"] in BOUNDED else None
+    return SettingError(place, bounds or WORDS.get(first["type"]) or plain(first["msg"]).lower(), given)
+
+
+def plain(message: str) -> str:
+    """What pydantic says of a value, without its own word for a validator's complaint; typer asks it too."""
+    return message.replace("Value error, ", "").replace("Input should be", "must be")
 
 
 def to_yaml(spec: BaseModel) -> str:

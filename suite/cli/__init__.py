@@ -24,6 +24,7 @@ from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
+from suite.settings import plain
 
 app = typer.Typer(
     name="suite",
@@ -86,7 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise
-        told = printable(" ".join(error.format_message().split()).rstrip("."))
+        told = printable(" ".join(plain(error.format_message()).split()).rstrip("."))
         command = "" if given[0].startswith("-") else f"{given[0]} "
         print(f"error: {told}: see python -m suite {command}--help", file=sys.stderr)
         return 2

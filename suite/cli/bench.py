@@ -16,9 +16,11 @@ from backbones.errors import UserError
 from backbones.naming import split
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
-from suite.cli.options import expand
+from suite.cli.options import expand, typed
 from suite.files import write_text
 from suite.settings import build, build_spec
+
+FLAGS = {"backbones": "--backbone", "budgets": "--budget", "batches": "--batch", "precisions": "--precision"}
 
 
 def bench(
@@ -65,7 +67,11 @@ def bench(
             "lengths": _numbers("lengths", lengths, int) if lengths else (), "precisions": split(precision),
             "rounds": rounds, "device": device, "kernel": kernel, "threads": threads,
         }  # fmt: skip
-        return _whole(build(BenchSpec, values), run, runs, as_json, save)
+        texts = {"backbones": backbone, "methods": methods, "budgets": budget, "batches": batch, "lengths": lengths,
+                 "precisions": precision}  # fmt: skip
+        with typed(values | texts, FLAGS):
+            spec = build(BenchSpec, values)
+        return _whole(spec, run, runs, as_json, save)
     set_threads(threads)
     where = pick_device(device)
     found: list[tuple[list[Any], Table]] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import shlex
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
 from suite.axes import AXES, EVERY, axes_of
-from suite.settings import RunSpec, Spec, build_spec, with_file
+from suite.settings import SHOWN, RunSpec, SettingError, Spec, build_spec, with_file
 from suite.sweep import combinations, sweep_of
 
 DEFAULTS = RunSpec()
@@ -92,6 +94,22 @@ RUN_OPTIONS = [
 ]
 
 
+FLAGS = {"source": "--data-dir", "axes": "--axis"}  # those that are not called like their setting
+
+
+@contextmanager
+def typed(texts: Mapping[str, Any], flags: Mapping[str, str] = FLAGS) -> Iterator[None]:
+    """Say of a setting that cannot be had which option it is and what was typed there; `texts` are by setting."""
+    try:
+        yield
+    except SettingError as error:
+        name, *place = error.place
+        text = str(texts[name])
+        text = split(text)[int(place[0])] if place else text
+        shown = shlex.quote(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+        raise UserError(f"{flags.get(name, f'--{name}')} {shown}: {error.asked}") from None
+
+
 def expand(methods: Sequence[str]) -> tuple[str, ...]:
     """The methods asked for, `all` replaced by every registered one but `none`, `permute` and the oracle."""
     everything = [name for name in METHODS if name not in ("none", "oracle", "permute")]
@@ -126,7 +144,7 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
 
 def spec_from_options(values: dict[str, Any]) -> RunSpec:
     """The RunSpec that the options of `RUN_OPTIONS` ask for."""
-    values = dict(values)
+    texts, values = values, dict(values)
     values["methods"] = expand(split(values["methods"]))
     values["backbones"] = split(values["backbones"])
     values["axes"] = _axes(split(values["axes"]), values["methods"])
@@ -138,7 +156,8 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
     pictures = _numbers("gallery", gallery, int)
     values["gallery"] = pictures if "," in gallery else next(iter(pictures), 0)
     values["images"] = images_asked(values["images"])
-    return build_spec(**values)
+    with typed(texts):
+        return build_spec(**values)
 
 
 CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)

@@ -11,7 +11,7 @@ import typer
 
 from backbones.naming import split
 from suite.cli.compare import FailFast, Json, Report, Resume, Track, written
-from suite.cli.options import expand, images_asked, option, shared, with_options
+from suite.cli.options import expand, images_asked, option, shared, typed, with_options
 from suite.sensitivity.spec import SensitivitySpec
 from suite.settings import build
 
@@ -38,7 +38,8 @@ def spec_from_options(values: dict[str, Any]) -> SensitivitySpec:
         "images": images_asked(values["images"]),
         "methods": expand(split(values["methods"])),
     }
-    return build(SensitivitySpec, values | changed)
+    with typed(values):
+        return build(SensitivitySpec, values | changed)
 
 
 def _sensitivity(
