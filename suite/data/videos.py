@@ -191,8 +191,9 @@ def open_videos(request: Request, form: Form) -> Videos:
 
 def open_video(request: Request) -> Videos:
     """Open ``video:PATH``."""
-    import_av()
-    return open_videos(request, FILES)
+    videos = open_videos(request, FILES)
+    import_av()  # before a model is loaded, but after the path: a mistyped one is not mended by a package
+    return videos
 
 
 def open_frames(request: Request) -> Videos:

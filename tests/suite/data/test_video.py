@@ -164,7 +164,7 @@ def test_frames_of_huge_or_odd_size_are_refused_before_they_are_decoded(
         read_video(thin, pick(0), same)
 
 
-def test_without_pyav_the_extra_is_named(
+def test_without_pyav_a_wrong_path_and_then_the_package_is_named(
     tmp_path: Path, make_film: Make, put_film: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from suite.data import open_dataset
@@ -180,3 +180,5 @@ def test_without_pyav_the_extra_is_named(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"PyAV .*pip install av, or give their frames"):
         open_dataset(f"video:{tmp_path}")
+    with pytest.raises(UserError, match="nowhere is not a folder: check the path"):
+        open_dataset(f"video:{tmp_path / 'nowhere'}")
