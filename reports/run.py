@@ -13,6 +13,7 @@ import pandas as pd
 from backbones.documents import inside, read_json, read_yaml
 from backbones.errors import UserError
 from reports.frames import MOST, read_frame
+from reports.place import run_spec
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")
@@ -130,11 +131,7 @@ def outcomes(run: Run, key: str) -> pd.DataFrame:
 
 
 def _spec(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise UserError(f"no run folder at '{folder}': give the folder that `compare` printed, such as runs/NAME")
-    path = folder / "spec.yaml"
-    if not path.is_file():
-        raise UserError(f"'{folder}' is not a run folder (it has no spec.yaml): give one that `compare` wrote")
+    path = run_spec(folder)
     try:
         spec = read_yaml(inside(path, folder))
     except ValueError as error:

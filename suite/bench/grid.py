@@ -15,6 +15,7 @@ from backbones.base import Backbone
 from backbones.errors import UserError
 from backbones.scan import chosen
 from methods.spec import parse
+from reports.place import run_spec
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, Subject, measure
 from suite.cells import Cell
@@ -60,7 +61,7 @@ def size_of(model: Backbone, length: int) -> int:
 
 def time_run(folder: Path, asked: BenchSpec, device: str, tell: Tell) -> Iterator[Record]:
     """The cells of the run in `folder`, on its weights and in its precision; the first seed of each."""
-    spec = read_spec(folder / "spec.yaml", RunSpec)
+    spec = read_spec(run_spec(folder), RunSpec)
     if spec.device not in ("auto", device):
         raise UserError(f"the run in {folder} was on {spec.device}: use --device {spec.device}")
     prepared = prepare(spec.model_copy(update={"device": device}))

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backbones.documents import read_json as read_document
 from backbones.errors import UserError
+from reports.place import run_spec
 from suite.bench.spec import BenchSpec
 from suite.cells import BASELINES, DENSE
 from suite.outcomes import COLUMNS
@@ -142,12 +143,8 @@ class Part:
 
 def read_part(folder: Path) -> Part:
     """The run in `folder`; UserError if it is none, is damaged, or holds a link to elsewhere."""
-    if not folder.is_dir():
-        raise UserError(f"no run folder at '{folder}': give the folder that `compare` printed, such as runs/NAME")
+    path = run_spec(folder)
     refuse_links(folder)
-    path = folder / "spec.yaml"
-    if not path.is_file():
-        raise UserError(f"'{folder}' is not a run folder (it has no spec.yaml): give one that `compare` wrote")
     spec = read_spec(path, kind_of(path))
     records = [read_cell(file) for file in sorted((folder / "cells").glob("*.json"))]
     compares = isinstance(spec, RunSpec)

@@ -158,7 +158,7 @@ def buffer_of(frame: pd.DataFrame) -> bytes:
 
 
 FOLDERS: list[tuple[str, Damage, str]] = [
-    ("no spec", lambda folder: (folder / "spec.yaml").unlink(), "no spec.yaml.*give one that `compare` wrote"),
+    ("no spec", lambda folder: (folder / "spec.yaml").unlink(), "no spec.yaml.*: make one with"),
     ("a foreign spec", into("spec.yaml", "services: {web: 1}"), "names no schema.*give a folder"),
     (
         "a spec of code",
@@ -235,9 +235,9 @@ FOLDERS: list[tuple[str, Damage, str]] = [
 ]
 ROWS = [
     *(Bad(f"run: {what}", LINE, says, run(damage)) for what, damage, says in FOLDERS),
-    Bad("run: not there", LINE, "no run folder at .*give the folder that `compare` printed"),
-    Bad("run: a file", LINE, "no run folder at .*give the folder", written("run", "x")),
-    Bad("run: empty", LINE, "no spec.yaml.*give one that `compare` wrote", lambda root: (root / "run").mkdir()),
-    Bad("run: a device", "report /dev/zero", "no run folder at .*give the folder", nothing),
-    Bad("run: nothing to time", "bench --run ROOT --rounds 1", "cannot be read|no spec|not a run", nothing),
+    Bad("run: not there", LINE, "no run folder at .*: make one with python -m suite compare"),
+    Bad("run: a file", LINE, "no run folder at .*: make one with", written("run", "x")),
+    Bad("run: empty", LINE, "no spec.yaml.*: make one with", lambda root: (root / "run").mkdir()),
+    Bad("run: a device", "report /dev/zero", "no run folder at .*: make one with", nothing),
+    Bad("run: nothing to time", "bench --run ROOT --rounds 1", "no spec.yaml.*: make one with", nothing),
 ]
