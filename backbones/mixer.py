@@ -142,12 +142,14 @@ class BidirectionalMixer(Mixer):
 def initial_scan(inner: int, rank: int, states: int) -> tuple[nn.Linear, nn.Parameter, nn.Parameter]:
     """The timescale's projection, A_log and D of a new scan, as Mamba begins: steps from 1e-3 to 1e-1, A = -1..-N."""
     dt_proj = nn.Linear(rank, inner)
-    nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
-    with torch.no_grad():
-        step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
-        dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
-    decay = torch.arange(1, states + 1, dtype=torch.float32)
-    return dt_proj, nn.Parameter(torch.log(decay).repeat(inner, 1)), nn.Parameter(torch.ones(inner))
+    A_log, D = nn.Parameter(torch.empty(inner, states)), nn.Parameter(torch.ones(inner))
+    if not A_log.is_meta:  # no values to set, and slow arithmetic: PyTorch loads its compiler for it
+        nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        with torch.no_grad():
+            step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
+            dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
+            A_log.copy_(torch.log(torch.arange(1, states + 1, dtype=torch.float32)))
+    return dt_proj, A_log, D
 
 
 def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:

@@ -1,5 +1,7 @@
 """The mixer against a straight-line account of Vim's forward pass in fp64, and the promises made for its two paths."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.errors import UserError
-from backbones.mixer import TRACED, BidirectionalMixer
+from backbones.mixer import TRACED, BidirectionalMixer, initial_scan
 
 VIM_TINY = {
     "A_log": (384, 16),
@@ -200,6 +202,31 @@ def test_bf16_weights_run_with_an_fp32_scan() -> None:
     assert out.dtype == torch.bfloat16
     assert trace.delta_mean.dtype == trace.A.dtype == torch.float32
     assert float((out.float() - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+
+
+def test_a_scan_begins_with_steps_and_decays_of_mamba() -> None:
+    with torch.random.fork_rng(devices=[]):
+        dt_proj, A_log, D = initial_scan(32, 4, 16)
+    step = torch.nn.functional.softplus(dt_proj.bias.detach())
+    assert 0.999e-3 <= float(step.min()) < float(step.max()) <= 0.1001
+    assert float(dt_proj.weight.detach().abs().max()) <= 0.5
+    assert torch.equal(A_log, torch.log(torch.arange(1.0, 17.0)).expand(32, 16))
+    assert torch.equal(D, torch.ones(32))
+
+
+def test_shapes_alone_are_had_without_the_compiler() -> None:
+    """Whoever only counts, such as `list backbones`, waits for no arithmetic on values that are not there."""
+    code = """
+import sys, torch
+from backbones.mixer import BidirectionalMixer
+real = BidirectionalMixer(24)
+with torch.device("meta"):
+    hollow = BidirectionalMixer(24)
+described = [{name: (p.shape, p.dtype) for name, p in mixer.named_parameters()} for mixer in (real, hollow)]
+assert described[0] == described[1]
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_need_it_cannot_meet_is_named() -> None:
