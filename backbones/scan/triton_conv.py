@@ -13,6 +13,7 @@ from torch import Tensor
 from backbones.scan.triton_numerics import sigmoid, silu
 
 TOKENS, CHANNELS, WARPS = 32, 64, 4  # of one program: each thread reads and writes 16 bytes at a time
+SUMMED = 16  # tokens at a time where a program keeps sums as well
 
 
 def convolve(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
@@ -58,11 +59,11 @@ def _backward(dy: Tensor, x: Tensor, taps: Tensor, bias: Tensor, backwards: int)
     grid = _grid(x)
     dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     inner = torch.empty_like(dy)
-    parts = torch.empty(grid[1] * grid[2], directions, reach + 1, width, dtype=torch.float32, device=x.device)
+    parts = torch.empty(grid[2], directions, reach + 1, width, dtype=torch.float32, device=x.device)
     with torch.cuda.device_of(x):
-        conv_inner[grid](
+        conv_inner[grid[0], grid[2]](
             x, taps.contiguous(), bias.contiguous(), dy, inner, parts, *x.shape, x.stride(0), x.stride(1),
-            **_constants(taps, backwards),
+            **_constants(taps, backwards) | {"TOKENS": SUMMED},
         )  # fmt: skip
         conv_outer[grid](inner, taps.contiguous(), dx, *x.shape, **_constants(taps, backwards))
     summed = parts.sum(0)
@@ -132,26 +133,37 @@ def conv_inner(
     DIRECTIONS: tl.constexpr, TAPS: tl.constexpr, BACKWARDS: tl.constexpr,
     TOKENS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """The gradient before the SiLU (K, B, L, E), and this block's part of those of the taps and, last, of the bias."""
+    """Grid (blocks of channels, batch): the gradient before the SiLU (K, B, L, E), and an image's part of the others.
+
+    `parts` (B, K, W + 1, E) receives the gradients of the taps and, last, of the bias. They are summed over tokens in
+    registers, a block of tokens upon the other, and over the lanes of a block once, at the end.
+    """
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
-    token = tl.program_id(1) * TOKENS + tl.arange(0, TOKENS)
-    b = tl.program_id(2).to(tl.int64)
+    b = tl.program_id(1).to(tl.int64)
     x += b * x_b
     lane = channel < width
-    inside = (token < length)[:, None] & lane[None, :]
-    part = parts + (b * tl.num_programs(1) + tl.program_id(1)) * DIRECTIONS * (TAPS + 1) * width + channel
     for k in tl.static_range(DIRECTIONS):
-        out = _convolved(x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS)
-        place = (k * batch + b) * length * width + token[:, None] * width + channel[None, :]
-        open = sigmoid(out)
-        gradient = tl.load(dy + place, inside, 0.0).to(tl.float32) * open * (1.0 + out * (1.0 - open))
-        tl.store(inner + place, gradient.to(inner.dtype.element_ty), inside)
-        for tap in tl.static_range(TAPS):
-            source = token + (TAPS - 1 - tap if (BACKWARDS >> k) & 1 else tap + 1 - TAPS)
-            seen = ((source >= 0) & (source < length))[:, None] & lane[None, :]
-            value = tl.load(x + source[:, None] * x_l + channel[None, :], seen, 0.0).to(tl.float32)
-            tl.store(part + (k * (TAPS + 1) + tap) * width, tl.sum(gradient * value, axis=0), lane)
-        tl.store(part + (k * (TAPS + 1) + TAPS) * width, tl.sum(gradient, axis=0), lane)
+        sums = ()
+        for _ in tl.static_range(TAPS + 1):
+            sums = sums + (tl.zeros((TOKENS, CHANNELS), tl.float32),)  # noqa: RUF005 - Triton knows no unpacking
+        for first in range(0, length, TOKENS):
+            token = first + tl.arange(0, TOKENS)
+            inside = (token < length)[:, None] & lane[None, :]
+            out = _convolved(x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS)
+            place = (k * batch + b) * length * width + token[:, None] * width + channel[None, :]
+            open = sigmoid(out)
+            gradient = tl.load(dy + place, inside, 0.0).to(tl.float32) * open * (1.0 + out * (1.0 - open))
+            tl.store(inner + place, gradient.to(inner.dtype.element_ty), inside)
+            grown = ()
+            for tap in tl.static_range(TAPS):
+                source = token + (TAPS - 1 - tap if (BACKWARDS >> k) & 1 else tap + 1 - TAPS)
+                seen = ((source >= 0) & (source < length))[:, None] & lane[None, :]
+                value = tl.load(x + source[:, None] * x_l + channel[None, :], seen, 0.0).to(tl.float32)
+                grown = grown + (sums[tap] + gradient * value,)  # noqa: RUF005
+            sums = grown + (sums[TAPS] + gradient,)  # noqa: RUF005
+        for tap in tl.static_range(TAPS + 1):
+            own = ((b * DIRECTIONS + k) * (TAPS + 1) + tap) * width + channel
+            tl.store(parts + own, tl.sum(sums[tap], axis=0), lane)
 
 
 @triton.jit(do_not_specialize=("batch", "length"))
