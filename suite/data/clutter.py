@@ -61,8 +61,10 @@ def render(
     alpha = np.empty((len(rows), SIDE, SIDE), np.uint8)
     words = random_words(garments.split, garments.source[rows], variant)
     dice = (words[:, :DICE] >> np.uint64(33)).astype(np.int64)
-    draw_noise(np.ascontiguousarray(words[:, DICE:]).view(np.uint8), dice[:, GARMENT_DICE:], canvas)
-    draw_garments(garments.images, rows, garments.pool, dice[:, :GARMENT_DICE], canvas, alpha)
+    # Contiguous, as a part of a single row is by itself: with another layout all would be compiled once more for it.
+    of_garments, of_noise = (np.ascontiguousarray(part) for part in (dice[:, :GARMENT_DICE], dice[:, GARMENT_DICE:]))
+    draw_noise(np.ascontiguousarray(words[:, DICE:]).view(np.uint8), of_noise, canvas)
+    draw_garments(garments.images, rows, garments.pool, of_garments, canvas, alpha)
     return canvas, alpha
 
 
