@@ -165,7 +165,7 @@ class Reducer:
             composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
             moves = composition.matching == "nothing"
             return permuted(tokens, composition.order, composition.shuffle, chance) if moves else tokens
-        from methods import fused
+        from methods.fused import inference
 
         patches = tokens.patches()
         cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
@@ -174,6 +174,6 @@ class Reducer:
                 f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
             )
         place = Place(tokens, patches, self.seed, self.site)
-        if fused.serves(self.composition, tokens):
-            return fused.reduced(self.composition, place, self.remove)
+        if inference.serves(self.composition, tokens):
+            return inference.reduced(self.composition, place, self.remove)
         return reduced(self.composition, place, self.remove)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.scan import chosen
-from methods.fused.kernel import begin_compiling
 from suite.ablation import write_ablation
 from suite.analyses import foreground_frame, kept_frame, reduced
 from suite.breaks import breaks_frame, broken_first
@@ -29,7 +28,7 @@ from suite.exhaustion import with_less
 from suite.expected import expected
 from suite.families import family, family_frames
 from suite.gallery import gallery, pictures
-from suite.hardware import DTYPES, pick_device
+from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
 from suite.prepare import Prepared, prepare
 from suite.presence import watched
@@ -74,8 +73,6 @@ def run_comparison(
     """
     started = datetime.now(UTC)
     STOPWATCH.begin()
-    if pick_device(spec.device) == "cpu":
-        begin_compiling()
     prepared = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)

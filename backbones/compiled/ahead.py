@@ -1,6 +1,6 @@
-"""A kernel compiled by a process of its own, while this one still reads weights and images.
+"""A kernel compiled by a process of its own, while this one still imports torch and reads weights and images.
 
-The first run of an installation compiles for half a minute, all of it on one core; this lends it the second.
+The first run of an installation compiles for twenty seconds, all of it on one core; this lends it the second.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ import atexit
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from pathlib import Path
 
+from backbones.compiled.cache import is_kept
+
+_ROOT = Path(__file__).parents[2]
 _WORKING: dict[str, subprocess.Popen[bytes]] = {}
 
 
-def compile_ahead(maker: Callable[[], object]) -> None:
-    """Have another process compile what `maker` makes into the cache; `awaited` waits for it.
+def compile_ahead(module: str, maker: str) -> None:
+    """Have another process compile the kernel of `module` into the cache, if that was never done; nothing waits here.
 
-    `maker` is a function of a module that takes nothing. If the process fails, whoever waits compiles by himself.
+    `maker` names its function that makes the kernel and takes nothing; names, so that nothing need be imported here.
+    `awaited` waits for the process; if it fails, whoever waits compiles by himself.
     """
-    module, name = maker.__module__, maker.__name__
-    if module in _WORKING or (os.cpu_count() or 1) < 2:
+    source = _ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    if module in _WORKING or (os.cpu_count() or 1) < 2 or is_kept(source):
         return
     # The same packages as here, in the same order; -P: not those of the folder that the user stands in.
-    line = [sys.executable, "-P", "-c", f"from {module} import {name}; {name}()"]
+    line = [sys.executable, "-P", "-m", "backbones.compiled.worker", module, maker]
     places = os.environ | {"PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
     try:
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=places)  # noqa: S603
+        process = subprocess.Popen(line, stdin=pipe, stdout=null, stderr=null, env=places)  # noqa: S603
     except OSError:
         return
     _WORKING[module] = process

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import begin_kernel, compile_kernel, frame_type, row, take, whole_row
+from backbones.compiled.native import compile_kernel, frame_type, row, take, whole_row
 from backbones.compiled.numerics import ONE
 from methods.fused import grouping, merging
 from methods.fused.grouping import match, to_places
@@ -126,8 +126,3 @@ def _entry(pointer: Any) -> None:
 def reduction_kernel() -> Callable[[np.ndarray], None]:
     """The compiled kernel; the first call of an installation takes some seconds."""
     return compile_kernel(_entry, FRAME)
-
-
-def begin_compiling() -> None:
-    """Make `reduction_kernel` quick to come when it will be called; nothing waits here."""
-    begin_kernel(_entry, reduction_kernel)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from backbones.errors import UserError
+from suite.ahead import begin_compiling
 from suite.cli.compare import (
     Address,
     Executor,
@@ -40,16 +41,17 @@ def ablate(
     as_json: Json = False,
 ) -> int:
     """Vary a method along one axis at a time at matched FLOPs, each setting paired with the method as it is."""
+    if not spec.axes:
+        raise UserError("nothing to vary: name an axis, such as --axis order")
+    folder = run_folder(spec, runs, name)
+    begin_compiling(spec)
     from suite.ablation import tables
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
     from suite.tables import print_table
     from suite.track import chosen
 
-    if not spec.axes:
-        raise UserError("nothing to vary: name an axis, such as --axis order")
     trackers = chosen(track)
-    folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
     page = written(folder, report, trackers)
     if as_json:

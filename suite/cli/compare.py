@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from backbones.errors import UserError
+from suite.ahead import begin_compiling
 from suite.cli.options import with_run_options
 from suite.settings import RunSpec
 
@@ -71,13 +72,14 @@ def compare(
     as_json: Json = False,
 ) -> int:
     """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
+    folder = run_folder(spec, runs, name)
+    begin_compiling(spec)
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
     from suite.tables import comparison_table, left_out, print_table
     from suite.track import chosen
 
     trackers = chosen(track)
-    folder = run_folder(spec, runs, name)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
     page = written(folder, report, trackers)
     if as_json:

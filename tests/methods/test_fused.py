@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from backbones.compiled.jit import device
 from backbones.sequence import TokenSequence
-from methods import METHODS, compose, fused
+from methods import METHODS, compose
 from methods.compose import Composition, Reducer
+from methods.fused import inference
 from methods.fused.ranking import key, largest, nth_largest, rank
 from methods.fused.tile import COLUMNS, ROWS, tile
 from methods.score import Place
@@ -27,8 +28,8 @@ MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 def compiled_one(text: str, tokens: TokenSequence, remove: int) -> TokenSequence:
     composition = parse(text).composition()
     assert composition is not None
-    assert fused.serves(composition, tokens)
-    return fused.reduced(composition, Place(tokens, tokens.patches(), seed=3, site=2), remove)
+    assert inference.serves(composition, tokens)
+    return inference.reduced(composition, Place(tokens, tokens.patches(), seed=3, site=2), remove)
 
 
 def plain_one(text: str, tokens: TokenSequence, remove: int) -> TokenSequence:
@@ -131,14 +132,14 @@ class Ours(Composition):
 
 def test_it_serves_inference_in_single_precision_and_nothing_else(fabricate: Callable[..., TokenSequence]) -> None:
     tokens, mtr = fabricate(), Composition("lowest", score="delta")
-    assert fused.serves(mtr, tokens)
-    assert not fused.serves(Ours("lowest", score="delta"), tokens)
-    assert not fused.serves(replace(mtr, order="reversed"), tokens)
-    assert not fused.serves(replace(mtr, special="proportional"), tokens)
-    assert not fused.serves(mtr, fabricate(dtype=torch.float64))
-    assert not fused.serves(mtr, replace(tokens, branch=tokens.branch.bfloat16()))
+    assert inference.serves(mtr, tokens)
+    assert not inference.serves(Ours("lowest", score="delta"), tokens)
+    assert not inference.serves(replace(mtr, order="reversed"), tokens)
+    assert not inference.serves(replace(mtr, special="proportional"), tokens)
+    assert not inference.serves(mtr, fabricate(dtype=torch.float64))
+    assert not inference.serves(mtr, replace(tokens, branch=tokens.branch.bfloat16()))
     with torch.enable_grad():
-        assert not fused.serves(mtr, tokens)
+        assert not inference.serves(mtr, tokens)
 
 
 def test_gradients_flow_through_the_plain_path(fabricate: Callable[..., TokenSequence]) -> None:
@@ -152,7 +153,7 @@ def test_gradients_flow_through_the_plain_path(fabricate: Callable[..., TokenSeq
     assert float(branch.grad.abs().sum()) > 0
 
 
-@device
+@numba.njit(error_model="numpy")
 def _ranked(values: Any, keys: Any, places: Any) -> None:
     for i in range(values.shape[0]):
         keys[i] = key(values[i])
@@ -180,7 +181,7 @@ def test_a_rank_is_a_permutation_even_with_nan() -> None:
     assert sorted(places.tolist()) == list(range(6))
 
 
-@device
+@numba.njit(error_model="numpy")
 def _places(values: Any, nth: int) -> Any:
     return largest(values, values.shape[0], np.empty(values.shape[0], np.int32)), nth_largest(
         values, values.shape[0], nth
@@ -199,7 +200,7 @@ def test_the_largest_is_the_first_of_its_equals(numbers: list[float], nth: int) 
         assert other == int(order[min(nth, len(numbers)) - 1])
 
 
-@device
+@numba.njit(error_model="numpy")
 def _tiled(rows: Any, columns: Any, width: int, out: Any) -> None:
     tile(rows.ctypes.data, columns.ctypes.data, width, out.ctypes.data, out.shape[1])
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from backbones.sequence import TokenSequence
-from methods import METHODS, compose, fused
-from methods.fused import gpu
+from methods import METHODS, compose
+from methods.fused import gpu, inference
 from methods.fused.triton_ranking import clipped_mean, ranked
 from methods.fused.triton_similarity import most_similar
 from methods.score import Place
@@ -113,7 +113,7 @@ def test_real_sizes(fabricate: Callable[..., TokenSequence], text: str) -> None:
     for worn, remove in ((0, 1), (0, 20), (90, 41)):
         tokens = moved_to(DEVICE, fabricate(batch=8, worn=worn, seed=remove, **sizes))
         if gpu.serves(composition, tokens):
-            assert fused.serves(composition, tokens)
+            assert inference.serves(composition, tokens)
         found, wanted = both(text, tokens, remove)
         torch.testing.assert_close(found.position, wanted.position)
         for name in ("branch", "residual", "size", "carry"):

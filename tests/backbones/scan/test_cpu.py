@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.compiled import native
+from backbones.compiled import threads
 from backbones.scan import selective_scan
 
 BOTH = (False, True)
@@ -100,7 +100,7 @@ def test_bits_do_not_depend_on_batch_or_threads(
 def test_threads_of_python_give_the_same_bits(make_inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = make_inputs(2, 5, 30, 40, 4)
     wanted = selective_scan(**inputs, reverse=BOTH, kernel="cpu").y
-    monkeypatch.setattr(native, "_openmp_parallel", lambda: None)
+    monkeypatch.setattr(threads, "_openmp_parallel", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(selective_scan(**inputs, reverse=BOTH, kernel="cpu").y, wanted)
 

@@ -1,0 +1,1 @@
+"""The reduction in one pass: see `inference`. Importing this package imports no torch: a compiler needs none."""
