@@ -2,13 +2,13 @@
 
 from typing import Any
 
+import numba
 import numpy as np
 
-from backbones.compiled.jit import device
 from backbones.compiled.numerics import exp, exp2, sigmoid, softplus, total
 
 
-@device
+@numba.njit(error_model="numpy")
 def _tabulate(x: Any, found: Any) -> None:
     for index in range(x.shape[0]):
         found[0, index] = exp(x[index])
