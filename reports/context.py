@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reports import charts, paper, points, tables
+from reports.blind import Mark
 from reports.figures.tokens import DIVERGING, MAP
 from reports.panels import gallery_panel, kept_panel, stack_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
@@ -190,8 +191,15 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else "",
         "ranks": row.get("ranks"),
-        "sentence": str(row.get("sentence") or ""),
+        "sentence": f"{row.get('sentence') or ''}{_unbeaten(mark) if mark else ''}",
     }
+
+
+def _unbeaten(mark: Mark) -> str:
+    """What room to rank does not say: that nothing ranks above a blind baseline."""
+    if not mark.everywhere:
+        return ""
+    return f" But no method was shown to do better than {mark.baseline}: this is no ranking of the best."
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:

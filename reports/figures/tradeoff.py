@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
 from reports.blind import Mark
@@ -18,6 +19,7 @@ from reports.style import DENSE, GRID, GROUPS, SOFT, Look
 from reports.text import CONVENTIONS, fold, unit
 
 Marks = Mapping[tuple[str, float], Mark]
+PASSES = 6  # in which names are placed again, at most
 
 
 def pareto(
@@ -87,10 +89,20 @@ def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, titl
         figure.supylabel("top-1 accuracy, %", fontsize=8, color=SOFT["light"])
         figure.draw_without_rendering()
         named = [frame[frame["label"].isin([*labels, "none"])] for labels in kinds.values()]
-        reach = [part.loc[part["method"] != "none", "total"].max() for part in named]
-        for index in np.argsort(reach)[::-1]:  # the panel whose names need most room stretches the axis for all
-            _names(panels[index], named[index], looks)
+        _names_on_one_axis(list(panels[: len(kinds)]), named, looks)
         return figure
+
+
+def _names_on_one_axis(panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> None:
+    """Names in panels that share the x axis: where one's names stretch it, those of the others have to move."""
+    notes: list[Annotation] = []
+    for _ in range(PASSES):
+        for note in notes:
+            note.remove()
+        before = panels[0].get_xlim()
+        notes = [note for axes, part in zip(panels, parts, strict=True) for note in _names(axes, part, looks)]
+        if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
+            return
 
 
 def grouped(frame: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, list[str]]:
@@ -114,8 +126,11 @@ def _height(part: pd.DataFrame) -> float:
     return max(1.6, 0.8 + 0.19 * methods) if one_budget(part) else min(6.0, max(3.5, 2.6 + 0.11 * methods))
 
 
-def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    """Each method's name at its line, in a column; near its points where methods stand at budgets of their own."""
+def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[Annotation]:
+    """Each method's name at its line, in a column; near its points where methods stand at budgets of their own.
+
+    Returns what was written, the dense model's level too.
+    """
     known = part.dropna(subset=["total", "top1"]).sort_values("total")
     lines = {
         str(label): np.column_stack((rows["total"], rows["top1"] * 100))
@@ -125,14 +140,15 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     tags = [Tag(label, looks[label].light, line) for label, line in lines.items() if looks[label].group != DENSE]
     levels = [Tag(f"dense {line[-1, 1]:.1f}", look.light, line) for look, line in dense]
     if sum(len(tag.line) == 1 for tag in tags) > len(tags) / 2:
-        near(axes, [*tags, *levels], np.empty((0, 2)))
-        return
-    beside(axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2)))
-    for level in levels:
+        return near(axes, [*tags, *levels], np.empty((0, 2)))
+    notes = [
         axes.annotate(
             level.text, (0.0, level.line[-1, 1]), xycoords=("axes fraction", "data"), xytext=(2, 1.5),
             textcoords="offset points", va="bottom", fontsize=7, color=level.colour,
-        )  # fmt: skip
+        )
+        for level in levels
+    ]  # fmt: skip
+    return notes + beside(axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2)))
 
 
 def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH) -> Figure:

@@ -124,6 +124,22 @@ def test_each_group_has_its_panel_and_the_others_stand_behind_it() -> None:
         assert axes.get_xlim() == figure.axes[0].get_xlim()
 
 
+@pytest.mark.parametrize("width", [COLUMN, WIDTH])
+def test_names_stay_in_their_panel_where_those_of_another_stretch_the_axis(width: float) -> None:
+    frame = every_method((0.2, 0.3, 0.4, 0.5, 0.6))
+    level = {name: 0.4 - 0.02 * place for place, name in enumerate(("tome = rmeeto", "pumer", "evit"))}
+    frame = frame.assign(label=frame["label"].replace({"tome": "tome = rmeeto"}))
+    for name, top1 in level.items():  # they lie furthest apart where least is removed: their names stand at the right
+        mine = frame["label"] == name
+        frame.loc[mine, "top1"] = top1 + (frame.loc[mine, "budget"] - 0.6) * (top1 - 0.4) * 20
+    known = LOOKS | {"tome = rmeeto": LOOKS["tome"]}
+    figure = groups(frame[frame["label"] != "rmeeto"], known, "flops", "vim_nano", width)
+    for axes in figure.axes:
+        frame_box = axes.get_window_extent().padded(2)
+        boxes = written(figure, named(axes))
+        assert all(frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1 for box in boxes)
+
+
 def test_one_budget_is_a_ranking_of_what_is_stored(sheet: Sheet) -> None:
     part = sheet.frame[(sheet.frame["budget"] == 0.4) | sheet.frame["budget"].isna()]
     ranked = part[part["method"] != "none"].sort_values("top1", kind="stable")

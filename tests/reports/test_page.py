@@ -111,6 +111,10 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     for expected in [headline["headline"], *headline["paragraphs"], headline["resolution"][0]["sentence"]]:
         assert expected in words
     assert "Room to rank: a blind baseline loses visibly" in words
+    unbeaten = [mark.baseline for mark in Sheet.of(load(run_folder)).marks.values() if mark.everywhere]
+    assert unbeaten
+    for name in unbeaten:
+        assert f"But no method was shown to do better than {name}: this is no ranking of the best." in words
     assert "Ranks methods" not in words
     assert "python -m suite compare --methods mtr,tome && true" in words
     assert "pool can remove at most 54.1 %" in words
