@@ -56,6 +56,7 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "compared": not run.cells.empty,
+        "trades": sheet.trades or sheet.frame.empty,
         "houses": houses,
         "twins": twins,
         "budgets": _choices(sheet, sheet.frame),
@@ -82,10 +83,10 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     part = sheet.frame[sheet.frame["backbone"] == house]
     blocks = sheet.blocks[sheet.blocks["backbone"] == house]
     kinds: dict[str, Context] = {}
-    if not part.empty:
+    if sheet.trades and not part.empty:
         kinds["pareto"] = charts.pareto(part, sheet.looks, run.convention, sheet.marks, run.chance)
     reduced = part[part["method"] != "none"]
-    if not reduced.empty:
+    if sheet.trades and not reduced.empty:
         kinds["agreement"] = charts.agreement(part, sheet.looks, sheet.run.convention)
         kinds["divergence"] = charts.divergence(part, sheet.looks, sheet.run.convention)
     if not blocks.empty:

@@ -41,17 +41,10 @@ def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> 
 
     ``pareto``, ``groups`` (where there are many methods), ``agreement``, ``foreground``, ``kept``, ``gallery``,
     ``gallery-layers``; some of them for each backbone, whose name they bear when there are several. Those of `sections`
-    follow.
+    follow. The first three are left out where there is no trade-off (`Sheet.trades`).
     """
-    convention = sheet.run.convention
-    if not sheet.frame.empty:
-        yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance, room.width)
-    for house in sheet.houses:
-        part = sheet.frame[sheet.frame["backbone"] == house]
-        if part["label"].nunique() > MANY and not one_budget(part):
-            yield named("groups", house, sheet), groups(part, sheet.looks, convention, house, room.width)
-    if (sheet.frame["method"] != "none").any():
-        yield "agreement", agreement(sheet.frame, sheet.looks, convention, room.width)
+    if sheet.trades:
+        yield from _tradeoffs(sheet, room)
     if not sheet.blocks.empty:
         yield "foreground", foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks), room.width)
     for house in sheet.houses:
@@ -60,6 +53,17 @@ def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> 
     for section in sections:
         for drawing in section.figures:
             yield drawing.name, drawing.draw(room.width)
+
+
+def _tradeoffs(sheet: Sheet, room: Room) -> Iterator[tuple[str, Figure]]:
+    convention = sheet.run.convention
+    yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance, room.width)
+    for house in sheet.houses:
+        part = sheet.frame[sheet.frame["backbone"] == house]
+        if part["label"].nunique() > MANY and not one_budget(part):
+            yield named("groups", house, sheet), groups(part, sheet.looks, convention, house, room.width)
+    if (sheet.frame["method"] != "none").any():
+        yield "agreement", agreement(sheet.frame, sheet.looks, convention, room.width)
 
 
 def named(stem: str, house: str, sheet: Sheet) -> str:

@@ -62,6 +62,12 @@ class Sheet:
             + (f" {ENVELOPE}" if points.few_seeds(self.frame) else "")
         )
 
+    @property
+    def trades(self) -> bool:
+        """Whether there is a trade-off to draw: an ablation's many settings at one budget only hide each other."""
+        varied = bool(self.run.spec.get("axes"))
+        return not self.frame.empty and not (varied and len([budget for budget in self.budgets if budget]) == 1)
+
     def focus(self, frame: pd.DataFrame) -> float:
         """The budget that a figure with room for one shows, among those that `frame` knows."""
         return points.focus(sorted(float(budget) for budget in frame["budget"].dropna().unique()))

@@ -1,5 +1,6 @@
 """The figures of an ablation draw what is stored, and the section says what was found."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import reports
 from reports.figures.ablation import COLOURS, axis_figure, order_figure, verdict
 from reports.figures.canvas import COLUMN, WIDTH
+from reports.run import load
+from reports.sheet import Sheet
 
 ORDERS = ("order=restored", "order=reversed", "shuffle=0.1", "shuffle=0.5", "shuffle=1", "order=score")
 
@@ -117,3 +121,23 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     table = pd.read_csv(folder / "report" / "tables" / "ablation-order.csv")
     stored = frame[frame.axis == "order"]
     assert table["Top-1, %"].tolist() == pytest.approx((100 * stored.top1).tolist())
+
+
+def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    spec = yaml.safe_load((folder / "spec.yaml").read_text())
+    for axes, drawn in ((["order"], True), ([], True)):  # of a run at several budgets
+        (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": axes}))
+        assert Sheet.of(load(folder)).trades == drawn
+    for path in (folder / "cells").iterdir():
+        record = json.loads(path.read_text())
+        if record["budget"] not in (None, 0.4):
+            path.unlink()
+    assert Sheet.of(load(folder)).trades  # methods at one budget are ranked
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
+    page = reports.build(folder).read_text("utf-8")
+    assert 'id="results"' in page
+    assert not any(f'id="{name}"' in page or f'"#{name}"' in page for name in ("pareto", "agreement"))
+    drawn_there = {path.stem for path in (folder / "report" / "figures").iterdir()}
+    assert "kept" in drawn_there
+    assert drawn_there.isdisjoint({"pareto", "groups", "agreement"})
