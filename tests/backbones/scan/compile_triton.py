@@ -1,11 +1,13 @@
-"""Compile every Triton kernel for a Hopper GPU, which needs no GPU; prints registers and spilled bytes of each.
+"""Compile every Triton kernel for a Hopper GPU, which needs no GPU; prints what each is made of.
 
-Run as a script: Triton's interpreter, which the tests run in, must be off.
+Registers, spilled bytes, and the instructions of its longest loop by kind: of the scans the work of a token forward, of
+`CHUNK` tokens backward. Run as a script: Triton's interpreter, which the tests run in, must be off.
 """
 
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ KERNELS = {
     triton_backward.scan_states: SCAN | {"BLOCK": 64, "CHUNK": 4},
     triton_backward.scan_backward: SCAN | {"BLOCK": 32, "CHUNK": 4},
     triton_conv.conv_forward: CONV,
-    triton_conv.conv_inner: CONV,
+    triton_conv.conv_inner: CONV | {"TOKENS": triton_conv.SUMMED},
     triton_conv.conv_outer: CONV,
     triton_norm.add_norm_rows: NORM,
     triton_norm.norm_gradients: NORM,
@@ -31,14 +33,16 @@ KERNELS = {
 FP32 = re.compile(r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual")
 OPTIONAL = re.compile(r"D|d?z|bias|d?carry|mean|step")
 WHOLE = re.compile(r"batch|length|width|states|backwards|rows|\w+_[kbl]")
+ODD = re.compile(r"batch|length|backwards|rows|scale|eps")  # what no multiple of 16 can be expected of
 
 
 def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> Any:
     """The kernel with tensors of tokens in `dtype`, and without what is optional if `bare`."""
     signature: dict[str, str] = {}
     values: dict[str, Any] = dict(constants)
+    aligned: dict[tuple[int], list[list[Any]]] = {}  # as a call's addresses, widths and strides are
     scan = "N" in constants
-    for name in kernel.arg_names:
+    for place, name in enumerate(kernel.arg_names):
         if name in constants:
             signature[name] = "constexpr"
         elif scan and bare and OPTIONAL.fullmatch(name):
@@ -51,22 +55,41 @@ def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> 
             signature[name] = "i32"
         else:
             signature[name] = "*fp32" if FP32.fullmatch(name) else f"*{dtype}"
-    source = ASTSource(fn=kernel, signature=signature, constexprs=values)
+        if signature[name] != "constexpr" and not ODD.fullmatch(name):
+            aligned[place,] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned)
     options = {"num_warps": 1 if scan else 4, "enable_fp_fusion": True}
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
 
-def resources(binary: bytes, folder: Path) -> str:
-    """Registers and stack of a cubin, as Triton's own cuobjdump reads them."""
+def read(binary: bytes, folder: Path, what: str) -> str:
+    """What Triton's own cuobjdump says of a cubin."""
     path = folder / "kernel.cubin"
     path.write_bytes(binary)
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    shown = subprocess.run([tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True).stdout
-    return " ".join(re.findall(r"(?:REG|STACK):\d+", shown))
+    return subprocess.run([tool, what, path], capture_output=True, text=True, check=True).stdout
+
+
+def resources(binary: bytes, folder: Path) -> str:
+    """Registers and stack."""
+    return " ".join(re.findall(r"(?:REG|STACK):\d+", read(binary, folder, "--dump-resource-usage")))
+
+
+def loop(binary: bytes, folder: Path) -> str:
+    """Instructions between the branch that jumps back the furthest and its target, by opcode."""
+    listing = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?(\w+)([^;]*);", read(binary, folder, "--dump-sass"))
+    back = [(int(address, 16), int(to.group(1), 16)) for address, kind, rest in listing
+            if kind == "BRA" and (to := re.search(r"0x([0-9a-f]+)$", rest.strip()))]  # fmt: skip
+    end, begin = max(back, key=lambda jump: jump[0] - jump[1])
+    if end <= begin:
+        return ""
+    kinds = Counter(kind for address, kind, _ in listing if begin <= int(address, 16) <= end)
+    return f"LOOP:{kinds.total()} " + " ".join(f"{kind}:{count}" for kind, count in kinds.most_common(8))
 
 
 if __name__ == "__main__":
     for kernel, constants in KERNELS.items():
         for dtype, bare in (("bf16", False), ("fp32", True)):
             made = compiled(kernel, constants, dtype, bare)
-            print(kernel.__name__, dtype, resources(made.asm["cubin"], Path(sys.argv[1])))
+            binary, folder = made.asm["cubin"], Path(sys.argv[1])
+            print(kernel.__name__, dtype, resources(binary, folder), loop(binary, folder))
