@@ -35,7 +35,13 @@ def compile_ahead(module: str, maker: str) -> None:
     except OSError:
         return
     _WORKING[module] = process
-    atexit.register(process.kill)
+    atexit.register(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def awaited(module: str) -> None:
