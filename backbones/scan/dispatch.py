@@ -21,7 +21,7 @@ from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.operator import scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
-# What `auto` tries in turn. On an H200 `triton` took a sixth of the stock kernel's time forward, a third with gradients.
+# What `auto` tries in turn. On an H200 `triton` took a sixth of the stock kernel's time, a third with gradients.
 PREFERRED = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
 
 
