@@ -192,7 +192,7 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else "",
         "ranks": row.get("ranks"),
-        "sentence": f"{row.get('sentence') or ''}{_unbeaten(mark) if mark else ''}",
+        "sentence": f"{row.get('sentence') or ''}{_unbeaten(mark) if mark and row.get('ranks') else ''}",
     }
 
 

@@ -69,7 +69,8 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
-    frame["told_apart"] = frame["told_apart"] == 1  # a cell that was compared with nothing is told apart from nothing
+    told = frame["told_apart"].map({1.0: True, 0.0: False}).astype(object)
+    frame["told_apart"] = told.where(told.notna(), None)  # neither where nothing was tested
     order = {label: index for index, label in enumerate(labels(run))}
     houses = {name: index for index, name in enumerate(backbones(run))}
     frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)

@@ -87,9 +87,12 @@ def unit(values: list[float]) -> tuple[float, str]:
 
 
 def fold(label: str, width: int) -> str:
-    """A method text in lines of about `width` characters, broken where its options or its other names begin."""
+    """A method text in lines of about `width` characters, broken where its options or its other names begin.
+
+    Settings side by side, ``a=1, b=2``, are broken between them alone.
+    """
     lines: list[str] = []
-    for piece in re.split(r"(?<=[,=])(?=\S)|(?=\[)|(?<= )(?== )", label):
+    for piece in re.split(r"(?<=, )" if ", " in label else r"(?<=[,=])(?=\S)|(?=\[)|(?<= )(?== )", label):
         if lines and len(lines[-1]) + len(piece) <= width:
             lines[-1] += piece
         else:

@@ -12,7 +12,7 @@ WHOLE = {"none", "downsample"}  # methods after which no token is missing
 
 
 def begin_compiling(spec: RunSpec) -> None:
-    """Let another process compile the reduction on a CPU if `spec` will surely need it; nothing waits here."""
+    """Let another process compile the reduction on a CPU if `spec` is likely to need it; nothing waits here."""
     on_cpu = spec.device == "cpu" or (spec.device == "auto" and not NVIDIA.exists())
     reduces = spec.baselines or not WHOLE.issuperset(spec.methods)
     if on_cpu and reduces and spec.precision == "fp32":

@@ -85,7 +85,7 @@ def summarise(
         if smaller:
             remarks.append(smaller)
     found = words(resolution, sentences, pairs, remarks, warnings)
-    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS))
+    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "float64"}))
     store.write_headline(found)
     return found
 
@@ -155,7 +155,7 @@ def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: s
         "method_high": high,
         "seeds": cell.seeds,
         "images": cell.count,
-        "told_apart": False,
+        "told_apart": None,
     }
 
 
@@ -167,7 +167,7 @@ def paired_row(row: Comparison, cell: Outcomes, backbone: str, budget: float) ->
         "high": row.high,
         "p": row.p,
         "p_holm": row.p_holm,
-        "told_apart": row.told_apart,
+        "told_apart": None if row.p_holm is None else row.told_apart,
         "discordant_better": row.gained,
         "discordant_worse": row.lost,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -115,7 +114,7 @@ def triton_scan_backward(
             DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
             **ONE_WARP, maxnreg=tiles.registers,
         )  # fmt: skip
-    gated = None if dz is None else reduce(torch.add, dz.unbind(0))  # `sum` over so short an axis reads slowly
+    gated = None if dz is None else dz[0] + dz[1] if directions == 2 else dz.sum(0)  # `sum` of two reads slowly
     found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
     return [
         part.to(tensor.dtype).contiguous() if tensor is not None and part is not None else new(0)

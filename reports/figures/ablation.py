@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from reports.figures.canvas import columns, paper, sheet
+from reports.figures.names import Tag, near
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
 from reports.text import budget_name, fold
 
@@ -90,16 +94,12 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             light, _, marker = CYCLE[index % len(CYCLE)]
             style = {"color": light, "marker": MARKERS[marker][0], "markersize": 4.5,
                      "markerfacecolor": light if key[2] else "white"}  # fmt: skip
-            shuffled = part["setting"].str.contains("shuffle=") | part["is_reference"]
+            shuffled = _on_a_line(part)
             line = part[shuffled].sort_values("tau")
             for axes, name in zip(panels, ("top1", "agreement"), strict=True):
                 axes.plot(line["tau"], 100 * line[name], label=family_name(*key), zorder=3, **style)
                 for row in part[~shuffled].to_dict("records"):
                     axes.plot([row["tau"]], [100 * row[name]], linestyle="", zorder=3, **style)
-                    named = str(row["setting"]).rpartition("order=")[2]
-                    below = {"xytext": (0, -5), "va": "top"} if key[2] else {"xytext": (0, 5), "va": "bottom"}
-                    axes.annotate(named, (row["tau"], 100 * row[name]), textcoords="offset points", ha="center",
-                                  fontsize=6.5, color=light, **below)  # fmt: skip
         panels[0].set_ylabel("top-1 accuracy, %")
         panels[1].set_ylabel("same prediction as dense, %")
         for axes in panels:
@@ -108,4 +108,27 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             axes.margins(x=0.08)
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 2 if width > 5 else 1))
+        figure.draw_without_rendering()
+        for axes, name in zip(panels, ("top1", "agreement"), strict=True):
+            near(axes, *_orders(families, name))
         return figure
+
+
+def _orders(families: Sequence[tuple[Any, pd.DataFrame]], name: str) -> tuple[list[Tag], NDArray[np.float64]]:
+    """The names of the orders that stand apart, and the points of those that a line joins, its middles too."""
+    tags, joined = [], []
+    for index, (_, part) in enumerate(families):
+        apart = part[~_on_a_line(part)]
+        for setting, tau, value in zip(apart["setting"], apart["tau"], 100 * apart[name], strict=True):
+            point = np.array([[tau, value]], dtype=np.float64)
+            tags.append(Tag(str(setting).rpartition("order=")[2], CYCLE[index % len(CYCLE)][0], point))
+        line = part[_on_a_line(part)].sort_values("tau")
+        points = np.column_stack((line["tau"], 100 * line[name])).astype(np.float64)
+        joined += [points, (points[1:] + points[:-1]) / 2]
+    return tags, np.concatenate(joined)
+
+
+def _on_a_line(part: pd.DataFrame) -> pd.Series:
+    """Which orders are joined: the shuffles and what they begin from."""
+    on_it: pd.Series = part["setting"].str.contains("shuffle=") | part["is_reference"]
+    return on_it

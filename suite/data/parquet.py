@@ -43,7 +43,7 @@ def find_files(path: Path, split: str | None) -> tuple[list[Path], str]:
     if path.is_file():
         return [path], _split_of(path) or "all"
     if not path.is_dir():
-        raise UserError(f"{path} does not exist: check the path after parquet:")
+        raise UserError(f"{path} does not exist: check the path")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     if not files:
         raise UserError(f"{path} has no .parquet files: give a file, or a folder that holds some")

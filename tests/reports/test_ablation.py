@@ -126,9 +126,9 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
 def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
-    for axes, drawn in ((["order"], True), ([], True)):  # of a run at several budgets
-        (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": axes}))
-        assert Sheet.of(load(folder)).trades == drawn
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
+    assert Sheet.of(load(folder)).trades  # there are several budgets
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": []}))
     for path in (folder / "cells").iterdir():
         record = json.loads(path.read_text())
         if record["budget"] not in (None, 0.4):
