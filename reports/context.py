@@ -13,7 +13,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reports import charts, paper, points, tables
-from reports.blind import Mark
 from reports.figures.tokens import DIVERGING, MAP
 from reports.panels import gallery_panel, kept_panel, stack_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
@@ -56,7 +55,7 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "compared": not run.cells.empty,
-        "trades": sheet.trades or sheet.frame.empty,
+        "trades": sheet.trades,
         "houses": houses,
         "twins": twins,
         "budgets": _choices(sheet, sheet.frame),
@@ -185,6 +184,9 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     smallest = row.get("smallest_detectable")
     house = str(row.get("backbone") or next(iter(sheet.houses), ""))
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
+    sentence = str(row.get("sentence") or "")
+    if row.get("ranks") and mark and mark.everywhere:  # room to rank does not say that anything ranks above it
+        sentence += f" But no method was shown to do better than {mark.baseline}: this is no ranking of the best."
     return {
         "house": house,
         "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
@@ -192,15 +194,8 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else "",
         "ranks": row.get("ranks"),
-        "sentence": f"{row.get('sentence') or ''}{_unbeaten(mark) if mark and row.get('ranks') else ''}",
+        "sentence": sentence,
     }
-
-
-def _unbeaten(mark: Mark) -> str:
-    """What room to rank does not say: that nothing ranks above a blind baseline."""
-    if not mark.everywhere:
-        return ""
-    return f" But no method was shown to do better than {mark.baseline}: this is no ranking of the best."
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:

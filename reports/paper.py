@@ -43,7 +43,7 @@ def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> 
     ``gallery-layers``; some of them for each backbone, whose name they bear when there are several. Those of `sections`
     follow. The first three are left out where there is no trade-off (`Sheet.trades`).
     """
-    if sheet.trades:
+    if sheet.trades and not sheet.frame.empty:
         yield from _tradeoffs(sheet, room)
     if not sheet.blocks.empty:
         yield "foreground", foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks), room.width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,17 +88,22 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
     with paper():
         figure = sheet(width, 3.1)
         panels = figure.subplots(1, 2)
-        families = list(rows.groupby(FAMILY, sort=False))
-        for index, (key, part) in enumerate(families):
+        tags: list[list[Tag]] = [[], []]
+        joined: list[list[NDArray[np.float64]]] = [[], []]
+        for index, (key, part) in enumerate(rows.groupby(FAMILY, sort=False)):
             light, _, marker = CYCLE[index % len(CYCLE)]
             style = {"color": light, "marker": MARKERS[marker][0], "markersize": 4.5,
                      "markerfacecolor": light if key[2] else "white"}  # fmt: skip
-            shuffled = _on_a_line(part)
+            shuffled = part["setting"].str.contains("shuffle=") | part["is_reference"]
             line = part[shuffled].sort_values("tau")
-            for axes, name in zip(panels, ("top1", "agreement"), strict=True):
-                axes.plot(line["tau"], 100 * line[name], label=family_name(*key), zorder=3, **style)
+            for panel, (axes, name) in enumerate(zip(panels, ("top1", "agreement"), strict=True)):
+                points = np.column_stack((line["tau"], 100 * line[name])).astype(np.float64)
+                axes.plot(*points.T, label=family_name(*key), zorder=3, **style)
+                joined[panel] += [points, (points[1:] + points[:-1]) / 2]  # names keep off the line between them too
                 for row in part[~shuffled].to_dict("records"):
-                    axes.plot([row["tau"]], [100 * row[name]], linestyle="", zorder=3, **style)
+                    point = np.array([[row["tau"], 100 * row[name]]], dtype=np.float64)
+                    axes.plot(*point.T, linestyle="", zorder=3, **style)
+                    tags[panel].append(Tag(str(row["setting"]).rpartition("order=")[2], light, point))
         panels[0].set_ylabel("top-1 accuracy, %")
         panels[1].set_ylabel("same prediction as dense, %")
         for axes in panels:
@@ -109,26 +113,6 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 2 if width > 5 else 1))
         figure.draw_without_rendering()
-        for axes, name in zip(panels, ("top1", "agreement"), strict=True):
-            near(axes, *_orders(families, name))
+        for axes, names_there, lines in zip(panels, tags, joined, strict=True):
+            near(axes, names_there, np.concatenate(lines))
         return figure
-
-
-def _orders(families: Sequence[tuple[Any, pd.DataFrame]], name: str) -> tuple[list[Tag], NDArray[np.float64]]:
-    """The names of the orders that stand apart, and the points of those that a line joins, its middles too."""
-    tags, joined = [], []
-    for index, (_, part) in enumerate(families):
-        apart = part[~_on_a_line(part)]
-        for setting, tau, value in zip(apart["setting"], apart["tau"], 100 * apart[name], strict=True):
-            point = np.array([[tau, value]], dtype=np.float64)
-            tags.append(Tag(str(setting).rpartition("order=")[2], CYCLE[index % len(CYCLE)][0], point))
-        line = part[_on_a_line(part)].sort_values("tau")
-        points = np.column_stack((line["tau"], 100 * line[name])).astype(np.float64)
-        joined += [points, (points[1:] + points[:-1]) / 2]
-    return tags, np.concatenate(joined)
-
-
-def _on_a_line(part: pd.DataFrame) -> pd.Series:
-    """Which orders are joined: the shuffles and what they begin from."""
-    on_it: pd.Series = part["setting"].str.contains("shuffle=") | part["is_reference"]
-    return on_it
