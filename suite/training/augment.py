@@ -20,7 +20,7 @@ class Augmentation:
 
     ``smallest_crop``  least share of the area that a random crop keeps before it is resized to the whole; 1: no crop
     ``operations``     of RandAugment (Cubuk et al. 2020), at its usual magnitude of 9
-    ``erasing``        probability of a random rectangle of noise (Zhong et al. 2020)
+    ``erasing``        probability of a random rectangle made grey (Zhong et al. 2020)
     ``mixup``, ``cutmix``  parameters of their beta distributions (Zhang et al. 2018, Yun et al. 2019); 0: without
     ``mixed``          share of batches that are mixed, by either with equal probability where both are there
     """
