@@ -95,13 +95,13 @@ def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
     from backbones.block import Block
     from backbones.mixer import BidirectionalMixer
 
-    with torch.random.fork_rng(devices=[]):  # building layers draws numbers that are the caller's
-        block = Block(24, BidirectionalMixer(24, d_state=4))
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    with torch.no_grad(), torch.device("cpu"):
+        with torch.random.fork_rng(devices=[]):  # building layers draws numbers that are the caller's
+            block = Block(24, BidirectionalMixer(24, d_state=4))
         for parameter in block.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
+        branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
     return block.to(device, dtype), branch.to(dtype), residual
 
 

@@ -45,7 +45,8 @@ def _onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Te
 @cache
 def _has_onednn() -> bool:
     try:
-        rows, weight, bias = torch.randn(FEWEST_ROWS, 8), torch.randn(4, 8), torch.randn(4)
+        with torch.device("cpu"):
+            rows, weight, bias = torch.randn(FEWEST_ROWS, 8), torch.randn(4, 8), torch.randn(4)
         found = _onednn(rows, weight, bias, gelu=True)
     except (AttributeError, RuntimeError):
         return False

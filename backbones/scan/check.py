@@ -66,7 +66,7 @@ def _inputs(device: torch.device, dtype: torch.dtype, length: int, spread: float
     directions, batch, width, states = len(REVERSE), 2, 24, 4
 
     def normal(*shape: int, kind: torch.dtype = dtype) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device, kind)
+        return torch.randn(*shape, generator=generator, device="cpu").to(device, kind)
 
     tokens = (directions, batch, length)
     projected = normal(*tokens, 2 * states)

@@ -57,7 +57,7 @@ def _agrees(device: str) -> bool:
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device)
+        return torch.randn(*shape, generator=generator, device="cpu").to(device)
 
     tokens = new_sequence(normal(2, 26, 24), [9], (1, 5, 5)).tracked()
     trace = Trace(delta=normal(2, 2, 26, 40).abs(), y=normal(2, 26, 40))
@@ -92,7 +92,7 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
     tokens, left = place.tokens, place.tokens.length - removed
 
     def empty(like: Tensor, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=like.dtype)
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
 
     new: dict[str, Tensor] = {
         name: empty(value, tokens.batch, left, *value.shape[2:])
