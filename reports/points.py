@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.blind import Correct
 from reports.run import KINDS, Run
 from reports.style import GROUPS, group
+from suite.stats.blind import Correct
 
 MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
 PAIRED = {

@@ -130,6 +130,16 @@ def outcomes(run: Run, key: str) -> pd.DataFrame:
     return found
 
 
+def correctness(run: Run) -> dict[str, pd.Series]:
+    """For each finished cell whose outcomes are there, whether each image (the index) was named right."""
+    found = {}
+    for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
+        rows = outcomes(run, str(key))
+        if {"image", "label", "prediction"} <= set(rows.columns):
+            found[str(key)] = pd.Series((rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"])
+    return found
+
+
 def _spec(folder: Path) -> dict[str, Any]:
     path = run_spec(folder)
     try:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import panels, points
-from reports.blind import Correct, Mark, correctness, marks
 from reports.pictures import Pixels
-from reports.run import Run
+from reports.run import Run, correctness
 from reports.style import Look, looks
 from reports.text import ENVELOPE
+from suite.stats.blind import Correct, Mark, marks
 
 
 @dataclass(frozen=True)

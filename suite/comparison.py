@@ -38,25 +38,28 @@ from suite.runner import runnable
 from suite.session import session
 from suite.settings import RunSpec
 from suite.similarity import Kept, similarity_frames
+from suite.stats import Mark
 from suite.stopped import StoppedError
 from suite.stopwatch import STOPWATCH
 from suite.store import Store, slices
-from suite.summary import asked_for, summarise
+from suite.summary import against_blind, asked_for, summarise
 
 JUDGED = ("image", "label", "prediction", "kl")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished comparison: the records of its cells, its headline, and what failed."""
+    """A finished comparison: the records of its cells, its headline, what failed, and who beats a blind choice."""
 
     records: list[dict[str, Any]]
     headline: dict[str, Any]
     failures: dict[str, str]
+    marks: list[Mark]
 
     def summary(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
-        return {"cells": self.records, "headline": self.headline, "failures": self.failures}
+        """All of it, JSON-able; ``against_blind`` has a row for each backbone and budget."""
+        marks = [mark.record() for mark in self.marks]
+        return {"cells": self.records, "headline": self.headline, "against_blind": marks, "failures": self.failures}
 
 
 def run_comparison(
@@ -107,6 +110,7 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
     classes = len(prepared.dataset.classes)
     with STOPWATCH.part("statistics"):
         headline = summarise(records, spec, asked_for(spec), store, count, classes, published)
+        marks = against_blind(records, store, count)
         kinds = {name: family(model) for name, model in prepared.models.items()}
         for name, frame in family_frames(kinds, records, store, count).items():
             store.write_analysis(name, frame)
@@ -119,7 +123,7 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
         store.write_headline(headline)
     store.write_dataset(about_images(prepared))
     store.write_environment(environment() | consumption(started) | about_execution(prepared, store))
-    return Result(records, headline, failures)
+    return Result(records, headline, failures, marks)
 
 
 def flipped(store: Store) -> str:

@@ -1,4 +1,4 @@
-"""How long a run will take: the dense model is timed on one batch, the rest follows from FLOPs."""
+"""How long a run will take: the dense model is timed on one batch again and again, the rest follows from FLOPs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from suite.data.base import Dataset
 from suite.prepare import Prepared
 from suite.runner import runnable
 
+FEWEST = 2  # batches that are timed, however long they take
+ENOUGH = 1.0  # seconds of timed batches
+
 
 def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
-    """Seconds an image or a clip takes through the dense model, the better of two batches after a warm-up."""
+    """Seconds an image or a clip takes through the dense model, after a warm-up.
+
+    The least of the batches that take `ENOUGH` together, at least `FEWEST`: what else the machine does only adds time.
+    """
     chosen = np.arange(min(batch, len(dataset)))
     images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device)
-    times = []
+    times: list[float] = []
     with torch.inference_mode():
-        for _ in range(3):
+        model(images).cpu()
+        while len(times) < FEWEST or sum(times) < ENOUGH:
             started = time.perf_counter()
             model(images).cpu()
             times.append(time.perf_counter() - started)
-    return min(times[1:]) / len(chosen)
+    return min(times) / len(chosen)
 
 
 def estimate_seconds(prepared: Prepared) -> float:

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+SETTLED = 10.0  # seconds after which the pace counts: kernels are compiled, and what was on disk already is passed
+EVERY = 30.0  # seconds between two lines
+
+Advance = Callable[[int], None]
+Mark = tuple[float, int]  # seconds since the start, and how much was done by then
+
 
 @contextmanager
-def progress_bar(total: int, quiet: bool, unit: str = "image x cell") -> Iterator[Callable[[int], None]]:
-    """A function that advances the bar by so many of `unit`; `quiet` shows nothing."""
+def progress_bar(total: int, quiet: bool, unit: str = "image x cell") -> Iterator[Advance]:
+    """A function that advances what is shown by so many of `unit`; `quiet` shows nothing.
+
+    A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a short run has none.
+    """
+    console = Console(stderr=True)
+    with _bar(total, unit, console, quiet) if quiet or console.is_interactive else _lines(total, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total: int, unit: str, console: Console, quiet: bool) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -20,10 +40,58 @@ def progress_bar(total: int, quiet: bool, unit: str = "image x cell") -> Iterato
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    with Progress(*columns, console=console, disable=quiet) as bar:
         task = bar.add_task(unit, total=total)
 
         def advance(count: int) -> None:
             bar.advance(task, count)
 
         yield advance
+
+
+@contextmanager
+def _lines(total: int, unit: str) -> Iterator[Advance]:
+    """Lines come from a thread, so that they come while one batch takes minutes; the last one when all is done."""
+    begun, done, said = monotonic(), 0, False
+    over = Event()
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+
+    def mark() -> Mark:
+        return monotonic() - begun, done
+
+    def say(since: Mark) -> None:
+        print(line(total, unit, since, mark()), file=sys.stderr, flush=True)
+
+    def keep_saying() -> None:
+        nonlocal said
+        if over.wait(SETTLED):
+            return
+        settled = mark()
+        while not over.wait(EVERY):
+            said = True
+            say(settled)
+
+    thread = Thread(target=keep_saying, daemon=True)
+    thread.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        thread.join()
+    if said:
+        say(mark())
+
+
+def line(total: int, unit: str, since: Mark, now: Mark) -> str:
+    """How much of `total` is done `now`, and the time left at the pace `since` then."""
+    seconds, done = now
+    text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {_clock(seconds)}"
+    pace = (done - since[1]) / max(seconds - since[0], 1e-9)
+    return f"{text}, about {_clock((total - done) / pace)} left" if pace > 0 and done < total else text
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -13,11 +13,22 @@ from methods.spec import parse
 from suite.cells import DENSE, SAME
 from suite.expected import off
 from suite.settings import RunSpec
-from suite.stats import Outcomes, Setting, Verdict, compare_to_reference, headline, pair, verdict, wilson
+from suite.stats import (
+    BLIND,
+    Mark,
+    Outcomes,
+    Setting,
+    Verdict,
+    compare_to_reference,
+    headline,
+    marks,
+    pair,
+    verdict,
+    wilson,
+)
 from suite.stats.compare import SAME_WORK, Comparison
 from suite.store import Store
 
-BLIND = {"random", "stride"}
 FEW = 3  # methods of which each has a sentence
 TRAINED_ON = (
     "these are images that weights are trained on (split `train`): no accuracy of this run is a test of anything."
@@ -103,6 +114,20 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
         removed = cells[0]["reduction_fraction"][cells[0]["convention"]]
         outcomes.append(Outcomes(label, correct, answers[0][0], removed))
     return outcomes
+
+
+def against_blind(records: Records, store: Store, slices: int) -> list[Mark]:
+    """What `suite.stats.blind.marks` finds in the finished cells, in the order of the run's backbones."""
+    done = [record for record in records if record["status"] == "ok"]
+    names = ("key", "status", "backbone", "budget", "label", "method", "family")
+    cells = pd.DataFrame(
+        [{name: record[name] for name in names} | {"top1": record["metrics"]["top1"]} for record in done],
+        columns=[*names, "top1"],
+    )
+    answers = {record["key"]: store.answers(record["key"], slices) for record in done}
+    found = marks(cells, {key: pd.Series(right, index=images) for key, (images, right) in answers.items()})
+    backbones = list(dict.fromkeys(record["backbone"] for record in done))
+    return sorted(found.values(), key=lambda mark: (backbones.index(mark.backbone), mark.budget))
 
 
 def reference_of(

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
-from reports.blind import Mark
 from reports.figures.canvas import COLUMN, WIDTH, columns, fitting, heading, paper, sheet, stroke
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
 from reports.text import CONVENTIONS, fold, unit
+from suite.stats.blind import Mark
 
 Marks = Mapping[tuple[str, float], Mark]
 PASSES = 6  # in which names are placed again, at most

@@ -48,6 +48,7 @@ def ablate(
     from suite.ablation import tables
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
+    from suite.stats import unbeaten
     from suite.tables import print_table
     from suite.track import chosen
 
@@ -59,7 +60,7 @@ def ablate(
         return 1 if result.failures else 0
     for table in tables(folder):
         print_table(table)
-    for sentence in (result.headline["headline"], *result.headline["paragraphs"]):
+    for sentence in (result.headline["headline"], *result.headline["paragraphs"], *unbeaten(result.marks)):
         print(sentence)
     if page:
         for figure in sorted((page.parent / "figures").glob("ablation-*.png")):

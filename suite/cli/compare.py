@@ -76,6 +76,7 @@ def compare(
     begin_compiling(spec)
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
+    from suite.stats import unbeaten
     from suite.tables import comparison_table, left_out, print_table
     from suite.track import chosen
 
@@ -91,6 +92,8 @@ def compare(
         warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
         for warning in warnings:
             print(f"WARNING: {warning}")
+        for sentence in unbeaten(result.marks):
+            print(sentence)
         print(result.headline["headline"])
         begin = len(warnings)
         for paragraph in paragraphs[begin : begin + len(result.headline["beside"]) + 1]:  # the page has the rest

@@ -1,5 +1,6 @@
 """Paired statistics on per-image outcomes."""
 
+from suite.stats.blind import BLIND, Mark, marks, unbeaten
 from suite.stats.compare import Comparison, compare, compare_to_reference
 from suite.stats.headline import Setting, headline, pair
 from suite.stats.median import median_interval
@@ -11,7 +12,9 @@ from suite.stats.single import holm, wilson
 from suite.stats.verdict import Verdict, verdict
 
 __all__ = [
+    "BLIND",
     "Comparison",
+    "Mark",
     "McNemar",
     "Outcomes",
     "Setting",
@@ -25,11 +28,13 @@ __all__ = [
     "holm",
     "kept",
     "kept_spread",
+    "marks",
     "mcnemar",
     "median_interval",
     "pair",
     "sign_flip",
     "smallest_detectable",
+    "unbeaten",
     "verdict",
     "wilson",
 ]

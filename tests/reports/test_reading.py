@@ -16,9 +16,8 @@ import yaml
 import reports
 from backbones.errors import UserError
 from reports import points
-from reports.blind import correctness
 from reports.rows import result_rows
-from reports.run import load, outcomes
+from reports.run import correctness, load, outcomes
 from reports.sheet import Sheet
 from reports.tables import compact_tex
 

@@ -19,10 +19,13 @@ from backbones.base import Reducer
 from backbones.errors import UserError
 from backbones.sequence import TokenSequence
 from backbones.vim import Vim
+from reports.run import load
+from reports.sheet import Sheet
 from suite.cells import Cell
 from suite.comparison import Result, run_comparison
 from suite.evaluate import Failure, evaluate
 from suite.settings import RunSpec
+from suite.stats import Mark
 
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
@@ -59,6 +62,19 @@ def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path
     dataset = json.loads((folder / "dataset.json").read_text())
     assert (dataset["images"], dataset["available"], dataset["selection"]) == (30, 30, "all")
     assert json.loads((folder / "analyses" / "headline.json").read_text())["headline"]
+
+
+def test_terminal_and_page_mark_the_same_methods_as_no_better_than_a_blind_choice(small: Specs, tmp_path: Path) -> None:
+    result = run(small(methods=("mtr", "tome", "norm"), gallery=0), tmp_path)
+    page = Sheet.of(load(tmp_path)).marks
+
+    def alike(mark: Mark) -> dict[str, Any]:
+        return mark.record() | {"not_shown_better": sorted(mark.equals), "contenders": mark.contenders}
+
+    assert [(mark.backbone, mark.budget) for mark in result.marks] == [("vim_mini", 0.3), ("vim_mini", 0.5)]
+    assert [alike(mark) for mark in result.marks] == [alike(mark) for mark in page.values()]
+    assert any(mark.equals for mark in result.marks)
+    assert json.loads(json.dumps(result.summary()))["against_blind"] == [mark.record() for mark in result.marks]
 
 
 def test_each_image_is_decoded_once_for_all_cells(small: Specs, decoded: Counter[int], tmp_path: Path) -> None:

@@ -17,9 +17,20 @@ def test_every_cell_takes_its_share_of_the_dense_time(
     assert estimate.estimate_seconds(prepared) == pytest.approx(2.0 * 30 * (1 + 0.75), rel=2e-3)
 
 
-def test_the_better_of_two_warm_batches_counts(small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "timed", "least"),
+    [((3.0, 2.0, 1.0), 2, 2.0), ((0.5, 0.375, 0.125, 0.0625), 3, 0.125)],  # slow batches, and quick ones
+)
+def test_the_least_of_the_batches_of_a_second_counts(
+    small: Callable[..., RunSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: tuple[float, ...],
+    timed: int,
+    least: float,
+) -> None:
     prepared = prepare(small(methods=("none",), baselines=False))
-    clock = iter([0.0, 9.0, 20.0, 23.0, 30.0, 32.0])
+    told = [time for number, took in enumerate(seconds) for time in (10.0 * number, 10.0 * number + took)]
+    clock = iter(told)
     monkeypatch.setattr("suite.estimate.time.perf_counter", lambda: next(clock))
-    seconds = estimate.dense_seconds(prepared.models["vim_mini"], prepared.dataset, "cpu", 4)
-    assert seconds == 2.0 / 4
+    assert estimate.dense_seconds(prepared.models["vim_mini"], prepared.dataset, "cpu", 4) == least / 4
+    assert list(clock) == told[2 * timed :]

@@ -111,8 +111,11 @@ def test_compare_writes_a_run_and_its_report(
     found = json.loads(capsys.readouterr().out)
     assert Path(found["report"]).stat().st_size > 1000
     assert {cell["status"] for cell in found["cells"]} == {"ok"}
+    (mark,) = found["against_blind"]
+    assert (mark["baseline"], mark["not_shown_better"]) == ("stride", ["mtr[order=appended]"])
     assert run([*line, "--no-report"]) == 0
     shown = capsys.readouterr().out
+    assert "No method was shown to beat a blind choice of tokens on vim_mini at -30 % FLOPs (stride, " in shown
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 1

@@ -15,6 +15,8 @@ import yaml
 
 import reports
 from backbones.errors import UserError
+from reports.run import load
+from reports.sheet import Sheet
 from suite.cli import run
 from suite.merge import merge
 from suite.merge.union import unlike_images
@@ -82,6 +84,9 @@ def test_halves_put_together_say_what_the_whole_run_says(
     pd.testing.assert_frame_equal(frame(folder, "statistics"), frame(whole, "statistics"))
     headline = json.loads((whole / "analyses" / "headline.json").read_text())
     assert json.loads((folder / "analyses" / "headline.json").read_text()) == headline
+    marks = Sheet.of(load(whole)).marks
+    assert marks
+    assert Sheet.of(load(folder)).marks == marks
     for name in ("breaks", "similarity", "similarity-pairs"):
         pd.testing.assert_frame_equal(frame(folder, name), frame(whole, name))
     for name, keys in {

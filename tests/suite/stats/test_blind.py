@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.blind import marks
+from suite.stats.blind import Mark, marks, unbeaten
 
 
 def _cells(accuracies: dict[str, list[np.ndarray]]) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
@@ -48,3 +48,18 @@ def test_without_outcomes_the_means_decide_and_without_a_blind_baseline_nothing_
     assert marks(cells, {})["b", 0.4].equals == ("tome",)
     assert marks(cells[cells["label"] != "stride"], {}) == {}
     assert marks(cells[cells["label"] == "stride"], {}) == {}
+
+
+def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> None:
+    found = [
+        Mark("b", 0.2, "stride", 0.756, ("mtr", "tome"), 2),
+        Mark("b", 0.3, "random", 0.5, ("tome",), 2),
+        Mark("b", 0.55, "random", 0.25, ("mtr", "tome"), 2),
+        Mark("c", 0.2, "stride", 0.5, (), 2),
+    ]
+    (sentence,) = unbeaten(found)
+    assert "on b at -20 % FLOPs (stride, 75.6 %) or at -55 % FLOPs (random, 25.0 %):" in sentence
+    assert unbeaten(found[1:2] + found[3:]) == []
+    rows = [mark.record() for mark in found]
+    assert [row["none_shown_better"] for row in rows] == [True, False, True, False]
+    assert rows[1]["not_shown_better"] == ["tome"]

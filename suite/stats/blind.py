@@ -1,17 +1,19 @@
-"""Which methods were not shown to do better than a baseline that does not look at the image."""
+"""Which methods were not shown to do better than a baseline that does not look at the image.
+
+This is the one rule for it: the terminal, ``--json`` and the page all say what `marks` finds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reports.run import Run, outcomes
-
-BLIND = ("random", "stride")
+BLIND = frozenset({"random", "stride"})
 NORMAL = 1.959964  # two-sided 95 %
 Correct = Mapping[str, pd.Series]
 
@@ -32,19 +34,23 @@ class Mark:
         """Whether no method at all was shown to do better."""
         return bool(self.contenders) and len(self.equals) == self.contenders
 
-
-def correctness(run: Run) -> dict[str, pd.Series]:
-    """For each finished cell whose outcomes are there, whether each image (the index) was named right."""
-    found = {}
-    for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
-        rows = outcomes(run, str(key))
-        if {"image", "label", "prediction"} <= set(rows.columns):
-            found[str(key)] = pd.Series((rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"])
-    return found
+    def record(self) -> dict[str, Any]:
+        """The mark as plain values; ``none_shown_better`` says whether ``not_shown_better`` are all methods."""
+        return {
+            "backbone": self.backbone,
+            "budget": self.budget,
+            "baseline": self.baseline,
+            "top1": self.top1,
+            "not_shown_better": list(self.equals),
+            "none_shown_better": self.everywhere,
+        }
 
 
 def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark]:
     """A mark for each backbone and budget at which a blind baseline and a method that is no baseline finished.
+
+    `cells` has a row a cell with ``key``, ``status``, ``backbone``, ``budget``, ``label``, ``method``, ``family`` and
+    ``top1`` (a share); `correct` says by key whether a cell was right on each image, which is the index.
 
     A method beats the baseline where the paired 95 % interval of their difference (over images, seeds averaged, normal
     approximation, no correction for many methods) lies above zero; without outcomes, where its mean is higher.
@@ -65,6 +71,20 @@ def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark
         place = str(backbone), float(str(budget))
         found[place] = Mark(*place, best, float(means.max()), tuple(equals), int(methods["label"].nunique()))
     return found
+
+
+def unbeaten(found: Iterable[Mark]) -> list[str]:
+    """At which budgets no method was shown to do better than a blind baseline, a sentence for each backbone."""
+    places: dict[str, list[str]] = {}
+    for mark in found:
+        if mark.everywhere:
+            place = f"-{100 * mark.budget:.4g} % FLOPs ({mark.baseline}, {100 * mark.top1:.1f} %)"
+            places.setdefault(mark.backbone, []).append(place)
+    return [
+        f"No method was shown to beat a blind choice of tokens on {backbone} at {' or at '.join(where)}: there no "
+        "paired 95 % interval of the difference lies above zero."
+        for backbone, where in places.items()
+    ]
 
 
 def _beats(rows: pd.DataFrame, others: pd.DataFrame, correct: Correct) -> bool:
