@@ -90,7 +90,7 @@ RECIPES = {
     "vim_tiny_64": Recipe(
         backbone="vim_tiny_64",
         dataset="tiny-imagenet",
-        phases=(Phase(32, 50), Phase(48, 30), Phase(64, 20)),
+        phases=(Phase(32, 44), Phase(48, 26), Phase(64, 14)),
         batch=512,
         learning_rate=1.5e-3,
         warmup_epochs=5.0,
