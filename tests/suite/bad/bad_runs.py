@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from bad import Bad, nothing, written
 
 LINE = "report ROOT/run"
+TIMED = "bench --run ROOT/run --batch 1 --rounds 1"
+KEPT = "analyses/kept.parquet"
 DELETE = "delete (it|the file)"
 Damage = Callable[[Path], object]
 
@@ -239,5 +241,9 @@ ROWS = [
     Bad("run: a file", LINE, "no run folder at .*: make one with", written("run", "x")),
     Bad("run: empty", LINE, "no spec.yaml.*: make one with", lambda root: (root / "run").mkdir()),
     Bad("run: a device", "report /dev/zero", "no run folder at .*: make one with", nothing),
+    Bad("run: a torn cell to time", TIMED, f"cannot be read.*{DELETE}", run(into("CELL", "{"))),
+    Bad("run: a torn table to time", TIMED, f"kept.parquet' cannot be read.*{DELETE}", run(into(KEPT, b"PAR1 torn"))),
+    Bad("run: a torn shard to time", TIMED, f"cannot be read.*{DELETE}", run(torn)),
+    Bad("run: a report elsewhere to time", TIMED, "leads out of.*put the file itself", run(link("report", "../away"))),
     Bad("run: nothing to time", "bench --run ROOT --rounds 1", "no spec.yaml.*: make one with", nothing),
 ]
