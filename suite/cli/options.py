@@ -19,7 +19,7 @@ from backbones.errors import UserError
 from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
-from suite.axes import AXES, EVERY, axes_of
+from suite.axes import AXES, EVERY, axes_of, known
 from suite.settings import SHOWN, RunSpec, SettingError, Spec, build_spec, with_file
 from suite.sweep import combinations, sweep_of
 
@@ -117,7 +117,8 @@ def expand(methods: Sequence[str]) -> tuple[str, ...]:
 
 
 def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
-    """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
+    """The axes asked for, `all` replaced by those on which every one of `methods` can be varied; UserError if unknown."""
+    asked = [name if name == EVERY else known(name) for name in asked]
     everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
     return tuple(name for text in asked for name in (everything if text == EVERY else [text]))
 
