@@ -20,7 +20,7 @@ from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
 from suite.axes import AXES, EVERY, axes_of, known
-from suite.settings import SHOWN, RunSpec, SettingError, Spec, build_spec, with_file
+from suite.settings import SHOWN, SPEC, RunSpec, SettingError, Spec, build_spec, with_file
 from suite.sweep import combinations, sweep_of
 
 DEFAULTS = RunSpec()
@@ -163,7 +163,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
 
 CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 CONFIG = option(
-    "config", Path, "Settings from a YAML file, such as a run's spec.yaml; options given here count before it."
+    "config", Path, f"Settings from a YAML file, such as a run's {SPEC}; options given here count before it."
 )
 
 
