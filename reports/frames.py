@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from backbones.errors import UserError
 
+AGAIN = "delete the file and run the command of this run again"  # whichever made it
 MOST = 1e30  # of a measurement
 MOST_ROWS = 20_000_000
 MOST_BYTES = 1 << 30
@@ -45,7 +46,7 @@ def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
         raise UserError(f"'{path}' cannot be read ({reason}): delete it and resume the run") from error
     for column in columns:
         if column not in frame.columns:
-            raise UserError(f"'{path}' lacks the column '{column}': delete the file and run `compare` again")
+            raise UserError(f"'{path}' lacks the column '{column}': {AGAIN}")
         frame[column] = _typed(frame[column], column, name, path)
     if {"row", "col"} <= set(columns) and len(frame):
         area = (int(frame["row"].max()) + 1) * (int(frame["col"].max()) + 1)
@@ -139,4 +140,4 @@ def _owners(value: Any, column: str, path: Path) -> Any:
 
 
 def _wrong(path: Path, column: str, wanted: str) -> UserError:
-    return UserError(f"'{path}' has no {wanted} in the column '{column}': delete the file and run `compare` again")
+    return UserError(f"'{path}' has no {wanted} in the column '{column}': {AGAIN}")
