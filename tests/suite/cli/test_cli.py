@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from backbones.official import officials
 from methods import METHODS
 from suite.cells import Cell
 from suite.claims import claimed
@@ -296,6 +297,19 @@ def test_a_list_given_twice_is_refused_rather_than_half_lost(
 ) -> None:
     assert run(line) == 2
     assert "is given twice: give it once, several values separated by commas" in capsys.readouterr().err
+
+
+def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "checkpoints", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    files = [(row["name"], row["checkpoint"]) for row in rows]
+    assert len(set(files)) == len(files)
+    assert set(files) == {(row.backbone, row.place) for row in officials()}
+    mine = next(row for row in rows if row["name"] == "vim_nano")
+    scores = [row for row in officials() if row.backbone == "vim_nano"]
+    assert len(scores) > 1
+    assert mine["top-1"] == " / ".join(f"{row.top1:.1f}" for row in scores)
+    assert mine["on"] == " / ".join(f"{row.data} {row.split}" for row in scores)
 
 
 def test_cards_are_those_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
