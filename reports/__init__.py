@@ -18,3 +18,10 @@ def build(run_folder: Path, paper: bool = False) -> Path:
     from reports.page import write
 
     return write(Path(run_folder), paper)
+
+
+def check(run_folder: Path) -> None:
+    """Read all that `build` reads of `run_folder` and write nothing; a `UserError` where it would be one there."""
+    from reports.page import read
+
+    read(Path(run_folder))

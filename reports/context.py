@@ -17,9 +17,10 @@ from reports.figures.tokens import DIVERGING, MAP
 from reports.panels import gallery_panel, kept_panel, stack_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
+from reports.run import Run
 from reports.section import Part, Section
 from reports.sheet import Sheet
-from reports.text import CONVENTIONS, ENVELOPE, budget_name, moment, percent, present, script_json
+from reports.text import CONVENTIONS, ENVELOPE, MISSING, budget_name, moment, percent, present, script_json
 
 Context = dict[str, Any]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -49,7 +50,7 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "name": run.name,
         "facts": _facts(sheet),
         "headline": run.headline.sentence,
-        "resolution": [_resolution(sheet, row) for row in run.headline.resolution],
+        "resolution": [_resolution(sheet, row) for row in _told_of(run)],
         "smaller": bool((sheet.frame["method"] == "downsample").any()),
         "blind": bool(sheet.marks),
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
@@ -179,6 +180,11 @@ def _references(frame: pd.DataFrame) -> str:
     return " or ".join(frame.loc[frame["budget"].notna(), "reference"].dropna().unique())
 
 
+def _told_of(run: Run) -> list[dict[str, Any]]:
+    """The budgets of which is said what they can show: an ablation asks it of its blind baselines only if they ran."""
+    return [row for row in run.headline.resolution if row.get("ranks") is not None or not run.spec.get("axes")]
+
+
 def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     """What one budget can show, and which methods do no better there than a blind baseline."""
     smallest = row.get("smallest_detectable")
@@ -192,7 +198,7 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
         "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
         "equals": sorted(mark.equals, key=sheet.labels.index) if mark else [],
         "budget": budget_name(row.get("budget")),
-        "smallest": f"{percent(smallest)} points" if present(smallest) else "",
+        "smallest": f"{percent(smallest)} points" if present(smallest) else MISSING,
         "ranks": row.get("ranks"),
         "sentence": sentence,
     }

@@ -11,9 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pandas.api.types import is_bool, is_number
 
 from backbones.errors import UserError
 
+AGAIN = "delete the file and run the command of this run again"  # whichever made it
 MOST = 1e30  # of a measurement
 MOST_ROWS = 20_000_000
 MOST_BYTES = 1 << 30
@@ -28,7 +30,7 @@ WHOLE = frozenset(("image", "prediction", "dense_prediction", "label_true"))
 PLACES = frozenset(("block", "row", "col", "seed"))
 SPARSE = 1 << 16  # places of a grid of which few may be known
 LABELLED_BY_NUMBER = frozenset(("images", "outcomes"))  # there `label` is the number of a class
-LISTS, BYTES = frozenset(("owner",)), frozenset(("png",))
+LISTS, BYTES, TRUTHS = frozenset(("owner",)), frozenset(("png",)), frozenset(("told_apart",))
 
 
 def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
@@ -45,7 +47,7 @@ def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
         raise UserError(f"'{path}' cannot be read ({reason}): delete it and resume the run") from error
     for column in columns:
         if column not in frame.columns:
-            raise UserError(f"'{path}' lacks the column '{column}': delete the file and run `compare` again")
+            raise UserError(f"'{path}' lacks the column '{column}': {AGAIN}")
         frame[column] = _typed(frame[column], column, name, path)
     if {"row", "col"} <= set(columns) and len(frame):
         area = (int(frame["row"].max()) + 1) * (int(frame["col"].max()) + 1)
@@ -108,6 +110,8 @@ def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
         if not values.map(lambda value: isinstance(value, bytes)).all():
             raise _wrong(path, column, "image files")
         return values
+    if column in TRUTHS:
+        return _truths(values, column, path)
     if column in WHOLE:
         return _whole(values, column, path, LARGEST)
     if column in PLACES:
@@ -118,6 +122,15 @@ def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
         return values
     measured = values.astype("float64")
     return measured.where(measured.abs() < MOST)  # what is larger is no measurement
+
+
+def _truths(values: pd.Series, column: str, path: Path) -> pd.Series:
+    """True, False, or None where nothing was asked; runs from before wrote 1, 0 and NaN."""
+    known = values.notna()
+    if not all((is_bool(value) or is_number(value)) and value in (0, 1) for value in values[known]):
+        raise _wrong(path, column, "truths")
+    told = [bool(value) if there else None for value, there in zip(values, known, strict=True)]
+    return pd.Series(told, index=values.index, dtype=object)
 
 
 def _whole(values: pd.Series, column: str, path: Path, largest: int, least: int = -LARGEST) -> pd.Series:
@@ -139,4 +152,4 @@ def _owners(value: Any, column: str, path: Path) -> Any:
 
 
 def _wrong(path: Path, column: str, wanted: str) -> UserError:
-    return UserError(f"'{path}' has no {wanted} in the column '{column}': delete the file and run `compare` again")
+    return UserError(f"'{path}' has no {wanted} in the column '{column}': {AGAIN}")

@@ -22,16 +22,22 @@ from reports.text import breakable, typeset
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
+def read(folder: Path) -> Sheet:
+    """All that the page of the run in `folder` is made of; UserError where it is damaged. Nothing is written."""
+    out = folder / "report"
+    for place in (out, out / "figures", out / "tables"):
+        inside(place, folder)
+    return Sheet.of(load(folder, sections.needed()))
+
+
 def write(folder: Path, for_paper: bool = False) -> Path:
     """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``.
 
     With `for_paper` the figures and tables for a paper, too.
     """
-    sheet = Sheet.of(load(folder, sections.needed()))
+    sheet = read(folder)
     found = sections.sections(sheet)
     out = folder / "report"
-    for place in (out, out / "figures", out / "tables"):
-        inside(place, folder)
     try:
         twins = _figures(sheet, found, out / "figures")
         _tables(sheet, found, out / "tables")

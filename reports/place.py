@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from backbones.errors import UserError
+from suite.settings import SPEC
 
-SPEC = "spec.yaml"
 USUAL = Path("runs")
 NAMED = 3  # runs of which the message speaks
 
@@ -19,11 +19,19 @@ def run_spec(folder: Path) -> Path:
     problem = f"no run folder at '{folder}'"
     if folder.is_dir():
         problem = f"'{folder}' is not a run folder (it has no {SPEC})"
+    if (run := _around(folder)) is not None:
+        raise UserError(f"{problem}: it lies inside a run, give {run}")
     known = _beside(folder)
     if not known:
         raise UserError(f"{problem}: make one with python -m suite compare")
     more = f" ({len(known)} in all)" if len(known) > NAMED else ""
     raise UserError(f"{problem}: give one that is there, such as {', '.join(map(str, known[:NAMED]))}{more}")
+
+
+def _around(folder: Path) -> Path | None:
+    """The run that `folder`, or a file given in its place, lies inside of; others, too, call a file `SPEC`."""
+    above = (*folder.parents, *folder.absolute().parents)
+    return next((place for place in above if (place / SPEC).is_file() and (place / "analyses").is_dir()), None)
 
 
 def _beside(folder: Path) -> list[Path]:

@@ -69,8 +69,9 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
-    told = frame["told_apart"].map({1.0: True, 0.0: False}).astype(object)
-    frame["told_apart"] = told.where(told.notna(), None)  # neither where nothing was tested
+    frame["told_apart"] = frame["told_apart"].where(
+        frame["told_apart"].notna(), None
+    )  # no row of the statistics: neither
     order = {label: index for index, label in enumerate(labels(run))}
     houses = {name: index for index, name in enumerate(backbones(run))}
     frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)
@@ -85,9 +86,8 @@ def few_seeds(frame: pd.DataFrame) -> bool:
 
 def _paired(run: Run) -> pd.DataFrame:
     frame = run.statistics.rename(columns=PAIRED)[[*PLACE, *PAIRED.values()]].drop_duplicates(PLACE)
-    texts = {"backbone": object, "label": object, "reference": object}
-    numeric = [name for name in frame.columns if name not in texts]
-    return frame.astype({**texts, **dict.fromkeys(numeric, "float64")})
+    objects = ("backbone", "label", "reference", "told_apart")
+    return frame.astype({name: object if name in objects else "float64" for name in frame.columns})
 
 
 def unfinished(run: Run) -> pd.DataFrame:

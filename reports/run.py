@@ -105,7 +105,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
     more = {name: frame for name, frame in more.items() if len(frame)}
     cells = _cells(folder, str(spec.get("convention") or "flops"))
     if cells.empty and ("kind" not in spec or not more):  # only a comparison's spec names no kind
-        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its `compare` command to the end")
+        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end")
     return Run(
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
@@ -145,7 +145,7 @@ def _spec(folder: Path) -> dict[str, Any]:
     try:
         spec = read_yaml(inside(path, folder))
     except ValueError as error:
-        raise UserError(f"'{path}' cannot be read ({error}): run `compare` again into a new folder") from error
+        raise UserError(f"'{path}' cannot be read ({error}): run its command again into a new folder") from error
     if not isinstance(spec, dict) or "schema" not in spec:
         raise UserError(f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote")
     if spec["schema"] != SCHEMA:

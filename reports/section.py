@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-Part = Literal["why", "cost", "gallery"]
+Part = Literal["answer", "why", "cost", "gallery"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Section:
     """One analysis on the page: what it found in a sentence, then its figures, tables and notes in this order.
 
     ``key``   its anchor on the page, unique in the report: lower-case letters, digits, hyphens
-    ``part``  which part of the page it belongs to: ``why`` a method wins, what it ``cost``s, or the ``gallery``
+    ``part``  which part of the page it belongs to: the ``answer`` to what the run asked, which comes first; ``why`` a
+              method wins; what it ``cost``s; or the ``gallery``
 
     All texts are plain: the page escapes them.
     """

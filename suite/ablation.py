@@ -146,7 +146,7 @@ def sentence(rows: Records, spec: RunSpec) -> str:
     whole = first["budget"] == 0
     who = "the dense model" if whole else first["method"]
     what = "nothing removed" if whole else f"{100 * first['budget']:.4g} % of FLOPs removed"
-    where = f"{first['axis']} on {first['backbone']}, {what}"
+    where = f"Axis {first['axis']} on {first['backbone']}, {what}"
     if first["status"] != "ok":
         return f"{where}: {who} was {first['status']}, {first['reason']}."
     seeds = max((row.get("seeds") or 1) for row in rows)

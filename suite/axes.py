@@ -101,13 +101,18 @@ def axes_of(methods: Sequence[MethodSpec]) -> list[str]:
     ]
 
 
-def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
+def known(axis: str) -> str:
+    """`axis` if there is one of this name, else a UserError; no method is looked at, which would take PyTorch."""
     if axis not in AXES:
         raise UserError(f"unknown axis '{axis}': {nearest(axis, AXES)}")
+    return axis
+
+
+def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
     if axis == "schedule" and method.method.kind == "sequence":
         for name in (*SCHEDULES, "every-2"):
             yield Setting(f"schedule={name}", MethodSpec(method.name, method.options, name))
-    for vary in AXES[axis]:
+    for vary in AXES[known(axis)]:
         option = method.method.options.get(vary.option)
         if option is None:
             continue

@@ -21,13 +21,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path)
-    try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _by_place({path: temporary}):
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def place(contents: Mapping[Path, bytes]) -> None:
@@ -36,22 +37,35 @@ def place(contents: Mapping[Path, bytes]) -> None:
     folders = dict.fromkeys(path.parent for path in contents)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    try:
-        for path, temporary in temporaries.items():
-            temporary.write_bytes(contents[path])
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(_flush, temporaries.values()))
+    with _by_place(temporaries):
+        try:
             for path, temporary in temporaries.items():
-                os.replace(temporary, path)
-            list(pool.map(_flush, folders))
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+                temporary.write_bytes(contents[path])
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(_flush, temporaries.values()))
+                for path, temporary in temporaries.items():
+                    os.replace(temporary, path)
+                list(pool.map(_flush, folders))
+        finally:
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
 
 
 def beside(path: Path) -> Path:
     """The name that this process writes under before the file takes its place at `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def _by_place(temporaries: Mapping[Path, Path]) -> Iterator[None]:
+    """Let the system's complaint about a temporary name be one about the path that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        asked = {str(temporary): str(path) for path, temporary in temporaries.items()}
+        if str(error.filename) in asked:
+            error.filename = asked[str(error.filename)]
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

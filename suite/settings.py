@@ -17,6 +17,7 @@ from backbones.errors import UserError
 from backbones.registry import nearest
 
 Spec = TypeVar("Spec", bound=BaseModel)
+SPEC = "spec.yaml"  # in the folder of a run, whatever command made it
 PICTURES = 64
 SHOWN = 80  # characters of a wrong value
 WORDS = {"tuple_type": "must be a list, such as [a, b]", "string_type": "must be a text",

@@ -31,7 +31,7 @@ from suite.files import place, to_json, write_json, write_text
 from suite.outcomes import COLUMNS
 from suite.presence import unpacked
 from suite.sealed import fault, parquet, sealed
-from suite.settings import read_spec, to_yaml
+from suite.settings import SPEC, read_spec, to_yaml
 
 MEMBERS = "run.lock"
 AT_ONCE = 64  # files whose counts are in memory together
@@ -65,13 +65,13 @@ class Store:
     def open(cls, folder: Path, spec: BaseModel, resume: bool = True) -> Store:
         """Begin a run in `folder`, or `resume` the one that asked the same; UserError if it asked something else."""
         if cls.check(folder, spec, resume):
-            write_text(folder / "spec.yaml", to_yaml(spec))
+            write_text(folder / SPEC, to_yaml(spec))
         return cls(folder)
 
     @classmethod
     def check(cls, folder: Path, spec: BaseModel, resume: bool = True) -> bool:
         """Whether a run would begin in `folder`, rather than go on; UserError if it can do neither."""
-        path = folder / "spec.yaml"
+        path = folder / SPEC
         if not path.exists():
             if is_free(folder):
                 return True

@@ -96,7 +96,7 @@ def summarise(
         if smaller:
             remarks.append(smaller)
     found = words(resolution, sentences, pairs, remarks, warnings)
-    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "float64"}))
+    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"}))
     store.write_headline(found)
     return found
 

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.figures.ablation import axis_figure, order_figure
 from reports.section import Drawing, Section, Table
 from reports.sheet import Sheet
-from reports.text import p_value
+from reports.text import p_value, percent
 
 ORDER = 30
 NEEDS = {
@@ -18,7 +18,7 @@ NEEDS = {
         "axis", "backbone", "method", "budget", "setting", "label", "is_reference", "status", "reason", "seeds",
         "images",
         "top1", "agreement", "tau", "low", "high", "difference", "difference_low", "difference_high", "p_holm",
-        "told_apart",
+        "smallest", "told_apart",
     ),
     "ablation_words": ("axis", "backbone", "method", "budget", "sentence"),
 }  # fmt: skip
@@ -39,14 +39,31 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     axes = list(dict.fromkeys(rows["axis"]))
     figures = [drawing for axis in axes for drawing in _drawings(axis, rows[rows["axis"] == axis], words)]
     around = ", ".join(dict.fromkeys(words.loc[words["budget"] > 0, "method"]))
-    many = f"Around {around}, {len(axes)} axes were varied one at a time: {', '.join(axes)}."
+    several = f"{len(axes)} axes were varied one at a time: {', '.join(axes)}"
+    varied = several if len(axes) > 1 else f"the axis {axes[0]} was varied"
     return Section(
         key="ablation",
-        part="why",
+        part="answer",
         title="One choice at a time",
-        sentence=many if len(words) > 1 else words["sentence"].iloc[0],
+        sentence=f"Around {around}, {varied}." if len(words) > 1 else words["sentence"].iloc[0],
         figures=tuple(figures),
         tables=tuple(_table(axis, rows[rows["axis"] == axis]) for axis in axes),
+        notes=_limits(rows),
+    )
+
+
+def _limits(rows: pd.DataFrame) -> tuple[str, ...]:
+    """How small a difference the images can show, which no mark that stays hollow can go below."""
+    tested = rows.dropna(subset=["smallest", "images"])
+    if tested.empty:
+        return ()
+    low, high = percent(tested["smallest"].min()), percent(tested["smallest"].max())
+    least = low if low == high else f"{low} to {high}"
+    images = int(tested["images"].max())
+    between = "" if low == high else ", depending on how many answers the two settings share"
+    return (
+        f"{images:,} images find a true difference of {least} points in four runs of five{between}: a hollow mark "
+        "does not say that there is none smaller.",
     )
 
 

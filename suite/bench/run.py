@@ -24,6 +24,8 @@ def measure_into(folder: Path, asked: BenchSpec, finished: bool, tell: Tell) -> 
     """
     set_threads(asked.threads)
     device = pick_device(asked.device)
+    if not finished:
+        Store.check(folder, asked)
     rows = list(time_run(folder, asked, device, tell) if finished else time_grid(asked, device, tell))
     if not finished:
         about = {"command": command_line(), "device": device}

@@ -143,17 +143,20 @@ def bench(
 def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: Path | None) -> int:
     """Latency, throughput, memory and what the time goes to, into a folder of its own or that of a finished run."""
     from reports import build as build_report
+    from reports import check
     from suite.bench.machine import busy
     from suite.bench.run import measure_into
     from suite.bench.speed import table
     from suite.tables import print_table
 
     folder = run or runs / spec.default_name()
+    if run:
+        check(run)  # a page that cannot be drawn is said before the measurement, not after
     rows, sentences = measure_into(folder, spec, bool(run), lambda line: print(line, file=sys.stderr, flush=True))
     page = build_report(folder)
     text = json.dumps({"run": str(folder), "rows": rows}, indent=1)
     if save:
-        save.write_text(text + "\n", "utf-8")
+        write_text(save, text + "\n")
     if as_json:
         print(text)
         return 0

@@ -25,7 +25,9 @@ class Format(enum.StrEnum):
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs (runs/NAME).")],
     form: Annotated[Format, typer.Option("--format", help="csv, parquet, json: everything; latex, markdown: to read.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; empty: standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, missing folders are made; empty: standard output.")
+    ] = None,
     images: Annotated[bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")] = False,
 ) -> int:
     """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance ."""

@@ -155,19 +155,22 @@ def _measured_on(files: Sequence[Official]) -> str:
 
 
 def checkpoint_rows() -> list[dict[str, Any]]:
-    """Every published file, and the weights in the box: of what, where, how laid out, what it scored."""
+    """Every published file, and the weights in the box: of what, where, how laid out, what it scored on what."""
     from backbones.official import officials
 
+    files: dict[tuple[str, str], list[Official]] = {}
+    for row in officials():
+        files.setdefault((row.backbone, row.place), []).append(row)
     return [
         {
-            "name": row.backbone,
-            "top-1": f"{row.top1:.1f}",
-            "on": _measured_on([row]),
-            "layout": row.layout,
-            "preprocessing": row.preprocessing.text,
-            "checkpoint": row.place,
+            "name": name,
+            "top-1": " / ".join(f"{row.top1:.1f}" for row in scores),
+            "on": " / ".join(_measured_on([row]) for row in scores),
+            "layout": scores[0].layout,
+            "preprocessing": scores[0].preprocessing.text,
+            "checkpoint": place,
         }
-        for row in officials()
+        for (name, place), scores in files.items()
     ]
 
 

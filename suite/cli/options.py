@@ -19,8 +19,8 @@ from backbones.errors import UserError
 from backbones.naming import split
 from methods import METHODS
 from methods.spec import parse
-from suite.axes import AXES, EVERY, axes_of
-from suite.settings import SHOWN, RunSpec, SettingError, Spec, build_spec, with_file
+from suite.axes import AXES, EVERY, axes_of, known
+from suite.settings import SHOWN, SPEC, RunSpec, SettingError, Spec, build_spec, with_file
 from suite.sweep import combinations, sweep_of
 
 DEFAULTS = RunSpec()
@@ -118,6 +118,7 @@ def expand(methods: Sequence[str]) -> tuple[str, ...]:
 
 def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
     """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
+    asked = [name if name == EVERY else known(name) for name in asked]
     everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
     return tuple(name for text in asked for name in (everything if text == EVERY else [text]))
 
@@ -162,7 +163,7 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
 
 CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 CONFIG = option(
-    "config", Path, "Settings from a YAML file, such as a run's spec.yaml; options given here count before it."
+    "config", Path, f"Settings from a YAML file, such as a run's {SPEC}; options given here count before it."
 )
 
 

@@ -24,7 +24,7 @@ OPTIONS = [
     _own("layers", str, "Blocks before which tokens are changed: all, every-K, or numbers separated by commas."),
     _own("positions", str, "Patches removed one at a time: all, every-K rows and columns, or numbers with commas."),
     _own("methods", str, "Methods that reduce before one block alone, comma-separated."),
-    _own("share", float, "Share of the patch tokens that go where several go at once."),
+    _own("share", str, "Share of the patch tokens that go where several go at once."),
     _own("places", int, "Places that the class token is put to, spread over the sequence; 0: none."),
     _own("seed", int, "Seed of random scores and methods."),
     *shared(DEFAULTS, "batch", "device", "precision", "kernel", "threads"),

@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from backbones.documents import read_json, read_yaml
+from suite.settings import SPEC
 from suite.store import Store
 
 PROJECT = "mamba-token-suite"
@@ -47,10 +48,10 @@ class Content:
 def read_content(folder: Path) -> Content:
     """The run in `folder`."""
     headline = folder / "analyses" / "headline.json"
-    named = ("spec.yaml", "environment.json", "dataset.json", "report")
+    named = (SPEC, "environment.json", "dataset.json", "report")
     return Content(
         folder=folder,
-        settings=read_yaml(folder / "spec.yaml"),
+        settings=read_yaml(folder / SPEC),
         curves=curves(Store(folder).cells()),
         headline=str(read_json(headline)["headline"]) if headline.exists() else "",
         figures={path.stem: path for path in sorted((folder / "report" / "figures").glob("*.png"))},

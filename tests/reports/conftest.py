@@ -115,7 +115,7 @@ def _statistics(cells: list[dict[str, Any]], names: dict[str, str], budgets: tup
                     "high": gap + 0.021 if tested else np.nan,
                     "p": float(np.exp(-abs(gap) * 150)) if tested else np.nan,
                     "p_holm": min(1.0, 6 * float(np.exp(-abs(gap) * 150))) if tested else np.nan,
-                    "told_apart": float(apart) if tested else np.nan,
+                    "told_apart": bool(apart) if tested else None,
                     "discordant_better": 11, "discordant_worse": 14, "method_top1": mean, "method_low": mean - 0.033,
                     "method_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
                 }

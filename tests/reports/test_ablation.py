@@ -32,10 +32,10 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
             "is_reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
             "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "low": top1 - 0.04,
             "high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
-            "p_holm": 0.01, "told_apart": place % 2 == 1,
+            "p_holm": 0.01, "smallest": 0.05 + 0.01 * place, "told_apart": place % 2 == 1,
         }  # fmt: skip
         if place == 0:
-            row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm"))
+            row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm", "smallest"))
         rows.append(row)
     return rows
 
@@ -100,21 +100,28 @@ def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None
         assert named == {"reversed", "score"}
 
 
+def add(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Put an ablation's two files into a run; its words."""
+    families = frame.drop_duplicates(["axis", "method", "budget"])
+    told = families[["axis", "method", "budget", "backbone"]].reset_index(drop=True)
+    told["sentence"] = [f"Words of {axis} of {method}." for axis, method in zip(told.axis, told.method, strict=True)]
+    frame.to_parquet(folder / "analyses" / "ablation.parquet")
+    told.to_parquet(folder / "analyses" / "ablation_words.parquet")
+    return told
+
+
 def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
     folder = fresh()
     for old in ("cells", "analyses"):  # the rest of the page is others' to test
         shutil.rmtree(folder / old)
     (folder / "analyses").mkdir()
     (folder / "spec.yaml").write_text("schema: 1\nkind: ablation\n")
-    words = [("order", "mtr", 0.4), ("order", "permute", 0.0), ("size", "mtr", 0.4)]
-    told = pd.DataFrame(words, columns=["axis", "method", "budget"]).assign(backbone="vim_nano")
-    told["sentence"] = [f"Words of {axis} of {method}." for axis, method, _ in words]
-    frame.to_parquet(folder / "analyses" / "ablation.parquet")
-    told.to_parquet(folder / "analyses" / "ablation_words.parquet")
+    told = add(folder, frame)
     page = reports.build(folder).read_text("utf-8")
     assert 'id="ablation"' in page
     assert all(sentence in page for sentence in told.sentence)
     assert "Around mtr, 2 axes were varied one at a time: order, size." in page
+    assert "500 images find a true difference of 6.0 to 10.0 points in four runs of five, depending" in page
     assert "needs &lt;b&gt;delta" in page
     for name in ("ablation-order", "ablation-order-tau", "ablation-size"):
         assert (folder / "report" / "figures" / f"{name}.png").is_file()
@@ -141,3 +148,29 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
     drawn_there = {path.stem for path in (folder / "report" / "figures").iterdir()}
     assert "kept" in drawn_there
     assert drawn_there.isdisjoint({"pareto", "groups", "agreement"})
+
+
+def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    add(folder, frame[frame.axis == "order"])
+    page = reports.build(folder).read_text("utf-8")
+    assert "Around mtr, the axis order was varied." in page
+    for mark in ('href="#{}"', 'id="{}"'):
+        places = [page.index(mark.format(name)) for name in ("ablation", "can", "results", "tokens")]
+        assert places == sorted(places)
+
+
+def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    path = folder / "analyses" / "headline.json"
+    stored = json.loads(path.read_text())
+    unknown = [row | {"ranks": None, "smallest_detectable": None} for row in stored["resolution"]]
+    path.write_text(json.dumps(stored | {"resolution": unknown}))
+    page = reports.build(folder).read_text("utf-8")
+    assert page.count('<span class="tag">not known</span>') == len(unknown)  # a comparison without blind baselines
+    assert '<td class="n"></td>' not in page
+    spec = yaml.safe_load((folder / "spec.yaml").read_text())
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
+    assert 'id="can"' not in reports.build(folder).read_text("utf-8")
+    path.write_text(json.dumps(stored))
+    assert 'id="can"' in reports.build(folder).read_text("utf-8")  # an ablation with blind baselines

@@ -38,3 +38,19 @@ def test_the_runs_that_are_there_are_named_the_newest_first(tmp_path: Path, monk
     make(Path("beside"), 3)
     make(Path("runs/newest"), 4)
     assert said(Path("nope")).endswith("such as runs/newest, beside, runs/new (4 in all)")
+
+
+def test_what_lies_inside_a_run_is_told_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Path("runs/one"), 1)
+    page = Path("runs/one/report/index.html")
+    page.parent.mkdir()
+    page.touch()
+    assert said(page).endswith(": give one that is there, such as runs/one")  # no analyses, so perhaps no run of ours
+    Path("runs/one/analyses").mkdir()
+    assert said(page) == f"no run folder at '{page}': it lies inside a run, give runs/one"
+    assert said(page.parent).startswith(f"'{page.parent}' is not a run folder")
+    assert said(page.absolute()).endswith(f"give {tmp_path}/runs/one")
+    monkeypatch.chdir(page.parent)
+    for place in (".", "index.html"):
+        assert said(Path(place)).endswith(f"give {tmp_path}/runs/one")

@@ -48,6 +48,26 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
             assert got == want[source] or (pd.isna(got) and pd.isna(want[source]))
 
 
+def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    path = folder / "analyses" / "statistics.parquet"
+    stored = pd.read_parquet(path)
+    wanted = stored["told_apart"].tolist()
+    assert {True, False, None} == set(wanted)
+    for kind in (object, "boolean", "float64"):  # the last as runs from before have it
+        stored.astype({"told_apart": kind}).to_parquet(path)
+        run = load(folder)
+        assert [type(truth) for truth in run.statistics["told_apart"]] == [type(truth) for truth in wanted]
+        assert run.statistics["told_apart"].tolist() == wanted
+        told = points.points(run).set_index(["label", "budget"])["told_apart"]
+        for row in stored.dropna(subset=["budget"]).itertuples():
+            assert told[row.label, row.budget] is row.told_apart
+    for odd in (0.5, "yes", [True]):
+        stored.assign(told_apart=[odd] * len(stored)).to_parquet(path)
+        with pytest.raises(UserError, match="no truths in the column 'told_apart': delete the file"):
+            load(folder)
+
+
 def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     path = folder / "analyses" / "statistics.parquet"

@@ -109,7 +109,7 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     assert words.axis.tolist() == ["order", "order", "size"]
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
     text = words.sentence[0]
-    assert "order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds" in text
+    assert text.startswith("Axis order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds")
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
     assert f"Of {len(order) - 1} other settings" in text
     best = order[~order.is_reference].sort_values("difference").iloc[-1]
@@ -140,7 +140,7 @@ def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> No
     spec = small(**ASKED | {"axes": ("direction",), "budgets": (0.95,)})
     run_comparison(spec, tmp_path, quiet=True)
     words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
-    assert words[0].startswith("direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove")
+    assert words[0].startswith("Axis direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove")
 
 
 def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_path: Path) -> None:
@@ -158,4 +158,4 @@ def test_nothing_is_claimed_of_nothing() -> None:
     row = {"axis": "size", "backbone": "b", "method": "mtr", "budget": 0.4, "setting": "weights=mean", "status": "ok",
            "top1": 0.5, "images": 9, "seeds": 1, "is_reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
     text = sentence([row], RunSpec())
-    assert text == "size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."
+    assert text == "Axis size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."

@@ -73,6 +73,20 @@ def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_error_names_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="directory") as told:
+        write_text(tmp_path / "taken", "x")
+    assert told.value.filename == str(tmp_path / "taken")
+    long = tmp_path / ("n" * 300)
+    with pytest.raises(OSError, match="too long") as told, replacing(long) as temporary:
+        temporary.write_text("x")
+    assert told.value.filename == str(long)
+    with pytest.raises(FileNotFoundError) as told, replacing(tmp_path / "x"):
+        (tmp_path / "other").read_text()
+    assert told.value.filename == str(tmp_path / "other")
+
+
 def test_equal_values_are_equal_bytes_and_nan_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": [0.1, "é"]})
     write_json(tmp_path / "b", {"a": [0.1, "é"], "b": 1})

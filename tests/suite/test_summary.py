@@ -102,6 +102,9 @@ def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
             for row in (tome, random)
         ]
     )
+    assert tome.told_apart is True
+    assert [rows[key].told_apart for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [None] * 3  # not tested
+    assert {type(row.told_apart) for row in rows.values()} == {bool, type(None)}
     assert pd.isna(rows["stride", 0.3].p)  # a point less work is another comparison
     assert rows["stride", 0.3].difference == pytest.approx(-0.1)
 

@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 from bad import Bad, nothing, written
 
 LINE = "report ROOT/run"
+TIMED = "bench --run ROOT/run --batch 1 --rounds 1"
+KEPT = "analyses/kept.parquet"
 DELETE = "delete (it|the file)"
+AGAIN = "delete the file and run the command of this run again"
 Damage = Callable[[Path], object]
 
 
@@ -163,15 +166,15 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     (
         "a spec of code",
         into("spec.yaml", "schema: !!python/object/apply:os.system ['touch owned']"),
-        "run `compare` again",
+        "run its command again",
     ),
     ("a newer spec", into("spec.yaml", "schema: 99"), "schema 99.*use the version that wrote it"),
     ("a schema without end", into("spec.yaml", f"schema: {list(range(9000))}"), "use the version that wrote it"),
-    ("a spec of laughs", into("spec.yaml", "a: &a [1]\nschema: 1\nb: [*a, *a]"), "an alias.*run `compare` again"),
-    ("a deep spec", into("spec.yaml", "schema: 1\na: " + "[" * 9000), "nested too deep.*run `compare` again"),
+    ("a spec of laughs", into("spec.yaml", "a: &a [1]\nschema: 1\nb: [*a, *a]"), "an alias.*run its command again"),
+    ("a deep spec", into("spec.yaml", "schema: 1\na: " + "[" * 9000), "nested too deep.*run its command again"),
     ("a spec that is a pipe", pipe("spec.yaml"), "no spec.yaml|device"),
     ("a spec elsewhere", link("spec.yaml", "/etc/hostname"), "leads out of.*put the file itself there"),
-    ("no cells", lambda folder: shutil.rmtree(folder / "cells"), "run its `compare` command to the end"),
+    ("no cells", lambda folder: shutil.rmtree(folder / "cells"), "run its command to the end"),
     ("a torn cell", into("CELL", '{"status": "ok", '), f"cannot be read.*{DELETE}"),
     ("a cell that is a list", into("CELL", "[1]"), f"does not hold a JSON object: {DELETE}"),
     ("an empty cell", into("CELL", ""), f"cannot be read.*{DELETE}"),
@@ -200,7 +203,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ("a table that is a pipe", pipe("analyses/kept.parquet"), f"is no file: {DELETE}"),
     ("a table that unfolds", unfolding, f"images.parquet' unfolds to more than.*{DELETE}"),
     ("a table of too many rows", many_rows, "images.parquet' states 30,000,000 rows, too many.*delete it and resume"),
-    ("no owners", column("gallery", "owner", None), f"lacks the column 'owner': {DELETE}"),
+    ("no owners", column("gallery", "owner", None), f"lacks the column 'owner': {AGAIN}"),
     ("owners in words", column("gallery", "owner", "x"), f"no lists of places in the column 'owner': {DELETE}"),
     ("owners beyond", column("gallery", "owner", [1, 2, 99]), f"'owner': {DELETE}"),
     ("owners far below", column("gallery", "owner", [-9, 0, 0]), f"'owner': {DELETE}"),
@@ -218,7 +221,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ("a column of a billion", column("kept", "col", 1_000_000_000), f"whole numbers .*'col': {DELETE}"),
     ("a grid that is not filled", huge_grid, f"for a grid of 16,008,001 places: {DELETE}"),
     ("a label that is a number", column("kept", "label", 7), f"no texts in the column 'label': {DELETE}"),
-    ("a share in words", column("foreground", "kept", "most"), f"no numbers in the column 'kept': {DELETE}"),
+    ("a share in words", column("foreground", "kept", "most"), f"no numbers in the column 'kept': {AGAIN}"),
     ("a budget in words", column("statistics", "budget", "half"), f"no numbers in the column 'budget': {DELETE}"),
     ("an interval of lists", column("statistics", "low", [1.0]), f"no numbers in the column 'low': {DELETE}"),
     ("pictures in words", column("images", "png", "picture"), f"no image files in the column 'png': {DELETE}"),
@@ -239,5 +242,9 @@ ROWS = [
     Bad("run: a file", LINE, "no run folder at .*: make one with", written("run", "x")),
     Bad("run: empty", LINE, "no spec.yaml.*: make one with", lambda root: (root / "run").mkdir()),
     Bad("run: a device", "report /dev/zero", "no run folder at .*: make one with", nothing),
+    Bad("run: a torn cell to time", TIMED, f"cannot be read.*{DELETE}", run(into("CELL", "{"))),
+    Bad("run: a torn table to time", TIMED, f"kept.parquet' cannot be read.*{DELETE}", run(into(KEPT, b"PAR1 torn"))),
+    Bad("run: a torn shard to time", TIMED, f"cannot be read.*{DELETE}", run(torn)),
+    Bad("run: a report elsewhere to time", TIMED, "leads out of.*put the file itself", run(link("report", "../away"))),
     Bad("run: nothing to time", "bench --run ROOT --rounds 1", "no spec.yaml.*: make one with", nothing),
 ]

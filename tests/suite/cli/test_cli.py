@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from backbones.official import officials
 from methods import METHODS
 from suite.cells import Cell
 from suite.claims import claimed
@@ -264,15 +265,18 @@ print("LOADED", code, sorted(heavy))
 """
 
 
-@pytest.mark.parametrize("line", ["--help", "compare --help", "list methods --help", "compair", "train --help"])
-def test_help_loads_nothing_heavy(line: str) -> None:
+LIGHT = {"--help": 0, "compare --help": 0, "list methods --help": 0, "train --help": 0, "compair": 2,
+         "ablate --axis ordr": 2, "ablate --axis all,ordr": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_help_and_misspelt_words_load_nothing_heavy(line: str) -> None:
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *line.split()], capture_output=True, text=True, env=environment, timeout=60
     )
-    code = 2 if line == "compair" else 0
-    assert done.stdout.splitlines()[-1] == f"LOADED {code} []"
+    assert done.stdout.splitlines()[-1] == f"LOADED {LIGHT[line]} []"
 
 
 def test_python_dash_m_suite_leaves_with_the_code() -> None:
@@ -296,6 +300,19 @@ def test_a_list_given_twice_is_refused_rather_than_half_lost(
 ) -> None:
     assert run(line) == 2
     assert "is given twice: give it once, several values separated by commas" in capsys.readouterr().err
+
+
+def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "checkpoints", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    files = [(row["name"], row["checkpoint"]) for row in rows]
+    assert len(set(files)) == len(files)
+    assert set(files) == {(row.backbone, row.place) for row in officials()}
+    mine = next(row for row in rows if row["name"] == "vim_nano")
+    scores = [row for row in officials() if row.backbone == "vim_nano"]
+    assert len(scores) > 1
+    assert mine["top-1"] == " / ".join(f"{row.top1:.1f}" for row in scores)
+    assert mine["on"] == " / ".join(f"{row.data} {row.split}" for row in scores)
 
 
 def test_cards_are_those_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
