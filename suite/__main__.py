@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from suite.installation import secure
+from suite.openmp import wait_asleep
 
 
 def main() -> None:
@@ -13,6 +15,7 @@ def main() -> None:
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+    wait_asleep(os.environ)
     from suite.cli import run
 
     sys.exit(run())

@@ -18,7 +18,10 @@ import torch
 from suite.installation import ROOT
 from suite.versions import package_version
 
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "GOMP_SPINCOUNT", "MKL_NUM_THREADS"),
+    *("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
+)
 PACKAGES = ("torch", "torchvision", "timm", "numba", "numpy", "pandas", "pyarrow", "scipy")
 MIB = 1 << 20
 

@@ -20,7 +20,7 @@ def installed(tmp_path: Path) -> Path:
         (root / name / "__init__.py").write_text("OURS = True\n")
     package = root / "suite"
     package.mkdir()
-    for name in ("__init__.py", "__main__.py", "installation.py"):
+    for name in ("__init__.py", "__main__.py", "installation.py", "openmp.py"):
         shutil.copy(Path(installation.__file__).parent / name, package / name)
     (package / "cli.py").write_text(
         "def run():\n"
