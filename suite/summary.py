@@ -119,7 +119,7 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
 def against_blind(records: Records, store: Store, slices: int) -> list[Mark]:
     """What `suite.stats.blind.marks` finds in the finished cells, in the order of the run's backbones."""
     done = [record for record in records if record["status"] == "ok"]
-    names = ("key", "status", "backbone", "budget", "label", "method", "family")
+    names = ("key", "status", "backbone", "budget", "label", "method")
     cells = pd.DataFrame(
         [{name: record[name] for name in names} | {"top1": record["metrics"]["top1"]} for record in done],
         columns=[*names, "top1"],

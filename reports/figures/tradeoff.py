@@ -221,10 +221,11 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     totals = part["total"].dropna()
     width = 0.05 * float(totals.max() - totals.min()) if len(totals) else 0.0
     found = []
-    for budget, rows in part[part["family"] != "baseline"].groupby("budget"):
+    for budget, rows in part.groupby("budget"):
         mark = marks.get((str(rows["backbone"].iloc[0]), float(str(budget))))
         if mark and mark.everywhere:
-            found.append((float(rows["total"].mean()), width, mark.baseline))
+            equal = rows[rows["label"].isin(mark.equals)]
+            found.append((float(equal["total"].mean()), width, mark.baseline))
     return found
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 BLIND = frozenset({"random", "stride"})
+NO_CHOICE = frozenset({"none", "permute", "pool", "downsample", "oracle"})  # of tokens, or one that knows the object
 NORMAL = 1.959964  # two-sided 95 %
 Correct = Mapping[str, pd.Series]
 
@@ -47,10 +48,11 @@ class Mark:
 
 
 def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark]:
-    """A mark for each backbone and budget at which a blind baseline and a method that is no baseline finished.
+    """A mark for each backbone and budget at which a blind baseline and a method that chooses tokens finished.
 
-    `cells` has a row a cell with ``key``, ``status``, ``backbone``, ``budget``, ``label``, ``method``, ``family`` and
-    ``top1`` (a share); `correct` says by key whether a cell was right on each image, which is the index.
+    A baseline that chooses by a score of the image (``delta``, ``norm``, ``activation``) is such a method. `cells` has
+    a row a cell with ``key``, ``status``, ``backbone``, ``budget``, ``label``, ``method`` and ``top1`` (a share);
+    `correct` says by key whether a cell was right on each image, which is the index.
 
     A method beats the baseline where the paired 95 % interval of their difference (over images, seeds averaged, normal
     approximation, no correction for many methods) lies above zero; without outcomes, where its mean is higher.
@@ -59,7 +61,7 @@ def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark
     found = {}
     for (backbone, budget), part in done.groupby(["backbone", "budget"]):
         sightless = part[part["method"].isin(BLIND)]
-        methods = part[part["family"] != "baseline"]
+        methods = part[~part["method"].isin(BLIND | NO_CHOICE)]
         if sightless.empty or methods.empty:
             continue
         means = sightless.groupby("label")["top1"].mean()

@@ -13,9 +13,8 @@ def _cells(accuracies: dict[str, list[np.ndarray]]) -> tuple[pd.DataFrame, dict[
     for label, seeds in accuracies.items():
         for seed, right in enumerate(seeds):
             key = f"{label}-{seed}"
-            family = "baseline" if label in {"random", "stride", "pool"} else "merging"
             rows.append({"key": key, "status": "ok", "backbone": "b", "budget": 0.4, "label": label, "method": label,
-                         "family": family, "seed": seed, "top1": right.mean()})  # fmt: skip
+                         "seed": seed, "top1": right.mean()})  # fmt: skip
             correct[key] = pd.Series(right, index=range(len(right)))
     return pd.DataFrame(rows), correct
 
@@ -40,6 +39,14 @@ def test_the_best_blind_baseline_is_the_mean_of_its_seeds_and_pool_is_not_blind(
     assert found.top1 == pytest.approx(0.6)
     assert found.equals == ()
     assert not found.everywhere
+
+
+def test_a_baseline_that_looks_at_the_image_may_beat_a_blind_choice() -> None:
+    half, most = np.arange(100) < 50, np.arange(100) < 70
+    told = {"stride": [half], "mtr": [half], "delta": [most], "downsample": [most], "oracle": [most], "none": [most]}
+    mark = marks(*_cells(told))["b", 0.4]
+    assert (mark.equals, mark.contenders) == (("mtr",), 2)
+    assert unbeaten([mark]) == []
 
 
 def test_without_outcomes_the_means_decide_and_without_a_blind_baseline_nothing_does() -> None:
