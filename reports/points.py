@@ -69,9 +69,8 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
-    frame["told_apart"] = frame["told_apart"].where(
-        frame["told_apart"].notna(), None
-    )  # no row of the statistics: neither
+    told = frame["told_apart"]
+    frame["told_apart"] = told.where(told.notna(), None)  # where the statistics have no row
     order = {label: index for index, label in enumerate(labels(run))}
     houses = {name: index for index, name in enumerate(backbones(run))}
     frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)

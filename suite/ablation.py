@@ -39,7 +39,7 @@ def write_ablation(records: Records, spec: RunSpec, store: Store, slices: int) -
     families = list(_families(records, spec, store, slices))
     rows = [row for _, family in families for row in family]
     words = [head | {"sentence": sentence(family, spec)} for head, family in families]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"told_apart": "boolean"})
     store.write_analysis("ablation", frame)
     store.write_analysis("ablation_words", pd.DataFrame(words))
     return [row["sentence"] for row in words]
@@ -91,11 +91,11 @@ def _measured(records: Records, cell: Outcomes | None, compared: Comparison | No
     """What was found of one setting, its seeds together, or why nothing was."""
     if cell is None:
         failed = next(iter(records), {"status": "skipped", "reason": setting.refused})
-        return {"status": failed["status"], "reason": failed["reason"], "interval": "", "told_apart": False}
+        return {"status": failed["status"], "reason": failed["reason"], "interval": ""}
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
     means = {name: sum(record["metrics"][name] for record in records) / len(records) for name in METRICS}
     row = {"status": "ok", "seeds": cell.seeds, "images": cell.count, "removed": cell.reduction, "low": low,
-           "high": high, "reason": "", "interval": "", "told_apart": False, **means}  # fmt: skip
+           "high": high, "reason": "", "interval": "", **means}  # fmt: skip
     if compared is None:
         return row
     return row | {

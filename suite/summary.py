@@ -192,7 +192,7 @@ def paired_row(row: Comparison, cell: Outcomes, backbone: str, budget: float) ->
         "high": row.high,
         "p": row.p,
         "p_holm": row.p_holm,
-        "told_apart": None if row.p_holm is None else row.told_apart,
+        "told_apart": row.told_apart,
         "discordant_better": row.gained,
         "discordant_worse": row.lost,
     }

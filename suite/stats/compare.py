@@ -60,12 +60,12 @@ class Comparison:
         return self.p_holm is not None and self.p_holm < ALPHA
 
     @property
-    def told_apart(self) -> bool:
-        """Whether the corrected test rejects equality and the interval or range leaves out zero.
+    def told_apart(self) -> bool | None:
+        """Whether the corrected test rejects equality and the interval or range leaves out zero; None without a test.
 
         Whatever marks a difference from the reference, in words, tables or figures, goes by this alone.
         """
-        return self.rejected and not self.low <= 0 <= self.high
+        return None if self.p_holm is None else self.rejected and not self.low <= 0 <= self.high
 
     def record(self) -> dict[str, Any]:
         """The row as plain values."""

@@ -81,6 +81,7 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
         if not row["is_reference"]:
             assert row["difference"] == pytest.approx(hits.mean() - correct(folder, reference).mean())
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    assert (frame.told_apart.isna() == frame.p_holm.isna()).all()
     tau = frame.set_index("text").tau
     assert tau["none"] == tau["permute[shuffle=0.05]"] * 0 + 1 == tau["mtr"].iloc[0]
     assert tau["mtr[order=reversed]"] == tau["permute[order=reversed]"] == -1

@@ -91,10 +91,10 @@ def test_the_right_test_and_holm_over_the_family() -> None:
 @pytest.mark.parametrize(
     ("p_holm", "low", "high", "told"),
     [(0.01, 0.02, 0.1, True), (0.01, -0.1, -0.02, True), (0.01, 0.0, 0.1, False), (0.01, -0.01, 0.1, False),
-     (0.05, 0.02, 0.1, False), (None, 0.02, 0.1, False)],
+     (0.05, 0.02, 0.1, False), (None, 0.02, 0.1, None)],
 )  # fmt: skip
 def test_told_apart_takes_the_corrected_test_and_an_interval_without_zero(
-    p_holm: float | None, low: float, high: float, told: bool
+    p_holm: float | None, low: float, high: float, told: bool | None
 ) -> None:
     row = replace(compare(cell("tome", 0.5), REFERENCE), p_holm=p_holm, low=low, high=high)
     assert row.told_apart is told
