@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Event, Thread
 from time import monotonic
@@ -63,7 +63,8 @@ def _lines(total: int, unit: str) -> Iterator[Advance]:
         return monotonic() - begun, done
 
     def say(since: Mark) -> None:
-        print(line(total, unit, since, mark()), file=sys.stderr, flush=True)
+        with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
+            print(line(total, unit, since, mark()), file=sys.stderr, flush=True)
 
     def keep_saying() -> None:
         nonlocal said

@@ -1,5 +1,8 @@
 """What a run says of its progress where nobody watches a terminal."""
 
+import errno
+import io
+import sys
 import time
 
 import pytest
@@ -79,6 +82,22 @@ def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(capsys: Out, monk
     assert all(text.startswith("5 of 10 image (50 %)") for text in capsys.readouterr().err.splitlines())
     time.sleep(0.1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+    tries = []
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            tries.append(text)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    with progress_bar(10, quiet=False) as advance:
+        advance(10)
+        time.sleep(0.2)
+    assert len(tries) > 2  # it goes on trying, and tries at the end
 
 
 def test_on_a_terminal_there_is_a_bar(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
