@@ -29,7 +29,7 @@ def run_spec(folder: Path) -> Path:
 
 
 def _around(folder: Path) -> Path | None:
-    """The run that `folder`, or a file given in its place, lies inside of; others, too, call a file `SPEC`."""
+    """The run in which `folder`, or a file given in its place, lies; `SPEC` alone, a common name, makes no run."""
     above = (*folder.parents, *folder.absolute().parents)
     return next((place for place in above if (place / SPEC).is_file() and (place / "analyses").is_dir()), None)
 

@@ -19,9 +19,9 @@ from suite.installation import ROOT
 from suite.versions import package_version
 
 VARIABLES = (
-    *("CUDA_VISIBLE_DEVICES", "GOMP_SPINCOUNT", "MKL_NUM_THREADS"),
-    *("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
-)
+    "CUDA_VISIBLE_DEVICES", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+)  # fmt: skip
 PACKAGES = ("torch", "torchvision", "timm", "numba", "numpy", "pandas", "pyarrow", "scipy")
 MIB = 1 << 20
 

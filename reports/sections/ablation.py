@@ -53,7 +53,7 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
 
 
 def _limits(rows: pd.DataFrame) -> tuple[str, ...]:
-    """How small a difference the images can show, which no mark that stays hollow can go below."""
+    """How small a difference the images can show: a mark that stays hollow leaves a smaller one open."""
     tested = rows.dropna(subset=["smallest", "images"])
     if tested.empty:
         return ()
@@ -63,7 +63,7 @@ def _limits(rows: pd.DataFrame) -> tuple[str, ...]:
     between = "" if low == high else ", depending on how many answers the two settings share"
     return (
         f"{images:,} images find a true difference of {least} points in four runs of five{between}: a hollow mark "
-        "does not say that there is none smaller.",
+        "does not rule out a smaller one.",
     )
 
 

@@ -84,7 +84,7 @@ RECIPES = {
         betas=(0.9, 0.999),
         label_smoothing=0.1,
     ),
-    # Tiny-ImageNet from scratch, for twenty minutes on two GPUs. Coarse phases first, since an epoch costs in
+    # Tiny-ImageNet from scratch, for a quarter of an hour on two GPUs. Coarse phases first, since an epoch costs in
     # proportion to its tokens: 65, 145, then 257. Augmented as DeiT is (arXiv 2012.12877, table 9), but for milder
     # crops and a fifth of the batches left unmixed: a milder augmentation had ended in overfitting after 41 epochs.
     "vim_tiny_64": Recipe(
