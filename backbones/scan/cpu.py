@@ -63,7 +63,7 @@ def cpu_scan_backward(
     dA, dD, dbias = new(directions, batch, states, width), new(directions, batch, width), new(directions, batch, width)
     dB, dC = new(chunks, directions, batch, length, states), new(chunks, directions, batch, length, states)
     du, ddelta = new(directions, batch, length, width), new(directions, batch, length, width)
-    dz = None if inputs.z is None else torch.zeros(inputs.z.shape, device=inputs.z.device)
+    dz = None if inputs.z is None else torch.zeros(inputs.z.shape)
     dcarry = None if inputs.carry is None else new(directions, batch, length, width)
     constants = _per_channel(inputs, 1.0)
     found = {"du": du, "ddelta": ddelta, "dA": dA, "dB": dB, "dC": dC, "dD": dD, "dz": dz, "dbias": dbias}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,15 @@ from suite.stopped import StoppedError
 def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
     """The exit code of `command`.
 
-    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted.
+    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted. 1, too, and not a word,
+    where whoever was to read standard output went away, such as `head`: what printing tables comes to then.
     """
     try:
         code = command(*arguments, **values)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        code = 1
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         code = 2

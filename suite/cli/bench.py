@@ -58,6 +58,8 @@ def bench(
     from suite.hardware import pick_device, set_threads
     from suite.tables import print_table
 
+    if save and save.is_dir():
+        raise UserError(f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}")
     whole = not (kernels or reduction or sharing or models or sweep or engine)
     fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
     batches = _numbers("batch", batch, int)

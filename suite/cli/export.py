@@ -30,7 +30,7 @@ def export(
     ] = None,
     images: Annotated[bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")] = False,
 ) -> int:
-    """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance ."""
+    """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance."""
     from reports.export import write
     from suite.files import replacing
 

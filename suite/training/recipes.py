@@ -85,7 +85,7 @@ RECIPES = {
         label_smoothing=0.1,
     ),
     # Tiny-ImageNet from scratch, for a quarter of an hour on two GPUs. Coarse phases first, since an epoch costs in
-    # proportion to its tokens: 65, 145, then 257. Augmented as DeiT is (arXiv 2012.12877, table 9), but for milder
+    # proportion to its tokens: 65, 145, then 257. Augmented much as DeiT is (arXiv 2012.12877, table 9), but for milder
     # crops and a fifth of the batches left unmixed: a milder augmentation had ended in overfitting after 41 epochs.
     "vim_tiny_64": Recipe(
         backbone="vim_tiny_64",

@@ -287,6 +287,17 @@ def test_python_dash_m_suite_leaves_with_the_code() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_reader_that_went_away_is_no_error_to_speak_of() -> None:
+    root = Path(__file__).parents[3]
+    line = [sys.executable, "-m", "suite", "list", "methods", "--long", "mtr"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [
