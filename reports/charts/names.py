@@ -27,7 +27,7 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
     """Names of the methods at their lines, in a column, or near their points where most have only one.
 
     The column is laid out in height here and in width by the page, which knows how wide it is: gives the cost at which
-    it begins, on the right or the left, the cost of the dense model, and the pixels of the longest name.
+    it begins, on the right or the left, and the cost of the dense model.
     """
     values = [value for line in data for value in line["y"] if value is not None]
     low, high = min(values), max(values)
@@ -64,7 +64,6 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
         "right": bool(end),
         "from": max(costs) if end else min(costs),
         "dense": [line["x"][-1] for line in dense],
-        "pixels": LETTER * max(min(len(look.label), NAME) for look, _ in lines),
     }
 
 

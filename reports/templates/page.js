@@ -47,13 +47,28 @@
     slider.setAttribute("aria-valuetext", stop);
   };
 
+  // Pixels of the widest of some notes, in the letters that this browser has for them.
+  const widest = (notes, family) => {
+    const pen = document.createElement("canvas").getContext("2d");
+    const widths = notes.map((note) => {
+      pen.font = `${note.font.size}px ${family}`;
+      return pen.measureText(note.text).width;
+    });
+    return Math.max(0, ...widths);
+  };
+
   // The column of names beside the lines: between the last method and the dense model where there is room, else beyond;
-  // the cost axis is stretched until the names end inside it.
+  // the cost axis is stretched until the names end inside it, and
+  // the names shrink where they would take most of it.
   const layNames = (layout, chart, room) => {
-    const { right, from, dense, pixels } = chart.names;
+    const { right, from, dense } = chart.names;
     const costs = chart.data.flatMap((trace) => trace.x);
     let [low, high] = [Math.min(...costs), Math.max(...costs)];
     const fan = Math.min(26, 0.05 * room);
+    const notes = layout.annotations.filter((note) => note.axref === "x");
+    const [wanted, most] = [widest(notes, layout.font.family) + 8, 0.6 * room - fan];
+    const pixels = Math.min(wanted, most);
+    for (const note of notes) note.font.size *= pixels / wanted;
     const pad = 0.05 * (high - low || 1);
     [low, high] = [low - pad, high + pad];
     const beyond = dense.filter((cost) => (right ? cost > from : cost < from));
@@ -61,14 +76,14 @@
     let start = from;
     if (gap < pixels + fan + 14) {
       start = (right ? Math.max : Math.min)(from, ...beyond);
-      const share = Math.min((pixels + fan) / room, 0.6);
+      const share = (pixels + fan) / room;
       if (right) high = Math.max(high, low + (start - low) / (1 - share));
       else low = Math.min(low, high - (high - start) / (1 - share));
     }
     const column = start + ((right ? 1 : -1) * fan * (high - low)) / room;
+    for (const note of notes) note.ax = column;
     for (const note of layout.annotations) {
-      if (note.axref === "x") note.ax = column;
-      else if (note.text === "dense" && start !== from) note.xanchor = right ? "right" : "left";
+      if (note.text === "dense" && start !== from) note.xanchor = right ? "right" : "left";
     }
     layout.xaxis.range = [low, high];
   };

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-BLIND = frozenset({"random", "stride"})
-NO_CHOICE = frozenset({"none", "permute", "pool", "downsample", "oracle"})  # of tokens, or one that knows the object
+BLIND = frozenset({"random", "stride", "pool"})  # which tokens go, and where to, is settled before the image is seen
+NO_CHOICE = frozenset({"none", "permute", "downsample", "oracle"})  # of tokens, or one that knows the label
 NORMAL = 1.959964  # two-sided 95 %
 Correct = Mapping[str, pd.Series]
 
@@ -83,7 +83,7 @@ def unbeaten(found: Iterable[Mark]) -> list[str]:
             place = f"-{100 * mark.budget:.4g} % FLOPs ({mark.baseline}, {100 * mark.top1:.1f} %)"
             places.setdefault(mark.backbone, []).append(place)
     return [
-        f"No method was shown to beat a blind choice of tokens on {backbone} at {' or at '.join(where)}: there no "
+        f"No method was shown to beat a blind baseline on {backbone} at {' or at '.join(where)}: there no "
         "paired 95 % interval of the difference lies above zero."
         for backbone, where in places.items()
     ]

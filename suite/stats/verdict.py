@@ -30,13 +30,16 @@ class Verdict:
 
 
 def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdict:
-    """Judge one budget by its `blind` cells: methods that do not look at the tokens, `random` and `stride`.
+    """Judge one budget by its `blind` cells: methods that do not look at the tokens (`suite.stats.BLIND`).
 
     If one of them loses less against the dense model than this many images can show (at the discordance between the
     two), then removing tokens blindly does no visible harm, and no choice of tokens can be seen to be better.
     """
     if not blind:
-        text = "Neither random nor stride ran at this budget, so whether this data can rank methods is not known."
+        text = (
+            "No blind baseline (random, stride, pool) ran at this budget, so whether this data can rank methods is not "
+            "known."
+        )
         return Verdict(None, None, None, None, text)
     judged = [(*_loss(dense, cell), cell.label) for cell in blind]
     loss, smallest, label = min(judged, key=lambda found: found[0] - found[1])

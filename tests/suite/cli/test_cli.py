@@ -116,7 +116,7 @@ def test_compare_writes_a_run_and_its_report(
     assert (mark["baseline"], mark["not_shown_better"]) == ("stride", ["mtr[order=appended]"])
     assert run([*line, "--no-report"]) == 0
     shown = capsys.readouterr().out
-    assert "No method was shown to beat a blind choice of tokens on vim_mini at -30 % FLOPs (stride, " in shown
+    assert "No method was shown to beat a blind baseline on vim_mini at -30 % FLOPs (stride, " in shown
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 1

@@ -31,9 +31,12 @@ def test_the_interval_is_that_of_the_paired_differences() -> None:
         assert mark.everywhere == (low <= 0)
 
 
-def test_the_best_blind_baseline_is_the_mean_of_its_seeds_and_pool_is_not_blind() -> None:
+@pytest.mark.parametrize("other", ["stride", "pool"])
+def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
     half, most, all_ = np.arange(100) < 50, np.arange(100) < 70, np.arange(100) < 100
-    mark = marks(*_cells({"random": [half, most], "stride": [half], "pool": [all_], "mtr": [all_], "tome": [most]}))
+    best = marks(*_cells({"random": [half, half], other: [most], "mtr": [most]}))["b", 0.4]
+    assert (best.baseline, best.equals) == (other, ("mtr",))
+    mark = marks(*_cells({"random": [half, most], other: [half], "mtr": [all_], "tome": [most]}))
     found = mark["b", 0.4]
     assert (found.baseline, found.contenders) == ("random", 2)
     assert found.top1 == pytest.approx(0.6)
