@@ -102,6 +102,7 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
             kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None for kind in KINDS
         },
         "groups_twin": twins.get(paper.named("groups", house, sheet)),
+        "lead_twin": twins.get(paper.named("lead", house, sheet)),
         "legend": _legend(sheet, part),
         "legend_reduced": _legend(sheet, reduced),
         "legend_blocks": _legend(sheet, blocks),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from reports import points
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.gallery import gallery, layers
+from reports.figures.lead import lead_figure
 from reports.figures.tokens import foreground, kept_maps
 from reports.figures.tradeoff import agreement, groups, one_budget, pareto
 from reports.panels import last_block, one_seed
@@ -39,9 +40,10 @@ ONE_COLUMN = Room(COLUMN, 3, 3, 3)
 def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> Iterator[tuple[str, Figure]]:
     """Every figure that this run has the data for, at the width of `room` or at its own where it needs more.
 
-    ``pareto``, ``groups`` (where there are many methods), ``agreement``, ``foreground``, ``kept``, ``gallery``,
-    ``gallery-layers``; some of them for each backbone, whose name they bear when there are several. Those of `sections`
-    follow. The first three are left out where there is no trade-off (`Sheet.trades`).
+    ``pareto``, ``groups`` (where there are many methods), ``lead`` (where a blind baseline ran), ``agreement``,
+    ``foreground``, ``kept``, ``gallery``, ``gallery-layers``; some of them for each backbone, whose name they bear when
+    there are several. Those of `sections` follow. The first four are left out where there is no trade-off
+    (`Sheet.trades`).
     """
     if sheet.trades and not sheet.frame.empty:
         yield from _tradeoffs(sheet, room)
@@ -62,6 +64,10 @@ def _tradeoffs(sheet: Sheet, room: Room) -> Iterator[tuple[str, Figure]]:
         part = sheet.frame[sheet.frame["backbone"] == house]
         if part["label"].nunique() > MANY and not one_budget(part):
             yield named("groups", house, sheet), groups(part, sheet.looks, convention, house, room.width)
+        marks = [mark for (backbone, _), mark in sorted(sheet.marks.items()) if backbone == house]
+        if marks:
+            title = f"{house}: beside the best blind baseline"
+            yield named("lead", house, sheet), lead_figure(marks, sheet.looks, title, room.width)
     if (sheet.frame["method"] != "none").any():
         yield "agreement", agreement(sheet.frame, sheet.looks, convention, room.width)
 

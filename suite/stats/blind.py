@@ -6,7 +6,7 @@ This is the one rule for it: the terminal, ``--json`` and the page all say what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,47 @@ Correct = Mapping[str, pd.Series]
 
 
 @dataclass(frozen=True)
+class Lead:
+    """How far a method is ahead of a blind baseline, as a share of the images, with its paired 95 % interval.
+
+    The interval is over images, seeds averaged, in normal approximation, without correction for many methods; NaN where
+    outcomes are missing.
+    """
+
+    label: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval lies above zero; without one, whether the mean does."""
+        return (self.difference if np.isnan(self.low) else self.low) > 0
+
+    def record(self) -> dict[str, Any]:
+        """The lead as plain values, None for the ends of an interval that is not known."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
 class Mark:
-    """The best blind baseline of one backbone and budget, and the methods that were not shown to beat it."""
+    """The best blind baseline of one backbone and budget, and how far every method that chooses tokens is ahead."""
 
     backbone: str
     budget: float
     baseline: str
     top1: float
-    equals: tuple[str, ...]
-    contenders: int
+    leads: tuple[Lead, ...]
+
+    @property
+    def equals(self) -> tuple[str, ...]:
+        """The methods that were not shown to do better."""
+        return tuple(lead.label for lead in self.leads if not lead.shown)
 
     @property
     def everywhere(self) -> bool:
         """Whether no method at all was shown to do better."""
-        return bool(self.contenders) and len(self.equals) == self.contenders
+        return bool(self.leads) and len(self.equals) == len(self.leads)
 
     def record(self) -> dict[str, Any]:
         """The mark as plain values; ``none_shown_better`` says whether ``not_shown_better`` are all methods."""
@@ -44,6 +71,7 @@ class Mark:
             "top1": self.top1,
             "not_shown_better": list(self.equals),
             "none_shown_better": self.everywhere,
+            "leads": [lead.record() for lead in self.leads],
         }
 
 
@@ -54,8 +82,8 @@ def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark
     a row a cell with ``key``, ``status``, ``backbone``, ``budget``, ``label``, ``method`` and ``top1`` (a share);
     `correct` says by key whether a cell was right on each image, which is the index.
 
-    A method beats the baseline where the paired 95 % interval of their difference (over images, seeds averaged, normal
-    approximation, no correction for many methods) lies above zero; without outcomes, where its mean is higher.
+    A method beats the baseline where the interval of its `Lead` lies above zero; without outcomes, where its mean is
+    higher.
     """
     done = cells[(cells["status"] == "ok") & cells["top1"].notna() & cells["budget"].notna()]
     found = {}
@@ -67,11 +95,11 @@ def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark
         means = sightless.groupby("label")["top1"].mean()
         best = str(means.idxmax())
         theirs = sightless[sightless["label"] == best]
-        equals = [
-            str(label) for label, rows in methods.groupby("label", sort=False) if not _beats(rows, theirs, correct)
-        ]
+        leads = tuple(
+            Lead(str(label), *_lead(rows, theirs, correct)) for label, rows in methods.groupby("label", sort=False)
+        )
         place = str(backbone), float(str(budget))
-        found[place] = Mark(*place, best, float(means.max()), tuple(equals), int(methods["label"].nunique()))
+        found[place] = Mark(*place, best, float(means.max()), leads)
     return found
 
 
@@ -89,13 +117,15 @@ def unbeaten(found: Iterable[Mark]) -> list[str]:
     ]
 
 
-def _beats(rows: pd.DataFrame, others: pd.DataFrame, correct: Correct) -> bool:
+def _lead(rows: pd.DataFrame, others: pd.DataFrame, correct: Correct) -> tuple[float, float, float]:
+    """Difference of the mean accuracies, and the ends of its interval."""
     one, other = _shares(rows, correct), _shares(others, correct)
     if one is None or other is None or not one.index.equals(other.index):
-        return bool(rows["top1"].mean() > others["top1"].mean())
+        return float(rows["top1"].mean() - others["top1"].mean()), np.nan, np.nan
     gap: npt.NDArray[np.float64] = one.to_numpy() - other.to_numpy()
     error = float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else np.inf
-    return bool(gap.mean() - NORMAL * error > 0)
+    difference = float(gap.mean())
+    return difference, difference - NORMAL * error, difference + NORMAL * error
 
 
 def _shares(rows: pd.DataFrame, correct: Correct) -> pd.Series | None:

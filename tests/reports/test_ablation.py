@@ -149,7 +149,7 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
     assert not any(f'id="{name}"' in page or f'"#{name}"' in page for name in ("pareto", "agreement"))
     drawn_there = {path.stem for path in (folder / "report" / "figures").iterdir()}
     assert "kept" in drawn_there
-    assert drawn_there.isdisjoint({"pareto", "groups", "agreement"})
+    assert drawn_there.isdisjoint({"pareto", "groups", "lead", "agreement"})
 
 
 def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:

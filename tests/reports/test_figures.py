@@ -27,7 +27,7 @@ def drawn(sheet: Sheet) -> dict[str, Figure]:
 
 
 def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
-    assert list(drawn) == ["pareto", "agreement", "foreground", "kept", "gallery", "gallery-layers"]
+    assert list(drawn) == ["pareto", "lead", "agreement", "foreground", "kept", "gallery", "gallery-layers"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def words(figure: Figure) -> list[Text]:
 
 
 def test_figures_of_one_column_are_whole_and_legible(narrow: dict[str, Figure]) -> None:
-    assert set(narrow) == {"pareto", "agreement", "foreground", "kept", "gallery", "gallery-layers"}
+    assert set(narrow) == {"pareto", "lead", "agreement", "foreground", "kept", "gallery", "gallery-layers"}
     for name, figure in narrow.items():
         assert figure.get_figwidth() <= COLUMN, name
         figure.draw_without_rendering()

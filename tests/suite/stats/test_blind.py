@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from suite.stats.blind import Mark, marks, unbeaten
+from suite.stats.blind import Lead, Mark, marks, unbeaten
 
 
 def _cells(accuracies: dict[str, list[np.ndarray]]) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
@@ -27,6 +27,9 @@ def test_the_interval_is_that_of_the_paired_differences() -> None:
         mark = marks(*_cells({"stride": [stride], "mtr": [method]}))["b", 0.4]
         gap = method.astype(float) - stride
         low = gap.mean() + stats.norm.ppf(0.025) * gap.std(ddof=1) / 20
+        (lead,) = mark.leads
+        np.testing.assert_allclose((lead.difference, lead.low), (gap.mean(), low), rtol=1e-6, atol=1e-12)
+        assert lead.high - lead.difference == pytest.approx(lead.difference - lead.low)
         assert mark.equals == (() if low > 0 else ("mtr",))
         assert mark.everywhere == (low <= 0)
 
@@ -38,7 +41,7 @@ def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
     assert (best.baseline, best.equals) == (other, ("mtr",))
     mark = marks(*_cells({"random": [half, most], other: [half], "mtr": [all_], "tome": [most]}))
     found = mark["b", 0.4]
-    assert (found.baseline, found.contenders) == ("random", 2)
+    assert (found.baseline, len(found.leads)) == ("random", 2)
     assert found.top1 == pytest.approx(0.6)
     assert found.equals == ()
     assert not found.everywhere
@@ -48,24 +51,28 @@ def test_a_baseline_that_looks_at_the_image_may_beat_a_blind_choice() -> None:
     half, most = np.arange(100) < 50, np.arange(100) < 70
     told = {"stride": [half], "mtr": [half], "delta": [most], "downsample": [most], "oracle": [most], "none": [most]}
     mark = marks(*_cells(told))["b", 0.4]
-    assert (mark.equals, mark.contenders) == (("mtr",), 2)
+    assert (mark.equals, len(mark.leads)) == (("mtr",), 2)
     assert unbeaten([mark]) == []
 
 
 def test_without_outcomes_the_means_decide_and_without_a_blind_baseline_nothing_does() -> None:
     half, most = np.arange(10) < 5, np.arange(10) < 6
     cells, _ = _cells({"stride": [half], "mtr": [most], "tome": [half]})
-    assert marks(cells, {})["b", 0.4].equals == ("tome",)
+    mark = marks(cells, {})["b", 0.4]
+    assert mark.equals == ("tome",)
+    assert mark.record()["leads"][0] == {"label": "mtr", "difference": pytest.approx(0.1), "low": None, "high": None}
     assert marks(cells[cells["label"] != "stride"], {}) == {}
     assert marks(cells[cells["label"] == "stride"], {}) == {}
 
 
 def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> None:
+    behind = [Lead(label, 0.1, -0.1, 0.3) for label in ("mtr", "tome")]
+    ahead = [Lead(label, 0.1, 0.05, 0.15) for label in ("mtr", "tome")]
     found = [
-        Mark("b", 0.2, "stride", 0.756, ("mtr", "tome"), 2),
-        Mark("b", 0.3, "random", 0.5, ("tome",), 2),
-        Mark("b", 0.55, "random", 0.25, ("mtr", "tome"), 2),
-        Mark("c", 0.2, "stride", 0.5, (), 2),
+        Mark("b", 0.2, "stride", 0.756, tuple(behind)),
+        Mark("b", 0.3, "random", 0.5, (ahead[0], behind[1])),
+        Mark("b", 0.55, "random", 0.25, tuple(behind)),
+        Mark("c", 0.2, "stride", 0.5, tuple(ahead)),
     ]
     (sentence,) = unbeaten(found)
     assert "on b at -20 % FLOPs (stride, 75.6 %) or at -55 % FLOPs (random, 25.0 %):" in sentence

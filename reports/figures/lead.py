@@ -1,0 +1,49 @@
+"""How far each method is ahead of the best baseline that never looks at the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from reports.figures.canvas import COLUMN, heading, paper, sheet, stroke
+from reports.style import SOFT, Look
+from reports.text import budget_name, fold
+from suite.stats.blind import Mark
+
+LINE = 0.19  # inches a method
+ACROSS = 3  # panels beside each other where there is the width
+
+
+def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, width: float) -> Figure:
+    """Difference in top-1 from the best blind baseline with paired 95 % intervals, a panel a budget, a line a method.
+
+    `marks` are those of one backbone, in the order of their budgets. Filled marks were shown to be ahead, hollow ones
+    were not.
+    """
+    there = {lead.label for mark in marks for lead in mark.leads}
+    labels = [label for label in looks if label in there]
+    across = min(len(marks), ACROSS if width > COLUMN else 1)
+    rows = -(-len(marks) // across)
+    gap = " " if width > COLUMN else "\n"
+    with paper():
+        figure = sheet(width, rows * (LINE * len(labels) + (0.8 if width > COLUMN else 0.95)) + 0.25)
+        heading(figure, title)
+        panels = figure.subplots(rows, across, squeeze=False, sharey=True).ravel()
+        for axes, mark in zip(panels, marks, strict=False):
+            for lead in mark.leads:
+                place = labels.index(lead.label)
+                line = stroke(looks[lead.label]) | {"linestyle": ""}
+                if not lead.shown:
+                    line |= {"markerfacecolor": "white", "markeredgecolor": line["color"], "markeredgewidth": 1.0}
+                axes.plot([100 * lead.low, 100 * lead.high], [place, place], color=line["color"], linewidth=1.0)
+                axes.plot([100 * lead.difference], [place], zorder=3, **line)
+            axes.axvline(0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+            baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
+            axes.set_title(f"−{budget_name(mark.budget)}, beside{gap}{baseline}")
+        for axes in panels[len(marks) :]:
+            axes.set_axis_off()
+        panels[0].set_yticks(range(len(labels)), [fold(label, 24) for label in labels])
+        panels[0].set_ylim(len(labels) - 0.4, -0.6)
+        figure.supxlabel("ahead of the best blind baseline, points of top-1", fontsize=8, color=SOFT["light"])
+        return figure

@@ -1,0 +1,38 @@
+"""The figure of what each method is ahead of the best blind baseline."""
+
+import numpy as np
+import pytest
+
+from reports.figures.canvas import COLUMN, WIDTH
+from reports.figures.lead import lead_figure
+from reports.style import looks
+from suite.stats.blind import Lead, Mark
+
+MARKS = [
+    Mark("b", 0.2, "pool", 0.5, (Lead("tome", -0.02, -0.05, 0.01), Lead("mtr", 0.03, 0.01, 0.05))),
+    Mark("b", 0.4, "random", 0.3, (Lead("mtr", 0.01, -0.01, 0.03),)),
+]
+
+
+@pytest.mark.parametrize("width", [WIDTH, COLUMN])
+def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
+    drawn = looks(["mtr", "tome", "random"])
+    figure = lead_figure(MARKS, drawn, "b", width)
+    for axes, mark in zip(figure.axes, MARKS, strict=True):
+        title = f"−{100 * mark.budget:.0f} %, beside {mark.baseline} ({100 * mark.top1:.1f} %)"
+        assert axes.get_title(loc="left").replace("\n", " ") == title
+        bars, points = axes.get_lines()[:-1:2], axes.get_lines()[1:-1:2]
+        for lead, bar, point in zip(mark.leads, bars, points, strict=True):
+            place = ["mtr", "tome"].index(lead.label)
+            np.testing.assert_allclose(bar.get_xdata(), [100 * lead.low, 100 * lead.high])
+            np.testing.assert_allclose(point.get_xydata(), [[100 * lead.difference, place]])
+            assert (point.get_markerfacecolor() != "white") == lead.shown
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["mtr", "tome"]
+
+
+def test_a_lead_without_an_interval_is_a_mark_alone() -> None:
+    mark = Mark("b", 0.2, "stride", 0.5, (Lead("mtr", 0.1, np.nan, np.nan),))
+    figure = lead_figure([mark], looks(["mtr"]), "b", WIDTH)
+    (point,) = [line for line in figure.axes[0].get_lines() if line.get_marker() not in ("", "None")]
+    np.testing.assert_allclose(point.get_xydata(), [[10, 0]])
+    figure.draw_without_rendering()
