@@ -109,13 +109,16 @@ def test_compare_writes_a_run_and_its_report(
     monkeypatch.chdir(tmp_path)
     line = ["compare", *MINI, "--methods", "mtr[order=appended],stride", "--no-baselines", "--budgets", "0.3"]
     assert run([*line, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed, said = capsys.readouterr()
+    assert "cells on" not in said
+    found = json.loads(printed)
     assert Path(found["report"]).stat().st_size > 1000
     assert {cell["status"] for cell in found["cells"]} == {"ok"}
     (mark,) = found["against_blind"]
     assert (mark["baseline"], mark["not_shown_better"]) == ("stride", ["mtr[order=appended]"])
     assert run([*line, "--no-report"]) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    assert f"{found['run']}: 3 cells on 30 images, all 90 outcomes are there already\n" in said
     assert "No method was shown to beat a blind choice of tokens on vim_mini at -30 % FLOPs (stride, " in shown
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
