@@ -181,8 +181,8 @@ def _counted(tested: Records) -> str:
         found = "keeps less" if worse else "keeps more" if better else "cannot be told apart from it"
         return f"The other setting {found} (5 %, McNemar's or the sign-flip test)."
     return (
-        f"Of {len(tested)} other settings {worse} keep less, {better} more, and {open_} cannot be told apart from it "
-        "(p below 5 % after Holm's correction, and the interval on one side of zero)."
+        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % after Holm's correction, "
+        f"and the interval on one side of zero); {open_} cannot be told apart from it."
     )
 
 

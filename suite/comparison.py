@@ -32,11 +32,12 @@ from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
 from suite.prepare import Prepared, prepare
 from suite.presence import watched
-from suite.progress import progress_bar
+from suite.progress import announce, progress_bar
 from suite.records import describe
 from suite.runner import runnable
 from suite.session import session
 from suite.settings import RunSpec
+from suite.shards import stock
 from suite.similarity import Kept, similarity_frames
 from suite.stats import Mark
 from suite.stopped import StoppedError
@@ -78,12 +79,19 @@ def run_comparison(
     STOPWATCH.begin()
     prepared = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
-        total = sum(len(runnable(prepared, name)) for name in prepared.models) * len(prepared.indices)
-        with progress_bar(total, quiet) as progress:
+        found = stock(prepared, store)
+        announce(folder, asked_of(prepared), [found], quiet)
+        with progress_bar(found[1], quiet) as progress:
             failures = executor(prepared, store, progress, fail_fast)
         if fail_fast:
             stop_at(prepared, failures)
         return conclude(prepared, store, failures, started)
+
+
+def asked_of(prepared: Prepared) -> str:
+    """How many cells run, on how many images or videos, in words."""
+    cells = sum(len(runnable(prepared, name)) for name in prepared.models)
+    return f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
 
 
 def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import torch
 
 from backbones.base import Backbone
+from backbones.shape import Shape
+from suite.budget import Plan
+from suite.cells import Cell
+from suite.data import pictured
 from suite.data.base import Dataset
+from suite.flops import block_flops, dense
+from suite.flops import total as flops_of
+from suite.oracle import rounds
 from suite.prepare import Prepared
 from suite.runner import runnable
 
@@ -34,10 +41,36 @@ def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) ->
 
 
 def estimate_seconds(prepared: Prepared) -> float:
-    """Seconds for all cells of a run, as if none shared a prefix; loading and report come on top."""
+    """Seconds for all cells of a run and its gallery, as if none shared a prefix; loading and report come on top.
+
+    The images that methods break first, which the gallery shows too, are not known before the run.
+    """
+    shown = len(pictured(prepared.indices, prepared.spec.gallery))
     total = 0.0
     for name, model in prepared.models.items():
         seconds = dense_seconds(model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch)
-        shares = [1 - cell.plan.reduction_fraction["flops"] for cell in runnable(prepared, name) if cell.plan]
-        total += seconds * sum(shares) * prepared.samples
+        for cell in runnable(prepared, name):
+            images = prepared.samples + (shown if cell.seed == 0 else 0)
+            total += seconds * passes(cell, model.describe()) * images
     return total
+
+
+def passes(cell: Cell, shape: Shape) -> float:
+    """What an image costs under `cell`, in passes of the dense model by FLOPs; the oracle's search counts."""
+    assert cell.plan is not None
+    left = 1 - cell.plan.reduction_fraction["flops"]
+    return left + (search_passes(cell.plan, shape) if cell.kind == "oracle" else 0.0)
+
+
+def search_passes(plan: Plan, shape: Shape) -> float:
+    """What the oracle's search costs an image, in passes of the dense model by FLOPs.
+
+    In each round every patch token still there is left out once, and the blocks from the site on are run without it.
+    """
+    work, patches = 0, shape.patches
+    for site, remove in plan.counts.items():
+        for count in rounds(remove):
+            length = patches - 1 + shape.specials
+            work += patches * sum(flops_of(block_flops(shape, block, length)) for block in range(site, shape.depth))
+            patches -= count
+    return work / flops_of(dense(shape))

@@ -25,6 +25,12 @@ def leave_one_out(model: Backbone, tokens: TokenSequence, row: int, site: int, l
     return F.cross_entropy(logits, torch.full((count,), label, device=logits.device), reduction="none")
 
 
+def rounds(remove: int) -> list[int]:
+    """How many tokens go in each round where `remove` go at one site: equally many, fewer in the last."""
+    step = -(-remove // ROUNDS)
+    return [min(step, left) for left in range(remove, 0, -step)] if remove else []
+
+
 class OracleReducer:
     """Takes `remove` patch tokens away at `site`, those first that the labelled loss misses least.
 
@@ -38,11 +44,8 @@ class OracleReducer:
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         """The tokens left after up to eight rounds of ranking and removing."""
-        left, step = self.remove, -(-self.remove // ROUNDS)
-        while left:
-            count = min(step, left)
+        for count in rounds(self.remove):
             tokens = without(tokens, lowest(self.losses(tokens), count))
-            left -= count
         return tokens
 
     def losses(self, tokens: TokenSequence) -> Tensor:

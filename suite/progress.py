@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 
@@ -17,10 +18,25 @@ EVERY = 30.0  # seconds between two lines
 
 Advance = Callable[[int], None]
 Mark = tuple[float, int]  # seconds since the start, and how much was done by then
+Stock = tuple[int, int, str]  # how much is there, of how much, and of what
+
+
+def announce(folder: Path, asked: str, stock: Sequence[Stock], quiet: bool) -> None:
+    """Say on standard error, unless `quiet`, where results of what was `asked` will be, and what is there already."""
+    if not quiet:
+        _tell(opening(folder, asked, stock))
+
+
+def opening(folder: Path, asked: str, stock: Sequence[Stock]) -> str:
+    """The line of `announce`: the `stock` of an earlier start, where it left any."""
+    if not any(done for done, _, _ in stock):
+        return f"{folder}: {asked}"
+    told = (f"{'all' if done == total else f'{done:,} of'} {total:,} {unit}" for done, total, unit in stock)
+    return f"{folder}: {asked}, {' and '.join(told)} are there already"
 
 
 @contextmanager
-def progress_bar(total: int, quiet: bool, unit: str = "image x cell") -> Iterator[Advance]:
+def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Advance]:
     """A function that advances what is shown by so many of `unit`; `quiet` shows nothing.
 
     A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a short run has none.
@@ -63,8 +79,7 @@ def _lines(total: int, unit: str) -> Iterator[Advance]:
         return monotonic() - begun, done
 
     def say(since: Mark) -> None:
-        with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
-            print(line(total, unit, since, mark()), file=sys.stderr, flush=True)
+        _tell(line(total, unit, since, mark()))
 
     def keep_saying() -> None:
         nonlocal said
@@ -84,6 +99,11 @@ def _lines(total: int, unit: str) -> Iterator[Advance]:
         thread.join()
     if said:
         say(mark())
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
+        print(text, file=sys.stderr, flush=True)
 
 
 def line(total: int, unit: str, since: Mark, now: Mark) -> str:

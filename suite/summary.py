@@ -59,13 +59,15 @@ def summarise(
     `asked` are the methods that were asked for (see `asked_for`), `published` is what the dense models are known to
     score on this data.
 
-    The reference is the first method of `asked` that is not `none`; the headline speaks of the middle budget.
+    The reference is the first method of `asked` that is not `none` and runs on the backbone; the headline speaks of
+    the middle budget.
     """
     rows: Records = []
     resolution: Records = []
     sentences: dict[tuple[str, float], str] = {}
     warnings = [TRAINED_ON] if spec.split == "train" else []
     remarks: list[str] = []
+    silent: list[str] = []
     pairs: dict[tuple[str, float], list[str]] = {}
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
@@ -92,10 +94,12 @@ def summarise(
             spoken = spoken_of(compared, mine, asked)
             sentences[backbone, budget] = headline(setting, judged, spoken)
             pairs[backbone, budget] = [pair(setting, row) for row in unspoken(spoken, compared, mine, asked)]
+        if not any(name == backbone for name, _ in sentences) and len(spec.backbones) > 1:
+            silent.append(f"On {backbone} no method that was asked for ran, so none is compared with another.")
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
-    found = words(resolution, sentences, pairs, remarks, warnings)
+    found = words(resolution, sentences, pairs, silent, remarks, warnings)
     store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"}))
     store.write_headline(found)
     return found
@@ -135,13 +139,14 @@ def reference_of(
 ) -> Outcomes | None:
     """The cell of the first method of `asked` that is no baseline, or of its first, if it ran.
 
-    Under protocol `paper`, where every method stands at a budget of its own, the first that ran at this one.
+    What ran nowhere in `records`, those of one backbone, is passed over: there the next one is the reference. Under
+    protocol `paper`, where every method stands at a budget of its own, the first that ran at this one.
     """
     by_text = {record["text"]: record for record in records}
     texts = [text for text in asked if text != DENSE.text]
     published = [text for text in texts if asked[text] != "baseline"]
-    wanted = texts if protocol == "paper" else (published or texts)[:1]
-    labels = [by_text[text]["label"] for text in wanted if text in by_text]
+    there = [text for text in (texts if protocol == "paper" else published or texts) if text in by_text]
+    labels = [by_text[text]["label"] for text in (there if protocol == "paper" else there[:1])]
     return next((cell for label in labels for cell in cells if cell.label == label), None)
 
 
@@ -228,8 +233,8 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
             nearest = others[others.budget == others.budget.max()].groupby("label")[["top1", "removed"]].mean()
             best = nearest.loc[nearest.top1.idxmax()]
             parts.append(
-                f"{_percent(small.top1)} top-1 at {_percent(small.removed)} fewer FLOPs "
-                f"(best token reduction at {_percent(best.removed)}: {best.name}, {_percent(best.top1)})"
+                f"{_percent(small.top1)} top-1 at {_percent(small.removed)} fewer FLOPs (best token reduction that "
+                f"saves no more, at {_percent(best.removed).replace('.0 ', ' ')}: {best.name}, {_percent(best.top1)})"
             )
     where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, the plainest saving is a smaller image"
     return f"{where}: {'; '.join(parts)}." if parts else ""
@@ -254,26 +259,30 @@ def words(
     resolution: Records,
     sentences: dict[tuple[str, float], str],
     pairs: dict[tuple[str, float], list[str]],
+    silent: list[str],
     remarks: list[str],
     warnings: list[str],
 ) -> dict[str, Any]:
     """The headline, at the middle budget of the first backbone, and what else is said, as paragraphs.
 
-    First of these stand the `warnings`, then ``beside``: the other methods that were named, and the same budget on the
-    other backbones.
+    First of these stand the `warnings`, then ``beside``: the other methods that were named, and the same on the other
+    backbones, at the same budget or else at the middle one of theirs; and of which backbones nothing can be said.
     """
     if not sentences:
         text = "No method was compared with another: it takes two that run at the same budget."
         return {"headline": text, "resolution": resolution, "warnings": warnings, "beside": [], "paragraphs": warnings}
-    first = [key for key in sentences if key[0] == next(iter(sentences))[0]]
-    chosen = first[len(first) // 2]
-    here = [key for key in sentences if key[1] == chosen[1]]
-    beside = [*pairs[chosen], *(sentences[key] for key in here if key != chosen)]
-    others = [text for key, text in sentences.items() if key not in here]
+    budgets: dict[str, list[float]] = {}
+    for backbone, budget in sentences:
+        budgets.setdefault(backbone, []).append(budget)
+    middle = next(iter(budgets.values()))
+    common = middle[len(middle) // 2]
+    told = [(name, common if common in own else own[len(own) // 2]) for name, own in budgets.items()]
+    beside = [text for key in told for text in (sentences[key], *pairs[key])] + silent
+    others = [text for key, text in sentences.items() if key not in told]
     return {
-        "headline": sentences[chosen],
+        "headline": beside[0],
         "resolution": resolution,
         "warnings": warnings,
-        "beside": beside,
-        "paragraphs": [*warnings, *beside, *remarks, *others],
+        "beside": beside[1:],
+        "paragraphs": [*warnings, *beside[1:], *remarks, *others],
     }

@@ -40,13 +40,16 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
         text.set_color(looks[str(label)].light)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.margins(x=0.12)
+    dense = part.loc[part["method"] == "none", "top1"].dropna().tolist()
+    axes.update_datalim([(level * 100, 0.0) for level in dense], updatey=False)  # its name has to stand inside the axes
+    axes.autoscale_view(scaley=False)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed (95 % interval)")
     for level, name in [
-        *((value, "dense") for value in part.loc[part["method"] == "none", "top1"]),
+        *((level, "dense") for level in dense),
         (chance, "chance"),
     ]:
         low, high = axes.get_xlim()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +62,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "verify": verify,
     "doctor": doctor,
 }
-ALIASES = {"--method": "--methods"}
+ALIASES = {"--method": "--methods", "--backbone": "--backbones", "--budget": "--budgets"}
+OF_METHODS = {"verify": "--method"} | dict.fromkeys(("compare", "ablate", "plan", "sensitivity", "bench"), "--methods")
 LISTS = {"--methods", "--backbones", "--budgets", "--axis", "--track"}
 for name, command in COMMANDS.items():
     app.command(name)(guarded(command))
@@ -68,8 +71,22 @@ for name, command in COMMANDS.items():
 
 def repeated(given: Sequence[str]) -> str:
     """An option of several values that is given twice, so that the first would be lost; empty if there is none."""
-    flags = [ALIASES.get(flag, flag) for flag in (part.partition("=")[0] for part in given) if flag.startswith("--")]
+    flags = flags_of(given)
     return next((flag for flag in flags if flags.count(flag) > 1 and flag in LISTS), "")
+
+
+def flags_of(given: Sequence[str]) -> list[str]:
+    """The options that are given, each under the name of several values."""
+    return [ALIASES.get(flag, flag) for flag in (part.partition("=")[0] for part in given) if flag.startswith("--")]
+
+
+def mended(told: str, given: Sequence[str]) -> str:
+    """`told` of a wrong command line, with the option that names of methods without one belong to."""
+    bare = re.search(r"unexpected extra argument\S* \((.+)\)$", told)
+    flag = OF_METHODS.get(given[0])
+    if not bare or not flag or "--methods" in flags_of(given):
+        return told
+    return f"{told}, write {flag} {shlex.quote(','.join(bare[1].split()))}"
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise
         told = printable(" ".join(plain(error.format_message()).split()).rstrip("."))
+        told = mended(told, given)
         command = "" if given[0].startswith("-") else f"{given[0]} "
         print(f"error: {told}: see python -m suite {command}--help", file=sys.stderr)
         return 2

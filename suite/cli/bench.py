@@ -31,12 +31,22 @@ def bench(
     sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
     engine: Annotated[bool, typer.Option("--engine", help="What a run costs beside its model.")] = False,
     images: Annotated[str, typer.Option(help="Images of the runs of --engine, comma-separated.")] = "5000,50000",
-    methods: Annotated[str, typer.Option(help="Methods to time, or 'all'.")] = "mtr,tome",
+    methods: Annotated[str, typer.Option("--methods", "--method", help="Methods to time, or 'all'.")] = "mtr,tome",
     backbone: Annotated[
-        str, typer.Option(help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.")
+        str,
+        typer.Option(
+            "--backbone",
+            "--backbones",
+            help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.",
+        ),
     ] = "vim_tiny",
     budget: Annotated[
-        str, typer.Option(help="Fractions of FLOPs removed; the first for --reduction; empty: 0.4, of all 0.2,0.4,0.6.")
+        str,
+        typer.Option(
+            "--budget",
+            "--budgets",
+            help="Fractions of FLOPs removed; the first for --reduction; empty: 0.4, of all 0.2,0.4,0.6.",
+        ),
     ] = "",
     batch: Annotated[
         str, typer.Option(help="Images a batch, comma-separated; the last for single measurements.")

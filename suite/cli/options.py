@@ -58,6 +58,9 @@ RUN_OPTIONS = [
         "backbones",
         str,
         "Backbones, comma-separated, settings in brackets: 'vim_nano,videomamba_tiny[image_size=448]'.",
+        None,
+        "--backbones",
+        "--backbone",
     ),
     option("checkpoint", str, "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."),
     option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
@@ -71,7 +74,14 @@ RUN_OPTIONS = [
     ),
     option("views", str, "Of each video CLIPSxCROPS; their answers are averaged; empty: 4x3.", ""),
     option("images", str, "Number of images, stratified by class, or 'all'."),
-    option("budgets", str, "Fractions of the backbone's FLOPs to remove, comma-separated."),
+    option(
+        "budgets",
+        str,
+        "Fractions of the backbone's FLOPs to remove, comma-separated.",
+        None,
+        "--budgets",
+        "--budget",
+    ),
     option("protocol", str, "matched: same FLOPs for all; tokens: same token counts; paper: each method as published."),
     option(
         "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""

@@ -18,12 +18,19 @@ from suite.settings import build
 DEFAULTS = SensitivitySpec()
 _own = functools.partial(option, defaults=DEFAULTS)
 OPTIONS = [
-    _own("backbone", str, "Backbone (python -m suite list backbones)."),
+    _own("backbone", str, "Backbone (python -m suite list backbones).", None, "--backbone", "--backbones"),
     *shared(DEFAULTS, "checkpoint", "data", "split", "source", "images"),
     _own("zeroed", int, "Of the images, on how many tokens are zeroed besides being removed, to test the estimate."),
     _own("layers", str, "Blocks before which tokens are changed: all, every-K, or numbers separated by commas."),
     _own("positions", str, "Patches removed one at a time: all, every-K rows and columns, or numbers with commas."),
-    _own("methods", str, "Methods that reduce before one block alone, comma-separated."),
+    _own(
+        "methods",
+        str,
+        "Methods that reduce before one block alone, comma-separated.",
+        None,
+        "--methods",
+        "--method",
+    ),
     _own("share", str, "Share of the patch tokens that go where several go at once."),
     _own("places", int, "Places that the class token is put to, spread over the sequence; 0: none."),
     _own("seed", int, "Seed of random scores and methods."),

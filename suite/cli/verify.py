@@ -15,7 +15,10 @@ from backbones.errors import UserError
 
 def verify(
     method: Annotated[
-        str, typer.Option(help="Only these methods, every check: comma-separated, or path/to/file.py:NAME.")
+        str,
+        typer.Option(
+            "--method", "--methods", help="Only these methods, every check: comma-separated, or path/to/file.py:NAME."
+        ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:

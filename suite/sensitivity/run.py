@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.errors import UserError
 from methods.spec import parse
-from suite.comparison import about_execution, about_images, stop_at
+from suite.comparison import about_execution, about_images, asked_of, stop_at
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.data.loader import Batch, batches
@@ -26,14 +26,14 @@ from suite.executors.local import execute
 from suite.exhaustion import with_less
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.prepare import Prepared, choose_images, context_of, load_model
-from suite.progress import progress_bar
-from suite.runner import runnable
+from suite.progress import announce, progress_bar
 from suite.sensitivity import curves, tables
 from suite.sensitivity.choice import cells_of_grid, chosen
 from suite.sensitivity.probe import Asked, Findings, Subject, probe, readable
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.summary import summarise
 from suite.session import session
+from suite.shards import stock
 from suite.stopwatch import STOPWATCH
 from suite.store import Store
 
@@ -60,11 +60,15 @@ def run_sensitivity(
     STOPWATCH.begin()
     prepared, asked, zeroed = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
-        with progress_bar(len(runnable(prepared, spec.backbone)) * len(prepared.indices), quiet) as progress:
+        found = stock(prepared, store)
+        probed = sum(image_path(folder, index, PARTS[-1]).is_file() for index in prepared.indices.tolist())
+        of_images = (probed, len(prepared.indices), "images with tokens removed")
+        announce(folder, asked_of(prepared), [found, of_images], quiet)
+        with progress_bar(found[1], quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
         if fail_fast:
             stop_at(prepared, failures)
-        with progress_bar(len(prepared.indices), quiet, "image") as progress:
+        with progress_bar(len(prepared.indices), quiet, "images") as progress:
             probe_images(prepared, asked, zeroed, Kept(store, question(prepared, spec)), progress)
         return conclude(prepared, spec, store, failures, started)
 

@@ -20,6 +20,7 @@ REFERENCES = (
     "removal",
     "removal-kl",
 )  # rankings that are no score
+FEW = 8  # images below which little can be told
 
 
 def summarise(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -42,16 +43,27 @@ def _scores(scores: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     best, costs = rows.iloc[0], ranked_scores(scores, "removal_loss")
-    sentence = (
-        f"the score that knows best which tokens matter is {best.score}, rank correlation {interval(best)} with how "
-        f"far their exact removal moves the answer (mean over blocks, {best.images} images)"
-    )
+    known = f"rank correlation {interval(best)} with how far their exact removal moves the answer"
+    over = f"(mean over blocks, {best.images} images)"
+    if len(rows) > 1 and not apart(best, rows.iloc[1]):
+        follower = f"it cannot be told apart from the next, {rows.iloc[1].score}, {interval(rows.iloc[1])}"
+        sentence = f"of the scores {best.score} came out highest at which tokens matter, {known} {over}, but {follower}"
+    else:
+        sentence = f"the score that knows best which tokens matter is {best.score}, {known} {over}"
     place = scores[(scores.target == "removal_kl") & (scores.block == OVERALL) & (scores.score == "place")]
     if len(place):
         sentence += f"; the place in the image alone, read from the other images, has {interval(place.iloc[0])}"
     if len(costs):
-        sentence += f". With what removal costs in loss the best, {costs.iloc[0].score}, has {interval(costs.iloc[0])}"
-    return f"{sentence}."
+        sentence += (
+            f". With what removal costs in loss the highest, {costs.iloc[0].score}, has {interval(costs.iloc[0])}"
+        )
+    few = " So few images tell little." if best.images < FEW else ""
+    return f"{sentence}.{few}"
+
+
+def apart(best: Any, following: Any) -> bool:
+    """Whether the interval of the highest lies above that of the next; never where one has none."""
+    return bool(best["low"] > following["high"])
 
 
 def _estimate(agreement: pd.DataFrame) -> str:

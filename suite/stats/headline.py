@@ -37,7 +37,8 @@ def headline(setting: Setting, verdict: Verdict, rows: Sequence[Comparison]) -> 
 
 def pair(setting: Setting, row: Comparison) -> str:
     """How the reference of `row` stands against its method, one that was asked for, in figures."""
-    return f"With {100 * setting.budget:.4g} % removed {_standing(row, '')} ({_figures(row, setting)})."
+    place = f"On {setting.backbone} with {100 * setting.budget:.4g} % removed"
+    return f"{place} {_standing(row, '')} ({_figures(row, setting)})."
 
 
 def _place(setting: Setting) -> str:
@@ -62,9 +63,10 @@ def _other(row: Comparison, rank: str) -> str:
 
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
-    spread = "95 % interval" if row.kind == "interval" else "95 % intervals of the seeds, together,"
+    ends = f"difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}"
+    several = row.kind == "range"
     return (
-        f"{spread} of the difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}, "
+        f"{f'{ends} over the 95 % intervals of the seeds' if several else f'95 % interval of the {ends}'}, "
         f"{100 * row.reference_accuracy:.1f} % against {100 * row.accuracy:.1f} %, "
         f"dense {100 * setting.dense_accuracy:.1f} %, {_p(row.p_holm)} after Holm's correction"
     )

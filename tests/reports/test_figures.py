@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from reports import charts, paper, points
 from reports.figures.canvas import columns, render
 from reports.figures.tokens import kept_map
+from reports.figures.tradeoff import pareto
 from reports.pictures import SPECIAL_COLOUR, VEIL, overlay
 from reports.run import load
 from reports.sheet import Sheet
@@ -136,6 +137,19 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
     np.testing.assert_array_equal(kept_map(kept, (14, 14)), want)
     shown = [image.get_array() for axes in drawn["kept"].axes for image in axes.get_images()]
     assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
+
+
+@pytest.mark.filterwarnings("error:constrained_layout not applied")
+def test_one_method_far_below_the_dense_model_leaves_room_for_its_panel(sheet: Sheet) -> None:
+    downsample = sheet.frame[(sheet.frame["method"] == "downsample") & sheet.frame["top1"].notna()].iloc[[0]]
+    low = downsample.assign(top1=0.1, top1_low=0.03, top1_high=0.3)
+    dense = sheet.frame[sheet.frame["method"] == "none"].assign(top1=1.0)
+    figure = pareto(pd.concat([dense, low]), sheet.looks, "flops", {}, 0.1)
+    render(figure)
+    low, high = figure.axes[0].get_xlim()
+    assert low <= 3
+    assert high > 100
+    assert figure.axes[0].get_window_extent().width > figure.bbox.width / 2
 
 
 def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure]) -> None:

@@ -112,7 +112,10 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     text = words.sentence[0]
     assert text.startswith("Axis order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds")
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
-    assert f"Of {len(order) - 1} other settings" in text
+    worse, better = ((order.told_apart & (sign * order.difference > 0)).sum() for sign in (-1, 1))
+    counted = f"Of {len(order) - 1} other settings {worse} keep less and {better} more (p below 5 % after Holm's"
+    assert counted in text
+    assert f"zero); {len(order) - 1 - worse - better} cannot be told apart from it." in text
     best = order[~order.is_reference].sort_values("difference").iloc[-1]
     assert f"{100 * best.difference:+.1f} points" in text
     assert f"rho {spearmanr(order.tau, order.top1).statistic:+.2f}" in text

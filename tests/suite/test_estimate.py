@@ -3,8 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
+from backbones.base import Backbone
+from backbones.sequence import TokenSequence
 from suite import estimate
+from suite.flops import block_flops, dense, total
+from suite.jobs import jobs_for
 from suite.prepare import prepare
 from suite.settings import RunSpec
 
@@ -14,7 +19,46 @@ def test_every_cell_takes_its_share_of_the_dense_time(
 ) -> None:
     prepared = prepare(small(methods=("mtr",), budgets=(0.25, 0.95), baselines=False))
     monkeypatch.setattr(estimate, "dense_seconds", lambda *_: 2.0)
-    assert estimate.estimate_seconds(prepared) == pytest.approx(2.0 * 30 * (1 + 0.75), rel=2e-3)
+    assert estimate.estimate_seconds(prepared) == pytest.approx(
+        2.0 * (30 + 2) * (1 + 0.75), rel=2e-3
+    )  # 2 in the gallery
+
+
+def test_seeds_but_the_first_are_not_drawn(small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(small(methods=("random",), budgets=(0.25,), seeds=3, baselines=False))
+    monkeypatch.setattr(estimate, "dense_seconds", lambda *_: 2.0)
+    wanted = 2.0 * ((30 + 2) * (1 + 0.75) + 2 * 30 * 0.75)
+    assert estimate.estimate_seconds(prepared) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_the_search_of_the_oracle_counts_every_block_that_it_runs(
+    small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(small(methods=("oracle",), budgets=(0.4,), baselines=False, images=6))
+    model = prepared.models["vim_mini"]
+    (cell,) = [cell for cell in prepared.cells if cell.kind == "oracle"]
+    shape = model.describe()
+    ran = 0
+    run = type(model).run
+
+    def counted(self: Backbone, tokens: TokenSequence, start: int = 0, stop: int | None = None) -> TokenSequence:
+        nonlocal ran
+        if stop is None:  # the search runs to the end
+            ran += tokens.batch * sum(total(block_flops(shape, block, tokens.length)) for block in range(start, 4))
+        return run(self, tokens, start, stop)
+
+    monkeypatch.setattr(type(model), "run", counted)
+    index = torch.arange(2)
+    (job,) = jobs_for([cell], model, index, torch.zeros(2, dtype=torch.long))
+    with torch.inference_mode():
+        tokens, at = model.embed(torch.zeros(2, 3, 40, 40), index), 0
+        for site, reducer in sorted(job.plan.items()):
+            tokens, at = reducer(model.run(tokens, at, site)), site
+    assert cell.plan is not None
+    search = estimate.search_passes(cell.plan, shape)
+    assert search > 100
+    assert ran / 2 == pytest.approx(search * total(dense(shape)))
+    assert estimate.passes(cell, shape) == pytest.approx(search + 0.6, rel=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ import errno
 import io
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from suite import progress
-from suite.progress import line, progress_bar
+from suite.progress import announce, line, opening, progress_bar
 
 Out = pytest.CaptureFixture[str]
 
@@ -39,13 +40,13 @@ def test_a_long_run_says_how_far_it_is_and_how_it_ended(capsys: Out, monkeypatch
     hurry(monkeypatch)
     with progress_bar(4000, quiet=False) as advance:
         first = wait_for(capsys, 2)
-        assert first[0] == "0 of 4,000 image x cell (0 %) in 0:00:00"
+        assert first[0] == "0 of 4,000 outcomes (0 %) in 0:00:00"
         advance(1500)
         *_, last = wait_for(capsys, 2)
-        assert last.startswith("1,500 of 4,000 image x cell (37 %) in 0:00:0")
+        assert last.startswith("1,500 of 4,000 outcomes (37 %) in 0:00:0")
         assert last.endswith(" left")
         advance(2500)
-    assert capsys.readouterr().err.splitlines()[-1].startswith("4,000 of 4,000 image x cell (100 %) in ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("4,000 of 4,000 outcomes (100 %) in ")
     time.sleep(0.1)
     printed = capsys.readouterr()
     assert printed.err == printed.out == ""
@@ -71,7 +72,7 @@ def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(capsys: Out, monk
     hurry(monkeypatch)
 
     def broken() -> None:
-        with progress_bar(10, quiet=False, unit="image") as advance:
+        with progress_bar(10, quiet=False, unit="images") as advance:
             advance(5)
             wait_for(capsys, 1)
             raise KeyError
@@ -79,7 +80,7 @@ def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(capsys: Out, monk
     with pytest.raises(KeyError):
         broken()
     time.sleep(0.1)
-    assert all(text.startswith("5 of 10 image (50 %)") for text in capsys.readouterr().err.splitlines())
+    assert all(text.startswith("5 of 10 images (50 %)") for text in capsys.readouterr().err.splitlines())
     time.sleep(0.1)
     assert capsys.readouterr().err == ""
 
@@ -122,9 +123,28 @@ def test_the_time_left_follows_the_pace_since_the_start_is_over(
     since: progress.Mark, now: progress.Mark, left: str
 ) -> None:
     assert (
-        line(1000, "image", since, now).removeprefix(f"{now[1]:,} of 1,000 image ({now[1] // 10} %) in 0:00:40") == left
+        line(1000, "images", since, now).removeprefix(f"{now[1]:,} of 1,000 images ({now[1] // 10} %) in 0:00:40")
+        == left
     )
 
 
+@pytest.mark.parametrize(
+    ("stock", "told"),
+    [
+        ([(0, 20_500, "outcomes")], ""),
+        ([(18_432, 20_500, "outcomes")], ", 18,432 of 20,500 outcomes are there already"),
+        ([(60, 60, "outcomes"), (3, 30, "images")], ", all 60 outcomes and 3 of 30 images are there already"),
+    ],
+)
+def test_a_run_begins_with_what_is_there(stock: list[progress.Stock], told: str) -> None:
+    assert opening(Path("runs/one"), "41 cells on 500 images", stock) == f"runs/one: 41 cells on 500 images{told}"
+
+
+def test_what_is_there_is_said_once_and_not_to_a_program(capsys: Out) -> None:
+    announce(Path("one"), "2 cells", [], quiet=True)
+    announce(Path("two"), "2 cells", [], quiet=False)
+    assert capsys.readouterr() == ("", "two: 2 cells\n")
+
+
 def test_days_are_told() -> None:
-    assert line(1_000_000, "image", (0.0, 0), (864.0, 1000)).endswith(" in 0:14:24, about 9 days, 23:45:36 left")
+    assert line(1_000_000, "images", (0.0, 0), (864.0, 1000)).endswith(" in 0:14:24, about 9 days, 23:45:36 left")

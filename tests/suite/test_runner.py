@@ -17,6 +17,7 @@ from suite.outcomes import outcomes
 from suite.prepare import Prepared, prepare
 from suite.runner import SliceResult, batch_logits, framed, run_slice, runnable, shrink
 from suite.settings import RunSpec
+from suite.shards import stock
 from suite.store import Store
 from suite.tau import Orders
 
@@ -109,11 +110,15 @@ def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: 
     prepared = prepare(small(budgets=(0.3,)))
     store = Store.open(tmp_path, prepared.spec)
     cells = runnable(prepared, "vim_mini")
+    everything = 30 * len(cells)
+    assert stock(prepared, store) == (0, everything, "outcomes")
     for _ in range(2):
         told: list[int] = []
         assert execute(prepared, store, told.append) == {}
         assert sum(told) == 30 * len(cells)
+        assert stock(prepared, store) == (everything, everything, "outcomes")
         store.shard_path(cells[2].key, 1).unlink()
+        assert stock(prepared, store) == (everything - 12, everything, "outcomes")
 
 
 def test_skipped_cells_are_not_run(small: Specs) -> None:

@@ -174,13 +174,39 @@ def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp
         "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points of top-1 more than the best other method, tome"
         in (found["headline"])
     )
-    named, other = found["beside"]
-    assert named.startswith("With 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval")
+    named, other, named_there = found["beside"]
+    assert named.startswith("On b with 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval")
     assert "(c) with 40 % of FLOPs removed" in other
+    assert named_there.startswith("On c with 40 % removed mtr keeps 50.0 points")
     warning, *paragraphs = found["paragraphs"]
     assert "split `train`" in warning
-    assert paragraphs[:2] == found["beside"]
-    assert ["20 %" in text for text in paragraphs[2:]] == [True, True]
+    assert paragraphs[:3] == found["beside"]
+    assert ["20 %" in text for text in paragraphs[3:]] == [True, True]
+
+
+def test_where_the_first_method_cannot_run_on_a_backbone_the_next_speaks_there(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b", "c"), methods=("mtr", "evit"), budgets=(0.2, 0.4))
+    made = Fabricated(tmp_path, spec)
+    for backbone, budget in (("b", 0.4), ("c", 0.2)):
+        made.add("none", None, correct_on(), backbone=backbone)
+        made.add("mtr", budget, correct_on(*range(10)) if backbone == "b" else None, budget, backbone=backbone)
+        made.add("evit", budget, correct_on(*range(20)), budget, backbone=backbone)
+        made.add("stride", budget, correct_on(*range(30)), budget, backbone=backbone)
+    found, frame = made.summarise()
+    assert "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points" in found["headline"]
+    (other,) = found["beside"]
+    assert "(c) with 20 % of FLOPs removed, evit keeps 25.0 points" in other
+    assert set(frame.reference[frame.backbone == "c"]) == {"none", "evit"}
+
+
+def test_a_backbone_on_which_nothing_that_was_asked_for_runs_is_named(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b", "c"), methods=("mtr",), budgets=(0.4,)))
+    for backbone in ("b", "c"):
+        made.add("none", None, correct_on(), backbone=backbone)
+        made.add("mtr", 0.4, correct_on(*range(10)) if backbone == "b" else None, 0.4, backbone=backbone)
+        made.add("stride", 0.4, correct_on(*range(30)), 0.4, backbone=backbone)
+    found, _ = made.summarise()
+    assert found["beside"] == ["On c no method that was asked for ran, so none is compared with another."]
 
 
 def test_of_many_named_methods_only_the_best_has_a_sentence(tmp_path: Path) -> None:
@@ -207,7 +233,8 @@ def test_a_smaller_image_stands_beside_the_best_method_of_no_more_saving(tmp_pat
         made.add("tome", budget, correct_on(*range(8)), budget)
     made.add("downsample", 0.5, correct_on(*range(6)), 0.45, image_size=6)
     found, _ = made.summarise()
-    assert "85.0 % top-1 at 45.0 % fewer FLOPs (best token reduction at 30.0 %: tome, 80.0 %)" in found["paragraphs"][0]
+    told = "85.0 % top-1 at 45.0 % fewer FLOPs (best token reduction that saves no more, at 30 %: tome, 80.0 %)"
+    assert told in found["paragraphs"][0]
 
 
 def test_nothing_to_compare_is_said(tmp_path: Path) -> None:

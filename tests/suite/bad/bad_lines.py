@@ -69,7 +69,7 @@ LINES = [
     ("--version", "No such option: --version: see python -m suite"),
     ("compare --runs", "'--runs' requires an argument: see python -m suite compare --help"),
     ("compare --baselines=no", "does not take a value: see"),
-    ("compare extra", r"unexpected extra argument\(s\) \(extra\): see"),
+    ("compare extra", r"unexpected extra argument\(s\) \(extra\), write --methods extra: see"),
     ("report", "Missing argument 'runs?.*: see python -m suite report --help"),
     ("report a b", "no run folder at 'a': make one with python -m suite compare"),
     ("train", "Missing option '--recipe': see"),

@@ -45,7 +45,7 @@ def test_every_command_explains_itself(command: str, capsys: Out) -> None:
 
 def test_every_option_of_compare_has_help_and_default(capsys: Out) -> None:
     run(["compare", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # a line may end at a hyphen
     for default in ("mtr,tome", "vim_nano", "fashion-clutter", "0.2,0.3,0.4,0.5,0.6", "500", "matched", "fp32"):
         assert f"[default: {default}]" in shown
 
@@ -109,13 +109,16 @@ def test_compare_writes_a_run_and_its_report(
     monkeypatch.chdir(tmp_path)
     line = ["compare", *MINI, "--methods", "mtr[order=appended],stride", "--no-baselines", "--budgets", "0.3"]
     assert run([*line, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed, said = capsys.readouterr()
+    assert "cells on" not in said
+    found = json.loads(printed)
     assert Path(found["report"]).stat().st_size > 1000
     assert {cell["status"] for cell in found["cells"]} == {"ok"}
     (mark,) = found["against_blind"]
     assert (mark["baseline"], mark["not_shown_better"]) == ("stride", ["mtr[order=appended]"])
     assert run([*line, "--no-report"]) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    assert f"{found['run']}: 3 cells on 30 images, all 90 outcomes are there already\n" in said
     assert "No method was shown to beat a blind baseline on vim_mini at -30 % FLOPs (stride, " in shown
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
@@ -311,6 +314,54 @@ def test_a_list_given_twice_is_refused_rather_than_half_lost(
 ) -> None:
     assert run(line) == 2
     assert "is given twice: give it once, several values separated by commas" in capsys.readouterr().err
+
+
+SPELLINGS = {
+    "compare": ("--methods", "--backbones", "--budgets"),
+    "ablate": ("--methods", "--backbones", "--budgets"),
+    "plan": ("--methods", "--backbones", "--budgets"),
+    "bench": ("--methods", "--backbone", "--budget"),
+    "sensitivity": ("--methods", "--backbone"),
+    "verify": ("--method",),
+}
+
+
+@pytest.mark.parametrize(("command", "primary"), [(name, flag) for name, flags in SPELLINGS.items() for flag in flags])
+def test_one_and_several_are_the_same_option(command: str, primary: str, capsys: Out) -> None:
+    other = primary.removesuffix("s") if primary.endswith("s") else f"{primary}s"
+    assert run([command, "--help"]) == 0
+    assert re.search(rf"^ +{primary}, *{other}\b", capsys.readouterr().out, re.MULTILINE)
+    assert run([command, primary, "a", other, "b"]) == 2
+    assert "is given twice" in capsys.readouterr().err
+
+
+def test_a_plan_takes_either_spelling(capsys: Out) -> None:
+    line = ["plan", "--images", "1", "--no-baselines", "--json"]
+    found = []
+    for flags in (("--method", "--backbone", "--budget"), ("--methods", "--backbones", "--budgets")):
+        assert (
+            run([*line, *(part for pair in zip(flags, ("tome", "vim_nano", "0.5"), strict=True) for part in pair)]) == 0
+        )
+        found.append(json.loads(capsys.readouterr().out)["cells"])
+    assert found[0] == found[1]
+    assert [(cell["text"], cell["backbone"], cell["budget"]) for cell in found[0]] == [
+        ("none", "vim_nano", None),
+        ("tome", "vim_nano", 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "mend"),
+    [
+        ("verify mtr", "(mtr), write --method mtr: see python -m suite verify --help"),
+        ("compare mtr tome[order=appended]", "write --methods 'mtr,tome[order=appended]': see"),
+        ("compare --methods mtr, tome", "(tome): see"),  # a blank after the comma
+        ("doctor mtr", "(mtr): see"),
+    ],
+)
+def test_methods_without_their_option_are_told_it(line: str, mend: str, capsys: Out) -> None:
+    assert run(line.split()) == 2
+    assert mend in capsys.readouterr().err
 
 
 def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """A whole analysis on disk: what it holds, that it goes on where it stood, and what it refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def test_the_command_prints_tables_or_json(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert command(LINE.split()) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    assert re.search(r"^runs/sensitivity-\S+: \d+ cells on 2 images$", said, re.MULTILINE)
     assert "estimate and zeroing" in shown
     assert "hidden-attention" in shown
     assert "results: runs/sensitivity-vim_mini-blots-dev-2-" in "".join(shown.split("\n")).replace("  ", "")
@@ -132,8 +134,13 @@ def test_the_command_prints_tables_or_json(
     found = json.loads(capsys.readouterr().out)
     assert {row["score"] for row in found["sensitivity_scores"]} >= {"delta", "bound", "place"}
     assert found["report"] is None
-    assert found["headline"]["headline"].startswith("vim_mini, blots dev: the score that knows best")
+    assert found["headline"]["headline"].startswith("vim_mini, blots dev: ")
+    assert "So few images tell little." in found["headline"]["headline"]
     assert command(["sensitivity", "--config", f"{found['run']}/spec.yaml", "--json", "--no-report"]) == 0
-    assert json.loads(capsys.readouterr().out)["run"] == found["run"]
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["run"] == found["run"]
+    assert "cells on" not in said
+    assert command(LINE.split()) == 0
+    assert "outcomes and all 2 images with tokens removed are there already" in capsys.readouterr().err
     assert command([*LINE.split(), "--images", "3", "--out", found["run"]]) == 2
     assert "other settings" in capsys.readouterr().err
