@@ -42,6 +42,15 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
     return rows
 
 
+def quick(fresh: Callable[[], Path]) -> Path:
+    """A run without pictures and maps, which take most of the time that a page is made in."""
+    folder = fresh()
+    for path in (folder / "analyses").glob("*.parquet"):
+        if path.stem != "kept":
+            path.unlink()
+    return folder
+
+
 @pytest.fixture
 def frame() -> pd.DataFrame:
     """Two families of the axis order, one of size with a setting that was skipped."""
@@ -113,7 +122,7 @@ def add(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
-    folder = fresh()
+    folder = quick(fresh)
     for old in ("cells", "analyses"):  # the rest of the page is others' to test
         shutil.rmtree(folder / old)
     (folder / "analyses").mkdir()
@@ -133,7 +142,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
 
 
 def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> None:
-    folder = fresh()
+    folder = quick(fresh)
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
     assert Sheet.of(load(folder)).trades  # there are several budgets
@@ -153,7 +162,7 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
 
 
 def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[], Path]) -> None:
-    folder = fresh()
+    folder = quick(fresh)
     add(folder, frame[frame.axis == "order"])
     page = reports.build(folder).read_text("utf-8")
     assert "Around mtr, the axis order was varied." in page
@@ -163,7 +172,7 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
 
 
 def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(fresh: Callable[[], Path]) -> None:
-    folder = fresh()
+    folder = quick(fresh)
     path = folder / "analyses" / "headline.json"
     stored = json.loads(path.read_text())
     unknown = [row | {"ranks": None, "smallest_detectable": None} for row in stored["resolution"]]

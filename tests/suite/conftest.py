@@ -23,6 +23,11 @@ from suite.settings import RunSpec, build_spec
 SIDE = 40
 
 
+@pytest.fixture(autouse=True)
+def _estimates_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.estimate.ENOUGH", 0.0)
+
+
 class Blots(Dataset):
     """Thirty images of noise in three classes; the object covers the top left cells, more of them by index."""
 

@@ -72,6 +72,7 @@ def test_the_least_of_the_batches_of_a_second_counts(
     timed: int,
     least: float,
 ) -> None:
+    monkeypatch.setattr(estimate, "ENOUGH", 1.0)
     prepared = prepare(small(methods=("none",), baselines=False))
     told = [time for number, took in enumerate(seconds) for time in (10.0 * number, 10.0 * number + took)]
     clock = iter(told)
