@@ -21,6 +21,7 @@ from reports.run import Run
 from reports.section import Part, Section
 from reports.sheet import Sheet
 from reports.text import CONVENTIONS, ENVELOPE, MISSING, budget_name, moment, percent, present, script_json
+from suite.stats import BLIND
 
 Context = dict[str, Any]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -53,6 +54,7 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "resolution": [_resolution(sheet, row) for row in _told_of(run)],
         "smaller": bool((sheet.frame["method"] == "downsample").any()),
         "blind": bool(sheet.marks),
+        "sightless": f"{', '.join(BLIND[:-1])} or {BLIND[-1]}",
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "compared": not run.cells.empty,

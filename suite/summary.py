@@ -80,7 +80,9 @@ def summarise(
         warnings += [doubt for doubt in doubts if doubt]
         for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
-            judged = verdict(dense, [cell for cell in cells if BLIND & set(cell.label.split(SAME))], budget)
+            judged = verdict(
+                dense, [cell for cell in cells if not set(BLIND).isdisjoint(cell.label.split(SAME))], budget
+            )
             resolution.append(resolution_row(backbone, budget, judged))
             reference = reference_of(cells, mine, asked, spec.protocol)
             if reference is None:
@@ -234,7 +236,7 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
             best = nearest.loc[nearest.top1.idxmax()]
             parts.append(
                 f"{_percent(small.top1)} top-1 at {_percent(small.removed)} fewer FLOPs (best token reduction that "
-                f"saves no more, at {_percent(best.removed).replace('.0 ', ' ')}: {best.name}, {_percent(best.top1)})"
+                f"saves no more, at {round(100 * best.removed, 1):g} %: {best.name}, {_percent(best.top1)})"
             )
     where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, the plainest saving is a smaller image"
     return f"{where}: {'; '.join(parts)}." if parts else ""

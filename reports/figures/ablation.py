@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.figures.canvas import columns, paper, sheet
+from reports.figures.canvas import GUIDE, columns, paper, sheet
 from reports.figures.names import Tag, near
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
 from reports.text import budget_name, fold
@@ -55,8 +55,8 @@ def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
                     _mark(right, place, row, ("difference", "difference_low", "difference_high"))
             own = next((row["top1"] for row in records if row["is_reference"]), None)
             if own is not None:
-                left.axvline(100 * own, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
-            right.axvline(0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+                left.axvline(100 * own, **GUIDE)
+            right.axvline(0, **GUIDE)
             left.set_yticks(range(len(records)), [fold(row["setting"], 34) for row in records])
             right.set_yticks(range(len(records)), [])
             for axes in (left, right):

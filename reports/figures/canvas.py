@@ -59,6 +59,9 @@ SETTINGS: Any = {
     "svg.hashsalt": "mamba-token-suite",
     "pdf.fonttype": 42,
 }
+# A quiet line that says where a level is.
+GUIDE: dict[str, Any] = {"color": SOFT["light"], "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
+THIN = GUIDE | {"linewidth": 0.7}  # one that has its name beside it
 DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1.2, 1.6))}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import stroke
+from reports.figures.canvas import THIN, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold, percent, present
 
@@ -54,7 +54,7 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
     ]:
         low, high = axes.get_xlim()
         if level is not None and (name == "dense" or low <= level * 100 <= high):
-            axes.axvline(level * 100, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+            axes.axvline(level * 100, **THIN)
             axes.annotate(
                 f"{name} {percent(level)}", (level * 100, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                 textcoords="offset points", ha="center", va="bottom", fontsize=7, color=SOFT["light"],

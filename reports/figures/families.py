@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.canvas import COLUMN, columns, paper, sheet
+from reports.figures.canvas import COLUMN, THIN, columns, paper, sheet
 from reports.style import SOFT
 from reports.text import fold
 
@@ -73,7 +73,7 @@ def _family(frame: pd.DataFrame, name: object) -> str:
 
 def _lines(axes: Axes, rows: pd.DataFrame, strokes: Mapping[str, Mapping[str, Any]]) -> None:
     """One method: a line for each backbone from what is kept with nothing removed, which is everything."""
-    axes.axhline(100, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+    axes.axhline(100, **THIN)
     for name, part in rows.groupby("backbone", sort=False):
         stroke = strokes[str(name)]
         part = part.sort_values("removed")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, heading, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, GUIDE, heading, paper, sheet, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold
 from suite.stats.blind import Mark
@@ -23,11 +23,11 @@ def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, wi
     """
     there = {lead.label for mark in marks for lead in mark.leads}
     labels = [label for label in looks if label in there]
-    across = min(len(marks), ACROSS if width > COLUMN else 1)
+    most, gap, room = (ACROSS, " ", 0.8) if width > COLUMN else (1, "\n", 0.95)
+    across = min(len(marks), most)
     rows = -(-len(marks) // across)
-    gap = " " if width > COLUMN else "\n"
     with paper():
-        figure = sheet(width, rows * (LINE * len(labels) + (0.8 if width > COLUMN else 0.95)) + 0.25)
+        figure = sheet(width, rows * (LINE * len(labels) + room) + 0.25)
         heading(figure, title)
         panels = figure.subplots(rows, across, squeeze=False, sharey=True).ravel()
         for axes, mark in zip(panels, marks, strict=False):
@@ -38,7 +38,7 @@ def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, wi
                     line |= {"markerfacecolor": "white", "markeredgecolor": line["color"], "markeredgewidth": 1.0}
                 axes.plot([100 * lead.low, 100 * lead.high], [place, place], color=line["color"], linewidth=1.0)
                 axes.plot([100 * lead.difference], [place], zorder=3, **line)
-            axes.axvline(0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+            axes.axvline(0, **GUIDE)
             baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
             axes.set_title(f"−{budget_name(mark.budget)}, beside{gap}{baseline}")
         for axes in panels[len(marks) :]:

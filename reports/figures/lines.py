@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.canvas import stroke
-from reports.style import SOFT, Look
+from reports.figures.canvas import GUIDE, stroke
+from reports.style import Look
 
 BLOCKS = "crest"  # pale for the first block, dark for the last: a sequence that survives grey printing
 
@@ -35,7 +35,7 @@ def line(
 
 def level(axes: Axes, value: float = 0.0) -> None:
     """A quiet horizontal line that says where nothing changes."""
-    axes.axhline(value, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+    axes.axhline(value, **GUIDE)
 
 
 def by_block(axes: Axes) -> None:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.canvas import columns, paper, sheet, stroke
+from reports.figures.canvas import GUIDE, columns, paper, sheet, stroke
+from reports.figures.lines import level
 from reports.style import INK, KNOWN, SOFT, Look
 from reports.text import fold, percent
 
@@ -67,9 +68,8 @@ def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) 
 def _followed(axes: Axes, part: pd.DataFrame) -> None:
     """The curve 1 / (1 - cut), and the level 1."""
     cut = np.linspace(0, float(part["removed"].max()) + 0.03 if len(part) else 0.5, 60)
-    style: dict[str, Any] = {"color": SOFT["light"], "linewidth": 0.8, "zorder": 0}
-    axes.plot(100 * cut, 1 / (1 - cut), linestyle=(0, (4, 2)), label="if time followed FLOPs", **style)
-    axes.axhline(1, linestyle=(0, (1, 2)), **style)
+    axes.plot(100 * cut, 1 / (1 - cut), label="if time followed FLOPs", **GUIDE | {"linestyle": (0, (4, 2))})
+    level(axes, 1)
 
 
 def _gain(axes: Axes, line: pd.DataFrame, look: Look) -> None:

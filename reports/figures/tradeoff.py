@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.canvas import COLUMN, WIDTH, columns, fitting, heading, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, THIN, WIDTH, columns, fitting, heading, paper, sheet, stroke
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
@@ -193,7 +193,7 @@ def _curves(
             axes.fill_between(rows["total"], *band, color=look.light, alpha=0.25, linewidth=0, zorder=1)
         if (rows["method"] == "none").all():
             level = float(rows[column].iloc[0]) * scale
-            axes.axhline(level, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+            axes.axhline(level, **THIN)
 
 
 def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
@@ -209,7 +209,7 @@ def _level_of_chance(axes: Axes, chance: float | None) -> None:
     low, high = axes.get_ylim()
     if chance is None or not low <= chance * 100 <= high:
         return
-    axes.axhline(chance * 100, color=SOFT["light"], linewidth=0.7, linestyle=(0, (1, 2)), zorder=0, label="_chance")
+    axes.axhline(chance * 100, **THIN, label="_chance")
     axes.annotate(
         "chance", (1.0, chance * 100), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
         ha="right", va="bottom", fontsize=6.5, color=SOFT["light"],

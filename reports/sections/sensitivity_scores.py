@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns, paper, sheet
+from reports.figures.canvas import GUIDE, columns, paper, sheet
 from reports.figures.lines import by_block, level, line
 from reports.figures.stacks import grids, stacked
 from reports.section import Drawing, Maps, Section, Table
@@ -121,7 +121,7 @@ def ranked(rows: pd.DataFrame, width: float) -> Figure:
         for axes, target in zip(panels, targets, strict=False):
             _dots(axes, rows[rows["target"] == target], order)
             words, measure, blind = TARGETS[target]
-            axes.axvline(blind, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+            axes.axvline(blind, **GUIDE)
             axes.set_title(textwrap.fill(words, 18), fontsize=7.5)
             axes.set_xlabel(measure)
         panels[0].set_yticks(range(len(order)), [ranking(name) for name in order], fontsize=7)

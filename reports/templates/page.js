@@ -58,8 +58,7 @@
   };
 
   // The column of names beside the lines: between the last method and the dense model where there is room, else beyond;
-  // the cost axis is stretched until the names end inside it, and
-  // the names shrink where they would take most of it.
+  // the cost axis is stretched until the names end inside it, and the names shrink where they would take most of it.
   const layNames = (layout, chart, room) => {
     const { right, from, dense } = chart.names;
     const costs = chart.data.flatMap((trace) => trace.x);

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-BLIND = frozenset({"random", "stride", "pool"})  # which tokens go, and where to, is settled before the image is seen
-NO_CHOICE = frozenset({"none", "permute", "downsample", "oracle"})  # of tokens, or one that knows the label
+BLIND = ("random", "stride", "pool")  # which tokens go, and where to, is settled before the image is seen
+NO_CHOICE = ("none", "permute", "downsample", "oracle")  # of tokens, or one that knows the label
 NORMAL = 1.959964  # two-sided 95 %
 Correct = Mapping[str, pd.Series]
 
@@ -89,7 +89,7 @@ def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark
     found = {}
     for (backbone, budget), part in done.groupby(["backbone", "budget"]):
         sightless = part[part["method"].isin(BLIND)]
-        methods = part[~part["method"].isin(BLIND | NO_CHOICE)]
+        methods = part[~part["method"].isin((*BLIND, *NO_CHOICE))]
         if sightless.empty or methods.empty:
             continue
         means = sightless.groupby("label")["top1"].mean()

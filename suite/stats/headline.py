@@ -64,9 +64,9 @@ def _other(row: Comparison, rank: str) -> str:
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
     ends = f"difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}"
-    several = row.kind == "range"
+    spread = f"{ends} over the 95 % intervals of the seeds" if row.kind == "range" else f"95 % interval of the {ends}"
     return (
-        f"{f'{ends} over the 95 % intervals of the seeds' if several else f'95 % interval of the {ends}'}, "
+        f"{spread}, "
         f"{100 * row.reference_accuracy:.1f} % against {100 * row.accuracy:.1f} %, "
         f"dense {100 * setting.dense_accuracy:.1f} %, {_p(row.p_holm)} after Holm's correction"
     )

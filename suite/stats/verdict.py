@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from suite.stats.blind import BLIND
 from suite.stats.outcomes import Outcomes, aligned
 from suite.stats.power import smallest_detectable
 
@@ -37,7 +38,7 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     """
     if not blind:
         text = (
-            "No blind baseline (random, stride, pool) ran at this budget, so whether this data can rank methods is not "
+            f"No blind baseline ({', '.join(BLIND)}) ran at this budget, so whether this data can rank methods is not "
             "known."
         )
         return Verdict(None, None, None, None, text)
