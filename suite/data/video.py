@@ -51,6 +51,9 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]
         with _opened(path) as (container, stream):
             stream.thread_count = 1
             for frame in container.decode(stream):
+                # a decoder fills what it cannot read from pictures beside it, and later frames build on that
+                if frame.is_corrupt:
+                    raise UserError(f"{path} is damaged at frame {seen}: fetch it again or take it out")
                 if seen in wanted:
                     kept[seen] = keep(_pixels(frame, path))
                 seen += 1
