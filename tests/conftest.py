@@ -20,6 +20,12 @@ collect_ignore_glob = [] if find_spec("triton") else ["*triton*", "*test_cuda_*"
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose figures are made but not drawn, which takes most of a page's time: where none is looked at."""
+    monkeypatch.setattr("reports.page.render", lambda figure: {"png": b"not drawn", "svg": b"<svg/>"})
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)

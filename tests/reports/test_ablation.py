@@ -21,6 +21,8 @@ from reports.page import read
 from reports.run import load
 from reports.sheet import Sheet
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ORDERS = ("order=restored", "order=reversed", "shuffle=0.1", "shuffle=0.5", "shuffle=1", "order=score")
 
 

@@ -20,6 +20,8 @@ from reports.figures import canvas
 from reports.section import Drawing, Maps, Section, Table
 from reports.sheet import Sheet
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LAYERS, SIDE = (0, 3, 7), 4
 MARKUP = "<img src=x onerror=alert(3)>"
 

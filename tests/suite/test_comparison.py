@@ -27,6 +27,8 @@ from suite.evaluate import Failure, evaluate
 from suite.settings import RunSpec
 from suite.stats import Mark
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
 

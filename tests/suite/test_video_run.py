@@ -20,6 +20,8 @@ from suite.runner import averaged, runnable
 from suite.settings import RunSpec
 from suite.store import Store
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
 

@@ -23,6 +23,8 @@ from suite.bench.speed import COLUMNS, Subject, _figures, table, without_gain
 from suite.comparison import run_comparison
 from suite.settings import RunSpec
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Specs = Callable[..., RunSpec]
 
 

@@ -23,6 +23,8 @@ from suite.merge.union import unlike_images
 from suite.settings import RunSpec
 from suite.store import Store
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Finished = Callable[..., Path]
 Copies = Callable[..., list[Path]]
 
