@@ -89,6 +89,12 @@ def mended(told: str, given: Sequence[str]) -> str:
     return f"{told}, write {flag} {shlex.quote(','.join(bare[1].split()))}"
 
 
+@functools.cache
+def parser() -> Callable[..., Any]:
+    """The parser of every command, which calling `app` would make anew for each line."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -100,7 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {twice} is given twice: give it once, several values separated by commas", file=sys.stderr)
         return 2
     try:
-        code = app(args=given, standalone_mode=False)
+        code = parser()(args=given, standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
             raise

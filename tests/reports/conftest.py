@@ -315,6 +315,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def stored_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of every method, not drawn."""
+    return fabricate(tmp_path_factory.mktemp("stored") / "small", budgets=(0.4, 0.6))
+
+
+@pytest.fixture(scope="session")
 def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run full of markup, its report built."""
     folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True)

@@ -56,12 +56,12 @@ def read_back(content: bytes, form: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "json"])
-def test_what_is_exported_is_what_is_stored(form: str, run_folder: Path) -> None:
-    rows = {row["key"]: row for row in read_back(exported([run_folder], form), form)}
-    cells = [json.loads(path.read_text()) for path in (run_folder / "cells").glob("*.json")]
-    spec = yaml.safe_load((run_folder / "spec.yaml").read_text())
-    environment = json.loads((run_folder / "environment.json").read_text())
-    statistics = pd.read_parquet(run_folder / "analyses" / "statistics.parquet")
+def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> None:
+    rows = {row["key"]: row for row in read_back(exported([stored_folder], form), form)}
+    cells = [json.loads(path.read_text()) for path in (stored_folder / "cells").glob("*.json")]
+    spec = yaml.safe_load((stored_folder / "spec.yaml").read_text())
+    environment = json.loads((stored_folder / "environment.json").read_text())
+    statistics = pd.read_parquet(stored_folder / "analyses" / "statistics.parquet")
     assert len(rows) == len(cells)
     for cell in cells:
         row = rows[cell["key"]]
@@ -102,17 +102,17 @@ def test_what_is_exported_is_what_is_stored(form: str, run_folder: Path) -> None
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "json"])
-def test_images_are_exported_as_they_are_stored(form: str, run_folder: Path) -> None:
-    content = exported([run_folder], form, images=True)
+def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) -> None:
+    content = exported([stored_folder], form, images=True)
     read: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
         "csv": pd.read_csv, "parquet": pd.read_parquet, "json": lambda stream: pd.read_json(stream, dtype={"key": str}),
     }  # fmt: skip
     frame = read[form](io.BytesIO(content))
     assert list(frame.columns) == list(IMAGE_COLUMNS)
-    done = {row["key"] for row in cell_rows(run_folder) if row["status"] == "ok"}
+    done = {row["key"] for row in cell_rows(stored_folder) if row["status"] == "ok"}
     assert set(frame["key"].astype(str)) == done
     key = sorted(done)[0]
-    stored = pd.concat([pd.read_parquet(path) for path in sorted((run_folder / "shards" / key).glob("*.parquet"))])
+    stored = pd.concat([pd.read_parquet(path) for path in sorted((stored_folder / "shards" / key).glob("*.parquet"))])
     mine = frame[frame["key"].astype(str) == key]
     assert mine["image"].tolist() == stored["image"].tolist()
     assert mine["prediction"].tolist() == stored["prediction"].tolist()
@@ -121,37 +121,37 @@ def test_images_are_exported_as_they_are_stored(form: str, run_folder: Path) -> 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_several_runs_follow_each_other(form: str, run_folder: Path, hostile_folder: Path) -> None:
-    both = exported([run_folder, hostile_folder], form)
+def test_several_runs_follow_each_other(form: str, stored_folder: Path, harmful_folder: Path) -> None:
+    both = exported([stored_folder, harmful_folder], form)
     if form in ("latex", "markdown"):
         assert b"<script" not in both
-        assert both == b"\n".join(exported([folder], form) for folder in (run_folder, hostile_folder))
+        assert both == b"\n".join(exported([folder], form) for folder in (stored_folder, harmful_folder))
         return
     rows = read_back(both, form)
-    assert {row["run"] for row in rows} == {run_folder.name, hostile_folder.name}
-    assert len(rows) == 2 * len(cell_rows(run_folder))
+    assert {row["run"] for row in rows} == {stored_folder.name, harmful_folder.name}
+    assert len(rows) == len(cell_rows(stored_folder)) + len(cell_rows(harmful_folder))
 
 
-def test_a_formula_is_a_text_in_csv_alone(tmp_path: Path, run_folder: Path) -> None:
-    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+def test_a_formula_is_a_text_in_csv_alone(tmp_path: Path, stored_folder: Path) -> None:
+    folder = Path(shutil.copytree(stored_folder, tmp_path / "run"))
     path = sorted((folder / "cells").glob("*.json"))[0]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"title": "=cmd()"}))
     assert "'=cmd()" in exported([folder], "csv").decode()
     assert "'=cmd()" not in exported([folder], "json").decode()
 
 
-def test_the_dictionary_is_the_documentation_and_whole(run_folder: Path) -> None:
+def test_the_dictionary_is_the_documentation_and_whole(stored_folder: Path) -> None:
     assert DOC.read_text().endswith(dictionary()), "print reports.export.dictionary() below the text of docs/export.md"
-    assert list(flat(cell_rows(run_folder)).columns) == list(COLUMNS)
+    assert list(flat(cell_rows(stored_folder)).columns) == list(COLUMNS)
     assert all(text and text[0] != " " for text in (*COLUMNS.values(), *IMAGE_COLUMNS.values()))
 
 
-def test_from_the_command_line(run_folder: Path, tmp_path: Path, capsysbinary: Any) -> None:
-    assert run(["export", str(run_folder), "--format", "csv"]) == 0
-    assert capsysbinary.readouterr().out == exported([run_folder], "csv")
+def test_from_the_command_line(stored_folder: Path, tmp_path: Path, capsysbinary: Any) -> None:
+    assert run(["export", str(stored_folder), "--format", "csv"]) == 0
+    assert capsysbinary.readouterr().out == exported([stored_folder], "csv")
     out = tmp_path / "all.parquet"
-    assert run(["export", str(run_folder), "--format", "parquet", "--out", str(out)]) == 0
-    assert out.read_bytes() == exported([run_folder], "parquet")
+    assert run(["export", str(stored_folder), "--format", "parquet", "--out", str(out)]) == 0
+    assert out.read_bytes() == exported([stored_folder], "parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
     assert capsysbinary.readouterr() == (b"", f"export: {out}\n".encode())
     for line, reason in (
@@ -159,7 +159,7 @@ def test_from_the_command_line(run_folder: Path, tmp_path: Path, capsysbinary: A
         (["--format", "latex", "--images"], b"--images is not for latex"),
         (["--format", "xls"], b"--format"),
     ):
-        assert run(["export", str(run_folder), *line]) == 2
+        assert run(["export", str(stored_folder), *line]) == 2
         told = capsysbinary.readouterr()
         assert reason in told.err
         assert told.err.count(b"\n") == 1

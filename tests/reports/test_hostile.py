@@ -211,6 +211,7 @@ def is_foreign(url: str) -> bool:
     return not url.startswith(("data:", "blob:")) and not url.endswith("/report/index.html")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_that_would_fill_the_memory_are_left_out(fresh: Any) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
