@@ -6,6 +6,7 @@ machine is; elsewhere hypothesis goes on looking for more.
 
 import os
 from importlib.util import find_spec
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,6 +19,18 @@ if not torch.cuda.is_available():
 collect_ignore_glob = [] if find_spec("triton") else ["*triton*", "*test_cuda_*", "*test_fused_gpu*"]
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadscope`` a module in one process, as ever, and all of tests/reports, which share drawn runs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/reports" if nodeid.startswith("tests/reports/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture
