@@ -34,7 +34,10 @@ def locate(spec: str, model_name: str) -> Path:
         path = WEIGHTS / f"{bracketed(model_name)[0]}.safetensors"
         if not path.is_file():
             known = ", ".join(bundled()) or "none"
-            raise UserError(f"no weights of {model_name} are bundled (bundled: {known}): give a file or hf:// instead")
+            raise UserError(
+                f"no weights of {model_name} are bundled (bundled: {known}): give a file or hf:// instead, or 'random' "
+                f"where only cost counts"
+            )
         return path
     if spec.startswith("hf://"):
         return _fetch(spec)

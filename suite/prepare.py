@@ -13,6 +13,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.checkpoint_source import resolve
 from backbones.errors import UserError
+from backbones.naming import bracketed
 from backbones.preprocessing import Preprocessing
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
@@ -112,8 +113,16 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)
     check_kind(dataset, model)
-    check_labels(dataset, model.describe().classes)
+    mend = with_classes(name, len(dataset.classes)) if checkpoint is None else None
+    check_labels(dataset, model.describe().classes, mend)
     return model.to(device).cast(dtype)
+
+
+def with_classes(name: str, classes: int) -> str:
+    """What gives the untrained backbone `name`, which knows no classes, as many."""
+    bare, settings = bracketed(name)
+    inside = ",".join(f"{key}={value}" for key, value in (settings | {"classes": classes}).items())
+    return f"give the untrained head as many, --backbones '{bare}[{inside}]'"
 
 
 def check_kind(dataset: Dataset, model: Backbone) -> None:

@@ -139,8 +139,8 @@ class Dataset(ABC):
         return {**content, "hash": digest(content)}
 
 
-def check_labels(dataset: Dataset, num_classes: int) -> None:
-    """UserError unless every label of `dataset` fits a head of `num_classes` classes."""
+def check_labels(dataset: Dataset, num_classes: int, mend: str | None = None) -> None:
+    """UserError unless every label of `dataset` fits a head of `num_classes` classes; `mend` in place of the usual."""
     if len(dataset) == 0:
         raise UserError(f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some")
     for name in dataset.classes:
@@ -157,7 +157,8 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
     if high >= num_classes or len(dataset.classes) != num_classes:
         raise UserError(
             f"'{dataset.name}' has {max(high + 1, len(dataset.classes))} classes but the model's head has "
-            f"{num_classes}: choose a checkpoint trained on this data, or a data set with its {num_classes} classes"
+            f"{num_classes}: "
+            + (mend or f"choose a checkpoint trained on this data, or a data set with its {num_classes} classes")
         )
 
 

@@ -152,6 +152,7 @@ LINES = [
     ("plan --backbones 'vim_nano[image_size=1000000]' --checkpoint random", "use at least 1 and at most 20,000"),
     ("plan --backbones 'vim_nano[dim=20000]' --checkpoint random", "MB of weights, on a machine of .*: use less"),
     ("plan --backbones 'vim_nano[depth=1000000]' --checkpoint random", "use at least 1 and at most 20,000"),
+    ("plan --backbones 'vim_tiny[depth=2]' --checkpoint random", r"--backbones 'vim_tiny\[depth=2,classes=10\]'$"),
     ("plan --backbones videomamba_tiny_video --checkpoint random", "use --data video:PATH"),
     ("plan --checkpoint hf://x", "write hf://owner/repo/file"),
     ("plan --checkpoint ''", "is a folder: name the file in it"),
