@@ -112,6 +112,17 @@ class Composition:
         return self.score == "random" or self.order == "shuffled"
 
     @property
+    def chooses(self) -> bool:
+        """Whether it takes tokens away by what the image shows: by a score, or into a token that is like them."""
+        return self.matching != "nothing" and not self.blind
+
+    @property
+    def blind(self) -> bool:
+        """Whether which tokens go, and what becomes of them, is settled before the image is seen."""
+        unseen = self.score in (None, "random") and self.feature is None
+        return unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
+
+    @property
     def needs_class_token(self) -> bool:
         """Whether it cannot do without a special token."""
         return self.score == "hidden-attention" or self.sensitivity > 0

@@ -21,7 +21,6 @@ from reports.run import Run
 from reports.section import Part, Section
 from reports.sheet import Sheet
 from reports.text import CONVENTIONS, ENVELOPE, MISSING, budget_name, moment, percent, present, script_json
-from suite.stats import BLIND
 
 Context = dict[str, Any]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -54,7 +53,6 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "resolution": [_resolution(sheet, row) for row in _told_of(run)],
         "smaller": bool((sheet.frame["method"] == "downsample").any()),
         "blind": bool(sheet.marks),
-        "sightless": f"{', '.join(BLIND[:-1])} or {BLIND[-1]}",
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "compared": not run.cells.empty,
@@ -195,11 +193,11 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
     if row.get("ranks") and mark and mark.everywhere:  # room to rank does not say that anything ranks above it
-        sentence += f" But no method was shown to do better than {mark.baseline}: this is no ranking of the best."
+        sentence += f" But no method was shown to beat the blind ones, {mark.baseline} the best: this is no ranking."
     return {
         "house": house,
         "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
-        "equals": sorted(mark.equals, key=sheet.labels.index) if mark else [],
+        "equals": sorted(mark.not_shown, key=sheet.labels.index) if mark else [],
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else MISSING,
         "ranks": row.get("ranks"),

@@ -24,13 +24,13 @@ LARGEST_PLACE = 1 << 12  # of a row, a column or a block
 TEXTS = frozenset(
     ("backbone", "label", "reference", "one", "other", "axis", "method", "setting", "status", "reason", "sentence",
      "verdict", "interval", "machine", "precision", "family", "against", "quantity", "first", "second", "ranking",
-     "target", "score", "given", "nearness")
+     "target", "score", "given", "nearness", "baseline")
 )  # fmt: skip
 WHOLE = frozenset(("image", "prediction", "dense_prediction", "label_true"))
 PLACES = frozenset(("block", "row", "col", "seed"))
 SPARSE = 1 << 16  # places of a grid of which few may be known
 LABELLED_BY_NUMBER = frozenset(("images", "outcomes"))  # there `label` is the number of a class
-LISTS, BYTES, TRUTHS = frozenset(("owner",)), frozenset(("png",)), frozenset(("told_apart",))
+LISTS, BYTES, TRUTHS = frozenset(("owner",)), frozenset(("png",)), frozenset(("told_apart", "shown"))
 
 
 def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from reports.run import KINDS, Run
 from reports.style import GROUPS, group
-from suite.stats.blind import Correct
 
 MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
 PAIRED = {
@@ -116,7 +117,7 @@ def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
     return [later[round(place)] for place in places]
 
 
-def audit(run: Run, correct: Correct) -> tuple[int, list[str]]:
+def audit(run: Run, correct: Mapping[str, pd.Series]) -> tuple[int, list[str]]:
     """Recompute top-1 from the per-image outcomes: how many cells agree, and the keys of those that do not."""
     stored = run.cells.set_index("key")["top1"]
     differ = [key for key, right in correct.items() if not abs(float(right.mean()) - float(stored[key])) < 5e-7]

@@ -59,7 +59,7 @@ def _sort(value: Any) -> str:
 def _blind(sheet: Sheet, row: Row) -> str:
     """The blind baseline that this cell was not shown to beat."""
     mark = sheet.marks.get((row["backbone"], row["budget"]))
-    return mark.baseline if mark and row["label"] in mark.equals else ""
+    return mark.baseline if mark and row["label"] in mark.not_shown else ""
 
 
 def _verdict(row: Row) -> str:

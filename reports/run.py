@@ -14,6 +14,7 @@ from backbones.documents import inside, read_json, read_yaml
 from backbones.errors import UserError
 from reports.frames import MOST, read_frame
 from reports.place import run_spec
+from suite.stats.blind import COLUMNS as BLIND_COLUMNS
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")
@@ -29,6 +30,7 @@ ANALYSES: dict[str, tuple[str, ...]] = {
         "backbone", "budget", "label", "reference", "difference", "low", "high", "p", "p_holm", "told_apart",
         "discordant_better", "discordant_worse", "method_top1", "method_low", "method_high", "seeds", "images",
     ),
+    "blind": BLIND_COLUMNS,
     "kept": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
     "foreground": ("backbone", "label", "budget", "seed", "block", "foreground_kept", "kept", "images"),
     "gallery": (
@@ -62,6 +64,7 @@ class Run:
     environment: dict[str, Any]
     cells: pd.DataFrame
     statistics: pd.DataFrame
+    blind: pd.DataFrame
     kept: pd.DataFrame
     foreground: pd.DataFrame
     gallery: pd.DataFrame

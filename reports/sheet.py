@@ -11,7 +11,7 @@ from reports.pictures import Pixels
 from reports.run import Run, correctness
 from reports.style import Look, looks
 from reports.text import ENVELOPE
-from suite.stats.blind import Correct, Mark, marks
+from suite.stats.blind import Mark, marks_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sheet:
     blocks: pd.DataFrame
     pictures: dict[int, Pixels]
     shape: tuple[int, int] | None
-    correct: Correct
+    correct: dict[str, pd.Series]
     marks: dict[tuple[str, float], Mark]
 
     @classmethod
@@ -49,7 +49,7 @@ class Sheet:
             pictures=shown,
             shape=panels.grid_shape(run, shown),
             correct=correct,
-            marks=marks(run.cells, correct),
+            marks=marks_of(run.blind, order),
         )
 
     @property

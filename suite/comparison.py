@@ -43,7 +43,7 @@ from suite.stats import Mark
 from suite.stopped import StoppedError
 from suite.stopwatch import STOPWATCH
 from suite.store import Store, slices
-from suite.summary import against_blind, asked_for, summarise
+from suite.summary import asked_for, summarise
 
 JUDGED = ("image", "label", "prediction", "kl")
 
@@ -117,8 +117,7 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
     count = len(slices(prepared.indices, spec.shard))
     classes = len(prepared.dataset.classes)
     with STOPWATCH.part("statistics"):
-        headline = summarise(records, spec, asked_for(spec), store, count, classes, published)
-        marks = against_blind(records, store, count)
+        headline, marks = summarise(records, spec, asked_for(spec), store, count, classes, published)
         kinds = {name: family(model) for name, model in prepared.models.items()}
         for name, frame in family_frames(kinds, records, store, count).items():
             store.write_analysis(name, frame)

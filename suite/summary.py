@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 
 from backbones.official import Official
+from methods.composition import Composition
 from methods.spec import parse
-from suite.cells import DENSE, SAME
+from suite.cells import DENSE
 from suite.expected import off
 from suite.settings import RunSpec
 from suite.stats import (
-    BLIND,
     Mark,
     Outcomes,
     Setting,
     Verdict,
+    against_blind,
     compare_to_reference,
     headline,
-    marks,
+    marks_frame,
     pair,
     verdict,
     wilson,
@@ -53,8 +54,8 @@ def summarise(
     slices: int,
     classes: int,
     published: Mapping[str, Official],
-) -> dict[str, Any]:
-    """Write ``statistics.parquet`` and ``headline.json`` from the finished cells; returns the headline.
+) -> tuple[dict[str, Any], list[Mark]]:
+    """Write ``statistics``, ``blind`` and ``headline`` of the finished cells; headline, and who beats a blind choice.
 
     `asked` are the methods that were asked for (see `asked_for`), `published` is what the dense models are known to
     score on this data.
@@ -68,6 +69,7 @@ def summarise(
     warnings = [TRAINED_ON] if spec.split == "train" else []
     remarks: list[str] = []
     silent: list[str] = []
+    marks: list[Mark] = []
     pairs: dict[tuple[str, float], list[str]] = {}
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
@@ -80,9 +82,12 @@ def summarise(
         warnings += [doubt for doubt in doubts if doubt]
         for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
-            judged = verdict(
-                dense, [cell for cell in cells if not set(BLIND).isdisjoint(cell.label.split(SAME))], budget
-            )
+            parts = {record["label"]: composed_of(record) for record in mine}
+            blind = [cell for cell in cells if (part := parts[cell.label]) and part.blind]
+            choosing = [cell for cell in cells if (part := parts[cell.label]) and part.chooses]
+            judged = verdict(dense, blind, budget)
+            mark = against_blind(backbone, budget, blind, choosing)
+            marks += [mark] if mark else []
             resolution.append(resolution_row(backbone, budget, judged))
             reference = reference_of(cells, mine, asked, spec.protocol)
             if reference is None:
@@ -103,8 +108,14 @@ def summarise(
             remarks.append(smaller)
     found = words(resolution, sentences, pairs, silent, remarks, warnings)
     store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"}))
+    store.write_analysis("blind", marks_frame(marks))
     store.write_headline(found)
-    return found
+    return found, marks
+
+
+def composed_of(record: Mapping[str, Any]) -> Composition | None:
+    """The composition of a cell, None for the dense model and what is none, such as a smaller image."""
+    return Composition(**record["composition"]) if record["composition"] else None
 
 
 def read(store: Store, records: Records, slices: int, budget: float | None) -> list[Outcomes]:
@@ -120,20 +131,6 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
         removed = cells[0]["reduction_fraction"][cells[0]["convention"]]
         outcomes.append(Outcomes(label, correct, answers[0][0], removed))
     return outcomes
-
-
-def against_blind(records: Records, store: Store, slices: int) -> list[Mark]:
-    """What `suite.stats.blind.marks` finds in the finished cells, in the order of the run's backbones."""
-    done = [record for record in records if record["status"] == "ok"]
-    names = ("key", "status", "backbone", "budget", "label", "method")
-    cells = pd.DataFrame(
-        [{name: record[name] for name in names} | {"top1": record["metrics"]["top1"]} for record in done],
-        columns=[*names, "top1"],
-    )
-    answers = {record["key"]: store.answers(record["key"], slices) for record in done}
-    found = marks(cells, {key: pd.Series(right, index=images) for key, (images, right) in answers.items()})
-    backbones = list(dict.fromkeys(record["backbone"] for record in done))
-    return sorted(found.values(), key=lambda mark: (backbones.index(mark.backbone), mark.budget))
 
 
 def reference_of(

@@ -224,7 +224,7 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     for budget, rows in part.groupby("budget"):
         mark = marks.get((str(rows["backbone"].iloc[0]), float(str(budget))))
         if mark and mark.everywhere:
-            equal = rows[rows["label"].isin(mark.equals)]
+            equal = rows[rows["label"].isin(mark.not_shown)]
             found.append((float(equal["total"].mean()), width, mark.baseline))
     return found
 

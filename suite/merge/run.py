@@ -73,7 +73,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     for name, frame in tables.items():
         store.write_analysis(name, frame)
     for path in (store.folder / "analyses").glob("*.parquet"):
-        if path.stem not in {*tables, "statistics"}:
+        if path.stem not in {*tables, "statistics", "blind"}:
             path.unlink()
     store.write_headline(in_words(found, parts, told))
     store.write_dataset((compared or parts)[0].dataset)
@@ -142,7 +142,7 @@ def statistics(compared: Sequence[Part], union: Union, store: Store, spec: Merge
     backbones = tuple(name for name in spec.backbones if any(record["backbone"] == name for record in records))
     common = first.model_copy(update={"backbones": backbones, "methods": spec.methods, "axes": ()})
     classes = len(compared[0].dataset.get("classes") or ()) or 2
-    found = summarise(records, common, asked(union, [part.asked for part in compared]), store, 1, classes, {})
+    found, _ = summarise(records, common, asked(union, [part.asked for part in compared]), store, 1, classes, {})
     warned = dict.fromkeys(str(text) for part in compared for text in part.headline.get("warnings") or ())
     more = [text for text in warned if text not in found["warnings"]]
     found |= {"warnings": [*found["warnings"], *more], "paragraphs": [*more, *found["paragraphs"]]}

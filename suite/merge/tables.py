@@ -19,7 +19,16 @@ from suite.merge.union import Union
 from suite.similarity import Kept, similarity_frames
 from suite.store import Store
 
-ANEW = ("statistics", "breaks", "similarity", "similarity-pairs", "similarity-link", "families", "family-contrasts")
+ANEW = (
+    "statistics",
+    "blind",
+    "breaks",
+    "similarity",
+    "similarity-pairs",
+    "similarity-link",
+    "families",
+    "family-contrasts",
+)
 OF_CELLS = ("kept", "foreground", "gallery")
 ONCE = {
     "images": ["image"],

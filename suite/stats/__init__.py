@@ -1,6 +1,6 @@
 """Paired statistics on per-image outcomes."""
 
-from suite.stats.blind import BLIND, Mark, marks, unbeaten
+from suite.stats.blind import Mark, against_blind, marks_frame, unbeaten
 from suite.stats.compare import Comparison, compare, compare_to_reference
 from suite.stats.headline import Setting, headline, pair
 from suite.stats.median import median_interval
@@ -12,7 +12,6 @@ from suite.stats.single import holm, wilson
 from suite.stats.verdict import Verdict, verdict
 
 __all__ = [
-    "BLIND",
     "Comparison",
     "Mark",
     "McNemar",
@@ -20,6 +19,7 @@ __all__ = [
     "Setting",
     "Spread",
     "Verdict",
+    "against_blind",
     "bootstrap",
     "compare",
     "compare_to_reference",
@@ -28,7 +28,7 @@ __all__ = [
     "holm",
     "kept",
     "kept_spread",
-    "marks",
+    "marks_frame",
     "mcnemar",
     "median_interval",
     "pair",

@@ -1,50 +1,51 @@
-"""Which methods were not shown to do better than a baseline that does not look at the image.
+"""Which methods were shown to do better than every baseline that does not look at the image.
 
-This is the one rule for it: the terminal, ``--json`` and the page all say what `marks` finds.
+This is the one rule for it: it is applied once, when a run is concluded, and stored; the terminal, ``--json`` and the
+page all say what `against_blind` found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-BLIND = ("random", "stride", "pool")  # which tokens go, and where to, is settled before the image is seen
-NO_CHOICE = ("none", "permute", "downsample", "oracle")  # of tokens, or one that knows the label
-NORMAL = 1.959964  # two-sided 95 %
-Correct = Mapping[str, pd.Series]
+from suite.stats.compare import ALPHA, Comparison, compare
+from suite.stats.outcomes import Outcomes
+
+COLUMNS = ("backbone", "budget", "baseline", "top1", "label", "difference", "low", "high", "p", "shown")
 
 
 @dataclass(frozen=True)
 class Lead:
-    """How far a method is ahead of a blind baseline, as a share of the images, with its paired 95 % interval.
+    """How far a method is ahead of the best blind baseline, as a share of the images (see `suite.stats.compare`).
 
-    The interval is over images, seeds averaged, in normal approximation, without correction for many methods; NaN where
-    outcomes are missing.
+    The baseline is the best on these very images, so the difference is a little too small in the mean; `shown` is not
+    touched by that, since it asks for a lead over every blind baseline.
+
+    Attributes:
+        label: the method.
+        difference: its top-1 less the baseline's.
+        low: lower end of the paired 95 % interval, or of its range over two to four seeds.
+        high: upper end.
+        p: exact two-sided p, without correction for the number of methods.
+        shown: whether it was shown to beat every blind baseline of the same work: p below 0.05, interval above zero.
+
     """
 
     label: str
     difference: float
     low: float
     high: float
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval lies above zero; without one, whether the mean does."""
-        return (self.difference if np.isnan(self.low) else self.low) > 0
-
-    def record(self) -> dict[str, Any]:
-        """The lead as plain values, None for the ends of an interval that is not known."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+    p: float
+    shown: bool
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The best blind baseline of one backbone and budget, and how far every method that chooses tokens is ahead."""
+    """The best blind baseline of one backbone and budget, and the leads of the methods that do as much work."""
 
     backbone: str
     budget: float
@@ -53,14 +54,14 @@ class Mark:
     leads: tuple[Lead, ...]
 
     @property
-    def equals(self) -> tuple[str, ...]:
-        """The methods that were not shown to do better."""
+    def not_shown(self) -> tuple[str, ...]:
+        """The methods that were not shown to do better than every blind baseline."""
         return tuple(lead.label for lead in self.leads if not lead.shown)
 
     @property
     def everywhere(self) -> bool:
         """Whether no method at all was shown to do better."""
-        return bool(self.leads) and len(self.equals) == len(self.leads)
+        return len(self.not_shown) == len(self.leads)
 
     def record(self) -> dict[str, Any]:
         """The mark as plain values; ``none_shown_better`` says whether ``not_shown_better`` are all methods."""
@@ -69,69 +70,72 @@ class Mark:
             "budget": self.budget,
             "baseline": self.baseline,
             "top1": self.top1,
-            "not_shown_better": list(self.equals),
+            "not_shown_better": list(self.not_shown),
             "none_shown_better": self.everywhere,
-            "leads": [lead.record() for lead in self.leads],
+            "leads": [asdict(lead) for lead in self.leads],
         }
 
 
-def marks(cells: pd.DataFrame, correct: Correct) -> dict[tuple[str, float], Mark]:
-    """A mark for each backbone and budget at which a blind baseline and a method that chooses tokens finished.
+def against_blind(backbone: str, budget: float, blind: Sequence[Outcomes], methods: Sequence[Outcomes]) -> Mark | None:
+    """How `methods`, which look at the image, stand against the `blind` cells of one budget.
 
-    A baseline that chooses by a score of the image (``delta``, ``norm``, ``activation``) is such a method. `cells` has
-    a row a cell with ``key``, ``status``, ``backbone``, ``budget``, ``label``, ``method`` and ``top1`` (a share);
-    `correct` says by key whether a cell was right on each image, which is the index.
-
-    A method beats the baseline where the interval of its `Lead` lies above zero; without outcomes, where its mean is
-    higher.
+    A method is held only against baselines of the same work, within 0.5 point, and has no lead where the best of them
+    is of another. None where no method has one.
     """
-    done = cells[(cells["status"] == "ok") & cells["top1"].notna() & cells["budget"].notna()]
-    found = {}
-    for (backbone, budget), part in done.groupby(["backbone", "budget"]):
-        sightless = part[part["method"].isin(BLIND)]
-        methods = part[~part["method"].isin((*BLIND, *NO_CHOICE))]
-        if sightless.empty or methods.empty:
-            continue
-        means = sightless.groupby("label")["top1"].mean()
-        best = str(means.idxmax())
-        theirs = sightless[sightless["label"] == best]
-        leads = tuple(
-            Lead(str(label), *_lead(rows, theirs, correct)) for label, rows in methods.groupby("label", sort=False)
-        )
-        place = str(backbone), float(str(budget))
-        found[place] = Mark(*place, best, float(means.max()), leads)
-    return found
+    if not blind:
+        return None
+    best = max(blind, key=lambda cell: cell.accuracy)
+    leads = []
+    for method in methods:
+        rows = {row.reference: row for row in (compare(method, cell) for cell in blind) if row.p is not None}
+        if best.label in rows:
+            leads.append(_lead(rows[best.label], shown=all(_beats(row) for row in rows.values())))
+    return Mark(backbone, budget, best.label, best.accuracy, tuple(leads)) if leads else None
 
 
 def unbeaten(found: Iterable[Mark]) -> list[str]:
-    """At which budgets no method was shown to do better than a blind baseline, a sentence for each backbone."""
+    """At which budgets no method was shown to do better than a blind choice, a sentence for each backbone."""
     places: dict[str, list[str]] = {}
     for mark in found:
         if mark.everywhere:
-            place = f"-{100 * mark.budget:.4g} % FLOPs ({mark.baseline}, {100 * mark.top1:.1f} %)"
+            place = f"-{100 * mark.budget:.4g} % FLOPs (best: {mark.baseline}, {100 * mark.top1:.1f} %)"
             places.setdefault(mark.backbone, []).append(place)
     return [
-        f"No method was shown to beat a blind baseline on {backbone} at {' or at '.join(where)}: there no "
-        "paired 95 % interval of the difference lies above zero."
+        f"No method was shown to beat the blind baselines on {backbone} at {' or at '.join(where)}: none keeps more "
+        "than each of them by paired tests at 5 %, not corrected for the number of methods."
         for backbone, where in places.items()
     ]
 
 
-def _lead(rows: pd.DataFrame, others: pd.DataFrame, correct: Correct) -> tuple[float, float, float]:
-    """Difference of the mean accuracies, and the ends of its interval."""
-    one, other = _shares(rows, correct), _shares(others, correct)
-    if one is None or other is None or not one.index.equals(other.index):
-        return float(rows["top1"].mean() - others["top1"].mean()), np.nan, np.nan
-    gap: npt.NDArray[np.float64] = one.to_numpy() - other.to_numpy()
-    error = float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else np.inf
-    difference = float(gap.mean())
-    return difference, difference - NORMAL * error, difference + NORMAL * error
+def marks_frame(found: Iterable[Mark]) -> pd.DataFrame:
+    """The marks as a table of `COLUMNS`, a row a lead."""
+    rows = [
+        {"backbone": mark.backbone, "budget": mark.budget, "baseline": mark.baseline, "top1": mark.top1} | asdict(lead)
+        for mark in found
+        for lead in mark.leads
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"shown": bool})
 
 
-def _shares(rows: pd.DataFrame, correct: Correct) -> pd.Series | None:
-    """Share of seeds that are right on each image; None where some outcomes are missing."""
-    seeds = [correct[key] for key in rows["key"] if key in correct]
-    if len(seeds) != len(rows):
-        return None
-    joined = pd.concat(seeds, axis=1).astype("float64")
-    return None if joined.isna().any(axis=None) else joined.mean(axis=1)
+def marks_of(frame: pd.DataFrame, labels: Collection[str]) -> dict[tuple[str, float], Mark]:
+    """The marks in a table of `marks_frame`, by backbone and budget, with the leads of the methods in `labels`."""
+    found = {}
+    for (backbone, budget, baseline, top1), rows in frame.groupby(list(COLUMNS[:4]), sort=True):
+        leads = tuple(
+            Lead(str(row.label), float(row.difference), float(row.low), float(row.high), float(row.p), bool(row.shown))
+            for row in rows.itertuples()
+            if row.label in labels
+        )
+        if leads:
+            place = str(backbone), float(str(budget))
+            found[place] = Mark(*place, str(baseline), float(str(top1)), leads)
+    return found
+
+
+def _lead(row: Comparison, shown: bool) -> Lead:
+    assert row.p is not None, "only cells of the same work are tested"
+    return Lead(row.label, row.difference, row.low, row.high, row.p, shown)
+
+
+def _beats(row: Comparison) -> bool:
+    return row.p is not None and row.p < ALPHA and row.low > 0

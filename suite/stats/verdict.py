@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suite.stats.blind import BLIND
 from suite.stats.outcomes import Outcomes, aligned
 from suite.stats.power import smallest_detectable
+
+BLIND = ("random", "stride", "pool")  # what to run beside methods to know
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Verdict:
 
 
 def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdict:
-    """Judge one budget by its `blind` cells: methods that do not look at the tokens (`suite.stats.BLIND`).
+    """Judge one budget by its `blind` cells: methods that do not look at the image (`Composition.blind`).
 
     If one of them loses less against the dense model than this many images can show (at the discordance between the
     two), then removing tokens blindly does no visible harm, and no choice of tokens can be seen to be better.

@@ -250,3 +250,40 @@ def test_a_method_without_a_class_token_says_so(fabricate: Callable[..., TokenSe
     assert composition.needs_class_token
     with pytest.raises(UserError, match="needs a class token"):
         Reducer(composition, 2, site=1)(fabricate(special=()))
+
+
+BLIND = ("random", "stride", "pool", "pool[neighbours=grid]", "stride[order=reversed]", "random[protect=2]")
+CHOOSING = ("mtr", "tome", "evit", "utr", "delta", "norm", "random[weights=mean]", "mtr[score=random]")
+
+
+def fates(text: str, fabricate: Callable[..., TokenSequence], content: int) -> Tensor:
+    """What becomes of every token of three images, all drawn from `content`, under the same seed."""
+    composition = parse(text).composition()
+    assert composition is not None
+    found = Reducer(composition, 20, site=2, seed=3)(fabricate(batch=3, grid=(1, 8, 8), special=(32,), seed=content))
+    assert found.owner is not None
+    return found.owner
+
+
+@pytest.mark.parametrize("text", BLIND)
+def test_what_a_blind_composition_does_is_the_same_whatever_the_images_show(
+    fabricate: Callable[..., TokenSequence], text: str
+) -> None:
+    composition = parse(text).composition()
+    assert composition is not None
+    assert (composition.blind, composition.chooses) == (True, False)
+    assert all(torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content)) for content in (1, 2, 3))
+
+
+@pytest.mark.parametrize("text", CHOOSING)
+def test_what_others_do_depends_on_the_images(fabricate: Callable[..., TokenSequence], text: str) -> None:
+    composition = parse(text).composition()
+    assert composition is not None
+    assert (composition.blind, composition.chooses) == (False, True)
+    assert not all(torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content)) for content in (1, 2, 3))
+
+
+def test_changing_the_order_alone_is_neither(fabricate: Callable[..., TokenSequence]) -> None:
+    composition = parse("permute").composition()
+    assert composition is not None
+    assert (composition.blind, composition.chooses) == (False, False)

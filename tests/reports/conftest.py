@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 import reports
+from suite.stats import Outcomes, against_blind, marks_frame
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -123,6 +124,21 @@ def _statistics(cells: list[dict[str, Any]], names: dict[str, str], budgets: tup
     none = {"budget": np.nan, "label": "none", "reference": "none", "method_low": 0.82, "method_high": 0.885}
     rows.append({**rows[0], **none})
     return pd.DataFrame(rows)
+
+
+def _blind(cells: list[dict[str, Any]], correct: dict[str, Any], budgets: tuple[float, ...]) -> pd.DataFrame:
+    found = []
+    for budget in budgets:
+        hits: dict[str, list[Any]] = {}
+        for cell in cells:
+            if cell["budget"] == budget and cell["status"] == "ok":
+                hits.setdefault(cell["label"], []).append(correct[cell["key"]])
+        told = {label: Outcomes(label, np.stack(seeds), np.arange(IMAGES)) for label, seeds in hits.items()}
+        blind = [told.pop(label) for label in ("random", "stride", "pool") if label in told]
+        told.pop("downsample", None)
+        mark = against_blind("vim_nano", budget, blind, list(told.values()))
+        found += [mark] if mark else []
+    return marks_frame(found)
 
 
 def _kept(
@@ -242,6 +258,7 @@ def fabricate(
         ("pool", 0.6): ("skipped", "pool can remove at most 54.1 % at the default sites: ask for less, or add sites"),
         ("evit", 0.6): ("failed", HOSTILE if hostile else "the loss was not finite in shard 3 (RuntimeError)"),
     }
+    correct = {cell["key"]: cell["_correct"] for cell in cells}
     for cell in cells:
         _shard(folder, cell, rng)
         if (cell["method"], cell["budget"]) in reasons:
@@ -253,6 +270,7 @@ def fabricate(
     gallery, images = _gallery(rng, names, labels, budgets)
     statistics = _statistics(cells, names, budgets)
     frames = {"statistics": statistics, "kept": kept, "foreground": foreground, "gallery": gallery, "images": images}
+    frames |= {"blind": _blind(cells, correct, budgets)}
     frames |= _alike(rng, names, labels, budgets)
     (folder / "analyses").mkdir()
     for name, frame in frames.items():

@@ -9,8 +9,10 @@ from reports.style import looks
 from suite.stats.blind import Lead, Mark
 
 MARKS = [
-    Mark("b", 0.2, "pool", 0.5, (Lead("tome", -0.02, -0.05, 0.01), Lead("mtr", 0.03, 0.01, 0.05))),
-    Mark("b", 0.4, "random", 0.3, (Lead("mtr", 0.01, -0.01, 0.03),)),
+    Mark(
+        "b", 0.2, "pool", 0.5, (Lead("tome", -0.02, -0.05, 0.01, 0.3, False), Lead("mtr", 0.03, 0.01, 0.05, 0.01, True))
+    ),
+    Mark("b", 0.4, "random", 0.3, (Lead("mtr", 0.01, -0.01, 0.03, 0.4, False),)),
 ]
 
 
@@ -28,11 +30,3 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
             np.testing.assert_allclose(point.get_xydata(), [[100 * lead.difference, place]])
             assert (point.get_markerfacecolor() != "white") == lead.shown
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["mtr", "tome"]
-
-
-def test_a_lead_without_an_interval_is_a_mark_alone() -> None:
-    mark = Mark("b", 0.2, "stride", 0.5, (Lead("mtr", 0.1, np.nan, np.nan),))
-    figure = lead_figure([mark], looks(["mtr"]), "b", WIDTH)
-    (point,) = [line for line in figure.axes[0].get_lines() if line.get_marker() not in ("", "None")]
-    np.testing.assert_allclose(point.get_xydata(), [[10, 0]])
-    figure.draw_without_rendering()
