@@ -183,7 +183,7 @@ def _references(frame: pd.DataFrame) -> str:
 
 def _told_of(run: Run) -> list[dict[str, Any]]:
     """The budgets of which is said what they can show: an ablation asks it of its blind baselines only if they ran."""
-    return [row for row in run.headline.resolution if row.get("ranks") is not None or not run.spec.get("axes")]
+    return [row for row in run.headline.resolution if row.get("ranks") is not None or not run.ablates]
 
 
 def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:

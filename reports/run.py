@@ -78,6 +78,13 @@ class Run:
         return str(self.spec.get("convention") or "flops")
 
     @property
+    def ablates(self) -> bool:
+        """Whether it varies a method along axes, and so does every run that it was merged from."""
+        merged = mapping(self.spec.get("runs"))
+        compared = [spec for spec in map(mapping, merged.values()) if "kind" not in spec] or [self.spec]
+        return all(spec.get("axes") for spec in compared)
+
+    @property
     def chance(self) -> float | None:
         """Top-1 of a guess among the classes, in [0, 1]; None where fewer than two are named."""
         classes = self.dataset.get("classes")

@@ -65,7 +65,7 @@ class Sheet:
     @property
     def trades(self) -> bool:
         """Whether there is a trade-off to draw: an ablation's many settings at one budget only hide each other."""
-        return not (self.run.spec.get("axes") and sum(budget > 0 for budget in self.budgets) == 1)
+        return not (self.run.ablates and sum(budget > 0 for budget in self.budgets) == 1)
 
     def focus(self, frame: pd.DataFrame) -> float:
         """The budget that a figure with room for one shows, among those that `frame` knows."""

@@ -17,7 +17,7 @@ SETTLED = 10.0  # seconds after which the pace counts: kernels are compiled, and
 EVERY = 30.0  # seconds between two lines
 
 Advance = Callable[[int], None]
-Mark = tuple[float, int]  # seconds since the start, and how much was done by then
+Reading = tuple[float, int]  # seconds since the start, and how much was done by then
 Stock = tuple[int, int, str]  # how much is there, of how much, and of what
 
 
@@ -75,17 +75,17 @@ def _lines(total: int, unit: str) -> Iterator[Advance]:
         nonlocal done
         done += count
 
-    def mark() -> Mark:
+    def reading() -> Reading:
         return monotonic() - begun, done
 
-    def say(since: Mark) -> None:
-        _tell(line(total, unit, since, mark()))
+    def say(since: Reading) -> None:
+        _tell(line(total, unit, since, reading()))
 
     def keep_saying() -> None:
         nonlocal said
         if over.wait(SETTLED):
             return
-        settled = mark()
+        settled = reading()
         while not over.wait(EVERY):
             said = True
             say(settled)
@@ -98,7 +98,7 @@ def _lines(total: int, unit: str) -> Iterator[Advance]:
         over.set()
         thread.join()
     if said:
-        say(mark())
+        say(reading())
 
 
 def _tell(text: str) -> None:
@@ -106,7 +106,7 @@ def _tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def line(total: int, unit: str, since: Mark, now: Mark) -> str:
+def line(total: int, unit: str, since: Reading, now: Reading) -> str:
     """How much of `total` is done `now`, and the time left at the pace `since` then."""
     seconds, done = now
     text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {_clock(seconds)}"

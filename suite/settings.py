@@ -90,6 +90,11 @@ class RunSpec(BaseModel):
             raise ValueError("name at least one")
         return tuple(dict.fromkeys(value))
 
+    @field_validator("axes")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
+
     def digest(self) -> str:
         """Short hash of everything that is asked, for the default name of the run."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]

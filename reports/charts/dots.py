@@ -9,9 +9,9 @@ import pandas as pd
 from reports.charts.canvas import Chart, layout, level, safe, title, trace
 from reports.charts.cells import add_intervals, hover
 from reports.charts.names import short
-from reports.figures.dots import SAME_WORK
 from reports.style import Look
 from reports.text import budget_name, percent, present, unit
+from suite.stats.compare import SAME_WORK
 
 
 def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> Chart:

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import THIN, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold, percent, present
-
-SAME_WORK = 0.005  # cells this near in removed FLOPs are said to cost the same
+from suite.stats.compare import SAME_WORK
 
 
 def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from backbones.errors import printable
 from backbones.registry import nearest
+from methods import METHODS
 from suite.cli.ablate import ablate
 from suite.cli.answer import answer
 from suite.cli.bench import bench
@@ -81,12 +82,22 @@ def flags_of(given: Sequence[str]) -> list[str]:
 
 
 def mended(told: str, given: Sequence[str]) -> str:
-    """`told` of a wrong command line, with the option that names of methods without one belong to."""
+    """`told` of a wrong command line, with the option that values without one belong to.
+
+    Values after the first of a list, and names of methods.
+    """
     bare = re.search(r"unexpected extra argument\S* \((.+)\)$", told)
-    flag = OF_METHODS.get(given[0])
-    if not bare or not flag or "--methods" in flags_of(given):
+    if not bare:
         return told
-    return f"{told}, write {flag} {shlex.quote(','.join(bare[1].split()))}"
+    extra = bare[1].split()
+    before = given[: given.index(extra[0])] if extra[0] in given else []
+    if len(before) > 2 and ALIASES.get(before[-2], before[-2]) in LISTS:
+        return f"{told}, write {before[-2]} {shlex.quote(','.join([before[-1].rstrip(','), *extra]))}"
+    flag = OF_METHODS.get(given[0])
+    known = any(re.split(r"[\[@]", name)[0] in METHODS for name in extra)
+    if not flag or not known or "--methods" in flags_of(given):
+        return told
+    return f"{told}, write {flag} {shlex.quote(','.join(extra))}"
 
 
 @functools.cache

@@ -60,7 +60,7 @@ def ablate(
         return 1 if result.failures else 0
     for table in tables(folder):
         print_table(table)
-    for sentence in (result.headline["headline"], *result.headline["paragraphs"], *unbeaten(result.marks)):
+    for sentence in (*unbeaten(result.marks), result.headline["headline"], *result.headline["paragraphs"]):
         print(sentence)
     if page:
         for figure in sorted((page.parent / "figures").glob("ablation-*.png")):

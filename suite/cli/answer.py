@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +22,6 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
     try:
         code = command(*arguments, **values)
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
-        code = 1
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         code = 2
@@ -31,6 +29,9 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
         print(f"stopped: {printable(str(error))}", file=sys.stderr)
         code = 1
     except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
+        if isinstance(error, BrokenPipeError) and _reader_went_away():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+            return 1
         where = f"{error.filename}: " if error.filename else ""
         reason = printable(f"{where}{error.strerror or error}")
         print(f"error: {reason}: {mend(error)}", file=sys.stderr)
@@ -44,3 +45,14 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
         print("interrupted: the same command goes on where it stood", file=sys.stderr)
         code = 130
     return code
+
+
+def _reader_went_away() -> bool:
+    """Whether nobody reads standard output any more; a pipe to a worker or a tracker may break, too."""
+    try:
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):  # in a test, or kept by the caller
+        return False
+    asked = select.poll()
+    asked.register(place, select.POLLOUT)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))

@@ -130,7 +130,7 @@ def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
     """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
     asked = [name if name == EVERY else known(name) for name in asked]
     everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
-    return tuple(name for text in asked for name in (everything if text == EVERY else [text]))
+    return tuple(dict.fromkeys(name for text in asked for name in (everything if text == EVERY else [text])))
 
 
 def shared(defaults: BaseModel, *names: str) -> list[inspect.Parameter]:

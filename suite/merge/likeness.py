@@ -68,7 +68,7 @@ def _shown(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
-def told_apart(parts: Sequence[Part]) -> list[str]:
+def unlike_settings(parts: Sequence[Part]) -> list[str]:
     """A sentence for each thing that need not be the same and is not."""
     found = []
     for field, what in TOLD:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backbones.errors import UserError
 from suite.families import family, family_frames
 from suite.files import write_json
-from suite.merge.likeness import refuse_unlike, told_apart
+from suite.merge.likeness import refuse_unlike, unlike_settings
 from suite.merge.part import Part, Record, read_json, read_part
 from suite.merge.tables import anew, joined, shapes
 from suite.merge.union import Union, unite
@@ -60,7 +60,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     union = unite(compared)
     spec = merged_spec(parts, union)
     store = Store.open(out or folders[0].resolve().parent / spec.default_name(), spec)
-    told = [*told_apart(parts), *union.told, *schedules_told(compared)]
+    told = [*unlike_settings(parts), *union.told, *schedules_told(compared)]
     write_cells(union, store)
     tables = dict(joined(parts, union))
     found: dict[str, Any] = {"headline": "", "resolution": [], "warnings": [], "paragraphs": []}

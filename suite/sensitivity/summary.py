@@ -45,8 +45,8 @@ def _scores(scores: pd.DataFrame) -> str:
     best, costs = rows.iloc[0], ranked_scores(scores, "removal_loss")
     known = f"rank correlation {interval(best)} with how far their exact removal moves the answer"
     over = f"(mean over blocks, {best.images} images)"
-    if len(rows) > 1 and not apart(best, rows.iloc[1]):
-        follower = f"it cannot be told apart from the next, {rows.iloc[1].score}, {interval(rows.iloc[1])}"
+    if len(rows) > 1 and not above(best, rows.iloc[1]):
+        follower = f"its interval overlaps that of the next, {rows.iloc[1].score}, {interval(rows.iloc[1])}"
         sentence = f"of the scores {best.score} came out highest at which tokens matter, {known} {over}, but {follower}"
     else:
         sentence = f"the score that knows best which tokens matter is {best.score}, {known} {over}"
@@ -61,7 +61,7 @@ def _scores(scores: pd.DataFrame) -> str:
     return f"{sentence}.{few}"
 
 
-def apart(best: Any, following: Any) -> bool:
+def above(best: Any, following: Any) -> bool:
     """Whether the interval of the highest lies above that of the next; never where one has none."""
     return bool(best["low"] > following["high"])
 

@@ -11,7 +11,7 @@ from suite.stats.paired import Spread, bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
 from suite.stats.single import holm
 
-SAME_WORK = 0.005
+SAME_WORK = 0.005  # cells this near in removed FLOPs are said to cost the same
 ALPHA = 0.05  # of the corrected test
 
 

@@ -49,12 +49,6 @@ class Outcomes:
         """Mean top-1 over seeds and images."""
         return float(self.correct.mean())
 
-    @property
-    def seed_range(self) -> tuple[float, float]:
-        """Lowest and highest accuracy of a seed; the same number twice for a deterministic method."""
-        each = self.correct.mean(axis=1)
-        return float(each.min()), float(each.max())
-
 
 def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
     """Hits of both in one order of images; ValueError unless both saw the very same images."""

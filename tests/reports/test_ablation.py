@@ -154,6 +154,10 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
         if record["budget"] not in (None, 0.4):
             path.unlink()
     assert Sheet.of(load(folder)).trades  # methods at one budget are ranked
+    ablations, other = {"one": {"axes": ["order"]}, "two": {"axes": ["size"]}}, {"three": {"kind": "sensitivity"}}
+    for runs, trades in ((ablations | other, False), (ablations | {"four": {"axes": []}}, True)):
+        (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"kind": "merged", "runs": runs}))
+        assert Sheet.of(load(folder)).trades == trades
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
     page = reports.build(folder).read_text("utf-8")
     assert 'id="results"' in page

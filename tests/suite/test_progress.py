@@ -120,7 +120,7 @@ def test_on_a_terminal_there_is_a_bar(capsys: Out, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_the_time_left_follows_the_pace_since_the_start_is_over(
-    since: progress.Mark, now: progress.Mark, left: str
+    since: progress.Reading, now: progress.Reading, left: str
 ) -> None:
     assert (
         line(1000, "images", since, now).removeprefix(f"{now[1]:,} of 1,000 images ({now[1] // 10} %) in 0:00:40")

@@ -49,7 +49,8 @@ def test_names_are_safe_for_folders() -> None:
 
 
 def test_repeated_things_are_asked_once() -> None:
-    spec = build_spec(methods=("mtr", "tome", "mtr"), budgets=(0.4, 0.2, 0.4))
+    spec = build_spec(methods=("mtr", "tome", "mtr"), budgets=(0.4, 0.2, 0.4), axes=("size", "order", "size"))
+    assert spec.axes == ("size", "order")
     assert spec.methods == ("mtr", "tome")
     assert spec.budgets == (0.4, 0.2)
 

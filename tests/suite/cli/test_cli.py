@@ -17,6 +17,7 @@ from methods import METHODS
 from suite.cells import Cell
 from suite.claims import claimed
 from suite.cli import COMMANDS, run
+from suite.cli.answer import answer
 from suite.evaluate import Failure
 from suite.settings import RunSpec
 
@@ -119,7 +120,7 @@ def test_compare_writes_a_run_and_its_report(
     assert run([*line, "--no-report"]) == 0
     shown, said = capsys.readouterr()
     assert f"{found['run']}: 3 cells on 30 images, all 90 outcomes are there already\n" in said
-    assert "No method was shown to beat a blind baseline on vim_mini at -30 % FLOPs (stride, " in shown
+    assert "No method was shown to beat the blind baselines on vim_mini at -30 % FLOPs (best: stride, " in shown
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 1
@@ -301,6 +302,14 @@ def test_a_reader_that_went_away_is_no_error_to_speak_of() -> None:
     assert process.returncode == 1
 
 
+def test_another_pipe_that_breaks_is_an_error(capsys: Out) -> None:
+    def tracked() -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert answer(tracked) == 2
+    assert capsys.readouterr().err.startswith("error: Broken pipe: ")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -355,7 +364,9 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
     [
         ("verify mtr", "(mtr), write --method mtr: see python -m suite verify --help"),
         ("compare mtr tome[order=appended]", "write --methods 'mtr,tome[order=appended]': see"),
-        ("compare --methods mtr, tome", "(tome): see"),  # a blank after the comma
+        ("compare --budgets 0.2 0.4", "(0.4), write --budgets 0.2,0.4: see"),
+        ("compare --backbone vim_nano deit_nano", "(deit_nano), write --backbone vim_nano,deit_nano: see"),
+        ("compare --methods mtr, tome", "(tome), write --methods mtr,tome: see"),  # a blank after the comma
         ("doctor mtr", "(mtr): see"),
     ],
 )

@@ -36,10 +36,9 @@ def test_outcomes_refuse_what_is_no_outcome() -> None:
             Outcomes("mtr", correct, images)
 
 
-def test_accuracy_and_range_over_seeds() -> None:
+def test_accuracy_is_the_mean_over_seeds() -> None:
     outcomes = Outcomes("random", np.array([[True, True], [True, False], [False, False]]), np.arange(2))
     assert outcomes.accuracy == 0.5
-    assert outcomes.seed_range == (0.0, 1.0)
     assert (outcomes.seeds, outcomes.count) == (3, 2)
 
 
