@@ -39,13 +39,17 @@ class Union:
         for record in part.records:
             key = record["key"]
             texts = record["label"].split(SAME)
-            if part.asked.schedule != schedule and key not in self.cells and _scheduled(record):
+            if part.asked.schedule != schedule and _scheduled(record) and not self._known_as(key, texts):
                 texts = [text if "@" in text else f"{text}@{part.asked.schedule}" for text in texts]
             twin = key if key in self.cells else self._twin(record, texts)
             if twin is not None:
                 self._join(twin, record, part, texts)
                 continue
             self._enter(record, part, texts)
+
+    def _known_as(self, key: str, texts: Sequence[str]) -> bool:
+        """Whether the cell `key` is there under one of `texts`: where both schedules come to the same."""
+        return key in self.cells and not set(texts).isdisjoint(self.cells[key]["label"].split(SAME))
 
     def _places(self, record: Record, texts: Sequence[str]) -> list[Place]:
         return [(record["backbone"], text, record["budget"], record["seed"]) for text in texts]

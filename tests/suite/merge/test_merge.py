@@ -216,6 +216,19 @@ def test_another_schedule_is_another_method(finished: Finished, halves: list[Pat
     assert set(frame(folder, "kept").label) >= {"mtr", "mtr@rising"}
 
 
+def test_runs_of_another_schedule_that_share_cells_agree_on_its_name(
+    finished: Finished, halves: list[Path], tmp_path: Path
+) -> None:
+    rising = {"methods": ("mtr", "random"), "schedule": "rising", "baselines": False, "gallery": 0}
+    parts = [finished(f"rising-{seeds}", seeds=seeds, **rising) for seeds in (1, 2)]
+    folder, _ = merge([halves[0], *parts], tmp_path / "merged")
+    rows = frame(folder, "statistics")
+    there = set(rows.label)
+    assert {"mtr", "mtr@rising", "random", "random@rising"} <= there
+    assert not any("@rising" in label and " = " in label for label in there)
+    assert set(rows[rows.label == "random@rising"].seeds) == {2}
+
+
 def test_mamba_and_attention_of_two_runs_stand_side_by_side(finished: Finished, tmp_path: Path) -> None:
     same = {"methods": ("tome", "utr"), "budgets": (0.3,), "baselines": False, "gallery": 0}
     both = finished("both", backbones=("vim_mini", "deit_mini"), **same)
