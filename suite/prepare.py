@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from backbones.base import Backbone
 from backbones.checkpoint_source import resolve
 from backbones.errors import UserError
 from backbones.naming import bracketed
+from backbones.official import files_of
 from backbones.preprocessing import Preprocessing
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
@@ -23,6 +25,7 @@ from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell
 from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import Dataset, digest
+from suite.data.sources import CLASSES as GARMENTS
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
 from suite.schedule import check_sites, default_sites, named
@@ -115,6 +118,8 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
     check_kind(dataset, model)
     mend = with_classes(name, len(dataset.classes)) if checkpoint is None else None
     check_labels(dataset, model.describe().classes, mend)
+    if spec.checkpoint == "bundled":
+        check_order(dataset, name)
     return model.to(device).cast(dtype)
 
 
@@ -123,6 +128,18 @@ def with_classes(name: str, classes: int) -> str:
     bare, settings = bracketed(name)
     inside = ",".join(f"{key}={value}" for key, value in (settings | {"classes": classes}).items())
     return f"give the untrained head as many, --backbones '{bare}[{inside}]'"
+
+
+def check_order(dataset: Dataset, backbone: str) -> None:
+    """UserError if the classes are those of the weights in the box by their names, but numbered otherwise."""
+    trained = {row.data for row in files_of(backbone) if row.place == "bundled"}
+    ours = GARMENTS if "fashion-clutter" in trained else ()
+    plain, wanted = ([re.sub(r"[\W_]", "", name).casefold() for name in names] for names in (dataset.classes, ours))
+    if plain != wanted and sorted(plain) == sorted(wanted):
+        raise UserError(
+            f"'{dataset.name}' numbers the classes in the order of their names, {backbone}'s weights do not: begin "
+            f"each folder's name with its number (0-{ours[0]}, 1-{ours[1]}, ..., {len(ours) - 1}-{ours[-1]})"
+        )
 
 
 def check_kind(dataset: Dataset, model: Backbone) -> None:

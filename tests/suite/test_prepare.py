@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from backbones import BACKBONES
 from backbones.errors import UserError
@@ -18,7 +19,7 @@ from suite import cells
 from suite.cells import Cell, reducer
 from suite.prepare import Prepared, choose_images, merge_equal, prepare
 from suite.records import describe
-from suite.settings import RunSpec
+from suite.settings import RunSpec, build_spec
 
 Specs = Callable[..., RunSpec]
 
@@ -300,3 +301,18 @@ def test_a_change_in_any_file_of_backbones_or_methods_is_another_code(
     assert cells.code_digest.__wrapped__() == before
     (tmp_path / changed).write_text("two")
     assert cells.code_digest.__wrapped__() != before
+
+
+def test_folders_named_like_the_weights_classes_must_be_numbered_like_them(tmp_path: Path) -> None:
+    def asked(names: list[str], root: Path) -> RunSpec:
+        for name in names:
+            (root / name).mkdir(parents=True)
+            Image.fromarray(np.zeros((28, 28, 3), np.uint8)).save(root / name / "a.png")
+        data = f"imagefolder:{root}"
+        return build_spec(data=data, images="all", methods=("none",), baselines=False, budgets=(0.4,), gallery=0)
+
+    named = ["T-Shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle_Boot"]
+    with pytest.raises(UserError, match=r"begin each folder's name with its number \(0-t-shirt, .*, 9-ankle boot\)"):
+        prepare(asked(named, tmp_path / "named"))
+    numbered = prepare(asked([f"{number}-{name}" for number, name in enumerate(named)], tmp_path / "numbered"))
+    assert numbered.dataset.classes[0] == "0-T-Shirt"
