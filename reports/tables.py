@@ -22,6 +22,7 @@ from reports.text import (
     shown,
     unit,
 )
+from suite.stats.compare import SAME_WORK
 
 RESULT_COLUMNS = (
     "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
@@ -30,6 +31,7 @@ RESULT_COLUMNS = (
     "agreement", "kl", "gemm", "conv", "scan", "elementwise", "reduction", "images_per_second",
 )  # fmt: skip
 
+DAGGER = r"$^{\dagger}$"
 FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the beginning of one, wide forms too
 
 
@@ -117,16 +119,19 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
 def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     """Top-1 of one backbone in LaTeX for one column: methods down, budgets across, the dense model above.
 
-    A star marks what was told apart from the reference method.
+    A star marks what was told apart from the reference method, a dagger what removes another share of FLOPs than its
+    column says, by more than half a point, and was not tested.
     """
     part = frame[frame["backbone"] == house]
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
     star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)." if references else ""
-    words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star} {caption}"
+    astray = part[(part["removed"] - part["budget"]).abs() > SAME_WORK]
+    dagger = f"{DAGGER}: at another share of FLOPs ({_shares(astray)}), not tested. " if len(astray) else ""
+    words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star}"
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
-        "\\begin{table}", "\\centering", f"\\caption{{{latex(words)}}}",
+        "\\begin{table}", "\\centering", f"\\caption{{{latex(words)} {dagger}{latex(caption)}}}",
         "\\begin{adjustbox}{max width=\\columnwidth}", f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}", "\\toprule",
         " & ".join(["Method", *(latex(budget_name(budget)) for budget in budgets)]) + " \\\\", "\\midrule",
     ]  # fmt: skip
@@ -144,7 +149,17 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
 def _starred(row: dict[Any, Any] | None) -> str:
     if row is None:
         return latex(number(None, 0))
-    return latex(percent(row["top1"])) + ("$^{*}$" if row["told_apart"] else "")
+    astray = abs(row["removed"] - row["budget"]) > SAME_WORK
+    return latex(percent(row["top1"])) + (DAGGER if astray else "$^{*}$" if row["told_apart"] else "")
+
+
+def _shares(astray: pd.DataFrame) -> str:
+    """What each method removes instead, in LaTeX."""
+    parts = [
+        f"{latex(str(label).split(' = ')[0])}: {', '.join(dict.fromkeys(percent(share) for share in rows['removed']))}"
+        for label, rows in astray.groupby("label", sort=False)
+    ]
+    return "; ".join(parts) + " \\%"
 
 
 def table_cells(table: Table) -> list[list[str]]:

@@ -27,7 +27,7 @@ from suite.stats import (
     verdict,
     wilson,
 )
-from suite.stats.compare import SAME_WORK, Comparison
+from suite.stats.compare import Comparison
 from suite.store import Store
 
 FEW = 3  # methods of which each has a sentence
@@ -214,9 +214,9 @@ def resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, A
 
 
 def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
-    """What the plainest way to save work does: the smaller image beside the best reduction that removes as much.
+    """What the plainest way to save work does: each size of image beside the best reduction of the nearest budget.
 
-    Each size of image stands beside the best method, seeds averaged, at the largest budget that removes no more.
+    Nearest in FLOPs removed, the lower of two as near; seeds averaged. Both shares are told, since they differ.
     """
     cells = pd.DataFrame(
         [
@@ -225,18 +225,19 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
             for record in records if record["budget"]
         ]
     )  # fmt: skip
+    others = cells[~cells.small].groupby(["budget", "label"])[["top1", "removed"]].mean() if len(cells) else cells
+    if others.empty:
+        return ""
+    best = others.loc[others.groupby("budget").top1.idxmax()].reset_index()
     parts = []
-    for _, small in (cells[cells.small].drop_duplicates("removed") if len(cells) else cells).iterrows():
-        others = cells[~cells.small & (cells.removed <= small.removed + SAME_WORK)]
-        if len(others):
-            nearest = others[others.budget == others.budget.max()].groupby("label")[["top1", "removed"]].mean()
-            best = nearest.loc[nearest.top1.idxmax()]
-            parts.append(
-                f"{_percent(small.top1)} top-1 at {_percent(small.removed)} fewer FLOPs (best token reduction that "
-                f"saves no more, at {round(100 * best.removed, 1):g} %: {best.name}, {_percent(best.top1)})"
-            )
-    where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, the plainest saving is a smaller image"
-    return f"{where}: {'; '.join(parts)}." if parts else ""
+    for _, small in cells[cells.small].drop_duplicates("removed").iterrows():
+        beside = best.loc[(best.removed - small.removed).abs().idxmin()]
+        parts.append(
+            f"{_percent(small.top1)} top-1 at {round(100 * small.removed, 1):g} % fewer FLOPs (best token reduction, "
+            f"at {round(100 * beside.removed, 1):g} %: {beside.label}, {_percent(beside.top1)})"
+        )
+    where = f"On {records[0]['backbone']}, dense {_percent(dense.accuracy)}, a smaller image has"
+    return f"{where} {'; '.join(parts)}." if parts else ""
 
 
 def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from suite.stats.compare import SAME_WORK
+
 GIGA = 1e9
+DAGGER = "†"
 
 
 def print_table(table: Table) -> None:
@@ -48,7 +51,7 @@ def _planned(record: dict[str, Any], convention: str) -> tuple[Any, ...]:
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Top-1 by method and budget, seeds averaged; skipped and failed cells say so."""
+    """Top-1 by method and budget, seeds averaged; what is no result says so, what costs another share has a dagger."""
     frame = pd.DataFrame(records)
     budgets = sorted(frame.budget.dropna().unique())
     heads = ("all FLOPs", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets))
@@ -60,6 +63,26 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
             cells = [_percent([row for _, row in rows[rows.budget == budget].iterrows()]) for budget in budgets]
             table.add_row(str(backbone), str(label), "", *cells)
     return table
+
+
+def astray(records: Sequence[dict[str, Any]]) -> list[str]:
+    """What the cells with a dagger remove, a line for each method: a smaller image lands where its size lets it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if _is_astray(record):
+            removed = f"{100 * record['reduction_fraction'][record['convention']]:.1f}"
+            found.setdefault((record["label"], record["backbone"]), []).append(removed)
+    return [
+        f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs there, not what the "
+        "column says, and is not tested against the others."
+        for (label, backbone), shares in found.items()
+    ]
+
+
+def _is_astray(record: Mapping[str, Any] | pd.Series) -> bool:
+    if record["status"] != "ok" or pd.isna(record["budget"]) or not record["budget"]:
+        return False
+    return bool(abs(record["reduction_fraction"][record["convention"]] - record["budget"]) > SAME_WORK)
 
 
 def left_out(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -78,4 +101,5 @@ def _percent(cells: Sequence[Any]) -> str:
     if not done:
         return "same as above" if not cells else str(cells[0].status)
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
-    return f"{100 * sum(done) / len(done):.1f}{spread}"
+    mark = f" {DAGGER}" if any(_is_astray(cell) for cell in cells) else ""
+    return f"{100 * sum(done) / len(done):.1f}{spread}{mark}"

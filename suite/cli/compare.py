@@ -77,7 +77,7 @@ def compare(
     from suite.comparison import run_comparison
     from suite.executors.choice import executor_of
     from suite.stats import unbeaten
-    from suite.tables import comparison_table, left_out, print_table
+    from suite.tables import astray, comparison_table, left_out, print_table
     from suite.track import chosen
 
     trackers = chosen(track)
@@ -87,7 +87,7 @@ def compare(
         print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
     else:
         print_table(comparison_table(result.records))
-        for line in left_out(result.records):
+        for line in (*astray(result.records), *left_out(result.records)):
             print(line)
         warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
         for warning in warnings:

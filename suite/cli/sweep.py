@@ -92,7 +92,7 @@ def _merged(folders: list[Path], values: dict[str, Any]) -> dict[str, Any] | Non
 def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
     """Print what became of each combination, and the table of all together."""
     from suite.store import Store
-    from suite.tables import comparison_table, print_table
+    from suite.tables import astray, comparison_table, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
     for row in done:
@@ -103,7 +103,8 @@ def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     if "refused" in merged:
         print(f"not merged: {merged['refused']}")
         return
-    print_table(comparison_table(Store(Path(merged["run"])).cells()))
-    for sentence in merged["notes"]:
-        print(f"note: {sentence}")
+    records = Store(Path(merged["run"])).cells()
+    print_table(comparison_table(records))
+    for sentence in (*astray(records), *(f"note: {note}" for note in merged["notes"])):
+        print(sentence)
     print(f"report of all: {merged['report']}" if merged["report"] else f"results of all: {merged['run']}")

@@ -16,6 +16,7 @@ from reports import paper, tables
 from reports.figures.canvas import COLUMN, WIDTH, render, render_pdf
 from reports.run import load
 from reports.sheet import Sheet
+from reports.tables import DAGGER
 from reports.text import latex
 from suite.cli import run
 
@@ -97,7 +98,7 @@ def parsed(text: str) -> list[list[str]]:
         else:
             assert stack.pop() == name
     assert stack == []
-    plain = re.sub(r"\\[\\%&#$_{}]", "", text)
+    plain = re.sub(r"\\[\\%&#$_{}]", "", text.replace(r"^{\dagger}", ""))
     depth = 0
     for character in plain:
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -134,8 +135,10 @@ def test_tables_fit_together_whatever_the_names(hostile: bool, run_folder: Path,
             if row is None:
                 assert cell == "--"
                 continue
-            assert cell.removesuffix("$^{*}$") == f"{100 * row['top1']:.1f}"
-            assert cell.endswith("$^{*}$") == bool(row["told_apart"])
+            astray = abs(row["removed"] - budget) > 0.005
+            assert cell == f"{100 * row['top1']:.1f}" + (DAGGER if astray else "$^{*}$" if row["told_apart"] else "")
+    caption = tables.compact_tex(sheet.frame, "vim_nano", sheet.caption)
+    assert DAGGER + ": at another share of FLOPs (downsample: 26.5, 49.0, 67.0 \\%), not tested." in caption
 
 
 @pytest.mark.slow
