@@ -29,8 +29,8 @@ LENGTHWISE = {"ms": "milliseconds an image", "peak_mib": "peak memory of a pass,
 
 
 def native(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows at each backbone's own image size, which all methods share (a smaller image has its own)."""
-    dense = rows[rows["verdict"] == "dense"].groupby("backbone")["tokens"].min()
+    """The rows at each backbone's own image size, which is timed first; a method that shrinks it has its own."""
+    dense = rows[rows["verdict"] == "dense"].groupby("backbone")["tokens"].first()
     own = rows["tokens"] <= rows["backbone"].map(dense)
     return rows[own].drop_duplicates([*PLACE, "label", "budget"])
 
@@ -156,16 +156,20 @@ def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -
 
 
 def by_length(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one image a batch whose dense model was timed at several lengths; smaller images left out."""
+    """The rows of one image a batch whose dense model was timed at several lengths; smaller images left out.
+
+    At the budget that was timed at the most of them: rows of the backbone's own length have all budgets.
+    """
     single = rows[rows["batch"] == 1]
     dense = single[single["verdict"] == "dense"]
     several = dense.groupby("backbone")["tokens"].nunique()
     lengths = set(zip(dense["backbone"], dense["tokens"], strict=True))
     kept = [several.get(row.backbone, 0) > 1 and (row.backbone, row.tokens) in lengths for row in single.itertuples()]
-    one_budget = single[np.array(kept, dtype=bool)].sort_values(
-        "budget", key=lambda budget: (budget - 0.4).abs(), na_position="first"
-    )
-    return one_budget.drop_duplicates(["backbone", "precision", "label", "tokens"]).sort_index()
+    found = single[np.array(kept, dtype=bool)]
+    timed = found.groupby(["backbone", "budget"])["tokens"].nunique()
+    chosen = timed.groupby("backbone").idxmax()
+    wanted = [pd.isna(row.budget) or chosen[row.backbone] == (row.backbone, row.budget) for row in found.itertuples()]
+    return found[np.array(wanted, dtype=bool)]
 
 
 def time_figure(frame: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:

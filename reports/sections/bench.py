@@ -30,7 +30,8 @@ SHARES = (
     "What the time of a pass goes to, by a profile apart from the timing: each bar is as long as the measured time. "
     "The percentage is the method's own work, which its FLOPs understate where it sorts and gathers."
 )
-LENGTH = "Time and peak memory of one image as its tokens grow: dense, and reduced at one budget."
+MEMORY = "Peak memory is what a pass holds at most beyond weights and images."
+LENGTH = f"Time and peak memory of one image as its tokens grow: dense, and reduced at one budget. {MEMORY}"
 TIME = (
     "Accuracy against time measured here, where FLOPs are no longer the question: up and to the left is better. The "
     "horizontal lines are 95 % intervals of the time."
@@ -102,6 +103,6 @@ def _table(rows: pd.DataFrame) -> Table:
     first = rows.iloc[0]
     caption = (
         f"Speed and memory on {first['machine']}, {first['threads']} threads: medians of {first['rounds']} interleaved "
-        f"rounds; speed-up against the dense pass of the same round with its 95 % {first['interval']}."
+        f"rounds; speed-up against the dense pass of the same round with its 95 % {first['interval']}. {MEMORY}"
     )
     return Table("bench", caption, shown.reset_index(drop=True), digits)

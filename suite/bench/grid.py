@@ -27,16 +27,20 @@ Tell = Callable[[str], None]
 
 
 def time_grid(asked: BenchSpec, device: str, tell: Tell) -> Iterator[Record]:
-    """Every backbone in every precision: all methods and budgets by batch, the middle budget by length."""
+    """Every backbone in every precision: all methods and budgets by batch, the middle budget by length.
+
+    Each setting is timed once: one image of the backbone's own length is among the batches, if they have a batch of 1.
+    """
     methods = [parse(text) for text in asked.methods]
     whole, middle = asked.run_spec(), asked.run_spec(sorted(asked.budgets)[len(asked.budgets) // 2])
     for name in asked.backbones:
         for precision in asked.precisions:
             native = _model(name, asked, precision, device)
-            settings = [(native, whole, batch) for batch in asked.batches]
-            for length in asked.lengths:
+            settings = [(native, whole, batch) for batch in dict.fromkeys(asked.batches)]
+            for length in dict.fromkeys(asked.lengths):
                 size = size_of(native, length)
-                settings.append((_model(name, asked, precision, device, image_size=size), middle, 1))
+                if size != native.image_size or 1 not in asked.batches:
+                    settings.append((_model(name, asked, precision, device, image_size=size), middle, 1))
             for model, part, batch in settings:
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
                 cells = merge_equal(layout(name, model, methods, part, context))

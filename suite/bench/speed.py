@@ -142,6 +142,12 @@ def without_gain(row: Record) -> bool:
     return row["removed"] > 0 and row["verdict"] != "faster"
 
 
+def legend(rows: Sequence[Record]) -> str:
+    """What the marks and the memory of `table` mean, in a line."""
+    mark = "!: FLOPs fall and time was not shown to. " if any(without_gain(row) for row in rows) else ""
+    return f"{mark}peak MiB: what a pass holds at most beyond weights and images."
+
+
 def table(rows: Sequence[Record]) -> Table:
     """The rows for a terminal, without the shares that the report has; a mark where FLOPs fall and time did not."""
     first = rows[0]

@@ -158,7 +158,7 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
     from reports import check
     from suite.bench.machine import busy
     from suite.bench.run import measure_into
-    from suite.bench.speed import table
+    from suite.bench.speed import legend, table
     from suite.tables import print_table
 
     folder = run or runs / spec.default_name()
@@ -173,7 +173,7 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
         print(text)
         return 0
     print_table(table(rows))
-    for sentence in filter(None, [*sentences, busy(rows[0])]):
+    for sentence in filter(None, [legend(rows), *sentences, busy(rows[0])]):
         print(sentence)
     print(f"report: {page}")
     return 0

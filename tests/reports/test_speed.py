@@ -99,6 +99,18 @@ def test_costs_by_length_are_those_of_one_image(rows: pd.DataFrame) -> None:
     assert by_length(rows[rows.tokens == 100]).empty
 
 
+def test_costs_by_length_are_at_the_budget_that_every_length_has(rows: pd.DataFrame) -> None:
+    higher = rows.assign(budget=rows.budget.mask((rows.tokens == 400) & rows.budget.notna(), 0.6))
+    part = by_length(higher)
+    assert set(part.budget.dropna()) == {0.6}
+    assert part[part.label == "mtr"].tokens.tolist() == [100, 400]
+
+
+def test_a_shorter_sequence_is_not_the_backbone_s_own(rows: pd.DataFrame) -> None:
+    shorter = rows[rows.tokens == 400].assign(tokens=49)
+    pd.testing.assert_frame_equal(native(pd.concat([rows, shorter])), native(rows))
+
+
 def test_accuracy_meets_the_time_of_the_same_cell(rows: pd.DataFrame) -> None:
     known = pd.DataFrame(
         [("vim_nano", "none", None, 0.9), ("vim_nano", "mtr", 0.4, 0.5), ("vim_nano", "mtr", 0.5, 0.4),

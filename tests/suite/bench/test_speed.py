@@ -19,7 +19,7 @@ from suite.bench.memory import peak_mib
 from suite.bench.run import sentences, write_timing
 from suite.bench.shares import KINDS, MARKED, kind_of, marked, profiled, shares
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import COLUMNS, Subject, _figures, table, without_gain
+from suite.bench.speed import COLUMNS, Subject, _figures, legend, table, without_gain
 from suite.comparison import run_comparison
 from suite.settings import RunSpec
 
@@ -161,6 +161,21 @@ def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
         assert sum(row[f"share_{kind}"] for kind in KINDS) == pytest.approx(1)
         assert row["peak_mib"] > 0
         assert (row["rounds"], row["interval"], row["threads"]) == (2, "range", 1)
+
+
+@pytest.mark.parametrize("batches", [(1, 2, 1), (2,)])
+def test_each_setting_is_timed_once(small: Specs, batches: tuple[int, ...]) -> None:
+    rows, _ = timed(small, batches=batches, lengths=(100, 16, 100))
+    found = [(row["label"], row["budget"], row["batch"], row["tokens"]) for row in rows]
+    assert len(set(found)) == len(found)
+    assert ("none", None, 1, 100) in found
+    assert {tokens for label, _, batch, tokens in found if (label, batch) == ("none", 1)} == {100, 16}
+
+
+def test_the_legend_says_what_is_there() -> None:
+    gained = {"removed": 0.4, "verdict": "faster"}
+    assert legend([gained]) == "peak MiB: what a pass holds at most beyond weights and images."
+    assert legend([gained, gained | {"verdict": "slower"}]).startswith("!: FLOPs fall and time was not shown to. peak")
 
 
 def test_lengths_are_square(small: Specs) -> None:
