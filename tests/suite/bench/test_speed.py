@@ -215,8 +215,13 @@ def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
         return base | gain | {"label": label, "budget": budget, "removed": budget or 0.0, "verdict": verdict}
 
     rows = [row("none", None, 1, "dense"), row("mtr", 0.4, 1.3, "faster"), row("tome", 0.4, 1.05, "no gain shown")]
+    smaller = row("downsample", 0.4, 1.5, "faster") | {"removed": 0.264, "tokens": 4}
+    [(_, text)] = sentences([*rows, smaller])
+    assert "With 26.4 % of FLOPs removed the smaller image (downsample) is 1.50 times as fast" in text
+    assert "With 40.0 % of FLOPs removed the fastest method, mtr, is 1.30 times as fast (95 % interval 1.20" in text
+    longer = [found | {"tokens": 16, "speedup": 9.0} for found in rows]
+    assert "9.00" not in dict(sentences([*rows, *longer]))["b"]
     [(name, text)] = sentences(rows)
     assert name == "b"
-    assert "With 40.0 % of FLOPs removed the fastest, mtr, is 1.30 times as fast (95 % interval 1.20 to 1.40" in text
     assert "1.67 if time followed FLOPs" in text
     assert text.endswith("was not shown to in 1 of 2 timings: tome at 40 % (batch 4, 9 tokens).")
