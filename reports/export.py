@@ -15,6 +15,7 @@ import pandas as pd
 
 from backbones.documents import inside
 from backbones.errors import UserError
+from reports import sections
 from reports.run import KINDS, Run, json_object, load, mapping, outcomes
 from reports.sheet import Sheet
 from reports.tables import inert, results_md, results_tex
@@ -154,9 +155,7 @@ def cell_rows(folder: Path) -> list[Row]:
 
     UserError if it is no run, is damaged, or has no cells.
     """
-    run = load(folder)
-    if run.cells.empty:
-        raise UserError(f"'{folder}' has no cells to export: give a run of compare or ablate, or several merged")
+    run = _with_cells(folder)
     paired = {(row["backbone"], row["label"], _known(row["budget"])): row for row in run.statistics.to_dict("records")}
     rows = []
     for path in sorted((folder / "cells").glob("*.json")):
@@ -164,6 +163,17 @@ def cell_rows(folder: Path) -> list[Row]:
         found = paired.get((cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))), {})
         rows.append(_row(run, cell, found if cell.get("status") == "ok" else {}))
     return sorted(rows, key=lambda row: (row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0))
+
+
+def _with_cells(folder: Path) -> Run:
+    """The run in `folder`; UserError for a finished one without cells, as `sensitivity` and `bench` leave it."""
+    if any((folder / "cells").glob("*.json")):
+        return load(folder)
+    load(folder, sections.needed())  # which has another word for one that is not finished
+    raise UserError(
+        f"'{folder}' is finished and has tables, no cells to export: `python -m suite report {folder}` writes them to "
+        f"{folder / 'report' / 'tables'}"
+    )
 
 
 def _row(run: Run, cell: Row, paired: Row) -> Row:
@@ -193,7 +203,7 @@ def _row(run: Run, cell: Row, paired: Row) -> Row:
 
 def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
     """Per-image outcomes of every finished cell of the run in `folder`, a frame each, its columns `IMAGE_COLUMNS`."""
-    run = load(folder)
+    run = _with_cells(folder)
     for cell in run.cells[run.cells["status"] == "ok"].to_dict("records"):
         frame = outcomes(run, cell["key"]).rename(columns={"label": "label_true"})
         if len(frame):
@@ -207,7 +217,7 @@ def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) ->
     LaTeX and Markdown are the report's table of results, one after the other. UserError for a folder that is no run.
     """
     if form in ("latex", "markdown"):
-        printed = [printed_table(Sheet.of(load(folder)), form) for folder in folders]
+        printed = [printed_table(Sheet.of(_with_cells(folder)), form) for folder in folders]
         stream.write("\n".join(printed).encode())
         return
     if images:

@@ -146,6 +146,19 @@ def test_the_dictionary_is_the_documentation_and_whole(stored_folder: Path) -> N
     assert all(text and text[0] != " " for text in (*COLUMNS.values(), *IMAGE_COLUMNS.values()))
 
 
+@pytest.mark.parametrize(("form", "images"), [("csv", False), ("json", True), ("latex", False), ("markdown", False)])
+def test_a_run_without_cells_says_where_its_tables_are(tmp_path: Path, form: str, images: bool) -> None:
+    folder = tmp_path / "bench-vim_nano"
+    (folder / "analyses").mkdir(parents=True)
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 1, "kind": "bench"}))
+    with pytest.raises(UserError, match="run its command to the end"):
+        exported([folder], form, images)
+    words = pd.DataFrame([{"backbone": "vim_nano", "sentence": "It is fast."}])
+    words.to_parquet(folder / "analyses" / "bench_words.parquet")
+    with pytest.raises(UserError, match=rf"no cells to export: .*report {folder}` writes them to {folder}/report/tabl"):
+        exported([folder], form, images)
+
+
 def test_from_the_command_line(stored_folder: Path, tmp_path: Path, capsysbinary: Any) -> None:
     assert run(["export", str(stored_folder), "--format", "csv"]) == 0
     assert capsysbinary.readouterr().out == exported([stored_folder], "csv")
