@@ -7,6 +7,7 @@ of a state dict (other positions, an image model for a video model) it mends in 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from backbones import checkpoint_io
 from backbones.checkpoint_source import locate, resolve
 from backbones.errors import UserError
 from backbones.official import files_of
-from backbones.registry import nearest
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
@@ -113,15 +113,17 @@ def apply(
     wanted = model.state_dict()
     source = weights.provenance.source
     given, notes = model.fitted(weights.state, asked)
-    if given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD):
-        if num_classes is None:
-            raise UserError(
-                f"checkpoint {source} has no head for this model: give weights with one, or pass num_classes"
-            )
+    headless = given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD)
+    if headless and num_classes is not None:
         given |= {name: wanted[name] for name in HEAD}
         notes = [*notes, NEW_HEAD]
+    elif headless and wanted.keys() - set(HEAD) <= given.keys():  # not where it is the weights of something else
+        raise UserError(
+            f"checkpoint {source} has no head for this model: give weights with one, or ask for a new one, "
+            + _asking(model, "N")
+        )
     _check_names(wanted.keys(), given.keys(), source)
-    _check_head(wanted, given, source, num_classes)
+    _check_head(model, wanted, given, source, num_classes)
     _check_shapes(wanted, given, source)
     _check_kinds(wanted, given, source)
     model.load_state_dict(given)
@@ -202,21 +204,31 @@ def _check_names(wanted: Any, given: Any, source: str) -> None:
         for what, names in (("missing", missing), ("surplus", surplus))
         if names
     ]
-    hint = nearest(missing[0], surplus) if missing and surplus else "did you mean another model?"
-    raise UserError(f"checkpoint {source} does not fit the model: {', '.join(parts)}; {hint}")
+    close = difflib.get_close_matches(missing[0], surplus, n=1) if missing else []
+    meant = close[0] if close else "another model"
+    raise UserError(f"checkpoint {source} does not fit the model: {', '.join(parts)}; did you mean {meant}?")
+
+
+def _asking(model: Backbone, classes: int | str) -> str:
+    """How a head of so many classes is asked for, on the command line and in Python."""
+    return f"--backbones '{model.name}[classes={classes}]' (in Python: num_classes={classes})"
 
 
 def _check_head(
-    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str, num_classes: int | None
+    model: Backbone,
+    wanted: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    source: str,
+    num_classes: int | None,
 ) -> None:
     if "head.weight" not in wanted or not given["head.weight"].ndim:
         return
     have, need = given["head.weight"].shape[0], wanted["head.weight"].shape[0]
     if have != need:
-        asked = f"num_classes={num_classes}" if num_classes is not None else f"the model's {need} classes"
+        asked = f"the {need} classes asked for" if num_classes is not None else f"the model's {need} classes"
         raise UserError(
             f"checkpoint {source} has a head for {have} classes, which does not fit {asked}: "
-            f"pass num_classes={have}, or train a head for {need}"
+            f"ask for theirs, {_asking(model, have)}, or train a head for {need}"
         )
 
 

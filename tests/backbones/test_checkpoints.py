@@ -23,6 +23,8 @@ from backbones.errors import UserError
 class Tiny(Backbone):
     """Four tensors named as Vim names its own."""
 
+    name = "tiny"
+
     def __init__(self, dim: int = 4, tokens: int = 5, classes: int = 3) -> None:
         super().__init__()
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, dim))
@@ -267,8 +269,16 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
         (changed(norm_f__weight=None), None, "1 keys missing (norm_f.weight)"),
         (changed(extra=torch.zeros(1)), None, "1 keys surplus (extra)"),
         (changed(norm_f__weight=None, norm__weight=torch.zeros(1, 4)), None, "did you mean norm.weight?"),
-        (changed(head__weight=torch.zeros(10, 4), head__bias=torch.zeros(10)), None, "pass num_classes=10"),
-        (changed(head__weight=torch.zeros(10, 4), head__bias=torch.zeros(10)), 3, "does not fit num_classes=3"),
+        (
+            changed(head__weight=torch.zeros(10, 4), head__bias=torch.zeros(10)),
+            None,
+            "--backbones 'tiny[classes=10]' (in Python: num_classes=10)",
+        ),
+        (
+            changed(head__weight=torch.zeros(10, 4), head__bias=torch.zeros(10)),
+            3,
+            "does not fit the 3 classes asked for: ask",
+        ),
         (changed(pos_embed=torch.zeros(1, 17, 4)), None, "positions for 17 tokens, the model for 5"),
         (weights(5, Tiny(dim=8)), None, "3 tensors of another shape (pos_embed is (1, 5, 8)"),
         (changed(norm_f__weight=torch.ones(1, 4, dtype=torch.int8)), None, "torch.int8 values in 'norm_f.weight'"),

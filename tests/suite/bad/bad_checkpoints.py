@@ -195,8 +195,14 @@ ROWS = [
     Bad(
         "checkpoint: a number as a name",
         LINE,
-        "has no head for this model: give weights with one",
+        "1 keys surplus .*did you mean another model",
         saved(lambda: {1: torch.zeros(1)}),
+    ),
+    Bad(
+        "checkpoint: without a head",
+        LINE,
+        r"has no head.*--backbones 'vim_nano\[classes=N\]'",
+        saved(lambda: weights(head__weight=None, head__bias=None)),
     ),
     Bad(
         "checkpoint: NaN",
@@ -263,7 +269,7 @@ ROWS = [
     Bad(
         "safetensors: of another model",
         LINE,
-        "has no head for this model: give",
+        "1 keys surplus .*did you mean another model",
         tensors(lambda: {"a": torch.zeros(2)}),
     ),
 ]

@@ -144,7 +144,7 @@ LINES = [
     ("plan --backbones 'vim_nano[image_size=abc]'", "give a whole number"),
     ("plan --backbones 'vim_nano[image_size=0]'", "use at least 1"),
     ("plan --backbones 'vim_nano[nonsense=1]'", "no setting 'nonsense': known"),
-    ("plan --backbones 'vim_nano[classes=3]'", "pass num_classes=10"),
+    ("plan --backbones 'vim_nano[classes=3]'", r"--backbones 'vim_nano\[classes=10\]'"),
     ("plan --backbones 'vim_nano[depth=1.5]'", "give a whole number"),
     ("plan --backbones 'vim_nano[name=x]' --checkpoint random", "cannot take these settings.*: leave out"),
     ("plan --backbones 'vim_nano[dim=]'", "write name=value"),
