@@ -30,7 +30,7 @@ from suite.families import family, family_frames
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
-from suite.prepare import Prepared, prepare
+from suite.prepare import Prepared, prepare, undivided
 from suite.presence import watched
 from suite.progress import announce, progress_bar
 from suite.records import describe
@@ -89,9 +89,10 @@ def run_comparison(
 
 
 def asked_of(prepared: Prepared) -> str:
-    """How many cells run, on how many images or videos, in words."""
+    """How many cells run, on how many images or videos, in words; and whether no split chose them."""
     cells = sum(len(runnable(prepared, name)) for name in prepared.models)
-    return f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
+    whole = undivided(prepared)
+    return f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}{whole and f'; {whole}'}"
 
 
 def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:

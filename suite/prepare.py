@@ -24,7 +24,7 @@ from suite.axes import ablated
 from suite.budget import BudgetUnreachable, Free
 from suite.cells import BASELINES, DENSE, Cell
 from suite.data import check_labels, open_dataset, pictured, stratified
-from suite.data.base import Dataset, digest
+from suite.data.base import WHOLE, Dataset, digest
 from suite.data.sources import CLASSES as GARMENTS
 from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
@@ -80,6 +80,14 @@ def prepare(spec: RunSpec) -> Prepared:
         context = context_of(model, dataset, indices, spec, device)
         cells += merge_equal(layout(name, model, methods, spec, context))
     return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def undivided(prepared: Prepared) -> str:
+    """That the data set has no splits, where the one that was asked for chose nothing; empty elsewhere."""
+    dataset, split = prepared.dataset, prepared.spec.split
+    if dataset.split != WHOLE or split == WHOLE:
+        return ""
+    return f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"
 
 
 def context_of(model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str) -> str:

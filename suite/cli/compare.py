@@ -106,7 +106,7 @@ def compare(
 def plan(spec: RunSpec, as_json: Json = False) -> int:
     """Lay out the cells of a comparison without running it: tokens, FLOPs, and an estimate of the time."""
     from suite.estimate import estimate_seconds
-    from suite.prepare import prepare
+    from suite.prepare import prepare, undivided
     from suite.records import describe
     from suite.tables import plan_table, print_table
 
@@ -122,4 +122,6 @@ def plan(spec: RunSpec, as_json: Json = False) -> int:
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {len(prepared.indices):,} images: "
         f"about {seconds:.0f} s on this machine, kernels compiled"
     )
+    if whole := undivided(prepared):
+        print(whole)
     return 0

@@ -17,6 +17,7 @@ from backbones.preprocessing import Preprocessing
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
 MAX_CLASSES = 1_000_000
+WHOLE = "all"  # the split of a data set that is not divided
 
 
 def one_line(error: Exception) -> str:
@@ -51,7 +52,7 @@ class Dataset(ABC):
     """Labelled images, or videos. Subclasses set the attributes and give `image`, `sample` and `identity`.
 
     ``name``     as asked for, e.g. ``fashion-clutter`` or ``imagefolder``
-    ``split``    which part of it, ``all`` if it is not divided
+    ``split``    which part of it, `WHOLE` if it is not divided
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
     ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from backbones.errors import UserError
 from backbones.preprocessing import Preprocessing
-from suite.data.base import Manifest, Request, check_index, digest
+from suite.data.base import WHOLE, Manifest, Request, check_index, digest
 from suite.data.decode import SUFFIXES, decode, read_bytes
 from suite.data.preprocess import Photographs, asked_of
 
@@ -85,7 +85,7 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
     if present:
         asked = f"no split '{split}'" if split else "several splits"
         raise UserError(f"{root} has {asked}: choose {' or '.join(present)} with --split")
-    return root, "all"
+    return root, WHOLE
 
 
 class ImageFolder(Photographs):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from backbones.errors import UserError
 from backbones.preprocessing import Preprocessing
-from suite.data.base import Manifest, Request, check_index, digest, numbered, one_line
+from suite.data.base import WHOLE, Manifest, Request, check_index, digest, numbered, one_line
 from suite.data.decode import decode
 from suite.data.imagefolder import SPLIT_NAMES
 from suite.data.preprocess import Photographs, asked_of
@@ -41,7 +41,7 @@ def _split_of(path: Path) -> str | None:
 def find_files(path: Path, split: str | None) -> tuple[list[Path], str]:
     """The files of `split` at `path`, sorted, and the split's name, ``all`` if the names tell none."""
     if path.is_file():
-        return [path], _split_of(path) or "all"
+        return [path], _split_of(path) or WHOLE
     if not path.is_dir():
         raise UserError(f"{path} does not exist: check the path")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
@@ -49,7 +49,7 @@ def find_files(path: Path, split: str | None) -> tuple[list[Path], str]:
         raise UserError(f"{path} has no .parquet files: give a file, or a folder that holds some")
     splits = sorted({name for name in map(_split_of, files) if name})
     if not splits:
-        return files, "all"
+        return files, WHOLE
     if split is None and len(splits) == 1:
         split = splits[0]
     if split not in splits:

@@ -15,13 +15,14 @@ from backbones import BACKBONES
 from backbones.errors import UserError
 from backbones.plainmamba import create
 from methods.spec import parse
-from suite import cells
+from suite import cells, cli
 from suite.cells import Cell, reducer
 from suite.prepare import Prepared, choose_images, merge_equal, prepare
 from suite.records import describe
 from suite.settings import RunSpec, build_spec
 
 Specs = Callable[..., RunSpec]
+Err = pytest.CaptureFixture[str]
 
 
 def texts(prepared: Prepared) -> list[tuple[str, float | None, int]]:
@@ -59,6 +60,24 @@ def test_baselines_can_be_switched_off_and_are_not_run_twice(small: Specs) -> No
     named = prepare(small(methods=("stride", "none", "pool"), budgets=(0.2,)))
     names = [cell.method.name for cell in named.cells]
     assert names == ["none", "stride", "pool", "random", "random", "downsample"]
+
+
+def test_a_split_of_an_undivided_data_set_is_said_to_choose_nothing(tmp_path: Path, capsys: Err) -> None:
+    for number in range(2):
+        path = tmp_path / "data" / f"class{number}" / "a.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (56, 56), (90 * number, 0, 0)).save(path)
+    said = "the data set has no splits: --split dev is all of its 2 images"
+    run = ["--data", f"imagefolder:{tmp_path}/data", "--split", "dev", "--backbones", "vim_nano[classes=2]"]
+    run += ["--checkpoint", "random", "--methods", "mtr", "--budgets", "0.3", "--no-baselines", "--images", "all"]
+    assert cli.run(["plan", *run]) == 0
+    assert said in capsys.readouterr().out
+    assert cli.run(["compare", *run, "--runs", str(tmp_path / "runs"), "--no-report"]) == 0
+    assert f": 2 cells on 2 images; {said}" in capsys.readouterr().err
+    (tmp_path / "data").rename(tmp_path / "dev")
+    run[1] = f"imagefolder:{tmp_path}"
+    assert cli.run(["plan", *run]) == 0
+    assert "no splits" not in capsys.readouterr().out
 
 
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:
