@@ -48,7 +48,8 @@ RUN_OPTIONS = [
     option(
         "methods",
         str,
-        "Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME.",
+        "Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME. Differences are "
+        "taken to the first.",
         None,
         "--methods",
         "--method",

@@ -44,6 +44,11 @@ def test_every_command_explains_itself(command: str, capsys: Out) -> None:
     assert "Options" in shown
 
 
+def test_help_says_which_method_is_the_reference(capsys: Out) -> None:
+    run(["compare", "--help"])
+    assert "Differences are taken to the first." in " ".join(capsys.readouterr().out.split())
+
+
 def test_every_option_of_compare_has_help_and_default(capsys: Out) -> None:
     run(["compare", "--help"])
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # a line may end at a hyphen
