@@ -208,7 +208,8 @@ def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
         frame = outcomes(run, cell["key"]).rename(columns={"label": "label_true"})
         if len(frame):
             names = {name: cell[name] for name in ("key", "backbone", "label", "budget", "seed")}
-            yield frame.assign(run=run.name, **names).reindex(columns=list(IMAGE_COLUMNS))
+            rows = frame.assign(run=run.name, **names).reindex(columns=list(IMAGE_COLUMNS))
+            yield rows.assign(seed=rows["seed"].round().astype("Int64"))
 
 
 def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) -> None:

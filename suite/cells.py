@@ -51,7 +51,8 @@ class Named(Protocol):
 class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
-    A cell without a plan is skipped, for its `reason`. `aliases` are other texts for the same composition.
+    A cell without a plan is skipped, for its `reason`; where that is the budget, `closest` is the share of work
+    nearest to it that can be removed. `aliases` are other texts for the same composition.
     """
 
     backbone: str
@@ -63,6 +64,7 @@ class Cell:
     image_size: int
     context: str
     reason: str | None = None
+    closest: float | None = None
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property

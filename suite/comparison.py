@@ -30,7 +30,7 @@ from suite.families import family, family_frames
 from suite.gallery import gallery, pictures
 from suite.hardware import DTYPES
 from suite.outcomes import accuracy, metrics
-from suite.prepare import Prepared, prepare, undivided
+from suite.prepare import Prepared, out_of_reach, prepare, undivided
 from suite.presence import watched
 from suite.progress import announce, progress_bar
 from suite.records import describe
@@ -122,8 +122,8 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
         kinds = {name: family(model) for name, model in prepared.models.items()}
         for name, frame in family_frames(kinds, records, store, count).items():
             store.write_analysis(name, frame)
-    if doubt := flipped(store):
-        headline |= {name: [doubt, *headline[name]] for name in ("warnings", "paragraphs")}
+    if doubts := [doubt for doubt in (flipped(store), *out_of_reach(prepared)) if doubt]:
+        headline |= {name: [*doubts, *headline[name]] for name in ("warnings", "paragraphs")}
         store.write_headline(headline)
     if spec.axes:
         first, *others = write_ablation(records, spec, store, count)

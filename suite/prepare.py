@@ -17,6 +17,7 @@ from backbones.errors import UserError
 from backbones.naming import bracketed
 from backbones.official import files_of
 from backbones.preprocessing import Preprocessing
+from backbones.scan import check_kernel
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
 from suite import budget as budgets
@@ -30,6 +31,8 @@ from suite.hardware import check_precision, pick_device, set_threads
 from suite.oracle import MOST_IMAGES
 from suite.schedule import check_sites, default_sites, named
 from suite.settings import RunSpec
+
+REDUCING = ("sequence", "oracle")  # kinds of methods that remove tokens
 
 SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens, "paper": budgets.solve}
 
@@ -90,6 +93,24 @@ def undivided(prepared: Prepared) -> str:
     return f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"
 
 
+def out_of_reach(prepared: Prepared) -> list[str]:
+    """A sentence for each backbone and budget that no method can meet by removing tokens: how close one comes."""
+    asked: dict[tuple[str, float], list[Cell]] = {}
+    for cell in prepared.cells:
+        if cell.budget and cell.kind in REDUCING:
+            asked.setdefault((cell.backbone, cell.budget), []).append(cell)
+    found = []
+    for (backbone, budget), cells in asked.items():
+        reached = [(cell.closest, cell.label) for cell in cells if cell.closest is not None]
+        if reached and not any(cell.plan for cell in cells):
+            share, label = min(reached, key=lambda pair: abs(pair[0] - budget))
+            found.append(
+                f"no method that removes tokens can remove {100 * budget:.4g} % of the work of {backbone}: the "
+                f"closest, {label}, removes {100 * share:.1f} %."
+            )
+    return found
+
+
 def context_of(model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str) -> str:
     """Hash of all that every cell of one backbone shares: weights, images, and how numbers are computed."""
     return digest(
@@ -123,6 +144,8 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
     with torch.random.fork_rng(devices=[]):  # untrained weights are the same in every process
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)
+    if model.mixers():
+        check_kernel(spec.kernel, device, dtype)
     check_kind(dataset, model)
     mend = with_classes(name, len(dataset.classes)) if checkpoint is None else None
     check_labels(dataset, model.describe().classes, mend)
@@ -252,7 +275,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         else:
             plan = solve(shape, composition, budget, sites, schedule, spec.convention)
     except BudgetUnreachable as error:
-        yield replace(blank, reason=str(error))
+        yield replace(blank, reason=str(error), closest=error.nearest)
         return
     for seed in range(spec.seeds if composition.stochastic else 1):
         yield replace(blank, plan=plan, seed=seed)

@@ -97,7 +97,7 @@ def named(name: str) -> Schedule:
         return every(int(step))
     if prefix == "every":
         raise UserError(f"schedule '{name}' needs a number: every-2 takes every second site")
-    raise UserError(f"unknown schedule '{name}': {nearest(name, [*SCHEDULES, 'every-2'])}")
+    raise UserError(f"unknown schedule '{name}': {nearest(name, [*SCHEDULES, 'every-K'])}")
 
 
 def check_sites(sites: Sequence[int], shape: Shape) -> tuple[int, ...]:

@@ -40,6 +40,12 @@ def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choic
     return _chosen(kernel, torch.device(device).type, dtype)
 
 
+def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
+    """UserError for a kernel that cannot serve tensors of `device` and `dtype`; nothing is compiled for that."""
+    if obstacle := why_not(kernel, device, dtype):
+        raise UserError(obstacle)
+
+
 def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: str, mean: bool) -> ScanResult:
     """Scan by the kernel that `kernel` means."""
     name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
@@ -66,9 +72,7 @@ def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     if kernel not in KERNELS:
         raise UserError(f"unknown scan kernel '{kernel}': {nearest(kernel, KERNELS)}")
     choice = _automatic(device, dtype) if kernel == "auto" else Choice(kernel, "asked for")
-    obstacle = why_not(choice.kernel, device, dtype)
-    if obstacle:
-        raise UserError(obstacle)
+    check_kernel(choice.kernel, device, dtype)
     if choice.kernel != "reference":
         _check_forward(choice.kernel, device, dtype)
     return choice

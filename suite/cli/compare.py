@@ -106,7 +106,7 @@ def compare(
 def plan(spec: RunSpec, as_json: Json = False) -> int:
     """Lay out the cells of a comparison without running it: tokens, FLOPs, and an estimate of the time."""
     from suite.estimate import estimate_seconds
-    from suite.prepare import prepare, undivided
+    from suite.prepare import out_of_reach, prepare, undivided
     from suite.records import describe
     from suite.tables import plan_table, print_table
 
@@ -122,6 +122,8 @@ def plan(spec: RunSpec, as_json: Json = False) -> int:
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {len(prepared.indices):,} images: "
         f"about {seconds:.0f} s on this machine, kernels compiled"
     )
+    for warning in out_of_reach(prepared):
+        print(f"WARNING: {warning}")
     if whole := undivided(prepared):
         print(whole)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from backbones.errors import UserError
@@ -46,6 +47,8 @@ def open_dataset(
     name, colon, path = spec.partition(":")
     if colon and not path:
         raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
+    if name not in DATASETS and os.path.isdir(spec):  # which answers to a text that can be no path, too
+        raise UserError(f"'{spec}' is a folder, not a data set: write imagefolder:{spec} for images in class folders")
     dataset = DATASETS[name](Request(path or None, split, source, crop, interpolation, views))
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")

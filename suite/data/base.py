@@ -156,9 +156,9 @@ def check_labels(dataset: Dataset, num_classes: int, mend: str | None = None) ->
             f"image {row} of '{dataset.name}' has label {low}, so it is unlabelled: choose a split that has labels"
         )
     if high >= num_classes or len(dataset.classes) != num_classes:
+        count = max(high + 1, len(dataset.classes))
         raise UserError(
-            f"'{dataset.name}' has {max(high + 1, len(dataset.classes))} classes but the model's head has "
-            f"{num_classes}: "
+            f"'{dataset.name}' has {count} class{'' if count == 1 else 'es'} but the model's head has {num_classes}: "
             + (mend or f"choose a checkpoint trained on this data, or a data set with its {num_classes} classes")
         )
 

@@ -109,6 +109,8 @@ def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) 
     }  # fmt: skip
     frame = read[form](io.BytesIO(content))
     assert list(frame.columns) == list(IMAGE_COLUMNS)
+    assert pd.api.types.is_integer_dtype(frame["seed"])
+    assert b",0.0,0," not in content
     done = {row["key"] for row in cell_rows(stored_folder) if row["status"] == "ok"}
     assert set(frame["key"].astype(str)) == done
     key = sorted(done)[0]

@@ -17,7 +17,7 @@ from backbones.plainmamba import create
 from methods.spec import parse
 from suite import cells, cli
 from suite.cells import Cell, reducer
-from suite.prepare import Prepared, choose_images, merge_equal, prepare
+from suite.prepare import Prepared, choose_images, merge_equal, out_of_reach, prepare
 from suite.records import describe
 from suite.settings import RunSpec, build_spec
 
@@ -78,6 +78,15 @@ def test_a_split_of_an_undivided_data_set_is_said_to_choose_nothing(tmp_path: Pa
     run[1] = f"imagefolder:{tmp_path}"
     assert cli.run(["plan", *run]) == 0
     assert "no splits" not in capsys.readouterr().out
+
+
+def test_a_budget_beyond_all_methods_is_said_with_what_comes_closest(small: Specs) -> None:
+    prepared = prepare(small(methods=("mtr", "tome"), budgets=(0.3, 0.98)))
+    [told] = out_of_reach(prepared)
+    closest = max((cell.closest, cell.label) for cell in prepared.cells if cell.closest is not None)
+    assert told.startswith("no method that removes tokens can remove 98 % of the work of vim_mini: the closest, ")
+    assert told.endswith(f"removes {100 * closest[0]:.1f} %.")
+    assert out_of_reach(prepare(small(budgets=(0.3,)))) == []
 
 
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:

@@ -204,7 +204,7 @@ MORE: dict[str, tuple[Build, str]] = {
     "a page as an image": (images(b"<html><body>404</body></html>"), "is not an image of a known kind"),
     "images without a class": (loose, "sort its images into one folder a class"),
     "an unknown split": (divided, "no split 'tset': choose train or val with --split"),
-    "too few classes": (one_class, r"has 1 classes but the model's head has 3: give.*classes=1\]"),
+    "too few classes": (one_class, r"has 1 class but the model's head has 3: give.*classes=1\]"),
     "no synsets": (lambda root: images(png())(root).replace("imagefolder:", "imagenet:"), "which is no synset: use"),
     "parquet without images": (table(picture=[png()] * 3, label=[0, 1, 2]), "has no column 'image'.*: rename"),
     "parquet without labels": (table(image=[png()] * 3), "has no column 'label'.*: rename"),
