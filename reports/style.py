@@ -35,9 +35,9 @@ MAMBA = "made for Mamba"
 OTHER = "others"
 GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, BLIND)
 
-# A group has its range of hues (greys, ochres, reds, blues to violets), a method its marker in it. Each colour reads as
-# text (contrast at least 4.5 : 1) on its own background; of two methods that share a marker, every eye (normal,
-# deuteranopia, protanopia) tells the colours apart.
+# A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it. Each colour reads as
+# text (contrast at least 4.5 : 1) on its own background; of two methods that share a marker, or that were both made for
+# Mamba and meet in most runs, every eye (normal, deuteranopia, protanopia) tells the colours apart.
 KNOWN = {
     "none": ("#1a1e23", "#e8ebef", "star", DENSE),
     "random": ("#70757b", "#9ca1a7", "cross", BLIND),
@@ -51,12 +51,12 @@ KNOWN = {
     "evit": ("#6f2601", "#fe9e73", "up", TRANSFORMER),
     "pumer": ("#98033e", "#ff7c97", "hexagon", TRANSFORMER),
     "mtr": ("#0c6ab6", "#2a99fe", "circle", MAMBA),
-    "utr": ("#8f44c1", "#d499f8", "down", MAMBA),
-    "mame": ("#0543b9", "#9496fd", "hexagon", MAMBA),
-    "stm": ("#0b758a", "#33d2f4", "pentagon", MAMBA),
-    "hsa": ("#066559", "#0ec6af", "diamond", MAMBA),
-    "rmeeto": ("#0b6084", "#a0d9ff", "square", MAMBA),
-    "fambav": ("#053758", "#c7dffe", "plus", MAMBA),
+    "utr": ("#6c44f0", "#b7b5fc", "down", MAMBA),
+    "mame": ("#220ebe", "#827aca", "hexagon", MAMBA),
+    "stm": ("#2b7e75", "#55bfb3", "pentagon", MAMBA),
+    "hsa": ("#0a553d", "#3ce7ad", "diamond", MAMBA),
+    "rmeeto": ("#0f304a", "#b1e4f9", "square", MAMBA),
+    "fambav": ("#5c1c80", "#bd8dc8", "plus", MAMBA),
     "oracle": ("#16723c", "#6ccc89", "star", OTHER),
 }
 # For methods that are not ours and for further variants: greens and magentas, which no group has.
@@ -68,6 +68,8 @@ CYCLE = (
     ("#014821", "#52b372", "square"),
     ("#b6537c", "#fed1e0", "down"),
 )
+STEP = 3  # markers on from a colour's own each time it comes round again: shares no factor with their number
+BROKEN = ("dash", "dashdot", "longdash", "longdashdot")  # lines of variants: solid and dotted ones have their meaning
 
 
 @dataclass(frozen=True)
@@ -113,23 +115,33 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look for each canonical method text.
 
     A known method keeps its colour and marker in every report. Its first variant (``tome[order=appended]``) shares the
-    colour, dashed and hollow; further variants and unknown names take the next of the cycle. Of several texts that mean
-    the same (``mtr = mtr[order=restored]``) the first counts.
+    colour, dashed and hollow; further variants and unknown names take the next of the cycle, which gives each colour
+    another marker and line when it comes round again. Of several texts that mean the same
+    (``mtr = mtr[order=restored]``) the first counts.
     """
     free = 0
-    variants: dict[str, int] = {}
+    varied: set[str] = set()
     given: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
         text = label.split(SAME, 1)[0]
         name = _method(text)
-        count = variants[name] = variants.get(name, -1) + 1
         plain = name == text
-        kind = group(text)
-        if name in KNOWN and (plain or count <= 1):
+        kind, turn = group(text), 0
+        if name in KNOWN and (plain or name not in varied):
             light, dark, marker, _ = KNOWN[name]
         else:
-            light, dark, marker = CYCLE[free % len(CYCLE)]
+            turn, place = divmod(free, len(CYCLE))
+            light, dark, marker = CYCLE[place]
+            marker = _marker_after(marker, STEP * turn)
             free += 1
-        dash = "dash" if not plain else "dot" if kind in {DENSE, BLIND} else "solid"
+        if not plain:
+            varied.add(name)
+        dash = BROKEN[turn % len(BROKEN)] if not plain else "dot" if kind in {DENSE, BLIND} else "solid"
         given[label] = Look(label, light, dark, marker, plain, dash, kind)
     return given
+
+
+def _marker_after(marker: str, steps: int) -> str:
+    """The marker so many steps on from `marker`."""
+    names = list(MARKERS)
+    return names[(names.index(marker) + steps) % len(names)]

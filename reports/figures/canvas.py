@@ -62,7 +62,14 @@ SETTINGS: Any = {
 # A quiet line that says where a level is.
 GUIDE: dict[str, Any] = {"color": SOFT["light"], "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
 THIN = GUIDE | {"linewidth": 0.7}  # one that has its name beside it
-DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (1.2, 1.6))}
+DASHES: dict[str, Any] = {
+    "solid": "-",
+    "dot": (0, (1.2, 1.6)),
+    "dash": (0, (4, 2)),
+    "dashdot": (0, (4, 1.6, 1.2, 1.6)),
+    "longdash": (0, (8, 2)),
+    "longdashdot": (0, (8, 1.6, 1.2, 1.6)),
+}
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import text
-from reports.style import CYCLE, DENSE, GROUPS, KNOWN, MARKERS, PAPER, group, looks
+from reports.figures.canvas import DASHES
+from reports.style import CYCLE, DENSE, GROUPS, KNOWN, MAMBA, MARKERS, PAPER, group, looks
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
@@ -149,6 +150,15 @@ def test_methods_differ_in_marker_or_to_every_eye_in_colour(sight: str, place: i
             assert apart >= 8, (one, other)
 
 
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_methods_made_for_mamba_differ_to_every_eye_in_colour_alone(sight: str, place: int) -> None:
+    entries = [(name, look[place]) for name, look in KNOWN.items() if look[3] == MAMBA]
+    for one, other in itertools.combinations(entries, 2):
+        apart = np.linalg.norm(_lab(SIGHT[sight] @ _linear(one[1])) - _lab(SIGHT[sight] @ _linear(other[1])))
+        assert apart >= 15, (one, other)
+
+
 def test_methods_of_a_group_differ_in_marker_and_share_a_range_of_hues() -> None:
     for kind in GROUPS:
         markers = [look[2] for look in KNOWN.values() if look[3] == kind]
@@ -169,3 +179,21 @@ def test_looks_are_stable_and_tell_variants_apart() -> None:
     drawn = [(look.light, look.marker, look.filled) for look in first.values()]
     assert len(set(drawn)) == 5
     assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)
+
+
+@pytest.mark.parametrize("count", [4, 24, 48])
+def test_many_variants_of_one_method_each_have_a_look_of_their_own(count: int) -> None:
+    few, many = (looks(["mtr", *(f"mtr[order={index}]" for index in range(size))]) for size in (4, count))
+    assert all(many[label] == look for label, look in few.items())  # the first ones stay what they are
+    swatches = {(look.light, look.marker, look.filled) for look in many.values()}
+    assert len(swatches) == count + 1
+    assert {look.dash for look in many.values()} <= set(DASHES)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_variants_that_share_a_marker_and_a_line_differ_to_every_eye_in_colour(sight: str) -> None:
+    variants = looks(f"mtr[order={index}]" for index in range(24)).values()
+    for one, other in itertools.combinations(variants, 2):
+        if (one.marker, one.dash) == (other.marker, other.dash):
+            apart = np.linalg.norm(_lab(SIGHT[sight] @ _linear(one.light)) - _lab(SIGHT[sight] @ _linear(other.light)))
+            assert apart >= 8, (one, other)
