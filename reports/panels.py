@@ -15,7 +15,7 @@ from reports.pictures import Pixels, data_uri, decode
 from reports.points import averaged, chosen_blocks
 from reports.run import Run
 from reports.section import Maps
-from reports.text import percent
+from reports.text import percent, told_apart
 
 PICTURES = 24  # at most so many in the page's gallery
 FEW = 8  # pictures that are shown at every block, if need be at fewer blocks
@@ -51,6 +51,7 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
         "unit": maps.unit,
         "diverging": maps.diverging,
         "names": list(maps.names),
+        "short": told_apart(maps.names),
     }
 
 

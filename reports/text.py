@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from reports.style import SAME
+
 MISSING = "–"
 
 CONVENTIONS = {
@@ -98,6 +100,31 @@ def fold(label: str, width: int) -> str:
         else:
             lines.append(piece)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def told_apart(labels: Sequence[str], most: int = 20) -> list[str]:
+    """Names of about `most` characters that are as distinct as `labels`: a long one leaves out what others share.
+
+    ``mtr[order=shuffled,shuffle=0.5]`` becomes ``mtr[…,shuffle=0.5]`` where no other label would.
+    """
+    choices = [_shorter(label) for label in labels]
+    names = []
+    for index, label in enumerate(labels):
+        others = {name for other, found in enumerate(choices) if other != index for name in found}
+        own = [name for name in choices[index] if name not in others] or [label]
+        names.append(next((name for name in own if len(name) <= most), min(own, key=len)))
+    return names
+
+
+def _shorter(label: str) -> list[str]:
+    """`label`, its first text, and that with ever fewer settings left out, the most last ones first."""
+    text = label.split(SAME, 1)[0]
+    found = re.fullmatch(r"([^\[]*)\[(.*)\](.*)", text, re.DOTALL)
+    if not found:
+        return [label, text]
+    head, inside, tail = found.groups()
+    settings = inside.split(",")
+    return [label, text, *(f"{head}[…,{','.join(settings[cut:])}]{tail}" for cut in range(1, len(settings)))]
 
 
 def breakable(label: str) -> str:

@@ -8,18 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet, stroke
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
-from reports.style import SOFT, Look
-from reports.text import fold
+from reports.style import INK, SOFT, Look
+from reports.text import fold, number, told_apart
 
 Matrix = npt.NDArray[np.float64]
+WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit
+LEAST = 4.0  # points: smaller numbers in the cells of a table are left out
 
 
 def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
@@ -44,30 +47,46 @@ def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
 
 
 def pairs_table(table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float) -> Figure:
-    """A table of pairs as coloured cells with their values, blue below zero and red above."""
+    """A table of pairs as coloured cells with their values, blue below zero and red above.
+
+    In one column the values are in hundredths, and the colour scale stands below the table.
+    """
     width = min(width, WIDTH)
     with paper():
-        figure = sheet(width, width * (0.82 if len(labels) > 4 else 0.6))
+        wide = width > COLUMN
+        figure = sheet(width, width * ((0.82 if len(labels) > 4 else 0.6) if wide else 1.2))
         axes = figure.subplots()
         blank(axes)
         image = axes.imshow(table, cmap=sns.color_palette(DIVERGING, as_cmap=True), vmin=-1, vmax=1)
-        names = [fold(label, 18) for label in labels]
+        names = [fold(name, 18) for name in told_apart(labels)]
         size = min(7.0, 62 * width / max(len(labels), 1) / 4)
         axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)
-        for words in (*axes.get_yticklabels(), *axes.get_xticklabels()):
-            words.set_color(next(look.light for label, look in looks.items() if fold(label, 18) == words.get_text()))
+        for ticks in (axes.get_yticklabels(), axes.get_xticklabels()):
+            for words, label in zip(ticks, labels, strict=True):
+                words.set_color(looks[label].light)
         axes.tick_params(length=0)
         axes.set_title(title)
-        if width > COLUMN:
-            for (row, column), value in np.ndenumerate(table):
-                if row != column and np.isfinite(value):
-                    shade = "white" if abs(value) > 0.62 else "#1b1f24"
-                    axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=size * 0.75, color=shade)
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25, pad=0.02)
-        bar.set_label("rank correlation of how long each token stays")
+        bar = figure.colorbar(image, ax=axes, location="right" if wide else "bottom", shrink=0.6, aspect=25, pad=0.02)
+        unit = "" if wide else "\n(in the cells: hundredths)"
+        bar.set_label(f"rank correlation of how long each token stays{unit}")
         bar.outline.set_visible(False)
+        figure.draw_without_rendering()  # the cells have their size only now
+        cell = axes.get_window_extent().width / figure.dpi * 72 / max(len(labels), 1)
+        letters, most, digits = (5, 0.75 * size, 2) if wide else (3, 6.0, 0)
+        _values(axes, table, min(most, cell / WIDE_DIGIT / letters), digits)
         return figure
+
+
+def _values(axes: Axes, table: Matrix, size: float, digits: int) -> None:
+    """The numbers of `table` in its cells, `size` points high: with `digits` decimals, without them in hundredths."""
+    if size < LEAST:
+        return
+    for (row, column), value in np.ndenumerate(table):
+        if row != column and np.isfinite(value):
+            words = number(value if digits else 100 * value, digits)
+            shade = "white" if abs(value) > 0.62 else INK["light"]
+            axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
 
 
 def by_block(layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float) -> Figure:
@@ -86,7 +105,9 @@ def by_block(layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], ti
         axes.set_title(title)
         axes.set_xlabel("block that the tokens enter")
         axes.set_ylabel(f"correlation with the tokens of {reference}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        first, last = layers["block"].min(), layers["block"].max()  # the names stand beyond, where there are no blocks
+        blocks = [tick for tick in MaxNLocator(integer=True).tick_values(first, last) if first <= tick <= last]
+        axes.xaxis.set_major_locator(FixedLocator(blocks))
         figure.draw_without_rendering()
         beside(axes, [tag for tag in tags if len(tag.line)], np.empty((0, 2)))
         return figure

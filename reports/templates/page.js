@@ -175,8 +175,8 @@
   const signed = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
 
   // A square table with the names of its rows and columns at its sides.
-  const withNames = (canvas, names) => {
-    const side = (kind) => make("div", { className: kind }, ...names.map((name) => make("span", { textContent: name, title: name })));
+  const withNames = (canvas, names, short) => {
+    const side = (kind) => make("div", { className: kind }, ...names.map((name, at) => make("span", { textContent: short[at], title: name })));
     return make("div", { className: "square" }, side("rows"), canvas, make("span"), side("cols"));
   };
 
@@ -201,7 +201,7 @@
         const told = Number.isNaN(value) ? "unknown" : `${signed(value)} (${panel.unit})`;
         readout.textContent = `${panel.rows[row]}, block ${panel.layers[layer]}, ${cell(line, column)}: ${told}`;
       });
-      const drawn = panel.names.length ? withNames(canvas, panel.names) : canvas;
+      const drawn = panel.names.length ? withNames(canvas, panel.names, panel.short) : canvas;
       panels.append(make("div", { className: panel.names.length ? "panel named" : "panel" }, make("b", { textContent: breakable(panel.rows[row]) }), drawn, scale));
       return canvas;
     });

@@ -1,5 +1,7 @@
 """The sections on overlap and on broken answers draw what is stored."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import pytest
 
 from reports import sections
 from reports.figures.canvas import COLUMN, WIDTH
-from reports.figures.similarity import alike_together, matrix
+from reports.figures.similarity import alike_together, matrix, pairs_table
 from reports.run import load
 from reports.section import Section
 from reports.sheet import Sheet
+from reports.style import looks
+from reports.text import number, told_apart
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +42,39 @@ def test_the_table_of_pairs_holds_the_stored_values(
     drawing = found["similarity"].figures[0]
     axes = drawing.draw(width).axes[0]
     names = [words.get_text().replace("\n", "") for words in axes.get_yticklabels()]
+    told = {text.get_position(): text.get_text() for text in axes.texts}
     table = np.asarray(axes.get_images()[0].get_array())
     assert drawing.maps is not None
-    assert [name.replace(" ", "") for name in drawing.maps.names] == [name.replace(" ", "") for name in names]
+    assert [name.replace(" ", "") for name in told_apart(drawing.maps.names)] == [n.replace(" ", "") for n in names]
     for row, one in enumerate(drawing.maps.names):
         for column, other in enumerate(drawing.maps.names):
             want = 1.0 if row == column else _value(pairs, one, other, "survival")
             assert table[row, column] == pytest.approx(want)
+            if row != column:
+                assert told[column, row] == (number(want, 2) if width > COLUMN else number(100 * want, 0))
+
+
+def test_values_in_the_cells_have_true_minus_signs_and_no_negative_zero() -> None:
+    table = np.array([[1.0, -0.001, -0.38], [-0.001, 1.0, 0.2], [-0.38, 0.2, 1.0]])
+    for width, want in ((WIDTH, {"0.00", "−0.38", "0.20"}), (COLUMN, {"0", "−38", "20"})):
+        figure = pairs_table(table, ["mtr", "tome", "evit"], looks(["mtr", "tome", "evit"]), "b", width)
+        assert {text.get_text() for text in figure.axes[0].texts} == want
+
+
+def test_no_block_is_marked_where_there_is_none(found: dict[str, Section]) -> None:
+    axes = found["similarity"].figures[1].draw(WIDTH).axes[0]
+    ticks = axes.get_xticks()
+    assert (min(ticks), max(ticks)) == (2, 7)  # of the view, which the names stretch, only where there are blocks
+
+
+def test_the_page_opens_on_a_block_in_the_middle_with_names_told_apart(run_folder: Path) -> None:
+    page = (run_folder / "report" / "index.html").read_text()
+    stack = page[page.index('data-stack="similarity"') :]
+    assert "<output>5</output>" in stack[: stack.index("</label>")]
+    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    panel = json.loads(found.group(1))["stacks"]["similarity"]
+    assert panel["short"] == told_apart(panel["names"])
 
 
 def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_folder: Path) -> None:
