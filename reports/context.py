@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from reports import charts, paper, points, tables
 from reports.figures.tokens import DIVERGING, MAP
+from reports.figures.tradeoff import one_budget
 from reports.panels import gallery_panel, kept_panel, stack_panel
 from reports.pictures import RIM, SPECIAL_COLOUR, VEIL
 from reports.rows import achieved_table, result_heads, result_rows, unfinished_rows
@@ -98,6 +99,7 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     return {
         "id": f"b{number}",
         "name": house,
+        "single": one_budget(part),
         "charts": {
             kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None for kind in KINDS
         },

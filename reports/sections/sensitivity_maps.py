@@ -114,7 +114,7 @@ def _maps(rows: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
                 named(f"sensitivity-{effect}", house, there),
                 partial(stacked, maps),
                 f"{of(house, there)}{title}, by the place of the token and the block before which it went; mean over "
-                "the images. Each row of maps has a colour scale of its own, over all blocks.",
+                "the images. Each kind of map has a colour scale of its own, the same in all blocks.",
                 f"Maps on the image grid, by block, of the {unit} when one token goes.",
                 maps,
             )

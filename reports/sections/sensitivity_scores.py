@@ -247,7 +247,8 @@ def _traces(maps: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
             partial(stacked, drawn),
             f"{of(house, there)}What a block's scans show of each place: the timescale Δ, and the size of B (what "
             "a token "
-            "writes) and C (what it reads), in both directions. Each row of maps has a colour scale of its own.",
+            "writes) and C (what it reads), in both directions. Each kind of map has a colour scale of "
+            "its own, the same in all blocks.",
             "Maps on the image grid, by block, of mean timescale, B and C in both scan directions.",
             drawn,
         )

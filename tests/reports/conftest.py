@@ -339,6 +339,15 @@ def stored_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of one budget, its report built."""
+    labels = ("mtr", "tome", "random", "downsample")
+    folder = fabricate(tmp_path_factory.mktemp("single") / "run", labels=labels, budgets=(0.4,))
+    reports.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run full of markup, its report built."""
     folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True)

@@ -216,3 +216,16 @@ def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> 
     frame = Sheet.of(load(run_folder)).frame
     assert [points.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [False, True, True, False]
     assert not points.few_seeds(frame.assign(difference_low=np.nan))
+
+
+def test_the_chart_of_one_budget_has_words_of_its_own(run_folder: Path, single_folder: Path) -> None:
+    for where, dots in ((single_folder, True), (run_folder, False)):
+        page = Page(_source(where))
+        words = "".join(page.text).replace("\u00a0", " ")
+        assert ("Further to the right is better." in words) == dots
+        assert ("Up and to the left is better." in words) == (not dots)
+        assert ("Show 95 % intervals" in words) == (not dots)  # those of the dots are drawn already
+        assert any("data-bars" in box for box in page.all("input")) == (not dots)
+        drawn = re.search(r'"error_x":\{[^}]*"visible":(\w+)', _source(where))
+        assert (drawn is not None) == dots
+        assert drawn is None or drawn.group(1) == "true"

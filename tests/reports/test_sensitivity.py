@@ -14,6 +14,7 @@ import reports
 from reports import sections
 from reports.figures.canvas import WIDTH
 from reports.figures.stacks import grids, stacked
+from reports.panels import stack_panel
 from reports.run import load
 from reports.section import Maps, Section
 from reports.sections import sensitivity_maps
@@ -122,6 +123,17 @@ def test_maps_hold_what_is_stored(found: list[Section], folder: Path) -> None:
     pictures = [axes.images[0] for axes in figure.axes if axes.images]
     np.testing.assert_array_equal(pictures[4].get_array(), maps.values[1, 1])
     assert pictures[4].get_clim() == maps.bounds()[1]
+
+
+def test_captions_tell_the_colour_scales_as_page_and_figure_have_them(found: list[Section]) -> None:
+    for name in ("sensitivity-loss", "sensitivity-kl", "sensitivity-traces"):
+        drawing = _drawing(found, name)
+        assert "Each kind of map has a colour scale of its own, the same in all blocks." in drawing.caption
+        scales = stack_panel(drawing.maps)["bounds"]  # of the page, where a row is one map behind the slider
+        pictures = [axes.images[0] for axes in drawing.draw(WIDTH).axes if axes.images]
+        layers = len(drawing.maps.layers)
+        for index, picture in enumerate(pictures):
+            assert list(picture.get_clim()) == scales[index // layers]
 
 
 def test_traces_are_told_of_the_block_that_shows_them(found: list[Section], folder: Path) -> None:
