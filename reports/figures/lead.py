@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -33,9 +34,8 @@ def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, wi
         for axes, mark in zip(panels, marks, strict=False):
             for lead in mark.leads:
                 place = labels.index(lead.label)
-                line = stroke(looks[lead.label]) | {"linestyle": ""}
-                if not lead.shown:
-                    line |= {"markerfacecolor": "white", "markeredgecolor": line["color"], "markeredgewidth": 1.0}
+                look = replace(looks[lead.label], filled=lead.shown)  # hollow says one thing here, whatever the look
+                line = stroke(look) | {"linestyle": ""}
                 axes.plot([100 * lead.low, 100 * lead.high], [place, place], color=line["color"], linewidth=1.0)
                 axes.plot([100 * lead.difference], [place], zorder=3, **line)
             axes.axvline(0, **GUIDE)

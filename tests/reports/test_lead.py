@@ -29,4 +29,15 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
             np.testing.assert_allclose(bar.get_xdata(), [100 * lead.low, 100 * lead.high])
             np.testing.assert_allclose(point.get_xydata(), [[100 * lead.difference, place]])
             assert (point.get_markerfacecolor() != "white") == lead.shown
+            assert (point.get_markeredgecolor() == "white") == lead.shown
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["mtr", "tome"]
+
+
+def test_a_variant_that_was_shown_to_be_ahead_is_filled_though_its_look_is_hollow() -> None:
+    labels = ["mtr", "mtr[order=appended]", "mtr[order=score]"]
+    leads = tuple(Lead(label, 0.03, 0.01, 0.05, 0.01, label != "mtr[order=score]") for label in labels)
+    drawn = looks(labels)
+    assert not drawn[labels[1]].filled
+    axes = lead_figure([Mark("b", 0.4, "random", 0.3, leads)], drawn, "b", WIDTH).axes[0]
+    faces = [line.get_markerfacecolor() for line in axes.get_lines()[1:-1:2]]
+    assert faces == [drawn[labels[0]].light, drawn[labels[1]].light, "white"]
