@@ -97,13 +97,15 @@ def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figur
     rows = rows[rows["budget"] == budget]
     shown = dict(list(sheet.pictures.items())[:GALLERY_ROWS])
     title = f"{house}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
-    columns = sheet.ordered(rows)[: room.methods]
-    answers = gallery(sheet.run, last_block(rows), shown, sheet.shape, columns, title, room.width)
+    known = sheet.ordered(rows)
+    columns, others = known[: room.methods], known[room.methods :]
+    answers = gallery(sheet.run, last_block(rows), shown, sheet.shape, columns, title, room.width, others)
     yield named("gallery", house, sheet), answers
     blocks = points.chosen_blocks([-1, *sorted(int(block) for block in rows["block"].unique())], room.layers)
     if len(blocks) > 1:
         image, pixels = next(iter(shown.items()))
         title = f"{house}: one picture block by block, {budget_name(budget)} of FLOPs removed"
         mine = one_seed(rows[rows["image"] == image])
-        layered = layers(sheet.run, mine, pixels, sheet.shape, columns[:LAYER_ROWS], blocks, title, room.width)
+        lines = columns[:LAYER_ROWS]
+        layered = layers(sheet.run, mine, pixels, sheet.shape, lines, blocks, title, room.width, known[len(lines) :])
         yield named("gallery-layers", house, sheet), layered

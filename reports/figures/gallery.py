@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, WIDTH, blank, heading, paper, sheet
-from reports.pictures import Pixels, overlay
+from reports.pictures import DROPPED, SPECIAL, Pixels, overlay
 from reports.run import Run
-from reports.style import SOFT
-from reports.text import fold, percent
+from reports.style import INK, SOFT
+from reports.text import fold, percent, told_apart
 
-KEY = "clear: a token of its own    flat colour: merged, mean colour of the token    dark: dropped"
+CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
+FATES = {DROPPED: "dark: dropped", SPECIAL: "white: in a special token"}  # said only where it is to be seen
+INCHES_A_SMALL_LETTER, INCHES_A_SMALL_LINE = 0.057, 0.12  # of the words below the pictures
+NAMED = 8  # methods without room of which each is named
 
 
 def gallery(
@@ -27,24 +31,28 @@ def gallery(
     labels: list[str],
     title: str,
     width: float = WIDTH,
+    absent: Sequence[str] = (),
 ) -> Figure:
     """A row for each picture: the picture with the dense model's answer and the true class, then a panel a method.
 
-    `rows` are gallery rows of one backbone and budget, one for each (image, label).
+    `rows` are gallery rows of one backbone and budget, one for each (image, label). `absent` are the methods for which
+    there is no room: the words below say so.
     """
     found = {(int(row.image), str(row.label)): row for row in rows.itertuples()}
     images = [image for image in pictures if any((image, label) in found for label in labels)]
     with paper():
         size = width / (len(labels) + 1)
-        figure = sheet(width, (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65, pad=0.02)
+        drawn_ones = [found[image, label].owner for image in images for label in labels if (image, label) in found]
+        below = _words_below(drawn_ones, labels, absent, width)
+        height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
+        figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
         heading(figure, title)
-        key = KEY if width > COLUMN else KEY.replace("    ", "\n")
-        figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
             _panel(line[0], pictures[image], run, row.dense_prediction, row.dense_confidence, row.label_true)
-            line[0].set_xlabel(f"{line[0].get_xlabel()}\ntrue: {run.class_name(row.label_true)[:20]}")
+            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(run, row.label_true)}")
             for axes, label in zip(line[1:], labels, strict=True):
                 cell = found.get((image, label))
                 if cell is None:
@@ -70,17 +78,20 @@ def layers(
     blocks: list[int],
     title: str,
     width: float = WIDTH,
+    absent: Sequence[str] = (),
 ) -> Figure:
     """One picture under each method of `labels` (a row each) as each of `blocks` is entered, with the final answer.
 
-    `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at or before it.
+    `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at or before it. The
+    true class stands below the picture, and below all of them which methods are `absent`.
     """
     with paper():
         size = (width - 0.9) / (len(blocks) + 1)
-        figure = sheet(width, (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75, pad=0.02)
+        below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
+        height = (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75
+        figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
         heading(figure, title)
-        key = KEY if width > COLUMN else KEY.replace("    ", "\n")
-        figure.supxlabel(key, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
         panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)
         for line, label in zip(panels, labels, strict=False):
             mine = rows[rows["label"] == label].sort_values("block")
@@ -88,6 +99,7 @@ def layers(
             blank(line[0])
             line[0].imshow(pixels, interpolation="nearest")
             line[0].set_ylabel(fold(label, 14), fontsize=7, rotation=0, ha="right", va="center", color="black")
+            line[0].set_xlabel(_truth(run, final["label_true"]), fontsize=6, labelpad=2, color=INK["light"])
             for axes, block in zip(line[1:], blocks, strict=True):
                 known = mine[mine["block"] <= block]
                 blank(axes)
@@ -97,6 +109,22 @@ def layers(
         for axes, name in zip(panels[0], ["picture", *(f"block {block}" for block in blocks)], strict=True):
             axes.set_title(name, fontsize=7, loc="center", fontweight="normal")
         return figure
+
+
+def _words_below(owners: Iterable[Any], labels: Sequence[str], absent: Sequence[str], width: float) -> str:
+    """What the drawn fates look like, and which methods have no room, in lines that fit in `width` inches."""
+    there = {int(place) for owner in owners for place in np.unique(owner)}
+    key = [CLEAR, MERGED, *(words for fate, words in FATES.items() if fate in there)]
+    lines = ["    ".join(key)] if width > COLUMN else key
+    if absent:
+        some = f"The first {len(labels)} of {len(labels) + len(absent)} methods"
+        some += f"; not shown: {', '.join(told_apart(absent))}." if len(absent) <= NAMED else "."
+        lines += textwrap.wrap(some, int(width / INCHES_A_SMALL_LETTER))
+    return "\n".join(lines)
+
+
+def _truth(run: Run, truth: Any) -> str:
+    return f"true: {run.class_name(truth)[:20]}"
 
 
 def _panel(axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:

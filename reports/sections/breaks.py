@@ -26,7 +26,8 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     if joined.empty or sheet.shape is None:
         return None
     order = {label: index for index, label in enumerate(sheet.labels)}
-    joined = joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0)).head(MOST)
+    joined = joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0))
+    pictured, joined = joined, joined.head(MOST)
     found = [
         Break(
             row.label if len(sheet.houses) < 2 else f"{row.label}, {row.backbone}",
@@ -54,11 +55,31 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
         partial(broken, found, sheet.shape),
         "For each method a picture that the dense model names right and that it names wrong at the smallest budget at "
         "which it names any wrong; among those the one whose answer moved furthest. Left: the picture and the dense "
-        "answer. Right: the tokens at the end, drawn as above, and the method's answer.",
+        "answer. Right: the tokens at the end, drawn as above, and the method's answer."
+        + _absent(sheet, first, pictured),
         "Pairs of pictures, one pair for each method: the dense answer, and the first answer that is lost.",
     )
     return Section("breaks", "gallery", "Where each method breaks first", _sentence(first), (drawing,),
                    (Table("breaks", "The first lost answer of each method.", table),))  # fmt: skip
+
+
+def _absent(sheet: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
+    """Which methods have no pair of pictures, and why, of all `first` losses and those `pictured` in the gallery."""
+    broken, known = _methods(sheet, first), _methods(sheet, pictured)
+    reasons = {
+        "of which the gallery does not hold that picture": [name for name in broken if name not in known],
+        "for which there is no room": _methods(sheet, pictured.iloc[MOST:]),
+        "which lose no right answer": [name for name in _methods(sheet, sheet.run.gallery) if name not in broken],
+    }
+    words = [f"{', '.join(names)}, {why}" for why, names in reasons.items() if names]
+    return f" Not shown: {'; '.join(words)}." if words else ""
+
+
+def _methods(sheet: Sheet, rows: pd.DataFrame) -> list[str]:
+    """The methods of `rows` in drawing order, with their backbone where there are several."""
+    pairs = rows[["backbone", "label"]].drop_duplicates().itertuples(index=False)
+    there = sorted(pairs, key=lambda pair: sheet.labels.index(pair.label))
+    return [pair.label if len(sheet.houses) < 2 else f"{pair.label} on {pair.backbone}" for pair in there]
 
 
 def _sentence(first: pd.DataFrame) -> str:

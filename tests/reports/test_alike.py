@@ -14,6 +14,7 @@ from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.similarity import alike_together, matrix, pairs_table
 from reports.run import load
 from reports.section import Section
+from reports.sections import breaks
 from reports.sheet import Sheet
 from reports.style import looks
 from reports.text import number, told_apart
@@ -126,6 +127,23 @@ def test_each_methods_first_broken_picture_is_shown(found: dict[str, Section], r
     for axes, answer in zip(shown[1::2], table.frame["Reduced"], strict=True):
         assert axes.get_xlabel() == f"× {answer}"
     assert "Every method loses" in found["breaks"].sentence
+    assert "Not shown" not in drawing.caption
+
+
+def test_methods_without_a_broken_picture_are_named_with_the_reason(
+    stored_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet = Sheet.of(load(stored_folder, sections.needed()))
+    frame = pd.read_parquet(stored_folder / "analyses" / "breaks.parquet")
+    frame = frame[frame["label"] != "evit"]
+    frame.loc[frame["label"].isin(["stride", "pool"]), "image"] = 999  # in no gallery
+    monkeypatch.setattr(breaks, "MOST", 3)
+    made = breaks.section(sheet, {"breaks": frame})
+    assert made is not None
+    assert made.figures[0].caption.endswith(
+        " Not shown: stride, pool, of which the gallery does not hold that picture; random, for which there is no "
+        "room; evit, which lose no right answer."
+    )
 
 
 def test_without_pictures_there_is_no_section_of_broken_ones(fresh: Callable[[], Path]) -> None:

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reports import charts, paper, points
+from reports import charts, paper, points, text
 from reports.figures.canvas import columns, render
+from reports.figures.gallery import gallery
 from reports.figures.tokens import kept_map
 from reports.figures.tradeoff import pareto
+from reports.panels import last_block
 from reports.pictures import SPECIAL_COLOUR, VEIL, overlay
 from reports.run import load
 from reports.sheet import Sheet
@@ -166,6 +168,36 @@ def test_the_first_panel_of_each_row_names_the_true_class(sheet: Sheet, drawn: d
     truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
     assert [name[0] for name in names if name] == truths
     assert names[:: paper.PAGE.methods + 1] == [[truth] for truth in truths]
+
+
+def test_pictures_block_by_block_name_the_true_class(sheet: Sheet, drawn: dict[str, Figure]) -> None:
+    axes = drawn["gallery-layers"].axes
+    first = [panel for panel in axes if panel.get_ylabel()]
+    assert {panel.get_xlabel() for panel in first} == {f"true: {sheet.run.class_name(0)}"}
+    assert len(first) == paper.LAYER_ROWS
+
+
+def _below(figure: Figure) -> str:
+    assert figure._supxlabel is not None
+    return str(figure._supxlabel.get_text())
+
+
+def test_methods_without_room_in_the_gallery_are_named(sheet: Sheet) -> None:
+    narrow = dict(paper.drawn(sheet, (), paper.ONE_COLUMN))
+    for figure, shown in ((narrow["gallery"], 3), (narrow["gallery-layers"], 3)):
+        words = _below(figure).replace("\n", " ")
+        known = sheet.ordered(sheet.run.gallery)
+        absent = text.told_apart(known[shown:])
+        assert f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
+    assert "not shown" not in _below(dict(paper.drawn(sheet))["gallery"])
+
+
+def test_the_words_below_the_gallery_speak_of_what_is_there(sheet: Sheet) -> None:
+    rows = last_block(sheet.run.gallery[sheet.run.gallery["budget"] == 0.4])
+    assert sheet.shape is not None
+    for label, words in (("tome", "token"), ("evit", "token    dark: dropped")):
+        mine = rows[rows["label"] == label]
+        assert _below(gallery(sheet.run, mine, sheet.pictures, sheet.shape, [label], "b")).endswith(words)
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:
