@@ -208,12 +208,12 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as dotted names and strings."""
+    """Nested mappings as dotted names and strings, without what is empty."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, dict):
             rows += _flat(value, f"{before}{key} ")
-        elif value is not None and value != "":
+        elif value is not None and value not in ("", []):
             rows.append(
                 (
                     f"{before}{key}" if before else key.replace("_", " "),

@@ -96,7 +96,7 @@ def _name(label: str, line: Chart, end: int) -> Chart:
     index = line["meta"]["label"]
     return {
         "text": safe(short(label)), "x": line["x"][end],
-        "y": line["y"][end], "showarrow": True, "arrowhead": 0, "arrowwidth": 0.7, "bgcolor": "@paper/0.85",
+        "y": line["y"][end], "showarrow": True, "arrowhead": 0, "arrowwidth": 0.7, "bgcolor": "@paper",
         "borderpad": 1, "arrowcolor": f"@{token(index)}/0.6", "standoff": 6,
         "font": {"color": f"@{token(index)}", "size": 12.5}, "name": str(index),
     }  # fmt: skip

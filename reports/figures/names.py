@@ -162,7 +162,7 @@ def _note(axes: Axes, tag: Tag, point: tuple[float, ...], place: tuple[float, ..
     note = axes.annotate(
         fold(tag.text, FOLD), xy=(point[0], point[1]), xytext=(place[0], place[1]), color=tag.colour, fontsize=SIZE,
         linespacing=1.0, ha=ha, va="center", zorder=2.5, annotation_clip=False,  # below the lines and their marks
-        bbox={"boxstyle": f"square,pad={PAD}", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+        bbox={"boxstyle": f"square,pad={PAD}", "facecolor": "white", "edgecolor": "none"},  # no level shows through
         arrowprops={"arrowstyle": "-", "color": tag.colour, "alpha": 0.65, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3,
                     "relpos": ({"left": 0.0, "right": 1.0}.get(ha, 0.5), 0.5)},
     )  # fmt: skip

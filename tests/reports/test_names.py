@@ -81,6 +81,22 @@ def test_every_method_of_a_run_of_all_is_named_at_its_own_line(width: float) -> 
     assert any(words.get_text() == "dense 91.7" for words in axes.texts)
 
 
+def test_no_level_crosses_a_name() -> None:
+    frame = every_method((0.2, 0.4, 0.6))
+    at = float(frame[frame["budget"] == 0.2].set_index("label").loc["stride", "top1"])
+    drawn = []
+    for chance in (at, at - 0.004, None):
+        figure = pareto(frame, LOOKS, "flops", {}, chance)
+        boxes = written(figure, named(figure.axes[0]))
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[::-1]  # type: ignore[attr-defined]
+        drawn.append([pixels[int(box.y0) + 1 : int(box.y1), int(box.x0) + 1 : int(box.x1)] for box in boxes])
+    for with_level in drawn[:2]:
+        assert all(np.array_equal(one, other) for one, other in zip(with_level, drawn[2], strict=True))
+    page = charts.pareto(frame, LOOKS, "flops", {}, at)["layout"]["annotations"]
+    assert {note["bgcolor"] for note in page if note["showarrow"]} == {"@paper"}
+
+
 def test_points_at_budgets_of_their_own_are_named_beside_them() -> None:
     frame = every_method((0.4,))
     own = np.where(frame["budget"].isna(), np.nan, 0.15 + 0.02 * np.arange(len(frame)))

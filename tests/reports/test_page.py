@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import panels, points
+from reports import context, panels, points
 from reports.run import load
 from reports.sheet import Sheet
 
@@ -128,6 +128,11 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     assert "Top-1 of all 49 finished cells was recomputed" in words
     assert "AMD EPYC 7B13" in words
     assert "2026-11-02 10:00 UTC" in words
+
+
+def test_the_environment_has_no_empty_rows() -> None:
+    environment = {"torch": "2.9", "gpu": None, "halved": [], "adapted": {"vim_nano": [], "mim": ["head"]}, "git": ""}
+    assert context._flat(environment) == [("torch", "2.9"), ("adapted mim", "head")]
 
 
 def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> None:
