@@ -28,22 +28,22 @@ MARKERS = {
 
 # What a method is, which its colour tells before its marker tells which one it is.
 DENSE = "dense model"
-BLIND = "blind baselines"
+PLAIN = "plain baselines"
 SCORE = "scores without attention"
 TRANSFORMER = "made for transformers"
 MAMBA = "made for Mamba"
 OTHER = "others"
-GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, BLIND)
+GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, PLAIN)
 
 # A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it. Each colour reads as
 # text (contrast at least 4.5 : 1) on its own background; of two methods that share a marker, or that were both made for
 # Mamba and meet in most runs, every eye (normal, deuteranopia, protanopia) tells the colours apart.
 KNOWN = {
     "none": ("#1a1e23", "#e8ebef", "star", DENSE),
-    "random": ("#70757b", "#9ca1a7", "cross", BLIND),
-    "stride": ("#595f66", "#b4b9c0", "down", BLIND),
-    "pool": ("#41474e", "#ccd2d9", "plus", BLIND),
-    "downsample": ("#2b3137", "#848990", "diamond", BLIND),
+    "random": ("#70757b", "#9ca1a7", "cross", PLAIN),
+    "stride": ("#595f66", "#b4b9c0", "down", PLAIN),
+    "pool": ("#41474e", "#ccd2d9", "plus", PLAIN),
+    "downsample": ("#2b3137", "#848990", "diamond", PLAIN),
     "delta": ("#956a04", "#ffc251", "cross", SCORE),
     "activation": ("#6b5e09", "#c6b13c", "pentagon", SCORE),
     "norm": ("#6f400f", "#cd8645", "circle", SCORE),
@@ -136,7 +136,7 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
             free += 1
         if not plain:
             varied.add(name)
-        dash = BROKEN[turn % len(BROKEN)] if not plain else "dot" if kind in {DENSE, BLIND} else "solid"
+        dash = BROKEN[turn % len(BROKEN)] if not plain else "dot" if kind in {DENSE, PLAIN} else "solid"
         given[label] = Look(label, light, dark, marker, plain, dash, kind)
     return given
 

@@ -11,7 +11,7 @@ from reports import points
 from reports.figures.families import families_figure
 from reports.section import Drawing, Section, Table
 from reports.sheet import Sheet
-from reports.style import BLIND, group
+from reports.style import PLAIN, group
 from reports.text import budget_name, interval, percent
 from reports.text import points as signed
 
@@ -37,7 +37,7 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     budget = points.focus(sorted(kept["budget"].unique()))
     methods = list(dict.fromkeys(kept["method"]))
     told = [text for method in methods if (text := _words(method, budget, kept, contrasts))]
-    named = [method for method in methods if group(method) != BLIND] or methods
+    named = [method for method in methods if group(method) != PLAIN] or methods
     first = _words(named[0], budget, kept, contrasts) or READING
     figure = Drawing("families", partial(families_figure, kept), READING, ALT)
     return Section(

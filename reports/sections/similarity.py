@@ -98,7 +98,7 @@ def _drawings(sheet: Sheet, pairs: pd.DataFrame, layers: pd.DataFrame, of: str, 
 
 
 def _blind(sheet: Sheet, label: str) -> bool:
-    return sheet.looks[label].group in {"dense model", "blind baselines"}
+    return sheet.looks[label].group in {"dense model", "plain baselines"}
 
 
 def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float) -> str:

@@ -89,7 +89,7 @@ def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path)
     page.locator("#pareto [data-label]").nth(1).uncheck(force=True)
     after = shown(page, "pareto-0")
     assert len(after) == len(before) - 1
-    family = page.locator("#pareto [data-family]", has_text="blind baselines")
+    family = page.locator("#pareto [data-family]", has_text="plain baselines")
     members = family.locator("xpath=..").locator("[data-label]").count()
     family.click()
     assert family.get_attribute("aria-pressed") == "false"
