@@ -112,8 +112,9 @@ def test_only_missing_shards_are_computed_and_come_out_the_same(
 
 
 def test_batch_and_shard_sizes_do_not_change_what_is_found(small: Specs, tmp_path: Path) -> None:
-    one = run(small(batch=30, shard=30, gallery=0, threads=1), tmp_path / "one")
-    other = run(small(batch=4, shard=7, gallery=0, threads=2), tmp_path / "other")
+    few = {"methods": ("mtr", "tome"), "budgets": (0.4,), "gallery": 0}
+    one = run(small(batch=30, shard=30, threads=1, **few), tmp_path / "one")
+    other = run(small(batch=4, shard=7, threads=2, **few), tmp_path / "other")
     assert [(r["key"], r["metrics"]) for r in one.records] == [(r["key"], r["metrics"]) for r in other.records]
 
 
@@ -253,9 +254,10 @@ def to_error(tokens: TokenSequence) -> TokenSequence:
 def test_a_cell_that_fails_leaves_the_others_as_they_are(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Any, reason: str
 ) -> None:
-    sound = run(small(), tmp_path / "sound")
+    few = {"budgets": (0.4,), "seeds": 1, "gallery": 1}
+    sound = run(small(**few), tmp_path / "sound")
     poison(monkeypatch, "tome", harm)
-    result = run(small(), tmp_path / "ill")
+    result = run(small(**few), tmp_path / "ill")
     assert {r["method"] for r in result.records if r["status"] == "failed"} == {"tome"}
     assert set(result.failures.values()) == {reason}
     for before, after in zip(sound.records, result.records, strict=True):
