@@ -349,8 +349,9 @@ def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run full of markup, its report built."""
-    folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True)
+    """A small run full of markup, its report built."""
+    labels = ("mtr", "tome", "evit", "random", "pool", "downsample")
+    folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True, labels=labels, budgets=(0.4, 0.6))
     reports.build(folder)
     return folder
 

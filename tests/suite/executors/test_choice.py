@@ -46,6 +46,7 @@ def test_without_ray_the_command_that_brings_it_is_named(capsys: Out, monkeypatc
     assert not shown.out
 
 
+@pytest.mark.slow
 def test_ray_is_imported_for_nobody_else() -> None:
     code = "import sys, suite.cli, suite.comparison, suite.executors.ray; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
