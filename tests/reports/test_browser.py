@@ -125,13 +125,15 @@ place._fullLayout; return [box.left + axes.xaxis.d2p(x), box.top + axes.yaxis.d2
 
 def test_results_are_filtered_and_sorted_by_the_keyboard_alone(opened: Opener, folder: Path) -> None:
     page = opened(folder)
+    frame = Sheet.of(load(folder)).frame
+    following = min(budget for budget in frame["budget"].dropna() if budget > 0.4)
     rows = page.locator("#results-t tbody tr:not([hidden])")
-    assert rows.count() == 9
+    assert rows.count() == (frame["budget"].isna() | (frame["budget"] == 0.4)).sum()
     page.locator('[name=filter][value="0.4"]').focus()
     page.keyboard.press("ArrowRight")
-    assert {row.get_attribute("data-budget") for row in rows.all()} == {"0.5", ""}
+    assert {row.get_attribute("data-budget") for row in rows.all()} == {f"{following:g}", ""}
     page.locator('[name=filter][value=""]').check(force=True)
-    assert rows.count() == 39
+    assert rows.count() == len(frame)
     head = page.locator("#results-t th", has_text="Top-1").first
     head.locator("button").press("Enter")
     column = head.evaluate("head => head.cellIndex")
