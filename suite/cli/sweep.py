@@ -103,7 +103,8 @@ def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     if "refused" in merged:
         print(f"not merged: {merged['refused']}")
         return
-    records = Store(Path(merged["run"])).cells()
+    found = Store(Path(merged["run"])).cells()  # by key, which says nothing to a reader
+    records = sorted(found, key=lambda record: (record["family"] == "baseline", record["text"]))
     print_table(comparison_table(records))
     for sentence in (*astray(records), *(f"note: {note}" for note in merged["notes"])):
         print(sentence)

@@ -117,7 +117,7 @@ def test_each_combination_is_a_run_and_all_are_one_table(small: Any, tmp_path: P
     (merged,) = (tmp_path / "runs").glob("merged-*")
     labels = set(pd.read_parquet(merged / "analyses" / "statistics.parquet").label)
     assert labels == {"none", "mtr", "mtr@rising"}
-    assert "mtr@rising" in told
+    assert told.index("│ mtr ") < told.index("│ mtr@rising ")
     assert f"results of all: {merged}" in told
     assert run([*line, "--name", "s", "--json"]) == 0  # goes on where it stood: all is there
     document = json.loads(capsys.readouterr().out)
