@@ -19,6 +19,7 @@ from torch import Tensor
 from backbones import checkpoint_io
 from backbones.checkpoint_source import locate, resolve
 from backbones.errors import UserError
+from backbones.naming import with_settings
 from backbones.official import files_of
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _check_names(wanted: Any, given: Any, source: str) -> None:
 
 def _asking(model: Backbone, classes: int | str) -> str:
     """How a head of so many classes is asked for, on the command line and in Python."""
-    return f"--backbones '{model.name}[classes={classes}]' (in Python: num_classes={classes})"
+    return f"--backbones '{with_settings(model.name, classes=classes)}' (in Python: num_classes={classes})"
 
 
 def _check_head(

@@ -49,3 +49,14 @@ def bracketed(text: str) -> tuple[str, dict[str, Value]]:
         raise UserError(f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]")
     given = settings(match["settings"] or "", text)
     return match["name"].strip(), {key: typed(value) for key, value in given.items()}
+
+
+def with_settings(text: str, **more: Value) -> str:
+    """The name `text`, which may hold settings, with `more` of them: what `bracketed` reads."""
+    name, given = bracketed(text)
+    inside = ",".join(f"{key}={_written(value)}" for key, value in (given | more).items())
+    return f"{name}[{inside}]" if inside else name
+
+
+def _written(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

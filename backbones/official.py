@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from backbones.errors import UserError
-from backbones.naming import bracketed
+from backbones.naming import bracketed, with_settings
 from backbones.preprocessing import CLIPS, WHOLE, Preprocessing
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -121,9 +121,8 @@ def _videomamba_video() -> Iterator[Official]:
             for letter, top1 in scores.items():
                 changed = {"frames": frames} if frames != 8 else {}
                 changed |= {"image_size": size} if size != 224 else {}
-                settings = ",".join(f"{key}={value}" for key, value in changed.items())
                 yield Official(
-                    f"videomamba_{SIZES[letter]}_video" + (f"[{settings}]" if settings else ""),
+                    with_settings(f"videomamba_{SIZES[letter]}_video", **changed),
                     f"{VIDEOMAMBA}{letter}16_{stem}.pth",
                     "bare",
                     top1,

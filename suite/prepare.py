@@ -14,7 +14,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.checkpoint_source import resolve
 from backbones.errors import UserError
-from backbones.naming import bracketed
+from backbones.naming import with_settings
 from backbones.official import files_of
 from backbones.preprocessing import Preprocessing
 from backbones.scan import check_kernel
@@ -33,7 +33,6 @@ from suite.schedule import check_sites, default_sites, named
 from suite.settings import RunSpec
 
 REDUCING = ("sequence", "oracle")  # kinds of methods that remove tokens
-
 SOLVERS = {"matched": budgets.solve, "tokens": budgets.solve_tokens, "paper": budgets.solve}
 
 
@@ -156,9 +155,7 @@ def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: t
 
 def with_classes(name: str, classes: int) -> str:
     """What gives the untrained backbone `name`, which knows no classes, as many."""
-    bare, settings = bracketed(name)
-    inside = ",".join(f"{key}={value}" for key, value in (settings | {"classes": classes}).items())
-    return f"give the untrained head as many, --backbones '{bare}[{inside}]'"
+    return f"give the untrained head as many, --backbones '{with_settings(name, classes=classes)}'"
 
 
 def check_order(dataset: Dataset, backbone: str) -> None:
