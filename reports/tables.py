@@ -22,7 +22,7 @@ from reports.text import (
     shown,
     unit,
 )
-from suite.stats.compare import SAME_WORK
+from suite.stats.compare import other_work
 
 RESULT_COLUMNS = (
     "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
@@ -126,7 +126,7 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
     star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)." if references else ""
-    astray = part[(part["removed"] - part["budget"]).abs() > SAME_WORK]
+    astray = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
     dagger = f"{DAGGER}: at another share of FLOPs ({_shares(astray)}), not tested. " if len(astray) else ""
     words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star}"
     lines = [
@@ -149,7 +149,7 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
 def _starred(row: dict[Any, Any] | None) -> str:
     if row is None:
         return latex(number(None, 0))
-    astray = abs(row["removed"] - row["budget"]) > SAME_WORK
+    astray = other_work(row["removed"], row["budget"])
     return latex(percent(row["top1"])) + (DAGGER if astray else "$^{*}$" if row["told_apart"] else "")
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from suite.stats.compare import SAME_WORK
+from suite.stats.compare import other_work
 
 GIGA = 1e9
 DAGGER = "†"
@@ -82,7 +82,7 @@ def astray(records: Sequence[dict[str, Any]]) -> list[str]:
 def _is_astray(record: Mapping[str, Any] | pd.Series) -> bool:
     if record["status"] != "ok" or pd.isna(record["budget"]) or not record["budget"]:
         return False
-    return bool(abs(record["reduction_fraction"][record["convention"]] - record["budget"]) > SAME_WORK)
+    return other_work(record["reduction_fraction"][record["convention"]], record["budget"])
 
 
 def left_out(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from reports.charts.cells import add_intervals, hover
 from reports.charts.names import short
 from reports.style import Look
 from reports.text import budget_name, percent, present, unit
-from suite.stats.compare import SAME_WORK
+from suite.stats.compare import other_work
 
 
 def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> Chart:
@@ -30,7 +30,7 @@ def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None)
             dot["error_x"] = dot.pop("error_y") | {"visible": True}
         data.append(dot)
         name = short(label)
-        away = present(row["removed"]) and abs(row["removed"] - budget) > SAME_WORK
+        away = present(row["removed"]) and other_work(row["removed"], budget)
         names.append(safe(name) + (f" (−{percent(row['removed'], 0)} %)" if away else ""))
     shape = layout()
     shape["height"] = 110 + 24 * len(names)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import THIN, stroke
 from reports.style import SOFT, Look
 from reports.text import budget_name, fold, percent, present
-from suite.stats.compare import SAME_WORK
+from suite.stats.compare import other_work
 
 
 def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> None:
@@ -63,5 +63,5 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
 def _landed(row: dict[Any, Any], budget: float) -> str:
     """The name of a method, and the share of FLOPs that it removes where that is not the budget."""
     name = fold(str(row["label"]), 30)
-    away = present(row["removed"]) and abs(row["removed"] - budget) > SAME_WORK
+    away = present(row["removed"]) and other_work(row["removed"], budget)
     return f"{name} (\u2212{percent(row['removed'], 0)} %)" if away else name

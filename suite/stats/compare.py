@@ -11,7 +11,7 @@ from suite.stats.paired import Spread, bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
 from suite.stats.single import holm
 
-SAME_WORK = 0.005  # cells this near in removed FLOPs are said to cost the same
+SAME_WORK = 0.005  # shares of removed FLOPs this near are said to be the same
 ALPHA = 0.05  # of the corrected test
 
 
@@ -92,11 +92,16 @@ def compare(method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed:
         lost=int((lead < 0).sum()),
         smallest=smallest_detectable(method.count, discordance),
     )
-    if abs(method.reduction - reference.reduction) > SAME_WORK:
+    if other_work(method.reduction, reference.reduction):
         return row
     if method.seeds == reference.seeds == 1:
         return replace(row, test="mcnemar", p=mcnemar(first[0], second[0]).p)
     return replace(row, test="sign-flip", p=sign_flip(first, second))
+
+
+def other_work(one: float, other: float) -> bool:
+    """Whether two shares of removed FLOPs are too far apart for their cells to be held against each other."""
+    return abs(one - other) > SAME_WORK
 
 
 def compare_to_reference(
