@@ -76,13 +76,13 @@ def summarise(
         dense = next((outcome for outcome in read(store, mine, slices, None)), None)
         if dense is None:
             continue
+        parts = {record["label"]: composed_of(record) for record in mine}
         rows.append(single_row(dense, backbone, None, dense.label))
         row = published.get(backbone)
         doubts = (at_chance(dense, backbone, classes), off(dense, backbone, row) if row else "")
         warnings += [doubt for doubt in doubts if doubt]
         for budget in sorted({record["budget"] for record in mine if record["budget"]}):
             cells = read(store, mine, slices, budget)
-            parts = {record["label"]: composed_of(record) for record in mine}
             blind = [cell for cell in cells if (part := parts[cell.label]) and part.blind]
             choosing = [cell for cell in cells if (part := parts[cell.label]) and part.chooses]
             judged = verdict(dense, blind, budget)
