@@ -15,7 +15,7 @@ from reports.pictures import Pixels, data_uri, decode
 from reports.points import averaged, chosen_blocks
 from reports.run import Run
 from reports.section import Maps
-from reports.text import percent, told_apart
+from reports.text import distinct_names, percent
 
 PICTURES = 24  # at most so many in the page's gallery
 FEW = 8  # pictures that are shown at every block, if need be at fewer blocks
@@ -51,7 +51,7 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
         "unit": maps.unit,
         "diverging": maps.diverging,
         "names": list(maps.names),
-        "short": told_apart(maps.names),
+        "short": distinct_names(maps.names),
     }
 
 

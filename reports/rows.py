@@ -57,7 +57,7 @@ def _sort(value: Any) -> str:
 
 
 def _blind(sheet: Sheet, row: Row) -> str:
-    """The blind baseline that this cell was not shown to beat."""
+    """The best blind baseline, where this cell was not shown to beat all of them; empty elsewhere."""
     mark = sheet.marks.get((row["backbone"], row["budget"]))
     return mark.baseline if mark and row["label"] in mark.not_shown else ""
 

@@ -102,7 +102,7 @@ def fold(label: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def told_apart(labels: Sequence[str], most: int = 20) -> list[str]:
+def distinct_names(labels: Sequence[str], most: int = 20) -> list[str]:
     """Names of about `most` characters that are as distinct as `labels`: a long one leaves out what others share.
 
     ``mtr[order=shuffled,shuffle=0.5]`` becomes ``mtr[…,shuffle=0.5]`` where no other label would.

@@ -15,7 +15,7 @@ from reports.figures.canvas import COLUMN, WIDTH, blank, heading, paper, sheet
 from reports.pictures import DROPPED, SPECIAL, Pixels, overlay
 from reports.run import Run
 from reports.style import INK, SOFT
-from reports.text import fold, percent, told_apart
+from reports.text import distinct_names, fold, percent
 
 CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
 FATES = {DROPPED: "dark: dropped", SPECIAL: "white: in a special token"}  # said only where it is to be seen
@@ -45,9 +45,7 @@ def gallery(
         drawn_ones = [found[image, label].owner for image in images for label in labels if (image, label) in found]
         below = _words_below(drawn_ones, labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
-        figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
-        heading(figure, title)
-        figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
@@ -89,9 +87,7 @@ def layers(
         size = (width - 0.9) / (len(blocks) + 1)
         below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75
-        figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
-        heading(figure, title)
-        figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+        figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)
         for line, label in zip(panels, labels, strict=False):
             mine = rows[rows["label"] == label].sort_values("block")
@@ -111,6 +107,14 @@ def layers(
         return figure
 
 
+def _sheet(width: float, height: float, title: str, below: str) -> Figure:
+    """A figure with its title, and as much more height as the words `below` have lines beyond the first."""
+    figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
+    heading(figure, title)
+    figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
+    return figure
+
+
 def _words_below(owners: Iterable[Any], labels: Sequence[str], absent: Sequence[str], width: float) -> str:
     """What the drawn fates look like, and which methods have no room, in lines that fit in `width` inches."""
     there = {int(place) for owner in owners for place in np.unique(owner)}
@@ -118,7 +122,7 @@ def _words_below(owners: Iterable[Any], labels: Sequence[str], absent: Sequence[
     lines = ["    ".join(key)] if width > COLUMN else key
     if absent:
         some = f"The first {len(labels)} of {len(labels) + len(absent)} methods"
-        some += f"; not shown: {', '.join(told_apart(absent))}." if len(absent) <= NAMED else "."
+        some += f"; not shown: {', '.join(distinct_names(absent))}." if len(absent) <= NAMED else "."
         lines += textwrap.wrap(some, int(width / INCHES_A_SMALL_LETTER))
     return "\n".join(lines)
 

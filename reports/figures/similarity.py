@@ -18,7 +18,7 @@ from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet, stroke
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.style import INK, SOFT, Look
-from reports.text import fold, number, told_apart
+from reports.text import distinct_names, fold, number
 
 Matrix = npt.NDArray[np.float64]
 WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit
@@ -58,7 +58,7 @@ def pairs_table(table: Matrix, labels: Sequence[str], looks: Mapping[str, Look],
         axes = figure.subplots()
         blank(axes)
         image = axes.imshow(table, cmap=sns.color_palette(DIVERGING, as_cmap=True), vmin=-1, vmax=1)
-        names = [fold(name, 18) for name in told_apart(labels)]
+        names = [fold(name, 18) for name in distinct_names(labels)]
         size = min(7.0, 62 * width / max(len(labels), 1) / 4)
         axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)

@@ -12,6 +12,7 @@ import pandas as pd
 from reports.figures.similarity import alike_together, by_block, link, matrix, pairs_table
 from reports.section import Drawing, Maps, Section, Table
 from reports.sheet import Sheet
+from reports.style import DENSE, PLAIN
 from reports.text import budget_name, number, p_value
 
 ORDER = 40
@@ -98,7 +99,7 @@ def _drawings(sheet: Sheet, pairs: pd.DataFrame, layers: pd.DataFrame, of: str, 
 
 
 def _blind(sheet: Sheet, label: str) -> bool:
-    return sheet.looks[label].group in {"dense model", "plain baselines"}
+    return sheet.looks[label].group in {DENSE, PLAIN}
 
 
 def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float) -> str:

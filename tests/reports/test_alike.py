@@ -17,7 +17,7 @@ from reports.section import Section
 from reports.sections import breaks
 from reports.sheet import Sheet
 from reports.style import looks
-from reports.text import number, told_apart
+from reports.text import distinct_names, number
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_table_of_pairs_holds_the_stored_values(
     told = {text.get_position(): text.get_text() for text in axes.texts}
     table = np.asarray(axes.get_images()[0].get_array())
     assert drawing.maps is not None
-    assert [name.replace(" ", "") for name in told_apart(drawing.maps.names)] == [n.replace(" ", "") for n in names]
+    assert [name.replace(" ", "") for name in distinct_names(drawing.maps.names)] == [n.replace(" ", "") for n in names]
     for row, one in enumerate(drawing.maps.names):
         for column, other in enumerate(drawing.maps.names):
             want = 1.0 if row == column else _value(pairs, one, other, "survival")
@@ -75,7 +75,7 @@ def test_the_page_opens_on_a_block_in_the_middle_with_names_told_apart(run_folde
     found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
     assert found
     panel = json.loads(found.group(1))["stacks"]["similarity"]
-    assert panel["short"] == told_apart(panel["names"])
+    assert panel["short"] == distinct_names(panel["names"])
 
 
 def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_folder: Path) -> None:

@@ -187,7 +187,7 @@ def test_methods_without_room_in_the_gallery_are_named(sheet: Sheet) -> None:
     for figure, shown in ((narrow["gallery"], 3), (narrow["gallery-layers"], 3)):
         words = _below(figure).replace("\n", " ")
         known = sheet.ordered(sheet.run.gallery)
-        absent = text.told_apart(known[shown:])
+        absent = text.distinct_names(known[shown:])
         assert f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
     assert "not shown" not in _below(dict(paper.drawn(sheet))["gallery"])
 

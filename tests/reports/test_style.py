@@ -50,17 +50,17 @@ def test_long_names_fold_where_their_parts_begin() -> None:
 
 def test_long_names_are_shortened_to_what_tells_them_apart() -> None:
     shuffled = [f"mtr[order=shuffled,shuffle={share}]" for share in (0.05, 0.5)]
-    names = text.told_apart(["mtr", "mtr[order=shuffled]", *shuffled, "tome = tome[order=restored]"])
+    names = text.distinct_names(["mtr", "mtr[order=shuffled]", *shuffled, "tome = tome[order=restored]"])
     assert names == ["mtr", "mtr[order=shuffled]", "mtr[…,shuffle=0.05]", "mtr[…,shuffle=0.5]", "tome"]
     both = ["mtr[order=shuffled,shuffle=0.5]", "mtr[order=appended,shuffle=0.5]"]
-    assert text.told_apart(both) == both
+    assert text.distinct_names(both) == both
 
 
 @given(
     st.lists(st.from_regex(r"[ab](\[[a-c]{3,8}(,[a-c]{3,8}){0,3}\])?(@x)?", fullmatch=True), unique=True, max_size=8)
 )
 def test_shortened_names_stay_distinct(labels: list[str]) -> None:
-    names = text.told_apart(labels)
+    names = text.distinct_names(labels)
     assert len(set(names)) == len(labels)
     assert all(len(name) <= len(label) or len(label) <= 20 for name, label in zip(names, labels, strict=True))
 
