@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from backbones.base import Backbone
 
-_SMALL = ("vim_nano", "vim_tiny_64", "vim_nano_64")
+_SMALL = ("vim_nano", "vim_pico", "vim_tiny_64", "vim_nano_64")
 _BUILTIN = {
     "vim": ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", *_SMALL),
     "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),

@@ -33,6 +33,7 @@ CONFIGS = {
     "vim_tiny_stride8": MambaConfig(dim=192, stride=8),
     "vim_small_stride8": MambaConfig(dim=384, stride=8),
     "vim_nano": MambaConfig(dim=64, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10),
+    "vim_pico": MambaConfig(dim=48, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10),
     "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
     "vim_nano_64": MambaConfig(dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50),
 }
@@ -52,5 +53,6 @@ vim_base = partial(create, "vim_base")
 vim_tiny_stride8 = partial(create, "vim_tiny_stride8")
 vim_small_stride8 = partial(create, "vim_small_stride8")
 vim_nano = partial(create, "vim_nano")
+vim_pico = partial(create, "vim_pico")
 vim_tiny_64 = partial(create, "vim_tiny_64")
 vim_nano_64 = partial(create, "vim_nano_64")

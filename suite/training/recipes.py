@@ -72,6 +72,7 @@ _NANO = Recipe(
 
 RECIPES = {
     "vim_nano": _NANO,
+    "vim_pico": replace(_NANO, backbone="vim_pico"),  # a smaller model, all else equal
     # Fewer epochs: one point of `dev` accuracy below vim_nano's, said in its card.
     "videomamba_nano": replace(_NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))),
     # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the rate is that of a
