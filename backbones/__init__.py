@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backbones.errors import UserError
-from backbones.naming import bracketed
-from backbones.registry import Registry
+from backbones.common.errors import UserError
+from backbones.common.naming import bracketed
+from backbones.common.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ _BUILTIN = {
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
     "backbone",
-    {name: f"backbones.{module}:{name}" for module, names in _BUILTIN.items() for name in names},
+    {name: f"backbones.models.{module}:{name}" for module, names in _BUILTIN.items() for name in names},
     group="suite.backbones",
 )
 
@@ -49,7 +49,8 @@ def create_model(
     the head has as many as the weights'. `ema` chooses the averaged weights by name (None: as published), `kernel`
     the selective scan. Raises UserError for an unknown name or a checkpoint that does not fit.
     """
-    from backbones import checkpoints, official
+    from backbones.checkpoints import load as checkpoints
+    from backbones.checkpoints import published as official
 
     plain, given = bracketed(name)
     factory = BACKBONES[plain]

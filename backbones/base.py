@@ -8,9 +8,9 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from backbones.checkpoints import Provenance
-from backbones.errors import UserError
-from backbones.mixer import BidirectionalMixer, Mixer
+from backbones.checkpoints.load import Provenance
+from backbones.common.errors import UserError
+from backbones.layers.mixer import BidirectionalMixer, Mixer
 from backbones.preprocessing import Preprocessing
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from backbones.errors import UserError
-from backbones.registry import nearest
+from backbones.common.errors import UserError
+from backbones.common.registry import nearest
 
 
 class Settings(Protocol):

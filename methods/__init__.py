@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backbones.registry import Registry
+from backbones.common.registry import Registry
 
 if TYPE_CHECKING:
     from methods.base import Method
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 METHODS: Registry[Method] = Registry(
     "method",
     {
-        "none": "methods.none:NONE",
-        "random": "methods.random:RANDOM",
-        "stride": "methods.stride:STRIDE",
-        "pool": "methods.pool:POOL",
-        "downsample": "methods.downsample:DOWNSAMPLE",
-        "permute": "methods.permute:PERMUTE",
-        "oracle": "methods.oracle:ORACLE",
-        "norm": "methods.norm:NORM",
-        "activation": "methods.activation:ACTIVATION",
-        "delta": "methods.delta:DELTA",
-        "mtr": "methods.mtr:MTR",
-        "tome": "methods.tome:TOME",
-        "evit": "methods.evit:EVIT",
-        "hsa": "methods.hsa:HSA",
-        "utr": "methods.utr:UTR",
-        "rmeeto": "methods.rmeeto:RMEETO",
-        "pumer": "methods.pumer:PUMER",
-        "stm": "methods.stm:STM",
-        "mame": "methods.mame:MAME",
-        "fambav": "methods.fambav:FAMBAV",
+        "none": "methods.named.none:NONE",
+        "random": "methods.named.random:RANDOM",
+        "stride": "methods.named.stride:STRIDE",
+        "pool": "methods.named.pool:POOL",
+        "downsample": "methods.named.downsample:DOWNSAMPLE",
+        "permute": "methods.named.permute:PERMUTE",
+        "oracle": "methods.named.oracle:ORACLE",
+        "norm": "methods.named.norm:NORM",
+        "activation": "methods.named.activation:ACTIVATION",
+        "delta": "methods.named.delta:DELTA",
+        "mtr": "methods.named.mtr:MTR",
+        "tome": "methods.named.tome:TOME",
+        "evit": "methods.named.evit:EVIT",
+        "hsa": "methods.named.hsa:HSA",
+        "utr": "methods.named.utr:UTR",
+        "rmeeto": "methods.named.rmeeto:RMEETO",
+        "pumer": "methods.named.pumer:PUMER",
+        "stm": "methods.named.stm:STM",
+        "mame": "methods.named.mame:MAME",
+        "fambav": "methods.named.fambav:FAMBAV",
     },
     "suite.methods",
 )

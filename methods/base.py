@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backbones.errors import UserError
-from backbones.registry import nearest
+from backbones.common.errors import UserError
+from backbones.common.registry import nearest
 
 if TYPE_CHECKING:
     from backbones.shape import Shape
@@ -132,7 +132,7 @@ class Method:
     ``kind``          sequence: reduces tokens by its composition; order: only moves them; image: evaluates a smaller
                       image; oracle: reads the labels; none: leaves the model as it is
     ``stochastic``    whether the seed makes a difference with the default options
-    ``published``     (shape, options) -> {site: tokens removed} as in its paper (see `methods.published`), or None
+    ``published``     (shape, options) -> {site: tokens removed} as in its paper (see `methods.published_schedules`), or None
     """
 
     name: str

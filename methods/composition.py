@@ -6,11 +6,11 @@ from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backbones.errors import UserError
-from methods.cost import NO_COST, Cost, Widths
-from methods.features import FEATURES, cosine_cost, neighbours_cost
-from methods.match import target_count
-from methods.score import SCORES, SIGNED
+from backbones.common.errors import UserError
+from methods.parts.cost import NO_COST, Cost, Widths
+from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
+from methods.parts.match import target_count
+from methods.parts.score import SCORES, SIGNED
 
 SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
@@ -23,25 +23,25 @@ class Composition:
     """A way to reduce, as its four parts and their options.
 
     ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced | runs
-                      (see `methods.match`), or nothing: no token goes, the order alone is changed
-    ``score``         a name of `methods.score.SCORES`, or None when nothing is scored
+                      (see `methods.parts.match`), or nothing: no token goes, the order alone is changed
+    ``score``         a name of `methods.parts.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
     ``window``        the score of a token is the largest of the window x window grid cells round it; odd, 1 is off
     ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
-    ``feature``       a name of `methods.features.FEATURES`, or None when nothing is compared
+    ``feature``       a name of `methods.parts.features.FEATURES`, or None when nothing is compared
     ``sources``       even | odd: rank of the tokens that may go (odd-even)
     ``best``          1: a token goes into the most similar one, k: into the k-th
     ``target_ratio``  size of the Target group over that of the Source group, None: all the rest (keep-target-source)
     ``walk``          sequence | grid: what neighbours are (runs)
     ``pruned``        share of what goes that is dropped by score before the rest is matched
-    ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.combine`)
+    ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.parts.combine`)
     ``dropped_branch``, ``dropped_residual``  share of the sources, the last to be matched, that is dropped from that
                       stream instead of merged; what is dropped from both is gone
     ``proportional``  whether later attention counts a token of size s as s tokens
     ``aligned``       whether the tokens that stay take over the decay of those dropped between them (``carry``)
     ``protect``       w: the 2 w patch tokens nearest to each special token take no part
     ``special``       exact | proportional | first | last: where the class token stands afterwards
-    ``order``         a name of `methods.order.ORDERS`
+    ``order``         a name of `methods.parts.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
 
     Fields that make no difference to the result are set to their defaults, so two compositions are equal exactly when
@@ -155,7 +155,7 @@ class Composition:
         """Work of removing `removed` of `patches` tokens of one image; nothing if nothing goes.
 
         Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target), ceil(n/2) floor(n/2) F
-        for odd-even and halves, F the width of the feature. Arithmetic: that of the score (see `methods.score`) and 3
+        for odd-even and halves, F the width of the feature. Arithmetic: that of the score (see `methods.parts.score`) and 3
         for each token whose score fades; forming and measuring each compared token, about 2 F, and 2 for each pair
         compared; 4 C for each merged source in each stream; 4 E for each dropped token whose decay is handed over.
         """

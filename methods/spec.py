@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbones.errors import UserError, announce
-from backbones.naming import settings, split
+from backbones.common.errors import UserError, announce
+from backbones.common.naming import settings, split
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
 

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from backbones.documents import inside
-from backbones.errors import UserError
+from backbones.common.documents import inside
+from backbones.common.errors import UserError
 from reports import sections
+from reports.formatting import markdown
+from reports.report_data import Sheet
 from reports.run import KINDS, Run, json_object, load, mapping, outcomes
-from reports.sheet import Sheet
 from reports.tables import inert, results_md, results_tex
-from reports.text import markdown
 
 Row = dict[str, Any]
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from backbones.documents import inside
-from backbones.errors import UserError, mend
-from reports import paper, sections, tables
-from reports.context import context
+from backbones.common.documents import inside
+from backbones.common.errors import UserError, mend
+from reports import sections, tables
+from reports import static_figures as paper
 from reports.figures.canvas import render, render_pdf
+from reports.formatting import breakable, typeset
+from reports.page_context import context
+from reports.report_data import Sheet
 from reports.run import load
 from reports.section import Section
-from reports.sheet import Sheet
-from reports.text import breakable, typeset
 
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 

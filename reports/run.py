@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from backbones.documents import inside, read_json, read_yaml
-from backbones.errors import UserError
-from reports.frames import MOST, read_frame
-from reports.place import run_spec
-from suite.stats.blind import COLUMNS as BLIND_COLUMNS
+from backbones.common.documents import inside, read_json, read_yaml
+from backbones.common.errors import UserError
+from reports.table_schema import MOST, read_frame
+from suite.stats.blind_baselines import COLUMNS as BLIND_COLUMNS
+from suite.store.find_run import run_spec
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")

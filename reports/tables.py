@@ -7,9 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.run import Run
-from reports.section import Table
-from reports.text import (
+from reports.formatting import (
     CONVENTIONS,
     budget_name,
     interval,
@@ -22,6 +20,8 @@ from reports.text import (
     shown,
     unit,
 )
+from reports.run import Run
+from reports.section import Table
 from suite.stats.compare import other_work
 
 RESULT_COLUMNS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from suite.installation import secure
-from suite.openmp import wait_asleep
+from suite.system.installation import secure
+from suite.system.openmp import wait_asleep
 
 
 def main() -> None:

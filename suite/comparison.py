@@ -15,35 +15,35 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.scan import chosen
-from suite.ablation import write_ablation
-from suite.analyses import foreground_frame, kept_frame, reduced
-from suite.breaks import breaks_frame, broken_first
-from suite.cells import Cell, Named
+from suite.analysis.ablation import write_ablation
+from suite.analysis.first_errors import breaks_frame, broken_first
+from suite.analysis.gallery import gallery, pictures
+from suite.analysis.kept_tokens import foreground_frame, kept_frame, reduced
+from suite.analysis.mamba_vs_attention import family, family_frames
+from suite.analysis.published_accuracy import expected
+from suite.analysis.similarity import Kept, similarity_frames
+from suite.analysis.statistics import asked_for, summarise
+from suite.config.run_spec import RunSpec
 from suite.data import pictured
-from suite.data.loader import dismiss
-from suite.environment import command_line, consumption, environment
-from suite.executors.choice import Executor
-from suite.executors.local import execute
-from suite.exhaustion import with_less
-from suite.expected import expected
-from suite.families import family, family_frames
-from suite.gallery import gallery, pictures
-from suite.hardware import DTYPES
-from suite.outcomes import accuracy, metrics
-from suite.prepare import Prepared, out_of_reach, prepare, undivided
-from suite.presence import watched
-from suite.progress import announce, progress_bar
-from suite.records import describe
-from suite.runner import runnable
-from suite.session import session
-from suite.settings import RunSpec
-from suite.shards import stock
-from suite.similarity import Kept, similarity_frames
+from suite.data.loading.loader import dismiss
+from suite.evaluation.outcomes import accuracy, metrics
+from suite.evaluation.runner import runnable
+from suite.evaluation.token_counts import watched
+from suite.execution.choose import Executor
+from suite.execution.local import execute
+from suite.execution.shards import stock
+from suite.plan.cells import Cell, Named
+from suite.plan.prepare import Prepared, out_of_reach, prepare, undivided
+from suite.plan.records import describe
 from suite.stats import Mark
-from suite.stopped import StoppedError
-from suite.stopwatch import STOPWATCH
-from suite.store import Store, slices
-from suite.summary import asked_for, summarise
+from suite.store.run_folder import Store, slices
+from suite.store.session import session
+from suite.system.environment import command_line, consumption, environment
+from suite.system.hardware import DTYPES
+from suite.system.out_of_memory import with_less
+from suite.system.stopped import StoppedError
+from suite.system.stopwatch import STOPWATCH
+from suite.terminal.progress import announce, progress_bar
 
 JUDGED = ("image", "label", "prediction", "kl")
 
@@ -212,7 +212,7 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
 
 
 def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
-    """How alike the cells choose and answer (see `suite.similarity`)."""
+    """How alike the cells choose and answer (see `suite.analysis.similarity`)."""
     parts = slices(prepared.indices, prepared.spec.shard)
     counts = [len(np.intersect1d(part, watched(prepared.indices))) for part in parts]
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from suite.cli.listing import every_card
+from suite.cli.list import every_card
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}
@@ -57,4 +57,4 @@ def test_the_page_of_methods_holds_the_cards_as_they_are() -> None:
 def test_the_settings_of_a_run_have_one_name() -> None:
     files = [path for package in sorted(PACKAGES) for path in (ROOT / package).rglob("*.py")]
     named = [path.relative_to(ROOT).as_posix() for path in files if '"spec.yaml"' in path.read_text("utf-8")]
-    assert named == ["suite/settings.py"]
+    assert named == ["suite/config/run_spec.py"]

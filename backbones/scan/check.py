@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.scan.contract import ScanInputs, ScanResult, state_dtype
 from backbones.scan.reference import reference_scan
 

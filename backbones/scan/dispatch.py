@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from backbones.errors import UserError
-from backbones.registry import nearest
+from backbones.common.errors import UserError
+from backbones.common.registry import nearest
 from backbones.scan import check
 from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.operator import scan_operator

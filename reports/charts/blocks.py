@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.charts.canvas import Chart, layout, level, plain, safe, title, trace
+from reports.formatting import budget_name, number, percent
 from reports.style import Look
-from reports.text import budget_name, number, percent
 
 
 def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Chart:

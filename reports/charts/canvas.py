@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from reports import style
+from reports.formatting import present
 from reports.style import Look
-from reports.text import present
 
 HEIGHT = 480
 MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.charts.canvas import Chart, plain, safe, token
-from reports.text import budget_name, interval, number, p_value, percent, points, present
+from reports.formatting import budget_name, interval, number, p_value, percent, points, present
 
 
 def hover(row: Mapping[Hashable, Any], size: float, prefix: str) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 from reports.charts.canvas import Chart, layout, level, safe, title, trace
 from reports.charts.cells import add_intervals, hover
 from reports.charts.names import short
+from reports.formatting import budget_name, percent, present, unit
 from reports.style import Look
-from reports.text import budget_name, percent, present, unit
 from suite.stats.compare import other_work
 
 

@@ -9,8 +9,8 @@ from matplotlib.transforms import Bbox
 
 from reports.charts.canvas import HEIGHT, Chart, safe, token
 from reports.figures.names import clear_places
+from reports.formatting import spread
 from reports.style import DENSE, Look
-from reports.text import spread
 
 NAME = 34  # longest name, characters
 LINE = 17  # pixels between names

@@ -11,8 +11,8 @@ from reports.charts.cells import add_intervals, hover
 from reports.charts.dots import ranking
 from reports.charts.names import line_names
 from reports.figures.tradeoff import Marks, one_budget, shaded, ticks
+from reports.formatting import CONVENTIONS, unit
 from reports.style import Look
-from reports.text import CONVENTIONS, unit
 
 SHADED = 40  # pixels above a chart whose shaded budgets say why
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from reports.figures.canvas import GUIDE, columns, paper, sheet
 from reports.figures.names import Tag, near
+from reports.formatting import budget_name, fold
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
-from reports.text import budget_name, fold
 
 FAMILY = ["backbone", "method", "budget"]
 LINE = 0.19  # inches a setting

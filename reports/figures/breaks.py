@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, blank, paper, sheet
-from reports.pictures import Pixels, overlay
-from reports.text import fold
+from reports.formatting import fold
+from reports.token_overlay import Pixels, overlay
 
 PAIRS = {True: 3, False: 2}  # pairs in a line, by whether the figure is wider than a column
 

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reports.figures.canvas import THIN, stroke
+from reports.formatting import budget_name, fold, percent, present
 from reports.style import SOFT, Look
-from reports.text import budget_name, fold, percent, present
 from suite.stats.compare import other_work
 
 

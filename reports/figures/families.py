@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figures.canvas import COLUMN, THIN, columns, paper, sheet
+from reports.formatting import fold
 from reports.style import SOFT
-from reports.text import fold
 
 ATTENTION = "attention"
 # Warm for attention, cool for Mamba, as for the methods made for each; a marker and a dash for each of several.

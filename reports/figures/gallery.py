@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, WIDTH, blank, heading, paper, sheet
-from reports.pictures import DROPPED, SPECIAL, Pixels, overlay
+from reports.formatting import distinct_names, fold, percent
 from reports.run import Run
 from reports.style import INK, SOFT
-from reports.text import distinct_names, fold, percent
+from reports.token_overlay import DROPPED, SPECIAL, Pixels, overlay
 
 CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
 FATES = {DROPPED: "dark: dropped", SPECIAL: "white: in a special token"}  # said only where it is to be seen

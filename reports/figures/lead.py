@@ -8,9 +8,9 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, GUIDE, heading, paper, sheet, stroke
+from reports.formatting import budget_name, fold
 from reports.style import SOFT, Look
-from reports.text import budget_name, fold
-from suite.stats.blind import Mark
+from suite.stats.blind_baselines import Mark
 
 LINE = 0.19  # inches a method
 ACROSS = 3  # panels beside each other where there is the width

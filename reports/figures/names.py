@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from reports.text import fold, spread
+from reports.formatting import fold, spread
 
 SIZE = 7.0  # points
 FOLD = 26  # characters of a line

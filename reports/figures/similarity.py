@@ -17,8 +17,8 @@ from scipy.spatial.distance import squareform
 from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet, stroke
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
+from reports.formatting import distinct_names, fold, number
 from reports.style import INK, SOFT, Look
-from reports.text import distinct_names, fold, number
 
 Matrix = npt.NDArray[np.float64]
 WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit

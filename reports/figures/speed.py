@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.figures.canvas import GUIDE, columns, paper, sheet, stroke
 from reports.figures.lines import level
+from reports.formatting import fold, percent
 from reports.style import INK, KNOWN, SOFT, Look
-from reports.text import fold, percent
 
 PLACE = ["backbone", "precision", "batch"]
 KINDS = {

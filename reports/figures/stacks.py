@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from reports.figures.canvas import blank, paper, sheet
 from reports.figures.tokens import DIVERGING, MAP
+from reports.formatting import fold
 from reports.section import Maps
-from reports.text import fold
 
 MOST = 8  # layers that fit beside each other
 

@@ -11,9 +11,19 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, columns, fitting, heading, paper, sheet, stroke
+from reports.figures.canvas import (
+    COLUMN,
+    WIDTH,
+    blank,
+    columns,
+    fitting,
+    heading,
+    paper,
+    sheet,
+    stroke,
+)
+from reports.formatting import budget_name, fold
 from reports.style import SOFT, Look
-from reports.text import budget_name, fold
 
 MAP = "mako"  # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
 DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye

@@ -11,12 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.canvas import COLUMN, THIN, WIDTH, columns, fitting, heading, paper, sheet, stroke
+from reports.figures.canvas import (
+    COLUMN,
+    THIN,
+    WIDTH,
+    columns,
+    fitting,
+    heading,
+    paper,
+    sheet,
+    stroke,
+)
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
+from reports.formatting import CONVENTIONS, fold, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
-from reports.text import CONVENTIONS, fold, unit
-from suite.stats.blind import Mark
+from suite.stats.blind_baselines import Mark
 
 Marks = Mapping[tuple[str, float], Mark]
 PASSES = 6  # in which names are placed again, at most

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from reports.section import Section
 
 if TYPE_CHECKING:
-    from reports.sheet import Sheet
+    from reports.report_data import Sheet
 
 
 def modules() -> list[Any]:

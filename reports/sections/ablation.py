@@ -8,9 +8,9 @@ from functools import partial
 import pandas as pd
 
 from reports.figures.ablation import axis_figure, order_figure
+from reports.formatting import p_value, percent
+from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sheet import Sheet
-from reports.text import p_value, percent
 
 ORDER = 30
 NEEDS = {

@@ -7,9 +7,16 @@ from functools import partial
 
 import pandas as pd
 
-from reports.figures.speed import by_length, length_figure, native, shares_figure, speedup_figure, time_figure
+from reports.figures.speed import (
+    by_length,
+    length_figure,
+    native,
+    shares_figure,
+    speedup_figure,
+    time_figure,
+)
+from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sheet import Sheet
 
 ORDER = 60
 NEEDS = {

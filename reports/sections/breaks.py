@@ -8,9 +8,9 @@ from functools import partial
 import pandas as pd
 
 from reports.figures.breaks import Break, broken
+from reports.formatting import budget_name, percent
+from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sheet import Sheet
-from reports.text import budget_name, percent
 
 ORDER = 10
 NEEDS = {"breaks": ("backbone", "label", "image", "budget", "kl")}

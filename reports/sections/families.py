@@ -7,13 +7,13 @@ from functools import partial
 
 import pandas as pd
 
-from reports import points
+from reports import aggregate as points
 from reports.figures.families import families_figure
+from reports.formatting import budget_name, interval, percent
+from reports.formatting import points as signed
+from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sheet import Sheet
 from reports.style import PLAIN, group
-from reports.text import budget_name, interval, percent
-from reports.text import points as signed
 
 ORDER = 10
 NEEDS = {

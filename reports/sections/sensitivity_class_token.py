@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from reports.figures.canvas import columns, paper, sheet
 from reports.figures.lines import block_colours, level, line
+from reports.formatting import percent
+from reports.report_data import Sheet
 from reports.section import Drawing, Section
-from reports.sensitivity import houses, named, of, ranking
-from reports.sheet import Sheet
-from reports.text import percent
+from reports.sensitivity_common import houses, named, of, ranking
 
 ORDER = 44
 INTERVAL = ("block", "mean", "low", "high", "images")

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from reports.figures.canvas import columns, paper, sheet
 from reports.figures.lines import by_block, level, line
+from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sensitivity import OVERALL, WORDS, houses, named, of, one, told
-from reports.sheet import Sheet
+from reports.sensitivity_common import OVERALL, WORDS, houses, named, of, one, told
 
 ORDER = 41
 NEEDS = {"sensitivity_agreement": ("backbone", "quantity", "first", "second", "block", "mean", "low", "high", "images")}

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import columns, paper, sheet
 from reports.figures.lines import by_block, level, line
 from reports.figures.stacks import grids, stacked
+from reports.formatting import fold, number, percent
+from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section
-from reports.sensitivity import houses, named, of
-from reports.sheet import Sheet
+from reports.sensitivity_common import houses, named, of
 from reports.style import Look
-from reports.text import fold, number, percent
 
 ORDER = 43
 NEEDS = {

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import columns, paper, sheet
 from reports.figures.lines import block_colours, level, line
 from reports.figures.stacks import grids, stacked
+from reports.formatting import number
+from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section, Table
-from reports.sensitivity import OVERALL, houses, named, of, one, told
-from reports.sheet import Sheet
-from reports.text import number
+from reports.sensitivity_common import OVERALL, houses, named, of, one, told
 
 ORDER = 40
 INTERVAL = ("block", "mean", "low", "high", "images")

@@ -15,9 +15,18 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import GUIDE, columns, paper, sheet
 from reports.figures.lines import by_block, level, line
 from reports.figures.stacks import grids, stacked
+from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section, Table
-from reports.sensitivity import OVERALL, WORDS, houses, named, of, one, ranking, told
-from reports.sheet import Sheet
+from reports.sensitivity_common import (
+    OVERALL,
+    WORDS,
+    houses,
+    named,
+    of,
+    one,
+    ranking,
+    told,
+)
 from reports.style import INK, SOFT
 
 ORDER = 42

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from reports.figures.similarity import alike_together, by_block, link, matrix, pairs_table
+from reports.formatting import budget_name, number, p_value
+from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section, Table
-from reports.sheet import Sheet
 from reports.style import DENSE, PLAIN
-from reports.text import budget_name, number, p_value
 
 ORDER = 40
 NEEDS = {

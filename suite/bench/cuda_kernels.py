@@ -17,12 +17,12 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.scan import ScanInputs, chosen, selective_scan
 from backbones.scan.reference import reference_scan
 from suite.bench.ceilings import Ceilings, cuda_seconds, measure_ceilings
+from suite.bench.cuda_graphs import captured
 from suite.bench.kernels import random_inputs
-from suite.graphs import captured
 
 BOTH = (False, True)
 KERNELS = ("reference", "mamba_ssm", "triton")

@@ -17,17 +17,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from backbones import create_model
 from backbones.base import Backbone, Reducer
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.scan import chosen
 from backbones.sequence import TokenSequence
 from methods.spec import parse_list
-from suite import budget as budgets
+from suite.bench.authors_block import stock_blocks
 from suite.bench.ceilings import cuda_seconds
+from suite.bench.cuda_graphs import captured
 from suite.bench.memory import peak_mib
-from suite.bench.stock_block import stock_blocks
-from suite.cells import reducers
-from suite.graphs import captured
-from suite.hardware import DTYPES
+from suite.plan import budget as budgets
+from suite.plan.cells import reducers
+from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
 KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")

@@ -30,18 +30,18 @@ from torch import Tensor, nn
 
 from backbones import BACKBONES
 from backbones.base import Backbone, Reducer
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.bench.stub import create_stub, open_stub
 from suite.comparison import run_comparison
+from suite.config.run_spec import RunSpec, build_spec
 from suite.data import DATASETS
-from suite.data.loader import load
-from suite.evaluate import Job, evaluate
-from suite.jobs import jobs_for
-from suite.prepare import Prepared, prepare
-from suite.runner import runnable, shrink
-from suite.settings import RunSpec, build_spec
-from suite.stopwatch import STOPWATCH
+from suite.data.loading.loader import load
+from suite.evaluation.jobs import jobs_for
+from suite.evaluation.runner import runnable, shrink
+from suite.evaluation.tree import Job, evaluate
+from suite.plan.prepare import Prepared, prepare
+from suite.system.stopwatch import STOPWATCH
 
 # With random's seeds and the other baselines at five budgets, and the dense model, 40 cells; `permute` makes the order
 # of the tokens something to measure.

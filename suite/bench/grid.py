@@ -12,16 +12,16 @@ from typing import Any
 
 from backbones import create_model
 from backbones.base import Backbone
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.scan import chosen
 from methods.spec import parse
-from reports.place import run_spec
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, Subject, measure
-from suite.cells import Cell
-from suite.hardware import DTYPES, check_precision
-from suite.prepare import layout, merge_equal, prepare
-from suite.settings import RunSpec, read_spec
+from suite.config.run_spec import RunSpec, read_spec
+from suite.plan.cells import Cell
+from suite.plan.prepare import layout, merge_equal, prepare
+from suite.store.find_run import run_spec
+from suite.system.hardware import DTYPES, check_precision
 
 Tell = Callable[[str], None]
 

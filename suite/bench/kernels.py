@@ -14,9 +14,9 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from backbones import rowwise
-from backbones.block import Block
-from backbones.mixer import BidirectionalMixer
+from backbones.layers import batch_invariant as rowwise
+from backbones.layers.block import Block
+from backbones.layers.mixer import BidirectionalMixer
 from backbones.scan import ScanInputs, chosen, selective_scan
 from backbones.scan.cpu_conv import convolve
 from backbones.scan.cpu_norm import add_norm

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from suite.environment import cpu_name
+from suite.system.environment import cpu_name
 
 BUSY = 0.5  # of the cores
 

@@ -11,14 +11,14 @@ from rich.table import Table
 
 from backbones import create_model
 from backbones.base import Backbone, Reducer
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.spec import parse_list
-from suite import budget as budgets
 from suite.bench.clock import interleaved, now
-from suite.budget import BudgetUnreachable, Plan
-from suite.cells import reducers
-from suite.schedule import CONSTANT_RATIO, named
+from suite.plan import budget as budgets
+from suite.plan.budget import BudgetUnreachable, Plan
+from suite.plan.cells import reducers
+from suite.plan.schedule import CONSTANT_RATIO, named
 
 
 @dataclass(frozen=True)

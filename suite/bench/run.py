@@ -11,10 +11,10 @@ import pandas as pd
 from suite.bench.grid import Tell, time_grid, time_run
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import COLUMNS, Record, without_gain
-from suite.environment import command_line, environment
-from suite.files import write_json
-from suite.hardware import pick_device, set_threads
-from suite.store import Store, write_frame
+from suite.store.run_folder import Store, write_frame
+from suite.system.atomic_files import write_json
+from suite.system.environment import command_line, environment
+from suite.system.hardware import pick_device, set_threads
 
 
 def measure_into(folder: Path, asked: BenchSpec, finished: bool, tell: Tell) -> tuple[list[Record], list[str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.settings import Budget, RunSpec, build_spec
+from suite.config.run_spec import Budget, RunSpec, build_spec
 
 Count = Annotated[int, Field(ge=1)]
 

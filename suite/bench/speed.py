@@ -19,7 +19,7 @@ from backbones.base import Backbone, Reducer
 from suite.bench.clock import in_turn, now
 from suite.bench.machine import state
 from suite.bench.memory import peak_mib
-from suite.bench.shares import KINDS, shares
+from suite.bench.time_breakdown import KINDS, shares
 from suite.stats import median_interval
 
 LEAST_SECONDS = 0.05  # of one timing: shorter passes are repeated

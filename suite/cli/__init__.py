@@ -11,14 +11,14 @@ from typing import Any
 
 import typer
 
-from backbones.errors import printable
-from backbones.registry import nearest
+from backbones.common.errors import printable
+from backbones.common.registry import nearest
 from methods import METHODS
 from suite.cli.ablate import ablate
-from suite.cli.answer import answer
 from suite.cli.bench import bench
 from suite.cli.compare import compare, plan
 from suite.cli.doctor import doctor
+from suite.cli.exit_codes import answer
 from suite.cli.export import export
 from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
@@ -27,7 +27,7 @@ from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
-from suite.settings import plain
+from suite.config.run_spec import plain
 
 app = typer.Typer(
     name="suite",

@@ -6,8 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from backbones.errors import UserError
-from suite.ahead import begin_compiling
+from backbones.common.errors import UserError
 from suite.cli.compare import (
     Address,
     Executor,
@@ -22,8 +21,9 @@ from suite.cli.compare import (
     run_folder,
     written,
 )
-from suite.cli.options import with_run_options
-from suite.settings import RunSpec
+from suite.cli.precompile import begin_compiling
+from suite.cli.spec_options import with_run_options
+from suite.config.run_spec import RunSpec
 
 
 @partial(with_run_options, methods="mtr", split="dev", budgets="0.4", baselines=False, gallery=0)
@@ -45,12 +45,12 @@ def ablate(
         raise UserError("nothing to vary: name an axis, such as --axis order")
     folder = run_folder(spec, runs, name)
     begin_compiling(spec)
-    from suite.ablation import tables
+    from suite.analysis.ablation import tables
     from suite.comparison import run_comparison
-    from suite.executors.choice import executor_of
+    from suite.execution.choose import executor_of
     from suite.stats import unbeaten
-    from suite.tables import print_table
-    from suite.track import chosen
+    from suite.terminal.tables import print_table
+    from suite.trackers import chosen
 
     trackers = chosen(track)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from backbones.errors import UserError
-from backbones.naming import split
+from backbones.common.errors import UserError
+from backbones.common.naming import split
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
-from suite.cli.options import expand, typed
-from suite.files import write_text
-from suite.settings import build, build_spec
+from suite.cli.spec_options import expand, typed
+from suite.config.run_spec import build, build_spec
+from suite.system.atomic_files import write_text
 
 FLAGS = {"backbones": "--backbone", "budgets": "--budget", "batches": "--batch", "precisions": "--precision"}
 
@@ -65,8 +65,8 @@ def bench(
     save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
 ) -> int:
     """Measure speed and memory on this machine: all there is, or the one measurement that is named."""
-    from suite.hardware import pick_device, set_threads
-    from suite.tables import print_table
+    from suite.system.hardware import pick_device, set_threads
+    from suite.terminal.tables import print_table
 
     if save and save.is_dir():
         raise UserError(f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}")
@@ -105,7 +105,7 @@ def bench(
         costs = reducing.measure(backbone, _reducing(methods), fractions[0], batches[-1], rounds, where)
         found.append((costs, reducing.table(costs)))
     if sharing:
-        from suite.bench import sharing as together
+        from suite.bench import prefix_sharing as together
 
         shares = together.measure(build_spec(methods=expand(split(methods)), batch=batches[-1]), rounds, where)
         found.append((shares, together.table(shares)))
@@ -119,7 +119,7 @@ def bench(
     if (models or sweep) and where != "cuda":
         raise UserError("--models and --sweep measure on a GPU: there is none here, leave them out")
     if sweep:
-        from suite.bench import sweep as cuts
+        from suite.bench import tile_sweep as cuts
 
         timed = cuts.measure_sweep()
         found.append((timed, cuts.table(timed)))
@@ -159,7 +159,7 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
     from suite.bench.machine import busy
     from suite.bench.run import measure_into
     from suite.bench.speed import legend, table
-    from suite.tables import print_table
+    from suite.terminal.tables import print_table
 
     folder = run or runs / spec.default_name()
     if run:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from backbones.errors import UserError
-from suite.ahead import begin_compiling
-from suite.cli.options import with_run_options
-from suite.settings import RunSpec
+from backbones.common.errors import UserError
+from suite.cli.precompile import begin_compiling
+from suite.cli.spec_options import with_run_options
+from suite.config.run_spec import RunSpec
 
 Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
@@ -46,7 +46,7 @@ def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
 
 def written(folder: Path, report: bool, trackers: Sequence[str]) -> Path | None:
     """The page of the finished run in `folder`, drawn if a `report` is wanted; then the `trackers` are told."""
-    from suite.track import tell
+    from suite.trackers import tell
 
     page = None
     if report:
@@ -75,10 +75,10 @@ def compare(
     folder = run_folder(spec, runs, name)
     begin_compiling(spec)
     from suite.comparison import run_comparison
-    from suite.executors.choice import executor_of
+    from suite.execution.choose import executor_of
     from suite.stats import unbeaten
-    from suite.tables import astray, comparison_table, left_out, print_table
-    from suite.track import chosen
+    from suite.terminal.tables import astray, comparison_table, left_out, print_table
+    from suite.trackers import chosen
 
     trackers = chosen(track)
     result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
@@ -105,10 +105,10 @@ def compare(
 @with_run_options
 def plan(spec: RunSpec, as_json: Json = False) -> int:
     """Lay out the cells of a comparison without running it: tokens, FLOPs, and an estimate of the time."""
-    from suite.estimate import estimate_seconds
-    from suite.prepare import out_of_reach, prepare, undivided
-    from suite.records import describe
-    from suite.tables import plan_table, print_table
+    from suite.plan.prepare import out_of_reach, prepare, undivided
+    from suite.plan.records import describe
+    from suite.plan.run_time import estimate_seconds
+    from suite.terminal.tables import plan_table, print_table
 
     prepared = prepare(spec)
     records = [describe(cell, spec, len(prepared.indices)) for cell in prepared.cells]

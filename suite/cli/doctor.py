@@ -12,7 +12,7 @@ import typer
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
     """Check this installation; exit code 1 if something that is needed is broken."""
     from suite.doctor import diagnose, table
-    from suite.tables import print_table
+    from suite.terminal.tables import print_table
 
     checks = diagnose()
     if as_json:

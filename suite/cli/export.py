@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 
 
 class Format(enum.StrEnum):
@@ -32,7 +32,7 @@ def export(
 ) -> int:
     """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance."""
     from reports.export import write
-    from suite.files import replacing
+    from suite.system.atomic_files import replacing
 
     if images and form in (Format.latex, Format.markdown):
         raise UserError(f"--images is not for {form.value}: use csv, parquet or json")

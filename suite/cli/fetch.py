@@ -14,7 +14,7 @@ def fetch(
     ] = None,
 ) -> int:
     """Download the full Fashion-MNIST (31 MB, checked by hash), which training and the full splits need."""
-    from suite.data.full import download
+    from suite.data.images.fashion_mnist_files import download
 
     print(f"Fashion-MNIST is in {download(folder)}")
     return 0

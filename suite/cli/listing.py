@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
-    from backbones.official import Official
-    from suite.published_flops import Printed
+    from backbones.checkpoints.published import Official
+    from suite.flops.published import Printed
 
 
 class Kind(enum.StrEnum):
@@ -41,7 +41,7 @@ def list_things(
         raise UserError(f"--long prints the cards of methods, not of {kind.value}: list methods --long NAME")
     if long:
         from methods.spec import find
-        from suite.cards import print_cards
+        from suite.terminal.method_cards import print_cards
 
         print_cards(every_card() if long == "all" else find(long).card)
         return 0
@@ -49,7 +49,7 @@ def list_things(
     if as_json:
         print(json.dumps(rows, indent=1))
         return 0
-    from suite.tables import print_table
+    from suite.terminal.tables import print_table
 
     for title, columns in SHEETS.get(kind, {kind.value: tuple(rows[0])}).items():
         table = Table(title=title)
@@ -94,9 +94,9 @@ def backbone_rows() -> list[dict[str, Any]]:
     import torch
 
     from backbones import BACKBONES, create_model
-    from backbones.official import files_of
-    from suite.budget import dense_plan
-    from suite.published_flops import GIGA, figures_of
+    from backbones.checkpoints.published import files_of
+    from suite.flops.published import GIGA, figures_of
+    from suite.plan.budget import dense_plan
 
     rows = []
     for name in BACKBONES:
@@ -156,7 +156,7 @@ def _measured_on(files: Sequence[Official]) -> str:
 
 def checkpoint_rows() -> list[dict[str, Any]]:
     """Every published file, and the weights in the box: of what, where, how laid out, what it scored on what."""
-    from backbones.official import officials
+    from backbones.checkpoints.published import officials
 
     files: dict[tuple[str, str], list[Official]] = {}
     for row in officials():

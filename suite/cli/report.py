@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 
 
 def report(

@@ -7,7 +7,7 @@ import json
 
 def schema() -> int:
     """Print the JSON schema of a configuration file (`--config`), by which an editor completes and checks one."""
-    from suite.sweep import Experiment
+    from suite.config.sweep import Experiment
 
     print(json.dumps(Experiment.model_json_schema(), indent=1))
     return 0

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from backbones.naming import split
+from backbones.common.naming import split
 from suite.cli.compare import FailFast, Json, Report, Resume, Track, written
-from suite.cli.options import expand, images_asked, option, shared, typed, with_options
+from suite.cli.spec_options import expand, images_asked, option, shared, typed, with_options
+from suite.config.run_spec import build
 from suite.sensitivity.spec import SensitivitySpec
-from suite.settings import build
 
 DEFAULTS = SensitivitySpec()
 _own = functools.partial(option, defaults=DEFAULTS)
@@ -59,10 +59,10 @@ def _sensitivity(
     as_json: Json = False,
 ) -> int:
     """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
-    from suite.sensitivity.run import run_sensitivity
+    from suite.sensitivity.analysis import run_sensitivity
     from suite.sensitivity.show import document, tables
-    from suite.tables import print_table
-    from suite.track import chosen
+    from suite.terminal.tables import print_table
+    from suite.trackers import chosen
 
     trackers = chosen(track)
     folder = Path(out) if out else Path("runs") / spec.default_name()

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.table import Table
 
-from backbones.errors import UserError
-from suite.settings import RunSpec
+from backbones.common.errors import UserError
+from suite.config.run_spec import RunSpec
 
 Combination = tuple[str, RunSpec]
 
@@ -24,9 +24,9 @@ def run_all(command: Callable[..., int], specs: Sequence[Combination], values: d
     UserError, with the combination that it is about, before the first one runs. One that fails then does not stop the
     others. Runs that can be compared are merged into one report at the end.
     """
-    from suite.cli.answer import answer
     from suite.cli.compare import run_folder
-    from suite.prepare import prepare
+    from suite.cli.exit_codes import answer
+    from suite.plan.prepare import prepare
 
     runs = values.get("runs")
     asked = [(words, spec, _named(values, words)) for words, spec in specs]
@@ -91,8 +91,8 @@ def _merged(folders: list[Path], values: dict[str, Any]) -> dict[str, Any] | Non
 
 def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
     """Print what became of each combination, and the table of all together."""
-    from suite.store import Store
-    from suite.tables import astray, comparison_table, print_table
+    from suite.store.run_folder import Store
+    from suite.terminal.tables import astray, comparison_table, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
     for row in done:

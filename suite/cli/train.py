@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backbones.errors import UserError
-from suite.claims import claimed
+from backbones.common.errors import UserError
+from suite.store.locks import claimed
 
 if TYPE_CHECKING:
     from suite.training.loop import Trainer
@@ -27,9 +27,9 @@ def train(
     final: Annotated[bool, typer.Option(help="When finished, read the last split and write it in the card.")] = False,
 ) -> int:
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
-    from suite.hardware import check_workers, pick_device
+    from suite.system.hardware import check_workers, pick_device
+    from suite.training.distributed import joined
     from suite.training.images import training_images
-    from suite.training.ranks import joined
     from suite.training.recipes import recipe as find_recipe
 
     plan = find_recipe(recipe)

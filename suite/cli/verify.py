@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 
 
 def verify(
@@ -28,11 +28,11 @@ def verify(
     layout, FLOPs against every printed figure. With --method only that: yours or ours.
     """
     from methods.spec import parse_list
-    from suite.verification.backbones import backbone_lines
-    from suite.verification.flops import flops_lines
-    from suite.verification.kernels import kernel_lines
-    from suite.verification.layouts import layout_lines
-    from suite.verification.methods import check_lines, method_lines
+    from suite.verify.backbone_contract import backbone_lines
+    from suite.verify.checkpoint_layouts import layout_lines
+    from suite.verify.flops import flops_lines
+    from suite.verify.kernels import kernel_lines
+    from suite.verify.methods import check_lines, method_lines
 
     parts = (
         [check_lines(parse_list(method))]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from backbones.errors import UserError
-from backbones.registry import Registry
+from backbones.common.errors import UserError
+from backbones.common.registry import Registry
 from suite.data.base import Dataset, Request, check_labels
-from suite.data.select import pictured, stratified
+from suite.data.subset import pictured, stratified
 
 __all__ = ["DATASETS", "Dataset", "Request", "check_labels", "open_dataset", "pictured", "stratified"]
 
@@ -17,15 +17,15 @@ Opener = Callable[[Request], Dataset]
 DATASETS: Registry[Opener] = Registry(
     "data set",
     {
-        "fashion-clutter": "suite.data.clutter:open_clutter",
-        "fashion-mnist": "suite.data.fashion:open_fashion",
-        "frames": "suite.data.videos:open_frames",
-        "imagefolder": "suite.data.imagefolder:open_imagefolder",
-        "imagenet": "suite.data.imagenet:open_imagenet",
-        "parquet": "suite.data.parquet:open_parquet",
-        "tiny-imagenet": "suite.data.tiny_imagenet:open_tiny_imagenet",
-        "tiny-imagenet-50": "suite.data.tiny_imagenet:open_quarter",
-        "video": "suite.data.videos:open_video",
+        "fashion-clutter": "suite.data.images.clutter:open_clutter",
+        "fashion-mnist": "suite.data.images.fashion:open_fashion",
+        "frames": "suite.data.videos.videos:open_frames",
+        "imagefolder": "suite.data.images.imagefolder:open_imagefolder",
+        "imagenet": "suite.data.images.imagenet:open_imagenet",
+        "parquet": "suite.data.images.parquet:open_parquet",
+        "tiny-imagenet": "suite.data.images.tiny_imagenet:open_tiny_imagenet",
+        "tiny-imagenet-50": "suite.data.images.tiny_imagenet:open_quarter",
+        "video": "suite.data.videos.videos:open_video",
     },
     "suite.datasets",
 )

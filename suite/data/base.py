@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
 
 Manifest = dict[str, Any]
@@ -56,7 +56,7 @@ class Dataset(ABC):
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
     ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
-    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.crew`)
+    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.loading.decode_pool`)
     ``kind``     images or videos; a model's answers to the ``views`` of one video are averaged
     """
 

@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 
 from suite.doctor.check import Check, Status, last_line
-from suite.installation import ROOT, secure
-from suite.versions import package_version
+from suite.system.installation import ROOT, secure
+from suite.system.versions import package_version
 
 OLDEST_PYTHON = (3, 11)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from suite.doctor.check import Check
 
 GIB = 1 << 30
@@ -59,7 +59,7 @@ def bundled_images() -> Check:
 
 def full_images() -> Check:
     """The whole of Fashion-MNIST, needed for training only."""
-    from suite.data.full import find_folder
+    from suite.data.images.fashion_mnist_files import find_folder
 
     try:
         return Check("full fashion-mnist", "ok", str(find_folder()))
@@ -69,7 +69,7 @@ def full_images() -> Check:
 
 def weights() -> Check:
     """The weights in the box."""
-    from backbones.checkpoint_source import bundled
+    from backbones.checkpoints.source import bundled
 
     names = bundled()
     if DEFAULT_BACKBONE in names:

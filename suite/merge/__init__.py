@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from suite.merge.run import merge
+from suite.merge.merge import merge
 
 __all__ = ["merge"]

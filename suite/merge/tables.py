@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from backbones import BACKBONES, create_model
 from backbones.base import Backbone
-from suite.breaks import breaks_frame
-from suite.cells import DENSE, Named
-from suite.merge.part import Part, Record
+from suite.analysis.first_errors import breaks_frame
+from suite.analysis.similarity import Kept, similarity_frames
+from suite.merge.finished_run import Part, Record
 from suite.merge.union import Union
-from suite.similarity import Kept, similarity_frames
-from suite.store import Store
+from suite.plan.cells import DENSE, Named
+from suite.store.run_folder import Store
 
 ANEW = (
     "statistics",
@@ -39,7 +39,7 @@ ONCE = {
 
 @dataclass(frozen=True)
 class Member:
-    """A cell of the union (see `suite.cells.Named`)."""
+    """A cell of the union (see `suite.plan.cells.Named`)."""
 
     key: str
     backbone: str

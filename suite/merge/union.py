@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backbones.errors import UserError
-from suite.cells import SAME
-from suite.merge.likeness import differences
-from suite.merge.part import Part, Record
+from backbones.common.errors import UserError
+from suite.merge.compatibility import differences
+from suite.merge.finished_run import Part, Record
+from suite.plan.cells import SAME
 
 Place = tuple[str, str, float | None, int]
 FLOATS = ("loss", "margin", "kl", "tau")

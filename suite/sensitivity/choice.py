@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 
 NUMBER = re.compile("[0-9]{1,9}")
 

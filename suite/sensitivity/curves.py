@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from backbones.base import Backbone
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from methods.spec import MethodSpec
-from suite.analyses import patch_counts
-from suite.budget import dense_plan, plan_of
-from suite.cells import DENSE, Cell
-from suite.prepare import Prepared, merge_equal, unfit
+from suite.analysis.kept_tokens import patch_counts
+from suite.plan.budget import dense_plan, plan_of
+from suite.plan.cells import DENSE, Cell
+from suite.plan.prepare import Prepared, merge_equal, unfit
 from suite.stats.means import mean_over_images
-from suite.store import Store, slices
+from suite.store.run_folder import Store, slices
 
 
 @dataclass(frozen=True)

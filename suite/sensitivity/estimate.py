@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
-from suite.outcomes import loss_and_margin
+from suite.evaluation.outcomes import loss_and_margin
 
 
 @dataclass(frozen=True)

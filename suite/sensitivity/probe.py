@@ -16,12 +16,12 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from methods.composition import Composition
-from methods.match import unprotected
-from methods.randomness import uniform
-from methods.score import DIRECTIONS, SCORES, Place
-from suite.outcomes import divergence, loss_and_margin
+from methods.parts.counter_random import uniform
+from methods.parts.match import unprotected
+from methods.parts.score import DIRECTIONS, SCORES, Place
+from suite.evaluation.outcomes import divergence, loss_and_margin
+from suite.evaluation.token_edits import moved, pruned, removed, zeroed
 from suite.sensitivity.estimate import Estimates, estimates
-from suite.variants import moved, pruned, removed, zeroed
 
 EFFECTS = ("loss", "margin", "flip", "kl")
 EXACT = ("removal", "zeroing")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from suite.sensitivity.run import Analysis
+from suite.sensitivity.analysis import Analysis
 from suite.sensitivity.summary import interval, ranked_scores
 from suite.sensitivity.tables import OVERALL
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.settings import RunSpec, build_spec
+from suite.config.run_spec import RunSpec, build_spec
 
 SHARED = ("checkpoint", "data", "split", "source", "images", "methods", "batch", "device", "precision", "kernel",
           "threads")  # fmt: skip

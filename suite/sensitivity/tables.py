@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from suite.sensitivity.probe import EFFECTS
 from suite.stats.means import mean_over_images
-from suite.stats.ranks import partial_spearman, percentile, separation, spearman
+from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
 
 OVERALL = -1  # the block number of a figure over all blocks
 BINS = 14

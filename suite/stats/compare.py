@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from suite.stats.outcomes import Outcomes, aligned
+from suite.stats.correctness import Outcomes, aligned
 from suite.stats.paired import Spread, bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
 from suite.stats.single import holm

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from scipy.stats import binom, binomtest
 
-from suite.stats.outcomes import Bits
+from suite.stats.correctness import Bits
 
 SEEDS_FOR_INTERVAL = 5
 DRAWS = 4000

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.stats.outcomes import Bits
+from suite.stats.correctness import Bits
 from suite.stats.paired import DRAWS, Spread
 
 Pair = tuple[Bits, Bits]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suite.stats.outcomes import Outcomes, aligned
+from suite.stats.correctness import Outcomes, aligned
 from suite.stats.power import smallest_detectable
 
 BLIND = ("random", "stride", "pool")  # what to run beside methods to know

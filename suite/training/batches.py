@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from suite.training.distributed import Ranks
 from suite.training.images import TrainingImages
-from suite.training.ranks import Ranks
 from suite.training.recipes import Recipe
 
 Batch = tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones.base import Backbone
-from suite.files import replacing, write_text
+from suite.system.atomic_files import replacing, write_text
 from suite.training.images import FINAL, TrainingImages
 from suite.training.loop import Trainer, normalise
 from suite.training.recipes import Recipe

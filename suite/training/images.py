@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.errors import UserError
-from suite.data import clutter, open_dataset
+from backbones.common.errors import UserError
+from suite.data import open_dataset
 from suite.data.base import Dataset
-from suite.data.sources import Garments
-from suite.data.tiny_imagenet import EVERY
-from suite.files import replacing
+from suite.data.images import clutter
+from suite.data.images.sources import Garments
+from suite.data.images.tiny_imagenet import EVERY
+from suite.system.atomic_files import replacing
 
 # What is read once, for the card, when a recipe's training is over.
 FINAL = {"fashion-clutter": "test"} | dict.fromkeys(EVERY, "valid")

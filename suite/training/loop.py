@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader
 
 from backbones import create_model
 from backbones.base import Backbone, Reducer
-from suite.environment import cpu_name
+from suite.system.environment import cpu_name
 from suite.training import state
 from suite.training.batches import Batch, Batches, seed_of
+from suite.training.distributed import Ranks
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
-from suite.training.ranks import Ranks
 from suite.training.recipes import Recipe
 from suite.training.state import Progress
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from backbones.errors import UserError
-from backbones.registry import nearest
+from backbones.common.errors import UserError
+from backbones.common.registry import nearest
 from suite.training.augment import NONE, Augmentation
 
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from backbones.errors import UserError
-from suite.files import replacing
+from backbones.common.errors import UserError
+from suite.system.atomic_files import replacing
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backbones import BACKBONES, create_model
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from suite.data import open_dataset, stratified
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backbones.sequence import TokenSequence, Trace, new_sequence
-from methods.compose import Composition, Reducer
+from methods.reduce import Composition, Reducer
 
 Fabricate = Callable[..., TokenSequence]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from methods import METHODS
 from methods.base import Method, Option
 from methods.composition import Composition

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from option_values import every
 from torch import Tensor
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence, Trace
 from methods import METHODS
-from methods.assemble import permuted
-from methods.compose import Composition, Reducer
-from methods.order import Chance
+from methods.parts.assemble import permuted
+from methods.parts.order import Chance
+from methods.reduce import Composition, Reducer
 from methods.spec import parse
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.unreduce import Fill, on_grid, unreduce
 from methods import METHODS
-from methods.compose import Composition, Reducer
+from methods.reduce import Composition, Reducer
 from methods.spec import parse
 
 Fabricate = Callable[..., TokenSequence]

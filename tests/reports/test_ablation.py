@@ -14,12 +14,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import reports
-from reports.context import context
 from reports.figures.ablation import COLOURS, axis_figure, order_figure, verdict
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.page import read
+from reports.page_context import context
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

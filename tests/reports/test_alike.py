@@ -12,12 +12,12 @@ import pytest
 from reports import sections
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.similarity import alike_together, matrix, pairs_table
+from reports.formatting import distinct_names, number
+from reports.report_data import Sheet
 from reports.run import load
 from reports.section import Section
 from reports.sections import breaks
-from reports.sheet import Sheet
 from reports.style import looks
-from reports.text import distinct_names, number
 
 
 @pytest.fixture(scope="module")

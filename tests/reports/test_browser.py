@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [

@@ -14,8 +14,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from backbones.errors import UserError
-from reports.export import COLUMNS, FORMATS, IMAGE_COLUMNS, NESTED, cell_rows, dictionary, flat, write
+from backbones.common.errors import UserError
+from reports.export import (
+    COLUMNS,
+    FORMATS,
+    IMAGE_COLUMNS,
+    NESTED,
+    cell_rows,
+    dictionary,
+    flat,
+    write,
+)
 from suite.cli import run
 
 TEXTS = ("key", "git", "data_hash", "weights_sha256", "suite", "torch")  # which may look like numbers

@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reports import charts, paper, points, text
+from reports import aggregate as points
+from reports import charts
+from reports import formatting as text
+from reports import static_figures as paper
 from reports.figures.canvas import columns, render
 from reports.figures.gallery import gallery
 from reports.figures.tokens import kept_map
 from reports.figures.tradeoff import pareto
-from reports.panels import last_block
-from reports.pictures import SPECIAL_COLOUR, VEIL, overlay
+from reports.page_panels import last_block
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
+from reports.token_overlay import SPECIAL_COLOUR, VEIL, overlay
 
 
 @pytest.fixture(scope="module")

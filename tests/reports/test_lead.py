@@ -6,7 +6,7 @@ import pytest
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.lead import lead_figure
 from reports.style import looks
-from suite.stats.blind import Lead, Mark
+from suite.stats.blind_baselines import Lead, Mark
 
 MARKS = [
     Mark(

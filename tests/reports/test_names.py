@@ -17,8 +17,8 @@ from reports import charts
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.names import clear_places
 from reports.figures.tradeoff import grouped, groups, pareto
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
 from reports.style import KNOWN, looks
 
 LOOKS = looks(KNOWN)

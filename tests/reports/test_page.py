@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import context, panels, points
+from reports import aggregate as points
+from reports import page_context as context
+from reports import page_panels as panels
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
 
 VOID = {"meta", "link", "img", "input", "br", "path"}
 

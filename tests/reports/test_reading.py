@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 import reports
-from backbones.errors import UserError
-from reports import points
-from reports.rows import result_rows
+from backbones.common.errors import UserError
+from reports import aggregate as points
+from reports.page_tables import result_rows
+from reports.report_data import Sheet
 from reports.run import correctness, load, outcomes
-from reports.sheet import Sheet
 from reports.tables import compact_tex
 
 SAME = "tome[order=appended] = tome[order=appended,weights=size]"

@@ -14,11 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 
 import reports
-from backbones.errors import UserError
-from reports import panels, sections, tables
+from backbones.common.errors import UserError
+from reports import page_panels as panels
+from reports import sections, tables
 from reports.figures import canvas
+from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section, Table
-from reports.sheet import Sheet
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

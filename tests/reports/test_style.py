@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import text
+from reports import formatting as text
 from reports.figures.canvas import DASHES
 from reports.style import CYCLE, DENSE, GROUPS, KNOWN, MAMBA, MARKERS, PAPER, group, looks
 

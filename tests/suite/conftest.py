@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones import BACKBONES
-from backbones.vim import Vim
-from backbones.vision_mamba import MambaConfig
-from backbones.vit import ViT, ViTConfig
+from backbones.models.vim import Vim
+from backbones.models.vision_mamba import MambaConfig
+from backbones.models.vit import ViT, ViTConfig
 from suite.comparison import run_comparison
+from suite.config.run_spec import RunSpec, build_spec
 from suite.data import DATASETS
 from suite.data.base import Dataset, Grid, Manifest, Request
-from suite.settings import RunSpec, build_spec
 
 SIDE = 40
 
 
 @pytest.fixture(autouse=True)
 def _estimates_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.estimate.ENOUGH", 0.0)
+    monkeypatch.setattr("suite.plan.run_time.ENOUGH", 0.0)
 
 
 class Blots(Dataset):

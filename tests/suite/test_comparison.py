@@ -16,15 +16,15 @@ import torch
 
 import reports
 from backbones.base import Reducer
-from backbones.errors import UserError
+from backbones.common.errors import UserError
+from backbones.models.vim import Vim
 from backbones.sequence import TokenSequence
-from backbones.vim import Vim
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
-from suite.cells import Cell
 from suite.comparison import Result, run_comparison
-from suite.evaluate import Failure, evaluate
-from suite.settings import RunSpec
+from suite.config.run_spec import RunSpec
+from suite.evaluation.tree import Failure, evaluate
+from suite.plan.cells import Cell
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -132,7 +132,7 @@ def test_a_run_killed_at_any_shard_goes_on_to_the_same_files(
             raise KeyboardInterrupt
         replaced(source, target)
 
-    monkeypatch.setattr("suite.files.os.replace", killed)
+    monkeypatch.setattr("suite.system.atomic_files.os.replace", killed)
     for attempt in range(100):
         left = 7 + attempt
         try:
@@ -156,7 +156,7 @@ def test_one_image_that_the_dense_model_cannot_read_fails_all_its_cells(
             assert not isinstance(logits, Failure)
             yield job, logits * torch.nan if not job.plan and 17 in tokens.image else logits
 
-    monkeypatch.setattr("suite.runner.evaluate", ill)
+    monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     result = run(small(methods=("mtr",), baselines=False), tmp_path)
     reason = "logits are not finite (NaN or infinity)"
     assert [r["reason"] for r in result.records] == [reason, *[f"the dense model failed: {reason}"] * 2]
@@ -178,7 +178,7 @@ def test_equal_compositions_are_computed_once_under_both_names(
         evaluated.extend(job.key for job in jobs)
         return original(model, tokens, jobs, observe)
 
-    monkeypatch.setattr("suite.runner.evaluate", spy)
+    monkeypatch.setattr("suite.evaluation.runner.evaluate", spy)
     methods = ("mtr[weights=drop]", "mtr[feature=branch,weights=drop]", "mtr[score=random,weights=drop]", "random")
     result = run(small(methods=methods, baselines=False, budgets=(0.3,), batch=30, shard=30, gallery=0), tmp_path)
     labels = Counter(record["label"] for record in result.records)

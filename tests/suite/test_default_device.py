@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from backbones import create_model, fused, rowwise
+from backbones import create_model
+from backbones.layers import batch_invariant as rowwise
+from backbones.layers import fused_path as fused
 from backbones.scan import dispatch
-from methods.fused import inference
+from methods.fused import dispatch as inference
 from methods.spec import parse
-from suite import budget as budgets
-from suite.cells import reducers
+from suite.plan import budget as budgets
+from suite.plan.cells import reducers
 
 SMALL: dict[str, Any] = {"depth": 4, "dim": 8, "states": 2, "image_size": 40, "patch": 4, "stride": 4}
 PROOFS: list[Any] = [fused._agrees, dispatch._chosen, inference._agrees, rowwise._has_onednn]

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from backbones import BACKBONES, create_model
 from backbones.base import Backbone
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods import METHODS
-from methods.assemble import permuted
-from methods.compose import Composition, Reducer
-from methods.order import Chance
-from suite.prepare import unfit
+from methods.parts.assemble import permuted
+from methods.parts.order import Chance
+from methods.reduce import Composition, Reducer
+from suite.plan.prepare import unfit
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "stride": 4}

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from backbones import BACKBONES
-from backbones.errors import UserError
-from backbones.videomamba_video import ClipConfig, VideoMambaVideo
+from backbones.common.errors import UserError
+from backbones.models.videomamba_video import ClipConfig, VideoMambaVideo
+from suite.analysis.gallery import DROPPED, side_by_side
 from suite.comparison import run_comparison
-from suite.estimate import estimate_seconds
-from suite.gallery import DROPPED, side_by_side
-from suite.prepare import prepare
-from suite.runner import averaged, runnable
-from suite.settings import RunSpec
-from suite.store import Store
+from suite.config.run_spec import RunSpec
+from suite.evaluation.runner import averaged, runnable
+from suite.plan.prepare import prepare
+from suite.plan.run_time import estimate_seconds
+from suite.store.run_folder import Store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -107,10 +107,10 @@ def _is_gone(process: int) -> bool:
 
 @pytest.mark.slow
 def test_a_cold_start_compiles_the_reduction_once_beside_and_without_torch(tmp_path: Path) -> None:
-    begin = "ahead.compile_ahead('methods.fused.kernel', 'reduction_kernel')"
+    begin = "ahead.compile_ahead('methods.fused.cpu.kernel', 'reduction_kernel')"
     code = (
         f"from backbones.compiled import ahead; import sys; {begin}; (process,) = ahead._WORKING.values();"
-        "from methods.fused.kernel import reduction_kernel; reduction_kernel(); assert process.returncode == 0;"
+        "from methods.fused.cpu.kernel import reduction_kernel; reduction_kernel(); assert process.returncode == 0;"
         f"assert 'torch' not in sys.modules; ahead._WORKING.clear(); {begin}; assert not ahead._WORKING"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from backbones import create_model
 from backbones.scan import ScanInputs, chosen, selective_scan
-from suite.graphs import captured
+from suite.bench.cuda_graphs import captured
 
 pytestmark = pytest.mark.gpu
 

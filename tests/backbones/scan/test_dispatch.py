@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from backbones.scan import chosen, cpu, dispatch, selective_scan, stock
 from backbones.scan.contract import ScanInputs, ScanResult
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from backbones import fused
-from backbones import mixer as mixer_module
-from backbones.errors import UserError
-from backbones.mixer import TRACED, BidirectionalMixer, plain_convolve
+from backbones.common.errors import UserError
+from backbones.layers import fused_path as fused
+from backbones.layers import mixer as mixer_module
+from backbones.layers.mixer import TRACED, BidirectionalMixer, plain_convolve
+from backbones.layers.stacked_weights import stacked
 from backbones.scan import Choice, dispatch, triton_norm
 from backbones.scan.triton_conv import convolve
 from backbones.scan.triton_norm import add_norm
-from backbones.stacked import stacked
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKWARDS = 0b10

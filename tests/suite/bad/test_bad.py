@@ -21,7 +21,8 @@ import pytest
 from bad import Bad
 
 from suite.cli import run
-from suite.data import decode, idx
+from suite.data.images import idx
+from suite.data.loading import decode
 from suite.training.images import TrainingImages, training_images
 
 ROWS = [

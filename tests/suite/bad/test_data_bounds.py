@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from bad_data import named, png, table
 
-from backbones.errors import UserError
-from suite.data import open_dataset, parquet
+from backbones.common.errors import UserError
+from suite.data import open_dataset
+from suite.data.images import parquet
 
 
 def test_metadata_nested_too_deep_is_no_metadata(tmp_path: Path) -> None:

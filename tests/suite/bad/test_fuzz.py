@@ -8,16 +8,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbones.documents import read_json, read_yaml
-from backbones.errors import UserError
-from backbones.naming import bracketed
+from backbones.common.documents import read_json, read_yaml
+from backbones.common.errors import UserError
+from backbones.common.naming import bracketed
 from methods import METHODS
 from methods.spec import parse, parse_list
 from suite.bench.spec import BenchSpec
-from suite.schedule import named
+from suite.config.run_spec import RunSpec, with_file
+from suite.plan.schedule import named
 from suite.sensitivity.choice import chosen
 from suite.sensitivity.spec import SensitivitySpec
-from suite.settings import RunSpec, with_file
 
 SPECS = (RunSpec, SensitivitySpec, BenchSpec)
 KEYS = sorted({name for spec in SPECS for name in spec.model_fields} | {"schema"})

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from suite.bench.ceilings import Ceilings, many_exponentials, many_multiply_adds
 from suite.bench.cuda_kernels import CudaKernels, ScanRow, ScanShape, measure_cuda, table, work
-from suite.bench.sweep import BACKWARD, FORWARD, measure_sweep
+from suite.bench.tile_sweep import BACKWARD, FORWARD, measure_sweep
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -12,13 +12,14 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from backbones.block import Block
-from backbones.errors import UserError
-from backbones.mixer import BidirectionalMixer
+from backbones.common.errors import UserError
+from backbones.layers.block import Block
+from backbones.layers.mixer import BidirectionalMixer
 from backbones.scan import ScanInputs
 from backbones.scan.reference import reference_scan
 from backbones.sequence import new_sequence
-from suite.bench import cuda_models, goals, stock_block
+from suite.bench import authors_block as stock_block
+from suite.bench import cuda_models, goals
 from suite.bench.cuda_kernels import ScanRow
 from suite.bench.cuda_models import AUTHORS, ModelRow, measure_models, profile_table, table
 from suite.cli import run as run_cli
@@ -118,7 +119,7 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in stand_ins.items():
         monkeypatch.setattr(cuda_models, name, value)
-    monkeypatch.setattr("suite.hardware.pick_device", lambda device: "cuda")
+    monkeypatch.setattr("suite.system.hardware.pick_device", lambda device: "cuda")
 
 
 def test_the_whole_measurement_from_the_command_line(

@@ -9,10 +9,19 @@ import torch
 
 from backbones.base import Backbone
 from suite.bench import engine
-from suite.bench.engine import EngineRow, measure, one_run, recorded, registered, settings, table, verdict
+from suite.bench.engine import (
+    EngineRow,
+    measure,
+    one_run,
+    recorded,
+    registered,
+    settings,
+    table,
+    verdict,
+)
 from suite.bench.stub import CLASSES, DRAWN, GRID, PATCH, StubData, StubModel
-from suite.prepare import prepare
-from suite.runner import runnable
+from suite.evaluation.runner import runnable
+from suite.plan.prepare import prepare
 
 ROW = EngineRow(
     images=1000, cells=40, wall=10.0, processor=9.0, own=8.0, own_processor=7.5, model=3.0, waiting=0.1, forward=8.5,

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 import reports
-from backbones.errors import UserError
-from methods.compose import Composition, Reducer
+from backbones.common.errors import UserError
+from methods.reduce import Composition, Reducer
 from suite.bench import machine
 from suite.bench.grid import size_of, time_grid, time_run
 from suite.bench.memory import peak_mib
 from suite.bench.run import sentences, write_timing
-from suite.bench.shares import KINDS, MARKED, kind_of, marked, profiled, shares
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import COLUMNS, Subject, _figures, legend, table, without_gain
+from suite.bench.time_breakdown import KINDS, MARKED, kind_of, marked, profiled, shares
 from suite.comparison import run_comparison
-from suite.settings import RunSpec
+from suite.config.run_spec import RunSpec
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.official import officials
+from backbones.checkpoints.published import officials
 from methods import METHODS
-from suite.cells import Cell
-from suite.claims import claimed
 from suite.cli import COMMANDS, run
-from suite.cli.answer import answer
-from suite.evaluate import Failure
-from suite.settings import RunSpec
+from suite.cli.exit_codes import answer
+from suite.config.run_spec import RunSpec
+from suite.evaluation.tree import Failure
+from suite.plan.cells import Cell
+from suite.store.locks import claimed
 
 Specs = Callable[..., RunSpec]
 Out = pytest.CaptureFixture[str]
@@ -210,7 +210,7 @@ def test_a_failed_cell_is_exit_code_1(
     def failing(cell: Cell) -> dict[int, Any]:
         return {2: lambda _: None} if cell.method.name == "stride" else {}
 
-    from suite.evaluate import evaluate
+    from suite.evaluation.tree import evaluate
 
     def ill(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
         sound = [job for job in jobs if not job.plan]
@@ -218,7 +218,7 @@ def test_a_failed_cell_is_exit_code_1(
         yield from ((job, Failure("it broke")) for job in jobs if job.plan)
 
     monkeypatch.setattr(Cell, "reducers", failing)
-    monkeypatch.setattr("suite.runner.evaluate", ill)
+    monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     monkeypatch.chdir(tmp_path)
     line = ["compare", *MINI, "--methods", "mtr,stride", "--no-baselines", "--budgets", "0.3", "--no-report"]
     assert run([*line, "--gallery", "0", "--json"]) == 1
@@ -236,8 +236,8 @@ def test_an_interruption_is_code_130_and_says_how_to_go_on(
     def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("suite.executors.local.complete", stopped)
-    monkeypatch.setattr("suite.executors.local.attempt", stopped)
+    monkeypatch.setattr("suite.execution.local.complete", stopped)
+    monkeypatch.setattr("suite.execution.local.attempt", stopped)
     monkeypatch.chdir(tmp_path)
     assert run(["compare", *MINI, "--json"]) == 130
     assert "the same command goes on" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from suite.data import DATASETS, Dataset, Request, check_labels, open_dataset
 from suite.data.base import Manifest, digest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backbones.errors import printable
+from backbones.common.errors import printable
 from suite.cli import run
 
 Specs = Callable[..., object]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from backbones import checkpoint_source
+from backbones.checkpoints.load import source as checkpoint_source
 from suite import doctor
 from suite.doctor import cuda, packages, resources
 from suite.doctor.check import Check, guarded, last_line, output_of
@@ -155,8 +155,8 @@ def test_weights_that_are_not_in_the_box(tmp_path: Path, monkeypatch: pytest.Mon
 def test_training_images_are_looked_for_where_the_data_sets_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.data.full.DEBIAN", tmp_path)
-    monkeypatch.setattr("suite.data.full.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("suite.data.images.fashion_mnist_files.DEBIAN", tmp_path)
+    monkeypatch.setattr("suite.data.images.fashion_mnist_files.cache_folder", lambda: tmp_path)
     assert resources.full_images().mend == "apt-get install dataset-fashion-mnist"
 
 

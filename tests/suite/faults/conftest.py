@@ -142,8 +142,8 @@ def read(path: Path) -> str:
 
 def follow(log: int) -> None:
     """Have every evaluation written down, and that its results are kept."""
-    from suite import shards
-    from suite.sensitivity import run as sensitivity
+    from suite.execution import shards
+    from suite.sensitivity import analysis as sensitivity
 
     def noted(what: str, real: Any, image: Callable[..., int], before: bool) -> Any:
         def call(*given: Any) -> Any:
@@ -168,8 +168,8 @@ def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
     """A setup: a child does not begin with a slice, or an image that it probes, before `go`."""
 
     def setup() -> None:
-        from suite import shards
-        from suite.sensitivity import run as sensitivity
+        from suite.execution import shards
+        from suite.sensitivity import analysis as sensitivity
 
         if scene.line[0] == "sensitivity":
             sensitivity.probe = partial(after, sensitivity.probe)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backbones.vim import Vim
+from backbones.models.vim import Vim
 
 Faults = dict[str, Any]
 EVERY = ("write", "fsync", "replace")
@@ -221,7 +221,7 @@ def failing_from(image: int) -> Any:
 
 def test_the_first_failure_is_recorded_in_whatever_order_slices_are_done(scene: Any) -> None:
     def backwards() -> None:
-        from suite.executors import local
+        from suite.execution import local
 
         failing_from(5)()
         real = local.shards

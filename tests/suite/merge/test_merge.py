@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 import reports
-from backbones.errors import UserError
+from backbones.common.errors import UserError
+from reports.report_data import Sheet
 from reports.run import load
-from reports.sheet import Sheet
 from suite.cli import run
+from suite.config.run_spec import RunSpec
 from suite.merge import merge
 from suite.merge.union import unlike_images
-from suite.settings import RunSpec
-from suite.store import Store
+from suite.store.run_folder import Store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

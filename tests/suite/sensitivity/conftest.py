@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from suite.config.run_spec import RunSpec, build
 from suite.sensitivity.spec import SensitivitySpec
-from suite.settings import RunSpec, build
 
 
 @pytest.fixture

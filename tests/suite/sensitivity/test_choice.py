@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbones.errors import UserError
+from backbones.common.errors import UserError
 from suite.sensitivity.choice import cells_of_grid, chosen
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backbones.vim import Vim
-from backbones.vision_mamba import MambaConfig
+from backbones.models.vim import Vim
+from backbones.models.vision_mamba import MambaConfig
 from suite.sensitivity.estimate import Estimates, estimates
 
 LAYERS, LABELS = (0, 2), torch.tensor([1, 0])

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from backbones import create_model
+from backbones.models.vim import Vim
+from backbones.models.vision_mamba import MambaConfig
 from backbones.sequence import TokenSequence
-from backbones.vim import Vim
-from backbones.vision_mamba import MambaConfig
 from suite.sensitivity.probe import EFFECTS, Asked, Findings, Subject, probe, readable
 
 LAYERS, RANKS, GROUP, PLACES = (0, 2), (0, 3, 4, 8), 4, (0, 4, 7, 9)

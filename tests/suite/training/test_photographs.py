@@ -15,18 +15,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from backbones import BACKBONES, create_model
-from backbones.errors import UserError
+from backbones.common.errors import UserError
+from backbones.models.vim import Vim
+from backbones.models.vision_mamba import MambaConfig
 from backbones.preprocessing import WHOLE
-from backbones.vim import Vim
-from backbones.vision_mamba import MambaConfig
 from suite.cli import run as run_cli
 from suite.data import open_dataset
 from suite.training import images as training
 from suite.training.augment import Augmentation
 from suite.training.batches import Batches
+from suite.training.distributed import Ranks
 from suite.training.images import Photographs, decoded
 from suite.training.loop import Trainer
-from suite.training.ranks import Ranks
 from suite.training.recipes import RECIPES, Phase, Recipe
 
 NOISE = np.random.default_rng(0).integers(0, 64, (64, 64, 3))

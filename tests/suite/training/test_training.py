@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from backbones import BACKBONES, create_model
-from backbones.errors import UserError
-from backbones.vim import Vim
-from backbones.vision_mamba import MambaConfig
+from backbones.common.errors import UserError
+from backbones.models.vim import Vim
+from backbones.models.vision_mamba import MambaConfig
 from suite.cli import run as run_cli
 from suite.training import export
 from suite.training.augment import Augmentation
 from suite.training.batches import Batches
+from suite.training.distributed import Ranks
 from suite.training.images import training_images
 from suite.training.loop import Trainer, build_optimizer, fingerprint, learning_rate, normalise
-from suite.training.ranks import Ranks
 from suite.training.recipes import RECIPES, Phase, Recipe, recipe
 
 RECIPE = Recipe(
@@ -135,7 +135,7 @@ def test_a_killed_save_leaves_the_epoch_before(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("suite.files.os.replace", killed)
+        patch.setattr("suite.system.atomic_files.os.replace", killed)
         with pytest.raises(KeyboardInterrupt):
             one.run(ignore)
     assert trainer(tmp_path).done.epoch == 1

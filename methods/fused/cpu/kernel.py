@@ -1,0 +1,128 @@
+"""The compiled reduction: one task is one image, from its scores to its new streams, while its rows are in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from backbones.compiled.jit import array_at, device
+from backbones.compiled.native import compile_kernel, frame_type, row, take, whole_row
+from backbones.compiled.numerics import ONE
+from methods.fused.cpu import grouping, merging
+from methods.fused.cpu.grouping import match, to_places
+from methods.fused.cpu.merging import arrange, combine, move_carry, move_facts, move_stream
+from methods.fused.cpu.scoring import attention, gates, score
+
+OLD = ("branch", "residual", "position", "size", "special", "owner", "carry")
+READ = ("y", "delta", "feature", "feature2", "gate", "step")  # by rows, where they lie
+GIVEN = ("score", "weight", "source", "target")
+FRAME = frame_type(
+    (*OLD, *(f"new_{name}" for name in OLD), *READ, *GIVEN),
+    (
+        *(f"{name}_{axis}" for name in READ for axis in "kbl"),
+        *("batch", "length", "original_length", "patches", "specials", "width", "inner", "feature_width"),
+        *("directions", "states", "scoring", "signed", "matching", "odd", "best", "targets", "protect"),
+        *("weighting", "sized", "removed", "pruned", "branch_pairs", "residual_pairs", "wrong"),
+    ),
+)
+
+
+@device
+def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
+    """What each patch token weighs in a merge."""
+    size, given = row(frame.size, image * frame.length), row(frame.weight, image * frame.patches)
+    if frame.weight != 0:
+        for j in range(frame.patches):
+            weight[j] = given[j]
+    elif frame.weighting == merging.SUM:
+        attention(scores, frame.patches, frame.signed != 0, weight)
+    elif frame.gate != 0:
+        gates(frame, image, patch, weight)
+    else:
+        for j in range(frame.patches):
+            weight[j] = size[patch[j]] if frame.sized else ONE
+
+
+@device
+def is_whole(frame: Any, image: int) -> bool:
+    """Whether everything that points somewhere points into the sequence: compiled loops do not look."""
+    position = whole_row(frame.position, image * frame.length)
+    for i in range(frame.length):
+        if not 0 <= position[i] < frame.original_length:
+            return False
+    special = whole_row(frame.special, image * frame.specials)
+    for s in range(frame.specials):
+        if not 0 <= special[s] < frame.length:
+            return False
+    if frame.owner != 0:
+        owner = whole_row(frame.owner, image * frame.original_length)
+        for place in range(frame.original_length):
+            if not -1 <= owner[place] < frame.length:
+                return False
+    return True
+
+
+@device
+def reduce_image(frame: Any, image: int) -> None:
+    """Everything of one image."""
+    length, count, removed = frame.length, frame.patches, frame.removed
+    special = whole_row(frame.special, image * frame.specials)
+    standing, patch = np.ones(length, np.uint8), np.zeros(count, np.int64)
+    for s in range(frame.specials):
+        standing[special[s]] = 0
+    found = 0
+    for i in range(length):
+        if standing[i] and found < count:
+            patch[found] = i
+            found += 1
+    scores = np.empty(count, np.float64)
+    score(frame, image, special, patch, scores)
+    source, target = np.empty(removed, np.int64), np.empty(removed, np.int64)
+    if frame.matching == grouping.GIVEN:
+        given, into = whole_row(frame.source, image * removed), whole_row(frame.target, image * removed)
+        for e in range(removed):
+            source[e] = given[e]
+            target[e] = into[e]
+    else:
+        match(frame, image, patch, special, scores, source, target)
+        if frame.weighting == merging.DROP:
+            target[:] = source
+    weight = np.empty(count, np.float32)
+    share, back = np.empty(removed, np.float32), np.empty(removed, np.float32)
+    if frame.weighting != merging.DROP:
+        weigh(frame, image, patch, scores, weight)
+    gone, goal = to_places(source, removed, patch), to_places(target, removed, patch)
+    index, slot, heir = np.zeros(length - removed, np.int64), np.empty(length, np.int64), np.empty(length, np.int64)
+    arrange(frame, image, gone, index, slot, heir)
+    width, left = frame.width, length - removed
+    branch, new_branch = row(frame.branch, image * length * width), row(frame.new_branch, image * left * width)
+    residual, new_residual = row(frame.residual, image * length * width), row(frame.new_residual, image * left * width)
+    combine(frame, source, target, frame.branch_pairs, weight, share, back)
+    move_stream(branch, new_branch, width, index, slot, gone, goal, share, back, frame.branch_pairs)
+    if frame.residual_pairs != frame.branch_pairs:
+        combine(frame, source, target, frame.residual_pairs, weight, share, back)
+    move_stream(residual, new_residual, width, index, slot, gone, goal, share, back, frame.residual_pairs)
+    if frame.new_carry != 0:
+        move_carry(frame, image, 0, index, gone, heir)
+        move_carry(frame, image, 1, index, gone, heir)
+    move_facts(frame, image, index, slot, gone, goal, max(frame.branch_pairs, frame.residual_pairs))
+
+
+def _entry(pointer: Any) -> None:
+    frame = array_at(pointer, 1)[0]
+    index = take(pointer)
+    while index < frame.tasks:
+        if is_whole(frame, index):
+            reduce_image(frame, index)
+        else:
+            frame.wrong = 1
+        index = take(pointer)
+
+
+@cache
+def reduction_kernel() -> Callable[[np.ndarray], None]:
+    """The compiled kernel; the first call of an installation takes some seconds."""
+    return compile_kernel(_entry, FRAME)

@@ -1,0 +1,127 @@
+"""What a composition asks of the compiled reduction: the fields of its frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from backbones.compiled.native import address, fill
+from backbones.sequence import TokenSequence
+from methods import reduce as compose
+from methods.composition import Composition, part
+from methods.fused.cpu import grouping, merging, scoring
+from methods.fused.cpu.kernel import FRAME, reduction_kernel
+from methods.parts import combine
+from methods.parts.features import FEATURES, summed, traced
+from methods.parts.match import target_count
+from methods.parts.score import SCORES, SIGNED, Place
+
+SCORINGS = {"activation": scoring.ACTIVATION, "norm": scoring.NORM, "cls-similarity": scoring.CLASS}
+"""Scores that the kernel works out, those that read a row for every token; others it is given."""
+MATCHINGS = {
+    "lowest": grouping.LOWEST,
+    "fused": grouping.FUSED,
+    "keep-target-source": grouping.SPLIT,
+    "halves": grouping.HALVES,
+    "odd-even": grouping.ALTERNATE,
+    "neighbours": grouping.NEIGHBOURS,
+}
+"""Matchings that the kernel finds; others it is given."""
+WEIGHTINGS = {"drop": merging.DROP, "pair": merging.PAIR, "attention": merging.SUM}
+"""Combinations that are no weighted average."""
+
+Fields = dict[str, int]
+Tensors = dict[str, Tensor]
+
+
+def launch(
+    composition: Composition, place: Place, removed: int, old: Mapping[str, Tensor | None], new: Mapping[str, Tensor]
+) -> None:
+    """Reduce `old` into `new`, tensors of a token sequence by their names."""
+    tokens = place.tokens
+    rows = {name: value if value.stride(-1) == 1 else value.contiguous() for name, value in _rows(composition, tokens)}
+    tensors, modes = _asked(composition, place, removed)
+    tensors |= {name: value.contiguous() for name, value in old.items() if value is not None}
+    wide = rows.get("y", rows.get("delta", tokens.carry))
+    frame = fill(
+        FRAME,
+        {name: address(value) for name, value in (rows | tensors).items()},
+        {f"new_{name}": address(value) for name, value in new.items()},
+        {name: stride for part in map(_strides, rows.items()) for name, stride in part.items()},
+        {"batch": tokens.batch, "length": tokens.length, "original_length": tokens.original_length},
+        {"patches": place.patches.shape[1], "specials": tokens.special.shape[1], "width": tokens.branch.shape[2]},
+        {"inner": 0 if wide is None else wide.shape[-1], "tasks": tokens.batch},
+        {"feature_width": rows["feature"].shape[-1] if "feature" in rows else 0},
+        {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]} if "gate" in rows else {},
+        modes,
+    )
+    reduction_kernel()(frame)
+    if frame["wrong"][0]:
+        raise ValueError("a position, an owner or the place of a special token lies outside of the token sequence")
+
+
+def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str, Tensor]]:
+    """What is read by rows where it lies: (B, L, F), or (2, B, L, F)."""
+    if _scoring(composition, tokens) == scoring.ACTIVATION:
+        yield "y", traced(tokens.trace, *SCORES["activation"].needs(composition.direction))
+    if composition.aligned:
+        yield "delta", traced(tokens.trace, "delta")
+    if composition.feature is not None:
+        parts = FEATURES[composition.feature].parts(tokens)
+        parts = parts if len(parts) <= 2 else (summed(parts),)
+        yield from zip(("feature", "feature2"), parts, strict=False)
+    if composition.weights == "delta-b":
+        yield "gate", traced(tokens.trace, "B")
+        # as if of one channel, so that it has the strides of the others
+        yield "step", traced(tokens.trace, "delta_mean")[..., None]
+
+
+def _strides(named: tuple[str, Tensor]) -> Fields:
+    """Strides over tokens, images and directions."""
+    name, tensor = named
+    return dict(zip((f"{name}_l", f"{name}_b", f"{name}_k"), tensor.stride()[-2::-1], strict=False))
+
+
+def _scoring(composition: Composition, tokens: TokenSequence) -> int:
+    """How the kernel comes by its score."""
+    if composition.score is None:
+        return scoring.NONE
+    bare = composition.window == 1 and composition.sensitivity == 0 and composition.matching in MATCHINGS
+    if not bare or (composition.score == "cls-similarity" and tokens.special.shape[1] == 0):
+        return scoring.GIVEN
+    return SCORINGS.get(composition.score, scoring.GIVEN)
+
+
+def _asked(composition: Composition, place: Place, removed: int) -> tuple[Tensors, Fields]:
+    """Score, pairs and weights where the kernel is given them, and how it finds them where it is not."""
+    pruned = part(composition.pruned, removed)
+    branch, residual = ((pruned + count if count else 0) for count in composition.merged(removed))
+    free = composition.free(place.patches.shape[1], place.tokens.special.shape[1]) - pruned
+    modes = {
+        "scoring": _scoring(composition, place.tokens),
+        "signed": composition.score in SIGNED,
+        "matching": MATCHINGS.get(composition.matching, grouping.GIVEN),
+        "odd": composition.sources == "odd",
+        "best": composition.best,
+        "targets": target_count(free, removed - pruned, composition.target_ratio),
+        "protect": composition.protect,
+        "weighting": WEIGHTINGS.get(composition.weights, merging.AVERAGE),
+        "sized": composition.weights == "size",
+        "removed": removed,
+        "pruned": pruned,
+        "branch_pairs": branch,
+        "residual_pairs": residual,
+    }
+    tensors: Tensors = {}
+    score = None
+    if modes["scoring"] == scoring.GIVEN:
+        score = compose.scored(place, composition)
+        assert score is not None
+        tensors["score"] = score.double()
+    if modes["matching"] == grouping.GIVEN:
+        pairs = compose.matched(place, composition, score, removed)
+        tensors |= {"source": pairs.source, "target": pairs.target}
+    if composition.weights == "attention" and score is not None and composition.score is not None:
+        tensors["weight"] = combine.attention(score, composition.score)
+    return {name: value.contiguous() for name, value in tensors.items()}, modes

@@ -1,0 +1,106 @@
+"""Scores that read whole rows, for one image: `methods.parts.score` in one pass over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backbones.compiled.jit import device, reassociating
+from backbones.compiled.native import row, wide_row
+from backbones.compiled.numerics import ZERO, exp, workspace
+from methods.fused.cpu.similarity import TINY, dot, length
+
+NONE, GIVEN, ACTIVATION, NORM, CLASS = range(5)
+
+
+@reassociating
+def clipped(values: Any, count: int) -> Any:
+    """Sum of max(0, value)."""
+    found = ZERO
+    for index in range(count):
+        found += max(values[index], ZERO)
+    return found
+
+
+@device
+def summed_token(frame: Any, image: int, place: int, out: Any) -> None:
+    """Branch + residual."""
+    start = (image * frame.length + place) * frame.width
+    branch, residual = row(frame.branch, start), row(frame.residual, start)
+    for c in range(frame.width):
+        out[c] = residual[c] + branch[c]
+
+
+@device
+def class_similarity(frame: Any, image: int, special: Any, patch: Any, found: Any) -> None:
+    """Cosine of branch + residual with the class token, mean over several special tokens."""
+    width = frame.width
+    heads, this = workspace(frame.specials * width), workspace(width)
+    for s in range(frame.specials):
+        head = heads[s * width : (s + 1) * width]
+        summed_token(frame, image, special[s], head)
+        size = length(head, width)
+        for c in range(width):
+            head[c] /= size
+    for j in range(frame.patches):
+        summed_token(frame, image, patch[j], this)
+        size, total = length(this, width), ZERO
+        for s in range(frame.specials):
+            total += dot(this, heads[s * width : (s + 1) * width], width) / size
+        found[j] = total / np.float32(frame.specials)
+
+
+@device
+def score(frame: Any, image: int, special: Any, patch: Any, found: Any) -> None:
+    """The score (n, float64) of one image's patch tokens."""
+    if frame.scoring == GIVEN:
+        given = wide_row(frame.score, image * frame.patches)
+        for j in range(frame.patches):
+            found[j] = given[j]
+    elif frame.scoring == ACTIVATION:
+        for j in range(frame.patches):
+            y = row(frame.y, image * frame.y_b + patch[j] * frame.y_l)
+            found[j] = clipped(y, frame.inner) / np.float32(frame.inner)
+    elif frame.scoring == NORM:
+        this = workspace(frame.width)
+        for j in range(frame.patches):
+            summed_token(frame, image, patch[j], this)
+            found[j] = length(this, frame.width)
+    elif frame.scoring == CLASS:
+        class_similarity(frame, image, special, patch, found)
+
+
+@reassociating
+def magnitude(values: Any, count: int) -> Any:
+    """Sum of |value|."""
+    found = ZERO
+    for index in range(count):
+        found += abs(values[index])
+    return found
+
+
+@device
+def gates(frame: Any, image: int, patch: Any, weight: Any) -> None:
+    """Mean Delta times mean |B|, summed over the directions."""
+    for j in range(frame.patches):
+        total = ZERO
+        for k in range(frame.directions):
+            step = row(frame.step, k * frame.step_k + image * frame.step_b + patch[j] * frame.step_l)
+            B = row(frame.gate, k * frame.gate_k + image * frame.gate_b + patch[j] * frame.gate_l)
+            total += step[0] * (magnitude(B, frame.states) / np.float32(frame.states))
+        weight[j] = total
+
+
+@device
+def attention(score: Any, count: int, signed: bool, weight: Any) -> None:
+    """The score as weights that sum to one: a softmax of a `signed` one, the others over their sum."""
+    top, total = np.float32(-np.inf), ZERO
+    for j in range(count):
+        top = max(top, np.float32(score[j]))
+    for j in range(count):
+        weight[j] = exp(np.float32(score[j]) - top) if signed else np.float32(score[j])
+        total += weight[j]
+    total = max(total, TINY)
+    for j in range(count):
+        weight[j] = weight[j] / total

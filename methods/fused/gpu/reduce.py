@@ -1,0 +1,179 @@
+"""The reduction for inference on a GPU: a handful of launches in the place of a hundred.
+
+Ranking, the most similar token of each, where everything stands, and every row of both streams are a Triton program
+each. A matching that has none of its own is found by `methods.reduce`, and so are coefficients that are no mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import triton
+from torch import Tensor
+
+from backbones.sequence import TokenSequence
+from methods import reduce as compose
+from methods.composition import Composition, part
+from methods.fused.gpu.merging import arrange, move_carry, move_rows
+from methods.fused.gpu.ranking import clipped_mean, ranked
+from methods.fused.gpu.similarity import most_similar
+from methods.parts.features import FEATURES, traced
+from methods.parts.match import target_count
+from methods.parts.score import SCORES, Place
+
+MEANS = ("mean", "size")  # coefficients that `arrange` works out
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def serves(composition: Composition, tokens: TokenSequence) -> bool:
+    """Whether these tokens can be reduced by it."""
+    exact = [tokens.residual, tokens.size]
+    exact += [] if tokens.carry is None else [tokens.carry]
+    exact += [traced(tokens.trace, "delta")] if composition.aligned else []
+    same_pairs = composition.dropped_branch == composition.dropped_residual
+    return same_pairs and tokens.branch.dtype in DTYPES and all(part.dtype == torch.float32 for part in exact)
+
+
+def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
+    """What `methods.reduce.reduced` gives."""
+    tokens = place.tokens
+    source, target, coefficients = _pairs(composition, place, removed)
+    merged = _merged(composition, removed)
+    left, batch, device = tokens.length - removed, tokens.batch, tokens.branch.device
+
+    def whole(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.int32, device=device)
+
+    def like(old: Tensor, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=old.dtype, device=device)
+
+    position, size = like(tokens.position, batch, left), like(tokens.size, batch, left)
+    special = torch.empty_like(tokens.special, memory_format=torch.contiguous_format)
+    owner = None if tokens.owner is None else like(tokens.owner, *tokens.owner.shape)
+    index, landing, heir = whole(batch, left), whole(batch, removed), whole(batch, removed)
+    share = None if coefficients is not None or not merged else like(tokens.size, batch, removed)
+    scratch = whole(batch, tokens.original_length), whole(batch, tokens.length), like(tokens.size, batch, tokens.length)
+    pair = {"REMOVED": triton.next_power_of_2(removed), "num_warps": 4}
+    with torch.cuda.device_of(tokens.branch):
+        arrange[(batch,)](
+            tokens.position.contiguous(), tokens.size.contiguous(), tokens.special.contiguous(),
+            None if tokens.owner is None else tokens.owner.contiguous(), source, target,
+            position, size, special, owner, index, landing, heir, share, *scratch,
+            tokens.length, tokens.original_length, left, removed, merged, tokens.special.shape[1],
+            *source.stride(), *target.stride(),
+            SIZED=composition.weights == "size", LENGTH=triton.next_power_of_2(tokens.length),
+            ORIGINAL=triton.next_power_of_2(tokens.original_length),
+            SPECIALS=triton.next_power_of_2(max(1, tokens.special.shape[1])), **pair,
+        )  # fmt: skip
+        given = (share, share) if coefficients is None else coefficients
+        width = tokens.branch.shape[2]
+        branch, residual = like(tokens.branch, batch, left, width), like(tokens.residual, batch, left, width)
+        move_rows[(left, batch)](
+            tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual, index, source, landing, *given,
+            tokens.length, left, removed, width, *source.stride(),
+            MERGES=merged > 0, WIDE=triton.next_power_of_2(width), **pair,
+        )  # fmt: skip
+        carry = _carried(composition, tokens, index, source, heir)
+    return replace(
+        tokens,
+        branch=branch,
+        residual=residual,
+        position=position,
+        size=size,
+        special=special,
+        owner=owner,
+        carry=carry,
+        weighted=tokens.weighted or composition.proportional,
+        trace=None,
+    )
+
+
+def _carried(
+    composition: Composition, tokens: TokenSequence, index: Tensor, source: Tensor, heir: Tensor
+) -> Tensor | None:
+    """The decay that the survivors carry (2, B, k, E)."""
+    delta = traced(tokens.trace, "delta") if composition.aligned else None
+    if delta is None and tokens.carry is None:
+        return None
+    wide = delta if delta is not None else tokens.carry
+    assert wide is not None
+    width, (batch, left), removed = wide.shape[3], index.shape, source.shape[1]
+    carry = torch.empty(2, batch, left, width, dtype=torch.float32, device=index.device)
+    delta = None if delta is None else delta if delta.stride(3) == 1 else delta.contiguous()
+    strides = (0, 0, 0) if delta is None else delta.stride()[:3]
+    move_carry[(left, batch, 2)](
+        None if tokens.carry is None else tokens.carry.contiguous(), delta, carry, index, source, heir,
+        batch, tokens.length, left, removed, width, *source.stride(), *strides,
+        REMOVED=triton.next_power_of_2(removed), WIDE=triton.next_power_of_2(width), num_warps=4,
+    )  # fmt: skip
+    return carry
+
+
+def _merged(composition: Composition, removed: int) -> int:
+    """How many of the pairs are merged, the first ones; those that are pruned before count as their own targets."""
+    count = composition.merged(removed)[0]
+    return part(composition.pruned, removed) + count if count else 0
+
+
+def _pairs(composition: Composition, place: Place, removed: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Places of the sources and of their targets (B, r), and share and back (B, r) where they are no mean."""
+    mean = composition.weights in MEANS or not _merged(composition, removed)
+    if composition.protect or composition.pruned or composition.best > 1 or not mean:
+        return _plain(composition, place, removed, mean)
+    if composition.matching == "lowest":
+        source = _ranked_places(composition, place)[:, -removed:]
+        return source, source, None
+    if composition.matching == "keep-target-source":
+        order = _ranked_places(composition, place)
+        first = order.shape[1] - removed
+        targets = target_count(order.shape[1], removed, composition.target_ratio)
+        source = order[:, first:]
+        return source, most_similar(_features(composition, place), source, order[:, first - targets : first])[0], None
+    if composition.matching == "odd-even":
+        odd = composition.sources == "odd"
+        ones, others = place.patches[:, int(odd) :: 2], place.patches[:, 1 - int(odd) :: 2]
+        best, edge = most_similar(_features(composition, place), ones, others)
+        source, target = ranked(edge, (ones, best), removed)
+        return source, target, None
+    return _plain(composition, place, removed, mean)
+
+
+def _plain(
+    composition: Composition, place: Place, removed: int, mean: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """The pairs as `methods.reduce` finds them."""
+    score = compose.scored(place, composition)
+    matching = compose.matched(place, composition, score, removed)
+    source, target = (place.patches.gather(1, ranks) for ranks in (matching.source, matching.target))
+    if mean:
+        return source, target, None
+    count = _merged(composition, removed)
+    found = compose.weighed(place, composition, score, matching.first(count))
+    padded = [torch.nn.functional.pad(values.float(), (0, removed - count)) for values in (found.share, found.back)]
+    return source, target, (padded[0].contiguous(), padded[1].contiguous())
+
+
+def _ranked_places(composition: Composition, place: Place) -> Tensor:
+    """Places of the patch tokens (B, n) by descending score."""
+    score = _score(composition, place)
+    return ranked(score, (place.patches,), place.patches.shape[1])[0]
+
+
+def _score(composition: Composition, place: Place) -> Tensor:
+    bare = composition.window == 1 and composition.sensitivity == 0
+    if bare and composition.score == "activation":
+        y = traced(place.tokens.trace, *SCORES["activation"].needs(composition.direction))
+        return clipped_mean(y).gather(1, place.patches)
+    score = compose.scored(place, composition)
+    assert score is not None
+    return score
+
+
+def _features(composition: Composition, place: Place) -> tuple[Tensor, ...]:
+    """What tokens are compared by: one or two tensors (B, L, F) to be added."""
+    assert composition.feature is not None
+    parts = FEATURES[composition.feature].parts(place.tokens)
+    if len(parts) > 2:
+        parts = (torch.stack(parts).float().sum(0),)
+    return tuple(values if values.stride(-1) == 1 else values.contiguous() for values in parts)

@@ -1,0 +1,52 @@
+"""UTR: unified token reduction, with an operator of its own for each stream."""
+
+from typing import Any
+
+from methods import options
+from methods import published_schedules as published
+from methods.base import Method, Option, composed
+
+
+def _composed(hybrid: float, hybrid_residual: float, **given: Any) -> Any:
+    return composed(matching="halves", dropped_branch=hybrid, dropped_residual=hybrid_residual, **given)
+
+
+UTR = Method(
+    name="utr",
+    title="UTR",
+    family="hybrid",
+    paper="Zhan et al., Rethinking Token Reduction for State Space Models (UTR), EMNLP 2024, arXiv:2410.14725",
+    year=2024,
+    published=published.utr,
+    options={
+        "score": options.score("activation", "delta", "b", "c", "delta-b", "norm", "cls-similarity"),
+        "direction": options.direction(),
+        "feature": options.feature("branch"),
+        "best": options.best(),
+        "hybrid": Option(0.5, "q: share of the tokens that go which the branch drops", minimum=0, maximum=1),
+        "hybrid_residual": Option(0.0, "share of them which the residual drops", minimum=0, maximum=1),
+        "weights": options.weights("pair", "mean", "size", "delta-b", "drop"),
+        "protect": options.protect(),
+        "order": options.order(scored=True, merges=True),
+        "shuffle": options.shuffle(),
+    },
+    build=_composed,
+    about="""
+1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the gated scan output.
+2. $M_A$ = the $\\lfloor n/2 \\rfloor$ least important tokens, $M_B$ = the others.
+3. Each $a_i$ names its best: $f_i = \\arg\\max_{b \\in M_B} \\cos(a_i, b)$, $g_i$ that cosine.
+4. The $r$ connections of largest $g$ are kept: their $a_i$ go.
+5. In the branch $q r$ of them are dropped and the others merged, $f_i \\leftarrow (a_i + f_i) / 2$; in the residual all
+   are merged. Both streams lose the same indices, and the survivors stand in their original order.
+
+**Left open by the paper, and chosen here.** Dropped are the connections of smallest $g$: a mean of two unlike tokens
+is neither of them. Several $a_i$ with one $f$ are averaged in one after the other, by descending $g$. Similarity is
+taken of the branch. A token merged in either stream lives on in its target: sizes and owners count it there.
+
+**Departures in public code.** The released code sorts every channel over the tokens by itself, so that its rows are no
+tokens, always removes tokens of even position, and adds a source to another source's target.
+
+**Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the feature, besides
+normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go at a site.
+""",
+)

@@ -1,0 +1,204 @@
+"""Assembly: the new token sequence, once it is known who goes into whom and where the survivors stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from backbones.common.errors import UserError
+from backbones.sequence import TokenSequence
+from methods.parts.combine import Coefficients
+from methods.parts.features import precise, rows
+from methods.parts.match import Matching
+from methods.parts.order import Chance, Survivors, permutation
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """How the survivors are to stand: by `policy`, a shuffle moving `share` of them; where the class token does.
+
+    ``special``  exact: at its rank among the surviving positions; else see `_misplaced`
+    """
+
+    policy: str
+    share: float
+    special: str
+    chance: Chance
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Where everything stands afterwards.
+
+    ``index``   (B, k) current places of the survivors in their new order
+    ``special`` (B, S) new places of the special tokens
+    ``slot``    (B, L) new place of every current token, -1 for those that are gone
+    ``gone``    (B, r) current places of those
+    ``before``  (B, L) number of survivors whose position is not above that of each current token
+    """
+
+    index: Tensor
+    special: Tensor
+    slot: Tensor
+    gone: Tensor
+    before: Tensor
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What is merged in one stream: current places ``source`` (B, m) and ``target`` (B, m), and how.
+
+    A source that is its own target is dropped; without ``coefficients`` all are.
+    """
+
+    source: Tensor
+    target: Tensor
+    coefficients: Coefficients | None
+
+    @staticmethod
+    def of(patches: Tensor, matching: Matching, coefficients: Coefficients | None) -> Merge:
+        """`matching` of the `patches` (B, n)."""
+        return Merge(patches.gather(1, matching.source), patches.gather(1, matching.target), coefficients)
+
+
+def arrange(
+    tokens: TokenSequence, patches: Tensor, matching: Matching, score: Tensor | None, asked: Arranged
+) -> Arrangement:
+    """Where the survivors among `patches` (B, n) and the special tokens will stand."""
+    source = patches.gather(1, matching.source)
+    count = tokens.length - source.shape[1]
+    stays = torch.ones_like(tokens.position).scatter_(1, source, 0)
+    # Counting on the unreduced sequence orders by position without a sort.
+    original = stays.new_zeros(tokens.batch, tokens.original_length).scatter_(1, tokens.position, stays)
+    before = original.cumsum(1).gather(1, tokens.position)
+    slot = (before - 1).masked_fill(stays == 0, -1)
+    index = _inverted(slot, count)
+    special = slot.gather(1, tokens.special)
+    if asked.policy != "restored" or asked.special != "exact":
+        kept = index.gather(1, _others(special, count))
+        if asked.policy != "restored":
+            survivors = _survivors(tokens, patches, matching, score, kept)
+            kept = kept.gather(1, permutation(asked.policy, survivors, asked.share, asked.chance))
+        if asked.special != "exact":
+            special = _misplaced(tokens, count, asked.special)
+        index = torch.empty_like(index).scatter_(1, special, tokens.special).scatter_(1, _others(special, count), kept)
+        slot = inverse(index, tokens.length)
+    return Arrangement(index, special, slot, source, before)
+
+
+def _inverted(slot: Tensor, count: int) -> Tensor:
+    """Which token (B, count) stands in each slot; `slot` (B, L) is -1 for those that stand in none."""
+    place = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
+    index = slot.new_empty(slot.shape[0], count + 1)
+    return index.scatter_(1, slot.where(slot >= 0, count), place)[:, :count]
+
+
+def _others(special: Tensor, count: int) -> Tensor:
+    """The places 0..count-1 that are not `special` (B, S), ascending (B, count - S)."""
+    taken = torch.zeros(special.shape[0], count, dtype=torch.uint8, device=special.device).scatter_(1, special, 1)
+    return taken.argsort(dim=1, stable=True)[:, : count - special.shape[1]]
+
+
+def _survivors(
+    tokens: TokenSequence, patches: Tensor, matching: Matching, score: Tensor | None, kept: Tensor
+) -> Survivors:
+    """What a policy may know of the patch tokens `kept` (B, m), in order of position."""
+    destination = torch.zeros_like(tokens.position, dtype=torch.bool)
+    destination.scatter_(1, patches.gather(1, matching.destinations), 1)
+    ranked = None
+    if score is not None:
+        ranked = score.new_zeros(tokens.batch, tokens.length).scatter_(1, patches, score).gather(1, kept)
+    return Survivors(tokens.position.gather(1, kept), kept, destination.gather(1, kept), ranked)
+
+
+def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
+    """Places (B, S) of the special tokens among `count` that are not their ranks.
+
+    first, last: before or behind all patches, in their own order. proportional: R-MeeTo's released place
+    floor(p k / t), p that of the class token before, of t tokens, and k those after.
+    """
+    specials = tokens.special.shape[1]
+    if policy in ("first", "last"):
+        start = 0 if policy == "first" else count - specials
+        own = tokens.position.gather(1, tokens.special).argsort(dim=1).argsort(dim=1)
+        return own + start
+    if specials > 1:
+        raise UserError("special=proportional places one class token and this backbone has several: use exact")
+    return torch.div(tokens.special * count, tokens.length, rounding_mode="floor")
+
+
+def inverse(index: Tensor, length: int) -> Tensor:
+    """New place of every old token (B, length), -1 for those not in `index` (B, k)."""
+    nowhere = index.new_full((index.shape[0], length), -1)
+    return nowhere.scatter_(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
+
+
+def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
+    """One of the two streams (B, L, C) after the reduction (B, k, C), worked out in fp32 at least."""
+    survivors = rows(stream, arrangement.index)
+    if merge.coefficients is None:
+        return survivors
+    merged = precise(survivors)
+    share, back = (part[..., None].to(merged.dtype) for part in (merge.coefficients.share, merge.coefficients.back))
+    brought = precise(rows(stream, merge.source)) * share - precise(rows(stream, merge.target)) * back
+    batch, count = merged.shape[:2]
+    landing = arrangement.slot.gather(1, merge.target).clamp_min(0)
+    offset = torch.arange(batch, device=merged.device)[:, None] * count
+    # Rows added to a flat view are much faster than a scatter of single numbers, and each image keeps its own order.
+    merged.view(batch * count, -1).index_add_(0, (landing + offset).flatten(), brought.flatten(0, 1))
+    return merged.to(stream.dtype)
+
+
+def new_sizes(tokens: TokenSequence, arrangement: Arrangement, merge: Merge) -> Tensor:
+    """Sizes (B, k): a target gains those of its sources, those of dropped tokens are lost."""
+    sizes = tokens.size.gather(1, arrangement.index)
+    landing = arrangement.slot.gather(1, merge.target)
+    gained = tokens.size.gather(1, merge.source).where(landing >= 0, 0)
+    return sizes.scatter_add_(1, landing.clamp_min(0), gained)
+
+
+def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
+    """Owners (B, L0) after the reduction: a merged token lives on in its target, a dropped one nowhere (-1)."""
+    place = arrangement.slot.scatter(1, merge.source, arrangement.slot.gather(1, merge.target))
+    return place.gather(1, owner.clamp_min(0)).where(owner >= 0, -1)
+
+
+def assembled(tokens: TokenSequence, arrangement: Arrangement, branch: Merge, residual: Merge) -> TokenSequence:
+    """The reduced sequence; the trace, which spoke of the old one, is gone.
+
+    A token that is merged in either stream lives on in its target.
+    """
+    index = arrangement.index
+    living = branch if branch.source.shape[1] > residual.source.shape[1] else residual
+    return replace(
+        tokens,
+        branch=merged_stream(tokens.branch, arrangement, branch),
+        residual=merged_stream(tokens.residual, arrangement, residual),
+        position=tokens.position.gather(1, index),
+        size=new_sizes(tokens, arrangement, living),
+        special=arrangement.special,
+        owner=None if tokens.owner is None else new_owners(tokens.owner, arrangement, living),
+        carry=None if tokens.carry is None else _carried(tokens.carry, index),
+        trace=None,
+    )
+
+
+def _carried(carry: Tensor, index: Tensor) -> Tensor:
+    """`carry` (2, B, L, E) of the survivors `index` (B, k), both directions in one pass."""
+    return rows(carry.flatten(0, 1), torch.cat([index, index])).view(2, *index.shape, carry.shape[3])
+
+
+def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:
+    """The pure permutation: every token survives, patches stand in the order of `policy`.
+
+    The policies score and appended say what they sort by only in a reduction; here they keep the order of position.
+    """
+    patches = tokens.patches()
+    nothing = patches[:, :0]
+    matching = Matching(nothing, nothing, nothing)
+    policy = "restored" if policy == "score" else policy
+    arrangement = arrange(tokens, patches, matching, None, Arranged(policy, share, "exact", chance))
+    merge = Merge.of(patches, matching, None)
+    return assembled(tokens, arrangement, merge, merge)

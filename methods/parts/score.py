@@ -1,0 +1,206 @@
+"""Scores: how important each patch token is; larger is more important.
+
+A score is (B, n) for the n patch tokens in sequence order, in fp32 at least. `direction` chooses the scan a trace of
+several directions is read from: forward, backward (in image order), or both (the sum of all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from backbones.common.errors import UserError
+from backbones.sequence import TokenSequence
+from methods.parts.cost import Widths
+from methods.parts.counter_random import uniform
+from methods.parts.features import length, precise, rows, summed, traced
+
+DIRECTIONS = ("both", "forward", "backward")
+SIGNED = ("cls-similarity",)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a score is asked for: the tokens, the indices of their patches (B, n), and what random numbers hang on."""
+
+    tokens: TokenSequence
+    patches: Tensor
+    seed: int
+    site: int
+
+    def part(self, ranks: Tensor) -> Place:
+        """The same place with only the patches of these ranks (B, m)."""
+        return replace(self, patches=self.patches.gather(1, ranks))
+
+
+def of_direction(values: Tensor, direction: str) -> Tensor:
+    """One direction of `values` (K, ...), or the sum of all; forward is the first, backward the second."""
+    if direction == "both":
+        return summed(values.unbind())
+    return values[DIRECTIONS.index(direction) - 1]
+
+
+def _delta(place: Place, direction: str) -> Tensor:
+    """MTR: mean over channels of the timescale, s_i = (1/E) sum_d sum_direction Delta_{i,d}."""
+    return of_direction(precise(traced(place.tokens.trace, "delta_mean")), direction).gather(1, place.patches)
+
+
+def _magnitude(name: str) -> Callable[[Place, str], Tensor]:
+    """Mean over states of |B| or |C|: how strongly a token writes to, or reads from, the state."""
+
+    def score(place: Place, direction: str) -> Tensor:
+        magnitude = precise(traced(place.tokens.trace, name)).abs().mean(-1)
+        return of_direction(magnitude, direction).gather(1, place.patches)
+
+    return score
+
+
+def _delta_b(place: Place, direction: str) -> Tensor:
+    """Mean Delta times mean |B|, direction by direction: the size of the input gate Delta B."""
+    trace = place.tokens.trace
+    gate = precise(traced(trace, "delta_mean")) * precise(traced(trace, "B")).abs().mean(-1)
+    return of_direction(gate, direction).gather(1, place.patches)
+
+
+def _activation(place: Place, direction: str) -> Tensor:
+    """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
+    name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
+    # Some images at a time, so that what is clipped stays in cache.
+    images = traced(place.tokens.trace, name).split(8)
+    clipped = torch.cat([precise(y).clamp_min(0).mean(-1) for y in images])
+    return clipped.gather(1, place.patches)
+
+
+def _norm(place: Place, direction: str) -> Tensor:
+    """Length of branch + residual."""
+    return length(precise(place.tokens.residual) + precise(place.tokens.branch)).gather(1, place.patches)
+
+
+def _cls_similarity(place: Place, direction: str) -> Tensor:
+    """Cosine of branch + residual with the class token, mean over several special tokens.
+
+    A backbone without any reads its answer from the mean token, weighted by size; that stands for the class token.
+    """
+    tokens = place.tokens
+    total = precise(tokens.residual) + precise(tokens.branch)
+    if tokens.special.shape[1] == 0:
+        special = (total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True)
+    else:
+        special = rows(total, tokens.special)
+    special = special / length(special)[..., None]
+    # The length is divided out of one number a token rather than of its C.
+    size = length(total)
+    cosines = [(total * special[:, j : j + 1]).sum(-1) / size for j in range(special.shape[1])]
+    return torch.stack(cosines).mean(0).gather(1, place.patches)
+
+
+def _cls_attention(place: Place, direction: str) -> Tensor:
+    """EViT: attention the class token pays, mean over heads (attention backbones)."""
+    return precise(traced(place.tokens.trace, "cls_attention")).gather(1, place.patches)
+
+
+def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor) -> Tensor:
+    """|Hidden attention| that one token pays to those a scan visits before it, mean over channels (B, L).
+
+    alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0 for j >= c.
+    `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
+    """
+    elapsed = delta.cumsum(1)
+    place = reader[:, None, None]
+    gap = elapsed.gather(1, place.expand(-1, 1, delta.shape[2])) - elapsed
+    read = C.gather(1, place.expand(-1, 1, C.shape[2]))
+    alpha = torch.zeros_like(delta)
+    # State by state: all at once would hold B L E N numbers.
+    for n in range(A.shape[1]):
+        alpha += torch.exp(gap.clamp_min(0) * A[:, n]) * (read[..., n] * B[..., n])[..., None]
+    row = (alpha * delta).abs().mean(-1)
+    earlier = torch.arange(row.shape[1], device=row.device) < reader[:, None]
+    return row.where(earlier, 0)
+
+
+def _hidden_attention(place: Place, direction: str) -> Tensor:
+    """Hidden attention of the class token to each token; each direction sees the tokens it scans before it."""
+    special = place.tokens.special
+    if special.shape[1] == 0:
+        raise UserError("score 'hidden-attention' needs a class token and this backbone has none: use another score")
+    trace = place.tokens.trace
+    delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
+    last = delta.shape[2] - 1
+    total = torch.zeros_like(delta[0, ..., 0])
+    for j in range(special.shape[1]):
+        if direction != "backward":
+            total = total + attention_row(delta[0], A[0], B[0], C[0], special[:, j])
+        if direction != "forward":
+            flipped = (delta[1].flip(1), A[1], B[1].flip(1), C[1].flip(1))
+            total = total + attention_row(*flipped, last - special[:, j]).flip(1)
+    return (total / special.shape[1]).gather(1, place.patches)
+
+
+def _random(place: Place, direction: str) -> Tensor:
+    """Uniform numbers of (seed, image, site, position)."""
+    position = place.tokens.position.gather(1, place.patches)
+    return uniform(place.seed, place.tokens.image, place.site, position)
+
+
+def faded(score: Tensor, place: Place, rate: float) -> Tensor:
+    """`score` (B, n) times exp(-rate d), d the distance to the nearest special token.
+
+    Distance is that of the unreduced sequence, over its length, so that 0 <= d < 1 at every site.
+    """
+    tokens = place.tokens
+    if tokens.special.shape[1] == 0:
+        raise UserError("sensitivity needs a class token and this backbone has none: set it to 0")
+    special = tokens.position.gather(1, tokens.special)
+    distance = (tokens.position.gather(1, place.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
+    return score * torch.exp(-rate * distance.to(score.dtype) / tokens.original_length)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score.
+
+    ``read``        (place, direction) -> (B, n)
+    ``needs``       direction -> trace fields it reads
+    ``directed``    whether the direction makes a difference
+    ``arithmetic``  (tokens, directions read, shape) -> operations
+    """
+
+    read: Callable[[Place, str], Tensor]
+    needs: Callable[[str], frozenset[str]]
+    directed: bool
+    arithmetic: Callable[[int, int, Widths], int]
+
+
+def _fixed(*names: str) -> Callable[[str], frozenset[str]]:
+    return lambda direction: frozenset(names)
+
+
+def _activation_needs(direction: str) -> frozenset[str]:
+    return frozenset({"both": {"y"}, "forward": {"y_forward"}, "backward": {"y_backward"}}[direction])
+
+
+SCORES: dict[str, Score] = {
+    "delta": Score(_delta, _fixed("delta_mean"), True, lambda n, k, s: (k - 1) * n),
+    "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
+    "c": Score(_magnitude("C"), _fixed("C"), True, lambda n, k, s: k * n * (s.states + 1)),
+    "delta-b": Score(_delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)),
+    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (s.inner + 1)),
+    "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
+    "cls-similarity": Score(
+        _cls_similarity,
+        _fixed(),
+        False,
+        lambda n, k, s: n * (3 * s.dim + 1) + max(1, s.specials) * ((2 * n + 3) * s.dim + n),
+    ),
+    "cls-attention": Score(_cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * s.heads),
+    "hidden-attention": Score(
+        _hidden_attention,
+        _fixed("delta", "A", "B", "C"),
+        True,
+        lambda n, k, s: k * s.specials * n * s.inner * (4 * s.states + 4),
+    ),
+    "random": Score(_random, _fixed(), False, lambda n, k, s: 0),
+}

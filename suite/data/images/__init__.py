@@ -1,0 +1,1 @@
+"""Image data sets: `fashion-clutter`, image folders, ImageNet, Tiny-ImageNet and Parquet files."""

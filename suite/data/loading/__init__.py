@@ -1,0 +1,1 @@
+"""From files to batches: decoding, resizing and normalising, ahead of the model."""

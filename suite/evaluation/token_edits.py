@@ -1,0 +1,75 @@
+"""Variants of one image as a batch: one token missing, zeroed, many pruned by a score, or the class token elsewhere.
+
+Each function takes the sequence that enters a block, picks one image of it K times and changes every copy in its own
+way. Patch tokens are named by their rank 0..n-1 in sequence order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backbones.sequence import TokenSequence
+from methods.parts.assemble import Arranged, Merge, arrange, assembled
+from methods.parts.features import rows
+from methods.parts.match import Matching, lowest
+from methods.parts.order import Chance
+
+
+def copies(tokens: TokenSequence, row: int, count: int) -> TokenSequence:
+    """The image at `row` of the batch, `count` times."""
+    return tokens.pick_images(torch.full((count,), row, device=tokens.branch.device))
+
+
+def without(tokens: TokenSequence, matching: Matching) -> TokenSequence:
+    """The sequence without the sources of `matching`, order restored."""
+    patches = tokens.patches()
+    asked = Arranged("restored", 1.0, "exact", Chance(0, tokens.image, 0))
+    arrangement = arrange(tokens, patches, matching, None, asked)
+    merge = Merge.of(patches, matching, None)
+    return assembled(tokens, arrangement, merge, merge)
+
+
+def removed(tokens: TokenSequence, row: int, ranks: Tensor) -> TokenSequence:
+    """K variants of one image, the patch token `ranks[k]` (K,) missing from the k-th."""
+    source = ranks.to(tokens.branch.device)[:, None]
+    return without(copies(tokens, row, len(ranks)), Matching(source, source, source[:, :0]))
+
+
+def zeroed(tokens: TokenSequence, row: int, ranks: Tensor) -> TokenSequence:
+    """K variants of one image, both streams of the patch token `ranks[k]` (K,) zero in the k-th.
+
+    The token stays in the sequence: a scan still lets its state decay there.
+    """
+    picked = copies(tokens, row, len(ranks))
+    variant = torch.arange(len(ranks), device=tokens.branch.device)
+    place = tokens.patches()[row, ranks.to(tokens.branch.device)]
+    picked.branch[variant, place] = 0  # the copies are the variants' own
+    picked.residual[variant, place] = 0
+    return picked
+
+
+def pruned(tokens: TokenSequence, row: int, scores: Tensor, count: int) -> TokenSequence:
+    """K variants of one image, in each the `count` patch tokens missing that its row of `scores` (K, n) puts last."""
+    return without(copies(tokens, row, len(scores)), lowest(scores, count))
+
+
+def moved(tokens: TokenSequence, row: int, places: Tensor) -> TokenSequence:
+    """K variants of one image, its one special token at place `places[k]` (K,) of the sequence, patches in order."""
+    if tokens.special.shape[1] != 1:
+        raise ValueError(f"one special token can be moved, not {tokens.special.shape[1]}")
+    picked = copies(tokens, row, len(places))
+    special = places.to(tokens.branch.device)[:, None]
+    slot = torch.arange(tokens.length - 1, device=tokens.branch.device)
+    index = torch.empty_like(picked.position).scatter_(1, special, picked.special)
+    index.scatter_(1, slot + (slot >= special), picked.patches())
+    return replace(
+        picked,
+        branch=rows(picked.branch, index),
+        residual=rows(picked.residual, index),
+        position=picked.position.gather(1, index),
+        size=picked.size.gather(1, index),
+        special=special,
+    )

@@ -1,0 +1,270 @@
+"""Closed-form cost of a backbone, by kind, driven by the number of tokens that really enter each block.
+
+Per block with length L, width C, inner width E, states N, timescale rank R, conv taps K and d scan directions:
+
+    gemm         L C 2E + L E C                        in_proj, out_proj (shared by the directions)
+                 + d (L E (R + 2N) + L R E)            x_proj, dt_proj
+    conv         d L E K                               depthwise, causal
+    padding      d (K - 1) E K                         outputs that Vim's published layer computes and cuts off
+    scan         d (9 L E N + 2 L E)                   arithmetic operations, state-spaces/mamba#110; skip and gate
+    elementwise  counted as in `scan_block`; shown, never part of a total
+
+The two blocks of a transformer's layer, with E the width of all heads together and M the hidden width:
+
+    gemm         L C 3E + 2 L^2 E + L E C              attention: projections, q k^T and its product with v
+                 2 L C M                               MLP
+    elementwise  counted as in `attention_block` and `mlp_block`
+
+A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps on it; whatever is
+left of the tokens, the convolution runs over the whole grid:
+
+    gemm         L C 2E + L E (R + 2N) + L R E + L E C
+    conv         S E K                                 S C 9 more behind a block with a local convolution
+    scan         d (9 L E N + L E)                     the gate is applied once, behind the scans
+    elementwise  counted as in `walk_block`
+
+gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic operations. The scan's term
+is a formula from the literature, not a measurement: no tool sees into the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Protocol
+
+from backbones.common.errors import UserError
+from backbones.shape import STEM_WIDTH, Shape
+
+
+class Cost(Protocol):
+    """What a reduction itself costs: MACs inside matrix products, and single arithmetic operations outside them."""
+
+    @property
+    def matmul_macs(self) -> int:
+        """Multiply-accumulates of matrix products."""
+        ...
+
+    @property
+    def arithmetic(self) -> int:
+        """Additions, multiplications and comparisons outside matrix products."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Work for one image, by kind.
+
+    Attributes:
+        gemm: MACs of matrix products, head included.
+        conv: MACs of convolutions: depthwise ones along the sequence, and the patch embedding.
+        scan: arithmetic operations of the selective scans, all directions.
+        elementwise: arithmetic operations of norms, activations, additions; in no total.
+        reduction_macs: MACs of the reductions' own matrix products.
+        reduction_arithmetic: the reductions' other arithmetic operations.
+        padding: MACs of convolution outputs that the published layers pad for and throw away; ours computes none.
+        other_directions: the share of gemm + conv + padding + scan that belongs to directions after the first.
+
+    """
+
+    gemm: int = 0
+    conv: int = 0
+    scan: int = 0
+    elementwise: int = 0
+    reduction_macs: int = 0
+    reduction_arithmetic: int = 0
+    padding: int = 0
+    other_directions: int = 0
+
+    def __add__(self, other: Flops) -> Flops:
+        """Kind by kind."""
+        return Flops(
+            self.gemm + other.gemm,
+            self.conv + other.conv,
+            self.scan + other.scan,
+            self.elementwise + other.elementwise,
+            self.reduction_macs + other.reduction_macs,
+            self.reduction_arithmetic + other.reduction_arithmetic,
+            self.padding + other.padding,
+            self.other_directions + other.other_directions,
+        )
+
+    @property
+    def reduction(self) -> int:
+        """The reductions' own work in arithmetic operations, a MAC being two."""
+        return 2 * self.reduction_macs + self.reduction_arithmetic
+
+    def by_kind(self) -> dict[str, int]:
+        """The five kinds as a plain record."""
+        return {
+            "gemm": self.gemm,
+            "conv": self.conv,
+            "scan": self.scan,
+            "elementwise": self.elementwise,
+            "reduction": self.reduction,
+        }
+
+
+def _true_flops(work: Flops) -> int:
+    """Arithmetic operations: a MAC is two, all directions, nothing that is not computed."""
+    return 2 * (work.gemm + work.conv) + work.scan + work.reduction
+
+
+def _macs(work: Flops) -> int:
+    """The papers' layers with all directions: MACs, plus the operations that have no MAC form, as they are."""
+    return work.gemm + work.conv + work.padding + work.scan + work.reduction_macs + work.reduction_arithmetic
+
+
+def _paper(work: Flops) -> int:
+    """The papers' layers with one direction only, MACs and operations added up; a reduction's MAC counts twice.
+
+    That is the count R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print; R-MeeTo's merge term
+    2 C (L/2)^2 is in operations although all around it is in MACs.
+    """
+    return work.gemm + work.conv + work.padding + work.scan - work.other_directions + work.reduction
+
+
+CONVENTIONS: Mapping[str, Callable[[Flops], int]] = MappingProxyType(
+    {"flops": _true_flops, "macs": _macs, "paper": _paper}
+)
+
+
+def total(work: Flops, convention: str = "flops") -> int:
+    """`work` as one number under a named convention; UserError for an unknown name."""
+    if convention not in CONVENTIONS:
+        raise UserError(f"unknown FLOPs convention {convention!r}: choose one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[convention](work)
+
+
+def totals(work: Flops) -> dict[str, int]:
+    """`work` under every convention."""
+    return {name: convention(work) for name, convention in CONVENTIONS.items()}
+
+
+def block_flops(shape: Shape, block: int, length: int) -> Flops:
+    """Work of one block on `length` tokens, special tokens included."""
+    if shape.walks:
+        return walk_block(shape, block, length)
+    if not shape.heads:
+        return scan_block(shape, length)
+    return mlp_block(shape, length) if block % 2 else attention_block(shape, length)
+
+
+@lru_cache(maxsize=8192)
+def attention_block(shape: Shape, length: int) -> Flops:
+    """Work of the attention half of a layer.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias of q, k and v 3 and scale of q 1 a channel of
+    E; softmax 5 a pair of tokens and head; bias of the output 1 a channel of C.
+    """
+    C, E = shape.dim, shape.inner
+    return Flops(
+        gemm=length * C * 3 * E + 2 * length**2 * E + length * E * C,
+        elementwise=9 * length * C + 4 * length * E + 5 * shape.heads * length**2,
+    )
+
+
+@lru_cache(maxsize=8192)
+def mlp_block(shape: Shape, length: int) -> Flops:
+    """Work of the MLP half of a layer.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias 1 and GELU 5 a hidden channel; bias of the
+    output 1 a channel of C.
+    """
+    C, M = shape.dim, shape.hidden
+    return Flops(gemm=2 * length * C * M, elementwise=9 * length * C + 6 * length * M)
+
+
+@lru_cache(maxsize=8192)
+def walk_block(shape: Shape, block: int, length: int) -> Flops:
+    """Work of one block of zig-zag scans; the last one's includes the norm of all tokens and their mean.
+
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the grid, bias 1 and
+    SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the arrival added to B; joining the walks 1
+    for each after the first, SiLU of the gate 4 and the gate 1; bias of the output 1 a channel of C. A local
+    convolution adds the streams, 1 a channel of C, and takes 2 for its norm and 5 for GELU. At the end a token takes
+    1 for the last addition, 7 for LayerNorm, 2 to be weighed and added up.
+    """
+    C, E, N, K, L = shape.dim, shape.inner, shape.states, shape.directions, length
+    local, last = block < shape.local, block == shape.depth - 1
+    return Flops(
+        gemm=L * C * 2 * E + L * E * (shape.dt_rank + 2 * N) + L * shape.dt_rank * E + L * E * C,
+        conv=shape.patches * E * shape.conv_kernel + (9 * shape.patches * C if local else 0),
+        scan=K * (9 * L * E * N + L * E),
+        elementwise=9 * L * C
+        + L * E * (2 + 3 * K + (K - 1) + 5)
+        + K * L * N
+        + 5 * shape.patches * E
+        + (L * C + 7 * shape.patches * C if local else 0)
+        + (10 * L * C if last else 0),
+    )
+
+
+@lru_cache(maxsize=8192)
+def scan_block(shape: Shape, length: int) -> Flops:
+    """Work of one block of scans.
+
+    Elementwise, one operation for each elementary function: residual addition 1 and RMSNorm 4 a channel of C; a
+    direction's conv bias 1, SiLU 4, timescale bias 1 and softplus 2 a channel of E; SiLU of the gate 4; joining the
+    directions 1 for each one after the first and 1 for the mean.
+    """
+    E, directions = shape.inner, shape.directions
+    shared = length * shape.dim * 2 * E + length * E * shape.dim
+    projections = length * E * (shape.dt_rank + 2 * shape.states) + length * shape.dt_rank * E
+    conv = length * E * shape.conv_kernel
+    padding = (shape.conv_kernel - 1) * E * shape.conv_kernel
+    scan = 9 * length * E * shape.states + 2 * length * E
+    return Flops(
+        gemm=shared + directions * projections,
+        conv=directions * conv,
+        scan=directions * scan,
+        elementwise=5 * length * shape.dim + (8 * directions + 4 + directions) * length * E,
+        padding=directions * padding,
+        other_directions=(directions - 1) * (projections + conv + padding + scan),
+    )
+
+
+def stem_flops(shape: Shape) -> Flops:
+    """Work outside the blocks: patch embedding, special tokens and positions, final norm, neck and head.
+
+    The patch embedding is a convolution, as tools see it; the layers of a stem before it work at half resolution, 7 x 7
+    the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise: bias of the patches 1 a channel, positions
+    1 for each token and, in a clip, 1 more for each patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm
+    7) for each token that is read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
+    """
+    pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
+    embedded = shape.patches * shape.dim
+    half = shape.patches * shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH if shape.stem else 0
+    if shape.stem:
+        pixels = shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH
+    width = shape.read * (shape.neck or shape.dim)
+    positions = shape.length * shape.dim + (embedded if shape.frames > 1 else 0)
+    norms = (8 if shape.heads else 5) * shape.read * shape.dim + (4 * width if shape.neck else 0)
+    if shape.walks:
+        norms = 0  # of all tokens that are left: with the last block
+    return Flops(
+        gemm=shape.read * shape.dim * shape.neck + width * shape.classes,
+        conv=embedded * pixels + half * (shape.channels * 49 + (shape.stem - 1) * STEM_WIDTH * 9),
+        elementwise=embedded + positions + norms + shape.classes + 3 * half * shape.stem,
+    )
+
+
+def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ()) -> Flops:
+    """Work for one image whose block i sees `lengths[i]` tokens, plus what the `reductions` on the way cost."""
+    if len(lengths) != shape.depth:
+        raise ValueError(f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given")
+    work = stem_flops(shape)
+    for block, length in enumerate(lengths):
+        work = work + block_flops(shape, block, length)
+    own = Flops(
+        reduction_macs=sum(cost.matmul_macs for cost in reductions),
+        reduction_arithmetic=sum(cost.arithmetic for cost in reductions),
+    )
+    return work + own
+
+
+def dense(shape: Shape) -> Flops:
+    """Work for one image with nothing removed."""
+    return count(shape, [shape.length] * shape.depth)

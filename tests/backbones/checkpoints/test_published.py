@@ -1,0 +1,215 @@
+"""Every published file: one of its layout is made here, found in the hub's cache under its name, and loaded."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backbones import BACKBONES, create_model
+from backbones.checkpoints.load import NEW_HEAD
+from backbones.checkpoints.published import (
+    Official,
+    card_scores,
+    files_of,
+    official_of,
+    officials,
+    usual_preprocessing,
+)
+from backbones.common.errors import UserError
+from backbones.layers.positions import interpolate_pos_embed, resample_frames, resample_positions
+from suite.verify.checkpoint_layouts import NARROW, drawn, made_up, narrow
+from suite.verify.published_layouts import Table, class_token, registers, video
+
+HUB = [row for row in officials() if row.place.startswith("hf://")]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def in_cache(cache: Path, row: Official, held: dict[str, Any]) -> Path:
+    """Put a file into the hub's cache as its client does: content under its SHA-256, a link under its name."""
+    repo, file = re.fullmatch(r"hf://([^/]+/[^/]+)/(.+)", row.place).groups()  # type: ignore[union-attr]
+    root = cache / f"models--{repo.replace('/', '--')}"
+    made = cache / "made"
+    if file.endswith(".safetensors"):
+        save_file(held, made)
+    else:
+        torch.save(held, made)
+    blob = root / "blobs" / hashlib.sha256(made.read_bytes()).hexdigest()
+    link = root / "snapshots" / ("0" * 40) / file
+    for folder in (blob.parent, link.parent, root / "refs"):
+        folder.mkdir(parents=True, exist_ok=True)
+    made.rename(blob)
+    link.symlink_to(blob)
+    (root / "refs" / "main").write_text("0" * 40)
+    return blob
+
+
+@pytest.mark.parametrize("row", HUB, ids=lambda row: row.file)
+def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(cache: Path, row: Official) -> None:
+    held, wanted = made_up(row)
+    blob = in_cache(cache, row, held)
+    model = create_model(row.backbone, row.place, **narrow(row.backbone))
+    state = model.state_dict()
+    assert state.keys() == wanted.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
+    assert model.describe().classes == row.classes
+    assert model.preprocessing == row.preprocessing
+    found = model.provenance
+    assert found is not None
+    assert (found.source, found.branch, found.sha256, found.adapted) == (row.place, row.layout, blob.name, ())
+
+
+def test_every_large_backbone_has_its_published_file() -> None:
+    lacking = {name for name in BACKBONES if not files_of(name)}
+    assert lacking <= {"mambareg_tiny", "vim_pico", "vim_tiny_64", "vim_nano_64"}  # never published; trained by recipes
+
+
+def test_official_is_the_file_of_the_settings_and_the_data() -> None:
+    assert official_of("vim_tiny").file == "vim_t_midclstok_76p1acc.pth"
+    assert official_of("videomamba_small[image_size=576]").file == "videomamba_s16_in1k_res224to448to576.pth"
+    clip = "videomamba_middle_video[image_size=384, frames=64]"
+    assert official_of(clip).file == "videomamba_m16_k400_f64_res224to384.pth"
+    assert official_of("videomamba_tiny_video", "something-something-v2").file == "videomamba_t16_ssv2_f8_res224.pth"
+    with pytest.raises(UserError, match=r"no checkpoint of vim_tiny\[image_size=448\].*published is vim_tiny$"):
+        official_of("vim_tiny[image_size=448]")
+    with pytest.raises(UserError, match="no checkpoint of mambareg_tiny is published: give a file"):
+        official_of("mambareg_tiny")
+
+
+def test_the_word_official_loads_that_file(cache: Path) -> None:
+    row = official_of("vim_base")
+    held, wanted = made_up(row)
+    in_cache(cache, row, held)
+    model = create_model("vim_base", "official", **NARROW)
+    assert torch.equal(model.state_dict()["cls_token"], wanted["cls_token"])
+    assert model.provenance is not None
+    assert model.provenance.source == row.place
+
+
+def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
+    row = official_of("vim_tiny")
+    blob = in_cache(cache, row, made_up(row)[0])
+    held = bytearray(blob.read_bytes())
+    held[len(held) // 2] ^= 1
+    blob.write_bytes(held)
+    with pytest.raises(UserError, match="damaged in the hub's cache"):
+        create_model("vim_tiny", row.place, **NARROW)
+
+
+def test_preprocessing_is_the_published_one() -> None:
+    assert usual_preprocessing("mambareg_base").crop == 1.0
+    assert usual_preprocessing("videomamba_tiny[image_size=448]").crop == 0.875
+    assert usual_preprocessing("vit_small").mean == (0.5, 0.5, 0.5)
+    assert create_model("vim_nano").preprocessing.text == "crop 0.875 bicubic"
+
+
+def test_bundled_weights_are_known_by_their_cards() -> None:
+    assert {(row.split, row.top1) for row in files_of("vim_nano")} == {("dev", 92.92), ("test", 91.97)}
+
+
+def test_a_card_says_of_which_data_its_weights_are() -> None:
+    card = "# small\n\nTrained on `tiny-imagenet-50` by a recipe\n\n| dev | 1,250 | 40.08 % |\n"
+    card += "| valid | 2,500 | 39.12 % |\n"
+    rows = list(card_scores("small", card))
+    assert [(row.data, row.split, row.top1, row.classes) for row in rows] == [
+        ("tiny-imagenet-50", "dev", 40.08, 50),
+        ("tiny-imagenet-50", "valid", 39.12, 50),
+    ]
+    assert {row.preprocessing.crop for row in rows} == {1.0}
+    assert list(card_scores("small", card.replace("tiny-imagenet-50", "another"))) == []
+
+
+def saved(path: Path, table: Table) -> tuple[str, dict[str, Tensor]]:
+    state = drawn(table, 3)
+    torch.save({"model": state}, path)
+    return str(path), state
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("vim_tiny", 98, 18), ("videomamba_tiny", 0, 0)])
+def test_another_image_size_resamples_positions_and_spares_the_class_token(
+    tmp_path: Path, name: str, old: int, new: int
+) -> None:
+    path, state = saved(tmp_path / "c.pth", class_token(16, 1))
+    model = create_model(f"{name}[image_size=96]", path, **NARROW)
+    wanted = interpolate_pos_embed(state["pos_embed"], old, (14, 14), new, (6, 6))
+    assert torch.equal(model.get_parameter("pos_embed"), wanted)
+    assert torch.equal(model.get_parameter("pos_embed")[0, new], state["pos_embed"][0, old])
+    assert model.provenance is not None
+    assert model.provenance.adapted == ("positions resampled from 197 tokens to 37",)
+    with pytest.raises(UserError, match="positions for 37 tokens, the model for 197"):  # nobody asked for another size
+        create_model(name, saved(tmp_path / "d.pth", class_token(16, 1) | {"pos_embed": (1, 37, 16)})[0], **NARROW)
+
+
+def test_registers_have_no_place_in_resampled_positions(tmp_path: Path) -> None:
+    path, state = saved(tmp_path / "c.pth", registers(16, 1, 4, 1))
+    model = create_model("mambareg_tiny", path, image_size=64, registers=4, **NARROW)
+    assert torch.equal(model.get_parameter("pos_embed"), resample_positions(state["pos_embed"], (14, 14), (4, 4)))
+    assert torch.equal(model.get_parameter("pos_embed_cls"), state["pos_embed_cls"])
+
+
+def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
+    path, state = saved(tmp_path / "c.pth", class_token(16, 1))
+    with pytest.raises(UserError, match=r"no head .*'videomamba_tiny_video\[classes=N\]' \(in Python: num_"):
+        create_model("videomamba_tiny_video", path, **NARROW)
+    model = create_model("videomamba_tiny_video", path, num_classes=5, **NARROW)
+    found = model.state_dict()
+    assert torch.equal(found["patch_embed.proj.weight"][:, :, 0], state["patch_embed.proj.weight"])
+    assert not bool(found["temporal_pos_embedding"].any())
+    assert found["head.weight"].shape == (5, 16)
+    assert torch.equal(found["layers.0.mixer.D_b"], state["layers.0.mixer.D_b"])
+    assert model.provenance is not None
+    assert model.provenance.adapted == ("begun from an image model", NEW_HEAD)
+    assert not model.provenance.classifies
+
+
+def test_another_number_of_frames_resamples_theirs(tmp_path: Path) -> None:
+    path, state = saved(tmp_path / "c.pth", video(16, 1, 8))
+    model = create_model("videomamba_tiny_video[frames=16]", path, **NARROW)
+    found = model.get_parameter("temporal_pos_embedding")
+    assert torch.equal(found, resample_frames(state["temporal_pos_embedding"], 16))
+    # twice as many frames: each old one lies between two new ones, a quarter of a step from both
+    middle = (found[0, 2] + found[0, 3]) / 2
+    weights = torch.tensor([0.125, 0.75, 0.125])[:, None]
+    torch.testing.assert_close(middle, (weights * state["temporal_pos_embedding"][0, 0:3]).sum(0))
+    with pytest.raises(UserError, match="temporal_pos_embedding"):
+        create_model("videomamba_tiny_video", saved(tmp_path / "d.pth", video(16, 1, 4))[0], **NARROW)
+
+
+def test_weights_without_a_head_begin_a_new_one_if_asked(tmp_path: Path) -> None:
+    table = {name: shape for name, shape in class_token(16, 1).items() if not name.startswith("head")}
+    path, _ = saved(tmp_path / "c.pth", table)
+    with pytest.raises(UserError, match="no head"):
+        create_model("vim_tiny", path, **NARROW)
+    model = create_model("vim_tiny", path, num_classes=3, **NARROW)
+    assert model.provenance is not None
+    assert model.provenance.adapted == (NEW_HEAD,)
+
+
+def test_the_head_has_as_many_classes_as_the_weights_unless_asked(tmp_path: Path) -> None:
+    path, _ = saved(tmp_path / "c.pth", class_token(16, 1) | {"head.weight": (7, 16), "head.bias": (7,)})
+    assert create_model("vim_tiny", path, **NARROW).describe().classes == 7
+    with pytest.raises(UserError, match=r"9 classes asked for: .*num_classes=7"):
+        create_model("vim_tiny", path, num_classes=9, **NARROW)
+
+
+@pytest.mark.parametrize("text", ["vim_nano[depth=]", "vim_nano[depth=1,depth=2]", "vim_nano]", "vim_nano[depth=two]"])
+def test_malformed_settings_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UserError) as error:
+        create_model(text)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_in_brackets_are_those_of_the_configuration() -> None:
+    model = create_model("videomamba_nano[depth=2, image_size=28]")
+    assert (model.depth, model.image_size, model.describe().patches) == (2, 28, 49)

@@ -1,0 +1,50 @@
+"""A row's product does not depend on the rows beside it."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backbones.layers.batch_invariant import linear
+
+SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(1, 70) | st.integers(70, 700), first=st.integers(0, 50), shape=st.sampled_from(SHAPES))
+def test_bits_of_a_row_are_its_own(fast: bool, rows: int, first: int, shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    inputs, outputs = shape
+    x, weight = torch.randn(751, inputs, generator=generator), torch.randn(outputs, inputs, generator=generator)
+    whole = linear(x, weight, fast=fast)
+    assert torch.equal(linear(x[first : first + rows], weight, fast=fast), whole[first : first + rows])
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if threads > 1 else 2)
+        assert torch.equal(linear(x, weight, fast=fast), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_is_the_product(fast: bool) -> None:
+    x, weight = torch.randn(2, 3, 40), torch.randn(7, 40)
+    wanted = torch.einsum("blk,mk->blm", x.double(), weight.double()).float()
+    torch.testing.assert_close(linear(x, weight, fast=fast), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_pass_through_the_padding() -> None:
+    x, weight = torch.randn(3, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+    assert torch.autograd.gradcheck(linear, (x.requires_grad_(), weight.requires_grad_()))

@@ -1,0 +1,165 @@
+"""A miniature ablation from one call to its tables, its statistics against an independent computation."""
+
+import io
+from collections.abc import Callable
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+from scipy.stats import spearmanr
+
+from methods.spec import parse
+from suite.analysis.ablation import sentence, tables
+from suite.comparison import Result, run_comparison
+from suite.config.run_spec import RunSpec
+from suite.plan.ablation_axes import permutations, settings
+
+Specs = Callable[..., RunSpec]
+Done = tuple[Result, pd.DataFrame, Path]
+ASKED: dict[str, Any] = {
+    "methods": ("mtr",),
+    "axes": ("order", "size"),
+    "budgets": (0.3,),
+    "baselines": False,
+    "gallery": 0,
+    "batch": 30,
+    "shard": 30,
+}
+RUNS: dict[str, Done] = {}
+
+
+@pytest.fixture
+def done(small: Specs, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The run, its table, its folder; run once."""
+    if not RUNS:
+        folder = tmp_path_factory.mktemp("ablation")
+        result = run_comparison(small(**ASKED), folder, quiet=True)
+        RUNS["order"] = result, pd.read_parquet(folder / "analyses" / "ablation.parquet"), folder
+    return RUNS["order"]
+
+
+def correct(folder: Path, records: list[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Hits (seeds, images) of the cells `records`."""
+    found = []
+    for record in records:
+        parts = [pd.read_parquet(part) for part in sorted((folder / "shards" / record["key"]).iterdir())]
+        frame = pd.concat(parts)
+        found.append((frame.prediction == frame.label).to_numpy())
+    return np.stack(found)
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Exact two-sided p by counting coins."""
+    gained, lost = int((first & ~second).sum()), int((~first & second).sum())
+    n = gained + lost
+    return min(1.0, 2 * sum(comb(n, k) for k in range(min(gained, lost) + 1)) / 2**n)
+
+
+def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> None:
+    result, frame, folder = done
+    assert not result.failures
+    order = frame[(frame.axis == "order") & (frame.budget > 0)]
+    assert order.text.tolist() == [setting.method.text for setting in settings(parse("mtr"), "order")]
+    whole = frame[frame.budget == 0]
+    assert whole.text.tolist() == ["none", *(setting.method.text for setting in permutations())]
+    assert frame[frame.axis == "size"].text.tolist() == ["mtr", "mtr[weights=size]"]
+    assert frame.groupby(["axis", "budget"]).is_reference.sum().tolist() == [1, 1, 1]
+    for row in frame.to_dict("records"):
+        cells = [r for r in result.records if r["text"] == row["text"]]
+        hits = correct(folder, cells)
+        assert (row["status"], row["seeds"], row["images"]) == ("ok", len(cells), 30)
+        assert row["top1"] == pytest.approx(hits.mean())
+        assert row["low"] <= row["top1"] <= row["high"]
+        for name in ("agreement", "kl", "tau"):
+            assert row[name] == pytest.approx(np.mean([cell["metrics"][name] for cell in cells]))
+        reference = [r for r in result.records if r["text"] == ("mtr" if row["budget"] else "none")]
+        if not row["is_reference"]:
+            assert row["difference"] == pytest.approx(hits.mean() - correct(folder, reference).mean())
+            assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    assert (frame.told_apart.isna() == frame.p_holm.isna()).all()
+    tau = frame.set_index("text").tau
+    assert tau["none"] == tau["permute[shuffle=0.05]"] * 0 + 1 == tau["mtr"].iloc[0]
+    assert tau["mtr[order=reversed]"] == tau["permute[order=reversed]"] == -1
+    assert abs(tau["permute"]) < 0.1
+
+
+def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -> None:
+    result, frame, folder = done
+    for _, family in frame.groupby(["axis", "budget"], sort=False):
+        own = correct(folder, [r for r in result.records if r["text"] == family.text.iloc[0]])[0]
+        others = family[~family.is_reference]
+        for row in others[others.seeds == 1].to_dict("records"):
+            cells = [r for r in result.records if r["text"] == row["text"]]
+            assert row["p"] == pytest.approx(mcnemar(correct(folder, cells)[0], own))
+        ranked = others.sort_values("p", kind="stable")
+        wanted = np.minimum(1, np.maximum.accumulate(ranked.p.to_numpy() * np.arange(len(ranked), 0, -1)))
+        assert ranked.p_holm.tolist() == pytest.approx(wanted.tolist())
+
+
+def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
+    result, frame, folder = done
+    words = pd.read_parquet(folder / "analyses" / "ablation_words.parquet")
+    warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
+    assert paragraphs[: len(warnings)] == warnings
+    assert [result.headline["headline"], *paragraphs[len(warnings) :]] == words.sentence.tolist()
+    assert words.axis.tolist() == ["order", "order", "size"]
+    order = frame[(frame.axis == "order") & (frame.budget > 0)]
+    text = words.sentence[0]
+    assert text.startswith("Axis order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds")
+    assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
+    worse, better = ((order.told_apart & (sign * order.difference > 0)).sum() for sign in (-1, 1))
+    counted = f"Of {len(order) - 1} other settings {worse} keep less and {better} more (p below 5 % after Holm's"
+    assert counted in text
+    assert f"zero); {len(order) - 1 - worse - better} cannot be told apart from it." in text
+    best = order[~order.is_reference].sort_values("difference").iloc[-1]
+    assert f"{100 * best.difference:+.1f} points" in text
+    assert f"rho {spearmanr(order.tau, order.top1).statistic:+.2f}" in text
+    assert "nothing removed" in words.sentence[1]
+    page = io.StringIO()
+    shown = Console(width=140, file=page)
+    for table in tables(folder):
+        shown.print(table)
+    assert all(setting in page.getvalue() for setting in order.setting)
+
+
+def test_a_setting_that_cannot_run_says_why_and_stops_nothing(small: Specs, tmp_path: Path) -> None:
+    spec = small(**ASKED | {"axes": ("class-token",), "methods": ("mtr", "tome"), "budgets": (0.6,)})
+    result = run_comparison(spec, tmp_path, quiet=True)
+    assert not result.failures
+    frame = pd.read_parquet(tmp_path / "analyses" / "ablation.parquet")
+    assert set(frame.method) == {"mtr", "tome"}
+    skipped = frame[frame.status == "skipped"]
+    assert len(skipped)
+    assert skipped.reason.str.contains("at most").all()
+    words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
+    assert "Not measured: protect=" in " ".join(words)
+
+
+def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> None:
+    spec = small(**ASKED | {"axes": ("direction",), "budgets": (0.95,)})
+    run_comparison(spec, tmp_path, quiet=True)
+    words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
+    assert words[0].startswith("Axis direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove")
+
+
+def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_path: Path) -> None:
+    run_comparison(small(**ASKED | {"axes": ("combine", "schedule")}), tmp_path, quiet=True)
+    frame = pd.read_parquet(tmp_path / "analyses" / "ablation.parquet")
+    both = frame[frame.text == "mtr[weights=drop]"]
+    assert both.setting.tolist() == ["weights=drop, hybrid=1"]
+    assert both.label.tolist() == ["mtr[weights=drop] = mtr[hybrid=1]"]
+    schedule = frame[frame.axis == "schedule"]
+    assert schedule.setting.iloc[0].startswith("schedule=constant-ratio")
+    assert not frame.duplicated(["axis", "label"]).any()
+
+
+def test_nothing_is_claimed_of_nothing() -> None:
+    row = {"axis": "size", "backbone": "b", "method": "mtr", "budget": 0.4, "setting": "weights=mean", "status": "ok",
+           "top1": 0.5, "images": 9, "seeds": 1, "is_reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
+    text = sentence([row], RunSpec())
+    assert text == "Axis size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."

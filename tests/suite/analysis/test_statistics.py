@@ -1,0 +1,327 @@
+"""Statistics and headline of a run, from outcomes written by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from backbones.checkpoints.published import Official
+from methods.spec import parse
+from suite.analysis.statistics import asked_for, read, reference_of, summarise
+from suite.config.run_spec import RunSpec, build_spec
+from suite.stats.blind_baselines import marks_frame, marks_of
+from suite.store.run_folder import Store
+from suite.terminal.tables import astray, comparison_table, left_out, plan_table
+
+COUNT = 40
+LABELS = np.arange(COUNT) % 4
+
+
+def correct_on(*wrong: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return ~np.isin(np.arange(COUNT), wrong)
+
+
+class Fabricated:
+    """Records and shards of a run that never was: two shards a cell."""
+
+    def __init__(self, folder: Path, spec: RunSpec) -> None:
+        self.spec, self.store, self.records = spec, Store.open(folder, spec), list[dict[str, Any]]()
+
+    def add(
+        self, label: str, budget: float | None, correct: np.ndarray[Any, Any] | None, removed: float = 0.0, **more: Any
+    ) -> None:
+        key = f"k{len(self.records)}"
+        if correct is not None:
+            prediction = np.where(correct, LABELS, LABELS + 1)
+            frame = pd.DataFrame({"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction})
+            for index, part in enumerate((frame[:25], frame[25:])):
+                counts = pd.DataFrame({"block": [], "place": []})
+                self.store.write_shards(index, part.image.to_numpy(), {key: (part, counts)})
+        text = label.split(" = ")[0]
+        composition = parse(text).composition()
+        self.records.append(
+            {
+                "key": key,
+                "backbone": "b",
+                "label": label,
+                "text": text,
+                "method": text.split("[")[0],
+                "budget": budget,
+                "composition": composition.canonical() if composition else None,
+                "status": "skipped" if correct is None else "ok",
+                "convention": "flops",
+                "reduction_fraction": {"flops": removed},
+                "image_size": 8,
+                "metrics": None if correct is None else {"top1": float(correct.mean())},
+                **more,
+            }
+        )
+
+    def summarise(self, **published: Official) -> tuple[dict[str, Any], pd.DataFrame]:
+        found, marks = summarise(self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published)
+        blind = self.store.folder / "analyses" / "blind.parquet"
+        stored = pd.read_parquet(blind) if blind.exists() else marks_frame([])
+        assert list(marks_of(stored, set(stored.label)).values()) == marks
+        assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
+        return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Fabricated:
+    spec = build_spec(backbones=("b",), methods=("none", "mtr[order=restored]", "tome"), budgets=(0.3, 0.5))
+    made = Fabricated(tmp_path, spec)
+    made.add("none", None, correct_on(0, 1))
+    made.add("mtr", 0.3, correct_on(0, 1, 2, 3), 0.3)
+    made.add("tome", 0.3, correct_on(*range(1, 13)), 0.301)
+    made.add("random", 0.3, correct_on(*range(20)), 0.3)
+    made.add("random", 0.3, correct_on(*range(10, 32)), 0.3)
+    made.add("stride", 0.3, correct_on(*range(8)), 0.29)
+    made.add("mtr", 0.5, None)
+    made.add("tome", 0.5, correct_on(*range(30)), 0.5)
+    return made
+
+
+def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
+    _, frame = run.summarise()
+    rows = {(row.label, row.budget): row for row in frame.fillna({"budget": 0}).itertuples()}
+    assert rows["none", 0].method_top1 == 38 / 40
+    assert rows["mtr", 0.3].reference == "mtr"
+    assert pd.isna(rows["mtr", 0.3].difference)
+    tome = rows["tome", 0.3]
+    assert tome.reference == "mtr"
+    assert tome.difference == pytest.approx(28 / 40 - 36 / 40)
+    assert (tome.discordant_better, tome.discordant_worse) == (1, 9)
+    assert tome.p == pytest.approx(binomtest(1, 10).pvalue)
+    assert tome.low < tome.difference < tome.high
+    random = rows["random", 0.3]
+    assert (random.seeds, random.images) == (2, 40)
+    assert random.method_top1 == pytest.approx((20 + 18) / 80)
+    low, high = binomtest(19, 40).proportion_ci(method="wilson")
+    assert (random.method_low, random.method_high) == pytest.approx((low, high))
+    tested = sorted(row.p for row in (tome, random))
+    assert [tome.p_holm, random.p_holm] == pytest.approx(
+        [
+            min(1, 2 * tested[0]) if row.p == tested[0] else max(tested[1], min(1, 2 * tested[0]))
+            for row in (tome, random)
+        ]
+    )
+    assert tome.told_apart is True
+    assert [rows[key].told_apart for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [None] * 3  # not tested
+    assert {type(row.told_apart) for row in rows.values()} == {bool, type(None)}
+    assert pd.isna(rows["stride", 0.3].p)  # a point less work is another comparison
+    assert rows["stride", 0.3].difference == pytest.approx(-0.1)
+
+
+def test_where_the_first_method_is_missing_the_others_stand_alone(run: Fabricated) -> None:
+    found, frame = run.summarise()
+    row = frame[frame.budget == 0.5].iloc[0]
+    assert (row.label, row.method_top1) == ("tome", 0.25)
+    assert pd.isna(row.reference)
+    assert "0.5" not in found["headline"]
+    assert [entry["budget"] for entry in found["resolution"]] == [0.3, 0.5]
+
+
+def test_the_headline_is_a_difference_with_its_interval(run: Fabricated) -> None:
+    found, _ = run.summarise()
+    assert "On fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points" in found["headline"]
+    assert "90.0 % against 70.0 %, dense 95.0 %" in found["headline"]
+    assert found["paragraphs"] == []
+    judged = found["resolution"][0]
+    assert judged["sentence"].startswith("At 30 % of FLOPs removed this data can")
+
+
+def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path: Path) -> None:
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr[score=random,weights=drop]",), budgets=(0.3,))
+    )
+    made.add("none", None, correct_on(0))
+    made.add("mtr[score=random,weights=drop] = random", 0.3, correct_on(1), 0.3)
+    found, _ = made.summarise()
+    assert found["resolution"][0]["ranks"] is False
+    assert "cannot rank the methods" in found["resolution"][0]["sentence"]
+
+
+def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_reference(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.9)))
+    made.add("none", None, correct_on())
+    made.add("mtr = mtr[targets=2]", 0.3, correct_on(1, 2), 0.3)
+    made.add("tome", 0.3, correct_on(1), 0.3)
+    made.add("mtr", 0.9, None)
+    found, frame = made.summarise()
+    assert frame[frame.label == "tome"].reference.tolist() == ["mtr = mtr[targets=2]"]
+    assert "mtr = mtr[targets=2]" in found["headline"]
+
+
+def test_the_middle_budget_speaks_and_the_others_follow(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.2, 0.4, 0.6)))
+    made.add("none", None, correct_on())
+    for budget in (0.2, 0.4, 0.6):
+        made.add("mtr", budget, correct_on(1), budget)
+        made.add("tome", budget, correct_on(2, 3), budget)
+    found, _ = made.summarise()
+    assert "40 % of FLOPs" in found["headline"]
+    assert [("20 %" in text, "60 %" in text) for text in found["paragraphs"]] == [(True, False), (False, True)]
+
+
+def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b", "c"), methods=("mtr", "tome", "evit"), budgets=(0.2, 0.4), split="train")
+    made = Fabricated(tmp_path, spec)
+    for backbone in ("b", "c"):
+        made.add("none", None, correct_on(), backbone=backbone)
+        for budget in (0.2, 0.4):
+            made.add("mtr", budget, correct_on(*range(10)), budget, backbone=backbone)
+            made.add("tome", budget, correct_on(*range(20)), budget, backbone=backbone)
+            made.add("evit", budget, correct_on(*range(30)), budget, backbone=backbone)
+    found, _ = made.summarise()
+    assert (
+        "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points of top-1 more than the best other method, tome"
+        in (found["headline"])
+    )
+    named, other, named_there = found["beside"]
+    assert named.startswith("On b with 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval")
+    assert "(c) with 40 % of FLOPs removed" in other
+    assert named_there.startswith("On c with 40 % removed mtr keeps 50.0 points")
+    warning, *paragraphs = found["paragraphs"]
+    assert "split `train`" in warning
+    assert paragraphs[:3] == found["beside"]
+    assert ["20 %" in text for text in paragraphs[3:]] == [True, True]
+
+
+def test_where_the_first_method_cannot_run_on_a_backbone_the_next_speaks_there(tmp_path: Path) -> None:
+    spec = build_spec(backbones=("b", "c"), methods=("mtr", "evit"), budgets=(0.2, 0.4))
+    made = Fabricated(tmp_path, spec)
+    for backbone, budget in (("b", 0.4), ("c", 0.2)):
+        made.add("none", None, correct_on(), backbone=backbone)
+        made.add("mtr", budget, correct_on(*range(10)) if backbone == "b" else None, budget, backbone=backbone)
+        made.add("evit", budget, correct_on(*range(20)), budget, backbone=backbone)
+        made.add("stride", budget, correct_on(*range(30)), budget, backbone=backbone)
+    found, frame = made.summarise()
+    assert "(b) with 40 % of FLOPs removed, mtr keeps 25.0 points" in found["headline"]
+    (other,) = found["beside"]
+    assert "(c) with 20 % of FLOPs removed, evit keeps 25.0 points" in other
+    assert set(frame.reference[frame.backbone == "c"]) == {"none", "evit"}
+
+
+def test_a_backbone_on_which_nothing_that_was_asked_for_runs_is_named(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b", "c"), methods=("mtr",), budgets=(0.4,)))
+    for backbone in ("b", "c"):
+        made.add("none", None, correct_on(), backbone=backbone)
+        made.add("mtr", 0.4, correct_on(*range(10)) if backbone == "b" else None, 0.4, backbone=backbone)
+        made.add("stride", 0.4, correct_on(*range(30)), 0.4, backbone=backbone)
+    found, _ = made.summarise()
+    assert found["beside"] == ["On c no method that was asked for ran, so none is compared with another."]
+
+
+def test_of_many_named_methods_only_the_best_has_a_sentence(tmp_path: Path) -> None:
+    names = ("mtr", "tome", "evit", "utr", "stm", "mame")
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=names, budgets=(0.4,)))
+    made.add("none", None, correct_on())
+    for place, name in enumerate(names):
+        made.add(name, 0.4, correct_on(*range(3 * place + 1)), 0.4)
+    assert made.summarise()[0]["beside"] == []
+
+
+def test_the_terminal_says_why_a_cell_is_missing() -> None:
+    cell = {"label": "mtr", "backbone": "b", "status": "skipped", "reason": "at most 72 %"}
+    done = {"label": "tome", "backbone": "b", "status": "ok", "reason": None}
+    failed = {"label": "evit", "backbone": "b", "status": "failed", "reason": "NaN"}
+    assert left_out([cell, done, cell, failed]) == ["skipped: mtr on b: at most 72 %", "failed: evit on b: NaN"]
+
+
+def test_a_smaller_image_stands_beside_the_best_method_of_the_nearest_budget(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.5)))
+    made.add("none", None, correct_on())
+    for budget in (0.3, 0.5):
+        made.add("mtr", budget, correct_on(*range(10)), budget)
+        made.add("tome", budget, correct_on(*range(8)), budget)
+    made.add("downsample", 0.3, correct_on(*range(3)), 0.2, image_size=8)
+    made.add("downsample", 0.5, correct_on(*range(6)), 0.45, image_size=6)
+    found, _ = made.summarise()
+    for told in (
+        "a smaller image has 92.5 % top-1 at 20 % fewer FLOPs (best token reduction, at 30 %: tome, 80.0 %)",
+        "85.0 % top-1 at 45 % fewer FLOPs (best token reduction, at 50 %: tome, 80.0 %)",
+    ):
+        assert told in found["paragraphs"][0]
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("none",), budgets=(0.3,)))
+    made.add("none", None, correct_on(0))
+    found, frame = made.summarise()
+    assert found["headline"].startswith("No method was compared with another")
+    assert frame.label.tolist() == ["none"]
+
+
+def test_a_dense_model_that_is_not_what_was_published_is_said_first(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3,)))
+    made.add("none", None, correct_on(*range(20)))
+    made.add("mtr", 0.3, correct_on(1), 0.3)
+    made.add("tome", 0.3, correct_on(2), 0.3)
+    found, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 90.0, data="seen"))
+    assert found["warnings"] == found["paragraphs"][:1]
+    assert "right on 50.0 % of 40 images, but 90.0 % was published of it on seen, b.pth" in found["warnings"][0]
+    agreeing, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 60.0, data="seen"))
+    assert agreeing["warnings"] == []
+
+
+def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> None:
+    ok = [record for record in run.records if record["status"] == "ok"]
+    found = {cell.label: cell for cell in read(run.store, ok, 2, 0.3)}
+    assert found["random"].correct.shape == (2, COUNT)
+    assert found["random"].correct[1].tolist() == correct_on(*range(10, 32)).tolist()
+    assert found["mtr"].images.tolist() == [3 * image for image in range(COUNT)]
+    reference = reference_of(list(found.values()), ok, asked_for(run.spec), run.spec.protocol)
+    assert reference is found["mtr"]
+
+
+def rows_of(table: Any) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> None:
+    run.add("evit", 0.3, None)
+    run.records[-1]["status"] = "failed"
+    table = comparison_table(run.records)
+    assert [column.header for column in table.columns[2:]] == ["all FLOPs", "-30 % FLOPs", "-50 % FLOPs"]
+    assert rows_of(table) == [
+        ["b", "dense", "95.0", "", ""],
+        ["b", "mtr", "", "90.0", "skipped"],
+        ["b", "tome", "", "70.0", "25.0"],
+        ["b", "random", "", "47.5 ±2.5", "same as above"],
+        ["b", "stride", "", "80.0 †", "same as above"],
+        ["b", "evit", "", "failed", "same as above"],
+    ]
+
+
+def test_what_another_share_was_removed_from_is_told(run: Fabricated) -> None:
+    run.add("downsample", 0.3, correct_on(1), 0.2)
+    run.add("downsample", 0.5, correct_on(1), 0.504)
+    assert [line.partition(",")[0] for line in astray(run.records)] == [
+        "† stride on b removes 29.0 % of FLOPs there",
+        "† downsample on b removes 20.0 % of FLOPs there",
+    ]
+
+
+def test_a_plan_shows_what_goes_and_what_is_left() -> None:
+    common = {"backbone": "b", "label": "mtr[order=score]", "seed": 0, "stochastic": False, "token_ratio": 0.25}
+    done = {"status": "planned", "total": {"flops": 1.25e9}, "reduction_fraction": {"flops": 0.2004}, "reason": None}
+    skipped = {"status": "skipped", "reason": "at most 5 %"}
+    drawn = common | {"label": "random", "stochastic": True}
+    cells = [
+        {**common, **done, "budget": 0.2},
+        {**common, **skipped, "budget": 0.5},
+        *({**drawn, **done, "budget": 0.2, "seed": seed} for seed in range(3)),
+        {**drawn, **skipped, "budget": 0.5},
+    ]
+    table = plan_table(cells, "flops")
+    assert [column.header for column in table.columns][3] == "seeds"
+    assert rows_of(table) == [
+        ["b", "mtr[order=score]", "20 %", "", "25.0 %", "1.25", "20.04 %", ""],
+        ["b", "mtr[order=score]", "50 %", "", "", "", "", "at most 5 %"],
+        ["b", "random", "20 %", "3", "25.0 %", "1.25", "20.04 %", ""],
+        ["b", "random", "50 %", "", "", "", "", "at most 5 %"],
+    ]

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbones.common.errors import UserError
+from suite.data import open_dataset
+from suite.data.images.imagefolder import ImageFolder, list_files
+
+
+def put(path: Path, level: int = 0, size: tuple[int, int] = (5, 4)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (level, level, level)).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    put(tmp_path / "pets" / "dog" / "b.png", 20)
+    put(tmp_path / "pets" / "dog" / "a.PNG", 10)
+    put(tmp_path / "pets" / "cat" / "deep" / "er" / "c.png", 30)
+    put(tmp_path / "pets" / "emu" / "d.png", 40)
+    return tmp_path / "pets"
+
+
+def test_labels_are_folders_in_order(root: Path) -> None:
+    data = open_dataset(f"imagefolder:{root}")
+    assert isinstance(data, ImageFolder)
+    assert data.classes == ("cat", "dog", "emu")
+    assert data.labels.dtype == np.int64
+    assert data.labels.tolist() == [0, 1, 1, 2]
+    assert [int(data.image(index)[0, 0, 0]) for index in range(4)] == [30, 10, 20, 40]
+    assert data.sample(0, 32).shape == (3, 32, 32)
+    assert data.split == "all"
+    assert data.foreground(0, (14, 14)) is None
+
+
+def test_empty_class_keeps_its_number(root: Path) -> None:
+    (root / "cow").mkdir()
+    data = open_dataset(f"imagefolder:{root}")
+    assert data.classes == ("cat", "cow", "dog", "emu")
+    assert data.labels.tolist() == [0, 2, 2, 3]
+    assert data.manifest()["empty_classes"] == ["cow"]
+
+
+def test_other_and_hidden_files_are_passed_over(root: Path) -> None:
+    (root / "README.md").write_text("about")
+    (root / "dog" / "notes.txt").write_text("woof")
+    (root / "dog" / ".hidden.png").write_bytes(b"x")
+    (root / ".git").mkdir()
+    assert len(open_dataset(f"imagefolder:{root}")) == 4
+
+
+def test_splits(root: Path) -> None:
+    put(root.parent / "data" / "train" / "cat" / "a.png", 1)
+    put(root.parent / "data" / "val" / "cat" / "b.png", 2)
+    whole = f"imagefolder:{root.parent / 'data'}"
+    data = open_dataset(whole, "val")
+    assert (data.split, int(data.image(0)[0, 0, 0])) == ("val", 2)
+    with pytest.raises(UserError, match="several splits: choose train or val with --split"):
+        open_dataset(whole)
+    with pytest.raises(UserError, match="no split 'test'"):
+        open_dataset(whole, "test")
+    assert open_dataset(f"imagefolder:{root}", "test").split == "all"
+
+
+@pytest.mark.parametrize("split", ["..", "../pets", "/etc", "train/cat"])
+def test_split_cannot_leave_the_folder(root: Path, split: str) -> None:
+    put(root / "train" / "cat" / "a.png")
+    with pytest.raises(UserError, match=r"--split|give the name alone"):
+        open_dataset(f"imagefolder:{root}", split)
+
+
+def test_links_that_lead_out_are_refused(root: Path) -> None:
+    put(root.parent / "secret.png")
+    (root / "dog" / "link.png").symlink_to(root.parent / "secret.png")
+    with pytest.raises(UserError, match=r"link\.png leads out of .*copy the file"):
+        open_dataset(f"imagefolder:{root}")
+
+
+def test_links_within_are_followed_and_folders_are_not(root: Path) -> None:
+    (root / "dog" / "again.png").symlink_to(root / "emu" / "d.png")
+    assert len(open_dataset(f"imagefolder:{root}")) == 5
+    (root / "dog" / "loop").symlink_to(root)
+    with pytest.raises(UserError, match="loop is a link to a folder"):
+        open_dataset(f"imagefolder:{root}")
+    (root / "dog" / "loop").unlink()
+    (root / "fox").symlink_to(root.parent)
+    with pytest.raises(UserError, match="fox is a link to a folder"):
+        open_dataset(f"imagefolder:{root}")
+
+
+def test_damaged_image_is_named_when_it_is_read(root: Path) -> None:
+    (root / "cat" / "deep" / "er" / "c.png").write_bytes(b"not a picture")
+    data = open_dataset(f"imagefolder:{root}")
+    with pytest.raises(UserError, match=r"cat/deep/er/c\.png is not an image"):
+        data.image(0)
+    (root / "dog" / "b.png").unlink()
+    with pytest.raises(UserError, match=r"dog/b\.png cannot be read"):
+        data.image(2)
+
+
+def test_unreadable_folder_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("suite.data.images.imagefolder.os.scandir", refuse)
+    with pytest.raises(UserError, match=r"cat cannot be read \(Permission denied\)"):
+        list_files(root / "cat", root)
+
+
+def test_folders_without_images_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a folder: check the path"):
+        open_dataset(f"imagefolder:{tmp_path / 'absent'}")
+    with pytest.raises(UserError, match="write imagefolder:PATH"):
+        open_dataset("imagefolder")
+    with pytest.raises(UserError, match="give a folder of class folders"):
+        open_dataset(f"imagefolder:{tmp_path}")
+    put(tmp_path / "loose.png")
+    with pytest.raises(UserError, match="one folder a class"):
+        open_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_manifest_follows_files_and_preprocessing(root: Path) -> None:
+    spec = f"imagefolder:{root}"
+    first = open_dataset(spec).manifest()["hash"]
+    assert open_dataset(spec).manifest()["hash"] == first
+    assert open_dataset(spec, crop=0.9).manifest()["hash"] != first
+    put(root / "dog" / "b.png", 20, size=(50, 40))
+    assert open_dataset(spec).manifest()["hash"] != first
+
+
+def test_manifest_does_not_hold_the_path(root: Path) -> None:
+    first = open_dataset(f"imagefolder:{root}").manifest()
+    moved = root.rename(root.parent / "elsewhere")
+    assert open_dataset(f"imagefolder:{moved}").manifest() == first

@@ -1,0 +1,98 @@
+"""What is kept of an image, against its formulas in numpy and scipy."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+from scipy.stats import entropy
+from torch import Tensor
+
+from suite.evaluation.outcomes import COLUMNS, accuracy, metrics, outcomes
+
+
+def one_cell(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor) -> pd.DataFrame:
+    found = outcomes(logits[None], dense, labels, image, tau[None])
+    return pd.DataFrame({name: values[0] for name, values in found.items()})
+
+
+def one_by_one(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Of one cell and one image, by PyTorch's own functions."""
+    log_q, log_p = dense.double().log_softmax(1), logits.double().log_softmax(1)
+    best = logits.double().scatter(1, label[:, None], -torch.inf).amax(1)
+    return {
+        "prediction": logits.argmax(1),
+        "top5": (logits.double().topk(min(5, logits.shape[1])).indices == label[:, None]).any(1),
+        "loss": torch.nn.functional.nll_loss(log_p, label, reduction="none"),
+        "margin": logits.double().gather(1, label[:, None])[:, 0] - best,
+        "agree": logits.argmax(1) == dense.argmax(1),
+        "kl": (log_q.exp() * (log_q - log_p)).sum(1).clamp(min=0),
+    }
+
+
+@pytest.mark.parametrize(("cells", "batch", "classes"), [(3, 5, 2), (41, 32, 10), (7, 3, 1000), (2, 70, 1000)])
+def test_all_cells_at_once_are_each_alone_to_the_bit(cells: int, batch: int, classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    logits = 4 * torch.randn(cells, batch, classes, generator=generator)
+    dense, labels = logits[0] + 0.1, torch.randint(classes, (batch,), generator=generator)
+    tau = torch.rand(cells, batch, generator=generator, dtype=torch.float64)
+    found = outcomes(logits, dense, labels, torch.arange(batch), tau)
+    for cell in range(cells):
+        for row in range(0, batch, 4):
+            alone = one_by_one(logits[cell, row : row + 1], dense[row : row + 1], labels[row : row + 1])
+            for name, value in alone.items():
+                assert found[name][cell, row] == value.numpy().astype(COLUMNS[name])[0], name
+    assert (found["tau"] == tau.numpy().astype(np.float32)).all()
+    assert (found["label"] == labels.numpy()).all()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 12))
+def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, dense = 3 * rng.standard_normal((2, count, classes))
+    labels = rng.integers(0, classes, count)
+    image = torch.arange(count) + 50
+    frame = one_cell(
+        torch.tensor(logits), torch.tensor(dense), torch.tensor(labels), image, torch.linspace(-1, 1, count)
+    )
+    assert frame.dtypes.to_dict() == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
+    for row, found in enumerate(frame.itertuples()):
+        log_p = log_softmax(logits[row])
+        true = labels[row]
+        assert (found.image, found.label) == (50 + row, true)
+        assert found.prediction == logits[row].argmax()
+        assert found.top5 == (true in np.argsort(-logits[row])[:5])
+        assert found.loss == pytest.approx(-log_p[true], abs=1e-5)
+        assert found.margin == pytest.approx(logits[row][true] - np.delete(logits[row], true).max(), abs=1e-5)
+        assert found.agree == (logits[row].argmax() == dense[row].argmax())
+        p, q = np.exp(log_p), np.exp(log_softmax(dense[row]))
+        assert found.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
+        assert found.tau == pytest.approx(np.linspace(-1, 1, count)[row])
+
+
+def test_by_hand() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
+    dense = torch.zeros(2, 2)
+    frame = one_cell(logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]), torch.tensor([1.0, 0.5]))
+    assert frame.prediction.tolist() == [0, 1]
+    assert frame.loss.tolist() == pytest.approx([math.log(4 / 3), math.log(4)])
+    assert frame.margin.tolist() == pytest.approx([math.log(3), -math.log(3)])
+    assert frame.agree.tolist() == [True, False]
+    assert frame.kl.tolist() == pytest.approx([math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2)
+    found = metrics(frame, 0.75)
+    assert found["top1"] == accuracy(frame) == 0.5
+    assert found["top5"] == 1
+    assert found["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert found["margin"] == pytest.approx(0, abs=1e-7)
+    assert (found["agreement"], found["dense_top1"], found["tau"]) == (0.5, 0.75, 0.75)
+
+
+def test_the_same_logits_diverge_by_nothing() -> None:
+    logits = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    frame = one_cell(logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9), torch.ones(9))
+    assert frame.kl.tolist() == [0] * 9
+    assert frame.agree.all()

@@ -1,0 +1,134 @@
+"""What a slice of the data gives, against one image and one cell at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import kendalltau
+
+from backbones.base import Reducer
+from backbones.sequence import TokenSequence
+from suite.config.run_spec import RunSpec
+from suite.evaluation.outcomes import outcomes
+from suite.evaluation.runner import SliceResult, batch_logits, framed, run_slice, runnable, shrink
+from suite.evaluation.token_order import Orders
+from suite.execution.local import execute
+from suite.execution.shards import stock
+from suite.plan.prepare import Prepared, prepare
+from suite.store.run_folder import Store
+
+Specs = Callable[..., RunSpec]
+
+
+def silent(count: int) -> None:
+    """Count nothing."""
+
+
+def sliced(prepared: Prepared, chosen: list[int]) -> SliceResult:
+    name = prepared.spec.backbones[0]
+    cells = runnable(prepared, name)
+    return run_slice(prepared, prepared.models[name], np.array(chosen), prepared.dense(name), cells, silent)
+
+
+class Watched:
+    """A reducer that keeps scipy's tau of the patch positions it leaves, of the first image."""
+
+    def __init__(self, inner: Reducer, found: list[float]) -> None:
+        self.inner, self.found, self.needs = inner, found, inner.needs
+
+    def __call__(self, tokens: TokenSequence) -> TokenSequence:
+        out = self.inner(tokens)
+        specials = set(out.special[0].tolist())
+        left = [place for index, place in enumerate(out.position[0].tolist()) if index not in specials]
+        self.found.append(kendalltau(range(len(left)), left).statistic if len(left) > 1 else 1.0)
+        return out
+
+
+def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> None:
+    methods = ("mtr", "mtr[order=appended]", "stride[order=shuffled]", "permute[shuffle=0.3]")
+    prepared = prepare(small(methods=methods, budgets=(0.3,)))
+    chosen = [3, 4, 11, 17, 18, 19, 20, 25, 29]
+    result = sliced(prepared, chosen)
+    model, dense = prepared.models["vim_mini"], prepared.dense("vim_mini")
+    assert not result.failures
+    for cell in runnable(prepared, "vim_mini"):
+        rows = []
+        for image in chosen:
+            pixels = torch.from_numpy(prepared.dataset.sample(image, 40))[None]
+            index, label = torch.tensor([image]), torch.from_numpy(prepared.dataset.labels[[image]])
+            taus: list[float] = []
+            with torch.inference_mode():
+                whole = model(pixels)
+                if cell.image_size == 40:
+                    watched = {site: Watched(reducer, taus) for site, reducer in cell.reducers().items()}
+                    tokens = model.run(model.embed(pixels, index), plan=watched)
+                    logits = model.readout(tokens)
+                else:
+                    logits = model.resized(cell.image_size)(shrink(pixels, cell.image_size))
+            tau = torch.tensor([float(np.mean(taus)) if taus else 1.0])
+            rows.append(
+                framed(
+                    [{name: value[0] for name, value in outcomes(logits[None], whole, label, index, tau[None]).items()}]
+                )
+            )
+        pd.testing.assert_frame_equal(result.outcomes[cell.key], pd.concat(rows, ignore_index=True))
+    assert dense.key in result.outcomes
+
+
+def test_a_smaller_image_is_what_pillow_makes_of_it() -> None:
+    image = np.random.default_rng(0).random((20, 20)).astype(np.float32)
+    found = shrink(torch.from_numpy(image)[None, None].expand(1, 3, -1, -1), 12)
+    wanted = np.asarray(Image.fromarray(image).resize((12, 12), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(found[0, 1].numpy(), wanted, atol=2e-3)
+
+
+def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(small: Specs) -> None:
+    prepared = prepare(small(methods=("none",), budgets=(0.5,)))
+    cell = next(cell for cell in prepared.cells if cell.method.name == "downsample")
+    assert cell.plan is not None
+    assert cell.image_size % 4 == 0
+    assert cell.image_size < 40
+    assert cell.plan.lengths == ((cell.image_size // 4) ** 2 + 1,) * 4
+    by_key = batch_logits(
+        prepared.models["vim_mini"],
+        torch.from_numpy(prepared.dataset.samples(np.arange(2), 40)),
+        torch.arange(2),
+        torch.zeros(2, dtype=torch.long),
+        prepared.dense("vim_mini"),
+        [cell],
+        SliceResult(),
+        Orders(),
+    )
+    assert list(by_key) == [prepared.dense("vim_mini").key, cell.key]
+
+
+def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: Path) -> None:
+    prepared = prepare(small(budgets=(0.3,)))
+    store = Store.open(tmp_path, prepared.spec)
+    cells = runnable(prepared, "vim_mini")
+    everything = 30 * len(cells)
+    assert stock(prepared, store) == (0, everything, "outcomes")
+    for _ in range(2):
+        told: list[int] = []
+        assert execute(prepared, store, told.append) == {}
+        assert sum(told) == 30 * len(cells)
+        assert stock(prepared, store) == (everything, everything, "outcomes")
+        store.shard_path(cells[2].key, 1).unlink()
+        assert stock(prepared, store) == (everything - 12, everything, "outcomes")
+
+
+def test_skipped_cells_are_not_run(small: Specs) -> None:
+    prepared = prepare(small(budgets=(0.3, 0.95)))
+    assert any(cell.plan is None for cell in prepared.cells)
+    assert all(cell.plan is not None for cell in runnable(prepared, "vim_mini"))
+    assert runnable(prepared, "vim_mini")[0].method.name == "none"
+
+
+@pytest.mark.parametrize("precision", ["fp64", "fp32"])
+def test_images_are_given_in_the_precision_of_the_model(small: Specs, precision: str) -> None:
+    result = sliced(prepare(small(methods=("mtr",), budgets=(0.3,), precision=precision)), [1, 2])
+    assert not result.failures

@@ -1,0 +1,83 @@
+"""Counts of surviving tokens, against counting token by token."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backbones.sequence import TokenSequence, new_sequence
+from methods.reduce import Composition, Reducer
+from suite.evaluation.runner import place_specials
+from suite.evaluation.token_counts import Presence, unpacked
+
+
+def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
+    tokens = new_sequence(torch.zeros(batch, 10, 2), [4], (1, 3, 3), torch.arange(batch) + 10 * seed)
+    return Reducer(Composition("lowest", score="random", order="shuffled"), remove, 1, seed)(tokens)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9), st.integers(1, 8)), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, int]]) -> None:
+    presence = Presence()
+    alive: Counter[tuple[str, int, int]] = Counter()
+    shown: Counter[tuple[str, int, int]] = Counter()
+    generator = torch.Generator().manual_seed(0)
+    for batch, seed, remove in batches:
+        masks = torch.rand(batch, 10, generator=generator) < 0.4
+        presence.begin_batch(masks)
+        tokens = reduced(batch, seed, remove)
+        presence.observe(["a", "b"], 2, tokens)
+        presence.observe(["b"], 3, tokens)
+        for row in range(batch):
+            for place in tokens.position[row].tolist():
+                for slot in (("a", 2), ("b", 2), ("b", 3)):
+                    alive[*slot, place] += 1
+                    shown[*slot, place] += int(masks[row, place])
+    for key in ("a", "b"):
+        frame = presence.frame(key)
+        assert frame is not None
+        assert len(frame) == (10 if key == "a" else 20)
+        for row in frame.itertuples():
+            assert row.present == alive[key, row.block, row.place]
+            assert row.foreground == shown[key, row.block, row.place]
+
+
+def test_without_masks_the_foreground_is_marked_unknown() -> None:
+    presence = Presence()
+    presence.begin_batch(None)
+    presence.observe(["a"], 1, reduced(2, 0, 3))
+    frame = presence.frame("a")
+    assert frame is not None
+    assert (frame.foreground < 0).all()
+    assert presence.frame("unseen").empty
+
+
+def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
+    masks = torch.tensor([[True, False, True], [False, True, True]])
+    assert place_specials(masks, (1,)).tolist() == [[True, False, False, True], [False, False, True, True]]
+    assert place_specials(masks, (0, 4)).int().tolist() == [[0, 1, 0, 1, 0], [0, 0, 1, 1, 0]]
+
+
+def test_a_position_that_is_no_place_is_refused_before_anything_is_counted() -> None:
+    presence = Presence()
+    presence.begin_batch(None)
+    tokens = reduced(2, 0, 3)
+    for stranger in (-1, 10):
+        tokens.position[1, 2] = stranger
+        with pytest.raises(ValueError, match="position"):
+            presence.observe(["a"], 1, tokens)
+    assert presence.frame("a").empty
+
+
+def test_a_place_named_twice_counts_once() -> None:
+    presence = Presence()
+    presence.begin_batch(torch.ones(2, 10, dtype=torch.bool), torch.tensor([True, False]))
+    tokens = reduced(2, 0, 3)
+    tokens.position[:] = 4
+    presence.observe(["a"], 1, tokens)
+    frame = presence.frame("a")
+    assert frame.present.tolist() == frame.foreground.tolist() == [0] * 4 + [2] + [0] * 5
+    assert unpacked(frame.alive.tolist(), 1).tolist() == [[place == 4 for place in range(10)]]

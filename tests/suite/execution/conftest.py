@@ -1,0 +1,71 @@
+"""Methods given by file that do as well as any, and harm when they are told to."""
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite.data import DATASETS
+
+SOURCE = """
+import os
+import signal
+import time
+from pathlib import Path
+
+from methods.base import Method, composed
+from methods.parts.score import SCORES, Score
+
+HERE = Path({folder!r})
+
+
+def once(name):
+    try:
+        (HERE / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def harm():
+{harm}
+
+
+def read(place, direction):
+    if (HERE / "on").exists():
+        harm()
+    return place.tokens.residual.double().norm(dim=2).gather(1, place.patches)
+
+
+SCORES["{name}"] = Score(read, lambda direction: frozenset(), False, lambda tokens, scans, shape: tokens * shape.dim)
+MINE = Method(
+    name="{name}",
+    title="Mine",
+    family="pruning",
+    about="The tokens of least norm are dropped.",
+    build=lambda: composed(matching="lowest", score="{name}"),
+)
+"""
+
+
+@pytest.fixture
+def harmful(tmp_path: Path) -> Callable[..., str]:
+    """Write a method whose score does `harm`, some lines of Python, while ``on`` lies in the test's folder."""
+
+    def write(name: str, harm: str) -> str:
+        path = tmp_path / f"{name}.py"
+        body = textwrap.indent(textwrap.dedent(harm).strip(), " " * 4)
+        path.write_text(SOURCE.format(folder=str(tmp_path), harm=body, name=name))
+        return f"{path}:MINE"
+
+    return write
+
+
+@pytest.fixture
+def sent_whole(small: object) -> None:
+    """Let the test's data set be sent to workers with its code, which they cannot import."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[DATASETS["blots"].__module__])  # type: ignore[attr-defined]

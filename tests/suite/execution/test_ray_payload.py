@@ -1,0 +1,98 @@
+"""What is sent to a worker is all that it needs, and says when the worker is not what the driver is."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from backbones.common.errors import UserError
+from methods import spec as methods
+from suite.config.run_spec import RunSpec
+from suite.data import open_dataset
+from suite.data.loading import decode_pool as crew
+from suite.execution.ray_payload import check_data, check_versions, opened, packed, versions
+from suite.plan.prepare import prepare
+
+Specs = Callable[..., RunSpec]
+README = """
+from methods.base import Method, composed
+
+MINE = Method(name="mine", title="Mine", family="merging", about="x", build=lambda: composed(matching="spaced"))
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A working folder that is left again, and methods that are not yet run."""
+    before, lent, most = Path.cwd(), dict(methods._LENT), crew._limit
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+    methods._LENT.clear()
+    methods._LENT.update(lent)
+    crew.limit(most)
+
+
+def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere: Path) -> None:
+    (elsewhere / "mine.py").write_text(README)
+    prepared = prepare(small(methods=("mine.py:MINE", "mtr"), threads=1))
+    sent = pickle.dumps(packed(prepared))
+    (elsewhere / "mine.py").unlink()
+    methods._executed.cache_clear()
+    with pytest.raises(UserError, match="there is no file"):
+        methods.find("mine.py:MINE")
+    torch.set_num_threads(2)
+    found = opened(pickle.loads(sent))
+    assert torch.get_num_threads() == 1
+    assert crew._limit == 0
+    assert [cell.key for cell in found.cells] == [cell.key for cell in prepared.cells]
+    assert [cell.reducers().keys() for cell in found.cells] == [cell.reducers().keys() for cell in prepared.cells]
+    assert found.indices.tolist() == prepared.indices.tolist()
+    for name, model in prepared.models.items():
+        state = found.models[name].state_dict()
+        assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_another_version_is_named() -> None:
+    check_versions(versions())
+    with pytest.raises(UserError, match=r"a worker has another torch \(.*, not 1.0\): install the same packages"):
+        check_versions(versions() | {"torch": "1.0"})
+    with pytest.raises(UserError, match="another code of the suite"):
+        check_versions(versions() | {"code of the suite": "0"})
+
+
+@pytest.mark.parametrize("form", ["imagefolder:images", "parquet:images.parquet", "fashion-clutter", "fashion-mnist"])
+def test_data_sets_are_the_same_after_a_journey(form: str, elsewhere: Path) -> None:
+    rows = []
+    for label, name in enumerate(("one", "two")):
+        (elsewhere / "images" / name).mkdir(parents=True)
+        path = elsewhere / "images" / name / "a.png"
+        Image.fromarray(np.random.default_rng(label).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+        rows.append({"image": {"bytes": path.read_bytes(), "path": None}, "label": label})
+    pd.DataFrame(rows).to_parquet("images.parquet")
+    dataset = open_dataset(form)
+    again = pickle.loads(pickle.dumps(dataset))
+    assert again.manifest() == dataset.manifest()
+    chosen = np.array([0, 1])
+    assert np.array_equal(again.samples(chosen, 56), dataset.samples(chosen, 56))
+    check_data(again, dataset.manifest()["hash"])
+
+
+def test_other_files_at_the_same_path_are_noticed(elsewhere: Path) -> None:
+    for name in ("one", "two"):
+        (elsewhere / "images" / name).mkdir(parents=True)
+        (elsewhere / "images" / name / "a.png").write_bytes(b"0" * 10)
+    dataset = open_dataset("imagefolder:images")
+    wanted = dataset.manifest()["hash"]
+    (elsewhere / "images" / "one" / "a.png").write_bytes(b"0" * 11)
+    with pytest.raises(UserError, match="a worker has other files in 'imagefolder'"):
+        check_data(dataset, wanted)
+    (elsewhere / "images" / "one" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"a worker cannot read images/one/a.png .*same path on every node"):
+        check_data(dataset, wanted)

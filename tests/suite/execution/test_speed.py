@@ -1,0 +1,50 @@
+"""What a second worker is worth, on a machine that has nothing else to do: both times are printed."""
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from suite.config.run_spec import build_spec
+from suite.execution.ray_scheduler import Desk
+from suite.execution.shards import shards
+from suite.plan.prepare import prepare
+from suite.store.session import session
+
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("Ray is not installed: pip install 'ray>=2.52'", allow_module_level=True)
+
+from suite.execution.ray_cluster import connected
+from suite.execution.ray_payload import packed
+from suite.execution.ray_pool import Crew
+
+IMAGES, SHARD = 1900, 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two workers need two cores")
+def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> None:
+    """One thread a worker; 1,800 images under nineteen cells, after each worker did its part of the first hundred."""
+    spec = build_spec(images=IMAGES, shard=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu")
+    prepared = prepare(spec)
+    assert len([cell for cell in prepared.cells if cell.plan]) == 19
+    first, *rest = shards(prepared)
+    seconds = {}
+    with connected("", 2) as ray:
+        for workers in (1, 2):
+            with (
+                session(tmp_path / str(workers), spec) as store,
+                Crew(ray, packed(prepared), workers, cpus=1, gpus=0, named=False) as crew,
+            ):
+                while len(crew._idle) < workers:
+                    assert crew._next() is None
+                assert not Desk(prepared, store, lambda count: None, workers).work(crew, [first], False, True)
+                begun = time.monotonic()
+                assert not Desk(prepared, store, lambda count: None, 1).work(crew, rest, False, True)
+                seconds[workers] = time.monotonic() - begun
+    ratio = seconds[2] / seconds[1]
+    print(f"\none worker {seconds[1]:.1f} s, two {seconds[2]:.1f} s: {ratio:.3f} of it")
+    assert seconds[1] >= 60, "too little work for a measurement: raise IMAGES"
+    assert ratio <= 0.65

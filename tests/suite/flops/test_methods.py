@@ -1,0 +1,76 @@
+"""What methods say they cost in matrix products, against both counters on a real model."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones import create_model
+from methods import METHODS
+from methods.reduce import Reducer
+from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
+from suite.plan.budget import solve
+from suite.plan.prepare import unfit
+
+SMALL: dict[str, Any] = {"kernel": "reference", "dim": 16, "depth": 3, "states": 4, "patch": 4, "stride": 4}
+MODELS = {
+    "one class token": create_model("vim_nano", kernel="reference", depth=4),
+    "registers": create_model("mambareg_base", **SMALL, image_size=48, registers=5),
+    "zig-zag scans": create_model(
+        "plainmamba_l1", kernel="reference", dim=64, depth=4, states=4, patch=4, image_size=44, convolutions=1
+    ),
+    "attention": create_model("deit_nano", dim=24, layers=3),
+    "a clip": create_model("videomamba_tiny_video", **SMALL, image_size=28, frames=3),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tracing is thousands of tiny operators, which threads only slow down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def served(kind: str, name: str) -> bool:
+    """Whether the method composes something that fits the backbone."""
+    composition = METHODS[name].compose(MODELS[kind].provides)
+    return composition is not None and unfit(composition, MODELS[kind]) is None
+
+
+PAIRS = [(k, n) for k in MODELS for n in METHODS if METHODS[n].kind == "sequence" and served(k, n)]
+FIRST = {name: kind for kind, name in reversed(PAIRS)}
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
+def test_matrix_products_of_a_reduction_are_those_that_torch_counts(name: str, kind: str) -> None:
+    check(name, kind, lambda cut, image: count_with_torch(lambda: cut(image)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param(k, n, marks=() if FIRST[n] == k else pytest.mark.slow) for k, n in PAIRS],
+)
+def test_matrix_products_of_a_reduction_are_those_that_fvcore_counts(name: str, kind: str) -> None:
+    check(name, kind, lambda cut, image: count_with_fvcore(cut, image, module=MODELS[kind]))
+
+
+def check(name: str, kind: str, count: Callable[[Callable[[Tensor], Tensor], Tensor], Counted]) -> None:
+    model = MODELS[kind]
+    frames = (model.frames,) if model.frames > 1 else ()
+    size = (1, 3, *frames, model.image_size, model.image_size)
+    image = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    composition = METHODS[name].compose(model.provides)
+    assert composition is not None
+    plan = solve(model.describe(), composition, 0.3)
+    reducers = {site: Reducer(composition, removed, site) for site, removed in plan.counts.items()}
+
+    def cut(images: Tensor) -> Tensor:
+        return model.readout(model.run(model.embed(images), plan=reducers))
+
+    counted = count(cut, image)
+    assert counted.gemm == plan.flops.gemm + plan.flops.reduction_macs
+    assert (counted.conv, counted.scan) == (plan.flops.conv, plan.flops.scan)

@@ -1,0 +1,73 @@
+"""Every axis expands to methods that exist, each differing from the method in one thing."""
+
+import pytest
+
+from backbones.common.errors import UserError
+from methods import METHODS
+from methods.spec import parse
+from suite.plan.ablation_axes import AXES, ablated, axes_of, permutations, settings
+
+PAIRS = [(name, axis) for name in METHODS for axis in axes_of([parse(name)])]
+
+
+@pytest.mark.parametrize(("name", "axis"), PAIRS)
+def test_settings_are_methods_that_differ_in_one_thing(name: str, axis: str) -> None:
+    own, *others = settings(parse(name), axis)
+    assert own.method == parse(name)
+    texts = [setting.method.text for setting in others if not setting.refused]
+    assert len(set(texts)) == len(texts) > 0
+    for setting in others:
+        if setting.refused:
+            continue
+        assert parse(setting.method.text) == setting.method
+        option, _, value = setting.words.partition("=")
+        changed = set(setting.method.options.items()) ^ set(own.method.options.items())
+        if axis == "schedule":
+            assert (setting.method.schedule, changed) == (value, set())
+        else:
+            assert {key for key, _ in changed} - {"order"} <= {option}
+            assert option in {vary.option for vary in AXES[axis]}
+
+
+def test_mtr_has_every_axis_and_its_defaults_are_named() -> None:
+    assert axes_of([parse("mtr")]) == list(AXES)
+    assert settings(parse("mtr"), "class-token")[0].words == "protect=0, special=exact"
+    assert settings(parse("mtr"), "schedule")[0].words == "as it is"
+    assert axes_of([parse("mtr"), parse("stride")]) == ["order", "schedule"]
+
+
+def test_an_axis_turns_round_the_method_as_it_was_given() -> None:
+    base = parse("mtr[score=b]@falling")
+    for axis in axes_of([base]):
+        for setting in settings(base, axis)[1:]:
+            assert axis == "score" or setting.method.options["score"] == "b"
+            assert axis == "schedule" or setting.method.schedule == "falling"
+
+
+def test_the_order_axis_shuffles_by_growing_shares_and_permutes_without_removal() -> None:
+    words = [setting.words for setting in settings(parse("mtr"), "order")]
+    assert words[:5] == ["order=restored", "order=score", "order=appended", "order=odd-even", "order=reversed"]
+    assert [setting.words for setting in settings(parse("tome"), "order")][:2] == ["as it is", "order=restored"]
+    shares = [float(word.partition("=")[2]) for word in words[5:]]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert {setting.method.name for setting in permutations()} == {"permute"}
+    assert len(permutations()) == 2 + len(shares)
+    assert {parse("permute"), parse("permute[order=reversed]")} <= set(ablated([parse("tome")], ["order"]))
+
+
+def test_what_cannot_be_varied_says_so() -> None:
+    with pytest.raises(UserError, match="did you mean order"):
+        settings(parse("mtr"), "ordr")
+    with pytest.raises(UserError, match="stride has nothing to vary on the axis score: its axes are order, schedule"):
+        settings(parse("stride"), "score")
+    with pytest.raises(UserError, match="its axes are none"):
+        settings(parse("none"), "order")
+
+
+def test_settings_that_do_not_go_together_are_refused_not_lost() -> None:
+    found = {setting.words: setting for setting in settings(parse("mtr[score=cls-similarity]"), "score")}
+    assert "never negative" in found["sensitivity=4"].refused
+    texts = [method.text for method in ablated([parse("mtr[score=cls-similarity]")], ["score"])]
+    assert found["sensitivity=4"].method.text not in texts
+    assert "mtr" in texts
