@@ -18,16 +18,38 @@ if TYPE_CHECKING:
 _SMALL = ("vim_nano", "vim_pico", "vim_tiny_64", "vim_nano_64")
 _BUILTIN = {
     "vim": ("vim_tiny", "vim_small", "vim_base", "vim_tiny_stride8", "vim_small_stride8", *_SMALL),
-    "videomamba": ("videomamba_tiny", "videomamba_small", "videomamba_middle", "videomamba_base", "videomamba_nano"),
-    "videomamba_video": ("videomamba_tiny_video", "videomamba_small_video", "videomamba_middle_video"),
+    "videomamba": (
+        "videomamba_tiny",
+        "videomamba_small",
+        "videomamba_middle",
+        "videomamba_base",
+        "videomamba_nano",
+    ),
+    "videomamba_video": (
+        "videomamba_tiny_video",
+        "videomamba_small_video",
+        "videomamba_middle_video",
+    ),
     "mambareg": ("mambareg_tiny", "mambareg_small", "mambareg_base", "mambareg_large"),
     "plainmamba": ("plainmamba_l1", "plainmamba_l2", "plainmamba_l3"),
-    "vit": ("deit_tiny", "deit_small", "deit_base", "vit_tiny", "vit_small", "vit_base", "deit_nano"),
+    "vit": (
+        "deit_tiny",
+        "deit_small",
+        "deit_base",
+        "vit_tiny",
+        "vit_small",
+        "vit_base",
+        "deit_nano",
+    ),
 }
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
     "backbone",
-    {name: f"backbones.models.{module}:{name}" for module, names in _BUILTIN.items() for name in names},
+    {
+        name: f"backbones.models.{module}:{name}"
+        for module, names in _BUILTIN.items()
+        for name in names
+    },
     group="suite.backbones",
 )
 
@@ -82,7 +104,9 @@ def _check_settings(name: str, factory: Callable[..., Backbone], settings: dict[
         with torch.device("meta"):
             needed = 4 * sum(parameter.numel() for parameter in factory(**settings).parameters())
     except TypeError as error:
-        raise UserError(f"{name} cannot take these settings ({error}): leave out what it does not know") from error
+        raise UserError(
+            f"{name} cannot take these settings ({error}): leave out what it does not know"
+        ) from error
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there // 2:
         given = ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -82,7 +82,9 @@ class Backbone(nn.Module):
         """A position embedding of another square grid resampled to this model's; None if it is of no square."""
         return None
 
-    def fitted(self, state: Mapping[str, Tensor], asked: frozenset[str]) -> tuple[dict[str, Tensor], list[str]]:
+    def fitted(
+        self, state: Mapping[str, Tensor], asked: frozenset[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """Published weights under this model's names and shapes, and in words what had to be changed for that.
 
         `asked` are the settings in which the caller wants this model to differ from the one the weights are of: another
@@ -90,11 +92,18 @@ class Backbone(nn.Module):
         """
         given, notes = dict(state), list[str]()
         positions, own = given.get("pos_embed"), getattr(self, "pos_embed", None)
-        if "image_size" in asked and positions is not None and own is not None and positions.ndim == own.ndim == 3:
+        if (
+            "image_size" in asked
+            and positions is not None
+            and own is not None
+            and positions.ndim == own.ndim == 3
+        ):
             here = self.positions_here(positions) if positions.shape[1] != own.shape[1] else None
             if here is not None:
                 given["pos_embed"] = here
-                notes.append(f"positions resampled from {positions.shape[1]} tokens to {here.shape[1]}")
+                notes.append(
+                    f"positions resampled from {positions.shape[1]} tokens to {here.shape[1]}"
+                )
         return given, notes
 
     @property
@@ -127,7 +136,13 @@ class Backbone(nn.Module):
             if reducer is not None:
                 tokens = reducer(tokens)
             following = plan.get(index + 1) if index + 1 < stop else None
-            wanted = following.needs if following is not None else needs if index + 1 == stop else NO_NEEDS
+            wanted = (
+                following.needs
+                if following is not None
+                else needs
+                if index + 1 == stop
+                else NO_NEEDS
+            )
             tokens = self.blocks[index](tokens, wanted)
         return tokens
 
@@ -145,7 +160,9 @@ class Backbone(nn.Module):
         """Convert the weights to `dtype`, those of the recurrence to fp32 at least, as Mamba asks for."""
         for name, parameter in self.named_parameters():
             recurrent = name.endswith(RECURRENT)
-            parameter.data = parameter.data.to(torch.promote_types(dtype, torch.float32) if recurrent else dtype)
+            parameter.data = parameter.data.to(
+                torch.promote_types(dtype, torch.float32) if recurrent else dtype
+            )
         return self
 
     def mixers(self) -> list[BidirectionalMixer]:

@@ -34,5 +34,7 @@ def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
         if type(value) is not kind:
             raise UserError(f"{name} cannot take {setting}={value}: give {KINDS[kind]}")
         if kind is int and not 1 <= value <= MOST:
-            raise UserError(f"{name} cannot have {setting} {value}: use at least 1 and at most {MOST:,}")
+            raise UserError(
+                f"{name} cannot have {setting} {value}: use at least 1 and at most {MOST:,}"
+            )
     return replace(default, **overrides)

@@ -92,7 +92,9 @@ class TokenSequence:
 
     def patches(self) -> Tensor:
         """Indices of the patch tokens in sequence order, (B, L - S)."""
-        found = torch.arange(self.length - self.special.shape[1], device=self.position.device).expand(self.batch, -1)
+        found = torch.arange(
+            self.length - self.special.shape[1], device=self.position.device
+        ).expand(self.batch, -1)
         # Each special token moves those from its place on by one; unlike nonzero this makes no GPU wait for the host.
         special = self.special if self.special.shape[1] < 2 else self.special.sort(dim=1).values
         for place in special.unbind(1):
@@ -109,7 +111,8 @@ class TokenSequence:
     def pick_images(self, rows: Tensor) -> TokenSequence:
         """The images at these rows of the batch (K,), any of them several times: variants of one image as a batch."""
         per_image = {
-            name: getattr(self, name)[rows] for name in ("branch", "residual", "position", "size", "special", "image")
+            name: getattr(self, name)[rows]
+            for name in ("branch", "residual", "position", "size", "special", "image")
         }
         owner = None if self.owner is None else self.owner[rows]
         carry = None if self.carry is None else self.carry[:, rows]
@@ -129,8 +132,12 @@ def new_sequence(
     residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
     named = list(special)
     places = torch.empty(len(named), dtype=torch.long, device=device)
-    for index, place in enumerate(named):  # filled there: a copy from the host cannot be part of a CUDA graph
-        places[index].fill_(place)  # assigning a number goes by a tensor of the host in some versions of PyTorch
+    for index, place in enumerate(
+        named
+    ):  # filled there: a copy from the host cannot be part of a CUDA graph
+        places[index].fill_(
+            place
+        )  # assigning a number goes by a tensor of the host in some versions of PyTorch
     return TokenSequence(
         branch=tokens,
         residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),

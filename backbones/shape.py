@@ -64,9 +64,21 @@ class Shape:
         """Refuse sizes no backbone can have (a slip in a backbone's `describe`, not a user's error)."""
         scans, attention = ("states", "dt_rank", "conv_kernel", "directions"), ("heads", "hidden")
         present, absent = (attention, scans) if self.heads else (scans, attention)
-        for field in ("depth", "dim", "inner", "channels", "patches", "classes", "frames", "read", *present):
+        for field in (
+            "depth",
+            "dim",
+            "inner",
+            "channels",
+            "patches",
+            "classes",
+            "frames",
+            "read",
+            *present,
+        ):
             if getattr(self, field) < 1:
-                raise ValueError(f"{self.name}: {field} must be at least 1, not {getattr(self, field)}")
+                raise ValueError(
+                    f"{self.name}: {field} must be at least 1, not {getattr(self, field)}"
+                )
         for field in absent:
             if getattr(self, field):
                 raise ValueError(
@@ -75,7 +87,9 @@ class Shape:
         if self.specials < 0 or min(self.patch) < 1:
             raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
         if self.patches % self.frames or self.neck < 0:
-            raise ValueError(f"{self.name}: {self.patches} patches do not fill {self.frames} frames, or a neck below 0")
+            raise ValueError(
+                f"{self.name}: {self.patches} patches do not fill {self.frames} frames, or a neck below 0"
+            )
 
     @property
     def sites(self) -> tuple[int, ...]:

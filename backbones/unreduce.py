@@ -20,7 +20,9 @@ def unreduce(values: Tensor, tokens: TokenSequence, fill: Fill = "nearest") -> T
     lives in a patch token (ties go to the earlier place; zeros if no place has one); with zeros, zeros.
     """
     if tokens.owner is None:
-        raise ValueError("unreduce follows every token to where it went: track the sequence before its first reduction")
+        raise ValueError(
+            "unreduce follows every token to where it went: track the sequence before its first reduction"
+        )
     owner = tokens.owner
     if fill == "nearest":
         owner = _nearest_owner(owner, tokens)
@@ -38,7 +40,9 @@ def on_grid(full: Tensor, tokens: TokenSequence) -> Tensor:
 def _patch_places(tokens: TokenSequence) -> Tensor:
     """The original places (B, T H W) of the patch tokens, in the order of the grid."""
     special = tokens.position.gather(1, tokens.special)
-    is_special = torch.zeros(tokens.batch, tokens.original_length, dtype=torch.uint8, device=special.device)
+    is_special = torch.zeros(
+        tokens.batch, tokens.original_length, dtype=torch.uint8, device=special.device
+    )
     order = is_special.scatter_(1, special, 1).argsort(dim=1, stable=True)
     return order[:, : tokens.original_length - special.shape[1]]
 

@@ -63,7 +63,12 @@ class Option:
             return "true, false"
         bounds = [f"from {self.minimum:g}" if self.minimum is not None else ""]
         bounds.append(f"to {self.maximum:g}" if self.maximum is not None else "")
-        return " ".join(["a whole number" if isinstance(self.default, int) else "a number", *filter(None, bounds)])
+        return " ".join(
+            [
+                "a whole number" if isinstance(self.default, int) else "a number",
+                *filter(None, bounds),
+            ]
+        )
 
     def read(self, value: Value, name: str) -> Value:
         """`value`, or the text of one, as this option's type; UserError names what is allowed."""
@@ -71,13 +76,17 @@ class Option:
         if found is None or (self.choices and found not in self.choices) or not self._within(found):
             close = difflib.get_close_matches(shown(value), map(shown, self.choices), n=1)
             meant = f"did you mean {close[0]}? it " if close else ""
-            raise UserError(f"option '{name}' cannot be '{shown(value)}': {meant}takes {self.allowed()}")
+            raise UserError(
+                f"option '{name}' cannot be '{shown(value)}': {meant}takes {self.allowed()}"
+            )
         return found
 
     def _within(self, value: Value) -> bool:
         if isinstance(value, (bool, str)):
             return True
-        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+        return (self.minimum is None or value >= self.minimum) and (
+            self.maximum is None or value <= self.maximum
+        )
 
 
 def _typed(value: Value, kind: type) -> Value | None:
@@ -151,9 +160,13 @@ class Method:
     def __post_init__(self) -> None:
         """Refuse a method that contradicts itself, so that a third party's mistake shows at import."""
         if self.family not in FAMILIES or self.kind not in KINDS:
-            raise ValueError(f"method '{self.name}': family is one of {FAMILIES} and kind one of {KINDS}")
+            raise ValueError(
+                f"method '{self.name}': family is one of {FAMILIES} and kind one of {KINDS}"
+            )
         if (self.build is None) == (self.kind in COMPOSING):
-            raise ValueError(f"method '{self.name}': exactly the kinds {COMPOSING} build a composition")
+            raise ValueError(
+                f"method '{self.name}': exactly the kinds {COMPOSING} build a composition"
+            )
 
     def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """The options that differ from their defaults, typed and sorted; UserError for one that does not exist."""
@@ -176,7 +189,8 @@ class Method:
         if self.build is None:
             return None
         chosen = {
-            name: option.meant(settings.get(name, option.default), provides) for name, option in self.options.items()
+            name: option.meant(settings.get(name, option.default), provides)
+            for name, option in self.options.items()
         }
         try:
             made = self.build(**chosen)
@@ -204,5 +218,7 @@ class Method:
             return head
         table = ["| option | default | values | meaning |", "|---|---|---|---|"]
         for name, option in self.options.items():
-            table.append(f"| `{name}` | `{shown(option.default)}` | {option.allowed()} | {option.help} |")
+            table.append(
+                f"| `{name}` | `{shown(option.default)}` | {option.allowed()} | {option.help} |"
+            )
         return head + "\n" + "\n".join(table) + "\n"

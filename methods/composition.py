@@ -78,17 +78,27 @@ class Composition:
     def _refuse(self) -> None:
         """One line for each combination that cannot be."""
         if (self.matching in SCORED or self.pruned) and self.score is None:
-            raise UserError(f"matching '{self.matching}' ranks tokens: give a score ({', '.join(SCORES)})")
+            raise UserError(
+                f"matching '{self.matching}' ranks tokens: give a score ({', '.join(SCORES)})"
+            )
         if self.matching in COMPARED and self.feature is None:
-            raise UserError(f"matching '{self.matching}' compares tokens: give a feature ({', '.join(FEATURES)})")
+            raise UserError(
+                f"matching '{self.matching}' compares tokens: give a feature ({', '.join(FEATURES)})"
+            )
         if self.order == "score" and self.score is None:
             raise UserError("order 'score' needs a method with a score: choose another order")
         if self.weights == "attention" and self.matching not in SCORED:
             raise UserError("weights 'attention' need a method with a score: choose mean or size")
         if self.sensitivity and self.score in SIGNED:
-            raise UserError(f"sensitivity scales a score that is never negative, not '{self.score}': set it to 0")
-        if self.aligned and (self.weights != "drop" or self.order != "restored" or self.special != "exact"):
-            raise UserError("alignment follows dropped tokens in their order: use weights=drop and order=restored")
+            raise UserError(
+                f"sensitivity scales a score that is never negative, not '{self.score}': set it to 0"
+            )
+        if self.aligned and (
+            self.weights != "drop" or self.order != "restored" or self.special != "exact"
+        ):
+            raise UserError(
+                "alignment follows dropped tokens in their order: use weights=drop and order=restored"
+            )
 
     def canonical(self) -> dict[str, Any]:
         """The composition as a JSON-able dictionary; equal exactly when the compositions are."""
@@ -120,7 +130,9 @@ class Composition:
     def blind(self) -> bool:
         """Whether which tokens go, and what becomes of them, is settled before the image is seen."""
         unseen = self.score in (None, "random") and self.feature is None
-        return unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
+        return (
+            unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
+        )
 
     @property
     def needs_class_token(self) -> bool:
@@ -182,7 +194,9 @@ class Composition:
             return cosine_cost((patches + 1) // 2, patches // 2, self.feature, shape)
         if self.matching == "neighbours":
             return neighbours_cost(patches, self.feature, shape)
-        return cosine_cost(removed, target_count(patches, removed, self.target_ratio), self.feature, shape)
+        return cosine_cost(
+            removed, target_count(patches, removed, self.target_ratio), self.feature, shape
+        )
 
 
 def part(share: float, count: int) -> int:
@@ -199,7 +213,9 @@ def _effective(given: Composition) -> dict[str, Any]:
     fields = asdict(given)
     if fields["dropped_branch"] == fields["dropped_residual"] == 1:
         fields["weights"] = "drop"
-    if fields["pruned"] == 1 or (fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")):
+    if fields["pruned"] == 1 or (
+        fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")
+    ):
         fields["matching"] = "lowest"
     if fields["matching"] in ("lowest", "spaced", "nothing"):
         fields["weights"] = "drop"

@@ -11,12 +11,18 @@ def native(option: Option, trace: str, there: Value) -> Option:
     """`option` with the default ``native``: `there` on a backbone that shows `trace`, the old default elsewhere."""
     meaning = Native(trace, there, option.default)
     words = f"{option.help}; native: {there} where blocks show {trace}, else {option.default}"
-    return replace(option, default=NATIVE, help=words, choices=(NATIVE, *option.choices), native=meaning)
+    return replace(
+        option, default=NATIVE, help=words, choices=(NATIVE, *option.choices), native=meaning
+    )
 
 
 def weights(default: str, *others: str) -> Option:
     """How a target and its sources are combined."""
-    return Option(default, "how a token and those merged into it are combined; drop removes them", (default, *others))
+    return Option(
+        default,
+        "how a token and those merged into it are combined; drop removes them",
+        (default, *others),
+    )
 
 
 def order(*, scored: bool, merges: bool, default: str = "restored") -> Option:
@@ -52,37 +58,61 @@ def direction() -> Option:
 
 def protect(default: int = 0) -> Option:
     """A window round the class token that no reduction touches."""
-    return Option(default, "patch tokens on each side of the class token that take no part", minimum=0, maximum=64)
+    return Option(
+        default,
+        "patch tokens on each side of the class token that take no part",
+        minimum=0,
+        maximum=64,
+    )
 
 
 def special() -> Option:
     """Where special tokens stand afterwards."""
     choices = ("exact", "proportional", "first", "last")
-    return Option("exact", "where the class token stands: proportional is R-MeeTo's released code's", choices)
+    return Option(
+        "exact", "where the class token stands: proportional is R-MeeTo's released code's", choices
+    )
 
 
 def sources() -> Option:
     """Which of ToMe's two sets a token belongs to."""
-    return Option("even", "rank of the patch tokens that may go, into those of the other", ("even", "odd"))
+    return Option(
+        "even", "rank of the patch tokens that may go, into those of the other", ("even", "odd")
+    )
 
 
 def attention() -> Option:
     """What later attention makes of a merged token: proportional, a token of size s counts as s tokens."""
-    return native(Option("plain", "what later attention makes of a merged token", ("plain",)), "keys", "proportional")
+    return native(
+        Option("plain", "what later attention makes of a merged token", ("plain",)),
+        "keys",
+        "proportional",
+    )
 
 
 def best() -> Option:
     """How similar the token is that another goes into."""
-    return Option(1, "1: a token goes into the most similar one, k: into the k-th (the last if fewer)", minimum=1)
+    return Option(
+        1,
+        "1: a token goes into the most similar one, k: into the k-th (the last if fewer)",
+        minimum=1,
+    )
 
 
 def window() -> Option:
     """The second reading of MTR's score: local feature responsiveness."""
-    return Option(1, "a token's score is the largest within this many grid cells squared round it", (1, 3, 5, 7))
+    return Option(
+        1,
+        "a token's score is the largest within this many grid cells squared round it",
+        (1, 3, 5, 7),
+    )
 
 
 def sensitivity() -> Option:
     """The second reading of MTR's score: positional sensitivity."""
     return Option(
-        0.0, "the score fades by exp(-sensitivity x distance to the class token / length)", minimum=0, maximum=100
+        0.0,
+        "the score fades by exp(-sensitivity x distance to the class token / length)",
+        minimum=0,
+        maximum=100,
     )

@@ -23,7 +23,13 @@ def _nearest(numerator: int, denominator: int) -> int:
 def sites_at(shape: Shape, blocks: Iterable[int]) -> list[int]:
     """The last site of `shape` at or before each of these blocks, without repetition; the first if there is none."""
     listed = shape.sites
-    return sorted({max((site for site in listed if site <= block), default=listed[0]) for block in blocks if listed})
+    return sorted(
+        {
+            max((site for site in listed if site <= block), default=listed[0])
+            for block in blocks
+            if listed
+        }
+    )
 
 
 def scaled(blocks: Iterable[int], shape: Shape, of: int) -> list[int]:
@@ -60,7 +66,11 @@ def merging(shape: Shape, options: Mapping[str, object]) -> Counts:
 
 def tome(shape: Shape, options: Mapping[str, object]) -> Counts:
     """ToMe: in every layer of a transformer, 13 tokens of ViT-S and -B and 7 of the deeper ViT-L; else as adapted."""
-    return by_count(shape, shape.sites, 13 if len(shape.sites) <= 12 else 7) if shape.heads else merging(shape, options)
+    return (
+        by_count(shape, shape.sites, 13 if len(shape.sites) <= 12 else 7)
+        if shape.heads
+        else merging(shape, options)
+    )
 
 
 def evit(shape: Shape, options: Mapping[str, object]) -> Counts:

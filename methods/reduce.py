@@ -29,7 +29,9 @@ def scored(place: Place, composition: Composition) -> Tensor | None:
         return None
     score = SCORES[composition.score].read(place, composition.direction)
     if composition.window > 1:
-        score = local_maximum(score, cells(place.tokens, place.patches), place.tokens.grid, composition.window)
+        score = local_maximum(
+            score, cells(place.tokens, place.patches), place.tokens.grid, composition.window
+        )
     return faded(score, place, composition.sensitivity) if composition.sensitivity else score
 
 
@@ -50,7 +52,9 @@ def _compared(place: Place, composition: Composition, score: Tensor | None, r: i
     batch, count = place.patches.shape
     if composition.matching == "neighbours":
         assert composition.feature is not None
-        bonds = cosine_of_neighbours(FEATURES[composition.feature].read(place.tokens, place.patches))
+        bonds = cosine_of_neighbours(
+            FEATURES[composition.feature].read(place.tokens, place.patches)
+        )
         adjacent = place.patches[:, 1:] == place.patches[:, :-1] + 1
         return match.neighbours(bonds, adjacent, r)
     if composition.matching == "odd-even":
@@ -75,7 +79,9 @@ def _matching(place: Place, composition: Composition, score: Tensor | None, r: i
     if composition.matching == "runs":
         ranks = torch.arange(count, device=place.patches.device).expand(batch, -1)
         on_grid = composition.walk == "grid"
-        path = match.curve(cells(place.tokens, place.patches), place.tokens.grid) if on_grid else ranks
+        path = (
+            match.curve(cells(place.tokens, place.patches), place.tokens.grid) if on_grid else ranks
+        )
         return match.runs(path, r)
     assert score is not None
     return (match.fused if composition.matching == "fused" else match.lowest)(score, r)
@@ -89,7 +95,9 @@ def matched(place: Place, composition: Composition, score: Tensor | None, r: int
     if count := part(composition.pruned, r):
         assert score is not None
         low, left = match.cut(score if ranks is None else score.gather(1, ranks), count)
-        pruned, ranks = (low, left) if ranks is None else (ranks.gather(1, low), ranks.gather(1, left))
+        pruned, ranks = (
+            (low, left) if ranks is None else (ranks.gather(1, low), ranks.gather(1, left))
+        )
     if ranks is None:
         matching = _matching(place, composition, score, r)
     else:
@@ -100,7 +108,9 @@ def matched(place: Place, composition: Composition, score: Tensor | None, r: int
     return matching if pruned is None else matching.after(pruned)
 
 
-def weighed(place: Place, composition: Composition, score: Tensor | None, matching: Matching) -> Coefficients:
+def weighed(
+    place: Place, composition: Composition, score: Tensor | None, matching: Matching
+) -> Coefficients:
     """The coefficients of the combination."""
     sizes = place.tokens.size.gather(1, place.patches).to(place.tokens.residual.dtype)
     if composition.weights == "pair":
@@ -111,7 +121,9 @@ def weighed(place: Place, composition: Composition, score: Tensor | None, matchi
         return combine.summed(matching, combine.attention(score, composition.score).to(sizes.dtype))
     if composition.weights == "delta-b":
         return combine.averaged(matching, SCORES["delta-b"].read(place, "both").to(sizes.dtype))
-    return combine.averaged(matching, sizes if composition.weights == "size" else torch.ones_like(sizes))
+    return combine.averaged(
+        matching, sizes if composition.weights == "size" else torch.ones_like(sizes)
+    )
 
 
 def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
@@ -121,7 +133,9 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
     chance = Chance(place.seed, place.tokens.image, place.site)
     asked = Arranged(composition.order, composition.shuffle, composition.special, chance)
     arrangement = arrange(place.tokens, place.patches, matching, score, asked)
-    out = assembled(place.tokens, arrangement, *_merges(composition, place, matching, score, removed))
+    out = assembled(
+        place.tokens, arrangement, *_merges(composition, place, matching, score, removed)
+    )
     if composition.proportional:
         out = replace(out, weighted=True)
     return aligned(place.tokens, out, arrangement) if composition.aligned else out
@@ -164,7 +178,11 @@ class Reducer:
         if self.remove == 0:
             composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
             moves = composition.matching == "nothing"
-            return permuted(tokens, composition.order, composition.shuffle, chance) if moves else tokens
+            return (
+                permuted(tokens, composition.order, composition.shuffle, chance)
+                if moves
+                else tokens
+            )
         from methods.fused import dispatch as inference
 
         patches = tokens.patches()

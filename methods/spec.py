@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 LONGEST = 1000  # characters of a method's text
 _LENT: dict[Path, Path] = {}
-TEXT = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?")
+TEXT = re.compile(
+    r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?"
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,17 @@ class MethodSpec:
 def find(name: str) -> Method:
     """The method registered as `name`, or the one that ``path/to/file.py:NAME`` points at."""
     if name.endswith(".py"):
-        raise UserError(f"'{name}' is a file: write {name}:NAME, NAME being the variable that holds the method")
+        raise UserError(
+            f"'{name}' is a file: write {name}:NAME, NAME being the variable that holds the method"
+        )
     path, colon, attribute = name.rpartition(":")
     if not (colon and path.endswith(".py")):
         return METHODS[name]
     method = getattr(_executed(Path(path).resolve()), attribute, None)
     if not isinstance(method, Method):
-        raise UserError(f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one")
+        raise UserError(
+            f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one"
+        )
     return method
 
 

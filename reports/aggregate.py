@@ -10,7 +10,18 @@ import pandas as pd
 from reports.run import KINDS, Run
 from reports.style import GROUPS, group
 
-MEANS = ("top1", "top5", "loss", "margin", "agreement", "kl", "token_ratio", "total", "removed", *KINDS)
+MEANS = (
+    "top1",
+    "top5",
+    "loss",
+    "margin",
+    "agreement",
+    "kl",
+    "token_ratio",
+    "total",
+    "removed",
+    *KINDS,
+)
 PAIRED = {
     "method_low": "top1_low",
     "method_high": "top1_high",
@@ -93,7 +104,9 @@ def _paired(run: Run) -> pd.DataFrame:
 def unfinished(run: Run) -> pd.DataFrame:
     """Cells that were skipped or failed, failures first, each with its reason."""
     rows = run.cells[run.cells["status"] != "ok"]
-    return rows.sort_values(["status", "backbone", "label", "budget", "seed"], kind="stable").reset_index(drop=True)
+    return rows.sort_values(
+        ["status", "backbone", "label", "budget", "seed"], kind="stable"
+    ).reset_index(drop=True)
 
 
 def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
@@ -104,9 +117,13 @@ def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
 def by_block(run: Run) -> pd.DataFrame:
     """Foreground kept, tokens kept and their ratio (`lift`) by block, averaged over seeds."""
     keys = [*PLACE, "block"]
-    frame = run.foreground.groupby(keys, sort=True)[["foreground_kept", "kept"]].mean().reset_index()
+    frame = (
+        run.foreground.groupby(keys, sort=True)[["foreground_kept", "kept"]].mean().reset_index()
+    )
     kept = frame["kept"].to_numpy(dtype=float)
-    frame["lift"] = np.divide(frame["foreground_kept"], kept, out=np.full(len(kept), np.nan), where=kept > 0)
+    frame["lift"] = np.divide(
+        frame["foreground_kept"], kept, out=np.full(len(kept), np.nan), where=kept > 0
+    )
     return frame
 
 
@@ -120,5 +137,9 @@ def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
 def audit(run: Run, correct: Mapping[str, pd.Series]) -> tuple[int, list[str]]:
     """Recompute top-1 from the per-image outcomes: how many cells agree, and the keys of those that do not."""
     stored = run.cells.set_index("key")["top1"]
-    differ = [key for key, right in correct.items() if not abs(float(right.mean()) - float(stored[key])) < 5e-7]
+    differ = [
+        key
+        for key, right in correct.items()
+        if not abs(float(right.mean()) - float(stored[key])) < 5e-7
+    ]
     return len(correct) - len(differ), differ

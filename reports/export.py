@@ -23,7 +23,13 @@ from reports.tables import inert, results_md, results_tex
 
 Row = dict[str, Any]
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")
-NESTED = ("options", "composition", "counts", "lengths", "sites")  # lists and objects; JSON texts in CSV and Parquet
+NESTED = (
+    "options",
+    "composition",
+    "counts",
+    "lengths",
+    "sites",
+)  # lists and objects; JSON texts in CSV and Parquet
 
 # Column: where its value lies, by the part of the run folder, and what it is.
 FROM_CELL = {
@@ -124,8 +130,14 @@ COLUMNS: dict[str, str] = {
     **FROM_CELL,
     **METRICS,
     **{f"{kind}_count": text for kind, text in FLOPS.items()},
-    **{f"total_{name}": f"total of one image by the convention `{name}`: {text}" for name, text in TOTALS.items()},
-    **{f"removed_{name}": f"share of the dense total removed, by the convention `{name}`" for name in TOTALS},
+    **{
+        f"total_{name}": f"total of one image by the convention `{name}`: {text}"
+        for name, text in TOTALS.items()
+    },
+    **{
+        f"removed_{name}": f"share of the dense total removed, by the convention `{name}`"
+        for name in TOTALS
+    },
     **STATISTICS,
     **TIMING,
     **SETTINGS,
@@ -156,13 +168,21 @@ def cell_rows(folder: Path) -> list[Row]:
     UserError if it is no run, is damaged, or has no cells.
     """
     run = _with_cells(folder)
-    paired = {(row["backbone"], row["label"], _known(row["budget"])): row for row in run.statistics.to_dict("records")}
+    paired = {
+        (row["backbone"], row["label"], _known(row["budget"])): row
+        for row in run.statistics.to_dict("records")
+    }
     rows = []
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json_object(inside(path, folder))
-        found = paired.get((cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))), {})
+        found = paired.get(
+            (cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))), {}
+        )
         rows.append(_row(run, cell, found if cell.get("status") == "ok" else {}))
-    return sorted(rows, key=lambda row: (row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0))
+    return sorted(
+        rows,
+        key=lambda row: (row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0),
+    )
 
 
 def _with_cells(folder: Path) -> Run:
@@ -181,7 +201,9 @@ def _row(run: Run, cell: Row, paired: Row) -> Row:
     environment = {**run.environment, **mapping(mapping(run.environment.get("runs")).get(name))}
     spec = mapping(mapping(run.spec.get("runs")).get(name)) or run.spec
     house = str(cell.get("backbone"))
-    flops, totals, removed = (mapping(cell.get(field)) for field in ("flops", "total", "reduction_fraction"))
+    flops, totals, removed = (
+        mapping(cell.get(field)) for field in ("flops", "total", "reduction_fraction")
+    )
     timing = run.cells.loc[run.cells["key"] == cell.get("key"), list(TIMING)].iloc[0]
     renamed = {"difference_low": "low", "difference_high": "high"}
     return {
@@ -229,7 +251,9 @@ def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) ->
     else:
         rows = [row for folder in folders for row in cell_rows(folder)]
         if form == "json":
-            stream.write((json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+            stream.write(
+                (json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+            )
             return
         frame = flat(rows)
     if form == "parquet":
@@ -271,9 +295,17 @@ def flat(rows: list[Row]) -> pd.DataFrame:
 def dictionary() -> str:
     """The columns of both tables in Markdown."""
     parts = []
-    for title, columns in (("One row a cell", COLUMNS), ("One row an image and cell (`--images`)", IMAGE_COLUMNS)):
-        lines = [f"| `{name}` | {markdown(text).replace(chr(92) + '`', '`')} |" for name, text in columns.items()]
-        parts.append("\n".join([f"## {title}", "", "| Column | Meaning |", "|---|---|", *lines, ""]))
+    for title, columns in (
+        ("One row a cell", COLUMNS),
+        ("One row an image and cell (`--images`)", IMAGE_COLUMNS),
+    ):
+        lines = [
+            f"| `{name}` | {markdown(text).replace(chr(92) + '`', '`')} |"
+            for name, text in columns.items()
+        ]
+        parts.append(
+            "\n".join([f"## {title}", "", "| Column | Meaning |", "|---|---|", *lines, ""])
+        )
     return "\n".join(parts)
 
 

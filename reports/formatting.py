@@ -15,7 +15,10 @@ from reports.style import SAME
 MISSING = "–"
 
 CONVENTIONS = {
-    "flops": ("FLOPs", "2 × (GEMM + convolution MACs) + scan in both directions + the reduction's own work"),
+    "flops": (
+        "FLOPs",
+        "2 × (GEMM + convolution MACs) + scan in both directions + the reduction's own work",
+    ),
     "macs": ("MACs", "GEMM + convolution MACs + scan in both directions"),
     "paper": ("FLOPs as papers print them", "MACs and scan FLOPs added up, one scan direction"),
 }
@@ -94,7 +97,9 @@ def fold(label: str, width: int) -> str:
     Settings side by side, ``a=1, b=2``, are broken between them alone.
     """
     lines: list[str] = []
-    for piece in re.split(r"(?<=, )" if ", " in label else r"(?<=[,=])(?=\S)|(?=\[)|(?<= )(?== )", label):
+    for piece in re.split(
+        r"(?<=, )" if ", " in label else r"(?<=[,=])(?=\S)|(?=\[)|(?<= )(?== )", label
+    ):
         if lines and len(lines[-1]) + len(piece) <= width:
             lines[-1] += piece
         else:
@@ -124,7 +129,11 @@ def _shorter(label: str) -> list[str]:
         return [label, text]
     head, inside, tail = found.groups()
     settings = inside.split(",")
-    return [label, text, *(f"{head}[…,{','.join(settings[cut:])}]{tail}" for cut in range(1, len(settings)))]
+    return [
+        label,
+        text,
+        *(f"{head}[…,{','.join(settings[cut:])}]{tail}" for cut in range(1, len(settings))),
+    ]
 
 
 def breakable(label: str) -> str:
@@ -138,7 +147,10 @@ def typeset(text: str) -> str:
 
 
 def spread(
-    values: Sequence[float], sizes: float | Sequence[float], low: float = -math.inf, high: float = math.inf
+    values: Sequence[float],
+    sizes: float | Sequence[float],
+    low: float = -math.inf,
+    high: float = math.inf,
 ) -> list[float]:
     """Middles as near as possible to `values` (in their order of size) at which things of `sizes` do not overlap.
 
@@ -146,7 +158,11 @@ def spread(
     within `low` and `high` where there is room, which for least squares means to clip what the pools gave.
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
-    room = [sizes] * len(values) if isinstance(sizes, int | float) else [sizes[index] for index in order]
+    room = (
+        [sizes] * len(values)
+        if isinstance(sizes, int | float)
+        else [sizes[index] for index in order]
+    )
     offsets = [0.0]
     for size, following in itertools.pairwise(room):
         offsets.append(offsets[-1] + (size + following) / 2)
@@ -156,7 +172,10 @@ def spread(
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             mean, weight = pools.pop()
             other = pools[-1]
-            pools[-1] = [(other[0] * other[1] + mean * weight) / (other[1] + weight), other[1] + weight]
+            pools[-1] = [
+                (other[0] * other[1] + mean * weight) / (other[1] + weight),
+                other[1] + weight,
+            ]
     bottom = low + (room[0] / 2 if room else 0.0)
     top = max(high - offsets[-1] - (room[-1] / 2 if room else 0.0), bottom)
     flat = [min(max(mean, bottom), top) for mean, weight in pools for _ in range(int(weight))]

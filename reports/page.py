@@ -47,7 +47,9 @@ def write(folder: Path, for_paper: bool = False) -> Path:
         if for_paper:
             _paper(sheet, found, out / "paper")
     except OSError as error:
-        raise UserError(f"cannot write the report to '{out}' ({error.strerror}): {mend(error)}") from error
+        raise UserError(
+            f"cannot write the report to '{out}' ({error.strerror}): {mend(error)}"
+        ) from error
     return out / "index.html"
 
 
@@ -59,7 +61,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"typeset": typeset, "breakable": breakable, "first_true": lambda values: values.index(True)}
+    made.filters |= {
+        "typeset": typeset,
+        "breakable": breakable,
+        "first_true": lambda values: values.index(True),
+    }
     return made
 
 
@@ -90,7 +96,11 @@ def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
             for form, content in (render(figure) | {"pdf": render_pdf(figure)}).items():
                 _place(folder / f"{name}{ending}.{form}", content)
                 written.add(f"{name}{ending}.{form}")
-    files = {f"{table.name}.tex": tables.table_tex(table) for section in found for table in section.tables}
+    files = {
+        f"{table.name}.tex": tables.table_tex(table)
+        for section in found
+        for table in section.tables
+    }
     if not sheet.frame.empty:
         files["results.tex"] = tables.results_tex(sheet.frame, sheet.run.convention, sheet.caption)
     for house in sheet.houses:
@@ -130,7 +140,9 @@ def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
 def _place(path: Path, content: bytes) -> None:
     """Write beside, then replace, so that a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # if we are killed, a later run removes it by its name
+    fresh = path.with_name(
+        f".{path.name}.{os.getpid()}.tmp"
+    )  # if we are killed, a later run removes it by its name
     fresh.unlink(missing_ok=True)
     with fresh.open("xb") as file:  # never through a link that lies there
         file.write(content)

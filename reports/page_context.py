@@ -46,17 +46,29 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
     data = {
         "palette": {theme: charts.palette(sheet.looks, theme) for theme in ("light", "dark")},
         "labels": [_spoken(sheet, label) for label in sheet.labels],
-        "charts": {chart["id"]: chart["figure"] for house in houses for chart in house["charts"].values() if chart},
+        "charts": {
+            chart["id"]: chart["figure"]
+            for house in houses
+            for chart in house["charts"].values()
+            if chart
+        },
         "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
         "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
-        "stacks": {drawing.name: stack_panel(drawing.maps) for one in found for drawing in one.figures if drawing.maps},
+        "stacks": {
+            drawing.name: stack_panel(drawing.maps)
+            for one in found
+            for drawing in one.figures
+            if drawing.maps
+        },
         "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
         "scale": sns.color_palette(MAP, 64).as_hex(),
         "rim": RIM,
         "special": SPECIAL_COLOUR,
         "veil": VEIL,
     }
-    short, words = CONVENTIONS.get(run.convention, (run.convention, "a convention of the run's own"))
+    short, words = CONVENTIONS.get(
+        run.convention, (run.convention, "a convention of the run's own")
+    )
     agree, differ = points.audit(run, sheet.correct)
     return {
         "name": run.name,
@@ -78,12 +90,18 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "reference": _references(sheet.frame),
         "achieved": achieved_table(sheet),
         "unfinished": unfinished_rows(sheet),
-        "sections": {part: [_section(one, twins) for one in found if one.part == part] for part in PARTS},
+        "sections": {
+            part: [_section(one, twins) for one in found if one.part == part] for part in PARTS
+        },
         "audit": {"agree": agree, "differ": differ},
-        "environment": list(_flat({key: value for key, value in run.environment.items() if key != "command"})),
+        "environment": list(
+            _flat({key: value for key, value in run.environment.items() if key != "command"})
+        ),
         "command": str(run.environment.get("command") or ""),
         "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
-        "styles": [{"index": index, "look": look} for index, look in enumerate(sheet.looks.values())],
+        "styles": [
+            {"index": index, "look": look} for index, look in enumerate(sheet.looks.values())
+        ],
         "data": Markup(script_json(data)),  # noqa: S704 - script_json leaves no character that could end the element
         "plotly": Markup(_plotly()),  # noqa: S704 - the library's own source
     }
@@ -112,7 +130,8 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "name": house,
         "single": one_budget(part),
         "charts": {
-            kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None for kind in KINDS
+            kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None
+            for kind in KINDS
         },
         "groups_twin": twins.get(paper.named("groups", house, sheet)),
         "lead_twin": twins.get(paper.named("lead", house, sheet)),
@@ -124,7 +143,9 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "kept_budgets": _choices(sheet, sheet.run.kept[sheet.run.kept["backbone"] == house]),
         "kept_twin": twins.get(paper.named("kept", house, sheet)),
         "gallery": gallery,
-        "gallery_budgets": _choices(sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]),
+        "gallery_budgets": _choices(
+            sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]
+        ),
         "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
         "layers_twin": twins.get(paper.named("gallery-layers", house, sheet)),
     }
@@ -154,7 +175,11 @@ def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
     """The labels of `frame` as toggles, grouped by what the methods are."""
     groups: dict[str, list[Context]] = {}
     for label in sheet.ordered(frame):
-        entry = {"index": sheet.labels.index(label), "name": _spoken(sheet, label), "look": sheet.looks[label]}
+        entry = {
+            "index": sheet.labels.index(label),
+            "name": _spoken(sheet, label),
+            "look": sheet.looks[label],
+        }
         groups.setdefault(sheet.looks[label].group, []).append(entry)
     return [{"family": family, "entries": entries} for family, entries in groups.items()]
 
@@ -163,7 +188,10 @@ def _choices(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
     """Budgets of `frame` for a row of radio buttons, the one in focus checked."""
     known = sorted(float(budget) for budget in frame["budget"].dropna().unique())
     chosen = sheet.focus(frame) if known else None
-    return [{"value": budget, "name": budget_name(budget), "checked": budget == chosen} for budget in known]
+    return [
+        {"value": budget, "name": budget_name(budget), "checked": budget == chosen}
+        for budget in known
+    ]
 
 
 def _spoken(sheet: Sheet, label: str) -> str:
@@ -180,7 +208,10 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
     facts = [
         ("Backbone", ", ".join(sheet.houses)),
         ("Data", " ".join(str(data.get(key) or "") for key in ("name", "split")).strip()),
-        (str(data.get("kind") or "images").capitalize(), f"{images}{available}{chosen}{views}" if images else ""),
+        (
+            str(data.get("kind") or "images").capitalize(),
+            f"{images}{available}{chosen}{views}" if images else "",
+        ),
         ("Protocol", str(run.spec.get("protocol") or "")),
         ("Seeds", str(run.spec.get("seeds") or "")),
         ("Device", f"{run.environment.get('device') or ''} {run.spec.get('precision') or ''}"),
@@ -196,7 +227,9 @@ def _references(frame: pd.DataFrame) -> str:
 
 def _told_of(run: Run) -> list[dict[str, Any]]:
     """The budgets of which is said what they can show: an ablation asks it of its blind baselines only if they ran."""
-    return [row for row in run.headline.resolution if row.get("ranks") is not None or not run.ablates]
+    return [
+        row for row in run.headline.resolution if row.get("ranks") is not None or not run.ablates
+    ]
 
 
 def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
@@ -205,7 +238,9 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     house = str(row.get("backbone") or next(iter(sheet.houses), ""))
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
-    if row.get("ranks") and mark and mark.everywhere:  # room to rank does not say that anything ranks above it
+    if (
+        row.get("ranks") and mark and mark.everywhere
+    ):  # room to rank does not say that anything ranks above it
         sentence += f" But no method was shown to beat the blind ones, {mark.baseline} the best: this is no ranking."
     return {
         "house": house,

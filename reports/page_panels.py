@@ -29,11 +29,15 @@ def kept_panel(run: Run, backbone: str, order: list[str]) -> dict[str, Any] | No
         return None
     shape = grid_of(part)
     blocks = chosen_blocks(sorted(int(block) for block in part["block"].unique()))
-    part = averaged(part[part["block"].isin(blocks)], ["label", "budget", "block", "row", "col"], "kept")
+    part = averaged(
+        part[part["block"].isin(blocks)], ["label", "budget", "block", "row", "col"], "kept"
+    )
     maps: list[dict[str, Any]] = []
     for (label, budget), rows in part.groupby(["label", "budget"]):
         stack = [kept_map(rows[rows["block"] == block], shape) for block in blocks]
-        values = np.nan_to_num(np.clip(np.stack(stack), 0, 1) * 254, nan=255).round().astype(np.uint8)
+        values = (
+            np.nan_to_num(np.clip(np.stack(stack), 0, 1) * 254, nan=255).round().astype(np.uint8)
+        )
         maps.append({"m": order.index(str(label)), "u": float(str(budget)), "v": _packed(values)})
     shown = sorted({entry["m"] for entry in maps})
     return {"blocks": blocks, "shape": list(shape), "maps": maps, "labels": shown}
@@ -58,9 +62,13 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
 def pictures(run: Run) -> dict[int, Pixels]:
     """The pictures of the gallery that can be read and of which some method's tokens are known."""
     wanted = set(run.gallery["image"].astype(int))
-    rows = ((int(row.image), row.png) for row in run.images.itertuples() if int(row.image) in wanted)
+    rows = (
+        (int(row.image), row.png) for row in run.images.itertuples() if int(row.image) in wanted
+    )
     found = {image: decode(png) for image, png in rows if isinstance(png, bytes)}
-    return dict([(image, pixels) for image, pixels in found.items() if pixels is not None][:PICTURES])
+    return dict(
+        [(image, pixels) for image, pixels in found.items() if pixels is not None][:PICTURES]
+    )
 
 
 def grid_shape(run: Run, shown: Mapping[int, Pixels]) -> tuple[int, int] | None:
@@ -92,26 +100,37 @@ def gallery_panel(
 
     As many pictures and blocks as fit `HEAVY` bytes; the last block is always among them.
     """
-    part = one_seed(run.gallery[(run.gallery["backbone"] == backbone) & run.gallery["image"].isin(list(shown))])
+    part = one_seed(
+        run.gallery[(run.gallery["backbone"] == backbone) & run.gallery["image"].isin(list(shown))]
+    )
     if part.empty:
         return None
     wide = math.prod(shape) > 250
-    weight = math.prod(shape) * (2 if wide else 1) * 4 / 3 * part.groupby(["label", "budget"]).ngroups  # of one block
+    weight = (
+        math.prod(shape) * (2 if wide else 1) * 4 / 3 * part.groupby(["label", "budget"]).ngroups
+    )  # of one block
     blocks = chosen_blocks([-1, *sorted(int(block) for block in part["block"].unique())])
     blocks = chosen_blocks([-1, *blocks], max(1, int(HEAVY / weight / min(len(shown), FEW))))
     shown = dict(list(shown.items())[: max(1, int(HEAVY / weight / len(blocks)))])
     part = part[part["image"].isin(list(shown))]
     number = {image: index for index, image in enumerate(shown)}
-    why = dict(zip(run.images["image"], run.images["why"], strict=True)) if "why" in run.images else {}
+    why = (
+        dict(zip(run.images["image"], run.images["why"], strict=True))
+        if "why" in run.images
+        else {}
+    )
     images: list[dict[str, Any]] = [
-        {"id": image, "src": data_uri(pixels), "why": str(why.get(image) or "")} for image, pixels in shown.items()
+        {"id": image, "src": data_uri(pixels), "why": str(why.get(image) or "")}
+        for image, pixels in shown.items()
     ]
     items: list[dict[str, Any]] = []
     for (label, budget, picture), rows in part.groupby(["label", "budget", "image"], sort=False):
         row = rows.iloc[-1]
         image = images[number[int(str(picture))]]
         image["truth"] = run.class_name(row["label_true"])
-        image["dense"] = _answer(run, row["dense_prediction"], row["dense_confidence"], row["label_true"])
+        image["dense"] = _answer(
+            run, row["dense_prediction"], row["dense_confidence"], row["label_true"]
+        )
         owners = dict(zip(rows["block"].astype(int), rows["owner"], strict=True))
         items.append(
             {
@@ -123,18 +142,31 @@ def gallery_panel(
             }
         )
     methods = sorted({item["m"] for item in items})
-    return {"shape": list(shape), "wide": wide, "blocks": blocks, "images": images, "items": items, "labels": methods}
+    return {
+        "shape": list(shape),
+        "wide": wide,
+        "blocks": blocks,
+        "images": images,
+        "items": items,
+        "labels": methods,
+    }
 
 
 def _owners(owners: Mapping[int, Any], block: int, wide: bool) -> np.ndarray[Any, Any]:
     """Owners after the last reduction at or before `block`; -1 and -2 are the two largest numbers of the type."""
     before = [known for known in owners if known <= block]
-    values = np.asarray(owners[max(before)]) if before else np.arange(len(next(iter(owners.values()))))
+    values = (
+        np.asarray(owners[max(before)]) if before else np.arange(len(next(iter(owners.values()))))
+    )
     return values.astype("<i4").astype("<u2" if wide else "u1")
 
 
 def _answer(run: Run, prediction: Any, confidence: Any, truth: Any) -> dict[str, Any]:
-    return {"name": run.class_name(prediction), "share": percent(confidence, 0), "right": int(prediction) == int(truth)}
+    return {
+        "name": run.class_name(prediction),
+        "share": percent(confidence, 0),
+        "right": int(prediction) == int(truth),
+    }
 
 
 def _packed(values: np.ndarray[Any, Any]) -> str:

@@ -21,7 +21,10 @@ SORTS = (
 def result_heads(sheet: Sheet) -> list[Row]:
     """Column heads; the backbone's only where there are several."""
     heads = tables.heads(sheet.frame, sheet.run.convention)
-    listed = [{"text": head, "sortable": sort is not None} for head, sort in zip(heads, SORTS, strict=False)]
+    listed = [
+        {"text": head, "sortable": sort is not None}
+        for head, sort in zip(heads, SORTS, strict=False)
+    ]
     return listed[_first(sheet) :]
 
 
@@ -76,10 +79,16 @@ def achieved_table(sheet: Sheet) -> list[Row]:
         part = sheet.frame[(sheet.frame["backbone"] == house) & sheet.frame["budget"].notna()]
         lines = []
         for label in sheet.ordered(part):
-            found = {float(row["budget"]): row for row in part[part["label"] == label].to_dict("records")}
+            found = {
+                float(row["budget"]): row for row in part[part["label"] == label].to_dict("records")
+            }
             cells = [_landed(found.get(budget), budget) for budget in sheet.budgets]
             own = found.get(points.focus(sorted(found)))
-            share = own["reduction"] / own["total"] if own and present(own["total"]) and own["total"] else None
+            share = (
+                own["reduction"] / own["total"]
+                if own and present(own["total"]) and own["total"]
+                else None
+            )
             lines.append(
                 {"label": label, "look": sheet.looks[label], "index": sheet.labels.index(label), "cells": cells,
                  "own": f"{percent(share, 2)} %" if present(share) else MISSING}
@@ -103,9 +112,18 @@ def _kinds(sheet: Sheet, house: str) -> list[tuple[str, str]]:
     if dense.empty:
         return []
     row = dense.iloc[0]
-    names = {"gemm": "GEMM MACs", "conv": "convolution MACs", "scan": "scan FLOPs", "elementwise": "elementwise"}
+    names = {
+        "gemm": "GEMM MACs",
+        "conv": "convolution MACs",
+        "scan": "scan FLOPs",
+        "elementwise": "elementwise",
+    }
     size, prefix = unit([float(row[kind]) for kind in names])
-    return [(name, f"{number(row[kind] / size, 2)} {prefix}") for kind, name in names.items() if present(row[kind])]
+    return [
+        (name, f"{number(row[kind] / size, 2)} {prefix}")
+        for kind, name in names.items()
+        if present(row[kind])
+    ]
 
 
 def unfinished_rows(sheet: Sheet) -> list[Row]:

@@ -35,7 +35,12 @@ class Sheet:
     def of(cls, run: Run) -> Sheet:
         """Work out the sheet of `run`."""
         known, correct = points.labels(run), correctness(run)
-        frames = (run.kept, run.foreground, run.gallery, *(part for part in run.others.values() if "label" in part))
+        frames = (
+            run.kept,
+            run.foreground,
+            run.gallery,
+            *(part for part in run.others.values() if "label" in part),
+        )
         analysed = {str(label) for part in frames for label in part["label"].dropna().unique()}
         order = known + sorted(analysed - set(known))
         shown = panels.pictures(run)

@@ -20,7 +20,18 @@ SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")
 METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
-TEXTS = ("key", "status", "reason", "backbone", "method", "label", "text", "title", "family", "protocol")
+TEXTS = (
+    "key",
+    "status",
+    "reason",
+    "backbone",
+    "method",
+    "label",
+    "text",
+    "title",
+    "family",
+    "protocol",
+)
 NUMBERS = (
     "budget", "seed", "images", "token_ratio", *METRICS, *KINDS, "total", "removed",
     "seconds", "images_per_second", "reduction_share",
@@ -81,7 +92,9 @@ class Run:
     def ablates(self) -> bool:
         """Whether it varies a method along axes, and so does every run that it was merged from."""
         merged = mapping(self.spec.get("runs"))
-        compared = [spec for spec in map(mapping, merged.values()) if "kind" not in spec] or [self.spec]
+        compared = [spec for spec in map(mapping, merged.values()) if "kind" not in spec] or [
+            self.spec
+        ]
         return all(spec.get("axes") for spec in compared)
 
     @property
@@ -115,7 +128,9 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
     more = {name: frame for name, frame in more.items() if len(frame)}
     cells = _cells(folder, str(spec.get("convention") or "flops"))
     if cells.empty and ("kind" not in spec or not more):  # only a comparison's spec names no kind
-        raise UserError(f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end")
+        raise UserError(
+            f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"
+        )
     return Run(
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
@@ -136,7 +151,9 @@ def outcomes(run: Run, key: str) -> pd.DataFrame:
     frames = [read_frame(inside(file, run.folder), wanted, "outcomes") for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if len(found) and found["image"].duplicated().any():
-        raise UserError(f"'{files[0].parent}' has an image twice: delete the folder and resume the run")
+        raise UserError(
+            f"'{files[0].parent}' has an image twice: delete the folder and resume the run"
+        )
     return found
 
 
@@ -146,7 +163,9 @@ def correctness(run: Run) -> dict[str, pd.Series]:
     for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
         rows = outcomes(run, str(key))
         if {"image", "label", "prediction"} <= set(rows.columns):
-            found[str(key)] = pd.Series((rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"])
+            found[str(key)] = pd.Series(
+                (rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"]
+            )
     return found
 
 
@@ -155,9 +174,13 @@ def _spec(folder: Path) -> dict[str, Any]:
     try:
         spec = read_yaml(inside(path, folder))
     except ValueError as error:
-        raise UserError(f"'{path}' cannot be read ({error}): run its command again into a new folder") from error
+        raise UserError(
+            f"'{path}' cannot be read ({error}): run its command again into a new folder"
+        ) from error
     if not isinstance(spec, dict) or "schema" not in spec:
-        raise UserError(f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote")
+        raise UserError(
+            f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote"
+        )
     if spec["schema"] != SCHEMA:
         raise UserError(
             f"'{folder}' has run schema {_short(spec['schema'])}, this version reads {SCHEMA}: "
@@ -169,15 +192,25 @@ def _spec(folder: Path) -> dict[str, Any]:
 def _cells(folder: Path, convention: str) -> pd.DataFrame:
     files = sorted((folder / "cells").glob("*.json"))
     rows = [_cell(json_object(inside(file, folder)), file.stem, convention) for file in files]
-    timing = {file.stem: json_object(inside(file, folder)) for file in sorted((folder / "timing").glob("*.json"))}
+    timing = {
+        file.stem: json_object(inside(file, folder))
+        for file in sorted((folder / "timing").glob("*.json"))
+    }
     for row in rows:
         measured = timing.get(row["key"], {})
-        row.update({name: measured.get(name) for name in ("seconds", "images_per_second", "reduction_share")})
+        row.update(
+            {
+                name: measured.get(name)
+                for name in ("seconds", "images_per_second", "reduction_share")
+            }
+        )
     frame = pd.DataFrame(rows, columns=None if rows else [*TEXTS, *NUMBERS, "stochastic"])
     for name in NUMBERS:
         frame[name] = frame[name].map(_number).astype("float64")
     for name in TEXTS:
-        frame[name] = frame[name].map(lambda value: "" if value is None else str(value)).astype(object)
+        frame[name] = (
+            frame[name].map(lambda value: "" if value is None else str(value)).astype(object)
+        )
     return frame
 
 
@@ -188,7 +221,9 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
             f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: delete it and resume"
         )
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
-    row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")}
+    row: dict[str, Any] = {
+        name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")
+    }
     row.update({name: metrics.get(name) for name in METRICS})
     row.update({name: flops.get(name) for name in KINDS})
     row["key"] = key
@@ -224,7 +259,9 @@ def _headline(folder: Path) -> Headline:
     words = found.get("paragraphs")
     return Headline(
         sentence=str(found.get("headline") or ""),
-        resolution=tuple(row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else (),
+        resolution=tuple(row for row in rows if isinstance(row, dict))
+        if isinstance(rows, list)
+        else (),
         paragraphs=tuple(str(word) for word in words) if isinstance(words, list) else (),
     )
 
@@ -238,7 +275,9 @@ def json_object(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
     except ValueError as error:
-        raise UserError(f"'{path}' cannot be read ({error}): delete it and resume the run") from error
+        raise UserError(
+            f"'{path}' cannot be read ({error}): delete it and resume the run"
+        ) from error
     if not isinstance(found, dict):
         raise UserError(f"'{path}' does not hold a JSON object: delete it and resume the run")
     return found

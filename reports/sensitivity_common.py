@@ -45,7 +45,11 @@ def ranking(name: str) -> str:
 
 def told(row: Any, digits: int = 2) -> str:
     """``0.41 [0.38, 0.44]`` of a row with ``mean``, ``low`` and ``high``."""
-    bounds = f" [{number(row['low'], digits)}, {number(row['high'], digits)}]" if present(row["low"]) else ""
+    bounds = (
+        f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
+        if present(row["low"])
+        else ""
+    )
     return f"{number(row['mean'], digits)}{bounds}"
 
 

@@ -37,7 +37,9 @@ PAGE = Room(WIDTH, 7, 7, 6)
 ONE_COLUMN = Room(COLUMN, 3, 3, 3)
 
 
-def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> Iterator[tuple[str, Figure]]:
+def drawn(
+    sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE
+) -> Iterator[tuple[str, Figure]]:
     """Every figure that this run has the data for, at the width of `room` or at its own where it needs more.
 
     ``pareto``, ``groups`` (where there are many methods), ``lead`` (where a blind baseline ran), ``agreement``,
@@ -48,7 +50,10 @@ def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> 
     if sheet.trades and not sheet.frame.empty:
         yield from _tradeoffs(sheet, room)
     if not sheet.blocks.empty:
-        yield "foreground", foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks), room.width)
+        yield (
+            "foreground",
+            foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks), room.width),
+        )
     for house in sheet.houses:
         yield from _maps(sheet, house, room)
         yield from _pictures(sheet, house, room)
@@ -59,11 +64,17 @@ def drawn(sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE) -> 
 
 def _tradeoffs(sheet: Sheet, room: Room) -> Iterator[tuple[str, Figure]]:
     convention = sheet.run.convention
-    yield "pareto", pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance, room.width)
+    yield (
+        "pareto",
+        pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance, room.width),
+    )
     for house in sheet.houses:
         part = sheet.frame[sheet.frame["backbone"] == house]
         if part["label"].nunique() > MANY and not one_budget(part):
-            yield named("groups", house, sheet), groups(part, sheet.looks, convention, house, room.width)
+            yield (
+                named("groups", house, sheet),
+                groups(part, sheet.looks, convention, house, room.width),
+            )
         marks = [mark for (backbone, _), mark in sorted(sheet.marks.items()) if backbone == house]
         if marks:
             title = f"{house}: beside the best blind baseline"
@@ -83,10 +94,17 @@ def _maps(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figure]]:
         return
     budget = sheet.focus(kept)
     kept = kept[kept["budget"] == budget]
-    blocks = points.chosen_blocks(sorted(int(block) for block in kept["block"].unique()), room.blocks)
-    mean = points.averaged(kept[kept["block"].isin(blocks)], ["label", "block", "row", "col"], "kept")
+    blocks = points.chosen_blocks(
+        sorted(int(block) for block in kept["block"].unique()), room.blocks
+    )
+    mean = points.averaged(
+        kept[kept["block"].isin(blocks)], ["label", "block", "row", "col"], "kept"
+    )
     title = f"{house}: tokens kept, {budget_name(budget)} of FLOPs removed"
-    yield named("kept", house, sheet), kept_maps(mean, sheet.ordered(mean)[:MAP_ROWS], blocks, title, room.width)
+    yield (
+        named("kept", house, sheet),
+        kept_maps(mean, sheet.ordered(mean)[:MAP_ROWS], blocks, title, room.width),
+    )
 
 
 def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figure]]:
@@ -99,13 +117,27 @@ def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figur
     title = f"{house}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
     known = sheet.ordered(rows)
     columns, others = known[: room.methods], known[room.methods :]
-    answers = gallery(sheet.run, last_block(rows), shown, sheet.shape, columns, title, room.width, others)
+    answers = gallery(
+        sheet.run, last_block(rows), shown, sheet.shape, columns, title, room.width, others
+    )
     yield named("gallery", house, sheet), answers
-    blocks = points.chosen_blocks([-1, *sorted(int(block) for block in rows["block"].unique())], room.layers)
+    blocks = points.chosen_blocks(
+        [-1, *sorted(int(block) for block in rows["block"].unique())], room.layers
+    )
     if len(blocks) > 1:
         image, pixels = next(iter(shown.items()))
         title = f"{house}: one picture block by block, {budget_name(budget)} of FLOPs removed"
         mine = one_seed(rows[rows["image"] == image])
         lines = columns[:LAYER_ROWS]
-        layered = layers(sheet.run, mine, pixels, sheet.shape, lines, blocks, title, room.width, known[len(lines) :])
+        layered = layers(
+            sheet.run,
+            mine,
+            pixels,
+            sheet.shape,
+            lines,
+            blocks,
+            title,
+            room.width,
+            known[len(lines) :],
+        )
         yield named("gallery-layers", house, sheet), layered

@@ -19,7 +19,11 @@ MARKERS = {
     "diamond": ("D", "diamond", "M6 .8l5.2 5.2-5.2 5.2-5.2-5.2z"),
     "up": ("^", "triangle-up", "M6 1.2l5 9h-10z"),
     "down": ("v", "triangle-down", "M6 10.8l5-9h-10z"),
-    "cross": ("X", "x", "M3.2 1.2l2.8 2.8 2.8-2.8 2 2-2.8 2.8 2.8 2.8-2 2-2.8-2.8-2.8 2.8-2-2 2.8-2.8-2.8-2.8z"),
+    "cross": (
+        "X",
+        "x",
+        "M3.2 1.2l2.8 2.8 2.8-2.8 2 2-2.8 2.8 2.8 2.8-2 2-2.8-2.8-2.8 2.8-2-2 2.8-2.8-2.8-2.8z",
+    ),
     "plus": ("P", "cross", "M4.4 1h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z"),
     "star": ("*", "star", "M6 .6l1.5 3.6 3.9.3-3 2.5.9 3.8-3.3-2-3.3 2 .9-3.8-3-2.5 3.9-.3z"),
     "pentagon": ("p", "pentagon", "M6 1l5 3.7-1.9 5.9h-6.2l-1.9-5.9z"),
@@ -69,7 +73,12 @@ CYCLE = (
     ("#b6537c", "#fed1e0", "down"),
 )
 STEP = 3  # markers on from a colour's own each time it comes round again: shares no factor with their number
-BROKEN = ("dash", "dashdot", "longdash", "longdashdot")  # lines of variants: solid and dotted ones have their meaning
+BROKEN = (
+    "dash",
+    "dashdot",
+    "longdash",
+    "longdashdot",
+)  # lines of variants: solid and dotted ones have their meaning
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,13 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
             free += 1
         if not plain:
             varied.add(name)
-        dash = BROKEN[turn % len(BROKEN)] if not plain else "dot" if kind in {DENSE, PLAIN} else "solid"
+        dash = (
+            BROKEN[turn % len(BROKEN)]
+            if not plain
+            else "dot"
+            if kind in {DENSE, PLAIN}
+            else "solid"
+        )
         given[label] = Look(label, light, dark, marker, plain, dash, kind)
     return given
 

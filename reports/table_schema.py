@@ -30,7 +30,11 @@ WHOLE = frozenset(("image", "prediction", "dense_prediction", "label_true"))
 PLACES = frozenset(("block", "row", "col", "seed"))
 SPARSE = 1 << 16  # places of a grid of which few may be known
 LABELLED_BY_NUMBER = frozenset(("images", "outcomes"))  # there `label` is the number of a class
-LISTS, BYTES, TRUTHS = frozenset(("owner",)), frozenset(("png",)), frozenset(("told_apart", "shown"))
+LISTS, BYTES, TRUTHS = (
+    frozenset(("owner",)),
+    frozenset(("png",)),
+    frozenset(("told_apart", "shown")),
+)
 
 
 def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
@@ -44,7 +48,9 @@ def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
         raise
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"'{path}' cannot be read ({reason}): delete it and resume the run") from error
+        raise UserError(
+            f"'{path}' cannot be read ({reason}): delete it and resume the run"
+        ) from error
     for column in columns:
         if column not in frame.columns:
             raise UserError(f"'{path}' lacks the column '{column}': {AGAIN}")
@@ -63,20 +69,30 @@ def _table(path: Path) -> pa.Table:
     if not path.is_file():
         raise UserError(f"'{path}' is no file: delete it and resume the run")
     metadata = pq.read_metadata(path)
-    claimed = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+    claimed = [
+        metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)
+    ]
     values = [
         metadata.row_group(group).column(column).num_values
         for group in range(metadata.num_row_groups)
         for column in range(metadata.num_columns)
     ]
     if not 0 <= metadata.num_rows <= MOST_ROWS or max([*claimed, *values], default=0) > MOST_BYTES:
-        raise UserError(f"'{path}' states {metadata.num_rows:,} rows, too many for a report: delete it and resume")
+        raise UserError(
+            f"'{path}' states {metadata.num_rows:,} rows, too many for a report: delete it and resume"
+        )
     schema = metadata.schema.to_arrow_schema()
-    long = [field.name for field in schema if _is_long(field.type)]  # a page may repeat one long value without end
-    table = pq.read_table(path, read_dictionary=long, partitioning=None).replace_schema_metadata(None)
+    long = [
+        field.name for field in schema if _is_long(field.type)
+    ]  # a page may repeat one long value without end
+    table = pq.read_table(path, read_dictionary=long, partitioning=None).replace_schema_metadata(
+        None
+    )
     for column in long:
         if _unfolded(table.column(column)) > MOST_BYTES:
-            raise UserError(f"'{path}' unfolds to more than {MOST_BYTES >> 20} MB: delete it and resume the run")
+            raise UserError(
+                f"'{path}' unfolds to more than {MOST_BYTES >> 20} MB: delete it and resume the run"
+            )
     return pa.table({field: _plain(table.column(field)) for field in table.column_names})
 
 
@@ -101,7 +117,9 @@ def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
     if column == "label" and name in LABELLED_BY_NUMBER:
         return _whole(values, column, path, LARGEST)
     if column in TEXTS:
-        if not values.map(lambda value: value is None or isinstance(value, str) or value != value).all():
+        if not values.map(
+            lambda value: value is None or isinstance(value, str) or value != value
+        ).all():
             raise _wrong(path, column, "texts")
         return values
     if column in LISTS:
@@ -118,7 +136,11 @@ def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
         return _whole(values, column, path, LARGEST_PLACE, -1 if column == "block" else 0)
     if not (pd.api.types.is_numeric_dtype(values) or values.isna().all()):
         raise _wrong(path, column, "numbers")
-    if column != "budget" and not pd.api.types.is_float_dtype(values) and pd.api.types.is_numeric_dtype(values):
+    if (
+        column != "budget"
+        and not pd.api.types.is_float_dtype(values)
+        and pd.api.types.is_numeric_dtype(values)
+    ):
         return values
     measured = values.astype("float64")
     return measured.where(measured.abs() < MOST)  # what is larger is no measurement
@@ -133,11 +155,18 @@ def _truths(values: pd.Series, column: str, path: Path) -> pd.Series:
     return pd.Series(told, index=values.index, dtype=object)
 
 
-def _whole(values: pd.Series, column: str, path: Path, largest: int, least: int = -LARGEST) -> pd.Series:
+def _whole(
+    values: pd.Series, column: str, path: Path, largest: int, least: int = -LARGEST
+) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
         raise _wrong(path, column, "whole numbers")
     inexact = values.to_numpy(dtype="float64")
-    within = np.isfinite(inexact) & (inexact == np.floor(inexact)) & (least <= inexact) & (inexact <= largest)
+    within = (
+        np.isfinite(inexact)
+        & (inexact == np.floor(inexact))
+        & (least <= inexact)
+        & (inexact <= largest)
+    )
     if not within.all():
         raise _wrong(path, column, f"whole numbers from {least:,} to {largest:,}")
     return values if pd.api.types.is_integer_dtype(values) else values.astype("int64")
@@ -145,7 +174,12 @@ def _whole(values: pd.Series, column: str, path: Path, largest: int, least: int 
 
 def _owners(value: Any, column: str, path: Path) -> Any:
     """The token that each place lives in, one of the places or a negative mark."""
-    whole = isinstance(value, np.ndarray) and value.ndim == 1 and np.issubdtype(value.dtype, np.integer) and value.size
+    whole = (
+        isinstance(value, np.ndarray)
+        and value.ndim == 1
+        and np.issubdtype(value.dtype, np.integer)
+        and value.size
+    )
     if whole and value.min() >= -2 and value.max() < value.size:
         return value
     raise _wrong(path, column, "lists of places")

@@ -32,7 +32,9 @@ RESULT_COLUMNS = (
 )  # fmt: skip
 
 DAGGER = r"$^{\dagger}$"
-FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the beginning of one, wide forms too
+FORMULA = frozenset(
+    "=+-@\uff1d\uff0b\uff0d\uff20"
+)  # what a spreadsheet takes for the beginning of one, wide forms too
 
 
 def results_csv(frame: pd.DataFrame) -> str:
@@ -94,7 +96,9 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
 def results_md(frame: pd.DataFrame, convention: str) -> str:
     """The printed table in Markdown."""
     lines = [heads(frame, convention), ["---"] * 2 + ["---:"] * (columns(frame) - 2), *body(frame)]
-    cells = [[cell if set(cell) <= set("-:") else markdown(cell) for cell in line] for line in lines]
+    cells = [
+        [cell if set(cell) <= set("-:") else markdown(cell) for cell in line] for line in lines
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
@@ -113,7 +117,9 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
             lines.append("\\addlinespace")
         before = (row[0], row[2])
         lines.append(" & ".join(latex(cell) for cell in row) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""])
+    return "\n".join(
+        [*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""]
+    )
 
 
 def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
@@ -125,9 +131,17 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     part = frame[frame["backbone"] == house]
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
-    star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)." if references else ""
+    star = (
+        f" *: differs from {references} (5 %, Holm's correction; interval without zero)."
+        if references
+        else ""
+    )
     astray = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
-    dagger = f"{DAGGER}: at another share of FLOPs ({_shares(astray)}), not tested. " if len(astray) else ""
+    dagger = (
+        f"{DAGGER}: at another share of FLOPs ({_shares(astray)}), not tested. "
+        if len(astray)
+        else ""
+    )
     words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star}"
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
@@ -138,19 +152,25 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     for label, rows in part.groupby("label", sort=False):
         found = {row["budget"]: row for row in rows.to_dict("records")}
         if budgets and (rows["method"] == "none").all():
-            dense = f"\\multicolumn{{{len(budgets)}}}{{c}}{{{latex(percent(rows['top1'].iloc[0]))}}}"
+            dense = (
+                f"\\multicolumn{{{len(budgets)}}}{{c}}{{{latex(percent(rows['top1'].iloc[0]))}}}"
+            )
             lines += [f"dense & {dense} \\\\", "\\addlinespace"]
             continue
         cells = [_starred(found.get(budget)) for budget in budgets]
         lines.append(" & ".join([latex(str(label).split(" = ")[0]), *cells]) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", ""])
+    return "\n".join(
+        [*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", ""]
+    )
 
 
 def _starred(row: dict[Any, Any] | None) -> str:
     if row is None:
         return latex(number(None, 0))
     astray = other_work(row["removed"], row["budget"])
-    return latex(percent(row["top1"])) + (DAGGER if astray else "$^{*}$" if row["told_apart"] else "")
+    return latex(percent(row["top1"])) + (
+        DAGGER if astray else "$^{*}$" if row["told_apart"] else ""
+    )
 
 
 def _shares(astray: pd.DataFrame) -> str:
@@ -173,7 +193,10 @@ def table_cells(table: Table) -> list[list[str]]:
 def is_numeric(table: Table) -> list[bool]:
     """Which columns of an analysis's table hold numbers."""
     kinds = table.frame.dtypes
-    return [bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)) for kind in kinds]
+    return [
+        bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind))
+        for kind in kinds
+    ]
 
 
 def table_csv(table: Table) -> str:

@@ -26,7 +26,9 @@ def decode(png: bytes) -> Pixels | None:
             if image.width * image.height > MOST_PIXELS:
                 return None
             picture = image.convert("RGB")
-    except Exception:  # Pillow raises whatever its parsers meet; a picture that cannot be shown is left out
+    except (
+        Exception
+    ):  # Pillow raises whatever its parsers meet; a picture that cannot be shown is left out
         return None
     picture.thumbnail((SIDE, SIDE))
     return np.asarray(picture, dtype=np.uint8)
@@ -40,7 +42,9 @@ def data_uri(pixels: Pixels) -> str:
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def overlay(pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int], cell: int = 16) -> Pixels:
+def overlay(
+    pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int], cell: int = 16
+) -> Pixels:
     """`pixels` on a grid of `cell` pixels a token: kept clear, dropped veiled, merged in one colour and rimmed.
 
     The places of one merged token all take their mean colour, which is what the model still knows of them; a rim runs
@@ -51,7 +55,12 @@ def overlay(pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int]
     how = Image.Resampling.LANCZOS if finer else Image.Resampling.NEAREST
     picture = Image.fromarray(pixels).resize((width * cell, height * cell), how)
     # (height, width, cell, cell, 3), a view of the picture by token
-    drawn = np.asarray(picture, dtype=np.float64).reshape(height, cell, width, cell, 3).swapaxes(1, 2).copy()
+    drawn = (
+        np.asarray(picture, dtype=np.float64)
+        .reshape(height, cell, width, cell, 3)
+        .swapaxes(1, 2)
+        .copy()
+    )
     owner = owner.reshape(shape)
     drawn[owner == DROPPED] = 0.14 * drawn[owner == DROPPED] + 0.86 * np.array(VEIL)
     members, counts = np.unique(owner[owner >= 0], return_counts=True)
@@ -63,7 +72,9 @@ def overlay(pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int]
     return drawn.swapaxes(1, 2).reshape(height * cell, width * cell, 3).round().astype(np.uint8)
 
 
-def _rim(drawn: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], merged: npt.NDArray[np.bool_]) -> None:
+def _rim(
+    drawn: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], merged: npt.NDArray[np.bool_]
+) -> None:
     """A line in the first row or column of pixels of every place whose neighbour above or left is of another token."""
     right = (owner[:, 1:] != owner[:, :-1]) & (merged[:, 1:] | merged[:, :-1])
     below = (owner[1:] != owner[:-1]) & (merged[1:] | merged[:-1])

@@ -60,7 +60,12 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """All of it, JSON-able; ``against_blind`` has a row for each backbone and budget."""
         marks = [mark.record() for mark in self.marks]
-        return {"cells": self.records, "headline": self.headline, "against_blind": marks, "failures": self.failures}
+        return {
+            "cells": self.records,
+            "headline": self.headline,
+            "against_blind": marks,
+            "failures": self.failures,
+        }
 
 
 def run_comparison(
@@ -105,7 +110,9 @@ def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:
             )
 
 
-def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started: datetime) -> Result:
+def conclude(
+    prepared: Prepared, store: Store, failures: dict[str, str], started: datetime
+) -> Result:
     """Records, analyses and headline of the cells whose shards are all there, or that failed."""
     spec = prepared.spec
     dismiss()
@@ -113,12 +120,16 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
         records = write_cells(prepared, store, failures)
     with STOPWATCH.part("analyses"):
         write_analyses(prepared, store, failures)
-    known = {name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()}
+    known = {
+        name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()
+    }
     published = {name: row for name, row in known.items() if row is not None}
     count = len(slices(prepared.indices, spec.shard))
     classes = len(prepared.dataset.classes)
     with STOPWATCH.part("statistics"):
-        headline, marks = summarise(records, spec, asked_for(spec), store, count, classes, published)
+        headline, marks = summarise(
+            records, spec, asked_for(spec), store, count, classes, published
+        )
         kinds = {name: family(model) for name, model in prepared.models.items()}
         for name, frame in family_frames(kinds, records, store, count).items():
             store.write_analysis(name, frame)
@@ -136,7 +147,9 @@ def conclude(prepared: Prepared, store: Store, failures: dict[str, str], started
 
 def flipped(store: Store) -> str:
     """A warning if a smaller batch than asked for changes predictions."""
-    flips, compared = (sum(row.get(name, 0) for row in store.halved()) for name in ("flips", "compared"))
+    flips, compared = (
+        sum(row.get(name, 0) for row in store.halved()) for name in ("flips", "compared")
+    )
     if not flips:
         return ""
     return (
@@ -171,10 +184,19 @@ def about_execution(prepared: Prepared, store: Store) -> dict[str, Any]:
     dtype = DTYPES[prepared.spec.precision]
     return {
         "device": prepared.device,
-        "kernel": {name: chosen(prepared.spec.kernel, prepared.device, dtype).kernel for name in models},
-        "weights": {name: model.provenance.sha256 if model.provenance else None for name, model in models.items()},
-        "adapted": {name: model.provenance.adapted for name, model in models.items() if model.provenance},
-        "preprocessing": {n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()},
+        "kernel": {
+            name: chosen(prepared.spec.kernel, prepared.device, dtype).kernel for name in models
+        },
+        "weights": {
+            name: model.provenance.sha256 if model.provenance else None
+            for name, model in models.items()
+        },
+        "adapted": {
+            name: model.provenance.adapted for name, model in models.items() if model.provenance
+        },
+        "preprocessing": {
+            n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()
+        },
         "command": command_line(),
         "halved": store.halved(),
         "seconds_by_part": STOPWATCH.rounded(),
@@ -193,7 +215,9 @@ def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> l
             record |= {"status": "failed", "reason": failures[cell.key]}
         elif cell.plan is not None:
             frame = store.outcomes(cell.key, count)
-            top1 = dense_top1.setdefault(cell.backbone, accuracy(frame))  # the dense cell comes first
+            top1 = dense_top1.setdefault(
+                cell.backbone, accuracy(frame)
+            )  # the dense cell comes first
             record |= {"status": "ok", "metrics": metrics(frame, top1)}
         store.write_cell(cell.key, record)
         records.append(record)
@@ -218,7 +242,10 @@ def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str,
 
     def kept(cell: Named) -> dict[int, Kept]:
         special = list(prepared.models[cell.backbone].special_places)
-        return {block: np.delete(found, special, axis=1) for block, found in store.alive(cell.key, counts).items()}
+        return {
+            block: np.delete(found, special, axis=1)
+            for block, found in store.alive(cell.key, counts).items()
+        }
 
     def right(cell: Named) -> Kept:
         return store.answers(cell.key, len(parts))[1]
@@ -246,10 +273,14 @@ def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> No
         samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
-        frames.append(pictured_in_parts(model, images, index, labels, members) if members else pd.DataFrame())
+        frames.append(
+            pictured_in_parts(model, images, index, labels, members) if members else pd.DataFrame()
+        )
     store.write_analysis("gallery", pd.concat(frames, ignore_index=True))
     largest = max(prepared.models.values(), key=lambda model: model.image_size)
-    store.write_analysis("images", pictures(prepared.data_for(largest), index, largest.image_size, why))
+    store.write_analysis(
+        "images", pictures(prepared.data_for(largest), index, largest.image_size, why)
+    )
 
 
 def pictured_in_parts(

@@ -12,11 +12,17 @@ from typing import Any
 import hypothesis
 import pytest
 
-if not Path("/dev/nvidiactl").exists():  # asked without PyTorch, which the process that hands out tests needs not
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # read where Triton is first imported: its kernels run in NumPy
+if not Path(
+    "/dev/nvidiactl"
+).exists():  # asked without PyTorch, which the process that hands out tests needs not
+    os.environ.setdefault(
+        "TRITON_INTERPRET", "1"
+    )  # read where Triton is first imported: its kernels run in NumPy
 
 # a torch without CUDA may come without Triton
-collect_ignore_glob = [] if find_spec("triton") else ["*triton*", "*test_cuda_*", "*test_fused_gpu*"]
+collect_ignore_glob = (
+    [] if find_spec("triton") else ["*triton*", "*test_cuda_*", "*test_fused_gpu*"]
+)
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 
@@ -28,7 +34,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "tests/reports" if nodeid.startswith("tests/reports/") else super()._split_scope(nodeid)
+            return (
+                "tests/reports"
+                if nodeid.startswith("tests/reports/")
+                else super()._split_scope(nodeid)
+            )
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
@@ -36,7 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages whose figures are made but not drawn, which takes most of a page's time: where none is looked at."""
-    monkeypatch.setattr("reports.page.render", lambda figure: {"png": b"not drawn", "svg": b"<svg/>"})
+    monkeypatch.setattr(
+        "reports.page.render", lambda figure: {"png": b"not drawn", "svg": b"<svg/>"}
+    )
 
 
 @pytest.fixture(autouse=True)

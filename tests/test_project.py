@@ -51,10 +51,16 @@ def test_every_import_is_a_declared_dependency() -> None:
 
 def test_the_page_of_methods_holds_the_cards_as_they_are() -> None:
     page = (ROOT / "docs" / "methods.md").read_text("utf-8")
-    assert page == every_card() + "\n", "write it anew: python -m suite list methods --long all > docs/methods.md"
+    assert page == every_card() + "\n", (
+        "write it anew: python -m suite list methods --long all > docs/methods.md"
+    )
 
 
 def test_the_settings_of_a_run_have_one_name() -> None:
     files = [path for package in sorted(PACKAGES) for path in (ROOT / package).rglob("*.py")]
-    named = [path.relative_to(ROOT).as_posix() for path in files if '"spec.yaml"' in path.read_text("utf-8")]
+    named = [
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if '"spec.yaml"' in path.read_text("utf-8")
+    ]
     assert named == ["suite/config/run_spec.py"]

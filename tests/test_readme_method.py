@@ -30,13 +30,19 @@ def test_it_runs_beside_ours(printed: str, capsys: pytest.CaptureFixture[str]) -
     words = "compare --split dev --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 --json --methods"
     assert run([*words.split(), f"mtr,{printed}"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
-    assert {cell["label"]: cell["status"] for cell in cells} == {"none": "ok", "mtr": "ok", printed: "ok"}
+    assert {cell["label"]: cell["status"] for cell in cells} == {
+        "none": "ok",
+        "mtr": "ok",
+        printed: "ok",
+    }
 
 
 def test_what_is_missing_is_one_line(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "--method", "spread.py:SPRAED"]) == 2
     assert run(["verify", "--method", "nowhere.py:SPREAD"]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("loading ")]
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if not line.startswith("loading ")
+    ]
     assert len(lines) == 2
     assert "SPRAED" in lines[0]
     assert "nowhere.py" in lines[1]

@@ -12,8 +12,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for name in ("backbones", "methods", "suite", "reports") for path in (ROOT / name).rglob("*.py"))
-MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "telnetlib", "ftplib"}
+FILES = sorted(
+    path
+    for name in ("backbones", "methods", "suite", "reports")
+    for path in (ROOT / name).rglob("*.py")
+)
+MODULES = {
+    "pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+    "jsonpickle",
+    "telnetlib",
+    "ftplib",
+}
 CALLS = {
     "eval", "exec", "os.system", "os.popen", "tempfile.mktemp",   "pd.read_pickle",
     "yaml.unsafe_load", "yaml.full_load", "torch.save", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
@@ -29,7 +43,11 @@ def sins(tree: ast.AST) -> Iterator[str]:
     """What a file does that none may."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+            )
             yield from (f"import {name}" for name in names if name.split(".")[0] in MODULES)
         if not isinstance(node, ast.Call):
             continue
@@ -43,13 +61,18 @@ def sins(tree: ast.AST) -> Iterator[str]:
             yield "yaml.load"
         if given.get("shell", "False") != "False" or given.get("allow_pickle", "False") != "False":
             yield f"{name} with a shell or a pickle"
-        if given.get("trust_remote_code", "False") != "False" or given.get("verify", "True") == "False":
+        if (
+            given.get("trust_remote_code", "False") != "False"
+            or given.get("verify", "True") == "False"
+        ):
             yield f"{name} trusts"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_no_file_of_the_product_unpickles_evaluates_or_asks_a_shell(path: Path) -> None:
-    made_up = ["torch.save"] if path.name == "checkpoint_layouts.py" else []  # `verify` writes files as others publish them
+    made_up = (
+        ["torch.save"] if path.name == "checkpoint_layouts.py" else []
+    )  # `verify` writes files as others publish them
     assert list(sins(ast.parse(path.read_text("utf-8")))) == made_up
 
 
@@ -88,7 +111,9 @@ OFFLINE = [
 def test_nothing_opens_a_socket_unless_it_is_asked_to(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-c", WATCHED, *OFFLINE]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=600)
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=600
+    )
     assert done.stdout.count("CODE") == len(OFFLINE), done.stderr[-2000:]
     assert "NETWORK" not in done.stdout
 
@@ -118,7 +143,9 @@ def site(tmp_path: Path) -> Path:
         "suite.backbones": "far = two:model",
         "suite.datasets": "far = three:data",
     }
-    (metadata / "entry_points.txt").write_text("".join(f"[{group}]\n{line}\n" for group, line in groups.items()))
+    (metadata / "entry_points.txt").write_text(
+        "".join(f"[{group}]\n{line}\n" for group, line in groups.items())
+    )
     for module in ("one", "two", "three", "four"):
         (tmp_path / "site" / f"{module}.py").write_text(PLUGIN)
     return tmp_path / "site"
@@ -126,9 +153,13 @@ def site(tmp_path: Path) -> Path:
 
 def test_code_of_others_is_named_before_it_runs(site: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{site}"}
-    joined = "; ".join(["import sys; sys.stdout = sys.stderr", *LOADED])  # one stream, so that the order shows
+    joined = "; ".join(
+        ["import sys; sys.stdout = sys.stderr", *LOADED]
+    )  # one stream, so that the order shows
     line = [sys.executable, "-W", "ignore", "-c", joined]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=site.parent, env=environment, timeout=120)
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=site.parent, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[1::2] == ["PLUGIN RUNS"] * len(LOADED)
@@ -139,6 +170,10 @@ def test_code_of_others_is_named_before_it_runs(site: Path) -> None:
 def test_what_is_downloaded_is_pinned_by_its_hash() -> None:
     from suite.data.images.fashion_mnist_files import ORIGINALS
 
-    assert all(len(original.md5) == 32 and len(original.sha256) == 64 for original in ORIGINALS.values())
+    assert all(
+        len(original.md5) == 32 and len(original.sha256) == 64 for original in ORIGINALS.values()
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert not [need for need in project["project"]["dependencies"] if "@" in need or "git+" in need]
+    assert not [
+        need for need in project["project"]["dependencies"] if "@" in need or "git+" in need
+    ]

@@ -37,10 +37,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for name in (*PACKAGES, "tests", "docs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "MANIFEST.in", "tox.ini"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "MANIFEST.in",
+        "tox.ini",
+    ):
         shutil.copy(ROOT / name, copy / name)
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(out)], cwd=copy, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BUILD, str(out)],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return out
@@ -51,9 +62,15 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment that holds our wheel, and finds the dependencies where this one does."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False, symlinks=True)
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)}))
+    packages = Path(
+        sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
+    )
     zipfile.ZipFile(next(built.glob("*.whl"))).extractall(packages)
-    heavy = [entry for entry in (*site.getsitepackages(), sysconfig.get_path("purelib")) if Path(entry).is_dir()]
+    heavy = [
+        entry
+        for entry in (*site.getsitepackages(), sysconfig.get_path("purelib"))
+        if Path(entry).is_dir()
+    ]
     (packages / "dependencies.pth").write_text("\n".join(dict.fromkeys(heavy)))
     return home / "bin" / "python"
 
@@ -73,7 +90,9 @@ def run_suite(python: Path, folder: Path, *arguments: str) -> str:
     """Standard output of ``python -m suite`` in `folder`."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [str(python), "-m", "suite", *arguments]
-    done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=clean, capture_output=True, text=True, timeout=280, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -93,14 +112,22 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
-    assert source_files() | tests | {"tox.ini", "LICENSE", "CHANGELOG.md", "docs/install.md"} <= names
+    assert (
+        source_files() | tests | {"tox.ini", "LICENSE", "CHANGELOG.md", "docs/install.md"} <= names
+    )
 
 
 def test_the_wheel_names_its_command_and_extras(built: Path) -> None:
     wheel = zipfile.ZipFile(next(built.glob("*.whl")))
-    read = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
+    read = {
+        Path(name).name: wheel.read(name).decode()
+        for name in wheel.namelist()
+        if ".dist-info/" in name
+    }
     assert "mamba-token-suite = suite.__main__:main" in read["entry_points.txt"]
-    assert {"cuda", "ray", "video", "track"} <= set(re.findall(r"Provides-Extra: (\w+)", read["METADATA"]))
+    assert {"cuda", "ray", "video", "track"} <= set(
+        re.findall(r"Provides-Extra: (\w+)", read["METADATA"])
+    )
 
 
 def test_the_installed_wheel_lists_its_methods_from_any_folder(python: Path, folder: Path) -> None:
@@ -109,7 +136,21 @@ def test_the_installed_wheel_lists_its_methods_from_any_folder(python: Path, fol
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_compares_and_reports_from_any_folder(python: Path, folder: Path) -> None:
-    run_suite(python, folder, "compare", "--methods", "mtr", "--budgets", "0.4", "--images", "20", "--name", "small")
+def test_the_installed_wheel_compares_and_reports_from_any_folder(
+    python: Path, folder: Path
+) -> None:
+    run_suite(
+        python,
+        folder,
+        "compare",
+        "--methods",
+        "mtr",
+        "--budgets",
+        "0.4",
+        "--images",
+        "20",
+        "--name",
+        "small",
+    )
     page = (folder / "runs" / "small" / "report" / "index.html").read_text("utf-8")
     assert "mtr" in page

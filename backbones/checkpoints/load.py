@@ -72,7 +72,10 @@ class LoadedWeights:
     @property
     def num_classes(self) -> int | None:
         """Classes the weights' head tells apart; None if they have no head."""
-        head = next((self.state[name] for name in ("head.weight", "head.fc.weight") if name in self.state), None)
+        head = next(
+            (self.state[name] for name in ("head.weight", "head.fc.weight") if name in self.state),
+            None,
+        )
         return None if head is None or not head.ndim else head.shape[0]
 
 
@@ -87,7 +90,9 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
     content, file_format = checkpoint_io.read(path)
-    tensors, branch = _choose_branch(content, spec, _wants_ema(model_name, ema), explicit=ema is not None)
+    tensors, branch = _choose_branch(
+        content, spec, _wants_ema(model_name, ema), explicit=ema is not None
+    )
     state = _checked(tensors, spec, path.stat().st_size)
     provenance = Provenance(
         source=spec,
@@ -102,7 +107,10 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
 
 
 def apply(
-    model: Backbone, weights: LoadedWeights, num_classes: int | None = None, asked: frozenset[str] = NOTHING
+    model: Backbone,
+    weights: LoadedWeights,
+    num_classes: int | None = None,
+    asked: frozenset[str] = NOTHING,
 ) -> tuple[str, ...]:
     """Copy `weights` into `model`, all of them and nothing else, in the model's own dtype and device.
 
@@ -118,7 +126,9 @@ def apply(
     if headless and num_classes is not None:
         given |= {name: wanted[name] for name in HEAD}
         notes = [*notes, NEW_HEAD]
-    elif headless and wanted.keys() - set(HEAD) <= given.keys():  # not where it is the weights of something else
+    elif (
+        headless and wanted.keys() - set(HEAD) <= given.keys()
+    ):  # not where it is the weights of something else
         raise UserError(
             f"checkpoint {source} has no head for this model: give weights with one, or ask for a new one, "
             + _asking(model, "N")
@@ -143,13 +153,19 @@ def _wants_ema(model_name: str, ema: bool | None) -> bool:
     return bool(published) and published[0].layout == AVERAGED if ema is None else ema
 
 
-def _choose_branch(content: Any, spec: str, ema: bool, *, explicit: bool) -> tuple[Mapping[str, Any], str]:
+def _choose_branch(
+    content: Any, spec: str, ema: bool, *, explicit: bool
+) -> tuple[Mapping[str, Any], str]:
     if not isinstance(content, Mapping):
-        raise UserError(f"checkpoint {spec} holds a {type(content).__name__}, not weights: give a state dict")
+        raise UserError(
+            f"checkpoint {spec} holds a {type(content).__name__}, not weights: give a state dict"
+        )
     held = [name for name in (*PLAIN, AVERAGED) if isinstance(content.get(name), Mapping)]
     if not held:
         if ema and explicit:
-            raise UserError(f"checkpoint {spec} is a bare state dict, without EMA weights: drop the request for EMA")
+            raise UserError(
+                f"checkpoint {spec} is a bare state dict, without EMA weights: drop the request for EMA"
+            )
         return content, "bare"
     branch = AVERAGED if ema else next((name for name in held if name in PLAIN), "model")
     if branch not in held:
@@ -165,14 +181,21 @@ def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
     """
     total = 0
     for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_quantized
+            or tensor.is_nested
+            or tensor.device.type != "cpu"
+        ):
             raise UserError(
                 f"checkpoint {spec} has no plain tensor in '{name}' (it is sparse, quantised, nested or without data): "
                 "give dense, unquantised weights"
             )
         if tensor.is_floating_point() and tensor.element_size() < 2:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise UserError(f"checkpoint {spec} has '{name}' in {kind}: give weights in fp16, bf16, fp32 or fp64")
+            raise UserError(
+                f"checkpoint {spec} has '{name}' in {kind}: give weights in fp16, bf16, fp32 or fp64"
+            )
         total += tensor.numel() * tensor.element_size()
     if total > SHARED * size:
         raise UserError(
@@ -189,10 +212,15 @@ def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tens
         )
     _check_plain(tensors, spec, size)
     # A copy, so that a mapped file may be replaced or removed while the model lives.
-    state = {str(name).removeprefix("module."): tensor.detach().clone() for name, tensor in tensors.items()}
+    state = {
+        str(name).removeprefix("module."): tensor.detach().clone()
+        for name, tensor in tensors.items()
+    }
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"checkpoint {spec} has NaN or infinite values in '{name}': take an earlier checkpoint")
+            raise UserError(
+                f"checkpoint {spec} has NaN or infinite values in '{name}': take an earlier checkpoint"
+            )
     return state
 
 
@@ -207,7 +235,9 @@ def _check_names(wanted: Any, given: Any, source: str) -> None:
     ]
     close = difflib.get_close_matches(missing[0], surplus, n=1) if missing else []
     meant = close[0] if close else "another model"
-    raise UserError(f"checkpoint {source} does not fit the model: {', '.join(parts)}; did you mean {meant}?")
+    raise UserError(
+        f"checkpoint {source} does not fit the model: {', '.join(parts)}; did you mean {meant}?"
+    )
 
 
 def _asking(model: Backbone, classes: int | str) -> str:
@@ -226,7 +256,11 @@ def _check_head(
         return
     have, need = given["head.weight"].shape[0], wanted["head.weight"].shape[0]
     if have != need:
-        asked = f"the {need} classes asked for" if num_classes is not None else f"the model's {need} classes"
+        asked = (
+            f"the {need} classes asked for"
+            if num_classes is not None
+            else f"the model's {need} classes"
+        )
         raise UserError(
             f"checkpoint {source} has a head for {have} classes, which does not fit {asked}: "
             f"ask for theirs, {_asking(model, have)}, or train a head for {need}"

@@ -21,7 +21,11 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 USUAL = Preprocessing()
 CARD_DATA = re.compile(r"^Trained on `(?P<data>[\w-]+)`", re.MULTILINE)
 # classes and preparation of the data sets that bundled weights are of
-TRAINED_ON = {"fashion-clutter": (10, USUAL), "tiny-imagenet": (200, WHOLE), "tiny-imagenet-50": (50, WHOLE)}
+TRAINED_ON = {
+    "fashion-clutter": (10, USUAL),
+    "tiny-imagenet": (200, WHOLE),
+    "tiny-imagenet-50": (50, WHOLE),
+}
 CARD_SCORE = re.compile(r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<top1>[\d.]+) % \|$", re.MULTILINE)
 
 
@@ -71,7 +75,9 @@ VIDEOMAMBA = "hf://OpenGVLab/VideoMamba/videomamba_"
 
 def _videomamba() -> Iterator[Official]:
     for letter, top1 in {"t": 76.9, "s": 81.2, "m": 82.8, "b": 82.7}.items():
-        yield Official(f"videomamba_{SIZES[letter]}", f"{VIDEOMAMBA}{letter}16_in1k_res224.pth", "model", top1)
+        yield Official(
+            f"videomamba_{SIZES[letter]}", f"{VIDEOMAMBA}{letter}16_in1k_res224.pth", "model", top1
+        )
     for resolutions, scores in (
         ("224to448", {"t": 79.3, "s": 83.2, "m": 83.8}),
         ("224to448to576", {"t": 79.6, "s": 83.5, "m": 84.0}),
@@ -136,12 +142,16 @@ def _videomamba_video() -> Iterator[Official]:
 def _mambareg() -> Iterator[Official]:
     for size, top1 in {"small": 81.4, "base": 83.0, "large": 83.6}.items():
         place = f"hf://Wangf3014/Mamba-Reg/mambar_{size}_patch16_224.pth"
-        yield Official(f"mambareg_{size}", place, "model", top1, preprocessing=Preprocessing(crop=1.0))
+        yield Official(
+            f"mambareg_{size}", place, "model", top1, preprocessing=Preprocessing(crop=1.0)
+        )
 
 
 def _plainmamba() -> Iterator[Official]:
     for size, top1 in {"l1": 77.9, "l2": 81.6, "l3": 82.3}.items():
-        yield Official(f"plainmamba_{size}", f"hf://ChenhongyiYang/PlainMamba/{size}.pth", "state_dict", top1)
+        yield Official(
+            f"plainmamba_{size}", f"hf://ChenhongyiYang/PlainMamba/{size}.pth", "state_dict", top1
+        )
 
 
 def _vit() -> Iterator[Official]:
@@ -204,4 +214,6 @@ def official_of(backbone: str, data: str | None = None) -> Official:
 def usual_preprocessing(backbone: str) -> Preprocessing | None:
     """How images are prepared for `backbone` (a name, settings or not) where it was published; None if it was not."""
     name = bracketed(backbone)[0]
-    return next((row.preprocessing for row in officials() if bracketed(row.backbone)[0] == name), None)
+    return next(
+        (row.preprocessing for row in officials() if bracketed(row.backbone)[0] == name), None
+    )

@@ -46,7 +46,9 @@ def read(path: Path) -> tuple[Any, str]:
     if not head:
         raise UserError(f"checkpoint {path} is empty (0 bytes): download or copy it again")
     if head.startswith(LFS_POINTER):
-        raise UserError(f"checkpoint {path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it")
+        raise UserError(
+            f"checkpoint {path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it"
+        )
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return _read_safetensors(path), "safetensors"
     return _read_torch(path, zipped=head.startswith(ZIP_MAGIC)), "torch"
@@ -67,15 +69,21 @@ def _digest(path: Path, size: int, changed: int) -> str:
 def _head(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise UserError(f"checkpoint {path} does not exist: give a file, hf://owner/repo/file, or 'bundled'")
+            raise UserError(
+                f"checkpoint {path} does not exist: give a file, hf://owner/repo/file, or 'bundled'"
+            )
         if path.is_dir():
             raise UserError(f"checkpoint {path} is a folder: name the file in it")
         if not path.is_file():  # a pipe would wait, a device has no end
-            raise UserError(f"checkpoint {path} is a pipe or a device: copy the weights into a file")
+            raise UserError(
+                f"checkpoint {path} is a pipe or a device: copy the weights into a file"
+            )
         with path.open("rb") as file:
             return file.read(32)
     except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error.strerror}): {mend(error)}") from error
+        raise UserError(
+            f"checkpoint {path} cannot be read ({error.strerror}): {mend(error)}"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -83,7 +91,9 @@ def _read_safetensors(path: Path) -> Any:
         return load_file(path)
     except Exception as error:  # an unknown dtype, a size that overflows: each its own exception
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"checkpoint {path} is truncated or not safetensors ({reason}): download it again") from error
+        raise UserError(
+            f"checkpoint {path} is truncated or not safetensors ({reason}): download it again"
+        ) from error
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
@@ -104,12 +114,16 @@ def _asked_in_zip(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if entry.filename.endswith(".pkl")]
             if sum(entry.file_size for entry in members) > MOST_PICKLE:
-                raise UserError(f"checkpoint {path} has pickles beyond {MOST_PICKLE >> 20} MB: give plain weights")
+                raise UserError(
+                    f"checkpoint {path} has pickles beyond {MOST_PICKLE >> 20} MB: give plain weights"
+                )
             return [name for entry in members for name in _globals(io.BytesIO(archive.read(entry)))]
     except UserError:
         raise
     except Exception as error:  # a damaged zip is answered in many ways
-        raise UserError(f"checkpoint {path} is truncated or a damaged zip: download or copy it again") from error
+        raise UserError(
+            f"checkpoint {path} is truncated or a damaged zip: download or copy it again"
+        ) from error
 
 
 def _asked_for(path: Path) -> Iterator[str]:

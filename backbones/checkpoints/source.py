@@ -48,7 +48,9 @@ def _fetch(spec: str) -> Path:
     """The hub's file in its cache, used as it is if it is there; its content is what its name says, or a UserError."""
     parts = HUB_SPEC.fullmatch(spec)
     if parts is None:
-        raise UserError(f"'{spec}' is not a hub file: write hf://owner/repo/file or hf://owner/repo@revision/file")
+        raise UserError(
+            f"'{spec}' is not a hub file: write hf://owner/repo/file or hf://owner/repo@revision/file"
+        )
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(parts["repo"], parts["file"], revision=parts["revision"])
@@ -62,27 +64,39 @@ def _download(spec: str, parts: re.Match[str]) -> Path:
 
     url = hf_hub_url(parts["repo"], parts["file"], revision=parts["revision"])
     absent = f"{spec} is not in the hub's cache and the network cannot be used: fetch {url} elsewhere, give its path"
-    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):  # the hub's client would try for half a minute
+    if constants.HF_HUB_OFFLINE or not _answers(
+        constants.ENDPOINT
+    ):  # the hub's client would try for half a minute
         raise UserError(absent)
     try:
         return Path(hf_hub_download(parts["repo"], parts["file"], revision=parts["revision"]))
     except errors.LocalEntryNotFoundError as error:
         raise UserError(absent) from error
     except errors.RepositoryNotFoundError as error:
-        raise UserError(f"{spec}: there is no public repository {parts['repo']}: mend its name, or log in") from error
+        raise UserError(
+            f"{spec}: there is no public repository {parts['repo']}: mend its name, or log in"
+        ) from error
     except errors.RevisionNotFoundError as error:
-        raise UserError(f"{spec}: {parts['repo']} has no revision {parts['revision']}: mend or drop it") from error
+        raise UserError(
+            f"{spec}: {parts['repo']} has no revision {parts['revision']}: mend or drop it"
+        ) from error
     except errors.EntryNotFoundError as error:
-        raise UserError(f"{spec}: {parts['repo']} has no file {parts['file']}: mend its name") from error
+        raise UserError(
+            f"{spec}: {parts['repo']} has no file {parts['file']}: mend its name"
+        ) from error
     except Exception as error:  # the hub's client raises its transport's exceptions, which change with its versions
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{spec} cannot be fetched ({reason}): download it elsewhere and give its path") from error
+        raise UserError(
+            f"{spec} cannot be fetched ({reason}): download it elsewhere and give its path"
+        ) from error
 
 
 def _answers(endpoint: str) -> bool:
     """Whether the server at `endpoint` says anything within a few seconds, by whatever proxy is set."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE):  # noqa: S310
+        with urllib.request.urlopen(
+            urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE
+        ):  # noqa: S310
             return True
     except HTTPError:
         return True
@@ -94,4 +108,6 @@ def _check_content(spec: str, path: Path) -> None:
     """UserError unless a large file in the cache has the SHA-256 that the hub gave, by which the cache names it."""
     name = Path(os.path.realpath(path)).name
     if SHA256.fullmatch(name) and sha256(path) != name:
-        raise UserError(f"{spec} is damaged in the hub's cache (its SHA-256 is not {name[:12]}...): delete {path}")
+        raise UserError(
+            f"{spec} is damaged in the hub's cache (its SHA-256 is not {name[:12]}...): delete {path}"
+        )

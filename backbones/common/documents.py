@@ -30,7 +30,9 @@ class _Plain(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for place, key in enumerate(keys) if key in keys[:place]]
         if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"'{twice[0]}' given twice, keep one", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{twice[0]}' given twice, keep one", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -40,7 +42,9 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(read_text(path, MOST_YAML), _Plain)  # noqa: S506 - a SafeLoader that takes less
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        problem = _line(error.problem or error.context).replace(NO_TAG, "no plain value, leave out the tag")
+        problem = _line(error.problem or error.context).replace(
+            NO_TAG, "no plain value, leave out the tag"
+        )
         raise ValueError(f"{where}{problem}") from error
     except Exception as error:  # a tag on what it is not for: PyYAML raises whatever it meets
         raise ValueError(_reason(error)) from error
@@ -71,7 +75,9 @@ def read_text(path: Path, most: int) -> str:
 def inside(path: Path, folder: Path) -> Path:
     """`path`, which lies at or below `folder`; UserError if a link leads it elsewhere."""
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"'{path}' is a link that leads out of '{folder}': put the file itself there, or delete it")
+        raise UserError(
+            f"'{path}' is a link that leads out of '{folder}': put the file itself there, or delete it"
+        )
     return path
 
 

@@ -45,7 +45,10 @@ def printable(text: str) -> str:
     Of a long one beginning and end: what is wrong, and the mend.
     """
     text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def announce(what: str) -> None:

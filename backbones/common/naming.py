@@ -46,7 +46,9 @@ def bracketed(text: str) -> tuple[str, dict[str, Value]]:
     """The name in `text` and the settings in its brackets; UserError if it is neither."""
     match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
-        raise UserError(f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]")
+        raise UserError(
+            f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]"
+        )
     given = settings(match["settings"] or "", text)
     return match["name"].strip(), {key: typed(value) for key, value in given.items()}
 

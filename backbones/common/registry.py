@@ -59,7 +59,11 @@ class Registry(Generic[T]):
         if plugin is None:
             raise UserError(f"unknown {self.kind} '{name}': {nearest(name, self)}")
         if name not in self._loaded:
-            owner = f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "an unknown distribution"
+            owner = (
+                f"{plugin.dist.name} {plugin.dist.version}"
+                if plugin.dist
+                else "an unknown distribution"
+            )
             announce(f"{self.kind} '{name}' of {owner}: {plugin.value}")
             self._loaded.add(name)
         try:

@@ -33,6 +33,8 @@ def is_kept(source: Path) -> bool:
 @cache
 def _digest(kernels: Path) -> str:
     """Hash of what machine code is made of, and of the place and the interpreter that numba knows it by."""
-    sources = [path for folder in (Path(__file__).parent, kernels) for path in sorted(folder.glob("*.py"))]
+    sources = [
+        path for folder in (Path(__file__).parent, kernels) for path in sorted(folder.glob("*.py"))
+    ]
     known = f"{kernels} {sys.version}".encode()
     return sha256(b"".join([known, *(source.read_bytes() for source in sources)])).hexdigest()[:16]

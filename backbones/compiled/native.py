@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 COUNTERS = [("next", np.int64), ("tasks", np.int64)]
 
 
-def frame_type(addresses: tuple[str, ...], sizes: tuple[str, ...], scalars: tuple[str, ...] = ()) -> np.dtype[Any]:
+def frame_type(
+    addresses: tuple[str, ...], sizes: tuple[str, ...], scalars: tuple[str, ...] = ()
+) -> np.dtype[Any]:
     """Layout of a kernel's frame: task counters, then addresses (0: absent), whole numbers, and float scalars."""
     whole = [(name, np.int64) for name in (*addresses, *sizes)]
     return np.dtype([*COUNTERS, *whole, *((name, np.float32) for name in scalars)], align=True)
@@ -88,7 +90,9 @@ def take(typing: Any, frame: Any) -> Any:
     return types.int64(frame), generate
 
 
-def compile_kernel(entry: Callable[[Any], None], frame: np.dtype[Any]) -> Callable[[np.ndarray], None]:
+def compile_kernel(
+    entry: Callable[[Any], None], frame: np.dtype[Any]
+) -> Callable[[np.ndarray], None]:
     """Compile `entry`, which takes a pointer to a frame, and return a function that runs one with torch's threads."""
     signature = types.void(types.CPointer(record_of(frame)))
     awaited(entry.__module__)

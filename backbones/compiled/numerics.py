@@ -15,18 +15,27 @@ from backbones.compiled.jit import device, intrinsic, reassociating, types
 
 ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 LOG2E = np.float32(1.4426950408889634)
-_NEGATIVE_LOG2E_INVERSE_HIGH, _NEGATIVE_LOG2E_INVERSE_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
+_NEGATIVE_LOG2E_INVERSE_HIGH, _NEGATIVE_LOG2E_INVERSE_LOW = (
+    np.float32(-0.693359375),
+    np.float32(2.12194440e-4),
+)
 _ROUNDER = np.float32(1.5 * 2**23)  # adding it leaves the nearest whole number in the lowest bits
 _SMALLEST_EXPONENT = np.float32(-126)
-_EXP2 = tuple(np.float32(c) for c in (0.693147004, 0.240222424, 0.0555073358, 0.00967151299, 0.00132647273))
-_EXP = tuple(np.float32(c) for c in (0.499999940, 0.166665211, 0.0416683890, 0.00836871564, 0.00138146023))
+_EXP2 = tuple(
+    np.float32(c) for c in (0.693147004, 0.240222424, 0.0555073358, 0.00967151299, 0.00132647273)
+)
+_EXP = tuple(
+    np.float32(c) for c in (0.499999940, 0.166665211, 0.0416683890, 0.00836871564, 0.00138146023)
+)
 _ATANH = tuple(np.float32(c) for c in (0.333332062, 0.200108498, 0.139995694, 0.140122324))
 
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """A * b + c, rounded once."""
-    return types.float32(types.float32, types.float32, types.float32), lambda _, builder, __, given: builder.fma(*given)
+    return types.float32(
+        types.float32, types.float32, types.float32
+    ), lambda _, builder, __, given: builder.fma(*given)
 
 
 @intrinsic
@@ -36,7 +45,9 @@ def _times_power(typing: Any, value: Any, rounded: Any) -> Any:
     def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
         whole = ir.IntType(32)
         exponent = builder.shl(builder.bitcast(given[1], whole), ir.Constant(whole, 23))
-        return builder.bitcast(builder.add(builder.bitcast(given[0], whole), exponent), ir.FloatType())
+        return builder.bitcast(
+            builder.add(builder.bitcast(given[0], whole), exponent), ir.FloatType()
+        )
 
     return types.float32(types.float32, types.float32), generate
 

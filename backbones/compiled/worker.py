@@ -13,7 +13,9 @@ from threading import Thread
 
 def end_with_parent() -> None:
     """End this process at once when its standard input closes."""
-    os.read(sys.stdin.fileno(), 1)  # not through Python's buffer, whose lock would be held when this process ends well
+    os.read(
+        sys.stdin.fileno(), 1
+    )  # not through Python's buffer, whose lock would be held when this process ends well
     os._exit(1)
 
 

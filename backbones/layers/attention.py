@@ -44,19 +44,25 @@ class AttentionHalf(nn.Module):
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the half block; the trace of the result holds the fields named in `needs`."""
         if not needs <= TRACED:
-            raise UserError(f"attention has no {', '.join(sorted(needs - TRACED))}: it has {', '.join(sorted(TRACED))}")
+            raise UserError(
+                f"attention has no {', '.join(sorted(needs - TRACED))}: it has {', '.join(sorted(TRACED))}"
+            )
         layer = self.attention
         residual = tokens.residual + tokens.branch
         u = layer_norm(self.norm, residual)
         fast = serves_fast(u)
         # (3, B, heads, L, width)
-        qkv = rowwise.linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast).unflatten(2, (3, layer.num_heads, -1))
+        qkv = rowwise.linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast).unflatten(
+            2, (3, layer.num_heads, -1)
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = log_size(tokens, u.dtype)
         shown: dict[str, Tensor] = {"keys": k.mean(1)} if "keys" in needs else {}
         weights = attention_weights(q, k, layer.scale, bias) if torch.is_grad_enabled() else None
         if weights is None:
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=layer.scale)
+            mixed = functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=bias, scale=layer.scale
+            )
         else:
             mixed = weights @ v
         if "cls_attention" in needs:
@@ -85,7 +91,9 @@ class MlpHalf(nn.Module):
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the half block, which has nothing to show."""
         if needs:
-            raise UserError(f"an MLP has no {', '.join(sorted(needs))}: reduce behind attention, at the listed sites")
+            raise UserError(
+                f"an MLP has no {', '.join(sorted(needs))}: reduce behind attention, at the listed sites"
+            )
         up, down = self.mlp.fc1, self.mlp.fc2
         residual = tokens.residual + tokens.branch
         u = layer_norm(self.norm, residual)

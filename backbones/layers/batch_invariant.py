@@ -15,7 +15,9 @@ from torch.nn import functional
 FEWEST_ROWS = 16
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fast: bool = False, gelu: bool = False) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fast: bool = False, gelu: bool = False
+) -> Tensor:
     """X @ weight.T + bias for x (..., K), weight (M, K), bias (M,); on a CPU each row's bits are its own.
 
     `gelu` applies the exact GELU to the result. `fast`, for fp32 inference on a CPU, multiplies by oneDNN where torch

@@ -23,7 +23,9 @@ class Block(nn.Module):
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result holds the fields named in `needs`."""
-        if fused.serves(self.mixer.kernel, tokens.branch) or fused.trains(self.mixer.kernel, tokens.branch):
+        if fused.serves(self.mixer.kernel, tokens.branch) or fused.trains(
+            self.mixer.kernel, tokens.branch
+        ):
             residual, u = fused.add_norm(tokens.branch, tokens.residual, self.norm)
         else:
             residual = tokens.residual + tokens.branch

@@ -39,7 +39,11 @@ Scan = Callable[[bool, Tensor | None, bool], ScanResult]
 def serves(kernel: str, tokens: Tensor) -> bool:
     """Whether the fused path stands for the plain one: inference by the device's own kernel."""
     device, dtype = tokens.device.type, tokens.dtype
-    if torch.is_grad_enabled() or device not in KERNELS or (device == "cpu" and dtype != torch.float32):
+    if (
+        torch.is_grad_enabled()
+        or device not in KERNELS
+        or (device == "cpu" and dtype != torch.float32)
+    ):
         return False
     return chosen(kernel, device, dtype).kernel == KERNELS[device] and _agrees(device, dtype)
 
@@ -97,7 +101,9 @@ def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad(), torch.device("cpu"):
-        with torch.random.fork_rng(devices=[]):  # building layers draws numbers that are the caller's
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # building layers draws numbers that are the caller's
             block = Block(24, BidirectionalMixer(24, d_state=4))
         for parameter in block.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
@@ -108,7 +114,9 @@ def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
 def _close(pairs: Iterable[tuple[Tensor, Tensor]], tolerance: float, kernel: str) -> bool:
     for one, other in pairs:
         if not (one.float() - other).abs().max() <= tolerance * other.abs().max():
-            raise UserError(f"the fused kernels of '{kernel}' are wrong on this machine: use kernel 'reference'")
+            raise UserError(
+                f"the fused kernels of '{kernel}' are wrong on this machine: use kernel 'reference'"
+            )
     return True
 
 
@@ -122,11 +130,17 @@ def add_norm(branch: Tensor, residual: Tensor, norm: RMSNorm) -> tuple[Tensor, T
     return run(branch, residual, norm.weight, norm.eps)
 
 
-def mix(mixer: BidirectionalMixer, u: Tensor, needs: frozenset[str], carry: Tensor | None) -> tuple[Tensor, Trace]:
+def mix(
+    mixer: BidirectionalMixer, u: Tensor, needs: frozenset[str], carry: Tensor | None
+) -> tuple[Tensor, Trace]:
     """What `BidirectionalMixer.forward` computes."""
     x, z = rowwise.linear(u, mixer.in_proj.weight, fast=True).chunk(2, dim=-1)
     inputs, scan = (_on_cpu if u.device.type == "cpu" else _on_gpu)(mixer, x, z, carry)
-    step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device) if "delta" in needs else None
+    step = (
+        torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
+        if "delta" in needs
+        else None
+    )
     apart = bool(needs & {"y_forward", "y_backward"})
     result = scan(apart, step, "delta_mean" in needs)
     y = (result.y[0] + result.y[1]) * _scale(mixer) if apart else result.y
@@ -134,14 +148,18 @@ def mix(mixer: BidirectionalMixer, u: Tensor, needs: frozenset[str], carry: Tens
     shown |= {"A": inputs.A, "B": inputs.B, "C": inputs.C}
     if apart:
         shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
-    return rowwise.linear(y, mixer.out_proj.weight, fast=True), Trace(**{name: shown[name] for name in needs})
+    return rowwise.linear(y, mixer.out_proj.weight, fast=True), Trace(
+        **{name: shown[name] for name in needs}
+    )
 
 
 def _scale(mixer: BidirectionalMixer) -> float:
     return 0.5 if mixer.divide else 1.0
 
 
-def _on_cpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None) -> tuple[ScanInputs, Scan]:
+def _on_cpu(
+    mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None
+) -> tuple[ScanInputs, Scan]:
     """What the scan takes in, the timescale still unprojected, and the scan."""
     from backbones.scan.cpu import cpu_scan
     from backbones.scan.cpu_conv import convolve
@@ -151,7 +169,10 @@ def _on_cpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | Non
     conv_bias = torch.stack([part.conv.get_parameter("bias") for part in parts])
     u = convolve(x, taps, conv_bias, BACKWARDS)
     projected = torch.stack(
-        [rowwise.linear(row, part.x_proj.weight, fast=True) for part, row in zip(parts, u, strict=True)]
+        [
+            rowwise.linear(row, part.x_proj.weight, fast=True)
+            for part, row in zip(parts, u, strict=True)
+        ]
     )
     dt, B, C = projected.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
     A, D = mixer.state_matrix(), torch.stack([part.D for part in parts])
@@ -163,7 +184,9 @@ def _on_cpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | Non
     )
 
 
-def _on_gpu(mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None) -> tuple[ScanInputs, Scan]:
+def _on_gpu(
+    mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None
+) -> tuple[ScanInputs, Scan]:
     """What the scan takes in, and the scan."""
     from backbones.scan.triton_scan import triton_scan
 

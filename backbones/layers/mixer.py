@@ -97,7 +97,9 @@ class BidirectionalMixer(Mixer):
         """
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}")
+            raise UserError(
+                f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}"
+            )
         if fused.serves(self.kernel, u):
             return fused.mix(self, u, needs, carry)
         inputs = self.scan_inputs(u, carry)
@@ -105,13 +107,23 @@ class BidirectionalMixer(Mixer):
         result = run(inputs, REVERSE, apart, self.kernel, mean="delta_mean" in needs)
         y = result.y[0] + result.y[1] if apart else result.y
         y = y * 0.5 if self.divide else y
-        shown = {"delta_mean": result.delta_mean, "B": inputs.B, "C": inputs.C, "A": inputs.A, "y": y}
+        shown = {
+            "delta_mean": result.delta_mean,
+            "B": inputs.B,
+            "C": inputs.C,
+            "A": inputs.A,
+            "y": y,
+        }
         if apart:
             shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
         if "delta" in needs and inputs.delta_bias is not None:
             wide = inputs.A.dtype  # at least fp32, as the scan computes it
-            shown["delta"] = functional.softplus(inputs.delta.to(wide) + inputs.delta_bias.to(wide)[:, None, None])
-        return rowwise.linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
+            shown["delta"] = functional.softplus(
+                inputs.delta.to(wide) + inputs.delta_bias.to(wide)[:, None, None]
+            )
+        return rowwise.linear(y, self.out_proj.weight), Trace(
+            **{name: shown[name] for name in needs}
+        )
 
     def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
         """What the two scans take in for tokens `u` (B, L, C), differentiably."""
@@ -127,7 +139,10 @@ class BidirectionalMixer(Mixer):
             ]
         )
         delta, B, C = self._project(inputs)
-        D, bias = torch.stack([self.D, self.D_b]), torch.stack([self.dt_proj.bias, self.dt_proj_b.bias])
+        D, bias = (
+            torch.stack([self.D, self.D_b]),
+            torch.stack([self.dt_proj.bias, self.dt_proj_b.bias]),
+        )
         return ScanInputs(inputs, delta, self.state_matrix(), B, C, D, z, bias, carry)
 
     def _project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,15 +151,22 @@ class BidirectionalMixer(Mixer):
         forward, backward = self.directions
         dt, B, C = rowwise.linear(inputs[0], forward.x_proj.weight).split(sizes, dim=-1)
         dt_b, B_b, C_b = rowwise.linear(inputs[1], backward.x_proj.weight).split(sizes, dim=-1)
-        steps = (rowwise.linear(dt, forward.dt_proj.weight), rowwise.linear(dt_b, backward.dt_proj.weight))
+        steps = (
+            rowwise.linear(dt, forward.dt_proj.weight),
+            rowwise.linear(dt_b, backward.dt_proj.weight),
+        )
         return torch.stack(steps), torch.stack((B, B_b)), torch.stack((C, C_b))
 
 
-def initial_scan(inner: int, rank: int, states: int) -> tuple[nn.Linear, nn.Parameter, nn.Parameter]:
+def initial_scan(
+    inner: int, rank: int, states: int
+) -> tuple[nn.Linear, nn.Parameter, nn.Parameter]:
     """The timescale's projection, A_log and D of a new scan, as Mamba begins: steps from 1e-3 to 1e-1, A = -1..-N."""
     dt_proj = nn.Linear(rank, inner)
     A_log, D = nn.Parameter(torch.empty(inner, states)), nn.Parameter(torch.ones(inner))
-    if not A_log.is_meta:  # no values to set, and slow arithmetic: PyTorch loads its compiler for it
+    if (
+        not A_log.is_meta
+    ):  # no values to set, and slow arithmetic: PyTorch loads its compiler for it
         nn.init.uniform_(dt_proj.weight, -(rank**-0.5), rank**-0.5)
         with torch.no_grad():
             step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
@@ -158,4 +180,6 @@ def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bo
     reach = weight.shape[-1] - 1
     padded = functional.pad(x.transpose(1, 2), (0, reach) if backwards else (reach, 0))
     taps = weight.flip(-1) if backwards else weight
-    return functional.silu(functional.conv1d(padded, taps, bias, groups=weight.shape[0])).transpose(1, 2)
+    return functional.silu(functional.conv1d(padded, taps, bias, groups=weight.shape[0])).transpose(
+        1, 2
+    )

@@ -26,4 +26,6 @@ class RMSNorm(nn.Module):
 def layer_norm(norm: nn.LayerNorm, residual: Tensor) -> Tensor:
     """`norm` of the residual (..., C), worked out in its precision; the result has the weight's dtype."""
     weight, bias = (part.to(residual.dtype) for part in (norm.weight, norm.bias))
-    return functional.layer_norm(residual, (residual.shape[-1],), weight, bias, norm.eps).to(norm.weight.dtype)
+    return functional.layer_norm(residual, (residual.shape[-1],), weight, bias, norm.eps).to(
+        norm.weight.dtype
+    )

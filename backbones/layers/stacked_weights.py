@@ -34,9 +34,14 @@ def stacked(mixer: BidirectionalMixer) -> Stacked:
     """The stacked parameters for inference, made again if any parameter was written to or replaced since."""
     found: tuple[Key, Stacked] | None = vars(mixer).get("_stacked")
     parameters = [parameter for part in mixer.directions for parameter in _parameters(part)]
-    if found is None or any(_changed(now, *then) for now, then in zip(parameters, found[0], strict=True)):
+    if found is None or any(
+        _changed(now, *then) for now, then in zip(parameters, found[0], strict=True)
+    ):
         # The aliases keep what was read alive, so that no other tensor can come to stand at its address.
-        found = [(parameter.detach(), _version(parameter)) for parameter in parameters], stack(mixer)
+        found = (
+            [(parameter.detach(), _version(parameter)) for parameter in parameters],
+            stack(mixer),
+        )
         vars(mixer)["_stacked"] = found
     return found[1]
 
@@ -52,7 +57,15 @@ def _version(parameter: Tensor) -> int:
 
 def _parameters(part: Direction) -> tuple[Tensor, ...]:
     conv_bias = part.conv.get_parameter("bias")
-    return part.conv.weight, conv_bias, part.x_proj.weight, part.dt_proj.weight, part.dt_proj.bias, part.A_log, part.D
+    return (
+        part.conv.weight,
+        conv_bias,
+        part.x_proj.weight,
+        part.dt_proj.weight,
+        part.dt_proj.bias,
+        part.A_log,
+        part.D,
+    )
 
 
 def stack(mixer: BidirectionalMixer) -> Stacked:
@@ -63,8 +76,12 @@ def stack(mixer: BidirectionalMixer) -> Stacked:
     return Stacked(
         taps=torch.stack([part.conv.weight.squeeze(1).t() for part in parts]),
         conv_bias=torch.stack([part.conv.get_parameter("bias") for part in parts]),
-        project=torch.stack([_spread(part.x_proj.weight, mixer.dt_rank, spare).t() for part in parts]),
-        expand=torch.stack([functional.pad(part.dt_proj.weight.t(), (0, 0, 0, spare)) for part in parts]),
+        project=torch.stack(
+            [_spread(part.x_proj.weight, mixer.dt_rank, spare).t() for part in parts]
+        ),
+        expand=torch.stack(
+            [functional.pad(part.dt_proj.weight.t(), (0, 0, 0, spare)) for part in parts]
+        ),
         step_bias=torch.stack([part.dt_proj.bias for part in parts]),
         D=torch.stack([part.D for part in parts]),
         A=mixer.state_matrix(),

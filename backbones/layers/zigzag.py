@@ -33,9 +33,15 @@ class Paths(NamedTuple):
 
 def cells(height: int, width: int) -> list[list[tuple[int, int]]]:
     """(row, column) of every step of each walk."""
-    rows = [(row, column if row % 2 == 0 else width - 1 - column) for row in range(height) for column in range(width)]
+    rows = [
+        (row, column if row % 2 == 0 else width - 1 - column)
+        for row in range(height)
+        for column in range(width)
+    ]
     columns = [
-        (row if column % 2 == 0 else height - 1 - row, column) for column in range(width) for row in range(height)
+        (row if column % 2 == 0 else height - 1 - row, column)
+        for column in range(width)
+        for row in range(height)
     ]
     return [rows, rows[::-1], columns, columns[::-1]]
 
@@ -43,7 +49,10 @@ def cells(height: int, width: int) -> list[list[tuple[int, int]]]:
 @lru_cache(maxsize=16)
 def walks(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Of each place in each walk (4, height x width): the step at which it is met, and how it is arrived at."""
-    step, arrival = [[0] * (height * width) for _ in range(WALKS)], [[START] * (height * width) for _ in range(WALKS)]
+    step, arrival = (
+        [[0] * (height * width) for _ in range(WALKS)],
+        [[START] * (height * width) for _ in range(WALKS)],
+    )
     for walk, path in enumerate(cells(height, width)):
         for index, (row, column) in enumerate(path):
             step[walk][row * width + column] = index

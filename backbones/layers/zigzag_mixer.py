@@ -45,7 +45,11 @@ class ZigzagMixer(Mixer):
         nn.init.trunc_normal_(self.direction_Bs, std=0.02)
 
     def forward(
-        self, u: Tensor, position: Tensor, grid: tuple[int, int, int], needs: frozenset[str] = frozenset()
+        self,
+        u: Tensor,
+        position: Tensor,
+        grid: tuple[int, int, int],
+        needs: frozenset[str] = frozenset(),
     ) -> tuple[Tensor, Trace]:
         """Mix tokens `u` (B, L, C) at the places `position` (B, L) of `grid` (1, H, W).
 
@@ -53,7 +57,9 @@ class ZigzagMixer(Mixer):
         """
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))
-            raise UserError(f"zig-zag scans have no {missing}: choose a method that needs {', '.join(sorted(TRACED))}")
+            raise UserError(
+                f"zig-zag scans have no {missing}: choose a method that needs {', '.join(sorted(TRACED))}"
+            )
         _, height, width = grid
         x, z = rowwise.linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
         convolved = functional.silu(on_grid(x, position, (height, width), self.conv2d))
@@ -78,7 +84,9 @@ class ZigzagMixer(Mixer):
             **{name: shown[name] for name in needs}
         )
 
-    def scan_inputs(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, walk: Paths) -> ScanInputs:
+    def scan_inputs(
+        self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, walk: Paths
+    ) -> ScanInputs:
         """What the four scans take in, stacked, each in the order of its steps."""
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         A = -torch.exp(self.A_log.to(wide))
@@ -96,7 +104,9 @@ class ZigzagMixer(Mixer):
 def met(values: Tensor, index: Tensor) -> Tensor:
     """`values` (K, B, L, X), or (B, L, X) the same for all K, at `index` (K, B, L): (K, B, L, X)."""
     walks, batch, length = index.shape
-    images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device).view(-1, batch, 1)
+    images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device).view(
+        -1, batch, 1
+    )
     flat = values.reshape(-1, values.shape[-1])
     return flat.index_select(0, (index + images * length).flatten()).view(*index.shape, -1)
 
@@ -108,6 +118,10 @@ def on_grid(x: Tensor, position: Tensor, sides: tuple[int, int], layer: nn.Modul
     """
     batch, places = len(x), sides[0] * sides[1]
     flat = (position + torch.arange(batch, device=x.device)[:, None] * places).flatten()
-    full = x.new_zeros(batch * places, x.shape[2]).index_copy(0, flat, x.flatten(0, 1)).view(batch, places, -1)
+    full = (
+        x.new_zeros(batch * places, x.shape[2])
+        .index_copy(0, flat, x.flatten(0, 1))
+        .view(batch, places, -1)
+    )
     image = imagewise(layer, full.transpose(1, 2).unflatten(2, sides))
     return image.flatten(2).transpose(1, 2).flatten(0, 1).index_select(0, flat).view(x.shape)

@@ -15,7 +15,9 @@ from backbones.sequence import TokenSequence, new_sequence
 class ClassTokenMamba(VisionMamba):
     """A vision Mamba whose class token stands at `class_place_of` the patches, under one position embedding."""
 
-    def __init__(self, name: str, config: MambaConfig, patch_embed: PatchEmbed | None = None) -> None:
+    def __init__(
+        self, name: str, config: MambaConfig, patch_embed: PatchEmbed | None = None
+    ) -> None:
         """`patch_embed` takes the place of that for images."""
         embed = patch_embed or PatchEmbed(config.patch, config.stride, config.dim)
         super().__init__(name, config, embed, config.dim)
@@ -49,7 +51,9 @@ class ClassTokenMamba(VisionMamba):
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) read at the class token of each image, wherever it stands."""
-        return per_image_linear(self.specials_of(tokens).squeeze(1).to(self.head.weight.dtype), self.head)
+        return per_image_linear(
+            self.specials_of(tokens).squeeze(1).to(self.head.weight.dtype), self.head
+        )
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """A position embedding (1, n + 1, C) of another square grid on this model's; None if it is of no square."""

@@ -61,7 +61,9 @@ class MambaReg(VisionMamba):
     def special_places(self) -> tuple[int, ...]:
         """Where the registers stand, evenly spread."""
         config = self.config
-        return tuple(config.spacing + register * (config.spacing + 1) for register in range(config.registers))
+        return tuple(
+            config.spacing + register * (config.spacing + 1) for register in range(config.registers)
+        )
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens with the registers between them."""
@@ -71,8 +73,14 @@ class MambaReg(VisionMamba):
         registers = (self.cls_token + self.pos_embed_cls).expand(len(images), -1, -1)
         rest = config.grid**2 - config.registers * config.spacing
         *stretches, last = patches.split([config.spacing] * config.registers + [rest], dim=1)
-        pieces = [piece for pair in zip(stretches, registers.split(1, dim=1), strict=True) for piece in pair]
-        return new_sequence(torch.cat([*pieces, last], dim=1), self.special_places, self.grid, image_index)
+        pieces = [
+            piece
+            for pair in zip(stretches, registers.split(1, dim=1), strict=True)
+            for piece in pair
+        ]
+        return new_sequence(
+            torch.cat([*pieces, last], dim=1), self.special_places, self.grid, image_index
+        )
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) read at the registers of each image, wherever they stand."""
@@ -107,7 +115,9 @@ def create(name: str, **overrides: Any) -> MambaReg:
     """The Mamba-Reg called `name`, with any field of its `RegisterConfig` overridden."""
     config = configured(CONFIGS, name, overrides)
     if config.dim % config.reduce:
-        raise UserError(f"{name} cannot narrow {config.dim} channels {config.reduce} times: use a divisor as reduce")
+        raise UserError(
+            f"{name} cannot narrow {config.dim} channels {config.reduce} times: use a divisor as reduce"
+        )
     return MambaReg(name, config)
 
 

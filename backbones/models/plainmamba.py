@@ -63,7 +63,9 @@ class Stem(nn.Module):
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
         first, *others = (
-            self._layer(3 if index == 0 else STEM_WIDTH, 7 if index == 0 else 3, 2 if index == 0 else 1)
+            self._layer(
+                3 if index == 0 else STEM_WIDTH, 7 if index == 0 else 3, 2 if index == 0 else 1
+            )
             for index in range(config.convolutions)
         )
         self.stem = nn.Sequential(*first)
@@ -104,13 +106,20 @@ class PlainBlock(nn.Module):
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result holds the fields named in `needs`."""
         if tokens.carry is not None:
-            raise UserError("zig-zag scans take no decay over from dropped tokens: choose a method without alignment")
+            raise UserError(
+                "zig-zag scans take no decay over from dropped tokens: choose a method without alignment"
+            )
         residual = tokens.residual + tokens.branch
-        branch, trace = self.mamba(layer_norm(self.norm, residual), tokens.position, tokens.grid, needs)
+        branch, trace = self.mamba(
+            layer_norm(self.norm, residual), tokens.position, tokens.grid, needs
+        )
         if hasattr(self, "dw"):
             total = (residual + branch).to(branch.dtype)
             _, height, width = tokens.grid
-            branch, residual = on_grid(total, tokens.position, (height, width), self.dw), torch.zeros_like(residual)
+            branch, residual = (
+                on_grid(total, tokens.position, (height, width), self.dw),
+                torch.zeros_like(residual),
+            )
         return replace(tokens, branch=branch, residual=residual, trace=trace)
 
 
@@ -128,7 +137,9 @@ class PlainMamba(Backbone):
         self.image_size = config.image_size
         self.patch_embed = Stem(config)
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, config.dim))
-        self.layers = nn.ModuleList(PlainBlock(config, config.local and i == 0) for i in range(config.depth))
+        self.layers = nn.ModuleList(
+            PlainBlock(config, config.local and i == 0) for i in range(config.depth)
+        )
         self.ln1 = nn.LayerNorm(config.dim, eps=1e-6)
         self.head = nn.Linear(config.dim, config.classes)
         initialise(self)
@@ -152,7 +163,9 @@ class PlainMamba(Backbone):
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of the mean token; each counts by its size, or as one if the configuration says so."""
         final = layer_norm(self.ln1, tokens.residual + tokens.branch)
-        size = (tokens.size if self.config.weighted else torch.ones_like(tokens.size)).to(final.dtype)
+        size = (tokens.size if self.config.weighted else torch.ones_like(tokens.size)).to(
+            final.dtype
+        )
         mean = (final * size[..., None]).sum(1) / size.sum(1, keepdim=True)
         return per_image_linear(mean, self.head)
 
@@ -167,7 +180,9 @@ class PlainMamba(Backbone):
         other.image_size = image_size
         old, new = self.config.grid, other.config.grid
         # a plain tensor, so that in training the gradient flows to the one embedding that is learned
-        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
+        other._parameters = {
+            name: value for name, value in self._parameters.items() if name != "pos_embed"
+        }
         other.pos_embed = resample_positions(self.pos_embed, (old, old), (new, new))
         return other
 
@@ -176,7 +191,9 @@ class PlainMamba(Backbone):
         side, grid = side_of(positions.shape[1]), self.config.grid
         return None if side is None else resample_positions(positions, (side, side), (grid, grid))
 
-    def fitted(self, state: Mapping[str, Tensor], asked: frozenset[str]) -> tuple[dict[str, Tensor], list[str]]:
+    def fitted(
+        self, state: Mapping[str, Tensor], asked: frozenset[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """Published weights under this model's names and shapes, and in words what had to be changed for that."""
         own = {}
         for name, tensor in state.items():

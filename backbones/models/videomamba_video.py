@@ -52,9 +52,13 @@ class VideoMambaVideo(VideoMamba):
         patches = self.patch_embed(images.to(self.cls_token.dtype)) + self.pos_embed[:, None, 1:]
         patches = patches + self.temporal_pos_embedding[:, :, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
-        return new_sequence(torch.cat([cls, patches.flatten(1, 2)], dim=1), [0], self.grid, image_index)
+        return new_sequence(
+            torch.cat([cls, patches.flatten(1, 2)], dim=1), [0], self.grid, image_index
+        )
 
-    def fitted(self, state: Mapping[str, Tensor], asked: frozenset[str]) -> tuple[dict[str, Tensor], list[str]]:
+    def fitted(
+        self, state: Mapping[str, Tensor], asked: frozenset[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """`state`, which may be an image model's: patches get a third dimension, frames begin alike, the head is new.
 
         That is how the published video models were begun. Another number of frames, if asked for, resamples theirs.
@@ -66,7 +70,12 @@ class VideoMambaVideo(VideoMamba):
             given["patch_embed.proj.weight"] = patches.unsqueeze(2)
             given["temporal_pos_embedding"] = torch.zeros_like(self.temporal_pos_embedding)
             notes.append("begun from an image model")
-        elif "frames" in asked and frames is not None and frames.ndim == 3 and frames.shape[1] != self.frames:
+        elif (
+            "frames" in asked
+            and frames is not None
+            and frames.ndim == 3
+            and frames.shape[1] != self.frames
+        ):
             given["temporal_pos_embedding"] = resample_frames(frames, self.frames)
             notes.append(f"positions resampled from {frames.shape[1]} frames to {self.frames}")
         return given, notes
@@ -83,7 +92,9 @@ def create(name: str, **overrides: Any) -> VideoMambaVideo:
     """The VideoMamba called `name`, with any field of its `ClipConfig` overridden."""
     config = configured(CONFIGS, name, overrides)
     if config.frames < 2:
-        raise UserError(f"{name} cannot take clips of {config.frames} frame: use {name.removesuffix('_video')}")
+        raise UserError(
+            f"{name} cannot take clips of {config.frames} frame: use {name.removesuffix('_video')}"
+        )
     return VideoMambaVideo(name, config)
 
 

@@ -32,10 +32,16 @@ CONFIGS = {
     "vim_base": MambaConfig(dim=768),
     "vim_tiny_stride8": MambaConfig(dim=192, stride=8),
     "vim_small_stride8": MambaConfig(dim=384, stride=8),
-    "vim_nano": MambaConfig(dim=64, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10),
-    "vim_pico": MambaConfig(dim=48, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10),
+    "vim_nano": MambaConfig(
+        dim=64, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10
+    ),
+    "vim_pico": MambaConfig(
+        dim=48, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10
+    ),
     "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
-    "vim_nano_64": MambaConfig(dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50),
+    "vim_nano_64": MambaConfig(
+        dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50
+    ),
 }
 SMALL = ("vim_tiny_64", "vim_nano_64")  # for pictures of 64 x 64, taken whole
 

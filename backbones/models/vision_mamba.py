@@ -55,7 +55,9 @@ class VisionMamba(Backbone):
 
     pos_embed: Tensor
 
-    def __init__(self, name: str, config: MambaConfig, patch_embed: PatchEmbed, head_width: int) -> None:
+    def __init__(
+        self, name: str, config: MambaConfig, patch_embed: PatchEmbed, head_width: int
+    ) -> None:
         """`head_width` channels are what the head reads."""
         super().__init__()
         self.name = name
@@ -63,7 +65,10 @@ class VisionMamba(Backbone):
         self.image_size = config.image_size
         self.patch_embed = patch_embed
         self.layers = nn.ModuleList(
-            Block(config.dim, BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide))
+            Block(
+                config.dim,
+                BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide),
+            )
             for _ in range(config.depth)
         )
         self.norm_f = RMSNorm(config.dim)
@@ -94,7 +99,9 @@ class VisionMamba(Backbone):
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
         # a plain tensor, so that in training the gradient flows to the one embedding that is learned
-        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
+        other._parameters = {
+            name: value for name, value in self._parameters.items() if name != "pos_embed"
+        }
         positions = other.positions_here(self.pos_embed)
         assert positions is not None
         other.pos_embed = positions
@@ -147,5 +154,7 @@ def configured(configs: Mapping[str, Config], name: str, overrides: Mapping[str,
     """The configuration called `name` with `overrides`; UserError for a setting that does not exist or cannot be."""
     config = changed(configs[name], name, overrides)
     if config.image_size < config.patch:
-        raise UserError(f"{name} cannot take image_size {config.image_size}: use at least {config.patch}, its patch")
+        raise UserError(
+            f"{name} cannot take image_size {config.image_size}: use at least {config.patch}, its patch"
+        )
     return config

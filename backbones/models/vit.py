@@ -69,10 +69,13 @@ class ViT(Backbone):
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2 + 1, config.dim))
         norm: Any = partial(nn.LayerNorm, eps=EPS)
         layers = nn.ModuleList(
-            Layer(config.dim, config.heads, MLP_RATIO, qkv_bias=True, norm_layer=norm) for _ in range(config.layers)
+            Layer(config.dim, config.heads, MLP_RATIO, qkv_bias=True, norm_layer=norm)
+            for _ in range(config.layers)
         )
         self._modules["blocks"] = layers  # timm's name, which in our contract means the half blocks
-        self._halves = tuple(half for layer in layers for half in (AttentionHalf(layer), MlpHalf(layer)))
+        self._halves = tuple(
+            half for layer in layers for half in (AttentionHalf(layer), MlpHalf(layer))
+        )
         self.norm = norm(config.dim)
         self.head = nn.Linear(config.dim, config.classes)
         initialise(self)
@@ -93,7 +96,9 @@ class ViT(Backbone):
         patches = self.patch_embed(images.to(self.cls_token.dtype))
         cls = self.cls_token.expand(patches.shape[0], -1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.pos_embed
-        return new_sequence(tokens, self.special_places, (1, self.config.grid, self.config.grid), image_index)
+        return new_sequence(
+            tokens, self.special_places, (1, self.config.grid, self.config.grid), image_index
+        )
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) read at the class token of each image, wherever it stands."""
@@ -111,7 +116,9 @@ class ViT(Backbone):
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
         # a plain tensor, so that in training the gradient flows to the one embedding that is learned
-        other._parameters = {name: value for name, value in self._parameters.items() if name != "pos_embed"}
+        other._parameters = {
+            name: value for name, value in self._parameters.items() if name != "pos_embed"
+        }
         positions = other.positions_here(self.pos_embed)
         assert positions is not None
         other.pos_embed = positions
@@ -120,7 +127,11 @@ class ViT(Backbone):
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """A position embedding (1, n + 1, C) of another square grid on this model's; None if it is of no square."""
         side, grid = side_of(positions.shape[1] - 1), self.config.grid
-        return None if side is None else interpolate_pos_embed(positions, 0, (side, side), 0, (grid, grid))
+        return (
+            None
+            if side is None
+            else interpolate_pos_embed(positions, 0, (side, side), 0, (grid, grid))
+        )
 
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow."""
@@ -174,7 +185,9 @@ def create(name: str, **overrides: Any) -> ViT:
             f"{name} cannot take image_size {config.image_size}: use a multiple of {config.patch}, its patch"
         )
     if config.dim % config.heads:
-        raise UserError(f"{name} cannot have {config.dim} channels in {config.heads} heads: use a divisor as heads")
+        raise UserError(
+            f"{name} cannot have {config.dim} channels in {config.heads} heads: use a divisor as heads"
+        )
     return ViT(name, config)
 
 

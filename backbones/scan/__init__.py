@@ -12,7 +12,15 @@ from torch import Tensor
 from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.dispatch import KERNELS, Choice, check_kernel, chosen, run
 
-__all__ = ["KERNELS", "Choice", "ScanInputs", "ScanResult", "check_kernel", "chosen", "selective_scan"]
+__all__ = [
+    "KERNELS",
+    "Choice",
+    "ScanInputs",
+    "ScanResult",
+    "check_kernel",
+    "chosen",
+    "selective_scan",
+]
 
 
 def selective_scan(

@@ -22,7 +22,10 @@ def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtyp
     with torch.no_grad(), as_written(device):
         for case, inputs in _cases(device, dtype):
             for separate in (False, True):
-                found, wanted = scan(inputs, REVERSE, separate), reference_scan(_wide(inputs), REVERSE, separate)
+                found, wanted = (
+                    scan(inputs, REVERSE, separate),
+                    reference_scan(_wide(inputs), REVERSE, separate),
+                )
                 for part, given, right in zip(ScanResult._fields, found, wanted, strict=True):
                     _compare(name, f"{part} of '{case}'", given, right, TOLERANCE[dtype])
 
@@ -37,7 +40,14 @@ def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dt
             ):
                 if given is not None and right is not None:
                     # some are exactly zero (A's of one token), where a kernel's own rounding is no error
-                    _compare(name, f"gradient of {field} of '{case}'", given, right, 3 * TOLERANCE[dtype], least=1e-3)
+                    _compare(
+                        name,
+                        f"gradient of {field} of '{case}'",
+                        given,
+                        right,
+                        3 * TOLERANCE[dtype],
+                        least=1e-3,
+                    )
 
 
 @contextmanager
@@ -58,10 +68,15 @@ def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Scan
     yield "large timescale", _inputs(device, dtype, 19, 1.0, 30.0)
     yield "tiny timescale", _inputs(device, dtype, 19, 1.0, -14.0)
     yield "one token", _inputs(device, dtype, 1, 0.0, 1.0)._replace(carry=None)
-    yield "bare", _inputs(device, dtype, 8, 0.0, 1.0)._replace(D=None, z=None, delta_bias=None, carry=None)
+    yield (
+        "bare",
+        _inputs(device, dtype, 8, 0.0, 1.0)._replace(D=None, z=None, delta_bias=None, carry=None),
+    )
 
 
-def _inputs(device: torch.device, dtype: torch.dtype, length: int, spread: float, shift: float) -> ScanInputs:
+def _inputs(
+    device: torch.device, dtype: torch.dtype, length: int, spread: float, shift: float
+) -> ScanInputs:
     generator = torch.Generator().manual_seed(length)
     directions, batch, width, states = len(REVERSE), 2, 24, 4
 
@@ -98,7 +113,9 @@ def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
     return [None if leaf is None else next(found) for leaf in leaves]
 
 
-def _compare(kernel: str, what: str, found: Tensor, wanted: Tensor, tolerance: float, least: float = 1e-30) -> None:
+def _compare(
+    kernel: str, what: str, found: Tensor, wanted: Tensor, tolerance: float, least: float = 1e-30
+) -> None:
     wanted = wanted.double()
     largest = wanted.abs().max().clamp(min=least)
     error = ((found.double() - wanted).abs().max() / largest).item()

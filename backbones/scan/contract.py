@@ -44,9 +44,13 @@ class ScanInputs(NamedTuple):
         for name, shape in wanted.items():
             given: Tensor | None = getattr(self, name)
             if given is not None and given.shape != shape:
-                raise ValueError(f"selective_scan: {name} must be {shape}, not {tuple(given.shape)}")
+                raise ValueError(
+                    f"selective_scan: {name} must be {shape}, not {tuple(given.shape)}"
+                )
         if len(reverse) != directions or min(length, states, width) < 1:
-            raise ValueError(f"selective_scan: u {tuple(self.u.shape)} and A {tuple(self.A.shape)} with {reverse=}")
+            raise ValueError(
+                f"selective_scan: u {tuple(self.u.shape)} and A {tuple(self.A.shape)} with {reverse=}"
+            )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> ScanInputs:
         """The same inputs with `change` applied to each tensor that is there."""

@@ -31,16 +31,30 @@ def cpu_scan(
     directions, batch, length, width = inputs.u.shape
     chunk = chunk_width(width)
     chunks = -(-width // chunk)
-    y = inputs.u.new_empty((directions, batch, length, width) if separate else (batch, length, width))
+    y = inputs.u.new_empty(
+        (directions, batch, length, width) if separate else (batch, length, width)
+    )
     means = inputs.u.new_empty(chunks, directions, batch, length)
-    constants = _per_channel(inputs, LOG2E)  # held until the kernel has run: a frame keeps addresses, not tensors
+    constants = _per_channel(
+        inputs, LOG2E
+    )  # held until the kernel has run: a frame keeps addresses, not tensors
     frame = fill(
         FRAME,
         {name: address(tensor) for name, tensor in constants.items()},
         {name: address(getattr(inputs, name)) for name in ("u", "delta", "B", "C", "z", "carry")},
         {"weight": address(weight), "y": address(y), "step": address(step), "mean": address(means)},
-        {"directions": directions, "batch": batch, "length": length, "width": width, "states": inputs.A.shape[-1]},
-        {"rank": 0 if weight is None else weight.shape[1], "chunk": chunk, "backwards": backwards_bits(reverse)},
+        {
+            "directions": directions,
+            "batch": batch,
+            "length": length,
+            "width": width,
+            "states": inputs.A.shape[-1],
+        },
+        {
+            "rank": 0 if weight is None else weight.shape[1],
+            "chunk": chunk,
+            "backwards": backwards_bits(reverse),
+        },
         token_strides(inputs),
         {"y_k": y.stride(0) if separate else 0, "scale": scale, "tasks": batch * chunks},
     )
@@ -60,25 +74,60 @@ def cpu_scan_backward(
     states, chunk = inputs.A.shape[-1], chunk_width(width, cpu_backward.WIDEST_CHUNK)
     chunks = -(-width // chunk)
     new = inputs.u.new_empty
-    dA, dD, dbias = new(directions, batch, states, width), new(directions, batch, width), new(directions, batch, width)
-    dB, dC = new(chunks, directions, batch, length, states), new(chunks, directions, batch, length, states)
+    dA, dD, dbias = (
+        new(directions, batch, states, width),
+        new(directions, batch, width),
+        new(directions, batch, width),
+    )
+    dB, dC = (
+        new(chunks, directions, batch, length, states),
+        new(chunks, directions, batch, length, states),
+    )
     du, ddelta = new(directions, batch, length, width), new(directions, batch, length, width)
     dz = None if inputs.z is None else torch.zeros(inputs.z.shape)
     dcarry = None if inputs.carry is None else new(directions, batch, length, width)
     constants = _per_channel(inputs, 1.0)
-    found = {"du": du, "ddelta": ddelta, "dA": dA, "dB": dB, "dC": dC, "dD": dD, "dz": dz, "dbias": dbias}
+    found = {
+        "du": du,
+        "ddelta": ddelta,
+        "dA": dA,
+        "dB": dB,
+        "dC": dC,
+        "dD": dD,
+        "dz": dz,
+        "dbias": dbias,
+    }
     given = {"dy": dy.float().contiguous(), "dmean": dmean.float().contiguous()}
     frame = fill(
         cpu_backward.FRAME,
-        {name: address(tensor) for name, tensor in {**constants, **found, **given, "dcarry": dcarry}.items()},
+        {
+            name: address(tensor)
+            for name, tensor in {**constants, **found, **given, "dcarry": dcarry}.items()
+        },
         {name: address(getattr(inputs, name)) for name in ("u", "delta", "B", "C", "z", "carry")},
-        {"directions": directions, "batch": batch, "length": length, "width": width, "states": states},
+        {
+            "directions": directions,
+            "batch": batch,
+            "length": length,
+            "width": width,
+            "states": states,
+        },
         {"chunk": chunk, "backwards": backwards_bits(reverse), "tasks": batch * chunks},
         token_strides(inputs),
         {"dy_k": given["dy"].stride(0) if separate else 0},
     )
     cpu_backward.backward_kernel()(frame)
-    gradients = [du, ddelta, dA.sum(1).transpose(1, 2), dB.sum(0), dC.sum(0), dD.sum(1), dz, dbias.sum(1), dcarry]
+    gradients = [
+        du,
+        ddelta,
+        dA.sum(1).transpose(1, 2),
+        dB.sum(0),
+        dC.sum(0),
+        dD.sum(1),
+        dz,
+        dbias.sum(1),
+        dcarry,
+    ]
     return [
         part.contiguous() if tensor is not None and part is not None else new(0)
         for tensor, part in zip(inputs, gradients, strict=True)
@@ -102,7 +151,9 @@ def token_strides(inputs: ScanInputs) -> dict[str, int]:
     for name in ("u", "delta", "B", "C", "carry"):
         tensor: Tensor | None = getattr(inputs, name)
         if tensor is not None:
-            strides |= dict(zip((f"{name}_k", f"{name}_b", f"{name}_l"), tensor.stride(), strict=False))
+            strides |= dict(
+                zip((f"{name}_k", f"{name}_b", f"{name}_l"), tensor.stride(), strict=False)
+            )
     if inputs.z is not None:
         strides |= {"z_b": inputs.z.stride(0), "z_l": inputs.z.stride(1)}
     return strides

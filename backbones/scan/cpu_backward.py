@@ -41,7 +41,17 @@ def token_of(frame: Any, k: int, t: int) -> int:
 
 
 @device
-def load(frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any, decay: Any, u: Any) -> None:
+def load(
+    frame: Any,
+    k: int,
+    image: int,
+    token: int,
+    first: int,
+    count: int,
+    step: Any,
+    decay: Any,
+    u: Any,
+) -> None:
     """Timescale, decay and input of one token's channels."""
     timescale(frame, k, image, token, first, count, step)
     given = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
@@ -49,13 +59,17 @@ def load(frame: Any, k: int, image: int, token: int, first: int, count: int, ste
         u[c] = given[c]
         decay[c] = step[c]
     if frame.carry != 0:
-        carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
+        carry = row(
+            frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first
+        )
         for c in range(count):
             decay[c] += carry[c]
 
 
 @device
-def keep_states(frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, rows: Any) -> None:
+def keep_states(
+    frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, rows: Any
+) -> None:
     """Run the direction and keep the state after each step, (L + 1, N, chunk), the first being zero."""
     states, chunk = frame.states, frame.chunk
     step, decay, u = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk]
@@ -65,14 +79,19 @@ def keep_states(frame: Any, k: int, image: int, first: int, count: int, a: Any, 
         B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
         for n in range(states):
             into = B[n]
-            before, after = kept[t * states * chunk + n * chunk :], kept[(t + 1) * states * chunk + n * chunk :]
+            before, after = (
+                kept[t * states * chunk + n * chunk :],
+                kept[(t + 1) * states * chunk + n * chunk :],
+            )
             a_row = a[n * chunk :]
             for c in range(chunk):
                 after[c] = fma(exp2(decay[c] * a_row[c] * LOG2E), before[c], step[c] * u[c] * into)
 
 
 @device
-def ungate(frame: Any, k: int, image: int, token: int, first: int, count: int, g: Any, scanned: Any) -> None:
+def ungate(
+    frame: Any, k: int, image: int, token: int, first: int, count: int, g: Any, scanned: Any
+) -> None:
     """Turn the gradient g of a token's gated output into that of the scan's, and add the gate's share to dz.
 
     `scanned` is the output before the gate.
@@ -93,7 +112,17 @@ def ungate(frame: Any, k: int, image: int, token: int, first: int, count: int, g
 
 @device
 def states_back(
-    frame: Any, k: int, image: int, token: int, part: int, a: Any, before: Any, after: Any, v: Any, dA: Any, rows: Any
+    frame: Any,
+    k: int,
+    image: int,
+    token: int,
+    part: int,
+    a: Any,
+    before: Any,
+    after: Any,
+    v: Any,
+    dA: Any,
+    rows: Any,
 ) -> None:
     """One token's states: dB, dC, dA, the adjoint state, and in `rows` the gradients of step * u and of the decay."""
     states, chunk = frame.states, frame.chunk
@@ -122,7 +151,9 @@ def states_back(
 
 
 @device
-def scan_output(frame: Any, k: int, image: int, token: int, after: Any, u: Any, D: Any, out: Any) -> None:
+def scan_output(
+    frame: Any, k: int, image: int, token: int, after: Any, u: Any, D: Any, out: Any
+) -> None:
     """Output of the scan before the gate, from the kept state."""
     chunk = frame.chunk
     C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
@@ -143,12 +174,25 @@ def softplus_slope(step: Any) -> Any:
 
 @device
 def write_token(
-    frame: Any, k: int, image: int, token: int, first: int, count: int, D: Any, step: Any, u: Any, rows: Any, sums: Any
+    frame: Any,
+    k: int,
+    image: int,
+    token: int,
+    first: int,
+    count: int,
+    D: Any,
+    step: Any,
+    u: Any,
+    rows: Any,
+    sums: Any,
 ) -> None:
     """Gradients of one token's u, delta and carry; adds to those of D and the bias in `sums`."""
     g, ddrive, ddecay = rows[2], rows[3], rows[4]
     place = (k * frame.batch + image) * frame.length + token
-    du, ddelta = row(frame.du, place * frame.width + first), row(frame.ddelta, place * frame.width + first)
+    du, ddelta = (
+        row(frame.du, place * frame.width + first),
+        row(frame.ddelta, place * frame.width + first),
+    )
     shared = row(frame.dmean, place)[0] / np.float32(frame.width)
     for c in range(count):
         du[c] = fma(ddrive[c], step[c], g[c] * D[c])
@@ -164,7 +208,9 @@ def write_token(
 
 
 @device
-def direction_back(frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, space: Any) -> None:
+def direction_back(
+    frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, space: Any
+) -> None:
     """Gradients of one direction, image and chunk of channels."""
     states, chunk = frame.states, frame.chunk
     size = states * chunk
@@ -193,7 +239,10 @@ def direction_back(frame: Any, k: int, image: int, first: int, count: int, a: An
         found = row(frame.dA, (place * states + n) * frame.width + first)
         for c in range(count):
             found[c] = dA[n * chunk + c]
-    dD, dbias = row(frame.dD, place * frame.width + first), row(frame.dbias, place * frame.width + first)
+    dD, dbias = (
+        row(frame.dD, place * frame.width + first),
+        row(frame.dbias, place * frame.width + first),
+    )
     for c in range(count):
         dD[c] = sums[0, c]
         dbias[c] = sums[1, c]

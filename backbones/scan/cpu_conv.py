@@ -15,7 +15,8 @@ from backbones.compiled.numerics import fma, silu, workspace
 
 TOKENS = 16  # of one task
 FRAME = frame_type(
-    ("x", "weight", "bias", "y"), ("directions", "batch", "length", "width", "taps", "backwards", "x_b", "x_l")
+    ("x", "weight", "bias", "y"),
+    ("directions", "batch", "length", "width", "taps", "backwards", "x_b", "x_l"),
 )
 
 
@@ -32,7 +33,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, backwards: int) -> Tensor:
         FRAME,
         {"x": address(x), "weight": address(weight), "bias": address(bias), "y": address(y)},
         {"directions": directions, "batch": batch, "length": length, "width": width, "taps": taps},
-        {"backwards": backwards, "x_b": x.stride(0), "x_l": x.stride(1), "tasks": batch * -(-length // TOKENS)},
+        {
+            "backwards": backwards,
+            "x_b": x.stride(0),
+            "x_l": x.stride(1),
+            "tasks": batch * -(-length // TOKENS),
+        },
     )
     conv_kernel()(frame)
     return y

@@ -29,7 +29,9 @@ FRAME = frame_type(ADDRESSES, SIZES, scalars=("scale",))
 
 
 @device
-def advance(h: Any, a: Any, decay: Any, drive: Any, out: Any, B: Any, C: Any, states: int, chunk: int) -> None:
+def advance(
+    h: Any, a: Any, decay: Any, drive: Any, out: Any, B: Any, C: Any, states: int, chunk: int
+) -> None:
     """One token for every state n and channel c of a chunk: h = 2^(decay a) h + drive B_n; out += C_n h."""
     for n in range(states):
         into, onto = B[n], C[n]
@@ -41,7 +43,9 @@ def advance(h: Any, a: Any, decay: Any, drive: Any, out: Any, B: Any, C: Any, st
 
 
 @device
-def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any) -> None:
+def timescale(
+    frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any
+) -> None:
     """Softplus of the raw timescale of one token's channels, bias included, into `step`."""
     raw = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
     bias = row(frame.bias, k * frame.width + first)
@@ -52,10 +56,15 @@ def timescale(frame: Any, k: int, image: int, token: int, first: int, count: int
     for c in range(count):
         step[c] = bias[c]
     weight, pitch = k * frame.rank * frame.width + first, frame.width
-    for r in range(0, frame.rank - 3, 4):  # four at a time: `step` is loaded and stored once for them
+    for r in range(
+        0, frame.rank - 3, 4
+    ):  # four at a time: `step` is loaded and stored once for them
         f0, f1, f2, f3 = raw[r], raw[r + 1], raw[r + 2], raw[r + 3]
         w0, w1 = row(frame.weight, weight + r * pitch), row(frame.weight, weight + (r + 1) * pitch)
-        w2, w3 = row(frame.weight, weight + (r + 2) * pitch), row(frame.weight, weight + (r + 3) * pitch)
+        w2, w3 = (
+            row(frame.weight, weight + (r + 2) * pitch),
+            row(frame.weight, weight + (r + 3) * pitch),
+        )
         for c in range(count):
             step[c] = fma(f3, w3[c], fma(f2, w2[c], fma(f1, w1[c], fma(f0, w0[c], step[c]))))
     for r in range(frame.rank // 4 * 4, frame.rank):
@@ -97,7 +106,10 @@ def look_ahead(frame: Any, k: int, image: int, token: int, first: int, count: in
         for c in range(0, count, LINE):
             prefetch(u, c)
         if frame.rank == 0:
-            delta = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l + first)
+            delta = row(
+                frame.delta,
+                k * frame.delta_k + image * frame.delta_b + token * frame.delta_l + first,
+            )
             for c in range(0, count, LINE):
                 prefetch(delta, c)
         if frame.z != 0:
@@ -107,11 +119,22 @@ def look_ahead(frame: Any, k: int, image: int, token: int, first: int, count: in
 
 
 @device
-def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, chunk: int, space: Any) -> None:
+def scan_chunk(
+    frame: Any, k: int, image: int, first: int, count: int, chunk: int, space: Any
+) -> None:
     """All tokens of one direction, image and chunk of channels."""
     states, length = frame.states, frame.length
-    h, a, rows = space[: states * chunk], space[states * chunk : 2 * states * chunk], space[2 * states * chunk :]
-    step, decay, drive, out = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk], rows[3 * chunk :]
+    h, a, rows = (
+        space[: states * chunk],
+        space[states * chunk : 2 * states * chunk],
+        space[2 * states * chunk :],
+    )
+    step, decay, drive, out = (
+        rows[:chunk],
+        rows[chunk : 2 * chunk],
+        rows[2 * chunk : 3 * chunk],
+        rows[3 * chunk :],
+    )
     h[:] = ZERO
     for n in range(states):
         matrix = row(frame.A, (k * states + n) * frame.width + first)
@@ -133,12 +156,17 @@ def scan_chunk(frame: Any, k: int, image: int, first: int, count: int, chunk: in
         if frame.carry == 0:
             advance(h, a, step, drive, out, B, C, states, chunk)
         else:
-            carry = row(frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first)
+            carry = row(
+                frame.carry,
+                k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first,
+            )
             for c in range(count):
                 decay[c] = step[c] + carry[c]
             advance(h, a, decay, drive, out, B, C, states, chunk)
         place = (k * frame.batch + image) * length + token
-        row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(step, chunk)
+        row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(
+            step, chunk
+        )
         if frame.step != 0:
             kept = row(frame.step, place * frame.width + first)
             for c in range(count):

@@ -15,7 +15,9 @@ from backbones.compiled.native import address, compile_kernel, fill, frame_type,
 from backbones.compiled.numerics import ONE, total, workspace
 
 ROWS = 64  # of one task
-FRAME = frame_type(("branch", "residual", "weight", "sum", "y"), ("rows", "width"), scalars=("eps",))
+FRAME = frame_type(
+    ("branch", "residual", "weight", "sum", "y"), ("rows", "width"), scalars=("eps",)
+)
 
 
 def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -26,7 +28,12 @@ def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
     rows = residual.numel() // width
     frame = fill(
         FRAME,
-        {"branch": address(branch), "residual": address(residual), "weight": address(weight), "sum": address(added)},
+        {
+            "branch": address(branch),
+            "residual": address(residual),
+            "weight": address(weight),
+            "sum": address(added),
+        },
         {"y": address(y), "rows": rows, "width": width, "eps": eps, "tasks": -(-rows // ROWS)},
     )
     norm_kernel()(frame)
@@ -38,7 +45,11 @@ def norm_row(frame: Any, place: int, squares: Any) -> None:
     """One token."""
     width = frame.width
     branch, residual = row(frame.branch, place * width), row(frame.residual, place * width)
-    added, y, weight = row(frame.sum, place * width), row(frame.y, place * width), row(frame.weight, 0)
+    added, y, weight = (
+        row(frame.sum, place * width),
+        row(frame.y, place * width),
+        row(frame.weight, 0),
+    )
     for c in range(width):
         value = residual[c] + branch[c]
         squares[width + c] = value

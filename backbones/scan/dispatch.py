@@ -46,7 +46,9 @@ def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
         raise UserError(obstacle)
 
 
-def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: str, mean: bool) -> ScanResult:
+def run(
+    inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: str, mean: bool
+) -> ScanResult:
     """Scan by the kernel that `kernel` means."""
     name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
     if (
@@ -58,7 +60,9 @@ def run(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: s
     return _call(name, inputs, reverse, separate, mean)
 
 
-def _call(name: str, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True) -> ScanResult:
+def _call(
+    name: str, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True
+) -> ScanResult:
     """Scan by the named kernel, differentiably."""
     if name == "mamba_ssm":
         from backbones.scan.stock import stock_scan
@@ -85,7 +89,9 @@ def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
         raise
     except Exception as error:  # a compiler on the user's machine, a driver: they fail in many ways
         line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"scan kernel '{kernel}' cannot run here ({line}): use kernel 'reference'") from error
+        raise UserError(
+            f"scan kernel '{kernel}' cannot run here ({line}): use kernel 'reference'"
+        ) from error
 
 
 def _plain_function(name: str) -> check.Scan:
@@ -112,7 +118,9 @@ def _automatic(device: str, dtype: torch.dtype) -> Choice:
     for candidate in PREFERRED.get(device, ("cpu",)):
         obstacle = why_not(candidate, device, dtype)
         if not obstacle:
-            return Choice(candidate, "; ".join([*obstacles, f"fastest for {_name(dtype)} on {device}"]))
+            return Choice(
+                candidate, "; ".join([*obstacles, f"fastest for {_name(dtype)} on {device}"])
+            )
         obstacles.append(obstacle)
     return Choice("reference", "; ".join(obstacles))
 
@@ -130,11 +138,15 @@ def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
     if device != "cpu":
         return f"scan kernel 'cpu' cannot run on {device}: use 'auto'"
     if dtype != torch.float32:
-        return f"scan kernel 'cpu' computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
+        return (
+            f"scan kernel 'cpu' computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
+        )
     try:
         import_module("backbones.scan.cpu")
     except ImportError as error:
-        return f"scan kernel 'cpu' cannot be imported ({error}): pip install numba, or use 'reference'"
+        return (
+            f"scan kernel 'cpu' cannot be imported ({error}): pip install numba, or use 'reference'"
+        )
     return ""
 
 

@@ -110,7 +110,10 @@ def _(
     kernel: str,
 ) -> list[Tensor]:
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
-    return [u.new_empty(0) if given is None else torch.empty_like(given).contiguous() for given in inputs]
+    return [
+        u.new_empty(0) if given is None else torch.empty_like(given).contiguous()
+        for given in inputs
+    ]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -121,8 +124,12 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 def _differentiate(ctx: Any, dy: Tensor, dmean: Tensor) -> tuple[Any, ...]:
     inputs = ScanInputs(*ctx.saved_tensors)
     if ctx.kernel != "reference":
-        found = backward_operator(dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel)
-        gradients = [None if given is None else part for given, part in zip(inputs, found, strict=True)]
+        found = backward_operator(
+            dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel
+        )
+        gradients = [
+            None if given is None else part for given, part in zip(inputs, found, strict=True)
+        ]
     else:
         gradients = _reference_gradients(dy, dmean, inputs, tuple(ctx.reverse), ctx.separate)
     return (*gradients, None, None, None)

@@ -18,7 +18,9 @@ def reference_scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
     given = inputs.u.dtype
     dtype = state_dtype(given)
     wide = inputs.map(lambda tensor: tensor.to(dtype))
-    scanned = [_one_direction(wide.direction(index), backwards) for index, backwards in enumerate(reverse)]
+    scanned = [
+        _one_direction(wide.direction(index), backwards) for index, backwards in enumerate(reverse)
+    ]
     outputs = [y if wide.z is None else y * functional.silu(wide.z) for y, _ in scanned]
     y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
     return ScanResult(y.to(given), torch.stack([mean for _, mean in scanned]))
@@ -34,7 +36,10 @@ def _one_direction(inputs: ScanInputs, backwards: bool) -> tuple[Tensor, Tensor]
     state = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype, device=u.device)
     rows = [state] * length
     for token in reversed(range(length)) if backwards else range(length):
-        state = torch.exp(decay[:, token, :, None] * A) * state + driven[:, token, :, None] * B[:, token, None, :]
+        state = (
+            torch.exp(decay[:, token, :, None] * A) * state
+            + driven[:, token, :, None] * B[:, token, None, :]
+        )
         rows[token] = torch.einsum("ben,bn->be", state, C[:, token])
     y = torch.stack(rows, dim=1)
     return (y if D is None else y + D * u), step.mean(dim=-1)

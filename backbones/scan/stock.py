@@ -28,7 +28,9 @@ def scan_function() -> Callable[..., Tensor]:
     spec = importlib.util.find_spec("mamba_ssm")
     if spec is None or spec.submodule_search_locations is None:
         raise ImportError("mamba-ssm is not installed")
-    function: Callable[..., Tensor] = _module_of("mamba_ssm", list(spec.submodule_search_locations)).selective_scan_fn
+    function: Callable[..., Tensor] = _module_of(
+        "mamba_ssm", list(spec.submodule_search_locations)
+    ).selective_scan_fn
     return function
 
 
@@ -65,14 +67,19 @@ def obstacle() -> str:
     return ""
 
 
-def stock_scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True) -> ScanResult:
+def stock_scan(
+    inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True
+) -> ScanResult:
     """Scan by `selective_scan_fn`; equations in `selective_scan`. delta_mean is empty unless `mean`."""
     wide = inputs._replace(
         A=inputs.A.float(),
         D=None if inputs.D is None else inputs.D.float(),
         delta_bias=None if inputs.delta_bias is None else inputs.delta_bias.float(),
     )
-    outputs = [_one_direction(wide.direction(k), inputs.z, backwards) for k, backwards in enumerate(reverse)]
+    outputs = [
+        _one_direction(wide.direction(k), inputs.z, backwards)
+        for k, backwards in enumerate(reverse)
+    ]
     y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
     return ScanResult(y, _step(wide).mean(dim=-1) if mean else inputs.A.new_empty(0))
 
@@ -104,7 +111,10 @@ def _carried(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
     decay = step if carry is None else step + carry.float()
     driven = u.float() * torch.where(decay > 0, step / decay, torch.ones_like(step))
     arranged = [_to_kernel(part.float(), backwards) for part in (driven, decay, B, C)]
-    y = _from_kernel(scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False), backwards)
+    y = _from_kernel(
+        scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False),
+        backwards,
+    )
     y = y if D is None else y + D * u.float()
     return (y if z is None else y * functional.silu(z.float())).to(u.dtype)
 

@@ -33,7 +33,11 @@ def scan_states(
     lane, low = channel < width, state < states
     fits = low[:, None] & lane[None, :]
     a = tl.load(A + (k * width + channel[None, :]) * states + state[:, None], fits, 0.0) * LOG2E
-    shift = tl.load(bias + k * width + channel, lane, 0.0) if bias is not None else tl.zeros((BLOCK,), tl.float32)
+    shift = (
+        tl.load(bias + k * width + channel, lane, 0.0)
+        if bias is not None
+        else tl.zeros((BLOCK,), tl.float32)
+    )
 
     far, wide = k.to(tl.int64), b.to(tl.int64)
     u += far * u_k + wide * u_b + channel
@@ -42,20 +46,33 @@ def scan_states(
     if carry is not None:
         carry += far * carry_k + wide * carry_b + channel
     chunks = tl.cdiv(length, CHUNK)
-    saved += (far * batch + wide) * chunks * width * states + channel[None, :] * states + state[:, None]
+    saved += (
+        (far * batch + wide) * chunks * width * states + channel[None, :] * states + state[:, None]
+    )
     reverse = (backwards >> k) & 1
     token, stride = reverse * (length - 1), 1 - 2 * reverse
 
-    u_next, delta_next = tl.load(u + token * u_l, lane, 0.0), tl.load(delta + token * delta_l, lane, 0.0)
+    u_next, delta_next = (
+        tl.load(u + token * u_l, lane, 0.0),
+        tl.load(delta + token * delta_l, lane, 0.0),
+    )
     B_next = tl.load(B + token * B_l, low, 0.0)
     carry_next = tl.load(carry + token * carry_l, lane, 0.0) if carry is not None else u_next
     h = tl.zeros((N, BLOCK), tl.float32)
     for chunk in range(chunks - 1):
         tl.store(saved + chunk * (width * states), h, fits)
         for _ in tl.static_range(CHUNK):
-            x, raw, B_now, carry_now = u_next.to(tl.float32), delta_next.to(tl.float32), B_next, carry_next
+            x, raw, B_now, carry_now = (
+                u_next.to(tl.float32),
+                delta_next.to(tl.float32),
+                B_next,
+                carry_next,
+            )
             token += stride  # there is always one more: the last chunk is left out
-            u_next, delta_next = tl.load(u + token * u_l, lane, 0.0), tl.load(delta + token * delta_l, lane, 0.0)
+            u_next, delta_next = (
+                tl.load(u + token * u_l, lane, 0.0),
+                tl.load(delta + token * delta_l, lane, 0.0),
+            )
             B_next = tl.load(B + token * B_l, low, 0.0)
             if carry is not None:
                 carry_next = tl.load(carry + token * carry_l, lane, 0.0)
@@ -85,8 +102,16 @@ def scan_backward(
     lane, low = channel < width, state < states
     fits = low[:, None] & lane[None, :]
     a = tl.load(A + (k * width + channel[None, :]) * states + state[:, None], fits, 0.0) * LOG2E
-    skip = tl.load(D + k * width + channel, lane, 0.0) if D is not None else tl.zeros((BLOCK,), tl.float32)
-    shift = tl.load(bias + k * width + channel, lane, 0.0) if bias is not None else tl.zeros((BLOCK,), tl.float32)
+    skip = (
+        tl.load(D + k * width + channel, lane, 0.0)
+        if D is not None
+        else tl.zeros((BLOCK,), tl.float32)
+    )
+    shift = (
+        tl.load(bias + k * width + channel, lane, 0.0)
+        if bias is not None
+        else tl.zeros((BLOCK,), tl.float32)
+    )
 
     far, wide = k.to(tl.int64), b.to(tl.int64)
     row = far * batch + wide
@@ -125,7 +150,10 @@ def scan_backward(
         for step in tl.static_range(CHUNK):
             index = chunk * CHUNK + step
             token = first + stride * tl.minimum(index, length - 1)
-            here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
+            here, there = (
+                channel < tl.where(index < length, width, 0),
+                state < tl.where(index < length, states, 0),
+            )
             xs = xs + (tl.load(u + token * u_l, here, 0.0),)  # noqa: RUF005
             raws = raws + (tl.load(delta + token * delta_l, here, 0.0),)  # noqa: RUF005
             Bs = Bs + (tl.load(B + token * B_l, there, 0.0),)  # noqa: RUF005
@@ -149,8 +177,16 @@ def scan_backward(
         for step in tl.static_range(CHUNK - 1, -1, -1):
             index = chunk * CHUNK + step
             token = first + stride * tl.minimum(index, length - 1)
-            here, there = channel < tl.where(index < length, width, 0), state < tl.where(index < length, states, 0)
-            x, dt, decay, d_out = xs[step].to(tl.float32), dts[step], decays[step], d_outs[step].to(tl.float32)
+            here, there = (
+                channel < tl.where(index < length, width, 0),
+                state < tl.where(index < length, states, 0),
+            )
+            x, dt, decay, d_out = (
+                xs[step].to(tl.float32),
+                dts[step],
+                decays[step],
+                d_outs[step].to(tl.float32),
+            )
             B_now, C_now = Bs[step].to(tl.float32), Cs[step].to(tl.float32)
             factor = tl.exp2(decay[None, :] * a)
             kept = factor * before[step]
@@ -166,13 +202,17 @@ def scan_backward(
             dh += d_out[None, :] * C_now[:, None]
             tl.store(dB + token * states, tl.sum(dh * (dt * x)[None, :], axis=1), there)
             d_drive = tl.sum(dh * B_now[:, None], axis=0)
-            tl.store(du + token * width, (d_out * skip + d_drive * dt).to(du.dtype.element_ty), here)
+            tl.store(
+                du + token * width, (d_out * skip + d_drive * dt).to(du.dtype.element_ty), here
+            )
             weighed = dh * kept
             dA_sum += weighed * decay[None, :]
             d_decay = tl.sum(weighed * a, axis=0) * LN2
             if carry is not None:
                 tl.store(dcarry + token * width, d_decay.to(dcarry.dtype.element_ty), here)
-            d_raw = (d_drive * x + d_decay + d_means[step] / width) * sigmoid(raws[step].to(tl.float32) + shift)
+            d_raw = (d_drive * x + d_decay + d_means[step] / width) * sigmoid(
+                raws[step].to(tl.float32) + shift
+            )
             d_raw = tl.where(here, d_raw, 0.0)
             tl.store(ddelta + token * width, d_raw.to(ddelta.dtype.element_ty), here)
             dbias_sum += d_raw

@@ -12,7 +12,11 @@ from torch import Tensor
 
 from backbones.scan.triton_numerics import sigmoid, silu
 
-TOKENS, CHANNELS, WARPS = 32, 64, 4  # of one program: each thread reads and writes 16 bytes at a time
+TOKENS, CHANNELS, WARPS = (
+    32,
+    64,
+    4,
+)  # of one program: each thread reads and writes 16 bytes at a time
 SUMMED = 16  # tokens at a time where a program keeps sums as well
 
 
@@ -53,7 +57,9 @@ def _forward(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
     return y
 
 
-def _backward(dy: Tensor, x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(
+    dy: Tensor, x: Tensor, taps: Tensor, bias: Tensor, backwards: int
+) -> tuple[Tensor, Tensor, Tensor]:
     x = _rows(x)
     directions, reach, width = taps.shape
     grid = _grid(x)
@@ -104,9 +110,13 @@ def conv_forward(
     x += b * x_b
     y += b * length * width
     for k in tl.static_range(DIRECTIONS):
-        out = _convolved(x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS)
+        out = _convolved(
+            x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS
+        )
         inside = (token < length)[:, None] & (channel < width)[None, :]
-        place = y + k * batch.to(tl.int64) * length * width + token[:, None] * width + channel[None, :]
+        place = (
+            y + k * batch.to(tl.int64) * length * width + token[:, None] * width + channel[None, :]
+        )
         tl.store(place, silu(out).to(y.dtype.element_ty), inside)
 
 
@@ -123,7 +133,9 @@ def _convolved(
         weight = tl.load(taps + (k * TAPS + tap) * width + channel, lane, 0.0).to(tl.float32)
         source = token + (TAPS - 1 - tap if (BACKWARDS >> k) & 1 else tap + 1 - TAPS)
         seen = ((source >= 0) & (source < length))[:, None] & lane[None, :]
-        out += weight[None, :] * tl.load(x + source[:, None] * x_l + channel[None, :], seen, 0.0).to(tl.float32)
+        out += weight[None, :] * tl.load(
+            x + source[:, None] * x_l + channel[None, :], seen, 0.0
+        ).to(tl.float32)
     return out
 
 
@@ -149,16 +161,22 @@ def conv_inner(
         for first in range(0, length, TOKENS):
             token = first + tl.arange(0, TOKENS)
             inside = (token < length)[:, None] & lane[None, :]
-            out = _convolved(x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS)
+            out = _convolved(
+                x, taps, bias, k, token, channel, length, width, x_l, DIRECTIONS, TAPS, BACKWARDS
+            )
             place = (k * batch + b) * length * width + token[:, None] * width + channel[None, :]
             open = sigmoid(out)
-            gradient = tl.load(dy + place, inside, 0.0).to(tl.float32) * open * (1.0 + out * (1.0 - open))
+            gradient = (
+                tl.load(dy + place, inside, 0.0).to(tl.float32) * open * (1.0 + out * (1.0 - open))
+            )
             tl.store(inner + place, gradient.to(inner.dtype.element_ty), inside)
             grown = ()
             for tap in tl.static_range(TAPS):
                 source = token + (TAPS - 1 - tap if (BACKWARDS >> k) & 1 else tap + 1 - TAPS)
                 seen = ((source >= 0) & (source < length))[:, None] & lane[None, :]
-                value = tl.load(x + source[:, None] * x_l + channel[None, :], seen, 0.0).to(tl.float32)
+                value = tl.load(x + source[:, None] * x_l + channel[None, :], seen, 0.0).to(
+                    tl.float32
+                )
                 grown = grown + (sums[tap] + gradient * value,)  # noqa: RUF005
             sums = grown + (sums[TAPS] + gradient,)  # noqa: RUF005
         for tap in tl.static_range(TAPS + 1):

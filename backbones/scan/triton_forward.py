@@ -61,7 +61,10 @@ def scan_forward(
 
     reverse = (backwards >> k) & 1
     token, stride = reverse * (length - 1), 1 - 2 * reverse
-    u_next, delta_next = tl.load(u + token * u_l, lane, other), tl.load(delta + token * delta_l, lane, other)
+    u_next, delta_next = (
+        tl.load(u + token * u_l, lane, other),
+        tl.load(delta + token * delta_l, lane, other),
+    )
     B_next, C_next = tl.load(B + token * B_l, low, other), tl.load(C + token * C_l, low, other)
     z_next = tl.load(z + token * z_l, lane, other) if z is not None else u_next
     carry_next = tl.load(carry + token * carry_l, lane, other) if carry is not None else u_next
@@ -71,7 +74,10 @@ def scan_forward(
         B_now, C_now = B_next.to(tl.float32), C_next.to(tl.float32)
         z_now, carry_now = z_next, carry_next
         ahead = tl.where(index + 1 < length, token + stride, token)
-        u_next, delta_next = tl.load(u + ahead * u_l, lane, other), tl.load(delta + ahead * delta_l, lane, other)
+        u_next, delta_next = (
+            tl.load(u + ahead * u_l, lane, other),
+            tl.load(delta + ahead * delta_l, lane, other),
+        )
         B_next, C_next = tl.load(B + ahead * B_l, low, other), tl.load(C + ahead * C_l, low, other)
         if z is not None:
             z_next = tl.load(z + ahead * z_l, lane, other)
@@ -101,7 +107,9 @@ def scan_forward(
         tl.debug_barrier()
         place = arrivals + b * (tl.num_programs(0) // DIRECTIONS) + block
         if tl.atomic_add(place, 1, sem="acq_rel") == DIRECTIONS - 1:
-            _add_directions(parts, y, wide, batch, length, width, channel, scale, DIRECTIONS, EVEN, ROWS)
+            _add_directions(
+                parts, y, wide, batch, length, width, channel, scale, DIRECTIONS, EVEN, ROWS
+            )
 
 
 @triton.jit
@@ -120,4 +128,8 @@ def _add_directions(
             base = parts + (k * batch + b) * length * width
             other = tl.load(base + offset, inside, 0.0, cache_modifier=".cg")
             total = (total.to(tl.float32) + other.to(tl.float32)).to(parts.dtype.element_ty)
-        tl.store(y + b * length * width + offset, (total.to(tl.float32) * scale).to(y.dtype.element_ty), inside)
+        tl.store(
+            y + b * length * width + offset,
+            (total.to(tl.float32) * scale).to(y.dtype.element_ty),
+            inside,
+        )

@@ -29,7 +29,9 @@ class _AddNorm(torch.autograd.Function):
     """The two outputs with the gradients of branch, residual and weight."""
 
     @staticmethod
-    def forward(ctx: Any, branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, branch: Tensor, residual: Tensor, weight: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
         """See `add_norm`."""
         added, normed = _forward(branch, residual, weight, eps)
         ctx.save_for_backward(added, weight)
@@ -37,10 +39,14 @@ class _AddNorm(torch.autograd.Function):
         return added, normed
 
     @staticmethod
-    def backward(ctx: Any, d_added: Tensor, d_normed: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(
+        ctx: Any, d_added: Tensor, d_normed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of branch, residual and weight."""
         added, weight = ctx.saved_tensors
-        d_residual, d_weight = _backward(d_added.contiguous(), d_normed.contiguous(), added, weight, ctx.eps)
+        d_residual, d_weight = _backward(
+            d_added.contiguous(), d_normed.contiguous(), added, weight, ctx.eps
+        )
         return d_residual.to(ctx.kind), d_residual, d_weight, None
 
 
@@ -58,7 +64,9 @@ def _forward(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
     return added, normed
 
 
-def _backward(d_added: Tensor, d_normed: Tensor, added: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _backward(
+    d_added: Tensor, d_normed: Tensor, added: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     width = added.shape[-1]
     rows = added.numel() // width
     programs = min(triton.cdiv(rows, ROWS), PROGRAMS)
@@ -80,11 +88,15 @@ def add_norm_rows(
     row, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDE)
     inside = (row < rows)[:, None] & (channel < width)[None, :]
     place = row.to(tl.int64)[:, None] * width + channel[None, :]
-    total = tl.load(residual + place, inside, 0.0) + tl.load(branch + place, inside, 0.0).to(tl.float32)
+    total = tl.load(residual + place, inside, 0.0) + tl.load(branch + place, inside, 0.0).to(
+        tl.float32
+    )
     tl.store(added + place, total, inside)
     scale = tl.rsqrt(tl.sum(total * total, axis=1) / width + eps)
     gain = tl.load(weight + channel, channel < width, 0.0).to(tl.float32)
-    tl.store(normed + place, (total * scale[:, None] * gain[None, :]).to(normed.dtype.element_ty), inside)
+    tl.store(
+        normed + place, (total * scale[:, None] * gain[None, :]).to(normed.dtype.element_ty), inside
+    )
 
 
 @triton.jit(do_not_specialize=("rows",))

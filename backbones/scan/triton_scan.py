@@ -57,7 +57,9 @@ def triton_scan(
     alone = separate or (directions == 1 and scale == 1.0)
     y = None if alone else new(batch, length, width)
     means = new(blocks, directions, batch, length, dtype=torch.float32) if mean else None
-    arrivals = None if alone else torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
+    arrivals = (
+        None if alone else torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
+    )
     with torch.cuda.device_of(inputs.u):
         scan_forward[(directions * blocks, batch)](
             *inputs, parts, y, means, step, arrivals,
@@ -95,7 +97,10 @@ def triton_scan_backward(
     du, ddelta = new(*tokens, width, dtype=kind), new(*tokens, width, dtype=kind)
     dz = None if inputs.z is None else new(*tokens, width, dtype=kind)
     dcarry = None if inputs.carry is None else new(*tokens, width)
-    dA, dD, dbias = new(directions, batch, width, states), *(new(directions, batch, width) for _ in range(2))
+    dA, dD, dbias = (
+        new(directions, batch, width, states),
+        *(new(directions, batch, width) for _ in range(2)),
+    )
     dB, dC = (new(blocks, *tokens, states) for _ in range(2))
     saved = new(directions, batch, triton.cdiv(length, tiles.chunk), width, states)
     dy = dy.contiguous()
@@ -114,7 +119,9 @@ def triton_scan_backward(
             DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
             **ONE_WARP, maxnreg=tiles.registers,
         )  # fmt: skip
-    gated = None if dz is None else dz[0] + dz[1] if directions == 2 else dz.sum(0)  # `sum` of two reads slowly
+    gated = (
+        None if dz is None else dz[0] + dz[1] if directions == 2 else dz.sum(0)
+    )  # `sum` of two reads slowly
     found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
     return [
         part.to(tensor.dtype).contiguous() if tensor is not None and part is not None else new(0)
@@ -134,7 +141,11 @@ def _bits(reverse: tuple[bool, ...]) -> int:
 
 def _strides(inputs: ScanInputs) -> list[int]:
     """Strides over direction, image and token of each tensor that has tokens, 0 for one that is not there."""
-    strides = [stride for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C) for stride in tensor.stride()[:3]]
+    strides = [
+        stride
+        for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C)
+        for stride in tensor.stride()[:3]
+    ]
     strides += [0, 0] if inputs.z is None else inputs.z.stride()[:2]
     return strides + ([0, 0, 0] if inputs.carry is None else list(inputs.carry.stride()[:3]))
 

@@ -32,7 +32,9 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     device = tokens.branch.device.type
     if torch.is_grad_enabled() or device not in ("cpu", "cuda"):
         return False
-    if type(composition) is not Composition:  # a third party's, which may mean something else by its fields
+    if (
+        type(composition) is not Composition
+    ):  # a third party's, which may mean something else by its fields
         return False
     if composition.order != "restored" or composition.special != "exact":
         return False
@@ -40,7 +42,9 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
         return _on_gpu(composition, tokens) and _agrees(device)
     trace = [traced(tokens.trace, name) for name in composition.needs]
     read = (tokens.branch, tokens.residual, tokens.size, tokens.carry, *trace)
-    return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees(device)
+    return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees(
+        device
+    )
 
 
 def _on_gpu(composition: Composition, tokens: TokenSequence) -> bool:
@@ -64,8 +68,12 @@ def _agrees(device: str) -> bool:
     tokens = replace(tokens, residual=normal(2, 26, 24), trace=trace)
     place = Place(tokens, tokens.patches(), seed=0, site=1)
     for composition in (
-        Composition("odd-even", feature="branch", score="norm", pruned=0.5, weights="size", protect=1),
-        Composition("keep-target-source", feature="delta", score="activation", best=2, weights="mean"),
+        Composition(
+            "odd-even", feature="branch", score="norm", pruned=0.5, weights="size", protect=1
+        ),
+        Composition(
+            "keep-target-source", feature="delta", score="activation", best=2, weights="mean"
+        ),
         Composition("neighbours", feature="branch+residual", weights="pair"),
         Composition("fused", score="cls-similarity", weights="attention"),
         Composition("lowest", score="activation", aligned=True),
@@ -103,7 +111,9 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
     if tokens.owner is not None:
         new["owner"] = empty(tokens.owner, *tokens.owner.shape)
     if tokens.carry is not None or composition.aligned:
-        inner = (tokens.carry if tokens.carry is not None else traced(tokens.trace, "delta")).shape[3]
+        inner = (tokens.carry if tokens.carry is not None else traced(tokens.trace, "delta")).shape[
+            3
+        ]
         new["carry"] = empty(tokens.branch, 2, tokens.batch, left, inner)
     launch(composition, place, removed, {name: getattr(tokens, name) for name in MOVED}, new)
     weighted = tokens.weighted or composition.proportional

@@ -8,7 +8,9 @@ from methods.base import Method, Option, composed
 
 
 def _composed(fused: bool, weights: str, **given: Any) -> Any:
-    return composed(matching="fused" if fused else "lowest", weights=weights if fused else "drop", **given)
+    return composed(
+        matching="fused" if fused else "lowest", weights=weights if fused else "drop", **given
+    )
 
 
 EVIT = Method(

@@ -22,7 +22,9 @@ FAMBAV = Method(
     published=published.fambav,
     options={
         "layers": Option(
-            "alternate", "the layers that merge, under protocol paper", ("alternate", "all", "lower", "upper")
+            "alternate",
+            "the layers that merge, under protocol paper",
+            ("alternate", "all", "lower", "upper"),
         ),
         "feature": options.feature("branch"),
         "best": options.best(),

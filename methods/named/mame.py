@@ -20,8 +20,15 @@ MAME = Method(
         "direction": options.direction(),
         "window": options.window(),
         "sensitivity": options.sensitivity(),
-        "matching": Option("halves", "how Delta splits the tokens", ("halves", "keep-target-source")),
-        "targets": Option(1.0, "with keep-target-source: size of Target over that of Source", minimum=0, maximum=100),
+        "matching": Option(
+            "halves", "how Delta splits the tokens", ("halves", "keep-target-source")
+        ),
+        "targets": Option(
+            1.0,
+            "with keep-target-source: size of Target over that of Source",
+            minimum=0,
+            maximum=100,
+        ),
         "feature": options.feature("branch+residual"),
         "best": options.best(),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),

@@ -13,9 +13,13 @@ PUMER = Method(
     year=2023,
     published=published.pumer,
     options={
-        "score": options.score("cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"),
+        "score": options.score(
+            "cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"
+        ),
         "direction": options.direction(),
-        "pruned": Option(0.5, "share of what goes that is pruned; the rest is merged", minimum=0, maximum=1),
+        "pruned": Option(
+            0.5, "share of what goes that is pruned; the rest is merged", minimum=0, maximum=1
+        ),
         "feature": options.feature("branch"),
         "best": options.best(),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),

@@ -16,7 +16,9 @@ RANDOM = Method(
         "shuffle": options.shuffle(),
     },
     # Without a bound on its size the Target group takes all that is left: random sources, matched to the rest.
-    build=lambda **given: composed(matching="keep-target-source", score="random", target_ratio=None, **given),
+    build=lambda **given: composed(
+        matching="keep-target-source", score="random", target_ratio=None, **given
+    ),
     about="""
 Every patch token draws $u_i \\sim U[0, 1)$ and the $r$ tokens of smallest $u_i$ are dropped, per image independently.
 The numbers are a function of (seed, image, site, position) alone, so they do not depend on the batch, the device or

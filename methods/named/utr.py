@@ -8,7 +8,9 @@ from methods.base import Method, Option, composed
 
 
 def _composed(hybrid: float, hybrid_residual: float, **given: Any) -> Any:
-    return composed(matching="halves", dropped_branch=hybrid, dropped_residual=hybrid_residual, **given)
+    return composed(
+        matching="halves", dropped_branch=hybrid, dropped_residual=hybrid_residual, **given
+    )
 
 
 UTR = Method(
@@ -19,12 +21,18 @@ UTR = Method(
     year=2024,
     published=published.utr,
     options={
-        "score": options.score("activation", "delta", "b", "c", "delta-b", "norm", "cls-similarity"),
+        "score": options.score(
+            "activation", "delta", "b", "c", "delta-b", "norm", "cls-similarity"
+        ),
         "direction": options.direction(),
         "feature": options.feature("branch"),
         "best": options.best(),
-        "hybrid": Option(0.5, "q: share of the tokens that go which the branch drops", minimum=0, maximum=1),
-        "hybrid_residual": Option(0.0, "share of them which the residual drops", minimum=0, maximum=1),
+        "hybrid": Option(
+            0.5, "q: share of the tokens that go which the branch drops", minimum=0, maximum=1
+        ),
+        "hybrid_residual": Option(
+            0.0, "share of them which the residual drops", minimum=0, maximum=1
+        ),
         "weights": options.weights("pair", "mean", "size", "delta-b", "drop"),
         "protect": options.protect(),
         "order": options.order(scored=True, merges=True),

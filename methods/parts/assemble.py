@@ -60,18 +60,26 @@ class Merge:
     @staticmethod
     def of(patches: Tensor, matching: Matching, coefficients: Coefficients | None) -> Merge:
         """`matching` of the `patches` (B, n)."""
-        return Merge(patches.gather(1, matching.source), patches.gather(1, matching.target), coefficients)
+        return Merge(
+            patches.gather(1, matching.source), patches.gather(1, matching.target), coefficients
+        )
 
 
 def arrange(
-    tokens: TokenSequence, patches: Tensor, matching: Matching, score: Tensor | None, asked: Arranged
+    tokens: TokenSequence,
+    patches: Tensor,
+    matching: Matching,
+    score: Tensor | None,
+    asked: Arranged,
 ) -> Arrangement:
     """Where the survivors among `patches` (B, n) and the special tokens will stand."""
     source = patches.gather(1, matching.source)
     count = tokens.length - source.shape[1]
     stays = torch.ones_like(tokens.position).scatter_(1, source, 0)
     # Counting on the unreduced sequence orders by position without a sort.
-    original = stays.new_zeros(tokens.batch, tokens.original_length).scatter_(1, tokens.position, stays)
+    original = stays.new_zeros(tokens.batch, tokens.original_length).scatter_(
+        1, tokens.position, stays
+    )
     before = original.cumsum(1).gather(1, tokens.position)
     slot = (before - 1).masked_fill(stays == 0, -1)
     index = _inverted(slot, count)
@@ -83,7 +91,11 @@ def arrange(
             kept = kept.gather(1, permutation(asked.policy, survivors, asked.share, asked.chance))
         if asked.special != "exact":
             special = _misplaced(tokens, count, asked.special)
-        index = torch.empty_like(index).scatter_(1, special, tokens.special).scatter_(1, _others(special, count), kept)
+        index = (
+            torch.empty_like(index)
+            .scatter_(1, special, tokens.special)
+            .scatter_(1, _others(special, count), kept)
+        )
         slot = inverse(index, tokens.length)
     return Arrangement(index, special, slot, source, before)
 
@@ -97,7 +109,9 @@ def _inverted(slot: Tensor, count: int) -> Tensor:
 
 def _others(special: Tensor, count: int) -> Tensor:
     """The places 0..count-1 that are not `special` (B, S), ascending (B, count - S)."""
-    taken = torch.zeros(special.shape[0], count, dtype=torch.uint8, device=special.device).scatter_(1, special, 1)
+    taken = torch.zeros(special.shape[0], count, dtype=torch.uint8, device=special.device).scatter_(
+        1, special, 1
+    )
     return taken.argsort(dim=1, stable=True)[:, : count - special.shape[1]]
 
 
@@ -109,7 +123,9 @@ def _survivors(
     destination.scatter_(1, patches.gather(1, matching.destinations), 1)
     ranked = None
     if score is not None:
-        ranked = score.new_zeros(tokens.batch, tokens.length).scatter_(1, patches, score).gather(1, kept)
+        ranked = (
+            score.new_zeros(tokens.batch, tokens.length).scatter_(1, patches, score).gather(1, kept)
+        )
     return Survivors(tokens.position.gather(1, kept), kept, destination.gather(1, kept), ranked)
 
 
@@ -125,14 +141,18 @@ def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
         own = tokens.position.gather(1, tokens.special).argsort(dim=1).argsort(dim=1)
         return own + start
     if specials > 1:
-        raise UserError("special=proportional places one class token and this backbone has several: use exact")
+        raise UserError(
+            "special=proportional places one class token and this backbone has several: use exact"
+        )
     return torch.div(tokens.special * count, tokens.length, rounding_mode="floor")
 
 
 def inverse(index: Tensor, length: int) -> Tensor:
     """New place of every old token (B, length), -1 for those not in `index` (B, k)."""
     nowhere = index.new_full((index.shape[0], length), -1)
-    return nowhere.scatter_(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
+    return nowhere.scatter_(
+        1, index, torch.arange(index.shape[1], device=index.device).expand_as(index)
+    )
 
 
 def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
@@ -141,13 +161,20 @@ def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Ten
     if merge.coefficients is None:
         return survivors
     merged = precise(survivors)
-    share, back = (part[..., None].to(merged.dtype) for part in (merge.coefficients.share, merge.coefficients.back))
-    brought = precise(rows(stream, merge.source)) * share - precise(rows(stream, merge.target)) * back
+    share, back = (
+        part[..., None].to(merged.dtype)
+        for part in (merge.coefficients.share, merge.coefficients.back)
+    )
+    brought = (
+        precise(rows(stream, merge.source)) * share - precise(rows(stream, merge.target)) * back
+    )
     batch, count = merged.shape[:2]
     landing = arrangement.slot.gather(1, merge.target).clamp_min(0)
     offset = torch.arange(batch, device=merged.device)[:, None] * count
     # Rows added to a flat view are much faster than a scatter of single numbers, and each image keeps its own order.
-    merged.view(batch * count, -1).index_add_(0, (landing + offset).flatten(), brought.flatten(0, 1))
+    merged.view(batch * count, -1).index_add_(
+        0, (landing + offset).flatten(), brought.flatten(0, 1)
+    )
     return merged.to(stream.dtype)
 
 
@@ -165,7 +192,9 @@ def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
     return place.gather(1, owner.clamp_min(0)).where(owner >= 0, -1)
 
 
-def assembled(tokens: TokenSequence, arrangement: Arrangement, branch: Merge, residual: Merge) -> TokenSequence:
+def assembled(
+    tokens: TokenSequence, arrangement: Arrangement, branch: Merge, residual: Merge
+) -> TokenSequence:
     """The reduced sequence; the trace, which spoke of the old one, is gone.
 
     A token that is merged in either stream lives on in its target.
@@ -187,7 +216,9 @@ def assembled(tokens: TokenSequence, arrangement: Arrangement, branch: Merge, re
 
 def _carried(carry: Tensor, index: Tensor) -> Tensor:
     """`carry` (2, B, L, E) of the survivors `index` (B, k), both directions in one pass."""
-    return rows(carry.flatten(0, 1), torch.cat([index, index])).view(2, *index.shape, carry.shape[3])
+    return rows(carry.flatten(0, 1), torch.cat([index, index])).view(
+        2, *index.shape, carry.shape[3]
+    )
 
 
 def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:

@@ -38,7 +38,9 @@ def traced(trace: Trace | None, name: str) -> Tensor:
     """The trace field `name`; a ValueError says that the block was not asked for it."""
     value: Tensor | None = None if trace is None else getattr(trace, name)
     if value is None:
-        raise ValueError(f"the token sequence has no trace of '{name}': run the block with needs={{'{name}'}}")
+        raise ValueError(
+            f"the token sequence has no trace of '{name}': run the block with needs={{'{name}'}}"
+        )
     return value
 
 
@@ -77,14 +79,23 @@ def _joined(shape: Widths) -> int:
 
 
 FEATURES: dict[str, Feature] = {
-    "branch": Feature(lambda tokens: (tokens.branch,), frozenset(), lambda shape: shape.dim, lambda shape: 0),
-    "residual": Feature(lambda tokens: (tokens.residual,), frozenset(), lambda shape: shape.dim, lambda shape: 0),
+    "branch": Feature(
+        lambda tokens: (tokens.branch,), frozenset(), lambda shape: shape.dim, lambda shape: 0
+    ),
+    "residual": Feature(
+        lambda tokens: (tokens.residual,), frozenset(), lambda shape: shape.dim, lambda shape: 0
+    ),
     "branch+residual": Feature(
-        lambda tokens: (tokens.residual, tokens.branch), frozenset(), lambda shape: shape.dim, lambda shape: 1
+        lambda tokens: (tokens.residual, tokens.branch),
+        frozenset(),
+        lambda shape: shape.dim,
+        lambda shape: 1,
     ),
     "b": Feature(_directions("B"), frozenset({"B"}), lambda shape: shape.states, _joined),
     "c": Feature(_directions("C"), frozenset({"C"}), lambda shape: shape.states, _joined),
-    "delta": Feature(_directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined),
+    "delta": Feature(
+        _directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined
+    ),
     "keys": Feature(
         lambda tokens: (traced(tokens.trace, "keys"),),
         frozenset({"keys"}),
@@ -123,12 +134,16 @@ def cosine_of_neighbours(values: Tensor) -> Tensor:
 
 def cosine_cost(m: int, t: int, feature: str, shape: Widths) -> Cost:
     """Of forming, measuring (square, add, root) and comparing m with t tokens: m t F multiply-accumulates."""
-    return Cost(m * t * FEATURES[feature].width(shape), _measured(m + t, feature, shape) + 2 * m * t)
+    return Cost(
+        m * t * FEATURES[feature].width(shape), _measured(m + t, feature, shape) + 2 * m * t
+    )
 
 
 def neighbours_cost(m: int, feature: str, shape: Widths) -> Cost:
     """Of forming and measuring m tokens and comparing each with the next, which is no matrix product."""
-    return Cost(0, _measured(m, feature, shape) + 2 * max(0, m - 1) * (FEATURES[feature].width(shape) + 1))
+    return Cost(
+        0, _measured(m, feature, shape) + 2 * max(0, m - 1) * (FEATURES[feature].width(shape) + 1)
+    )
 
 
 def _measured(tokens: int, feature: str, shape: Widths) -> int:

@@ -22,6 +22,10 @@ def local_maximum(values: Tensor, cell: Tensor, grid: tuple[int, int, int], wind
     and neighbours are of the same frame. `window` is odd.
     """
     frames, height, width = grid
-    canvas = values.new_full((values.shape[0], frames * height * width), -torch.inf).scatter_(1, cell, values)
-    pooled = torch.nn.functional.max_pool2d(canvas.view(-1, frames, height, width), window, 1, window // 2)
+    canvas = values.new_full((values.shape[0], frames * height * width), -torch.inf).scatter_(
+        1, cell, values
+    )
+    pooled = torch.nn.functional.max_pool2d(
+        canvas.view(-1, frames, height, width), window, 1, window // 2
+    )
     return pooled.flatten(1).gather(1, cell)

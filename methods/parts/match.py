@@ -36,11 +36,15 @@ class Matching:
 
     def among(self, ranks: Tensor) -> Matching:
         """The same matching of the tokens `ranks` (B, m) of a longer sequence, in that sequence's ranks."""
-        return Matching(*(ranks.gather(1, part) for part in (self.source, self.target, self.destinations)))
+        return Matching(
+            *(ranks.gather(1, part) for part in (self.source, self.target, self.destinations))
+        )
 
     def after(self, gone: Tensor) -> Matching:
         """The same matching, the tokens `gone` (B, p) having been dropped first."""
-        return Matching(torch.cat([gone, self.source], 1), torch.cat([gone, self.target], 1), self.destinations)
+        return Matching(
+            torch.cat([gone, self.source], 1), torch.cat([gone, self.target], 1), self.destinations
+        )
 
 
 def _nothing(source: Tensor) -> Tensor:
@@ -103,7 +107,9 @@ def kth(similarity: Tensor, k: int) -> Tensor:
     """Place (B, m) of the k-th largest of `similarity` (B, m, t), of the last where there are fewer than k."""
     if k == 1:
         return similarity.argmax(dim=2)
-    return similarity.argsort(dim=2, descending=True, stable=True)[..., min(k, similarity.shape[2]) - 1]
+    return similarity.argsort(dim=2, descending=True, stable=True)[
+        ..., min(k, similarity.shape[2]) - 1
+    ]
 
 
 def to_best(source: Tensor, destinations: Tensor, similarity: Tensor, k: int = 1) -> Matching:
@@ -130,7 +136,11 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
     if r == 0:
         return Matching(_nothing(a), _nothing(a), b)
     # The largest value is found much faster than its place, which is asked for only where it counts.
-    edge = similarity.amax(2) if k == 1 else similarity.gather(2, kth(similarity, k)[..., None])[..., 0]
+    edge = (
+        similarity.amax(2)
+        if k == 1
+        else similarity.gather(2, kth(similarity, k)[..., None])[..., 0]
+    )
     chosen = ranked(edge)[:, :r]
     strongest = similarity.gather(1, chosen[..., None].expand(-1, -1, similarity.shape[2]))
     return Matching(a.gather(1, chosen), b.gather(1, kth(strongest, k)), b)
@@ -138,7 +148,9 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
 
 def _centres(count: int, total: int, device: torch.device) -> Tensor:
     """`count` places spread evenly over 0..total-1: the middles of equal intervals."""
-    return torch.div((2 * torch.arange(count, device=device) + 1) * total, 2 * count, rounding_mode="floor")
+    return torch.div(
+        (2 * torch.arange(count, device=device) + 1) * total, 2 * count, rounding_mode="floor"
+    )
 
 
 def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
@@ -159,7 +171,9 @@ def runs(path: Tensor, r: int) -> Matching:
     place = torch.arange(patches, device=path.device)
     run = torch.div(place * groups, patches, rounding_mode="floor")
     edges = torch.div(
-        torch.arange(groups + 1, device=path.device) * patches + groups - 1, groups, rounding_mode="floor"
+        torch.arange(groups + 1, device=path.device) * patches + groups - 1,
+        groups,
+        rounding_mode="floor",
     )
     middle = torch.div(edges[:-1] + edges[1:] - 1, 2, rounding_mode="floor")
     gone = torch.argsort((place == middle[run]).int(), stable=True)[:r]

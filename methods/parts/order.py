@@ -67,7 +67,8 @@ def permutation(policy: str, survivors: Survivors, share: float, chance: Chance)
         return survivors.score.argsort(dim=1, descending=True, stable=True)
     keys = {
         "restored": place,
-        "appended": survivors.place + survivors.destination * (1 + survivors.place.amax(1, keepdim=True)),
+        "appended": survivors.place
+        + survivors.destination * (1 + survivors.place.amax(1, keepdim=True)),
         "odd-even": place % 2,
         "reversed": -place,
     }

@@ -45,7 +45,9 @@ def of_direction(values: Tensor, direction: str) -> Tensor:
 
 def _delta(place: Place, direction: str) -> Tensor:
     """MTR: mean over channels of the timescale, s_i = (1/E) sum_d sum_direction Delta_{i,d}."""
-    return of_direction(precise(traced(place.tokens.trace, "delta_mean")), direction).gather(1, place.patches)
+    return of_direction(precise(traced(place.tokens.trace, "delta_mean")), direction).gather(
+        1, place.patches
+    )
 
 
 def _magnitude(name: str) -> Callable[[Place, str], Tensor]:
@@ -76,7 +78,9 @@ def _activation(place: Place, direction: str) -> Tensor:
 
 def _norm(place: Place, direction: str) -> Tensor:
     """Length of branch + residual."""
-    return length(precise(place.tokens.residual) + precise(place.tokens.branch)).gather(1, place.patches)
+    return length(precise(place.tokens.residual) + precise(place.tokens.branch)).gather(
+        1, place.patches
+    )
 
 
 def _cls_similarity(place: Place, direction: str) -> Tensor:
@@ -125,7 +129,9 @@ def _hidden_attention(place: Place, direction: str) -> Tensor:
     """Hidden attention of the class token to each token; each direction sees the tokens it scans before it."""
     special = place.tokens.special
     if special.shape[1] == 0:
-        raise UserError("score 'hidden-attention' needs a class token and this backbone has none: use another score")
+        raise UserError(
+            "score 'hidden-attention' needs a class token and this backbone has none: use another score"
+        )
     trace = place.tokens.trace
     delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
     last = delta.shape[2] - 1
@@ -154,7 +160,9 @@ def faded(score: Tensor, place: Place, rate: float) -> Tensor:
     if tokens.special.shape[1] == 0:
         raise UserError("sensitivity needs a class token and this backbone has none: set it to 0")
     special = tokens.position.gather(1, tokens.special)
-    distance = (tokens.position.gather(1, place.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
+    distance = (
+        (tokens.position.gather(1, place.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
+    )
     return score * torch.exp(-rate * distance.to(score.dtype) / tokens.original_length)
 
 
@@ -179,14 +187,18 @@ def _fixed(*names: str) -> Callable[[str], frozenset[str]]:
 
 
 def _activation_needs(direction: str) -> frozenset[str]:
-    return frozenset({"both": {"y"}, "forward": {"y_forward"}, "backward": {"y_backward"}}[direction])
+    return frozenset(
+        {"both": {"y"}, "forward": {"y_forward"}, "backward": {"y_backward"}}[direction]
+    )
 
 
 SCORES: dict[str, Score] = {
     "delta": Score(_delta, _fixed("delta_mean"), True, lambda n, k, s: (k - 1) * n),
     "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
     "c": Score(_magnitude("C"), _fixed("C"), True, lambda n, k, s: k * n * (s.states + 1)),
-    "delta-b": Score(_delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)),
+    "delta-b": Score(
+        _delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)
+    ),
     "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (s.inner + 1)),
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
     "cls-similarity": Score(
@@ -195,7 +207,9 @@ SCORES: dict[str, Score] = {
         False,
         lambda n, k, s: n * (3 * s.dim + 1) + max(1, s.specials) * ((2 * n + 3) * s.dim + n),
     ),
-    "cls-attention": Score(_cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * s.heads),
+    "cls-attention": Score(
+        _cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * s.heads
+    ),
     "hidden-attention": Score(
         _hidden_attention,
         _fixed("delta", "A", "B", "C"),

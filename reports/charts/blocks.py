@@ -27,7 +27,11 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
                 for row in line.itertuples()
             ]
             drawn = trace(
-                looks[str(label)], order[str(label)], line["block"], line[column] * (100 if share else 1), words
+                looks[str(label)],
+                order[str(label)],
+                line["block"],
+                line[column] * (100 if share else 1),
+                words,
             )
             drawn["meta"]["budget"] = float(str(budget))
             data.append(drawn)
@@ -35,7 +39,9 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
     shape["margin"]["b"] = 52
     step = max(1, int(part["block"].max()) // 8)
     shape["xaxis"] |= {"title": title("block that the tokens enter"), "dtick": step}
-    shape["yaxis"]["title"] = title("true foreground still there, %" if share else "lift over all tokens")
+    shape["yaxis"]["title"] = title(
+        "true foreground still there, %" if share else "lift over all tokens"
+    )
     if share:
         shape["yaxis"]["range"] = [0, 104]
     else:

@@ -14,7 +14,11 @@ from reports.style import Look
 
 HEIGHT = 480
 MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}
-SIZES = {"star": 13, "up": 11, "down": 11}  # pixels; a triangle of the same size looks smaller than a square
+SIZES = {
+    "star": 13,
+    "up": 11,
+    "down": 11,
+}  # pixels; a triangle of the same size looks smaller than a square
 Chart = dict[str, Any]
 
 
@@ -22,7 +26,9 @@ def palette(looks: Mapping[str, Look], theme: str) -> dict[str, str]:
     """Colour of each token in `theme`, ``light`` or ``dark``."""
     basic = {"ink": style.INK, "soft": style.SOFT, "grid": style.GRID, "paper": style.PAPER}
     colours = {name: pair[theme] for name, pair in basic.items()}
-    return colours | {token(index): getattr(look, theme) for index, look in enumerate(looks.values())}
+    return colours | {
+        token(index): getattr(look, theme) for index, look in enumerate(looks.values())
+    }
 
 
 def token(index: int) -> str:

@@ -20,7 +20,9 @@ def hover(row: Mapping[Hashable, Any], size: float, prefix: str) -> str:
         + (f" (asked {budget_name(row['budget'])})" if present(row["budget"]) else ""),
     ]
     if row["seeds"] > 1:
-        lines.append(f"{int(row['seeds'])} seeds: {percent(row['seed_low'])} to {percent(row['seed_high'])} %")
+        lines.append(
+            f"{int(row['seeds'])} seeds: {percent(row['seed_low'])} to {percent(row['seed_high'])} %"
+        )
     if present(row["difference"]) and present(row["reference"]):
         gap = f"{points(row['difference'])} {interval(row['difference_low'], row['difference_high'], signed=True)}"
         holm = f", Holm p {p_value(row['p_holm'])}" if present(row["p_holm"]) else ""

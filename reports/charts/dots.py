@@ -18,13 +18,21 @@ def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None)
     """The methods of one budget from the best down: a dot with its 95 % interval each, dense and chance as levels."""
     size, prefix = unit(part["total"].dropna().tolist())
     order = {label: index for index, label in enumerate(looks)}
-    ranked = part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
+    ranked = (
+        part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
+    )
     budget = float(part["budget"].dropna().iloc[0])
     data, names = [], []
     for place, row in enumerate(ranked.to_dict("records")):
         label = str(row["label"])
         frame = pd.DataFrame([row])
-        dot = trace(looks[label], order[label], frame["top1"] * 100, pd.Series([place]), [hover(row, size, prefix)])
+        dot = trace(
+            looks[label],
+            order[label],
+            frame["top1"] * 100,
+            pd.Series([place]),
+            [hover(row, size, prefix)],
+        )
         add_intervals(dot, frame, order[label])
         if "error_y" in dot:
             dot["error_x"] = dot.pop("error_y") | {"visible": True}
@@ -41,12 +49,17 @@ def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None)
     }
     shape["yaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.7, len(names) - 0.3],
                        "showgrid": False, "ticks": "", "showline": False}  # fmt: skip
-    levels = [(float(value), "dense") for value in part.loc[part["method"] == "none", "top1"].dropna()]
-    low, high = (float(ranked["top1"].min()), float(ranked["top1"].max())) if len(ranked) else (0.0, 1.0)
+    levels = [
+        (float(value), "dense") for value in part.loc[part["method"] == "none", "top1"].dropna()
+    ]
+    low, high = (
+        (float(ranked["top1"].min()), float(ranked["top1"].max())) if len(ranked) else (0.0, 1.0)
+    )
     if chance is not None and chance >= low - 0.25 * (high - low):
         levels.append((chance, "chance"))
     shape["shapes"] = [
-        level(0) | {"xref": "x", "yref": "paper", "x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
+        level(0)
+        | {"xref": "x", "yref": "paper", "x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
         for value, _ in levels
     ]
     shape["annotations"] = [

@@ -52,7 +52,10 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
     for end in (-1, 0):
         heights = [line["y"][end] for _, line in lines]
         placed = spread(heights, LINE * (high - low) / room, low, high)
-        sides[end] = sum(abs(one - other) for one, other in zip(heights, placed, strict=True)), placed
+        sides[end] = (
+            sum(abs(one - other) for one, other in zip(heights, placed, strict=True)),
+            placed,
+        )
     end = min((-1, 0), key=lambda side: sides[side][0])
     for (look, line), height in zip(lines, sides[end][1], strict=True):
         shape["annotations"].append(
@@ -68,7 +71,10 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
 
 
 def _near(
-    lines: Sequence[tuple[Look, Chart]], dense: Sequence[Chart], bounds: tuple[float, float], room: float
+    lines: Sequence[tuple[Look, Chart]],
+    dense: Sequence[Chart],
+    bounds: tuple[float, float],
+    room: float,
 ) -> list[Chart]:
     """Names near their points, placed for a chart of the nominal width."""
     low, high = bounds
@@ -87,7 +93,8 @@ def _near(
     taken = np.array([place for line in [*places, *map(pixels, dense)] for place in line])
     middles = clear_places(ends, sizes, taken, Bbox.from_extents(-60, 0, NOMINAL + 60, room), 100)
     return [
-        _name(look.label, line, -1) | {"ax": float(middle[0] - end[0]), "ay": float(end[1] - middle[1])}
+        _name(look.label, line, -1)
+        | {"ax": float(middle[0] - end[0]), "ay": float(end[1] - middle[1])}
         for (look, line), end, middle in zip(lines, ends, middles, strict=True)
     ]
 

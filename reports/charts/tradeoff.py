@@ -18,7 +18,11 @@ SHADED = 40  # pixels above a chart whose shaded budgets say why
 
 
 def pareto(
-    part: pd.DataFrame, looks: Mapping[str, Look], convention: str, marks: Marks, chance: float | None = None
+    part: pd.DataFrame,
+    looks: Mapping[str, Look],
+    convention: str,
+    marks: Marks,
+    chance: float | None = None,
 ) -> Chart:
     """Top-1 against FLOPs for one backbone; error bars wait to be switched on. With one budget, the methods ranked.
 
@@ -104,10 +108,14 @@ def _curves(
     shape["margin"]["t"] = top or shape["margin"]["t"]
     if log:
         values = part[column].dropna()
-        shape["yaxis"] |= {"type": "log"} | ({"dtick": 1} if values.max() > 10 * values.min() else {})
+        shape["yaxis"] |= {"type": "log"} | (
+            {"dtick": 1} if values.max() > 10 * values.min() else {}
+        )
     _cost_axis(shape, part, convention, size, prefix)
     names = line_names(shape, data, looks) if column == "top1" and data else None
-    narrow = {"title": f"{prefix}{safe(CONVENTIONS.get(convention, (convention, ''))[0])} per image"}
+    narrow = {
+        "title": f"{prefix}{safe(CONVENTIONS.get(convention, (convention, ''))[0])} per image"
+    }
     return {"data": data, "layout": shape, "narrow": narrow, "names": names}
 
 
@@ -128,4 +136,7 @@ def _cost_axis(shape: Chart, part: pd.DataFrame, convention: str, size: float, p
     if not known.empty:
         dense = float((known["total"] / (1 - known["removed"])).median())
         places, names = ticks(dense, float(known["total"].min()), size)
-        shape["xaxis"] |= {"tickvals": places, "ticktext": [name.replace("\n", "<br>") for name in names]}
+        shape["xaxis"] |= {
+            "tickvals": places,
+            "ticktext": [name.replace("\n", "<br>") for name in names],
+        }

@@ -17,7 +17,12 @@ from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
 
 FAMILY = ["backbone", "method", "budget"]
 LINE = 0.19  # inches a setting
-COLOURS = {"lower": KNOWN["tome"][0], "higher": KNOWN["mtr"][0], "open": SOFT["light"], "reference": INK["light"]}
+COLOURS = {
+    "lower": KNOWN["tome"][0],
+    "higher": KNOWN["mtr"][0],
+    "open": SOFT["light"],
+    "reference": INK["light"],
+}
 
 
 def family_name(backbone: str, method: str, budget: float) -> str:
@@ -75,7 +80,9 @@ def _mark(axes: Axes, place: int, row: dict[str, Any], names: tuple[str, str, st
     axes.plot([low, high], [place, place], color=colour, linewidth=1.0, zorder=2)
     face = "white" if kind == "open" else colour
     marker = "D" if kind == "reference" else "o"
-    axes.plot([value], [place], marker=marker, markersize=4, color=colour, markerfacecolor=face, zorder=3)
+    axes.plot(
+        [value], [place], marker=marker, markersize=4, color=colour, markerfacecolor=face, zorder=3
+    )
 
 
 def order_figure(rows: pd.DataFrame, width: float) -> Figure:
@@ -99,11 +106,16 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             for panel, (axes, name) in enumerate(zip(panels, ("top1", "agreement"), strict=True)):
                 points = np.column_stack((line["tau"], 100 * line[name])).astype(np.float64)
                 axes.plot(*points.T, label=family_name(*key), zorder=3, **style)
-                joined[panel] += [points, (points[1:] + points[:-1]) / 2]  # names keep off the line between them too
+                joined[panel] += [
+                    points,
+                    (points[1:] + points[:-1]) / 2,
+                ]  # names keep off the line between them too
                 for row in part[~shuffled].to_dict("records"):
                     point = np.array([[row["tau"], 100 * row[name]]], dtype=np.float64)
                     axes.plot(*point.T, linestyle="", zorder=3, **style)
-                    tags[panel].append(Tag(str(row["setting"]).rpartition("order=")[2], light, point))
+                    tags[panel].append(
+                        Tag(str(row["setting"]).rpartition("order=")[2], light, point)
+                    )
         panels[0].set_ylabel("top-1 accuracy, %")
         panels[1].set_ylabel("same prediction as dense, %")
         for axes in panels:
@@ -111,7 +123,12 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             axes.set_ylim(bottom=0)
             axes.margins(x=0.08)
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 2 if width > 5 else 1))
+        figure.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=columns(len(names), 2 if width > 5 else 1),
+        )
         figure.draw_without_rendering()
         for axes, names_there, lines in zip(panels, tags, joined, strict=True):
             near(axes, names_there, np.concatenate(lines))

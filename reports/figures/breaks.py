@@ -42,7 +42,10 @@ def broken(found: Sequence[Break], shape: tuple[int, int], width: float) -> Figu
         for index, one in enumerate(found):
             left, right = panels[index // pairs][2 * (index % pairs) : 2 * (index % pairs) + 2]
             left.imshow(one.pixels, interpolation="nearest")
-            right.imshow(overlay(one.pixels, np.asarray(one.owner, dtype=np.int64), shape), interpolation="nearest")
+            right.imshow(
+                overlay(one.pixels, np.asarray(one.owner, dtype=np.int64), shape),
+                interpolation="nearest",
+            )
             left.set_title(f"{fold(one.label, 24)}, {one.budget}", fontsize=7, fontweight="normal")
             _answer(left, one.dense, "#1b1f24", "")
             _answer(right, one.answer, "#b3261e", "× ")

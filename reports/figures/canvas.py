@@ -22,7 +22,10 @@ DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
 COLUMN = 3.25  # inches: one of its columns
 INCHES_A_BOLD_LETTER = 0.076  # of a heading
-INCHES_A_LETTER, INCHES_A_LINE = 0.065, 0.4  # of a name in a legend, and of the line and the gaps beside it
+INCHES_A_LETTER, INCHES_A_LINE = (
+    0.065,
+    0.4,
+)  # of a name in a legend, and of the line and the gaps beside it
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -60,7 +63,12 @@ SETTINGS: Any = {
     "pdf.fonttype": 42,
 }
 # A quiet line that says where a level is.
-GUIDE: dict[str, Any] = {"color": SOFT["light"], "linewidth": 0.8, "linestyle": (0, (1, 2)), "zorder": 0}
+GUIDE: dict[str, Any] = {
+    "color": SOFT["light"],
+    "linewidth": 0.8,
+    "linestyle": (0, (1, 2)),
+    "zorder": 0,
+}
 THIN = GUIDE | {"linewidth": 0.7}  # one that has its name beside it
 DASHES: dict[str, Any] = {
     "solid": "-",
@@ -150,7 +158,11 @@ def render_pdf(figure: Figure) -> bytes:
     """`figure`, which `render` has laid out, as PDF: its fonts embedded as TrueType, free of dates and versions."""
     vector = io.BytesIO()
     with paper():
-        _print(FigureCanvasPdf(figure).print_pdf, vector, {"CreationDate": None, "Creator": None, "Producer": None})
+        _print(
+            FigureCanvasPdf(figure).print_pdf,
+            vector,
+            {"CreationDate": None, "Creator": None, "Producer": None},
+        )
     return vector.getvalue()
 
 

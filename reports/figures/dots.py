@@ -19,14 +19,29 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
 
     The name of one that does not land within half a point of the budget says where it does.
     """
-    ranked = part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
+    ranked = (
+        part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
+    )
     budget = float(part["budget"].dropna().iloc[0])
     for place, row in enumerate(ranked.to_dict("records")):
         look = looks[str(row["label"])]
-        low, high = (row["top1_low"], row["top1_high"]) if present(row["top1_low"]) else (row["top1"], row["top1"])
-        axes.hlines(place, low * 100, high * 100, color=look.light, linewidth=1.4, alpha=0.75, zorder=2)
+        low, high = (
+            (row["top1_low"], row["top1_high"])
+            if present(row["top1_low"])
+            else (row["top1"], row["top1"])
+        )
+        axes.hlines(
+            place, low * 100, high * 100, color=look.light, linewidth=1.4, alpha=0.75, zorder=2
+        )
         if row["seeds"] > 1:
-            axes.hlines(place, row["seed_low"] * 100, row["seed_high"] * 100, color=look.light, linewidth=4, alpha=0.3)
+            axes.hlines(
+                place,
+                row["seed_low"] * 100,
+                row["seed_high"] * 100,
+                color=look.light,
+                linewidth=4,
+                alpha=0.3,
+            )
         axes.plot(row["top1"] * 100, place, label=str(row["label"]), zorder=3, **stroke(look))
         axes.annotate(
             percent(row["top1"]), (max(high, row["top1"]) * 100, place), xytext=(5, 0), textcoords="offset points",
@@ -40,13 +55,17 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.margins(x=0.12)
     dense = part.loc[part["method"] == "none", "top1"].dropna().tolist()
-    axes.update_datalim([(level * 100, 0.0) for level in dense], updatey=False)  # its name has to stand inside the axes
+    axes.update_datalim(
+        [(level * 100, 0.0) for level in dense], updatey=False
+    )  # its name has to stand inside the axes
     axes.autoscale_view(scaley=False)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed (95 % interval)")
+    axes.set_xlabel(
+        f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed (95 % interval)"
+    )
     for level, name in [
         *((level, "dense") for level in dense),
         (chance, "chance"),

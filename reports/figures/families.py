@@ -16,7 +16,10 @@ from reports.style import SOFT
 
 ATTENTION = "attention"
 # Warm for attention, cool for Mamba, as for the methods made for each; a marker and a dash for each of several.
-HUES = {ATTENTION: ("#d1291c", "#6f2601", "#98033e"), "Mamba": ("#0c6ab6", "#0b758a", "#8f44c1", "#053758")}
+HUES = {
+    ATTENTION: ("#d1291c", "#6f2601", "#98033e"),
+    "Mamba": ("#0c6ab6", "#0b758a", "#8f44c1", "#053758"),
+}
 MARKERS = {ATTENTION: "s^h", "Mamba": "oDvp"}
 DASHES = ("-", (0, (4, 2)), (0, (1.2, 1.6)), (0, (5, 1, 1, 1)))
 PANEL = 1.9  # inches
@@ -78,6 +81,14 @@ def _lines(axes: Axes, rows: pd.DataFrame, strokes: Mapping[str, Mapping[str, An
         stroke = strokes[str(name)]
         part = part.sort_values("removed")
         places = [0.0, *(part["removed"] * 100)]
-        axes.plot(places, [100.0, *(part["kept"] * 100)], markevery=range(1, len(places)), zorder=3, **stroke)
+        axes.plot(
+            places,
+            [100.0, *(part["kept"] * 100)],
+            markevery=range(1, len(places)),
+            zorder=3,
+            **stroke,
+        )
         low, high = ([100.0, *(part[side] * 100)] for side in ("low", "high"))
-        axes.fill_between(places, low, high, color=str(stroke["color"]), alpha=0.16, linewidth=0, zorder=1)
+        axes.fill_between(
+            places, low, high, color=str(stroke["color"]), alpha=0.16, linewidth=0, zorder=1
+        )

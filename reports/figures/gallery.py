@@ -18,7 +18,10 @@ from reports.style import INK, SOFT
 from reports.token_overlay import DROPPED, SPECIAL, Pixels, overlay
 
 CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
-FATES = {DROPPED: "dark: dropped", SPECIAL: "white: in a special token"}  # said only where it is to be seen
+FATES = {
+    DROPPED: "dark: dropped",
+    SPECIAL: "white: in a special token",
+}  # said only where it is to be seen
 INCHES_A_SMALL_LETTER, INCHES_A_SMALL_LINE = 0.057, 0.12  # of the words below the pictures
 NAMED = 8  # methods without room of which each is named
 
@@ -42,14 +45,26 @@ def gallery(
     images = [image for image in pictures if any((image, label) in found for label in labels)]
     with paper():
         size = width / (len(labels) + 1)
-        drawn_ones = [found[image, label].owner for image in images for label in labels if (image, label) in found]
+        drawn_ones = [
+            found[image, label].owner
+            for image in images
+            for label in labels
+            if (image, label) in found
+        ]
         below = _words_below(drawn_ones, labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
         figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
             row = next(found[image, label] for label in labels if (image, label) in found)
-            _panel(line[0], pictures[image], run, row.dense_prediction, row.dense_confidence, row.label_true)
+            _panel(
+                line[0],
+                pictures[image],
+                run,
+                row.dense_prediction,
+                row.dense_confidence,
+                row.label_true,
+            )
             line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(run, row.label_true)}")
             for axes, label in zip(line[1:], labels, strict=True):
                 cell = found.get((image, label))
@@ -94,15 +109,24 @@ def layers(
             final = mine.iloc[-1]
             blank(line[0])
             line[0].imshow(pixels, interpolation="nearest")
-            line[0].set_ylabel(fold(label, 14), fontsize=7, rotation=0, ha="right", va="center", color="black")
-            line[0].set_xlabel(_truth(run, final["label_true"]), fontsize=6, labelpad=2, color=INK["light"])
+            line[0].set_ylabel(
+                fold(label, 14), fontsize=7, rotation=0, ha="right", va="center", color="black"
+            )
+            line[0].set_xlabel(
+                _truth(run, final["label_true"]), fontsize=6, labelpad=2, color=INK["light"]
+            )
             for axes, block in zip(line[1:], blocks, strict=True):
                 known = mine[mine["block"] <= block]
                 blank(axes)
                 owner = known.iloc[-1]["owner"] if len(known) else np.arange(shape[0] * shape[1])
-                axes.imshow(overlay(pixels, np.asarray(owner, dtype=np.int64), shape), interpolation="nearest")
+                axes.imshow(
+                    overlay(pixels, np.asarray(owner, dtype=np.int64), shape),
+                    interpolation="nearest",
+                )
             _answer(line[-1], run, final["prediction"], final["confidence"], final["label_true"])
-        for axes, name in zip(panels[0], ["picture", *(f"block {block}" for block in blocks)], strict=True):
+        for axes, name in zip(
+            panels[0], ["picture", *(f"block {block}" for block in blocks)], strict=True
+        ):
             axes.set_title(name, fontsize=7, loc="center", fontweight="normal")
         return figure
 
@@ -115,14 +139,18 @@ def _sheet(width: float, height: float, title: str, below: str) -> Figure:
     return figure
 
 
-def _words_below(owners: Iterable[Any], labels: Sequence[str], absent: Sequence[str], width: float) -> str:
+def _words_below(
+    owners: Iterable[Any], labels: Sequence[str], absent: Sequence[str], width: float
+) -> str:
     """What the drawn fates look like, and which methods have no room, in lines that fit in `width` inches."""
     there = {int(place) for owner in owners for place in np.unique(owner)}
     key = [CLEAR, MERGED, *(words for fate, words in FATES.items() if fate in there)]
     lines = ["    ".join(key)] if width > COLUMN else key
     if absent:
         some = f"The first {len(labels)} of {len(labels) + len(absent)} methods"
-        some += f"; not shown: {', '.join(distinct_names(absent))}." if len(absent) <= NAMED else "."
+        some += (
+            f"; not shown: {', '.join(distinct_names(absent))}." if len(absent) <= NAMED else "."
+        )
         lines += textwrap.wrap(some, int(width / INCHES_A_SMALL_LETTER))
     return "\n".join(lines)
 
@@ -131,7 +159,9 @@ def _truth(run: Run, truth: Any) -> str:
     return f"true: {run.class_name(truth)[:20]}"
 
 
-def _panel(axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:
+def _panel(
+    axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any
+) -> None:
     """One picture with the answer below it, in red and marked where it is wrong."""
     blank(axes)
     axes.imshow(pixels, interpolation="nearest")

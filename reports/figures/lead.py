@@ -16,7 +16,9 @@ LINE = 0.19  # inches a method
 ACROSS = 3  # panels beside each other where there is the width
 
 
-def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, width: float) -> Figure:
+def lead_figure(
+    marks: Sequence[Mark], looks: Mapping[str, Look], title: str, width: float
+) -> Figure:
     """Difference in top-1 from the best blind baseline with paired 95 % intervals, a panel a budget, a line a method.
 
     `marks` are those of one backbone, in the order of their budgets. Filled marks were shown to be ahead, hollow ones
@@ -34,9 +36,16 @@ def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, wi
         for axes, mark in zip(panels, marks, strict=False):
             for lead in mark.leads:
                 place = labels.index(lead.label)
-                look = replace(looks[lead.label], filled=lead.shown)  # hollow says one thing here, whatever the look
+                look = replace(
+                    looks[lead.label], filled=lead.shown
+                )  # hollow says one thing here, whatever the look
                 line = stroke(look) | {"linestyle": ""}
-                axes.plot([100 * lead.low, 100 * lead.high], [place, place], color=line["color"], linewidth=1.0)
+                axes.plot(
+                    [100 * lead.low, 100 * lead.high],
+                    [place, place],
+                    color=line["color"],
+                    linewidth=1.0,
+                )
                 axes.plot([100 * lead.difference], [place], zorder=3, **line)
             axes.axvline(0, **GUIDE)
             baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
@@ -45,5 +54,7 @@ def lead_figure(marks: Sequence[Mark], looks: Mapping[str, Look], title: str, wi
             axes.set_axis_off()
         panels[0].set_yticks(range(len(labels)), [fold(label, 24) for label in labels])
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        figure.supxlabel("ahead of the best blind baseline, points of top-1", fontsize=8, color=SOFT["light"])
+        figure.supxlabel(
+            "ahead of the best blind baseline, points of top-1", fontsize=8, color=SOFT["light"]
+        )
         return figure

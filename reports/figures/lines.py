@@ -13,7 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from reports.figures.canvas import GUIDE, stroke
 from reports.style import Look
 
-BLOCKS = "crest"  # pale for the first block, dark for the last: a sequence that survives grey printing
+BLOCKS = (
+    "crest"  # pale for the first block, dark for the last: a sequence that survives grey printing
+)
 
 
 def block_colours(blocks: Sequence[int]) -> dict[int, Any]:
@@ -23,14 +25,22 @@ def block_colours(blocks: Sequence[int]) -> dict[int, Any]:
 
 
 def line(
-    axes: Axes, rows: pd.DataFrame, x: str, name: str, look: Look | None = None, band: bool = True, **style: Any
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    name: str,
+    look: Look | None = None,
+    band: bool = True,
+    **style: Any,
 ) -> None:
     """``mean`` of `rows` against `x`, and the `band` from ``low`` to ``high``; drawn by `look`, else by `style`."""
     rows = rows.sort_values(x)
     drawn: Mapping[str, Any] = stroke(look) if look else style
     axes.plot(rows[x], rows["mean"], label=name, **drawn)
     if band and rows["low"].notna().any():
-        axes.fill_between(rows[x], rows["low"], rows["high"], color=drawn["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(
+            rows[x], rows["low"], rows["high"], color=drawn["color"], alpha=0.15, linewidth=0
+        )
 
 
 def level(axes: Axes, value: float = 0.0) -> None:

@@ -42,18 +42,35 @@ def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> 
     heights = [box.height for box in boxes]
     frame = axes.get_window_extent()
     sides = {}
-    for end in (-1, 0):  # the last point first: where both cost the same, the names stand at the right
+    for end in (
+        -1,
+        0,
+    ):  # the last point first: where both cost the same, the names stand at the right
         middles = [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
         placed = spread(middles, heights, frame.y0, frame.y1)
-        sides[end] = sum(abs(one - other) for one, other in zip(middles, placed, strict=True)), placed
+        sides[end] = (
+            sum(abs(one - other) for one, other in zip(middles, placed, strict=True)),
+            placed,
+        )
     end = min((-1, 0), key=lambda side: sides[side][0])
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    column = _column(axes, [tag.line[end, 0] for tag in tags], others, end == -1, max(box.width for box in boxes), inch)
+    column = _column(
+        axes,
+        [tag.line[end, 0] for tag in tags],
+        others,
+        end == -1,
+        max(box.width for box in boxes),
+        inch,
+    )
     upright = axes.transData.inverted()
     notes = []
     for tag, middle in zip(tags, sides[end][1], strict=True):
         height = float(upright.transform((frame.x0, middle))[1])
-        notes.append(_note(axes, tag, tuple(tag.line[end]), (column, height), "left" if end == -1 else "right"))
+        notes.append(
+            _note(
+                axes, tag, tuple(tag.line[end]), (column, height), "left" if end == -1 else "right"
+            )
+        )
     return notes
 
 
@@ -65,10 +82,14 @@ def near(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> li
     if not tags:
         return []
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    points = axes.transData.transform(np.concatenate([*(tag.line for tag in tags), others.reshape(-1, 2)]))
+    points = axes.transData.transform(
+        np.concatenate([*(tag.line for tag in tags), others.reshape(-1, 2)])
+    )
     ends = axes.transData.transform(np.stack([tag.line[-1] for tag in tags]))
     sizes = np.array([_extent(axes, tag).size for tag in tags])
-    middles = axes.transData.inverted().transform(clear_places(ends, sizes, points, axes.get_window_extent(), inch))
+    middles = axes.transData.inverted().transform(
+        clear_places(ends, sizes, points, axes.get_window_extent(), inch)
+    )
     return [
         _note(axes, tag, tuple(tag.line[-1]), tuple(middle), "center")
         for tag, middle in zip(tags, middles, strict=True)
@@ -110,7 +131,12 @@ def _extent(axes: Axes, tag: Tag) -> Bbox:
 
 
 def _column(
-    axes: Axes, ends: Sequence[float], others: npt.NDArray[np.float64], right: bool, width: float, inch: float
+    axes: Axes,
+    ends: Sequence[float],
+    others: npt.NDArray[np.float64],
+    right: bool,
+    width: float,
+    inch: float,
 ) -> float:
     """Where the column of names begins, in data coordinates; the axis is stretched until it ends inside the frame."""
     low, high = axes.get_xlim()
@@ -118,8 +144,14 @@ def _column(
     need = width + FAN * inch
     outer = max(ends) if right else min(ends)
     beyond = [x for x in others[:, 0] if (x > outer if right else x < outer)] if len(others) else []
-    gap = (abs(min(beyond, key=lambda x: abs(x - outer)) - outer) if beyond else 0.0) / (high - low) * room
-    if gap < need + 0.1 * inch:  # the names do not fit before the next point: they stand beyond the last
+    gap = (
+        (abs(min(beyond, key=lambda x: abs(x - outer)) - outer) if beyond else 0.0)
+        / (high - low)
+        * room
+    )
+    if (
+        gap < need + 0.1 * inch
+    ):  # the names do not fit before the next point: they stand beyond the last
         outer = (max if right else min)([outer, *beyond])
         share = min(need / room, 0.6)
         if right:
@@ -153,12 +185,18 @@ def _cost(
     grown = place.padded(0.03 * inch)
     hidden = sum(bool(grown.contains(*other)) for other in points)
     overlaps = sum(bool(place.overlaps(other)) for other in taken)
-    outside = place.x0 < frame.x0 or place.x1 > frame.x1 or place.y0 < frame.y0 or place.y1 > frame.y1
+    outside = (
+        place.x0 < frame.x0 or place.x1 > frame.x1 or place.y0 < frame.y0 or place.y1 > frame.y1
+    )
     nearest = np.clip(point, (place.x0, place.y0), (place.x1, place.y1))
-    return 100 * overlaps + 10 * hidden + 1000 * outside + float(np.hypot(*(nearest - point))) / inch
+    return (
+        100 * overlaps + 10 * hidden + 1000 * outside + float(np.hypot(*(nearest - point))) / inch
+    )
 
 
-def _note(axes: Axes, tag: Tag, point: tuple[float, ...], place: tuple[float, ...], ha: str) -> Annotation:
+def _note(
+    axes: Axes, tag: Tag, point: tuple[float, ...], place: tuple[float, ...], ha: str
+) -> Annotation:
     note = axes.annotate(
         fold(tag.text, FOLD), xy=(point[0], point[1]), xytext=(place[0], place[1]), color=tag.colour, fontsize=SIZE,
         linespacing=1.0, ha=ha, va="center", zorder=2.5, annotation_clip=False,  # below the lines and their marks

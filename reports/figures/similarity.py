@@ -32,7 +32,9 @@ def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
     np.fill_diagonal(table, 1.0)
     for row in rows[["one", "other", value]].itertuples(index=False):
         if row.one in place and row.other in place:
-            table[place[row.one], place[row.other]] = table[place[row.other], place[row.one]] = row[2]
+            table[place[row.one], place[row.other]] = table[place[row.other], place[row.one]] = row[
+                2
+            ]
     return table
 
 
@@ -42,11 +44,15 @@ def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
         return list(labels)
     distance = np.nan_to_num(1 - table, nan=1.0)
     np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True)
+    tree = linkage(
+        squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True
+    )
     return [labels[int(index)] for index in leaves_list(tree)]
 
 
-def pairs_table(table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float) -> Figure:
+def pairs_table(
+    table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float
+) -> Figure:
     """A table of pairs as coloured cells with their values, blue below zero and red above.
 
     In one column the values are in hundredths, and the colour scale stands below the table.
@@ -67,7 +73,9 @@ def pairs_table(table: Matrix, labels: Sequence[str], looks: Mapping[str, Look],
                 words.set_color(looks[label].light)
         axes.tick_params(length=0)
         axes.set_title(title)
-        bar = figure.colorbar(image, ax=axes, location="right" if wide else "bottom", shrink=0.6, aspect=25, pad=0.02)
+        bar = figure.colorbar(
+            image, ax=axes, location="right" if wide else "bottom", shrink=0.6, aspect=25, pad=0.02
+        )
         unit = "" if wide else "\n(in the cells: hundredths)"
         bar.set_label(f"rank correlation of how long each token stays{unit}")
         bar.outline.set_visible(False)
@@ -89,24 +97,41 @@ def _values(axes: Axes, table: Matrix, size: float, digits: int) -> None:
             axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
 
 
-def by_block(layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float) -> Figure:
+def by_block(
+    layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float
+) -> Figure:
     """Overlap of each method's kept tokens with those of `reference`, block by block; 0 is chance."""
     with paper():
         figure = sheet(width, 3.2)
         axes = figure.subplots()
         tags = []
         for label, look in looks.items():
-            rows = layers[(layers["one"] == label) | (layers["other"] == label)].sort_values("block")
+            rows = layers[(layers["one"] == label) | (layers["other"] == label)].sort_values(
+                "block"
+            )
             if label == reference or rows.empty:
                 continue
             axes.plot(rows["block"], rows["correlation"], label=label, **stroke(look))
-            tags.append(Tag(label, look.light, rows[["block", "correlation"]].dropna().to_numpy(dtype=float)))
-        axes.axhline(0.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), label="_chance")
+            tags.append(
+                Tag(
+                    label, look.light, rows[["block", "correlation"]].dropna().to_numpy(dtype=float)
+                )
+            )
+        axes.axhline(
+            0.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), label="_chance"
+        )
         axes.set_title(title)
         axes.set_xlabel("block that the tokens enter")
         axes.set_ylabel(f"correlation with the tokens of {reference}")
-        first, last = layers["block"].min(), layers["block"].max()  # the names stand beyond, where there are no blocks
-        blocks = [tick for tick in MaxNLocator(integer=True).tick_values(first, last) if first <= tick <= last]
+        first, last = (
+            layers["block"].min(),
+            layers["block"].max(),
+        )  # the names stand beyond, where there are no blocks
+        blocks = [
+            tick
+            for tick in MaxNLocator(integer=True).tick_values(first, last)
+            if first <= tick <= last
+        ]
         axes.xaxis.set_major_locator(FixedLocator(blocks))
         figure.draw_without_rendering()
         beside(axes, [tag for tag in tags if len(tag.line)], np.empty((0, 2)))
@@ -119,7 +144,15 @@ def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
     with paper():
         figure = sheet(width, min(3.4, width))
         axes = figure.subplots()
-        axes.plot(known["survival"], known["kappa"], "o", color="#0c6ab6", alpha=0.55, markersize=4, markeredgewidth=0)
+        axes.plot(
+            known["survival"],
+            known["kappa"],
+            "o",
+            color="#0c6ab6",
+            alpha=0.55,
+            markersize=4,
+            markeredgewidth=0,
+        )
         axes.set_title(title)
         axes.set_xlabel("alike in choosing: rank correlation of how long tokens stay")
         axes.set_ylabel("alike in answering: kappa of right answers")

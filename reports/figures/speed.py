@@ -46,7 +46,9 @@ def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) 
     The curve is where time would follow FLOPs, the line at 1 where nothing is gained; a ring marks what was not shown
     to gain although FLOPs fall. `rows` are those of the analysis ``bench``.
     """
-    found = [(key, part[part["removed"] > 0]) for key, part in native(rows).groupby(PLACE, sort=False)]
+    found = [
+        (key, part[part["removed"] > 0]) for key, part in native(rows).groupby(PLACE, sort=False)
+    ]
     with paper():
         across = min(len(found), 2 if width > 5 else 1)
         down = -(-len(found) // across)
@@ -68,14 +70,26 @@ def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) 
 def _followed(axes: Axes, part: pd.DataFrame) -> None:
     """The curve 1 / (1 - cut), and the level 1."""
     cut = np.linspace(0, float(part["removed"].max()) + 0.03 if len(part) else 0.5, 60)
-    axes.plot(100 * cut, 1 / (1 - cut), label="if time followed FLOPs", **GUIDE | {"linestyle": (0, (4, 2))})
+    axes.plot(
+        100 * cut,
+        1 / (1 - cut),
+        label="if time followed FLOPs",
+        **GUIDE | {"linestyle": (0, (4, 2))},
+    )
     level(axes, 1)
 
 
 def _gain(axes: Axes, line: pd.DataFrame, look: Look) -> None:
     """The points of one method with their intervals, and rings round those without a gain."""
     low, high = line["speedup"] - line["speedup_low"], line["speedup_high"] - line["speedup"]
-    axes.errorbar(100 * line["removed"], line["speedup"], [low, high], fmt="none", ecolor=look.light, linewidth=0.9)
+    axes.errorbar(
+        100 * line["removed"],
+        line["speedup"],
+        [low, high],
+        fmt="none",
+        ecolor=look.light,
+        linewidth=0.9,
+    )
     axes.plot(100 * line["removed"], line["speedup"], label=look.label, zorder=3, **stroke(look))
     lost = line[line["verdict"] != "faster"]
     axes.plot(100 * lost["removed"], lost["speedup"], linestyle="", marker="o", markersize=10, markerfacecolor="none",
@@ -95,7 +109,9 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
         for axes, (key, part) in zip(panels, found, strict=True):
             for place, row in enumerate(part.to_dict("records")):
                 _bar(axes, place, row)
-            axes.set_yticks(range(len(part)), [fold(bar_name(row), 34) for row in part.to_dict("records")])
+            axes.set_yticks(
+                range(len(part)), [fold(bar_name(row), 34) for row in part.to_dict("records")]
+            )
             axes.set_ylim(len(part) - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
             axes.set_title(place_name(*key))
@@ -103,13 +119,19 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
             axes.margins(x=0.1)
         handles, names = panels[0].get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
-        figure.legend(unique.values(), unique, loc="outside lower center", ncols=columns(len(unique)))
+        figure.legend(
+            unique.values(), unique, loc="outside lower center", ncols=columns(len(unique))
+        )
         return figure
 
 
 def bar_name(row: dict[str, Any]) -> str:
     """A method and how much of the FLOPs it removes."""
-    return "dense" if row["verdict"] == "dense" else f"{row['label']}, \u2212{percent(row['removed'], 0)} %"
+    return (
+        "dense"
+        if row["verdict"] == "dense"
+        else f"{row['label']}, \u2212{percent(row['removed'], 0)} %"
+    )
 
 
 def _bar(axes: Axes, place: int, row: dict[str, Any]) -> None:
@@ -120,7 +142,14 @@ def _bar(axes: Axes, place: int, row: dict[str, Any]) -> None:
         start += length
     if row["verdict"] != "dense":
         told = f"{percent(row['share_reduction'])} %"
-        axes.annotate(told, (start, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5)
+        axes.annotate(
+            told,
+            (start, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6.5,
+        )
 
 
 def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
@@ -139,7 +168,13 @@ def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -
                 for label, line in own.groupby("label", sort=False):
                     line = line.sort_values("tokens")
                     text = "dense" if label == "none" else str(label)
-                    axes.plot(line["tokens"], line[name], label=text, zorder=3, **stroke(looks[str(label)]))
+                    axes.plot(
+                        line["tokens"],
+                        line[name],
+                        label=text,
+                        zorder=3,
+                        **stroke(looks[str(label)]),
+                    )
                 axes.set_xscale("log")
                 axes.set_yscale("log")
                 axes.set_xticks(sorted(part["tokens"].unique()))
@@ -164,11 +199,17 @@ def by_length(rows: pd.DataFrame) -> pd.DataFrame:
     dense = single[single["verdict"] == "dense"]
     several = dense.groupby("backbone")["tokens"].nunique()
     lengths = set(zip(dense["backbone"], dense["tokens"], strict=True))
-    kept = [several.get(row.backbone, 0) > 1 and (row.backbone, row.tokens) in lengths for row in single.itertuples()]
+    kept = [
+        several.get(row.backbone, 0) > 1 and (row.backbone, row.tokens) in lengths
+        for row in single.itertuples()
+    ]
     found = single[np.array(kept, dtype=bool)]
     timed = found.groupby(["backbone", "budget"])["tokens"].nunique()
     chosen = timed.groupby("backbone").idxmax()
-    wanted = [pd.isna(row.budget) or chosen[row.backbone] == (row.backbone, row.budget) for row in found.itertuples()]
+    wanted = [
+        pd.isna(row.budget) or chosen[row.backbone] == (row.backbone, row.budget)
+        for row in found.itertuples()
+    ]
     return found[np.array(wanted, dtype=bool)]
 
 
@@ -187,7 +228,14 @@ def time_figure(frame: pd.DataFrame, looks: Mapping[str, Look], width: float) ->
             for label, line in part.groupby("label", sort=False):
                 line, look = line.sort_values("ms"), looks[str(label)]
                 ends = [line["ms"] - line["ms_low"], line["ms_high"] - line["ms"]]
-                axes.errorbar(line["ms"], 100 * line["top1"], xerr=ends, fmt="none", ecolor=look.light, linewidth=0.9)
+                axes.errorbar(
+                    line["ms"],
+                    100 * line["top1"],
+                    xerr=ends,
+                    fmt="none",
+                    ecolor=look.light,
+                    linewidth=0.9,
+                )
                 name = "dense" if label == "none" else look.label
                 axes.plot(line["ms"], 100 * line["top1"], label=name, zorder=3, **stroke(look))
             axes.set_title(str(backbone))
@@ -201,6 +249,15 @@ def time_figure(frame: pd.DataFrame, looks: Mapping[str, Look], width: float) ->
 
 def _legend(figure: Figure, panels: Any, width: float) -> None:
     """The names of all panels, once each."""
-    there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    there = {
+        name: handle
+        for axes in panels
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     names = [fold(name, 30) for name in there]
-    figure.legend(there.values(), names, loc="outside lower center", ncols=columns(len(names), 4 if width > 5 else 2))
+    figure.legend(
+        there.values(),
+        names,
+        loc="outside lower center",
+        ncols=columns(len(names), 4 if width > 5 else 2),
+    )

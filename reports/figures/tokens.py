@@ -29,7 +29,9 @@ MAP = "mako"  # from dark (always gone) to pale (always there); even in lightnes
 DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye
 
 
-def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, width: float = WIDTH) -> Figure:
+def foreground(
+    blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, width: float = WIDTH
+) -> Figure:
     """Share of the true foreground still there by block, over the share of all tokens there; and the ratio, the lift.
 
     `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget. In one column the
@@ -41,17 +43,30 @@ def foreground(blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, w
         across = 2 if width > COLUMN else 1
         lines = max(len(houses), 1) * 2 // across
         wide = 0.12 if across == 2 else None  # the inner label keeps clear of the left panel
-        figure = sheet(width, (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6), across=wide)
+        figure = sheet(
+            width,
+            (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6),
+            across=wide,
+        )
         grid = figure.subplots(lines, across, squeeze=False).reshape(-1, 2)
         for (left, right), house in zip(grid, houses, strict=False):
             rows = part[part["backbone"] == house]
             base = rows.groupby("block")["kept"].agg(["min", "max"])
             shade = {"color": SOFT["light"], "alpha": 0.25, "linewidth": 0}
-            left.fill_between(base.index, base["min"], base["max"] + 0.004, label="all tokens kept", **shade)
+            left.fill_between(
+                base.index, base["min"], base["max"] + 0.004, label="all tokens kept", **shade
+            )
             for label in [name for name in looks if name in set(rows["label"])]:
                 line = rows[rows["label"] == label].sort_values("block")
-                left.plot(line["block"], line["foreground_kept"], label=str(label), **stroke(looks[str(label)]))
-                right.plot(line["block"], line["lift"], label=str(label), **stroke(looks[str(label)]))
+                left.plot(
+                    line["block"],
+                    line["foreground_kept"],
+                    label=str(label),
+                    **stroke(looks[str(label)]),
+                )
+                right.plot(
+                    line["block"], line["lift"], label=str(label), **stroke(looks[str(label)])
+                )
             right.axhline(1.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)))
             left.set_ylim(0, 1.03)
             left.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
@@ -76,17 +91,23 @@ def grid_of(kept: pd.DataFrame) -> tuple[int, int]:
 def kept_map(rows: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     """The (height, width) map of `kept` that `rows` hold, NaN where no row speaks of a place."""
     grid = np.full(shape, np.nan)
-    grid[rows["row"].to_numpy(dtype=int), rows["col"].to_numpy(dtype=int)] = rows["kept"].to_numpy(dtype=float)
+    grid[rows["row"].to_numpy(dtype=int), rows["col"].to_numpy(dtype=int)] = rows["kept"].to_numpy(
+        dtype=float
+    )
     return grid
 
 
-def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str, width: float = WIDTH) -> Figure:
+def kept_maps(
+    kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str, width: float = WIDTH
+) -> Figure:
     """Small multiples on the image grid: a row for each method of `labels`, a column for each of `blocks`.
 
     `kept` holds one backbone and budget, a row for each (label, block, row, col), seeds averaged.
     """
     shape = grid_of(kept)
-    found = {(str(label), int(block)): rows for (label, block), rows in kept.groupby(["label", "block"])}
+    found = {
+        (str(label), int(block)): rows for (label, block), rows in kept.groupby(["label", "block"])
+    }
     with paper():
         size = min(0.86, (width - 1.5) / len(blocks))
         figure = sheet(1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1])
@@ -99,12 +120,18 @@ def kept_maps(kept: pd.DataFrame, labels: list[str], blocks: list[int], title: s
                 blank(axes)
                 rows = found.get((label, block))
                 if rows is not None:
-                    image = axes.imshow(kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-            line[0].set_ylabel(fold(label, 15), fontsize=7, rotation=0, ha="right", va="center", color="black")
+                    image = axes.imshow(
+                        kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest"
+                    )
+            line[0].set_ylabel(
+                fold(label, 15), fontsize=7, rotation=0, ha="right", va="center", color="black"
+            )
         for axes, block in zip(panels[0], blocks, strict=True):
             axes.set_title(f"block {block}", fontweight="normal", loc="center", fontsize=7.5)
         if image is not None:
-            bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 3 / len(labels)), aspect=22, pad=0.02)
+            bar = figure.colorbar(
+                image, ax=panels, shrink=min(1.0, 3 / len(labels)), aspect=22, pad=0.02
+            )
             bar.set_label("share of images in which the token is kept")
             bar.outline.set_visible(False)
         return figure

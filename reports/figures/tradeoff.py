@@ -74,7 +74,13 @@ def pareto(
         return figure
 
 
-def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, title: str, width: float = WIDTH) -> Figure:
+def groups(
+    frame: pd.DataFrame,
+    looks: Mapping[str, Look],
+    convention: str,
+    title: str,
+    width: float = WIDTH,
+) -> Figure:
     """Top-1 against FLOPs of one backbone, a panel for each group of methods, the others in grey behind it."""
     kinds = grouped(frame, looks)
     with paper():
@@ -86,12 +92,20 @@ def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, titl
         for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
             for _, rest in frame[~frame["label"].isin(labels)].groupby("label", sort=False):
                 rest = rest.dropna(subset=["total", "top1"]).sort_values("total")
-                axes.plot(rest["total"], rest["top1"] * 100, color=GRID["light"], linewidth=1, zorder=1, label="_rest")
+                axes.plot(
+                    rest["total"],
+                    rest["top1"] * 100,
+                    color=GRID["light"],
+                    linewidth=1,
+                    zorder=1,
+                    label="_rest",
+                )
             _curves(axes, frame[frame["label"].isin([*labels, "none"])], looks, "top1", 100.0)
             axes.set_title(kind)
             _costs(axes, frame, convention, words=False)
             axes.set_xlabel(
-                unit(frame["total"].dropna().tolist())[1] + CONVENTIONS.get(convention, (convention, ""))[0]
+                unit(frame["total"].dropna().tolist())[1]
+                + CONVENTIONS.get(convention, (convention, ""))[0]
             )
             axes.label_outer(remove_inner_ticks=False)
         for axes in panels[len(kinds) :]:
@@ -103,14 +117,20 @@ def groups(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, titl
         return figure
 
 
-def _names_on_one_axis(panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> None:
+def _names_on_one_axis(
+    panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Mapping[str, Look]
+) -> None:
     """Names in panels that share the x axis: where one's names stretch it, those of the others have to move."""
     notes: list[Annotation] = []
     for _ in range(PASSES):
         for note in notes:
             note.remove()
         before = panels[0].get_xlim()
-        notes = [note for axes, part in zip(panels, parts, strict=True) for note in _names(axes, part, looks)]
+        notes = [
+            note
+            for axes, part in zip(panels, parts, strict=True)
+            for note in _names(axes, part, looks)
+        ]
         if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
             return
 
@@ -121,7 +141,10 @@ def grouped(frame: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, list[st
     return {
         kind: labels
         for kind in GROUPS
-        if kind != DENSE and (labels := [name for name, look in looks.items() if look.group == kind and name in there])
+        if kind != DENSE
+        and (
+            labels := [name for name, look in looks.items() if look.group == kind and name in there]
+        )
     }
 
 
@@ -133,7 +156,11 @@ def one_budget(part: pd.DataFrame) -> bool:
 def _height(part: pd.DataFrame) -> float:
     """Inches that a panel needs for its names to be read."""
     methods = part["label"].nunique()
-    return max(1.6, 0.8 + 0.19 * methods) if one_budget(part) else min(6.0, max(3.5, 2.6 + 0.11 * methods))
+    return (
+        max(1.6, 0.8 + 0.19 * methods)
+        if one_budget(part)
+        else min(6.0, max(3.5, 2.6 + 0.11 * methods))
+    )
 
 
 def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[Annotation]:
@@ -147,7 +174,11 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[An
         for label, rows in known.groupby("label", sort=False)
     }
     dense = [(looks[label], line) for label, line in lines.items() if looks[label].group == DENSE]
-    tags = [Tag(label, looks[label].light, line) for label, line in lines.items() if looks[label].group != DENSE]
+    tags = [
+        Tag(label, looks[label].light, line)
+        for label, line in lines.items()
+        if looks[label].group != DENSE
+    ]
     levels = [Tag(f"dense {line[-1, 1]:.1f}", look.light, line) for look, line in dense]
     if sum(len(tag.line) == 1 for tag in tags) > len(tags) / 2:
         return near(axes, [*tags, *levels], np.empty((0, 2)))
@@ -158,10 +189,14 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[An
         )
         for level in levels
     ]  # fmt: skip
-    return notes + beside(axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2)))
+    return notes + beside(
+        axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2))
+    )
 
 
-def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH) -> Figure:
+def agreement(
+    frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH
+) -> Figure:
     """Share of images with the dense model's answer (left) and KL(dense || reduced) (right) against FLOPs.
 
     In one column the second stands below the first.
@@ -187,7 +222,12 @@ def agreement(frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, w
 
 
 def _curves(
-    axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], column: str, scale: float, log: bool = False
+    axes: Axes,
+    part: pd.DataFrame,
+    looks: Mapping[str, Look],
+    column: str,
+    scale: float,
+    log: bool = False,
 ) -> None:
     """One line a method, and a level for the dense model; values that are missing are not drawn."""
     axes.set_yscale("log" if log else "linear")
@@ -200,7 +240,9 @@ def _curves(
         axes.plot(rows["total"], rows[column] * scale, label=str(label), zorder=3, **stroke(look))
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
-            axes.fill_between(rows["total"], *band, color=look.light, alpha=0.25, linewidth=0, zorder=1)
+            axes.fill_between(
+                rows["total"], *band, color=look.light, alpha=0.25, linewidth=0, zorder=1
+            )
         if (rows["method"] == "none").all():
             level = float(rows[column].iloc[0]) * scale
             axes.axhline(level, **THIN)
@@ -208,7 +250,14 @@ def _curves(
 
 def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
     for place, width, baseline in shaded(part, marks):
-        axes.axvspan(place - width / 2, place + width / 2, color=SOFT["light"], alpha=0.13, linewidth=0, zorder=0)
+        axes.axvspan(
+            place - width / 2,
+            place + width / 2,
+            color=SOFT["light"],
+            alpha=0.13,
+            linewidth=0,
+            zorder=0,
+        )
         axes.annotate(
             f"no method shown\nto beat {baseline}", (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
             textcoords="offset points", ha="center", va="bottom", fontsize=6, linespacing=1.0, color=SOFT["light"],
@@ -241,7 +290,11 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
 
 def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int) -> None:
     """The names of the lines, in the order in which they stand above each other, by mean rank within a budget."""
-    there = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    there = {
+        name: handle
+        for axes in panels
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
     height = ranks.groupby(frame["label"]).mean()
     order = sorted(there, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
@@ -249,7 +302,13 @@ def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int)
         return
     names = [fold("dense" if name == "none" else name, 30) for name in order]
     across = columns(len(names), fitting(names, figure.get_figwidth(), most))
-    figure.legend([there[name] for name in order], names, loc="outside lower center", ncols=across, handlelength=2.6)
+    figure.legend(
+        [there[name] for name in order],
+        names,
+        loc="outside lower center",
+        ncols=across,
+        handlelength=2.6,
+    )
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:

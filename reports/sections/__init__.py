@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 def modules() -> list[Any]:
     """The modules of this package in the order of the page."""
-    found = [importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)]
+    found = [
+        importlib.import_module(f"{__name__}.{entry.name}")
+        for entry in pkgutil.iter_modules(__path__)
+    ]
     return sorted(found, key=lambda module: (module.ORDER, module.__name__))
 
 

@@ -37,7 +37,9 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """One figure and table an axis."""
     rows, words = frames["ablation"], frames["ablation_words"]
     axes = list(dict.fromkeys(rows["axis"]))
-    figures = [drawing for axis in axes for drawing in _drawings(axis, rows[rows["axis"] == axis], words)]
+    figures = [
+        drawing for axis in axes for drawing in _drawings(axis, rows[rows["axis"] == axis], words)
+    ]
     around = ", ".join(dict.fromkeys(words.loc[words["budget"] > 0, "method"]))
     several = f"{len(axes)} axes were varied one at a time: {', '.join(axes)}"
     varied = several if len(axes) > 1 else f"the axis {axes[0]} was varied"
@@ -102,7 +104,5 @@ def _table(axis: str, rows: pd.DataFrame) -> Table:
     images = int(rows["images"].max()) if rows["images"].notna().any() else 0
     digits = {"FLOPs removed, %": 0, "Seeds": 0, "Top-1, %": 1, "Difference, points": 1, "from": 1, "to": 1,
               "Agreement, %": 1, "Tau": 2}  # fmt: skip
-    caption = (
-        f"Axis {axis}, {images:,} images: every setting, its paired difference from the reference, 95 % intervals."
-    )
+    caption = f"Axis {axis}, {images:,} images: every setting, its paired difference from the reference, 95 % intervals."
     return Table(f"ablation-{axis}", caption, shown.reset_index(drop=True), digits)

@@ -64,7 +64,11 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
         alt = "Time and peak memory of one image against the number of its tokens."
         figures.append(Drawing("bench-length", partial(length_figure, rows, looks), LENGTH, alt))
     busy = rows.loc[rows["load"] > 0.5 * rows["cores"], "load"]
-    note = f"The machine was busy while some of it was measured (load up to {busy.max():.1f})." if len(busy) else ""
+    note = (
+        f"The machine was busy while some of it was measured (load up to {busy.max():.1f})."
+        if len(busy)
+        else ""
+    )
     return Section(
         key="bench",
         part="cost",
@@ -78,7 +82,9 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
 
 def measured(frame: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and milliseconds an image of the cells that have both, at their largest batch."""
-    largest = rows.sort_values("batch").drop_duplicates(["backbone", "label", "budget"], keep="last")
+    largest = rows.sort_values("batch").drop_duplicates(
+        ["backbone", "label", "budget"], keep="last"
+    )
     times = largest[["backbone", "label", "budget"]].copy()
     for name in ("ms", "ms_low", "ms_high"):
         times[name] = largest[name] / largest["batch"]

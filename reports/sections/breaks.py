@@ -20,7 +20,9 @@ MOST = 16
 def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """The first broken image of each method of which the gallery has the tokens."""
     first = frames["breaks"].drop_duplicates(["backbone", "label"])
-    rows = sheet.run.gallery.sort_values("block").drop_duplicates(["backbone", "label", "budget", "image"], keep="last")
+    rows = sheet.run.gallery.sort_values("block").drop_duplicates(
+        ["backbone", "label", "budget", "image"], keep="last"
+    )
     joined = first.merge(rows, on=["backbone", "label", "budget", "image"], how="inner")
     joined = joined[joined["image"].isin(list(sheet.pictures))]
     if joined.empty or sheet.shape is None:
@@ -67,9 +69,13 @@ def _absent(sheet: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
     """Which methods have no pair of pictures, and why, of all `first` losses and those `pictured` in the gallery."""
     broken, known = _methods(sheet, first), _methods(sheet, pictured)
     reasons = {
-        "of which the gallery does not hold that picture": [name for name in broken if name not in known],
+        "of which the gallery does not hold that picture": [
+            name for name in broken if name not in known
+        ],
         "for which there is no room": _methods(sheet, pictured.iloc[MOST:]),
-        "which lose no right answer": [name for name in _methods(sheet, sheet.run.gallery) if name not in broken],
+        "which lose no right answer": [
+            name for name in _methods(sheet, sheet.run.gallery) if name not in broken
+        ],
     }
     words = [f"{', '.join(names)}, {why}" for why, names in reasons.items() if names]
     return f" Not shown: {'; '.join(words)}." if words else ""
@@ -79,7 +85,10 @@ def _methods(sheet: Sheet, rows: pd.DataFrame) -> list[str]:
     """The methods of `rows` in drawing order, with their backbone where there are several."""
     pairs = rows[["backbone", "label"]].drop_duplicates().itertuples(index=False)
     there = sorted(pairs, key=lambda pair: sheet.labels.index(pair.label))
-    return [pair.label if len(sheet.houses) < 2 else f"{pair.label} on {pair.backbone}" for pair in there]
+    return [
+        pair.label if len(sheet.houses) < 2 else f"{pair.label} on {pair.backbone}"
+        for pair in there
+    ]
 
 
 def _sentence(first: pd.DataFrame) -> str:
@@ -87,9 +96,7 @@ def _sentence(first: pd.DataFrame) -> str:
     early = first[first["budget"] == smallest]["label"].nunique()
     total = first["label"].nunique()
     if early == total:
-        return (
-            f"Every method loses some right answers of the dense model at the smallest budget, {budget_name(smallest)}."
-        )
+        return f"Every method loses some right answers of the dense model at the smallest budget, {budget_name(smallest)}."
     return (
         f"{early} of {total} methods lose some right answers of the dense model at the smallest budget, "
         f"{budget_name(smallest)}; the last to do so holds out until {budget_name(first['budget'].max())}."

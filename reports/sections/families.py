@@ -73,7 +73,10 @@ def _missing(sheet: Sheet, methods: list[str]) -> list[str]:
     """Methods that did not run everywhere, with the reason of the first cell that was skipped."""
     lost = sheet.run.cells[(sheet.run.cells["status"] != "ok") & (sheet.run.cells["reason"] != "")]
     lost = lost[~lost["text"].isin(methods)].drop_duplicates(["text", "backbone"])
-    return [f"Not drawn: {row.text}, because on {row.backbone} it {_verb(row.reason)}." for row in lost.itertuples()]
+    return [
+        f"Not drawn: {row.text}, because on {row.backbone} it {_verb(row.reason)}."
+        for row in lost.itertuples()
+    ]
 
 
 def _verb(reason: str) -> str:
@@ -95,7 +98,14 @@ def _table(kept: pd.DataFrame) -> Table:
             "Seeds": kept["seeds"],
         }
     )
-    digits = {"Budget, %": 0, "FLOPs removed, %": 1, "Accuracy kept, %": 1, "from": 1, "to": 1, "Dense top-1, %": 1}
+    digits = {
+        "Budget, %": 0,
+        "FLOPs removed, %": 1,
+        "Accuracy kept, %": 1,
+        "from": 1,
+        "to": 1,
+        "Dense top-1, %": 1,
+    }
     caption = f"Accuracy kept, {int(kept['images'].max()):,} images: top-1 over the same backbone's dense top-1."
     return Table("families", caption, shown.reset_index(drop=True), {**digits, "Seeds": 0})
 

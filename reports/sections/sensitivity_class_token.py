@@ -29,8 +29,13 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     figures = [_placed(rows[rows["backbone"] == house], house, there) for house in there]
     if groups is not None:
         guarded = groups[groups["ranking"].isin(groups.loc[groups["window"] > 0, "ranking"])]
-        figures += [_guarded(guarded[guarded["backbone"] == house], house, there) for house in houses(guarded)]
-    return Section("class-token", "why", "Where the class token stands", _sentence(rows, there), tuple(figures))
+        figures += [
+            _guarded(guarded[guarded["backbone"] == house], house, there)
+            for house in houses(guarded)
+        ]
+    return Section(
+        "class-token", "why", "Where the class token stands", _sentence(rows, there), tuple(figures)
+    )
 
 
 def own_place(rows: pd.DataFrame) -> int:
@@ -43,7 +48,11 @@ def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
     parts = []
     for house in there:
         part = rows[(rows["backbone"] == house) & (rows["quantity"] == "flip")]
-        own, first, depth = own_place(rows[rows["backbone"] == house]), part["block"].min(), part["block"].max()
+        own, first, depth = (
+            own_place(rows[rows["backbone"] == house]),
+            part["block"].min(),
+            part["block"].max(),
+        )
         steps = (part["place"] - own).abs()
         gap = int(steps[steps > 0].min())
         near = part[steps == gap].groupby("block")["mean"].mean()
@@ -76,7 +85,10 @@ def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
     blocks = sorted(int(block) for block in rows["block"].unique())
     moved, depth = blocks[:-1], blocks[-1]
     chosen = (
-        [moved[place] for place in sorted({round(place) for place in np.linspace(0, len(moved) - 1, 4)})]
+        [
+            moved[place]
+            for place in sorted({round(place) for place in np.linspace(0, len(moved) - 1, 4)})
+        ]
         if moved
         else []
     )
@@ -87,10 +99,25 @@ def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
         panels = figure.subplots(1, 2)
         shown = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
         for axes, (quantity, name) in zip(panels, shown.items(), strict=True):
-            part = rows[rows["quantity"] == quantity].assign(place=lambda frame: frame["place"] - own)
+            part = rows[rows["quantity"] == quantity].assign(
+                place=lambda frame: frame["place"] - own
+            )
             for block in chosen:
-                line(axes, part[part["block"] == block], "place", f"moved before block {block}", color=colours[block])
-            line(axes, part[part["block"] == depth], "place", "another token read out", color="#89004c", linestyle=":")
+                line(
+                    axes,
+                    part[part["block"] == block],
+                    "place",
+                    f"moved before block {block}",
+                    color=colours[block],
+                )
+            line(
+                axes,
+                part[part["block"] == depth],
+                "place",
+                "another token read out",
+                color="#89004c",
+                linestyle=":",
+            )
             level(axes)
             axes.set_xlabel("places from where the class token belongs")
             axes.set_ylabel(name)
@@ -120,7 +147,10 @@ def window_lines(groups: pd.DataFrame, width: float) -> Figure:
         for axes, name in zip(panels, names, strict=True):
             part = groups[groups["ranking"] == name]
             blocks = sorted(int(block) for block in part["block"].unique())
-            chosen = [blocks[place] for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})]
+            chosen = [
+                blocks[place]
+                for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})
+            ]
             colours = block_colours(chosen)
             for block in chosen:
                 line(
@@ -134,7 +164,10 @@ def window_lines(groups: pd.DataFrame, width: float) -> Figure:
                 )
             axes.set_title(f"tokens go by {ranking(name)}", fontsize=7.5)
             axes.set_xscale("symlog", base=2, linthresh=1)
-            axes.set_xticks(sorted(part["window"].unique()), [str(value) for value in sorted(part["window"].unique())])
+            axes.set_xticks(
+                sorted(part["window"].unique()),
+                [str(value) for value in sorted(part["window"].unique())],
+            )
             axes.set_xlabel("w, protected on each side")
             axes.set_ylabel("rise of the loss, nats")
             axes.legend(fontsize=6.5)

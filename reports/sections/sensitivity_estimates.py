@@ -15,7 +15,19 @@ from reports.section import Drawing, Section, Table
 from reports.sensitivity_common import OVERALL, WORDS, houses, named, of, one, told
 
 ORDER = 41
-NEEDS = {"sensitivity_agreement": ("backbone", "quantity", "first", "second", "block", "mean", "low", "high", "images")}
+NEEDS = {
+    "sensitivity_agreement": (
+        "backbone",
+        "quantity",
+        "first",
+        "second",
+        "block",
+        "mean",
+        "low",
+        "high",
+        "images",
+    )
+}
 PAIRS = {
     ("loss", "estimate", "zeroing"): ("gradient × activation, with zeroing (loss)", "#3a6ec8", "-"),
     ("loss", "estimate", "removal"): ("gradient × activation, with removal (loss)", "#3a6ec8", (0, (4, 2))),
@@ -79,7 +91,11 @@ def agreement(rows: pd.DataFrame, width: float) -> Figure:
         figure = sheet(width, 3.6)
         axes = figure.subplots()
         for (quantity, first, second), (name, colour, dash) in PAIRS.items():
-            part = rows[(rows["quantity"] == quantity) & (rows["first"] == first) & (rows["second"] == second)]
+            part = rows[
+                (rows["quantity"] == quantity)
+                & (rows["first"] == first)
+                & (rows["second"] == second)
+            ]
             part = part[part["block"] != OVERALL]
             if len(part):
                 line(axes, part, "block", name, color=colour, linestyle=dash)
@@ -87,7 +103,13 @@ def agreement(rows: pd.DataFrame, width: float) -> Figure:
         by_block(axes)
         axes.set_ylabel("rank correlation")
         handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 2), handlelength=3.2)
+        figure.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=columns(len(names), 2),
+            handlelength=3.2,
+        )
         return figure
 
 
@@ -95,8 +117,13 @@ def _table(rows: pd.DataFrame, there: list[str]) -> Table:
     lines = []
     for house in there:
         part = rows[rows["backbone"] == house]
-        for block in (*sorted(block for block in part["block"].unique() if block != OVERALL), OVERALL):
-            cells: dict[str, str] = {"Block": f"{of(house, there)}{'all' if block == OVERALL else int(block)}"}
+        for block in (
+            *sorted(block for block in part["block"].unique() if block != OVERALL),
+            OVERALL,
+        ):
+            cells: dict[str, str] = {
+                "Block": f"{of(house, there)}{'all' if block == OVERALL else int(block)}"
+            }
             for (quantity, first, second), (name, *_) in PAIRS.items():
                 row = one(part, block=block, quantity=quantity, first=first, second=second)
                 cells[name] = "" if row is None else told(row)

@@ -20,7 +20,17 @@ from reports.style import Look
 
 ORDER = 43
 NEEDS = {
-    "sensitivity_methods": ("backbone", "label", "block", "quantity", "mean", "low", "high", "images", "removed"),
+    "sensitivity_methods": (
+        "backbone",
+        "label",
+        "block",
+        "quantity",
+        "mean",
+        "low",
+        "high",
+        "images",
+        "removed",
+    ),
 }
 OPTIONAL = {
     "sensitivity_kept": ("backbone", "label", "block", "row", "col", "kept"),
@@ -49,7 +59,12 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
         else tuple(f"{row.label} on {row.backbone}: {row.reason}." for row in skipped.itertuples())
     )
     return Section(
-        "layers", "why", "Reducing before one block only", _sentence(rows, there), tuple(figures), notes=notes
+        "layers",
+        "why",
+        "Reducing before one block only",
+        _sentence(rows, there),
+        tuple(figures),
+        notes=notes,
     )
 
 
@@ -58,7 +73,10 @@ def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
     for house in there:
         part = rows[(rows["backbone"] == house) & (rows["quantity"] == "flip")]
         first, last = part["block"].min(), part["block"].max()
-        early, late = (part[part["block"] == block].sort_values("mean", kind="stable") for block in (first, last))
+        early, late = (
+            part[part["block"] == block].sort_values("mean", kind="stable")
+            for block in (first, last)
+        )
         parts.append(
             f"On {house}, with {int(part['removed'].iloc[0])} tokens removed before block {int(first)} alone, "
             f"{early.iloc[0]['label']} changes the fewest predictions ({percent(early.iloc[0]['mean'])} %) and "

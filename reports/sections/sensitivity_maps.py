@@ -56,9 +56,21 @@ MAPPED = {
         "Which tokens are missed",
     ),
     "loss": ("rise of the loss, nats", True, "What the loss of one token costs"),
-    "kl": ("KL to the unchanged answer, nats", False, "How far the loss of one token moves the answer"),
-    "margin": ("change of the true class's margin, logits", True, "What the loss of one token does to the margin"),
-    "flip": ("share of images whose prediction flips", False, "How often the loss of one token flips the prediction"),
+    "kl": (
+        "KL to the unchanged answer, nats",
+        False,
+        "How far the loss of one token moves the answer",
+    ),
+    "margin": (
+        "change of the true class's margin, logits",
+        True,
+        "What the loss of one token does to the margin",
+    ),
+    "flip": (
+        "share of images whose prediction flips",
+        False,
+        "How often the loss of one token flips the prediction",
+    ),
 }
 
 
@@ -68,10 +80,16 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     if maps.empty:
         return None
     there = houses(maps)
-    figures = [drawing for house in there for drawing in _maps(maps[maps["backbone"] == house], house, there)]
+    figures = [
+        drawing
+        for house in there
+        for drawing in _maps(maps[maps["backbone"] == house], house, there)
+    ]
     profile, distance = frames.get("sensitivity_profile"), frames.get("sensitivity_distance")
     if profile is not None:
-        figures += [_profiles(profile[profile["backbone"] == house], house, there) for house in there]
+        figures += [
+            _profiles(profile[profile["backbone"] == house], house, there) for house in there
+        ]
     tables = () if distance is None else (_nearness(distance),)
     return Section(
         "sensitivity", "why", "Where a token is missed", _sentence(maps, there), tuple(figures), tables,
@@ -102,7 +120,9 @@ def _maps(rows: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
     layers = sorted(int(block) for block in rows["block"].unique())
     found = []
     for effect, (unit, diverging, title) in MAPPED.items():
-        kinds = {words: f"{kind}_{effect}" for kind, words in KINDS.items() if f"{kind}_{effect}" in rows}
+        kinds = {
+            words: f"{kind}_{effect}" for kind, words in KINDS.items() if f"{kind}_{effect}" in rows
+        }
         if effect == "rank" and "bound_rank" in rows:
             kinds["|gradient| × |activation|"] = "bound_rank"
         if effect == "rank" and "foreground" in rows:
@@ -138,16 +158,27 @@ def profiles(rows: pd.DataFrame, width: float) -> Figure:
     """Profiles of one backbone: a row of panels for each quantity, a column for each axis, a line for some blocks."""
     axes_there = [axis for axis in AXES if axis in set(rows["axis"])]
     blocks = sorted(int(block) for block in rows["block"].unique())
-    chosen = [blocks[place] for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})]
+    chosen = [
+        blocks[place]
+        for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})
+    ]
     colours = block_colours(chosen)
     with paper():
         figure = sheet(width, 5.6)
-        panels = figure.subplots(len(SHOWN), len(axes_there), squeeze=False, sharex="col", sharey="row")
+        panels = figure.subplots(
+            len(SHOWN), len(axes_there), squeeze=False, sharex="col", sharey="row"
+        )
         for drawn, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
             for axes, axis in zip(drawn, axes_there, strict=True):
                 part = rows[(rows["axis"] == axis) & (rows["quantity"] == quantity)]
                 for block in chosen:
-                    line(axes, part[part["block"] == block], "at", f"block {block}", color=colours[block])
+                    line(
+                        axes,
+                        part[part["block"] == block],
+                        "at",
+                        f"block {block}",
+                        color=colours[block],
+                    )
                 if quantity == "removal_loss":
                     level(axes)
                     axes.set_xlabel(AXES[axis], fontsize=7)
@@ -168,7 +199,10 @@ def _nearness(distance: pd.DataFrame) -> Table:
     lines = []
     for house in houses(rows) if len(rows) else []:
         part = rows[rows["backbone"] == house]
-        for block in (*sorted(block for block in part["block"].unique() if block != OVERALL), OVERALL):
+        for block in (
+            *sorted(block for block in part["block"].unique() if block != OVERALL),
+            OVERALL,
+        ):
             cells = {
                 head: one(part, block=block, nearness=nearness, given=given)
                 for head, (nearness, given) in wanted.items()

@@ -92,9 +92,13 @@ def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
         scores = registered(part)
         told_of = []
         for target, (words, measure, _) in TARGETS.items():
-            those = scores[scores["target"] == target].sort_values("mean", ascending=False, kind="stable")
+            those = scores[scores["target"] == target].sort_values(
+                "mean", ascending=False, kind="stable"
+            )
             if len(those):
-                told_of.append(f"{words}: {ranking(str(those.iloc[0]['score']))}, {measure} {told(those.iloc[0])}")
+                told_of.append(
+                    f"{words}: {ranking(str(those.iloc[0]['score']))}, {measure} {told(those.iloc[0])}"
+                )
         place = one(part, target="removal_kl", score="place")
         if told_of:
             parts.append(f"The best score on {house} for {'; for '.join(told_of)}.")
@@ -121,7 +125,11 @@ def _ranking(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
 def ranked(rows: pd.DataFrame, width: float) -> Figure:
     """A panel for each target, a line for each score, best on top by the first target."""
     targets = [target for target in TARGETS if (rows["target"] == target).any()]
-    first = rows[rows["target"] == targets[0]].set_index("score")["mean"] if targets else pd.Series(dtype=float)
+    first = (
+        rows[rows["target"] == targets[0]].set_index("score")["mean"]
+        if targets
+        else pd.Series(dtype=float)
+    )
     order = list(first.sort_values(kind="stable").index)
     order = [name for name in dict.fromkeys(rows["score"]) if name not in order] + order
     with paper():
@@ -163,7 +171,10 @@ def score_lines(rows: pd.DataFrame, width: float) -> Figure:
         figure = sheet(width, 3.3)
         panels = figure.subplots(1, max(1, len(targets)), squeeze=False)[0]
         for axes, target in zip(panels, targets, strict=False):
-            part = rows[(rows["target"] == target) & (~rows["score"].isin(list(WORDS)) | (rows["score"] == "place"))]
+            part = rows[
+                (rows["target"] == target)
+                & (~rows["score"].isin(list(WORDS)) | (rows["score"] == "place"))
+            ]
             _draw(axes, part, "score", band=True)
             words, measure, blind = TARGETS[target]
             level(axes, blind)
@@ -183,7 +194,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, column: str, band: bool) -> None:
 def _named(figure: Figure, panels: Sequence[Axes]) -> Figure:
     """`figure` with one key for all its panels."""
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 4), handlelength=3)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns(len(names), 4), handlelength=3
+    )
     return figure
 
 
@@ -220,7 +233,13 @@ def _group_table(groups: pd.DataFrame, there: list[str]) -> Table:
     lines = []
     for house in there:
         part = scaled[scaled["backbone"] == house]
-        order = part[part["block"] > 0].groupby("ranking")["mean"].mean().sort_values(kind="stable").index
+        order = (
+            part[part["block"] > 0]
+            .groupby("ranking")["mean"]
+            .mean()
+            .sort_values(kind="stable")
+            .index
+        )
         for name in dict.fromkeys([*order, *part["ranking"]]):
             cells = {f"block {block}": one(part, ranking=name, block=block) for block in blocks}
             lines.append(
@@ -246,10 +265,18 @@ def _traces(maps: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
     rows = maps.dropna(subset=list(columns_there.values())[:1]) if columns_there else maps.iloc[:0]
     if rows.empty:
         return []
-    rows = rows.assign(block=rows["block"] - 1)  # a score before a block is read from the block before
+    rows = rows.assign(
+        block=rows["block"] - 1
+    )  # a score before a block is read from the block before
     layers = sorted(int(block) for block in rows["block"].unique())
     values = np.stack([grids(rows, column, layers) for column in columns_there.values()])
-    drawn = Maps(tuple(columns_there), tuple(layers), values, "mean over images, channels or states", shared=False)
+    drawn = Maps(
+        tuple(columns_there),
+        tuple(layers),
+        values,
+        "mean over images, channels or states",
+        shared=False,
+    )
     return [
         Drawing(
             named("sensitivity-traces", house, there),
@@ -268,9 +295,14 @@ def _table(rows: pd.DataFrame, there: list[str]) -> Table:
     lines = []
     for house in there:
         part = rows[(rows["backbone"] == house) & (rows["block"] == OVERALL)]
-        order = part[part["target"] == "removal_kl"].sort_values("mean", ascending=False, kind="stable")["score"]
+        order = part[part["target"] == "removal_kl"].sort_values(
+            "mean", ascending=False, kind="stable"
+        )["score"]
         for name in dict.fromkeys([*order, *part["score"]]):
-            found = {words: one(part, target=target, score=name) for target, (words, *_) in TARGETS.items()}
+            found = {
+                words: one(part, target=target, score=name)
+                for target, (words, *_) in TARGETS.items()
+            }
             lines.append(
                 {"Ranking": f"{of(house, there)}{ranking(name)}"}
                 | {words: "" if row is None else told(row) for words, row in found.items()}

@@ -18,7 +18,16 @@ from reports.style import DENSE, PLAIN
 ORDER = 40
 NEEDS = {
     "similarity": ("backbone", "budget", "one", "other", "block", "iou", "chance", "correlation"),
-    "similarity-pairs": ("backbone", "budget", "one", "other", "survival", "kappa", "agree", "images"),
+    "similarity-pairs": (
+        "backbone",
+        "budget",
+        "one",
+        "other",
+        "survival",
+        "kappa",
+        "agree",
+        "images",
+    ),
 }
 OPTIONAL = {"similarity-link": ("backbone", "budget", "methods", "rho", "p")}
 
@@ -31,7 +40,9 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
     drawings: list[Drawing] = []
     for house in dict.fromkeys(pairs["backbone"]):
         of = f"{house}, {budget_name(budget)} of FLOPs removed"
-        drawings += _drawings(sheet, _at(pairs, house, budget), _at(layers, house, budget), of, house)
+        drawings += _drawings(
+            sheet, _at(pairs, house, budget), _at(layers, house, budget), of, house
+        )
     table = Table(
         "similarity",
         "How alike methods choose and answer. Choose: Spearman's correlation of how many blocks each token survives, "
@@ -51,13 +62,17 @@ def _at(frame: pd.DataFrame, house: str, budget: float) -> pd.DataFrame:
     return frame[(frame["backbone"] == house) & (frame["budget"] == budget)]
 
 
-def _drawings(sheet: Sheet, pairs: pd.DataFrame, layers: pd.DataFrame, of: str, house: str) -> list[Drawing]:
+def _drawings(
+    sheet: Sheet, pairs: pd.DataFrame, layers: pd.DataFrame, of: str, house: str
+) -> list[Drawing]:
     there = set(pairs["one"]) | set(pairs["other"])
     labels = [label for label in sheet.labels if label in there]
     order = alike_together(matrix(pairs, labels, "survival"), labels)
     looks = {label: sheet.looks[label] for label in order}
     blocks = sorted(int(block) for block in layers["block"].unique())
-    values = np.stack([matrix(layers[layers["block"] == block], order, "correlation") for block in blocks])
+    values = np.stack(
+        [matrix(layers[layers["block"] == block], order, "correlation") for block in blocks]
+    )
     stem = "" if len(sheet.houses) < 2 else f"-{sheet.houses.index(house) + 1}"
     maps = Maps(
         ("kept alike",), tuple(blocks), values[None], "correlation of the kept sets, 0 as by chance", True,
@@ -73,7 +88,9 @@ def _drawings(sheet: Sheet, pairs: pd.DataFrame, layers: pd.DataFrame, of: str, 
             maps,
         )
     ]
-    reference = next((label for label in sheet.labels if label in there and not _blind(sheet, label)), labels[0])
+    reference = next(
+        (label for label in sheet.labels if label in there and not _blind(sheet, label)), labels[0]
+    )
     theirs = layers[(layers["one"] == reference) | (layers["other"] == reference)]
     lines = {label: sheet.looks[label] for label in labels}
     drawn.append(

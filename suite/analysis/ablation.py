@@ -45,7 +45,9 @@ def write_ablation(records: Records, spec: RunSpec, store: Store, slices: int) -
     return [row["sentence"] for row in words]
 
 
-def _families(records: Records, spec: RunSpec, store: Store, slices: int) -> Iterator[tuple[dict[str, Any], Records]]:
+def _families(
+    records: Records, spec: RunSpec, store: Store, slices: int
+) -> Iterator[tuple[dict[str, Any], Records]]:
     """What names a family, and its rows, the reference first."""
     for backbone in spec.backbones:
         mine = [record for record in records if record["backbone"] == backbone]
@@ -53,7 +55,12 @@ def _families(records: Records, spec: RunSpec, store: Store, slices: int) -> Ite
             for text in spec.methods:
                 method = parse(text)
                 for budget in spec.budgets:
-                    head = {"axis": axis, "backbone": backbone, "method": method.text, "budget": budget}
+                    head = {
+                        "axis": axis,
+                        "backbone": backbone,
+                        "method": method.text,
+                        "budget": budget,
+                    }
                     found = settings(method, axis)
                     there = [record for record in mine if record["budget"] == budget]
                     yield head, _family(head, found, there, store, slices)
@@ -64,7 +71,9 @@ def _families(records: Records, spec: RunSpec, store: Store, slices: int) -> Ite
                 yield head, _family(head, found, there, store, slices)
 
 
-def _family(head: dict[str, Any], found: Sequence[Setting], records: Records, store: Store, slices: int) -> Records:
+def _family(
+    head: dict[str, Any], found: Sequence[Setting], records: Records, store: Store, slices: int
+) -> Records:
     """The rows of one family; settings that come to the same cell are one row under all their words."""
     done = [record for record in records if record["status"] == "ok"]
     outcomes = {cell.label: cell for cell in read(store, done, slices, head["budget"])}
@@ -72,7 +81,9 @@ def _family(head: dict[str, Any], found: Sequence[Setting], records: Records, st
     reference = outcomes.get(by_text.get(found[0].method.text, ""))
     labels = {by_text.get(setting.method.text) for setting in found}
     others = [cell for label, cell in outcomes.items() if label in labels]
-    compared = {row.label: row for row in compare_to_reference(reference, others)} if reference else {}
+    compared = (
+        {row.label: row for row in compare_to_reference(reference, others)} if reference else {}
+    )
     rows: dict[str, dict[str, Any]] = {}
     for setting in found:
         label = by_text.get(setting.method.text, setting.method.text)
@@ -87,13 +98,17 @@ def _family(head: dict[str, Any], found: Sequence[Setting], records: Records, st
     return [row | {"is_reference": row is first} for row in rows.values()]
 
 
-def _measured(records: Records, cell: Outcomes | None, compared: Comparison | None, setting: Setting) -> dict[str, Any]:
+def _measured(
+    records: Records, cell: Outcomes | None, compared: Comparison | None, setting: Setting
+) -> dict[str, Any]:
     """What was found of one setting, its seeds together, or why nothing was."""
     if cell is None:
         failed = next(iter(records), {"status": "skipped", "reason": setting.refused})
         return {"status": failed["status"], "reason": failed["reason"], "interval": ""}
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
-    means = {name: sum(record["metrics"][name] for record in records) / len(records) for name in METRICS}
+    means = {
+        name: sum(record["metrics"][name] for record in records) / len(records) for name in METRICS
+    }
     row = {"status": "ok", "seeds": cell.seeds, "images": cell.count, "removed": cell.reduction, "low": low,
            "high": high, "reason": "", "interval": "", **means}  # fmt: skip
     if compared is None:
@@ -115,9 +130,20 @@ def _measured(records: Records, cell: Outcomes | None, compared: Comparison | No
 def tables(folder: Path) -> Iterator[Table]:
     """The families of the ablation in `folder` for a terminal, one table each."""
     frame = pd.read_parquet(folder / "analyses" / "ablation.parquet")
-    for (axis, backbone, method, budget), rows in frame.groupby(["axis", "backbone", "method", "budget"], sort=False):
+    for (axis, backbone, method, budget), rows in frame.groupby(
+        ["axis", "backbone", "method", "budget"], sort=False
+    ):
         removed = f"-{100 * budget:.4g} % FLOPs" if budget else "nothing removed"
-        heads = ("setting", "seeds", "top-1", "difference", "95 % interval", "p (Holm)", "agreement", "tau")
+        heads = (
+            "setting",
+            "seeds",
+            "top-1",
+            "difference",
+            "95 % interval",
+            "p (Holm)",
+            "agreement",
+            "tau",
+        )
         table = Table(*heads, title=f"{axis}: {method} on {backbone}, {removed}")
         for row in rows.to_dict("records"):
             table.add_row(*_printed(row))
@@ -152,17 +178,22 @@ def sentence(rows: Records, spec: RunSpec) -> str:
     seeds = max((row.get("seeds") or 1) for row in rows)
     drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
     own = "" if whole else f" ({first['setting']})"
-    begin = (
-        f"{where}, {first['images']:,} {spec.split} images{drawn}: {who}{own} is right on {100 * first['top1']:.1f} %."
-    )
+    begin = f"{where}, {first['images']:,} {spec.split} images{drawn}: {who}{own} is right on {100 * first['top1']:.1f} %."
     done = [row for row in others if row["status"] == "ok"]
     tested = [row for row in done if row["p_holm"] is not None]
-    parts = [begin, _counted(tested), _ends(tested), _by_tau(rows) if first["axis"] == "order" else ""]
+    parts = [
+        begin,
+        _counted(tested),
+        _ends(tested),
+        _by_tau(rows) if first["axis"] == "order" else "",
+    ]
     left = [row for row in others if row["status"] != "ok"]
     if left:
         parts.append(f"Not measured: {'; '.join(_why(row) for row in left)}.")
     if len(tested) < len(done):
-        parts.append(f"Not tested, since their FLOPs differ too much: {len(done) - len(tested)} settings.")
+        parts.append(
+            f"Not tested, since their FLOPs differ too much: {len(done) - len(tested)} settings."
+        )
     return " ".join(part for part in parts if part)
 
 
@@ -178,7 +209,9 @@ def _counted(tested: Records) -> str:
     better = sum(row["told_apart"] and row["difference"] > 0 for row in tested)
     open_ = len(tested) - worse - better
     if len(tested) == 1:
-        found = "keeps less" if worse else "keeps more" if better else "cannot be told apart from it"
+        found = (
+            "keeps less" if worse else "keeps more" if better else "cannot be told apart from it"
+        )
         return f"The other setting {found} (5 %, McNemar's or the sign-flip test)."
     return (
         f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % after Holm's correction, "

@@ -28,7 +28,9 @@ def breaks_frame(
     frames = []
     for (backbone, label), theirs in members.items():
         whole = outcomes(dense[backbone])
-        held = (whole.prediction == whole.label).to_numpy()  # right answers that no smaller budget has lost
+        held = (
+            whole.prediction == whole.label
+        ).to_numpy()  # right answers that no smaller budget has lost
         lost: list[pd.DataFrame] = []
         for cell in sorted(theirs, key=lambda cell: cell.budget or 0.0):
             found = outcomes(cell.key)
@@ -37,7 +39,9 @@ def breaks_frame(
             lost.append(gone.nlargest(KEPT, "kl")[["image", "kl"]].assign(budget=cell.budget))
         frames.append(pd.concat(lost).head(KEPT).assign(backbone=backbone, label=label))
     columns = ["backbone", "label", "image", "budget", "kl"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return (
+        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    )
 
 
 def broken_first(breaks: pd.DataFrame, labels: Sequence[str]) -> dict[int, str]:

@@ -40,12 +40,19 @@ def side_by_side(group: Tensor, grid: tuple[int, int, int]) -> Tensor:
     frames, height, width = grid
     if frames == 1:
         return group
-    place = torch.arange(group.shape[1], device=group.device).view(frames, height, width).transpose(0, 1).flatten()
+    place = (
+        torch.arange(group.shape[1], device=group.device)
+        .view(frames, height, width)
+        .transpose(0, 1)
+        .flatten()
+    )
     moved = place.argsort()  # where each place of the clip comes to stand
     return torch.where(group >= 0, moved[group.clamp(min=0)], group)[:, place]
 
 
-def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]) -> pd.DataFrame:
+def gallery(
+    model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]
+) -> pd.DataFrame:
     """One row for each image, cell and site: group of every grid place after that site, and both predictions.
 
     `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other image sizes are left
@@ -58,7 +65,9 @@ def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cell
         for key in keys:
             found_groups.setdefault(key, {})[site] = group
 
-    tracked = [cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None]
+    tracked = [
+        cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None
+    ]
     with torch.inference_mode():
         tokens = model.embed(images, index).tracked()
         jobs = jobs_for(tracked, model, index, labels)
@@ -75,7 +84,13 @@ def gallery(model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cell
 
 
 def _rows(
-    cell: Cell, site: int, group: Tensor, logits: Tensor, dense: Tensor, index: Tensor, labels: Tensor
+    cell: Cell,
+    site: int,
+    group: Tensor,
+    logits: Tensor,
+    dense: Tensor,
+    index: Tensor,
+    labels: Tensor,
 ) -> list[dict[str, Any]]:
     probability, before = logits.double().softmax(1).cpu(), dense.double().softmax(1).cpu()
     return [
@@ -97,12 +112,16 @@ def _rows(
     ]
 
 
-def pictures(dataset: Dataset, index: Tensor, image_size: int, why: Mapping[int, str]) -> pd.DataFrame:
+def pictures(
+    dataset: Dataset, index: Tensor, image_size: int, why: Mapping[int, str]
+) -> pd.DataFrame:
     """The pixels under the token grid of each image, as PNG, and why it was chosen."""
     rows = []
     for image in index.tolist():
         buffer = io.BytesIO()
         Image.fromarray(dataset.view(image, image_size)).save(buffer, format="PNG")
         label = int(dataset.labels[image])
-        rows.append({"image": image, "png": buffer.getvalue(), "label": label, "why": why.get(image, "")})
+        rows.append(
+            {"image": image, "png": buffer.getvalue(), "label": label, "why": why.get(image, "")}
+        )
     return pd.DataFrame(rows)

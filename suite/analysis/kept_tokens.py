@@ -20,8 +20,16 @@ def kept_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.Da
     """
     frames = []
     for cell in reduced(cells):
-        places = patch_counts(prepared, store, cell).groupby(["block", "row", "col"], as_index=False)["present"].mean()
-        frames.append(places[["block", "row", "col"]].assign(**_names(cell), kept=places.present / prepared.samples))
+        places = (
+            patch_counts(prepared, store, cell)
+            .groupby(["block", "row", "col"], as_index=False)["present"]
+            .mean()
+        )
+        frames.append(
+            places[["block", "row", "col"]].assign(
+                **_names(cell), kept=places.present / prepared.samples
+            )
+        )
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -65,4 +73,9 @@ def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
 
 
 def _names(cell: Cell) -> dict[str, Any]:
-    return {"backbone": cell.backbone, "label": cell.label, "budget": cell.budget, "seed": cell.seed}
+    return {
+        "backbone": cell.backbone,
+        "label": cell.label,
+        "budget": cell.budget,
+        "seed": cell.seed,
+    }

@@ -20,7 +20,19 @@ from suite.stats.relative import Pair
 from suite.store.run_folder import Store
 
 ATTENTION, SCANS = "attention", "Mamba"
-KEPT = ["backbone", "family", "method", "budget", "removed", "images", "seeds", "dense_top1", "kept", "low", "high"]
+KEPT = [
+    "backbone",
+    "family",
+    "method",
+    "budget",
+    "removed",
+    "images",
+    "seeds",
+    "dense_top1",
+    "kept",
+    "low",
+    "high",
+]
 CONTRASTS = ["method", "budget", "backbone", "against", "difference", "low", "high"]
 
 
@@ -29,7 +41,9 @@ def family(model: Backbone) -> str:
     return ATTENTION if model.describe().heads else SCANS
 
 
-def family_frames(kinds: Mapping[str, str], records: Records, store: Store, slices: int) -> dict[str, pd.DataFrame]:
+def family_frames(
+    kinds: Mapping[str, str], records: Records, store: Store, slices: int
+) -> dict[str, pd.DataFrame]:
     """``families`` by backbone, method and budget; ``family-contrasts`` by method, budget and pair of families.
 
     `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on all.
@@ -37,14 +51,22 @@ def family_frames(kinds: Mapping[str, str], records: Records, store: Store, slic
     if len(set(kinds.values())) < 2:
         return {}
     done = {
-        name: [record for record in records if record["backbone"] == name and record["status"] == "ok"]
+        name: [
+            record for record in records if record["backbone"] == name and record["status"] == "ok"
+        ]
         for name in kinds
     }
-    dense = {name: found[0] for name, mine in done.items() if (found := read(store, mine, slices, None))}
+    dense = {
+        name: found[0] for name, mine in done.items() if (found := read(store, mine, slices, None))
+    }
     if dense.keys() != kinds.keys():
         return {}
     shared = list(_shared(done, store, slices))
-    rows = [_kept_row(name, kinds[name], dense[name], *place, found[name]) for place, found in shared for name in kinds]
+    rows = [
+        _kept_row(name, kinds[name], dense[name], *place, found[name])
+        for place, found in shared
+        for name in kinds
+    ]
     contrasts = [
         _contrast_row(one, other, dense, *place, found)
         for place, found in shared
@@ -62,11 +84,19 @@ def _shared(
 
     A cell answers to every text that means its composition, which may differ from one backbone to another.
     """
-    reducing = {name: [record for record in mine if record["composition"]] for name, mine in done.items()}
-    budgets = sorted({record["budget"] for mine in reducing.values() for record in mine if record["budget"]})
+    reducing = {
+        name: [record for record in mine if record["composition"]] for name, mine in done.items()
+    }
+    budgets = sorted(
+        {record["budget"] for mine in reducing.values() for record in mine if record["budget"]}
+    )
     for budget in budgets:
         by_text = {
-            name: {text: cell for cell in read(store, mine, slices, budget) for text in cell.label.split(SAME)}
+            name: {
+                text: cell
+                for cell in read(store, mine, slices, budget)
+                for text in cell.label.split(SAME)
+            }
             for name, mine in reducing.items()
         }
         first, *others = by_text.values()
@@ -80,7 +110,9 @@ def _pair(dense: Outcomes, reduced: Outcomes) -> Pair:
     return dense.correct[0, one], reduced.correct[:, other]
 
 
-def _kept_row(name: str, kind: str, dense: Outcomes, method: str, budget: float, reduced: Outcomes) -> dict[str, Any]:
+def _kept_row(
+    name: str, kind: str, dense: Outcomes, method: str, budget: float, reduced: Outcomes
+) -> dict[str, Any]:
     pair = _pair(dense, reduced)
     spread = kept_spread(pair)
     values = (
@@ -91,7 +123,12 @@ def _kept_row(name: str, kind: str, dense: Outcomes, method: str, budget: float,
 
 
 def _contrast_row(
-    one: str, other: str, dense: dict[str, Outcomes], method: str, budget: float, found: dict[str, Outcomes]
+    one: str,
+    other: str,
+    dense: dict[str, Outcomes],
+    method: str,
+    budget: float,
+    found: dict[str, Outcomes],
 ) -> dict[str, Any]:
     """How much more `one` keeps than `other`, as a difference of shares."""
     pairs = _pair(dense[one], found[one]), _pair(dense[other], found[other])

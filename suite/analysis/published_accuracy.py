@@ -22,7 +22,9 @@ def expected(backbone: str, model: Backbone, dataset: Dataset) -> Official | Non
         return None
     source, file = model.provenance.source, PurePath(model.provenance.path).name
     rows = [row for row in files_of(backbone) if fits(row, dataset)]
-    known = [row for row in rows if row.place == source or (row.place != "bundled" and row.file == file)]
+    known = [
+        row for row in rows if row.place == source or (row.place != "bundled" and row.file == file)
+    ]
     others = [row for row in rows if row.place != "bundled" and source != "bundled"]
     return next(iter([*known, *others]), None)
 

@@ -37,7 +37,10 @@ def overlap(one: Kept, other: Kept) -> tuple[float, float, float]:
 
 def survival(alive: dict[int, Kept], blocks: Iterable[int]) -> NDArray[np.int64]:
     """Of how many of `blocks` each token is still there (images, places)."""
-    return sum((at(alive, block).astype(np.int64) for block in blocks), np.zeros_like(at(alive, 0), dtype=np.int64))
+    return sum(
+        (at(alive, block).astype(np.int64) for block in blocks),
+        np.zeros_like(at(alive, 0), dtype=np.int64),
+    )
 
 
 def at(alive: dict[int, Kept], block: int) -> Kept:
@@ -66,7 +69,9 @@ def kappa(one: Kept, other: Kept) -> float:
     return float(((one == other).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
-def mantel(one: NDArray[np.float64], other: NDArray[np.float64], draws: int = DRAWS) -> tuple[float, float]:
+def mantel(
+    one: NDArray[np.float64], other: NDArray[np.float64], draws: int = DRAWS
+) -> tuple[float, float]:
     """Spearman's correlation of two symmetric matrices (m, m) off their diagonals, and its two-sided p.
 
     The pairs of m methods are not independent, so p comes from permuting the methods of one matrix (Mantel, Cancer
@@ -102,20 +107,30 @@ def similarity_frames(
         hits = {cell.label: right(cell) for cell in members}
         blocks = sorted({block for found in alive.values() for block in found} - {0})
         depths = {label: centred_ranks(survival(found, blocks)) for label, found in alive.items()}
-        tables = {name: np.full((len(members), len(members)), np.nan) for name in ("survival", "kappa")}
+        tables = {
+            name: np.full((len(members), len(members)), np.nan) for name in ("survival", "kappa")
+        }
         for (i, one), (j, other) in combinations(enumerate(alive), 2):
             names = {**named, "one": one, "other": other}
             for block in blocks:
                 iou, chance, phi = overlap(at(alive[one], block), at(alive[other], block))
-                layers.append({**names, "block": block, "iou": iou, "chance": chance, "correlation": phi})
+                layers.append(
+                    {**names, "block": block, "iou": iou, "chance": chance, "correlation": phi}
+                )
             same = rank_correlation(depths[one], depths[other]), kappa(hits[one], hits[other])
             for table, value in zip(tables.values(), same, strict=True):
                 table[i, j] = table[j, i] = value
             agree = float((hits[one] == hits[other]).mean())
             count = len(at(alive[one], 0))
-            pairs.append({**names, "survival": same[0], "kappa": same[1], "agree": agree, "images": count})
-        whole = np.flatnonzero(np.isfinite(tables["survival"] + tables["kappa"]).sum(1) == len(members) - 1)
-        rho, p = mantel(tables["survival"][np.ix_(whole, whole)], tables["kappa"][np.ix_(whole, whole)])
+            pairs.append(
+                {**names, "survival": same[0], "kappa": same[1], "agree": agree, "images": count}
+            )
+        whole = np.flatnonzero(
+            np.isfinite(tables["survival"] + tables["kappa"]).sum(1) == len(members) - 1
+        )
+        rho, p = mantel(
+            tables["survival"][np.ix_(whole, whole)], tables["kappa"][np.ix_(whole, whole)]
+        )
         if np.isfinite(rho):
             links.append({**named, "methods": len(whole), "rho": rho, "p": p})
     return {

@@ -31,9 +31,7 @@ from suite.stats.compare import Comparison
 from suite.store.run_folder import Store
 
 FEW = 3  # methods of which each has a sentence
-TRAINED_ON = (
-    "these are images that weights are trained on (split `train`): no accuracy of this run is a test of anything."
-)
+TRAINED_ON = "these are images that weights are trained on (split `train`): no accuracy of this run is a test of anything."
 STATISTICS = [
     "backbone", "budget", "label", "reference", "method_top1", "method_low", "method_high", "seeds", "images",
     "difference", "low", "high", "p", "p_holm", "told_apart", "discordant_better", "discordant_worse",
@@ -72,7 +70,11 @@ def summarise(
     marks: list[Mark] = []
     pairs: dict[tuple[str, float], list[str]] = {}
     for backbone in spec.backbones:
-        mine = [record for record in records if record["backbone"] == backbone and record["status"] == "ok"]
+        mine = [
+            record
+            for record in records
+            if record["backbone"] == backbone and record["status"] == "ok"
+        ]
         dense = next((outcome for outcome in read(store, mine, slices, None)), None)
         if dense is None:
             continue
@@ -100,14 +102,20 @@ def summarise(
             setting = Setting(backbone, spec.data, budget, dense.accuracy)
             spoken = spoken_of(compared, mine, asked)
             sentences[backbone, budget] = headline(setting, judged, spoken)
-            pairs[backbone, budget] = [pair(setting, row) for row in unspoken(spoken, compared, mine, asked)]
+            pairs[backbone, budget] = [
+                pair(setting, row) for row in unspoken(spoken, compared, mine, asked)
+            ]
         if not any(name == backbone for name, _ in sentences) and len(spec.backbones) > 1:
-            silent.append(f"On {backbone} no method that was asked for ran, so none is compared with another.")
+            silent.append(
+                f"On {backbone} no method that was asked for ran, so none is compared with another."
+            )
         smaller = smaller_image(mine, dense, spec)
         if smaller:
             remarks.append(smaller)
     found = words(resolution, sentences, pairs, silent, remarks, warnings)
-    store.write_analysis("statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"}))
+    store.write_analysis(
+        "statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"})
+    )
     store.write_analysis("blind", marks_frame(marks))
     store.write_headline(found)
     return found, marks
@@ -144,34 +152,57 @@ def reference_of(
     by_text = {record["text"]: record for record in records}
     texts = [text for text in asked if text != DENSE.text]
     published = [text for text in texts if asked[text] != "baseline"]
-    there = [text for text in (texts if protocol == "paper" else published or texts) if text in by_text]
+    there = [
+        text for text in (texts if protocol == "paper" else published or texts) if text in by_text
+    ]
     labels = [by_text[text]["label"] for text in (there if protocol == "paper" else there[:1])]
     return next((cell for label in labels for cell in cells if cell.label == label), None)
 
 
-def named_of(compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]) -> list[Comparison]:
+def named_of(
+    compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]
+) -> list[Comparison]:
     """The tested rows of the methods that were asked for by name."""
     labels = {record["label"] for record in records if record["text"] in asked}
     return [row for row in compared if row.label in labels and row.p_holm is not None]
 
 
-def spoken_of(compared: list[Comparison], records: Records, asked: Mapping[str, str]) -> list[Comparison]:
+def spoken_of(
+    compared: list[Comparison], records: Records, asked: Mapping[str, str]
+) -> list[Comparison]:
     """The rows the headline chooses its best other method from: those asked for by name, unless another is better."""
     named = named_of(compared, records, asked)
     best = max((row.accuracy for row in named), default=0.0)
-    return named if named and not any(row.p_holm is not None and row.accuracy > best for row in compared) else compared
+    return (
+        named
+        if named and not any(row.p_holm is not None and row.accuracy > best for row in compared)
+        else compared
+    )
 
 
 def unspoken(
-    spoken: Sequence[Comparison], compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]
+    spoken: Sequence[Comparison],
+    compared: Sequence[Comparison],
+    records: Records,
+    asked: Mapping[str, str],
 ) -> list[Comparison]:
     """Of a few methods asked for by name, those that are not the best of `spoken`, of which the headline speaks."""
     named = named_of(compared, records, asked)
-    told = max((row for row in spoken if row.p_holm is not None), key=lambda row: row.accuracy, default=None)
-    return [row for row in named if told is None or row.label != told.label] if len(named) <= FEW else []
+    told = max(
+        (row for row in spoken if row.p_holm is not None),
+        key=lambda row: row.accuracy,
+        default=None,
+    )
+    return (
+        [row for row in named if told is None or row.label != told.label]
+        if len(named) <= FEW
+        else []
+    )
 
 
-def single_row(cell: Outcomes, backbone: str, budget: float | None, reference: str | None) -> dict[str, Any]:
+def single_row(
+    cell: Outcomes, backbone: str, budget: float | None, reference: str | None
+) -> dict[str, Any]:
     """The accuracy of a cell with its own interval."""
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
     return {
@@ -225,7 +256,11 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
             for record in records if record["budget"]
         ]
     )  # fmt: skip
-    others = cells[~cells.small].groupby(["budget", "label"])[["top1", "removed"]].mean() if len(cells) else cells
+    others = (
+        cells[~cells.small].groupby(["budget", "label"])[["top1", "removed"]].mean()
+        if len(cells)
+        else cells
+    )
     if others.empty:
         return ""
     best = others.loc[others.groupby("budget").top1.idxmax()].reset_index()
@@ -270,13 +305,21 @@ def words(
     """
     if not sentences:
         text = "No method was compared with another: it takes two that run at the same budget."
-        return {"headline": text, "resolution": resolution, "warnings": warnings, "beside": [], "paragraphs": warnings}
+        return {
+            "headline": text,
+            "resolution": resolution,
+            "warnings": warnings,
+            "beside": [],
+            "paragraphs": warnings,
+        }
     budgets: dict[str, list[float]] = {}
     for backbone, budget in sentences:
         budgets.setdefault(backbone, []).append(budget)
     middle = next(iter(budgets.values()))
     common = middle[len(middle) // 2]
-    told = [(name, common if common in own else own[len(own) // 2]) for name, own in budgets.items()]
+    told = [
+        (name, common if common in own else own[len(own) // 2]) for name, own in budgets.items()
+    ]
     beside = [text for key in told for text in (sentences[key], *pairs[key])] + silent
     others = [text for key, text in sentences.items() if key not in told]
     return {

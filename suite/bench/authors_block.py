@@ -43,7 +43,9 @@ def stock_mix(mixer: BidirectionalMixer, u: Tensor) -> Tensor:
     xz = xz.view(-1, batch, length).transpose(0, 1)
     forward, backward = mixer.directions
     A = mixer.state_matrix()
-    y = _direction(forward, A[0], xz, mixer) + _direction(backward, A[1], xz.flip(-1), mixer).flip(-1)
+    y = _direction(forward, A[0], xz, mixer) + _direction(backward, A[1], xz.flip(-1), mixer).flip(
+        -1
+    )
     y = y / 2 if mixer.divide else y
     return functional.linear(y.transpose(1, 2), mixer.out_proj.weight)
 
@@ -57,7 +59,9 @@ def _direction(part: Direction, A: Tensor, xz: Tensor, mixer: BidirectionalMixer
     dt, B, C = rows.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
     delta = (part.dt_proj.weight @ dt.t()).view(-1, batch, length).transpose(0, 1)
     B, C = (part.view(batch, length, -1).transpose(1, 2).contiguous() for part in (B, C))
-    y: Tensor = scan_function()(x, delta, A, B, C, part.D.float(), z, part.dt_proj.bias.float(), True)
+    y: Tensor = scan_function()(
+        x, delta, A, B, C, part.D.float(), z, part.dt_proj.bias.float(), True
+    )
     return y
 
 

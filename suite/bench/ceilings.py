@@ -23,9 +23,15 @@ class Ceilings:
     exponentials: float
     multiply_adds: float
 
-    def seconds(self, bytes: float, exponentials: float, multiply_adds: float) -> tuple[float, float, float]:
+    def seconds(
+        self, bytes: float, exponentials: float, multiply_adds: float
+    ) -> tuple[float, float, float]:
         """The least time each of these amounts takes; the largest is the floor of a kernel that needs them all."""
-        return bytes / self.bytes, exponentials / self.exponentials, multiply_adds / self.multiply_adds
+        return (
+            bytes / self.bytes,
+            exponentials / self.exponentials,
+            multiply_adds / self.multiply_adds,
+        )
 
 
 def measure_ceilings() -> Ceilings:
@@ -37,8 +43,10 @@ def measure_ceilings() -> Ceilings:
     grid = (PROGRAMS,)
     return Ceilings(
         bytes=2 * COPIED / cuda_seconds(lambda: target.copy_(source)),
-        exponentials=work / cuda_seconds(lambda: many_exponentials[grid](values, ROUNDS, BLOCK=BLOCK)),
-        multiply_adds=work / cuda_seconds(lambda: many_multiply_adds[grid](values, ROUNDS, BLOCK=BLOCK)),
+        exponentials=work
+        / cuda_seconds(lambda: many_exponentials[grid](values, ROUNDS, BLOCK=BLOCK)),
+        multiply_adds=work
+        / cuda_seconds(lambda: many_multiply_adds[grid](values, ROUNDS, BLOCK=BLOCK)),
     )
 
 

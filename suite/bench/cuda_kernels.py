@@ -67,7 +67,9 @@ class ScanRow:
     @property
     def floor(self) -> float:
         """The least milliseconds it could take."""
-        return max(self.bytes_milliseconds, self.exponentials_milliseconds, self.multiply_adds_milliseconds)
+        return max(
+            self.bytes_milliseconds, self.exponentials_milliseconds, self.multiply_adds_milliseconds
+        )
 
     @property
     def share_of_floor(self) -> float:
@@ -96,19 +98,23 @@ def work(shape: ScanShape, size: int, gradients: bool) -> tuple[float, float, fl
     tokens = 2 * shape.batch * shape.length
     channels, projections = tokens * shape.width, tokens * shape.states
     updates = channels * shape.states
-    moved = (2 + 1) * channels + 2 * projections  # u and delta; z and y, shared by the directions; B and C
+    moved = (
+        2 + 1
+    ) * channels + 2 * projections  # u and delta; z and y, shared by the directions; B and C
     special = updates + 2 * channels + channels
     if not gradients:
         return size * moved, special, 4 * updates
     back = (
-        4 + 1.5
-    ) * channels + 4 * projections  # u, delta and their gradients; z, dz and dy; B, C and their gradients
+        (4 + 1.5) * channels + 4 * projections
+    )  # u, delta and their gradients; z, dz and dy; B, C and their gradients
     return size * (moved + back), 2 * special, (4 + 13) * updates
 
 
 def _rows(shape: ScanShape, dtype: str, ceilings: Ceilings) -> Iterator[ScanRow]:
     inputs = cuda_inputs(shape, DTYPES[dtype])
-    small = cuda_inputs(ScanShape(shape.name, 2, shape.width, shape.states, shape.length), DTYPES[dtype])
+    small = cuda_inputs(
+        ScanShape(shape.name, 2, shape.width, shape.states, shape.length), DTYPES[dtype]
+    )
     for kernel in (*KERNELS, OWN_LAYOUT):
         try:
             chosen(kernel.partition(",")[0], "cuda", DTYPES[dtype])
@@ -116,15 +122,23 @@ def _rows(shape: ScanShape, dtype: str, ceilings: Ceilings) -> Iterator[ScanRow]
             if "wrong" in str(error):
                 raise
             continue
-        slow = kernel == "reference"  # whose thousands of launches a graph would hold in memory twice
+        slow = (
+            kernel == "reference"
+        )  # whose thousands of launches a graph would hold in memory twice
         for gradients in (False, True):
             torch.cuda.empty_cache()
             run = _run(kernel, gradients)
-            seconds = cuda_seconds(partial(run, inputs), 3, 1) if slow else cuda_seconds(captured(run, inputs), 30)
+            seconds = (
+                cuda_seconds(partial(run, inputs), 3, 1)
+                if slow
+                else cuda_seconds(captured(run, inputs), 30)
+            )
             off = _error(run(small), _run("exact", gradients)(small))
             least = ceilings.seconds(*work(shape, inputs.u.element_size(), gradients))
             moved, special, fma = (1e3 * part for part in least)
-            yield ScanRow(shape.name, dtype, gradients, kernel, 1e3 * seconds, moved, special, fma, off)
+            yield ScanRow(
+                shape.name, dtype, gradients, kernel, 1e3 * seconds, moved, special, fma, off
+            )
 
 
 def _run(kernel: str, gradients: bool) -> Callable[[ScanInputs], list[Tensor]]:
@@ -193,7 +207,9 @@ def _error(found: list[Tensor], wanted: list[Tensor]) -> float:
     pairs = zip(found, wanted, strict=True)
     if any(one.shape != other.shape for one, other in zip(found, wanted, strict=True)):
         return float("nan")
-    return max(float((one.double() - other).abs().max() / other.abs().max()) for one, other in pairs)
+    return max(
+        float((one.double() - other).abs().max() / other.abs().max()) for one, other in pairs
+    )
 
 
 def table(found: CudaKernels) -> Table:

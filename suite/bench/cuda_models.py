@@ -178,7 +178,9 @@ def _reducers_seconds(model: Backbone, images: Tensor, plan: dict[int, Reducer])
             return self.reducer(tokens)
 
     model.run(model.embed(images), plan={site: Witness(reducer) for site, reducer in plan.items()})
-    return cuda_seconds(captured(lambda pairs: [reducer(tokens) for reducer, tokens in pairs], met), 20)
+    return cuda_seconds(
+        captured(lambda pairs: [reducer(tokens) for reducer, tokens in pairs], met), 20
+    )
 
 
 def _kernel_milliseconds(run: Callable[[], object]) -> dict[str, float]:
@@ -189,7 +191,9 @@ def _kernel_milliseconds(run: Callable[[], object]) -> dict[str, float]:
         run()
         torch.cuda.synchronize()
     spent = {event.key: event.self_device_time_total / 1e3 for event in seen.key_averages()}
-    return dict(sorted(((key, time) for key, time in spent.items() if time > 0), key=lambda item: -item[1]))
+    return dict(
+        sorted(((key, time) for key, time in spent.items() if time > 0), key=lambda item: -item[1])
+    )
 
 
 def line(row: ModelRow) -> str:
@@ -203,7 +207,14 @@ def table(rows: list[ModelRow]) -> Table:
     shown = Table(title="Whole models on a GPU: images a second")
     for head in ("backbone", "precision", "kernel", "method"):
         shown.add_column(head)
-    for head in ("FLOPs cut", "images/s", "launched one by one", "speed-up", "reduction", "activations MiB"):
+    for head in (
+        "FLOPs cut",
+        "images/s",
+        "launched one by one",
+        "speed-up",
+        "reduction",
+        "activations MiB",
+    ):
         shown.add_column(head, justify="right")
     for row in rows:
         shown.add_row(
@@ -230,5 +241,7 @@ def profile_table(rows: list[ModelRow], methods: tuple[str, ...] = ("none",)) ->
         what = row.method if row.method == "none" else f"{row.method} at {row.budget}"
         for name, time in list(row.kernel_milliseconds.items())[:KERNELS_SHOWN]:
             share = f"{100 * time / whole:.1f} %"
-            shown.add_row(row.backbone, row.precision, row.kernel, what, name[:60], f"{time:.2f}", share)
+            shown.add_row(
+                row.backbone, row.precision, row.kernel, what, name[:60], f"{time:.2f}", share
+            )
     return shown

@@ -143,7 +143,10 @@ def registered() -> Iterator[None]:
 
 def peak_memory() -> int:
     """The most resident memory this process and those it started had, in MB."""
-    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peaks = (
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return sum(peaks) // (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
@@ -174,11 +177,16 @@ def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
             jobs = [
                 Job(
                     job.key,
-                    {site: spied.setdefault(id(one), _SpiedReducer(one, keep)) for site, one in job.plan.items()},
+                    {
+                        site: spied.setdefault(id(one), _SpiedReducer(one, keep))
+                        for site, one in job.plan.items()
+                    },
                 )
                 for job in jobs_for(members, sized, batch.indices, batch.labels)
             ]
-            for _ in evaluate(spy, sized.embed(images, batch.indices), jobs, lambda keys, site, tokens: None):
+            for _ in evaluate(
+                spy, sized.embed(images, batch.indices), jobs, lambda keys, site, tokens: None
+            ):
                 pass
     return calls, by_model
 
@@ -240,7 +248,13 @@ def measure(images: Sequence[int]) -> list[EngineRow]:
     rows = []
     for count in images:
         with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-            command = [sys.executable, "-m", "suite.bench.engine", str(Path(folder) / "run"), str(count)]
+            command = [
+                sys.executable,
+                "-m",
+                "suite.bench.engine",
+                str(Path(folder) / "run"),
+                str(count),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
         if done.returncode:
             raise UserError(
@@ -252,7 +266,9 @@ def measure(images: Sequence[int]) -> list[EngineRow]:
 
 def table(rows: Sequence[EngineRow]) -> Table:
     """The rows for a terminal: microseconds an image and cell."""
-    shown = Table("microseconds an image and cell", *(f"{row.images:,} x {row.cells}" for row in rows))
+    shown = Table(
+        "microseconds an image and cell", *(f"{row.images:,} x {row.cells}" for row in rows)
+    )
 
     def line(name: str, value: Callable[[EngineRow], float], form: str = ".1f") -> None:
         shown.add_row(name, *(format(value(row), form) for row in rows))

@@ -32,7 +32,11 @@ class Goal:
 def scan_goals(rows: Iterable[ScanRow]) -> list[Goal]:
     """The forward scan of `triton` at half of its floor or better, on every shape in every precision."""
     return [
-        Goal(f"{row.shape} {row.dtype}: floor over time of the forward scan", SHARE_OF_FLOOR, row.share_of_floor)
+        Goal(
+            f"{row.shape} {row.dtype}: floor over time of the forward scan",
+            SHARE_OF_FLOOR,
+            row.share_of_floor,
+        )
         for row in rows
         if row.kernel == REDUCED_BY and not row.gradients
     ]
@@ -41,14 +45,22 @@ def scan_goals(rows: Iterable[ScanRow]) -> list[Goal]:
 def model_goals(rows: Iterable[ModelRow]) -> list[Goal]:
     """`triton` over the authors' block, dense, and the speed-up of a reduced model over the dense one."""
     goals, rows = list[Goal](), list(rows)
-    rates = {(row.backbone, row.precision, row.kernel): row.images_per_second for row in rows if row.method == "none"}
+    rates = {
+        (row.backbone, row.precision, row.kernel): row.images_per_second
+        for row in rows
+        if row.method == "none"
+    }
     for (backbone, precision, kernel), rate in rates.items():
         usual = rates.get((backbone, precision, AUTHORS))
         if kernel == REDUCED_BY and usual:
             what = f"{backbone} {precision}: dense with {REDUCED_BY}, times {AUTHORS}"
             goals.append(Goal(what, OVER_AUTHORS, rate / usual))
     for row in rows:
-        if (row.method, row.backbone, row.budget) == (SPEEDUP_METHOD, SPEEDUP_BACKBONE, SPEEDUP_BUDGET):
+        if (row.method, row.backbone, row.budget) == (
+            SPEEDUP_METHOD,
+            SPEEDUP_BACKBONE,
+            SPEEDUP_BUDGET,
+        ):
             cut = f"{100 * row.flops_cut:.1f} % of FLOPs"
             what = f"{row.backbone} {row.precision}: {row.method} at {cut} less, times dense"
             goals.append(Goal(what, SPEEDUP, row.speedup))
@@ -59,5 +71,7 @@ def table(goals: list[Goal]) -> Table:
     """The goals for a terminal."""
     shown = Table("goal", "wanted", "reached", "", title="Goals")
     for goal in goals:
-        shown.add_row(goal.what, f"{goal.wanted:.2f}", f"{goal.reached:.2f}", "met" if goal.met else "missed")
+        shown.add_row(
+            goal.what, f"{goal.wanted:.2f}", f"{goal.reached:.2f}", "met" if goal.met else "missed"
+        )
     return shown

@@ -40,7 +40,9 @@ def time_grid(asked: BenchSpec, device: str, tell: Tell) -> Iterator[Record]:
             for length in dict.fromkeys(asked.lengths):
                 size = size_of(native, length)
                 if size != native.image_size or 1 not in asked.batches:
-                    settings.append((_model(name, asked, precision, device, image_size=size), middle, 1))
+                    settings.append(
+                        (_model(name, asked, precision, device, image_size=size), middle, 1)
+                    )
             for model, part, batch in settings:
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
                 cells = merge_equal(layout(name, model, methods, part, context))
@@ -76,16 +78,28 @@ def time_run(folder: Path, asked: BenchSpec, device: str, tell: Tell) -> Iterato
 
 
 def _measured(
-    model: Backbone, precision: str, cells: Sequence[Cell], batch: int, rounds: int, device: str, tell: Tell
+    model: Backbone,
+    precision: str,
+    cells: Sequence[Cell],
+    batch: int,
+    rounds: int,
+    device: str,
+    tell: Tell,
 ) -> Iterator[Record]:
     """The cells that have a plan, the dense one first; the others are told of."""
     subjects = []
     for cell in cells:
         if cell.plan is None:
-            tell(f"left out: {cell.label} at {100 * (cell.budget or 0):.4g} % on {cell.backbone}: {cell.reason}")
-        elif cell.seed == 0 and cell.kind != "oracle":  # the oracle's time is that of asking the labels
+            tell(
+                f"left out: {cell.label} at {100 * (cell.budget or 0):.4g} % on {cell.backbone}: {cell.reason}"
+            )
+        elif (
+            cell.seed == 0 and cell.kind != "oracle"
+        ):  # the oracle's time is that of asking the labels
             subjects.append(_subject(model, cell))
-    tell(f"{cells[0].backbone}, {precision}, {model.describe().patches} tokens, batch {batch}: {len(subjects)} passes")
+    tell(
+        f"{cells[0].backbone}, {precision}, {model.describe().patches} tokens, batch {batch}: {len(subjects)} passes"
+    )
     mixers = model.mixers()
     kernel = chosen(mixers[0].kernel, device, DTYPES[precision]).kernel if mixers else "none"
     for record in measure(subjects, batch, rounds, device):

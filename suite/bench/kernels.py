@@ -80,7 +80,13 @@ def table(rows: list[KernelRow]) -> Table:
 
 
 def random_inputs(
-    directions: int, batch: int, length: int, width: int, states: int, seed: int = 0, device: str = "cpu"
+    directions: int,
+    batch: int,
+    length: int,
+    width: int,
+    states: int,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> ScanInputs:
     """Inputs of the size a trained Vim feeds its scan: timescales around 0.01 to 0.1, A = -(1..N)."""
     generator = torch.Generator(device).manual_seed(seed)
@@ -146,7 +152,10 @@ def _scan_rows(sizes: Sizes) -> Iterator[KernelRow]:
     slow = _best(lambda: _scan(inputs, "reference"), sizes.repeats)
     shape = f"one direction of ({sizes.batch}, {sizes.length}, {sizes.inner}, {sizes.states})"
     yield KernelRow(
-        "torch.exp of as many floats", exponential * 1e3, "ms", f"{updates / 1e6:.1f} M floats, one each update"
+        "torch.exp of as many floats",
+        exponential * 1e3,
+        "ms",
+        f"{updates / 1e6:.1f} M floats, one each update",
     )
     yield KernelRow("scan, reference", slow * 1e3, "ms", shape)
     yield KernelRow("scan, cpu", fast * 1e3, "ms", shape)
@@ -164,7 +173,9 @@ def _accuracy_rows() -> Iterator[KernelRow]:
             error = np.abs(_scan(inputs, kernel).numpy() - wanted).max() / np.abs(wanted).max()
             errors[kernel] = max(errors[kernel], float(error))
     for kernel, error in errors.items():
-        yield KernelRow(f"error of {kernel}", error, "of the largest", "a loop in fp64; wanted: below 1e-5")
+        yield KernelRow(
+            f"error of {kernel}", error, "of the largest", "a loop in fp64; wanted: below 1e-5"
+        )
 
 
 def _gradient_rows() -> Iterator[KernelRow]:
@@ -177,14 +188,20 @@ def _gradient_rows() -> Iterator[KernelRow]:
 
     pairs = zip(gradients("cpu", torch.float32), gradients("reference", torch.float64), strict=True)
     error = max(float((found - wanted).abs().max() / wanted.abs().max()) for found, wanted in pairs)
-    yield KernelRow("error of cpu's gradients", error, "of the largest", "autograd in fp64; wanted: below 1e-4")
+    yield KernelRow(
+        "error of cpu's gradients", error, "of the largest", "autograd in fp64; wanted: below 1e-4"
+    )
 
 
 def _stack_rows(sizes: Sizes) -> Iterator[KernelRow]:
     """A stack of blocks against its floor: its matrix products at torch's best rate, and its scans."""
-    blocks = nn.ModuleList(Block(sizes.dim, BidirectionalMixer(sizes.dim, sizes.states)) for _ in range(sizes.depth))
+    blocks = nn.ModuleList(
+        Block(sizes.dim, BidirectionalMixer(sizes.dim, sizes.states)) for _ in range(sizes.depth)
+    )
     tokens = new_sequence(
-        torch.randn(sizes.stack_batch, sizes.length, sizes.dim), [sizes.length // 2], (1, 1, sizes.length - 1)
+        torch.randn(sizes.stack_batch, sizes.length, sizes.dim),
+        [sizes.length // 2],
+        (1, 1, sizes.length - 1),
     )
 
     def run() -> TokenSequence:
@@ -203,14 +220,33 @@ def _stack_rows(sizes: Sizes) -> Iterator[KernelRow]:
     elementwise = sizes.depth * _elementwise(sizes)
     shape = f"{sizes.depth} blocks of width {sizes.dim}, {sizes.stack_batch} images of {sizes.length} tokens"
     yield KernelRow("stack of blocks", whole * 1e3, "ms", shape)
-    yield KernelRow("stack: throughput", sizes.stack_batch / whole, "images/s", "without patch embedding and head")
     yield KernelRow(
-        "stack: matmul yardstick", rate / 1e9, "GFLOP/s", f"torch.matmul of {sizes.matrix} x {sizes.matrix}"
+        "stack: throughput",
+        sizes.stack_batch / whole,
+        "images/s",
+        "without patch embedding and head",
     )
-    yield KernelRow("stack: linear layers' rate", flops / products / 1e9, "GFLOP/s", "at the stack's own shapes")
-    yield KernelRow("stack: floor", (gemm_floor + scans) * 1e3, "ms", "linear layers at the yardstick + scans alone")
-    yield KernelRow("stack: floor over time", (gemm_floor + scans) / whole, "x", "wanted: 0.45 or more")
-    yield KernelRow("stack: linear layers", actual * 1e3, "ms", f"{sizes.depth * flops / 1e9:.1f} GFLOP")
+    yield KernelRow(
+        "stack: matmul yardstick",
+        rate / 1e9,
+        "GFLOP/s",
+        f"torch.matmul of {sizes.matrix} x {sizes.matrix}",
+    )
+    yield KernelRow(
+        "stack: linear layers' rate", flops / products / 1e9, "GFLOP/s", "at the stack's own shapes"
+    )
+    yield KernelRow(
+        "stack: floor",
+        (gemm_floor + scans) * 1e3,
+        "ms",
+        "linear layers at the yardstick + scans alone",
+    )
+    yield KernelRow(
+        "stack: floor over time", (gemm_floor + scans) / whole, "x", "wanted: 0.45 or more"
+    )
+    yield KernelRow(
+        "stack: linear layers", actual * 1e3, "ms", f"{sizes.depth * flops / 1e9:.1f} GFLOP"
+    )
     yield KernelRow("stack: scans", scans * 1e3, "ms", "timed alone")
     yield KernelRow("stack: convolution and norm", elementwise * 1e3, "ms", "timed alone")
 
@@ -218,7 +254,11 @@ def _stack_rows(sizes: Sizes) -> Iterator[KernelRow]:
 def _products(sizes: Sizes) -> tuple[float, float]:
     """Seconds and FLOPs of one block's linear layers outside the scan (the timescale's projection is inside it)."""
     rank = -(-sizes.dim // 16)
-    layers = ((sizes.dim, 2 * sizes.inner, 1), (sizes.inner, rank + 2 * sizes.states, 2), (sizes.inner, sizes.dim, 1))
+    layers = (
+        (sizes.dim, 2 * sizes.inner, 1),
+        (sizes.inner, rank + 2 * sizes.states, 2),
+        (sizes.inner, sizes.dim, 1),
+    )
     rows = sizes.stack_batch * sizes.length
     seconds, flops = 0.0, 2.0 * 2 * rows * rank * sizes.inner
     for inputs, outputs, times in layers:
@@ -236,6 +276,9 @@ def _elementwise(sizes: Sizes) -> float:
     """Seconds of one block's convolutions and of its addition and norm."""
     xz = torch.randn(sizes.stack_batch, sizes.length, 2 * sizes.inner)
     taps, bias = torch.randn(2, 4, sizes.inner), torch.randn(2, sizes.inner)
-    tokens, weight = torch.randn(2, sizes.stack_batch, sizes.length, sizes.dim), torch.ones(sizes.dim)
+    tokens, weight = (
+        torch.randn(2, sizes.stack_batch, sizes.length, sizes.dim),
+        torch.ones(sizes.dim),
+    )
     conv = _best(lambda: convolve(xz[..., : sizes.inner], taps, bias, 0b10), sizes.repeats)
     return conv + _best(lambda: add_norm(tokens[0], tokens[1], weight, 1e-5), sizes.repeats)

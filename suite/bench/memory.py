@@ -29,7 +29,9 @@ def peak_mib(run: Callable[[], object], device: str) -> float:
         run()
     assert seen.profiler is not None
     assert seen.profiler.kineto_results is not None
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()

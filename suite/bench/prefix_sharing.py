@@ -45,7 +45,9 @@ def measure(spec: RunSpec, rounds: int, device: str) -> list[SharingRow]:
     """Time one batch of `spec`'s first backbone through all its cells, together and one by one."""
     name = spec.backbones[0]
     model = create_model(name).to(device)
-    laid_out = merge_equal(layout(name, model, [parse(text) for text in spec.methods], spec, context=""))
+    laid_out = merge_equal(
+        layout(name, model, [parse(text) for text in spec.methods], spec, context="")
+    )
     cells = [cell for cell in laid_out if cell.plan and cell.image_size == model.image_size]
     dataset = open_dataset(spec.data, spec.split)
     samples = dataset.samples(np.arange(spec.batch), model.image_size)
@@ -65,7 +67,11 @@ def measure(spec: RunSpec, rounds: int, device: str) -> list[SharingRow]:
     }
     with torch.inference_mode():
         medians = interleaved(runs, rounds)
-    return [SharingRow(len(cells), medians["together"], medians["apart"], work_share(cells, model.describe()))]
+    return [
+        SharingRow(
+            len(cells), medians["together"], medians["apart"], work_share(cells, model.describe())
+        )
+    ]
 
 
 def work_share(cells: Sequence[Cell], shape: Shape) -> float:
@@ -100,8 +106,17 @@ def _steps(cell: Cell, shape: Shape) -> Iterator[tuple[Hashable, int]]:
 
 def table(rows: list[SharingRow]) -> Table:
     """The rows for a terminal."""
-    heads = ("cells", "together s", "one by one s", "share of time", "share of work", "measured over closed form")
-    shown = Table(*heads, title=f"Cells evaluated together, one batch, {torch.get_num_threads()} threads")
+    heads = (
+        "cells",
+        "together s",
+        "one by one s",
+        "share of time",
+        "share of work",
+        "measured over closed form",
+    )
+    shown = Table(
+        *heads, title=f"Cells evaluated together, one batch, {torch.get_num_threads()} threads"
+    )
     for row in rows:
         shown.add_row(
             str(row.cells),

@@ -60,7 +60,9 @@ class Stopwatch:
         return reduced
 
 
-def measure(backbone: str, methods: str, budget: float, batch: int, rounds: int, device: str) -> list[ReductionRow]:
+def measure(
+    backbone: str, methods: str, budget: float, batch: int, rounds: int, device: str
+) -> list[ReductionRow]:
     """Time every method at `budget` on random weights and images (time does not depend on their values)."""
     model = create_model(backbone).to(device)
     images = torch.randn(batch, 3, model.image_size, model.image_size, device=device)
@@ -86,7 +88,9 @@ def measure(backbone: str, methods: str, budget: float, batch: int, rounds: int,
     ]
 
 
-def _plans(model: Backbone, methods: str, budget: float) -> Iterator[tuple[str, tuple[Plan, dict[int, Reducer]]]]:
+def _plans(
+    model: Backbone, methods: str, budget: float
+) -> Iterator[tuple[str, tuple[Plan, dict[int, Reducer]]]]:
     for method in parse_list(methods):
         composition = method.composition(model.provides)
         if composition is None:
@@ -105,10 +109,14 @@ def _seconds(model: Backbone, images: torch.Tensor, plan: dict[int, Reducer], de
     return now(device) - started
 
 
-def _reduction_seconds(model: Backbone, images: torch.Tensor, plan: dict[int, Reducer], device: str) -> float:
+def _reduction_seconds(
+    model: Backbone, images: torch.Tensor, plan: dict[int, Reducer], device: str
+) -> float:
     """Seconds inside the reducers of one forward pass."""
     Stopwatch.spent = 0.0
-    _seconds(model, images, {site: Stopwatch(reducer, device) for site, reducer in plan.items()}, device)
+    _seconds(
+        model, images, {site: Stopwatch(reducer, device) for site, reducer in plan.items()}, device
+    )
     return Stopwatch.spent
 
 

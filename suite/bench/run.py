@@ -17,7 +17,9 @@ from suite.system.environment import command_line, environment
 from suite.system.hardware import pick_device, set_threads
 
 
-def measure_into(folder: Path, asked: BenchSpec, finished: bool, tell: Tell) -> tuple[list[Record], list[str]]:
+def measure_into(
+    folder: Path, asked: BenchSpec, finished: bool, tell: Tell
+) -> tuple[list[Record], list[str]]:
     """Time what is asked into `folder`, or the cells of the `finished` run that is there; the rows and the sentences.
 
     UserError before anything is timed for whatever cannot be had.
@@ -26,7 +28,9 @@ def measure_into(folder: Path, asked: BenchSpec, finished: bool, tell: Tell) -> 
     device = pick_device(asked.device)
     if not finished:
         Store.check(folder, asked)
-    rows = list(time_run(folder, asked, device, tell) if finished else time_grid(asked, device, tell))
+    rows = list(
+        time_run(folder, asked, device, tell) if finished else time_grid(asked, device, tell)
+    )
     if not finished:
         about = {"command": command_line(), "device": device}
         Store.open(folder, asked).write_environment(environment() | about)
@@ -72,21 +76,27 @@ def sentences(rows: Sequence[Record]) -> Iterator[tuple[str, str]]:
             f"{name} on {dense['machine']} ({dense['precision']}, {dense['threads']} threads, batch {batch}, medians "
             f"of {dense['rounds']} rounds): dense {dense['images_per_second']:.1f} images a second."
         ]
-        first: dict[tuple[str, float], Record] = {}  # the backbone's own length comes before the others
+        first: dict[
+            tuple[str, float], Record
+        ] = {}  # the backbone's own length comes before the others
         for row in whole:
             if row["removed"] > 0 and row["precision"] == dense["precision"]:
                 first.setdefault((row["label"], row["budget"]), row)
         small = [row for row in first.values() if row["tokens"] < dense["tokens"]]
         reduced = [row for row in first.values() if row["tokens"] == dense["tokens"]]
         for budget in sorted({row["budget"] for row in reduced}):
-            best = max((row for row in reduced if row["budget"] == budget), key=lambda row: row["speedup"])
+            best = max(
+                (row for row in reduced if row["budget"] == budget), key=lambda row: row["speedup"]
+            )
             parts.append(_gain(best, f"the fastest method, {best['label']},"))
         parts += [_gain(row, f"the smaller image ({row['label']})") for row in small]
         cut = [row for row in mine if row["removed"] > 0]
         lost = [f"{row['label']} at {100 * row['budget']:.4g} % (batch {row['batch']}, {row['tokens']} tokens)"
                 for row in cut if without_gain(row)]  # fmt: skip
         which = f": {', '.join(lost)}" if lost else ""
-        parts.append(f"FLOPs fall and time was not shown to in {len(lost)} of {len(cut)} timings{which}.")
+        parts.append(
+            f"FLOPs fall and time was not shown to in {len(lost)} of {len(cut)} timings{which}."
+        )
         yield name, " ".join(parts)
 
 

@@ -31,7 +31,9 @@ class BenchSpec(BaseModel):
     budgets: Annotated[tuple[Budget, ...], Field(min_length=1)] = (0.2, 0.4, 0.6)
     batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 32)
     lengths: tuple[Count, ...] = (196, 784, 1764, 4096)
-    precisions: Annotated[tuple[Literal["fp32", "fp64", "bf16"], ...], Field(min_length=1)] = ("fp32",)
+    precisions: Annotated[tuple[Literal["fp32", "fp64", "bf16"], ...], Field(min_length=1)] = (
+        "fp32",
+    )
     rounds: Count = 7
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"

@@ -48,7 +48,11 @@ class Subject:
     @property
     def sized(self) -> Backbone:
         """The model for the images it is given."""
-        return self.model if self.image_size == self.model.image_size else self.model.resized(self.image_size)
+        return (
+            self.model
+            if self.image_size == self.model.image_size
+            else self.model.resized(self.image_size)
+        )
 
 
 COLUMNS = (
@@ -68,14 +72,23 @@ def measure(subjects: Sequence[Subject], batch: int, rounds: int, device: str) -
         images = {subject.image_size: _images(subject, batch, device) for subject in subjects}
         found = state(device)
         runs: dict[str, Callable[[], float]] = {
-            str(place): _timing(subject, images[subject.image_size], device) for place, subject in enumerate(subjects)
+            str(place): _timing(subject, images[subject.image_size], device)
+            for place, subject in enumerate(subjects)
         }
         seconds = list(in_turn(runs, rounds).values())
         for subject, times in zip(subjects, seconds, strict=True):
             given, model = images[subject.image_size], subject.sized
             peak = peak_mib(partial(forward, model, given, subject.plan), device)
-            spent = {f"share_{kind}": share for kind, share in shares(model, given, subject.plan).items()}
-            yield {**_figures(subject, times, seconds[0], batch), "device": device, "peak_mib": peak, **spent, **found}
+            spent = {
+                f"share_{kind}": share for kind, share in shares(model, given, subject.plan).items()
+            }
+            yield {
+                **_figures(subject, times, seconds[0], batch),
+                "device": device,
+                "peak_mib": peak,
+                **spent,
+                **found,
+            }
 
 
 def forward(model: Backbone, images: Tensor, plan: Mapping[int, Reducer]) -> Tensor:
@@ -108,7 +121,9 @@ def _timing(subject: Subject, images: Tensor, device: str) -> Callable[[], float
     return seconds
 
 
-def _figures(subject: Subject, times: Sequence[float], dense: Sequence[float], batch: int) -> Record:
+def _figures(
+    subject: Subject, times: Sequence[float], dense: Sequence[float], batch: int
+) -> Record:
     """What a subject is, and what follows from its times and those of the dense one in the same rounds."""
     median, spread = median_interval(times)
     ratio, gain = median_interval([whole / part for whole, part in zip(dense, times, strict=True)])
@@ -144,21 +159,37 @@ def without_gain(row: Record) -> bool:
 
 def legend(rows: Sequence[Record]) -> str:
     """What the marks and the memory of `table` mean, in a line."""
-    mark = "!: FLOPs fall and time was not shown to. " if any(without_gain(row) for row in rows) else ""
+    mark = (
+        "!: FLOPs fall and time was not shown to. "
+        if any(without_gain(row) for row in rows)
+        else ""
+    )
     return f"{mark}peak MiB: what a pass holds at most beyond weights and images."
 
 
 def table(rows: Sequence[Record]) -> Table:
     """The rows for a terminal, without the shares that the report has; a mark where FLOPs fall and time did not."""
     first = rows[0]
-    heads = ("backbone", "method", "tokens", "batch", "FLOPs", "ms a batch", "images/s", "speed-up", "peak MiB")
+    heads = (
+        "backbone",
+        "method",
+        "tokens",
+        "batch",
+        "FLOPs",
+        "ms a batch",
+        "images/s",
+        "speed-up",
+        "peak MiB",
+    )
     shown = Table(title=f"{first['machine']}, {first['threads']} threads, {first['rounds']} rounds")
     for head in heads:
         shown.add_column(head, no_wrap=True)
     several = len({row["precision"] for row in rows}) > 1
     for row in rows:
         mark = " !" if without_gain(row) else ""
-        speedup = f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]{mark}"
+        speedup = (
+            f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]{mark}"
+        )
         dense = row["verdict"] == "dense"
         shown.add_row(
             f"{row['backbone']} {row['precision']}" if several else row["backbone"],

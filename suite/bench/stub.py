@@ -57,9 +57,14 @@ class StubModel(Backbone):
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) to the pixels of each patch, and a class token of zeros."""
         grid, (middle,) = self.image_size // PATCH, self.special_places
-        patches = images.unflatten(3, (grid, PATCH)).unflatten(2, (grid, PATCH)).permute(0, 2, 4, 1, 3, 5)
+        patches = (
+            images.unflatten(3, (grid, PATCH)).unflatten(2, (grid, PATCH)).permute(0, 2, 4, 1, 3, 5)
+        )
         patches = patches.reshape(len(images), grid**2, WIDTH)
-        tokens = torch.cat([patches[:, :middle], patches.new_zeros(len(images), 1, WIDTH), patches[:, middle:]], dim=1)
+        tokens = torch.cat(
+            [patches[:, :middle], patches.new_zeros(len(images), 1, WIDTH), patches[:, middle:]],
+            dim=1,
+        )
         return new_sequence(tokens, self.special_places, (1, grid, grid), image_index)
 
     def readout(self, tokens: TokenSequence) -> Tensor:
@@ -93,7 +98,9 @@ class StubData(Dataset):
 
     def __init__(self, length: int) -> None:
         self.labels = np.arange(length, dtype=np.int64) % CLASSES
-        noise = np.random.default_rng(0).standard_normal((DRAWN, GRID, GRID, WIDTH)).astype(np.float32)
+        noise = (
+            np.random.default_rng(0).standard_normal((DRAWN, GRID, GRID, WIDTH)).astype(np.float32)
+        )
         noise[np.arange(DRAWN), :, :, np.arange(DRAWN) % CLASSES] += 0.25
         pixels = noise.reshape(DRAWN, GRID, GRID, 3, PATCH, PATCH).transpose(0, 3, 1, 4, 2, 5)
         self.drawn = np.ascontiguousarray(pixels).reshape(DRAWN, 3, GRID * PATCH, GRID * PATCH)

@@ -17,7 +17,15 @@ from suite.bench.cuda_graphs import captured
 from suite.bench.cuda_kernels import BOTH, DTYPES, SHAPES, ScanShape, cuda_inputs
 
 FORWARD = (32, 64, 128)
-BACKWARD = ((32, 2, 255), (32, 2, 168), (32, 3, 255), (32, 3, 168), (32, 4, 255), (32, 4, 168), (64, 2, 255))
+BACKWARD = (
+    (32, 2, 255),
+    (32, 2, 168),
+    (32, 3, 255),
+    (32, 3, 168),
+    (32, 4, 255),
+    (32, 4, 168),
+    (64, 2, 255),
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def table(rows: list[SweepRow]) -> Table:
     )
     for row in rows:
         times = [
-            f"{time:.3f}" if time == time else "" for time in (row.forward_milliseconds, row.backward_milliseconds)
+            f"{time:.3f}" if time == time else ""
+            for time in (row.forward_milliseconds, row.backward_milliseconds)
         ]
         shown.add_row(row.shape, row.dtype, *(str(part) for part in row.tiles), *times)
     return shown

@@ -22,7 +22,9 @@ from torch.profiler import ProfilerActivity, profile
 from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it complains on stderr of a GPU that is not there
+os.environ.setdefault(
+    "KINETO_LOG_LEVEL", "99"
+)  # else it complains on stderr of a GPU that is not there
 PASSES = 3
 KINDS = ("scan", "gemm", "elementwise", "reduction", "rest")
 MARKED = {
@@ -43,7 +45,10 @@ WORDS = {
 def kind_of(name: str) -> str:
     """scan, gemm or elementwise, by the name of an operator or kernel; a depthwise convolution is elementwise."""
     lower = name.lower()
-    return next((kind for kind, words in WORDS.items() if any(word in lower for word in words)), "elementwise")
+    return next(
+        (kind for kind, words in WORDS.items() if any(word in lower for word in words)),
+        "elementwise",
+    )
 
 
 def shares(model: Backbone, images: Tensor, plan: Mapping[int, Reducer]) -> dict[str, float]:

@@ -64,7 +64,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "doctor": doctor,
 }
 ALIASES = {"--method": "--methods", "--backbone": "--backbones", "--budget": "--budgets"}
-OF_METHODS = {"verify": "--method"} | dict.fromkeys(("compare", "ablate", "plan", "sensitivity", "bench"), "--methods")
+OF_METHODS = {"verify": "--method"} | dict.fromkeys(
+    ("compare", "ablate", "plan", "sensitivity", "bench"), "--methods"
+)
 LISTS = {"--methods", "--backbones", "--budgets", "--axis", "--track"}
 for name, command in COMMANDS.items():
     app.command(name)(guarded(command))
@@ -78,7 +80,11 @@ def repeated(given: Sequence[str]) -> str:
 
 def flags_of(given: Sequence[str]) -> list[str]:
     """The options that are given, each under the name of several values."""
-    return [ALIASES.get(flag, flag) for flag in (part.partition("=")[0] for part in given) if flag.startswith("--")]
+    return [
+        ALIASES.get(flag, flag)
+        for flag in (part.partition("=")[0] for part in given)
+        if flag.startswith("--")
+    ]
 
 
 def mended(told: str, given: Sequence[str]) -> str:
@@ -92,7 +98,9 @@ def mended(told: str, given: Sequence[str]) -> str:
     extra = bare[1].split()
     before = given[: given.index(extra[0])] if extra[0] in given else []
     if len(before) > 2 and ALIASES.get(before[-2], before[-2]) in LISTS:
-        return f"{told}, write {before[-2]} {shlex.quote(','.join([before[-1].rstrip(','), *extra]))}"
+        return (
+            f"{told}, write {before[-2]} {shlex.quote(','.join([before[-1].rstrip(','), *extra]))}"
+        )
     flag = OF_METHODS.get(given[0])
     known = any(re.split(r"[\[@]", name)[0] in METHODS for name in extra)
     if not flag or not known or "--methods" in flags_of(given):
@@ -110,16 +118,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if not given[0].startswith("-") and given[0] not in COMMANDS:
-        print(f"error: unknown command '{printable(given[0])}': {nearest(given[0], COMMANDS)}", file=sys.stderr)
+        print(
+            f"error: unknown command '{printable(given[0])}': {nearest(given[0], COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
     twice = repeated(given)
     if twice:
-        print(f"error: {twice} is given twice: give it once, several values separated by commas", file=sys.stderr)
+        print(
+            f"error: {twice} is given twice: give it once, several values separated by commas",
+            file=sys.stderr,
+        )
         return 2
     try:
         code = parser()(args=given, standalone_mode=False)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what typer raises for a wrong option is of no class we can import
+        if not hasattr(
+            error, "format_message"
+        ):  # what typer raises for a wrong option is of no class we can import
             raise
         told = printable(" ".join(plain(error.format_message()).split()).rstrip("."))
         told = mended(told, given)

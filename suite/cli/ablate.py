@@ -53,14 +53,24 @@ def ablate(
     from suite.trackers import chosen
 
     trackers = chosen(track)
-    result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
+    result = run_comparison(
+        spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers)
+    )
     page = written(folder, report, trackers)
     if as_json:
-        print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
+        print(
+            json.dumps(
+                {"run": str(folder), "report": page and str(page), **result.summary()}, indent=1
+            )
+        )
         return 1 if result.failures else 0
     for table in tables(folder):
         print_table(table)
-    for sentence in (*unbeaten(result.marks), result.headline["headline"], *result.headline["paragraphs"]):
+    for sentence in (
+        *unbeaten(result.marks),
+        result.headline["headline"],
+        *result.headline["paragraphs"],
+    ):
         print(sentence)
     if page:
         for figure in sorted((page.parent / "figures").glob("ablation-*.png")):

@@ -20,18 +20,39 @@ from suite.cli.spec_options import expand, typed
 from suite.config.run_spec import build, build_spec
 from suite.system.atomic_files import write_text
 
-FLAGS = {"backbones": "--backbone", "budgets": "--budget", "batches": "--batch", "precisions": "--precision"}
+FLAGS = {
+    "backbones": "--backbone",
+    "budgets": "--budget",
+    "batches": "--batch",
+    "precisions": "--precision",
+}
 
 
 def bench(
-    kernels: Annotated[bool, typer.Option("--kernels", help="Scan kernels and their yardsticks.")] = False,
-    reduction: Annotated[bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")] = False,
-    sharing: Annotated[bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")] = False,
-    models: Annotated[bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")] = False,
-    engine: Annotated[bool, typer.Option("--engine", help="What a run costs beside its model.")] = False,
-    images: Annotated[str, typer.Option(help="Images of the runs of --engine, comma-separated.")] = "5000,50000",
-    methods: Annotated[str, typer.Option("--methods", "--method", help="Methods to time, or 'all'.")] = "mtr,tome",
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Scan kernels and their yardsticks.")
+    ] = False,
+    reduction: Annotated[
+        bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")
+    ] = False,
+    sharing: Annotated[
+        bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")
+    ] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")
+    ] = False,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="What a run costs beside its model.")
+    ] = False,
+    images: Annotated[
+        str, typer.Option(help="Images of the runs of --engine, comma-separated.")
+    ] = "5000,50000",
+    methods: Annotated[
+        str, typer.Option("--methods", "--method", help="Methods to time, or 'all'.")
+    ] = "mtr,tome",
     backbone: Annotated[
         str,
         typer.Option(
@@ -52,12 +73,19 @@ def bench(
         str, typer.Option(help="Images a batch, comma-separated; the last for single measurements.")
     ] = "1,32",
     lengths: Annotated[
-        str, typer.Option(help="Patch tokens (square numbers) that the cost is followed over; empty: not at all.")
+        str,
+        typer.Option(
+            help="Patch tokens (square numbers) that the cost is followed over; empty: not at all."
+        ),
     ] = "196,784,1764,4096",
     precision: Annotated[str, typer.Option(help="fp32, fp64 or bf16, comma-separated.")] = "fp32",
-    kernel: Annotated[str, typer.Option(help="Selective scan: auto, reference, cpu, mamba_ssm or triton.")] = "auto",
+    kernel: Annotated[
+        str, typer.Option(help="Selective scan: auto, reference, cpu, mamba_ssm or triton.")
+    ] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 7,
-    run: Annotated[Path | None, typer.Option(help="Time the cells of this finished run, into its report.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Time the cells of this finished run, into its report.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all cores.")] = 0,
@@ -69,7 +97,9 @@ def bench(
     from suite.terminal.tables import print_table
 
     if save and save.is_dir():
-        raise UserError(f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}")
+        raise UserError(
+            f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}"
+        )
     whole = not (kernels or reduction or sharing or models or sweep or engine)
     fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
     batches = _numbers("batch", batch, int)
@@ -92,7 +122,10 @@ def bench(
 
         measured = cuda_kernels.measure_cuda()
         held = goals.scan_goals(measured.rows)
-        found += [([measured.ceilings, *measured.rows], cuda_kernels.table(measured)), (held, goals.table(held))]
+        found += [
+            ([measured.ceilings, *measured.rows], cuda_kernels.table(measured)),
+            (held, goals.table(held)),
+        ]
     elif kernels:
         from suite.bench.kernels import measure_kernels
         from suite.bench.kernels import table as kernel_table
@@ -102,12 +135,16 @@ def bench(
     if reduction:
         from suite.bench import reduction as reducing
 
-        costs = reducing.measure(backbone, _reducing(methods), fractions[0], batches[-1], rounds, where)
+        costs = reducing.measure(
+            backbone, _reducing(methods), fractions[0], batches[-1], rounds, where
+        )
         found.append((costs, reducing.table(costs)))
     if sharing:
         from suite.bench import prefix_sharing as together
 
-        shares = together.measure(build_spec(methods=expand(split(methods)), batch=batches[-1]), rounds, where)
+        shares = together.measure(
+            build_spec(methods=expand(split(methods)), batch=batches[-1]), rounds, where
+        )
         found.append((shares, together.table(shares)))
     sentences = []
     if engine:
@@ -130,7 +167,9 @@ def bench(
             print(line, file=sys.stderr, flush=True)
 
         seen: list[Any] = []
-        for row in cuda_models.measure_models(tuple(split(backbone)), _reducing(methods), fractions, batches[-1], tell):
+        for row in cuda_models.measure_models(
+            tuple(split(backbone)), _reducing(methods), fractions, batches[-1], tell
+        ):
             seen.append(row)
             tell(cuda_models.line(row))
             if save:  # after each, so that what was measured stays if the rest is cut off
@@ -164,7 +203,9 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
     folder = run or runs / spec.default_name()
     if run:
         check(run)  # a page that cannot be drawn is said before the measurement, not after
-    rows, sentences = measure_into(folder, spec, bool(run), lambda line: print(line, file=sys.stderr, flush=True))
+    rows, sentences = measure_into(
+        folder, spec, bool(run), lambda line: print(line, file=sys.stderr, flush=True)
+    )
     page = build_report(folder)
     text = json.dumps({"run": str(folder), "rows": rows}, indent=1)
     if save:
@@ -186,7 +227,9 @@ def _json(rows: Iterable[Any]) -> str:
 def _reducing(methods: str) -> str:
     """The methods asked for; `all` stands for those that reduce a token sequence."""
     asked = split(methods)
-    named = [name for name in expand(asked) if name in asked or parse(name).composition() is not None]
+    named = [
+        name for name in expand(asked) if name in asked or parse(name).composition() is not None
+    ]
     return ",".join(dict.fromkeys(named))
 
 
@@ -197,5 +240,7 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
         found = ()
     if not found or any(number <= 0 for number in found):
         such = "0.2,0.4" if kind is float else "1,32"
-        raise UserError(f"--{name} takes numbers above 0, comma-separated, not '{text}': write such as {such}")
+        raise UserError(
+            f"--{name} takes numbers above 0, comma-separated, not '{text}': write such as {such}"
+        )
     return found

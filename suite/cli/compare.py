@@ -17,17 +17,28 @@ from suite.config.run_spec import RunSpec
 
 Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
-Resume = Annotated[bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")]
+Resume = Annotated[
+    bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")
+]
 FailFast = Annotated[bool, typer.Option(help="Stop at the first cell that fails.")]
-Executor = Annotated[str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")]
+Executor = Annotated[
+    str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")
+]
 Address = Annotated[
     str,
-    typer.Option(help="Ray cluster to work with, HOST:PORT or auto; empty: one begun on this machine for the run."),
+    typer.Option(
+        help="Ray cluster to work with, HOST:PORT or auto; empty: one begun on this machine for the run."
+    ),
 ]
-Workers = Annotated[int, typer.Option(help="Ray workers at most, each with the run's threads; 0: as there is room.")]
+Workers = Annotated[
+    int, typer.Option(help="Ray workers at most, each with the run's threads; 0: as there is room.")
+]
 Report = Annotated[bool, typer.Option(help="Write the report.")]
 Track = Annotated[
-    str, typer.Option(help="Trackers told of the finished run, comma-separated: mlflow, tensorboard, wandb.")
+    str,
+    typer.Option(
+        help="Trackers told of the finished run, comma-separated: mlflow, tensorboard, wandb."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
@@ -37,7 +48,12 @@ LONGEST = 200  # bytes of a folder's name; file systems take 255
 
 def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
     """The folder of a run; UserError if `name` is not that of one folder."""
-    if Path(name).name != name or name == ".." or len(name.encode("utf-8", "replace")) > LONGEST or "\0" in name:
+    if (
+        Path(name).name != name
+        or name == ".."
+        or len(name.encode("utf-8", "replace")) > LONGEST
+        or "\0" in name
+    ):
         raise UserError(
             f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', keep it short, or use --runs"
         )
@@ -81,10 +97,16 @@ def compare(
     from suite.trackers import chosen
 
     trackers = chosen(track)
-    result = run_comparison(spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers))
+    result = run_comparison(
+        spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers)
+    )
     page = written(folder, report, trackers)
     if as_json:
-        print(json.dumps({"run": str(folder), "report": page and str(page), **result.summary()}, indent=1))
+        print(
+            json.dumps(
+                {"run": str(folder), "report": page and str(page), **result.summary()}, indent=1
+            )
+        )
     else:
         print_table(comparison_table(result.records))
         for line in (*astray(result.records), *left_out(result.records)):
@@ -96,7 +118,9 @@ def compare(
             print(sentence)
         print(result.headline["headline"])
         begin = len(warnings)
-        for paragraph in paragraphs[begin : begin + len(result.headline["beside"]) + 1]:  # the page has the rest
+        for paragraph in paragraphs[
+            begin : begin + len(result.headline["beside"]) + 1
+        ]:  # the page has the rest
             print(paragraph)
         print(f"report: {page}" if page else f"results: {folder}")
     return 1 if result.failures else 0
@@ -114,7 +138,11 @@ def plan(spec: RunSpec, as_json: Json = False) -> int:
     records = [describe(cell, spec, len(prepared.indices)) for cell in prepared.cells]
     seconds = estimate_seconds(prepared)
     if as_json:
-        print(json.dumps({"cells": records, "images": len(prepared.indices), "seconds": seconds}, indent=1))
+        print(
+            json.dumps(
+                {"cells": records, "images": len(prepared.indices), "seconds": seconds}, indent=1
+            )
+        )
         return 0
     print_table(plan_table(records, spec.convention))
     skipped = sum(record["status"] == "skipped" for record in records)

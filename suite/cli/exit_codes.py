@@ -28,9 +28,13 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
     except StoppedError as error:
         print(f"stopped: {printable(str(error))}", file=sys.stderr)
         code = 1
-    except OSError as error:  # a full disk, a folder that cannot be written, a name the file system refuses
+    except (
+        OSError
+    ) as error:  # a full disk, a folder that cannot be written, a name the file system refuses
         if isinstance(error, BrokenPipeError) and _reader_went_away():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # what is still to be flushed goes nowhere
             return 1
         where = f"{error.filename}: " if error.filename else ""
         reason = printable(f"{where}{error.strerror or error}")
@@ -39,7 +43,10 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        print("error: out of memory: lower --batch, or free memory; the same command goes on", file=sys.stderr)
+        print(
+            "error: out of memory: lower --batch, or free memory; the same command goes on",
+            file=sys.stderr,
+        )
         code = 2
     except KeyboardInterrupt:
         print("interrupted: the same command goes on where it stood", file=sys.stderr)

@@ -24,11 +24,17 @@ class Format(enum.StrEnum):
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs (runs/NAME).")],
-    form: Annotated[Format, typer.Option("--format", help="csv, parquet, json: everything; latex, markdown: to read.")],
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="csv, parquet, json: everything; latex, markdown: to read."),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write, missing folders are made; empty: standard output.")
+        Path | None,
+        typer.Option(help="File to write, missing folders are made; empty: standard output."),
     ] = None,
-    images: Annotated[bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")
+    ] = False,
 ) -> int:
     """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance."""
     from reports.export import write

@@ -28,17 +28,24 @@ class Kind(enum.StrEnum):
     recipes = "recipes"
 
 
-SIDE: dict[bool, Literal["left", "right"]] = {False: "left", True: "right"}  # numbers stand on the right
+SIDE: dict[bool, Literal["left", "right"]] = {
+    False: "left",
+    True: "right",
+}  # numbers stand on the right
 
 
 def list_things(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.methods,
-    long: Annotated[str, typer.Option(help="Name of one method: print its card; 'all': every card.")] = "",
+    long: Annotated[
+        str, typer.Option(help="Name of one method: print its card; 'all': every card.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List methods, backbones, checkpoints, data sets or recipes; with --long NAME, the card of a method."""
     if long and kind is not Kind.methods:
-        raise UserError(f"--long prints the cards of methods, not of {kind.value}: list methods --long NAME")
+        raise UserError(
+            f"--long prints the cards of methods, not of {kind.value}: list methods --long NAME"
+        )
     if long:
         from methods.spec import find
         from suite.terminal.method_cards import print_cards
@@ -55,7 +62,9 @@ def list_things(
         table = Table(title=title)
         for column in columns:
             number = all(set(str(row[column])) <= set("0123456789.,") for row in rows)
-            table.add_column(column, overflow="fold", no_wrap=number or column == "name", justify=SIDE[number])
+            table.add_column(
+                column, overflow="fold", no_wrap=number or column == "name", justify=SIDE[number]
+            )
         for row in rows:
             table.add_row(*(str(row[column]) for column in columns))
         print_table(table)
@@ -67,9 +76,7 @@ def every_card() -> str:
     from methods import METHODS
 
     cards = "\n".join(METHODS[name].card.replace("# ", "## ", 1) for name in METHODS)
-    return (
-        f"# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` prints them.\n\n{cards}"
-    )
+    return f"# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` prints them.\n\n{cards}"
 
 
 def method_rows() -> list[dict[str, Any]]:
@@ -108,10 +115,15 @@ def backbone_rows() -> list[dict[str, Any]]:
             {
                 "name": name,
                 "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-                "input": f"{model.frames} x {model.image_size}" if model.frames > 1 else str(model.image_size),
+                "input": f"{model.frames} x {model.image_size}"
+                if model.frames > 1
+                else str(model.image_size),
                 "tokens": plan.lengths[0],
                 "blocks": model.depth,
-                **{f"G {convention}": f"{total / GIGA:.3f}" for convention, total in plan.total.items()},
+                **{
+                    f"G {convention}": f"{total / GIGA:.3f}"
+                    for convention, total in plan.total.items()
+                },
                 "G printed": _printed(printed),
                 "counted as": printed[0].count if printed else "",
                 "G so counted": _counted(printed, name, model),
@@ -178,9 +190,21 @@ def dataset_rows() -> list[dict[str, Any]]:
     """Name and how to write it."""
     from suite.data import DATASETS
 
-    paths = {"frames", "imagefolder", "imagenet", "parquet", "tiny-imagenet", "tiny-imagenet-50", "video"}
+    paths = {
+        "frames",
+        "imagefolder",
+        "imagenet",
+        "parquet",
+        "tiny-imagenet",
+        "tiny-imagenet-50",
+        "video",
+    }
     return [
-        {"name": name, "written": f"{name}:PATH" if name in paths else name, "from": DATASETS.origin(name)}
+        {
+            "name": name,
+            "written": f"{name}:PATH" if name in paths else name,
+            "from": DATASETS.origin(name),
+        }
         for name in DATASETS
     ]
 
@@ -190,7 +214,13 @@ def recipe_rows() -> list[dict[str, Any]]:
     from suite.training.recipes import RECIPES
 
     return [
-        {"name": name, "backbone": r.backbone, "dataset": r.dataset, "epochs": r.epochs, "batch": r.batch}
+        {
+            "name": name,
+            "backbone": r.backbone,
+            "dataset": r.dataset,
+            "epochs": r.epochs,
+            "batch": r.batch,
+        }
         for name, r in RECIPES.items()
     ]
 

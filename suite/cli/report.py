@@ -11,12 +11,19 @@ from backbones.common.errors import UserError
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs (runs/NAME); several become one report.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs (runs/NAME); several become one report.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for several runs together; empty: merged-HASH beside the first.")
+        Path | None,
+        typer.Option(help="Folder for several runs together; empty: merged-HASH beside the first."),
     ] = None,
     paper: Annotated[
-        bool, typer.Option("--paper", help="Also figures (PDF, SVG, PNG) and LaTeX tables at column and text width.")
+        bool,
+        typer.Option(
+            "--paper",
+            help="Also figures (PDF, SVG, PNG) and LaTeX tables at column and text width.",
+        ),
     ] = False,
 ) -> int:
     """Write the report of a finished run again: page, figures and tables; of several runs one report."""
@@ -24,7 +31,9 @@ def report(
 
     if len(runs) == 1:
         if out:
-            raise UserError("--out is where several runs become one: a single run has its report in its own folder")
+            raise UserError(
+                "--out is where several runs become one: a single run has its report in its own folder"
+            )
         page = build(runs[0], paper)
     else:
         from suite.merge import merge

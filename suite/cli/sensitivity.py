@@ -18,11 +18,30 @@ from suite.sensitivity.spec import SensitivitySpec
 DEFAULTS = SensitivitySpec()
 _own = functools.partial(option, defaults=DEFAULTS)
 OPTIONS = [
-    _own("backbone", str, "Backbone (python -m suite list backbones).", None, "--backbone", "--backbones"),
+    _own(
+        "backbone",
+        str,
+        "Backbone (python -m suite list backbones).",
+        None,
+        "--backbone",
+        "--backbones",
+    ),
     *shared(DEFAULTS, "checkpoint", "data", "split", "source", "images"),
-    _own("zeroed", int, "Of the images, on how many tokens are zeroed besides being removed, to test the estimate."),
-    _own("layers", str, "Blocks before which tokens are changed: all, every-K, or numbers separated by commas."),
-    _own("positions", str, "Patches removed one at a time: all, every-K rows and columns, or numbers with commas."),
+    _own(
+        "zeroed",
+        int,
+        "Of the images, on how many tokens are zeroed besides being removed, to test the estimate.",
+    ),
+    _own(
+        "layers",
+        str,
+        "Blocks before which tokens are changed: all, every-K, or numbers separated by commas.",
+    ),
+    _own(
+        "positions",
+        str,
+        "Patches removed one at a time: all, every-K rows and columns, or numbers with commas.",
+    ),
     _own(
         "methods",
         str,
@@ -32,7 +51,9 @@ OPTIONS = [
         "--method",
     ),
     _own("share", str, "Share of the patch tokens that go where several go at once."),
-    _own("places", int, "Places that the class token is put to, spread over the sequence; 0: none."),
+    _own(
+        "places", int, "Places that the class token is put to, spread over the sequence; 0: none."
+    ),
     _own("seed", int, "Seed of random scores and methods."),
     *shared(DEFAULTS, "batch", "device", "precision", "kernel", "threads"),
 ]
@@ -51,7 +72,9 @@ def spec_from_options(values: dict[str, Any]) -> SensitivitySpec:
 
 def _sensitivity(
     spec: SensitivitySpec,
-    out: Annotated[str, typer.Option(help="Folder of the analysis; empty: runs/NAME, made from the settings.")] = "",
+    out: Annotated[
+        str, typer.Option(help="Folder of the analysis; empty: runs/NAME, made from the settings.")
+    ] = "",
     resume: Resume = True,
     fail_fast: FailFast = False,
     report: Report = True,
@@ -69,7 +92,11 @@ def _sensitivity(
     found = run_sensitivity(spec, folder, as_json, resume, fail_fast)
     page = written(folder, report, trackers)
     if as_json:
-        print(json.dumps({"run": str(folder), "report": page and str(page), **document(found)}, indent=1))
+        print(
+            json.dumps(
+                {"run": str(folder), "report": page and str(page), **document(found)}, indent=1
+            )
+        )
     else:
         for table in tables(found.frames):
             print_table(table)

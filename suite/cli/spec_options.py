@@ -31,7 +31,12 @@ def _text(value: Any) -> str:
 
 
 def option(
-    name: str, kind: type, help_text: str, default: Any = None, *flags: str, defaults: BaseModel = DEFAULTS
+    name: str,
+    kind: type,
+    help_text: str,
+    default: Any = None,
+    *flags: str,
+    defaults: BaseModel = DEFAULTS,
 ) -> inspect.Parameter:
     """An option of this name; its default is that of `defaults` where it has such a field, else `default`."""
     value = getattr(defaults, name, default)
@@ -54,7 +59,13 @@ RUN_OPTIONS = [
         "--methods",
         "--method",
     ),
-    option("axes", str, f"What to vary around each method, comma-separated: {', '.join(AXES)}, or all.", "", "--axis"),
+    option(
+        "axes",
+        str,
+        f"What to vary around each method, comma-separated: {', '.join(AXES)}, or all.",
+        "",
+        "--axis",
+    ),
     option(
         "backbones",
         str,
@@ -63,7 +74,11 @@ RUN_OPTIONS = [
         "--backbones",
         "--backbone",
     ),
-    option("checkpoint", str, "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."),
+    option(
+        "checkpoint",
+        str,
+        "Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'.",
+    ),
     option("data", str, "Data set: a name or KIND:PATH (python -m suite list datasets)."),
     option("split", str, "Split of the data: choices are made on dev, test is read once."),
     option(
@@ -83,9 +98,16 @@ RUN_OPTIONS = [
         "--budgets",
         "--budget",
     ),
-    option("protocol", str, "matched: same FLOPs for all; tokens: same token counts; paper: each method as published."),
     option(
-        "sites", str, "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.", ""
+        "protocol",
+        str,
+        "matched: same FLOPs for all; tokens: same token counts; paper: each method as published.",
+    ),
+    option(
+        "sites",
+        str,
+        "Blocks before which tokens go, comma-separated; empty: before every (depth/12)-th block.",
+        "",
     ),
     option(
         "schedule",
@@ -97,7 +119,11 @@ RUN_OPTIONS = [
     option("seeds", int, "Seeds of every stochastic method."),
     option("batch", int, "Images a batch."),
     option("shard", int, "Images a shard: what is done again at most after an interruption."),
-    option("gallery", str, "Images whose tokens the report draws: how many, or their numbers, comma-separated."),
+    option(
+        "gallery",
+        str,
+        "Images whose tokens the report draws: how many, or their numbers, comma-separated.",
+    ),
     option("device", str, "auto, cpu or cuda."),
     option("precision", str, "fp32, fp64 or bf16."),
     option("kernel", str, "Selective scan: auto, reference, cpu, mamba_ssm or triton."),
@@ -131,14 +157,19 @@ def _axes(asked: Sequence[str], methods: Sequence[str]) -> tuple[str, ...]:
     """The axes asked for, `all` replaced by those on which every one of `methods` can be varied."""
     asked = [name if name == EVERY else known(name) for name in asked]
     everything = axes_of([parse(text) for text in methods]) if EVERY in asked else []
-    return tuple(dict.fromkeys(name for text in asked for name in (everything if text == EVERY else [text])))
+    return tuple(
+        dict.fromkeys(name for text in asked for name in (everything if text == EVERY else [text]))
+    )
 
 
 def shared(defaults: BaseModel, *names: str) -> list[inspect.Parameter]:
     """The options of `RUN_OPTIONS` called so, with the defaults of another specification."""
     known = {option.name: option for option in RUN_OPTIONS}
     values = {name: getattr(defaults, name) for name in names}
-    return [known[name].replace(default="" if value is None else value) for name, value in values.items()]
+    return [
+        known[name].replace(default="" if value is None else value)
+        for name, value in values.items()
+    ]
 
 
 def images_asked(text: Any) -> int | str:
@@ -151,7 +182,9 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
         return tuple(kind(part) for part in split(text))
     except ValueError:
         such = "0.2,0.4" if kind is float else "2,4"
-        raise UserError(f"--{name} takes numbers separated by commas, not '{text}': write such as {such}") from None
+        raise UserError(
+            f"--{name} takes numbers separated by commas, not '{text}': write such as {such}"
+        ) from None
 
 
 def spec_from_options(values: dict[str, Any]) -> RunSpec:
@@ -174,7 +207,9 @@ def spec_from_options(values: dict[str, Any]) -> RunSpec:
 
 CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 CONFIG = option(
-    "config", Path, f"Settings from a YAML file, such as a run's {SPEC}; options given here count before it."
+    "config",
+    Path,
+    f"Settings from a YAML file, such as a run's {SPEC}; options given here count before it.",
 )
 
 
@@ -203,11 +238,17 @@ def with_run_options(
         methods = expand(mixed.methods)
         return mixed.model_copy(update={"methods": methods, "axes": _axes(mixed.axes, methods)})
 
-    def several(spec: RunSpec, texts: Sequence[str], config: Path | None) -> list[tuple[str, RunSpec]]:
+    def several(
+        spec: RunSpec, texts: Sequence[str], config: Path | None
+    ) -> list[tuple[str, RunSpec]]:
         sweep = sweep_of(texts, config)
-        return [(words, settled(each)) for words, each in combinations(spec, sweep)] if sweep else []
+        return (
+            [(words, settled(each)) for words, each in combinations(spec, sweep)] if sweep else []
+        )
 
-    return with_options(command, options, lambda values: spec_from_options(left_out | values), settled, several)
+    return with_options(
+        command, options, lambda values: spec_from_options(left_out | values), settled, several
+    )
 
 
 def with_options(
@@ -235,7 +276,9 @@ def with_options(
         texts = values.pop(SWEEP.name, None) or []
         spec = build({name: value for name, value in values.items() if name in names})
         if config:
-            given = [name for name in names if context.get_parameter_source(name).name == "COMMANDLINE"]
+            given = [
+                name for name in names if context.get_parameter_source(name).name == "COMMANDLINE"
+            ]
             spec = settled(with_file(spec, config, given))
         rest = {name: value for name, value in values.items() if name not in names}
         if several and (specs := several(spec, texts, config)):

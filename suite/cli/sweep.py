@@ -18,7 +18,9 @@ from suite.config.run_spec import RunSpec
 Combination = tuple[str, RunSpec]
 
 
-def run_all(command: Callable[..., int], specs: Sequence[Combination], values: dict[str, Any]) -> int:
+def run_all(
+    command: Callable[..., int], specs: Sequence[Combination], values: dict[str, Any]
+) -> int:
     """Run `command` for every one of `specs` with the other options' `values`; the worst of their exit codes.
 
     UserError, with the combination that it is about, before the first one runs. One that fails then does not stop the
@@ -45,11 +47,17 @@ def run_all(command: Callable[..., int], specs: Sequence[Combination], values: d
             code, document = answer(command, spec, **own), None
         else:
             code, document = _captured(answer, command, spec, own)
-        done.append({"sweep": words, "exit": code, "run": folder and str(folder), "result": document})
+        done.append(
+            {"sweep": words, "exit": code, "run": folder and str(folder), "result": document}
+        )
         if code == 130:
             break
     worst = max(int(row["exit"]) for row in done)
-    merged = _merged([Path(row["run"]) for row in done if row["exit"] in (0, 1)], values) if runs is not None else None
+    merged = (
+        _merged([Path(row["run"]) for row in done if row["exit"] in (0, 1)], values)
+        if runs is not None
+        else None
+    )
     if values["as_json"]:
         print(json.dumps({"runs": done, "merged": merged}, indent=1))
     elif runs is not None:
@@ -61,10 +69,14 @@ def _named(values: dict[str, Any], words: str) -> dict[str, Any]:
     """The options of one run: under a name that was given, each combination has its own."""
     if not values.get("name"):
         return values
-    return values | {"name": f"{values['name']}-{re.sub(r'[^A-Za-z0-9.+]+', '-', words).strip('-')}"}
+    return values | {
+        "name": f"{values['name']}-{re.sub(r'[^A-Za-z0-9.+]+', '-', words).strip('-')}"
+    }
 
 
-def _captured(answer: Callable[..., int], command: Callable[..., int], spec: RunSpec, own: dict[str, Any]) -> Any:
+def _captured(
+    answer: Callable[..., int], command: Callable[..., int], spec: RunSpec, own: dict[str, Any]
+) -> Any:
     """Exit code, and the JSON document that the command printed, None if it did not come to that."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         code = answer(command, spec, **own)
@@ -108,4 +120,8 @@ def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     print_table(comparison_table(records))
     for sentence in (*astray(records), *(f"note: {note}" for note in merged["notes"])):
         print(sentence)
-    print(f"report of all: {merged['report']}" if merged["report"] else f"results of all: {merged['run']}")
+    print(
+        f"report of all: {merged['report']}"
+        if merged["report"]
+        else f"results of all: {merged['run']}"
+    )

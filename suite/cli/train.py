@@ -18,13 +18,23 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the resumable state and the weights.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the resumable state and the weights.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that render images ahead of the model.")] = 1,
-    max_minutes: Annotated[float, typer.Option(help="Stop after the epoch that passes this; 0: never.")] = 0.0,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the source images, or Parquet.")] = None,
-    final: Annotated[bool, typer.Option(help="When finished, read the last split and write it in the card.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that render images ahead of the model.")
+    ] = 1,
+    max_minutes: Annotated[
+        float, typer.Option(help="Stop after the epoch that passes this; 0: never.")
+    ] = 0.0,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the source images, or Parquet.")
+    ] = None,
+    final: Annotated[
+        bool, typer.Option(help="When finished, read the last split and write it in the card.")
+    ] = False,
 ) -> int:
     """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
     from suite.system.hardware import check_workers, pick_device
@@ -35,7 +45,9 @@ def train(
     plan = find_recipe(recipe)
     check_workers(workers)
     if not max_minutes >= 0:
-        raise UserError(f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end")
+        raise UserError(
+            f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end"
+        )
     folder = out or Path("runs") / f"train-{recipe}"
     where = pick_device(device)
     source = str(data_dir) if data_dir else None
@@ -44,7 +56,9 @@ def train(
         claimed(folder / "train.lock", wait=False) if ranks.first else nullcontext(True) as mine,
     ):
         if not mine:
-            raise UserError(f"another process trains in {folder}: wait for it, or use another --out")
+            raise UserError(
+                f"another process trains in {folder}: wait for it, or use another --out"
+            )
         if ranks.first:
             for path in folder.glob(".*.tmp"):
                 path.unlink()  # half-written by a process that was killed
@@ -70,7 +84,9 @@ def _finish(trainer: Trainer, max_minutes: float, source: str | None, final: boo
     if not trainer.ranks.first:
         return 0
     if not finished:
-        print(f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there")
+        print(
+            f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there"
+        )
         return 0
     model = export.averaged_model(trainer)
     export.write_weights(folder / f"{plan.backbone}.safetensors", model, plan.stored)

@@ -17,7 +17,9 @@ def verify(
     method: Annotated[
         str,
         typer.Option(
-            "--method", "--methods", help="Only these methods, every check: comma-separated, or path/to/file.py:NAME."
+            "--method",
+            "--methods",
+            help="Only these methods, every check: comma-separated, or path/to/file.py:NAME.",
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -45,13 +47,24 @@ def verify(
         if not as_json:
             print(line.text, flush=True)
     if not lines:
-        raise UserError(f"nothing to verify: {method} reduces no token sequence, name a method that does")
+        raise UserError(
+            f"nothing to verify: {method} reduces no token sequence, name a method that does"
+        )
     states = Counter(str(line.state) for line in lines)
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=1))
     else:
-        told = {"holds": "hold", "fails": "fail", "absent": "are not here", "doubted": "are printed wrongly"}
+        told = {
+            "holds": "hold",
+            "fails": "fail",
+            "absent": "are not here",
+            "doubted": "are printed wrongly",
+        }
         print(
-            ", ".join(f"{states[state]} {words}" for state, words in told.items() if states[state] or state == "fails")
+            ", ".join(
+                f"{states[state]} {words}"
+                for state, words in told.items()
+                if states[state] or state == "fails"
+            )
         )
     return 1 if states["fails"] else 0

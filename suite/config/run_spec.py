@@ -102,7 +102,9 @@ class RunSpec(BaseModel):
     def default_name(self) -> str:
         """Folder name that says what was run; the same question always goes to the same folder."""
         data = self.data.partition(":")[0]
-        backbones = re.sub(r"[\[\],= ]+", "_", "+".join(self.backbones)).replace("_+", "+").rstrip("_")
+        backbones = (
+            re.sub(r"[\[\],= ]+", "_", "+".join(self.backbones)).replace("_+", "+").rstrip("_")
+        )
         asked = f"ablate-{'+'.join(self.axes)}-" if self.axes else ""
         return f"{asked}{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"
 
@@ -125,12 +127,18 @@ def _told(first: Any, kind: type[BaseModel]) -> UserError:
     fields = {field.alias or name for name, field in kind.model_fields.items()}
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return UserError(f"unknown setting '{parts[0][:SHOWN]}': {nearest(parts[0][:SHOWN], fields)}")
-    place = [part for part in parts if part in fields or part.isdigit()]  # not which kind of a union it was
+        return UserError(
+            f"unknown setting '{parts[0][:SHOWN]}': {nearest(parts[0][:SHOWN], fields)}"
+        )
+    place = [
+        part for part in parts if part in fields or part.isdigit()
+    ]  # not which kind of a union it was
     given = json.dumps(first.get("input"), default=str)
     given = given if len(given) <= SHOWN else f"{given[:SHOWN]}..."
     bounds = BOUNDS.get(place[0]) if first["type"] in BOUNDED else None
-    return SettingError(place, bounds or WORDS.get(first["type"]) or plain(first["msg"]).lower(), given)
+    return SettingError(
+        place, bounds or WORDS.get(first["type"]) or plain(first["msg"]).lower(), given
+    )
 
 
 def plain(message: str) -> str:
@@ -148,11 +156,15 @@ def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
     try:
         values = read_yaml(path)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read as a run's specification ({error}): mend it, or give another") from None
+        raise UserError(
+            f"{path} cannot be read as a run's specification ({error}): mend it, or give another"
+        ) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")
     if "kind" in values.keys() ^ kind.model_fields.keys():
-        raise UserError(f"{path} is the specification of another command's run: choose another folder")
+        raise UserError(
+            f"{path} is the specification of another command's run: choose another folder"
+        )
     return values
 
 

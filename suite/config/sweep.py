@@ -33,7 +33,9 @@ Sweep: type[BaseModel] = create_model(
 class Experiment(RunSpec):
     """The form of a configuration file: a comparison, and what of it is swept over."""
 
-    sweep: Annotated[Sweep | None, Field(description="Every combination of these is a run of its own.")] = None  # type: ignore[valid-type]
+    sweep: Annotated[
+        Sweep | None, Field(description="Every combination of these is a run of its own.")
+    ] = None  # type: ignore[valid-type]
 
 
 def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
@@ -45,13 +47,17 @@ def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
     if config:
         found = read_values(config, RunSpec).get("sweep") or {}
         if not isinstance(found, dict):
-            raise UserError(f"{config}: sweep: must be a mapping of settings to lists of alternatives")
+            raise UserError(
+                f"{config}: sweep: must be a mapping of settings to lists of alternatives"
+            )
     given = dict(_from_text(text) for text in texts)
     where = f"{config}: " if found else ""
     values = {str(name): _lists(str(name), value) for name, value in (found | given).items()}
     for name, value in values.items():
         if not isinstance(value, list) or not value:
-            raise UserError(f"{where}sweep.{name}: must be a list of alternatives (given: {value!r})")
+            raise UserError(
+                f"{where}sweep.{name}: must be a list of alternatives (given: {value!r})"
+            )
     try:
         build(Sweep, values)
     except UserError as error:
@@ -64,9 +70,9 @@ def _from_text(text: str) -> tuple[str, list[Any]]:
     if not equals:
         raise UserError(f"--sweep takes FIELD=ONE,OTHER, not '{text}'")
     try:
-        return name.strip(), [yaml.safe_load(part) for part in split(alternatives)] if name not in LISTS else [
-            _scalar(part) for part in split(alternatives)
-        ]
+        return name.strip(), [
+            yaml.safe_load(part) for part in split(alternatives)
+        ] if name not in LISTS else [_scalar(part) for part in split(alternatives)]
     except yaml.YAMLError:
         raise UserError(f"--sweep {name}: '{alternatives}' is not a list of values") from None
 

@@ -10,7 +10,15 @@ from backbones.common.registry import Registry
 from suite.data.base import Dataset, Request, check_labels
 from suite.data.subset import pictured, stratified
 
-__all__ = ["DATASETS", "Dataset", "Request", "check_labels", "open_dataset", "pictured", "stratified"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Request",
+    "check_labels",
+    "open_dataset",
+    "pictured",
+    "stratified",
+]
 
 Opener = Callable[[Request], Dataset]
 
@@ -47,8 +55,12 @@ def open_dataset(
     name, colon, path = spec.partition(":")
     if colon and not path:
         raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
-    if name not in DATASETS and os.path.isdir(spec):  # which answers to a text that can be no path, too
-        raise UserError(f"'{spec}' is a folder, not a data set: write imagefolder:{spec} for images in class folders")
+    if name not in DATASETS and os.path.isdir(
+        spec
+    ):  # which answers to a text that can be no path, too
+        raise UserError(
+            f"'{spec}' is a folder, not a data set: write imagefolder:{spec} for images in class folders"
+        )
     dataset = DATASETS[name](Request(path or None, split, source, crop, interpolation, views))
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")

@@ -122,7 +122,9 @@ class Dataset(ABC):
         """`samples` and `foreground` (B, rows, columns) of several images, from one decoding where both need it."""
         masks = [self.foreground(int(index), grid) for index in indices] if grid else []
         known = [mask for mask in masks if mask is not None]
-        return self.samples(indices, image_size), np.stack(known) if masks and len(known) == len(masks) else None
+        return self.samples(indices, image_size), np.stack(known) if masks and len(known) == len(
+            masks
+        ) else None
 
     @abstractmethod
     def identity(self) -> Manifest:
@@ -143,12 +145,16 @@ class Dataset(ABC):
 def check_labels(dataset: Dataset, num_classes: int, mend: str | None = None) -> None:
     """UserError unless every label of `dataset` fits a head of `num_classes` classes; `mend` in place of the usual."""
     if len(dataset) == 0:
-        raise UserError(f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some")
+        raise UserError(
+            f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some"
+        )
     for name in dataset.classes:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise UserError(f"'{dataset.name}' has a class whose name is no text ({name!a}): rename it") from None
+            raise UserError(
+                f"'{dataset.name}' has a class whose name is no text ({name!a}): rename it"
+            ) from None
     low, high = int(dataset.labels.min()), int(dataset.labels.max())
     if low < 0:
         row = int(dataset.labels.argmin())
@@ -159,7 +165,10 @@ def check_labels(dataset: Dataset, num_classes: int, mend: str | None = None) ->
         count = max(high + 1, len(dataset.classes))
         raise UserError(
             f"'{dataset.name}' has {count} class{'' if count == 1 else 'es'} but the model's head has {num_classes}: "
-            + (mend or f"choose a checkpoint trained on this data, or a data set with its {num_classes} classes")
+            + (
+                mend
+                or f"choose a checkpoint trained on this data, or a data set with its {num_classes} classes"
+            )
         )
 
 
@@ -167,7 +176,9 @@ def numbered(labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
     """The classes of `labels` that have no names: their numbers, from 0 to the largest there is."""
     largest = int(labels.max(initial=-1))
     if largest >= MAX_CLASSES:
-        raise UserError(f"{name} has the label {largest}: number its classes from 0, at most {MAX_CLASSES:,} of them")
+        raise UserError(
+            f"{name} has the label {largest}: number its classes from 0, at most {MAX_CLASSES:,} of them"
+        )
     return tuple(str(label) for label in range(largest + 1))
 
 

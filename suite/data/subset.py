@@ -53,5 +53,7 @@ def pictured(indices: NDArray[np.int64], wanted: int | tuple[int, ...]) -> list[
         return sorted(int(image) for image in indices[drawn])
     strangers = sorted(set(wanted) - {int(image) for image in indices})
     if strangers:
-        raise UserError(f"--gallery: image {strangers[0]} is not among the {len(indices):,} of this run: name others")
+        raise UserError(
+            f"--gallery: image {strangers[0]} is not among the {len(indices):,} of this run: name others"
+        )
     return list(dict.fromkeys(wanted))

@@ -25,7 +25,9 @@ def diagnose(folder: Path = Path()) -> list[Check]:
         "python": packages.python,
         "installation": packages.installation,
         "torch": packages.torch,
-        "torchvision": partial(packages.importable, "torchvision", "pip install --force-reinstall torch torchvision"),
+        "torchvision": partial(
+            packages.importable, "torchvision", "pip install --force-reinstall torch torchvision"
+        ),
         "timm": partial(packages.importable, "timm", "pip install timm"),
         "numba": partial(packages.importable, "numba", "pip install numba"),
         "cpu scan kernel": resources.cpu_scan,

@@ -36,14 +36,20 @@ def guarded(name: str, look: Callable[[], Check], *, required: bool) -> Check:
     """What `look` finds; a look that raises is itself a finding."""
     try:
         return replace(look(), required=required)
-    except Exception as error:  # whatever a half-installed package raises, the other checks must go on
-        return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), MEND_UNKNOWN, required)
+    except (
+        Exception
+    ) as error:  # whatever a half-installed package raises, the other checks must go on
+        return Check(
+            name, "broken", last_line(f"{type(error).__name__}: {error}"), MEND_UNKNOWN, required
+        )
 
 
 def output_of(command: Sequence[str]) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `command`; 127 if it cannot be started or does not end."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)  # noqa: S603 (no shell)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )  # noqa: S603 (no shell)
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, done.stdout.strip(), done.stderr.strip()

@@ -32,11 +32,18 @@ EXTENSIONS = {
 def driver() -> Check:
     """The NVIDIA driver and its devices."""
     if shutil.which("nvidia-smi") is None:
-        return Check("nvidia driver", "missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver")
+        return Check(
+            "nvidia driver", "missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver"
+        )
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     code, out, err = output_of(query)
     if code != 0 or not out:
-        return Check("nvidia driver", "broken", last_line(err or out), "nvidia-smi must work: reinstall the driver")
+        return Check(
+            "nvidia driver",
+            "broken",
+            last_line(err or out),
+            "nvidia-smi must work: reinstall the driver",
+        )
     return Check("nvidia driver", "ok", "; ".join(out.splitlines()))
 
 
@@ -46,13 +53,29 @@ def device() -> Check:
 
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
-        return Check("cuda device", "ok", f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}")
+        return Check(
+            "cuda device",
+            "ok",
+            f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}",
+        )
     if torch.version.cuda is None:
-        return Check("cuda device", "missing", "this PyTorch is built without CUDA", "only for CUDA: pip install torch")
+        return Check(
+            "cuda device",
+            "missing",
+            "this PyTorch is built without CUDA",
+            "only for CUDA: pip install torch",
+        )
     if shutil.which("nvidia-smi") is None:
-        return Check("cuda device", "missing", "no NVIDIA driver, so the CPU is used", "only for CUDA: see the driver")
+        return Check(
+            "cuda device",
+            "missing",
+            "no NVIDIA driver, so the CPU is used",
+            "only for CUDA: see the driver",
+        )
     detail = f"the driver does not serve PyTorch's CUDA {torch.version.cuda}"
-    return Check("cuda device", "broken", detail, "update the driver, or install a PyTorch for an older CUDA")
+    return Check(
+        "cuda device", "broken", detail, "update the driver, or install a PyTorch for an older CUDA"
+    )
 
 
 def nvcc() -> Check:
@@ -70,13 +93,28 @@ def nvcc_against_torch(printed: str | None, built_with: str | None) -> Check:
     """What nvcc's version text (None: there is none) means beside the CUDA version PyTorch was built with."""
     aim = f"CUDA {built_with.partition('.')[0]}" if built_with else "PyTorch's CUDA"
     if printed is None:
-        return Check("nvcc", "missing", "needed only to build CUDA extensions", f"install the toolkit of {aim}")
+        return Check(
+            "nvcc",
+            "missing",
+            "needed only to build CUDA extensions",
+            f"install the toolkit of {aim}",
+        )
     release = NVCC_RELEASE.search(printed)
     if release is None:
-        return Check("nvcc", "broken", f"its version cannot be read: {last_line(printed)}", f"install that of {aim}")
+        return Check(
+            "nvcc",
+            "broken",
+            f"its version cannot be read: {last_line(printed)}",
+            f"install that of {aim}",
+        )
     detail = f"{release[1]}.{release[2]}, PyTorch built with {built_with or 'no CUDA'}"
     if built_with is not None and built_with.partition(".")[0] != release[1]:
-        return Check("nvcc", "broken", f"{detail}: the major versions differ", f"put nvcc of {aim} first on PATH")
+        return Check(
+            "nvcc",
+            "broken",
+            f"{detail}: the major versions differ",
+            f"put nvcc of {aim} first on PATH",
+        )
     return Check("nvcc", "ok", detail)
 
 
@@ -93,7 +131,9 @@ def extension(package: str) -> Check:
     if code != 0:
         reason = last_line(err) or f"the interpreter ended with code {code}"
         return Check(package, "broken", reason, f"wanted: {wheel_name(distribution)}; or {mend}")
-    return Check(package, "ok", f"{function} can be imported; its numbers are checked when it is first used")
+    return Check(
+        package, "ok", f"{function} can be imported; its numbers are checked when it is first used"
+    )
 
 
 def wheel_name(distribution: str) -> str:

@@ -19,7 +19,12 @@ def python() -> Check:
     detail = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {library}"
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
-        return Check("python", "broken", detail, f"install Python {wanted} or newer and make a new environment")
+        return Check(
+            "python",
+            "broken",
+            detail,
+            f"install Python {wanted} or newer and make a new environment",
+        )
     return Check("python", "ok", detail)
 
 
@@ -49,7 +54,9 @@ def importable(name: str, mend: str) -> Check:
     try:
         import_module(name)
     except ImportError as error:
-        status: Status = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
+        status: Status = (
+            "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
+        )
         return Check(name, status, last_line(str(error)), mend)
     except Exception as error:  # a compiled part built for another PyTorch raises almost anything
         return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), mend)

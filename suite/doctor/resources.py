@@ -28,14 +28,19 @@ def cpu_scan() -> Check:
     A = -torch.rand(2, 8, 4, generator=generator)
     try:
         got, expected = (
-            selective_scan(u, delta, A, B, C, reverse=(False, True), kernel=kernel).y for kernel in ("cpu", "reference")
+            selective_scan(u, delta, A, B, C, reverse=(False, True), kernel=kernel).y
+            for kernel in ("cpu", "reference")
         )
     except UserError as refusal:
-        return Check("cpu scan kernel", "broken", str(refusal), "pip install --force-reinstall numba")
+        return Check(
+            "cpu scan kernel", "broken", str(refusal), "pip install --force-reinstall numba"
+        )
     error = float((got - expected).abs().max() / expected.abs().max())
     if not error < TOLERANCE:
         detail = f"differs from the reference by {error:.1e}"
-        return Check("cpu scan kernel", "broken", detail, "--kernel reference until numba is another version")
+        return Check(
+            "cpu scan kernel", "broken", detail, "--kernel reference until numba is another version"
+        )
     return Check("cpu scan kernel", "ok", f"agrees with the reference to {error:.0e}")
 
 
@@ -44,7 +49,9 @@ def disk(folder: Path) -> Check:
     free = shutil.disk_usage(folder).free
     detail = f"{free / GIB:.1f} GiB free in {folder}"
     if free < DISK_NEEDED:
-        return Check("disk", "broken", detail, "free some space, or run in a folder on another disk")
+        return Check(
+            "disk", "broken", detail, "free some space, or run in a folder on another disk"
+        )
     return Check("disk", "ok", detail)
 
 
@@ -64,7 +71,12 @@ def full_images() -> Check:
     try:
         return Check("full fashion-mnist", "ok", str(find_folder()))
     except UserError:
-        return Check("full fashion-mnist", "missing", "only for training", "apt-get install dataset-fashion-mnist")
+        return Check(
+            "full fashion-mnist",
+            "missing",
+            "only for training",
+            "apt-get install dataset-fashion-mnist",
+        )
 
 
 def weights() -> Check:
@@ -74,5 +86,7 @@ def weights() -> Check:
     names = bundled()
     if DEFAULT_BACKBONE in names:
         return Check("bundled weights", "ok", ", ".join(names))
-    mend = f"install the released package again, or python -m suite train --recipe {DEFAULT_BACKBONE}"
+    mend = (
+        f"install the released package again, or python -m suite train --recipe {DEFAULT_BACKBONE}"
+    )
     return Check("bundled weights", "missing", f"no weights of {DEFAULT_BACKBONE}", mend)

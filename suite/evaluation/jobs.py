@@ -16,11 +16,14 @@ def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tens
     """The job of every cell on images `index` (B,) of classes `labels` (B,), which only the oracle looks at."""
     known = dict(zip(index.tolist(), labels.tolist(), strict=True))
     return [
-        Job(cell.key, oracle_plan(cell, model, known) if cell.kind == "oracle" else cell.reducers()) for cell in cells
+        Job(cell.key, oracle_plan(cell, model, known) if cell.kind == "oracle" else cell.reducers())
+        for cell in cells
     ]
 
 
 def oracle_plan(cell: Cell, model: Backbone, labels: dict[int, int]) -> dict[int, OracleReducer]:
     """The oracle's reducer at each site of its cell."""
     assert cell.plan is not None
-    return {site: OracleReducer(model, labels, count, site) for site, count in cell.plan.counts.items()}
+    return {
+        site: OracleReducer(model, labels, count, site) for site, count in cell.plan.counts.items()
+    }

@@ -17,12 +17,16 @@ ROUNDS = 8
 MOST_IMAGES = 64
 
 
-def leave_one_out(model: Backbone, tokens: TokenSequence, row: int, site: int, label: int) -> Tensor:
+def leave_one_out(
+    model: Backbone, tokens: TokenSequence, row: int, site: int, label: int
+) -> Tensor:
     """Cross-entropy (n,) of one image when each of its n patch tokens in turn is missing from block `site` on."""
     count = tokens.length - tokens.special.shape[1]
     missing = removed(tokens, row, torch.arange(count))
     logits = model.readout(model.run(missing, site)).double()
-    return F.cross_entropy(logits, torch.full((count,), label, device=logits.device), reduction="none")
+    return F.cross_entropy(
+        logits, torch.full((count,), label, device=logits.device), reduction="none"
+    )
 
 
 def rounds(remove: int) -> list[int]:

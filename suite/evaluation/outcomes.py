@@ -24,7 +24,9 @@ COLUMNS = {
 AT_ONCE = 1 << 16  # logits, so that what is made of them stays in cache
 
 
-def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor) -> dict[str, NDArray[Any]]:
+def outcomes(
+    logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor
+) -> dict[str, NDArray[Any]]:
     """`COLUMNS`, each (N, B), from logits (N, B, K) of N cells and (B, K) of the dense model.
 
     `labels` (B,) are the classes, `image` (B,) the images' numbers in the data set.
@@ -43,7 +45,9 @@ def outcomes(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: 
     return {name: found[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()}
 
 
-def _judged(logits: Tensor, dense: tuple[Tensor, Tensor, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def _judged(
+    logits: Tensor, dense: tuple[Tensor, Tensor, Tensor], labels: Tensor
+) -> dict[str, Tensor]:
     """What follows from logits (N, B, K), each (N, B); `dense` has log-softmax and softmax (B, K) and classes (B,)."""
     log_q, q, answer = dense
     labels = labels.expand(len(logits), -1)

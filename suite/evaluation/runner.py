@@ -39,7 +39,9 @@ class SliceResult:
     outcomes: dict[str, pd.DataFrame] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
-    halved: dict[str, int] | None = None  # what came of a lack of memory, see `suite.execution.shards`
+    halved: dict[str, int] | None = (
+        None  # what came of a lack of memory, see `suite.execution.shards`
+    )
 
 
 def runnable(prepared: Prepared, backbone: str) -> list[Cell]:
@@ -63,7 +65,9 @@ def run_slice(
     side = model.describe().side
     grid = (side, side) if side and model.frames == 1 else None
     rest = prepared.indices[np.searchsorted(prepared.indices, chosen[-1], side="right") :]
-    loader = batches(data, chosen, max(1, at_once // data.views), model.image_size, grid, following=rest)
+    loader = batches(
+        data, chosen, max(1, at_once // data.views), model.image_size, grid, following=rest
+    )
     columns: dict[str, list[dict[str, NDArray[Any]]]] = {}
     with torch.inference_mode(), closing(loader):
         for batch in loader:
@@ -76,9 +80,13 @@ def run_slice(
                 keys = [key for key in wanted if all(key in logits for logits, _ in seen)]
                 found = judged(keys, dense.key, seen, batch, data.views) if keys else {}
                 for row, key in enumerate(keys):
-                    columns.setdefault(key, []).append({name: values[row] for name, values in found.items()})
+                    columns.setdefault(key, []).append(
+                        {name: values[row] for name, values in found.items()}
+                    )
             progress(len(batch.indices) * len(cells))
-    result.outcomes = {key: framed(parts) for key, parts in columns.items() if key not in result.failures}
+    result.outcomes = {
+        key: framed(parts) for key, parts in columns.items() if key not in result.failures
+    }
     return result
 
 
@@ -88,7 +96,11 @@ def framed(parts: Sequence[Mapping[str, NDArray[Any]]]) -> pd.DataFrame:
 
 
 def judged(
-    keys: Sequence[str], dense: str, seen: Sequence[tuple[dict[str, Tensor], Orders]], batch: Batch, views: int
+    keys: Sequence[str],
+    dense: str,
+    seen: Sequence[tuple[dict[str, Tensor], Orders]],
+    batch: Batch,
+    views: int,
 ) -> dict[str, NDArray[Any]]:
     """The outcomes (cells, B) of the cells `keys` on `batch`, whose samples were `seen` in parts."""
     of_cells = [averaged(torch.cat([logits[key] for logits, _ in seen]), views) for key in keys]
@@ -132,10 +144,14 @@ def sample_logits(
     `kept` are the samples of the run whose surviving tokens are kept.
     """
     index, images, labels, foreground = batch
-    masks = None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
+    masks = (
+        None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
+    )
     result.presence.begin_batch(masks, torch.from_numpy(np.isin(index.numpy(), kept)))
     orders = Orders()
-    return batch_logits(model, images.to(prepared.device), index, labels, dense, cells, result, orders), orders
+    return batch_logits(
+        model, images.to(prepared.device), index, labels, dense, cells, result, orders
+    ), orders
 
 
 def batch_logits(
@@ -170,7 +186,12 @@ def batch_logits(
         except UserError:
             raise
         except Exception as error:  # a third party's embedding may raise anything
-            failed = failures(error, [Job(cell.key, {}) for cell in sound], lambda _: "before block 0", len(images))
+            failed = failures(
+                error,
+                [Job(cell.key, {}) for cell in sound],
+                lambda _: "before block 0",
+                len(images),
+            )
             result.failures |= {job.key: failure.reason for job, failure in failed}
             continue
         jobs = jobs_for(sound, sized, index, labels)
@@ -189,7 +210,9 @@ def batch_logits(
     return found
 
 
-def embedded(model: Backbone, images: Tensor, index: Tensor, size: int) -> tuple[Backbone, TokenSequence]:
+def embedded(
+    model: Backbone, images: Tensor, index: Tensor, size: int
+) -> tuple[Backbone, TokenSequence]:
     """`model` for images of this `size`, and the tokens that enter its first block."""
     if size == model.image_size:
         return model, model.embed(images, index)
@@ -205,7 +228,9 @@ def not_finite(logits: Tensor) -> str | None:
 def shrink(images: Tensor, size: int) -> Tensor:
     """Images, or clips frame by frame, at a smaller size: bicubic with antialiasing, as one made so small would be."""
     frames = images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
-    small = F.interpolate(frames, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    small = F.interpolate(
+        frames, size=(size, size), mode="bicubic", antialias=True, align_corners=False
+    )
     return small.unflatten(0, (len(images), -1)).transpose(1, 2) if images.ndim == 5 else small
 
 

@@ -84,4 +84,8 @@ class Orders:
     def of(self, key: str, images: int) -> Tensor:
         """Mean tau (`images`,) of one cell; 1 where it reduces nothing."""
         found = self._found.get(key)
-        return torch.from_numpy(np.stack(found)).mean(0) if found else torch.ones(images, dtype=torch.float64)
+        return (
+            torch.from_numpy(np.stack(found)).mean(0)
+            if found
+            else torch.ones(images, dtype=torch.float64)
+        )

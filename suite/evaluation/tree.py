@@ -110,7 +110,9 @@ def _branch(
             reduced = arrived if reducer is None else checked(arrived, reducer(arrived))
             if reducer is not None:
                 observe([job.key for job in members], site, reduced)
-        except Exception as error:  # a third party's reducer may raise anything; the other cells go on
+        except (
+            Exception
+        ) as error:  # a third party's reducer may raise anything; the other cells go on
             yield from failures(error, members, lambda _: f"at site {site}", tokens.batch)
             continue
         yield from _branch(model, reduced, site, members, observe)

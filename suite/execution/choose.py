@@ -17,7 +17,9 @@ NAMES = ("local", "ray")
 class Executor(Protocol):
     """Sees that every shard is on disk or has failed."""
 
-    def __call__(self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False) -> dict[str, str]:
+    def __call__(
+        self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False
+    ) -> dict[str, str]:
         """The reasons of the cells that failed, by key; see `suite.execution.local.execute`."""
         ...
 
@@ -28,16 +30,22 @@ def executor_of(name: str, address: str = "", workers: int = 0) -> Executor:
         raise UserError(f"unknown executor '{name}': {nearest(name, NAMES)}")
     if name == "local":
         if address or workers:
-            raise UserError("--address and --workers are for workers elsewhere: add --executor ray, or leave them out")
+            raise UserError(
+                "--address and --workers are for workers elsewhere: add --executor ray, or leave them out"
+            )
         from suite.execution.local import execute
 
         return execute
     if find_spec("ray") is None:
         raise UserError("--executor ray needs Ray, which is not installed: pip install 'ray>=2.52'")
     if workers < 0:
-        raise UserError(f"--workers {workers} is no number of workers: give 1 or more, or 0 for as there is room")
+        raise UserError(
+            f"--workers {workers} is no number of workers: give 1 or more, or 0 for as there is room"
+        )
     if "://" in address:
-        raise UserError(f"--address {address} is a client's: start this on a node of the cluster, with --address auto")
+        raise UserError(
+            f"--address {address} is a client's: start this on a node of the cluster, with --address auto"
+        )
     from suite.execution.ray_executor import OnRay
 
     return OnRay(address, workers)

@@ -8,7 +8,9 @@ from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 
 
-def execute(prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False) -> dict[str, str]:
+def execute(
+    prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False
+) -> dict[str, str]:
     """See that every shard is on disk or has failed; the reasons of the cells that failed, by key.
 
     `fail_fast` returns after the first shard with a cell that failed. `progress` is told how many images were done,

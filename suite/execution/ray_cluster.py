@@ -51,9 +51,13 @@ def connected(address: str, cpus: int | None) -> Iterator[ModuleType]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except Exception as error:  # Ray answers with almost any exception, which change with its versions
+        except (
+            Exception
+        ) as error:  # Ray answers with almost any exception, which change with its versions
             if not address:
-                raise UserError(f"Ray cannot be started here ({brief(error)}): use --executor local") from error
+                raise UserError(
+                    f"Ray cannot be started here ({brief(error)}): use --executor local"
+                ) from error
             raise UserError(
                 f"no Ray cluster to work with at {address} ({brief(error)}): run this on a node of the cluster, "
                 f"with the same Ray, or leave --address out"
@@ -83,7 +87,10 @@ def room(ray: ModuleType, cpus: int, gpus: int) -> int:
     """How many workers of `cpus` and `gpus` each the nodes of the cluster have room for."""
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     by_cpu = [int(have.get("CPU", 0)) // cpus for have in resources]
-    by_gpu = [int(have.get("GPU", 0)) // gpus if gpus else count for have, count in zip(resources, by_cpu, strict=True)]
+    by_gpu = [
+        int(have.get("GPU", 0)) // gpus if gpus else count
+        for have, count in zip(resources, by_cpu, strict=True)
+    ]
     return sum(map(min, by_cpu, by_gpu))
 
 

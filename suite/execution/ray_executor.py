@@ -30,21 +30,27 @@ class OnRay:
     address: str = ""
     workers: int = 0
 
-    def __call__(self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False) -> dict[str, str]:
+    def __call__(
+        self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False
+    ) -> dict[str, str]:
         """See that every shard is on disk or has failed; the reasons of the cells that failed, by key.
 
         `fail_fast` returns after the first part of a shard with a cell that failed.
         """
         todo = list(shards(prepared))
         if not any(missing(store, shard, runnable(prepared, shard.backbone)) for shard in todo):
-            progress(sum(len(shard.images) * len(runnable(prepared, shard.backbone)) for shard in todo))
+            progress(
+                sum(len(shard.images) * len(runnable(prepared, shard.backbone)) for shard in todo)
+            )
             return failures(prepared, store)
         cpus, gpus = prepared.threads, int(prepared.device == "cuda")
         with connected(self.address, self.workers * cpus or None) as ray:
             size = self.workers or room(ray, cpus, gpus)
             if not size:
                 each = f"{cpus} CPUs" + (" and a GPU" if gpus else "")
-                raise UserError(f"no node has the {each} that a worker needs: choose --threads or --device to fit")
+                raise UserError(
+                    f"no node has the {each} that a worker needs: choose --threads or --device to fit"
+                )
             desk = Desk(prepared, store, progress, parts=math.ceil(size / len(todo)))
             with Crew(ray, packed(prepared), size, cpus, gpus, named=bool(self.address)) as crew:
                 elsewhere = desk.work(crew, todo, wait=False, fail_fast=fail_fast)

@@ -67,7 +67,12 @@ def packed(prepared: Prepared) -> Parcel:
     names = {cell.method.name for cell in prepared.cells}
     places = {name: Path(name.rpartition(":")[0]) for name in names if ".py:" in name}
     files = {str(place): place.read_bytes() for place in places.values()}
-    return Parcel(replace(prepared, models=models, _data={}), files, os.getcwd(), prepared.dataset.manifest()["hash"])
+    return Parcel(
+        replace(prepared, models=models, _data={}),
+        files,
+        os.getcwd(),
+        prepared.dataset.manifest()["hash"],
+    )
 
 
 def opened(parcel: Parcel) -> Prepared:
@@ -94,6 +99,10 @@ def check_data(dataset: Dataset, wanted: str) -> None:
     try:
         found = dataset.manifest()["hash"]
     except OSError as error:
-        raise UserError(f"a worker cannot read {error.filename} ({error.strerror}): {mend}") from error
+        raise UserError(
+            f"a worker cannot read {error.filename} ({error.strerror}): {mend}"
+        ) from error
     if found != wanted:
-        raise UserError(f"a worker has other files in '{dataset.name}' than those the run began with: {mend}")
+        raise UserError(
+            f"a worker has other files in '{dataset.name}' than those the run began with: {mend}"
+        )

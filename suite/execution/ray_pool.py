@@ -14,7 +14,9 @@ from suite.execution.ray_payload import Parcel, versions
 from suite.execution.ray_worker import Worker
 
 MOST_FAILED_STARTS = 3
-PATIENCE = 60.0  # seconds without a word from any worker after which the user is told what is waited for
+PATIENCE = (
+    60.0  # seconds without a word from any worker after which the user is told what is waited for
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Crew:
     One that dies is replaced at once, where the cluster has room for it.
     """
 
-    def __init__(self, ray: ModuleType, parcel: Parcel, size: int, cpus: int, gpus: int, named: bool) -> None:
+    def __init__(
+        self, ray: ModuleType, parcel: Parcel, size: int, cpus: int, gpus: int, named: bool
+    ) -> None:
         """`size` workers with `cpus` and `gpus` each; `named`: what they find wrong is told with their node."""
         self._ray = ray
         self._named = named
@@ -93,7 +97,10 @@ class Crew:
         done, _ = self._ray.wait(list(self._busy), timeout=PATIENCE)
         if not done:
             if not self._idle and all(task is None for _, task in self._busy.values()):
-                print(f"no worker has begun yet: each needs {self._needs} on one node", file=sys.stderr)
+                print(
+                    f"no worker has begun yet: each needs {self._needs} on one node",
+                    file=sys.stderr,
+                )
             return None
         worker, task = self._busy.pop(done[0])
         try:
@@ -123,7 +130,9 @@ class Crew:
         if task is None:
             self._failed_starts += 1
             if self._failed_starts == MOST_FAILED_STARTS:
-                raise UserError(f"workers die before they begin: see that the suite runs there ({brief(error)})")
+                raise UserError(
+                    f"workers die before they begin: see that the suite runs there ({brief(error)})"
+                )
         self._replace(worker)
         how = "was lost with its node" if "node has died" in str(error) else "was killed or crashed"
         return None if task is None else (task, Death(how))

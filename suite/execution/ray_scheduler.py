@@ -86,7 +86,9 @@ class Desk:
                     break
         return elsewhere
 
-    def _opened(self, todo: Sequence[Shard], wait: bool, claims: ExitStack, elsewhere: list[Shard]) -> Iterator[Part]:
+    def _opened(
+        self, todo: Sequence[Shard], wait: bool, claims: ExitStack, elsewhere: list[Shard]
+    ) -> Iterator[Part]:
         """The parts of all shards that are to be done here, each shard claimed when its first part is asked for."""
         for shard in todo:
             cells = runnable(self._prepared, shard.backbone)
@@ -110,14 +112,19 @@ class Desk:
         job.deaths += 1
         self._store.write_failures(shard.index, death.reasons)
         cells = [cell for cell in self._prepared.cells if cell.key in part.keys]
-        left = tuple(cell.key for cell in missing(self._store, shard, cells))  # some may have failed on another shard
+        left = tuple(
+            cell.key for cell in missing(self._store, shard, cells)
+        )  # some may have failed on another shard
         told = f"a worker {death.how} over shard {shard.index} of {shard.backbone}"
         again: list[Part] = []
         if left and (job.deaths < MOST_DEATHS or left != part.keys):
             print(f"{told}: it is tried again", file=sys.stderr)
             again = [Part(job, left)]
         elif len(left) > 1 and job.deaths < job.most_deaths:
-            print(f"{told}, the {job.deaths}. lost over it: its cells are tried apart", file=sys.stderr)
+            print(
+                f"{told}, the {job.deaths}. lost over it: its cells are tried apart",
+                file=sys.stderr,
+            )
             again = [Part(job, keys) for keys in parted(left, 2)]
         else:
             reason = f"its worker {death.how}, {job.deaths} times over one shard"

@@ -33,7 +33,9 @@ class Worker:
         check_versions(versions)
         self._prepared = opened(ray.get(parcel[0]))
 
-    def do(self, action: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Mapping[str, str] | None, str]:
+    def do(
+        self, action: Callable[..., Any], arguments: Sequence[Any]
+    ) -> tuple[Any, Mapping[str, str] | None, str]:
         """What `action(prepared, *arguments)` gives, and what it said on standard error.
 
         The second of the three is None, or the reasons of cells, by key, over which this process lost its device.

@@ -64,7 +64,9 @@ def attempt(
     return failures(prepared, store, shard)
 
 
-def claim(prepared: Prepared, store: Store, shard: Shard, wait: bool) -> AbstractContextManager[bool]:
+def claim(
+    prepared: Prepared, store: Store, shard: Shard, wait: bool
+) -> AbstractContextManager[bool]:
     """Keep other processes from `shard` (see `suite.store.locks.claimed`)."""
     return store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
 
@@ -94,11 +96,14 @@ def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
     return [
         cell
         for cell in cells
-        if not store.has_shard(cell.key, shard.index, shard.images) and store.failure(cell.key, shard.index) is None
+        if not store.has_shard(cell.key, shard.index, shard.images)
+        and store.failure(cell.key, shard.index) is None
     ]
 
 
-def evaluated(prepared: Prepared, shard: Shard, cells: Sequence[Cell], progress: Progress) -> SliceResult:
+def evaluated(
+    prepared: Prepared, shard: Shard, cells: Sequence[Cell], progress: Progress
+) -> SliceResult:
     """The results of `cells` on `shard`, which depend on nothing else.
 
     Where memory runs out the batch is halved, for this shard. On CPU nothing changes by it; on CUDA logits may, in
@@ -148,13 +153,18 @@ def sliced(
     return run_slice(replace(prepared, spec=spec), model, images, dense, cells, progress)
 
 
-def flips(prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: SliceResult, batch: int) -> dict[str, int]:
+def flips(
+    prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: SliceResult, batch: int
+) -> dict[str, int]:
     """How many predictions on the shard's first `batch` images another batch, of half as many, makes otherwise."""
     few = shard.images[:batch]
     sound = [cell for cell in cells if cell.key in result.outcomes]
     again = sliced(prepared, shard, few, sound, max(1, batch // 2), lambda _: None)
     compared = [cell.key for cell in sound if cell.key in again.outcomes]
-    pairs = [(found.outcomes[key].prediction[: len(few)] for found in (result, again)) for key in compared]
+    pairs = [
+        (found.outcomes[key].prediction[: len(few)] for found in (result, again))
+        for key in compared
+    ]
     count = sum(int((one.to_numpy() != other.to_numpy()).sum()) for one, other in pairs)
     return {"compared": len(few) * len(compared), "flips": count}
 
@@ -165,5 +175,7 @@ def keep(store: Store, shard: Shard, result: SliceResult) -> None:
         store.write_failures(shard.index, result.failures)
         if result.halved:
             store.write_halved(shard.backbone, shard.index, result.halved)
-        frames = {key: (outcomes, result.presence.frame(key)) for key, outcomes in result.outcomes.items()}
+        frames = {
+            key: (outcomes, result.presence.frame(key)) for key, outcomes in result.outcomes.items()
+        }
         store.write_shards(shard.index, shard.images, frames)

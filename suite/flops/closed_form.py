@@ -114,7 +114,14 @@ def _true_flops(work: Flops) -> int:
 
 def _macs(work: Flops) -> int:
     """The papers' layers with all directions: MACs, plus the operations that have no MAC form, as they are."""
-    return work.gemm + work.conv + work.padding + work.scan + work.reduction_macs + work.reduction_arithmetic
+    return (
+        work.gemm
+        + work.conv
+        + work.padding
+        + work.scan
+        + work.reduction_macs
+        + work.reduction_arithmetic
+    )
 
 
 def _paper(work: Flops) -> int:
@@ -134,7 +141,9 @@ CONVENTIONS: Mapping[str, Callable[[Flops], int]] = MappingProxyType(
 def total(work: Flops, convention: str = "flops") -> int:
     """`work` as one number under a named convention; UserError for an unknown name."""
     if convention not in CONVENTIONS:
-        raise UserError(f"unknown FLOPs convention {convention!r}: choose one of {', '.join(CONVENTIONS)}")
+        raise UserError(
+            f"unknown FLOPs convention {convention!r}: choose one of {', '.join(CONVENTIONS)}"
+        )
     return CONVENTIONS[convention](work)
 
 
@@ -254,7 +263,9 @@ def stem_flops(shape: Shape) -> Flops:
 def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ()) -> Flops:
     """Work for one image whose block i sees `lengths[i]` tokens, plus what the `reductions` on the way cost."""
     if len(lengths) != shape.depth:
-        raise ValueError(f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given")
+        raise ValueError(
+            f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given"
+        )
     work = stem_flops(shape)
     for block, length in enumerate(lengths):
         work = work + block_flops(shape, block, length)

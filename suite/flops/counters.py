@@ -33,7 +33,19 @@ SCAN = "mamba_suite::selective_scan"
 COUNTED_SCAN = "mamba_suite::counted_scan"
 CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
 PRODUCTS = frozenset(
-    f"aten::{name}" for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "matmul", "linear", "einsum")
+    f"aten::{name}"
+    for name in (
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "mv",
+        "addmv",
+        "dot",
+        "matmul",
+        "linear",
+        "einsum",
+    )
 )
 
 _VIEWS = """view _unsafe_view reshape _reshape_alias permute transpose t numpy_T expand expand_as squeeze unsqueeze
@@ -97,7 +109,11 @@ def scan_formula(shape: tuple[int, ...], states: int, gated: bool = True) -> int
 
 
 def _check(names: Iterable[str]) -> None:
-    unknown = {name for name in names if name not in ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}}
+    unknown = {
+        name
+        for name in names
+        if name not in ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}
+    }
     if unknown:
         raise UnknownOperatorError(unknown)
 
@@ -111,7 +127,11 @@ class _Census(TorchDispatchMode):
         self.scan = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         name = func._schema.name
         if not name.startswith("prim::"):
@@ -193,11 +213,15 @@ def _jit_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 
 def _jit_scan(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     gated = bool(inputs[4].toIValue())
-    return Counter({"scan": scan_formula(tuple(_jit_shape(inputs[0])), _jit_shape(inputs[1])[-1], gated)})
+    return Counter(
+        {"scan": scan_formula(tuple(_jit_shape(inputs[0])), _jit_shape(inputs[1])[-1], gated)}
+    )
 
 
 @torch.library.custom_op("mamba_suite::counted_scan", mutates_args=())
-def _counted_scan(u: Tensor, A: Tensor, others: list[Tensor], separate: bool, gated: bool) -> tuple[Tensor, Tensor]:
+def _counted_scan(
+    u: Tensor, A: Tensor, others: list[Tensor], separate: bool, gated: bool
+) -> tuple[Tensor, Tensor]:
     """Results of the scan's shapes, all zero: the jit tracer cannot record the scan's own list of booleans.
 
     `others` are the scan's further inputs; without them the trace would hold what computes them for dead.
@@ -210,25 +234,37 @@ class _Standing(TorchFunctionMode):
     """Mends what the jit tracer cannot record: the scan becomes its stand-in, a scattered boolean an integer."""
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         schema = getattr(func, "_schema", None)
         if schema is not None and schema.name == SCAN:
-            others = [part for index, part in enumerate(args[:9]) if index not in (0, 2) and part is not None]
+            others = [
+                part
+                for index, part in enumerate(args[:9])
+                if index not in (0, 2) and part is not None
+            ]
             return _counted_scan(args[0], args[2], others, args[10], args[6] is not None)
         if getattr(func, "__name__", "") in ("scatter", "scatter_"):
             args = tuple(int(value) if isinstance(value, bool) else value for value in args)
         return func(*args, **(kwargs or {}))
 
 
-def count_with_fvcore(call: Callable[..., Any], *inputs: Tensor, module: nn.Module | None = None) -> Counted:
+def count_with_fvcore(
+    call: Callable[..., Any], *inputs: Tensor, module: nn.Module | None = None
+) -> Counted:
     """What `call(*inputs)` computes, by fvcore's reading of its jit trace; the result must be tensors.
 
     Give `module` when `call` uses one, so that its parameters are known to the tracer.
     UnknownOperatorError if the trace holds an operator that the lists do not name.
     """
     analysis = FlopCountAnalysis(_Called(call, module).eval(), inputs)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings(
+        "none"
+    )
     analysis.clear_op_handles()
     analysis.set_op_handle(**_fvcore_handles(), **dict.fromkeys(ZERO | ELEMENTWISE))
     with torch.enable_grad(), _Standing(), warnings.catch_warnings():
@@ -249,4 +285,8 @@ def _fvcore_handles() -> dict[str, Any]:
         "aten::einsum": _jit_einsum,
         COUNTED_SCAN: _jit_scan,
     }
-    return {name: handle for name, handle in _DEFAULT_SUPPORTED_OPS.items() if name in PRODUCTS | CONVOLUTIONS} | ours
+    return {
+        name: handle
+        for name, handle in _DEFAULT_SUPPORTED_OPS.items()
+        if name in PRODUCTS | CONVOLUTIONS
+    } | ours

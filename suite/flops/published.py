@@ -83,8 +83,16 @@ COUNTS: Mapping[str, Callable[[Shape], int]] = MappingProxyType(
     }
 )
 
-VIDEOMAMBA = {"tiny": ("1.1", "4.3", "7.1"), "small": ("4.3", "16.9", "28.0"), "middle": ("12.7", "50.4", "83.1")}
-CLIPS = {"tiny": ("17", "34", "202"), "small": ("68", "135", "395"), "middle": ("202", "403", "2368")}
+VIDEOMAMBA = {
+    "tiny": ("1.1", "4.3", "7.1"),
+    "small": ("4.3", "16.9", "28.0"),
+    "middle": ("12.7", "50.4", "83.1"),
+}
+CLIPS = {
+    "tiny": ("17", "34", "202"),
+    "small": ("68", "135", "395"),
+    "middle": ("202", "403", "2368"),
+}
 DOUBTS = {
     "videomamba_middle[image_size=576]": "printed 0.3 % below what the same count gives of all others",
     "videomamba_small_video[frames=64,image_size=384]": "its first digit is wrong: 7",
@@ -101,15 +109,25 @@ def printed() -> Iterator[Printed]:
         yield Printed(name, giga, "one direction", source)
     zoo, paper = "OpenGVLab/VideoMamba, image_sm/MODEL_ZOO.md", "arXiv 2403.06977"
     for size, figures in VIDEOMAMBA.items():
-        for giga, setting in zip(figures, ("", "[image_size=448]", "[image_size=576]"), strict=True):
+        for giga, setting in zip(
+            figures, ("", "[image_size=448]", "[image_size=576]"), strict=True
+        ):
             yield _doubted(f"videomamba_{size}{setting}", giga, zoo)
     yield Printed("videomamba_base", "16.9", "fvcore", paper)
     for size, figures in CLIPS.items():
-        for giga, setting in zip(figures, ("frames=16", "frames=32", "frames=64,image_size=384"), strict=True):
+        for giga, setting in zip(
+            figures, ("frames=16", "frames=32", "frames=64,image_size=384"), strict=True
+        ):
             yield _doubted(f"videomamba_{size}_video[{setting}]", giga, paper)
     for size, giga in (("l1", "3.0"), ("l2", "8.1"), ("l3", "14.4")):
-        yield Printed(f"plainmamba_{size}", giga, "all scans", "arXiv 2403.17695, table of ImageNet-1K")
-    for size, deit, vit in (("tiny", "1.3", "1.1"), ("small", "4.6", "4.3"), ("base", "17.6", "16.9")):
+        yield Printed(
+            f"plainmamba_{size}", giga, "all scans", "arXiv 2403.17695, table of ImageNet-1K"
+        )
+    for size, deit, vit in (
+        ("tiny", "1.3", "1.1"),
+        ("small", "4.6", "4.3"),
+        ("base", "17.6", "16.9"),
+    ):
         yield Printed(f"deit_{size}", deit, "macs", "timm's card")
         yield Printed(f"vit_{size}", vit, "fvcore", "timm's card")
 

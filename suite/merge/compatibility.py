@@ -53,7 +53,13 @@ def refuse_unlike(parts: Sequence[Part]) -> None:
                 )
     asked = [part for part in parts if hasattr(part.spec, "data")]
     for part in asked[1:]:
-        _same("the data set", asked[0], getattr(asked[0].spec, "data"), part, getattr(part.spec, "data"))  # noqa: B009
+        _same(
+            "the data set",
+            asked[0],
+            getattr(asked[0].spec, "data"),
+            part,
+            getattr(part.spec, "data"),
+        )  # noqa: B009
 
 
 def _same(what: str, first: Part, one: Any, other: Part, two: Any) -> None:
@@ -74,14 +80,25 @@ def unlike_settings(parts: Sequence[Part]) -> list[str]:
     for field, what in TOLD:
         values = {part.name: str(part.environment.get(field)) for part in parts}
         if len(set(values.values())) > 1:
-            found.append(f"{what} differs: {', '.join(f'{value} in {name}' for name, value in values.items())}.")
+            found.append(
+                f"{what} differs: {', '.join(f'{value} in {name}' for name, value in values.items())}."
+            )
     return [sentence[0].upper() + sentence[1:] for sentence in found]
 
 
 def differences(one: Part, other: Part) -> str:
     """In words, the settings and circumstances in which two comparisons differ: what may have made a cell another."""
     mine, theirs = one.asked.model_dump(), other.asked.model_dump()
-    about = ("methods", "budgets", "axes", "gallery", "baselines", "shard", "seeds", "backbones")  # change no cell
+    about = (
+        "methods",
+        "budgets",
+        "axes",
+        "gallery",
+        "baselines",
+        "shard",
+        "seeds",
+        "backbones",
+    )  # change no cell
     found = [name for name in mine if name not in about and mine[name] != theirs[name]]
     found += [field for field in ("kernel", "git", "suite", "torch") if field not in found
               and one.environment.get(field) != other.environment.get(field)]  # fmt: skip

@@ -31,7 +31,10 @@ from suite.store.run_folder import Store, slices
 
 Record = dict[str, Any]
 Alive = dict[int, NDArray[np.bool_]]
-OTHERS: dict[str, type[BaseModel]] = {"sensitivity": SensitivitySpec, "bench": BenchSpec}  # by the spec's kind
+OTHERS: dict[str, type[BaseModel]] = {
+    "sensitivity": SensitivitySpec,
+    "bench": BenchSpec,
+}  # by the spec's kind
 
 
 class CellFile(BaseModel):
@@ -92,15 +95,24 @@ class Part:
     @property
     def dense(self) -> str:
         """The key of its first dense cell."""
-        return next(r["key"] for r in self.records if r["status"] == "ok" and r["method"] == DENSE.name)
+        return next(
+            r["key"] for r in self.records if r["status"] == "ok" and r["method"] == DENSE.name
+        )
 
     def outcomes(self, key: str) -> pd.DataFrame:
         """The per-image outcomes of cell `key` by ascending image; UserError if a shard is missing or torn."""
         count = next(record["images"] for record in self.records if record["key"] == key)
         parts = -(-count // self.asked.shard)
         store = Store(self.folder)
-        frame = pd.concat([self._sealed(store.shard_path(key, index)) for index in range(parts)], ignore_index=True)
-        if not set(COLUMNS) <= set(frame.columns) or len(frame) != count or not frame.image.is_unique:
+        frame = pd.concat(
+            [self._sealed(store.shard_path(key, index)) for index in range(parts)],
+            ignore_index=True,
+        )
+        if (
+            not set(COLUMNS) <= set(frame.columns)
+            or len(frame) != count
+            or not frame.image.is_unique
+        ):
             raise UserError(
                 f"the outcomes in {self.folder / 'shards' / key} are not those of {count} images: run it again"
             )
@@ -148,7 +160,9 @@ def read_part(folder: Path) -> Part:
     spec = read_spec(path, kind_of(path))
     records = [read_cell(file) for file in sorted((folder / "cells").glob("*.json"))]
     compares = isinstance(spec, RunSpec)
-    if compares and not any(record["status"] == "ok" and record["method"] == DENSE.name for record in records):
+    if compares and not any(
+        record["status"] == "ok" and record["method"] == DENSE.name for record in records
+    ):
         raise UserError(f"'{folder}' holds no finished dense cell: run its command to the end")
     return Part(
         folder=folder,
@@ -170,7 +184,9 @@ def kind_of(path: Path) -> type[BaseModel]:
         return RunSpec
     if not isinstance(kind, str) or kind not in OTHERS:
         known = "a comparison, a sensitivity analysis or a measurement of speed"
-        raise UserError(f"'{path.parent}' is not {known}: give the runs that a merged report was made of")
+        raise UserError(
+            f"'{path.parent}' is not {known}: give the runs that a merged report was made of"
+        )
     return OTHERS[kind]
 
 
@@ -181,7 +197,9 @@ def refuse_links(folder: Path) -> None:
             folders.remove("track")  # nothing is read there, and wandb makes links
         for name in [*folders, *files]:
             if (found := Path(place) / name).is_symlink():
-                raise UserError(f"'{found}' is a symbolic link: a run that is merged must hold its own files")
+                raise UserError(
+                    f"'{found}' is a symbolic link: a run that is merged must hold its own files"
+                )
 
 
 def read_cell(path: Path) -> Record:
@@ -192,9 +210,13 @@ def read_cell(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"'{path}' is not the record of a cell: {where}: {first['msg'].lower()}") from None
+        raise UserError(
+            f"'{path}' is not the record of a cell: {where}: {first['msg'].lower()}"
+        ) from None
     if cell.key != path.stem:
-        raise UserError(f"'{path}' is the record of cell {cell.key!r}: restore the file, or run its command again")
+        raise UserError(
+            f"'{path}' is the record of cell {cell.key!r}: restore the file, or run its command again"
+        )
     if cell.status == "ok" and not (cell.metrics and cell.convention in cell.reduction_fraction):
         raise UserError(f"'{path}' says ok and has no figures: delete it and run its command again")
     return record
@@ -222,7 +244,16 @@ def in_order(records: list[Record], spec: RunSpec) -> list[Record]:
 
     def place(record: Record) -> tuple[int, bool, int, str, float, int]:
         house = houses.get(record["backbone"], len(houses))
-        named = texts.get(record["text"], texts.get(record["method"], len(methods) - len(BASELINES)))
-        return house, record["budget"] is not None, named, record["text"], record["budget"] or 0.0, record["seed"]
+        named = texts.get(
+            record["text"], texts.get(record["method"], len(methods) - len(BASELINES))
+        )
+        return (
+            house,
+            record["budget"] is not None,
+            named,
+            record["text"],
+            record["budget"] or 0.0,
+            record["seed"],
+        )
 
     return sorted(records, key=place)

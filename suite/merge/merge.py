@@ -126,7 +126,9 @@ def write_cells(union: Union, store: Store) -> None:
             frame = part.outcomes(key)
             if not np.array_equal(frame.image, part.images):
                 place = part.folder / "shards" / key
-                raise UserError(f"the outcomes in {place} are of other images than the dense model's: run it again")
+                raise UserError(
+                    f"the outcomes in {place} are of other images than the dense model's: run it again"
+                )
             path = store.shard_path(key, 0)
             store.write_sealed({path: (frame, store.holding(path, part.images))})
         timing = read_json(part.folder / "timing" / f"{key}.json")
@@ -135,15 +137,23 @@ def write_cells(union: Union, store: Store) -> None:
         store.write_cell(key, record)
 
 
-def statistics(compared: Sequence[Part], union: Union, store: Store, spec: MergedSpec) -> dict[str, Any]:
+def statistics(
+    compared: Sequence[Part], union: Union, store: Store, spec: MergedSpec
+) -> dict[str, Any]:
     """Paired statistics over all cells, and the headline; an ablation's sentences lead where all runs are such."""
     records: list[Record] = list(union.cells.values())
     first = compared[0].asked
-    backbones = tuple(name for name in spec.backbones if any(record["backbone"] == name for record in records))
+    backbones = tuple(
+        name for name in spec.backbones if any(record["backbone"] == name for record in records)
+    )
     common = first.model_copy(update={"backbones": backbones, "methods": spec.methods, "axes": ()})
     classes = len(compared[0].dataset.get("classes") or ()) or 2
-    found, _ = summarise(records, common, asked(union, [part.asked for part in compared]), store, 1, classes, {})
-    warned = dict.fromkeys(str(text) for part in compared for text in part.headline.get("warnings") or ())
+    found, _ = summarise(
+        records, common, asked(union, [part.asked for part in compared]), store, 1, classes, {}
+    )
+    warned = dict.fromkeys(
+        str(text) for part in compared for text in part.headline.get("warnings") or ()
+    )
     more = [text for text in warned if text not in found["warnings"]]
     found |= {"warnings": [*found["warnings"], *more], "paragraphs": [*more, *found["paragraphs"]]}
     if all(part.asked.axes for part in compared):
@@ -184,10 +194,17 @@ def environment(parts: Sequence[Part], folders: Sequence[Path]) -> dict[str, Any
         for name, values in of_each.items():
             values |= part.environment.get(name) or {}
     rest = {
-        part.name: {name: value for name, value in part.environment.items() if name not in {*same, *OF_EACH, "command"}}
+        part.name: {
+            name: value
+            for name, value in part.environment.items()
+            if name not in {*same, *OF_EACH, "command"}
+        }
         for part in parts
     }
-    commands = [str(part.environment.get("command") or f"# the command of {part.name} is not known") for part in parts]
+    commands = [
+        str(part.environment.get("command") or f"# the command of {part.name} is not known")
+        for part in parts
+    ]
     commands.append(shlex.join(["python", "-m", "suite", "report", *map(str, folders)]))
     finished = max(str(part.environment.get("finished") or "") for part in parts)
     return {**same, **of_each, "finished": finished, "runs": rest, "command": "\n".join(commands)}

@@ -54,7 +54,9 @@ def joined(parts: Sequence[Part], union: Union) -> Iterator[tuple[str, pd.DataFr
     for part in parts:
         for name, frame in part.analyses():
             if name not in ANEW:
-                found.setdefault(name, []).append(owned(frame, part, union) if name in OF_CELLS else frame)
+                found.setdefault(name, []).append(
+                    owned(frame, part, union) if name in OF_CELLS else frame
+                )
     for name, frames in found.items():
         whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
         if name in ONCE:
@@ -88,13 +90,18 @@ def anew(parts: Sequence[Part], union: Union, store: Store) -> Iterator[tuple[st
     """The tables that rest on pairs of cells, whichever runs these are from, by name; `store` has the outcomes."""
     done = [record for record in union.cells.values() if record["status"] == "ok"]
     dense = {record["backbone"]: record["key"] for record in done if record["method"] == DENSE.name}
-    reducing = [member(record) for record in done if record.get("counts") and record["backbone"] in dense]
+    reducing = [
+        member(record) for record in done if record.get("counts") and record["backbone"] in dense
+    ]
     yield "breaks", breaks_frame(dense, reducing, lambda key: store.outcomes(key, 1))
     special = {name: list(model.special_places) for name, model in shapes(dense).items()}
 
     def kept(cell: Named) -> dict[int, Kept]:
         alive = union.source[cell.key].alive(cell.key)
-        return {block: np.delete(found, special[cell.backbone], axis=1) for block, found in alive.items()}
+        return {
+            block: np.delete(found, special[cell.backbone], axis=1)
+            for block, found in alive.items()
+        }
 
     def right(cell: Named) -> NDArray[np.bool_]:
         frame = store.outcomes(cell.key, 1)
@@ -106,7 +113,9 @@ def anew(parts: Sequence[Part], union: Union, store: Store) -> Iterator[tuple[st
 
 def member(record: Record) -> Member:
     """The cell of a record."""
-    return Member(record["key"], record["backbone"], record["label"], record["budget"], record["seed"])
+    return Member(
+        record["key"], record["backbone"], record["label"], record["budget"], record["seed"]
+    )
 
 
 def shapes(names: Iterable[str]) -> dict[str, Backbone]:

@@ -17,7 +17,9 @@ from suite.plan.cells import SAME
 
 Place = tuple[str, str, float | None, int]
 FLOATS = ("loss", "margin", "kl", "tau")
-CUDA_TOLERANCE = 1e-3  # of a loss, margin or divergence: what the order of sums moves there (design, section 4)
+CUDA_TOLERANCE = (
+    1e-3  # of a loss, margin or divergence: what the order of sums moves there (design, section 4)
+)
 RANK = {"ok": 0, "failed": 1, "skipped": 2}
 
 
@@ -39,7 +41,11 @@ class Union:
         for record in part.records:
             key = record["key"]
             texts = record["label"].split(SAME)
-            if part.asked.schedule != schedule and _scheduled(record) and not self._known_as(key, texts):
+            if (
+                part.asked.schedule != schedule
+                and _scheduled(record)
+                and not self._known_as(key, texts)
+            ):
                 texts = [text if "@" in text else f"{text}@{part.asked.schedule}" for text in texts]
             twin = key if key in self.cells else self._twin(record, texts)
             if twin is not None:
@@ -59,7 +65,11 @@ class Union:
         return next((key for key in found if key is not None), None)
 
     def _enter(self, record: Record, part: Part, texts: Sequence[str]) -> None:
-        self.cells[record["key"]] = record | {"label": SAME.join(texts), "text": texts[0], "run": part.name}
+        self.cells[record["key"]] = record | {
+            "label": SAME.join(texts),
+            "text": texts[0],
+            "run": part.name,
+        }
         self.source[record["key"]], self.called[record["key"]] = part, record["label"]
         self.places.update(dict.fromkeys(self._places(record, texts), str(record["key"])))
 
@@ -107,9 +117,15 @@ def unlike_images(one: pd.DataFrame, two: pd.DataFrame, exact: bool) -> tuple[in
     Both must be of the same images, in the same order. Unless `exact`, floats within `CUDA_TOLERANCE` are the same,
     and so are answers that differ where these are.
     """
-    floats = np.stack([_near(one[name].to_numpy(), two[name].to_numpy(), exact) for name in FLOATS]).all(0)
+    floats = np.stack(
+        [_near(one[name].to_numpy(), two[name].to_numpy(), exact) for name in FLOATS]
+    ).all(0)
     same = floats & (one.label == two.label).to_numpy()
-    answers = (one[["prediction", "top5", "agree"]] == two[["prediction", "top5", "agree"]]).all(axis=1).to_numpy()
+    answers = (
+        (one[["prediction", "top5", "agree"]] == two[["prediction", "top5", "agree"]])
+        .all(axis=1)
+        .to_numpy()
+    )
     if exact:
         same &= answers
     return int((~same).sum()), int((same & ~answers).sum())
@@ -160,4 +176,6 @@ def refuse_other_images(first: Part, part: Part) -> None:
             f"{len(first.images)} are the same), so nothing in them can be paired"
         )
     if not first.outcomes(first.dense).label.equals(part.outcomes(part.dense).label):
-        raise UserError(f"'{first.name}' and '{part.name}' cannot be one report: their images bear different labels")
+        raise UserError(
+            f"'{first.name}' and '{part.name}' cannot be one report: their images bear different labels"
+        )

@@ -78,7 +78,11 @@ def settings(method: MethodSpec, axis: str) -> list[Setting]:
 
 def permutations() -> list[Setting]:
     """The settings of the axis order with nothing removed."""
-    return [setting for setting in _varied(parse("permute"), "order") if setting.words != "order=restored"]
+    return [
+        setting
+        for setting in _varied(parse("permute"), "order")
+        if setting.words != "order=restored"
+    ]
 
 
 def ablated(methods: Sequence[MethodSpec], axes: Sequence[str]) -> list[MethodSpec]:
@@ -86,7 +90,9 @@ def ablated(methods: Sequence[MethodSpec], axes: Sequence[str]) -> list[MethodSp
     found = dict.fromkeys(methods)
     for axis in axes:
         for method in methods:
-            found |= dict.fromkeys(setting.method for setting in settings(method, axis) if not setting.refused)
+            found |= dict.fromkeys(
+                setting.method for setting in settings(method, axis) if not setting.refused
+            )
         if axis == "order":
             found |= dict.fromkeys(setting.method for setting in permutations())
     return list(found)
@@ -97,7 +103,9 @@ def axes_of(methods: Sequence[MethodSpec]) -> list[str]:
     return [
         axis
         for axis in AXES
-        if all(any(setting.method != method for setting in _varied(method, axis)) for method in methods)
+        if all(
+            any(setting.method != method for setting in _varied(method, axis)) for method in methods
+        )
     ]
 
 

@@ -92,7 +92,9 @@ class Plan:
         }
 
 
-def plan_of(shape: Shape, counts: Mapping[int, int], composition: Composition | None = None) -> Plan:
+def plan_of(
+    shape: Shape, counts: Mapping[int, int], composition: Composition | None = None
+) -> Plan:
     """The plan that removes `counts[site]` tokens at each site; ValueError if they do not fit the sequence or cap."""
     composition = Free() if composition is None else composition
     kept = {site: removed for site, removed in sorted(counts.items()) if removed}
@@ -103,7 +105,9 @@ def plan_of(shape: Shape, counts: Mapping[int, int], composition: Composition | 
         removed = kept.get(block, 0)
         if removed:
             if not 0 <= removed <= composition.cap(patches, shape.specials):
-                raise ValueError(f"cannot remove {removed} of {patches} patch tokens before block {block}")
+                raise ValueError(
+                    f"cannot remove {removed} of {patches} patch tokens before block {block}"
+                )
             costs.append(composition.cost(patches, removed, shape))
             patches -= removed
         lengths.append(patches + shape.specials)
@@ -115,7 +119,9 @@ def dense_plan(shape: Shape) -> Plan:
     return plan_of(shape, {})
 
 
-def _finished(shape: Shape, counts: Mapping[int, int], lengths: tuple[int, ...], work: Flops, whole: Shape) -> Plan:
+def _finished(
+    shape: Shape, counts: Mapping[int, int], lengths: tuple[int, ...], work: Flops, whole: Shape
+) -> Plan:
     """The plan with its totals, compared with the dense model `whole`."""
     after, before = totals(work), totals(dense(whole))
     fractions = {name: 1 - after[name] / before[name] for name in after}
@@ -127,7 +133,12 @@ class _Problem:
     """One method on one backbone: from a scale, or survivors after each site, to the share of work removed."""
 
     def __init__(
-        self, shape: Shape, composition: Composition, sites: Sequence[int], schedule: Schedule, convention: str
+        self,
+        shape: Shape,
+        composition: Composition,
+        sites: Sequence[int],
+        schedule: Schedule,
+        convention: str,
     ) -> None:
         self.shape, self.composition, self.convention = shape, composition, convention
         sites = check_sites(sites, shape)
@@ -151,7 +162,11 @@ class _Problem:
     def counts(self, survivors: Sequence[int]) -> dict[int, int]:
         """Tokens removed at each site."""
         before = (self.shape.patches, *survivors[:-1])
-        return {site: old - new for site, old, new in zip(self.sites, before, survivors, strict=True) if old > new}
+        return {
+            site: old - new
+            for site, old, new in zip(self.sites, before, survivors, strict=True)
+            if old > new
+        }
 
     def removed(self, survivors: Sequence[int]) -> float:
         """Share of the dense model's work that goes, the method's own cost paid."""
@@ -160,7 +175,9 @@ class _Problem:
         for block in range(self.shape.depth):
             if reached < len(self.sites) and self.sites[reached] == block:
                 if survivors[reached] < standing:
-                    costs.append(self.composition.cost(standing, standing - survivors[reached], self.shape))
+                    costs.append(
+                        self.composition.cost(standing, standing - survivors[reached], self.shape)
+                    )
                 standing = survivors[reached]
                 reached += 1
             lengths.append(standing + self.shape.specials)
@@ -173,10 +190,14 @@ class _Problem:
     def allowed(self, survivors: Sequence[int]) -> bool:
         """Whether every site removes between nothing and its cap."""
         before = (self.shape.patches, *survivors[:-1])
-        return all(0 <= old - new <= self.cap(old) for old, new in zip(before, survivors, strict=True))
+        return all(
+            0 <= old - new <= self.cap(old) for old, new in zip(before, survivors, strict=True)
+        )
 
 
-def _bisect(problem: _Problem, reached: Callable[[tuple[int, ...]], bool]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _bisect(
+    problem: _Problem, reached: Callable[[tuple[int, ...]], bool]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Neighbouring survivor tuples, the first not `reached`, the second `reached`; the widest scale must be."""
     low, high = 0.0, problem.widest
     below, above = problem.survivors(low), problem.survivors(high)
@@ -187,12 +208,17 @@ def _bisect(problem: _Problem, reached: Callable[[tuple[int, ...]], bool]) -> tu
             high, above = middle, tried
         else:
             low, below = middle, tried
-        if max(b - a for b, a in zip(below, above, strict=True)) <= 1 and sum(below) - sum(above) <= 1:
+        if (
+            max(b - a for b, a in zip(below, above, strict=True)) <= 1
+            and sum(below) - sum(above) <= 1
+        ):
             break
     return below, above
 
 
-def _between(problem: _Problem, below: tuple[int, ...], above: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _between(
+    problem: _Problem, below: tuple[int, ...], above: tuple[int, ...]
+) -> list[tuple[int, ...]]:
     """Every step from `below` to `above` that hands out one token at a time, at the latest sites first."""
     steps, now = [below], list(below)
     while tuple(now) != above:
@@ -224,7 +250,13 @@ def solve(
         return dense_plan(shape)
     if budget == 0:
         return plan_of(shape, {}, composition)
-    problem = _Problem(shape, composition, default_sites(shape.sites) if sites is None else sites, schedule, convention)
+    problem = _Problem(
+        shape,
+        composition,
+        default_sites(shape.sites) if sites is None else sites,
+        schedule,
+        convention,
+    )
     survivors = _matched(problem, budget)
     return plan_of(shape, problem.counts(survivors), composition)
 
@@ -233,10 +265,14 @@ def _matched(problem: _Problem, budget: float) -> tuple[int, ...]:
     most = problem.removed(problem.survivors(problem.widest))
     if most < budget - TOLERANCE:
         raise BudgetUnreachable(
-            budget, most, f"cannot remove {100 * budget:.4g} % of the work: at most {100 * most:.1f} % on these sites"
+            budget,
+            most,
+            f"cannot remove {100 * budget:.4g} % of the work: at most {100 * most:.1f} % on these sites",
         )
     below, above = _bisect(problem, lambda tried: problem.removed(tried) >= min(budget, most))
-    best = min(_between(problem, below, above), key=lambda step: abs(problem.removed(step) - budget))
+    best = min(
+        _between(problem, below, above), key=lambda step: abs(problem.removed(step) - budget)
+    )
     achieved = problem.removed(best)
     if abs(achieved - budget) > TOLERANCE:
         why = f"no whole number of tokens removes {100 * budget:.4g} % of the work, nearest is {100 * achieved:.2f} %"
@@ -280,7 +316,10 @@ def _most_tokens(problem: _Problem, composition: Composition) -> float:
     def too_many(survivors: tuple[int, ...]) -> bool:
         before = (problem.shape.patches, *survivors[:-1])
         specials = problem.shape.specials
-        return any(old - new > composition.cap(old, specials) for old, new in zip(before, survivors, strict=True))
+        return any(
+            old - new > composition.cap(old, specials)
+            for old, new in zip(before, survivors, strict=True)
+        )
 
     below, _ = _bisect(problem, too_many)
     return problem.removed(below)
@@ -292,10 +331,15 @@ def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:
     Raises `BudgetUnreachable` for a backbone whose patches form no square.
     """
     if shape.side is None:
-        raise BudgetUnreachable(budget, 0.0, f"{shape.name} has no square grid of patches to make smaller")
+        raise BudgetUnreachable(
+            budget, 0.0, f"{shape.name} has no square grid of patches to make smaller"
+        )
     return min(
         range(1, shape.side + 1),
-        key=lambda grid: (abs(smaller_image(shape, grid).reduction_fraction[convention] - budget), grid),
+        key=lambda grid: (
+            abs(smaller_image(shape, grid).reduction_fraction[convention] - budget),
+            grid,
+        ),
     )
 
 

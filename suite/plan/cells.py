@@ -91,9 +91,13 @@ class Cell:
             "backbone": self.backbone,
             "image_size": self.image_size,
             "composition": self.composition.canonical() if self.composition else self.unlike_dense,
-            "counts": {str(site): count for site, count in self.plan.counts.items()} if self.plan else None,
+            "counts": {str(site): count for site, count in self.plan.counts.items()}
+            if self.plan
+            else None,
             "seed": self.seed if stochastic else None,
-            "unreachable": None if self.plan else [None if self.composition else self.method.text, self.budget],
+            "unreachable": None
+            if self.plan
+            else [None if self.composition else self.method.text, self.budget],
             "code": [code_digest(), source_digest(self.method.method)],
         }
 
@@ -129,7 +133,11 @@ def reducer(composition: Composition, remove: int, site: int, seed: int) -> Redu
 def code_digest(packages: tuple[str, ...] = ("backbones", "methods")) -> str:
     """Hash of the code of backbones and methods, so that a changed one never meets its old results."""
     roots = [Path(str(resources.files(package))) for package in packages]
-    files = [(path.relative_to(root.parent).as_posix(), path) for root in roots for path in root.rglob("*.py")]
+    files = [
+        (path.relative_to(root.parent).as_posix(), path)
+        for root in roots
+        for path in root.rglob("*.py")
+    ]
     return digest([[name, path.read_text("utf-8")] for name, path in sorted(files)])[:16]
 
 

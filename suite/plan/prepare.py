@@ -47,7 +47,9 @@ class Prepared:
     dataset: Dataset
     indices: NDArray[np.int64]
     cells: list[Cell]
-    _data: dict[tuple[int, Preprocessing, int], Dataset] = field(default_factory=dict, repr=False, compare=False)
+    _data: dict[tuple[int, Preprocessing, int], Dataset] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def samples(self) -> int:
@@ -58,12 +60,16 @@ class Prepared:
         """The data in samples that `model` takes; always the same object, whose decoders stay with it."""
         taken = id(self.dataset), model.preprocessing, model.frames
         if taken not in self._data:
-            self._data[taken] = self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
+            self._data[taken] = self.dataset.prepared_as(model.preprocessing).in_frames(
+                model.frames
+            )
         return self._data[taken]
 
     def dense(self, backbone: str) -> Cell:
         """The unreduced cell of `backbone`."""
-        return next(cell for cell in self.cells if cell.backbone == backbone and cell.method == DENSE)
+        return next(
+            cell for cell in self.cells if cell.backbone == backbone and cell.method == DENSE
+        )
 
 
 def prepare(spec: RunSpec) -> Prepared:
@@ -89,7 +95,9 @@ def undivided(prepared: Prepared) -> str:
     dataset, split = prepared.dataset, prepared.spec.split
     if dataset.split != WHOLE or split == WHOLE:
         return ""
-    return f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"
+    return (
+        f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"
+    )
 
 
 def out_of_reach(prepared: Prepared) -> list[str]:
@@ -110,7 +118,9 @@ def out_of_reach(prepared: Prepared) -> list[str]:
     return found
 
 
-def context_of(model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str) -> str:
+def context_of(
+    model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str
+) -> str:
     """Hash of all that every cell of one backbone shares: weights, images, and how numbers are computed."""
     return digest(
         {
@@ -127,7 +137,9 @@ def context_of(model: Backbone, dataset: Dataset, indices: NDArray[np.int64], sp
 def check_oracle(methods: Sequence[MethodSpec], images: int) -> None:
     """UserError if the oracle, which runs the model once a token and site, is asked for too many images."""
     if images > MOST_IMAGES and any(method.method.kind == "oracle" for method in methods):
-        raise UserError(f"oracle runs on at most {MOST_IMAGES} images, not {images:,}: add --images {MOST_IMAGES}")
+        raise UserError(
+            f"oracle runs on at most {MOST_IMAGES} images, not {images:,}: add --images {MOST_IMAGES}"
+        )
 
 
 def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
@@ -137,9 +149,13 @@ def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
     return stratified(dataset.labels, spec.images)
 
 
-def load_model(name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: torch.dtype) -> Backbone:
+def load_model(
+    name: str, spec: RunSpec, dataset: Dataset, device: str, dtype: torch.dtype
+) -> Backbone:
     """The backbone with its weights on the device, its head checked against the labels."""
-    checkpoint = None if spec.checkpoint == "random" else resolve(spec.checkpoint, name, dataset.name)
+    checkpoint = (
+        None if spec.checkpoint == "random" else resolve(spec.checkpoint, name, dataset.name)
+    )
     with torch.random.fork_rng(devices=[]):  # untrained weights are the same in every process
         torch.manual_seed(0)
         model = create_model(name, checkpoint, kernel=spec.kernel)
@@ -162,7 +178,10 @@ def check_order(dataset: Dataset, backbone: str) -> None:
     """UserError if the classes are those of the weights in the box by their names, but numbered otherwise."""
     trained = {row.data for row in files_of(backbone) if row.place == "bundled"}
     ours: tuple[str, ...] = GARMENTS if "fashion-clutter" in trained else ()
-    plain, wanted = ([re.sub(r"[\W_]", "", name).casefold() for name in names] for names in (dataset.classes, ours))
+    plain, wanted = (
+        [re.sub(r"[\W_]", "", name).casefold() for name in names]
+        for names in (dataset.classes, ours)
+    )
     if plain != wanted and sorted(plain) == sorted(wanted):
         raise UserError(
             f"'{dataset.name}' numbers the classes in the order of their names, {backbone}'s weights do not: begin "
@@ -185,7 +204,9 @@ def check_kind(dataset: Dataset, model: Backbone) -> None:
         )
 
 
-def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str) -> Iterator[Cell]:
+def layout(
+    name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str
+) -> Iterator[Cell]:
     """Every cell of one backbone: dense, then method by method, budget by budget, seed by seed.
 
     Under protocol `paper` the budgets are what the published schedules remove, and the baselines are matched to those.
@@ -193,12 +214,22 @@ def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunS
     blank = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
     yield replace(blank, plan=budgets.dense_plan(model.describe()))
     asked = [method for method in dict.fromkeys(methods) if method != DENSE]
-    baselines = [MethodSpec(name, {}) for name in BASELINES if spec.baselines and MethodSpec(name, {}) not in asked]
+    baselines = [
+        MethodSpec(name, {})
+        for name in BASELINES
+        if spec.baselines and MethodSpec(name, {}) not in asked
+    ]
     amounts = spec.budgets
     if spec.protocol == "paper":
-        published = [cell for method in asked for cell in published_cells(replace(blank, method=method), model, spec)]
+        published = [
+            cell
+            for method in asked
+            for cell in published_cells(replace(blank, method=method), model, spec)
+        ]
         yield from published
-        amounts = tuple(dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget))
+        amounts = tuple(
+            dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget)
+        )
         asked = []
     for method in [*asked, *baselines]:
         for budget in (0.0,) if method.method.kind == "order" else amounts:
@@ -208,7 +239,9 @@ def layout(name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunS
 def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     """The cells of one method at the sites and counts of its paper, carried over to this backbone."""
     if blank.method.schedule:
-        raise UserError(f"{blank.method}: protocol paper has each method's own schedule, leave out '@'")
+        raise UserError(
+            f"{blank.method}: protocol paper has each method's own schedule, leave out '@'"
+        )
     shape, composition = model.describe(), blank.method.composition(model.provides)
     counts = blank.method.method.paper_counts(shape, **blank.method.options)
     blank = replace(blank, composition=composition, budget=0.0)
@@ -253,16 +286,23 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
     try:
         solve = SOLVERS[spec.protocol]
         if blank.kind == "oracle":
-            yield replace(blank, plan=solve(shape, Free(), budget, sites, schedule, spec.convention))
+            yield replace(
+                blank, plan=solve(shape, Free(), budget, sites, schedule, spec.convention)
+            )
             return
         if composition is None:
             grid = budgets.nearest_grid(shape, budget, spec.convention)
             if grid == shape.side:
                 yield replace(
-                    blank, reason=f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
+                    blank,
+                    reason=f"no smaller image comes closer to {100 * budget:.4g} % than the image itself",
                 )
                 return
-            yield replace(blank, plan=budgets.smaller_image(shape, grid), image_size=model.image_size_for(grid))
+            yield replace(
+                blank,
+                plan=budgets.smaller_image(shape, grid),
+                image_size=model.image_size_for(grid),
+            )
             return
         if reason := unfit(composition, model):
             yield replace(blank, reason=reason)

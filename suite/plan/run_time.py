@@ -48,7 +48,9 @@ def estimate_seconds(prepared: Prepared) -> float:
     shown = len(pictured(prepared.indices, prepared.spec.gallery))
     total = 0.0
     for name, model in prepared.models.items():
-        seconds = dense_seconds(model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch)
+        seconds = dense_seconds(
+            model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch
+        )
         for cell in runnable(prepared, name):
             images = prepared.samples + (shown if cell.seed == 0 else 0)
             total += seconds * passes(cell, model.describe()) * images
@@ -71,6 +73,8 @@ def search_passes(plan: Plan, shape: Shape) -> float:
     for site, remove in plan.counts.items():
         for count in rounds(remove):
             length = patches - 1 + shape.specials
-            work += patches * sum(flops_of(block_flops(shape, block, length)) for block in range(site, shape.depth))
+            work += patches * sum(
+                flops_of(block_flops(shape, block, length)) for block in range(site, shape.depth)
+            )
             patches -= count
     return work / flops_of(dense(shape))

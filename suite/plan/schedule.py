@@ -57,7 +57,10 @@ def first_only(sites: Sequence[int], depth: int) -> list[float]:
 
 def three_stages(sites: Sequence[int], depth: int) -> list[float]:
     """The sites nearest to a quarter, a half and three quarters of the depth, the earlier one in a tie."""
-    chosen = {min(sites, key=lambda site: (abs(4 * site - quarter * depth), site)) for quarter in (1, 2, 3)}
+    chosen = {
+        min(sites, key=lambda site: (abs(4 * site - quarter * depth), site))
+        for quarter in (1, 2, 3)
+    }
     return [float(site in chosen) for site in sites]
 
 
@@ -75,7 +78,10 @@ def every(step: int) -> Schedule:
     """Every `step`-th of the sites, from the first on, at the same ratio; UserError for a step below 1."""
     if step < 1:
         raise UserError(f"schedule every-{step} has no sites: choose a step of at least 1")
-    return Schedule(f"every-{step}", lambda sites, depth: [float(rank % step == 0) for rank in range(len(sites))])
+    return Schedule(
+        f"every-{step}",
+        lambda sites, depth: [float(rank % step == 0) for rank in range(len(sites))],
+    )
 
 
 CONSTANT_RATIO = Schedule("constant-ratio", even)
@@ -104,7 +110,9 @@ def check_sites(sites: Sequence[int], shape: Shape) -> tuple[int, ...]:
     """`sites` in order; UserError if one is not listed by the backbone or named twice, or there is none."""
     ordered = tuple(sorted(sites))
     if not ordered or len(set(ordered)) < len(ordered) or not set(ordered) <= set(shape.sites):
-        raise UserError(f"sites {list(sites)} do not fit {shape.name}: name different ones of {spelled(shape.sites)}")
+        raise UserError(
+            f"sites {list(sites)} do not fit {shape.name}: name different ones of {spelled(shape.sites)}"
+        )
     return ordered
 
 

@@ -50,7 +50,11 @@ class Analysis:
 
 
 def run_sensitivity(
-    spec: SensitivitySpec, folder: Path, quiet: bool = False, resume: bool = True, fail_fast: bool = False
+    spec: SensitivitySpec,
+    folder: Path,
+    quiet: bool = False,
+    resume: bool = True,
+    fail_fast: bool = False,
 ) -> Analysis:
     """Run or continue the analysis in `folder`; UserError before anything ran if it cannot begin.
 
@@ -61,7 +65,9 @@ def run_sensitivity(
     prepared, asked, zeroed = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         found = stock(prepared, store)
-        probed = sum(image_path(folder, index, PARTS[-1]).is_file() for index in prepared.indices.tolist())
+        probed = sum(
+            image_path(folder, index, PARTS[-1]).is_file() for index in prepared.indices.tolist()
+        )
         of_images = (probed, len(prepared.indices), "images with tokens removed")
         announce(folder, asked_of(prepared), [found, of_images], quiet)
         with progress_bar(found[1], quiet) as progress:
@@ -74,7 +80,11 @@ def run_sensitivity(
 
 
 def conclude(
-    prepared: Prepared, spec: SensitivitySpec, store: Store, failures: dict[str, str], started: datetime
+    prepared: Prepared,
+    spec: SensitivitySpec,
+    store: Store,
+    failures: dict[str, str],
+    started: datetime,
 ) -> Analysis:
     """Tables and headline of the images, which are all there, and of the cells."""
     (model,) = prepared.models.values()
@@ -106,7 +116,9 @@ def prepare(spec: SensitivitySpec) -> tuple[Prepared, Asked, NDArray[np.int64]]:
     layers = chosen(spec.layers, (0, *model.sites), "layers")
     group = max(1, round(spec.share * shape.patches))
     if group >= shape.patches:
-        raise UserError(f"--share {spec.share} leaves none of {shape.patches} patch tokens: ask for less")
+        raise UserError(
+            f"--share {spec.share} leaves none of {shape.patches} patch tokens: ask for less"
+        )
     one_site = curves.OneSite([parse(text) for text in common.methods], layers, group, spec.seed)
     context = context_of(model, dataset, indices, common, device)
     cells = one_site.cells(spec.backbone, model, context)
@@ -119,7 +131,9 @@ def prepare(spec: SensitivitySpec) -> tuple[Prepared, Asked, NDArray[np.int64]]:
         seed=spec.seed,
         batch=spec.batch,
     )
-    zeroed = stratified(dataset.labels, min(spec.zeroed, len(indices))) if spec.zeroed else indices[:0]
+    zeroed = (
+        stratified(dataset.labels, min(spec.zeroed, len(indices))) if spec.zeroed else indices[:0]
+    )
     prepared = Prepared(common, device, threads, {spec.backbone: model}, dataset, indices, cells)
     return prepared, asked, zeroed
 
@@ -128,7 +142,9 @@ def grid_of(model: Backbone) -> tuple[int, int, int]:
     """Frames, rows and columns of the patch tokens; UserError where they form no square."""
     shape = model.describe()
     if shape.side is None:
-        raise UserError(f"the patches of {model.name} form no square: choose a backbone whose frames are square")
+        raise UserError(
+            f"the patches of {model.name} form no square: choose a backbone whose frames are square"
+        )
     return shape.frames, shape.side, shape.side
 
 
@@ -166,14 +182,18 @@ class Kept:
 
     def has(self, index: int) -> bool:
         """Whether all of what image `index` showed is there, whole and its own; call it with the claim."""
-        found = [self.store.has(path, self._holding(path)) for path in self._paths(index)]  # all are looked at
+        found = [
+            self.store.has(path, self._holding(path)) for path in self._paths(index)
+        ]  # all are looked at
         return all(found)
 
     def write(self, index: int, findings: Findings) -> None:
         """Keep what image `index` showed."""
         frames = (getattr(findings, part) for part in PARTS)
         paths = self._paths(index)
-        self.store.write_sealed({path: (frame, self._holding(path)) for path, frame in zip(paths, frames, strict=True)})
+        self.store.write_sealed(
+            {path: (frame, self._holding(path)) for path, frame in zip(paths, frames, strict=True)}
+        )
 
     def _paths(self, index: int) -> list[Path]:
         return [image_path(self.store.folder, index, part) for part in PARTS]
@@ -183,7 +203,11 @@ class Kept:
 
 
 def probe_images(
-    prepared: Prepared, asked: Asked, zeroed: NDArray[np.int64], kept: Kept, progress: Callable[[int], None]
+    prepared: Prepared,
+    asked: Asked,
+    zeroed: NDArray[np.int64],
+    kept: Kept,
+    progress: Callable[[int], None],
 ) -> None:
     """Probe every image that is not on disk yet, beside other processes that do; `progress` is told of each."""
     missing = [index for index in prepared.indices.tolist() if not kept.done(index)]
@@ -207,14 +231,18 @@ def probe_free(
     frames, *side = grid_of(model)
     shown = (side[0], side[1]) if frames == 1 else None
     left = []
-    for batch in batches(prepared.data_for(model), np.array(wanted, dtype=np.int64), 1, model.image_size, shown):
+    for batch in batches(
+        prepared.data_for(model), np.array(wanted, dtype=np.int64), 1, model.image_size, shown
+    ):
         index = int(batch.indices)
         with kept.claim(index, wait) as mine:
             if not mine:
                 left.append(index)
                 continue
             if not kept.has(index):
-                kept.write(index, probe_sparing(model, subject_of(batch, prepared.device, zeroed), asked))
+                kept.write(
+                    index, probe_sparing(model, subject_of(batch, prepared.device, zeroed), asked)
+                )
         progress(1)
     return left
 
@@ -252,7 +280,9 @@ def read_image(folder: Path, index: int) -> Findings:
 
 def analyses(backbone: str, model: Backbone, found: Sequence[Findings]) -> dict[str, pd.DataFrame]:
     """The tables that follow from the images' findings, by name."""
-    tokens = tables.Tokens.of(backbone, [each.tokens for each in found], grid_of(model), model.special_places)
+    tokens = tables.Tokens.of(
+        backbone, [each.tokens for each in found], grid_of(model), model.special_places
+    )
     groups, placements = [each.groups for each in found], [each.placements for each in found]
     return {
         "sensitivity_map": tables.map_frame(tokens),
@@ -260,6 +290,8 @@ def analyses(backbone: str, model: Backbone, found: Sequence[Findings]) -> dict[
         "sensitivity_agreement": tables.agreement_frame(tokens),
         "sensitivity_distance": tables.distance_frame(tokens),
         "sensitivity_scores": tables.score_frame(tokens),
-        "sensitivity_groups": tables.effects_frame(backbone, groups, ["block", "ranking", "window"]),
+        "sensitivity_groups": tables.effects_frame(
+            backbone, groups, ["block", "ranking", "window"]
+        ),
         "sensitivity_placements": tables.effects_frame(backbone, placements, ["block", "place"]),
     }

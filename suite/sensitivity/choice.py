@@ -21,8 +21,12 @@ def chosen(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
         return tuple(allowed[:: int(step)])
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(NUMBER.fullmatch(part) and int(part) in allowed for part in parts):
-        known = ", ".join(map(str, allowed)) if len(allowed) <= 30 else f"{allowed[0]} to {allowed[-1]}"
-        raise UserError(f"--{what} '{text}' is not all, every-K (such as every-2) or a list of these: {known}")
+        known = (
+            ", ".join(map(str, allowed)) if len(allowed) <= 30 else f"{allowed[0]} to {allowed[-1]}"
+        )
+        raise UserError(
+            f"--{what} '{text}' is not all, every-K (such as every-2) or a list of these: {known}"
+        )
     return tuple(sorted({int(part) for part in parts}))
 
 

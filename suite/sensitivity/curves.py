@@ -53,7 +53,11 @@ class OneSite:
                 yield replace(blank, reason=reason)
                 continue
             try:
-                plans = [plan_of(shape, {layer: self.group}, composition) for layer in self.layers if layer]
+                plans = [
+                    plan_of(shape, {layer: self.group}, composition)
+                    for layer in self.layers
+                    if layer
+                ]
             except ValueError as error:
                 yield replace(blank, reason=str(error))
                 continue
@@ -82,7 +86,8 @@ def curves_frame(prepared: Prepared, store: Store, failures: Mapping[str, str]) 
             "margin": found.margin - dense.margin,
             "flip": ~found.agree,
             "kl": found.kl,
-            "top1": (found.prediction == found.label).astype(float) - (dense.prediction == dense.label),
+            "top1": (found.prediction == found.label).astype(float)
+            - (dense.prediction == dense.label),
         }
         for quantity, values in changes.items():
             mean = mean_over_images(values.to_numpy(np.float64))
@@ -108,9 +113,17 @@ def kept_frame(prepared: Prepared, store: Store, failures: Mapping[str, str]) ->
     frames = []
     for cell, block in finished(prepared, failures):
         counts = patch_counts(prepared, store, cell)
-        present = counts[counts.block == block].groupby(["block", "row", "col"], as_index=False)["present"].mean()
+        present = (
+            counts[counts.block == block]
+            .groupby(["block", "row", "col"], as_index=False)["present"]
+            .mean()
+        )
         kept = present.present / prepared.samples  # of a clip: the mean over its frames
-        frames.append(present.drop(columns="present").assign(backbone=cell.backbone, label=cell.label, kept=kept))
+        frames.append(
+            present.drop(columns="present").assign(
+                backbone=cell.backbone, label=cell.label, kept=kept
+            )
+        )
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 

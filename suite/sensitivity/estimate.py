@@ -28,7 +28,9 @@ class Estimates:
     bound: Tensor
 
 
-def estimates(model: Backbone, embedded: TokenSequence, labels: Tensor, layers: Sequence[int]) -> Estimates:
+def estimates(
+    model: Backbone, embedded: TokenSequence, labels: Tensor, layers: Sequence[int]
+) -> Estimates:
     """One pass forward, one backward for the loss and one for the margin.
 
     `embedded` enters block 0 and must not come from inference mode; `labels` (B,) are on its device.
@@ -43,11 +45,17 @@ def estimates(model: Backbone, embedded: TokenSequence, labels: Tensor, layers: 
                 tokens = replace(tokens, branch=tokens.branch + nudges[-1])
             tokens = model.run(tokens, block, block + 1)
         logits = model.readout(tokens)
-        loss, margin = (part.sum() for part in loss_and_margin(logits, logits.log_softmax(1), labels))
+        loss, margin = (
+            part.sum() for part in loss_and_margin(logits, logits.log_softmax(1), labels)
+        )
     by_loss = torch.autograd.grad(loss, nudges, retain_graph=True)
     by_margin = torch.autograd.grad(margin, nudges)
     return Estimates(
         loss=torch.stack([-(g.double() * x).sum(-1) for g, x in zip(by_loss, values, strict=True)]),
-        margin=torch.stack([-(g.double() * x).sum(-1) for g, x in zip(by_margin, values, strict=True)]),
-        bound=torch.stack([g.double().norm(dim=-1) * x.norm(dim=-1) for g, x in zip(by_loss, values, strict=True)]),
+        margin=torch.stack(
+            [-(g.double() * x).sum(-1) for g, x in zip(by_margin, values, strict=True)]
+        ),
+        bound=torch.stack(
+            [g.double().norm(dim=-1) * x.norm(dim=-1) for g, x in zip(by_loss, values, strict=True)]
+        ),
     )

@@ -140,7 +140,9 @@ def prefix(
         if block in asked.layers or block == model.depth:
             found[block] = tokens, (_scores(tokens, block, asked) if block in told else {})
         if block < model.depth:
-            tokens = model.run(tokens, block, block + 1, needs=needs if block + 1 in told else frozenset())
+            tokens = model.run(
+                tokens, block, block + 1, needs=needs if block + 1 in told else frozenset()
+            )
     return found
 
 
@@ -169,7 +171,9 @@ class Bench:
     def effects(self, make: Callable[[Tensor], TokenSequence], each: Tensor) -> dict[str, Array]:
         """The effects (K,) of the variants that `make` gives for parts of `each` (K, ...)."""
         logits = [
-            self.model.readout(self.model.run(make(part), self.block)) for part in each.split(self.batch) if len(part)
+            self.model.readout(self.model.run(make(part), self.block))
+            for part in each.split(self.batch)
+            if len(part)
         ]
         return effects(torch.cat(logits) if logits else self.dense[:0], self.dense, self.label)
 
@@ -212,18 +216,28 @@ def one_at_a_time(bench: Bench, ranks: Tensor, zeroing: bool) -> dict[str, Array
 
 
 def _estimated(cheap: Estimates, layer: int, tokens: TokenSequence) -> dict[str, Array]:
-    found = {"estimate_loss": cheap.loss, "estimate_margin": cheap.margin, "bound_loss": cheap.bound}
+    found = {
+        "estimate_loss": cheap.loss,
+        "estimate_margin": cheap.margin,
+        "bound_loss": cheap.bound,
+    }
     patches = tokens.patches()[0]
     return {name: _array(values[layer, 0, patches]) for name, values in found.items()}
 
 
-def chosen_together(bench: Bench, columns: Mapping[str, Array], subject: Subject, asked: Asked) -> dict[str, Any]:
+def chosen_together(
+    bench: Bench, columns: Mapping[str, Array], subject: Subject, asked: Asked
+) -> dict[str, Any]:
     """Effects of removing the `group` tokens that each ranking puts last, at once.
 
     Rankings are all scores, the foreground, the estimates and, where every token was tried, the exact effects; then
     `random` and the first score again with windows round the class token protected.
     """
-    rankings = {name.removeprefix("score_"): values for name, values in columns.items() if name.startswith("score_")}
+    rankings = {
+        name.removeprefix("score_"): values
+        for name, values in columns.items()
+        if name.startswith("score_")
+    }
     alone = list(rankings)[:1]
     held = {
         "removal": "removal_loss",
@@ -232,7 +246,9 @@ def chosen_together(bench: Bench, columns: Mapping[str, Array], subject: Subject
         "estimate": "estimate_loss",
         "bound": "bound_loss",
     }
-    rankings |= {name: columns[column] for name, column in held.items() if np.isfinite(columns[column]).all()}
+    rankings |= {
+        name: columns[column] for name, column in held.items() if np.isfinite(columns[column]).all()
+    }
     chance = uniform(asked.seed, bench.tokens.image, bench.block, bench.tokens.position)
     drawn = _array(chance.gather(1, bench.tokens.patches())[0])
     rankings["random"] = drawn
@@ -240,8 +256,13 @@ def chosen_together(bench: Bench, columns: Mapping[str, Array], subject: Subject
         rankings["foreground"] = subject.foreground.numpy() + drawn
     rows: list[tuple[str, int, Array]] = [(name, 0, values) for name, values in rankings.items()]
     for name in dict.fromkeys(["random", *alone]):
-        rows += [(name, window, values) for window, values in _protected(bench.tokens, rankings[name], asked.group)]
-    scores = torch.from_numpy(np.stack([values for *_, values in rows])).to(bench.tokens.branch.device)
+        rows += [
+            (name, window, values)
+            for window, values in _protected(bench.tokens, rankings[name], asked.group)
+        ]
+    scores = torch.from_numpy(np.stack([values for *_, values in rows])).to(
+        bench.tokens.branch.device
+    )
     found = bench.effects(lambda part: pruned(bench.tokens, 0, part, asked.group), scores)
     return {
         "ranking": [name for name, *_ in rows],
@@ -275,7 +296,9 @@ def placed(bench: Bench, places: Tensor) -> dict[str, Any]:
     return {"place": places.numpy(), **bench.effects(read, places)}
 
 
-def _token_rows(block: int, columns: Mapping[str, Array], tokens: TokenSequence, subject: Subject) -> pd.DataFrame:
+def _token_rows(
+    block: int, columns: Mapping[str, Array], tokens: TokenSequence, subject: Subject
+) -> pd.DataFrame:
     count = tokens.length - tokens.special.shape[1]
     known = np.full(count, np.nan) if subject.foreground is None else subject.foreground.numpy()
     frame = pd.DataFrame({"foreground": known, **columns}).astype(np.float32)

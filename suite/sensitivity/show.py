@@ -12,7 +12,12 @@ from suite.sensitivity.analysis import Analysis
 from suite.sensitivity.summary import interval, ranked_scores
 from suite.sensitivity.tables import OVERALL
 
-SHOWN = ("sensitivity_agreement", "sensitivity_scores", "sensitivity_distance", "sensitivity_methods")
+SHOWN = (
+    "sensitivity_agreement",
+    "sensitivity_scores",
+    "sensitivity_distance",
+    "sensitivity_methods",
+)
 COLUMNS = (
     ("loss", "estimate and zeroing"),
     ("loss", "estimate and removal"),
@@ -44,20 +49,32 @@ def _agreement(agreement: pd.DataFrame) -> Table:
         cells = []
         for quantity, column in COLUMNS:
             first, second = column.split(" and ")
-            found = rows[(rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)]
+            found = rows[
+                (rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)
+            ]
             cells.append(_cell(found))
         table.add_row("all" if block == OVERALL else str(block), *cells)
     return table
 
 
 def _scores(scores: pd.DataFrame) -> Table:
-    targets = {"removal_kl": "change of the answer", "removal_loss": "cost of removal", "foreground": "object"}
+    targets = {
+        "removal_kl": "change of the answer",
+        "removal_loss": "cost of removal",
+        "foreground": "object",
+    }
     there = {target: words for target, words in targets.items() if (scores.target == target).any()}
-    table = Table("score", *there.values(), title="what scores know, mean over blocks: rank correlation; object: AUC")
+    table = Table(
+        "score",
+        *there.values(),
+        title="what scores know, mean over blocks: rank correlation; object: AUC",
+    )
     overall = scores[scores.block == OVERALL]
     ranked = list(ranked_scores(scores, "removal_kl").score)
     for name in (*ranked, *(name for name in overall.score.unique() if name not in ranked)):
-        cells = [_cell(overall[(overall.score == name) & (overall.target == target)]) for target in there]
+        cells = [
+            _cell(overall[(overall.score == name) & (overall.target == target)]) for target in there
+        ]
         table.add_row(name, *cells)
     return table
 

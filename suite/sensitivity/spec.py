@@ -41,7 +41,11 @@ class SensitivitySpec(BaseModel):
 
     def run_spec(self) -> RunSpec:
         """The settings it has in common with a comparison, checked as those are."""
-        return build_spec(backbones=(self.backbone,), baselines=False, **{name: getattr(self, name) for name in SHARED})
+        return build_spec(
+            backbones=(self.backbone,),
+            baselines=False,
+            **{name: getattr(self, name) for name in SHARED},
+        )
 
     def default_name(self) -> str:
         """Folder name that says what was run; the same question always goes to the same folder."""

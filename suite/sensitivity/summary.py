@@ -29,12 +29,17 @@ def summarise(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict
     found += [_layers(frames["sensitivity_map"]), _foreground(frames["sensitivity_scores"])]
     sentences = [sentence for sentence in found if sentence]
     images = f"{spec.backbone}, {spec.data} {spec.split}"
-    return {"headline": f"{images}: {sentences[0]}" if sentences else images, "paragraphs": sentences[1:]}
+    return {
+        "headline": f"{images}: {sentences[0]}" if sentences else images,
+        "paragraphs": sentences[1:],
+    }
 
 
 def ranked_scores(scores: pd.DataFrame, target: str) -> pd.DataFrame:
     """Over all blocks, every registered score with what it knows of `target`, best first; references left out."""
-    rows = scores[(scores.target == target) & (scores.block == OVERALL) & ~scores.score.isin(REFERENCES)]
+    rows = scores[
+        (scores.target == target) & (scores.block == OVERALL) & ~scores.score.isin(REFERENCES)
+    ]
     return rows.sort_values("mean", ascending=False, kind="stable")
 
 
@@ -50,13 +55,13 @@ def _scores(scores: pd.DataFrame) -> str:
         sentence = f"of the scores {best.score} came out highest at which tokens matter, {known} {over}, but {follower}"
     else:
         sentence = f"the score that knows best which tokens matter is {best.score}, {known} {over}"
-    place = scores[(scores.target == "removal_kl") & (scores.block == OVERALL) & (scores.score == "place")]
+    place = scores[
+        (scores.target == "removal_kl") & (scores.block == OVERALL) & (scores.score == "place")
+    ]
     if len(place):
         sentence += f"; the place in the image alone, read from the other images, has {interval(place.iloc[0])}"
     if len(costs):
-        sentence += (
-            f". With what removal costs in loss the highest, {costs.iloc[0].score}, has {interval(costs.iloc[0])}"
-        )
+        sentence += f". With what removal costs in loss the highest, {costs.iloc[0].score}, has {interval(costs.iloc[0])}"
     few = " So few images tell little." if best.images < FEW else ""
     return f"{sentence}.{few}"
 
@@ -70,11 +75,17 @@ def _estimate(agreement: pd.DataFrame) -> str:
     rows = agreement[agreement.block == OVERALL]
 
     def told(quantity: str, first: str, second: str) -> list[str]:
-        those = rows[(rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)]
+        those = rows[
+            (rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)
+        ]
         return [f"{interval(row)} ({row['images']} images)" for _, row in those.iterrows()]
 
     zeroing, removal = (told("loss", "estimate", second) for second in ("zeroing", "removal"))
-    parts = [f"{found[0]} with {words}" for found, words in ((zeroing, "zeroing"), (removal, "removal")) if found]
+    parts = [
+        f"{found[0]} with {words}"
+        for found, words in ((zeroing, "zeroing"), (removal, "removal"))
+        if found
+    ]
     if not parts:
         return ""
     sentence = f"Gradient times activation has rank correlation {' and '.join(parts)}, by the loss, all blocks together"

@@ -37,13 +37,18 @@ class Tokens:
     specials: tuple[int, ...]
 
     @classmethod
-    def of(cls, backbone: str, frames: Sequence[pd.DataFrame], grid: Grid, specials: Sequence[int]) -> Tokens:
+    def of(
+        cls, backbone: str, frames: Sequence[pd.DataFrame], grid: Grid, specials: Sequence[int]
+    ) -> Tokens:
         """Stack the ``tokens`` frames of `suite.sensitivity.probe`, one an image; all have the same rows."""
         blocks = tuple(int(block) for block in frames[0]["block"].unique())
         shape = (len(frames), len(blocks), int(np.prod(grid)))
-        names = dict.fromkeys(name for frame in frames for name in frame if name not in ("block", "rank"))
+        names = dict.fromkeys(
+            name for frame in frames for name in frame if name not in ("block", "rank")
+        )
         columns = {
-            name: np.stack([frame[name].to_numpy(np.float64) for frame in frames]).reshape(shape) for name in names
+            name: np.stack([frame[name].to_numpy(np.float64) for frame in frames]).reshape(shape)
+            for name in names
         }
         return cls(backbone, columns, blocks, grid, tuple(specials))
 
@@ -125,7 +130,9 @@ def profile_frame(tokens: Tokens) -> pd.DataFrame:
         for value in np.unique(at):
             for quantity, values in profiled.items():
                 per_image = _mean(values[:, :, at == value])
-                rows += measured(tokens, per_image, {"axis": axis, "at": float(value), "quantity": quantity})
+                rows += measured(
+                    tokens, per_image, {"axis": axis, "at": float(value), "quantity": quantity}
+                )
     return pd.DataFrame(rows, columns=["backbone", "axis", "at", "quantity", *INTERVAL])
 
 
@@ -133,8 +140,18 @@ def measured(tokens: Tokens, per_image: Array, names: Mapping[str, Any]) -> list
     """A row for each layer of `per_image` (images, layers) with its mean over images and interval."""
     found = mean_over_images(per_image)
     return [
-        {"backbone": tokens.backbone, **names, "block": block, "mean": mean, "low": low, "high": high, "images": images}
-        for block, mean, low, high, images in zip(tokens.blocks, *(part.tolist() for part in found), strict=False)
+        {
+            "backbone": tokens.backbone,
+            **names,
+            "block": block,
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "images": images,
+        }
+        for block, mean, low, high, images in zip(
+            tokens.blocks, *(part.tolist() for part in found), strict=False
+        )
         if images
     ]
 
@@ -142,8 +159,17 @@ def measured(tokens: Tokens, per_image: Array, names: Mapping[str, Any]) -> list
 def averaged(tokens: Tokens, per_image: Array, names: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row, over all blocks: the mean over images of `per_image` (images,)."""
     found = mean_over_images(per_image)
-    row = {"block": OVERALL, "mean": float(found.mean), "low": float(found.low), "high": float(found.high)}
-    return [{"backbone": tokens.backbone, **names, **row, "images": int(found.images)}] if found.images else []
+    row = {
+        "block": OVERALL,
+        "mean": float(found.mean),
+        "low": float(found.low),
+        "high": float(found.high),
+    }
+    return (
+        [{"backbone": tokens.backbone, **names, **row, "images": int(found.images)}]
+        if found.images
+        else []
+    )
 
 
 def others_mean(values: Array) -> Array:
@@ -161,7 +187,11 @@ def agreement_frame(tokens: Tokens) -> pd.DataFrame:
     those on the answer (``kl``).
     """
     rows = []
-    for effect, estimate in (("loss", "estimate_loss"), ("margin", "estimate_margin"), ("kl", "bound_loss")):
+    for effect, estimate in (
+        ("loss", "estimate_loss"),
+        ("margin", "estimate_margin"),
+        ("kl", "bound_loss"),
+    ):
         zeroing, removal = tokens.changed(f"zeroing_{effect}"), tokens.changed(f"removal_{effect}")
         cheap, kind = tokens.changed(estimate), estimate.partition("_")[0]
         for first, second, one, two in (
@@ -189,10 +219,16 @@ def distance_frame(tokens: Tokens) -> pd.DataFrame:
         values = tokens.changed(quantity)
         for name, nearness in near.items():
             found = {"": spearman(values, nearness)}
-            found |= {other: partial_spearman(values, nearness, near[other]) for other in near if other != name}
+            found |= {
+                other: partial_spearman(values, nearness, near[other])
+                for other in near
+                if other != name
+            }
             for given, per_image in found.items():
                 names = {"quantity": quantity, "nearness": name, "given": given}
-                rows += measured(tokens, per_image, names) + averaged(tokens, _mean(per_image), names)
+                rows += measured(tokens, per_image, names) + averaged(
+                    tokens, _mean(per_image), names
+                )
     return pd.DataFrame(rows, columns=["backbone", "quantity", "nearness", "given", *INTERVAL])
 
 
@@ -203,7 +239,11 @@ def score_frame(tokens: Tokens) -> pd.DataFrame:
     foreground: probability that an object token is ranked above one of the background. Block -1 is the mean over the
     blocks from 1 on, before which a score can be read. ``place`` is the mean map of the other images.
     """
-    ranked = {name.removeprefix("score_"): tokens.changed(name) for name in tokens.columns if name.startswith("score_")}
+    ranked = {
+        name.removeprefix("score_"): tokens.changed(name)
+        for name in tokens.columns
+        if name.startswith("score_")
+    }
     ranked |= {"estimate": tokens.changed("estimate_loss"), "bound": tokens.changed("bound_loss")}
     foreground = tokens.changed("foreground")
     readable = np.array(tokens.blocks[:-1]) > 0
@@ -212,7 +252,10 @@ def score_frame(tokens: Tokens) -> pd.DataFrame:
         wanted = tokens.changed(target)
         compared = dict(ranked)
         if target == "foreground":
-            compared |= {"removal": tokens.changed("removal_loss"), "removal-kl": tokens.changed("removal_kl")}
+            compared |= {
+                "removal": tokens.changed("removal_loss"),
+                "removal-kl": tokens.changed("removal_kl"),
+            }
         else:
             exact = tokens.changed(target.replace("removal", "zeroing"))
             compared |= {"zeroing": exact, "place": others_mean(wanted), "foreground": foreground}
@@ -235,7 +278,9 @@ def effects_frame(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) 
     places = keyed[0].index
     for frame in keyed[1:]:
         places = places.union(frame.index)
-    found = mean_over_images(np.stack([frame.reindex(places).to_numpy(np.float64) for frame in keyed]))
+    found = mean_over_images(
+        np.stack([frame.reindex(places).to_numpy(np.float64) for frame in keyed])
+    )
     parts = [
         places.to_frame(index=False).assign(
             backbone=backbone,

@@ -15,7 +15,18 @@ import pandas as pd
 from suite.stats.compare import ALPHA, Comparison, compare
 from suite.stats.correctness import Outcomes
 
-COLUMNS = ("backbone", "budget", "baseline", "top1", "label", "difference", "low", "high", "p", "shown")
+COLUMNS = (
+    "backbone",
+    "budget",
+    "baseline",
+    "top1",
+    "label",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "shown",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,9 @@ class Mark:
         }
 
 
-def against_blind(backbone: str, budget: float, blind: Sequence[Outcomes], methods: Sequence[Outcomes]) -> Mark | None:
+def against_blind(
+    backbone: str, budget: float, blind: Sequence[Outcomes], methods: Sequence[Outcomes]
+) -> Mark | None:
     """How `methods`, which look at the image, stand against the `blind` cells of one budget.
 
     A method is held only against baselines of the same work, within 0.5 point, and has no lead where the best of them
@@ -87,7 +100,11 @@ def against_blind(backbone: str, budget: float, blind: Sequence[Outcomes], metho
     best = max(blind, key=lambda cell: cell.accuracy)
     leads = []
     for method in methods:
-        rows = {row.reference: row for row in (compare(method, cell) for cell in blind) if row.p is not None}
+        rows = {
+            row.reference: row
+            for row in (compare(method, cell) for cell in blind)
+            if row.p is not None
+        }
         if best.label in rows:
             leads.append(_lead(rows[best.label], shown=all(_beats(row) for row in rows.values())))
     return Mark(backbone, budget, best.label, best.accuracy, tuple(leads)) if leads else None
@@ -98,7 +115,9 @@ def unbeaten(found: Iterable[Mark]) -> list[str]:
     places: dict[str, list[str]] = {}
     for mark in found:
         if mark.everywhere:
-            place = f"-{100 * mark.budget:.4g} % FLOPs (best: {mark.baseline}, {100 * mark.top1:.1f} %)"
+            place = (
+                f"-{100 * mark.budget:.4g} % FLOPs (best: {mark.baseline}, {100 * mark.top1:.1f} %)"
+            )
             places.setdefault(mark.backbone, []).append(place)
     return [
         f"No method was shown to beat the blind baselines on {backbone} at {' or at '.join(where)}: none keeps more "
@@ -110,7 +129,13 @@ def unbeaten(found: Iterable[Mark]) -> list[str]:
 def marks_frame(found: Iterable[Mark]) -> pd.DataFrame:
     """The marks as a table of `COLUMNS`, a row a lead."""
     rows = [
-        {"backbone": mark.backbone, "budget": mark.budget, "baseline": mark.baseline, "top1": mark.top1} | asdict(lead)
+        {
+            "backbone": mark.backbone,
+            "budget": mark.budget,
+            "baseline": mark.baseline,
+            "top1": mark.top1,
+        }
+        | asdict(lead)
         for mark in found
         for lead in mark.leads
     ]
@@ -122,7 +147,14 @@ def marks_of(frame: pd.DataFrame, labels: Collection[str]) -> dict[tuple[str, fl
     found = {}
     for (backbone, budget, baseline, top1), rows in frame.groupby(list(COLUMNS[:4]), sort=True):
         leads = tuple(
-            Lead(str(row.label), float(row.difference), float(row.low), float(row.high), float(row.p), bool(row.shown))
+            Lead(
+                str(row.label),
+                float(row.difference),
+                float(row.low),
+                float(row.high),
+                float(row.p),
+                bool(row.shown),
+            )
             for row in rows.itertuples()
             if row.label in labels
         )

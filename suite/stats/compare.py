@@ -72,7 +72,9 @@ class Comparison:
         return asdict(self)
 
 
-def compare(method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed: int = 0) -> Comparison:
+def compare(
+    method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed: int = 0
+) -> Comparison:
     """`method` against `reference` on the same images, p uncorrected and only within 0.5 point of the same work."""
     first, second = aligned(method, reference)
     spread: Spread = bootstrap(first, second, level=level, seed=seed)
@@ -112,6 +114,10 @@ def compare_to_reference(
     Give the cells of one backbone, data set and budget: that is the family the correction is for. The reference
     itself is left out if it is among them. ValueError for cells that did not see the same images.
     """
-    rows = [compare(other, reference, level=level, seed=seed) for other in others if other.label != reference.label]
+    rows = [
+        compare(other, reference, level=level, seed=seed)
+        for other in others
+        if other.label != reference.label
+    ]
     corrected = iter(holm([row.p for row in rows if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]

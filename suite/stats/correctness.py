@@ -30,9 +30,13 @@ class Outcomes:
     def __post_init__(self) -> None:
         """ValueError unless there is one column for each image and at least one of both."""
         if self.correct.ndim != 2 or self.correct.dtype != np.bool_ or not self.correct.size:
-            raise ValueError(f"{self.label}: correct must be booleans of shape (seeds, images), and not empty")
+            raise ValueError(
+                f"{self.label}: correct must be booleans of shape (seeds, images), and not empty"
+            )
         if self.images.shape != self.correct.shape[1:] or len(np.unique(self.images)) != self.count:
-            raise ValueError(f"{self.label}: every column of correct needs an image index of its own")
+            raise ValueError(
+                f"{self.label}: every column of correct needs an image index of its own"
+            )
 
     @property
     def seeds(self) -> int:
@@ -54,5 +58,7 @@ def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
     """Hits of both in one order of images; ValueError unless both saw the very same images."""
     first, second = np.argsort(one.images), np.argsort(two.images)
     if not np.array_equal(one.images[first], two.images[second]):
-        raise ValueError(f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be paired")
+        raise ValueError(
+            f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be paired"
+        )
     return one.correct[:, first], two.correct[:, second]

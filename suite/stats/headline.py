@@ -49,9 +49,13 @@ def _standing(row: Comparison, rank: str = "the best other method, ") -> str:
     """The reference of `row` against its method, of this rank, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     if row.rejected and not row.told_apart and row.kind == "range":
-        return f"{row.reference} and {_other(row, rank)} differ by {points}, though not for every seed"
+        return (
+            f"{row.reference} and {_other(row, rank)} differ by {points}, though not for every seed"
+        )
     if not row.told_apart:
-        return f"{row.reference} and {_other(row, rank)} cannot be told apart: they differ by {points}"
+        return (
+            f"{row.reference} and {_other(row, rank)} cannot be told apart: they differ by {points}"
+        )
     if row.difference < 0:
         return f"{row.reference} keeps {points} more than {rank}{row.label}"
     return f"{row.reference} keeps {points} less than {row.label}"
@@ -64,7 +68,11 @@ def _other(row: Comparison, rank: str) -> str:
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
     ends = f"difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}"
-    spread = f"{ends} over the 95 % intervals of the seeds" if row.kind == "range" else f"95 % interval of the {ends}"
+    spread = (
+        f"{ends} over the 95 % intervals of the seeds"
+        if row.kind == "range"
+        else f"95 % interval of the {ends}"
+    )
     return (
         f"{spread}, "
         f"{100 * row.reference_accuracy:.1f} % against {100 * row.accuracy:.1f} %, "

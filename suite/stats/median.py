@@ -21,7 +21,11 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     count = len(ordered)
     if not count:
         raise ValueError("there is no median of nothing")
-    ranks = [k for k in range(1, (count + 1) // 2 + 1) if 1 - 2 * binom.cdf(k - 1, count, 0.5) >= level]
+    ranks = [
+        k for k in range(1, (count + 1) // 2 + 1) if 1 - 2 * binom.cdf(k - 1, count, 0.5) >= level
+    ]
     k = max(ranks, default=1)
-    spread = Spread(float(ordered[k - 1]), float(ordered[count - k]), "interval" if ranks else "range")
+    spread = Spread(
+        float(ordered[k - 1]), float(ordered[count - k]), "interval" if ranks else "range"
+    )
     return float(np.median(ordered)), spread

@@ -94,7 +94,9 @@ def _images_only(first: Bits, second: Bits, level: float, seed: int) -> Spread:
     if gained == lost == 0:
         unseen = 1 - ((1 - level) / 2) ** (1 / n)
         return Spread(-unseen, unseen)
-    draws = np.random.default_rng(seed).multinomial(n, [gained / n, lost / n, 1 - (gained + lost) / n], size=DRAWS)
+    draws = np.random.default_rng(seed).multinomial(
+        n, [gained / n, lost / n, 1 - (gained + lost) / n], size=DRAWS
+    )
     return _percentiles((draws[:, 0] - draws[:, 1]) / n, level)
 
 
@@ -106,9 +108,13 @@ def _range(first: Bits, second: Bits, level: float, seed: int) -> Spread:
 def _images_and_seeds(first: Bits, second: Bits, level: float, seed: int) -> Spread:
     patterns, how_many = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
     n, rng = int(how_many.sum()), np.random.default_rng(seed)
-    signed = np.concatenate([_seed_weights(rng, len(first)), -_seed_weights(rng, len(second))], axis=1)
+    signed = np.concatenate(
+        [_seed_weights(rng, len(first)), -_seed_weights(rng, len(second))], axis=1
+    )
     images = rng.multinomial(n, how_many / n, size=DRAWS)
-    return _percentiles(np.einsum("ds,sp,dp->d", signed, patterns.astype(float), images, optimize=True) / n, level)
+    return _percentiles(
+        np.einsum("ds,sp,dp->d", signed, patterns.astype(float), images, optimize=True) / n, level
+    )
 
 
 def _seed_weights(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:

@@ -7,7 +7,9 @@ from math import sqrt
 from scipy.stats import norm
 
 
-def smallest_detectable(n: int, discordance: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
+def smallest_detectable(
+    n: int, discordance: float, *, power: float = 0.8, alpha: float = 0.05
+) -> float:
     """Smallest difference in accuracy that McNemar's exact test finds with the given power, as a fraction.
 
     `discordance` psi is the share of the n images on which two methods differ. From the normal approximation of

@@ -32,15 +32,22 @@ def difference_spread(one: Pair, other: Pair, *, level: float = 0.95, seed: int 
 
 
 def _spread(
-    pairs: list[Pair], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], level: float, seed: int
+    pairs: list[Pair],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    level: float,
+    seed: int,
 ) -> Spread:
     """Over every choice of one seed for each pair: from the lowest bound to the highest."""
     bounds = []
     for chosen in product(*(range(len(reduced)) for _, reduced in pairs)):
-        hits = [(dense, reduced[index]) for (dense, reduced), index in zip(pairs, chosen, strict=True)]
+        hits = [
+            (dense, reduced[index]) for (dense, reduced), index in zip(pairs, chosen, strict=True)
+        ]
         values = statistic(_ratios(hits, seed))
         slack = sum(_unseen(*pair, level) for pair in hits)
-        bounds.append(np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]) + np.array([-slack, slack]))
+        bounds.append(
+            np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]) + np.array([-slack, slack])
+        )
     low, high = np.min(bounds, axis=0)[0], np.max(bounds, axis=0)[1]
     several = any(len(reduced) > 1 for _, reduced in pairs)
     return Spread(float(low), float(high), "range" if several else "interval")
@@ -53,7 +60,9 @@ def _ratios(hits: list[tuple[Bits, Bits]], seed: int) -> NDArray[np.float64]:
     images = int(how_many.sum())
     drawn = np.random.default_rng(seed).multinomial(images, how_many / images, size=DRAWS)
     counts = patterns.astype(float) @ drawn.T
-    return np.divide(counts[1::2], counts[0::2], out=np.full_like(counts[1::2], np.nan), where=counts[0::2] > 0)
+    return np.divide(
+        counts[1::2], counts[0::2], out=np.full_like(counts[1::2], np.nan), where=counts[0::2] > 0
+    )
 
 
 def _unseen(dense: Bits, reduced: Bits, level: float) -> float:

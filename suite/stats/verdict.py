@@ -57,7 +57,11 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
 
 def _loses(loss: float) -> str:
     """A loss in words, with its sign."""
-    return f"loses {100 * loss:.1f} points of top-1" if loss >= 0 else f"gains {-100 * loss:.1f} points of top-1"
+    return (
+        f"loses {100 * loss:.1f} points of top-1"
+        if loss >= 0
+        else f"gains {-100 * loss:.1f} points of top-1"
+    )
 
 
 def _loss(dense: Outcomes, cell: Outcomes) -> tuple[float, float]:

@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 HOLDS, CHECKSUM = b"suite.holds", b"suite.sha256"
 BLANK = b"0" * 64
-MARK = CHECKSUM + b"\x18\x40"  # in Thrift's compact protocol: the key, then a string of 64 bytes as the next field
+MARK = (
+    CHECKSUM + b"\x18\x40"
+)  # in Thrift's compact protocol: the key, then a string of 64 bytes as the next field
 
 
 def parquet(frame: pd.DataFrame, metadata: dict[bytes, bytes] | None = None) -> bytes:

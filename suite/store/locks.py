@@ -24,7 +24,9 @@ def claimed(path: Path, wait: bool) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _opened(path)
     try:
-        yield _lock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, otherwise=True)
+        yield _lock(
+            descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, otherwise=True
+        )
     finally:
         os.close(descriptor)
 

@@ -59,7 +59,9 @@ class Store:
     _answers: dict[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.uint8]]] = field(
         default_factory=dict, compare=False, repr=False
     )
-    _presence: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
+    _presence: dict[tuple[str, int], pd.DataFrame] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def open(cls, folder: Path, spec: BaseModel, resume: bool = True) -> Store:
@@ -77,9 +79,13 @@ class Store:
                 return True
             raise UserError(f"{folder} is not empty and holds no run: choose another folder")
         if changed := differing(read_spec(path, type(spec)), spec):
-            raise UserError(f"{folder} holds a run with other settings: choose another folder (its {changed})")
+            raise UserError(
+                f"{folder} holds a run with other settings: choose another folder (its {changed})"
+            )
         if not resume:
-            raise UserError(f"{folder} holds this run already: leave out --no-resume, or choose another folder")
+            raise UserError(
+                f"{folder} holds this run already: leave out --no-resume, or choose another folder"
+            )
         return False
 
     def claim(self, name: str, wait: bool) -> AbstractContextManager[bool]:
@@ -140,12 +146,19 @@ class Store:
         print(f"{path} {wrong}: set aside as {target}, it is made again", file=sys.stderr)
 
     def write_shards(
-        self, index: int, images: NDArray[np.int64], results: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+        self,
+        index: int,
+        images: NDArray[np.int64],
+        results: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     ) -> None:
         """Keep the outcomes and token counts of several cells on slice `index`, the `images`."""
-        tokens = {self.presence_path(key, index): presence for key, (_, presence) in results.items()}
+        tokens = {
+            self.presence_path(key, index): presence for key, (_, presence) in results.items()
+        }
         shards = {self.shard_path(key, index): outcomes for key, (outcomes, _) in results.items()}
-        self.write_sealed({path: (frame, self.holding(path, images)) for path, frame in (tokens | shards).items()})
+        self.write_sealed(
+            {path: (frame, self.holding(path, images)) for path, frame in (tokens | shards).items()}
+        )
 
     def write_sealed(self, frames: Mapping[Path, tuple[pd.DataFrame, str]]) -> None:
         """Put each frame in its place as a file that says what it holds."""
@@ -153,7 +166,12 @@ class Store:
 
     def write_failures(self, index: int, reasons: Mapping[str, str]) -> None:
         """Keep why cells could not be evaluated on slice `index`."""
-        place({self.failure_path(key, index): to_json({"reason": reason}) for key, reason in reasons.items()})
+        place(
+            {
+                self.failure_path(key, index): to_json({"reason": reason})
+                for key, reason in reasons.items()
+            }
+        )
 
     def failure(self, key: str, index: int | None = None) -> str | None:
         """Why cell `key` failed on the first slice on which it did, up to slice `index` (None: on any)."""
@@ -194,12 +212,20 @@ class Store:
         found = []
         for path in sorted((self.folder / "halved").glob("*.json")):
             try:
-                found.append({name: value for name, value in read_json(path).items() if isinstance(value, str | int)})
+                found.append(
+                    {
+                        name: value
+                        for name, value in read_json(path).items()
+                        if isinstance(value, str | int)
+                    }
+                )
             except (ValueError, AttributeError):
                 self.set_aside(path, "is torn or was changed")
         return found
 
-    def outcomes(self, key: str, slices: int, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    def outcomes(
+        self, key: str, slices: int, columns: Sequence[str] = tuple(COLUMNS)
+    ) -> pd.DataFrame:
         """The per-image outcomes of cell `key`, in the order of the data set."""
         paths = [self.shard_path(key, index) for index in range(slices)]
         frame: pd.DataFrame = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
@@ -219,7 +245,9 @@ class Store:
 
     def _answers_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         images = frame.image.to_numpy()
-        known = next((known for known, _ in self._answers.values() if np.array_equal(known, images)), images)
+        known = next(
+            (known for known, _ in self._answers.values() if np.array_equal(known, images)), images
+        )
         return known, np.packbits(frame.prediction.to_numpy() == frame.label.to_numpy())
 
     def presence(self, key: str, slices: int) -> pd.DataFrame:
@@ -228,7 +256,10 @@ class Store:
             columns = ["block", "place", "present", "foreground"]
             total = pd.DataFrame()
             for start in range(0, slices, AT_ONCE):
-                paths = [self.presence_path(key, index) for index in range(start, min(start + AT_ONCE, slices))]
+                paths = [
+                    self.presence_path(key, index)
+                    for index in range(start, min(start + AT_ONCE, slices))
+                ]
                 found = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
                 total = pd.concat([total, found]).groupby(["block", "place"], as_index=False).sum()
             self._presence[key, slices] = total
@@ -285,18 +316,29 @@ class Store:
         try:
             return [read_json(path) for path in sorted((self.folder / "cells").glob("*.json"))]
         except ValueError as error:
-            raise UserError(f"a cell of {self.folder} cannot be read ({error}): run the same command again") from None
+            raise UserError(
+                f"a cell of {self.folder} cannot be read ({error}): run the same command again"
+            ) from None
 
 
 def is_free(folder: Path) -> bool:
     """Whether nothing stands in `folder` but what a killed start may have left."""
-    return not folder.exists() or all(file.name == MEMBERS or file.name.endswith(".tmp") for file in folder.iterdir())
+    return not folder.exists() or all(
+        file.name == MEMBERS or file.name.endswith(".tmp") for file in folder.iterdir()
+    )
 
 
 def differing(one: BaseModel, other: BaseModel) -> str:
     """The first setting in which two specifications differ, ``batch is 32, not 16``; nothing if they agree."""
     left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
-    return next((f"{name} is {left[name]}, not {right[name]}" for name in left if left[name] != right[name]), "")
+    return next(
+        (
+            f"{name} is {left[name]}, not {right[name]}"
+            for name in left
+            if left[name] != right[name]
+        ),
+        "",
+    )
 
 
 def slices(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

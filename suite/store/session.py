@@ -14,7 +14,9 @@ from suite.store.run_folder import MEMBERS, Store
 
 
 @contextmanager
-def session(folder: Path, spec: BaseModel, resume: bool = True, again: bool = False) -> Iterator[Store]:
+def session(
+    folder: Path, spec: BaseModel, resume: bool = True, again: bool = False
+) -> Iterator[Store]:
     """The store of a run that is begun or gone on with; UserError if `folder` is not this run's.
 
     Whoever comes first, and whoever is the last to end well, tidies up. `again` tries cells that failed before the

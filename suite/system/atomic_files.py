@@ -75,7 +75,9 @@ def write_text(path: Path, text: str) -> None:
 
 def to_json(value: Any) -> bytes:
     """`value` as JSON, equal values as equal bytes; NaN is refused."""
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return (
+        json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    ).encode()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -39,7 +39,9 @@ def environment() -> dict[str, Any]:
         **{name: package_version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_mb": psutil.virtual_memory().total // MIB,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -76,7 +78,9 @@ def commit(root: Path) -> str | None:
     found = _git(root, "rev-parse", "HEAD")
     if not found:
         return None
-    return f"{found}-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else found
+    return (
+        f"{found}-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else found
+    )
 
 
 def cpu_name() -> str:

@@ -16,7 +16,9 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here: use --device cpu, or see python -m suite doctor")
+        raise UserError(
+            "there is no CUDA device here: use --device cpu, or see python -m suite doctor"
+        )
     if device not in ("cpu", "cuda"):
         raise UserError(f"unknown device '{device}': use auto, cpu or cuda")
     return device
@@ -26,7 +28,9 @@ def set_threads(threads: int) -> int:
     """Use `threads` CPU threads (0: one a core) for everything; returns how many."""
     cores = os.cpu_count() or 1
     if threads > cores:
-        raise UserError(f"there are {cores} cores here, not {threads}: use --threads {cores} or fewer, 0 for all")
+        raise UserError(
+            f"there are {cores} cores here, not {threads}: use --threads {cores} or fewer, 0 for all"
+        )
     count = threads or cores
     torch.set_num_threads(count)
     return count
@@ -36,7 +40,9 @@ def check_workers(workers: int) -> None:
     """UserError for more worker processes than there are cores."""
     cores = os.cpu_count() or 1
     if workers > cores:
-        raise UserError(f"there are {cores} cores here, not {workers}: use --workers {cores} or fewer")
+        raise UserError(
+            f"there are {cores} cores here, not {workers}: use --workers {cores} or fewer"
+        )
 
 
 def check_precision(precision: str, device: str) -> torch.dtype:

@@ -12,7 +12,12 @@ from typing import TypeVar
 from suite.system.stopped import StoppedError
 
 Result = TypeVar("Result")
-LOST = ("illegal memory access", "device-side assert", "unspecified launch failure", "misaligned address")
+LOST = (
+    "illegal memory access",
+    "device-side assert",
+    "unspecified launch failure",
+    "misaligned address",
+)
 
 
 class DeviceLostError(StoppedError):

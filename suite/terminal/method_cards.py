@@ -13,12 +13,19 @@ SIGNS = {
     "rceil": "⌉", "leftarrow": "←", "in": "∈", "le": "≤", "ge": "≥", "cdot": "·", "times": "×", "sim": "∼",
     "lVert": "‖", "rVert": "‖", "dots": "…", "big": "", "left": "", "right": "", "arg": "arg ",
 }  # fmt: skip
-WORDS = ("text", "mathrm", "overline", "mathbf")  # commands whose argument is all that is said of them
+WORDS = (
+    "text",
+    "mathrm",
+    "overline",
+    "mathbf",
+)  # commands whose argument is all that is said of them
 
 
 def print_cards(cards: str) -> None:
     """Print Markdown: laid out where standard output is a terminal, as it is where it is a file or a pipe."""
-    console = Console(theme=Theme({"markdown.code": "bold cyan"}))  # no black boxes on a light terminal
+    console = Console(
+        theme=Theme({"markdown.code": "bold cyan"})
+    )  # no black boxes on a light terminal
     if console.is_terminal:
         console.print(Markdown(plain_equations(cards)))
     else:
@@ -42,7 +49,11 @@ def plain_equation(source: str) -> str:
 
 
 def _fraction(found: re.Match[str]) -> str:
-    above, below = (found.group(1), found.group(2)) if found.group(1) is not None else (found.group(3), found.group(4))
+    above, below = (
+        (found.group(1), found.group(2))
+        if found.group(1) is not None
+        else (found.group(3), found.group(4))
+    )
     return f"{above}/{below}" if len(above) == len(below) == 1 else f"({above})/({below})"
 
 

@@ -38,7 +38,10 @@ def opening(folder: Path, asked: str, stock: Sequence[Stock]) -> str:
     """The line of `announce`: the `stock` of an earlier start, where it left any."""
     if not any(done for done, _, _ in stock):
         return f"{folder}: {asked}"
-    told = (f"{'all' if done == total else f'{done:,} of'} {total:,} {unit}" for done, total, unit in stock)
+    told = (
+        f"{'all' if done == total else f'{done:,} of'} {total:,} {unit}"
+        for done, total, unit in stock
+    )
     return f"{folder}: {asked}, {' and '.join(told)} are there already"
 
 
@@ -49,7 +52,11 @@ def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Ad
     A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a short run has none.
     """
     console = Console(stderr=True)
-    with _bar(total, unit, console, quiet) if quiet or console.is_interactive else _lines(total, unit) as advance:
+    with (
+        _bar(total, unit, console, quiet)
+        if quiet or console.is_interactive
+        else _lines(total, unit) as advance
+    ):
         yield advance
 
 
@@ -118,7 +125,9 @@ def line(total: int, unit: str, since: Reading, now: Reading) -> str:
     seconds, done = now
     text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {_clock(seconds)}"
     pace = (done - since[1]) / max(seconds - since[0], 1e-9)
-    return f"{text}, about {_clock((total - done) / pace)} left" if pace > 0 and done < total else text
+    return (
+        f"{text}, about {_clock((total - done) / pace)} left" if pace > 0 and done < total else text
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -26,7 +26,9 @@ def print_table(table: Table) -> None:
 
 def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
     """What goes where, and what it leaves: one row a cell, the seeds of a stochastic method together."""
-    table = Table("backbone", "method", "asked", "seeds", "tokens removed", f"G ({convention})", "removed")
+    table = Table(
+        "backbone", "method", "asked", "seeds", "tokens removed", f"G ({convention})", "removed"
+    )
     if any(record["status"] == "skipped" for record in records):
         table.add_column("reason")
     for row, seeds in Counter(_planned(record, convention) for record in records).items():
@@ -60,7 +62,10 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
         dense = of_backbone[of_backbone.budget.isna()].iloc[0]
         table.add_row(str(backbone), "dense", _percent([dense]))
         for label, rows in of_backbone[of_backbone.budget.notna()].groupby("label", sort=False):
-            cells = [_percent([row for _, row in rows[rows.budget == budget].iterrows()]) for budget in budgets]
+            cells = [
+                _percent([row for _, row in rows[rows.budget == budget].iterrows()])
+                for budget in budgets
+            ]
             table.add_row(str(backbone), str(label), "", *cells)
     return table
 

@@ -41,6 +41,9 @@ def tell(names: Sequence[str], folder: Path) -> None:
             place = importlib.import_module(f"suite.trackers.{name}_log").log(read_content(folder))
         except Exception as error:  # a tracker may raise anything, and no result hangs on it
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            print(f"warning: {name} was not told of the run ({why}); {folder} is whole", file=sys.stderr)
+            print(
+                f"warning: {name} was not told of the run ({why}); {folder} is whole",
+                file=sys.stderr,
+            )
         else:
             print(f"{name}: {place}", file=sys.stderr)

@@ -66,11 +66,19 @@ def curves(records: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
         if record["status"] != "ok":
             continue
         convention = record["convention"]
-        costs = {"removed": record["reduction_fraction"][convention], convention: record["total"][convention]}
+        costs = {
+            "removed": record["reduction_fraction"][convention],
+            convention: record["total"][convention],
+        }
         for metric, value in (record["metrics"] | costs).items():
             name = tag(record["backbone"], record["label"], metric)
-            seeds.setdefault(name, {}).setdefault(round(100 * (record["budget"] or 0.0)), []).append(float(value))
-    return {name: {step: mean(values) for step, values in sorted(steps.items())} for name, steps in seeds.items()}
+            seeds.setdefault(name, {}).setdefault(
+                round(100 * (record["budget"] or 0.0)), []
+            ).append(float(value))
+    return {
+        name: {step: mean(values) for step, values in sorted(steps.items())}
+        for name, steps in seeds.items()
+    }
 
 
 def tag(*parts: str) -> str:

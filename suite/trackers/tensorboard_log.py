@@ -23,5 +23,7 @@ def log(content: Content) -> str:
             for step, value in values.items():
                 writer.add_scalar(name, value, step)
         for name, path in content.figures.items():
-            writer.add_image(f"figures/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC")
+            writer.add_image(
+                f"figures/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
+            )
     return f"{place} (tensorboard --logdir {place})"

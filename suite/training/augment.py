@@ -36,7 +36,9 @@ class Augmentation:
         """A function of one image (3, size, size) uint8; None where nothing is to be done."""
         parts: list[v2.Transform] = []
         if self.smallest_crop < 1:
-            parts.append(v2.RandomResizedCrop(size, scale=(self.smallest_crop, 1.0), antialias=True))
+            parts.append(
+                v2.RandomResizedCrop(size, scale=(self.smallest_crop, 1.0), antialias=True)
+            )
         if self.operations:
             parts.append(v2.RandAugment(self.operations))
         if self.erasing:

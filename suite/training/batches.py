@@ -31,12 +31,18 @@ class Batches(TorchDataset[Batch]):
 
     def places(self, epoch: int) -> list[Place]:
         """The places of all batches from `epoch` on."""
-        return [(later, index) for later in range(epoch, self.recipe.epochs) for index in range(self.per_epoch)]
+        return [
+            (later, index)
+            for later in range(epoch, self.recipe.epochs)
+            for index in range(self.per_epoch)
+        ]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The images of an epoch's batches (batches, batch), shuffled anew for each."""
         if epoch != self._epoch:
-            drawn = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.dataset.labels))
+            drawn = np.random.default_rng([self.recipe.seed, epoch]).permutation(
+                len(self.dataset.labels)
+            )
             self._order = drawn[: self.per_epoch * self.recipe.batch].reshape(-1, self.recipe.batch)
             self._epoch = epoch
         return self._order

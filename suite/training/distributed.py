@@ -28,7 +28,9 @@ class Ranks:
     def share(self, batch: int) -> slice:
         """The part of a batch that is for this process; UserError if the batch cannot be dealt out evenly."""
         if batch % self.count:
-            raise UserError(f"{self.count} processes cannot share a batch of {batch}: begin a number that divides it")
+            raise UserError(
+                f"{self.count} processes cannot share a batch of {batch}: begin a number that divides it"
+            )
         return slice(self.rank, None, self.count)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -38,7 +40,9 @@ class Ranks:
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
         parts = (flat / self.count).split([tensor.numel() for tensor in tensors])
-        torch._foreach_copy_(list(tensors), [part.view_as(one) for part, one in zip(parts, tensors, strict=True)])
+        torch._foreach_copy_(
+            list(tensors), [part.view_as(one) for part, one in zip(parts, tensors, strict=True)]
+        )
 
     def agreed(self, value: float) -> float:
         """What the first process says, in all of them."""

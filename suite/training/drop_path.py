@@ -28,4 +28,8 @@ def drop_paths(rate: float, depth: int) -> dict[int, Reducer]:
 
     That of block 0 is always kept, as the linear rule wants; that of the last block, too, since no site follows it.
     """
-    return {site: DropPath(rate * (site - 1) / (depth - 1)) for site in range(2, depth)} if rate else {}
+    return (
+        {site: DropPath(rate * (site - 1) / (depth - 1)) for site in range(2, depth)}
+        if rate
+        else {}
+    )

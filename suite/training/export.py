@@ -26,7 +26,9 @@ def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int =
     with torch.no_grad():
         for start in range(0, len(dataset.labels), batch):
             chosen = np.arange(start, min(start + batch, len(dataset.labels)))
-            images = torch.from_numpy(dataset.render(chosen, variant=0)).permute(0, 3, 1, 2).to(device)
+            images = (
+                torch.from_numpy(dataset.render(chosen, variant=0)).permute(0, 3, 1, 2).to(device)
+            )
             logits = model(normalise(images, dataset, model.image_size))
             hits += int((logits.argmax(1).cpu().numpy() == dataset.labels[chosen]).sum())
     return hits / len(dataset.labels)
@@ -44,16 +46,21 @@ def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
     tensors: dict[str, Tensor] = {
-        name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()
+        name: value.detach().to("cpu", dtype).contiguous()
+        for name, value in model.state_dict().items()
     }
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt", "backbone": model.name})
 
 
-def write_card(path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]) -> None:
+def write_card(
+    path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]
+) -> None:
     """What the weights are, how they were made and how good they are; `scores` maps a split to (top-1, images)."""
     settings = "\n".join(f"| {name} | {_cell(value)} |" for name, value in asdict(recipe).items())
-    results = "\n".join(f"| {split} | {count:,} | {100 * top1:.2f} % |" for split, (top1, count) in scores.items())
+    results = "\n".join(
+        f"| {split} | {count:,} | {100 * top1:.2f} % |" for split, (top1, count) in scores.items()
+    )
     write_text(
         path,
         f"""# {recipe.backbone}
@@ -80,5 +87,7 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {part}" for name, part in value.items())
     if isinstance(value, tuple) and value and isinstance(value[0], dict):
-        return ", then ".join(f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value)
+        return ", then ".join(
+            f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value
+        )
     return str(value)

@@ -87,7 +87,9 @@ def decoded(dataset: Dataset, cache: Path | None = None) -> Photographs:
         images = list(pool.map(dataset.image, range(len(dataset))))
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
-        raise UserError(f"{dataset.name} has pictures of {len(shapes)} sizes: training takes those of one size")
+        raise UserError(
+            f"{dataset.name} has pictures of {len(shapes)} sizes: training takes those of one size"
+        )
     pixels = np.stack(images)
     if path is not None:
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -95,7 +97,9 @@ def decoded(dataset: Dataset, cache: Path | None = None) -> Photographs:
     return Photographs(pixels, dataset.labels, dataset.mean, dataset.std)
 
 
-def training_images(dataset: str, split: str, folder: str | None, cache: Path | None = None) -> TrainingImages:
+def training_images(
+    dataset: str, split: str, folder: str | None, cache: Path | None = None
+) -> TrainingImages:
     """The images of `dataset` for training or scoring; UserError for a data set without a training form.
 
     `folder` holds the sources; decoded pictures are kept in `cache`.
@@ -106,5 +110,7 @@ def training_images(dataset: str, split: str, folder: str | None, cache: Path | 
         known = ", ".join(FINAL)
         raise UserError(f"there is no training form of '{dataset}': recipes train on {known}")
     if folder is None:
-        raise UserError(f"{dataset} does not come with the suite: name the folder of its Parquet files with --data-dir")
+        raise UserError(
+            f"{dataset} does not come with the suite: name the folder of its Parquet files with --data-dir"
+        )
     return decoded(open_dataset(f"{dataset}:{folder}", split), cache)

@@ -44,11 +44,18 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 def build_optimizer(model: Backbone, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW without decay on vectors, embeddings and the scan's A and D, as state-space models are trained."""
-    kept = {name for name, p in model.named_parameters() if p.ndim < 2 or "A_" in name or "_token" in name}
+    kept = {
+        name
+        for name, p in model.named_parameters()
+        if p.ndim < 2 or "A_" in name or "_token" in name
+    }
     kept |= {name for name, _ in model.named_parameters() if "pos_embed" in name}
     named = list(model.named_parameters())
     groups = [
-        {"params": [p for name, p in named if name not in kept], "weight_decay": recipe.weight_decay},
+        {
+            "params": [p for name, p in named if name not in kept],
+            "weight_decay": recipe.weight_decay,
+        },
         {"params": [p for name, p in named if name in kept], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
@@ -59,7 +66,11 @@ def normalise(images: Tensor, dataset: TrainingImages, size: int) -> Tensor:
     mean = torch.tensor(dataset.mean, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(dataset.std, device=images.device).view(1, 3, 1, 1)
     images = (images.float() / 255 - mean) / std
-    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
+    return (
+        images
+        if images.shape[-1] == size
+        else F.interpolate(images, size=(size, size), mode="area")
+    )
 
 
 def hardware(device: str, count: int) -> str:
@@ -101,11 +112,15 @@ class Trainer:
         self.recipe, self.dataset, self.out = recipe, dataset, out
         self.device, self.workers, self.ranks = device, workers, ranks
         self.batches = Batches(dataset, recipe, ranks)
-        self.dataset.render(np.arange(1), variant=0)  # compiled here once, inherited by the worker processes
+        self.dataset.render(
+            np.arange(1), variant=0
+        )  # compiled here once, inherited by the worker processes
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")  # TF32 on CUDA; evaluation never uses it
         self.model = create_model(recipe.backbone, kernel=kernel).to(device).train()
-        self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.ema = {
+            name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
+        }
         self.optimizer = build_optimizer(self.model, recipe)
         self._halves = recipe.precision == "bf16" and device.startswith("cuda")
         self._plan = drop_paths(recipe.drop_path, self.model.depth)
@@ -120,7 +135,9 @@ class Trainer:
         """Where the resumable state lives."""
         return self.out / "state.safetensors"
 
-    def run(self, report: Callable[[dict[str, float]], None], max_seconds: float = math.inf) -> bool:
+    def run(
+        self, report: Callable[[dict[str, float]], None], max_seconds: float = math.inf
+    ) -> bool:
         """Train epoch after epoch, saving after each; True when the recipe is finished.
 
         Stops early after the epoch that passes `max_seconds`.
@@ -137,7 +154,9 @@ class Trainer:
             self.done.seconds = before + time.perf_counter() - begun
             if self.ranks.first:
                 state.save(self.state_path, self.model, self.ema, self.optimizer, self.done)
-                report({"epoch": self.done.epoch, **figures, "seconds": time.perf_counter() - started})
+                report(
+                    {"epoch": self.done.epoch, **figures, "seconds": time.perf_counter() - started}
+                )
             if self.ranks.agreed(time.perf_counter() - begun) > max_seconds:
                 break
         return self.done.epoch >= self.recipe.epochs
@@ -160,7 +179,9 @@ class Trainer:
         steps = self.batches.per_epoch
         total = torch.zeros(2, device=self.device)
         self._forward(size)
-        torch.manual_seed(seed_of(self.recipe.seed, self.done.epoch))  # whatever is drawn is drawn again on resuming
+        torch.manual_seed(
+            seed_of(self.recipe.seed, self.done.epoch)
+        )  # whatever is drawn is drawn again on resuming
         for index in range(steps):
             images, labels = next(batches)
             rate = learning_rate(self.recipe, self.done.epoch + index / steps)
@@ -178,8 +199,12 @@ class Trainer:
         if size not in self._forwards:
             self._forwards[size] = Forward(self.model, self._plan, self._halves)
             if self.device.startswith("cuda"):
-                images = torch.zeros(self.recipe.batch // self.ranks.count, 3, size, size, device=self.device)
-                torch.cuda.make_graphed_callables(self._forwards[size], (images,), allow_unused_input=True)  # in place
+                images = torch.zeros(
+                    self.recipe.batch // self.ranks.count, 3, size, size, device=self.device
+                )
+                torch.cuda.make_graphed_callables(
+                    self._forwards[size], (images,), allow_unused_input=True
+                )  # in place
         return self._forwards[size]
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -74,7 +74,9 @@ RECIPES = {
     "vim_nano": _NANO,
     "vim_pico": replace(_NANO, backbone="vim_pico"),  # a smaller model, all else equal
     # Fewer epochs: one point of `dev` accuracy below vim_nano's, said in its card.
-    "videomamba_nano": replace(_NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))),
+    "videomamba_nano": replace(
+        _NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))
+    ),
     # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the rate is that of a
     # narrow model, for which DeiT's 5e-4 x batch / 512 is slow.
     "deit_nano": replace(
@@ -98,7 +100,9 @@ RECIPES = {
         label_smoothing=0.1,
         ema_decay=0.999,
         horizontal_flip=True,
-        augmentation=Augmentation(smallest_crop=0.35, operations=2, erasing=0.25, mixup=0.8, cutmix=1.0, mixed=0.8),
+        augmentation=Augmentation(
+            smallest_crop=0.35, operations=2, erasing=0.25, mixup=0.8, cutmix=1.0, mixed=0.8
+        ),
         drop_path=0.1,
         precision="bf16",
         stored="fp16",

@@ -32,12 +32,18 @@ class Progress:
         for name, default in vars(Progress("", "")).items():
             value = getattr(self, name)
             number = isinstance(default, int | float)
-            if type(value) not in {type(default), int if number else str} or (number and not 0 <= value < math.inf):
+            if type(value) not in {type(default), int if number else str} or (
+                number and not 0 <= value < math.inf
+            ):
                 raise ValueError(f"{name} {str(value)[:40]!r}")
 
 
 def save(
-    path: Path, model: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer, done: Progress
+    path: Path,
+    model: nn.Module,
+    ema: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    done: Progress,
 ) -> None:
     """Write model, averaged weights, optimizer moments and progress in one step."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -50,7 +56,11 @@ def save(
 
 
 def load(
-    path: Path, model: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer, wanted: Progress
+    path: Path,
+    model: nn.Module,
+    ema: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    wanted: Progress,
 ) -> Progress:
     """Restore what `save` wrote into `model`, `ema` and `optimizer`; UserError if the file is of another recipe."""
     try:
@@ -60,9 +70,13 @@ def load(
         done.check()
     except Exception as error:  # safetensors, JSON and what is missing in them raise each their own
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path} is not a training state ({reason}): delete it to start anew") from error
+        raise UserError(
+            f"{path} is not a training state ({reason}): delete it to start anew"
+        ) from error
     if done.fingerprint != wanted.fingerprint:
-        raise UserError(f"{path} belongs to another version of recipe '{done.recipe}': delete it or use another --out")
+        raise UserError(
+            f"{path} belongs to another version of recipe '{done.recipe}': delete it or use another --out"
+        )
     _check_fit(path, tensors, model, optimizer)
     model.load_state_dict(_part(tensors, "model."))
     for name, tensor in _part(tensors, "ema.").items():
@@ -71,22 +85,40 @@ def load(
     for name, tensor in _part(tensors, "optimizer.").items():
         index, moment = name.split(".")
         moments.setdefault(int(index), {})[moment] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
     return done
 
 
-def _check_fit(path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _check_fit(
+    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """UserError unless the file has exactly what `model` and `optimizer` hold, in its shapes, all finite."""
-    wanted = {f"{part}.{name}": value.shape for part in ("model", "ema") for name, value in model.state_dict().items()}
+    wanted = {
+        f"{part}.{name}": value.shape
+        for part in ("model", "ema")
+        for name, value in model.state_dict().items()
+    }
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, parameter in enumerate(parameters):
         shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         wanted |= {f"optimizer.{index}.{name}": shape for name, shape in shapes.items()}
     for name in sorted(wanted.keys() | tensors.keys()):
         found = tensors.get(name)
-        if found is None or found.shape != wanted.get(name) or not bool(torch.isfinite(found.float()).all()):
-            raise UserError(f"{path} does not fit the recipe's model ('{name[:80]}'): delete it to start anew")
+        if (
+            found is None
+            or found.shape != wanted.get(name)
+            or not bool(torch.isfinite(found.float()).all())
+        ):
+            raise UserError(
+                f"{path} does not fit the recipe's model ('{name[:80]}'): delete it to start anew"
+            )
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

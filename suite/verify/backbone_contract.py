@@ -79,7 +79,9 @@ def small(name: str) -> Subject:
     settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
     if {"patch", "image_size"} <= known:
         stride = getattr(config, "stride", getattr(config, "patch", 0))
-        settings["patch"] = 4 * getattr(config, "patch", 0) // stride  # patches go on overlapping where they did
+        settings["patch"] = (
+            4 * getattr(config, "patch", 0) // stride
+        )  # patches go on overlapping where they did
         if "stride" in known:
             settings["stride"] = 4
         settings["image_size"] = settings["patch"] + (SIDE - 1) * 4
@@ -106,7 +108,11 @@ def check_shape(subject: Subject) -> str:
         return f"the grid {tokens.grid} and {len(model.special_places)} special tokens are not those of describe()"
     if not torch.equal(tokens.position, torch.arange(shape.length).expand(3, -1)):
         return "positions of the unreduced sequence are not 0, 1, 2, ..."
-    return "" if bool((tokens.size == 1).all()) else "a token of the unreduced sequence has another size than 1"
+    return (
+        ""
+        if bool((tokens.size == 1).all())
+        else "a token of the unreduced sequence has another size than 1"
+    )
 
 
 def check_pieces(subject: Subject) -> str:
@@ -117,7 +123,11 @@ def check_pieces(subject: Subject) -> str:
     logits = model.readout(tokens)
     if not bool(torch.isfinite(logits).all()):
         return "a logit is not finite"
-    return "" if torch.equal(logits, model(subject.images)) else "stopping between blocks changes the logits"
+    return (
+        ""
+        if torch.equal(logits, model(subject.images))
+        else "stopping between blocks changes the logits"
+    )
 
 
 def check_trace(subject: Subject) -> str:
@@ -133,7 +143,9 @@ def check_trace(subject: Subject) -> str:
             return f"the trace lacks {name}, which it provides"
         axis = 1 if name in STACKED else 0
         if shown.shape[axis] != 3 or tokens.length not in shown.shape:
-            return f"{name} of 3 images and {tokens.length} tokens has the shape {tuple(shown.shape)}"
+            return (
+                f"{name} of 3 images and {tokens.length} tokens has the shape {tuple(shown.shape)}"
+            )
     if not torch.equal(model.readout(model.run(tokens, site)), model(subject.images)):
         return "asking for a trace changes the logits"
     for name in sorted(TRACE_FIELDS - model.provides):
@@ -174,18 +186,28 @@ def check_reduced(subject: Subject) -> str:
     if not bool(torch.isfinite(model.readout(end)).all()):
         return "a logit is not finite after tokens went"
     nothing = model.readout(model.run(subject.tokens(), plan=blind_plan(model, 0)))
-    return "" if torch.equal(nothing, model(subject.images)) else "reducers with nothing to remove change the logits"
+    return (
+        ""
+        if torch.equal(nothing, model(subject.images))
+        else "reducers with nothing to remove change the logits"
+    )
 
 
 def check_head(subject: Subject) -> str:
     """Its head finds what it reads wherever that stands."""
     model = subject.model
     end = model.run(subject.tokens())
-    turned = {name: getattr(end, name).flip(1) for name in ("branch", "residual", "position", "size")}
+    turned = {
+        name: getattr(end, name).flip(1) for name in ("branch", "residual", "position", "size")
+    }
     logits = model.readout(end)
     other = model.readout(replace(end, **turned, special=end.length - 1 - end.special))
     error = float((logits - other).abs().max() / logits.abs().max())
-    return "" if error <= CLOSE else f"logits change by {error:.1e} when the tokens it reads stand in another order"
+    return (
+        ""
+        if error <= CLOSE
+        else f"logits change by {error:.1e} when the tokens it reads stand in another order"
+    )
 
 
 def check_resized(subject: Subject) -> str:
@@ -196,19 +218,34 @@ def check_resized(subject: Subject) -> str:
     shape = other.describe()
     if shape.patches != shape.frames * (SIDE + 1) ** 2:
         return f"resized to a grid of {SIDE + 1} x {SIDE + 1} it has {shape.patches} patches"
-    logits = other(torch.randn(1, *subject.images.shape[1:-2], size, size, generator=torch.Generator().manual_seed(1)))
-    return "" if bool(torch.isfinite(logits).all()) else "a logit is not finite at another size of image"
+    logits = other(
+        torch.randn(
+            1, *subject.images.shape[1:-2], size, size, generator=torch.Generator().manual_seed(1)
+        )
+    )
+    return (
+        ""
+        if bool(torch.isfinite(logits).all())
+        else "a logit is not finite at another size of image"
+    )
 
 
 def check_flops(subject: Subject) -> str:
     """The closed form counts its matrix products and convolutions exactly."""
     model = subject.model
     closed = dense(model.describe())
-    model.set_kernel("reference")  # the count takes the differentiable path, on which other kernels prove themselves
+    model.set_kernel(
+        "reference"
+    )  # the count takes the differentiable path, on which other kernels prove themselves
     counted = count_with_torch(lambda: model(subject.images[:1]))
     model.set_kernel("auto")
-    found, stated = (counted.gemm, counted.conv, counted.scan), (closed.gemm, closed.conv, closed.scan)
-    return "" if found == stated else f"gemm, conv and scan are {found}, the closed form says {stated}"
+    found, stated = (
+        (counted.gemm, counted.conv, counted.scan),
+        (closed.gemm, closed.conv, closed.scan),
+    )
+    return (
+        "" if found == stated else f"gemm, conv and scan are {found}, the closed form says {stated}"
+    )
 
 
 CHECKS: tuple[Check, ...] = (

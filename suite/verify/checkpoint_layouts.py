@@ -42,11 +42,22 @@ def layout_lines() -> Iterator[Line]:
         if table is not None:
             with torch.device("meta"):
                 state = create_model(name).state_dict()
-            yield judged("checkpoints", name, differing(state, table), f"{len(table)} names and shapes as published")
+            yield judged(
+                "checkpoints",
+                name,
+                differing(state, table),
+                f"{len(table)} names and shapes as published",
+            )
     with TemporaryDirectory() as folder:
         for row in officials():
-            named = f"{row.backbone} on {row.data}, {row.split}, its card" if row.place == "bundled" else row.file
-            yield judged("checkpoints", named, _loading(row, Path(folder)), f"layout '{row.layout}' loads")
+            named = (
+                f"{row.backbone} on {row.data}, {row.split}, its card"
+                if row.place == "bundled"
+                else row.file
+            )
+            yield judged(
+                "checkpoints", named, _loading(row, Path(folder)), f"layout '{row.layout}' loads"
+            )
 
 
 def differing(state: dict[str, Tensor], table: Table) -> str:
@@ -54,7 +65,9 @@ def differing(state: dict[str, Tensor], table: Table) -> str:
     for name in sorted(state.keys() | table.keys()):
         found, wanted = tuple(state[name].shape) if name in state else None, table.get(name)
         if found != wanted:
-            return f"{name} is {found or 'not there'}, published is {wanted or 'nothing of that name'}"
+            return (
+                f"{name} is {found or 'not there'}, published is {wanted or 'nothing of that name'}"
+            )
     return ""
 
 
@@ -74,13 +87,21 @@ def _loading(row: Official, folder: Path) -> str:
     except UserError as error:
         return str(error)
     state = model.state_dict()
-    lost = [name for name, tensor in wanted.items() if name not in state or not torch.equal(state[name], tensor)]
+    lost = [
+        name
+        for name, tensor in wanted.items()
+        if name not in state or not torch.equal(state[name], tensor)
+    ]
     lost += [name for name in state if name not in wanted]
     if lost:
         return f"{lost[0]} is not what the file holds"
     provenance = model.provenance
     branch = provenance.branch if provenance else None
-    return "" if branch == row.layout else f"weights were taken from '{branch}', not from '{row.layout}'"
+    return (
+        ""
+        if branch == row.layout
+        else f"weights were taken from '{branch}', not from '{row.layout}'"
+    )
 
 
 def narrow(name: str) -> dict[str, Any]:
@@ -104,16 +125,28 @@ def layout(row: Official) -> Table:
             "norm_neck.weight": (4 * neck,),
             "head.weight": (1000, 4 * neck),
         }
-    tokens = 730 if name.endswith("stride8") else (int(settings.get("image_size", 224)) // 16) ** 2 + 1
-    table = video(16, 1, int(settings.get("frames", 8))) if name.endswith("video") else class_token(16, 1)
-    return table | {"pos_embed": (1, tokens, 16), "head.weight": (row.classes, 16), "head.bias": (row.classes,)}
+    tokens = (
+        730 if name.endswith("stride8") else (int(settings.get("image_size", 224)) // 16) ** 2 + 1
+    )
+    table = (
+        video(16, 1, int(settings.get("frames", 8)))
+        if name.endswith("video")
+        else class_token(16, 1)
+    )
+    return table | {
+        "pos_embed": (1, tokens, 16),
+        "head.weight": (row.classes, 16),
+        "head.bias": (row.classes,),
+    }
 
 
 def drawn(table: Table, seed: int) -> dict[str, Tensor]:
     """Random weights under these names."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.tensor(seed) if name.endswith("num_batches_tracked") else torch.randn(shape, generator=generator)
+        name: torch.tensor(seed)
+        if name.endswith("num_batches_tracked")
+        else torch.randn(shape, generator=generator)
         for name, shape in table.items()
     }
 
@@ -127,7 +160,11 @@ def made_up(row: Official) -> tuple[dict[str, Any], dict[str, Tensor]]:
         held = {"meta": {"epoch": 300}, "state_dict": weights, "optimizer": {}}
         return held, {own(name): weights[name] for name in weights}
     training = {"optimizer": {"state": {}}, "epoch": 299, "args": argparse.Namespace(lr=5e-4)}
-    return {"model": weights, "model_ema": averaged, **training}, averaged if row.layout == "model_ema" else weights
+    return {
+        "model": weights,
+        "model_ema": averaged,
+        **training,
+    }, averaged if row.layout == "model_ema" else weights
 
 
 def own(name: str) -> str:

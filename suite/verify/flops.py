@@ -18,9 +18,7 @@ def flops_lines() -> Iterator[Line]:
         with torch.device("meta"):
             shape = create_model(row.backbone).describe()
         here, true = row.here(shape), total(dense(shape), "flops") / GIGA
-        said = (
-            f"{row.giga} G printed ({row.source}), {here} G by the same count ('{row.count}'), {true:.4g} GFLOPs true"
-        )
+        said = f"{row.giga} G printed ({row.source}), {here} G by the same count ('{row.count}'), {true:.4g} GFLOPs true"
         if row.doubt and here != row.giga:
             yield Line("FLOPs", row.backbone, "doubted", f"{said}; {row.doubt}")
         else:

@@ -24,7 +24,9 @@ from suite.plan.cells import reducer
 
 SIDES = (1, 2, 3, 5, 8)
 SITE = 1
-STACKED = frozenset({"delta_mean", "delta", "B", "C"})  # trace fields whose first axis is the direction, not the image
+STACKED = frozenset(
+    {"delta_mean", "delta", "B", "C"}
+)  # trace fields whose first axis is the direction, not the image
 Check = Callable[[Composition], str]
 
 
@@ -84,26 +86,40 @@ def trials(composition: Composition) -> Iterator[tuple[TokenSequence, int]]:
                 yield tokens_before(composition, side), count
 
 
-def reduced(composition: Composition, tokens: TokenSequence, count: int, seed: int = 0) -> TokenSequence:
+def reduced(
+    composition: Composition, tokens: TokenSequence, count: int, seed: int = 0
+) -> TokenSequence:
     """The tokens after the method took `count` away."""
     return reducer(composition, count, SITE, seed)(tokens)
 
 
 def _same(one: TokenSequence, other: TokenSequence) -> bool:
-    pairs = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(one) if field.name != "trace")
+    pairs = (
+        (getattr(one, field.name), getattr(other, field.name))
+        for field in fields(one)
+        if field.name != "trace"
+    )
     return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
 
 
 def check_needs(composition: Composition) -> str:
     """It declares trace fields that exist."""
     unknown = composition.needs - TRACE_FIELDS
-    return f"needs {', '.join(sorted(unknown))}, but a trace has {', '.join(sorted(TRACE_FIELDS))}" if unknown else ""
+    return (
+        f"needs {', '.join(sorted(unknown))}, but a trace has {', '.join(sorted(TRACE_FIELDS))}"
+        if unknown
+        else ""
+    )
 
 
 def check_nothing(composition: Composition) -> str:
     """With nothing to remove it returns its tokens bit for bit."""
     tokens = tokens_before(composition, 5)
-    return "" if _same(reduced(composition, tokens, 0), tokens) else "tokens changed although none was to go"
+    return (
+        ""
+        if _same(reduced(composition, tokens, 0), tokens)
+        else "tokens changed although none was to go"
+    )
 
 
 def check_count(composition: Composition) -> str:
@@ -168,7 +184,9 @@ def check_sizes(composition: Composition) -> str:
         after = reduced(composition, tokens, count)
         assert after.owner is not None
         kept = after.owner >= 0
-        counted = torch.zeros_like(after.size).scatter_add_(1, after.owner.clamp(min=0), kept.to(after.size.dtype))
+        counted = torch.zeros_like(after.size).scatter_add_(
+            1, after.owner.clamp(min=0), kept.to(after.size.dtype)
+        )
         if bool((after.owner >= after.length).any()):
             return "`owner` points beyond the sequence"
         if not torch.equal(counted, after.size):
@@ -232,7 +250,9 @@ def check_cost(composition: Composition) -> str:
         if count > composition.cap(side * side):
             continue
         tokens = tokens_before(composition, side, batch=1)
-        counted = count_with_torch(lambda tokens=tokens, count=count: reduced(composition, tokens, count)).gemm  # type: ignore[misc]
+        counted = count_with_torch(
+            lambda tokens=tokens, count=count: reduced(composition, tokens, count)
+        ).gemm  # type: ignore[misc]
         stated = composition.cost(side * side, count, model(side).describe()).matmul_macs
         if counted != stated:
             return f"removing {count} of {side * side} takes {counted:,} multiply-accumulates, cost() says {stated:,}"
@@ -244,14 +264,19 @@ def only(tokens: TokenSequence, row: int) -> TokenSequence:
     keep = slice(row, row + 1)
 
     def cut(value: Any, axis: int) -> Any:
-        return value if not isinstance(value, Tensor) else value[keep] if axis == 0 else value[:, keep]
+        return (
+            value if not isinstance(value, Tensor) else value[keep] if axis == 0 else value[:, keep]
+        )
 
     values = {field.name: cut(getattr(tokens, field.name), 0) for field in fields(tokens)}
     values["carry"] = cut(tokens.carry, 1)
     if tokens.trace is not None:
         shown = {f.name: getattr(tokens.trace, f.name) for f in fields(Trace)}
         values["trace"] = Trace(
-            **{name: value if name == "A" else cut(value, int(name in STACKED)) for name, value in shown.items()}
+            **{
+                name: value if name == "A" else cut(value, int(name in STACKED))
+                for name, value in shown.items()
+            }
         )
     return TokenSequence(**values)
 

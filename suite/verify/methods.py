@@ -20,7 +20,9 @@ def method_lines() -> Iterator[Line]:
     """A line for each registered method that reduces tokens: the first check that fails, or how many hold."""
     for name in METHODS:
         findings = examined(parse(name))
-        wrong = next((f"{finding.problem} ({finding.check})" for finding in findings if finding.problem), "")
+        wrong = next(
+            (f"{finding.problem} ({finding.check})" for finding in findings if finding.problem), ""
+        )
         if findings:
             yield judged("methods", name, wrong, f"{len(findings)} checks hold")
 
@@ -29,4 +31,9 @@ def check_lines(specs: Sequence[MethodSpec]) -> Iterator[Line]:
     """A line for each check on these methods."""
     for spec in specs:
         for finding in examined(spec):
-            yield judged("methods", spec.text, finding.problem and f"{finding.check}: {finding.problem}", finding.check)
+            yield judged(
+                "methods",
+                spec.text,
+                finding.problem and f"{finding.check}: {finding.problem}",
+                finding.check,
+            )

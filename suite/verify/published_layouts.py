@@ -80,10 +80,18 @@ def transformer(dim: int, layers: int) -> Table:
     }
     for layer in range(layers):
         at = f"blocks.{layer}."
-        for name, width, out in (("attn.qkv", dim, 3 * dim), ("attn.proj", dim, dim), ("mlp.fc1", dim, 4 * dim)):
+        for name, width, out in (
+            ("attn.qkv", dim, 3 * dim),
+            ("attn.proj", dim, dim),
+            ("mlp.fc1", dim, 4 * dim),
+        ):
             table |= {f"{at}{name}.weight": (out, width), f"{at}{name}.bias": (out,)}
         table |= {f"{at}mlp.fc2.weight": (dim, 4 * dim), f"{at}mlp.fc2.bias": (dim,)}
-        table |= {f"{at}{norm}.{part}": (dim,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+        table |= {
+            f"{at}{norm}.{part}": (dim,)
+            for norm in ("norm1", "norm2")
+            for part in ("weight", "bias")
+        }
     return table
 
 
@@ -108,7 +116,10 @@ def plain(dim: int, depth: int, convs: int) -> Table:
         "head.fc.bias": (1000,),
     }
     for conv in range(convs):
-        table |= {f"{at}convs.{3 * conv}.weight": (64, 64, 3, 3), **norm2d(f"{at}convs.{3 * conv + 1}", 64)}
+        table |= {
+            f"{at}convs.{3 * conv}.weight": (64, 64, 3, 3),
+            **norm2d(f"{at}convs.{3 * conv + 1}", 64),
+        }
     for layer in range(depth):
         at = f"backbone.layers.{layer}."
         table |= {f"{at}norm.weight": (dim,), f"{at}norm.bias": (dim,)}
@@ -128,7 +139,10 @@ def plain(dim: int, depth: int, convs: int) -> Table:
             f"{at}out_proj.bias": (dim,),
         }
     if convs == 1:
-        table |= {"backbone.layers.0.dw.0.weight": (dim, 1, 3, 3), **norm2d("backbone.layers.0.dw.1", dim)}
+        table |= {
+            "backbone.layers.0.dw.0.weight": (dim, 1, 3, 3),
+            **norm2d("backbone.layers.0.dw.1", dim),
+        }
     return table
 
 
@@ -160,7 +174,10 @@ def published(name: str) -> Table | None:
         return registers(*REGISTERS[name])
     if name in PLAIN:
         table = plain(*PLAIN[name])
-        return {key.removeprefix("backbone.").replace("head.fc.", "head."): shape for key, shape in table.items()}
+        return {
+            key.removeprefix("backbone.").replace("head.fc.", "head."): shape
+            for key, shape in table.items()
+        }
     if name.startswith(("deit_", "vit_")) and not name.endswith("nano"):
         return transformer({"tiny": 192, "small": 384, "base": 768}[name.partition("_")[2]], 12)
     if name.endswith("_stride8"):

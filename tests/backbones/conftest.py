@@ -17,7 +17,9 @@ def shaken(model: Backbone, seed: int = 0) -> Backbone:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=0.3)
+            parameter.add_(
+                torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=0.3
+            )
     return model
 
 

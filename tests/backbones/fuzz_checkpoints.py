@@ -67,7 +67,9 @@ def stored(content: object, **options: Any) -> bytes:
 def zipped(member: bytes, compressed: bool = False) -> bytes:
     """A torch file of a pickle written by hand."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(
+        buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    ) as archive:
         archive.writestr("c/data.pkl", member)
         archive.writestr("c/version", "3\n")
         archive.writestr("c/data/0", b"\0" * 64)
@@ -76,7 +78,11 @@ def zipped(member: bytes, compressed: bool = False) -> bytes:
 
 def legacy(member: bytes) -> bytes:
     """A file of the form before zip of a pickle written by hand."""
-    parts = (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}})
+    parts = (
+        0x1950A86A20F9469CFC6C,
+        1001,
+        {"protocol_version": 1001, "little_endian": True, "type_sizes": {}},
+    )
     return b"".join(pickle.dumps(part, 2) for part in parts) + member + pickle.dumps([], 2)
 
 
@@ -113,16 +119,31 @@ def _number(value: int) -> bytes:
 operations = st.one_of(
     st.sampled_from(NAMES).map(lambda name: b"c" + name.encode() + b"\n"),
     st.sampled_from(NAMES).map(lambda name: b"i" + name.encode() + b"\n"),
-    st.sampled_from(["touch owned", "open('owned','w')", "storage", "0", "cpu", "owned"]).map(_text),
+    st.sampled_from(["touch owned", "open('owned','w')", "storage", "0", "cpu", "owned"]).map(
+        _text
+    ),
     st.one_of(small, large, st.just(20_000_000_000)).map(_number),
-    st.sampled_from([bytes([code]) for code in b"()t]}asue0.R\x81\x85\x86\x87\x88\x89NbQ2d1ol\x8f\x90\x91\x93\x94"]),
+    st.sampled_from(
+        [
+            bytes([code])
+            for code in b"()t]}asue0.R\x81\x85\x86\x87\x88\x89NbQ2d1ol\x8f\x90\x91\x93\x94"
+        ]
+    ),
     st.binary(min_size=1, max_size=1).map(lambda place: b"q" + place),
     st.binary(min_size=1, max_size=1).map(lambda place: b"h" + place),
-    st.sampled_from([b"\x82\x01", b"\x83\x01\x02", b"\x84\x01\0\0\0", b"\x95" + b"\xff" * 8, b"\x8e" + b"\x7f" * 8]),
+    st.sampled_from(
+        [
+            b"\x82\x01",
+            b"\x83\x01\x02",
+            b"\x84\x01\0\0\0",
+            b"\x95" + b"\xff" * 8,
+            b"\x8e" + b"\x7f" * 8,
+        ]
+    ),
 )
-programs = st.tuples(st.sampled_from([b"\x80\x02", b"\x80\x04", b""]), st.lists(operations, max_size=24)).map(
-    lambda parts: parts[0] + b"".join(parts[1]) + b"."
-)
+programs = st.tuples(
+    st.sampled_from([b"\x80\x02", b"\x80\x04", b""]), st.lists(operations, max_size=24)
+).map(lambda parts: parts[0] + b"".join(parts[1]) + b".")
 calls = st.tuples(st.sampled_from(NAMES), st.sampled_from(["touch owned", 20_000_000_000, 3])).map(
     lambda call: (
         b"\x80\x02c" + call[0].encode() + b"\n"
@@ -160,7 +181,9 @@ numbers = st.one_of(small, large, st.just(1 << 62), st.floats(), st.none(), st.t
 entries = st.fixed_dictionaries(
     {},
     optional={
-        "dtype": st.one_of(st.sampled_from(["F32", "F64", "BF16", "I8", "BOOL", "F8_E4M3", "C64", "Q"]), numbers),
+        "dtype": st.one_of(
+            st.sampled_from(["F32", "F64", "BF16", "I8", "BOOL", "F8_E4M3", "C64", "Q"]), numbers
+        ),
         "shape": st.one_of(st.lists(numbers, max_size=4), numbers),
         "data_offsets": st.one_of(st.lists(numbers, min_size=2, max_size=2), numbers),
     },
@@ -170,8 +193,12 @@ entries = st.fixed_dictionaries(
 @st.composite
 def headers(draw: st.DrawFn) -> bytes:
     """A safetensors file with an arbitrary header."""
-    names = st.one_of(st.sampled_from(["a", "head.weight", "__metadata__", ""]), st.text(max_size=5))
-    text = json.dumps(draw(st.dictionaries(names, st.one_of(entries, numbers), max_size=4))).encode()
+    names = st.one_of(
+        st.sampled_from(["a", "head.weight", "__metadata__", ""]), st.text(max_size=5)
+    )
+    text = json.dumps(
+        draw(st.dictionaries(names, st.one_of(entries, numbers), max_size=4))
+    ).encode()
     length = draw(st.one_of(st.just(len(text)), st.integers(0, (1 << 64) - 1)))
     return struct.pack("<Q", length) + text + draw(st.binary(max_size=64))
 
@@ -180,24 +207,44 @@ def headers(draw: st.DrawFn) -> bytes:
 def odd_tensors(draw: st.DrawFn) -> bytes:
     """A whole file of tensors that are no plain weights, or are more than the file holds."""
     made: dict[Any, Any] = {}
-    for name in draw(st.lists(st.sampled_from(["a", "head.weight", "norm_f.weight", 3]), min_size=1, unique=True)):
-        kind = draw(st.sampled_from(["view", "repeat", "sparse", "meta", "scaled", "nan", "type", "empty", "number"]))
+    for name in draw(
+        st.lists(st.sampled_from(["a", "head.weight", "norm_f.weight", 3]), min_size=1, unique=True)
+    ):
+        kind = draw(
+            st.sampled_from(
+                ["view", "repeat", "sparse", "meta", "scaled", "nan", "type", "empty", "number"]
+            )
+        )
         base = torch.zeros(12)
         made[name] = {
-            "view": lambda base=base: base.as_strided((2, 3), (draw(st.integers(0, 3)), 1), draw(st.integers(0, 3))),
+            "view": lambda base=base: base.as_strided(
+                (2, 3), (draw(st.integers(0, 3)), 1), draw(st.integers(0, 3))
+            ),
             "repeat": lambda base=base: base[:1].expand(1 << draw(st.integers(0, 40))),
             "sparse": lambda base=base: base.to_sparse(),
             "meta": lambda: torch.empty(1 << draw(st.integers(0, 50)), device="meta"),
             "scaled": lambda base=base: torch.quantize_per_tensor(base, 0.1, 0, torch.qint8),
             "nan": lambda: torch.tensor([float("nan"), float("inf")]),
             "type": lambda base=base: base.to(
-                draw(st.sampled_from([torch.bool, torch.int64, torch.complex64, torch.float8_e4m3fn, torch.float16]))
+                draw(
+                    st.sampled_from(
+                        [
+                            torch.bool,
+                            torch.int64,
+                            torch.complex64,
+                            torch.float8_e4m3fn,
+                            torch.float16,
+                        ]
+                    )
+                )
             ),
             "empty": lambda: torch.empty(0, 1 << 40),
             "number": lambda: draw(st.one_of(st.none(), st.integers(), st.text())),
         }[kind]()
     zipped_form = draw(st.booleans())
-    return stored(draw(st.sampled_from([made, {"model": made}])), _use_new_zipfile_serialization=zipped_form)
+    return stored(
+        draw(st.sampled_from([made, {"model": made}])), _use_new_zipfile_serialization=zipped_form
+    )
 
 
 KINDS: dict[str, st.SearchStrategy[bytes]] = {
@@ -216,7 +263,9 @@ def check(content: bytes, path: Path) -> str:
     watching, said = True, ""
     try:
         loaded = checkpoints.load(str(path), model_name="vim_nano")
-        assert sum(tensor.nbytes for tensor in loaded.state.values()) <= checkpoints.SHARED * len(content)
+        assert sum(tensor.nbytes for tensor in loaded.state.values()) <= checkpoints.SHARED * len(
+            content
+        )
     except UserError as error:
         said = str(error)
     finally:
@@ -232,7 +281,9 @@ def fuzz(kind: str, examples: int, folder: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     path = folder / "c.pth"
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(KINDS[kind])
     def run(content: bytes) -> None:
         found[check(content, path)] += 1

@@ -31,7 +31,9 @@ def scanned(state: State, at: str, suffix: str, x: Tensor, z: Tensor) -> Tensor:
     rows = u @ state[f"{at}x_proj{suffix}.weight"].T
     rank = rows.shape[1] - 2 * states
     dt, B, C = rows[:, :rank], rows[:, rank : rank + states], rows[:, rank + states :]
-    delta = torch.log1p(torch.exp(dt @ state[f"{at}dt_proj{suffix}.weight"].T + state[f"{at}dt_proj{suffix}.bias"]))
+    delta = torch.log1p(
+        torch.exp(dt @ state[f"{at}dt_proj{suffix}.weight"].T + state[f"{at}dt_proj{suffix}.bias"])
+    )
     h = torch.zeros(inner, states, dtype=x.dtype)
     out = torch.zeros_like(x)
     for t in range(length):
@@ -48,7 +50,9 @@ def patch_rows(state: State, image: Tensor, stride: int) -> list[Tensor]:
     tokens = []
     for row in range(side):
         for column in range(side):
-            window = image[:, row * stride : row * stride + patch, column * stride : column * stride + patch]
+            window = image[
+                :, row * stride : row * stride + patch, column * stride : column * stride + patch
+            ]
             tokens.append(torch.einsum("ochw,chw->o", weight, window) + bias)
     return tokens
 
@@ -97,7 +101,10 @@ def videomamba_video(state: State, clip: Tensor, stride: int, depth: int) -> Ten
 
 def mambareg(state: State, image: Tensor, stride: int, depth: int) -> Tensor:
     """Logits of one image (3, S, S): a register after every stretch of patches, all of them read."""
-    patches = [row + where for row, where in zip(patch_rows(state, image, stride), state["pos_embed"][0], strict=True)]
+    patches = [
+        row + where
+        for row, where in zip(patch_rows(state, image, stride), state["pos_embed"][0], strict=True)
+    ]
     registers = list(state["cls_token"][0] + state["pos_embed_cls"][0])
     stretch = len(patches) // (len(registers) + 1)
     tokens, read = [], []

@@ -24,14 +24,19 @@ def gelu(x: Tensor) -> Tensor:
 def layer_norm(x: Tensor, state: State, at: str, eps: float) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
     return (
-        centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * state[f"{at}.weight"] + state[f"{at}.bias"]
+        centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * state[f"{at}.weight"]
+        + state[f"{at}.bias"]
     )
 
 
 def batch_norm(x: Tensor, state: State, at: str) -> Tensor:
     """Of (C, H, W), by the running statistics."""
-    mean, var, weight, bias = (state[f"{at}.{name}"] for name in ("running_mean", "running_var", "weight", "bias"))
-    return (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt() * weight[:, None, None] + bias[:, None, None]
+    mean, var, weight, bias = (
+        state[f"{at}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    return (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt() * weight[
+        :, None, None
+    ] + bias[:, None, None]
 
 
 def convolved(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -40,10 +45,14 @@ def convolved(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     reach = side // 2
     padded = torch.zeros(x.shape[0], x.shape[1] + 2 * reach, x.shape[2] + 2 * reach, dtype=x.dtype)
     padded[:, reach : reach + x.shape[1], reach : reach + x.shape[2]] = x
-    out = torch.zeros(weight.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), dtype=x.dtype)
+    out = torch.zeros(
+        weight.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), dtype=x.dtype
+    )
     for row in range(out.shape[1]):
         for column in range(out.shape[2]):
-            window = padded[:, row * stride : row * stride + side, column * stride : column * stride + side]
+            window = padded[
+                :, row * stride : row * stride + side, column * stride : column * stride + side
+            ]
             out[:, row, column] = torch.einsum("oihw,ihw->o", weight, window)
     return out
 
@@ -104,7 +113,10 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
         for down in range(-reach, reach + 1):
             for right in range(-reach, reach + 1):
                 if (row + down, column + right) in token_at:
-                    conv[i] += kernel[:, down + reach, right + reach] * x[token_at[row + down, column + right]]
+                    conv[i] += (
+                        kernel[:, down + reach, right + reach]
+                        * x[token_at[row + down, column + right]]
+                    )
     conv = silu(conv + bias)
     rows = conv @ state[f"{at}x_proj.weight"].T
     A, D = -torch.exp(state[f"{at}A_log"]), state[f"{at}D"]
@@ -113,7 +125,9 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
     delta = torch.log1p(torch.exp(dt @ state[f"{at}dt_proj.weight"].T + state[f"{at}dt_proj.bias"]))
     y = torch.zeros_like(x)
     for kind in range(4):
-        met = [(token_at[cell], reached) for cell, reached in walk(*sides, kind) if cell in token_at]
+        met = [
+            (token_at[cell], reached) for cell, reached in walk(*sides, kind) if cell in token_at
+        ]
         h = torch.zeros(x.shape[1], states, dtype=x.dtype)
         for t, (i, reached) in enumerate(met):
             # Inputs come in the order of the walk; timescale, B and C in that of the sequence.
@@ -135,11 +149,16 @@ def plainmamba(
             chosen = [places.index((i // side, i % side)) for i in kept[layer]]
             x, places = x[chosen], [places[i] for i in chosen]
         at = f"backbone.layers.{layer}."
-        x = x + mixed(layer_norm(x, state, f"{at}norm", 1e-5), places, (side, side), state, f"{at}mamba.")
+        x = x + mixed(
+            layer_norm(x, state, f"{at}norm", 1e-5), places, (side, side), state, f"{at}mamba."
+        )
         if f"{at}dw.0.weight" in state:
             image_of = x.T.reshape(-1, side, side)
             depthwise = torch.cat(
-                [convolved(image_of[c : c + 1], state[f"{at}dw.0.weight"][c : c + 1], 1) for c in range(len(image_of))]
+                [
+                    convolved(image_of[c : c + 1], state[f"{at}dw.0.weight"][c : c + 1], 1)
+                    for c in range(len(image_of))
+                ]
             )
             x = gelu(batch_norm(depthwise, state, f"{at}dw.1")).reshape(len(image_of), -1).T
     mean = layer_norm(x, state, "backbone.ln1", 1e-6).mean(0)

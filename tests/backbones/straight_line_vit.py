@@ -24,7 +24,9 @@ def affine(x: Tensor, state: State, at: str) -> Tensor:
     return x @ state[f"{at}.weight"].T + state[f"{at}.bias"]
 
 
-def attended(x: Tensor, state: State, at: str, heads: int, size: list[float]) -> tuple[Tensor, Tensor, Tensor]:
+def attended(
+    x: Tensor, state: State, at: str, heads: int, size: list[float]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Attention among tokens (L, C) of these sizes, one query and head at a time; also keys and the first one's row."""
     dim = x.shape[1]
     width = dim // heads
@@ -34,9 +36,14 @@ def attended(x: Tensor, state: State, at: str, heads: int, size: list[float]) ->
     for head in range(heads):
         part = slice(head * width, (head + 1) * width)
         for i in range(len(x)):
-            weights = [s * math.exp((q[i, part] @ k[j, part]).item() / math.sqrt(width)) for j, s in enumerate(size)]
+            weights = [
+                s * math.exp((q[i, part] @ k[j, part]).item() / math.sqrt(width))
+                for j, s in enumerate(size)
+            ]
             shares = torch.tensor(weights, dtype=x.dtype) / sum(weights)
-            out[i, part] = sum((shares[j] * v[j, part] for j in range(len(x))), torch.zeros(width, dtype=x.dtype))
+            out[i, part] = sum(
+                (shares[j] * v[j, part] for j in range(len(x))), torch.zeros(width, dtype=x.dtype)
+            )
             if i == 0:
                 row += shares / heads
     keys = torch.stack([k[:, head * width : (head + 1) * width] for head in range(heads)]).mean(0)
@@ -58,16 +65,23 @@ def patches(state: State, image: Tensor, patch: int) -> list[Tensor]:
     ]
 
 
-def by_hand(state: State, image: Tensor, config: dict[str, Any], reduce: Mapping[int, Reduce] | None = None) -> Tensor:
+def by_hand(
+    state: State, image: Tensor, config: dict[str, Any], reduce: Mapping[int, Reduce] | None = None
+) -> Tensor:
     """Logits of one image (3, S, S): the forward pass as its authors describe it.
 
     `reduce` names layers between whose attention and MLP the tokens are reduced.
     """
-    x = torch.stack([state["cls_token"][0, 0], *patches(state, image, config["patch"])]) + state["pos_embed"][0]
+    x = (
+        torch.stack([state["cls_token"][0, 0], *patches(state, image, config["patch"])])
+        + state["pos_embed"][0]
+    )
     size = [1.0] * len(x)
     for layer in range(config["layers"]):
         at = f"blocks.{layer}"
-        out, keys, row = attended(normed(x, state, f"{at}.norm1"), state, f"{at}.attn", config["heads"], size)
+        out, keys, row = attended(
+            normed(x, state, f"{at}.norm1"), state, f"{at}.attn", config["heads"], size
+        )
         x = x + out
         if reduce and layer in reduce:
             x, size = reduce[layer](x, keys, row, size)
@@ -78,7 +92,9 @@ def by_hand(state: State, image: Tensor, config: dict[str, Any], reduce: Mapping
 def tome(removed: int) -> Reduce:
     """ToMe as published: token 0 is the class token; even places merge into odd ones; sizes count in attention."""
 
-    def reduce(x: Tensor, keys: Tensor, row: Tensor, size: list[float]) -> tuple[Tensor, list[float]]:
+    def reduce(
+        x: Tensor, keys: Tensor, row: Tensor, size: list[float]
+    ) -> tuple[Tensor, list[float]]:
         unit = keys / keys.norm(dim=1, keepdim=True)
         a, b = range(0, len(x), 2), range(1, len(x), 2)
         edges = []
@@ -102,7 +118,9 @@ def tome(removed: int) -> Reduce:
 def evit(removed: int) -> Reduce:
     """EViT as published: the patches the class token attends to stay, by descending attention; the others are fused."""
 
-    def reduce(x: Tensor, keys: Tensor, row: Tensor, size: list[float]) -> tuple[Tensor, list[float]]:
+    def reduce(
+        x: Tensor, keys: Tensor, row: Tensor, size: list[float]
+    ) -> tuple[Tensor, list[float]]:
         ranked = sorted(range(1, len(x)), key=lambda i: -float(row[i]))
         kept, lost = ranked[: len(ranked) - removed - 1], ranked[len(ranked) - removed - 1 :]
         extra = sum((float(row[i]) * x[i] for i in lost), torch.zeros_like(x[0]))

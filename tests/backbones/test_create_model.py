@@ -45,7 +45,12 @@ def official(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tenso
     """A file as the official training writes it; returns its plain and its averaged weights."""
     torch.manual_seed(3)
     plain, averaged = (create_model("vim_tiny", depth=1).state_dict() for _ in range(2))
-    content = {"model": plain, "model_ema": averaged, "epoch": 299, "args": Namespace(model="vim_tiny", lr=1e-3)}
+    content = {
+        "model": plain,
+        "model_ema": averaged,
+        "epoch": 299,
+        "args": Namespace(model="vim_tiny", lr=1e-3),
+    }
     torch.save(content, path)
     return plain, averaged
 

@@ -21,7 +21,18 @@ def test_is_frozen_and_hashable() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["depth", "dim", "inner", "states", "dt_rank", "conv_kernel", "directions", "channels", "patches"]
+    "field",
+    [
+        "depth",
+        "dim",
+        "inner",
+        "states",
+        "dt_rank",
+        "conv_kernel",
+        "directions",
+        "channels",
+        "patches",
+    ],
 )
 def test_refuses_sizes_below_one(field: str) -> None:
     with pytest.raises(ValueError, match="vim_tiny"):

@@ -93,7 +93,11 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
             frame = pd.read_parquet(path).rename(columns=RENAMED)
             frame = frame.drop(columns=PASSED_OVER.intersection(frame.columns))
             for column in frame.columns:
-                if frame[column].map(lambda value: isinstance(value, np.ndarray | list | bytes)).any():
+                if (
+                    frame[column]
+                    .map(lambda value: isinstance(value, np.ndarray | list | bytes))
+                    .any()
+                ):
                     frame[column] = [str(list(value)) for value in frame[column]]
             table = RENAMED_TABLES.get(path.stem, path.stem)
             found[f"{name}/{table}"] = frame
@@ -147,18 +151,29 @@ def differences(name: str, before: pd.DataFrame, after: pd.DataFrame) -> list[st
             gap = np.nan_to_num(gap, nan=np.inf)
             far = gap > LOSS if name.endswith("/outcomes") else gap > 1e-9
             if far.any():
-                lines.append(f"{name}.{column}: {far.sum()} of {len(far)} differ, largest {gap.max():.3g}")
+                lines.append(
+                    f"{name}.{column}: {far.sum()} of {len(far)} differ, largest {gap.max():.3g}"
+                )
         else:
-            one, other = (part.astype(object).where(part.notna(), "nothing").astype(str) for part in (one, other))
+            one, other = (
+                part.astype(object).where(part.notna(), "nothing").astype(str)
+                for part in (one, other)
+            )
             unequal = one.to_numpy() != other.to_numpy()
             if unequal.any():
                 where = before.loc[unequal, [key for key in keys if key in IDENTITY]].head(2)
                 shown = f"{one[unequal].iloc[0]!s:.90} -> {other[unequal].iloc[0]!s:.90}"
-                lines.append(f"{name}.{column}: {unequal.sum()} of {len(one)} differ, as {shown} at {where.to_dict('records')}")
+                lines.append(
+                    f"{name}.{column}: {unequal.sum()} of {len(one)} differ, as {shown} at {where.to_dict('records')}"
+                )
     if name.endswith("/outcomes") and "prediction" in shared:
         flipped = before.prediction.to_numpy() != after.prediction.to_numpy()
         near = before.margin.abs().to_numpy() < MARGIN
-        lines += [f"{name}: {(flipped & near).sum()} flips within the margin of {MARGIN}"] if (flipped & near).any() else []
+        lines += (
+            [f"{name}: {(flipped & near).sum()} flips within the margin of {MARGIN}"]
+            if (flipped & near).any()
+            else []
+        )
         if (flipped & ~near).any():
             lines.append(f"{name}: {(flipped & ~near).sum()} FLIPS BEYOND THE MARGIN")
     return lines
@@ -176,7 +191,14 @@ def main() -> int:
         print(f"{len(found)} tables, {RECORD.stat().st_size:,} bytes")
         return 0
     before = load()
-    lines = [f"{name}: {side}" for side, names in (("gone", before.keys() - found.keys()), ("new", found.keys() - before.keys())) for name in sorted(names)]
+    lines = [
+        f"{name}: {side}"
+        for side, names in (
+            ("gone", before.keys() - found.keys()),
+            ("new", found.keys() - before.keys()),
+        )
+        for name in sorted(names)
+    ]
     for name in sorted(before.keys() & found.keys()):
         lines += differences(name, before[name], found[name])
     print("\n".join(lines) or f"all {len(before)} tables are equal")

@@ -40,7 +40,9 @@ def fabricated(
 
     frames, height, width = grid
     length = frames * height * width + len(special)
-    tokens = new_sequence(normal(batch, length, dim), special, grid, torch.arange(7, 7 + batch)).tracked()
+    tokens = new_sequence(
+        normal(batch, length, dim), special, grid, torch.arange(7, 7 + batch)
+    ).tracked()
     if worn:
         earlier = Composition("lowest", score="random", order="shuffled")
         tokens = Reducer(earlier, worn, site=1, seed=seed)(tokens)
@@ -60,7 +62,10 @@ def fabricated(
         cls_attention=normal(batch, length).softmax(1),
     )
     return replace(
-        tokens, residual=normal(batch, length, dim), carry=normal(2, batch, length, inner).abs(), trace=trace
+        tokens,
+        residual=normal(batch, length, dim),
+        carry=normal(2, batch, length, inner).abs(),
+        trace=trace,
     )
 
 

@@ -26,13 +26,18 @@ def best_edges(
     """Each of `a` with its k-th most similar of `b` (the last one if there are fewer)."""
     edges = []
     for token in a:
-        values = sorted(((alike(image, token, other, recipe=recipe), other) for other in b), key=lambda pair: -pair[0])
+        values = sorted(
+            ((alike(image, token, other, recipe=recipe), other) for other in b),
+            key=lambda pair: -pair[0],
+        )
         value, other = values[min(recipe["best"], len(b)) - 1]
         edges.append((value, token, other))
     return edges
 
 
-def bipartite(image: Image, a: list[Token], b: list[Token], recipe: dict[str, Any], r: int) -> Match:
+def bipartite(
+    image: Image, a: list[Token], b: list[Token], recipe: dict[str, Any], r: int
+) -> Match:
     edges = sorted(best_edges(image, a, b, recipe), key=lambda edge: -edge[0]) if r else []
     return [(token, other) for _, token, other in edges[:r]], b
 
@@ -40,7 +45,9 @@ def bipartite(image: Image, a: list[Token], b: list[Token], recipe: dict[str, An
 def match_odd_even(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
     even, odd = open_[0::2], open_[1::2]
     return (
-        bipartite(image, odd, even, recipe, r) if recipe["sources"] == "odd" else bipartite(image, even, odd, recipe, r)
+        bipartite(image, odd, even, recipe, r)
+        if recipe["sources"] == "odd"
+        else bipartite(image, even, odd, recipe, r)
     )
 
 
@@ -56,13 +63,19 @@ def match_halves(image: Image, open_: list[Token], recipe: dict[str, Any], r: in
 def match_by_score(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
     ranking = sorted(open_, key=lambda token: -token.score)
     n = len(ranking)
-    targets = n - r if recipe["targets"] is None else max(1, min(round(recipe["targets"] * r), n - r))
+    targets = (
+        n - r if recipe["targets"] is None else max(1, min(round(recipe["targets"] * r), n - r))
+    )
     group = ranking[n - r - targets : n - r]
-    return [(token, other) for _, token, other in best_edges(image, ranking[n - r :], group, recipe)], group
+    return [
+        (token, other) for _, token, other in best_edges(image, ranking[n - r :], group, recipe)
+    ], group
 
 
 def match_lowest(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
-    return [(token, None) for token in sorted(open_, key=lambda token: -token.score)[len(open_) - r :]], []
+    return [
+        (token, None) for token in sorted(open_, key=lambda token: -token.score)[len(open_) - r :]
+    ], []
 
 
 def match_fused(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
@@ -97,7 +110,10 @@ def match_runs(image: Image, open_: list[Token], recipe: dict[str, Any], r: int)
 def into_the_middle(groups: list[list[Token]]) -> Match:
     middles = [group[(len(group) - 1) // 2] for group in groups]
     return [
-        (token, middle) for group, middle in zip(groups, middles, strict=True) for token in group if token is not middle
+        (token, middle)
+        for group, middle in zip(groups, middles, strict=True)
+        for token in group
+        if token is not middle
     ], middles
 
 
@@ -127,7 +143,10 @@ MATCHINGS: dict[str, Callable[[Image, list[Token], dict[str, Any], int], Match]]
 
 def unprotected(image: Image, window: int) -> list[Token]:
     """All patches but the 2 w S that stand nearest to a special token, the earlier between equals."""
-    far = [min((abs(token.index - s.index) for s in image.specials), default=0) for token in image.patches]
+    far = [
+        min((abs(token.index - s.index) for s in image.specials), default=0)
+        for token in image.patches
+    ]
     order = sorted(range(len(far)), key=lambda i: far[i])[: 2 * window * len(image.specials)]
     return [token for i, token in enumerate(image.patches) if i not in order]
 
@@ -164,7 +183,9 @@ def weight_of(image: Image, token: Token, recipe: dict[str, Any]) -> float:
     return 1.0
 
 
-def combined(image: Image, target: Token, sources: list[Token], stream: str, recipe: dict[str, Any]) -> Vector:
+def combined(
+    image: Image, target: Token, sources: list[Token], stream: str, recipe: dict[str, Any]
+) -> Vector:
     value: Vector = list(getattr(target, stream))
     if recipe["weights"] == "pair":
         for source in sources:
@@ -174,14 +195,20 @@ def combined(image: Image, target: Token, sources: list[Token], stream: str, rec
         weights = [weight_of(image, token, recipe) for token in group]
         norm = 1.0 if recipe["weights"] == "attention" else sum(weights)
         value = [
-            sum(w * getattr(token, stream)[c] for w, token in zip(weights, group, strict=True)) / norm
+            sum(w * getattr(token, stream)[c] for w, token in zip(weights, group, strict=True))
+            / norm
             for c in range(len(value))
         ]
     return value
 
 
 def ordered(
-    survivors: list[Token], destinations: list[Token], recipe: dict[str, Any], image: Image, seed: int, site: int
+    survivors: list[Token],
+    destinations: list[Token],
+    recipe: dict[str, Any],
+    image: Image,
+    seed: int,
+    site: int,
 ) -> list[Token]:
     restored = sorted(survivors, key=lambda token: token.position)
     policy = recipe["order"]
@@ -198,7 +225,10 @@ def ordered(
             t for t, x in zip(standing, late, strict=True) if x
         ]
     if policy == "shuffled":
-        chance = {t.position: [draw(seed, image.number, site, t.position, k) for k in (1, 2)] for t in restored}
+        chance = {
+            t.position: [draw(seed, image.number, site, t.position, k) for k in (1, 2)]
+            for t in restored
+        }
         count = math.floor(recipe["shuffle"] * len(restored))
         moving = sorted(restored, key=lambda token: chance[token.position][0])[:count]
         arrivals = iter(sorted(moving, key=lambda token: chance[token.position][1]))
@@ -217,16 +247,22 @@ def aligned(image: Image, survivors: list[Token], token: Token) -> list[Vector]:
         for other in reversed(scanned[:here]):
             if other.position in stays:
                 break
-            total = [t + d + g for t, d, g in zip(total, delta[other.index], other.carry[direction], strict=True)]
+            total = [
+                t + d + g
+                for t, d, g in zip(total, delta[other.index], other.carry[direction], strict=True)
+            ]
         carries.append(total)
     return carries
 
 
-def surviving(image: Image, survivors: list[Token], token: Token, pairs: Pairs, recipe: dict[str, Any]) -> Token:
+def surviving(
+    image: Image, survivors: list[Token], token: Token, pairs: Pairs, recipe: dict[str, Any]
+) -> Token:
     """What a token has become; the last sources of a stream's share are dropped from it."""
     count = len(pairs)
     kept = {
-        stream: count - math.floor(recipe[stream] * count + 0.5) for stream in ("dropped_branch", "dropped_residual")
+        stream: count - math.floor(recipe[stream] * count + 0.5)
+        for stream in ("dropped_branch", "dropped_residual")
     }
     branch = [source for source, target in pairs[: kept["dropped_branch"]] if target is token]
     residual = [source for source, target in pairs[: kept["dropped_residual"]] if target is token]
@@ -250,7 +286,9 @@ def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -
     for token in image.patches:
         token.score = score_of(image, token, recipe, seed, site) if asks else 0.0
     pairs, destinations = match_of(image, recipe, r)
-    survivors = [token for token in image.patches if not any(token is source for source, _ in pairs)]
+    survivors = [
+        token for token in image.patches if not any(token is source for source, _ in pairs)
+    ]
     order = ordered(survivors, destinations, recipe, image, seed, site)
     out = [surviving(image, survivors, token, pairs, recipe) for token in order]
     for rank, special in enumerate(sorted(image.specials, key=lambda token: token.position)):
@@ -295,7 +333,9 @@ OWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "delta": lambda o: {"matching": "lowest", "score": "delta"},
     "mtr": lambda o: {"dropped_branch": o["hybrid"], "dropped_residual": o["hybrid"]},
     "tome": lambda o: {"matching": "odd-even"},
-    "evit": lambda o: {"matching": "fused"} if o["fused"] else {"matching": "lowest", "weights": "drop"},
+    "evit": lambda o: (
+        {"matching": "fused"} if o["fused"] else {"matching": "lowest", "weights": "drop"}
+    ),
     "hsa": lambda o: {"matching": "lowest"},
     "utr": lambda o: {
         "matching": "halves",

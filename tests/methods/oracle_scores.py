@@ -50,7 +50,13 @@ class Image:
 def image_of(tokens: TokenSequence, b: int) -> Image:
     trace: dict[str, Any] = {}
     for name, value in vars(tokens.trace).items():
-        per_image = value if name == "A" else value[:, b] if name in ("delta", "delta_mean", "B", "C") else value[b]
+        per_image = (
+            value
+            if name == "A"
+            else value[:, b]
+            if name in ("delta", "delta_mean", "B", "C")
+            else value[b]
+        )
         trace[name] = per_image.tolist()
     found = [
         Token(
@@ -60,7 +66,9 @@ def image_of(tokens: TokenSequence, b: int) -> Image:
             tokens.branch[b, i].tolist(),
             tokens.residual[b, i].tolist(),
             float(tokens.size[b, i]),
-            members=(tokens.owner[b] == i).nonzero()[:, 0].tolist() if tokens.owner is not None else [],
+            members=(tokens.owner[b] == i).nonzero()[:, 0].tolist()
+            if tokens.owner is not None
+            else [],
             carry=tokens.carry[:, b, i].tolist() if tokens.carry is not None else [],
         )
         for i in range(tokens.length)
@@ -119,7 +127,8 @@ def alpha(image: Image, direction: int, c: int, j: int) -> float:
 
 def input_gate(image: Image, i: int, directions: list[int]) -> float:
     means = {
-        s: (image.trace["delta_mean"][s][i], average([abs(b) for b in image.trace["B"][s][i]])) for s in directions
+        s: (image.trace["delta_mean"][s][i], average([abs(b) for b in image.trace["B"][s][i]]))
+        for s in directions
     }
     return float(sum(delta * written for delta, written in means.values()))
 
@@ -147,15 +156,22 @@ def score_of(image: Image, token: Token, recipe: dict[str, Any], seed: int, site
         f, y, x = cell_of(image, other)
         if f == frame and abs(y - row) <= reach and abs(x - column) <= reach:
             near.append(other)
-    value = max(plain_score(image, other, recipe["score"], recipe["direction"], seed, site) for other in near)
+    value = max(
+        plain_score(image, other, recipe["score"], recipe["direction"], seed, site)
+        for other in near
+    )
     if recipe["sensitivity"]:
         distance = min(abs(token.position - special.position) for special in image.specials)
         frames, height, width = image.grid
-        value *= math.exp(-recipe["sensitivity"] * distance / (frames * height * width + len(image.specials)))
+        value *= math.exp(
+            -recipe["sensitivity"] * distance / (frames * height * width + len(image.specials))
+        )
     return value
 
 
-def plain_score(image: Image, token: Token, name: str, direction: str, seed: int, site: int) -> float:
+def plain_score(
+    image: Image, token: Token, name: str, direction: str, seed: int, site: int
+) -> float:
     directions = {"both": [0, 1], "forward": [0], "backward": [1]}[direction]
     trace, i = image.trace, token.index
     y = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
@@ -169,7 +185,10 @@ def plain_score(image: Image, token: Token, name: str, direction: str, seed: int
         "cls-similarity": lambda: similarity_to_class(image, token),
         "cls-attention": lambda: trace["cls_attention"][i],
         "hidden-attention": lambda: average(
-            [sum(alpha(image, s, special.index, i) for s in directions) for special in image.specials]
+            [
+                sum(alpha(image, s, special.index, i) for s in directions)
+                for special in image.specials
+            ]
         ),
         "random": lambda: draw(seed, image.number, site, token.position),
     }

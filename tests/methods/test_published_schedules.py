@@ -57,10 +57,14 @@ def test_evit_keeps_seven_tenths_three_times() -> None:
     assert counts("evit", fused="false") == {8: 196 - 138, 14: 138 - 97, 20: 97 - 68}
 
 
-DEIT = replace(TINY, states=0, dt_rank=0, conv_kernel=0, directions=0, inner=192, heads=3, hidden=768)
+DEIT = replace(
+    TINY, states=0, dt_rank=0, conv_kernel=0, directions=0, inner=192, heads=3, hidden=768
+)
 
 
-def test_on_attention_methods_stand_between_attention_and_mlp_of_the_layers_their_papers_name() -> None:
+def test_on_attention_methods_stand_between_attention_and_mlp_of_the_layers_their_papers_name() -> (
+    None
+):
     assert counts("tome", DEIT) == {**dict.fromkeys(range(1, 24, 2), 13)}
     assert counts("tome", replace(DEIT, depth=48)) == dict.fromkeys(range(1, 48, 2), 7)
     # Layers 4, 7 and 10 of 12.
@@ -80,9 +84,13 @@ def test_fambav_chooses_layers() -> None:
 
 
 @given(st.sampled_from(KNOWN), st.integers(1, 70), st.integers(1, 800), st.data())
-def test_every_schedule_fits_every_backbone(name: str, depth: int, patches: int, data: st.DataObject) -> None:
+def test_every_schedule_fits_every_backbone(
+    name: str, depth: int, patches: int, data: st.DataObject
+) -> None:
     base = data.draw(st.sampled_from([TINY, DEIT]))
-    shape = replace(base, depth=depth, patches=patches, dim=data.draw(st.sampled_from([64, 192, 768])))
+    shape = replace(
+        base, depth=depth, patches=patches, dim=data.draw(st.sampled_from([64, 192, 768]))
+    )
     layers = METHODS[name].options.get("layers")
     options = {"layers": data.draw(st.sampled_from(layers.choices))} if layers else {}
     composition = METHODS[name].compose(**options)

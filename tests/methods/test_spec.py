@@ -117,7 +117,11 @@ def test_equal_compositions_have_one_canonical_form() -> None:
 def test_any_choice_survives_being_written(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(METHODS)))
     options = METHODS[name].options
-    chosen = {key: data.draw(st.sampled_from(option.choices)) for key, option in options.items() if option.choices}
+    chosen = {
+        key: data.draw(st.sampled_from(option.choices))
+        for key, option in options.items()
+        if option.choices
+    }
     spec = MethodSpec(name, METHODS[name].settings(chosen))
     assert parse(spec.text) == spec
     assert hash(parse(spec.text)) == hash(spec)
@@ -194,7 +198,10 @@ def test_impossible_compositions_say_why() -> None:
         ({"matching": "runs", "weights": "attention"}, "need a method with a score"),
         ({"matching": "odd-even", "feature": "b", "pruned": 0.5}, "give a score"),
         ({"matching": "lowest", "score": "cls-similarity", "sensitivity": 1.0}, "never negative"),
-        ({"matching": "lowest", "score": "norm", "aligned": True, "order": "reversed"}, "use weights=drop"),
+        (
+            {"matching": "lowest", "score": "norm", "aligned": True, "order": "reversed"},
+            "use weights=drop",
+        ),
     ]
     for fields, says in cases:
         with pytest.raises(UserError, match=says):

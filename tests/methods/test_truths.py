@@ -48,13 +48,21 @@ def cases(draw: st.DrawFn) -> tuple[Composition, int, dict[str, Any]]:
     special = {place for place in special if place < patches + len(special)}
     worn = draw(st.integers(0, patches - 1))
     remove = draw(st.integers(0, composition.cap(patches - worn, len(special))))
-    sizes = {"grid": grid, "special": tuple(special), "seed": draw(st.integers(0, 9)), "worn": worn, "batch": 3}
+    sizes = {
+        "grid": grid,
+        "special": tuple(special),
+        "seed": draw(st.integers(0, 9)),
+        "worn": worn,
+        "batch": 3,
+    }
     return composition, remove, sizes
 
 
 def with_sizes(tokens: TokenSequence) -> TokenSequence:
     """The same tokens standing for 1 to 3 original ones each."""
-    drawn = torch.randint(1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(0)).float()
+    drawn = torch.randint(
+        1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(0)
+    ).float()
     return replace(tokens, size=drawn.scatter(1, tokens.special, 1.0))
 
 
@@ -64,10 +72,18 @@ def alone(tokens: TokenSequence, b: int) -> TokenSequence:
     def cut(name: str, value: Tensor) -> Tensor:
         if name == "A":
             return value
-        return value[:, b : b + 1] if name in ("carry", "delta", "delta_mean", "B", "C") else value[b : b + 1]
+        return (
+            value[:, b : b + 1]
+            if name in ("carry", "delta", "delta_mean", "B", "C")
+            else value[b : b + 1]
+        )
 
     def parts(of: Any) -> dict[str, Any]:
-        return {f.name: cut(f.name, getattr(of, f.name)) for f in fields(of) if isinstance(getattr(of, f.name), Tensor)}
+        return {
+            f.name: cut(f.name, getattr(of, f.name))
+            for f in fields(of)
+            if isinstance(getattr(of, f.name), Tensor)
+        }
 
     assert tokens.trace is not None
     return replace(tokens, **parts(tokens), trace=replace(tokens.trace, **parts(tokens.trace)))
@@ -103,7 +119,11 @@ def test_truths_of_the_token_sequence(fabricate: Callable[..., TokenSequence], c
         assert len(set(new)) == len(new)
         assert set(new) <= set(old)
         if composition.order == "restored":
-            among = [position for position in new if position not in tokens.position[b][tokens.special[b]]]
+            among = [
+                position
+                for position in new
+                if position not in tokens.position[b][tokens.special[b]]
+            ]
             assert among == sorted(among)
         specials_survive(tokens, out, b)
         if composition.special == "exact":
@@ -113,11 +133,17 @@ def test_truths_of_the_token_sequence(fabricate: Callable[..., TokenSequence], c
         where = [old.index(position) for position in new]
         grown = out.size[b] != tokens.size[b][where]
         for name in ("branch", "residual"):
-            assert torch.equal(getattr(out, name)[b][~grown], getattr(tokens, name)[b][where][~grown])
+            assert torch.equal(
+                getattr(out, name)[b][~grown], getattr(tokens, name)[b][where][~grown]
+            )
         assert tokens.carry is not None
         assert out.carry is not None
         own = tokens.carry[:, b, where]
-        assert bool((out.carry[:, b] >= own).all() if composition.aligned else torch.equal(out.carry[:, b], own))
+        assert bool(
+            (out.carry[:, b] >= own).all()
+            if composition.aligned
+            else torch.equal(out.carry[:, b], own)
+        )
 
 
 def specials_are_exact(tokens: TokenSequence, out: TokenSequence, b: int) -> None:
@@ -131,10 +157,14 @@ def specials_survive(tokens: TokenSequence, out: TokenSequence, b: int) -> None:
     """Each special token is there, untouched, where the sequence says."""
     assert torch.equal(out.position[b][out.special[b]], tokens.position[b][tokens.special[b]])
     for name in ("branch", "residual", "size"):
-        assert torch.equal(getattr(out, name)[b][out.special[b]], getattr(tokens, name)[b][tokens.special[b]])
+        assert torch.equal(
+            getattr(out, name)[b][out.special[b]], getattr(tokens, name)[b][tokens.special[b]]
+        )
 
 
-def sizes_and_owners_agree(tokens: TokenSequence, out: TokenSequence, b: int, old: list[int], new: list[int]) -> None:
+def sizes_and_owners_agree(
+    tokens: TokenSequence, out: TokenSequence, b: int, old: list[int], new: list[int]
+) -> None:
     """A token's size is the sum of those that went into it; owners say which, and the dropped have none."""
     assert tokens.owner is not None
     assert out.owner is not None
@@ -150,7 +180,9 @@ def sizes_and_owners_agree(tokens: TokenSequence, out: TokenSequence, b: int, ol
 
 @settings(max_examples=60, deadline=None)
 @given(cases())
-def test_an_image_does_not_depend_on_its_batch(fabricate: Callable[..., TokenSequence], case: Case) -> None:
+def test_an_image_does_not_depend_on_its_batch(
+    fabricate: Callable[..., TokenSequence], case: Case
+) -> None:
     composition, remove, sizes = case
     tokens = fabricate(**sizes)
     reducer = Reducer(composition, remove, site=2, seed=5)
@@ -169,7 +201,9 @@ def test_an_image_does_not_depend_on_its_batch(fabricate: Callable[..., TokenSeq
     "text", [*REDUCING, "mtr[weights=pair]", "evit[score=hidden-attention]", "random[weights=mean]"]
 )
 @pytest.mark.parametrize("remove", [1, 11])
-def test_batch_independence_at_real_sizes(fabricate: Callable[..., TokenSequence], text: str, remove: int) -> None:
+def test_batch_independence_at_real_sizes(
+    fabricate: Callable[..., TokenSequence], text: str, remove: int
+) -> None:
     tokens = fabricate(batch=5, grid=(1, 14, 14), special=(98,), dim=192, inner=384, states=16)
     composition = parse(text).composition()
     assert composition is not None
@@ -180,7 +214,9 @@ def test_batch_independence_at_real_sizes(fabricate: Callable[..., TokenSequence
 
 
 @pytest.mark.parametrize("name", REDUCING)
-def test_merging_both_streams_is_merging_their_sum(fabricate: Callable[..., TokenSequence], name: str) -> None:
+def test_merging_both_streams_is_merging_their_sum(
+    fabricate: Callable[..., TokenSequence], name: str
+) -> None:
     tokens = fabricate(dtype=torch.float64)
     composition = METHODS[name].compose()
     assert composition is not None
@@ -196,7 +232,9 @@ def test_merging_both_streams_is_merging_their_sum(fabricate: Callable[..., Toke
 
 
 @pytest.mark.parametrize("name", REDUCING)
-def test_more_than_the_cap_is_refused_with_the_cap(fabricate: Callable[..., TokenSequence], name: str) -> None:
+def test_more_than_the_cap_is_refused_with_the_cap(
+    fabricate: Callable[..., TokenSequence], name: str
+) -> None:
     composition = METHODS[name].compose()
     assert composition is not None
     cap = composition.cap(16)
@@ -207,7 +245,9 @@ def test_more_than_the_cap_is_refused_with_the_cap(fabricate: Callable[..., Toke
 
 @settings(max_examples=40, deadline=None)
 @given(compositions())
-def test_only_what_is_needed_is_read(fabricate: Callable[..., TokenSequence], composition: Composition) -> None:
+def test_only_what_is_needed_is_read(
+    fabricate: Callable[..., TokenSequence], composition: Composition
+) -> None:
     tokens = fabricate()
     reducer = Reducer(composition, 4, site=1)
     assert tokens.trace is not None
@@ -230,7 +270,9 @@ def test_low_precision_is_merged_in_fp32(fabricate: Callable[..., TokenSequence]
 
 
 @pytest.mark.parametrize("policy", ["restored", "odd-even", "reversed", "shuffled"])
-def test_the_pure_permutation_keeps_every_token(fabricate: Callable[..., TokenSequence], policy: str) -> None:
+def test_the_pure_permutation_keeps_every_token(
+    fabricate: Callable[..., TokenSequence], policy: str
+) -> None:
     tokens = fabricate(special=(3, 8))
     out = permuted(tokens, policy, 1.0, Chance(0, tokens.image, 1))
     assert torch.equal(out.special, tokens.special)
@@ -239,7 +281,11 @@ def test_the_pure_permutation_keeps_every_token(fabricate: Callable[..., TokenSe
         assert torch.equal(out.branch[b], tokens.branch[b, out.position[b]])
     patches = [position for position in out.position[0].tolist() if position not in (3, 8)]
     natural = [position for position in range(18) if position not in (3, 8)]
-    expected = {"restored": natural, "odd-even": natural[::2] + natural[1::2], "reversed": natural[::-1]}
+    expected = {
+        "restored": natural,
+        "odd-even": natural[::2] + natural[1::2],
+        "reversed": natural[::-1],
+    }
     assert patches == expected.get(policy, patches)
     assert policy != "shuffled" or patches != natural
 
@@ -252,15 +298,33 @@ def test_a_method_without_a_class_token_says_so(fabricate: Callable[..., TokenSe
         Reducer(composition, 2, site=1)(fabricate(special=()))
 
 
-BLIND = ("random", "stride", "pool", "pool[neighbours=grid]", "stride[order=reversed]", "random[protect=2]")
-CHOOSING = ("mtr", "tome", "evit", "utr", "delta", "norm", "random[weights=mean]", "mtr[score=random]")
+BLIND = (
+    "random",
+    "stride",
+    "pool",
+    "pool[neighbours=grid]",
+    "stride[order=reversed]",
+    "random[protect=2]",
+)
+CHOOSING = (
+    "mtr",
+    "tome",
+    "evit",
+    "utr",
+    "delta",
+    "norm",
+    "random[weights=mean]",
+    "mtr[score=random]",
+)
 
 
 def fates(text: str, fabricate: Callable[..., TokenSequence], content: int) -> Tensor:
     """What becomes of every token of three images, all drawn from `content`, under the same seed."""
     composition = parse(text).composition()
     assert composition is not None
-    found = Reducer(composition, 20, site=2, seed=3)(fabricate(batch=3, grid=(1, 8, 8), special=(32,), seed=content))
+    found = Reducer(composition, 20, site=2, seed=3)(
+        fabricate(batch=3, grid=(1, 8, 8), special=(32,), seed=content)
+    )
     assert found.owner is not None
     return found.owner
 
@@ -272,15 +336,23 @@ def test_what_a_blind_composition_does_is_the_same_whatever_the_images_show(
     composition = parse(text).composition()
     assert composition is not None
     assert (composition.blind, composition.chooses) == (True, False)
-    assert all(torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content)) for content in (1, 2, 3))
+    assert all(
+        torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content))
+        for content in (1, 2, 3)
+    )
 
 
 @pytest.mark.parametrize("text", CHOOSING)
-def test_what_others_do_depends_on_the_images(fabricate: Callable[..., TokenSequence], text: str) -> None:
+def test_what_others_do_depends_on_the_images(
+    fabricate: Callable[..., TokenSequence], text: str
+) -> None:
     composition = parse(text).composition()
     assert composition is not None
     assert (composition.blind, composition.chooses) == (False, True)
-    assert not all(torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content)) for content in (1, 2, 3))
+    assert not all(
+        torch.equal(fates(text, fabricate, 0), fates(text, fabricate, content))
+        for content in (1, 2, 3)
+    )
 
 
 def test_changing_the_order_alone_is_neither(fabricate: Callable[..., TokenSequence]) -> None:

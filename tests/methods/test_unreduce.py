@@ -29,13 +29,18 @@ def after(text: str, tokens: TokenSequence) -> TokenSequence:
 
     def picked(value: Tensor, axis: int) -> Tensor:
         index = rows if axis == 1 else rows.expand(2, -1, -1)
-        index = index.view(*index.shape, *[1] * (value.ndim - axis - 1)).expand(*index.shape, *value.shape[axis + 1 :])
+        index = index.view(*index.shape, *[1] * (value.ndim - axis - 1)).expand(
+            *index.shape, *value.shape[axis + 1 :]
+        )
         return value.gather(axis, index)
 
     trace = tokens.trace
     assert trace is not None
     stacked = {name: picked(getattr(trace, name), 2) for name in ("delta_mean", "delta", "B", "C")}
-    plain = {n: picked(getattr(trace, n), 1) for n in ("y", "y_forward", "y_backward", "keys", "cls_attention")}
+    plain = {
+        n: picked(getattr(trace, n), 1)
+        for n in ("y", "y_forward", "y_backward", "keys", "cls_attention")
+    }
     return Reducer(composition, 4, site=2)(replace(left, trace=replace(trace, **stacked, **plain)))
 
 
@@ -56,8 +61,15 @@ def by_hand(values: Tensor, tokens: TokenSequence, fill: Fill) -> Tensor:
         for place in range(tokens.original_length):
             source = place
             if owner[place] < 0 and fill == "nearest":
-                living = [other for other in patches if owner[other] >= 0 and owner[other] not in special_slots]
-                far = {o: sum((p - q) ** 2 for p, q in zip(cell[o], cell[place], strict=True)) for o in living}
+                living = [
+                    other
+                    for other in patches
+                    if owner[other] >= 0 and owner[other] not in special_slots
+                ]
+                far = {
+                    o: sum((p - q) ** 2 for p, q in zip(cell[o], cell[place], strict=True))
+                    for o in living
+                }
                 source = min(living, key=lambda other: (far[other], other), default=place)
             if owner[source] >= 0:
                 out[b, place] = values[b, owner[source]]
@@ -65,15 +77,21 @@ def by_hand(values: Tensor, tokens: TokenSequence, fill: Fill) -> Tensor:
 
 
 @pytest.mark.parametrize("fill", ["nearest", "zeros"])
-@pytest.mark.parametrize("name", [*REDUCING, "tome[order=shuffled]", "mtr[order=appended]", "evit[fused=false]"])
-def test_every_method_is_undone_to_the_full_grid(fabricate: Fabricate, name: str, fill: Fill) -> None:
+@pytest.mark.parametrize(
+    "name", [*REDUCING, "tome[order=shuffled]", "mtr[order=appended]", "evit[fused=false]"]
+)
+def test_every_method_is_undone_to_the_full_grid(
+    fabricate: Fabricate, name: str, fill: Fill
+) -> None:
     tokens = fabricate(batch=3, grid=GRID, special=SPECIAL, inner=6)
     left = after(name, tokens)
     full = unreduce(left.branch, left, fill)
     assert full.shape == (3, 26, tokens.branch.shape[2])
     assert torch.equal(full, by_hand(left.branch, left, fill))
     # there and back again: what is left is read off at its own place
-    assert torch.equal(full.gather(1, left.position[:, :, None].expand_as(left.branch)), left.branch)
+    assert torch.equal(
+        full.gather(1, left.position[:, :, None].expand_as(left.branch)), left.branch
+    )
     # each token fills as many places as original tokens stand in it
     assert left.owner is not None
     slots = torch.arange(left.length, dtype=torch.float32).expand(3, -1)[:, :, None]
@@ -83,7 +101,9 @@ def test_every_method_is_undone_to_the_full_grid(fabricate: Fabricate, name: str
 
 
 @pytest.mark.parametrize("name", ["tome[weights=size]", "pool[weights=size]"])
-def test_a_mean_over_sizes_is_spread_to_those_it_was_made_of(fabricate: Fabricate, name: str) -> None:
+def test_a_mean_over_sizes_is_spread_to_those_it_was_made_of(
+    fabricate: Fabricate, name: str
+) -> None:
     tokens = fabricate(grid=GRID, special=SPECIAL, inner=6, dtype=torch.float64)
     left = after(name, tokens)
     full = unreduce(left.branch, left)
@@ -102,12 +122,16 @@ def test_a_mean_over_sizes_is_spread_to_those_it_was_made_of(fabricate: Fabricat
     st.sampled_from(["nearest", "zeros"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_grid_and_any_owners(grid: tuple[int, int, int], special: set[int], seed: int, fill: Fill) -> None:
+def test_any_grid_and_any_owners(
+    grid: tuple[int, int, int], special: set[int], seed: int, fill: Fill
+) -> None:
     patches = grid[0] * grid[1] * grid[2]
     special = {min(place, patches) for place in special}
     length = patches + len(special)
     generator = torch.Generator().manual_seed(seed)
-    tokens = new_sequence(torch.randn(3, length, 2, generator=generator), sorted(special), grid).tracked()
+    tokens = new_sequence(
+        torch.randn(3, length, 2, generator=generator), sorted(special), grid
+    ).tracked()
     owner = torch.randint(-length, length, (3, length), generator=generator).clamp_min(-1)
     for place in special:
         owner[:, place] = place
@@ -128,7 +152,10 @@ def test_an_image_does_not_depend_on_its_batch(fabricate: Fabricate) -> None:
     left = Reducer(dropped, 9, site=1)(fabricate(batch=3, grid=(1, 4, 5)))
     assert left.owner is not None
     alone = [
-        replace(left, **{n: getattr(left, n)[b : b + 1] for n in ("branch", "position", "special", "owner")})
+        replace(
+            left,
+            **{n: getattr(left, n)[b : b + 1] for n in ("branch", "position", "special", "owner")},
+        )
         for b in range(3)
     ]
     each = [unreduce(one.branch, one) for one in alone]

@@ -18,7 +18,18 @@ import reports
 from suite.stats import Outcomes, against_blind, marks_frame
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
-CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+CLASSES = [
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{ & \"q\" 'a' | _%{{7*7}}"
 SAME = "tome[order=appended] = tome[order=appended,weights=size]"  # two texts of one composition
 BLOCKS = (2, 5, 7)  # before which tokens of the gallery go
@@ -34,7 +45,13 @@ METHODS: dict[str, tuple[str, str, float, float]] = {
     "pool": ("pool", "baseline", 0.13, 1.0),
     "downsample": ("downsample", "baseline", 0.19, 1.0),
 }
-DENSE_FLOPS = {"gemm": 180_000_000, "conv": 6_000_000, "scan": 70_000_000, "elementwise": 9_000_000, "reduction": 0}
+DENSE_FLOPS = {
+    "gemm": 180_000_000,
+    "conv": 6_000_000,
+    "scan": 70_000_000,
+    "elementwise": 9_000_000,
+    "reduction": 0,
+}
 
 
 def _dump(path: Path, value: Any) -> None:
@@ -97,7 +114,9 @@ def _shard(folder: Path, cell: dict[str, Any], rng: np.random.Generator) -> None
     cell["metrics"]["top1"] = float((prediction == label).mean())
 
 
-def _statistics(cells: list[dict[str, Any]], names: dict[str, str], budgets: tuple[float, ...]) -> pd.DataFrame:
+def _statistics(
+    cells: list[dict[str, Any]], names: dict[str, str], budgets: tuple[float, ...]
+) -> pd.DataFrame:
     rows = []
     for budget in budgets:
         top = {label: [c["metrics"]["top1"] for c in cells if c["label"] == names.get(label, label)
@@ -121,19 +140,30 @@ def _statistics(cells: list[dict[str, Any]], names: dict[str, str], budgets: tup
                     "method_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
                 }
             )  # fmt: skip
-    none = {"budget": np.nan, "label": "none", "reference": "none", "method_low": 0.82, "method_high": 0.885}
+    none = {
+        "budget": np.nan,
+        "label": "none",
+        "reference": "none",
+        "method_low": 0.82,
+        "method_high": 0.885,
+    }
     rows.append({**rows[0], **none})
     return pd.DataFrame(rows)
 
 
-def _blind(cells: list[dict[str, Any]], correct: dict[str, Any], budgets: tuple[float, ...]) -> pd.DataFrame:
+def _blind(
+    cells: list[dict[str, Any]], correct: dict[str, Any], budgets: tuple[float, ...]
+) -> pd.DataFrame:
     found = []
     for budget in budgets:
         hits: dict[str, list[Any]] = {}
         for cell in cells:
             if cell["budget"] == budget and cell["status"] == "ok":
                 hits.setdefault(cell["label"], []).append(correct[cell["key"]])
-        told = {label: Outcomes(label, np.stack(seeds), np.arange(IMAGES)) for label, seeds in hits.items()}
+        told = {
+            label: Outcomes(label, np.stack(seeds), np.arange(IMAGES))
+            for label, seeds in hits.items()
+        }
         blind = [told.pop(label) for label in ("random", "stride", "pool") if label in told]
         told.pop("downsample", None)
         mark = against_blind("vim_nano", budget, blind, list(told.values()))
@@ -142,7 +172,10 @@ def _blind(cells: list[dict[str, Any]], correct: dict[str, Any], budgets: tuple[
 
 
 def _kept(
-    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+    rng: np.random.Generator,
+    names: dict[str, str],
+    labels: tuple[str, ...],
+    budgets: tuple[float, ...],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     maps, lines = [], []
     row, col = (axis.ravel() for axis in np.mgrid[:SIDE, :SIDE])
@@ -154,7 +187,9 @@ def _kept(
         for budget in budgets:
             for block in range(DEPTH):
                 share = 1 - 1.6 * budget * block / DEPTH
-                field = share * (1 + (lift - 1) * (middle - middle.mean()) * 2) + rng.normal(0, 0.02, SIDE * SIDE)
+                field = share * (1 + (lift - 1) * (middle - middle.mean()) * 2) + rng.normal(
+                    0, 0.02, SIDE * SIDE
+                )
                 if method == "stride" and block:
                     field = ((row * SIDE + col) % 3 < 3 * share).astype(float)
                 maps.append(
@@ -177,7 +212,10 @@ def _kept(
 
 
 def _gallery(
-    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+    rng: np.random.Generator,
+    names: dict[str, str],
+    labels: tuple[str, ...],
+    budgets: tuple[float, ...],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     pictures, rows, count = [], [], 6 if len(labels) > 5 else 2
     yy, xx = np.mgrid[:56, :56]
@@ -188,19 +226,27 @@ def _gallery(
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format="PNG")
         why = "drawn at random" if image else "broken first by mtr"
-        pictures.append({"image": 100 + image, "png": buffer.getvalue(), "label": image, "why": why})
+        pictures.append(
+            {"image": 100 + image, "png": buffer.getvalue(), "label": image, "why": why}
+        )
         for label in labels:
             method, family, _, _ = METHODS[label]
             for budget in budgets if method != "downsample" else ():
                 place = np.arange(SIDE * SIDE)
-                last = np.where(rng.random(SIDE * SIDE) < budget * 1.3, rng.integers(2, DEPTH, SIDE * SIDE), DEPTH)
+                last = np.where(
+                    rng.random(SIDE * SIDE) < budget * 1.3,
+                    rng.integers(2, DEPTH, SIDE * SIDE),
+                    DEPTH,
+                )
                 answer = {
                     "label_true": image, "prediction": int((image + (rng.random() < 0.3)) % 10),
                     "dense_prediction": image, "confidence": float(rng.uniform(0.4, 1)), "dense_confidence": 0.93,
                 }  # fmt: skip
                 for block in BLOCKS:
                     gone = last <= block
-                    owner = np.where(gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place)
+                    owner = np.where(
+                        gone, -1 if family in {"pruning", "baseline"} else place // 5 * 5, place
+                    )
                     if method == "mtr":
                         owner[3] = -2
                     rows.append(
@@ -213,30 +259,57 @@ def _gallery(
 
 
 def _alike(
-    rng: np.random.Generator, names: dict[str, str], labels: tuple[str, ...], budgets: tuple[float, ...]
+    rng: np.random.Generator,
+    names: dict[str, str],
+    labels: tuple[str, ...],
+    budgets: tuple[float, ...],
 ) -> dict[str, pd.DataFrame]:
     """Overlaps of the kept tokens, and the images that break first."""
     members = [names.get(label, label) for label in labels if label != "downsample"]
     place = [{"backbone": "vim_nano", "budget": budget} for budget in budgets]
-    pairs = [{**at, "one": one, "other": other} for at in place for one, other in combinations(members, 2)]
+    pairs = [
+        {**at, "one": one, "other": other}
+        for at in place
+        for one, other in combinations(members, 2)
+    ]
     layers = [
-        {**pair, "block": block, "iou": 0.5, "chance": 0.4, "correlation": float(rng.uniform(-1, 1))}
+        {
+            **pair,
+            "block": block,
+            "iou": 0.5,
+            "chance": 0.4,
+            "correlation": float(rng.uniform(-1, 1)),
+        }
         for pair in pairs
         for block in BLOCKS
     ]
     whole = [
-        {**pair, "survival": float(rng.uniform(-1, 1)), "kappa": float(rng.uniform(0, 1)), "agree": 0.8, "images": 200}
+        {
+            **pair,
+            "survival": float(rng.uniform(-1, 1)),
+            "kappa": float(rng.uniform(0, 1)),
+            "agree": 0.8,
+            "images": 200,
+        }
         for pair in pairs
     ]
     breaks = [
-        {"backbone": "vim_nano", "label": label, "image": 100 + number, "budget": budgets[0], "kl": 3.0 - number}
+        {
+            "backbone": "vim_nano",
+            "label": label,
+            "image": 100 + number,
+            "budget": budgets[0],
+            "kl": 3.0 - number,
+        }
         for label in members
         for number in range(2)
     ]
     return {
         "similarity": pd.DataFrame(layers),
         "similarity-pairs": pd.DataFrame(whole),
-        "similarity-link": pd.DataFrame([{**at, "methods": len(members), "rho": 0.61, "p": 0.004} for at in place]),
+        "similarity-link": pd.DataFrame(
+            [{**at, "methods": len(members), "rho": 0.61, "p": 0.004} for at in place]
+        ),
         "breaks": pd.DataFrame(breaks),
     }
 
@@ -253,10 +326,19 @@ def fabricate(
     cells = [_cell("none", None, 0, rng, names)]
     for label in labels:
         for budget in budgets:
-            cells += [_cell(label, budget, seed, rng, names) for seed in ((0, 1, 2) if label == "random" else (0,))]
+            cells += [
+                _cell(label, budget, seed, rng, names)
+                for seed in ((0, 1, 2) if label == "random" else (0,))
+            ]
     reasons = {
-        ("pool", 0.6): ("skipped", "pool can remove at most 54.1 % at the default sites: ask for less, or add sites"),
-        ("evit", 0.6): ("failed", HOSTILE if hostile else "the loss was not finite in shard 3 (RuntimeError)"),
+        ("pool", 0.6): (
+            "skipped",
+            "pool can remove at most 54.1 % at the default sites: ask for less, or add sites",
+        ),
+        ("evit", 0.6): (
+            "failed",
+            HOSTILE if hostile else "the loss was not finite in shard 3 (RuntimeError)",
+        ),
     }
     correct = {cell["key"]: cell["_correct"] for cell in cells}
     for cell in cells:
@@ -269,7 +351,13 @@ def fabricate(
     kept, foreground = _kept(rng, names, labels, budgets)
     gallery, images = _gallery(rng, names, labels, budgets)
     statistics = _statistics(cells, names, budgets)
-    frames = {"statistics": statistics, "kept": kept, "foreground": foreground, "gallery": gallery, "images": images}
+    frames = {
+        "statistics": statistics,
+        "kept": kept,
+        "foreground": foreground,
+        "gallery": gallery,
+        "images": images,
+    }
     frames |= {"blind": _blind(cells, correct, budgets)}
     frames |= _alike(rng, names, labels, budgets)
     (folder / "analyses").mkdir()
@@ -281,7 +369,17 @@ def fabricate(
 
 def _words(folder: Path, hostile: bool) -> None:
     classes = [*CLASSES[:4], HOSTILE, *CLASSES[5:]] if hostile else CLASSES
-    methods = ["none", "mtr", "tome", SAME.split(" = ")[0], "random", "stride", "pool", "evit", "downsample"]
+    methods = [
+        "none",
+        "mtr",
+        "tome",
+        SAME.split(" = ")[0],
+        "random",
+        "stride",
+        "pool",
+        "evit",
+        "downsample",
+    ]
     spec = {
         "schema": 1, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
         "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
@@ -351,7 +449,9 @@ def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run full of markup, its report built."""
     labels = ("mtr", "tome", "evit", "random", "pool", "downsample")
-    folder = fabricate(tmp_path_factory.mktemp("hostile"), hostile=True, labels=labels, budgets=(0.4, 0.6))
+    folder = fabricate(
+        tmp_path_factory.mktemp("hostile"), hostile=True, labels=labels, budgets=(0.4, 0.6)
+    )
     reports.build(folder)
     return folder
 
@@ -360,10 +460,14 @@ def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def harmful_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run full of markup, not drawn yet."""
     labels = ("mtr", "tome", "evit", "random", "pool")
-    return fabricate(tmp_path_factory.mktemp("harmful") / "run", hostile=True, labels=labels, budgets=(0.4, 0.6))
+    return fabricate(
+        tmp_path_factory.mktemp("harmful") / "run", hostile=True, labels=labels, budgets=(0.4, 0.6)
+    )
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Callable[[], Path]:
     """A maker of small run folders that a test may damage."""
-    return lambda: fabricate(tmp_path / "run", labels=("mtr", "tome", "evit", "random", "pool"), budgets=(0.4, 0.6))
+    return lambda: fabricate(
+        tmp_path / "run", labels=("mtr", "tome", "evit", "random", "pool"), budgets=(0.4, 0.6)
+    )

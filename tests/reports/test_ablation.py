@@ -23,7 +23,14 @@ from reports.run import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-ORDERS = ("order=restored", "order=reversed", "shuffle=0.1", "shuffle=0.5", "shuffle=1", "order=score")
+ORDERS = (
+    "order=restored",
+    "order=reversed",
+    "shuffle=0.1",
+    "shuffle=0.5",
+    "shuffle=1",
+    "order=score",
+)
 
 
 def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list[dict[str, Any]]:
@@ -39,7 +46,9 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
             "p_holm": 0.01, "smallest": 0.05 + 0.01 * place, "told_apart": place % 2 == 1,
         }  # fmt: skip
         if place == 0:
-            row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm", "smallest"))
+            row |= dict.fromkeys(
+                ("difference", "difference_low", "difference_high", "p_holm", "smallest")
+            )
         rows.append(row)
     return rows
 
@@ -72,7 +81,8 @@ def marks(figure: Figure, panel: int) -> list[tuple[float, float, str]]:
     """Value, height and colour of the marks of one panel."""
     lines = [line for line in figure.axes[panel].lines if line.get_marker() in ("o", "D")]
     return [
-        (round(float(line.get_xdata()[0]), 9), float(line.get_ydata()[0]), to_hex(line.get_color())) for line in lines
+        (round(float(line.get_xdata()[0]), 9), float(line.get_ydata()[0]), to_hex(line.get_color()))
+        for line in lines
     ]
 
 
@@ -82,13 +92,23 @@ def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> 
     figure = axis_figure(rows, width)
     for family, part in enumerate([rows[rows.budget == 0.4], rows[rows.budget == 0]]):
         kinds = [COLOURS[verdict(row)] for row in part.to_dict("records")]
-        left = [(round(100 * top1, 9), float(place), kinds[place]) for place, top1 in enumerate(part.top1)]
+        left = [
+            (round(100 * top1, 9), float(place), kinds[place])
+            for place, top1 in enumerate(part.top1)
+        ]
         assert marks(figure, 2 * family) == left
-        right = [(round(100 * gap, 9), float(place), kinds[place]) for place, gap in enumerate(part.difference)][1:]
+        right = [
+            (round(100 * gap, 9), float(place), kinds[place])
+            for place, gap in enumerate(part.difference)
+        ][1:]
         assert marks(figure, 2 * family + 1) == right
         axes = figure.axes[2 * family]
         assert [label.get_text() for label in axes.get_yticklabels()] == part.setting.tolist()
-        spans = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_xdata())) == 2]
+        spans = [
+            line
+            for line in axes.lines
+            if line.get_marker() == "None" and len(set(line.get_xdata())) == 2
+        ]
         ends = np.array([line.get_xdata() for line in spans])
         np.testing.assert_allclose(ends, 100 * part[["low", "high"]].to_numpy())
         assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first setting stands on top
@@ -106,7 +126,9 @@ def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None
     for panel, name in enumerate(("top1", "agreement")):
         drawn = [line for line in figure.axes[panel].lines if line.get_linestyle() != "None"]
         for line, (_, part) in zip(drawn, rows.groupby("method", sort=False), strict=True):
-            joined = part[part.setting.str.contains("shuffle") | part.is_reference].sort_values("tau")
+            joined = part[part.setting.str.contains("shuffle") | part.is_reference].sort_values(
+                "tau"
+            )
             assert list(line.get_xdata()) == pytest.approx(joined.tau.tolist())
             assert list(line.get_ydata()) == pytest.approx((100 * joined[name]).tolist())
         named = {text.get_text() for text in figure.axes[panel].texts}
@@ -117,7 +139,9 @@ def add(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Put an ablation's two files into a run; its words."""
     families = frame.drop_duplicates(["axis", "method", "budget"])
     told = families[["axis", "method", "budget", "backbone"]].reset_index(drop=True)
-    told["sentence"] = [f"Words of {axis} of {method}." for axis, method in zip(told.axis, told.method, strict=True)]
+    told["sentence"] = [
+        f"Words of {axis} of {method}." for axis, method in zip(told.axis, told.method, strict=True)
+    ]
     frame.to_parquet(folder / "analyses" / "ablation.parquet")
     told.to_parquet(folder / "analyses" / "ablation_words.parquet")
     return told
@@ -134,7 +158,10 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     assert 'id="ablation"' in page
     assert all(sentence in page for sentence in told.sentence)
     assert "Around mtr, 2 axes were varied one at a time: order, size." in page
-    assert "500 images find a true difference of 6.0 to 10.0 points in four runs of five, depending" in page
+    assert (
+        "500 images find a true difference of 6.0 to 10.0 points in four runs of five, depending"
+        in page
+    )
     assert "needs &lt;b&gt;delta" in page
     for name in ("ablation-order", "ablation-order-tau", "ablation-size"):
         assert (folder / "report" / "figures" / f"{name}.png").is_file()
@@ -154,14 +181,19 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
         if record["budget"] not in (None, 0.4):
             path.unlink()
     assert Sheet.of(load(folder)).trades  # methods at one budget are ranked
-    ablations, other = {"one": {"axes": ["order"]}, "two": {"axes": ["size"]}}, {"three": {"kind": "sensitivity"}}
+    ablations, other = (
+        {"one": {"axes": ["order"]}, "two": {"axes": ["size"]}},
+        {"three": {"kind": "sensitivity"}},
+    )
     for runs, trades in ((ablations | other, False), (ablations | {"four": {"axes": []}}, True)):
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"kind": "merged", "runs": runs}))
         assert Sheet.of(load(folder)).trades == trades
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
     page = reports.build(folder).read_text("utf-8")
     assert 'id="results"' in page
-    assert not any(f'id="{name}"' in page or f'"#{name}"' in page for name in ("pareto", "agreement"))
+    assert not any(
+        f'id="{name}"' in page or f'"#{name}"' in page for name in ("pareto", "agreement")
+    )
     drawn_there = {path.stem for path in (folder / "report" / "figures").iterdir()}
     assert "kept" in drawn_there
     assert drawn_there.isdisjoint({"pareto", "groups", "lead", "agreement"})
@@ -173,18 +205,24 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
     page = reports.build(folder).read_text("utf-8")
     assert "Around mtr, the axis order was varied." in page
     for mark in ('href="#{}"', 'id="{}"'):
-        places = [page.index(mark.format(name)) for name in ("ablation", "can", "results", "tokens")]
+        places = [
+            page.index(mark.format(name)) for name in ("ablation", "can", "results", "tokens")
+        ]
         assert places == sorted(places)
 
 
-def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(fresh: Callable[[], Path]) -> None:
+def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
+    fresh: Callable[[], Path],
+) -> None:
     folder = quick(fresh)
     path = folder / "analyses" / "headline.json"
     stored = json.loads(path.read_text())
     unknown = [row | {"ranks": None, "smallest_detectable": None} for row in stored["resolution"]]
     path.write_text(json.dumps(stored | {"resolution": unknown}))
     page = reports.build(folder).read_text("utf-8")
-    assert page.count('<span class="tag">not known</span>') == len(unknown)  # a comparison without blind baselines
+    assert page.count('<span class="tag">not known</span>') == len(
+        unknown
+    )  # a comparison without blind baselines
     assert '<td class="n"></td>' not in page
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))

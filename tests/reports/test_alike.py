@@ -28,11 +28,15 @@ def found(run_folder: Path) -> dict[str, Section]:
 
 @pytest.fixture(scope="module")
 def pairs(run_folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(run_folder / "analyses" / "similarity-pairs.parquet").query("budget == 0.4")
+    return pd.read_parquet(run_folder / "analyses" / "similarity-pairs.parquet").query(
+        "budget == 0.4"
+    )
 
 
 def _value(rows: pd.DataFrame, one: str, other: str, column: str) -> float:
-    pair = rows[((rows.one == one) & (rows.other == other)) | ((rows.one == other) & (rows.other == one))]
+    pair = rows[
+        ((rows.one == one) & (rows.other == other)) | ((rows.one == other) & (rows.other == one))
+    ]
     return float(pair[column].iloc[0])
 
 
@@ -46,26 +50,35 @@ def test_the_table_of_pairs_holds_the_stored_values(
     told = {text.get_position(): text.get_text() for text in axes.texts}
     table = np.asarray(axes.get_images()[0].get_array())
     assert drawing.maps is not None
-    assert [name.replace(" ", "") for name in distinct_names(drawing.maps.names)] == [n.replace(" ", "") for n in names]
+    assert [name.replace(" ", "") for name in distinct_names(drawing.maps.names)] == [
+        n.replace(" ", "") for n in names
+    ]
     for row, one in enumerate(drawing.maps.names):
         for column, other in enumerate(drawing.maps.names):
             want = 1.0 if row == column else _value(pairs, one, other, "survival")
             assert table[row, column] == pytest.approx(want)
             if row != column:
-                assert told[column, row] == (number(want, 2) if width > COLUMN else number(100 * want, 0))
+                assert told[column, row] == (
+                    number(want, 2) if width > COLUMN else number(100 * want, 0)
+                )
 
 
 def test_values_in_the_cells_have_true_minus_signs_and_no_negative_zero() -> None:
     table = np.array([[1.0, -0.001, -0.38], [-0.001, 1.0, 0.2], [-0.38, 0.2, 1.0]])
     for width, want in ((WIDTH, {"0.00", "−0.38", "0.20"}), (COLUMN, {"0", "−38", "20"})):
-        figure = pairs_table(table, ["mtr", "tome", "evit"], looks(["mtr", "tome", "evit"]), "b", width)
+        figure = pairs_table(
+            table, ["mtr", "tome", "evit"], looks(["mtr", "tome", "evit"]), "b", width
+        )
         assert {text.get_text() for text in figure.axes[0].texts} == want
 
 
 def test_no_block_is_marked_where_there_is_none(found: dict[str, Section]) -> None:
     axes = found["similarity"].figures[1].draw(WIDTH).axes[0]
     ticks = axes.get_xticks()
-    assert (min(ticks), max(ticks)) == (2, 7)  # of the view, which the names stretch, only where there are blocks
+    assert (min(ticks), max(ticks)) == (
+        2,
+        7,
+    )  # of the view, which the names stretch, only where there are blocks
 
 
 def test_the_page_opens_on_a_block_in_the_middle_with_names_told_apart(run_folder: Path) -> None:
@@ -95,10 +108,17 @@ def test_lines_and_dots_hold_the_stored_values(
     layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
     axes = blocks.draw(WIDTH).axes[0]
     assert axes.get_ylabel() == "correlation with the tokens of mtr"
-    lines = {str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
+    lines = {
+        str(line.get_label()): line
+        for line in axes.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
     assert "mtr" not in lines
     for label, line in lines.items():
-        want = [_value(layers[layers.block == block], "mtr", label, "correlation") for block in (2, 5, 7)]
+        want = [
+            _value(layers[layers.block == block], "mtr", label, "correlation")
+            for block in (2, 5, 7)
+        ]
         assert list(np.asarray(line.get_ydata())) == pytest.approx(want)
     dots = answers.draw(COLUMN).axes[0].get_lines()[0]
     assert sorted(np.asarray(dots.get_xdata())) == pytest.approx(sorted(pairs.survival))
@@ -110,13 +130,18 @@ def test_the_sentence_says_the_most_and_the_least_alike_and_the_link(
 ) -> None:
     words = found["similarity"].sentence
     most = pairs.loc[pairs.survival.idxmax()]
-    assert f"{most.one} and {most.other} keep the most alike tokens (rank correlation {most.survival:.2f})" in words
+    assert (
+        f"{most.one} and {most.other} keep the most alike tokens (rank correlation {most.survival:.2f})"
+        in words
+    )
     assert "does go with being right on the same images on vim_nano" in words
     assert "0.61 (p 0.004)" in words
     assert len(found["similarity"].tables[0].frame) == 5 * len(pairs)
 
 
-def test_each_methods_first_broken_picture_is_shown(found: dict[str, Section], run_folder: Path) -> None:
+def test_each_methods_first_broken_picture_is_shown(
+    found: dict[str, Section], run_folder: Path
+) -> None:
     (drawing,), (table,) = found["breaks"].figures, found["breaks"].tables
     breaks = pd.read_parquet(run_folder / "analyses" / "breaks.parquet").drop_duplicates("label")
     assert sorted(table.frame["Method"]) == sorted(breaks.label)
@@ -155,7 +180,14 @@ def test_without_pictures_there_is_no_section_of_broken_ones(fresh: Callable[[],
 
 def test_alike_methods_stand_side_by_side() -> None:
     labels = ["a", "b", "c", "d"]
-    rows = [("a", "c", 0.9), ("b", "d", 0.8), ("a", "b", -0.5), ("a", "d", -0.4), ("b", "c", -0.6), ("c", "d", -0.5)]
+    rows = [
+        ("a", "c", 0.9),
+        ("b", "d", 0.8),
+        ("a", "b", -0.5),
+        ("a", "d", -0.4),
+        ("b", "c", -0.6),
+        ("c", "d", -0.5),
+    ]
     table = matrix(pd.DataFrame(rows, columns=["one", "other", "v"]), labels, "v")
     assert table[0, 2] == table[2, 0] == 0.9
     order = "".join(alike_together(table, labels))

@@ -14,10 +14,14 @@ import pytest
 from reports.report_data import Sheet
 from reports.run import load
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine: install the package chromium"),
+    pytest.mark.skipif(
+        not BROWSER, reason="no Chromium on this machine: install the package chromium"
+    ),
 ]
 Opener = Callable[..., Any]
 
@@ -51,7 +55,10 @@ def opened(chromium: Any) -> Iterator[Opener]:
         page.on("console", lambda message: noise.append(message.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("dialog", lambda dialog: noise.append(f"a dialog: {dialog.message}"))
-        page.on("request", lambda request: noise.append(request.url) if is_foreign(request.url) else None)
+        page.on(
+            "request",
+            lambda request: noise.append(request.url) if is_foreign(request.url) else None,
+        )
         page.goto((folder / "report" / "index.html").as_uri())
         return page
 
@@ -103,7 +110,8 @@ def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path)
     assert family.get_attribute("aria-pressed") == "true"
     page.locator("#pareto [data-bars]").check()
     assert (
-        sum(trace["bars"] for trace in shown(page, "pareto-0")) == len(page.locator("#pareto [data-label]").all()) - 1
+        sum(trace["bars"] for trace in shown(page, "pareto-0"))
+        == len(page.locator("#pareto [data-label]").all()) - 1
     )
 
 
@@ -112,8 +120,10 @@ def test_a_point_says_its_cell_on_hover(opened: Opener, run_folder: Path) -> Non
     row = Sheet.of(load(run_folder)).frame.query("label == 'mtr' and budget == 0.4").iloc[0]
     place = page.locator('[data-chart="pareto-0"]')
     place.scroll_into_view_if_needed()
-    script = "(place, [x, y]) => { const box = place.querySelector('.nsewdrag').getBoundingClientRect(); const axes = \
+    script = (
+        "(place, [x, y]) => { const box = place.querySelector('.nsewdrag').getBoundingClientRect(); const axes = \
 place._fullLayout; return [box.left + axes.xaxis.d2p(x), box.top + axes.yaxis.d2p(y)]; }"
+    )
     x, y = place.evaluate(script, [float(row["total"]), 100 * float(row["top1"])])
     page.mouse.move(x - 30, y)
     page.mouse.move(x, y)
@@ -123,7 +133,9 @@ place._fullLayout; return [box.left + axes.xaxis.d2p(x), box.top + axes.yaxis.d2
     assert f"top-1 {100 * row['top1']:.1f} %" in words
 
 
-def test_results_are_filtered_and_sorted_by_the_keyboard_alone(opened: Opener, folder: Path) -> None:
+def test_results_are_filtered_and_sorted_by_the_keyboard_alone(
+    opened: Opener, folder: Path
+) -> None:
     page = opened(folder)
     frame = Sheet.of(load(folder)).frame
     following = min(budget for budget in frame["budget"].dropna() if budget > 0.4)
@@ -137,7 +149,10 @@ def test_results_are_filtered_and_sorted_by_the_keyboard_alone(opened: Opener, f
     head = page.locator("#results-t th", has_text="Top-1").first
     head.locator("button").press("Enter")
     column = head.evaluate("head => head.cellIndex")
-    values = [float(row.locator("th, td").nth(column).get_attribute("data-sort") or "nan") for row in rows.all()]
+    values = [
+        float(row.locator("th, td").nth(column).get_attribute("data-sort") or "nan")
+        for row in rows.all()
+    ]
     assert head.get_attribute("aria-sort") == "descending"
     assert values == sorted(values, reverse=True)
     head.locator("button").press("Enter")
@@ -173,14 +188,21 @@ def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder
     for step, budget in enumerate((0.2, 0.3, 0.4, 0.5, 0.6)):
         slide(page, page.locator("[data-budget-at]"), step)
         row = rows[rows["budget"] == budget].iloc[0]
-        words = page.locator(".tile", has=page.locator("b", has_text=re.compile("^mtr$"))).inner_text()
+        words = page.locator(
+            ".tile", has=page.locator("b", has_text=re.compile("^mtr$"))
+        ).inner_text()
         mark = "✓" if row["prediction"] == row["label_true"] else "✗"
         assert words.splitlines()[1].startswith(mark)
         assert words.endswith(f" {100 * row['confidence']:.0f} %")
-        assert page.locator("[data-budget-at]").get_attribute("aria-valuetext") == f"{100 * budget:.0f} %"
+        assert (
+            page.locator("[data-budget-at]").get_attribute("aria-valuetext")
+            == f"{100 * budget:.0f} %"
+        )
     for step, block in enumerate((2, 5, 7)):
         slide(page, page.locator("[data-block-at]"), step)
-        owner = np.asarray(rows[(rows["budget"] == 0.6) & (rows["block"] == block)]["owner"].iloc[0])
+        owner = np.asarray(
+            rows[(rows["budget"] == 0.6) & (rows["block"] == block)]["owner"].iloc[0]
+        )
         counts = pd.Series(owner[owner >= 0]).value_counts()
         alone, lost = int((counts == 1).sum()), int((owner == -1).sum())
         want = f"{alone} tokens stand for themselves, {len(owner) - alone - lost} merged, {lost} dropped"
@@ -196,7 +218,9 @@ def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder
 
 def test_the_slider_over_layers_draws_the_stored_values(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
-    found = re.search(r'id="data">(.*?)</script>', (run_folder / "report" / "index.html").read_text(), re.DOTALL)
+    found = re.search(
+        r'id="data">(.*?)</script>', (run_folder / "report" / "index.html").read_text(), re.DOTALL
+    )
     assert found
     data = json.loads(found.group(1))
     names, scale = data["stacks"]["similarity"]["names"], data["diverging"]
@@ -205,29 +229,43 @@ def test_the_slider_over_layers_draws_the_stored_values(opened: Opener, run_fold
     for step, block in enumerate((2, 5, 7)):
         slide(page, stack.locator("[data-layer]"), step)
         assert stack.locator("output").inner_text() == str(block)
-        pair = layers[(layers["block"] == block) & layers["one"].isin(names[:2]) & layers["other"].isin(names[:2])]
+        pair = layers[
+            (layers["block"] == block)
+            & layers["one"].isin(names[:2])
+            & layers["other"].isin(names[:2])
+        ]
         value = float(pair["correlation"].iloc[0])
         pen = "canvas => [...canvas.getContext('2d').getImageData(1, 0, 1, 1).data]"
         want = scale[min(64, int((value + 1) / 2 * 65))]
-        assert "#" + "".join(f"{part:02x}" for part in stack.locator("canvas").evaluate(pen)[:3]) == want
+        assert (
+            "#" + "".join(f"{part:02x}" for part in stack.locator("canvas").evaluate(pen)[:3])
+            == want
+        )
         stack.locator("canvas").focus()
         page.keyboard.press("ArrowLeft")  # at the edge already, or one back
         page.keyboard.press("ArrowRight")
         told = stack.locator("[data-readout]").inner_text()
         assert f"block {block}, {names[0]} and {names[1]}" in told
-        assert float(told.split(": ")[1].split(" (")[0].replace("−", "-")) == pytest.approx(value, rel=5e-3)
+        assert float(told.split(": ")[1].split(" (")[0].replace("−", "-")) == pytest.approx(
+            value, rel=5e-3
+        )
 
 
 def test_light_dark_and_print(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder, color_scheme="light")
     background = "() => getComputedStyle(document.body).backgroundColor"
-    light, curves = page.evaluate(background), {trace["colour"] for trace in shown(page, "pareto-0")}
+    light, curves = (
+        page.evaluate(background),
+        {trace["colour"] for trace in shown(page, "pareto-0")},
+    )
     page.emulate_media(color_scheme="dark")
     page.wait_for_timeout(200)
     assert page.evaluate(background) != light
     assert not curves & {trace["colour"] for trace in shown(page, "pareto-0") if trace["colour"]}
     page.emulate_media(media="print", color_scheme="light")
-    assert not [place for place in page.locator(".plot, .controls, .drawn").all() if place.is_visible()]
+    assert not [
+        place for place in page.locator(".plot, .controls, .drawn").all() if place.is_visible()
+    ]
     assert all(image.is_visible() for image in page.locator("img.static").all())
     assert page.locator("#results-t tbody tr").last.is_visible()
 
@@ -246,27 +284,33 @@ def test_nothing_sticks_out_sideways(opened: Opener, folder: Path, width: int) -
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
-def test_an_accessibility_checker_finds_nothing(opened: Opener, folder: Path, width: int, scheme: str) -> None:
+def test_an_accessibility_checker_finds_nothing(
+    opened: Opener, folder: Path, width: int, scheme: str
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = opened(folder, width, color_scheme=scheme, bypass_csp=True)
-    page.evaluate("() => document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    page.evaluate(
+        "() => document.querySelectorAll('details').forEach(part => { part.open = true; })"
+    )
     found = Axe().run(page).response["violations"]
-    assert [(entry["id"], [node["html"][:160] for node in entry["nodes"][:3]]) for entry in found] == []
+    assert [
+        (entry["id"], [node["html"][:160] for node in entry["nodes"][:3]]) for entry in found
+    ] == []
 
 
 def test_every_control_is_reached_by_tab_and_shows_it(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
-    wanted = (
-        "() => document.querySelectorAll('button, input:not([type=radio]), summary, [tabindex=\"0\"], nav a').length"
-    )
+    wanted = "() => document.querySelectorAll('button, input:not([type=radio]), summary, [tabindex=\"0\"], nav a').length"
     reached, outlined = set(), 0
     for _ in range(page.evaluate(wanted) + 40):
         page.keyboard.press("Tab")
-        script = "() => { const at = document.activeElement; if (at === document.body) return null; \
+        script = (
+            "() => { const at = document.activeElement; if (at === document.body) return null; \
 const hidden = at.matches('input') && at.closest('.chip, .segments label, .thumbs label'); \
 const style = getComputedStyle(hidden || at); at.dataset.seen = at.dataset.seen || Math.random(); \
 return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
+        )
         at = page.evaluate(script)
         if at is None:
             break
@@ -274,7 +318,11 @@ return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
         outlined += not at[2]
     kinds = pd.Series([tag for _, tag in reached]).value_counts()
     count = "selector => [...document.querySelectorAll(selector)].filter(at => at.offsetParent !== null).length"
-    for tag, selector in (("BUTTON", "button"), ("SUMMARY", "summary"), ("CANVAS", "canvas[tabindex]")):
+    for tag, selector in (
+        ("BUTTON", "button"),
+        ("SUMMARY", "summary"),
+        ("CANVAS", "canvas[tabindex]"),
+    ):
         assert kinds[tag] == page.evaluate(count, selector), tag
     assert kinds["INPUT"] == page.evaluate(
         "() => document.querySelectorAll('input:not([type=radio])').length + "

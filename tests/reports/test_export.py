@@ -27,7 +27,14 @@ from reports.export import (
 )
 from suite.cli import run
 
-TEXTS = ("key", "git", "data_hash", "weights_sha256", "suite", "torch")  # which may look like numbers
+TEXTS = (
+    "key",
+    "git",
+    "data_hash",
+    "weights_sha256",
+    "suite",
+    "torch",
+)  # which may look like numbers
 DOC = Path(__file__).parents[2] / "docs" / "export.md"
 
 
@@ -54,12 +61,18 @@ def read_back(content: bytes, form: str) -> list[dict[str, Any]]:
     stream = io.BytesIO(content)
     if form == "csv":
         lines = csv.DictReader(io.TextIOWrapper(stream, "utf-8"))
-        rows = [{name: text if name in TEXTS else plain(text) for name, text in line.items()} for line in lines]
+        rows = [
+            {name: text if name in TEXTS else plain(text) for name, text in line.items()}
+            for line in lines
+        ]
     else:
         frame = pd.read_parquet(stream)
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [
-        {name: json.loads(value) if name in NESTED and value is not None else value for name, value in row.items()}
+        {
+            name: json.loads(value) if name in NESTED and value is not None else value
+            for name, value in row.items()
+        }
         for row in rows
     ]
 
@@ -97,13 +110,17 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
             assert row[f"removed_{name}"] == cell["reduction_fraction"][name]
         assert (row["top1"] is None) == (cell["metrics"] is None)
         budget = -1.0 if cell["budget"] is None else cell["budget"]
-        found = statistics[(statistics.label == cell["label"]) & (statistics.budget.fillna(-1.0) == budget)]
+        found = statistics[
+            (statistics.label == cell["label"]) & (statistics.budget.fillna(-1.0) == budget)
+        ]
         if cell["status"] == "ok":
             for name, source in (("difference", "difference"), ("difference_low", "low"), ("method_low", "method_low"),
                                  ("p_holm", "p_holm"), ("told_apart", "told_apart"),
                                  ("reference", "reference")):  # fmt: skip
                 stored = found[source].iloc[0]
-                assert row[name] == (None if isinstance(stored, float) and math.isnan(stored) else stored), name
+                assert row[name] == (
+                    None if isinstance(stored, float) and math.isnan(stored) else stored
+                ), name
         assert (row["batch"], row["kernel_asked"]) == (spec["batch"], spec["kernel"])
         assert (row["git"], row["kernel"], row["weights_sha256"]) == (
             environment["git"], environment["kernel"]["vim_nano"], environment["weights"]["vim_nano"]
@@ -123,7 +140,12 @@ def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) 
     done = {row["key"] for row in cell_rows(stored_folder) if row["status"] == "ok"}
     assert set(frame["key"].astype(str)) == done
     key = sorted(done)[0]
-    stored = pd.concat([pd.read_parquet(path) for path in sorted((stored_folder / "shards" / key).glob("*.parquet"))])
+    stored = pd.concat(
+        [
+            pd.read_parquet(path)
+            for path in sorted((stored_folder / "shards" / key).glob("*.parquet"))
+        ]
+    )
     mine = frame[frame["key"].astype(str) == key]
     assert mine["image"].tolist() == stored["image"].tolist()
     assert mine["prediction"].tolist() == stored["prediction"].tolist()
@@ -132,11 +154,15 @@ def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_several_runs_follow_each_other(form: str, stored_folder: Path, harmful_folder: Path) -> None:
+def test_several_runs_follow_each_other(
+    form: str, stored_folder: Path, harmful_folder: Path
+) -> None:
     both = exported([stored_folder, harmful_folder], form)
     if form in ("latex", "markdown"):
         assert b"<script" not in both
-        assert both == b"\n".join(exported([folder], form) for folder in (stored_folder, harmful_folder))
+        assert both == b"\n".join(
+            exported([folder], form) for folder in (stored_folder, harmful_folder)
+        )
         return
     rows = read_back(both, form)
     assert {row["run"] for row in rows} == {stored_folder.name, harmful_folder.name}
@@ -152,13 +178,19 @@ def test_a_formula_is_a_text_in_csv_alone(tmp_path: Path, stored_folder: Path) -
 
 
 def test_the_dictionary_is_the_documentation_and_whole(stored_folder: Path) -> None:
-    assert DOC.read_text().endswith(dictionary()), "print reports.export.dictionary() below the text of docs/export.md"
+    assert DOC.read_text().endswith(dictionary()), (
+        "print reports.export.dictionary() below the text of docs/export.md"
+    )
     assert list(flat(cell_rows(stored_folder)).columns) == list(COLUMNS)
     assert all(text and text[0] != " " for text in (*COLUMNS.values(), *IMAGE_COLUMNS.values()))
 
 
-@pytest.mark.parametrize(("form", "images"), [("csv", False), ("json", True), ("latex", False), ("markdown", False)])
-def test_a_run_without_cells_says_where_its_tables_are(tmp_path: Path, form: str, images: bool) -> None:
+@pytest.mark.parametrize(
+    ("form", "images"), [("csv", False), ("json", True), ("latex", False), ("markdown", False)]
+)
+def test_a_run_without_cells_says_where_its_tables_are(
+    tmp_path: Path, form: str, images: bool
+) -> None:
     folder = tmp_path / "bench-vim_nano"
     (folder / "analyses").mkdir(parents=True)
     (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 1, "kind": "bench"}))
@@ -166,7 +198,10 @@ def test_a_run_without_cells_says_where_its_tables_are(tmp_path: Path, form: str
         exported([folder], form, images)
     words = pd.DataFrame([{"backbone": "vim_nano", "sentence": "It is fast."}])
     words.to_parquet(folder / "analyses" / "bench_words.parquet")
-    with pytest.raises(UserError, match=rf"no cells to export: .*report {folder}` writes them to {folder}/report/tabl"):
+    with pytest.raises(
+        UserError,
+        match=rf"no cells to export: .*report {folder}` writes them to {folder}/report/tabl",
+    ):
         exported([folder], form, images)
 
 

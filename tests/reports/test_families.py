@@ -28,7 +28,11 @@ def frame() -> pd.DataFrame:
 def test_a_panel_a_method_and_a_line_a_backbone(frame: pd.DataFrame, width: float) -> None:
     figure = families_figure(frame, width)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left").replace("\n", "") for axes in panels] == ["tome", "evit", "random[weights=mean]"]
+    assert [axes.get_title(loc="left").replace("\n", "") for axes in panels] == [
+        "tome",
+        "evit",
+        "random[weights=mean]",
+    ]
     for axes in panels:
         lines = [line for line in axes.get_lines() if len(np.unique(line.get_ydata())) > 1]
         assert len(lines) == len(HOUSES)

@@ -33,7 +33,15 @@ def drawn(sheet: Sheet) -> dict[str, Figure]:
 
 
 def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
-    assert list(drawn) == ["pareto", "lead", "agreement", "foreground", "kept", "gallery", "gallery-layers"]
+    assert list(drawn) == [
+        "pareto",
+        "lead",
+        "agreement",
+        "foreground",
+        "kept",
+        "gallery",
+        "gallery-layers",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +63,19 @@ def test_lines_hold_the_stored_values(
 
 @pytest.mark.parametrize(
     ("make", "column", "scale"),
-    [(charts.pareto, "top1", 100), (charts.agreement, "agreement", 100), (charts.divergence, "kl", 1)],
+    [
+        (charts.pareto, "top1", 100),
+        (charts.agreement, "agreement", 100),
+        (charts.divergence, "kl", 1),
+    ],
 )
-def test_charts_hold_the_stored_values(sheet: Sheet, make: object, column: str, scale: float) -> None:
+def test_charts_hold_the_stored_values(
+    sheet: Sheet, make: object, column: str, scale: float
+) -> None:
     assert callable(make)
-    chart = make(sheet.frame, sheet.looks, "flops", *([sheet.marks] if make is charts.pareto else []))
+    chart = make(
+        sheet.frame, sheet.looks, "flops", *([sheet.marks] if make is charts.pareto else [])
+    )
     traces = {trace["meta"]["label"]: trace for trace in chart["data"] if trace.get("text")}
     for index, label in enumerate(sheet.labels):
         rows = sheet.frame[sheet.frame["label"] == label].sort_values("total")
@@ -110,7 +126,11 @@ def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> Non
     assert unbeaten < set(sheet.budgets)
     layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)["layout"]
     bands = [shape for shape in layout["shapes"] if shape["type"] == "rect"]
-    words = [note["text"] for note in layout["annotations"] if note["text"].startswith("no method shown<br>to beat")]
+    words = [
+        note["text"]
+        for note in layout["annotations"]
+        if note["text"].startswith("no method shown<br>to beat")
+    ]
     assert len(bands) == len(words) == len(unbeaten)
     rows = sheet.frame[sheet.frame["label"] == "mtr"].set_index("budget")
     for band, budget in zip(bands, sorted(unbeaten), strict=True):
@@ -118,14 +138,20 @@ def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> Non
 
 
 @pytest.mark.parametrize(("chance", "drawn_at"), [(0.6, [60.0]), (0.1, []), (None, [])])
-def test_chance_is_drawn_where_the_axis_reaches_it(sheet: Sheet, chance: float | None, drawn_at: list[float]) -> None:
+def test_chance_is_drawn_where_the_axis_reaches_it(
+    sheet: Sheet, chance: float | None, drawn_at: list[float]
+) -> None:
     from reports.figures.tradeoff import pareto
 
     layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance)["layout"]
     assert [note["y"] for note in layout["annotations"] if note["text"] == "chance"] == drawn_at
     assert [shape["y0"] for shape in layout["shapes"] if shape["type"] == "line"][1:] == drawn_at
     axes = pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance).axes[0]
-    assert [np.asarray(line.get_ydata())[0] for line in axes.get_lines() if line.get_label() == "_chance"] == drawn_at
+    assert [
+        np.asarray(line.get_ydata())[0]
+        for line in axes.get_lines()
+        if line.get_label() == "_chance"
+    ] == drawn_at
     assert [words.xy[1] for words in axes.texts if words.get_text() == "chance"] == drawn_at  # type: ignore[attr-defined]
 
 
@@ -146,7 +172,9 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
 
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
 def test_one_method_far_below_the_dense_model_leaves_room_for_its_panel(sheet: Sheet) -> None:
-    downsample = sheet.frame[(sheet.frame["method"] == "downsample") & sheet.frame["top1"].notna()].iloc[[0]]
+    downsample = sheet.frame[
+        (sheet.frame["method"] == "downsample") & sheet.frame["top1"].notna()
+    ].iloc[[0]]
     low = downsample.assign(top1=0.1, top1_low=0.03, top1_high=0.3)
     dense = sheet.frame[sheet.frame["method"] == "none"].assign(top1=1.0)
     figure = pareto(pd.concat([dense, low]), sheet.looks, "flops", {}, 0.1)
@@ -166,14 +194,18 @@ def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure])
     assert inner.height < right.get_window_extent().height
 
 
-def test_the_first_panel_of_each_row_names_the_true_class(sheet: Sheet, drawn: dict[str, Figure]) -> None:
+def test_the_first_panel_of_each_row_names_the_true_class(
+    sheet: Sheet, drawn: dict[str, Figure]
+) -> None:
     names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
     truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
     assert [name[0] for name in names if name] == truths
     assert names[:: paper.PAGE.methods + 1] == [[truth] for truth in truths]
 
 
-def test_pictures_block_by_block_name_the_true_class(sheet: Sheet, drawn: dict[str, Figure]) -> None:
+def test_pictures_block_by_block_name_the_true_class(
+    sheet: Sheet, drawn: dict[str, Figure]
+) -> None:
     axes = drawn["gallery-layers"].axes
     first = [panel for panel in axes if panel.get_ylabel()]
     assert {panel.get_xlabel() for panel in first} == {f"true: {sheet.run.class_name(0)}"}
@@ -191,7 +223,9 @@ def test_methods_without_room_in_the_gallery_are_named(sheet: Sheet) -> None:
         words = _below(figure).replace("\n", " ")
         known = sheet.ordered(sheet.run.gallery)
         absent = text.distinct_names(known[shown:])
-        assert f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
+        assert (
+            f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
+        )
     assert "not shown" not in _below(dict(paper.drawn(sheet))["gallery"])
 
 
@@ -200,11 +234,15 @@ def test_the_words_below_the_gallery_speak_of_what_is_there(sheet: Sheet) -> Non
     assert sheet.shape is not None
     for label, words in (("tome", "token"), ("evit", "token    dark: dropped")):
         mine = rows[rows["label"] == label]
-        assert _below(gallery(sheet.run, mine, sheet.pictures, sheet.shape, [label], "b")).endswith(words)
+        assert _below(gallery(sheet.run, mine, sheet.pictures, sheet.shape, [label], "b")).endswith(
+            words
+        )
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:
-    values = np.array([10, 20, 30, 60, 50, 70, 150, 80], dtype=np.uint8)  # one grey a place, 2 x 4 places of 2 x 2
+    values = np.array(
+        [10, 20, 30, 60, 50, 70, 150, 80], dtype=np.uint8
+    )  # one grey a place, 2 x 4 places of 2 x 2
     pixels = np.repeat(values.reshape(2, 4).repeat(2, 0).repeat(2, 1)[..., None], 3, axis=2)
     drawn = overlay(pixels, np.array([0, -1, 2, 2, -2, 5, 2, 7]), (2, 4), cell=4)
     centre = [drawn[place // 4 * 4 + 2, place % 4 * 4 + 2].tolist() for place in range(8)]

@@ -18,7 +18,9 @@ import yaml
 
 import reports
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 STRINGS = (
     "</script><script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",
@@ -78,12 +80,18 @@ def stain(folder: Path) -> Path:
     labels: dict[str, str] = {}
 
     def label(text: Any) -> Any:
-        return labels.setdefault(text, text if text in ("none", "random") else f"{text} {next(turn)}")
+        return labels.setdefault(
+            text, text if text in ("none", "random") else f"{text} {next(turn)}"
+        )
 
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json.loads(path.read_text())
         kept = {key: cell[key] for key in ("status", "family", "method", "convention", "backbone")}
-        cell = stained(cell, turn) | kept | {"label": label(cell["label"]), "text": label(cell["label"])}
+        cell = (
+            stained(cell, turn)
+            | kept
+            | {"label": label(cell["label"]), "text": label(cell["label"])}
+        )
         cell["options"] = {text: text for text in STRINGS}
         path.write_text(json.dumps(cell))
     for path in sorted((folder / "analyses").glob("*.parquet")):
@@ -101,7 +109,12 @@ def stain(folder: Path) -> Path:
         found |= {text: text for text in STRINGS}
         (folder / name).write_text(json.dumps(found))
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
-    spec |= {"checkpoint": STRINGS[0], "source": STRINGS[1], "views": STRINGS[2], "name": STRINGS[0]}
+    spec |= {
+        "checkpoint": STRINGS[0],
+        "source": STRINGS[1],
+        "views": STRINGS[2],
+        "name": STRINGS[0],
+    }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     return folder
 
@@ -124,7 +137,9 @@ def test_the_page_has_no_element_that_is_not_ours(stained_folder: Path) -> None:
     assert not {"iframe", "base", "object", "embed", "form", "video"} & set(tags)
     for tag, attributes in page.elements:
         assert not [
-            name for name in attributes if name.startswith("on") or name in ("srcdoc", "formaction", "autofocus")
+            name
+            for name in attributes
+            if name.startswith("on") or name in ("srcdoc", "formaction", "autofocus")
         ]
         for name in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"):
             value = attributes.get(name) or ""
@@ -133,7 +148,9 @@ def test_the_page_has_no_element_that_is_not_ours(stained_folder: Path) -> None:
             )
         assert "javascript:" not in (attributes.get("style") or "")
     assert [attributes for tag, attributes in page.elements if attributes.get("http-equiv")] == [
-        attributes for tag, attributes in page.elements if attributes.get("http-equiv") == "Content-Security-Policy"
+        attributes
+        for tag, attributes in page.elements
+        if attributes.get("http-equiv") == "Content-Security-Policy"
     ]
 
 
@@ -158,7 +175,9 @@ def test_no_table_is_run_by_what_reads_it(stained_folder: Path) -> None:
             for row in csv.reader(text.splitlines(keepends=True)):
                 for cell in row:
                     number = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", cell)
-                    assert number or cell.lstrip()[:1] not in tuple("=+-@\uff1d"), f"{path.name}: {cell[:40]!r}"
+                    assert number or cell.lstrip()[:1] not in tuple("=+-@\uff1d"), (
+                        f"{path.name}: {cell[:40]!r}"
+                    )
         elif path.suffix == ".tex":
             body = text.partition("\\toprule")[2]
             assert not re.search(r"\\(input|write|include|openout|immediate|catcode)\b", body)
@@ -174,7 +193,11 @@ def test_nothing_is_written_but_the_report(stained_folder: Path, harmful_folder:
     beside = {path.name for path in stained_folder.iterdir()}
     assert beside == {"report"} | {path.name for path in harmful_folder.iterdir()}
     assert {path.name for path in stained_folder.parent.iterdir()} == {"run"}
-    assert {path.name for path in (stained_folder / "report").iterdir()} == {"index.html", "figures", "tables"}
+    assert {path.name for path in (stained_folder / "report").iterdir()} == {
+        "index.html",
+        "figures",
+        "tables",
+    }
 
 
 @pytest.mark.slow
@@ -190,9 +213,14 @@ def test_a_browser_shows_it_and_does_nothing_else(stained_folder: Path) -> None:
         page.on("console", lambda message: noise.append(message.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("dialog", lambda dialog: noise.append(dialog.message))
-        page.on("request", lambda request: noise.append(request.url) if is_foreign(request.url) else None)
+        page.on(
+            "request",
+            lambda request: noise.append(request.url) if is_foreign(request.url) else None,
+        )
         page.goto((stained_folder / "report" / "index.html").as_uri())
-        page.evaluate("() => document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        page.evaluate(
+            "() => document.querySelectorAll('details').forEach(part => { part.open = true; })"
+        )
         for slider in page.locator("input[type=range]").all():
             slider.focus()
             page.keyboard.press("End")
@@ -214,11 +242,16 @@ def is_foreign(url: str) -> bool:
 @pytest.mark.usefixtures("undrawn")
 def test_pictures_that_would_fill_the_memory_are_left_out(fresh: Any) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + chunk(b"IEND", b"")
     )
     folder = fresh()
     path = folder / "analyses" / "images.parquet"
@@ -233,7 +266,12 @@ def test_numbers_that_are_none_are_dashes(fresh: Any) -> None:
     odd = [float("nan"), float("inf"), -float("inf"), 1e308, -1e308, 0.0]
     for number, path in enumerate(sorted((folder / "cells").glob("*.json"))):
         cell = json.loads(path.read_text())
-        cell |= {"seed": odd[number % 6], "images": "many", "token_ratio": [1], "total": {"flops": odd[number % 6]}}
+        cell |= {
+            "seed": odd[number % 6],
+            "images": "many",
+            "token_ratio": [1],
+            "total": {"flops": odd[number % 6]},
+        }
         path.write_text(json.dumps(cell))
     for name in ("statistics", "foreground", "kept"):
         path = folder / "analyses" / f"{name}.parquet"

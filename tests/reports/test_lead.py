@@ -10,7 +10,11 @@ from suite.stats.blind_baselines import Lead, Mark
 
 MARKS = [
     Mark(
-        "b", 0.2, "pool", 0.5, (Lead("tome", -0.02, -0.05, 0.01, 0.3, False), Lead("mtr", 0.03, 0.01, 0.05, 0.01, True))
+        "b",
+        0.2,
+        "pool",
+        0.5,
+        (Lead("tome", -0.02, -0.05, 0.01, 0.3, False), Lead("mtr", 0.03, 0.01, 0.05, 0.01, True)),
     ),
     Mark("b", 0.4, "random", 0.3, (Lead("mtr", 0.01, -0.01, 0.03, 0.4, False),)),
 ]
@@ -35,7 +39,9 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
 
 def test_a_variant_that_was_shown_to_be_ahead_is_filled_though_its_look_is_hollow() -> None:
     labels = ["mtr", "mtr[order=appended]", "mtr[order=score]"]
-    leads = tuple(Lead(label, 0.03, 0.01, 0.05, 0.01, label != "mtr[order=score]") for label in labels)
+    leads = tuple(
+        Lead(label, 0.03, 0.01, 0.05, 0.01, label != "mtr[order=score]") for label in labels
+    )
     drawn = looks(labels)
     assert not drawn[labels[1]].filled
     axes = lead_figure([Mark("b", 0.4, "random", 0.3, leads)], drawn, "b", WIDTH).axes[0]

@@ -38,9 +38,16 @@ def every_method(budgets: tuple[float, ...]) -> pd.DataFrame:
         for budget in budgets:
             landed = budget - 0.04 if name == "downsample" else budget
             top1 = max(0.1, level - 1.1 * (budget - budgets[0]) + float(rng.normal(0, 0.01)))
-            rows.append({"label": name, "method": name, "budget": budget, "top1": top1, "removed": landed})
+            rows.append(
+                {"label": name, "method": name, "budget": budget, "top1": top1, "removed": landed}
+            )
     frame = pd.DataFrame(rows)
-    known = {"agreement": frame["top1"], "kl": 1 - frame["top1"], "difference": np.nan, "reference": None}
+    known = {
+        "agreement": frame["top1"],
+        "kl": 1 - frame["top1"],
+        "difference": np.nan,
+        "reference": None,
+    }
     return frame.assign(
         backbone="vim_nano", family="", total=131e6 * (1 - frame["removed"]), seeds=1, images=500, **known,
         seed_low=frame["top1"], seed_high=frame["top1"], top1_low=frame["top1"] - 0.02, top1_high=frame["top1"] + 0.02,
@@ -49,7 +56,9 @@ def every_method(budgets: tuple[float, ...]) -> pd.DataFrame:
 
 def named(axes: Axes) -> list[Annotation]:
     """The names at the lines of one panel."""
-    return [note for note in axes.texts if isinstance(note, Annotation) and note.arrow_patch is not None]
+    return [
+        note for note in axes.texts if isinstance(note, Annotation) and note.arrow_patch is not None
+    ]
 
 
 def written(figure: Figure, notes: list[Annotation]) -> list[Bbox]:
@@ -73,7 +82,10 @@ def test_every_method_of_a_run_of_all_is_named_at_its_own_line(width: float) -> 
         assert note.xy == pytest.approx((row["total"], 100 * row["top1"]))
         assert note.get_color() == LOOKS[note.get_text()].light
     boxes = written(figure, notes)
-    assert not any(one.padded(-1.5).overlaps(other.padded(-1.5)) for one, other in itertools.combinations(boxes, 2))
+    assert not any(
+        one.padded(-1.5).overlaps(other.padded(-1.5))
+        for one, other in itertools.combinations(boxes, 2)
+    )
     frame_box = axes.get_window_extent().padded(2)
     assert all(frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1 for box in boxes)
     star = axes.transData.transform((131e6, 91.7))
@@ -90,9 +102,13 @@ def test_no_level_crosses_a_name() -> None:
         boxes = written(figure, named(figure.axes[0]))
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())[::-1]  # type: ignore[attr-defined]
-        drawn.append([pixels[int(box.y0) + 1 : int(box.y1), int(box.x0) + 1 : int(box.x1)] for box in boxes])
+        drawn.append(
+            [pixels[int(box.y0) + 1 : int(box.y1), int(box.x0) + 1 : int(box.x1)] for box in boxes]
+        )
     for with_level in drawn[:2]:
-        assert all(np.array_equal(one, other) for one, other in zip(with_level, drawn[2], strict=True))
+        assert all(
+            np.array_equal(one, other) for one, other in zip(with_level, drawn[2], strict=True)
+        )
     page = charts.pareto(frame, LOOKS, "flops", {}, at)["layout"]["annotations"]
     assert {note["bgcolor"] for note in page if note["showarrow"]} == {"@paper"}
 
@@ -105,20 +121,32 @@ def test_points_at_budgets_of_their_own_are_named_beside_them() -> None:
     notes = named(figure.axes[0])
     assert {note.get_text() for note in notes} == {*frame["label"], "dense 91.7"} - {"none"}
     boxes = written(figure, notes)
-    assert not any(one.padded(-1.5).overlaps(other.padded(-1.5)) for one, other in itertools.combinations(boxes, 2))
+    assert not any(
+        one.padded(-1.5).overlaps(other.padded(-1.5))
+        for one, other in itertools.combinations(boxes, 2)
+    )
     chart = charts.pareto(frame, LOOKS, "flops", {})
     assert chart["names"] is None
     assert sum("ax" in note for note in chart["layout"]["annotations"]) == len(frame) - 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 800), st.integers(0, 300)), min_size=1, max_size=8, unique=True))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 800), st.integers(0, 300)), min_size=1, max_size=8, unique=True
+    )
+)
 @settings(max_examples=25, deadline=None)
 def test_names_near_points_stay_inside_and_off_each_other(places: list[tuple[int, int]]) -> None:
     ends = np.array(places, dtype=float)
     sizes = np.tile([40.0, 9.0], (len(ends), 1))
     middles = clear_places(ends, sizes, ends, Bbox.from_extents(-60, -20, 860, 320), 100)
-    boxes = [Bbox.from_bounds(*(middle - size / 2), *size) for middle, size in zip(middles, sizes, strict=True)]
-    assert not any(one.padded(-0.01).overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    boxes = [
+        Bbox.from_bounds(*(middle - size / 2), *size)
+        for middle, size in zip(middles, sizes, strict=True)
+    ]
+    assert not any(
+        one.padded(-0.01).overlaps(other) for one, other in itertools.combinations(boxes, 2)
+    )
     assert all(box.x0 >= -60 and box.x1 <= 860 and box.y0 >= -20 and box.y1 <= 320 for box in boxes)
     assert np.hypot(*(middles - ends).T).max() < 130
 
@@ -143,9 +171,16 @@ def test_each_group_has_its_panel_and_the_others_stand_behind_it() -> None:
 @pytest.mark.parametrize("width", [COLUMN, WIDTH])
 def test_names_stay_in_their_panel_where_those_of_another_stretch_the_axis(width: float) -> None:
     frame = every_method((0.2, 0.3, 0.4, 0.5, 0.6))
-    level = {name: 0.4 - 0.02 * place for place, name in enumerate(("tome = rmeeto", "pumer", "evit"))}
+    level = {
+        name: 0.4 - 0.02 * place for place, name in enumerate(("tome = rmeeto", "pumer", "evit"))
+    }
     frame = frame.assign(label=frame["label"].replace({"tome": "tome = rmeeto"}))
-    for name, top1 in level.items():  # they lie furthest apart where least is removed: their names stand at the right
+    for (
+        name,
+        top1,
+    ) in (
+        level.items()
+    ):  # they lie furthest apart where least is removed: their names stand at the right
         mine = frame["label"] == name
         frame.loc[mine, "top1"] = top1 + (frame.loc[mine, "budget"] - 0.6) * (top1 - 0.4) * 20
     known = LOOKS | {"tome = rmeeto": LOOKS["tome"]}
@@ -168,9 +203,13 @@ def test_one_budget_is_a_ranking_of_what_is_stored(sheet: Sheet) -> None:
         assert (list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) == want
         assert (dot["x"], dot["y"]) == (pytest.approx(want[0]), want[1])
         if "error_x" in dot:
-            assert dot["error_x"]["array"][0] == pytest.approx(100 * (row["top1_high"] - row["top1"]))
+            assert dot["error_x"]["array"][0] == pytest.approx(
+                100 * (row["top1_high"] - row["top1"])
+            )
     names = [words.get_text() for words in axes.get_yticklabels()]
     assert [name.replace("\n", "").split(" (")[0] for name in names] == list(ranked["label"])
     assert [name for name in names if "%" in name] == ["downsample (−49 %)"]
     assert "40 % of FLOPs removed" in axes.get_xlabel()
-    assert [level["x0"] for level in chart["layout"]["shapes"]] == pytest.approx([100 * part["top1"].iloc[0]])
+    assert [level["x0"] for level in chart["layout"]["shapes"]] == pytest.approx(
+        [100 * part["top1"].iloc[0]]
+    )

@@ -78,7 +78,11 @@ def test_one_small_file_that_asks_the_network_for_nothing(folder: Path) -> None:
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     assert styles
     assert not any("url(" in style or "@import" in style for style in styles)
-    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        meta["content"]
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'")
 
@@ -87,7 +91,9 @@ def test_no_foreign_string_becomes_an_element(run_folder: Path, hostile_folder: 
     plain, hostile = Page(_source(run_folder)), Page(_source(hostile_folder))
     assert len(hostile.all("script")) == len(plain.all("script")) == 4
     assert len(hostile.all("img")) == len(plain.all("img"))
-    assert not [name for _, attributes in hostile.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _, attributes in hostile.elements for name in attributes if name.startswith("on")
+    ]
     assert any("<script>alert(1)</script>" in words for words in ["".join(hostile.text)])
     charts = _data(_source(hostile_folder))["charts"]
     assert "<script" not in json.dumps(charts).lower()
@@ -103,14 +109,21 @@ def test_headings_captions_and_words_for_every_picture(folder: Path) -> None:
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
-        for target in [attributes.get("aria-labelledby"), (attributes.get("href") or "").partition("#")[2]]:
+        for target in [
+            attributes.get("aria-labelledby"),
+            (attributes.get("href") or "").partition("#")[2],
+        ]:
             assert not target or target in ids
 
 
 def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     words = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
     headline = json.loads((run_folder / "analyses" / "headline.json").read_text())
-    for expected in [headline["headline"], *headline["paragraphs"], headline["resolution"][0]["sentence"]]:
+    for expected in [
+        headline["headline"],
+        *headline["paragraphs"],
+        headline["resolution"][0]["sentence"],
+    ]:
         assert expected in words
     assert "Room to rank: a blind baseline loses visibly" in words
     marks = Sheet.of(load(run_folder)).marks
@@ -121,7 +134,10 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     ]
     assert unbeaten
     for name in unbeaten:
-        assert f"But no method was shown to beat the blind ones, {name} the best: this is no ranking." in words
+        assert (
+            f"But no method was shown to beat the blind ones, {name} the best: this is no ranking."
+            in words
+        )
     assert words.count("this is no ranking.") == len(unbeaten)
     assert "Ranks methods" not in words
     assert "python -m suite compare --methods mtr,tome && true" in words
@@ -133,7 +149,13 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
 
 
 def test_the_environment_has_no_empty_rows() -> None:
-    environment = {"torch": "2.9", "gpu": None, "halved": [], "adapted": {"vim_nano": [], "mim": ["head"]}, "git": ""}
+    environment = {
+        "torch": "2.9",
+        "gpu": None,
+        "halved": [],
+        "adapted": {"vim_nano": [], "mim": ["head"]},
+        "git": "",
+    }
     assert context._flat(environment) == [("torch", "2.9"), ("adapted mim", "head")]
 
 
@@ -143,10 +165,18 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
     assert panel is not None
     stored = sheet.run.kept
     for entry in panel["maps"][::6]:
-        values = np.frombuffer(base64.b64decode(entry["v"]), dtype=np.uint8).reshape(-1, 14, 14) / 254
-        rows = stored[(stored["label"] == sheet.labels[entry["m"]]) & (stored["budget"] == entry["u"])]
+        values = (
+            np.frombuffer(base64.b64decode(entry["v"]), dtype=np.uint8).reshape(-1, 14, 14) / 254
+        )
+        rows = stored[
+            (stored["label"] == sheet.labels[entry["m"]]) & (stored["budget"] == entry["u"])
+        ]
         for block, got in zip(panel["blocks"], values, strict=True):
-            want = rows[rows["block"] == block].pivot(index="row", columns="col", values="kept").to_numpy()
+            want = (
+                rows[rows["block"] == block]
+                .pivot(index="row", columns="col", values="kept")
+                .to_numpy()
+            )
             np.testing.assert_allclose(got, want, atol=0.5 / 254 + 1e-9)
     shape = sheet.shape
     assert shape == (14, 14)
@@ -167,7 +197,9 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
     assert item["a"]["right"] == (row["prediction"] == row["label_true"])
 
 
-def test_a_heavy_gallery_keeps_to_its_weight(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heavy_gallery_keeps_to_its_weight(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sheet = Sheet.of(load(run_folder))
     whole = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
     assert whole is not None
@@ -176,7 +208,10 @@ def test_a_heavy_gallery_keeps_to_its_weight(run_folder: Path, monkeypatch: pyte
         monkeypatch.setattr(panels, "HEAVY", int(share * weight))
         part = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
         assert part is not None
-        assert sum(len(packed) for item in part["items"] for packed in item["o"]) <= share * weight * 1.02
+        assert (
+            sum(len(packed) for item in part["items"] for packed in item["o"])
+            <= share * weight * 1.02
+        )
         assert part["blocks"][-1] == 7
         assert {item["i"] for item in part["items"]} == set(range(len(part["images"])))
 
@@ -205,7 +240,13 @@ def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
     latex = (tables / "results.tex").read_text()
     assert len(markdown) == len(rows) + 2
     assert {len(re.split(r"(?<!\\)\|", line)) for line in markdown} == {14}
-    body = latex.split("\\midrule")[1].split("\\bottomrule")[0].replace("\\addlinespace\n", "").strip().splitlines()
+    body = (
+        latex.split("\\midrule")[1]
+        .split("\\bottomrule")[0]
+        .replace("\\addlinespace\n", "")
+        .strip()
+        .splitlines()
+    )
     assert len(body) == len(rows)
     for row, line, tex in zip(rows, markdown[2:], body, strict=True):
         assert f"| {100 * float(row['top1']):.1f} |" in line
@@ -219,13 +260,22 @@ def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> 
     told = "the envelope of the 95 % intervals of the single seeds"
     caption = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
     assert caption.count(told) == 2
-    assert told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
+    assert (
+        told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
+    )
     frame = Sheet.of(load(run_folder)).frame
-    assert [points.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [False, True, True, False]
+    assert [points.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert not points.few_seeds(frame.assign(difference_low=np.nan))
 
 
-def test_the_chart_of_one_budget_has_words_of_its_own(run_folder: Path, single_folder: Path) -> None:
+def test_the_chart_of_one_budget_has_words_of_its_own(
+    run_folder: Path, single_folder: Path
+) -> None:
     for where, dots in ((single_folder, True), (run_folder, False)):
         page = Page(_source(where))
         words = "".join(page.text).replace("\u00a0", " ")

@@ -38,7 +38,9 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
     frame = points.points(load(run_folder))
     stored = pd.read_parquet(run_folder / "analyses" / "statistics.parquet")
     for _, want in stored.iterrows():
-        same = frame["budget"].isna() if pd.isna(want["budget"]) else frame["budget"] == want["budget"]
+        same = (
+            frame["budget"].isna() if pd.isna(want["budget"]) else frame["budget"] == want["budget"]
+        )
         found = frame[same & (frame["label"] == want["label"])]
         assert len(found) == 1
         assert found["top1_low"].iloc[0] == want["method_low"]
@@ -48,7 +50,9 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
             assert got == want[source] or (pd.isna(got) and pd.isna(want[source]))
 
 
-def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(fresh: Callable[[], Path]) -> None:
+def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(
+    fresh: Callable[[], Path],
+) -> None:
     folder = fresh()
     path = folder / "analyses" / "statistics.parquet"
     stored = pd.read_parquet(path)
@@ -57,14 +61,18 @@ def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(fresh:
     for kind in (object, "boolean", "float64"):  # the last as runs from before have it
         stored.astype({"told_apart": kind}).to_parquet(path)
         run = load(folder)
-        assert [type(truth) for truth in run.statistics["told_apart"]] == [type(truth) for truth in wanted]
+        assert [type(truth) for truth in run.statistics["told_apart"]] == [
+            type(truth) for truth in wanted
+        ]
         assert run.statistics["told_apart"].tolist() == wanted
         told = points.points(run).set_index(["label", "budget"])["told_apart"]
         for row in stored.dropna(subset=["budget"]).itertuples():
             assert told[row.label, row.budget] is row.told_apart
     for odd in (0.5, "yes", [True]):
         stored.assign(told_apart=[odd] * len(stored)).to_parquet(path)
-        with pytest.raises(UserError, match="no truths in the column 'told_apart': delete the file"):
+        with pytest.raises(
+            UserError, match="no truths in the column 'told_apart': delete the file"
+        ):
             load(folder)
 
 
@@ -164,7 +172,9 @@ def _lacking_column(folder: Path) -> None:
         (shutil.rmtree, "no run folder"),
     ],
 )  # fmt: skip
-def test_a_broken_run_is_one_clear_line(fresh: Callable[[], Path], harm: Callable[[Path], None], words: str) -> None:
+def test_a_broken_run_is_one_clear_line(
+    fresh: Callable[[], Path], harm: Callable[[Path], None], words: str
+) -> None:
     folder = fresh()
     harm(folder)
     with pytest.raises(UserError, match=words) as caught:
@@ -172,7 +182,9 @@ def test_a_broken_run_is_one_clear_line(fresh: Callable[[], Path], harm: Callabl
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_with_nothing_but_the_dense_cell_still_makes_a_page(fresh: Callable[[], Path]) -> None:
+def test_a_run_with_nothing_but_the_dense_cell_still_makes_a_page(
+    fresh: Callable[[], Path],
+) -> None:
     folder = fresh()
     for path in (folder / "cells").glob("*.json"):
         if json.loads(path.read_text())["method"] != "none":
@@ -183,7 +195,10 @@ def test_a_run_with_nothing_but_the_dense_cell_still_makes_a_page(fresh: Callabl
     page = reports.build(folder)
     before = page.read_bytes()
     assert b"What this data can" not in before
-    assert {path.name for path in (folder / "report" / "figures").iterdir()} == {"pareto.png", "pareto.svg"}
+    assert {path.name for path in (folder / "report" / "figures").iterdir()} == {
+        "pareto.png",
+        "pareto.svg",
+    }
     stale = folder / "report" / "figures" / "sensitivity.png"
     stale.write_bytes(b"old")
     assert reports.build(folder).read_bytes() == before
@@ -196,7 +211,9 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
     for number, path in enumerate(sorted((folder / "cells").glob("*.json"))):
         cell = json.loads(path.read_text())
         if number % 2:
-            cell.update(status="failed", metrics=None, flops=None, total=None, reduction_fraction=None)
+            cell.update(
+                status="failed", metrics=None, flops=None, total=None, reduction_fraction=None
+            )
         elif cell["metrics"]:
             cell["metrics"].update(kl=float("nan"), agreement=None)
         path.write_text(json.dumps(cell))
@@ -207,7 +224,10 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
 
 @pytest.mark.parametrize(
     ("code", "mend"),
-    [(errno.ENOSPC, "free some space, or choose another folder"), (errno.EACCES, "allow it, or choose another folder")],
+    [
+        (errno.ENOSPC, "free some space, or choose another folder"),
+        (errno.EACCES, "allow it, or choose another folder"),
+    ],
 )
 def test_a_report_that_cannot_be_written_says_what_helps(
     code: int, mend: str, fresh: Callable[[], Path], monkeypatch: pytest.MonkeyPatch

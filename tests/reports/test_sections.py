@@ -36,7 +36,12 @@ def _frame() -> pd.DataFrame:
 
 def _section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
     assert "newcomer" in sheet.looks
-    rise = frames["where"].sort_values(["block", "row", "col"])["rise"].to_numpy().reshape(1, len(LAYERS), SIDE, SIDE)
+    rise = (
+        frames["where"]
+        .sort_values(["block", "row", "col"])["rise"]
+        .to_numpy()
+        .reshape(1, len(LAYERS), SIDE, SIDE)
+    )
 
     def draw(width: float) -> Figure:
         figure = canvas.sheet(width, 2)
@@ -44,14 +49,29 @@ def _section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
         return figure
 
     maps = Maps((MARKUP,), LAYERS, rise, "rise of the loss, nats", diverging=True)
-    table = Table("where-rows", f"Rows {MARKUP}", pd.DataFrame({"Name": ["a_b", MARKUP], "Rise": [0.12345, -2.0]}))
+    table = Table(
+        "where-rows",
+        f"Rows {MARKUP}",
+        pd.DataFrame({"Name": ["a_b", MARKUP], "Rise": [0.12345, -2.0]}),
+    )
     drawing = Drawing("where-maps", draw, f"Caption {MARKUP}", "Alt words", maps)
     plain = Drawing("where-line", draw, "No slider", "A line")
-    return Section("where", "why", f"Where {MARKUP}", "It is here.", (drawing, plain), (table,), (f"Note {MARKUP}",))
+    return Section(
+        "where",
+        "why",
+        f"Where {MARKUP}",
+        "It is here.",
+        (drawing, plain),
+        (table,),
+        (f"Note {MARKUP}",),
+    )
 
 
 MODULE = SimpleNamespace(
-    __name__="where", ORDER=1, NEEDS={"where": ("backbone", "block", "row", "col", "rise")}, section=_section
+    __name__="where",
+    ORDER=1,
+    NEEDS={"where": ("backbone", "block", "row", "col", "rise")},
+    section=_section,
 )
 
 
@@ -76,7 +96,12 @@ def test_a_section_is_there_exactly_when_its_data_is(fresh: Callable[[], Path]) 
     assert "<img src=x" not in page
     assert "Where &lt;img src=x" in page
     report = folder / "report"
-    for name in ("figures/where-maps.svg", "figures/where-line.png", "tables/where-rows.md", "tables/where-rows.tex"):
+    for name in (
+        "figures/where-maps.svg",
+        "figures/where-line.png",
+        "tables/where-rows.md",
+        "tables/where-rows.tex",
+    ):
         assert (report / name).is_file()
     got = pd.read_csv(report / "tables" / "where-rows.csv")
     assert got["Rise"].tolist() == [0.12345, -2.0]
@@ -113,9 +138,19 @@ def test_a_missing_column_is_one_line(fresh: Callable[[], Path]) -> None:
 
 
 def test_values_are_printed_with_their_columns_digits() -> None:
-    frame = pd.DataFrame({"Method": ["a|b", "c&d"], "Gap": [-1.25, np.nan], "Images": [500, 64], "Fast": [True, False]})
+    frame = pd.DataFrame(
+        {
+            "Method": ["a|b", "c&d"],
+            "Gap": [-1.25, np.nan],
+            "Images": [500, 64],
+            "Fast": [True, False],
+        }
+    )
     table = Table("t", "A & B", frame, {"Gap": 1})
-    assert tables.table_cells(table) == [["a|b", "−1.2", "500", "True"], ["c&d", "–", "64", "False"]]
+    assert tables.table_cells(table) == [
+        ["a|b", "−1.2", "500", "True"],
+        ["c&d", "–", "64", "False"],
+    ]
     assert tables.is_numeric(table) == [False, True, True, False]
     assert tables.table_md(table).splitlines()[2] == r"| a\|b | −1.2 | 500 | True |"
     assert r"c\&d & -- & 64 & False \\" in tables.table_tex(table)
@@ -124,9 +159,16 @@ def test_values_are_printed_with_their_columns_digits() -> None:
 
 @pytest.mark.parametrize(
     ("values", "diverging", "want"),
-    [([0.0, 3.0], False, [0, 3]), ([-1.0, 3.0], True, [-3, 3]), ([2.0, 2.0], False, [1.5, 2.5]), ([], False, [0, 1])],
+    [
+        ([0.0, 3.0], False, [0, 3]),
+        ([-1.0, 3.0], True, [-3, 3]),
+        ([2.0, 2.0], False, [1.5, 2.5]),
+        ([], False, [0, 1]),
+    ],
 )
-def test_a_colour_scale_holds_all_its_values(values: list[float], diverging: bool, want: list[float]) -> None:
+def test_a_colour_scale_holds_all_its_values(
+    values: list[float], diverging: bool, want: list[float]
+) -> None:
     filled = np.full((1, 1, 1, 4), np.nan)
     filled[0, 0, 0, : len(values)] = values
     assert panels.stack_panel(Maps(("a",), (0,), filled, "u", diverging))["bounds"] == [want]
@@ -142,4 +184,6 @@ def test_the_modules_keep_the_contract() -> None:
         assert isinstance(module.ORDER, int | float)
         assert all(isinstance(columns, tuple) for columns in module.NEEDS.values())
         assert callable(module.section)
-    assert set(sections.needed()) >= {name for module in sections.modules() for name in module.NEEDS}
+    assert set(sections.needed()) >= {
+        name for module in sections.modules() for name in module.NEEDS
+    }

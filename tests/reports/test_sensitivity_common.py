@@ -25,13 +25,19 @@ EFFECTS = ("loss", "margin", "flip", "kl")
 SCORES = ("delta", "delta:forward", "delta:backward", "norm", "random")
 TARGETS = ("removal_kl", "removal_loss", "foreground")
 NEAR = [("centre", ""), ("sequence", ""), ("sequence", "centre")]
-PAIRS = [("loss", "estimate", "zeroing"), ("loss", "estimate", "removal"), ("kl", "bound", "removal")]
+PAIRS = [
+    ("loss", "estimate", "zeroing"),
+    ("loss", "estimate", "removal"),
+    ("kl", "bound", "removal"),
+]
 KEYS = ("sensitivity", "estimates", "scores", "layers", "class-token")
 
 
 def _measured(rng: np.random.Generator, house: str, **values: Any) -> pd.DataFrame:
     """A row for each combination of the values, with an invented mean and its interval."""
-    frame = pd.DataFrame(product(*values.values()), columns=list(values)).assign(backbone=house, images=64)
+    frame = pd.DataFrame(product(*values.values()), columns=list(values)).assign(
+        backbone=house, images=64
+    )
     mean = rng.normal(0, 0.3, len(frame))
     return frame.assign(mean=mean, low=mean - 0.1, high=mean + 0.1)
 
@@ -45,23 +51,39 @@ def _frames(house: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         grid[name] = np.where(grid["block"] < DEPTH, rng.normal(0, 1, len(grid)), np.nan)
     for name in ("delta:forward", "delta:backward", "b:forward"):
         grid[f"score_{name}"] = np.where(grid["block"] > 0, rng.random(len(grid)), np.nan)
-    kept = pd.DataFrame(product(("mtr", "stride"), blocks[1:], side, side), columns=["label", "block", "row", "col"])
+    kept = pd.DataFrame(
+        product(("mtr", "stride"), blocks[1:], side, side), columns=["label", "block", "row", "col"]
+    )
     quantities = ("removal_kl", "removal_loss", "removal_rank")
     axes, near = ("row", "col", "sequence"), pd.DataFrame(NEAR, columns=["nearness", "given"])
     pairs, windows = pd.DataFrame(PAIRS, columns=["quantity", "first", "second"]), (0, 1, 2)
-    rankings = _measured(rng, house, block=blocks, ranking=("random", "delta"), window=windows, quantity=EFFECTS)
+    rankings = _measured(
+        rng, house, block=blocks, ranking=("random", "delta"), window=windows, quantity=EFFECTS
+    )
     exact = _measured(rng, house, block=blocks, ranking=("removal",), window=(0,), quantity=EFFECTS)
     return {
         "map": grid,
-        "profile": _measured(rng, house, block=blocks, axis=axes, at=(0.0, 1.0, 2.0), quantity=quantities),
-        "distance": _measured(rng, house, block=every, quantity=("removal_kl",), pair=range(3)).join(near, on="pair"),
+        "profile": _measured(
+            rng, house, block=blocks, axis=axes, at=(0.0, 1.0, 2.0), quantity=quantities
+        ),
+        "distance": _measured(
+            rng, house, block=every, quantity=("removal_kl",), pair=range(3)
+        ).join(near, on="pair"),
         "agreement": _measured(rng, house, block=every, pair=range(3)).join(pairs, on="pair"),
-        "scores": _measured(rng, house, block=(OVERALL, 1, 2), target=TARGETS, score=(*SCORES, "place", "bound")),
+        "scores": _measured(
+            rng, house, block=(OVERALL, 1, 2), target=TARGETS, score=(*SCORES, "place", "bound")
+        ),
         "groups": pd.concat([rankings, exact]),
-        "placements": _measured(rng, house, block=range(DEPTH + 1), place=(0, 4, 8, 16), quantity=EFFECTS),
-        "methods": _measured(rng, house, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS).assign(removed=6),
+        "placements": _measured(
+            rng, house, block=range(DEPTH + 1), place=(0, 4, 8, 16), quantity=EFFECTS
+        ),
+        "methods": _measured(
+            rng, house, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS
+        ).assign(removed=6),
         "kept": kept.assign(backbone=house, kept=rng.random(len(kept))),
-        "skipped": pd.DataFrame({"backbone": [house], "label": ["evit[score=cls-attention]"], "reason": ["no cls"]}),
+        "skipped": pd.DataFrame(
+            {"backbone": [house], "label": ["evit[score=cls-attention]"], "reason": ["no cls"]}
+        ),
     }
 
 
@@ -70,7 +92,9 @@ def _write(folder: Path, houses: tuple[str, ...]) -> Path:
     (folder / "analyses").mkdir(parents=True)
     (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 1, "kind": "sensitivity"}))
     for name in parts[0]:
-        pd.concat([part[name] for part in parts]).to_parquet(folder / "analyses" / f"sensitivity_{name}.parquet")
+        pd.concat([part[name] for part in parts]).to_parquet(
+            folder / "analyses" / f"sensitivity_{name}.parquet"
+        )
     return folder
 
 
@@ -116,7 +140,9 @@ def test_maps_hold_what_is_stored(found: list[Section], folder: Path) -> None:
     assert isinstance(maps, Maps)
     assert (maps.rows, maps.layers) == (("removed", "zeroed", "gradient × activation"), (0, 1, 2))
     rows = _stored(folder, "map")
-    for name, values in zip(("removal_loss", "zeroing_loss", "estimate_loss"), maps.values, strict=True):
+    for name, values in zip(
+        ("removal_loss", "zeroing_loss", "estimate_loss"), maps.values, strict=True
+    ):
         for row in rows[rows["block"] < DEPTH].itertuples():
             assert values[row.block, row.row, row.col] == getattr(row, name)
     figure = stacked(maps, WIDTH)
@@ -128,8 +154,13 @@ def test_maps_hold_what_is_stored(found: list[Section], folder: Path) -> None:
 def test_captions_tell_the_colour_scales_as_page_and_figure_have_them(found: list[Section]) -> None:
     for name in ("sensitivity-loss", "sensitivity-kl", "sensitivity-traces"):
         drawing = _drawing(found, name)
-        assert "Each kind of map has a colour scale of its own, the same in all blocks." in drawing.caption
-        scales = stack_panel(drawing.maps)["bounds"]  # of the page, where a row is one map behind the slider
+        assert (
+            "Each kind of map has a colour scale of its own, the same in all blocks."
+            in drawing.caption
+        )
+        scales = stack_panel(drawing.maps)[
+            "bounds"
+        ]  # of the page, where a row is one map behind the slider
         pictures = [axes.images[0] for axes in drawing.draw(WIDTH).axes if axes.images]
         layers = len(drawing.maps.layers)
         for index, picture in enumerate(pictures):
@@ -147,7 +178,9 @@ def test_traces_are_told_of_the_block_that_shows_them(found: list[Section], fold
 def test_frames_of_a_clip_stand_beside_each_other() -> None:
     rows = pd.DataFrame([(5, t, r, c, 100 * t + 10 * r + c) for t in (0, 1) for r in (0, 1) for c in (0, 1, 2)],
                         columns=["block", "frame", "row", "col", "value"])  # fmt: skip
-    assert grids(rows, "value", [5]).tolist() == [[[0, 1, 2, 100, 101, 102], [10, 11, 12, 110, 111, 112]]]
+    assert grids(rows, "value", [5]).tolist() == [
+        [[0, 1, 2, 100, 101, 102], [10, 11, 12, 110, 111, 112]]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +199,14 @@ def test_frames_of_a_clip_stand_beside_each_other() -> None:
     ],
 )  # fmt: skip
 def test_lines_are_the_stored_means(
-    name: str, axes: int, label: str, stored: str, at: str, where: dict[str, Any], found: list[Section], folder: Path
+    name: str,
+    axes: int,
+    label: str,
+    stored: str,
+    at: str,
+    where: dict[str, Any],
+    found: list[Section],
+    folder: Path,
 ) -> None:
     rows = _stored(folder, stored)
     for column, value in where.items():
@@ -178,7 +218,9 @@ def test_lines_are_the_stored_means(
 
 def test_the_class_tokens_own_place_is_where_nothing_changes(folder: Path, tmp_path: Path) -> None:
     rows = _stored(folder, "placements")
-    rows.loc[rows["quantity"] == "kl", "mean"] = np.where(rows.loc[rows["quantity"] == "kl", "place"] == 8, 0.0, 0.5)
+    rows.loc[rows["quantity"] == "kl", "mean"] = np.where(
+        rows.loc[rows["quantity"] == "kl", "place"] == 8, 0.0, 0.5
+    )
     other = _write(tmp_path / "s", ("vim_nano",))
     rows.to_parquet(other / "analyses" / "sensitivity_placements.parquet")
     drawn = _lines(_drawing(_sections(other), "sensitivity-placement").draw(WIDTH), 1)
@@ -203,7 +245,12 @@ def test_a_page_of_two_backbones(tmp_path: Path) -> None:
     names = [drawing.name for section in made for drawing in section.figures]
     assert len(names) == len(set(names))
     assert {"sensitivity-kl-vim-nano", "sensitivity-kl-deit-nano"} <= set(names)
-    nearness = next(table for section in made for table in section.tables if table.name == "sensitivity-nearness")
+    nearness = next(
+        table
+        for section in made
+        for table in section.tables
+        if table.name == "sensitivity-nearness"
+    )
     assert nearness.frame["Block"].tolist()[-1] == "vim_nano: mean"
 
 

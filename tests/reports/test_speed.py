@@ -64,9 +64,13 @@ def test_gains_and_rings_are_those_stored(rows: pd.DataFrame, width: float) -> N
     for panel, batch in enumerate((1, 8)):
         part = rows[(rows.batch == batch) & (rows.tokens <= 100) & (rows.removed > 0)]
         for label, line in part.groupby("label"):
-            np.testing.assert_allclose(lines(figure, panel, str(label)), line[["removed", "speedup"]] * [100, 1])
+            np.testing.assert_allclose(
+                lines(figure, panel, str(label)), line[["removed", "speedup"]] * [100, 1]
+            )
         rings = [line for line in figure.axes[panel].lines if line.get_label() == "_lost"]
-        drawn = np.concatenate([np.column_stack([ring.get_xdata(), ring.get_ydata()]) for ring in rings])
+        drawn = np.concatenate(
+            [np.column_stack([ring.get_xdata(), ring.get_ydata()]) for ring in rings]
+        )
         lost = part[part.verdict != "faster"]
         wanted = np.column_stack([100 * lost.removed, lost.speedup])
         np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(wanted, axis=0))

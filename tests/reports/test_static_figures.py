@@ -43,12 +43,22 @@ def words(figure: Figure) -> list[Text]:
         for tick in (*axis.majorTicks, *axis.minorTicks)
         for label in (tick.label1, tick.label2)
     }
-    found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    found = [
+        text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()
+    ]
     return [text for text in found if text not in ticks]
 
 
 def test_figures_of_one_column_are_whole_and_legible(narrow: dict[str, Figure]) -> None:
-    assert set(narrow) == {"pareto", "lead", "agreement", "foreground", "kept", "gallery", "gallery-layers"}
+    assert set(narrow) == {
+        "pareto",
+        "lead",
+        "agreement",
+        "foreground",
+        "kept",
+        "gallery",
+        "gallery-layers",
+    }
     for name, figure in narrow.items():
         assert figure.get_figwidth() <= COLUMN, name
         figure.draw_without_rendering()
@@ -83,7 +93,9 @@ def test_fonts_are_embedded_and_none_is_type_3(narrow: dict[str, Figure], tmp_pa
 
 def fonts(path: Path) -> list[str]:
     """The lines of pdffonts, each checked: TrueType, embedded, subset."""
-    listed = subprocess.run(["pdffonts", path], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+    listed = subprocess.run(
+        ["pdffonts", path], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[2:]
     for line in listed:
         assert re.search(r"\b(CID )?TrueType\b.*\byes yes (yes|no)\b", line), line
         assert "Type 3" not in line
@@ -114,13 +126,18 @@ def parsed(text: str) -> list[list[str]]:
     rows = [line.removesuffix(" \\\\") for line in body.splitlines() if line.endswith("\\\\")]
     cells = [re.split(r"(?<!\\)&", row) for row in rows]
     for row in cells:
-        spans = [int(found[1]) if (found := re.search(r"\\multicolumn\{(\d+)\}", cell)) else 1 for cell in row]
+        spans = [
+            int(found[1]) if (found := re.search(r"\\multicolumn\{(\d+)\}", cell)) else 1
+            for cell in row
+        ]
         assert sum(spans) == count, row
     return [[cell.strip() for cell in row] for row in cells]
 
 
 @pytest.mark.parametrize("hostile", [False, True])
-def test_tables_fit_together_whatever_the_names(hostile: bool, run_folder: Path, hostile_folder: Path) -> None:
+def test_tables_fit_together_whatever_the_names(
+    hostile: bool, run_folder: Path, hostile_folder: Path
+) -> None:
     sheet = Sheet.of(load(hostile_folder if hostile else run_folder))
     wide = parsed(tables.results_tex(sheet.frame, "flops", sheet.caption))
     assert len(wide) == 1 + len(sheet.frame)
@@ -138,14 +155,18 @@ def test_tables_fit_together_whatever_the_names(hostile: bool, run_folder: Path,
                 assert cell == "--"
                 continue
             astray = abs(row["removed"] - budget) > 0.005
-            assert cell == f"{100 * row['top1']:.1f}" + (DAGGER if astray else "$^{*}$" if row["told_apart"] else "")
+            assert cell == f"{100 * row['top1']:.1f}" + (
+                DAGGER if astray else "$^{*}$" if row["told_apart"] else ""
+            )
     caption = tables.compact_tex(sheet.frame, "vim_nano", sheet.caption)
     shares = "49.0, 67.0" if hostile else "26.5, 49.0, 67.0"
     assert f"{DAGGER}: at another share of FLOPs (downsample: {shares} \\%), not tested." in caption
 
 
 @pytest.mark.slow
-def test_the_whole_folder_compiles(hostile_folder: Path, fresh: Callable[[], Path], tmp_path: Path) -> None:
+def test_the_whole_folder_compiles(
+    hostile_folder: Path, fresh: Callable[[], Path], tmp_path: Path
+) -> None:
     """By the command, twice: every PDF, every table, in one document if there is a LaTeX."""
     folder = fresh()
     assert run(["report", str(folder), "--paper"]) == 0
@@ -168,10 +189,16 @@ def test_the_whole_folder_compiles(hostile_folder: Path, fresh: Callable[[], Pat
     hostile = Sheet.of(load(hostile_folder))
     (place / "hostile.tex").write_text(tables.results_tex(hostile.frame, "flops", hostile.caption))
     body = [f"\\input{{{path.name}}}" for path in sorted(place.glob("*.tex"))]
-    body += [f"\\begin{{figure}}\\includegraphics{{{stem}.pdf}}\\end{{figure}}" for stem in stems if "-column" in stem]
+    body += [
+        f"\\begin{{figure}}\\includegraphics{{{stem}.pdf}}\\end{{figure}}"
+        for stem in stems
+        if "-column" in stem
+    ]
     (tmp_path / "all.tex").write_text(
         "\\documentclass[twocolumn]{article}\n\\usepackage[textwidth=6.875in,columnsep=0.3125in]{geometry}\n"
-        "\\usepackage{booktabs,adjustbox,graphicx}\n\\begin{document}\n" + "\n".join(body) + "\n\\end{document}\n"
+        "\\usepackage{booktabs,adjustbox,graphicx}\n\\begin{document}\n"
+        + "\n".join(body)
+        + "\n\\end{document}\n"
     )
     line = [
         "pdflatex",

@@ -14,7 +14,9 @@ from reports.style import CYCLE, DENSE, GROUPS, KNOWN, MAMBA, MARKERS, PAPER, gr
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.01, 5))
-def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must(values: list[float], gap: float) -> None:
+def test_spread_keeps_order_and_gap_and_moves_no_more_than_it_must(
+    values: list[float], gap: float
+) -> None:
     placed = text.spread(values, gap)
     order = sorted(range(len(values)), key=lambda index: values[index])
     steps = np.diff([placed[index] for index in order])
@@ -32,11 +34,15 @@ def test_spread_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0.01, 5)), min_size=1, max_size=12))
-def test_spread_stays_within_its_bounds_where_there_is_room(things: list[tuple[float, float]]) -> None:
+def test_spread_stays_within_its_bounds_where_there_is_room(
+    things: list[tuple[float, float]],
+) -> None:
     values, sizes = [value for value, _ in things], [size for _, size in things]
     low, high = -60.0, 0.0
     placed = text.spread(values, sizes, low, high)
-    edges = sorted((middle - size / 2, middle + size / 2) for middle, size in zip(placed, sizes, strict=True))
+    edges = sorted(
+        (middle - size / 2, middle + size / 2) for middle, size in zip(placed, sizes, strict=True)
+    )
     assert all(below[1] <= above[0] + 1e-9 for below, above in itertools.pairwise(edges))
     assert edges[0][0] >= low - 1e-9
     assert edges[-1][1] <= high + 1e-9
@@ -44,25 +50,43 @@ def test_spread_stays_within_its_bounds_where_there_is_room(things: list[tuple[f
 
 def test_long_names_fold_where_their_parts_begin() -> None:
     assert text.fold("mtr", 8) == "mtr"
-    assert text.fold("evit[fused=false,score=hidden-attention]", 18) == "evit[fused=false,\nscore=\nhidden-attention]"
+    assert (
+        text.fold("evit[fused=false,score=hidden-attention]", 18)
+        == "evit[fused=false,\nscore=\nhidden-attention]"
+    )
     assert text.fold("mtr = mtr[order=restored]", 12) == "mtr = mtr\n[order=\nrestored]"
 
 
 def test_long_names_are_shortened_to_what_tells_them_apart() -> None:
     shuffled = [f"mtr[order=shuffled,shuffle={share}]" for share in (0.05, 0.5)]
-    names = text.distinct_names(["mtr", "mtr[order=shuffled]", *shuffled, "tome = tome[order=restored]"])
-    assert names == ["mtr", "mtr[order=shuffled]", "mtr[…,shuffle=0.05]", "mtr[…,shuffle=0.5]", "tome"]
+    names = text.distinct_names(
+        ["mtr", "mtr[order=shuffled]", *shuffled, "tome = tome[order=restored]"]
+    )
+    assert names == [
+        "mtr",
+        "mtr[order=shuffled]",
+        "mtr[…,shuffle=0.05]",
+        "mtr[…,shuffle=0.5]",
+        "tome",
+    ]
     both = ["mtr[order=shuffled,shuffle=0.5]", "mtr[order=appended,shuffle=0.5]"]
     assert text.distinct_names(both) == both
 
 
 @given(
-    st.lists(st.from_regex(r"[ab](\[[a-c]{3,8}(,[a-c]{3,8}){0,3}\])?(@x)?", fullmatch=True), unique=True, max_size=8)
+    st.lists(
+        st.from_regex(r"[ab](\[[a-c]{3,8}(,[a-c]{3,8}){0,3}\])?(@x)?", fullmatch=True),
+        unique=True,
+        max_size=8,
+    )
 )
 def test_shortened_names_stay_distinct(labels: list[str]) -> None:
     names = text.distinct_names(labels)
     assert len(set(names)) == len(labels)
-    assert all(len(name) <= len(label) or len(label) <= 20 for name, label in zip(names, labels, strict=True))
+    assert all(
+        len(name) <= len(label) or len(label) <= 20
+        for name, label in zip(names, labels, strict=True)
+    )
 
 
 @given(st.text(max_size=60), st.integers(1, 30))
@@ -86,7 +110,10 @@ def test_moments_name_their_zone(stamp: object, want: str) -> None:
 
 
 def test_sentences_are_typeset() -> None:
-    assert text.typeset("from -2.7 to -0.4, 40 % on fashion-2") == "from \u22122.7 to \u22120.4, 40\u00a0% on fashion-2"
+    assert (
+        text.typeset("from -2.7 to -0.4, 40 % on fashion-2")
+        == "from \u22122.7 to \u22120.4, 40\u00a0% on fashion-2"
+    )
 
 
 @given(st.text(max_size=60))
@@ -105,7 +132,10 @@ def test_markdown_cell_is_one_cell(value: str) -> None:
 
 
 def test_latex_by_hand() -> None:
-    assert text.latex(r"a_b & 50 % of $x^2 \d") == r"a\_b \& 50 \% of \$x\textasciicircum{}2 \textbackslash{}d"
+    assert (
+        text.latex(r"a_b & 50 % of $x^2 \d")
+        == r"a\_b \& 50 \% of \$x\textasciicircum{}2 \textbackslash{}d"
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +158,9 @@ def _linear(colour: str) -> np.ndarray:
 
 
 def _contrast(one: str, other: str) -> float:
-    first, second = sorted(float(_linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other))
+    first, second = sorted(
+        float(_linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other)
+    )
     return (second + 0.05) / (first + 0.05)
 
 
@@ -141,13 +173,19 @@ def test_every_colour_reads_as_text(place: int, theme: str) -> None:
 # Machado, Oliveira & Fernandes (2009), severity 1.
 SIGHT = {
     "normal": np.eye(3),
-    "deuteranopia": np.array([[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]]),
-    "protanopia": np.array([[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]]),
+    "deuteranopia": np.array(
+        [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]]
+    ),
+    "protanopia": np.array(
+        [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]]
+    ),
 }
 
 
 def _lab(linear: np.ndarray) -> np.ndarray:
-    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    matrix = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
     x, y, z = np.cbrt(matrix @ np.clip(linear, 1e-4, 1) / [0.9505, 1, 1.089])
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -161,7 +199,8 @@ def test_methods_differ_in_marker_or_to_every_eye_in_colour(sight: str, place: i
     entries = [(name, *look[:3]) for name, look in KNOWN.items()] + [("", *look) for look in CYCLE]
     for one, other in itertools.combinations(entries, 2):
         apart = np.linalg.norm(
-            _lab(SIGHT[sight] @ _linear(one[1 + place])) - _lab(SIGHT[sight] @ _linear(other[1 + place]))
+            _lab(SIGHT[sight] @ _linear(one[1 + place]))
+            - _lab(SIGHT[sight] @ _linear(other[1 + place]))
         )
         if one[3] == other[3] or {one[0], other[0]} <= set(USUAL):
             assert apart >= 8, (one, other)
@@ -169,10 +208,14 @@ def test_methods_differ_in_marker_or_to_every_eye_in_colour(sight: str, place: i
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("place", [0, 1])
-def test_the_methods_made_for_mamba_differ_to_every_eye_in_colour_alone(sight: str, place: int) -> None:
+def test_the_methods_made_for_mamba_differ_to_every_eye_in_colour_alone(
+    sight: str, place: int
+) -> None:
     entries = [(name, look[place]) for name, look in KNOWN.items() if look[3] == MAMBA]
     for one, other in itertools.combinations(entries, 2):
-        apart = np.linalg.norm(_lab(SIGHT[sight] @ _linear(one[1])) - _lab(SIGHT[sight] @ _linear(other[1])))
+        apart = np.linalg.norm(
+            _lab(SIGHT[sight] @ _linear(one[1])) - _lab(SIGHT[sight] @ _linear(other[1]))
+        )
         assert apart >= 15, (one, other)
 
 
@@ -189,19 +232,28 @@ def test_looks_are_stable_and_tell_variants_apart() -> None:
     first = looks(["mtr", "tome", "tome[order=appended]", "tome[order=sorted]", "ours"])
     assert looks(["none", "tome", "mtr"])["mtr"] == first["mtr"]
     assert first["tome[order=appended]"].light == first["tome"].light
-    assert (first["tome[order=appended]"].filled, first["tome[order=appended]"].dash) == (False, "dash")
+    assert (first["tome[order=appended]"].filled, first["tome[order=appended]"].dash) == (
+        False,
+        "dash",
+    )
     same = looks(["mtr = mtr[order=restored]", "tome[a=b] = tome"])
     assert same["mtr = mtr[order=restored]"].light == first["mtr"].light
     assert [look.filled for look in same.values()] == [True, False]
     drawn = [(look.light, look.marker, look.filled) for look in first.values()]
     assert len(set(drawn)) == 5
-    assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(MARKERS)
+    assert {look.marker for look in looks(f"m{index}" for index in range(20)).values()} <= set(
+        MARKERS
+    )
 
 
 @pytest.mark.parametrize("count", [4, 24, 48])
 def test_many_variants_of_one_method_each_have_a_look_of_their_own(count: int) -> None:
-    few, many = (looks(["mtr", *(f"mtr[order={index}]" for index in range(size))]) for size in (4, count))
-    assert all(many[label] == look for label, look in few.items())  # the first ones stay what they are
+    few, many = (
+        looks(["mtr", *(f"mtr[order={index}]" for index in range(size))]) for size in (4, count)
+    )
+    assert all(
+        many[label] == look for label, look in few.items()
+    )  # the first ones stay what they are
     swatches = {(look.light, look.marker, look.filled) for look in many.values()}
     assert len(swatches) == count + 1
     assert {look.dash for look in many.values()} <= set(DASHES)
@@ -212,5 +264,7 @@ def test_variants_that_share_a_marker_and_a_line_differ_to_every_eye_in_colour(s
     variants = looks(f"mtr[order={index}]" for index in range(24)).values()
     for one, other in itertools.combinations(variants, 2):
         if (one.marker, one.dash) == (other.marker, other.dash):
-            apart = np.linalg.norm(_lab(SIGHT[sight] @ _linear(one.light)) - _lab(SIGHT[sight] @ _linear(other.light)))
+            apart = np.linalg.norm(
+                _lab(SIGHT[sight] @ _linear(one.light)) - _lab(SIGHT[sight] @ _linear(other.light))
+            )
             assert apart >= 8, (one, other)

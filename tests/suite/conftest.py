@@ -57,7 +57,15 @@ class Blots(Dataset):
 
 def vim_mini(**overrides: Any) -> Vim:
     """Four blocks over 10 x 10 patches."""
-    settings = {"dim": 16, "depth": 4, "states": 4, "image_size": SIDE, "patch": 4, "stride": 4, "classes": 3}
+    settings = {
+        "dim": 16,
+        "depth": 4,
+        "states": 4,
+        "image_size": SIDE,
+        "patch": 4,
+        "stride": 4,
+        "classes": 3,
+    }
     return Vim("vim_mini", MambaConfig(**(settings | overrides)))
 
 
@@ -138,7 +146,11 @@ def content() -> Callable[[Path], dict[str, bytes]]:
     """What the files of a folder hold."""
 
     def read(folder: Path) -> dict[str, bytes]:
-        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        return {
+            str(file.relative_to(folder)): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
 
     return read
 
@@ -149,11 +161,15 @@ Film = NDArray[np.uint8]
 def film(seed: int, count: int = 12, height: int = 32, width: int = 48) -> Film:
     """Frames (N, H, W, 3) of smooth colours, each unlike the others."""
     row, column = np.mgrid[0:height, 0:width]
-    shades = [[row * 2 + seed * 17, column * 2 + i * 20, np.full_like(row, i * 20)] for i in range(count)]
+    shades = [
+        [row * 2 + seed * 17, column * 2 + i * 20, np.full_like(row, i * 20)] for i in range(count)
+    ]
     return (np.array(shades) % 256).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def store_film(path: Path, frames: Film, codec: str = "ffv1", pixels: str = "bgr0", **options: str) -> Path:
+def store_film(
+    path: Path, frames: Film, codec: str = "ffv1", pixels: str = "bgr0", **options: str
+) -> Path:
     """Encode `frames` at `path`; the default codec loses nothing."""
     import av
 
@@ -198,7 +214,9 @@ def put_frames() -> Callable[..., Path]:
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `video` and `frames`, each two classes of three clips with the same pixels."""
     root = tmp_path_factory.mktemp("films")
-    for number, (name, clip) in enumerate((name, clip) for name in ("jump", "run") for clip in ("a", "b", "c")):
+    for number, (name, clip) in enumerate(
+        (name, clip) for name in ("jump", "run") for clip in ("a", "b", "c")
+    ):
         frames = film(number, count=9 + number)
         store_film(root / "video" / name / f"{clip}.mkv", frames)
         store_frames(root / "frames" / name / clip, frames)

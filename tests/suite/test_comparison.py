@@ -65,18 +65,27 @@ def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path
     assert json.loads((folder / "analyses" / "headline.json").read_text())["headline"]
 
 
-def test_terminal_and_page_mark_the_same_methods_as_no_better_than_a_blind_choice(small: Specs, tmp_path: Path) -> None:
+def test_terminal_and_page_mark_the_same_methods_as_no_better_than_a_blind_choice(
+    small: Specs, tmp_path: Path
+) -> None:
     result = run(small(methods=("mtr", "tome", "norm"), gallery=0), tmp_path)
     page = Sheet.of(load(tmp_path)).marks
 
-    assert [(mark.backbone, mark.budget) for mark in result.marks] == [("vim_mini", 0.3), ("vim_mini", 0.5)]
+    assert [(mark.backbone, mark.budget) for mark in result.marks] == [
+        ("vim_mini", 0.3),
+        ("vim_mini", 0.5),
+    ]
     assert result.marks == list(page.values())
     assert {lead.label for mark in result.marks for lead in mark.leads} == {"mtr", "tome", "norm"}
     assert any(mark.not_shown for mark in result.marks)
-    assert json.loads(json.dumps(result.summary()))["against_blind"] == [mark.record() for mark in result.marks]
+    assert json.loads(json.dumps(result.summary()))["against_blind"] == [
+        mark.record() for mark in result.marks
+    ]
 
 
-def test_each_image_is_decoded_once_for_all_cells(small: Specs, decoded: Counter[int], tmp_path: Path) -> None:
+def test_each_image_is_decoded_once_for_all_cells(
+    small: Specs, decoded: Counter[int], tmp_path: Path
+) -> None:
     run(small(gallery=0), tmp_path)
     assert decoded == Counter(range(30))
 
@@ -99,7 +108,9 @@ def test_only_missing_shards_are_computed_and_come_out_the_same(
 ) -> None:
     result = run(small(gallery=0), tmp_path)
     before = content(tmp_path)
-    mtr, stride = (next(r["key"] for r in result.records if r["method"] == name) for name in ("mtr", "stride"))
+    mtr, stride = (
+        next(r["key"] for r in result.records if r["method"] == name) for name in ("mtr", "stride")
+    )
     (tmp_path / "shards" / mtr / "00001.parquet").unlink()
     shutil.rmtree(tmp_path / "cells")
     (tmp_path / "shards" / stride / "00002.parquet").unlink()
@@ -115,7 +126,9 @@ def test_batch_and_shard_sizes_do_not_change_what_is_found(small: Specs, tmp_pat
     few = {"methods": ("mtr", "tome"), "budgets": (0.4,), "gallery": 0}
     one = run(small(batch=30, shard=30, threads=1, **few), tmp_path / "one")
     other = run(small(batch=4, shard=7, threads=2, **few), tmp_path / "other")
-    assert [(r["key"], r["metrics"]) for r in one.records] == [(r["key"], r["metrics"]) for r in other.records]
+    assert [(r["key"], r["metrics"]) for r in one.records] == [
+        (r["key"], r["metrics"]) for r in other.records
+    ]
 
 
 def test_a_run_killed_at_any_shard_goes_on_to_the_same_files(
@@ -159,7 +172,10 @@ def test_one_image_that_the_dense_model_cannot_read_fails_all_its_cells(
     monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     result = run(small(methods=("mtr",), baselines=False), tmp_path)
     reason = "logits are not finite (NaN or infinity)"
-    assert [r["reason"] for r in result.records] == [reason, *[f"the dense model failed: {reason}"] * 2]
+    assert [r["reason"] for r in result.records] == [
+        reason,
+        *[f"the dense model failed: {reason}"] * 2,
+    ]
 
 
 def test_a_folder_with_other_settings_is_refused(small: Specs, tmp_path: Path) -> None:
@@ -179,8 +195,16 @@ def test_equal_compositions_are_computed_once_under_both_names(
         return original(model, tokens, jobs, observe)
 
     monkeypatch.setattr("suite.evaluation.runner.evaluate", spy)
-    methods = ("mtr[weights=drop]", "mtr[feature=branch,weights=drop]", "mtr[score=random,weights=drop]", "random")
-    result = run(small(methods=methods, baselines=False, budgets=(0.3,), batch=30, shard=30, gallery=0), tmp_path)
+    methods = (
+        "mtr[weights=drop]",
+        "mtr[feature=branch,weights=drop]",
+        "mtr[score=random,weights=drop]",
+        "random",
+    )
+    result = run(
+        small(methods=methods, baselines=False, budgets=(0.3,), batch=30, shard=30, gallery=0),
+        tmp_path,
+    )
     labels = Counter(record["label"] for record in result.records)
     assert labels["mtr[weights=drop] = mtr[feature=branch,weights=drop]"] == 1
     assert labels["mtr[score=random,weights=drop] = random"] == 2
@@ -210,7 +234,9 @@ def test_cells_of_code_that_changed_are_forgotten(small: Specs, tmp_path: Path) 
     stale = {**result.records[1], "key": "0123456789abcdef"}
     (tmp_path / "cells" / "0123456789abcdef.json").write_text(json.dumps(stale))
     run(spec, tmp_path)
-    assert {file.stem for file in (tmp_path / "cells").iterdir()} == {record["key"] for record in result.records}
+    assert {file.stem for file in (tmp_path / "cells").iterdir()} == {
+        record["key"] for record in result.records
+    }
 
 
 Wrap = Callable[[Reducer], Reducer]
@@ -226,13 +252,19 @@ class Poisoned:
         return self.harm(self.inner(tokens))
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, method: str, harm: Callable[[TokenSequence], TokenSequence]) -> None:
+def poison(
+    monkeypatch: pytest.MonkeyPatch, method: str, harm: Callable[[TokenSequence], TokenSequence]
+) -> None:
     """Let every reducer of `method` do harm."""
     original = Cell.reducers
 
     def reducers(cell: Cell) -> dict[int, Reducer]:
         found = original(cell)
-        return {s: Poisoned(r, harm) for s, r in found.items()} if cell.method.name == method else found
+        return (
+            {s: Poisoned(r, harm) for s, r in found.items()}
+            if cell.method.name == method
+            else found
+        )
 
     monkeypatch.setattr(Cell, "reducers", reducers)
 
@@ -249,7 +281,10 @@ def to_error(tokens: TokenSequence) -> TokenSequence:
 
 @pytest.mark.parametrize(
     ("harm", "reason"),
-    [(to_nan, "logits are not finite (NaN or infinity)"), (to_error, "ZeroDivisionError at site 1: no such thing")],
+    [
+        (to_nan, "logits are not finite (NaN or infinity)"),
+        (to_error, "ZeroDivisionError at site 1: no such thing"),
+    ],
 )
 def test_a_cell_that_fails_leaves_the_others_as_they_are(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Any, reason: str
@@ -268,7 +303,9 @@ def test_a_cell_that_fails_leaves_the_others_as_they_are(
     assert reports.build(tmp_path / "ill").exists()
 
 
-def test_with_the_dense_model_all_its_cells_fail(small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_dense_model_all_its_cells_fail(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readout = Vim.readout
     monkeypatch.setattr(Vim, "readout", lambda self, tokens: readout(self, tokens) * torch.nan)
     result = run(small(), tmp_path)
@@ -287,11 +324,16 @@ def test_a_run_without_reduced_cells_still_ends_in_a_report(
 
 
 def test_untrained_weights_are_the_same_in_every_run(small: Specs, tmp_path: Path) -> None:
-    found = [run(small(methods=("none",), baselines=False, gallery=0), tmp_path / name) for name in ("a", "b")]
+    found = [
+        run(small(methods=("none",), baselines=False, gallery=0), tmp_path / name)
+        for name in ("a", "b")
+    ]
     assert found[0].records == found[1].records
 
 
-def test_the_command_and_weights_are_on_record(small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_and_weights_are_on_record(
+    small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["suite", "compare", "--methods", "mtr,tome[order=appended]"])
     run(small(methods=("none",), baselines=False, gallery=0), tmp_path)
     command = json.loads((tmp_path / "environment.json").read_text())["command"]

@@ -16,7 +16,14 @@ from methods.spec import parse
 from suite.plan import budget as budgets
 from suite.plan.cells import reducers
 
-SMALL: dict[str, Any] = {"depth": 4, "dim": 8, "states": 2, "image_size": 40, "patch": 4, "stride": 4}
+SMALL: dict[str, Any] = {
+    "depth": 4,
+    "dim": 8,
+    "states": 2,
+    "image_size": 40,
+    "patch": 4,
+    "stride": 4,
+}
 PROOFS: list[Any] = [fused._agrees, dispatch._chosen, inference._agrees, rowwise._has_onednn]
 
 
@@ -32,13 +39,19 @@ def passes(text: str, training: bool) -> Callable[[], list[Tensor]]:
     def run() -> list[Tensor]:
         with torch.set_grad_enabled(training):
             logits = model.readout(model.run(model.embed(images), plan=plan))
-            return [logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))] if training else [logits]
+            return (
+                [logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))]
+                if training
+                else [logits]
+            )
 
     return run
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("text", ["mtr", "random", "mtr[order=shuffled,shuffle=0.5]", "pool[neighbours=grid]"])
+@pytest.mark.parametrize(
+    "text", ["mtr", "random", "mtr[order=shuffled,shuffle=0.5]", "pool[neighbours=grid]"]
+)
 def test_a_model_is_proved_and_runs_where_it_lives(text: str, training: bool) -> None:
     run = passes(text, training)
     wanted = run()

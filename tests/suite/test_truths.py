@@ -76,7 +76,9 @@ def compositions(draw: st.DrawFn, provides: frozenset[str]) -> Composition:
     """Any method with any of its options, on a backbone with these trace fields."""
     method = METHODS[draw(st.sampled_from(REDUCING))]
     chosen: dict[str, Any] = {
-        name: draw(st.sampled_from(option.choices)) for name, option in method.options.items() if option.choices
+        name: draw(st.sampled_from(option.choices))
+        for name, option in method.options.items()
+        if option.choices
     }
     composition = method.compose(provides, **chosen)
     assert composition is not None
@@ -102,11 +104,15 @@ Case = tuple[Backbone, Composition, dict[int, Reducer]]
 
 def identical(one: TokenSequence, other: TokenSequence) -> bool:
     """Equal to the last bit in all but the trace."""
-    pairs = [(getattr(one, f.name), getattr(other, f.name)) for f in fields(one) if f.name != "trace"]
+    pairs = [
+        (getattr(one, f.name), getattr(other, f.name)) for f in fields(one) if f.name != "trace"
+    ]
     return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
 
 
-def check_step(before: TokenSequence, after: TokenSequence, composition: Composition, remove: int) -> None:
+def check_step(
+    before: TokenSequence, after: TokenSequence, composition: Composition, remove: int
+) -> None:
     """One reduction: the exact count, specials untouched at their exact rank, order, sizes."""
     assert after.length == before.length - remove
     for old, new in zip(range(before.batch), range(after.batch), strict=True):
@@ -120,10 +126,14 @@ def check_step(before: TokenSequence, after: TokenSequence, composition: Composi
             end = 0 if composition.special == "first" else after.length - len(specials)
             assert sorted(after.special[new].tolist()) == list(range(end, end + len(specials)))
         else:  # the released misplacement of the class token that this option reproduces: floor(p k / t)
-            wanted = [place * after.length // before.length for place in before.special[old].tolist()]
+            wanted = [
+                place * after.length // before.length for place in before.special[old].tolist()
+            ]
             assert after.special[new].tolist() == wanted
         assert after.position[new][after.special[new]].tolist() == specials
-        assert torch.equal(after.residual[new][after.special[new]], before.residual[old][before.special[old]])
+        assert torch.equal(
+            after.residual[new][after.special[new]], before.residual[old][before.special[old]]
+        )
         assert bool((after.size[new][after.special[new]] == 1).all())
         if composition.order == "restored":
             patches = [place for place in now if place not in specials]
@@ -188,18 +198,27 @@ def test_asking_for_more_trace_never_changes_the_logits(case: Case, more: set[st
         for block in range(model.depth):
             following = plan.get(block + 1)
             asked = extra if block + 1 in model.sites else frozenset()
-            tokens = model.run(tokens, block, block + 1, needs=asked | (following.needs if following else frozenset()))
+            tokens = model.run(
+                tokens,
+                block,
+                block + 1,
+                needs=asked | (following.needs if following else frozenset()),
+            )
             if following:
                 tokens = following(tokens)
         return model.readout(tokens)
 
     assert torch.equal(logits(wanted), logits(frozenset()))
-    assert torch.equal(logits(wanted), model.readout(model.run(model.embed(images(model, 2)), plan=plan)))
+    assert torch.equal(
+        logits(wanted), model.readout(model.run(model.embed(images(model, 2)), plan=plan))
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(cases(), st.integers(1, 33), st.data())
-def test_an_image_does_not_depend_on_its_batch_or_the_threads(case: Case, count: int, data: st.DataObject) -> None:
+def test_an_image_does_not_depend_on_its_batch_or_the_threads(
+    case: Case, count: int, data: st.DataObject
+) -> None:
     model, _, plan = case
     chosen = data.draw(st.integers(0, count - 1))
     threads = torch.get_num_threads()
@@ -242,7 +261,9 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
     plan = {site: Reducer(composition, 20, site, 1) for site in (1, 3) if site in model.sites}
 
     def logits(rows: slice) -> Tensor:
-        return model.readout(model.run(model.embed(pixels[rows], torch.arange(33)[rows]), plan=plan))
+        return model.readout(
+            model.run(model.embed(pixels[rows], torch.arange(33)[rows]), plan=plan)
+        )
 
     alone = torch.cat([logits(slice(row, row + 1)) for row in range(33)])
     for count in (2, 3, 8, 17, 32, 33):

@@ -28,7 +28,16 @@ Content = Callable[[Path], dict[str, bytes]]
 
 def clip_mini(**overrides: Any) -> VideoMambaVideo:
     """Three blocks over 4 frames of 4 x 4 patches."""
-    sizes = {"dim": 16, "depth": 3, "states": 4, "image_size": 32, "patch": 8, "stride": 8, "classes": 2, "frames": 4}
+    sizes = {
+        "dim": 16,
+        "depth": 3,
+        "states": 4,
+        "image_size": 32,
+        "patch": 8,
+        "stride": 8,
+        "classes": 2,
+        "frames": 4,
+    }
     return VideoMambaVideo("clip_mini", ClipConfig(**(sizes | overrides)))
 
 
@@ -38,8 +47,15 @@ def clips(small: Specs, films: Path, monkeypatch: pytest.MonkeyPatch) -> Specs:
     monkeypatch.setitem(BACKBONES._added, "clip_mini", clip_mini)
 
     def spec(**changed: Any) -> RunSpec:
-        values = {"backbones": ("clip_mini",), "data": f"video:{films / 'video'}", "views": "2x3", "batch": 8}
-        return small(**(values | {"methods": ("mtr", "tome"), "budgets": (0.3,), "shard": 4} | changed))
+        values = {
+            "backbones": ("clip_mini",),
+            "data": f"video:{films / 'video'}",
+            "views": "2x3",
+            "batch": 8,
+        }
+        return small(
+            **(values | {"methods": ("mtr", "tome"), "budgets": (0.3,), "shard": 4} | changed)
+        )
 
     return spec
 
@@ -64,14 +80,20 @@ def test_each_video_gets_the_mean_of_its_views(clips: Specs, tmp_path: Path) -> 
                 shares.append(logits.double().softmax(1)[0].numpy())
             mean = np.mean(shares, axis=0)
             assert rows.prediction[video] == mean.argmax()
-            np.testing.assert_allclose(rows.loss[video], -np.log(mean[data.labels[video]]), rtol=1e-6)
+            np.testing.assert_allclose(
+                rows.loss[video], -np.log(mean[data.labels[video]]), rtol=1e-6
+            )
 
 
 def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
     clips: Specs, tmp_path: Path, content: Content
 ) -> None:
     frames = []
-    for name, changed in {"a": {"batch": 3}, "b": {"batch": 64, "shard": 6}, "c": {"batch": 7, "shard": 1}}.items():
+    for name, changed in {
+        "a": {"batch": 3},
+        "b": {"batch": 64, "shard": 6},
+        "c": {"batch": 7, "shard": 1},
+    }.items():
         spec = clips(**changed)
         result = run_comparison(spec, tmp_path / name, quiet=True)
         assert not result.failures
@@ -115,7 +137,9 @@ def test_places_move_with_their_frames() -> None:
     group = torch.tensor([[0, DROPPED, 2, 2, 4, -2]])
     assert side_by_side(group, (2, 1, 3)).tolist() == [[0, DROPPED, 2, 2, 4, -2]]
     # two frames of 2 x 1: rows t0y0, t0y1, t1y0, t1y1 become y0t0, y0t1, y1t0, y1t1
-    assert side_by_side(torch.tensor([[0, 0, 2, DROPPED]]), (2, 2, 1)).tolist() == [[0, 1, 0, DROPPED]]
+    assert side_by_side(torch.tensor([[0, 0, 2, DROPPED]]), (2, 2, 1)).tolist() == [
+        [0, 1, 0, DROPPED]
+    ]
     alone = torch.tensor([[3, 1, DROPPED, 3]])
     assert side_by_side(alone, (1, 2, 2)) is alone
 
@@ -126,7 +150,9 @@ def test_answers_to_views_are_averaged_as_shares() -> None:
     found = averaged(logits, 3)
     expected = logits.double().softmax(1).view(4, 3, 5).mean(1)
     torch.testing.assert_close(found.exp(), expected)
-    torch.testing.assert_close(found.logsumexp(1), torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        found.logsumexp(1), torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0
+    )
     for row in range(4):
         assert torch.equal(averaged(logits[3 * row : 3 * row + 3], 3)[0], found[row])
     assert averaged(logits, 1) is logits
@@ -135,11 +161,18 @@ def test_answers_to_views_are_averaged_as_shares() -> None:
 
 
 def test_images_and_videos_are_not_mixed(clips: Specs, small: Specs, films: Path) -> None:
-    with pytest.raises(UserError, match=r"clip_mini takes clips of 4 frames and 'blots' has images: use --data video:"):
+    with pytest.raises(
+        UserError,
+        match=r"clip_mini takes clips of 4 frames and 'blots' has images: use --data video:",
+    ):
         prepare(clips(data="blots", views=None))
-    with pytest.raises(UserError, match="vim_mini takes images and 'video' has videos: use a backbone for clips"):
+    with pytest.raises(
+        UserError, match="vim_mini takes images and 'video' has videos: use a backbone for clips"
+    ):
         prepare(clips(backbones=("vim_mini",)))
-    with pytest.raises(UserError, match="'blots' has images, which are seen once: leave --views out"):
+    with pytest.raises(
+        UserError, match="'blots' has images, which are seen once: leave --views out"
+    ):
         prepare(small(views="4x3"))
 
 
@@ -149,10 +182,14 @@ def test_the_estimate_counts_every_view(clips: Specs) -> None:
     assert estimate_seconds(prepared) > 0
 
 
-def test_a_damaged_video_ends_the_run_in_one_line(clips: Specs, films: Path, tmp_path: Path) -> None:
+def test_a_damaged_video_ends_the_run_in_one_line(
+    clips: Specs, films: Path, tmp_path: Path
+) -> None:
     for name in ("jump", "run"):
         (tmp_path / "data" / name).mkdir(parents=True)
-    (tmp_path / "data" / "jump" / "a.mkv").write_bytes((films / "video" / "jump" / "a.mkv").read_bytes())
+    (tmp_path / "data" / "jump" / "a.mkv").write_bytes(
+        (films / "video" / "jump" / "a.mkv").read_bytes()
+    )
     (tmp_path / "data" / "run" / "a.mkv").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"run/a\.mkv cannot be read as a video"):
         run_comparison(clips(data=f"video:{tmp_path / 'data'}"), tmp_path / "out", quiet=True)

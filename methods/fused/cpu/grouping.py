@@ -66,7 +66,9 @@ def prune(score: Any, among: Any, count: int, gone: int, source: Any, target: An
 
 
 @device
-def lowest(score: Any, among: Any, count: int, r: int, together: bool, source: Any, target: Any) -> None:
+def lowest(
+    score: Any, among: Any, count: int, r: int, together: bool, source: Any, target: Any
+) -> None:
     """The r lowest are dropped; `together`, they go into the one above them."""
     places = np.empty(count, np.int64)
     rank_scores(score, among, count, places)
@@ -81,7 +83,9 @@ def lowest(score: Any, among: Any, count: int, r: int, together: bool, source: A
 
 
 @device
-def split(score: Any, among: Any, count: int, r: int, targets: int, source: Any, others: Any) -> None:
+def split(
+    score: Any, among: Any, count: int, r: int, targets: int, source: Any, others: Any
+) -> None:
     """MTR's split: the r lowest are sources, the next `targets` above are what they may go into."""
     places = np.empty(count, np.int64)
     rank_scores(score, among, count, places)
@@ -136,7 +140,15 @@ def to_places(ranks: Any, count: int, patch: Any) -> Any:
 
 @device
 def match_by_cosine(
-    frame: Any, image: int, patch: Any, score: Any, among: Any, count: int, r: int, source: Any, target: Any
+    frame: Any,
+    image: int,
+    patch: Any,
+    score: Any,
+    among: Any,
+    count: int,
+    r: int,
+    source: Any,
+    target: Any,
 ) -> None:
     """Every source goes into its best target (split), or the r most similar pairs of two sets merge."""
     ones, others = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -166,7 +178,11 @@ def match_neighbours(
 ) -> None:
     """The r most similar bonds close; each run of tokens so joined goes into its middle one."""
     places = to_places(among, count, patch)
-    bond, closed, chosen = np.empty(count, np.float32), np.zeros(count, np.int64), np.empty(r, np.int64)
+    bond, closed, chosen = (
+        np.empty(count, np.float32),
+        np.zeros(count, np.int64),
+        np.empty(r, np.int64),
+    )
     compare_neighbours(frame, image, places, count, bond)
     for i in range(count - 1):
         if places[i + 1] != places[i] + 1:
@@ -188,7 +204,9 @@ def match_neighbours(
 
 
 @device
-def match(frame: Any, image: int, patch: Any, special: Any, score: Any, source: Any, target: Any) -> None:
+def match(
+    frame: Any, image: int, patch: Any, special: Any, score: Any, source: Any, target: Any
+) -> None:
     """The pairs of one image: first those pruned by score, then the matching's."""
     among = np.empty(frame.patches, np.int64)
     count, pruned = unprotected(frame, special, patch, among), frame.pruned

@@ -23,8 +23,27 @@ FRAME = frame_type(
     (*OLD, *(f"new_{name}" for name in OLD), *READ, *GIVEN),
     (
         *(f"{name}_{axis}" for name in READ for axis in "kbl"),
-        *("batch", "length", "original_length", "patches", "specials", "width", "inner", "feature_width"),
-        *("directions", "states", "scoring", "signed", "matching", "odd", "best", "targets", "protect"),
+        *(
+            "batch",
+            "length",
+            "original_length",
+            "patches",
+            "specials",
+            "width",
+            "inner",
+            "feature_width",
+        ),
+        *(
+            "directions",
+            "states",
+            "scoring",
+            "signed",
+            "matching",
+            "odd",
+            "best",
+            "targets",
+            "protect",
+        ),
         *("weighting", "sized", "removed", "pruned", "branch_pairs", "residual_pairs", "wrong"),
     ),
 )
@@ -82,7 +101,10 @@ def reduce_image(frame: Any, image: int) -> None:
     score(frame, image, special, patch, scores)
     source, target = np.empty(removed, np.int64), np.empty(removed, np.int64)
     if frame.matching == grouping.GIVEN:
-        given, into = whole_row(frame.source, image * removed), whole_row(frame.target, image * removed)
+        given, into = (
+            whole_row(frame.source, image * removed),
+            whole_row(frame.target, image * removed),
+        )
         for e in range(removed):
             source[e] = given[e]
             target[e] = into[e]
@@ -95,16 +117,28 @@ def reduce_image(frame: Any, image: int) -> None:
     if frame.weighting != merging.DROP:
         weigh(frame, image, patch, scores, weight)
     gone, goal = to_places(source, removed, patch), to_places(target, removed, patch)
-    index, slot, heir = np.zeros(length - removed, np.int64), np.empty(length, np.int64), np.empty(length, np.int64)
+    index, slot, heir = (
+        np.zeros(length - removed, np.int64),
+        np.empty(length, np.int64),
+        np.empty(length, np.int64),
+    )
     arrange(frame, image, gone, index, slot, heir)
     width, left = frame.width, length - removed
-    branch, new_branch = row(frame.branch, image * length * width), row(frame.new_branch, image * left * width)
-    residual, new_residual = row(frame.residual, image * length * width), row(frame.new_residual, image * left * width)
+    branch, new_branch = (
+        row(frame.branch, image * length * width),
+        row(frame.new_branch, image * left * width),
+    )
+    residual, new_residual = (
+        row(frame.residual, image * length * width),
+        row(frame.new_residual, image * left * width),
+    )
     combine(frame, source, target, frame.branch_pairs, weight, share, back)
     move_stream(branch, new_branch, width, index, slot, gone, goal, share, back, frame.branch_pairs)
     if frame.residual_pairs != frame.branch_pairs:
         combine(frame, source, target, frame.residual_pairs, weight, share, back)
-    move_stream(residual, new_residual, width, index, slot, gone, goal, share, back, frame.residual_pairs)
+    move_stream(
+        residual, new_residual, width, index, slot, gone, goal, share, back, frame.residual_pairs
+    )
     if frame.new_carry != 0:
         move_carry(frame, image, 0, index, gone, heir)
         move_carry(frame, image, 1, index, gone, heir)

@@ -36,11 +36,18 @@ Tensors = dict[str, Tensor]
 
 
 def launch(
-    composition: Composition, place: Place, removed: int, old: Mapping[str, Tensor | None], new: Mapping[str, Tensor]
+    composition: Composition,
+    place: Place,
+    removed: int,
+    old: Mapping[str, Tensor | None],
+    new: Mapping[str, Tensor],
 ) -> None:
     """Reduce `old` into `new`, tensors of a token sequence by their names."""
     tokens = place.tokens
-    rows = {name: value if value.stride(-1) == 1 else value.contiguous() for name, value in _rows(composition, tokens)}
+    rows = {
+        name: value if value.stride(-1) == 1 else value.contiguous()
+        for name, value in _rows(composition, tokens)
+    }
     tensors, modes = _asked(composition, place, removed)
     tensors |= {name: value.contiguous() for name, value in old.items() if value is not None}
     wide = rows.get("y", rows.get("delta", tokens.carry))
@@ -50,15 +57,23 @@ def launch(
         {f"new_{name}": address(value) for name, value in new.items()},
         {name: stride for part in map(_strides, rows.items()) for name, stride in part.items()},
         {"batch": tokens.batch, "length": tokens.length, "original_length": tokens.original_length},
-        {"patches": place.patches.shape[1], "specials": tokens.special.shape[1], "width": tokens.branch.shape[2]},
+        {
+            "patches": place.patches.shape[1],
+            "specials": tokens.special.shape[1],
+            "width": tokens.branch.shape[2],
+        },
         {"inner": 0 if wide is None else wide.shape[-1], "tasks": tokens.batch},
         {"feature_width": rows["feature"].shape[-1] if "feature" in rows else 0},
-        {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]} if "gate" in rows else {},
+        {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]}
+        if "gate" in rows
+        else {},
         modes,
     )
     reduction_kernel()(frame)
     if frame["wrong"][0]:
-        raise ValueError("a position, an owner or the place of a special token lies outside of the token sequence")
+        raise ValueError(
+            "a position, an owner or the place of a special token lies outside of the token sequence"
+        )
 
 
 def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str, Tensor]]:
@@ -87,7 +102,11 @@ def _scoring(composition: Composition, tokens: TokenSequence) -> int:
     """How the kernel comes by its score."""
     if composition.score is None:
         return scoring.NONE
-    bare = composition.window == 1 and composition.sensitivity == 0 and composition.matching in MATCHINGS
+    bare = (
+        composition.window == 1
+        and composition.sensitivity == 0
+        and composition.matching in MATCHINGS
+    )
     if not bare or (composition.score == "cls-similarity" and tokens.special.shape[1] == 0):
         return scoring.GIVEN
     return SCORINGS.get(composition.score, scoring.GIVEN)

@@ -26,7 +26,9 @@ def averaged(source: Any, target: Any, count: int, weight: Any, share: Any, back
         if source[e] != target[e]:
             arrived[target[e]] += max(weight[source[e]], TINY)
     for e in range(count):
-        share[e] = max(weight[source[e]], TINY) / (max(weight[target[e]], TINY) + arrived[target[e]])
+        share[e] = max(weight[source[e]], TINY) / (
+            max(weight[target[e]], TINY) + arrived[target[e]]
+        )
         back[e] = share[e]
 
 
@@ -52,7 +54,9 @@ def summed(source: Any, target: Any, count: int, weight: Any, share: Any, back: 
 
 
 @device
-def combine(frame: Any, source: Any, target: Any, count: int, weight: Any, share: Any, back: Any) -> None:
+def combine(
+    frame: Any, source: Any, target: Any, count: int, weight: Any, share: Any, back: Any
+) -> None:
     """Coefficients of the first `count` pairs."""
     if frame.weighting == AVERAGE:
         averaged(source, target, count, weight, share, back)
@@ -89,7 +93,16 @@ def arrange(frame: Any, image: int, gone: Any, index: Any, slot: Any, heir: Any)
 
 @device
 def move_stream(
-    old: Any, new: Any, width: int, index: Any, slot: Any, gone: Any, into: Any, share: Any, back: Any, count: int
+    old: Any,
+    new: Any,
+    width: int,
+    index: Any,
+    slot: Any,
+    gone: Any,
+    into: Any,
+    share: Any,
+    back: Any,
+    count: int,
 ) -> None:
     """Rows of the survivors, and what the first `count` pairs bring: share x source - back x target."""
     for i in range(index.shape[0]):
@@ -123,7 +136,10 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
         # The survivors before a dropped token are one more than the slot of the nearest of them.
         to = heir[gone[e]] if direction == 0 else heir[gone[e]] - 1
         if 0 <= to < left:
-            delta = row(frame.delta, direction * frame.delta_k + image * frame.delta_b + gone[e] * frame.delta_l)
+            delta = row(
+                frame.delta,
+                direction * frame.delta_k + image * frame.delta_b + gone[e] * frame.delta_l,
+            )
             start, end = gone[e] * inner, to * inner
             if frame.carry == 0:
                 for d in range(inner):
@@ -134,10 +150,15 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
 
 
 @device
-def move_facts(frame: Any, image: int, index: Any, slot: Any, gone: Any, into: Any, living: int) -> None:
+def move_facts(
+    frame: Any, image: int, index: Any, slot: Any, gone: Any, into: Any, living: int
+) -> None:
     """Positions, sizes, owners and special tokens; of the pairs the first `living` live on in their targets."""
     length, left = frame.length, index.shape[0]
-    position, new_position = whole_row(frame.position, image * length), whole_row(frame.new_position, image * left)
+    position, new_position = (
+        whole_row(frame.position, image * length),
+        whole_row(frame.new_position, image * left),
+    )
     size, new_size = row(frame.size, image * length), row(frame.new_size, image * left)
     for i in range(left):
         new_position[i] = position[index[i]]

@@ -16,13 +16,17 @@ MAGNITUDE, MAGNITUDE32 = np.int64(0x7FFFFFFFFFFFFFFF), np.int32(0x7FFFFFFF)
 @intrinsic
 def _bits(typing: Any, value: Any) -> Any:
     """The bits of a float64 as an int64."""
-    return types.int64(types.float64), lambda _, builder, __, given: builder.bitcast(given[0], ir.IntType(64))
+    return types.int64(types.float64), lambda _, builder, __, given: builder.bitcast(
+        given[0], ir.IntType(64)
+    )
 
 
 @intrinsic
 def _bits32(typing: Any, value: Any) -> Any:
     """The bits of a float32 as an int32."""
-    return types.int32(types.float32), lambda _, builder, __, given: builder.bitcast(given[0], ir.IntType(32))
+    return types.int32(types.float32), lambda _, builder, __, given: builder.bitcast(
+        given[0], ir.IntType(32)
+    )
 
 
 @device

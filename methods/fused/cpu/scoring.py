@@ -86,7 +86,9 @@ def gates(frame: Any, image: int, patch: Any, weight: Any) -> None:
     for j in range(frame.patches):
         total = ZERO
         for k in range(frame.directions):
-            step = row(frame.step, k * frame.step_k + image * frame.step_b + patch[j] * frame.step_l)
+            step = row(
+                frame.step, k * frame.step_k + image * frame.step_b + patch[j] * frame.step_l
+            )
             B = row(frame.gate, k * frame.gate_k + image * frame.gate_b + patch[j] * frame.gate_l)
             total += step[0] * (magnitude(B, frame.states) / np.float32(frame.states))
         weight[j] = total

@@ -58,14 +58,20 @@ def look_ahead(frame: Any, image: int, places: Any, index: int, count: int) -> N
 
 
 @device
-def compare(frame: Any, image: int, ones: Any, m: int, others: Any, t: int, best: Any, edge: Any) -> None:
+def compare(
+    frame: Any, image: int, ones: Any, m: int, others: Any, t: int, best: Any, edge: Any
+) -> None:
     """For each of `m` tokens its best of `t` others, as an index among those, and their cosine.
 
     `ones` and `others` are places in the sequence.
     """
     width, blocks = frame.feature_width, (t + COLUMNS - 1) // COLUMNS
     pitch = blocks * COLUMNS
-    rows, columns, cosines = workspace(ROWS * width), workspace(pitch * width), workspace(ROWS * pitch)
+    rows, columns, cosines = (
+        workspace(ROWS * width),
+        workspace(pitch * width),
+        workspace(ROWS * pitch),
+    )
     across, down = np.empty(ROWS, np.float32), workspace(pitch)
     keys = np.empty(t, np.int32)
     for j in range(t):
@@ -90,7 +96,9 @@ def compare(frame: Any, image: int, ones: Any, m: int, others: Any, t: int, best
             cosine = cosines[i * pitch : (i + 1) * pitch]
             for j in range(pitch):
                 cosine[j] *= down[j]
-            best[first + i] = largest(cosine, t, keys) if frame.best == 1 else nth_largest(cosine, t, frame.best)
+            best[first + i] = (
+                largest(cosine, t, keys) if frame.best == 1 else nth_largest(cosine, t, frame.best)
+            )
             edge[first + i] = cosine[best[first + i]] / across[i]
 
 

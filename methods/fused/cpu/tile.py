@@ -8,7 +8,10 @@ from llvmlite import ir
 
 from backbones.compiled.jit import intrinsic, types
 
-ROWS, COLUMNS = 6, 16  # of a tile: the sums fill twelve registers of eight numbers, or six of sixteen
+ROWS, COLUMNS = (
+    6,
+    16,
+)  # of a tile: the sums fill twelve registers of eight numbers, or six of sixteen
 
 
 @intrinsic
@@ -23,12 +26,19 @@ def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any)
 
     def generate(_: Any, builder: ir.IRBuilder, __: Any, given: Any) -> Any:
         first, lines, count, into, step = given
-        a, b = builder.inttoptr(first, single.as_pointer()), builder.inttoptr(lines, vector.as_pointer())
+        a, b = (
+            builder.inttoptr(first, single.as_pointer()),
+            builder.inttoptr(lines, vector.as_pointer()),
+        )
         name = f"llvm.fma.v{COLUMNS}f32"
         fma = builder.module.globals.get(name)
         fma = fma or ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
         starts = [builder.gep(a, [builder.mul(count, whole(i))]) for i in range(ROWS)]
-        before, body, after = builder.block, builder.append_basic_block("body"), builder.append_basic_block("after")
+        before, body, after = (
+            builder.block,
+            builder.append_basic_block("body"),
+            builder.append_basic_block("after"),
+        )
         builder.branch(body)
         builder.position_at_end(body)
         index = builder.phi(whole)
@@ -37,9 +47,13 @@ def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any)
         new = []
         for start, total in zip(starts, sums, strict=True):
             number = builder.load(builder.gep(start, [index]), align=4)
-            spread = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
+            spread = builder.insert_element(
+                ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0)
+            )
             spread = builder.shuffle_vector(
-                spread, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), None)
+                spread,
+                ir.Constant(vector, ir.Undefined),
+                ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), None),
             )
             new.append(builder.call(fma, [spread, line, total]))
         following = builder.add(index, whole(1))

@@ -54,7 +54,11 @@ def arrange(
     tl.store(new_size + b * left + place, weight, kept)
     tl.debug_barrier()
     theirs = tl.load(special + b * specials + s, s < specials, 0)
-    tl.store(new_special + b * specials + s, tl.load(slot + theirs, s < specials, 0).to(tl.int64), s < specials)
+    tl.store(
+        new_special + b * specials + s,
+        tl.load(slot + theirs, s < specials, 0).to(tl.int64),
+        s < specials,
+    )
     joins = pair & (e < merged) & (into != gone)
     lands = tl.where(joins, tl.load(slot + into, pair, 0), -1)
     tl.store(landing + b * removed + e, lands, pair)
@@ -122,7 +126,9 @@ def move_carry(
     rows = k * batch + b
     held = tl.zeros((WIDE,), tl.float32)
     if carry is not None:
-        held = tl.load(carry + (rows * length + tl.load(index + b * left + slot)) * width + channel, lane, 0.0)
+        held = tl.load(
+            carry + (rows * length + tl.load(index + b * left + slot)) * width + channel, lane, 0.0
+        )
     if delta is not None:
         # a scan from the first token hands on to the survivor after, one from the last token to the one before
         hits = (tl.load(heir + b * removed + e, e < removed, -2) - k == slot) & (e < removed)
@@ -130,7 +136,9 @@ def move_carry(
         for _ in range(tl.sum(hits.to(tl.int32))):
             last = tl.min(tl.where(hits & (e > last), e, REMOVED))
             gone = tl.load(source + b * source_b + last * source_l)
-            amount = tl.load(delta + k * delta_k + b * delta_b + gone * delta_l + channel, lane, 0.0)
+            amount = tl.load(
+                delta + k * delta_k + b * delta_b + gone * delta_l + channel, lane, 0.0
+            )
             if carry is not None:
                 amount += tl.load(carry + (rows * length + gone) * width + channel, lane, 0.0)
             held += amount

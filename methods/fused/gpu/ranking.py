@@ -61,11 +61,19 @@ def rank_rows(
     for start in range(0, length, BLOCK):
         j = start + tl.arange(0, BLOCK)
         theirs = _order(tl.load(keys + b * keys_b + j * keys_l, j < length, 0.0).to(tl.float32))
-        above = (theirs[None, :] > mine[:, None]) | ((theirs[None, :] == mine[:, None]) & (j[None, :] < i[:, None]))
+        above = (theirs[None, :] > mine[:, None]) | (
+            (theirs[None, :] == mine[:, None]) & (j[None, :] < i[:, None])
+        )
         before += tl.sum((above & (j < length)[None, :]).to(tl.int32), axis=1)
     chosen = inside & (before < count)
-    tl.store(first_out + b * count + before, tl.load(first + b * first_b + i * first_l, inside), chosen)
-    tl.store(second_out + b * count + before, tl.load(second + b * second_b + i * second_l, inside), chosen)
+    tl.store(
+        first_out + b * count + before, tl.load(first + b * first_b + i * first_l, inside), chosen
+    )
+    tl.store(
+        second_out + b * count + before,
+        tl.load(second + b * second_b + i * second_l, inside),
+        chosen,
+    )
 
 
 @triton.jit(do_not_specialize=("rows",))
@@ -73,5 +81,7 @@ def clipped_rows(y, found, rows, width, ROWS: tl.constexpr, WIDE: tl.constexpr):
     """Grid (blocks of rows)."""
     row, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDE)
     inside = (row < rows)[:, None] & (channel < width)[None, :]
-    values = tl.load(y + row.to(tl.int64)[:, None] * width + channel[None, :], inside, 0.0).to(tl.float32)
+    values = tl.load(y + row.to(tl.int64)[:, None] * width + channel[None, :], inside, 0.0).to(
+        tl.float32
+    )
     tl.store(found + row, tl.sum(tl.maximum(values, 0.0), axis=1) / width, row < rows)

@@ -32,7 +32,11 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     exact += [] if tokens.carry is None else [tokens.carry]
     exact += [traced(tokens.trace, "delta")] if composition.aligned else []
     same_pairs = composition.dropped_branch == composition.dropped_residual
-    return same_pairs and tokens.branch.dtype in DTYPES and all(part.dtype == torch.float32 for part in exact)
+    return (
+        same_pairs
+        and tokens.branch.dtype in DTYPES
+        and all(part.dtype == torch.float32 for part in exact)
+    )
 
 
 def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
@@ -53,7 +57,11 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
     owner = None if tokens.owner is None else like(tokens.owner, *tokens.owner.shape)
     index, landing, heir = whole(batch, left), whole(batch, removed), whole(batch, removed)
     share = None if coefficients is not None or not merged else like(tokens.size, batch, removed)
-    scratch = whole(batch, tokens.original_length), whole(batch, tokens.length), like(tokens.size, batch, tokens.length)
+    scratch = (
+        whole(batch, tokens.original_length),
+        whole(batch, tokens.length),
+        like(tokens.size, batch, tokens.length),
+    )
     pair = {"REMOVED": triton.next_power_of_2(removed), "num_warps": 4}
     with torch.cuda.device_of(tokens.branch):
         arrange[(batch,)](
@@ -68,7 +76,10 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
         )  # fmt: skip
         given = (share, share) if coefficients is None else coefficients
         width = tokens.branch.shape[2]
-        branch, residual = like(tokens.branch, batch, left, width), like(tokens.residual, batch, left, width)
+        branch, residual = (
+            like(tokens.branch, batch, left, width),
+            like(tokens.residual, batch, left, width),
+        )
         move_rows[(left, batch)](
             tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual, index, source, landing, *given,
             tokens.length, left, removed, width, *source.stride(),
@@ -116,7 +127,9 @@ def _merged(composition: Composition, removed: int) -> int:
     return part(composition.pruned, removed) + count if count else 0
 
 
-def _pairs(composition: Composition, place: Place, removed: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+def _pairs(
+    composition: Composition, place: Place, removed: int
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """Places of the sources and of their targets (B, r), and share and back (B, r) where they are no mean."""
     mean = composition.weights in MEANS or not _merged(composition, removed)
     if composition.protect or composition.pruned or composition.best > 1 or not mean:
@@ -129,7 +142,13 @@ def _pairs(composition: Composition, place: Place, removed: int) -> tuple[Tensor
         first = order.shape[1] - removed
         targets = target_count(order.shape[1], removed, composition.target_ratio)
         source = order[:, first:]
-        return source, most_similar(_features(composition, place), source, order[:, first - targets : first])[0], None
+        return (
+            source,
+            most_similar(_features(composition, place), source, order[:, first - targets : first])[
+                0
+            ],
+            None,
+        )
     if composition.matching == "odd-even":
         odd = composition.sources == "odd"
         ones, others = place.patches[:, int(odd) :: 2], place.patches[:, 1 - int(odd) :: 2]
@@ -145,12 +164,17 @@ def _plain(
     """The pairs as `methods.reduce` finds them."""
     score = compose.scored(place, composition)
     matching = compose.matched(place, composition, score, removed)
-    source, target = (place.patches.gather(1, ranks) for ranks in (matching.source, matching.target))
+    source, target = (
+        place.patches.gather(1, ranks) for ranks in (matching.source, matching.target)
+    )
     if mean:
         return source, target, None
     count = _merged(composition, removed)
     found = compose.weighed(place, composition, score, matching.first(count))
-    padded = [torch.nn.functional.pad(values.float(), (0, removed - count)) for values in (found.share, found.back)]
+    padded = [
+        torch.nn.functional.pad(values.float(), (0, removed - count))
+        for values in (found.share, found.back)
+    ]
     return source, target, (padded[0].contiguous(), padded[1].contiguous())
 
 

@@ -12,7 +12,9 @@ ONES, OTHERS, CHANNELS = 32, 32, 64  # of one step
 TINY = tl.constexpr(1.1754944e-38)
 
 
-def most_similar(features: tuple[Tensor, ...], ones: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def most_similar(
+    features: tuple[Tensor, ...], ones: Tensor, others: Tensor
+) -> tuple[Tensor, Tensor]:
     """Which of `others` (B, t) is nearest to each of `ones` (B, m) by cosine, the earlier of equals, and the cosine.
 
     Both are places in the sequence; a token's feature is the sum of its rows in one or two `features` (B, L, F).
@@ -35,7 +37,9 @@ def _feature(one, two, place, channel, inside, one_l, two_l, TWO: tl.constexpr):
     """Rows of the feature, in fp32."""
     found = tl.load(one + place[:, None] * one_l + channel[None, :], inside, 0.0).to(tl.float32)
     if TWO:
-        found += tl.load(two + place[:, None] * two_l + channel[None, :], inside, 0.0).to(tl.float32)
+        found += tl.load(two + place[:, None] * two_l + channel[None, :], inside, 0.0).to(
+            tl.float32
+        )
     return found
 
 
@@ -62,11 +66,16 @@ def nearest(
             channel = first + tl.arange(0, CHANNELS)
             lane = (channel < width)[None, :]
             mine = _feature(one, two, this, channel, (i < count)[:, None] & lane, one_l, two_l, TWO)
-            theirs = _feature(one, two, that, channel, (j < total)[:, None] & lane, one_l, two_l, TWO)
+            theirs = _feature(
+                one, two, that, channel, (j < total)[:, None] & lane, one_l, two_l, TWO
+            )
             product = tl.dot(mine, tl.trans(theirs), product, input_precision="tf32x3")
             across += tl.sum(mine * mine, axis=1)
             down += tl.sum(theirs * theirs, axis=1)
-        lengths = tl.maximum(tl.sqrt(across), TINY)[:, None], tl.maximum(tl.sqrt(down), TINY)[None, :]
+        lengths = (
+            tl.maximum(tl.sqrt(across), TINY)[:, None],
+            tl.maximum(tl.sqrt(down), TINY)[None, :],
+        )
         cosine = tl.where((j < total)[None, :], product / lengths[0] / lengths[1], float("-inf"))
         high = tl.max(cosine, axis=1)
         at = tl.min(tl.where(cosine == high[:, None], j[None, :], total), axis=1)

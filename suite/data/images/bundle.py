@@ -23,7 +23,11 @@ def atlas(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rows = -(-len(images) // ATLAS_COLUMNS)
     tiles = np.zeros((rows * ATLAS_COLUMNS, SIDE, SIDE), np.uint8)
     tiles[: len(images)] = images
-    return tiles.reshape(rows, ATLAS_COLUMNS, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, ATLAS_COLUMNS * SIDE)
+    return (
+        tiles.reshape(rows, ATLAS_COLUMNS, SIDE, SIDE)
+        .swapaxes(1, 2)
+        .reshape(rows * SIDE, ATLAS_COLUMNS * SIDE)
+    )
 
 
 def write_bundle(target: Path, splits: list[Garments]) -> None:

@@ -56,19 +56,25 @@ def render(
     """Images (B, 56, 56, 3) of the garments at `indices`, and the garments' opacity (B, 56, 56), 255 = covered."""
     rows = np.asarray(indices, np.int64)
     if rows.size and not 0 <= rows.min() <= rows.max() < len(garments.images):
-        raise IndexError(f"an index of {rows.min()}..{rows.max()} is not in 0..{len(garments.images) - 1}")
+        raise IndexError(
+            f"an index of {rows.min()}..{rows.max()} is not in 0..{len(garments.images) - 1}"
+        )
     canvas = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
     alpha = np.empty((len(rows), SIDE, SIDE), np.uint8)
     words = random_words(garments.split, garments.source[rows], variant)
     dice = (words[:, :DICE] >> np.uint64(33)).astype(np.int64)
     # Contiguous, as a part of a single row is by itself: with another layout all would be compiled once more for it.
-    of_garments, of_noise = (np.ascontiguousarray(part) for part in (dice[:, :GARMENT_DICE], dice[:, GARMENT_DICE:]))
+    of_garments, of_noise = (
+        np.ascontiguousarray(part) for part in (dice[:, :GARMENT_DICE], dice[:, GARMENT_DICE:])
+    )
     draw_noise(np.ascontiguousarray(words[:, DICE:]).view(np.uint8), of_noise, canvas)
     draw_garments(garments.images, rows, garments.pool, of_garments, canvas, alpha)
     return canvas, alpha
 
 
-def render_batch(garments: Garments, indices: NDArray[np.int64], variant: int = 0) -> NDArray[np.uint8]:
+def render_batch(
+    garments: Garments, indices: NDArray[np.int64], variant: int = 0
+) -> NDArray[np.uint8]:
     """Images (B, 56, 56, 3) of the garments at `indices`: the fast path for training.
 
     `garments` pickles, and the work releases the GIL, so threads and worker processes can both share it.
@@ -109,7 +115,9 @@ class FashionClutter(Dataset):
 
     def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
         """The canvas resized (bilinear) and normalised, (3, image_size, image_size)."""
-        pixels: NDArray[np.float32] = self.samples(np.array([check_index(index, len(self))]), image_size)[0]
+        pixels: NDArray[np.float32] = self.samples(
+            np.array([check_index(index, len(self))]), image_size
+        )[0]
         return pixels
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
@@ -155,5 +163,7 @@ def open_garments(split: str, source: str | None = None) -> Garments:
 def open_clutter(request: Request) -> FashionClutter:
     """Open ``fashion-clutter``; the usual split is `test`."""
     if request.path:
-        raise UserError("fashion-clutter takes no path: name the folder of the originals with --data-dir")
+        raise UserError(
+            "fashion-clutter takes no path: name the folder of the originals with --data-dir"
+        )
     return FashionClutter(open_garments(request.split or "test", request.source))

@@ -33,7 +33,9 @@ def _pick(die: Any, sides: int) -> int:
 
 
 @compiled
-def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, side: int, dice: Any) -> None:
+def _paste(
+    canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, side: int, dice: Any
+) -> None:
     """Scale, tint and place the window (side x side at corner) of `source`, and write its opacity to `alpha`.
 
     `dice`: scale, y, x, red, green, blue. Colour is resampled premultiplied with the garment's mask (Porter and
@@ -60,7 +62,9 @@ def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, s
                     if 0 <= source_y < side and 0 <= source_x < side:
                         pixel = np.int64(source[corner_y + source_y, corner_x + source_x])
                         if pixel >= GARMENT_THRESHOLD:
-                            weight = (weight_y if down else 256 - weight_y) * (weight_x if right else 256 - weight_x)
+                            weight = (weight_y if down else 256 - weight_y) * (
+                                weight_x if right else 256 - weight_x
+                            )
                             value += weight * pixel
                             cover += weight
             clear = 65536 - cover
@@ -71,7 +75,9 @@ def _paste(canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, s
 
 
 @compiled
-def draw_garments(sources: Any, garments: Any, pool: Any, dice: Any, canvas: Any, alpha: Any) -> None:
+def draw_garments(
+    sources: Any, garments: Any, pool: Any, dice: Any, canvas: Any, alpha: Any
+) -> None:
     """Paste fragments and garments over a batch: `canvas` (B, S, S, 3) uint8; `alpha` (B, S, S) gets their opacity.
 
     `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come from, `dice`
@@ -87,7 +93,15 @@ def draw_garments(sources: Any, garments: Any, pool: Any, dice: Any, canvas: Any
             corner_y = FRAGMENT_CORNER + _pick(dice[image, start + 1], FRAGMENT_CORNERS)
             corner_x = FRAGMENT_CORNER + _pick(dice[image, start + 2], FRAGMENT_CORNERS)
             placement = dice[image, start + 3 : start + FRAGMENT_DICE]
-            _paste(canvas[image], unused, sources[pool[choice]], corner_y, corner_x, FRAGMENT_SIDE, placement)
+            _paste(
+                canvas[image],
+                unused,
+                sources[pool[choice]],
+                corner_y,
+                corner_x,
+                FRAGMENT_SIDE,
+                placement,
+            )
         alpha[image] = 0
         placement = dice[image, :PLACEMENT_DICE]
         _paste(canvas[image], alpha[image], sources[garments[image]], 0, 0, SOURCE_SIDE, placement)

@@ -36,14 +36,18 @@ class FashionMnist(Dataset):
 
     def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
         """The garment resized and normalised, (3, image_size, image_size)."""
-        pixels: NDArray[np.float32] = normalise(resize(self.image(index)[None], image_size), MEAN, STD)[0]
+        pixels: NDArray[np.float32] = normalise(
+            resize(self.image(index)[None], image_size), MEAN, STD
+        )[0]
         return pixels
 
     def foreground(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Cells of `grid` that the garment covers, by the rule of `fashion-clutter`; None for grids finer than 28."""
         if max(grid) > self.garments.images.shape[1]:
             return None
-        alpha = (self.garments.images[check_index(index, len(self))] >= GARMENT_THRESHOLD).astype(np.uint8) * 255
+        alpha = (self.garments.images[check_index(index, len(self))] >= GARMENT_THRESHOLD).astype(
+            np.uint8
+        ) * 255
         covered: NDArray[np.bool_] = token_coverage(alpha[None], grid)[0] >= FOREGROUND_SHARE
         return covered
 
@@ -55,5 +59,7 @@ class FashionMnist(Dataset):
 def open_fashion(request: Request) -> FashionMnist:
     """Open ``fashion-mnist``; the usual split is `test`."""
     if request.path:
-        raise UserError("fashion-mnist takes no path: name the folder of the originals with --data-dir")
+        raise UserError(
+            "fashion-mnist takes no path: name the folder of the originals with --data-dir"
+        )
     return FashionMnist(open_garments(request.split or "test", request.source))

@@ -93,10 +93,14 @@ def read_original(folder: Path, original: Original) -> bytes:
     """The IDX content of one file in `folder`; UserError if it is absent or not the published data."""
     path = _file_in(folder, original.name)
     if path is None:
-        raise UserError(f"{folder} has no {original.name}.gz: name another folder, or run python -m suite fetch")
+        raise UserError(
+            f"{folder} has no {original.name}.gz: name another folder, or run python -m suite fetch"
+        )
     content = gunzip(path)
     if hashlib.sha256(content).hexdigest() != original.sha256:
-        raise UserError(f"{path} is not Fashion-MNIST's (checksum differs): remove it and fetch it again")
+        raise UserError(
+            f"{path} is not Fashion-MNIST's (checksum differs): remove it and fetch it again"
+        )
     return content
 
 
@@ -123,13 +127,19 @@ def _fetch(url: str) -> bytes:
             content: bytes = answer.read(_MAX_BYTES + 1)
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = one_line(error)
-        raise UserError(f"{url} cannot be fetched ({reason}): apt-get install dataset-fashion-mnist instead") from error
+        raise UserError(
+            f"{url} cannot be fetched ({reason}): apt-get install dataset-fashion-mnist instead"
+        ) from error
     if len(content) > _MAX_BYTES:
-        raise UserError(f"{url} is larger than {_MAX_BYTES} bytes, so it is not Fashion-MNIST: check the mirror")
+        raise UserError(
+            f"{url} is larger than {_MAX_BYTES} bytes, so it is not Fashion-MNIST: check the mirror"
+        )
     return content
 
 
-def download(folder: Path | None = None, mirror: str = MIRROR, originals: Mapping[str, Original] = ORIGINALS) -> Path:
+def download(
+    folder: Path | None = None, mirror: str = MIRROR, originals: Mapping[str, Original] = ORIGINALS
+) -> Path:
     """Fetch what `folder` (default: the cache) lacks of the four files (30 MB) and return the folder.
 
     Called only when a user asks for it. A file whose MD5 is not the published one is refused and nothing is kept.
@@ -142,7 +152,9 @@ def download(folder: Path | None = None, mirror: str = MIRROR, originals: Mappin
         url = f"{mirror}/{original.name}.gz"
         content = _fetch(url)
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != original.md5:
-            raise UserError(f"{url} does not have the published checksum: nothing was kept, try another mirror")
+            raise UserError(
+                f"{url} does not have the published checksum: nothing was kept, try another mirror"
+            )
         with replacing(folder / f"{original.name}.gz") as temporary:
             temporary.write_bytes(content)
     return folder

@@ -20,7 +20,12 @@ MAX_BYTES = 1 << 28
 
 def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
     """The array of uint8 that uncompressed IDX `content` holds; UserError naming `name` if it is not one."""
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE or content[3] == 0:
+    if (
+        len(content) < 4
+        or content[:2] != b"\0\0"
+        or content[2] != _UNSIGNED_BYTE
+        or content[3] == 0
+    ):
         raise UserError(f"{name} is not an IDX file of bytes: fetch it again")
     dimensions = content[3]
     header = 4 + 4 * dimensions
@@ -28,7 +33,9 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
         raise UserError(f"{name} is cut off: fetch it again")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != int(np.prod(shape, dtype=object)):
-        raise UserError(f"{name} holds {len(content) - header} bytes, its header says {shape}: fetch it again")
+        raise UserError(
+            f"{name} holds {len(content) - header} bytes, its header says {shape}: fetch it again"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 

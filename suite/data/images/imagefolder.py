@@ -23,9 +23,13 @@ SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 def check_link(path: Path, root: Path) -> None:
     """UserError if the link `path` leads to a folder or out of `root`."""
     if path.is_dir():
-        raise UserError(f"{path} is a link to a folder, which is not followed: put the folder itself there")
+        raise UserError(
+            f"{path} is a link to a folder, which is not followed: put the folder itself there"
+        )
     if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{path} leads out of {root}: copy the file there, or open the folder it lies in")
+        raise UserError(
+            f"{path} leads out of {root}: copy the file there, or open the folder it lies in"
+        )
 
 
 def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
@@ -35,11 +39,15 @@ def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -
     """
     found: list[Path] = []
     if len(folder.relative_to(root).parts) > MOST_LEVELS:
-        raise UserError(f"{folder} lies more than {MOST_LEVELS} folders below {root}: move its files up")
+        raise UserError(
+            f"{folder} lies more than {MOST_LEVELS} folders below {root}: move its files up"
+        )
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}): allow reading it, or take it out") from error
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}): allow reading it, or take it out"
+        ) from error
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith("."):
@@ -55,7 +63,9 @@ def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -
 
 def class_folders(root: Path) -> list[Path]:
     """The folders in `root`, sorted by name, hidden ones passed over; each is a class, empty or not."""
-    folders = [path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()]
+    folders = [
+        path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()
+    ]
     for path in folders:
         if path.is_symlink():
             check_link(path, root)
@@ -76,7 +86,9 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
     """Where the classes of `split` lie, and the split's name: `root`/`split`, or undivided `root`, called ``all``."""
     if split is not None:
         if Path(split).name != split:
-            raise UserError(f"split '{split}' is not the name of a folder in {root}: give the name alone")
+            raise UserError(
+                f"split '{split}' is not the name of a folder in {root}: give the name alone"
+            )
         if split != ".." and (root / split).is_dir():
             if (root / split).is_symlink():
                 check_link(root / split, root)
@@ -92,7 +104,12 @@ class ImageFolder(Photographs):
     """Image files by class folder; labels count the folders in the order of their names, empty ones included."""
 
     def __init__(
-        self, name: str, split: str, root: Path, asked: dict[str, Any] | None = None, upright: bool = True
+        self,
+        name: str,
+        split: str,
+        root: Path,
+        asked: dict[str, Any] | None = None,
+        upright: bool = True,
     ) -> None:
         """`asked` is what the user wants of the preprocessing; `upright` turns pictures as their EXIF says."""
         self.name = name
@@ -104,11 +121,19 @@ class ImageFolder(Photographs):
         listed = [list_files(folder, root) for folder in folders]
         self.paths = [path for paths in listed for path in paths]
         self.classes = tuple(folder.name for folder in folders)
-        self.empty = tuple(folder.name for folder, paths in zip(folders, listed, strict=True) if not paths)
-        self.labels: NDArray[np.int64] = np.repeat(np.arange(len(folders)), [len(paths) for paths in listed])
+        self.empty = tuple(
+            folder.name for folder, paths in zip(folders, listed, strict=True) if not paths
+        )
+        self.labels: NDArray[np.int64] = np.repeat(
+            np.arange(len(folders)), [len(paths) for paths in listed]
+        )
         if not self.paths:
             loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
-            mend = "sort its images into one folder a class" if loose else "give a folder of class folders"
+            mend = (
+                "sort its images into one folder a class"
+                if loose
+                else "give a folder of class folders"
+            )
             raise UserError(f"{root} has no images in class folders: {mend}")
 
     def image(self, index: int) -> NDArray[np.uint8]:

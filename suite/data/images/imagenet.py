@@ -24,7 +24,9 @@ def check_synsets(root: Path) -> None:
             f"as the usual valprep script does"
         )
     if strangers:
-        raise UserError(f"{root} has the folder '{strangers[0]}', which is no synset: use imagefolder: for other data")
+        raise UserError(
+            f"{root} has the folder '{strangers[0]}', which is no synset: use imagefolder: for other data"
+        )
     if len(names) != CLASSES:
         raise UserError(
             f"{root} has {len(names)} of ImageNet's {CLASSES} synset folders, so labels would not fit the head: "

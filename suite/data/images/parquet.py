@@ -65,13 +65,19 @@ def _open(path: Path) -> pq.ParquetFile:
         names = [*file.schema_arrow.names]
     except _DAMAGE as error:
         reason = one_line(error)
-        raise UserError(f"{path} is not a readable Parquet file ({reason}): fetch it again") from error
+        raise UserError(
+            f"{path} is not a readable Parquet file ({reason}): fetch it again"
+        ) from error
     for column in ("image", "label"):
         if column not in names:
-            raise UserError(f"{path} has no column '{column}' (it has {', '.join(names)}): rename the one that is it")
+            raise UserError(
+                f"{path} has no column '{column}' (it has {', '.join(names)}): rename the one that is it"
+            )
     if not pa.types.is_integer(file.schema_arrow.field("label").type):
         kind = file.schema_arrow.field("label").type
-        raise UserError(f"{path} has labels of type {kind}: number the classes from 0 in column 'label'")
+        raise UserError(
+            f"{path} has labels of type {kind}: number the classes from 0 in column 'label'"
+        )
     _check_sizes(file.metadata, path)
     return file
 
@@ -79,7 +85,9 @@ def _open(path: Path) -> pq.ParquetFile:
 def _check_sizes(metadata: pq.FileMetaData, path: Path) -> None:
     """UserError for more rows or larger groups than memory holds: labels are read at once, images group by group."""
     if not 0 <= metadata.num_rows <= MOST_ROWS:
-        raise UserError(f"{path} states {metadata.num_rows:,} rows: split it into files of at most {MOST_ROWS:,}")
+        raise UserError(
+            f"{path} states {metadata.num_rows:,} rows: split it into files of at most {MOST_ROWS:,}"
+        )
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).total_byte_size
         if not 0 <= size <= MOST_BYTES:
@@ -105,7 +113,9 @@ def _labels(file: pq.ParquetFile, path: Path) -> NDArray[np.int64]:
     except _DAMAGE as error:
         raise UserError(f"{path} is damaged ({one_line(error)}): fetch it again") from error
     if column.null_count:
-        raise UserError(f"{path} has {column.null_count} rows without a label: take them out, or label them")
+        raise UserError(
+            f"{path} has {column.null_count} rows without a label: take them out, or label them"
+        )
     labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
     return labels
 
@@ -137,7 +147,11 @@ class ParquetImages(Photographs):
         if not len(self.labels):
             raise UserError(f"{paths[0]} has no rows: give a file that holds images")
         self.classes = class_names(self._files[0].schema_arrow, self.labels, str(paths[0]))
-        groups = [(file, group) for file in range(len(paths)) for group in range(self._files[file].num_row_groups)]
+        groups = [
+            (file, group)
+            for file in range(len(paths))
+            for group in range(self._files[file].num_row_groups)
+        ]
         sizes = [self._files[file].metadata.row_group(group).num_rows for file, group in groups]
         if sum(sizes) != len(self.labels):
             raise UserError(
@@ -151,7 +165,11 @@ class ParquetImages(Photographs):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is open, for another process, which opens the files itself."""
-        return {name: value for name, value in vars(self).items() if name not in ("_files", "_kept", "_lock")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_files", "_kept", "_lock")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the files again."""
@@ -166,12 +184,16 @@ class ParquetImages(Photographs):
             if self._kept[0] != place:
                 file, group = self._groups[place]
                 try:
-                    column = self._files[file].read_row_group(group, columns=["image"]).column("image")
+                    column = (
+                        self._files[file].read_row_group(group, columns=["image"]).column("image")
+                    )
                     if len(column) != self._files[file].metadata.row_group(group).num_rows:
                         raise ValueError(f"{len(column)} rows where others are stated")
                 except _DAMAGE as error:
                     reason = one_line(error)
-                    raise UserError(f"{self.paths[file]} is damaged ({reason}): fetch it again") from error
+                    raise UserError(
+                        f"{self.paths[file]} is damaged ({reason}): fetch it again"
+                    ) from error
                 self._kept = (place, column)
             return self._kept[1]
 
@@ -184,7 +206,9 @@ class ParquetImages(Photographs):
         try:
             cell = column[index - int(self._ends[place]) + len(column)].as_py()
         except _DAMAGE as error:
-            raise UserError(f"{name} is damaged ({one_line(error)}): fetch the file again") from error
+            raise UserError(
+                f"{name} is damaged ({one_line(error)}): fetch the file again"
+            ) from error
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise UserError(
@@ -198,7 +222,10 @@ class ParquetImages(Photographs):
 
     def identity(self) -> Manifest:
         """Names, sizes and footers of the files (a footer changes with the data), labels, and the preprocessing."""
-        files = [[path.name, path.stat().st_size, hashlib.sha256(footer(path)).hexdigest()] for path in self.paths]
+        files = [
+            [path.name, path.stat().st_size, hashlib.sha256(footer(path)).hexdigest()]
+            for path in self.paths
+        ]
         return {
             "files": digest([files, self.labels.tolist()]),
             "preprocess": self.preprocess.identity(),

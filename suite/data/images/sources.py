@@ -69,13 +69,17 @@ def check_split(split: str) -> str:
     return split
 
 
-def _bundled_first(rows: NDArray[np.int64], labels: NDArray[np.int64], bundled: int) -> NDArray[np.int64]:
+def _bundled_first(
+    rows: NDArray[np.int64], labels: NDArray[np.int64], bundled: int
+) -> NDArray[np.int64]:
     """`rows` with the `bundled` stratified ones moved to the front; sorted within both parts."""
     front = rows[stratified(labels[rows], bundled)]
     return np.concatenate([front, np.setdiff1d(rows, front)])
 
 
-def split_rows(labels: NDArray[np.int64], split: str, sizes: Sizes | None = None) -> NDArray[np.int64]:
+def split_rows(
+    labels: NDArray[np.int64], split: str, sizes: Sizes | None = None
+) -> NDArray[np.int64]:
     """Rows of the original file that make up `split`, in the split's order.
 
     `labels` are those of the training file for `train` and `dev`, of the test file for `test`.

@@ -33,7 +33,12 @@ class TinyImagenet(Photographs):
     """The `rows` (N,) of `source` whose label is a multiple of `every`, labels divided by it."""
 
     def __init__(
-        self, name: str, split: str, source: ParquetImages, rows: NDArray[np.int64], asked: dict[str, Any]
+        self,
+        name: str,
+        split: str,
+        source: ParquetImages,
+        rows: NDArray[np.int64],
+        asked: dict[str, Any],
     ) -> None:
         every = EVERY[name]
         self.name, self.split = name, split
@@ -76,7 +81,9 @@ def open_tiny_imagenet(request: Request, name: str = NAME) -> TinyImagenet:
     split = ALIASES.get(request.split or "valid", request.split or "valid")
     if split not in SPLITS:
         raise UserError(f"no split '{split}': {nearest(split, SPLITS)}")
-    files, stored = find_files(Path(request.path).expanduser(), "valid" if split == "valid" else "train")
+    files, stored = find_files(
+        Path(request.path).expanduser(), "valid" if split == "valid" else "train"
+    )
     source = ParquetImages(stored, files)
     if len(source.classes) != CLASSES:
         raise UserError(

@@ -57,7 +57,9 @@ def check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise UserError(f"{name} has {width}x{height} pixels: shrink it or take it out")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UserError(f"{name} has {width}x{height} pixels, too long for its breadth: crop it or take it out")
+        raise UserError(
+            f"{name} has {width}x{height} pixels, too long for its breadth: crop it or take it out"
+        )
 
 
 def read_bytes(path: Path) -> bytes:
@@ -66,9 +68,13 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again or take it out") from error
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): fetch it again or take it out"
+        ) from error
     if len(content) > MAX_BYTES:
-        raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB, too many for an image: take it out")
+        raise UserError(
+            f"{path} has more than {MAX_BYTES >> 20} MB, too many for an image: take it out"
+        )
     return content
 
 
@@ -85,10 +91,18 @@ def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.array(_to_rgb(turned, name))
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} has more pixels than is safe ({one_line(error)}): shrink it or take it out") from error
+        raise UserError(
+            f"{name} has more pixels than is safe ({one_line(error)}): shrink it or take it out"
+        ) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out") from error
+        raise UserError(
+            f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out"
+        ) from error
     except UserError:
         raise
-    except Exception as error:  # Pillow raises whatever its parsers meet, a TypeError or a ZeroDivisionError too
-        raise UserError(f"{name} is damaged ({one_line(error)}): fetch it again or take it out") from error
+    except (
+        Exception
+    ) as error:  # Pillow raises whatever its parsers meet, a TypeError or a ZeroDivisionError too
+        raise UserError(
+            f"{name} is damaged ({one_line(error)}): fetch it again or take it out"
+        ) from error

@@ -39,7 +39,9 @@ def workers_for(dataset: Dataset, images: int) -> int:
     """How many processes decode `images` of `dataset`: none for few, or where a sample is drawn rather than decoded."""
     if not dataset.stored or images < MANY or script_is_run_again(sys.modules["__main__"]):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(_limit, max(1, cores // 2))
 
 
@@ -49,7 +51,9 @@ def script_is_run_again(main: ModuleType) -> bool:
     What was started by ``python -m``, our own command and a notebook are no such scripts.
     """
     file = getattr(main, "__file__", None)
-    return getattr(main, "__spec__", None) is None and file is not None and Path(file).suffix == ".py"
+    return (
+        getattr(main, "__spec__", None) is None and file is not None and Path(file).suffix == ".py"
+    )
 
 
 class Crew:
@@ -75,7 +79,9 @@ class Crew:
         try:
             for begun in [pool.submit(decoder.ready) for _ in range(self.workers)]:
                 begun.result()
-        except Exception:  # a data set that cannot be sent, or a system that starts no process: the thread goes on
+        except (
+            Exception
+        ):  # a data set that cannot be sent, or a system that starts no process: the thread goes on
             pool.shutdown(wait=False, cancel_futures=True)
             return
         self._processes = pool
@@ -94,7 +100,11 @@ class Crew:
         if (pool := self._processes) is not None:
             pieces = [piece for piece in np.array_split(indices, self.workers) if len(piece)]
             try:
-                return Task(self, asked, [pool.submit(decoder.decode, piece, image_size, grid) for piece in pieces])
+                return Task(
+                    self,
+                    asked,
+                    [pool.submit(decoder.decode, piece, image_size, grid) for piece in pieces],
+                )
             except BrokenProcessPool:
                 self.lose()
         return Task(self, asked, [self._thread.submit(self.here, *asked)])
@@ -106,7 +116,10 @@ class Crew:
     def lose(self) -> None:
         """Go on by the thread: a process died."""
         if self._processes is not None:
-            print("a process that decodes images died (out of memory?): decoding goes on without it", file=sys.stderr)
+            print(
+                "a process that decodes images died (out of memory?): decoding goes on without it",
+                file=sys.stderr,
+            )
             self._processes = None
 
     def leave(self) -> None:
@@ -137,7 +150,9 @@ class Task:
         if len(found) == 1:
             return found[0]
         masks = [mask for _, mask in found if mask is not None]
-        return np.concatenate([samples for samples, _ in found]), np.concatenate(masks) if masks else None
+        return np.concatenate([samples for samples, _ in found]), np.concatenate(
+            masks
+        ) if masks else None
 
     def drop(self) -> None:
         """Do not decode what has not been begun."""

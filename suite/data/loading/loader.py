@@ -35,7 +35,9 @@ class Batch(NamedTuple):
     foreground: Tensor | None = None
 
 
-def load(dataset: Dataset, indices: NDArray[np.int64], image_size: int, grid: Grid | None = None) -> Batch:
+def load(
+    dataset: Dataset, indices: NDArray[np.int64], image_size: int, grid: Grid | None = None
+) -> Batch:
     """One batch, now, with the foreground on `grid` if one is given."""
     return _batch(dataset, indices, dataset.samples_with_foreground(indices, image_size, grid))
 

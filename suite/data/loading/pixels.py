@@ -14,11 +14,16 @@ def resize(canvas: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
     if canvas.shape[1:3] == (image_size, image_size):
         return canvas
     shape = (image_size, image_size)
-    resized = [np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR)) for image in canvas]
+    resized = [
+        np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR))
+        for image in canvas
+    ]
     return np.stack(resized) if resized else np.empty((0, *shape, 3), np.uint8)
 
 
-def normalise(canvas: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+def normalise(
+    canvas: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+) -> NDArray[np.float32]:
     """(pixel / 255 - mean) / std per channel, (B, H, W, 3) to (B, 3, H, W), contiguous."""
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
     result = np.empty((canvas.shape[0], 3, *canvas.shape[1:3]), np.float32)

@@ -34,7 +34,9 @@ class Preprocess(Preprocessing):
         if not 0 < self.crop <= 1:
             raise UserError(f"crop {self.crop} is not a share: choose more than 0 and at most 1")
         if self.interpolation not in FILTERS:
-            raise UserError(f"unknown interpolation '{self.interpolation}': {nearest(self.interpolation, FILTERS)}")
+            raise UserError(
+                f"unknown interpolation '{self.interpolation}': {nearest(self.interpolation, FILTERS)}"
+            )
 
     def __call__(self, pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.float32]:
         """`pixels` (H, W, 3) to (3, image_size, image_size)."""
@@ -48,7 +50,11 @@ class Preprocess(Preprocessing):
     def resized_size(self, height: int, width: int, image_size: int) -> tuple[int, int]:
         """(width, height) after the resize."""
         short = int(image_size / self.crop)
-        return (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+        return (
+            (short, int(short * height / width))
+            if width <= height
+            else (int(short * width / height), short)
+        )
 
     def resized(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         """`pixels` (H, W, 3) at `size` (width, height)."""

@@ -17,7 +17,9 @@ from suite.data.videos.sampling import Choose, Keep
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A key by which frame_10 comes after frame_9."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
+    return tuple(
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    )
 
 
 def frame_names(folder: Path) -> list[str]:
@@ -25,8 +27,13 @@ def frame_names(folder: Path) -> list[str]:
     try:
         names = [name for name in os.listdir(folder) if not name.startswith(".")]
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}): fetch it again or take it out") from error
-    return sorted((name for name in names if name.lower().endswith(SUFFIXES)), key=lambda name: (natural(name), name))
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}): fetch it again or take it out"
+        ) from error
+    return sorted(
+        (name for name in names if name.lower().endswith(SUFFIXES)),
+        key=lambda name: (natural(name), name),
+    )
 
 
 def list_clips(folder: Path, root: Path) -> list[Path]:

@@ -45,7 +45,9 @@ def from_folders(root: Path, split: str, find: Find) -> Listing:
     return Listing(root, split, [path for paths in found for path in paths], labels, names)
 
 
-def from_list(file: Path, root: Path, split: str | None, find: Find, whole: Callable[[Path], bool]) -> Listing:
+def from_list(
+    file: Path, root: Path, split: str | None, find: Find, whole: Callable[[Path], bool]
+) -> Listing:
     """The clips that the list `file` names, all of them at or below `root`; UserError if one is missing.
 
     `find` sees all clips there are, for lists that give no paths; `whole` says whether a path is one.
@@ -53,9 +55,14 @@ def from_list(file: Path, root: Path, split: str | None, find: Find, whole: Call
     lines = _lines(file)
     if set(COLUMNS) <= set(_fields(lines[0])):
         return _kinetics(file, lines, root, split, find)
-    texts, numbers = zip(*(_split(line, f"{file} line {number}") for number, line in enumerate(lines, 1)), strict=True)
+    texts, numbers = zip(
+        *(_split(line, f"{file} line {number}") for number, line in enumerate(lines, 1)),
+        strict=True,
+    )
     counted = [found[0] for text in texts if (found := _number_off(text))]
-    if len(counted) == len(texts):  # mmaction2's lists of frame folders: path, number of frames, class
+    if len(counted) == len(
+        texts
+    ):  # mmaction2's lists of frame folders: path, number of frames, class
         texts = tuple(counted)
     paths = [inside(root, text, f"{file} line {number}") for number, text in enumerate(texts, 1)]
     _check_all_there(paths, [whole(path) for path in paths], file, root)
@@ -99,12 +106,16 @@ def _lines(file: Path) -> list[str]:
     """The lines of a list that are not blank."""
     try:
         if file.stat().st_size > MOST_BYTES:
-            raise UserError(f"{file} has more than {MOST_BYTES >> 20} MB, so it is no list: check the path")
+            raise UserError(
+                f"{file} has more than {MOST_BYTES >> 20} MB, so it is no list: check the path"
+            )
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): check the path") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not a text in UTF-8: give a list of clips, or a folder") from error
+        raise UserError(
+            f"{file} is not a text in UTF-8: give a list of clips, or a folder"
+        ) from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise UserError(f"{file} is empty: give a list of clips, a line each")
@@ -125,7 +136,9 @@ def _kinetics(file: Path, lines: list[str], root: Path, split: str | None, find:
     for number, line in enumerate(lines[1:], start=2):
         fields = _fields(line)
         if len(fields) != len(header):
-            raise UserError(f"{file} line {number} has {len(fields)} columns, not {len(header)}: fetch it again")
+            raise UserError(
+                f"{file} line {number} has {len(fields)} columns, not {len(header)}: fetch it again"
+            )
         rows.append(dict(zip(header, fields, strict=True)))
     if not rows:
         raise UserError(f"{file} has no clips below its header: fetch it again")
@@ -141,7 +154,10 @@ def _kinetics(file: Path, lines: list[str], root: Path, split: str | None, find:
     names = tuple(sorted({row["label"] for row in rows}))
     number_of = {name: number for number, name in enumerate(names)}
     found = [_clip(row, by_stem, file) for row in rows]
-    wanted = [root / path.name if path else root / row["youtube_id"] for path, row in zip(found, rows, strict=True)]
+    wanted = [
+        root / path.name if path else root / row["youtube_id"]
+        for path, row in zip(found, rows, strict=True)
+    ]
     _check_all_there(wanted, [path is not None for path in found], file, root)
     labels = np.array([number_of[row["label"]] for row in rows], np.int64)
     return Listing(root, splits[0] or file.stem, [path for path in found if path], labels, names)
@@ -152,7 +168,9 @@ def _clip(row: dict[str, str], by_stem: dict[str, list[Path]], file: Path) -> Pa
     try:
         seconds = [int(float(row[name])) for name in ("time_start", "time_end")]
     except (ValueError, OverflowError):
-        raise UserError(f"{file} has the clip {row['youtube_id']} without times: fetch the list again") from None
+        raise UserError(
+            f"{file} has the clip {row['youtube_id']} without times: fetch the list again"
+        ) from None
     stem = "_".join([row["youtube_id"], *(f"{second:06d}" for second in seconds)])
     candidates = by_stem.get(stem) or by_stem.get(row["youtube_id"]) or []
     folder = row["label"].replace(" ", "_")
@@ -177,5 +195,7 @@ def _class_names(file: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
         return numbered(labels, str(file))
     lines = tuple(_lines(names))
     if labels.max() >= len(lines):
-        raise UserError(f"{names} has {len(lines)} names but {file} the label {labels.max()}: add the names missing")
+        raise UserError(
+            f"{names} has {len(lines)} names but {file} the label {labels.max()}: add the names missing"
+        )
     return lines

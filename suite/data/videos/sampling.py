@@ -45,7 +45,9 @@ class Views:
         """The views `text` asks for, ``CLIPSxCROPS``; UserError if it is not of that form."""
         found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text)
         if not found:
-            raise UserError(f"views '{text}' are not CLIPSxCROPS: write 4x3 for 4 clips under 3 crops each")
+            raise UserError(
+                f"views '{text}' are not CLIPSxCROPS: write 4x3 for 4 clips under 3 crops each"
+            )
         return cls(int(found[1]), int(found[2]))
 
 

@@ -16,7 +16,20 @@ from suite.data.base import one_line
 from suite.data.loading.decode import check_size
 from suite.data.videos.sampling import Choose, Keep
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp")
+SUFFIXES = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".flv",
+    ".wmv",
+    ".3gp",
+)
 # Containers that hold their frames themselves: a playlist would open other files, or addresses.
 OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,asf",
@@ -53,7 +66,9 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]
             for frame in container.decode(stream):
                 # a decoder fills what it cannot read from pictures beside it, and later frames build on that
                 if frame.is_corrupt:
-                    raise UserError(f"{path} is damaged at frame {seen}: fetch it again or take it out")
+                    raise UserError(
+                        f"{path} is damaged at frame {seen}: fetch it again or take it out"
+                    )
                 if seen in wanted:
                     kept[seen] = keep(_pixels(frame, path))
                 seen += 1
@@ -61,7 +76,9 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]
                     return [kept[place] for place in wanted]
         # fewer pictures than packets, such as those that lead up to the first whole one: choose among these
         if not 0 < seen < count:
-            raise UserError(f"{path} has no frames that can be shown: fetch it again or take it out")
+            raise UserError(
+                f"{path} has no frames that can be shown: fetch it again or take it out"
+            )
         count = seen
 
 
@@ -77,10 +94,16 @@ def count_frames(path: Path) -> int:
                 packets += 1
                 shown += not packet.is_discard
         if stream.frames and packets < WHOLE * stream.frames:
-            raise UserError(f"{path} ends after {packets} of {stream.frames} frames: fetch it again or take it out")
-        stated = (container.duration or 0) / 1e6 if container.format.name.startswith("matroska") else 0.0
+            raise UserError(
+                f"{path} ends after {packets} of {stream.frames} frames: fetch it again or take it out"
+            )
+        stated = (
+            (container.duration or 0) / 1e6 if container.format.name.startswith("matroska") else 0.0
+        )
         if end < WHOLE * stated:
-            raise UserError(f"{path} ends after {end:.1f} of {stated:.1f} s: fetch it again or take it out")
+            raise UserError(
+                f"{path} ends after {end:.1f} of {stated:.1f} s: fetch it again or take it out"
+            )
     if not shown:
         raise UserError(f"{path} has no frames: fetch it again or take it out")
     return shown
@@ -95,14 +118,20 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         with av.open(str(path.absolute()), options=OPTIONS) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
-                raise UserError(f"{path} has no video stream that can be decoded: fetch it again or take it out")
+                raise UserError(
+                    f"{path} has no video stream that can be decoded: fetch it again or take it out"
+                )
             check_size(stream.codec_context.width, stream.codec_context.height, str(path))
             yield container, stream
     except av.FFmpegError as error:
         reason = error.strerror or type(error).__name__
-        raise UserError(f"{path} cannot be read as a video ({reason}): fetch it again or take it out") from error
+        raise UserError(
+            f"{path} cannot be read as a video ({reason}): fetch it again or take it out"
+        ) from error
     except (OSError, ValueError, LookupError, MemoryError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): fetch it again or take it out") from error
+        raise UserError(
+            f"{path} is damaged ({one_line(error)}): fetch it again or take it out"
+        ) from error
 
 
 def _pixels(frame: Any, path: Path) -> NDArray[np.uint8]:

@@ -78,7 +78,11 @@ class Videos(Photographs):
     kind: ClassVar[Literal["images", "videos"]] = "videos"
 
     def __init__(
-        self, form: Form, listing: Listing, looks: Views | None = None, asked: dict[str, Any] | None = None
+        self,
+        form: Form,
+        listing: Listing,
+        looks: Views | None = None,
+        asked: dict[str, Any] | None = None,
     ) -> None:
         self.form, self.listing = form, listing
         self.name, self.split = form.name, listing.split
@@ -109,10 +113,16 @@ class Videos(Photographs):
         """Every view of one video, (views, 3, frames, S, S)."""
         clips, crops = self.looks.clips, self.looks.crops
         keep = _Resizer(self.preprocess, image_size)
-        kept = np.stack(self._read(index, lambda count: frame_indices(count, self.frames, clips).ravel(), keep))
-        normalised = [normalise(crop, self.mean, self.std) for crop in cropped(kept, image_size, crops)]
+        kept = np.stack(
+            self._read(index, lambda count: frame_indices(count, self.frames, clips).ravel(), keep)
+        )
+        normalised = [
+            normalise(crop, self.mean, self.std) for crop in cropped(kept, image_size, crops)
+        ]
         views = np.stack(normalised).reshape(crops, clips, self.frames, 3, image_size, image_size)
-        return np.ascontiguousarray(views.transpose(1, 0, 3, 2, 4, 5)).reshape(-1, *self._shape(image_size))
+        return np.ascontiguousarray(views.transpose(1, 0, 3, 2, 4, 5)).reshape(
+            -1, *self._shape(image_size)
+        )
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
         """All views of several videos, video by video, (B x views, 3, frames, S, S)."""
@@ -121,7 +131,9 @@ class Videos(Photographs):
     def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
         """The frames of the middle view side by side as the model sees them, (S, frames x S, 3)."""
         clip = self.once().sample(index, image_size)[0]
-        return self.pixels(clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3))
+        return self.pixels(
+            clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3)
+        )
 
     def identity(self) -> Manifest:
         """Names and sizes of the clips with their labels (not their bytes), the views, and the preprocessing."""
@@ -136,7 +148,9 @@ class Videos(Photographs):
     def _digest(self) -> str:
         root, size = self.listing.root, self.form.size
         clips = zip(self.listing.paths, self.labels, strict=True)
-        return digest([[path.relative_to(root).as_posix(), size(path), int(label)] for path, label in clips])
+        return digest(
+            [[path.relative_to(root).as_posix(), size(path), int(label)] for path, label in clips]
+        )
 
     def _shape(self, image_size: int) -> tuple[int, int, int, int]:
         return (3, self.frames, image_size, image_size)
@@ -170,7 +184,9 @@ def listed(request: Request, form: Form) -> Listing:
             )
         root = Path(request.source).expanduser() if request.source else path.parent
         if not root.is_dir():
-            raise UserError(f"{root} is not a folder: check --data-dir, where the clips of {path} lie")
+            raise UserError(
+                f"{root} is not a folder: check --data-dir, where the clips of {path} lie"
+            )
         return from_list(path.absolute(), root.absolute(), request.split, form.find, form.whole)
     root, split = split_folder(existing_folder(request.path, form.name), request.split)
     listing = from_folders(root, split, form.find)

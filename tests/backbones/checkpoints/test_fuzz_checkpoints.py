@@ -35,7 +35,9 @@ def test_tens_of_thousands_of_files(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     line = [sys.executable, str(root / "tests" / "backbones" / "fuzz_checkpoints.py"), "10000"]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=3600)
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=3600
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     print(found)

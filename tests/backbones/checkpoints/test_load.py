@@ -48,19 +48,26 @@ class Payload:
 def weights(seed: int, model: nn.Module | None = None) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     reference = (model or Tiny()).state_dict()
-    return {name: torch.randn(tensor.shape, generator=generator) for name, tensor in reference.items()}
+    return {
+        name: torch.randn(tensor.shape, generator=generator) for name, tensor in reference.items()
+    }
 
 
 def official(path: Path, **changes: object) -> Path:
     """A file as Vim's training script writes it; a change to None leaves the entry out."""
     content: dict[str, object] = {
         "model": weights(1),
-        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-5, "params": [0]}]},
+        "optimizer": {
+            "state": {0: {"exp_avg": torch.zeros(3)}},
+            "param_groups": [{"lr": 1e-5, "params": [0]}],
+        },
         "lr_scheduler": {"base_values": [1e-3]},
         "epoch": 299,
         "model_ema": weights(2),
         "scaler": {"scale": 65536.0},
-        "args": argparse.Namespace(model="vim", lr=5e-4, drop=0.0, data_path=Path("/data").as_posix()),
+        "args": argparse.Namespace(
+            model="vim", lr=5e-4, drop=0.0, data_path=Path("/data").as_posix()
+        ),
     }
     content.update(changes)
     torch.save({key: value for key, value in content.items() if value is not None}, path)
@@ -68,7 +75,9 @@ def official(path: Path, **changes: object) -> Path:
 
 
 def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name], right[name]) for name in left
+    )
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
@@ -99,7 +108,12 @@ def test_provenance_recognises_the_file(tmp_path: Path) -> None:
     path = official(tmp_path / "c.pth")
     found = checkpoints.load(str(path), model_name="vim_tiny").provenance
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (found.source, found.path, found.format, found.keys) == (str(path), str(path), "torch", 4)
+    assert (found.source, found.path, found.format, found.keys) == (
+        str(path),
+        str(path),
+        "torch",
+        4,
+    )
     lines = "head.bias (3,)\nhead.weight (3, 4)\nnorm_f.weight (1, 4)\npos_embed (1, 5, 4)"
     assert found.key_digest == hashlib.sha256(lines.encode()).hexdigest()
 
@@ -108,7 +122,11 @@ def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
     torch.save(weights(3), tmp_path / "bare.pth")
     torch.save(weights(3), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     save_file(weights(3), tmp_path / "bare.safetensors")
-    for name, file_format in (("bare.pth", "torch"), ("old.pth", "torch"), ("bare.safetensors", "safetensors")):
+    for name, file_format in (
+        ("bare.pth", "torch"),
+        ("old.pth", "torch"),
+        ("bare.safetensors", "safetensors"),
+    ):
         loaded = checkpoints.load(str(tmp_path / name), model_name="vim_base")
         assert equal(loaded.state, weights(3))
         assert (loaded.provenance.branch, loaded.provenance.format) == ("bare", file_format)
@@ -117,7 +135,9 @@ def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
 
 def test_prefixes_of_parallel_training_are_taken_off(tmp_path: Path) -> None:
     prefixed = {f"module.{name}": tensor for name, tensor in weights(4).items()}
-    loaded = checkpoints.load(str(official(tmp_path / "c.pth", model=prefixed)), model_name="vim_tiny")
+    loaded = checkpoints.load(
+        str(official(tmp_path / "c.pth", model=prefixed)), model_name="vim_tiny"
+    )
     assert equal(loaded.state, weights(4))
 
 
@@ -180,7 +200,10 @@ def test_code_in_a_zipped_checkpoint_is_named(tmp_path: Path) -> None:
         checkpoints.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
 
 
-@given(cut=st.floats(min_value=0, max_value=0.999), suffix=st.sampled_from([".pth", ".old.pth", ".safetensors"]))
+@given(
+    cut=st.floats(min_value=0, max_value=0.999),
+    suffix=st.sampled_from([".pth", ".old.pth", ".safetensors"]),
+)
 def test_a_file_cut_anywhere_is_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, cut: float, suffix: str
 ) -> None:
@@ -238,7 +261,10 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         ({"epoch": 3, "net": {}}, "'epoch' is no tensor"),
         ({"model_ema": {"a": torch.zeros(1)}}, "ema=True"),
         ({"a": torch.tensor([1.0, float("nan")])}, "NaN or infinite values in 'a'"),
-        ({"a": torch.tensor([float("inf")], dtype=torch.bfloat16)}, "NaN or infinite values in 'a'"),
+        (
+            {"a": torch.tensor([float("inf")], dtype=torch.bfloat16)},
+            "NaN or infinite values in 'a'",
+        ),
     ],
 )
 def test_contents_that_are_no_weights(tmp_path: Path, content: object, says: str) -> None:
@@ -256,11 +282,16 @@ def loaded_from(tmp_path: Path, state: dict[str, Tensor]) -> checkpoints.LoadedW
 def test_apply_copies_everything_in_the_models_dtype(tmp_path: Path) -> None:
     model = Tiny().double()
     checkpoints.apply(model, loaded_from(tmp_path, weights(5)), 3)
-    assert equal(dict(model.state_dict()), {name: tensor.double() for name, tensor in weights(5).items()})
+    assert equal(
+        dict(model.state_dict()), {name: tensor.double() for name, tensor in weights(5).items()}
+    )
 
 
 def changed(**changes: Tensor | None) -> dict[str, Tensor]:
-    state: dict[str, Tensor | None] = {**weights(5), **{name.replace("__", "."): t for name, t in changes.items()}}
+    state: dict[str, Tensor | None] = {
+        **weights(5),
+        **{name.replace("__", "."): t for name, t in changes.items()},
+    }
     return {name: tensor for name, tensor in state.items() if tensor is not None}
 
 
@@ -269,7 +300,11 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
     [
         (changed(norm_f__weight=None), None, "1 keys missing (norm_f.weight)"),
         (changed(extra=torch.zeros(1)), None, "1 keys surplus (extra)"),
-        (changed(norm_f__weight=None, norm__weight=torch.zeros(1, 4)), None, "did you mean norm.weight?"),
+        (
+            changed(norm_f__weight=None, norm__weight=torch.zeros(1, 4)),
+            None,
+            "did you mean norm.weight?",
+        ),
         (
             changed(head__weight=torch.zeros(10, 4), head__bias=torch.zeros(10)),
             None,
@@ -280,9 +315,17 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
             3,
             "does not fit the 3 classes asked for: ask",
         ),
-        (changed(pos_embed=torch.zeros(1, 17, 4)), None, "positions for 17 tokens, the model for 5"),
+        (
+            changed(pos_embed=torch.zeros(1, 17, 4)),
+            None,
+            "positions for 17 tokens, the model for 5",
+        ),
         (weights(5, Tiny(dim=8)), None, "3 tensors of another shape (pos_embed is (1, 5, 8)"),
-        (changed(norm_f__weight=torch.ones(1, 4, dtype=torch.int8)), None, "torch.int8 values in 'norm_f.weight'"),
+        (
+            changed(norm_f__weight=torch.ones(1, 4, dtype=torch.int8)),
+            None,
+            "torch.int8 values in 'norm_f.weight'",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_leave_the_model_alone(
@@ -296,7 +339,9 @@ def test_weights_that_do_not_fit_leave_the_model_alone(
     assert equal(dict(model.state_dict()), before)
 
 
-def test_bundled_weights_are_found_by_model_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_weights_are_found_by_model_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoint_source, "WEIGHTS", tmp_path)
     save_file(weights(6), tmp_path / "vim_nano.safetensors")
     assert checkpoint_source.bundled() == ["vim_nano"]
@@ -313,7 +358,10 @@ def test_bundled_weights_are_found_by_model_name(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_hub_specs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, expected: tuple[str, str, str | None]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: str,
+    expected: tuple[str, str, str | None],
 ) -> None:
     asked = []
 
@@ -328,7 +376,9 @@ def test_hub_specs(
     assert asked == [expected]
 
 
-@pytest.mark.parametrize("spec", ["hf://", "hf://owner", "hf://owner/repo", "hf://owner/repo/", "hf://a@b/c/d"])
+@pytest.mark.parametrize(
+    "spec", ["hf://", "hf://owner", "hf://owner/repo", "hf://owner/repo/", "hf://a@b/c/d"]
+)
 def test_malformed_hub_specs_show_the_form(spec: str) -> None:
     with pytest.raises(UserError, match="write hf://owner/repo/file") as error:
         checkpoints.load(spec, model_name="vim_tiny")
@@ -336,7 +386,9 @@ def test_malformed_hub_specs_show_the_form(spec: str) -> None:
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_hub_without_a_network_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool) -> None:
+def test_hub_without_a_network_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
     def download(*_: object, **__: object) -> str:
         raise AssertionError("the hub's client was called")
 
@@ -344,7 +396,9 @@ def test_hub_without_a_network_says_so_at_once(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"hf://owner/repo/a.pth .*fetch .*owner/repo/.*/a.pth elsewhere") as error:
+    with pytest.raises(
+        UserError, match=r"hf://owner/repo/a.pth .*fetch .*owner/repo/.*/a.pth elsewhere"
+    ) as error:
         checkpoints.load("hf://owner/repo/a.pth", model_name="vim_tiny")
     one_line(error)
 

@@ -56,7 +56,9 @@ def in_cache(cache: Path, row: Official, held: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("row", HUB, ids=lambda row: row.file)
-def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(cache: Path, row: Official) -> None:
+def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(
+    cache: Path, row: Official
+) -> None:
     held, wanted = made_up(row)
     blob = in_cache(cache, row, held)
     model = create_model(row.backbone, row.place, **narrow(row.backbone))
@@ -67,21 +69,39 @@ def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(cache:
     assert model.preprocessing == row.preprocessing
     found = model.provenance
     assert found is not None
-    assert (found.source, found.branch, found.sha256, found.adapted) == (row.place, row.layout, blob.name, ())
+    assert (found.source, found.branch, found.sha256, found.adapted) == (
+        row.place,
+        row.layout,
+        blob.name,
+        (),
+    )
 
 
 def test_every_large_backbone_has_its_published_file() -> None:
     lacking = {name for name in BACKBONES if not files_of(name)}
-    assert lacking <= {"mambareg_tiny", "vim_pico", "vim_tiny_64", "vim_nano_64"}  # never published; trained by recipes
+    assert lacking <= {
+        "mambareg_tiny",
+        "vim_pico",
+        "vim_tiny_64",
+        "vim_nano_64",
+    }  # never published; trained by recipes
 
 
 def test_official_is_the_file_of_the_settings_and_the_data() -> None:
     assert official_of("vim_tiny").file == "vim_t_midclstok_76p1acc.pth"
-    assert official_of("videomamba_small[image_size=576]").file == "videomamba_s16_in1k_res224to448to576.pth"
+    assert (
+        official_of("videomamba_small[image_size=576]").file
+        == "videomamba_s16_in1k_res224to448to576.pth"
+    )
     clip = "videomamba_middle_video[image_size=384, frames=64]"
     assert official_of(clip).file == "videomamba_m16_k400_f64_res224to384.pth"
-    assert official_of("videomamba_tiny_video", "something-something-v2").file == "videomamba_t16_ssv2_f8_res224.pth"
-    with pytest.raises(UserError, match=r"no checkpoint of vim_tiny\[image_size=448\].*published is vim_tiny$"):
+    assert (
+        official_of("videomamba_tiny_video", "something-something-v2").file
+        == "videomamba_t16_ssv2_f8_res224.pth"
+    )
+    with pytest.raises(
+        UserError, match=r"no checkpoint of vim_tiny\[image_size=448\].*published is vim_tiny$"
+    ):
         official_of("vim_tiny[image_size=448]")
     with pytest.raises(UserError, match="no checkpoint of mambareg_tiny is published: give a file"):
         official_of("mambareg_tiny")
@@ -115,7 +135,10 @@ def test_preprocessing_is_the_published_one() -> None:
 
 
 def test_bundled_weights_are_known_by_their_cards() -> None:
-    assert {(row.split, row.top1) for row in files_of("vim_nano")} == {("dev", 92.92), ("test", 91.97)}
+    assert {(row.split, row.top1) for row in files_of("vim_nano")} == {
+        ("dev", 92.92),
+        ("test", 91.97),
+    }
 
 
 def test_a_card_says_of_which_data_its_weights_are() -> None:
@@ -147,20 +170,30 @@ def test_another_image_size_resamples_positions_and_spares_the_class_token(
     assert torch.equal(model.get_parameter("pos_embed")[0, new], state["pos_embed"][0, old])
     assert model.provenance is not None
     assert model.provenance.adapted == ("positions resampled from 197 tokens to 37",)
-    with pytest.raises(UserError, match="positions for 37 tokens, the model for 197"):  # nobody asked for another size
-        create_model(name, saved(tmp_path / "d.pth", class_token(16, 1) | {"pos_embed": (1, 37, 16)})[0], **NARROW)
+    with pytest.raises(
+        UserError, match="positions for 37 tokens, the model for 197"
+    ):  # nobody asked for another size
+        create_model(
+            name,
+            saved(tmp_path / "d.pth", class_token(16, 1) | {"pos_embed": (1, 37, 16)})[0],
+            **NARROW,
+        )
 
 
 def test_registers_have_no_place_in_resampled_positions(tmp_path: Path) -> None:
     path, state = saved(tmp_path / "c.pth", registers(16, 1, 4, 1))
     model = create_model("mambareg_tiny", path, image_size=64, registers=4, **NARROW)
-    assert torch.equal(model.get_parameter("pos_embed"), resample_positions(state["pos_embed"], (14, 14), (4, 4)))
+    assert torch.equal(
+        model.get_parameter("pos_embed"), resample_positions(state["pos_embed"], (14, 14), (4, 4))
+    )
     assert torch.equal(model.get_parameter("pos_embed_cls"), state["pos_embed_cls"])
 
 
 def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
     path, state = saved(tmp_path / "c.pth", class_token(16, 1))
-    with pytest.raises(UserError, match=r"no head .*'videomamba_tiny_video\[classes=N\]' \(in Python: num_"):
+    with pytest.raises(
+        UserError, match=r"no head .*'videomamba_tiny_video\[classes=N\]' \(in Python: num_"
+    ):
         create_model("videomamba_tiny_video", path, **NARROW)
     model = create_model("videomamba_tiny_video", path, num_classes=5, **NARROW)
     found = model.state_dict()
@@ -183,11 +216,15 @@ def test_another_number_of_frames_resamples_theirs(tmp_path: Path) -> None:
     weights = torch.tensor([0.125, 0.75, 0.125])[:, None]
     torch.testing.assert_close(middle, (weights * state["temporal_pos_embedding"][0, 0:3]).sum(0))
     with pytest.raises(UserError, match="temporal_pos_embedding"):
-        create_model("videomamba_tiny_video", saved(tmp_path / "d.pth", video(16, 1, 4))[0], **NARROW)
+        create_model(
+            "videomamba_tiny_video", saved(tmp_path / "d.pth", video(16, 1, 4))[0], **NARROW
+        )
 
 
 def test_weights_without_a_head_begin_a_new_one_if_asked(tmp_path: Path) -> None:
-    table = {name: shape for name, shape in class_token(16, 1).items() if not name.startswith("head")}
+    table = {
+        name: shape for name, shape in class_token(16, 1).items() if not name.startswith("head")
+    }
     path, _ = saved(tmp_path / "c.pth", table)
     with pytest.raises(UserError, match="no head"):
         create_model("vim_tiny", path, **NARROW)
@@ -197,13 +234,17 @@ def test_weights_without_a_head_begin_a_new_one_if_asked(tmp_path: Path) -> None
 
 
 def test_the_head_has_as_many_classes_as_the_weights_unless_asked(tmp_path: Path) -> None:
-    path, _ = saved(tmp_path / "c.pth", class_token(16, 1) | {"head.weight": (7, 16), "head.bias": (7,)})
+    path, _ = saved(
+        tmp_path / "c.pth", class_token(16, 1) | {"head.weight": (7, 16), "head.bias": (7,)}
+    )
     assert create_model("vim_tiny", path, **NARROW).describe().classes == 7
     with pytest.raises(UserError, match=r"9 classes asked for: .*num_classes=7"):
         create_model("vim_tiny", path, num_classes=9, **NARROW)
 
 
-@pytest.mark.parametrize("text", ["vim_nano[depth=]", "vim_nano[depth=1,depth=2]", "vim_nano]", "vim_nano[depth=two]"])
+@pytest.mark.parametrize(
+    "text", ["vim_nano[depth=]", "vim_nano[depth=1,depth=2]", "vim_nano]", "vim_nano[depth=two]"]
+)
 def test_malformed_settings_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError) as error:
         create_model(text)

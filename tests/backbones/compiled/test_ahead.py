@@ -48,7 +48,9 @@ def test_another_process_makes_it_from_the_same_packages(tmp_path: Path, made: M
     assert process.returncode == 0
     who, places = json.loads((tmp_path / "made").read_text())
     assert who == process.pid
-    ours = list(dict.fromkeys(place for place in sys.path if place))  # Python names none twice when it begins
+    ours = list(
+        dict.fromkeys(place for place in sys.path if place)
+    )  # Python names none twice when it begins
     assert places[: len(ours)] == ours
     ahead.awaited("another")
 
@@ -59,7 +61,9 @@ def test_a_process_that_fails_is_only_no_help(tmp_path: Path, made: Maker) -> No
     assert (tmp_path / "made").exists()
 
 
-def test_one_core_and_no_interpreter_begin_nothing(made: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_core_and_no_interpreter_begin_nothing(
+    made: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     made("pass")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

@@ -9,7 +9,9 @@ import pytest
 from backbones.compiled import cache
 
 
-def test_a_place_that_cannot_be_written_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_cannot_be_written_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     assert cache.cache_folder(tmp_path) is None
@@ -24,7 +26,9 @@ def test_a_change_in_a_kernels_folder_makes_new_machine_code(tmp_path: Path) -> 
     assert cache._digest(tmp_path) != before
 
 
-def test_what_was_compiled_from_a_file_is_seen_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_compiled_from_a_file_is_seen_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     assert not cache.is_kept(tmp_path / "kernel.py")
     folder = cache.cache_folder(tmp_path)

@@ -23,8 +23,15 @@ def test_functions_agree_with_numpy_in_fp64() -> None:
     found = np.zeros((5, x.size), dtype=np.float32)
     _tabulate(x, found)
     wide = x.astype(np.float64)
-    wanted = (np.exp(wide), np.log1p(np.exp(wide)), 1 / (1 + np.exp(-wide)), np.exp2(np.minimum(wide, 0)))
-    for name, got, right in zip(("exp", "softplus", "sigmoid", "exp2"), found, wanted, strict=False):
+    wanted = (
+        np.exp(wide),
+        np.log1p(np.exp(wide)),
+        1 / (1 + np.exp(-wide)),
+        np.exp2(np.minimum(wide, 0)),
+    )
+    for name, got, right in zip(
+        ("exp", "softplus", "sigmoid", "exp2"), found, wanted, strict=False
+    ):
         assert np.abs(got / right - 1).max() < 4e-7, name
     assert abs(found[4, 0] - wide.sum()) < 1e-2
     assert found[3, x == 0] == 1

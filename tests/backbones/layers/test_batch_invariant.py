@@ -23,13 +23,24 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("fast", [False, True])
 @settings(max_examples=60, deadline=None)
-@given(rows=st.integers(1, 70) | st.integers(70, 700), first=st.integers(0, 50), shape=st.sampled_from(SHAPES))
-def test_bits_of_a_row_are_its_own(fast: bool, rows: int, first: int, shape: tuple[int, int]) -> None:
+@given(
+    rows=st.integers(1, 70) | st.integers(70, 700),
+    first=st.integers(0, 50),
+    shape=st.sampled_from(SHAPES),
+)
+def test_bits_of_a_row_are_its_own(
+    fast: bool, rows: int, first: int, shape: tuple[int, int]
+) -> None:
     generator = torch.Generator().manual_seed(rows)
     inputs, outputs = shape
-    x, weight = torch.randn(751, inputs, generator=generator), torch.randn(outputs, inputs, generator=generator)
+    x, weight = (
+        torch.randn(751, inputs, generator=generator),
+        torch.randn(outputs, inputs, generator=generator),
+    )
     whole = linear(x, weight, fast=fast)
-    assert torch.equal(linear(x[first : first + rows], weight, fast=fast), whole[first : first + rows])
+    assert torch.equal(
+        linear(x[first : first + rows], weight, fast=fast), whole[first : first + rows]
+    )
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1 if threads > 1 else 2)

@@ -22,9 +22,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def sequence(batch: int, length: int, dim: int, dtype: torch.dtype = torch.float32) -> TokenSequence:
+def sequence(
+    batch: int, length: int, dim: int, dtype: torch.dtype = torch.float32
+) -> TokenSequence:
     """Tokens with a residual that is not zero."""
-    tokens = new_sequence(torch.randn(batch, length, dim, dtype=dtype), [length // 2], (1, 1, length - 1))
+    tokens = new_sequence(
+        torch.randn(batch, length, dim, dtype=dtype), [length // 2], (1, 1, length - 1)
+    )
     tokens.residual.normal_()
     return tokens
 
@@ -39,7 +43,11 @@ def test_adds_normalises_and_mixes(kernel: str, dim: int) -> None:
         tokens = sequence(2, 70, dim)
         after = block(tokens, frozenset({"delta_mean"}))
         total = (tokens.residual + tokens.branch).double()
-        u = total / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * block.norm.weight.double()
+        u = (
+            total
+            / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt()
+            * block.norm.weight.double()
+        )
         wanted, _ = block.mixer(u.float())
     assert torch.equal(after.residual, tokens.residual + tokens.branch)
     torch.testing.assert_close(after.branch, wanted, rtol=1e-4, atol=1e-5)
@@ -70,7 +78,11 @@ def test_carry_reaches_the_scan() -> None:
 
 @pytest.mark.parametrize(
     ("model", "residual"),
-    [(torch.float32, torch.float32), (torch.bfloat16, torch.float32), (torch.float64, torch.float64)],
+    [
+        (torch.float32, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float64, torch.float64),
+    ],
 )
 def test_residual_is_at_least_fp32(model: torch.dtype, residual: torch.dtype) -> None:
     block = Block(8, BidirectionalMixer(8)).to(model)

@@ -47,7 +47,9 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
-def straight_line(mixer: BidirectionalMixer, u: np.ndarray, carry: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def straight_line(
+    mixer: BidirectionalMixer, u: np.ndarray, carry: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Vim's forward pass for one image u (L, C): the backward branch flips everything, scans forwards, flips back."""
     weights = {name: value.detach().double().numpy() for name, value in mixer.state_dict().items()}
     length = u.shape[0]
@@ -69,7 +71,10 @@ def straight_line(mixer: BidirectionalMixer, u: np.ndarray, carry: np.ndarray | 
         y = np.zeros_like(inputs)
         for t in range(length):
             extra = 0 if carry is None else (carry[1, ::-1] if suffix else carry[0])[t][:, None]
-            state = np.exp((delta[t][:, None] + extra) * A) * state + (delta[t] * inputs[t])[:, None] * B[t]
+            state = (
+                np.exp((delta[t][:, None] + extra) * A) * state
+                + (delta[t] * inputs[t])[:, None] * B[t]
+            )
             y[t] = state @ C[t] + weights[f"D{suffix}"] * inputs[t]
         y = y * silu(z)
         for name, part in (("delta", delta), ("B", B), ("C", C), ("y", y)):
@@ -77,7 +82,10 @@ def straight_line(mixer: BidirectionalMixer, u: np.ndarray, carry: np.ndarray | 
     combined = (found["y"][0] + found["y"][1]) / (2 if mixer.divide else 1)
     shown = {"y_forward": found["y"][0], "y_backward": found["y"][1], "y": combined}
     shown |= {name: np.stack(found[name]) for name in ("delta", "B", "C")}
-    return shown | {"delta_mean": shown["delta"].mean(axis=2), "out": combined @ weights["out_proj.weight"].T}
+    return shown | {
+        "delta_mean": shown["delta"].mean(axis=2),
+        "out": combined @ weights["out_proj.weight"].T,
+    }
 
 
 def new_mixer(dim: int = 24, **options: Any) -> BidirectionalMixer:
@@ -102,15 +110,22 @@ def test_agrees_with_the_straight_line(length: int, divide: bool, carried: bool)
         fused, fused_trace = mixer(u.float(), needs, None if carry is None else carry.float())
         plain, trace = mixer.double()(u, needs, carry)
     for image in range(2):
-        wanted = straight_line(mixer, u[image].numpy(), None if carry is None else carry[:, image].numpy())
+        wanted = straight_line(
+            mixer, u[image].numpy(), None if carry is None else carry[:, image].numpy()
+        )
         assert np.abs(plain[image].numpy() - wanted["out"]).max() < 1e-9
         scale = np.abs(wanted["out"]).max()
         assert np.abs(fused[image].numpy() - wanted["out"]).max() < 1e-5 * scale
         for name in needs:
             index = (image,) if name.startswith("y") else (slice(None), image)
-            value, coarse = getattr(trace, name)[index].numpy(), getattr(fused_trace, name)[index].numpy()
+            value, coarse = (
+                getattr(trace, name)[index].numpy(),
+                getattr(fused_trace, name)[index].numpy(),
+            )
             assert np.abs(value - wanted[name]).max() < 1e-9, name
-            assert np.abs(coarse - wanted[name]).max() < 1e-5 * max(np.abs(wanted[name]).max(), 1), name
+            assert np.abs(coarse - wanted[name]).max() < 1e-5 * max(
+                np.abs(wanted[name]).max(), 1
+            ), name
 
 
 def test_parameters_are_those_of_vim() -> None:
@@ -131,7 +146,10 @@ def test_initial_values_are_those_of_mamba() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(needs=st.frozensets(st.sampled_from(sorted(TRACED))), kernel=st.sampled_from(["auto", "reference"]))
+@given(
+    needs=st.frozensets(st.sampled_from(sorted(TRACED))),
+    kernel=st.sampled_from(["auto", "reference"]),
+)
 def test_asking_for_more_changes_no_bit(needs: frozenset[str], kernel: str) -> None:
     mixer = new_mixer()
     mixer.kernel = kernel
@@ -150,7 +168,9 @@ def test_asking_for_more_changes_no_bit(needs: frozenset[str], kernel: str) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(batch=st.integers(1, 33), length=st.integers(1, 40), dim=st.sampled_from([24, 64]))
-def test_an_image_does_not_depend_on_its_batch_or_on_threads(batch: int, length: int, dim: int) -> None:
+def test_an_image_does_not_depend_on_its_batch_or_on_threads(
+    batch: int, length: int, dim: int
+) -> None:
     mixer = new_mixer(dim)
     u = torch.randn(33, length, dim)
     threads = torch.get_num_threads()
@@ -190,7 +210,9 @@ def test_training_on_the_cpu_kernel_gives_the_gradients_of_the_reference() -> No
         gradients = torch.autograd.grad(out.square().sum(), list(mixer.parameters()))
         found[kernel] = dict(zip(dict(mixer.named_parameters()), gradients, strict=True))
     for name, wanted in found["reference"].items():
-        assert float((found["cpu"][name] - wanted).abs().max()) <= 1e-4 * float(wanted.abs().max()), name
+        assert float((found["cpu"][name] - wanted).abs().max()) <= 1e-4 * float(
+            wanted.abs().max()
+        ), name
 
 
 def test_bf16_weights_run_with_an_fp32_scan() -> None:

@@ -42,7 +42,9 @@ sides = st.integers(1, 5)
 def test_patches_are_resampled_and_the_class_token_goes_to_its_place_unmixed(
     old: tuple[int, int], new: tuple[int, int], data: st.DataObject
 ) -> None:
-    patches = torch.randn(old[0] * old[1], 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    patches = torch.randn(
+        old[0] * old[1], 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     cls = torch.full((1, 3), 1e6, dtype=torch.float64)
     place = data.draw(st.integers(0, len(patches)))
     embedding = torch.cat([patches[:place], cls, patches[place:]])[None]
@@ -57,5 +59,7 @@ def test_patches_are_resampled_and_the_class_token_goes_to_its_place_unmixed(
 @pytest.mark.parametrize("side", [1, 7, 14])
 def test_the_same_grid_is_the_same_embedding(side: int) -> None:
     embedding = torch.randn(1, side * side + 1, 4)
-    found = interpolate_pos_embed(embedding, side * side // 2, (side, side), side * side // 2, (side, side))
+    found = interpolate_pos_embed(
+        embedding, side * side // 2, (side, side), side * side // 2, (side, side)
+    )
     torch.testing.assert_close(found, embedding)

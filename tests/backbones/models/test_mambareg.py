@@ -29,7 +29,9 @@ def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str)
     *sizes, parameters = SIZES[name]
     with torch.device("meta"):
         model = create_model(name)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == registers(*sizes)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == registers(
+        *sizes
+    )
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert model.describe().length == 196 + sizes[2]
 
@@ -38,15 +40,37 @@ def test_registers_stand_where_the_released_code_puts_them() -> None:
     with torch.device("meta"):
         base, large = create_model("mambareg_base"), create_model("mambareg_large", depth=1)
     assert base.special_places == (15, 31, 47, 63, 79, 95, 111, 127, 143, 159, 175, 191)
-    assert large.special_places == (11, 23, 35, 47, 59, 71, 83, 95, 107, 119, 131, 143, 155, 167, 179, 191)
+    assert large.special_places == (
+        11,
+        23,
+        35,
+        47,
+        59,
+        71,
+        83,
+        95,
+        107,
+        119,
+        131,
+        143,
+        155,
+        167,
+        179,
+        191,
+    )
 
 
 @given(st.integers(1, 6), st.integers(1, 9))
 def test_registers_are_spread_evenly_at_any_size(side: int, count: int) -> None:
     with torch.device("meta"):
-        model = create_model("mambareg_tiny", dim=16, depth=1, image_size=16 * side, registers=count)
+        model = create_model(
+            "mambareg_tiny", dim=16, depth=1, image_size=16 * side, registers=count
+        )
     places = model.special_places
-    gaps = [after - before - 1 for before, after in zip((-1, *places), (*places, model.describe().length), strict=True)]
+    gaps = [
+        after - before - 1
+        for before, after in zip((-1, *places), (*places, model.describe().length), strict=True)
+    ]
     assert set(gaps[:-1]) == {side * side // (count + 1)}
     assert sum(gaps) == side * side
     assert gaps[0] <= gaps[-1] <= gaps[0] + count
@@ -69,7 +93,11 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("config", CASES)
 @pytest.mark.parametrize(
     ("dtype", "kernel", "error"),
-    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+    [
+        (torch.float64, "auto", 1e-9),
+        (torch.float32, "cpu", 1e-4),
+        (torch.float32, "reference", 1e-4),
+    ],
 )
 def test_logits_are_those_of_the_equations(
     config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
@@ -77,17 +105,29 @@ def test_logits_are_those_of_the_equations(
     sizes = {"dim": 24, "states": 5, "classes": 7}
     model = shaken(create_model("mambareg_small", kernel=kernel, **sizes, **config).to(dtype))
     side = config["image_size"]
-    images = torch.randn(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
         found = model(images.to(dtype))
     for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.mambareg(state, image.to(dtype).double(), config["stride"], config["depth"])
+        wanted = straight_line.mambareg(
+            state, image.to(dtype).double(), config["stride"], config["depth"]
+        )
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
 def test_resized_respreads_the_registers(shaken: Shaken) -> None:
-    sizes = {"dim": 16, "depth": 1, "states": 4, "patch": 4, "stride": 4, "classes": 3, "registers": 2}
+    sizes = {
+        "dim": 16,
+        "depth": 1,
+        "states": 4,
+        "patch": 4,
+        "stride": 4,
+        "classes": 3,
+        "registers": 2,
+    }
     model = shaken(create_model("mambareg_tiny", image_size=16, **sizes).double())
     small = model.resized(8)
     state = dict(model.state_dict())
@@ -101,7 +141,11 @@ def test_resized_respreads_the_registers(shaken: Shaken) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"reduce": 5}, "reduce"), ({"registers": 0}, "registers 0"), ({"divide": 3}, "true or false")],
+    [
+        ({"reduce": 5}, "reduce"),
+        ({"registers": 0}, "registers 0"),
+        ({"divide": 3}, "true or false"),
+    ],
 )
 def test_sizes_that_cannot_be_are_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):

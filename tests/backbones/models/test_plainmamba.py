@@ -20,16 +20,33 @@ from methods.parts.match import Matching
 from methods.parts.order import Chance
 from suite.verify.published_layouts import plain
 
-SIZES = {"plainmamba_l1": (192, 24, 1), "plainmamba_l2": (384, 24, 2), "plainmamba_l3": (448, 36, 2)}
+SIZES = {
+    "plainmamba_l1": (192, 24, 1),
+    "plainmamba_l2": (384, 24, 2),
+    "plainmamba_l3": (448, 36, 2),
+}
 PARAMETERS = {"plainmamba_l1": 7_551_656, "plainmamba_l2": 26_145_832, "plainmamba_l3": 50_956_456}
-PUBLISHED = {"plainmamba_l1": 7.3, "plainmamba_l2": 25.7, "plainmamba_l3": 50.5}  # millions, without the head
-SMALL: dict[str, Any] = {"dim": 24, "depth": 3, "states": 5, "image_size": 12, "patch": 4, "classes": 5}
+PUBLISHED = {
+    "plainmamba_l1": 7.3,
+    "plainmamba_l2": 25.7,
+    "plainmamba_l3": 50.5,
+}  # millions, without the head
+SMALL: dict[str, Any] = {
+    "dim": 24,
+    "depth": 3,
+    "states": 5,
+    "image_size": 12,
+    "patch": 4,
+    "classes": 5,
+}
 
 
 def official(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours under the published names."""
     return {
-        name.replace("head.", "head.fc.") if name.startswith("head.") else f"backbone.{name}": tensor
+        name.replace("head.", "head.fc.")
+        if name.startswith("head.")
+        else f"backbone.{name}": tensor
         for name, tensor in state.items()
     }
 
@@ -39,7 +56,9 @@ def shaken(model: Backbone) -> Backbone:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in (*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())):
-            tensor.add_(torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).abs(), alpha=0.2)
+            tensor.add_(
+                torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).abs(), alpha=0.2
+            )
     return model
 
 
@@ -51,20 +70,26 @@ def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str)
     assert shapes == plain(*SIZES[name])
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == PARAMETERS[name]
-    headless = count - sum(parameter.numel() for key, parameter in model.named_parameters() if key.startswith("head."))
+    headless = count - sum(
+        parameter.numel() for key, parameter in model.named_parameters() if key.startswith("head.")
+    )
     assert int(headless / 1e5) / 10 == PUBLISHED[name]
     assert model.special_places == ()
     assert model.sites == tuple(range(1, SIZES[name][1]))
 
 
-def test_a_published_file_is_loaded_and_raw_weights_beside_the_averaged_are_left(tmp_path: Path) -> None:
+def test_a_published_file_is_loaded_and_raw_weights_beside_the_averaged_are_left(
+    tmp_path: Path,
+) -> None:
     model = shaken(create_model("plainmamba_l1", depth=2))
     state = official(model.state_dict()) | {"ema_backbone_pos_embed": torch.zeros(1, 196, 192)}
     torch.save({"meta": {"epoch": 300}, "state_dict": state, "optimizer": {}}, tmp_path / "l1.pth")
     loaded = create_model("plainmamba_l1", str(tmp_path / "l1.pth"), depth=2)
     assert all(
         torch.equal(one, other)
-        for one, other in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+        for one, other in zip(
+            loaded.state_dict().values(), model.state_dict().values(), strict=True
+        )
     )
     assert loaded.provenance is not None
     assert loaded.provenance.branch == "state_dict"
@@ -102,7 +127,11 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changed", CASES)
 @pytest.mark.parametrize(
     ("dtype", "kernel", "error"),
-    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+    [
+        (torch.float64, "auto", 1e-9),
+        (torch.float32, "cpu", 1e-4),
+        (torch.float32, "reference", 1e-4),
+    ],
 )
 def test_logits_are_those_of_the_equations(
     changed: dict[str, Any], dtype: torch.dtype, kernel: str, error: float
@@ -110,12 +139,16 @@ def test_logits_are_those_of_the_equations(
     config = SMALL | changed
     model = shaken(create_model("plainmamba_l2", kernel=kernel, **config).to(dtype))
     side = config["image_size"]
-    images = torch.randn(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = official({name: tensor.double() for name, tensor in model.state_dict().items()})
     with torch.inference_mode():
         found = model(images.to(dtype))
     for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.plainmamba(state, image.to(dtype).double(), config["patch"], config["depth"])
+        wanted = straight_line.plainmamba(
+            state, image.to(dtype).double(), config["patch"], config["depth"]
+        )
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
@@ -135,7 +168,9 @@ def test_missing_tokens_are_empty_places_of_the_grid_and_left_out_of_the_walks(
     order: str, dtype: torch.dtype, error: float
 ) -> None:
     model = shaken(create_model("plainmamba_l1", **SMALL | {"convolutions": 1}).to(dtype))
-    images = torch.randn(2, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    images = torch.randn(
+        2, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    ).to(dtype)
     gone = [[0, 4, 5], [2, 7, 8]]
     with torch.inference_mode():
         tokens = dropped(model.run(model.embed(images), 0, 2), gone, order)
@@ -151,7 +186,9 @@ def test_missing_tokens_are_empty_places_of_the_grid_and_left_out_of_the_walks(
 def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
     model = shaken(create_model("plainmamba_l2", **SMALL | {"image_size": 8}).double())
     with torch.inference_mode():
-        trace = model.run(model.embed(torch.randn(1, 3, 8, 8).double()), 0, 1, needs=model.provides).trace
+        trace = model.run(
+            model.embed(torch.randn(1, 3, 8, 8).double()), 0, 1, needs=model.provides
+        ).trace
     assert trace is not None
     assert trace.delta is not None
     assert trace.delta_mean is not None
@@ -170,7 +207,10 @@ def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
 
 
 def test_the_mean_counts_a_token_by_its_size_unless_told_otherwise() -> None:
-    models = {weighted: shaken(create_model("plainmamba_l2", **SMALL, weighted=weighted)) for weighted in (True, False)}
+    models = {
+        weighted: shaken(create_model("plainmamba_l2", **SMALL, weighted=weighted))
+        for weighted in (True, False)
+    }
     models[False].load_state_dict(models[True].state_dict())
     tokens = models[True].embed(torch.randn(1, 3, 12, 12))
     sized = replace(tokens, size=torch.tensor([[3.0, 1, 1, 1, 1, 1, 1, 1, 1]]))

@@ -28,7 +28,9 @@ def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str)
     dim, depth, parameters = SIZES[name]
     with torch.device("meta"):
         model = create_model(name)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(dim, depth)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(
+        dim, depth
+    )
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert model.special_places == (0,)
 
@@ -36,26 +38,41 @@ def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str)
 CASES: list[dict[str, Any]] = [
     {"image_size": 16, "patch": 4, "stride": 4, "depth": 3},
     {"image_size": 12, "patch": 4, "stride": 2, "depth": 2},  # overlapping patches
-    {"image_size": 4, "patch": 4, "stride": 4, "depth": 1},  # a single patch, behind the class token
+    {
+        "image_size": 4,
+        "patch": 4,
+        "stride": 4,
+        "depth": 1,
+    },  # a single patch, behind the class token
 ]
 
 
 @pytest.mark.parametrize("config", CASES)
 @pytest.mark.parametrize(
     ("dtype", "kernel", "error"),
-    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+    [
+        (torch.float64, "auto", 1e-9),
+        (torch.float32, "cpu", 1e-4),
+        (torch.float32, "reference", 1e-4),
+    ],
 )
 def test_logits_are_those_of_the_equations(
     config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
 ) -> None:
-    model = shaken(create_model("videomamba_nano", dim=24, states=5, kernel=kernel, **config).to(dtype))
+    model = shaken(
+        create_model("videomamba_nano", dim=24, states=5, kernel=kernel, **config).to(dtype)
+    )
     size = config["image_size"]
-    images = torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
         found = model(images.to(dtype))
     for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.videomamba(state, image.to(dtype).double(), config["stride"], config["depth"])
+        wanted = straight_line.videomamba(
+            state, image.to(dtype).double(), config["stride"], config["depth"]
+        )
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
@@ -74,7 +91,9 @@ def test_the_class_token_stands_first_at_every_size(shaken: Shaken) -> None:
 
 def test_the_nano_is_of_vim_nanos_size_and_trained_by_its_recipe() -> None:
     one, other = (create_model(name) for name in ("videomamba_nano", "vim_nano"))
-    assert {k: t.shape for k, t in one.state_dict().items()} == {k: t.shape for k, t in other.state_dict().items()}
+    assert {k: t.shape for k, t in one.state_dict().items()} == {
+        k: t.shape for k, t in other.state_dict().items()
+    }
     recipe = RECIPES["videomamba_nano"]
     assert recipe.backbone == "videomamba_nano"
     shorter = replace(RECIPES["vim_nano"], backbone="videomamba_nano", phases=recipe.phases)

@@ -23,13 +23,24 @@ SIZES = {  # width, blocks, parameters at 8 frames: the image model's, a head of
 
 @pytest.mark.parametrize("frames", [8, 16, 32, 64])
 @pytest.mark.parametrize("name", SIZES)
-def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str, frames: int) -> None:
+def test_names_shapes_and_number_of_parameters_are_the_published_ones(
+    name: str, frames: int
+) -> None:
     dim, depth, parameters = SIZES[name]
     with torch.device("meta"):
         model = create_model(name, frames=frames)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == video(dim, depth, frames)
-    assert sum(parameter.numel() for parameter in model.parameters()) == parameters + (frames - 8) * dim
-    assert (model.frames, model.special_places, model.describe().length) == (frames, (0,), 1 + frames * 196)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == video(
+        dim, depth, frames
+    )
+    assert (
+        sum(parameter.numel() for parameter in model.parameters())
+        == parameters + (frames - 8) * dim
+    )
+    assert (model.frames, model.special_places, model.describe().length) == (
+        frames,
+        (0,),
+        1 + frames * 196,
+    )
 
 
 CASES: list[dict[str, Any]] = [
@@ -41,25 +52,43 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("config", CASES)
 @pytest.mark.parametrize(
     ("dtype", "kernel", "error"),
-    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+    [
+        (torch.float64, "auto", 1e-9),
+        (torch.float32, "cpu", 1e-4),
+        (torch.float32, "reference", 1e-4),
+    ],
 )
 def test_logits_are_those_of_the_equations(
     config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
 ) -> None:
     sizes = {"dim": 24, "states": 5, "classes": 7}
-    model = shaken(create_model("videomamba_tiny_video", kernel=kernel, **sizes, **config).to(dtype))
+    model = shaken(
+        create_model("videomamba_tiny_video", kernel=kernel, **sizes, **config).to(dtype)
+    )
     side, frames = config["image_size"], config["frames"]
-    clips = torch.randn(2, 3, frames, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    clips = torch.randn(
+        2, 3, frames, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
         found = model(clips.to(dtype))
     for clip, logits in zip(clips, found, strict=True):
-        wanted = straight_line.videomamba_video(state, clip.to(dtype).double(), config["stride"], config["depth"])
+        wanted = straight_line.videomamba_video(
+            state, clip.to(dtype).double(), config["stride"], config["depth"]
+        )
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
 def test_smaller_frames_are_the_same_model_with_resampled_positions(shaken: Shaken) -> None:
-    config = {"dim": 16, "depth": 1, "states": 4, "patch": 4, "stride": 4, "classes": 3, "frames": 2}
+    config = {
+        "dim": 16,
+        "depth": 1,
+        "states": 4,
+        "patch": 4,
+        "stride": 4,
+        "classes": 3,
+        "frames": 2,
+    }
     model = shaken(create_model("videomamba_tiny_video", image_size=16, **config).double())
     small = model.resized(8)
     state = dict(model.state_dict())

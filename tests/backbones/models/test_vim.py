@@ -27,7 +27,9 @@ def on_meta(name: str) -> Backbone:
 @pytest.mark.parametrize("name", WIDTHS)
 def test_names_shapes_and_number_of_parameters_are_the_published_ones(name: str) -> None:
     model = on_meta(name)
-    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(WIDTHS[name], 24)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == class_token(
+        WIDTHS[name], 24
+    )
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
     assert model.special_places == (98,)
     assert model.depth == 24
@@ -48,30 +50,45 @@ CASES: list[dict[str, Any]] = [
     {"image_size": 12, "patch": 4, "stride": 4, "depth": 3},  # 9 patches: the class token is fifth
     {"image_size": 16, "patch": 4, "stride": 4, "depth": 2},
     {"image_size": 12, "patch": 4, "stride": 2, "depth": 2},  # overlapping patches
-    {"image_size": 4, "patch": 4, "stride": 4, "depth": 1},  # a single patch, behind the class token
+    {
+        "image_size": 4,
+        "patch": 4,
+        "stride": 4,
+        "depth": 1,
+    },  # a single patch, behind the class token
 ]
 
 
 @pytest.mark.parametrize("config", CASES)
 @pytest.mark.parametrize(
     ("dtype", "kernel", "error"),
-    [(torch.float64, "auto", 1e-9), (torch.float32, "cpu", 1e-4), (torch.float32, "reference", 1e-4)],
+    [
+        (torch.float64, "auto", 1e-9),
+        (torch.float32, "cpu", 1e-4),
+        (torch.float32, "reference", 1e-4),
+    ],
 )
 def test_logits_are_those_of_the_equations(
     config: dict[str, Any], dtype: torch.dtype, kernel: str, error: float, shaken: Shaken
 ) -> None:
     model = shaken(create_model("vim_nano", dim=24, states=5, kernel=kernel, **config).to(dtype))
     size = config["image_size"]
-    images = torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
         found = model(images.to(dtype))
     for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.vim(state, image.to(dtype).double(), config["stride"], config["depth"])
+        wanted = straight_line.vim(
+            state, image.to(dtype).double(), config["stride"], config["depth"]
+        )
         assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
 
 
-def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands(shaken: Shaken) -> None:
+def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands(
+    shaken: Shaken,
+) -> None:
     model = shaken(create_model("vim_nano", image_size=16, depth=1))
     tokens = model.embed(torch.randn(2, 3, 16, 16), torch.tensor([5, 9]))
     assert tokens.special.tolist() == [[8], [8]]

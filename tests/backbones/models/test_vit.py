@@ -16,10 +16,19 @@ from backbones.models.vit import CONFIGS
 from backbones.sequence import TokenSequence
 
 TIMM = {
-    f"{name}_{size}": f"{name}_{size}_patch16_224" for name in ("deit", "vit") for size in ("tiny", "small", "base")
+    f"{name}_{size}": f"{name}_{size}_patch16_224"
+    for name in ("deit", "vit")
+    for size in ("tiny", "small", "base")
 }
 PARAMETERS = {"tiny": 5_717_416, "small": 22_050_664, "base": 86_567_656}
-SMALL: dict[str, Any] = {"dim": 24, "heads": 3, "layers": 3, "image_size": 12, "patch": 4, "classes": 5}
+SMALL: dict[str, Any] = {
+    "dim": 24,
+    "heads": 3,
+    "layers": 3,
+    "image_size": 12,
+    "patch": 4,
+    "classes": 5,
+}
 
 
 def on_meta(name: str) -> Backbone:
@@ -32,7 +41,9 @@ def shaken(model: Backbone, by: float = 0.3) -> Backbone:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=by)
+            parameter.add_(
+                torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=by
+            )
     return model
 
 
@@ -44,7 +55,9 @@ def test_names_shapes_and_number_of_parameters_are_timms(name: str) -> None:
     assert {key: value.shape for key, value in model.state_dict().items()} == {
         key: value.shape for key, value in theirs.state_dict().items()
     }
-    assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name.split("_")[1]]
+    assert (
+        sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name.split("_")[1]]
+    )
     assert model.special_places == (0,)
     assert (model.depth, model.sites) == (24, tuple(range(1, 24, 2)))
 
@@ -61,29 +74,41 @@ def test_dense_logits_are_timms_own(name: str, gradients: bool) -> None:
     assert float((found - wanted).detach().norm()) < 2e-6 * float(wanted.detach().norm())
     with torch.inference_mode():
         double = theirs.double()(images.double())
-        assert (model.double()(images.double()) - double).abs().max() <= 1e-12 * float(double.abs().max())
+        assert (model.double()(images.double()) - double).abs().max() <= 1e-12 * float(
+            double.abs().max()
+        )
 
 
-@pytest.mark.parametrize("changed", [{}, {"image_size": 4}, {"heads": 1, "layers": 1}, {"patch": 2, "image_size": 8}])
+@pytest.mark.parametrize(
+    "changed", [{}, {"image_size": 4}, {"heads": 1, "layers": 1}, {"patch": 2, "image_size": 8}]
+)
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_logits_are_those_of_the_equations(changed: dict[str, Any], dtype: torch.dtype, error: float) -> None:
+def test_logits_are_those_of_the_equations(
+    changed: dict[str, Any], dtype: torch.dtype, error: float
+) -> None:
     config = SMALL | changed
     model = shaken(create_model("deit_nano", **config).to(dtype))
     side = config["image_size"]
-    images = torch.randn(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
             found = model(images.to(dtype)).detach()
         for image, logits in zip(images, found, strict=True):
             wanted = by_hand(state, image.to(dtype).double(), config)
-            assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+            assert (logits.double() - wanted).abs().max() < error * max(
+                1.0, float(wanted.abs().max())
+            )
 
 
 def tokens_of(model: Backbone, count: int = 2) -> TokenSequence:
     side = model.image_size
     dtype = next(model.parameters()).dtype
-    return model.embed(torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(3)).to(dtype))
+    return model.embed(
+        torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(3)).to(dtype)
+    )
 
 
 @pytest.mark.parametrize("gradients", [False, True])
@@ -91,7 +116,9 @@ def test_traces_and_proportional_attention_are_those_of_the_equations(gradients:
     model = shaken(create_model("deit_nano", **SMALL).double())
     state = model.state_dict()
     tokens = tokens_of(model)
-    sizes = torch.tensor([[1, 3, 1, 2, 5, 1, 1, 4, 1, 1], [1, 1, 1, 1, 9, 1, 2, 2, 1, 3]], dtype=torch.float32)
+    sizes = torch.tensor(
+        [[1, 3, 1, 2, 5, 1, 1, 4, 1, 1], [1, 1, 1, 1, 9, 1, 2, 2, 1, 3]], dtype=torch.float32
+    )
     weighted = type(tokens)(**{**tokens.__dict__, "size": sizes, "weighted": True})
     for given, counted in ((tokens, torch.ones(2, 10)), (weighted, sizes)):
         with torch.set_grad_enabled(gradients):
@@ -102,7 +129,9 @@ def test_traces_and_proportional_attention_are_those_of_the_equations(gradients:
         for row in range(2):
             u = normed(tokens.branch[row], state, "blocks.0.norm1")
             wanted = attended(u, state, "blocks.0.attn", 3, counted[row].tolist())
-            for found, right in zip((after.branch, after.trace.keys, after.trace.cls_attention), wanted, strict=True):
+            for found, right in zip(
+                (after.branch, after.trace.keys, after.trace.cls_attention), wanted, strict=True
+            ):
                 torch.testing.assert_close(found[row].detach(), right.detach(), rtol=0, atol=1e-11)
 
 
@@ -114,7 +143,10 @@ def test_attention_weighted_by_sizes_of_one_is_plain_attention_to_the_bit(gradie
     with torch.set_grad_enabled(gradients):
         plain, other = (model.run(given, 0, 3, needs=frozenset()) for given in (tokens, weighted))
         assert torch.equal(plain.branch, other.branch)
-        one, two = (model.run(given, 2, 3, needs=frozenset({"cls_attention"})).trace for given in (plain, other))
+        one, two = (
+            model.run(given, 2, 3, needs=frozenset({"cls_attention"})).trace
+            for given in (plain, other)
+        )
     assert one is not None
     assert two is not None
     assert torch.equal(one.cls_attention, two.cls_attention)  # type: ignore[arg-type]
@@ -141,7 +173,9 @@ def test_the_class_token_is_read_wherever_it_stands() -> None:
         "residual": tokens.residual[:, moved],
         "special": torch.full((2, 1), 4),
     }
-    assert torch.equal(model.readout(type(tokens)(**{**tokens.__dict__, **elsewhere})), model.readout(tokens))
+    assert torch.equal(
+        model.readout(type(tokens)(**{**tokens.__dict__, **elsewhere})), model.readout(tokens)
+    )
 
 
 def test_resized_is_the_same_model_with_resampled_positions() -> None:
@@ -166,7 +200,11 @@ def test_training_at_a_smaller_size_teaches_the_one_position_embedding() -> None
     assert gradient is not None
     assert bool((gradient[0, 0].abs() > 0).any())
     assert float((gradient[0].abs().sum(1) > 0).float().mean()) > 0.9
-    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if name != "pos_embed")
+    assert all(
+        parameter.grad is not None
+        for name, parameter in model.named_parameters()
+        if name != "pos_embed"
+    )
 
 
 def test_a_lower_precision_keeps_the_residual_in_fp32() -> None:
@@ -192,5 +230,7 @@ def test_settings_that_cannot_be_are_refused(changed: dict[str, Any], message: s
 
 
 def test_the_control_on_the_bundled_data_has_as_many_parameters_as_vim_nano() -> None:
-    control, mamba = (sum(p.numel() for p in on_meta(name).parameters()) for name in ("deit_nano", "vim_nano"))
+    control, mamba = (
+        sum(p.numel() for p in on_meta(name).parameters()) for name in ("deit_nano", "vim_nano")
+    )
     assert abs(control / mamba - 1) < 0.01

@@ -10,7 +10,14 @@ from backbones import create_model
 from methods.reduce import Reducer
 from methods.spec import parse
 
-CONFIG: dict[str, Any] = {"dim": 24, "heads": 3, "layers": 4, "image_size": 20, "patch": 4, "classes": 5}
+CONFIG: dict[str, Any] = {
+    "dim": 24,
+    "heads": 3,
+    "layers": 4,
+    "image_size": 20,
+    "patch": 4,
+    "classes": 5,
+}
 
 
 @pytest.mark.parametrize(("name", "original"), [("tome", tome), ("evit", evit)])
@@ -20,7 +27,9 @@ def test_logits_are_those_of_the_original(name: str, original: Any, counts: dict
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.3)
+            parameter.add_(
+                torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.3
+            )
     composition = parse(name).composition(model.provides)
     assert composition is not None
     sites = {2 * layer + 1: count for layer, count in counts.items()}

@@ -30,10 +30,14 @@ KERNELS = {
     triton_norm.add_norm_rows: NORM,
     triton_norm.norm_gradients: NORM,
 }
-FP32 = re.compile(r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual")
+FP32 = re.compile(
+    r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual"
+)
 OPTIONAL = re.compile(r"D|d?z|bias|d?carry|mean|step")
 WHOLE = re.compile(r"batch|length|width|states|backwards|rows|\w+_[kbl]")
-ODD = re.compile(r"batch|length|backwards|rows|scale|eps")  # what no multiple of 16 can be expected of
+ODD = re.compile(
+    r"batch|length|backwards|rows|scale|eps"
+)  # what no multiple of 16 can be expected of
 
 
 def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> Any:
@@ -77,14 +81,19 @@ def resources(binary: bytes, folder: Path) -> str:
 
 def loop(binary: bytes, folder: Path) -> str:
     """Instructions between the branch that jumps back the furthest and its target, by opcode."""
-    listing = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?(\w+)([^;]*);", read(binary, folder, "--dump-sass"))
+    listing = re.findall(
+        r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?(\w+)([^;]*);",
+        read(binary, folder, "--dump-sass"),
+    )
     back = [(int(address, 16), int(to.group(1), 16)) for address, kind, rest in listing
             if kind == "BRA" and (to := re.search(r"0x([0-9a-f]+)$", rest.strip()))]  # fmt: skip
     end, begin = max(back, key=lambda jump: jump[0] - jump[1])
     if end <= begin:
         return ""
     kinds = Counter(kind for address, kind, _ in listing if begin <= int(address, 16) <= end)
-    return f"LOOP:{kinds.total()} " + " ".join(f"{kind}:{count}" for kind, count in kinds.most_common(8))
+    return f"LOOP:{kinds.total()} " + " ".join(
+        f"{kind}:{count}" for kind, count in kinds.most_common(8)
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ def _loop_scan(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Each direction's output (K, B, L, E) and the mean timescale (K, B, L), token by token."""
     arrays = [
-        None if x is None else np.asarray(x, dtype=np.float64) for x in (u, delta, A, B, C, D, z, delta_bias, carry)
+        None if x is None else np.asarray(x, dtype=np.float64)
+        for x in (u, delta, A, B, C, D, z, delta_bias, carry)
     ]
     u, delta, A, B, C, D, z, delta_bias, carry = arrays
     directions, batch, length, width = u.shape
@@ -34,7 +35,9 @@ def _loop_scan(
                 mean[k, i, t] = step.sum() / width
                 decay = step + (0 if carry is None else carry[k, i, t])
                 for n in range(A.shape[-1]):
-                    state[:, n] = np.exp(decay * A[k, :, n]) * state[:, n] + step * B[k, i, t, n] * u[k, i, t]
+                    state[:, n] = (
+                        np.exp(decay * A[k, :, n]) * state[:, n] + step * B[k, i, t, n] * u[k, i, t]
+                    )
                 row = (state * C[k, i, t]).sum(axis=1) + (0 if D is None else D[k] * u[k, i, t])
                 if z is not None:
                     row = row * z[i, t] / (1 + np.exp(-z[i, t]))

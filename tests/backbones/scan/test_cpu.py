@@ -21,7 +21,9 @@ def relative(found: Any, wanted: Any) -> float:
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (2.0, 25.0), (1.0, -14.0), (8.0, -3.0)])
-def test_every_length_agrees_with_the_loop(loop_scan: Any, make_inputs: Any, scale: float, shift: float) -> None:
+def test_every_length_agrees_with_the_loop(
+    loop_scan: Any, make_inputs: Any, scale: float, shift: float
+) -> None:
     lengths = range(1, 201) if shift == 0 else (1, 2, 3, 31, 197, 200)
     for length in lengths:
         inputs = make_inputs(2, 1, length, 6, 3, seed=length, scale=scale, shift=shift)
@@ -66,7 +68,8 @@ def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
     inputs = make_inputs(2, 3, 9, 20, 4)
     wanted = selective_scan(**inputs, reverse=BOTH, kernel="cpu")
     wide = {
-        name: torch.cat([inputs[name], inputs[name] + 1], dim=-1) for name in ("u", "delta", "B", "C", "z", "carry")
+        name: torch.cat([inputs[name], inputs[name] + 1], dim=-1)
+        for name in ("u", "delta", "B", "C", "z", "carry")
     }
     slices = {name: tensor[..., : inputs[name].shape[-1]] for name, tensor in wide.items()}
     transposed = inputs["u"].transpose(2, 3).contiguous().transpose(2, 3)
@@ -77,7 +80,10 @@ def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    batch=st.integers(1, 33), length=st.integers(1, 12), width=st.sampled_from([16, 130, 384]), seed=st.integers(0, 99)
+    batch=st.integers(1, 33),
+    length=st.integers(1, 12),
+    width=st.sampled_from([16, 130, 384]),
+    seed=st.integers(0, 99),
 )
 def test_bits_do_not_depend_on_batch_or_threads(
     make_inputs: Any, batch: int, length: int, width: int, seed: int
@@ -85,8 +91,12 @@ def test_bits_do_not_depend_on_batch_or_threads(
     inputs = make_inputs(2, batch, length, width, 8, seed=seed)
     whole = selective_scan(**inputs, reverse=BOTH, kernel="cpu")
     image = seed % batch
-    per_image = {name: inputs[name][:, image : image + 1] for name in ("u", "delta", "B", "C", "carry")}
-    alone = selective_scan(**inputs | per_image | {"z": inputs["z"][image : image + 1]}, reverse=BOTH, kernel="cpu")
+    per_image = {
+        name: inputs[name][:, image : image + 1] for name in ("u", "delta", "B", "C", "carry")
+    }
+    alone = selective_scan(
+        **inputs | per_image | {"z": inputs["z"][image : image + 1]}, reverse=BOTH, kernel="cpu"
+    )
     assert torch.equal(whole.y[image], alone.y[0])
     assert torch.equal(whole.delta_mean[:, image], alone.delta_mean[:, 0])
     threads = torch.get_num_threads()
@@ -97,7 +107,9 @@ def test_bits_do_not_depend_on_batch_or_threads(
         torch.set_num_threads(threads)
 
 
-def test_threads_of_python_give_the_same_bits(make_inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_python_give_the_same_bits(
+    make_inputs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inputs = make_inputs(2, 5, 30, 40, 4)
     wanted = selective_scan(**inputs, reverse=BOTH, kernel="cpu").y
     monkeypatch.setattr(threads, "_openmp_parallel", lambda: None)
@@ -114,13 +126,22 @@ def test_nan_is_not_hidden(make_inputs: Any) -> None:
     assert not y[1, :2].isnan().any()
 
 
-def gradients(inputs: dict[str, Any], kernel: str, reverse: tuple[bool, ...], separate: bool) -> Any:
+def gradients(
+    inputs: dict[str, Any], kernel: str, reverse: tuple[bool, ...], separate: bool
+) -> Any:
     """Gradients of a fixed function of y and delta_mean, by name."""
-    leaves: dict[str, Any] = {name: tensor.detach().requires_grad_() for name, tensor in inputs.items()}
+    leaves: dict[str, Any] = {
+        name: tensor.detach().requires_grad_() for name, tensor in inputs.items()
+    }
     result = selective_scan(**leaves, reverse=reverse, separate=separate, kernel=kernel)
     loss = torch.zeros((), dtype=result.y.dtype)
     for part in result:
-        loss = loss + (part * torch.cos(torch.arange(part.numel(), dtype=part.dtype)).view(part.shape)).sum()
+        loss = (
+            loss
+            + (
+                part * torch.cos(torch.arange(part.numel(), dtype=part.dtype)).view(part.shape)
+            ).sum()
+        )
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
 

@@ -47,7 +47,9 @@ def scan(given: ScanInputs, kernel: str) -> tuple[Tensor, Tensor]:
 
 def on_cuda(given: ScanInputs, dtype: torch.dtype) -> ScanInputs:
     moved = given.map(lambda tensor: tensor.cuda().float())
-    return moved._replace(**{name: getattr(moved, name).to(dtype) for name in ("u", "delta", "B", "C", "z")})
+    return moved._replace(
+        **{name: getattr(moved, name).to(dtype) for name in ("u", "delta", "B", "C", "z")}
+    )
 
 
 def relative(found: Tensor, wanted: Tensor) -> float:
@@ -58,7 +60,9 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 197, 513])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("kernel", ["mamba_ssm", "triton"])
-def test_agrees_with_the_reference(kernel: str, dtype: torch.dtype, bound: float, length: int, carry: bool) -> None:
+def test_agrees_with_the_reference(
+    kernel: str, dtype: torch.dtype, bound: float, length: int, carry: bool
+) -> None:
     given = inputs(length, dtype, carry)
     wanted, mean = scan(given, "reference")
     found, found_mean = scan(on_cuda(given, dtype), kernel)
@@ -75,7 +79,9 @@ def test_gradients_agree_with_autograd_in_fp64(kernel: str) -> None:
         wanted = [leaf for leaf in leaves if leaf is not None]
         return list(torch.autograd.grad(scan(leaves, kernel)[0].square().sum(), wanted))
 
-    pairs = zip(gradients(on_cuda(given, torch.float32), kernel), gradients(given, "reference"), strict=True)
+    pairs = zip(
+        gradients(on_cuda(given, torch.float32), kernel), gradients(given, "reference"), strict=True
+    )
     assert max(relative(found, wanted) for found, wanted in pairs) < 1e-3
 
 
@@ -102,12 +108,16 @@ def test_the_model_gives_the_logits_of_the_cpu(kernel: str) -> None:
     model = create_model("vim_nano", checkpoint="bundled", kernel=kernel)
     with torch.inference_mode():
         found = model.cuda()(images.cuda())
-        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(images.double())
+        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
+            images.double()
+        )
     assert relative(found, wanted) < 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
-def test_the_fused_model_in_a_graph_gives_the_logits_of_the_cpu(dtype: torch.dtype, bound: float) -> None:
+def test_the_fused_model_in_a_graph_gives_the_logits_of_the_cpu(
+    dtype: torch.dtype, bound: float
+) -> None:
     images = torch.randn(4, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     model = create_model("vim_nano", checkpoint="bundled", kernel="triton").cuda().cast(dtype)
     given = torch.zeros(4, 3, 56, 56, device="cuda")
@@ -115,7 +125,9 @@ def test_the_fused_model_in_a_graph_gives_the_logits_of_the_cpu(dtype: torch.dty
         replay = captured(model, given)
         given.copy_(images)
         found = replay()
-        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(images.double())
+        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
+            images.double()
+        )
     assert relative(found, wanted) < bound
 
 
@@ -131,5 +143,7 @@ def test_a_training_step_has_the_gradients_of_the_cpu() -> None:
     wanted = gradients("reference", "cpu", torch.float64)
     found = gradients("triton", "cuda", torch.float32)
     assert {
-        name: relative(found[name], wanted[name]) for name in wanted if relative(found[name], wanted[name]) > 1e-3
+        name: relative(found[name], wanted[name])
+        for name in wanted
+        if relative(found[name], wanted[name]) > 1e-3
     } == {}

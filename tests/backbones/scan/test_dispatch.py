@@ -30,7 +30,9 @@ def test_auto_says_what_it_took_and_why() -> None:
     assert chosen("reference", "cpu", torch.float64).reason == "asked for"
 
 
-def test_auto_on_cuda_without_the_packages_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+def test_auto_on_cuda_without_the_packages_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, fresh: None
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     stock.obstacle.cache_clear()
     stock.scan_function.cache_clear()
@@ -53,7 +55,9 @@ def test_auto_on_cuda_without_the_packages_says_what_is_missing(monkeypatch: pyt
         ("mamba_ssm", "cuda", torch.float64, "cannot compute in float64"),
     ],
 )
-def test_a_kernel_that_cannot_serve_is_an_error(kernel: str, device: str, dtype: torch.dtype, message: str) -> None:
+def test_a_kernel_that_cannot_serve_is_an_error(
+    kernel: str, device: str, dtype: torch.dtype, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         chosen(kernel, device, dtype)
 
@@ -70,18 +74,23 @@ def test_what_triton_needs(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None
         chosen("triton", "cuda", torch.float32)
 
 
-def test_a_kernel_that_breaks_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+def test_a_kernel_that_breaks_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, fresh: None
+) -> None:
     def breaks(*given: Any) -> Any:
         raise OSError("no such compiler\nand a long story")
 
     monkeypatch.setattr(cpu, "cpu_scan", breaks)
     with pytest.raises(
-        UserError, match=r"^scan kernel 'cpu' cannot run here \(no such compiler\): use kernel 'reference'$"
+        UserError,
+        match=r"^scan kernel 'cpu' cannot run here \(no such compiler\): use kernel 'reference'$",
     ):
         chosen("cpu", "cpu", torch.float32)
 
 
-def test_without_numba_auto_takes_the_reference(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+def test_without_numba_auto_takes_the_reference(
+    monkeypatch: pytest.MonkeyPatch, fresh: None
+) -> None:
     monkeypatch.setitem(sys.modules, "backbones.scan.cpu", None)
     kernel, reason = chosen("auto", "cpu", torch.float32)
     assert kernel == "reference"
@@ -90,7 +99,9 @@ def test_without_numba_auto_takes_the_reference(monkeypatch: pytest.MonkeyPatch,
         chosen("cpu", "cpu", torch.float32)
 
 
-def test_a_wrong_kernel_is_refused(monkeypatch: pytest.MonkeyPatch, fresh: None, make_inputs: Any) -> None:
+def test_a_wrong_kernel_is_refused(
+    monkeypatch: pytest.MonkeyPatch, fresh: None, make_inputs: Any
+) -> None:
     right = cpu.cpu_scan
 
     def slightly_wrong(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool) -> ScanResult:
@@ -99,13 +110,19 @@ def test_a_wrong_kernel_is_refused(monkeypatch: pytest.MonkeyPatch, fresh: None,
 
     monkeypatch.setattr(cpu, "cpu_scan", slightly_wrong)
     for kernel in ("cpu", "auto"):
-        with pytest.raises(UserError, match=r"kernel 'cpu' is wrong on this machine \(y of 'random' is off by"):
+        with pytest.raises(
+            UserError, match=r"kernel 'cpu' is wrong on this machine \(y of 'random' is off by"
+        ):
             selective_scan(**make_inputs(1, 1, 2, 2, 2), reverse=(False,), kernel=kernel)
 
 
-def test_a_wrong_gradient_is_refused(monkeypatch: pytest.MonkeyPatch, fresh: None, make_inputs: Any) -> None:
+def test_a_wrong_gradient_is_refused(
+    monkeypatch: pytest.MonkeyPatch, fresh: None, make_inputs: Any
+) -> None:
     right = cpu.cpu_scan_backward
-    monkeypatch.setattr(cpu, "cpu_scan_backward", lambda *given: [part * 1.01 for part in right(*given)])
+    monkeypatch.setattr(
+        cpu, "cpu_scan_backward", lambda *given: [part * 1.01 for part in right(*given)]
+    )
     inputs = make_inputs(1, 1, 2, 2, 2)
     assert selective_scan(**inputs, reverse=(False,), kernel="cpu").y.isfinite().all()
     inputs["u"].requires_grad_()

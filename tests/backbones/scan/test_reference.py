@@ -46,7 +46,9 @@ def test_gradients_agree_with_finite_differences(make_inputs: Any) -> None:
     leaves = tuple(inputs[name].requires_grad_() for name in names)
 
     def run(*tensors: torch.Tensor) -> Any:
-        return selective_scan(**dict(zip(names, tensors, strict=True)), reverse=(False, True), kernel="reference")
+        return selective_scan(
+            **dict(zip(names, tensors, strict=True)), reverse=(False, True), kernel="reference"
+        )
 
     assert torch.autograd.gradcheck(run, leaves)
 
@@ -54,7 +56,11 @@ def test_gradients_agree_with_finite_differences(make_inputs: Any) -> None:
 def test_state_is_fp32_under_bf16(make_inputs: Any) -> None:
     inputs = make_inputs(1, 2, 40, 4, 4, dtype=torch.bfloat16)
     coarse = selective_scan(**inputs, reverse=(False,), kernel="reference")
-    wide = selective_scan(**{name: part.float() for name, part in inputs.items()}, reverse=(False,), kernel="reference")
+    wide = selective_scan(
+        **{name: part.float() for name, part in inputs.items()},
+        reverse=(False,),
+        kernel="reference",
+    )
     assert coarse.y.dtype == torch.bfloat16
     assert coarse.delta_mean.dtype == torch.float32
     assert torch.equal(coarse.y, wide.y.bfloat16())

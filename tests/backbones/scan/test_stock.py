@@ -38,19 +38,26 @@ def stand_in_scan(
     columns = []
     for t in range(u.shape[2]):
         factor = torch.exp(step[:, :, t, None] * A)
-        state = factor * state + (step[:, :, t] * u[:, :, t].float())[:, :, None] * B[:, None, :, t].float()
+        state = (
+            factor * state
+            + (step[:, :, t] * u[:, :, t].float())[:, :, None] * B[:, None, :, t].float()
+        )
         columns.append((state * C[:, None, :, t].float()).sum(dim=-1))
     y = torch.stack(columns, dim=-1) + (0 if D is None else D[:, None] * u.float())
     return (y if z is None else y * functional.silu(z.float())).to(u.dtype)
 
 
-def stand_in_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+def stand_in_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None
+) -> Tensor:
     """`causal_conv1d_fn` as documented: x (B, E, L), weight (E, taps)."""
     assert x.is_contiguous()
     assert weight.shape == (x.shape[1], 4)
     assert activation == "silu"
     padded = functional.pad(x, (3, 0))
-    y = torch.stack([weight[:, tap, None] * padded[:, :, tap : tap + x.shape[2]] for tap in range(4)]).sum(dim=0)
+    y = torch.stack(
+        [weight[:, tap, None] * padded[:, :, tap : tap + x.shape[2]] for tap in range(4)]
+    ).sum(dim=0)
     return functional.silu(y if bias is None else y + bias[:, None])
 
 
@@ -60,9 +67,13 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stock, "conv_function", lambda: stand_in_conv)
 
 
-@pytest.mark.parametrize("left_out", [(), ("carry",), ("z", "D"), ("delta_bias", "carry"), ("D", "z", "carry")])
+@pytest.mark.parametrize(
+    "left_out", [(), ("carry",), ("z", "D"), ("delta_bias", "carry"), ("D", "z", "carry")]
+)
 @pytest.mark.parametrize("separate", [False, True])
-def test_agrees_with_the_reference(make_inputs: Any, left_out: tuple[str, ...], separate: bool) -> None:
+def test_agrees_with_the_reference(
+    make_inputs: Any, left_out: tuple[str, ...], separate: bool
+) -> None:
     inputs = ScanInputs(**make_inputs(2, 3, 7, 6, 4))._replace(**dict.fromkeys(left_out))  # type: ignore[arg-type]
     found, wanted = stock_scan(inputs, BOTH, separate), reference_scan(inputs, BOTH, separate)
     torch.testing.assert_close(found.y, wanted.y, rtol=1e-5, atol=1e-5)
@@ -73,7 +84,9 @@ def test_agrees_with_the_reference(make_inputs: Any, left_out: tuple[str, ...], 
 @pytest.mark.parametrize("carried", [False, True])
 def test_gradients_reach_every_input(make_inputs: Any, carried: bool) -> None:
     given = make_inputs(2, 2, 5, 4, 3)
-    inputs = ScanInputs(**given if carried else {**given, "carry": None}).map(lambda part: part.requires_grad_())
+    inputs = ScanInputs(**given if carried else {**given, "carry": None}).map(
+        lambda part: part.requires_grad_()
+    )
     leaves = [part for part in inputs if part is not None]
     found = torch.autograd.grad(stock_scan(inputs, BOTH, False).y.square().sum(), leaves)
     wanted = torch.autograd.grad(reference_scan(inputs, BOTH, False).y.square().sum(), leaves)
@@ -90,7 +103,10 @@ def test_nothing_carried_changes_nothing(make_inputs: Any) -> None:
 
 def test_bf16_tokens_with_fp32_parameters(make_inputs: Any) -> None:
     given = make_inputs(2, 2, 6, 4, 3)
-    coarse = {name: part.bfloat16() if name in ("u", "delta", "B", "C", "z") else part for name, part in given.items()}
+    coarse = {
+        name: part.bfloat16() if name in ("u", "delta", "B", "C", "z") else part
+        for name, part in given.items()
+    }
     for carry in (None, given["carry"]):
         inputs = ScanInputs(**coarse | {"carry": carry})
         found, wanted = stock_scan(inputs, BOTH, False), reference_scan(inputs, BOTH, False)

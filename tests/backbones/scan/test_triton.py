@@ -58,7 +58,9 @@ def test_agrees_with_the_loop(
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(2.0, 25.0), (1.0, -14.0), (8.0, -3.0)])
-def test_timescales_that_saturate_or_vanish(loop_scan: Any, make_inputs: Any, scale: float, shift: float) -> None:
+def test_timescales_that_saturate_or_vanish(
+    loop_scan: Any, make_inputs: Any, scale: float, shift: float
+) -> None:
     inputs = make_inputs(2, 1, 9, 6, 3, scale=scale, shift=shift)
     y, mean = loop_scan(**inputs, reverse=BOTH)
     found = triton_scan(on_device(inputs), BOTH, separate=True)
@@ -97,7 +99,9 @@ def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any
     found = triton_scan(on_device(coarse), BOTH, separate=True)
     assert found.y.dtype == torch.bfloat16
     assert found.delta_mean.dtype == torch.float32
-    assert relative(found.y, y) < 8e-3  # one rounding of the output; the interpreter rounds towards zero
+    assert (
+        relative(found.y, y) < 8e-3
+    )  # one rounding of the output; the interpreter rounds towards zero
     assert relative(found.delta_mean, mean) < 1e-5
     summed = triton_scan(on_device(coarse), BOTH, separate=False)
     if DEVICE == "cuda":

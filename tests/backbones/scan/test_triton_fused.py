@@ -25,14 +25,19 @@ def _exact_products() -> None:
 
 
 def both_directions(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-    return torch.stack([plain_convolve(x, taps[k].t().unsqueeze(1), bias[k], backwards=k == 1) for k in range(2)])
+    return torch.stack(
+        [plain_convolve(x, taps[k].t().unsqueeze(1), bias[k], backwards=k == 1) for k in range(2)]
+    )
 
 
 @pytest.mark.parametrize(("batch", "length", "width"), [(2, 5, 6), (1, 40, 70), (2, 1, 3)])
-def test_convolution_and_its_gradients_agree_with_torch(batch: int, length: int, width: int) -> None:
+def test_convolution_and_its_gradients_agree_with_torch(
+    batch: int, length: int, width: int
+) -> None:
     generator = torch.Generator().manual_seed(length)
     given = [
-        torch.randn(*shape, generator=generator) for shape in ((batch, length, 2 * width), (2, 4, width), (2, width))
+        torch.randn(*shape, generator=generator)
+        for shape in ((batch, length, 2 * width), (2, 4, width), (2, width))
     ]
     leaves = [part.to(DEVICE).requires_grad_() for part in given]
     exact = [part.double().requires_grad_() for part in given]
@@ -51,10 +56,16 @@ def test_convolution_and_its_gradients_agree_with_torch(batch: int, length: int,
 
 def test_addition_and_norm() -> None:
     generator = torch.Generator().manual_seed(0)
-    branch, residual, weight = (torch.randn(*shape, generator=generator) for shape in ((3, 3, 40), (3, 3, 40), (40,)))
-    added, normed = add_norm(branch.bfloat16().to(DEVICE), residual.to(DEVICE), weight.to(DEVICE), 1e-3)
+    branch, residual, weight = (
+        torch.randn(*shape, generator=generator) for shape in ((3, 3, 40), (3, 3, 40), (40,))
+    )
+    added, normed = add_norm(
+        branch.bfloat16().to(DEVICE), residual.to(DEVICE), weight.to(DEVICE), 1e-3
+    )
     total = residual + branch.bfloat16().float()
-    wanted = total.double() / (total.double().square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * weight
+    wanted = (
+        total.double() / (total.double().square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * weight
+    )
     assert torch.equal(added.cpu(), total)
     torch.testing.assert_close(normed.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
 
@@ -79,7 +90,9 @@ def test_gradients_of_addition_and_norm() -> None:
 
 @pytest.mark.parametrize("divide", [False, True])
 @pytest.mark.parametrize("needs", [TRACED, frozenset({"delta_mean"})])
-def test_the_mixer_made_of_them(monkeypatch: pytest.MonkeyPatch, divide: bool, needs: frozenset[str]) -> None:
+def test_the_mixer_made_of_them(
+    monkeypatch: pytest.MonkeyPatch, divide: bool, needs: frozenset[str]
+) -> None:
     torch.manual_seed(0)
     mixer = BidirectionalMixer(12, d_state=4, dt_rank=3, divide=divide).to(DEVICE)
     mixer.kernel = "reference"
@@ -90,7 +103,9 @@ def test_the_mixer_made_of_them(monkeypatch: pytest.MonkeyPatch, divide: bool, n
         found, trace = fused.mix(mixer, u, needs, carry)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     for name in needs:
-        torch.testing.assert_close(getattr(trace, name), getattr(wanted_trace, name), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            getattr(trace, name), getattr(wanted_trace, name), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_training_goes_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,22 +117,31 @@ def test_training_goes_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def gradients(kernel: str) -> list[Tensor]:
         mixer.kernel = kernel
         inputs = mixer.scan_inputs(u, None)
-        loss = sum(((part * torch.cos(part.detach())).sum() for part in inputs if part is not None), torch.zeros(()))
-        parts = [parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name]
+        loss = sum(
+            ((part * torch.cos(part.detach())).sum() for part in inputs if part is not None),
+            torch.zeros(()),
+        )
+        parts = [
+            parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name
+        ]
         return list(torch.autograd.grad(loss, parts))
 
     for one, other in zip(gradients("triton"), gradients("reference"), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(mixer_module, "chosen", lambda kernel, device, dtype: Choice("triton", ""))
     torch.manual_seed(0)
     mixer = BidirectionalMixer(16, d_state=2, dt_rank=3).to(DEVICE)
     u = torch.randn(2, 5, 16, device=DEVICE)
     rounded = BidirectionalMixer(16, d_state=2, dt_rank=3).to(DEVICE)
     for name, parameter in rounded.named_parameters():
-        recurrent = name.endswith(("A_log", "A_b_log", "D", "D_b", "dt_proj.bias", "dt_proj_b.bias"))
+        recurrent = name.endswith(
+            ("A_log", "A_b_log", "D", "D_b", "dt_proj.bias", "dt_proj_b.bias")
+        )
         parameter.data = parameter.data.to(torch.float32 if recurrent else torch.bfloat16)
 
     def gradients(precise: bool) -> list[Tensor]:
@@ -125,10 +149,17 @@ def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(monkey
             inputs = mixer.scan_inputs(u, None)
         if not precise:
             wanted = rounded.scan_inputs(u.bfloat16(), None)
-            kinds = [[part.dtype for part in given if part is not None] for given in (inputs, wanted)]
+            kinds = [
+                [part.dtype for part in given if part is not None] for given in (inputs, wanted)
+            ]
             assert kinds[0] == kinds[1]
-        loss = sum(((part.float() * 0.1).sin().sum() for part in inputs if part is not None), torch.zeros(()))
-        parts = [parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name]
+        loss = sum(
+            ((part.float() * 0.1).sin().sum() for part in inputs if part is not None),
+            torch.zeros(()),
+        )
+        parts = [
+            parameter for name, parameter in mixer.named_parameters() if "out_proj" not in name
+        ]
         return list(torch.autograd.grad(loss, parts))
 
     for one, other in zip(gradients(False), gradients(True), strict=True):
@@ -141,11 +172,15 @@ def test_training_is_checked_before_it_is_trusted(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "chosen", lambda kernel, device, dtype: Choice(kernel, ""))
     monkeypatch.setattr(dispatch, "prove_gradients", lambda *given: None)
     monkeypatch.setattr(
-        fused, "add_norm", lambda branch, residual, norm: add_norm(branch, residual, norm.weight, norm.eps)
+        fused,
+        "add_norm",
+        lambda branch, residual, norm: add_norm(branch, residual, norm.weight, norm.eps),
     )
     assert fused._learns.__wrapped__(DEVICE, torch.float32)
     right = triton_norm._backward
-    monkeypatch.setattr(triton_norm, "_backward", lambda *given: tuple(1.01 * part for part in right(*given)))
+    monkeypatch.setattr(
+        triton_norm, "_backward", lambda *given: tuple(1.01 * part for part in right(*given))
+    )
     with pytest.raises(UserError, match="fused kernels of 'triton' are wrong"):
         fused._learns.__wrapped__(DEVICE, torch.float32)
 
@@ -161,7 +196,9 @@ def test_parameters_are_stacked_once_and_again_when_they_change() -> None:
         mixer.A_log.data = mixer.A_log.data + 1
         third = stacked(mixer)
         torch.testing.assert_close(third.A[0], torch.e * second.A[0])
-        mixer.load_state_dict({name: torch.zeros_like(part) for name, part in mixer.state_dict().items()})
+        mixer.load_state_dict(
+            {name: torch.zeros_like(part) for name, part in mixer.state_dict().items()}
+        )
         assert not stacked(mixer).taps.any()
         assert stacked(mixer.double()).expand.dtype == torch.float64
 
@@ -174,4 +211,6 @@ def test_spare_columns_leave_the_projection_as_it_is() -> None:
     assert projected.shape[-1] == 8 + 2 * 2
     wanted = rows[1] @ mixer.x_proj_b.weight.t()
     torch.testing.assert_close(projected[1, :, 8:], wanted[:, 3:])
-    torch.testing.assert_close(projected[1, :, :8] @ own.expand[1], wanted[:, :3] @ mixer.dt_proj_b.weight.t())
+    torch.testing.assert_close(
+        projected[1, :, :8] @ own.expand[1], wanted[:, :3] @ mixer.dt_proj_b.weight.t()
+    )

@@ -27,7 +27,11 @@ TEXTS = [
 
 def on_gpu(of: Any) -> Any:
     """A dataclass of tensors on the GPU."""
-    there = {f.name: getattr(of, f.name).cuda() for f in fields(of) if isinstance(getattr(of, f.name), Tensor)}
+    there = {
+        f.name: getattr(of, f.name).cuda()
+        for f in fields(of)
+        if isinstance(getattr(of, f.name), Tensor)
+    }
     return replace(of, **there)
 
 
@@ -40,7 +44,13 @@ def test_random_numbers_are_the_same() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_same_reduction(fabricate: Callable[..., TokenSequence], text: str) -> None:
     # Fp64, so that a similarity's last bits do not decide between two almost equal pairs.
-    sizes: dict[str, Any] = {"grid": (1, 14, 14), "special": (98,), "dim": 192, "inner": 64, "states": 16}
+    sizes: dict[str, Any] = {
+        "grid": (1, 14, 14),
+        "special": (98,),
+        "dim": 192,
+        "inner": 64,
+        "states": 16,
+    }
     tokens = fabricate(batch=4, dtype=torch.float64, **sizes)
     composition = parse(text).composition()
     assert composition is not None
@@ -49,4 +59,6 @@ def test_the_same_reduction(fabricate: Callable[..., TokenSequence], text: str) 
     for name in ("position", "size", "special", "owner"):
         assert torch.equal(getattr(here, name), getattr(there, name).cpu()), name
     for name in ("branch", "residual", "carry"):
-        torch.testing.assert_close(getattr(there, name).cpu(), getattr(here, name), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            getattr(there, name).cpu(), getattr(here, name), rtol=1e-9, atol=1e-9
+        )

@@ -22,7 +22,13 @@ from methods.parts.score import Place
 from methods.reduce import Composition, Reducer
 from methods.spec import parse
 
-REAL: dict[str, Any] = {"grid": (1, 14, 14), "special": (98,), "dim": 192, "inner": 384, "states": 16}
+REAL: dict[str, Any] = {
+    "grid": (1, 14, 14),
+    "special": (98,),
+    "dim": 192,
+    "inner": 384,
+    "states": 16,
+}
 MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 
 
@@ -52,7 +58,9 @@ def same(one: TokenSequence, other: TokenSequence) -> bool:
         "pumer[weights=delta-b]",
     ],
 )  # fmt: skip
-def test_the_same_tokens_and_the_bits_of_the_plain_path(fabricate: Callable[..., TokenSequence], text: str) -> None:
+def test_the_same_tokens_and_the_bits_of_the_plain_path(
+    fabricate: Callable[..., TokenSequence], text: str
+) -> None:
     composition = parse(text).composition()
     assert composition is not None
     rounded = composition.weights in ("attention", "delta-b")  # read from rows
@@ -67,7 +75,9 @@ def test_the_same_tokens_and_the_bits_of_the_plain_path(fabricate: Callable[...,
                 assert torch.equal(one, other), name
 
 
-def test_bits_do_not_depend_on_the_number_of_threads(fabricate: Callable[..., TokenSequence]) -> None:
+def test_bits_do_not_depend_on_the_number_of_threads(
+    fabricate: Callable[..., TokenSequence],
+) -> None:
     tokens, threads = fabricate(batch=5, **REAL), torch.get_num_threads()
     try:
         for text in ("tome", "evit", "hsa", "stm"):
@@ -87,16 +97,25 @@ def strided(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("text", ["tome", "evit", "hsa", "stm", "mtr[feature=b]"])
-def test_numbers_that_lie_apart_are_read_right(fabricate: Callable[..., TokenSequence], text: str) -> None:
+def test_numbers_that_lie_apart_are_read_right(
+    fabricate: Callable[..., TokenSequence], text: str
+) -> None:
     tokens = fabricate(grid=(1, 5, 5), dim=20)
     assert tokens.trace is not None
-    trace = replace(tokens.trace, **{f.name: strided(getattr(tokens.trace, f.name)) for f in fields(tokens.trace)})
-    apart = replace(tokens, **{f.name: strided(getattr(tokens, f.name)) for f in fields(tokens)} | {"trace": trace})
+    trace = replace(
+        tokens.trace,
+        **{f.name: strided(getattr(tokens.trace, f.name)) for f in fields(tokens.trace)},
+    )
+    apart = replace(
+        tokens,
+        **{f.name: strided(getattr(tokens, f.name)) for f in fields(tokens)} | {"trace": trace},
+    )
     assert same(compiled_one(text, apart, 6), compiled_one(text, tokens, 6))
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("position", 17), ("position", -1), ("special", 17), ("owner", 17), ("owner", -2)]
+    ("name", "value"),
+    [("position", 17), ("position", -1), ("special", 17), ("owner", 17), ("owner", -2)],
 )
 def test_what_points_outside_is_refused_before_it_is_followed(
     fabricate: Callable[..., TokenSequence], name: str, value: int
@@ -110,15 +129,21 @@ def test_what_points_outside_is_refused_before_it_is_followed(
 
 def test_equal_tokens_go_in_order(fabricate: Callable[..., TokenSequence]) -> None:
     tokens = fabricate(batch=1, special=())
-    alike = replace(tokens, branch=torch.ones_like(tokens.branch), residual=torch.zeros_like(tokens.residual))
+    alike = replace(
+        tokens, branch=torch.ones_like(tokens.branch), residual=torch.zeros_like(tokens.residual)
+    )
     for text in ("tome", "mtr", "stm", "norm"):
-        assert torch.equal(plain_one(text, alike, 4).position, compiled_one(text, alike, 4).position), text
+        assert torch.equal(
+            plain_one(text, alike, 4).position, compiled_one(text, alike, 4).position
+        ), text
 
 
 def test_nan_stays_in_its_image(fabricate: Callable[..., TokenSequence]) -> None:
     tokens = fabricate(batch=2, grid=(1, 5, 5))
     assert tokens.trace is not None
-    broken = replace(tokens, branch=tokens.branch.clone(), trace=replace(tokens.trace, y=tokens.trace.y.clone()))
+    broken = replace(
+        tokens, branch=tokens.branch.clone(), trace=replace(tokens.trace, y=tokens.trace.y.clone())
+    )
     broken.branch[0] = torch.nan
     broken.trace.y[0] = torch.nan  # type: ignore[union-attr,index]
     for text in ("tome", "mtr", "stm", "evit", "hsa", "utr"):
@@ -131,7 +156,9 @@ class Ours(Composition):
     """A third party's composition."""
 
 
-def test_it_serves_inference_in_single_precision_and_nothing_else(fabricate: Callable[..., TokenSequence]) -> None:
+def test_it_serves_inference_in_single_precision_and_nothing_else(
+    fabricate: Callable[..., TokenSequence],
+) -> None:
     tokens, mtr = fabricate(), Composition("lowest", score="delta")
     assert inference.serves(mtr, tokens)
     assert not inference.serves(Ours("lowest", score="delta"), tokens)
@@ -161,7 +188,9 @@ def _ranked(values: Any, keys: Any, places: Any) -> None:
     rank(keys, values.shape[0], places)
 
 
-NUMBERS = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 5e-324]), st.floats(allow_nan=False))
+NUMBERS = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 5e-324]), st.floats(allow_nan=False)
+)
 
 
 @settings(deadline=None)
@@ -190,7 +219,10 @@ def _places(values: Any, nth: int) -> Any:
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.just(-0.0), st.floats(width=32)), min_size=1, max_size=40), st.integers(1, 50))
+@given(
+    st.lists(st.one_of(st.just(-0.0), st.floats(width=32)), min_size=1, max_size=40),
+    st.integers(1, 50),
+)
 def test_the_largest_is_the_first_of_its_equals(numbers: list[float], nth: int) -> None:
     values = np.array(numbers, np.float32)
     first, other = _places(values, nth)
@@ -213,5 +245,7 @@ def test_a_tile_is_a_matrix_product(width: int) -> None:
     columns = generator.standard_normal((width, COLUMNS)).astype(np.float32)
     out = np.full((ROWS, COLUMNS + 3), 7, np.float32)
     _tiled(rows, columns, width, out)
-    np.testing.assert_allclose(out[:, :COLUMNS], rows.astype(np.float64) @ columns, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        out[:, :COLUMNS], rows.astype(np.float64) @ columns, rtol=1e-5, atol=1e-5
+    )
     assert (out[:, COLUMNS:] == 7).all()

@@ -12,8 +12,8 @@ from backbones.sequence import TokenSequence
 from methods import METHODS
 from methods import reduce as compose
 from methods.fused import dispatch as inference
-from methods.fused.gpu.reduce import reduce as gpu
 from methods.fused.gpu.ranking import clipped_mean, ranked
+from methods.fused.gpu.reduce import reduce as gpu
 from methods.fused.gpu.similarity import most_similar
 from methods.parts.score import Place
 from methods.spec import parse
@@ -22,15 +22,31 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 TEXTS = [
     *(name for name in METHODS if METHODS[name].kind == "sequence"),
-    *("mtr[hybrid=0.5]", "mtr[weights=pair]", "mtr[weights=delta-b,protect=1]", "mtr[targets=2,window=3]"),
-    *("tome[sources=odd]", "tome[best=2]", "tome[feature=b]", "evit[weights=size]", "hsa[direction=backward]"),
+    *(
+        "mtr[hybrid=0.5]",
+        "mtr[weights=pair]",
+        "mtr[weights=delta-b,protect=1]",
+        "mtr[targets=2,window=3]",
+    ),
+    *(
+        "tome[sources=odd]",
+        "tome[best=2]",
+        "tome[feature=b]",
+        "evit[weights=size]",
+        "hsa[direction=backward]",
+    ),
 ]
 
 
 def moved_to(device: str, tokens: TokenSequence) -> TokenSequence:
     def there(of: Any) -> Any:
         named = {f.name: getattr(of, f.name) for f in fields(of)}
-        return replace(of, **{name: value.to(device) for name, value in named.items() if isinstance(value, Tensor)})
+        return replace(
+            of,
+            **{
+                name: value.to(device) for name, value in named.items() if isinstance(value, Tensor)
+            },
+        )
 
     assert tokens.trace is not None
     return replace(there(tokens), trace=there(tokens.trace))
@@ -40,7 +56,9 @@ def both(text: str, tokens: TokenSequence, remove: int) -> tuple[TokenSequence, 
     """By the programs, and by the plain path."""
     composition = parse(text).composition()
     assert composition is not None
-    remove = min(remove, composition.cap(tokens.length - tokens.special.shape[1], tokens.special.shape[1]))
+    remove = min(
+        remove, composition.cap(tokens.length - tokens.special.shape[1], tokens.special.shape[1])
+    )
     if not gpu.serves(composition, tokens):
         pytest.skip("the plain path serves it")
     place = Place(tokens, tokens.patches(), seed=3, site=2)
@@ -48,7 +66,9 @@ def both(text: str, tokens: TokenSequence, remove: int) -> tuple[TokenSequence, 
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_same_tokens_as_the_plain_path(fabricate: Callable[..., TokenSequence], text: str) -> None:
+def test_the_same_tokens_as_the_plain_path(
+    fabricate: Callable[..., TokenSequence], text: str
+) -> None:
     tokens = moved_to(DEVICE, fabricate(batch=2, worn=3, special=(2, 9)))
     bare = replace(moved_to(DEVICE, fabricate(batch=1, seed=1)), owner=None, carry=None)
     for given in (tokens, bare):
@@ -86,8 +106,13 @@ def test_ranks_are_those_of_a_stable_sort_and_a_permutation_whatever_the_keys() 
 @pytest.mark.parametrize("pair", [False, True])
 def test_the_most_similar_is_the_first_of_the_largest_cosines(pair: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    features = tuple(torch.randn(2, 90, 70, generator=generator).to(DEVICE) for _ in range(1 + pair))
-    ones, others = torch.arange(40).expand(2, -1).to(DEVICE), torch.arange(89, 39, -1).expand(2, -1).to(DEVICE)
+    features = tuple(
+        torch.randn(2, 90, 70, generator=generator).to(DEVICE) for _ in range(1 + pair)
+    )
+    ones, others = (
+        torch.arange(40).expand(2, -1).to(DEVICE),
+        torch.arange(89, 39, -1).expand(2, -1).to(DEVICE),
+    )
     features[0][:, 45] = features[0][:, 77]
     features[-1][:, 45] = features[-1][:, 77]
     features[0][:, 3] = features[0][:, 45]
@@ -109,7 +134,13 @@ def test_clipped_mean() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("text", TEXTS)
 def test_real_sizes(fabricate: Callable[..., TokenSequence], text: str) -> None:
-    sizes: dict[str, Any] = {"grid": (1, 14, 14), "special": (98,), "dim": 384, "inner": 768, "states": 16}
+    sizes: dict[str, Any] = {
+        "grid": (1, 14, 14),
+        "special": (98,),
+        "dim": 384,
+        "inner": 768,
+        "states": 16,
+    }
     composition = parse(text).composition()
     assert composition is not None
     for worn, remove in ((0, 1), (0, 20), (90, 41)):
@@ -119,6 +150,8 @@ def test_real_sizes(fabricate: Callable[..., TokenSequence], text: str) -> None:
         found, wanted = both(text, tokens, remove)
         torch.testing.assert_close(found.position, wanted.position)
         for name in ("branch", "residual", "size", "carry"):
-            torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                getattr(found, name), getattr(wanted, name), rtol=1e-4, atol=1e-5
+            )
         assert torch.equal(found.special, wanted.special)
         assert torch.equal(found.owner, wanted.owner)  # type: ignore[arg-type]

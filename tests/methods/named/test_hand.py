@@ -33,7 +33,9 @@ def test_mtr_merges_the_lowest_into_the_next_above() -> None:
     assert out.size.tolist() == [[1, 1, 2, 1]]
     assert out.owner is not None
     assert out.owner.tolist() == [[0, 2, 1, 2, 3]]
-    assert torch.allclose(out.branch[0], torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.95, 0.15], [0.0, 2.0]]))
+    assert torch.allclose(
+        out.branch[0], torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.95, 0.15], [0.0, 2.0]])
+    )
 
 
 def test_mtr_drops() -> None:
@@ -79,11 +81,16 @@ def test_tome_on_attention_merges_odd_tokens_by_their_keys_and_weighs_later_atte
     assert composition.needs == {"keys"}
     assert (composition.proportional, composition.order) == (True, "appended")
     out = Reducer(composition, 1, site=1)(given)
-    assert out.position.tolist() == [[4, 2, 0, 3]]  # unmerged of a, then b; the class token behind one smaller place
+    assert out.position.tolist() == [
+        [4, 2, 0, 3]
+    ]  # unmerged of a, then b; the class token behind one smaller place
     assert out.size.tolist() == [[1, 1, 1, 2]]
     assert (given.weighted, out.weighted) == (False, True)
     adapted = parse("tome").composition(frozenset({"delta"}))
-    assert adapted == parse("tome[feature=branch,sources=even,attention=plain,order=restored]").composition()
+    assert (
+        adapted
+        == parse("tome[feature=branch,sources=even,attention=plain,order=restored]").composition()
+    )
     assert adapted is not None
     assert not Reducer(adapted, 1, site=1)(given).weighted
 
@@ -94,7 +101,10 @@ def test_evit_on_attention_sums_by_the_attention_as_it_is() -> None:
     assert composition is not None
     tokens = four()
     assert tokens.trace is not None
-    given = replace(tokens, trace=replace(tokens.trace, cls_attention=torch.tensor([[0.1, 0.2, 0.4, 0.25, 0.05]])))
+    given = replace(
+        tokens,
+        trace=replace(tokens.trace, cls_attention=torch.tensor([[0.1, 0.2, 0.4, 0.25, 0.05]])),
+    )
     out = Reducer(composition, 1, site=1)(given)
     # 0 and 4 are attended to least; the better of them takes 0.1 x_0 + 0.05 x_4.
     assert out.position.tolist() == [[0, 1, 2, 3]]
@@ -122,7 +132,10 @@ def test_evit_fuses_what_the_class_token_is_least_like() -> None:
     # Class token (0, 1): cosines 0, .110, .196, 1 of patches 0, 1, 3, 4. The two lowest fuse in the place of patch 1.
     assert out.position.tolist() == [[1, 2, 3, 4]]
     weight = torch.softmax(torch.tensor([0.0, 0.1 / 0.82**0.5, 0.2 / 1.04**0.5, 1.0]), 0)
-    assert torch.allclose(out.branch[0, 0], weight[0] * torch.tensor([1.0, 0.0]) + weight[1] * torch.tensor([0.9, 0.1]))
+    assert torch.allclose(
+        out.branch[0, 0],
+        weight[0] * torch.tensor([1.0, 0.0]) + weight[1] * torch.tensor([0.9, 0.1]),
+    )
     assert reduced("evit[fused=false]", 2).position.tolist() == [[2, 3, 4]]
 
 
@@ -199,9 +212,13 @@ def test_rmeeto_places_the_class_token() -> None:
 def test_random_follows_its_seed() -> None:
     composition = parse("random").composition()
     assert composition is not None
-    results = {tuple(Reducer(composition, 2, 3, seed)(four()).position[0].tolist()) for seed in range(20)}
+    results = {
+        tuple(Reducer(composition, 2, 3, seed)(four()).position[0].tolist()) for seed in range(20)
+    }
     assert len(results) > 3
-    assert Reducer(composition, 2, 3, 7)(four()).position.equal(Reducer(composition, 2, 3, 7)(four()).position)
+    assert Reducer(composition, 2, 3, 7)(four()).position.equal(
+        Reducer(composition, 2, 3, 7)(four()).position
+    )
 
 
 @pytest.mark.parametrize(

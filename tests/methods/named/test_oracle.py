@@ -24,7 +24,9 @@ REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 def widened(of: Any) -> Any:
     """A dataclass of tensors with the single-precision ones in fp64, but for sizes, which are single always."""
     single = {f.name: getattr(of, f.name) for f in fields(of) if f.name not in ("size", "trace")}
-    return replace(of, **{name: value.double() for name, value in single.items() if is_single(value)})
+    return replace(
+        of, **{name: value.double() for name, value in single.items() if is_single(value)}
+    )
 
 
 def is_single(value: Any) -> bool:
@@ -37,7 +39,9 @@ def agrees(out: TokenSequence, b: int, expected: list[Token]) -> None:
     assert out.carry is not None
     assert out.position[b].tolist() == [token.position for token in expected]
     assert out.size[b].tolist() == [token.size for token in expected]
-    assert sorted(out.special[b].tolist()) == [i for i, token in enumerate(expected) if token.special]
+    assert sorted(out.special[b].tolist()) == [
+        i for i, token in enumerate(expected) if token.special
+    ]
     for stream in ("branch", "residual"):
         want = torch.tensor([getattr(token, stream) for token in expected], dtype=torch.float64)
         torch.testing.assert_close(getattr(out, stream)[b].double(), want, rtol=exact, atol=exact)
@@ -50,18 +54,29 @@ def agrees(out: TokenSequence, b: int, expected: list[Token]) -> None:
 
 
 def compare(
-    fabricate: Any, name: str, given: dict[str, Any], r: int, provides: frozenset[str] = frozenset(), **sizes: Any
+    fabricate: Any,
+    name: str,
+    given: dict[str, Any],
+    r: int,
+    provides: frozenset[str] = frozenset(),
+    **sizes: Any,
 ) -> None:
     tokens = fabricate(**sizes)
-    whole = torch.randint(1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(r)).float()
+    whole = torch.randint(
+        1, 4, tokens.size.shape, generator=torch.Generator().manual_seed(r)
+    ).float()
     tokens.size.copy_(whole.scatter(1, tokens.special, 1.0))
     spec = MethodSpec(name, METHODS[name].settings(given))
     composition = spec.composition(provides)
     assert composition is not None
     reducer = Reducer(composition, r, site=4, seed=11)
-    plain, compiled = reducer(replace(widened(tokens), trace=widened(tokens.trace))), reducer(tokens)
+    plain, compiled = (
+        reducer(replace(widened(tokens), trace=widened(tokens.trace))),
+        reducer(tokens),
+    )
     options = {
-        key: option.meant(given.get(key, option.default), provides) for key, option in METHODS[name].options.items()
+        key: option.meant(given.get(key, option.default), provides)
+        for key, option in METHODS[name].options.items()
     }
     for b in range(tokens.batch):
         expected = oracle(recipe_of(name, options), image_of(tokens, b), r, 11, 4)
@@ -69,7 +84,12 @@ def compare(
         agrees(compiled, b, expected)
 
 
-VALUES = [(name, key, value) for name in REDUCING for key, found in every(METHODS[name]).items() for value in found]
+VALUES = [
+    (name, key, value)
+    for name in REDUCING
+    for key, found in every(METHODS[name]).items()
+    for value in found
+]
 
 
 @pytest.mark.parametrize(("name", "key", "value"), VALUES)
@@ -99,7 +119,12 @@ def asked(draw: st.DrawFn) -> tuple[str, dict[str, Any], int, dict[str, Any]]:
     special = draw(st.sets(st.integers(0, patches - 1), min_size=least, max_size=most))
     worn = draw(st.integers(0, patches - 1))
     remove = draw(st.integers(0, composition.cap(patches - worn, len(special))))
-    sizes = {"grid": grid, "special": tuple(sorted(special)), "seed": draw(st.integers(0, 99)), "worn": worn}
+    sizes = {
+        "grid": grid,
+        "special": tuple(sorted(special)),
+        "seed": draw(st.integers(0, 99)),
+        "worn": worn,
+    }
     return name, given, remove, sizes
 
 
@@ -116,7 +141,9 @@ def composition_or_none(name: str, given: dict[str, Any]) -> Composition | None:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(asked())
-def test_any_options_on_any_sizes(fabricate: Any, case: tuple[str, dict[str, Any], int, dict[str, Any]]) -> None:
+def test_any_options_on_any_sizes(
+    fabricate: Any, case: tuple[str, dict[str, Any], int, dict[str, Any]]
+) -> None:
     name, given_options, remove, sizes = case
     if remove:
         compare(fabricate, name, given_options, remove, **sizes)

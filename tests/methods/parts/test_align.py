@@ -34,7 +34,9 @@ def whole_scan(delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor, backwa
         for t in reversed(range(len(u))) if backward else range(len(u)):
             step = float(delta[t, channel])
             for n in range(A.shape[1]):
-                h[n] = math.exp(step * float(A[channel, n])) * h[n] + step * float(B[t, n]) * float(u[t, channel])
+                h[n] = math.exp(step * float(A[channel, n])) * h[n] + step * float(B[t, n]) * float(
+                    u[t, channel]
+                )
             y[t, channel] = sum(float(C[t, n]) * h[n] for n in range(A.shape[1]))
     return y
 
@@ -46,7 +48,9 @@ def shown(tokens: TokenSequence, raw: Tensor, seed: int) -> TokenSequence:
 
 
 @pytest.mark.parametrize("special", [(5,), (0,), (), (3, 9)])
-def test_survivors_scan_as_if_nothing_had_been_skipped(fabricate: Fabricate, special: tuple[int, ...]) -> None:
+def test_survivors_scan_as_if_nothing_had_been_skipped(
+    fabricate: Fabricate, special: tuple[int, ...]
+) -> None:
     tokens = replace(fabricate(dtype=torch.float64, special=special), carry=None)
     composition = parse("hsa").composition()
     assert composition is not None
@@ -58,21 +62,42 @@ def test_survivors_scan_as_if_nothing_had_been_skipped(fabricate: Fabricate, spe
         place = tokens.position[None, :, :, None].expand_as(raw)
         last_seen.scatter_(2, place, torch.nn.functional.softplus(raw))
         tokens = Reducer(composition, removed, site)(shown(tokens, raw, seed=10 + site))
-    raw, u = normal(2, batch, tokens.length, WIDTH, seed=3), normal(2, batch, tokens.length, WIDTH, seed=4)
-    B, C = normal(2, batch, tokens.length, STATES, seed=5), normal(2, batch, tokens.length, STATES, seed=6)
+    raw, u = (
+        normal(2, batch, tokens.length, WIDTH, seed=3),
+        normal(2, batch, tokens.length, WIDTH, seed=4),
+    )
+    B, C = (
+        normal(2, batch, tokens.length, STATES, seed=5),
+        normal(2, batch, tokens.length, STATES, seed=6),
+    )
     A = -normal(2, WIDTH, STATES, seed=7).exp()
     result = selective_scan(
-        u, raw, A, B, C, reverse=(False, True), carry=tokens.carry, separate=True, kernel="reference"
+        u,
+        raw,
+        A,
+        B,
+        C,
+        reverse=(False, True),
+        carry=tokens.carry,
+        separate=True,
+        kernel="reference",
     )
     for direction in range(2):
         for b in range(batch):
             kept = tokens.position[b]
             delta = last_seen[direction, b].clone()
             delta[kept] = torch.tensor(
-                [[softplus(v) for v in row] for row in raw[direction, b].tolist()], dtype=torch.float64
+                [[softplus(v) for v in row] for row in raw[direction, b].tolist()],
+                dtype=torch.float64,
             )
-            inputs, written, read = (torch.zeros(length, w, dtype=torch.float64) for w in (WIDTH, STATES, STATES))
-            inputs[kept], written[kept], read[kept] = u[direction, b], B[direction, b], C[direction, b]
+            inputs, written, read = (
+                torch.zeros(length, w, dtype=torch.float64) for w in (WIDTH, STATES, STATES)
+            )
+            inputs[kept], written[kept], read[kept] = (
+                u[direction, b],
+                B[direction, b],
+                C[direction, b],
+            )
             y = whole_scan(delta, inputs, A[direction], written, read, backward=direction == 1)
             torch.testing.assert_close(result.y[direction, b], y[kept], rtol=1e-9, atol=1e-9)
 

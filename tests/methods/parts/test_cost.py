@@ -59,7 +59,9 @@ def composition_of(text: str) -> Composition:
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.sampled_from(TEXTS), height=st.integers(1, 5), width=st.integers(1, 5), data=st.data())
+@given(
+    text=st.sampled_from(TEXTS), height=st.integers(1, 5), width=st.integers(1, 5), data=st.data()
+)
 def test_matmuls_are_counted_exactly(
     fabricate: Callable[..., TokenSequence], text: str, height: int, width: int, data: st.DataObject
 ) -> None:
@@ -69,7 +71,10 @@ def test_matmuls_are_counted_exactly(
     # With gradients the plain path is taken: no counter sees into a compiled one.
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         Reducer(composition, remove, site=1)(tokens)
-    assert counter.get_total_flops() == 2 * 2 * composition.cost(height * width, remove, Sizes()).matmul_macs
+    assert (
+        counter.get_total_flops()
+        == 2 * 2 * composition.cost(height * width, remove, Sizes()).matmul_macs
+    )
 
 
 class Reducing(nn.Module):
@@ -84,14 +89,20 @@ class Reducing(nn.Module):
         return self.reducer(replace(self.tokens, branch=branch)).branch
 
 
-@pytest.mark.parametrize("text", ["mtr", "tome", "random[weights=mean]", "pool", "utr", "pumer", "stm", "mame", "hsa"])
+@pytest.mark.parametrize(
+    "text", ["mtr", "tome", "random[weights=mean]", "pool", "utr", "pumer", "stm", "mame", "hsa"]
+)
 def test_fvcore_agrees(fabricate: Callable[..., TokenSequence], text: str) -> None:
     # An image alone is multiplied twice, so that its bits are those it has in a batch.
     tokens, composition = fabricate(batch=2), composition_of(text)
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        analysis = FlopCountAnalysis(Reducing(tokens, Reducer(composition, 5, site=1)), (tokens.branch,))
-        counts = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+        analysis = FlopCountAnalysis(
+            Reducing(tokens, Reducer(composition, 5, site=1)), (tokens.branch,)
+        )
+        counts = (
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+        )
     products = sum(counts.get(name, 0) for name in ("matmul", "bmm", "linear", "addmm"))
     assert products == 2 * composition.cost(16, 5, Sizes()).matmul_macs
 
@@ -120,7 +131,10 @@ def test_closed_forms_by_hand() -> None:
     keyed = composition_of("tome[feature=keys]").cost(195, 11, attention)
     assert keyed.matmul_macs == 98 * 97 * 64
     assert keyed.arithmetic == 195 * (64 * (3 + 2) + 1) + 2 * 98 * 97 + 4 * 192 * 2 * 11
-    assert composition_of("evit[score=cls-attention,fused=false]").cost(196, 11, attention).arithmetic == 3 * 197
+    assert (
+        composition_of("evit[score=cls-attention,fused=false]").cost(196, 11, attention).arithmetic
+        == 3 * 197
+    )
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0
 
@@ -128,6 +142,8 @@ def test_closed_forms_by_hand() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_arithmetic_grows_with_the_sizes(text: str) -> None:
     composition = composition_of(text)
-    small, large = (composition.cost(100, 20, Sizes(dim, 2 * dim, 16)).arithmetic for dim in (192, 384))
+    small, large = (
+        composition.cost(100, 20, Sizes(dim, 2 * dim, 16)).arithmetic for dim in (192, 384)
+    )
     assert 0 <= small <= large
     assert (large > 0) == (text not in ("stride", "random"))

@@ -69,7 +69,9 @@ def test_runs_are_whole_and_near_equal(case: tuple[int, int]) -> None:
     patches, r = case
     matching = match.runs(torch.arange(patches)[None], r)
     groups = {int(d): [int(d)] for d in matching.destinations[0]}
-    for source, target in zip(matching.source[0].tolist(), matching.target[0].tolist(), strict=True):
+    for source, target in zip(
+        matching.source[0].tolist(), matching.target[0].tolist(), strict=True
+    ):
         groups[target].append(source)
     members = [sorted(group) for group in groups.values()]
     assert list(chain(*members)) == list(range(patches))
@@ -102,7 +104,13 @@ def test_a_clip_is_walked_frame_by_frame_as_its_frames_are(
     assert walk == [f * area + c for f in range(frames) for c in of_one if f * area + c in left]
 
 
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.sampled_from([3, 5]), st.integers(0, 99))
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from([3, 5]),
+    st.integers(0, 99),
+)
 def test_the_largest_in_a_window_is_of_the_same_frame(
     frames: int, height: int, width: int, window: int, seed: int
 ) -> None:
@@ -117,7 +125,9 @@ def test_the_largest_in_a_window_is_of_the_same_frame(
 
 def test_pair_averages_are_sequential() -> None:
     # Token 0 takes 1, then 2, then 3: ((x0 + x1)/2 + x2)/2 and so on; token 4 is dropped; token 5 is alone.
-    matching = Matching(torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 0, 4]]), torch.tensor([[0]]))
+    matching = Matching(
+        torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 0, 4]]), torch.tensor([[0]])
+    )
     found = paired(matching, torch.zeros(1, 6, dtype=torch.float64))
     assert found.share.tolist() == [[1 / 8, 1 / 4, 1 / 2, 0]]
     assert 1 - float(found.back.sum()) == 1 / 8
@@ -135,12 +145,17 @@ def test_attention_sums_to_one(kind: str) -> None:
     assert math.isclose(float(weights.sum()), 1.0)
 
 
-@pytest.mark.parametrize("shape", [(11, 33, 384), (5, 33, 192), (11, 98, 8), (13, 1, 192), (1, 9, 192)])
+@pytest.mark.parametrize(
+    "shape", [(11, 33, 384), (5, 33, 192), (11, 98, 8), (13, 1, 192), (1, 9, 192)]
+)
 def test_cosine_of_an_image_does_not_depend_on_its_batch(shape: tuple[int, int, int]) -> None:
     # Shapes at which a batched product and a product of one image differ in their last bits.
     m, t, width = shape
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(9, m, width, generator=generator), torch.randn(9, t, width, generator=generator)
+    a, b = (
+        torch.randn(9, m, width, generator=generator),
+        torch.randn(9, t, width, generator=generator),
+    )
     assert torch.equal(cosine(a, b)[4:5], cosine(a[4:5], b[4:5]))
 
 
@@ -165,7 +180,5 @@ def test_hidden_attention_rebuilds_the_scan() -> None:
 
 
 def test_listing_methods_does_not_import_torch() -> None:
-    code = (
-        "import sys; from methods import METHODS; [METHODS[n].card for n in METHODS]; sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from methods import METHODS; [METHODS[n].card for n in METHODS]; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

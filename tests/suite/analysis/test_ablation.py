@@ -47,7 +47,9 @@ def correct(folder: Path, records: list[dict[str, Any]]) -> NDArray[np.bool_]:
     """Hits (seeds, images) of the cells `records`."""
     found = []
     for record in records:
-        parts = [pd.read_parquet(part) for part in sorted((folder / "shards" / record["key"]).iterdir())]
+        parts = [
+            pd.read_parquet(part) for part in sorted((folder / "shards" / record["key"]).iterdir())
+        ]
         frame = pd.concat(parts)
         found.append((frame.prediction == frame.label).to_numpy())
     return np.stack(found)
@@ -64,7 +66,9 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
     result, frame, folder = done
     assert not result.failures
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
-    assert order.text.tolist() == [setting.method.text for setting in settings(parse("mtr"), "order")]
+    assert order.text.tolist() == [
+        setting.method.text for setting in settings(parse("mtr"), "order")
+    ]
     whole = frame[frame.budget == 0]
     assert whole.text.tolist() == ["none", *(setting.method.text for setting in permutations())]
     assert frame[frame.axis == "size"].text.tolist() == ["mtr", "mtr[weights=size]"]
@@ -79,7 +83,9 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
             assert row[name] == pytest.approx(np.mean([cell["metrics"][name] for cell in cells]))
         reference = [r for r in result.records if r["text"] == ("mtr" if row["budget"] else "none")]
         if not row["is_reference"]:
-            assert row["difference"] == pytest.approx(hits.mean() - correct(folder, reference).mean())
+            assert row["difference"] == pytest.approx(
+                hits.mean() - correct(folder, reference).mean()
+            )
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     assert (frame.told_apart.isna() == frame.p_holm.isna()).all()
     tau = frame.set_index("text").tau
@@ -97,7 +103,9 @@ def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -
             cells = [r for r in result.records if r["text"] == row["text"]]
             assert row["p"] == pytest.approx(mcnemar(correct(folder, cells)[0], own))
         ranked = others.sort_values("p", kind="stable")
-        wanted = np.minimum(1, np.maximum.accumulate(ranked.p.to_numpy() * np.arange(len(ranked), 0, -1)))
+        wanted = np.minimum(
+            1, np.maximum.accumulate(ranked.p.to_numpy() * np.arange(len(ranked), 0, -1))
+        )
         assert ranked.p_holm.tolist() == pytest.approx(wanted.tolist())
 
 
@@ -128,7 +136,9 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
 
 
 def test_a_setting_that_cannot_run_says_why_and_stops_nothing(small: Specs, tmp_path: Path) -> None:
-    spec = small(**ASKED | {"axes": ("class-token",), "methods": ("mtr", "tome"), "budgets": (0.6,)})
+    spec = small(
+        **ASKED | {"axes": ("class-token",), "methods": ("mtr", "tome"), "budgets": (0.6,)}
+    )
     result = run_comparison(spec, tmp_path, quiet=True)
     assert not result.failures
     frame = pd.read_parquet(tmp_path / "analyses" / "ablation.parquet")
@@ -144,7 +154,9 @@ def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> No
     spec = small(**ASKED | {"axes": ("direction",), "budgets": (0.95,)})
     run_comparison(spec, tmp_path, quiet=True)
     words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
-    assert words[0].startswith("Axis direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove")
+    assert words[0].startswith(
+        "Axis direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove"
+    )
 
 
 def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_path: Path) -> None:
@@ -162,4 +174,7 @@ def test_nothing_is_claimed_of_nothing() -> None:
     row = {"axis": "size", "backbone": "b", "method": "mtr", "budget": 0.4, "setting": "weights=mean", "status": "ok",
            "top1": 0.5, "images": 9, "seeds": 1, "is_reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
     text = sentence([row], RunSpec())
-    assert text == "Axis size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."
+    assert (
+        text
+        == "Axis size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."
+    )

@@ -30,14 +30,18 @@ def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path
             if dense.prediction[image] != dense.label[image]:
                 continue
             for budget in (0.3, 0.5, 0.6):
-                cell = next(c for c in prepared.cells if (c.label, c.budget, c.seed) == (label, budget, 0))
+                cell = next(
+                    c for c in prepared.cells if (c.label, c.budget, c.seed) == (label, budget, 0)
+                )
                 row = store.outcomes(cell.key, 3).set_index("image").loc[image]
                 if row.prediction != row.label:
                     want.append((budget, -row.kl, image))
                     break
         rows = breaks[breaks.label == label]
         assert len(rows) == min(KEPT, len(want))
-        assert list(zip(rows.budget, rows.image, strict=True)) == [(b, i) for b, _, i in sorted(want)[:KEPT]]
+        assert list(zip(rows.budget, rows.image, strict=True)) == [
+            (b, i) for b, _, i in sorted(want)[:KEPT]
+        ]
     images = pd.read_parquet(tmp_path / "analyses" / "images.parquet")
     first = int(breaks[breaks.label == "mtr"].image.iloc[0])
     drawn = pictured(prepared.indices, 2)

@@ -45,12 +45,23 @@ def followed(tokens: TokenSequence) -> list[list[int]]:
     return out
 
 
-@given(st.sets(st.integers(0, 10), min_size=1, max_size=2), st.integers(0, 3), st.integers(0, 4), st.integers(0, 9))
+@given(
+    st.sets(st.integers(0, 10), min_size=1, max_size=2),
+    st.integers(0, 3),
+    st.integers(0, 4),
+    st.integers(0, 9),
+)
 @settings(max_examples=40, deadline=None)
-def test_groups_are_those_of_following_every_token(special: set[int], merged: int, dropped: int, seed: int) -> None:
+def test_groups_are_those_of_following_every_token(
+    special: set[int], merged: int, dropped: int, seed: int
+) -> None:
     count = 9 + len(special)
     generator = torch.Generator().manual_seed(seed)
-    tokens = new_sequence(torch.randn(3, count, 4, generator=generator), sorted(special & set(range(count))), (1, 3, 3))
+    tokens = new_sequence(
+        torch.randn(3, count, 4, generator=generator),
+        sorted(special & set(range(count))),
+        (1, 3, 3),
+    )
     if tokens.special.shape[1] != len(special):
         return
     tokens = Reducer(FEW, dropped, 2, seed)(Reducer(MERGED, merged, 1)(tokens.tracked()))
@@ -60,7 +71,9 @@ def test_groups_are_those_of_following_every_token(special: set[int], merged: in
 def test_a_token_that_went_into_a_special_one_is_marked() -> None:
     tokens = new_sequence(torch.zeros(1, 5, 2), [2], (1, 2, 2)).tracked()
     owner = torch.tensor([[0, 2, 2, 3, -1]])
-    assert groups(TokenSequence(**{**tokens.__dict__, "owner": owner})).tolist() == [[0, IN_SPECIAL, 2, DROPPED]]
+    assert groups(TokenSequence(**{**tokens.__dict__, "owner": owner})).tolist() == [
+        [0, IN_SPECIAL, 2, DROPPED]
+    ]
 
 
 def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) -> None:
@@ -84,11 +97,16 @@ def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) 
             probability = model.readout(end)[0].double().softmax(0)
             dense = model(alone)[0].double().softmax(0)
         assert row.owner.tolist() == followed(upto)[0]
-        assert (row.prediction, row.dense_prediction) == (int(probability.argmax()), int(dense.argmax()))
+        assert (row.prediction, row.dense_prediction) == (
+            int(probability.argmax()),
+            int(dense.argmax()),
+        )
         assert row.confidence == pytest.approx(float(probability.max()))
         assert row.dense_confidence == pytest.approx(float(dense.max()))
         assert row.label_true == row.image % 3
-        survivors = 100 - sum(count for site, count in cell.plan.counts.items() if site <= row.block)
+        survivors = 100 - sum(
+            count for site, count in cell.plan.counts.items() if site <= row.block
+        )
         assert len({group for group in row.owner if group >= 0}) == survivors
         assert (DROPPED in row.owner) == (row.label == "stride")
     assert len(frame) == 3 * sum(len(cell.plan.counts) for cell in prepared.cells if cell.plan)
@@ -104,7 +122,9 @@ def test_pictures_are_what_the_model_sees(small: Specs) -> None:
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(row.png))), dataset.image(row.image))
 
 
-def test_kept_and_foreground_tables_are_counted_token_by_token(small: Specs, tmp_path: Path) -> None:
+def test_kept_and_foreground_tables_are_counted_token_by_token(
+    small: Specs, tmp_path: Path
+) -> None:
     spec = small(methods=("stride", "mtr"), budgets=(0.3,), baselines=False, images=12)
     run_comparison(spec, tmp_path, quiet=True)
     prepared = prepare(spec)
@@ -126,11 +146,15 @@ def test_kept_and_foreground_tables_are_counted_token_by_token(small: Specs, tmp
                         reducer = cell.reducers()[block]
                         tokens = reducer(model.run(tokens, at, block, needs=reducer.needs))
                         at = block
-                    places = [place - (place > 50) for place in tokens.position[0].tolist() if place != 50]
+                    places = [
+                        place - (place > 50) for place in tokens.position[0].tolist() if place != 50
+                    ]
                     present[block][places] += 1
                     shown[block] += int(mask.reshape(-1)[places].sum())
         for block, counted in present.items():
-            rows = kept[(kept.label == cell.label) & (kept.block == block)].sort_values(["row", "col"])
+            rows = kept[(kept.label == cell.label) & (kept.block == block)].sort_values(
+                ["row", "col"]
+            )
             assert rows.kept.tolist() == pytest.approx((counted / 12).tolist())
             share = shares[(shares.label == cell.label) & (shares.block == block)].iloc[0]
             assert share.kept == pytest.approx(counted.sum() / 1200)

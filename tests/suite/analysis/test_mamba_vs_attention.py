@@ -20,7 +20,13 @@ Specs = Callable[..., RunSpec]
 def run(small: Specs, tmp_path: Path) -> Path:
     """Mamba and attention under a method of scans, one of transformers at two budgets, and a blind one."""
     methods = ("mtr", "evit", "tome[feature=keys]", "tome[feature=branch]", "random")
-    spec = small(backbones=("vim_mini", "deit_mini"), methods=methods, budgets=(0.2, 0.9), baselines=False, images=30)
+    spec = small(
+        backbones=("vim_mini", "deit_mini"),
+        methods=methods,
+        budgets=(0.2, 0.9),
+        baselines=False,
+        images=30,
+    )
     result = run_comparison(spec, tmp_path / "run", quiet=True)
     assert not result.failures
     return tmp_path / "run"
@@ -33,26 +39,40 @@ def accuracies(folder: Path) -> dict[tuple[str, str, float | None], float]:
     frame["top1"] = [metrics["top1"] for metrics in frame["metrics"]]
     frame["budget"] = frame["budget"].astype(object).where(frame["budget"].notna(), None)
     found = {}
-    for (backbone, label, budget), part in frame.groupby(["backbone", "label", "budget"], dropna=False):
+    for (backbone, label, budget), part in frame.groupby(
+        ["backbone", "label", "budget"], dropna=False
+    ):
         for text in str(label).split(" = "):
-            found[str(backbone), text, None if pd.isna(budget) else float(budget)] = float(part["top1"].mean())
+            found[str(backbone), text, None if pd.isna(budget) else float(budget)] = float(
+                part["top1"].mean()
+            )
     return found
 
 
-def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_what_is_not(run: Path) -> None:
+def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_what_is_not(
+    run: Path,
+) -> None:
     kept = pd.read_parquet(run / "analyses" / "families.parquet")
     assert list(dict.fromkeys(kept["method"])) == ["evit", "tome[feature=branch]", "random"]
     assert set(kept["budget"]) == {0.2}  # 90 % can be removed on no backbone by all of them
-    assert dict(zip(kept["backbone"], kept["family"], strict=True)) == {"vim_mini": "Mamba", "deit_mini": "attention"}
+    assert dict(zip(kept["backbone"], kept["family"], strict=True)) == {
+        "vim_mini": "Mamba",
+        "deit_mini": "attention",
+    }
     top1 = accuracies(run)
     for row in kept.to_dict("records"):
-        share = top1[row["backbone"], row["method"], row["budget"]] / top1[row["backbone"], "none", None]
+        share = (
+            top1[row["backbone"], row["method"], row["budget"]]
+            / top1[row["backbone"], "none", None]
+        )
         assert row["kept"] == pytest.approx(share)
         assert row["low"] <= row["kept"] <= row["high"]
         assert row["removed"] == pytest.approx(0.2, abs=0.002)
         assert row["seeds"] == (2 if row["method"] == "random" else 1)
     contrasts = pd.read_parquet(run / "analyses" / "family-contrasts.parquet")
-    assert set(zip(contrasts["backbone"], contrasts["against"], strict=True)) == {("vim_mini", "deit_mini")}
+    assert set(zip(contrasts["backbone"], contrasts["against"], strict=True)) == {
+        ("vim_mini", "deit_mini")
+    }
     for row in contrasts.to_dict("records"):
         one, other = (
             kept.loc[(kept["method"] == row["method"]) & (kept["backbone"] == name), "kept"].item()
@@ -62,11 +82,18 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
         assert row["low"] <= row["difference"] <= row["high"]
     found = next(one for one in sections(Sheet.of(load(run, needed()))) if one.key == "families")
     assert found.sentence.startswith("With 20 % of FLOPs removed, evit keeps ")
-    assert "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none." in found.notes
+    assert (
+        "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none."
+        in found.notes
+    )
     assert [table.name for table in found.tables] == ["families", "family-contrasts"]
     assert np.isfinite(found.tables[0].frame["Accuracy kept, %"]).all()
 
 
 def test_one_family_alone_has_nothing_to_be_set_beside(small: Specs, tmp_path: Path) -> None:
-    run_comparison(small(methods=("evit",), budgets=(0.2,), baselines=False, gallery=0), tmp_path / "run", quiet=True)
+    run_comparison(
+        small(methods=("evit",), budgets=(0.2,), baselines=False, gallery=0),
+        tmp_path / "run",
+        quiet=True,
+    )
     assert not (tmp_path / "run" / "analyses" / "families.parquet").exists()

@@ -30,12 +30,24 @@ VIM = official_of("vim_tiny")
     [
         ("vim_tiny", VIM.place, "/cache/0a1b", VAL, 76.1),
         ("vim_tiny", "w/vim_t_midclstok_76p1acc.pth", "w/vim_t_midclstok_76p1acc.pth", VAL, 76.1),
-        ("vim_tiny", "mine.pth", "mine.pth", VAL, 76.1),  # renamed, or not loaded from the right file
+        (
+            "vim_tiny",
+            "mine.pth",
+            "mine.pth",
+            VAL,
+            76.1,
+        ),  # renamed, or not loaded from the right file
         ("vim_tiny", VIM.place, "x", data("imagenet", "train"), None),
         ("vim_tiny", VIM.place, "x", data("imagefolder", "val"), None),
         ("vim_nano", "bundled", "vim_nano.safetensors", data("fashion-clutter", "test", 10), 91.97),
         ("vim_nano", "bundled", "vim_nano.safetensors", data("fashion-clutter", "dev", 10), 92.92),
-        ("vim_nano", "mine.safetensors", "vim_nano.safetensors", data("fashion-clutter", "test", 10), None),
+        (
+            "vim_nano",
+            "mine.safetensors",
+            "vim_nano.safetensors",
+            data("fashion-clutter", "test", 10),
+            None,
+        ),
         (
             "videomamba_middle_video",
             "k/videomamba_m16_k400_mask_ft_f8_res224.pth",
@@ -63,12 +75,20 @@ def outcomes(right: int, count: int) -> Outcomes:
 
 @pytest.mark.parametrize(
     ("right", "count", "loud"),
-    [(38050, 50000, False), (37200, 50000, True), (50, 50000, True), (361, 500, False), (300, 500, True)],
+    [
+        (38050, 50000, False),
+        (37200, 50000, True),
+        (50, 50000, True),
+        (361, 500, False),
+        (300, 500, True),
+    ],
 )
 def test_loud_where_the_images_show_it(right: int, count: int, loud: bool) -> None:
     found = off(outcomes(right, count), "vim_tiny", VIM)
     assert bool(found) is loud
-    assert not loud or "76.1 % was published of it on imagenet, vim_t_midclstok_76p1acc.pth" in found
+    assert (
+        not loud or "76.1 % was published of it on imagenet, vim_t_midclstok_76p1acc.pth" in found
+    )
 
 
 @given(st.integers(20, 400))

@@ -31,24 +31,39 @@ def iou(one: set[int], other: set[int]) -> float:
 def test_overlap_is_that_of_counting(pair: tuple[np.ndarray, np.ndarray]) -> None:
     one, other = pair
     got = overlap(one, other)
-    sets = [(set(np.flatnonzero(a)), set(np.flatnonzero(b))) for a, b in zip(one, other, strict=True)]
+    sets = [
+        (set(np.flatnonzero(a)), set(np.flatnonzero(b))) for a, b in zip(one, other, strict=True)
+    ]
     assert got[0] == pytest.approx(np.mean([iou(*each) for each in sets]))
-    phis = [np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True) if 0 < a.sum() < 9 and 0 < b.sum() < 9]
+    phis = [
+        np.corrcoef(a, b)[0, 1]
+        for a, b in zip(one, other, strict=True)
+        if 0 < a.sum() < 9 and 0 < b.sum() < 9
+    ]
     assert got[2] == pytest.approx(np.mean(phis)) if phis else np.isnan(got[2])
 
 
 def test_random_sets_overlap_as_chance_says() -> None:
     rng = np.random.default_rng(0)
-    one, other = (rng.permuted(np.tile(np.arange(100) < size, (4000, 1)), axis=1) for size in (60, 30))
+    one, other = (
+        rng.permuted(np.tile(np.arange(100) < size, (4000, 1)), axis=1) for size in (60, 30)
+    )
     found, chance, phi = overlap(one, other)
     assert found == pytest.approx(chance, abs=0.003)
     assert phi == pytest.approx(0, abs=0.01)
 
 
-@given(arrays(np.int64, (3, 8), elements=st.integers(0, 3)), arrays(np.int64, (3, 8), elements=st.integers(0, 3)))
+@given(
+    arrays(np.int64, (3, 8), elements=st.integers(0, 3)),
+    arrays(np.int64, (3, 8), elements=st.integers(0, 3)),
+)
 @settings(max_examples=40, deadline=None)
 def test_rank_correlation_is_spearmans(one: np.ndarray, other: np.ndarray) -> None:
-    each = [spearmanr(a, b).statistic for a, b in zip(one, other, strict=True) if np.ptp(a) and np.ptp(b)]
+    each = [
+        spearmanr(a, b).statistic
+        for a, b in zip(one, other, strict=True)
+        if np.ptp(a) and np.ptp(b)
+    ]
     got = rank_correlation(centred_ranks(one), centred_ranks(other))
     assert got == pytest.approx(np.mean(each)) if each else np.isnan(got)
 
@@ -70,7 +85,8 @@ def test_the_link_is_spearmans_and_its_p_that_of_all_permutations() -> None:
         assert rho == pytest.approx(spearmanr(one[rows, columns], other[rows, columns]).statistic)
         orders = [rng.permutation(6) for _ in range(600)]
         draws = [
-            spearmanr(one[rows, columns], other[np.ix_(order, order)][rows, columns]).statistic for order in orders
+            spearmanr(one[rows, columns], other[np.ix_(order, order)][rows, columns]).statistic
+            for order in orders
         ]
         assert p == pytest.approx((np.abs(draws) >= abs(rho) - 1e-12).mean(), abs=0.06)
     assert np.isnan(mantel(one[:3, :3], noise[:3, :3])[0])
@@ -94,14 +110,18 @@ def test_tables_are_those_of_following_every_token(
     alive: dict[str, dict[int, np.ndarray]] = {}
     for cell in prepared.cells[1:]:
         assert cell.plan is not None
-        shown = alive[cell.label] = {block: np.zeros((len(images), 100), bool) for block in cell.plan.counts}
+        shown = alive[cell.label] = {
+            block: np.zeros((len(images), 100), bool) for block in cell.plan.counts
+        }
         for row, image in enumerate(images):
             pixels = torch.from_numpy(prepared.dataset.sample(int(image), 40))[None]
             with torch.inference_mode():
                 tokens, at = model.embed(pixels, torch.tensor([image])), 0
                 for block, reducer in cell.reducers().items():
                     tokens, at = reducer(model.run(tokens, at, block, needs=reducer.needs)), block
-                    places = [place - (place > 50) for place in tokens.position[0].tolist() if place != 50]
+                    places = [
+                        place - (place > 50) for place in tokens.position[0].tolist() if place != 50
+                    ]
                     shown[block][row, places] = True
     layers = pd.read_parquet(tmp_path / "analyses" / "similarity.parquet")
     pairs = pd.read_parquet(tmp_path / "analyses" / "similarity-pairs.parquet")
@@ -111,7 +131,9 @@ def test_tables_are_those_of_following_every_token(
     assert not (tmp_path / "analyses" / "similarity-link.parquet").exists()
     for one, other in combinations(alive, 2):
         for block in blocks:
-            row = layers[(layers.one == one) & (layers.other == other) & (layers.block == block)].iloc[0]
+            row = layers[
+                (layers.one == one) & (layers.other == other) & (layers.block == block)
+            ].iloc[0]
             assert (row.iou, row.chance, row.correlation) == pytest.approx(
                 overlap(alive[one][block], alive[other][block])
             )

@@ -32,12 +32,19 @@ class Fabricated:
         self.spec, self.store, self.records = spec, Store.open(folder, spec), list[dict[str, Any]]()
 
     def add(
-        self, label: str, budget: float | None, correct: np.ndarray[Any, Any] | None, removed: float = 0.0, **more: Any
+        self,
+        label: str,
+        budget: float | None,
+        correct: np.ndarray[Any, Any] | None,
+        removed: float = 0.0,
+        **more: Any,
     ) -> None:
         key = f"k{len(self.records)}"
         if correct is not None:
             prediction = np.where(correct, LABELS, LABELS + 1)
-            frame = pd.DataFrame({"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction})
+            frame = pd.DataFrame(
+                {"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction}
+            )
             for index, part in enumerate((frame[:25], frame[25:])):
                 counts = pd.DataFrame({"block": [], "place": []})
                 self.store.write_shards(index, part.image.to_numpy(), {key: (part, counts)})
@@ -62,7 +69,9 @@ class Fabricated:
         )
 
     def summarise(self, **published: Official) -> tuple[dict[str, Any], pd.DataFrame]:
-        found, marks = summarise(self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published)
+        found, marks = summarise(
+            self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published
+        )
         blind = self.store.folder / "analyses" / "blind.parquet"
         stored = pd.read_parquet(blind) if blind.exists() else marks_frame([])
         assert list(marks_of(stored, set(stored.label)).values()) == marks
@@ -72,7 +81,9 @@ class Fabricated:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Fabricated:
-    spec = build_spec(backbones=("b",), methods=("none", "mtr[order=restored]", "tome"), budgets=(0.3, 0.5))
+    spec = build_spec(
+        backbones=("b",), methods=("none", "mtr[order=restored]", "tome"), budgets=(0.3, 0.5)
+    )
     made = Fabricated(tmp_path, spec)
     made.add("none", None, correct_on(0, 1))
     made.add("mtr", 0.3, correct_on(0, 1, 2, 3), 0.3)
@@ -110,7 +121,9 @@ def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
         ]
     )
     assert tome.told_apart is True
-    assert [rows[key].told_apart for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [None] * 3  # not tested
+    assert [rows[key].told_apart for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [
+        None
+    ] * 3  # not tested
     assert {type(row.told_apart) for row in rows.values()} == {bool, type(None)}
     assert pd.isna(rows["stride", 0.3].p)  # a point less work is another comparison
     assert rows["stride", 0.3].difference == pytest.approx(-0.1)
@@ -127,7 +140,10 @@ def test_where_the_first_method_is_missing_the_others_stand_alone(run: Fabricate
 
 def test_the_headline_is_a_difference_with_its_interval(run: Fabricated) -> None:
     found, _ = run.summarise()
-    assert "On fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points" in found["headline"]
+    assert (
+        "On fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points"
+        in found["headline"]
+    )
     assert "90.0 % against 70.0 %, dense 95.0 %" in found["headline"]
     assert found["paragraphs"] == []
     judged = found["resolution"][0]
@@ -136,7 +152,8 @@ def test_the_headline_is_a_difference_with_its_interval(run: Fabricated) -> None
 
 def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path: Path) -> None:
     made = Fabricated(
-        tmp_path, build_spec(backbones=("b",), methods=("mtr[score=random,weights=drop]",), budgets=(0.3,))
+        tmp_path,
+        build_spec(backbones=("b",), methods=("mtr[score=random,weights=drop]",), budgets=(0.3,)),
     )
     made.add("none", None, correct_on(0))
     made.add("mtr[score=random,weights=drop] = random", 0.3, correct_on(1), 0.3)
@@ -145,8 +162,12 @@ def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path
     assert "cannot rank the methods" in found["resolution"][0]["sentence"]
 
 
-def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_reference(tmp_path: Path) -> None:
-    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.9)))
+def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_reference(
+    tmp_path: Path,
+) -> None:
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.9))
+    )
     made.add("none", None, correct_on())
     made.add("mtr = mtr[targets=2]", 0.3, correct_on(1, 2), 0.3)
     made.add("tome", 0.3, correct_on(1), 0.3)
@@ -157,18 +178,27 @@ def test_a_method_that_is_skipped_elsewhere_under_its_own_name_is_still_the_refe
 
 
 def test_the_middle_budget_speaks_and_the_others_follow(tmp_path: Path) -> None:
-    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.2, 0.4, 0.6)))
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.2, 0.4, 0.6))
+    )
     made.add("none", None, correct_on())
     for budget in (0.2, 0.4, 0.6):
         made.add("mtr", budget, correct_on(1), budget)
         made.add("tome", budget, correct_on(2, 3), budget)
     found, _ = made.summarise()
     assert "40 % of FLOPs" in found["headline"]
-    assert [("20 %" in text, "60 %" in text) for text in found["paragraphs"]] == [(True, False), (False, True)]
+    assert [("20 %" in text, "60 %" in text) for text in found["paragraphs"]] == [
+        (True, False),
+        (False, True),
+    ]
 
 
-def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp_path: Path) -> None:
-    spec = build_spec(backbones=("b", "c"), methods=("mtr", "tome", "evit"), budgets=(0.2, 0.4), split="train")
+def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(
+    tmp_path: Path,
+) -> None:
+    spec = build_spec(
+        backbones=("b", "c"), methods=("mtr", "tome", "evit"), budgets=(0.2, 0.4), split="train"
+    )
     made = Fabricated(tmp_path, spec)
     for backbone in ("b", "c"):
         made.add("none", None, correct_on(), backbone=backbone)
@@ -182,7 +212,9 @@ def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp
         in (found["headline"])
     )
     named, other, named_there = found["beside"]
-    assert named.startswith("On b with 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval")
+    assert named.startswith(
+        "On b with 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval"
+    )
     assert "(c) with 40 % of FLOPs removed" in other
     assert named_there.startswith("On c with 40 % removed mtr keeps 50.0 points")
     warning, *paragraphs = found["paragraphs"]
@@ -191,12 +223,20 @@ def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(tmp
     assert ["20 %" in text for text in paragraphs[3:]] == [True, True]
 
 
-def test_where_the_first_method_cannot_run_on_a_backbone_the_next_speaks_there(tmp_path: Path) -> None:
+def test_where_the_first_method_cannot_run_on_a_backbone_the_next_speaks_there(
+    tmp_path: Path,
+) -> None:
     spec = build_spec(backbones=("b", "c"), methods=("mtr", "evit"), budgets=(0.2, 0.4))
     made = Fabricated(tmp_path, spec)
     for backbone, budget in (("b", 0.4), ("c", 0.2)):
         made.add("none", None, correct_on(), backbone=backbone)
-        made.add("mtr", budget, correct_on(*range(10)) if backbone == "b" else None, budget, backbone=backbone)
+        made.add(
+            "mtr",
+            budget,
+            correct_on(*range(10)) if backbone == "b" else None,
+            budget,
+            backbone=backbone,
+        )
         made.add("evit", budget, correct_on(*range(20)), budget, backbone=backbone)
         made.add("stride", budget, correct_on(*range(30)), budget, backbone=backbone)
     found, frame = made.summarise()
@@ -210,10 +250,14 @@ def test_a_backbone_on_which_nothing_that_was_asked_for_runs_is_named(tmp_path: 
     made = Fabricated(tmp_path, build_spec(backbones=("b", "c"), methods=("mtr",), budgets=(0.4,)))
     for backbone in ("b", "c"):
         made.add("none", None, correct_on(), backbone=backbone)
-        made.add("mtr", 0.4, correct_on(*range(10)) if backbone == "b" else None, 0.4, backbone=backbone)
+        made.add(
+            "mtr", 0.4, correct_on(*range(10)) if backbone == "b" else None, 0.4, backbone=backbone
+        )
         made.add("stride", 0.4, correct_on(*range(30)), 0.4, backbone=backbone)
     found, _ = made.summarise()
-    assert found["beside"] == ["On c no method that was asked for ran, so none is compared with another."]
+    assert found["beside"] == [
+        "On c no method that was asked for ran, so none is compared with another."
+    ]
 
 
 def test_of_many_named_methods_only_the_best_has_a_sentence(tmp_path: Path) -> None:
@@ -229,11 +273,18 @@ def test_the_terminal_says_why_a_cell_is_missing() -> None:
     cell = {"label": "mtr", "backbone": "b", "status": "skipped", "reason": "at most 72 %"}
     done = {"label": "tome", "backbone": "b", "status": "ok", "reason": None}
     failed = {"label": "evit", "backbone": "b", "status": "failed", "reason": "NaN"}
-    assert left_out([cell, done, cell, failed]) == ["skipped: mtr on b: at most 72 %", "failed: evit on b: NaN"]
+    assert left_out([cell, done, cell, failed]) == [
+        "skipped: mtr on b: at most 72 %",
+        "failed: evit on b: NaN",
+    ]
 
 
-def test_a_smaller_image_stands_beside_the_best_method_of_the_nearest_budget(tmp_path: Path) -> None:
-    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.5)))
+def test_a_smaller_image_stands_beside_the_best_method_of_the_nearest_budget(
+    tmp_path: Path,
+) -> None:
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3, 0.5))
+    )
     made.add("none", None, correct_on())
     for budget in (0.3, 0.5):
         made.add("mtr", budget, correct_on(*range(10)), budget)
@@ -257,13 +308,18 @@ def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
 
 
 def test_a_dense_model_that_is_not_what_was_published_is_said_first(tmp_path: Path) -> None:
-    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3,)))
+    made = Fabricated(
+        tmp_path, build_spec(backbones=("b",), methods=("mtr", "tome"), budgets=(0.3,))
+    )
     made.add("none", None, correct_on(*range(20)))
     made.add("mtr", 0.3, correct_on(1), 0.3)
     made.add("tome", 0.3, correct_on(2), 0.3)
     found, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 90.0, data="seen"))
     assert found["warnings"] == found["paragraphs"][:1]
-    assert "right on 50.0 % of 40 images, but 90.0 % was published of it on seen, b.pth" in found["warnings"][0]
+    assert (
+        "right on 50.0 % of 40 images, but 90.0 % was published of it on seen, b.pth"
+        in found["warnings"][0]
+    )
     agreeing, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 60.0, data="seen"))
     assert agreeing["warnings"] == []
 
@@ -286,7 +342,11 @@ def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> No
     run.add("evit", 0.3, None)
     run.records[-1]["status"] = "failed"
     table = comparison_table(run.records)
-    assert [column.header for column in table.columns[2:]] == ["all FLOPs", "-30 % FLOPs", "-50 % FLOPs"]
+    assert [column.header for column in table.columns[2:]] == [
+        "all FLOPs",
+        "-30 % FLOPs",
+        "-50 % FLOPs",
+    ]
     assert rows_of(table) == [
         ["b", "dense", "95.0", "", ""],
         ["b", "mtr", "", "90.0", "skipped"],
@@ -307,8 +367,19 @@ def test_what_another_share_was_removed_from_is_told(run: Fabricated) -> None:
 
 
 def test_a_plan_shows_what_goes_and_what_is_left() -> None:
-    common = {"backbone": "b", "label": "mtr[order=score]", "seed": 0, "stochastic": False, "token_ratio": 0.25}
-    done = {"status": "planned", "total": {"flops": 1.25e9}, "reduction_fraction": {"flops": 0.2004}, "reason": None}
+    common = {
+        "backbone": "b",
+        "label": "mtr[order=score]",
+        "seed": 0,
+        "stochastic": False,
+        "token_ratio": 0.25,
+    }
+    done = {
+        "status": "planned",
+        "total": {"flops": 1.25e9},
+        "reduction_fraction": {"flops": 0.2004},
+        "reason": None,
+    }
     skipped = {"status": "skipped", "reason": "at most 5 %"}
     drawn = common | {"label": "random", "stochastic": True}
     cells = [

@@ -32,11 +32,15 @@ class Payload:
 
 def weights(**changed: Any) -> dict[str, Any]:
     """The state of a vim_nano with some tensors changed, or left out where None."""
-    state = dict(create_model("vim_nano").state_dict()) | {key.replace("__", "."): v for key, v in changed.items()}
+    state = dict(create_model("vim_nano").state_dict()) | {
+        key.replace("__", "."): v for key, v in changed.items()
+    }
     return {name: tensor for name, tensor in state.items() if tensor is not None}
 
 
-def saved(content: Callable[[], object], name: str = "c", **options: Any) -> Callable[[Path], object]:
+def saved(
+    content: Callable[[], object], name: str = "c", **options: Any
+) -> Callable[[Path], object]:
     def make(root: Path) -> None:
         torch.save(content(), root / name, **options)
 
@@ -50,9 +54,13 @@ def tensors(content: Callable[[], dict[str, Any]]) -> Callable[[Path], object]:
     return make
 
 
-def header(content: bytes, length: int | None = None, data: bytes = b"") -> Callable[[Path], object]:
+def header(
+    content: bytes, length: int | None = None, data: bytes = b""
+) -> Callable[[Path], object]:
     """A safetensors file with this header."""
-    return written("c", struct.pack("<Q", len(content) if length is None else length) + content + data)
+    return written(
+        "c", struct.pack("<Q", len(content) if length is None else length) + content + data
+    )
 
 
 def _zipped(member: bytes) -> Callable[[Path], object]:
@@ -141,16 +149,33 @@ def _disks(root: Path) -> None:
 
 
 ROWS = [
-    Bad("checkpoint: a zip of several disks", LINE, "damaged zip: download or copy it again", _disks),
+    Bad(
+        "checkpoint: a zip of several disks", LINE, "damaged zip: download or copy it again", _disks
+    ),
     Bad("checkpoint: nothing there", LINE, "does not exist: give a file"),
-    Bad("checkpoint: a folder", LINE, "is a folder: name the file in it", lambda root: (root / "c").mkdir()),
+    Bad(
+        "checkpoint: a folder",
+        LINE,
+        "is a folder: name the file in it",
+        lambda root: (root / "c").mkdir(),
+    ),
     Bad("checkpoint: empty", LINE, "is empty.*download", written("c", b"")),
     Bad("checkpoint: a pipe", LINE, "is a pipe or a device: copy the weights into a file", _pipe),
-    Bad("checkpoint: endless zeros", LINE, "is a pipe or a device: copy the weights", _link("/dev/zero")),
+    Bad(
+        "checkpoint: endless zeros",
+        LINE,
+        "is a pipe or a device: copy the weights",
+        _link("/dev/zero"),
+    ),
     Bad("checkpoint: a link to nothing", LINE, "does not exist: give a file", _link("nowhere")),
     Bad("checkpoint: a text", LINE, AGAIN, written("c", "hello\n" * 100)),
     Bad("checkpoint: a page", LINE, AGAIN, written("c", "<!DOCTYPE html><html>404</html>")),
-    Bad("checkpoint: a pointer", LINE, "git lfs pull", written("c", "version https://git-lfs.github.com/spec/v1\n")),
+    Bad(
+        "checkpoint: a pointer",
+        LINE,
+        "git lfs pull",
+        written("c", "version https://git-lfs.github.com/spec/v1\n"),
+    ),
     Bad(
         "checkpoint: half a zip",
         LINE,
@@ -159,10 +184,25 @@ ROWS = [
     ),
     Bad("checkpoint: a foreign zip", LINE, AGAIN, _zipped(b"")),
     Bad("checkpoint: code in a pickle", LINE, PLAIN, written("c", pickle.dumps(Payload(), 2))),
-    Bad("checkpoint: code in protocol 4", LINE, f"{PLAIN}|{AGAIN}", written("c", pickle.dumps(Payload(), 4))),
-    Bad("checkpoint: code in protocol 0", LINE, f"{PLAIN}|{AGAIN}", written("c", pickle.dumps(Payload(), 0))),
+    Bad(
+        "checkpoint: code in protocol 4",
+        LINE,
+        f"{PLAIN}|{AGAIN}",
+        written("c", pickle.dumps(Payload(), 4)),
+    ),
+    Bad(
+        "checkpoint: code in protocol 0",
+        LINE,
+        f"{PLAIN}|{AGAIN}",
+        written("c", pickle.dumps(Payload(), 0)),
+    ),
     Bad("checkpoint: code in a zip", LINE, PLAIN, saved(lambda: {"model": Payload()})),
-    Bad("checkpoint: code beside weights", LINE, PLAIN, saved(lambda: {"model": weights(), "args": Payload()})),
+    Bad(
+        "checkpoint: code beside weights",
+        LINE,
+        PLAIN,
+        saved(lambda: {"model": weights(), "args": Payload()}),
+    ),
     Bad(
         "checkpoint: code in the old form",
         LINE,
@@ -171,24 +211,66 @@ ROWS = [
     ),
     Bad("checkpoint: code in a tar", LINE, f"{PLAIN}|{AGAIN}", _tar),
     Bad("checkpoint: eval", LINE, "asks to run eval", _zipped(called("builtins.eval", TEXT))),
-    Bad("checkpoint: eval by its old name", LINE, "asks to run eval", _zipped(called("__builtin__.eval", TEXT))),
+    Bad(
+        "checkpoint: eval by its old name",
+        LINE,
+        "asks to run eval",
+        _zipped(called("__builtin__.eval", TEXT)),
+    ),
     Bad("checkpoint: subprocess", LINE, PLAIN, _zipped(called("subprocess.Popen", TEXT))),
-    Bad("checkpoint: an instance", LINE, f"{PLAIN}|{AGAIN}", _zipped(b"(X\x0b\x00\x00\x00touch ownedios\nsystem\n.")),
+    Bad(
+        "checkpoint: an instance",
+        LINE,
+        f"{PLAIN}|{AGAIN}",
+        _zipped(b"(X\x0b\x00\x00\x00touch ownedios\nsystem\n."),
+    ),
     Bad("checkpoint: torch.load", LINE, f"{PLAIN}|{AGAIN}", _zipped(called("torch.load", TEXT))),
     Bad("checkpoint: torch.hub", LINE, PLAIN, _zipped(called("torch.hub.load", TEXT))),
     Bad("checkpoint: the extension registry", LINE, AGAIN, _zipped(_extension())),
     Bad("checkpoint: a state that is set", LINE, PLAIN, _zipped(_built())),
-    Bad("checkpoint: getattr", LINE, "asks to run getattr", _zipped(called("builtins.getattr", TEXT))),
-    Bad("checkpoint: 20 GB of nothing", LINE, "asks to run bytearray", _zipped(called("builtins.bytearray", HUGE))),
-    Bad("checkpoint: 20 GB of nothing, bare", LINE, PLAIN, written("c", called("builtins.bytearray", HUGE))),
-    Bad("checkpoint: an empty tensor of 80 GB", LINE, PLAIN, _zipped(called("torch.FloatTensor", HUGE))),
-    Bad("checkpoint: one number for a trillion", LINE, "save its tensors in full", saved(_repeated)),
+    Bad(
+        "checkpoint: getattr",
+        LINE,
+        "asks to run getattr",
+        _zipped(called("builtins.getattr", TEXT)),
+    ),
+    Bad(
+        "checkpoint: 20 GB of nothing",
+        LINE,
+        "asks to run bytearray",
+        _zipped(called("builtins.bytearray", HUGE)),
+    ),
+    Bad(
+        "checkpoint: 20 GB of nothing, bare",
+        LINE,
+        PLAIN,
+        written("c", called("builtins.bytearray", HUGE)),
+    ),
+    Bad(
+        "checkpoint: an empty tensor of 80 GB",
+        LINE,
+        PLAIN,
+        _zipped(called("torch.FloatTensor", HUGE)),
+    ),
+    Bad(
+        "checkpoint: one number for a trillion", LINE, "save its tensors in full", saved(_repeated)
+    ),
     Bad("checkpoint: one storage for all", LINE, "save its tensors in full", saved(_without_end)),
     Bad("checkpoint: sparse", LINE, "give dense, unquantised weights", saved(_sparse)),
     Bad("checkpoint: quantised", LINE, "give dense, unquantised weights", saved(_quantised)),
-    Bad("checkpoint: floats of eight bits", LINE, "give weights in fp16, bf16, fp32 or fp64", saved(_eighth)),
+    Bad(
+        "checkpoint: floats of eight bits",
+        LINE,
+        "give weights in fp16, bf16, fp32 or fp64",
+        saved(_eighth),
+    ),
     Bad("checkpoint: without data", LINE, "give dense, unquantised weights", saved(_meta)),
-    Bad("checkpoint: a list", LINE, "holds a list, not weights: give a state dict", saved(lambda: [1, 2])),
+    Bad(
+        "checkpoint: a list",
+        LINE,
+        "holds a list, not weights: give a state dict",
+        saved(lambda: [1, 2]),
+    ),
     Bad("checkpoint: no weights", LINE, "it is empty.*give a state dict", saved(dict)),
     Bad("checkpoint: settings alone", LINE, "'lr' is no tensor.*give", saved(lambda: {"lr": 1})),
     Bad("checkpoint: a namespace", LINE, "holds a Namespace", saved(argparse.Namespace)),
@@ -216,7 +298,12 @@ ROWS = [
         r"1 keys missing \(norm_f.weight\)",
         saved(lambda: weights(norm_f__weight=None)),
     ),
-    Bad("checkpoint: a part too many", LINE, "1 keys surplus", saved(lambda: weights(more=torch.zeros(1)))),
+    Bad(
+        "checkpoint: a part too many",
+        LINE,
+        "1 keys surplus",
+        saved(lambda: weights(more=torch.zeros(1))),
+    ),
     Bad(
         "checkpoint: another shape",
         LINE,
@@ -241,7 +328,12 @@ ROWS = [
         "another shape.*: choose the model",
         saved(lambda: weights(head__weight=torch.zeros(()))),
     ),
-    Bad("checkpoint: averaged alone", LINE, "ask for EMA weights", saved(lambda: {"model_ema": weights()})),
+    Bad(
+        "checkpoint: averaged alone",
+        LINE,
+        "ask for EMA weights",
+        saved(lambda: {"model_ema": weights()}),
+    ),
     Bad("safetensors: a header too long", LINE, AGAIN, header(b"{}", 1 << 60)),
     Bad("safetensors: a header beyond the end", LINE, AGAIN, header(b"{}", 1000)),
     Bad("safetensors: no JSON", LINE, AGAIN, header(b"{" * 64)),
@@ -254,11 +346,31 @@ ROWS = [
         AGAIN,
         header(_head(a=SHAPE, b=SHAPE | {"data_offsets": [32, 48]}), data=b"\0" * 48),
     ),
-    Bad("safetensors: backwards", LINE, AGAIN, header(_head(a=SHAPE | {"data_offsets": [16, 0]}), data=b"\0" * 16)),
+    Bad(
+        "safetensors: backwards",
+        LINE,
+        AGAIN,
+        header(_head(a=SHAPE | {"data_offsets": [16, 0]}), data=b"\0" * 16),
+    ),
     Bad("safetensors: cut", LINE, AGAIN, header(_head(a=SHAPE), data=b"\0" * 8)),
-    Bad("safetensors: an absurd shape", LINE, AGAIN, header(_head(a=SHAPE | {"shape": [1 << 40, 1 << 40]}))),
-    Bad("safetensors: a negative shape", LINE, AGAIN, header(_head(a=SHAPE | {"shape": [-2, -2]}), data=b"\0" * 16)),
-    Bad("safetensors: an unknown type", LINE, AGAIN, header(_head(a=SHAPE | {"dtype": "Q7"}), data=b"\0" * 16)),
+    Bad(
+        "safetensors: an absurd shape",
+        LINE,
+        AGAIN,
+        header(_head(a=SHAPE | {"shape": [1 << 40, 1 << 40]})),
+    ),
+    Bad(
+        "safetensors: a negative shape",
+        LINE,
+        AGAIN,
+        header(_head(a=SHAPE | {"shape": [-2, -2]}), data=b"\0" * 16),
+    ),
+    Bad(
+        "safetensors: an unknown type",
+        LINE,
+        AGAIN,
+        header(_head(a=SHAPE | {"dtype": "Q7"}), data=b"\0" * 16),
+    ),
     Bad("safetensors: no tensors", LINE, "it is empty.*give a state dict", header(b"{}      ")),
     Bad(
         "safetensors: NaN",

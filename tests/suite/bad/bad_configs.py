@@ -14,7 +14,9 @@ def _config(what: str, content: bytes | str, says: str) -> Bad:
 
 def laughs(levels: int = 30) -> str:
     """Thirty lines that stand for ten to the thirty words."""
-    lines = ["a0: &a0 [lol]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels)]
+    lines = ["a0: &a0 [lol]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels)
+    ]
     return "\n".join(lines)
 
 
@@ -57,7 +59,11 @@ VALUES = [
     ("axes", "[ordr]", "did you mean order"),
     ("baselines", "maybe", "must be a valid boolean"),
     ("budgets", "0.4", "must be a list"),
-    ("budgets", "[0.4, 40]", r"budgets\.1: a budget is a share of the FLOPs .* write 0\.4 for 40 %"),
+    (
+        "budgets",
+        "[0.4, 40]",
+        r"budgets\.1: a budget is a share of the FLOPs .* write 0\.4 for 40 %",
+    ),
     ("budgets", "[.nan]", r"budgets\.0: a budget is a share"),
     ("budgets", "[.inf]", r"budgets\.0: a budget is a share"),
     ("budgets", "[half]", "must be a valid number"),
@@ -104,9 +110,17 @@ TEXTS: list[tuple[str, bytes | str, str]] = [
     ("no YAML", "a: [", "expected the node content.*mend it"),
     ("tabs", "a:\n\t- b", "cannot start any token.*mend it"),
     ("an unclosed text", "methods: ['mtr", "unexpected end.*mend it"),
-    ("code", "!!python/object/apply:os.system ['touch owned']", "no plain value, leave out the tag"),
+    (
+        "code",
+        "!!python/object/apply:os.system ['touch owned']",
+        "no plain value, leave out the tag",
+    ),
     ("code as a value", "methods: !!python/name:os.system", "no plain value, leave out the tag"),
-    ("code as a key", "? !!python/object/new:os.system [touch owned]\n: 1", "no plain value, leave out the tag"),
+    (
+        "code as a key",
+        "? !!python/object/new:os.system [touch owned]\n: 1",
+        "no plain value, leave out the tag",
+    ),
     ("a module", "methods: !!python/module:os", "no plain value, leave out the tag"),
     ("a tag of its own", "seeds: !count 3", "no plain value, leave out the tag"),
     ("a depth", "a: " + "[" * 20_000, "nested too deep.*mend it"),
@@ -121,7 +135,11 @@ TEXTS: list[tuple[str, bytes | str, str]] = [
     ("two documents", "seeds: 1\n---\nseeds: 2", "found another document.*mend it"),
     ("a list as a key", "? [a, b]\n: 1", "line 1: found unhashable key.*mend it"),
     ("too much", "# " + "x" * 1_100_000, "more than 1024 kB.*mend it"),
-    ("another command's", "schema: 1\nkind: bench", "specification of another command's run: choose another"),
+    (
+        "another command's",
+        "schema: 1\nkind: bench",
+        "specification of another command's run: choose another",
+    ),
     ("an unknown backbone", "backbones: [vim_tin]", "did you mean vim_tiny"),
     ("a right-to-left key", "'a\\u202eb': 1", r"unknown setting 'a\\u202eb': "),
 ]
@@ -132,7 +150,12 @@ ROWS = [
     Bad("config: a folder", "plan --config ROOT", "a folder or a device.*give another"),
     Bad("config: nothing there", "plan --config ROOT/c.yaml", "no such file.*give another"),
     Bad("config: a pipe", NEXT, "a folder or a device.*give another", _pipe),
-    Bad("config: a link to itself", NEXT, "(no such file|levels of symbolic links).*give another", _loop),
+    Bad(
+        "config: a link to itself",
+        NEXT,
+        "(no such file|levels of symbolic links).*give another",
+        _loop,
+    ),
     Bad("config: a device", NEXT, "a folder or a device.*give another", _zeros),
     Bad(
         "spec: of other settings",

@@ -105,7 +105,11 @@ def column(table: str, name: str, value: Any) -> Damage:
     def make(folder: Path) -> None:
         path = folder / "analyses" / f"{table}.parquet"
         frame = pd.read_parquet(path)
-        frame = frame.drop(columns=name) if value is None else frame.assign(**{name: [value] * len(frame)})
+        frame = (
+            frame.drop(columns=name)
+            if value is None
+            else frame.assign(**{name: [value] * len(frame)})
+        )
         frame.to_parquet(path)
 
     return make
@@ -115,14 +119,20 @@ def unfolding(folder: Path) -> None:
     """A small file of 200,000 rows of the same 100 kB."""
     content = pa.array([b"x" * 100_000] * 1).dictionary_encode()
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(200_000, np.int32)), content.dictionary)
-    rows = pa.table({"image": np.arange(200_000), "png": same, "label": np.zeros(200_000, np.int64)})
-    pq.write_table(rows, folder / "analyses" / "images.parquet", use_dictionary=["png"], store_schema=False)
+    rows = pa.table(
+        {"image": np.arange(200_000), "png": same, "label": np.zeros(200_000, np.int64)}
+    )
+    pq.write_table(
+        rows, folder / "analyses" / "images.parquet", use_dictionary=["png"], store_schema=False
+    )
 
 
 def many_rows(folder: Path) -> None:
     """A small file that states 30 million rows."""
     same = pa.array(np.zeros(30_000_000, np.int8))
-    pq.write_table(pa.table({"image": same}), folder / "analyses" / "images.parquet", compression="zstd")
+    pq.write_table(
+        pa.table({"image": same}), folder / "analyses" / "images.parquet", compression="zstd"
+    )
 
 
 def huge_grid(folder: Path) -> None:
@@ -169,11 +179,27 @@ FOLDERS: list[tuple[str, Damage, str]] = [
         "run its command again",
     ),
     ("a newer spec", into("spec.yaml", "schema: 99"), "schema 99.*use the version that wrote it"),
-    ("a schema without end", into("spec.yaml", f"schema: {list(range(9000))}"), "use the version that wrote it"),
-    ("a spec of laughs", into("spec.yaml", "a: &a [1]\nschema: 1\nb: [*a, *a]"), "an alias.*run its command again"),
-    ("a deep spec", into("spec.yaml", "schema: 1\na: " + "[" * 9000), "nested too deep.*run its command again"),
+    (
+        "a schema without end",
+        into("spec.yaml", f"schema: {list(range(9000))}"),
+        "use the version that wrote it",
+    ),
+    (
+        "a spec of laughs",
+        into("spec.yaml", "a: &a [1]\nschema: 1\nb: [*a, *a]"),
+        "an alias.*run its command again",
+    ),
+    (
+        "a deep spec",
+        into("spec.yaml", "schema: 1\na: " + "[" * 9000),
+        "nested too deep.*run its command again",
+    ),
     ("a spec that is a pipe", pipe("spec.yaml"), "no spec.yaml|device"),
-    ("a spec elsewhere", link("spec.yaml", "/etc/hostname"), "leads out of.*put the file itself there"),
+    (
+        "a spec elsewhere",
+        link("spec.yaml", "/etc/hostname"),
+        "leads out of.*put the file itself there",
+    ),
     ("no cells", lambda folder: shutil.rmtree(folder / "cells"), "run its command to the end"),
     ("a torn cell", into("CELL", '{"status": "ok", '), f"cannot be read.*{DELETE}"),
     ("a cell that is a list", into("CELL", "[1]"), f"does not hold a JSON object: {DELETE}"),
@@ -193,18 +219,46 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ("timing that is torn", into("timing/x.json", "{"), f"cannot be read.*{DELETE}"),
     ("a torn environment", into("environment.json", "{"), f"cannot be read.*{DELETE}"),
     ("an environment elsewhere", link("environment.json", "/etc/hostname"), "leads out of"),
-    ("a data set that is a list", into("dataset.json", "[]"), f"does not hold a JSON object: {DELETE}"),
-    ("a headline that is a pipe", pipe("analyses/headline.json"), f"a folder or a device.*{DELETE}"),
-    ("a report elsewhere", link("report", "../elsewhere"), "leads out of.*put the file itself there, or delete it"),
-    ("a torn table", into("analyses/kept.parquet", b"PAR1 torn"), f"kept.parquet' cannot be read.*{DELETE}"),
+    (
+        "a data set that is a list",
+        into("dataset.json", "[]"),
+        f"does not hold a JSON object: {DELETE}",
+    ),
+    (
+        "a headline that is a pipe",
+        pipe("analyses/headline.json"),
+        f"a folder or a device.*{DELETE}",
+    ),
+    (
+        "a report elsewhere",
+        link("report", "../elsewhere"),
+        "leads out of.*put the file itself there, or delete it",
+    ),
+    (
+        "a torn table",
+        into("analyses/kept.parquet", b"PAR1 torn"),
+        f"kept.parquet' cannot be read.*{DELETE}",
+    ),
     ("a scribbled table", scribbled, f"kept.parquet' cannot be read.*{DELETE}"),
-    ("an empty table", into("analyses/kept.parquet", b""), f"kept.parquet' cannot be read.*{DELETE}"),
+    (
+        "an empty table",
+        into("analyses/kept.parquet", b""),
+        f"kept.parquet' cannot be read.*{DELETE}",
+    ),
     ("a table elsewhere", link("analyses/kept.parquet", "/etc/hostname"), "leads out of"),
     ("a table that is a pipe", pipe("analyses/kept.parquet"), f"is no file: {DELETE}"),
     ("a table that unfolds", unfolding, f"images.parquet' unfolds to more than.*{DELETE}"),
-    ("a table of too many rows", many_rows, "images.parquet' states 30,000,000 rows, too many.*delete it and resume"),
+    (
+        "a table of too many rows",
+        many_rows,
+        "images.parquet' states 30,000,000 rows, too many.*delete it and resume",
+    ),
     ("no owners", column("gallery", "owner", None), f"lacks the column 'owner': {AGAIN}"),
-    ("owners in words", column("gallery", "owner", "x"), f"no lists of places in the column 'owner': {DELETE}"),
+    (
+        "owners in words",
+        column("gallery", "owner", "x"),
+        f"no lists of places in the column 'owner': {DELETE}",
+    ),
     ("owners beyond", column("gallery", "owner", [1, 2, 99]), f"'owner': {DELETE}"),
     ("owners far below", column("gallery", "owner", [-9, 0, 0]), f"'owner': {DELETE}"),
     ("owners with a point", column("gallery", "owner", [0.5, 1.5]), f"'owner': {DELETE}"),
@@ -214,22 +268,58 @@ FOLDERS: list[tuple[str, Damage, str]] = [
         column("gallery", "prediction", "shirt"),
         f"no whole numbers in the column 'prediction': {DELETE}",
     ),
-    ("a prediction of NaN", column("gallery", "prediction", float("nan")), f"'prediction': {DELETE}"),
+    (
+        "a prediction of NaN",
+        column("gallery", "prediction", float("nan")),
+        f"'prediction': {DELETE}",
+    ),
     ("a block in words", column("kept", "block", "last"), f"'block': {DELETE}"),
     ("a row of infinity", column("kept", "row", float("inf")), f"'row': {DELETE}"),
     ("a row below zero", column("kept", "row", -3), f"'row': {DELETE}"),
-    ("a column of a billion", column("kept", "col", 1_000_000_000), f"whole numbers .*'col': {DELETE}"),
+    (
+        "a column of a billion",
+        column("kept", "col", 1_000_000_000),
+        f"whole numbers .*'col': {DELETE}",
+    ),
     ("a grid that is not filled", huge_grid, f"for a grid of 16,008,001 places: {DELETE}"),
-    ("a label that is a number", column("kept", "label", 7), f"no texts in the column 'label': {DELETE}"),
-    ("a share in words", column("foreground", "kept", "most"), f"no numbers in the column 'kept': {AGAIN}"),
-    ("a budget in words", column("statistics", "budget", "half"), f"no numbers in the column 'budget': {DELETE}"),
-    ("an interval of lists", column("statistics", "low", [1.0]), f"no numbers in the column 'low': {DELETE}"),
-    ("pictures in words", column("images", "png", "picture"), f"no image files in the column 'png': {DELETE}"),
-    ("a class in words", column("images", "label", "shirt"), f"no whole numbers in the column 'label': {DELETE}"),
+    (
+        "a label that is a number",
+        column("kept", "label", 7),
+        f"no texts in the column 'label': {DELETE}",
+    ),
+    (
+        "a share in words",
+        column("foreground", "kept", "most"),
+        f"no numbers in the column 'kept': {AGAIN}",
+    ),
+    (
+        "a budget in words",
+        column("statistics", "budget", "half"),
+        f"no numbers in the column 'budget': {DELETE}",
+    ),
+    (
+        "an interval of lists",
+        column("statistics", "low", [1.0]),
+        f"no numbers in the column 'low': {DELETE}",
+    ),
+    (
+        "pictures in words",
+        column("images", "png", "picture"),
+        f"no image files in the column 'png': {DELETE}",
+    ),
+    (
+        "a class in words",
+        column("images", "label", "shirt"),
+        f"no whole numbers in the column 'label': {DELETE}",
+    ),
     ("a torn shard", torn, f"cannot be read.*{DELETE}"),
     ("a shard without columns", outcomes(a=[1]), f"lacks the column 'image': {DELETE}"),
     ("a shard in words", outcomes(image=["x"], label=[1], prediction=[1]), f"'image': {DELETE}"),
-    ("a shard of NaN", outcomes(image=[1], label=[float("nan")], prediction=[1]), f"'label': {DELETE}"),
+    (
+        "a shard of NaN",
+        outcomes(image=[1], label=[float("nan")], prediction=[1]),
+        f"'label': {DELETE}",
+    ),
     (
         "a shard with an image twice",
         outcomes(image=[1, 1], label=[1, 1], prediction=[1, 1]),
@@ -243,8 +333,23 @@ ROWS = [
     Bad("run: empty", LINE, "no spec.yaml.*: make one with", lambda root: (root / "run").mkdir()),
     Bad("run: a device", "report /dev/zero", "no run folder at .*: make one with", nothing),
     Bad("run: a torn cell to time", TIMED, f"cannot be read.*{DELETE}", run(into("CELL", "{"))),
-    Bad("run: a torn table to time", TIMED, f"kept.parquet' cannot be read.*{DELETE}", run(into(KEPT, b"PAR1 torn"))),
+    Bad(
+        "run: a torn table to time",
+        TIMED,
+        f"kept.parquet' cannot be read.*{DELETE}",
+        run(into(KEPT, b"PAR1 torn")),
+    ),
     Bad("run: a torn shard to time", TIMED, f"cannot be read.*{DELETE}", run(torn)),
-    Bad("run: a report elsewhere to time", TIMED, "leads out of.*put the file itself", run(link("report", "../away"))),
-    Bad("run: nothing to time", "bench --run ROOT --rounds 1", "no spec.yaml.*: make one with", nothing),
+    Bad(
+        "run: a report elsewhere to time",
+        TIMED,
+        "leads out of.*put the file itself",
+        run(link("report", "../away")),
+    ),
+    Bad(
+        "run: nothing to time",
+        "bench --run ROOT --rounds 1",
+        "no spec.yaml.*: make one with",
+        nothing,
+    ),
 ]

@@ -24,9 +24,15 @@ DONE = {"recipe": "vim_nano", "epoch": 119, "step": 9, "seconds": 1.0, "hardware
 def _sound() -> dict[str, torch.Tensor]:
     """A whole state of the recipe."""
     model, plan = create_model("vim_nano"), recipe("vim_nano")
-    state = {f"{part}.{name}": value for part in ("model", "ema") for name, value in model.state_dict().items()}
+    state = {
+        f"{part}.{name}": value
+        for part in ("model", "ema")
+        for name, value in model.state_dict().items()
+    }
     groups = build_optimizer(model, plan).param_groups
-    for index, parameter in enumerate(parameter for group in groups for parameter in group["params"]):
+    for index, parameter in enumerate(
+        parameter for group in groups for parameter in group["params"]
+    ):
         moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
         state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state[f"optimizer.{index}.step"] = torch.tensor(3.0)
@@ -37,7 +43,9 @@ def state(changed: dict[str, Any] | None = None, **progress: Any) -> Callable[[P
     """A state with some tensors (None: left out) or some of its progress changed."""
 
     def make(root: Path) -> None:
-        tensors = {name: value for name, value in (_sound() | (changed or {})).items() if value is not None}
+        tensors = {
+            name: value for name, value in (_sound() | (changed or {})).items() if value is not None
+        }
         done = {"fingerprint": fingerprint(recipe("vim_nano"))} | DONE | progress
         save_file(tensors, root / "state.safetensors", metadata={"progress": json.dumps(done)})
 
@@ -53,7 +61,12 @@ ROWS = [
     Bad("state: empty", LINE, ANEW, written("state.safetensors", "")),
     Bad("state: a folder", LINE, ANEW, lambda root: (root / "state.safetensors").mkdir()),
     Bad("state: no progress", LINE, ANEW, _no_progress),
-    Bad("state: of another recipe", LINE, "another version of recipe 'vim_nano': delete it", state(fingerprint="x")),
+    Bad(
+        "state: of another recipe",
+        LINE,
+        "another version of recipe 'vim_nano': delete it",
+        state(fingerprint="x"),
+    ),
     Bad("state: an epoch in words", LINE, ANEW, state(epoch="many")),
     Bad("state: an epoch below zero", LINE, ANEW, state(epoch=-1)),
     Bad("state: a fraction of an epoch", LINE, ANEW, state(epoch=1.5)),

@@ -42,10 +42,16 @@ def held(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Kind and content of everything below `folder`."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix == ".lock" or "__pycache__" in path.parts:  # a process is at work; Python's own
+        if (
+            path.suffix == ".lock" or "__pycache__" in path.parts
+        ):  # a process is at work; Python's own
             continue
         status = path.lstat()
-        content = path.read_bytes() if path.is_file() and status.st_size < 1 << 22 and not path.is_symlink() else b""
+        content = (
+            path.read_bytes()
+            if path.is_file() and status.st_size < 1 << 22 and not path.is_symlink()
+            else b""
+        )
         found[str(path.relative_to(folder))] = (status.st_mode, content)
     return found
 
@@ -96,12 +102,16 @@ def test_there_are_many() -> None:
     assert not [row.what for row in ROWS if not row.says]
 
 
-@pytest.mark.parametrize("what", ["train", "config: a billion laughs", "checkpoint: code in a pickle"])
+@pytest.mark.parametrize(
+    "what", ["train", "config: a billion laughs", "checkpoint: code in a pickle"]
+)
 def test_a_process_says_the_same(what: str, tmp_path: Path) -> None:
     row = next(row for row in ROWS if row.what == what)
     line = [sys.executable, "-m", "suite", *row.put(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    done = subprocess.run(
+        line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(row.says, answer(done.stderr))
     assert not (tmp_path / CODE).exists()

@@ -15,10 +15,14 @@ def test_metadata_nested_too_deep_is_no_metadata(tmp_path: Path) -> None:
     assert data.classes == ("0", "1", "2")
 
 
-def test_a_row_group_that_fills_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_group_that_fills_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = table(image=[png()] * 50, label=[0] * 50)(tmp_path)
     monkeypatch.setattr(parquet, "MOST_BYTES", 100)
-    with pytest.raises(UserError, match=r"a\.parquet has a row group of [\d,]+ bytes: write it anew"):
+    with pytest.raises(
+        UserError, match=r"a\.parquet has a row group of [\d,]+ bytes: write it anew"
+    ):
         open_dataset(spec)
     monkeypatch.undo()
     monkeypatch.setattr(parquet, "MOST_ROWS", 49)

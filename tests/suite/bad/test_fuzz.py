@@ -27,24 +27,33 @@ PIECES = [
     "]", "{", "}", "|\n", ">\n", "---\n", "...\n", "%YAML 9.9\n", "\t", "\x00", "\x1b[2J", "\u202e", "\ufeff", "\ud7ff",
     ".nan", ".inf", "1e999", "9" * 5000, "0x" + "f" * 4000, "1:1:1", "~", "yes", "'", '"', "\\x", "#", "\n", "  ", "[" * 2000,  # noqa: E501
 ]  # fmt: skip
-texts = st.lists(st.one_of(st.sampled_from([*PIECES, *(f"{key}: " for key in KEYS)]), st.text(max_size=6)), max_size=20)
+texts = st.lists(
+    st.one_of(st.sampled_from([*PIECES, *(f"{key}: " for key in KEYS)]), st.text(max_size=6)),
+    max_size=20,
+)
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=8),
     st.sampled_from(["all", "mtr", "tome[order=appended]", "vim_nano", "0.4"]), st.dates(), st.binary(max_size=4),
 )  # fmt: skip
 values = st.recursive(
     leaves,
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=12,
 )
-mappings = st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=6)), values, max_size=5)
+mappings = st.dictionaries(
+    st.one_of(st.sampled_from(KEYS), st.text(max_size=6)), values, max_size=5
+)
 pieces = st.sampled_from(
     [*METHODS, "[", "]", ",", "=", "@", ":", ".py", "order", "targets", "falling", "every-", "0", "-1", "1e999", "nan",
      "²", "٣", "9" * 1200, "true", " ", "\n", "\x00", "\u202e", "/", "..", "all"]
 )  # fmt: skip
 phrases = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=9).map("".join)
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+LONG = settings(
+    max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 
 
 def told(attempt: Any, *given_to_it: Any) -> None:
@@ -97,7 +106,9 @@ FUZZ = [fuzz_texts, fuzz_values, fuzz_phrases]
 
 
 @pytest.mark.parametrize("fuzz", FUZZ)
-def test_anything_is_settings_or_one_line(fuzz: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anything_is_settings_or_one_line(
+    fuzz: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "c").mkdir()

@@ -27,7 +27,14 @@ TEXTS = [
     "pool[neighbours=grid]",
     "evit[score=hidden-attention]",
 ]
-SMALL: dict[str, Any] = {"depth": 4, "dim": 8, "states": 2, "image_size": 40, "patch": 4, "stride": 4}
+SMALL: dict[str, Any] = {
+    "depth": 4,
+    "dim": 8,
+    "states": 2,
+    "image_size": 40,
+    "patch": 4,
+    "stride": 4,
+}
 
 
 class OnDevice(TorchDispatchMode):
@@ -35,7 +42,9 @@ class OnDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        assert all(leaf.device.type == "cuda" for leaf in read), f"{func} reads a tensor of the host"
+        assert all(leaf.device.type == "cuda" for leaf in read), (
+            f"{func} reads a tensor of the host"
+        )
         return func(*args, **(kwargs or {}))
 
 
@@ -77,11 +86,18 @@ def test_nothing_waits_for_the_gpu(text: str) -> None:
     assert logits.device.type == "cuda"
 
 
-@pytest.mark.parametrize("step", [lambda x: x[x > 0], lambda x: x[[0, 1]], lambda x: x + torch.arange(2, device="cpu")])
+@pytest.mark.parametrize(
+    "step", [lambda x: x[x > 0], lambda x: x[[0, 1]], lambda x: x + torch.arange(2, device="cpu")]
+)
 def test_a_step_that_does_is_found(step: Callable[[Tensor], Tensor]) -> None:
     with imagined_gpu():
         tokens = torch.randn(2)
-        with pytest.raises(Exception, match=r"reads a tensor of the host|nonzero|data-dependent|dynamic"), OnDevice():  # type: ignore[no-untyped-call]
+        with (
+            pytest.raises(
+                Exception, match=r"reads a tensor of the host|nonzero|data-dependent|dynamic"
+            ),
+            OnDevice(),
+        ):  # type: ignore[no-untyped-call]
             step(tokens)
 
 

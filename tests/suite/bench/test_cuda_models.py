@@ -44,7 +44,9 @@ def stand_in_scan(
 
 
 @pytest.mark.parametrize("divide", [False, True])
-def test_the_authors_block_is_the_same_function(monkeypatch: pytest.MonkeyPatch, divide: bool) -> None:
+def test_the_authors_block_is_the_same_function(
+    monkeypatch: pytest.MonkeyPatch, divide: bool
+) -> None:
     monkeypatch.setattr(stock_block, "conv_function", lambda: stand_in_conv)
     monkeypatch.setattr(stock_block, "scan_function", lambda: stand_in_scan)
     torch.manual_seed(0)
@@ -63,28 +65,54 @@ def test_the_authors_block_is_the_same_function(monkeypatch: pytest.MonkeyPatch,
 
 def test_tables_show_every_row() -> None:
     row = ModelRow(
-        "vim_tiny", "bf16", AUTHORS, "none", 0.0, 0.0, 1234.0, 1000.0, 1.0, 0.25, 257.4, {"gemm": 3.0, "scan": 1.0}
+        "vim_tiny",
+        "bf16",
+        AUTHORS,
+        "none",
+        0.0,
+        0.0,
+        1234.0,
+        1000.0,
+        1.0,
+        0.25,
+        257.4,
+        {"gemm": 3.0, "scan": 1.0},
     )
     page = io.StringIO()
     console = Console(file=page, width=200)
     console.print(table([row]))
     console.print(profile_table([row]))
-    assert all(text in page.getvalue() for text in (AUTHORS, "1234", "25.0 %", " 257 ", "gemm", "75.0 %"))
+    assert all(
+        text in page.getvalue() for text in (AUTHORS, "1234", "25.0 %", " 257 ", "gemm", "75.0 %")
+    )
 
 
-def row(kernel: str, rate: float, method: str = "none", budget: float = 0.0, speedup: float = 1.0) -> ModelRow:
-    return ModelRow("vim_small", "bf16", kernel, method, budget, budget, rate, rate, speedup, 0.1, 1.0)
+def row(
+    kernel: str, rate: float, method: str = "none", budget: float = 0.0, speedup: float = 1.0
+) -> ModelRow:
+    return ModelRow(
+        "vim_small", "bf16", kernel, method, budget, budget, rate, rate, speedup, 0.1, 1.0
+    )
 
 
 def test_goals_by_hand() -> None:
     rows = [row("mamba_ssm", 90), row(AUTHORS, 100), row("triton", 190)]
-    rows += [row("triton", 250, "mtr", 0.2, 1.3), row("triton", 304, "mtr", 0.4, 1.6), row("triton", 400, "hsa", 0.4)]
+    rows += [
+        row("triton", 250, "mtr", 0.2, 1.3),
+        row("triton", 304, "mtr", 0.4, 1.6),
+        row("triton", 400, "hsa", 0.4),
+    ]
     authors, speedup = goals.model_goals(rows)
     assert (authors.reached, authors.wanted, authors.met) == (pytest.approx(1.9), 2.0, False)
     assert (speedup.reached, speedup.wanted, speedup.met) == (1.6, 1.5, True)
     assert "40.0 % of FLOPs" in speedup.what
-    scans = [ScanRow("Vim-B", "bf16", gradients, "triton", 10.0, 5.2, 1.0, 1.0, 0.0) for gradients in (False, True)]
-    (floor,) = goals.scan_goals([*scans, ScanRow("Vim-B", "bf16", False, "mamba_ssm", 10.0, 5.2, 1.0, 1.0, 0.0)])
+    scans = [
+        ScanRow("Vim-B", "bf16", gradients, "triton", 10.0, 5.2, 1.0, 1.0, 0.0)
+        for gradients in (False, True)
+    ]
+    (floor,) = goals.scan_goals(
+        [*scans, ScanRow("Vim-B", "bf16", False, "mamba_ssm", 10.0, 5.2, 1.0, 1.0, 0.0)]
+    )
     assert (floor.reached, floor.met) == (pytest.approx(0.52), True)
     page = io.StringIO()
     Console(file=page, width=200).print(goals.table([authors, speedup, floor]))
@@ -123,11 +151,33 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_whole_measurement_from_the_command_line(
-    rehearsed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rehearsed: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = "vim_nano[image_size=32,depth=3,dim=8]"
-    line = ["bench", "--models", "--device", "cuda", "--backbone", model, "--batch", "2", "--budget", "0.2,0.99"]
-    line += ["--methods", "mtr,hsa", "--save", str(tmp_path / "models.json"), "--threads", "1", "--json"]
+    line = [
+        "bench",
+        "--models",
+        "--device",
+        "cuda",
+        "--backbone",
+        model,
+        "--batch",
+        "2",
+        "--budget",
+        "0.2,0.99",
+    ]
+    line += [
+        "--methods",
+        "mtr,hsa",
+        "--save",
+        str(tmp_path / "models.json"),
+        "--threads",
+        "1",
+        "--json",
+    ]
     precision = torch.get_float32_matmul_precision()
     assert run_cli(line) == 0
     torch.set_float32_matmul_precision(precision)
@@ -154,7 +204,9 @@ def test_what_was_measured_before_a_cut_is_kept(
 
     monkeypatch.setattr(cuda_models, "measure_models", cut)
     assert run_cli(["bench", "--models", "--save", str(tmp_path / "models.json")]) == 2
-    assert [entry["images_per_second"] for entry in json.loads((tmp_path / "models.json").read_text())] == [190]
+    assert [
+        entry["images_per_second"] for entry in json.loads((tmp_path / "models.json").read_text())
+    ] == [190]
 
 
 @pytest.mark.gpu
@@ -166,4 +218,6 @@ def test_dense_and_reduced_models_are_measured() -> None:
     for row in rows:
         assert row.images_per_second > 0
         assert row.peak_mib > 0
-    assert all(abs(row.flops_cut - row.budget) < 0.01 and 0 < row.reduction_share < 1 for row in reduced)
+    assert all(
+        abs(row.flops_cut - row.budget) < 0.01 and 0 < row.reduction_share < 1 for row in reduced
+    )

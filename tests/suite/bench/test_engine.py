@@ -41,7 +41,9 @@ def test_the_stub_is_a_backbone_whose_tokens_are_its_patches() -> None:
     for place in (0, 10, 23, 25, 49):
         patch = place - (place > model.special_places[0])
         row, column = divmod(patch, GRID)
-        pixels = images[1, :, PATCH * row : PATCH * row + PATCH, PATCH * column : PATCH * column + PATCH]
+        pixels = images[
+            1, :, PATCH * row : PATCH * row + PATCH, PATCH * column : PATCH * column + PATCH
+        ]
         assert torch.equal(tokens.branch[1, place].view(3, PATCH, PATCH), pixels)
     assert not tokens.branch[:, model.special_places[0]].any()
     traced = model.run(tokens, 0, 3, needs=frozenset({"delta_mean"}))
@@ -66,7 +68,9 @@ def test_the_measured_run_has_forty_cells() -> None:
 
 
 def test_a_small_run_is_measured_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "settings", lambda images: settings(images).model_copy(update=SMALL))
+    monkeypatch.setattr(
+        engine, "settings", lambda images: settings(images).model_copy(update=SMALL)
+    )
     row = one_run(tmp_path / "run", 40)
     assert (tmp_path / "run" / "report" / "index.html").exists()
     assert row.cells == len(list((tmp_path / "run" / "shards").iterdir()))
@@ -77,13 +81,17 @@ def test_a_small_run_is_measured_whole(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_yardstick_is_every_call_of_a_batch_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "settings", lambda images: settings(images).model_copy(update=SMALL))
+    monkeypatch.setattr(
+        engine, "settings", lambda images: settings(images).model_copy(update=SMALL)
+    )
     with registered():
         prepared = prepare(engine.settings(40))
     calls, by_model = recorded(prepared)
     cells = runnable(prepared, "stub")
     sites = {cell.key: sorted(cell.plan.counts) for cell in cells if cell.plan is not None}
-    assert len(calls) - len(by_model) == sum(map(len, sites.values()))  # no two cells share a reduction here
+    assert len(calls) - len(by_model) == sum(
+        map(len, sites.values())
+    )  # no two cells share a reduction here
     reduced = [cell for cell in cells if sites[cell.key]]
     smaller = {cell.image_size for cell in cells} - {prepared.models["stub"].image_size}
     heads = len(cells)

@@ -31,8 +31,12 @@ def test_rows_are_consistent_and_printed() -> None:
     assert all(value >= 0 and np.isfinite(value) for value in values.values())
     assert values["error of cpu"] < 1e-5
     assert values["error of cpu's gradients"] < 1e-4
-    assert values["scan, cpu: speed-up"] == pytest.approx(values["scan, reference"] / values["scan, cpu"])
-    assert values["stack: floor over time"] == pytest.approx(values["stack: floor"] / values["stack of blocks"])
+    assert values["scan, cpu: speed-up"] == pytest.approx(
+        values["scan, reference"] / values["scan, cpu"]
+    )
+    assert values["stack: floor over time"] == pytest.approx(
+        values["stack: floor"] / values["stack of blocks"]
+    )
     page = io.StringIO()
     Console(file=page, width=160).print(table(rows))
     assert all(row.name in page.getvalue() for row in rows)

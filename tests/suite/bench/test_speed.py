@@ -40,8 +40,12 @@ def mini() -> Any:
     return create_model("vim_mini")
 
 
-def subject(removed: float = 0.4, label: str = "mtr", plan: dict[int, Any] | None = None) -> Subject:
-    return Subject(mini(), "vim_mini", label, removed or None, plan or {}, 2 * 10**6, removed, 0.01, 40, "key")
+def subject(
+    removed: float = 0.4, label: str = "mtr", plan: dict[int, Any] | None = None
+) -> Subject:
+    return Subject(
+        mini(), "vim_mini", label, removed or None, plan or {}, 2 * 10**6, removed, 0.01, 40, "key"
+    )
 
 
 @pytest.mark.usefixtures("small")
@@ -54,7 +58,12 @@ def test_figures_follow_from_the_times() -> None:
     assert row["images_per_second"] == pytest.approx(80)
     assert row["speedup"] == np.median(ratios) == 2
     assert (row["speedup_low"], row["speedup_high"]) == (ratios.min(), ratios.max())
-    assert (row["verdict"], row["interval"], row["tokens"], row["gflops"]) == ("faster", "interval", 100, 0.002)
+    assert (row["verdict"], row["interval"], row["tokens"], row["gflops"]) == (
+        "faster",
+        "interval",
+        100,
+        0.002,
+    )
     assert not without_gain(row)
     assert _figures(subject(0.0, "none"), dense, dense, 8)["verdict"] == "dense"
     slow = _figures(subject(), [0.3, 0.5, *dense[2:]], dense, 8)
@@ -144,7 +153,9 @@ def test_a_busy_machine_is_said() -> None:
 def timed(small: Specs, **asked: Any) -> tuple[list[dict[str, Any]], list[str]]:
     told: list[str] = []
     methods = ("mtr", "random[order=shuffled]")
-    spec = BenchSpec(backbones=("vim_mini",), methods=methods, budgets=(0.3, 0.97), rounds=2, **asked)
+    spec = BenchSpec(
+        backbones=("vim_mini",), methods=methods, budgets=(0.3, 0.97), rounds=2, **asked
+    )
     return list(time_grid(spec, "cpu", told.append)), told
 
 
@@ -152,8 +163,15 @@ def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
     rows, told = timed(small, batches=(1, 3), lengths=(16,))
     assert all(tuple(sorted(row)) == tuple(sorted(COLUMNS)) for row in rows)
     found = [(row["label"], row["batch"], row["tokens"], row["precision"]) for row in rows]
-    base = [(label, batch, 100, "fp32") for batch in (1, 3) for label in ("none", "mtr", "random[order=shuffled]")]
-    assert found == [*base, ("none", 1, 16, "fp32")]  # the middle budget is one that 16 tokens do not meet
+    base = [
+        (label, batch, 100, "fp32")
+        for batch in (1, 3)
+        for label in ("none", "mtr", "random[order=shuffled]")
+    ]
+    assert found == [
+        *base,
+        ("none", 1, 16, "fp32"),
+    ]  # the middle budget is one that 16 tokens do not meet
     assert sum("left out: mtr at 97 % on vim_mini: cannot remove" in line for line in told) == 3
     for row in rows:
         assert row["images_per_second"] == pytest.approx(1e3 * row["batch"] / row["ms"])
@@ -169,13 +187,18 @@ def test_each_setting_is_timed_once(small: Specs, batches: tuple[int, ...]) -> N
     found = [(row["label"], row["budget"], row["batch"], row["tokens"]) for row in rows]
     assert len(set(found)) == len(found)
     assert ("none", None, 1, 100) in found
-    assert {tokens for label, _, batch, tokens in found if (label, batch) == ("none", 1)} == {100, 16}
+    assert {tokens for label, _, batch, tokens in found if (label, batch) == ("none", 1)} == {
+        100,
+        16,
+    }
 
 
 def test_the_legend_says_what_is_there() -> None:
     gained = {"removed": 0.4, "verdict": "faster"}
     assert legend([gained]) == "peak MiB: what a pass holds at most beyond weights and images."
-    assert legend([gained, gained | {"verdict": "slower"}]).startswith("!: FLOPs fall and time was not shown to. peak")
+    assert legend([gained, gained | {"verdict": "slower"}]).startswith(
+        "!: FLOPs fall and time was not shown to. peak"
+    )
 
 
 def test_lengths_are_square(small: Specs) -> None:
@@ -185,10 +208,21 @@ def test_lengths_are_square(small: Specs) -> None:
 
 
 def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> None:
-    spec = small(methods=("mtr", "downsample"), budgets=(0.5,), baselines=False, gallery=0, batch=30, shard=30)
+    spec = small(
+        methods=("mtr", "downsample"),
+        budgets=(0.5,),
+        baselines=False,
+        gallery=0,
+        batch=30,
+        shard=30,
+    )
     result = run_comparison(spec, tmp_path, quiet=True)
     rows = list(time_run(tmp_path, BenchSpec(batches=(2,), rounds=2), "cpu", lambda line: None))
-    keys = {record["key"] for record in result.records if record["status"] == "ok" and record["seed"] == 0}
+    keys = {
+        record["key"]
+        for record in result.records
+        if record["status"] == "ok" and record["seed"] == 0
+    }
     assert {row["key"] for row in rows} == keys
     words = write_timing(tmp_path, rows)
     assert [text for _, text in sentences(rows)] == words
@@ -212,13 +246,26 @@ def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
 
     def row(label: str, budget: float | None, speedup: float, verdict: str) -> dict[str, Any]:
         gain = {"speedup": speedup, "speedup_low": speedup - 0.1, "speedup_high": speedup + 0.1}
-        return base | gain | {"label": label, "budget": budget, "removed": budget or 0.0, "verdict": verdict}
+        return (
+            base
+            | gain
+            | {"label": label, "budget": budget, "removed": budget or 0.0, "verdict": verdict}
+        )
 
-    rows = [row("none", None, 1, "dense"), row("mtr", 0.4, 1.3, "faster"), row("tome", 0.4, 1.05, "no gain shown")]
+    rows = [
+        row("none", None, 1, "dense"),
+        row("mtr", 0.4, 1.3, "faster"),
+        row("tome", 0.4, 1.05, "no gain shown"),
+    ]
     smaller = row("downsample", 0.4, 1.5, "faster") | {"removed": 0.264, "tokens": 4}
     [(_, text)] = sentences([*rows, smaller])
-    assert "With 26.4 % of FLOPs removed the smaller image (downsample) is 1.50 times as fast" in text
-    assert "With 40.0 % of FLOPs removed the fastest method, mtr, is 1.30 times as fast (95 % interval 1.20" in text
+    assert (
+        "With 26.4 % of FLOPs removed the smaller image (downsample) is 1.50 times as fast" in text
+    )
+    assert (
+        "With 40.0 % of FLOPs removed the fastest method, mtr, is 1.30 times as fast (95 % interval 1.20"
+        in text
+    )
     longer = [found | {"tokens": 16, "speedup": 9.0} for found in rows]
     assert "9.00" not in dict(sentences([*rows, *longer]))["b"]
     [(name, text)] = sentences(rows)

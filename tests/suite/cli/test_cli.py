@@ -51,8 +51,18 @@ def test_help_says_which_method_is_the_reference(capsys: Out) -> None:
 
 def test_every_option_of_compare_has_help_and_default(capsys: Out) -> None:
     run(["compare", "--help"])
-    shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # a line may end at a hyphen
-    for default in ("mtr,tome", "vim_nano", "fashion-clutter", "0.2,0.3,0.4,0.5,0.6", "500", "matched", "fp32"):
+    shown = " ".join(capsys.readouterr().out.split()).replace(
+        "- ", "-"
+    )  # a line may end at a hyphen
+    for default in (
+        "mtr,tome",
+        "vim_nano",
+        "fashion-clutter",
+        "0.2,0.3,0.4,0.5,0.6",
+        "500",
+        "matched",
+        "fp32",
+    ):
         assert f"[default: {default}]" in shown
 
 
@@ -75,11 +85,17 @@ def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
     if kind == "backbones":
         found = {row["name"]: row for row in rows}
         assert found["vim_tiny"]["parameters"] == "7,148,008"
-        assert found["vim_tiny"]["checkpoint"] == "hf://hustvl/Vim-tiny-midclstok/vim_t_midclstok_76p1acc.pth"
+        assert (
+            found["vim_tiny"]["checkpoint"]
+            == "hf://hustvl/Vim-tiny-midclstok/vim_t_midclstok_76p1acc.pth"
+        )
         assert [found["videomamba_tiny"][key] for key in ("G macs", "G printed", "counted as", "G so counted")] == [
             "1.823", "1.1", "fvcore", "1.1",
         ]  # fmt: skip
-        assert (found["mambareg_base"]["top-1"], found["mambareg_base"]["preprocessing"]) == ("83.0", "crop 1 bicubic")
+        assert (found["mambareg_base"]["top-1"], found["mambareg_base"]["preprocessing"]) == (
+            "83.0",
+            "crop 1 bicubic",
+        )
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -99,7 +115,11 @@ def test_a_plan_is_json_and_runs_nothing(
     planned = {(cell["method"], cell["budget"]): cell for cell in found["cells"]}
     assert planned["mtr", 0.3]["reduction_fraction"]["flops"] == pytest.approx(0.3, abs=0.002)
     assert planned["stride", 0.9]["status"] == "skipped"
-    drawn = [cell["seed"] for cell in found["cells"] if (cell["method"], cell["budget"]) == ("random", 0.3)]
+    drawn = [
+        cell["seed"]
+        for cell in found["cells"]
+        if (cell["method"], cell["budget"]) == ("random", 0.3)
+    ]
     assert drawn == [0, 1, 2]
     assert run(["plan", *MINI, "--methods", "mtr", "--budgets", "0.3,0.9"]) == 0
     shown = capsys.readouterr().out
@@ -113,7 +133,15 @@ def test_compare_writes_a_run_and_its_report(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = ["compare", *MINI, "--methods", "mtr[order=appended],stride", "--no-baselines", "--budgets", "0.3"]
+    line = [
+        "compare",
+        *MINI,
+        "--methods",
+        "mtr[order=appended],stride",
+        "--no-baselines",
+        "--budgets",
+        "0.3",
+    ]
     assert run([*line, "--json"]) == 0
     printed, said = capsys.readouterr()
     assert "cells on" not in said
@@ -125,7 +153,10 @@ def test_compare_writes_a_run_and_its_report(
     assert run([*line, "--no-report"]) == 0
     shown, said = capsys.readouterr()
     assert f"{found['run']}: 3 cells on 30 images, all 90 outcomes are there already\n" in said
-    assert "No method was shown to beat the blind baselines on vim_mini at -30 % FLOPs (best: stride, " in shown
+    assert (
+        "No method was shown to beat the blind baselines on vim_mini at -30 % FLOPs (best: stride, "
+        in shown
+    )
     assert "mtr[order=appended]" in shown
     assert "results: runs" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 1
@@ -153,17 +184,47 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
 
 
 def test_bench_takes_all_methods_that_reduce(small: Specs, capsys: Out) -> None:
-    line = ["bench", "--reduction", "--backbone", "vim_mini", "--methods", "all", "--budget", "0.3", "--batch", "1"]
+    line = [
+        "bench",
+        "--reduction",
+        "--backbone",
+        "vim_mini",
+        "--methods",
+        "all",
+        "--budget",
+        "0.3",
+        "--batch",
+        "1",
+    ]
     assert run([*line, "--rounds", "1", "--threads", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["method"] for row in rows} == set(METHODS) - {"none", "oracle", "permute", "downsample"}
+    assert {row["method"] for row in rows} == set(METHODS) - {
+        "none",
+        "oracle",
+        "permute",
+        "downsample",
+    }
     assert all(row["reduction_ms"] > 0 for row in rows)
 
 
-def test_bench_measures_and_draws(small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_measures_and_draws(
+    small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("suite.bench.speed.LEAST_SECONDS", 0.0)
-    line = ["bench", "--backbone", "vim_mini", "--methods", "mtr", "--budget", "0.3", "--batch", "2", "--rounds", "2"]
+    line = [
+        "bench",
+        "--backbone",
+        "vim_mini",
+        "--methods",
+        "mtr",
+        "--budget",
+        "0.3",
+        "--batch",
+        "2",
+        "--rounds",
+        "2",
+    ]
     line += ["--lengths", "", "--threads", "1"]
     assert run(line) == 0
     shown = capsys.readouterr().out
@@ -177,7 +238,9 @@ def test_bench_measures_and_draws(small: Specs, capsys: Out, tmp_path: Path, mon
     assert len(list((Path(found["run"]) / "timing").iterdir())) == 2
 
 
-def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(capsys: Out, tmp_path: Path) -> None:
+def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(
+    capsys: Out, tmp_path: Path
+) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("methods: [mtr, stride]\nbudgets: [0.3, 0.4]\nimages: 10\nbaselines: false\n")
     assert run(["plan", "--config", str(path), "--budgets", "0.5", "--json"]) == 0
@@ -198,9 +261,30 @@ def test_the_schema_knows_every_setting(capsys: Out) -> None:
 
 
 def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
-    assert run(["plan", "--axis", "all", "--methods", "delta", "--images", "1", "--no-baselines", "--json"]) == 0
+    assert (
+        run(
+            [
+                "plan",
+                "--axis",
+                "all",
+                "--methods",
+                "delta",
+                "--images",
+                "1",
+                "--no-baselines",
+                "--json",
+            ]
+        )
+        == 0
+    )
     texts = {cell["text"] for cell in json.loads(capsys.readouterr().out)["cells"]}
-    wanted = {"delta[protect=4]", "delta[order=reversed]", "permute", "delta[direction=forward]", "delta@falling"}
+    wanted = {
+        "delta[protect=4]",
+        "delta[order=reversed]",
+        "permute",
+        "delta[direction=forward]",
+        "delta@falling",
+    }
     assert wanted <= texts
 
 
@@ -220,7 +304,16 @@ def test_a_failed_cell_is_exit_code_1(
     monkeypatch.setattr(Cell, "reducers", failing)
     monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     monkeypatch.chdir(tmp_path)
-    line = ["compare", *MINI, "--methods", "mtr,stride", "--no-baselines", "--budgets", "0.3", "--no-report"]
+    line = [
+        "compare",
+        *MINI,
+        "--methods",
+        "mtr,stride",
+        "--no-baselines",
+        "--budgets",
+        "0.3",
+        "--no-report",
+    ]
     assert run([*line, "--gallery", "0", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert {cell["method"]: (cell["status"], cell["reason"]) for cell in found["cells"]} == {
@@ -256,10 +349,24 @@ def test_a_run_that_is_there_is_refused_where_a_new_one_is_wanted(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = ["compare", *MINI, "--methods", "none", "--no-baselines", "--gallery", "0", "--no-report", "--name", "one"]
+    line = [
+        "compare",
+        *MINI,
+        "--methods",
+        "none",
+        "--no-baselines",
+        "--gallery",
+        "0",
+        "--no-report",
+        "--name",
+        "one",
+    ]
     assert run([*line, "--no-resume"]) == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    for extra, told in ((["--no-resume"], "holds this run already"), (["--batch", "9"], "(its batch is")):
+    for extra, told in (
+        (["--no-resume"], "holds this run already"),
+        (["--batch", "9"], "(its batch is"),
+    ):
         assert run([*line, *extra]) == 2
         assert told in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -283,7 +390,11 @@ def test_help_and_misspelt_words_load_nothing_heavy(line: str) -> None:
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(
-        [sys.executable, "-c", LOADED, *line.split()], capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, "-c", LOADED, *line.split()],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
     )
     assert done.stdout.splitlines()[-1] == f"LOADED {LIGHT[line]} []"
 
@@ -299,7 +410,9 @@ def test_python_dash_m_suite_leaves_with_the_code() -> None:
 def test_a_reader_that_went_away_is_no_error_to_speak_of() -> None:
     root = Path(__file__).parents[3]
     line = [sys.executable, "-m", "suite", "list", "methods", "--long", "mtr"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as process:
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
@@ -327,7 +440,10 @@ def test_a_list_given_twice_is_refused_rather_than_half_lost(
     line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(line) == 2
-    assert "is given twice: give it once, several values separated by commas" in capsys.readouterr().err
+    assert (
+        "is given twice: give it once, several values separated by commas"
+        in capsys.readouterr().err
+    )
 
 
 SPELLINGS = {
@@ -340,7 +456,9 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize(("command", "primary"), [(name, flag) for name, flags in SPELLINGS.items() for flag in flags])
+@pytest.mark.parametrize(
+    ("command", "primary"), [(name, flag) for name, flags in SPELLINGS.items() for flag in flags]
+)
 def test_one_and_several_are_the_same_option(command: str, primary: str, capsys: Out) -> None:
     other = primary.removesuffix("s") if primary.endswith("s") else f"{primary}s"
     assert run([command, "--help"]) == 0
@@ -352,9 +470,22 @@ def test_one_and_several_are_the_same_option(command: str, primary: str, capsys:
 def test_a_plan_takes_either_spelling(capsys: Out) -> None:
     line = ["plan", "--images", "1", "--no-baselines", "--json"]
     found = []
-    for flags in (("--method", "--backbone", "--budget"), ("--methods", "--backbones", "--budgets")):
+    for flags in (
+        ("--method", "--backbone", "--budget"),
+        ("--methods", "--backbones", "--budgets"),
+    ):
         assert (
-            run([*line, *(part for pair in zip(flags, ("tome", "vim_nano", "0.5"), strict=True) for part in pair)]) == 0
+            run(
+                [
+                    *line,
+                    *(
+                        part
+                        for pair in zip(flags, ("tome", "vim_nano", "0.5"), strict=True)
+                        for part in pair
+                    ),
+                ]
+            )
+            == 0
         )
         found.append(json.loads(capsys.readouterr().out)["cells"])
     assert found[0] == found[1]
@@ -370,8 +501,14 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
         ("verify mtr", "(mtr), write --method mtr: see python -m suite verify --help"),
         ("compare mtr tome[order=appended]", "write --methods 'mtr,tome[order=appended]': see"),
         ("compare --budgets 0.2 0.4", "(0.4), write --budgets 0.2,0.4: see"),
-        ("compare --backbone vim_nano deit_nano", "(deit_nano), write --backbone vim_nano,deit_nano: see"),
-        ("compare --methods mtr, tome", "(tome), write --methods mtr,tome: see"),  # a blank after the comma
+        (
+            "compare --backbone vim_nano deit_nano",
+            "(deit_nano), write --backbone vim_nano,deit_nano: see",
+        ),
+        (
+            "compare --methods mtr, tome",
+            "(tome), write --methods mtr,tome: see",
+        ),  # a blank after the comma
         ("doctor mtr", "(mtr): see"),
     ],
 )
@@ -380,7 +517,9 @@ def test_methods_without_their_option_are_told_it(line: str, mend: str, capsys: 
     assert mend in capsys.readouterr().err
 
 
-def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["list", "checkpoints", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     files = [(row["name"], row["checkpoint"]) for row in rows]

@@ -12,7 +12,9 @@ from suite.config.run_spec import build_spec
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(ahead, "compile_ahead", lambda module, maker: found.append(f"{module}:{maker}"))
+    monkeypatch.setattr(
+        ahead, "compile_ahead", lambda module, maker: found.append(f"{module}:{maker}")
+    )
     monkeypatch.setattr(ahead, "NVIDIA", tmp_path / "none")
     return found
 
@@ -24,7 +26,9 @@ def test_a_run_on_a_cpu_begins_it(begun: list[str]) -> None:
     assert begun == ["methods.fused.cpu.kernel:reduction_kernel"] * 3
 
 
-def test_what_does_without_begins_nothing(begun: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_does_without_begins_nothing(
+    begun: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     ahead.begin_compiling(build_spec(device="cuda"))
     ahead.begin_compiling(build_spec(precision="fp64"))
     ahead.begin_compiling(build_spec(methods=("none", "downsample"), baselines=False))

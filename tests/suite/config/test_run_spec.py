@@ -16,7 +16,9 @@ SHARE = "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"
 
 specs = st.builds(
     RunSpec,
-    methods=st.lists(st.sampled_from(["mtr", "tome[order=appended]", "evit"]), min_size=1).map(tuple),
+    methods=st.lists(st.sampled_from(["mtr", "tome[order=appended]", "evit"]), min_size=1).map(
+        tuple
+    ),
     budgets=st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4).map(tuple),
     images=st.one_of(st.just("all"), st.integers(1, 10**6)),
     sites=st.one_of(st.none(), st.lists(st.integers(1, 30), min_size=1).map(tuple)),
@@ -45,11 +47,17 @@ def test_the_name_of_a_run_is_that_of_its_question(spec: RunSpec) -> None:
 def test_names_are_safe_for_folders() -> None:
     named = build_spec(backbones=("vim_tiny[image_size=96, depth=2]", "vim_nano")).default_name()
     assert named.startswith("vim_tiny_image_size_96_depth_2+vim_nano-fashion-clutter-")
-    assert build_spec(data="imagenet:/data/x y", split="val").default_name().startswith("vim_nano-imagenet-val-500-")
+    assert (
+        build_spec(data="imagenet:/data/x y", split="val")
+        .default_name()
+        .startswith("vim_nano-imagenet-val-500-")
+    )
 
 
 def test_repeated_things_are_asked_once() -> None:
-    spec = build_spec(methods=("mtr", "tome", "mtr"), budgets=(0.4, 0.2, 0.4), axes=("size", "order", "size"))
+    spec = build_spec(
+        methods=("mtr", "tome", "mtr"), budgets=(0.4, 0.2, 0.4), axes=("size", "order", "size")
+    )
     assert spec.axes == ("size", "order")
     assert spec.methods == ("mtr", "tome")
     assert spec.budgets == (0.4, 0.2)
@@ -62,8 +70,14 @@ def test_repeated_things_are_asked_once() -> None:
         ({"budgets": ()}, "budgets: name at least one (given: [])"),
         ({"images": 0}, "images: must be a whole number from 1 on, or 'all' (given: 0)"),
         ({"images": 2.5}, "images: must be a whole number from 1 on, or 'all' (given: 2.5)"),
-        ({"gallery": 65}, "gallery: at most 64 images, by their count or by their numbers (given: 65)"),
-        ({"gallery": -1}, "gallery: at most 64 images, by their count or by their numbers (given: -1)"),
+        (
+            {"gallery": 65},
+            "gallery: at most 64 images, by their count or by their numbers (given: 65)",
+        ),
+        (
+            {"gallery": -1},
+            "gallery: at most 64 images, by their count or by their numbers (given: -1)",
+        ),
         ({"colour": "red"}, "unknown setting 'colour': did you mean source?"),
         ({"schema": 2}, "schema: must be 1 (given: 2)"),
     ],
@@ -91,7 +105,10 @@ def test_texts_become_settings() -> None:
     spec = spec_from_options(asked)
     assert spec.methods == ("mtr", "tome[order=appended,weights=mean]")
     assert (spec.budgets, spec.sites, spec.images) == ((0.25, 0.5), (4, 2), "all")
-    pictures = {text: spec_from_options(asked | {"gallery": text}).gallery for text in ("5", "", "7,", "7, 3")}
+    pictures = {
+        text: spec_from_options(asked | {"gallery": text}).gallery
+        for text in ("5", "", "7,", "7, 3")
+    }
     assert pictures == {"5": 5, "": 0, "7,": (7,), "7, 3": (7, 3)}
 
 

@@ -39,14 +39,21 @@ VALUES: dict[str, list[Any]] = {
 def test_every_combination_once(sweep: dict[str, list[Any]]) -> None:
     base = RunSpec(seeds=2)
     found = [spec for _, spec in combinations(base, sweep)]
-    want = [build_spec(seeds=2, **dict(zip(sweep, chosen, strict=True))) for chosen in product(*sweep.values())]
+    want = [
+        build_spec(seeds=2, **dict(zip(sweep, chosen, strict=True)))
+        for chosen in product(*sweep.values())
+    ]
     assert found == list(dict.fromkeys(want))
     assert len({spec.default_name() for spec in found}) == len(found)
 
 
 def test_a_file_and_the_command_line_say_the_same(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
-    sweep = {"schedule": ["rising", "falling"], "methods": ["mtr", ["tome[order=appended]", "utr"]], "sites": [None]}
+    sweep = {
+        "schedule": ["rising", "falling"],
+        "methods": ["mtr", ["tome[order=appended]", "utr"]],
+        "sites": [None],
+    }
     path.write_text(yaml.safe_dump({"sweep": sweep, "seeds": 1}))
     found = sweep_of(["schedule=one-shot,every-2", "batch=2"], path)
     assert found == {
@@ -88,17 +95,26 @@ def test_nothing_runs_when_one_combination_is_wrong(
     assert not runs.exists()
 
 
-def test_a_file_is_named_with_the_key_that_is_wrong(small: Any, tmp_path: Path, capsys: Out) -> None:
+def test_a_file_is_named_with_the_key_that_is_wrong(
+    small: Any, tmp_path: Path, capsys: Out
+) -> None:
     path = tmp_path / "e.yaml"
-    for sweep, reason in (({"batch": [1, "x"]}, "sweep: batch.1: "), (["batch"], "sweep: must be a mapping")):
+    for sweep, reason in (
+        ({"batch": [1, "x"]}, "sweep: batch.1: "),
+        (["batch"], "sweep: must be a mapping"),
+    ):
         path.write_text(yaml.safe_dump({"sweep": sweep}))
         assert run(["plan", *MINI, "--config", str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"error: {path}: {reason}")
 
 
-def test_each_combination_is_a_run_and_all_are_one_table(small: Any, tmp_path: Path, capsys: Out) -> None:
+def test_each_combination_is_a_run_and_all_are_one_table(
+    small: Any, tmp_path: Path, capsys: Out
+) -> None:
     path = tmp_path / "e.yaml"
-    path.write_text(yaml.safe_dump({"sweep": {"schedule": ["constant-ratio", "rising"]}, "baselines": False}))
+    path.write_text(
+        yaml.safe_dump({"sweep": {"schedule": ["constant-ratio", "rising"]}, "baselines": False})
+    )
     line = [
         "compare",
         *MINI,
@@ -113,7 +129,10 @@ def test_each_combination_is_a_run_and_all_are_one_table(small: Any, tmp_path: P
     assert run([*line, "--name", "s"]) == 0
     told = capsys.readouterr().out
     folders = [tmp_path / "runs" / f"s-schedule-{name}" for name in ("constant-ratio", "rising")]
-    assert [read_spec(folder / "spec.yaml", RunSpec).schedule for folder in folders] == ["constant-ratio", "rising"]
+    assert [read_spec(folder / "spec.yaml", RunSpec).schedule for folder in folders] == [
+        "constant-ratio",
+        "rising",
+    ]
     (merged,) = (tmp_path / "runs").glob("merged-*")
     labels = set(pd.read_parquet(merged / "analyses" / "statistics.parquet").label)
     assert labels == {"none", "mtr", "mtr@rising"}
@@ -128,13 +147,24 @@ def test_each_combination_is_a_run_and_all_are_one_table(small: Any, tmp_path: P
 
 
 def test_what_cannot_be_compared_stays_apart(small: Any, tmp_path: Path, capsys: Out) -> None:
-    line = ["compare", *MINI, "--methods", "mtr", "--no-baselines", "--runs", str(tmp_path), "--no-report"]
+    line = [
+        "compare",
+        *MINI,
+        "--methods",
+        "mtr",
+        "--no-baselines",
+        "--runs",
+        str(tmp_path),
+        "--no-report",
+    ]
     assert run([*line, "--sweep", "precision=fp32,fp64"]) == 0
     assert "not merged: " in (told := capsys.readouterr().out)
     assert "the precision is fp32 in the first and fp64 in the second" in " ".join(told.split())
 
 
-def test_plan_shows_a_sweep_and_runs_nothing(small: Any, tmp_path: Path, monkeypatch: Any, capsys: Out) -> None:
+def test_plan_shows_a_sweep_and_runs_nothing(
+    small: Any, tmp_path: Path, monkeypatch: Any, capsys: Out
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["plan", *MINI, "--methods", "mtr", "--sweep", "schedule=rising,falling"]) == 0
     told = capsys.readouterr().out
@@ -148,7 +178,9 @@ def test_the_schema_knows_sweeps(capsys: Out) -> None:
     assert set(RunSpec.model_fields) - {"version"} == set(schema["$defs"]["Sweep"]["properties"])
     with pytest.raises(UserError, match="unknown setting 'sweep'"):
         build_spec(sweep={})
-    assert Experiment.model_validate({"sweep": {"batch": [1, 2], "methods": ["mtr", ["tome", "utr"]]}})
+    assert Experiment.model_validate(
+        {"sweep": {"batch": [1, 2], "methods": ["mtr", ["tome", "utr"]]}}
+    )
 
 
 def test_a_spec_has_no_sweep(small: Callable[..., RunSpec]) -> None:

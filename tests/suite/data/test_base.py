@@ -36,7 +36,9 @@ def test_labels_that_fit() -> None:
 
 
 def test_labels_that_do_not_fit_name_the_mend() -> None:
-    with pytest.raises(UserError, match=r"3 classes but the model's head has 2: choose a checkpoint"):
+    with pytest.raises(
+        UserError, match=r"3 classes but the model's head has 2: choose a checkpoint"
+    ):
         check_labels(Fake(np.array([0, 1])), 2)
     with pytest.raises(UserError, match="8 classes but the model's head has 3"):
         check_labels(Fake(np.array([0, 7])), 3)
@@ -61,9 +63,7 @@ def test_manifest_hash_covers_all_of_it() -> None:
 
 
 def test_names_are_listed_without_torch_or_numba() -> None:
-    code = (
-        "import sys, suite.data as d; print(*d.DATASETS); sys.exit(bool({'torch', 'numba', 'PIL'} & set(sys.modules)))"
-    )
+    code = "import sys, suite.data as d; print(*d.DATASETS); sys.exit(bool({'torch', 'numba', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "fashion-clutter" in done.stdout.split()

@@ -23,7 +23,16 @@ def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path: Path) -> Non
     assert all(bool(check.mend) == (check.status != "ok") for check in checks)
     assert all("\n" not in check.detail + check.mend for check in checks)
     by_name = {check.name: check for check in checks}
-    for name in ("python", "installation", "torch", "timm", "numba", "cpu scan kernel", "bundled images", "disk"):
+    for name in (
+        "python",
+        "installation",
+        "torch",
+        "timm",
+        "numba",
+        "cpu scan kernel",
+        "bundled images",
+        "disk",
+    ):
         assert by_name[name].status == "ok", by_name[name]
         assert by_name[name].required
     assert not by_name["mamba_ssm"].required
@@ -35,7 +44,9 @@ def test_without_torch_everything_else_is_still_looked_at() -> None:
         "from suite.doctor import diagnose\n"
         "for check in diagnose(): print(check.name, check.status, check.bad, sep='|')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = dict(line.split("|", 1) for line in done.stdout.splitlines())
     assert found["torch"] == "missing|True"
@@ -49,7 +60,11 @@ def test_a_look_that_raises_is_a_finding() -> None:
         raise OSError("first\nlibcudart.so.13: cannot open")
 
     found = guarded("thing", look, required=True)
-    assert (found.status, found.detail, found.bad) == ("broken", "libcudart.so.13: cannot open", True)
+    assert (found.status, found.detail, found.bad) == (
+        "broken",
+        "libcudart.so.13: cannot open",
+        True,
+    )
     assert found.mend
 
 
@@ -122,11 +137,18 @@ def test_a_driver_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
     assert cuda.driver().status == "missing"
 
 
-def test_importable_tells_missing_from_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importable_tells_missing_from_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "half_there.py").write_text("import no_such_dependency\n")
-    (tmp_path / "mismatched.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    (tmp_path / "mismatched.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    found = [packages.importable(name, "mend") for name in ("not_there_at_all", "half_there", "mismatched", "json")]
+    found = [
+        packages.importable(name, "mend")
+        for name in ("not_there_at_all", "half_there", "mismatched", "json")
+    ]
     assert [check.status for check in found] == ["missing", "broken", "broken", "ok"]
     assert "no_such_dependency" in found[1].detail
     assert "torchvision::nms" in found[2].detail
@@ -162,7 +184,9 @@ def test_training_images_are_looked_for_where_the_data_sets_look(
 
 def test_commands_that_cannot_be_run() -> None:
     assert output_of(["no-such-command-here"])[0] == 127
-    assert output_of([sys.executable, "-c", "import sys; print(1); print(2, file=sys.stderr); sys.exit(3)"]) == (
+    assert output_of(
+        [sys.executable, "-c", "import sys; print(1); print(2, file=sys.stderr); sys.exit(3)"]
+    ) == (
         3,
         "1",
         "2",
@@ -173,7 +197,9 @@ def test_commands_that_cannot_be_run() -> None:
 
 def test_the_table_shows_brackets_as_they_are() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(doctor.table([Check("thing", "missing", "wants [cuda]", 'pip install "suite[cuda]"')]))
+    console.print(
+        doctor.table([Check("thing", "missing", "wants [cuda]", 'pip install "suite[cuda]"')])
+    )
     shown = console.export_text()
     assert "wants [cuda]" in shown
     assert '→ pip install "suite[cuda]"' in shown

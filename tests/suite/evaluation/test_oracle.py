@@ -30,7 +30,9 @@ def model() -> Backbone:
 
 
 def tokens(batch: int) -> TokenSequence:
-    images = torch.randn(batch, 3, 12, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    images = torch.randn(
+        batch, 3, 12, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
     return model().run(model().embed(images, torch.arange(20, 20 + batch)), 0, SITE)
 
 
@@ -60,7 +62,10 @@ def greedy(whole: TokenSequence, row: int, label: int, remove: int) -> list[int]
     places, left, step = list(range(whole.length)), remove, math.ceil(remove / 8)
     while left:
         candidates = [place for place in places if place != int(whole.special[row, 0])]
-        losses = {place: loss(kept(whole, row, [p for p in places if p != place]), label) for place in candidates}
+        losses = {
+            place: loss(kept(whole, row, [p for p in places if p != place]), label)
+            for place in candidates
+        }
         going = sorted(candidates, key=lambda place: losses[place])[: min(step, left)]
         places = [place for place in places if place not in going]
         left -= len(going)
@@ -74,7 +79,9 @@ def test_leave_one_out_is_the_loss_without_each_token() -> None:
         places = list(range(whole.length))
         patches = [place for place in places if place != int(whole.special[1, 0])]
         wanted = [loss(kept(whole, 1, [p for p in places if p != place]), 5) for place in patches]
-    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("remove", [1, 3, 8])

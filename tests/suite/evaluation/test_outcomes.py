@@ -15,7 +15,9 @@ from torch import Tensor
 from suite.evaluation.outcomes import COLUMNS, accuracy, metrics, outcomes
 
 
-def one_cell(logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor) -> pd.DataFrame:
+def one_cell(
+    logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor
+) -> pd.DataFrame:
     found = outcomes(logits[None], dense, labels, image, tau[None])
     return pd.DataFrame({name: values[0] for name, values in found.items()})
 
@@ -34,7 +36,9 @@ def one_by_one(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Tensor
     }
 
 
-@pytest.mark.parametrize(("cells", "batch", "classes"), [(3, 5, 2), (41, 32, 10), (7, 3, 1000), (2, 70, 1000)])
+@pytest.mark.parametrize(
+    ("cells", "batch", "classes"), [(3, 5, 2), (41, 32, 10), (7, 3, 1000), (2, 70, 1000)]
+)
 def test_all_cells_at_once_are_each_alone_to_the_bit(cells: int, batch: int, classes: int) -> None:
     generator = torch.Generator().manual_seed(classes)
     logits = 4 * torch.randn(cells, batch, classes, generator=generator)
@@ -43,7 +47,9 @@ def test_all_cells_at_once_are_each_alone_to_the_bit(cells: int, batch: int, cla
     found = outcomes(logits, dense, labels, torch.arange(batch), tau)
     for cell in range(cells):
         for row in range(0, batch, 4):
-            alone = one_by_one(logits[cell, row : row + 1], dense[row : row + 1], labels[row : row + 1])
+            alone = one_by_one(
+                logits[cell, row : row + 1], dense[row : row + 1], labels[row : row + 1]
+            )
             for name, value in alone.items():
                 assert found[name][cell, row] == value.numpy().astype(COLUMNS[name])[0], name
     assert (found["tau"] == tau.numpy().astype(np.float32)).all()
@@ -57,7 +63,11 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
     labels = rng.integers(0, classes, count)
     image = torch.arange(count) + 50
     frame = one_cell(
-        torch.tensor(logits), torch.tensor(dense), torch.tensor(labels), image, torch.linspace(-1, 1, count)
+        torch.tensor(logits),
+        torch.tensor(dense),
+        torch.tensor(labels),
+        image,
+        torch.linspace(-1, 1, count),
     )
     assert frame.dtypes.to_dict() == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
     for row, found in enumerate(frame.itertuples()):
@@ -67,7 +77,9 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
         assert found.prediction == logits[row].argmax()
         assert found.top5 == (true in np.argsort(-logits[row])[:5])
         assert found.loss == pytest.approx(-log_p[true], abs=1e-5)
-        assert found.margin == pytest.approx(logits[row][true] - np.delete(logits[row], true).max(), abs=1e-5)
+        assert found.margin == pytest.approx(
+            logits[row][true] - np.delete(logits[row], true).max(), abs=1e-5
+        )
         assert found.agree == (logits[row].argmax() == dense[row].argmax())
         p, q = np.exp(log_p), np.exp(log_softmax(dense[row]))
         assert found.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
@@ -77,12 +89,16 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
 def test_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
     dense = torch.zeros(2, 2)
-    frame = one_cell(logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]), torch.tensor([1.0, 0.5]))
+    frame = one_cell(
+        logits, dense, torch.tensor([0, 0]), torch.tensor([8, 3]), torch.tensor([1.0, 0.5])
+    )
     assert frame.prediction.tolist() == [0, 1]
     assert frame.loss.tolist() == pytest.approx([math.log(4 / 3), math.log(4)])
     assert frame.margin.tolist() == pytest.approx([math.log(3), -math.log(3)])
     assert frame.agree.tolist() == [True, False]
-    assert frame.kl.tolist() == pytest.approx([math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2)
+    assert frame.kl.tolist() == pytest.approx(
+        [math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2
+    )
     found = metrics(frame, 0.75)
     assert found["top1"] == accuracy(frame) == 0.5
     assert found["top5"] == 1
@@ -93,6 +109,8 @@ def test_by_hand() -> None:
 
 def test_the_same_logits_diverge_by_nothing() -> None:
     logits = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-    frame = one_cell(logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9), torch.ones(9))
+    frame = one_cell(
+        logits, logits, torch.zeros(9, dtype=torch.long), torch.arange(9), torch.ones(9)
+    )
     assert frame.kl.tolist() == [0] * 9
     assert frame.agree.all()

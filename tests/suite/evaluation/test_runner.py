@@ -31,7 +31,9 @@ def silent(count: int) -> None:
 def sliced(prepared: Prepared, chosen: list[int]) -> SliceResult:
     name = prepared.spec.backbones[0]
     cells = runnable(prepared, name)
-    return run_slice(prepared, prepared.models[name], np.array(chosen), prepared.dense(name), cells, silent)
+    return run_slice(
+        prepared, prepared.models[name], np.array(chosen), prepared.dense(name), cells, silent
+    )
 
 
 class Watched:
@@ -43,7 +45,9 @@ class Watched:
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         out = self.inner(tokens)
         specials = set(out.special[0].tolist())
-        left = [place for index, place in enumerate(out.position[0].tolist()) if index not in specials]
+        left = [
+            place for index, place in enumerate(out.position[0].tolist()) if index not in specials
+        ]
         self.found.append(kendalltau(range(len(left)), left).statistic if len(left) > 1 else 1.0)
         return out
 
@@ -64,7 +68,9 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
             with torch.inference_mode():
                 whole = model(pixels)
                 if cell.image_size == 40:
-                    watched = {site: Watched(reducer, taus) for site, reducer in cell.reducers().items()}
+                    watched = {
+                        site: Watched(reducer, taus) for site, reducer in cell.reducers().items()
+                    }
                     tokens = model.run(model.embed(pixels, index), plan=watched)
                     logits = model.readout(tokens)
                 else:
@@ -72,7 +78,14 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
             tau = torch.tensor([float(np.mean(taus)) if taus else 1.0])
             rows.append(
                 framed(
-                    [{name: value[0] for name, value in outcomes(logits[None], whole, label, index, tau[None]).items()}]
+                    [
+                        {
+                            name: value[0]
+                            for name, value in outcomes(
+                                logits[None], whole, label, index, tau[None]
+                            ).items()
+                        }
+                    ]
                 )
             )
         pd.testing.assert_frame_equal(result.outcomes[cell.key], pd.concat(rows, ignore_index=True))

@@ -14,11 +14,17 @@ from suite.evaluation.token_counts import Presence, unpacked
 
 
 def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
-    tokens = new_sequence(torch.zeros(batch, 10, 2), [4], (1, 3, 3), torch.arange(batch) + 10 * seed)
+    tokens = new_sequence(
+        torch.zeros(batch, 10, 2), [4], (1, 3, 3), torch.arange(batch) + 10 * seed
+    )
     return Reducer(Composition("lowest", score="random", order="shuffled"), remove, 1, seed)(tokens)
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9), st.integers(1, 8)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 9), st.integers(1, 8)), min_size=1, max_size=4
+    )
+)
 @settings(max_examples=30, deadline=None)
 def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, int]]) -> None:
     presence = Presence()
@@ -57,7 +63,10 @@ def test_without_masks_the_foreground_is_marked_unknown() -> None:
 
 def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
     masks = torch.tensor([[True, False, True], [False, True, True]])
-    assert place_specials(masks, (1,)).tolist() == [[True, False, False, True], [False, False, True, True]]
+    assert place_specials(masks, (1,)).tolist() == [
+        [True, False, False, True],
+        [False, False, True, True],
+    ]
     assert place_specials(masks, (0, 4)).int().tolist() == [[0, 1, 0, 1, 0], [0, 0, 1, 1, 0]]
 
 

@@ -36,7 +36,9 @@ def places_of(found: TokenSequence, whole: TokenSequence, row: int, variant: int
     return order
 
 
-@given(st.sampled_from([(), (0,), (4,), (9,), (0, 5), (3, 10), (9, 10)]), st.integers(0, 1), st.data())
+@given(
+    st.sampled_from([(), (0,), (4,), (9,), (0, 5), (3, 10), (9, 10)]), st.integers(0, 1), st.data()
+)
 def test_removed_lacks_one_token(special: tuple[int, ...], row: int, data: st.DataObject) -> None:
     whole = tokens(special)
     ranks = data.draw(st.lists(st.integers(0, PATCHES - 1), min_size=1, max_size=4))
@@ -73,7 +75,9 @@ def test_pruned_goes_by_its_row_of_scores() -> None:
 
 
 @given(st.integers(0, PATCHES), st.lists(st.integers(0, PATCHES), min_size=1, max_size=4))
-def test_moved_puts_the_class_token_there_and_keeps_the_patches_in_order(own: int, places: list[int]) -> None:
+def test_moved_puts_the_class_token_there_and_keeps_the_patches_in_order(
+    own: int, places: list[int]
+) -> None:
     whole = tokens([own])
     found = moved(whole, 1, torch.tensor(places))
     for variant, place in enumerate(places):

@@ -49,12 +49,16 @@ def logits_of(jobs: Sequence[Job]) -> dict[str, Tensor | Failure]:
         return {job.key: found for job, found in evaluate(model(), tokens(), jobs, ignore)}
 
 
-plans = st.dictionaries(st.integers(1, 4), st.tuples(st.sampled_from(TEXTS), st.integers(1, 3)), max_size=4)
+plans = st.dictionaries(
+    st.integers(1, 4), st.tuples(st.sampled_from(TEXTS), st.integers(1, 3)), max_size=4
+)
 
 
 def jobs_from(drawn: list[dict[int, tuple[str, int]]]) -> list[Job]:
     return [
-        Job(str(index), {site: reducer(text, remove, site) for site, (text, remove) in plan.items()})
+        Job(
+            str(index), {site: reducer(text, remove, site) for site, (text, remove) in plan.items()}
+        )
         for index, plan in enumerate(drawn)
     ]
 
@@ -88,7 +92,9 @@ def test_what_jobs_share_runs_once(drawn: list[dict[int, tuple[str, int]]]) -> N
         for hook in hooks:
             hook.remove()
     for block in range(model().depth):
-        different = {tuple(sorted((s, id(r)) for s, r in job.plan.items() if s <= block)) for job in jobs}
+        different = {
+            tuple(sorted((s, id(r)) for s, r in job.plan.items() if s <= block)) for job in jobs
+        }
         assert calls[block] == len(different)
 
 
@@ -102,7 +108,12 @@ def test_observers_see_each_reduced_sequence_once_with_all_who_share_it() -> Non
     ]
     seen: list[tuple[list[str], int, int]] = []
     with torch.inference_mode():
-        found = evaluate(model(), tokens(), jobs, lambda keys, site, now: seen.append((sorted(keys), site, now.length)))
+        found = evaluate(
+            model(),
+            tokens(),
+            jobs,
+            lambda keys, site, now: seen.append((sorted(keys), site, now.length)),
+        )
         assert {job.key for job, _ in found} == {"a", "b", "c", "d"}
     assert sorted(seen) == [(["a"], 4, 21), (["a", "b"], 2, 23), (["c"], 4, 25)]
 
@@ -121,12 +132,19 @@ def test_a_reducer_that_raises_fails_only_the_jobs_behind_it(site: int) -> None:
     first = reducer("mtr", 3, 1)
     broken: AnyReducer = Broken()
     bad = {1: broken} if site == 1 else {1: first, 3: broken}
-    jobs = [Job("good", {1: first, 3: reducer("tome", 2, 3)}), Job("bad", bad), Job("worse", bad), Job("dense", {})]
+    jobs = [
+        Job("good", {1: first, 3: reducer("tome", 2, 3)}),
+        Job("bad", bad),
+        Job("worse", bad),
+        Job("dense", {}),
+    ]
     found = logits_of(jobs)
     for key in ("bad", "worse"):
         assert found[key] == Failure(f"RuntimeError at site {site}: out of luck")
     for job in (jobs[0], jobs[3]):
-        assert torch.equal(torch.as_tensor(found[job.key]), torch.as_tensor(logits_of([job])[job.key]))
+        assert torch.equal(
+            torch.as_tensor(found[job.key]), torch.as_tensor(logits_of([job])[job.key])
+        )
 
 
 class Wrong(Broken):
@@ -138,7 +156,13 @@ class Wrong(Broken):
 
 def test_a_sequence_that_no_block_can_take_fails_only_its_jobs() -> None:
     wrong: AnyReducer = Wrong()
-    found = logits_of([Job("wrong", {2: wrong}), Job("dense", {}), Job("later", {2: wrong, 3: reducer("mtr", 1, 3)})])
+    found = logits_of(
+        [
+            Job("wrong", {2: wrong}),
+            Job("dense", {}),
+            Job("later", {2: wrong, 3: reducer("mtr", 1, 3)}),
+        ]
+    )
     assert isinstance(found["wrong"], Failure)
     assert isinstance(found["later"], Failure)
     assert isinstance(found["dense"], Tensor)
@@ -166,4 +190,6 @@ def test_a_block_that_breaks_fails_only_the_cells_it_breaks_for(
     jobs = [Job("0", {2: reducer("mtr", 2, 2)}), Job("1", {2: reducer("tome", 2, 2)}), Job("2", {})]
     found = logits_of(jobs)
     assert {key for key, logits in found.items() if isinstance(logits, Failure)} == failed
-    assert all("RuntimeError" in found[key].reason and "\n" not in found[key].reason for key in failed)  # type: ignore[union-attr]
+    assert all(
+        "RuntimeError" in found[key].reason and "\n" not in found[key].reason for key in failed
+    )  # type: ignore[union-attr]

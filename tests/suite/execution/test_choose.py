@@ -25,7 +25,10 @@ def test_local_is_this_process() -> None:
         ("--workers 2", "--address and --workers are for workers elsewhere: add --executor ray"),
         ("--address auto", "--address and --workers are for workers elsewhere: add --executor ray"),
         ("--executor ray --workers -1", "--workers -1 is no number of workers"),
-        ("--executor ray --address ray://head:10001", "start this on a node of the cluster, with --address auto"),
+        (
+            "--executor ray --address ray://head:10001",
+            "start this on a node of the cluster, with --address auto",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_opened(
@@ -39,11 +42,16 @@ def test_what_cannot_be_is_one_line_before_anything_is_opened(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_ray_the_command_that_brings_it_is_named(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_command_that_brings_it_is_named(
+    capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     assert run(["compare", "--executor", "ray"]) == 2
     shown = capsys.readouterr()
-    assert shown.err == "error: --executor ray needs Ray, which is not installed: pip install 'ray>=2.52'\n"
+    assert (
+        shown.err
+        == "error: --executor ray needs Ray, which is not installed: pip install 'ray>=2.52'\n"
+    )
     assert not shown.out
 
 

@@ -68,7 +68,12 @@ def test_two_workers_one_of_which_is_killed_in_mid_shard_give_the_files_of_one_p
 
 @pytest.mark.slow
 def test_a_node_that_goes_in_mid_run_changes_nothing(
-    small: Specs, harmful: Harmful, sent_whole: None, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Specs,
+    harmful: Harmful,
+    sent_whole: None,
+    content: Content,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import ray
     from ray.cluster_utils import Cluster
@@ -77,7 +82,9 @@ def test_a_node_that_goes_in_mid_run_changes_nothing(
     run_comparison(spec, tmp_path / "local", quiet=True)
     (tmp_path / "on").touch()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     removed = threading.Event()
 
@@ -85,7 +92,9 @@ def test_a_node_that_goes_in_mid_run_changes_nothing(
         while len(list(tmp_path.glob("at-*"))) < 2:
             time.sleep(0.1)
         by_socket = {node["RayletSocketName"]: node["NodeID"] for node in ray.nodes()}
-        here = ray._private.worker.global_worker.node.raylet_socket_name  # the driver's, which may be any
+        here = (
+            ray._private.worker.global_worker.node.raylet_socket_name
+        )  # the driver's, which may be any
         other = next(node for node in nodes if node.raylet_socket_name != here)
         (tmp_path / f"end-{by_socket[other.raylet_socket_name]}").touch()
         (tmp_path / "go").touch()
@@ -114,16 +123,47 @@ def test_a_node_that_goes_in_mid_run_changes_nothing(
     ],
 )
 def test_a_method_that_always_takes_its_worker_along_fails_alone(
-    small: Specs, harmful: Harmful, sent_whole: None, content: Content, tmp_path: Path, harm: str, reason: str
+    small: Specs,
+    harmful: Harmful,
+    sent_whole: None,
+    content: Content,
+    tmp_path: Path,
+    harm: str,
+    reason: str,
 ) -> None:
     methods = f"tome,{harmful('fatal', harm)}"
     (tmp_path / "on").touch()
-    line = ["compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "12"]
-    line += ["--budgets", "0.4", "--no-baselines", "--shard", "12", "--threads", "1", "--runs", str(tmp_path / "runs")]
+    line = [
+        "compare",
+        "--backbones",
+        "vim_mini",
+        "--checkpoint",
+        "random",
+        "--data",
+        "blots",
+        "--images",
+        "12",
+    ]
+    line += [
+        "--budgets",
+        "0.4",
+        "--no-baselines",
+        "--shard",
+        "12",
+        "--threads",
+        "1",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     line += ["--gallery", "0", "--no-report"]
     assert run([*line, "--methods", "tome", "--name", "sound"]) == 0
-    assert run([*line, "--methods", methods, "--name", "ill", "--executor", "ray", "--workers", "2"]) == 1
-    cells = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "ill" / "cells").iterdir()]
+    assert (
+        run([*line, "--methods", methods, "--name", "ill", "--executor", "ray", "--workers", "2"])
+        == 1
+    )
+    cells = [
+        json.loads(path.read_text()) for path in (tmp_path / "runs" / "ill" / "cells").iterdir()
+    ]
     failed = [cell for cell in cells if cell["status"] == "failed"]
     assert [cell["method"] for cell in failed] == [methods.partition(",")[2]]
     assert re.search(reason, failed[0]["reason"])
@@ -134,16 +174,16 @@ def test_a_method_that_always_takes_its_worker_along_fails_alone(
 
 
 @pytest.mark.slow
-def test_what_a_worker_finds_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_worker_finds_wrong_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("one", "two"):
         (tmp_path / "images" / name).mkdir(parents=True)
         pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name / "a.png")
     (tmp_path / "images" / "two" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     line = f"compare --backbones vim_nano[classes=2] --checkpoint random --data imagefolder:{tmp_path}/images"
-    line += (
-        f" --images all --methods stride --budgets 0.4 --no-baselines --threads 1 --gallery 0 --runs {tmp_path}/runs"
-    )
+    line += f" --images all --methods stride --budgets 0.4 --no-baselines --threads 1 --gallery 0 --runs {tmp_path}/runs"
     line += " --executor ray --workers 1"
     assert run(line.split()) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
@@ -158,16 +198,32 @@ def test_no_cluster_at_the_address_is_one_line(small: Specs, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(
+    tmp_path: Path,
+) -> None:
     """Meanwhile its ports are open to this machine alone."""
-    line = [sys.executable, "-m", "suite", "compare", "--methods", "mtr", "--budgets", "0.4", "--no-baselines"]
+    line = [
+        sys.executable,
+        "-m",
+        "suite",
+        "compare",
+        "--methods",
+        "mtr",
+        "--budgets",
+        "0.4",
+        "--no-baselines",
+    ]
     line += ["--images", "200", "--shard", "4", "--threads", "1", "--gallery", "0", "--no-report"]
     line += ["--runs", str(tmp_path), "--name", "run", "--executor", "ray", "--workers", "1"]
-    begun = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible)
+    begun = subprocess.Popen(
+        line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
+    )
     try:
         wait_for(lambda: next(tmp_path.glob("run/shards/*/*.parquet"), None), begun)
         family = psutil.Process(begun.pid).children(recursive=True)
-        heard = [c.laddr.ip for p in family for c in connections(p) if c.status == psutil.CONN_LISTEN]
+        heard = [
+            c.laddr.ip for p in family for c in connections(p) if c.status == psutil.CONN_LISTEN
+        ]
         os.killpg(begun.pid, signal.SIGINT)
         _, told = begun.communicate(timeout=120)
     finally:

@@ -52,7 +52,9 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
     assert torch.get_num_threads() == 1
     assert crew._limit == 0
     assert [cell.key for cell in found.cells] == [cell.key for cell in prepared.cells]
-    assert [cell.reducers().keys() for cell in found.cells] == [cell.reducers().keys() for cell in prepared.cells]
+    assert [cell.reducers().keys() for cell in found.cells] == [
+        cell.reducers().keys() for cell in prepared.cells
+    ]
     assert found.indices.tolist() == prepared.indices.tolist()
     for name, model in prepared.models.items():
         state = found.models[name].state_dict()
@@ -61,19 +63,25 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
 
 def test_another_version_is_named() -> None:
     check_versions(versions())
-    with pytest.raises(UserError, match=r"a worker has another torch \(.*, not 1.0\): install the same packages"):
+    with pytest.raises(
+        UserError, match=r"a worker has another torch \(.*, not 1.0\): install the same packages"
+    ):
         check_versions(versions() | {"torch": "1.0"})
     with pytest.raises(UserError, match="another code of the suite"):
         check_versions(versions() | {"code of the suite": "0"})
 
 
-@pytest.mark.parametrize("form", ["imagefolder:images", "parquet:images.parquet", "fashion-clutter", "fashion-mnist"])
+@pytest.mark.parametrize(
+    "form", ["imagefolder:images", "parquet:images.parquet", "fashion-clutter", "fashion-mnist"]
+)
 def test_data_sets_are_the_same_after_a_journey(form: str, elsewhere: Path) -> None:
     rows = []
     for label, name in enumerate(("one", "two")):
         (elsewhere / "images" / name).mkdir(parents=True)
         path = elsewhere / "images" / name / "a.png"
-        Image.fromarray(np.random.default_rng(label).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(
+            np.random.default_rng(label).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        ).save(path)
         rows.append({"image": {"bytes": path.read_bytes(), "path": None}, "label": label})
     pd.DataFrame(rows).to_parquet("images.parquet")
     dataset = open_dataset(form)
@@ -94,5 +102,7 @@ def test_other_files_at_the_same_path_are_noticed(elsewhere: Path) -> None:
     with pytest.raises(UserError, match="a worker has other files in 'imagefolder'"):
         check_data(dataset, wanted)
     (elsewhere / "images" / "one" / "a.png").unlink()
-    with pytest.raises(UserError, match=r"a worker cannot read images/one/a.png .*same path on every node"):
+    with pytest.raises(
+        UserError, match=r"a worker cannot read images/one/a.png .*same path on every node"
+    ):
         check_data(dataset, wanted)

@@ -63,7 +63,11 @@ def alone(prepared: Prepared, content: Content, tmp_path: Path) -> dict[str, byt
 
 def results(content: Content, store: Store) -> dict[str, bytes]:
     """The files of `store` that hold results, by name."""
-    return {name: held for name, held in content(store.folder).items() if name.startswith(("shards", "tokens"))}
+    return {
+        name: held
+        for name, held in content(store.folder).items()
+        if name.startswith(("shards", "tokens"))
+    }
 
 
 def work(crew: Scripted, store: Store, parts: int = 1, **how: Any) -> int:
@@ -77,10 +81,17 @@ def work(crew: Scripted, store: Store, parts: int = 1, **how: Any) -> int:
 
 @pytest.mark.parametrize(("seed", "parts"), [(0, 1), (1, 2), (2, 5), (3, 100)])
 def test_parts_orders_and_some_deaths_change_nothing(
-    prepared: Prepared, alone: dict[str, bytes], content: Content, tmp_path: Path, seed: int, parts: int
+    prepared: Prepared,
+    alone: dict[str, bytes],
+    content: Content,
+    tmp_path: Path,
+    seed: int,
+    parts: int,
 ) -> None:
     draw = random.Random(seed)
-    left = [draw.randrange(MOST_DEATHS) for _ in range(3)]  # of each shard, fewer than it is given up for
+    left = [
+        draw.randrange(MOST_DEATHS) for _ in range(3)
+    ]  # of each shard, fewer than it is given up for
 
     def dies(shard: int, keys: Sequence[str]) -> bool:
         left[shard] -= 1
@@ -95,7 +106,12 @@ def test_parts_orders_and_some_deaths_change_nothing(
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("fatal", [("tome",), ("tome", "stride")])
 def test_a_cell_that_kills_its_workers_is_found_and_fails_alone(
-    prepared: Prepared, alone: dict[str, bytes], content: Content, tmp_path: Path, fatal: tuple[str, ...], seed: int
+    prepared: Prepared,
+    alone: dict[str, bytes],
+    content: Content,
+    tmp_path: Path,
+    fatal: tuple[str, ...],
+    seed: int,
 ) -> None:
     bad = {cell.key for cell in prepared.cells if cell.method.name in fatal}
     crew = Scripted(prepared, 2, seed, lambda shard, keys: bool(bad.intersection(keys)))
@@ -109,7 +125,9 @@ def test_a_cell_that_kills_its_workers_is_found_and_fails_alone(
     assert len([shard for shard, _ in crew.parts if shard == 0]) < 4 * MOST_DEATHS * len(fatal)
 
 
-def test_workers_that_always_die_end_the_run_with_all_cells_failed(prepared: Prepared, tmp_path: Path) -> None:
+def test_workers_that_always_die_end_the_run_with_all_cells_failed(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     crew = Scripted(prepared, 2, 0, lambda shard, keys: True)
     with session(tmp_path / "run", prepared.spec) as store:
         work(crew, store)
@@ -124,7 +142,9 @@ def test_the_first_failure_ends_the_work_if_asked(prepared: Prepared, tmp_path: 
     assert {shard for shard, _ in crew.parts} == {0}
 
 
-def test_a_shard_that_another_process_is_at_is_left_to_it(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_shard_that_another_process_is_at_is_left_to_it(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     every = list(shards(prepared))
     crew: Any = Scripted(prepared, 2, 0, lambda shard, keys: False)
     with session(tmp_path / "run", prepared.spec) as store:

@@ -27,7 +27,9 @@ IMAGES, SHARD = 1900, 100
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two workers need two cores")
 def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> None:
     """One thread a worker; 1,800 images under nineteen cells, after each worker did its part of the first hundred."""
-    spec = build_spec(images=IMAGES, shard=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu")
+    spec = build_spec(
+        images=IMAGES, shard=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu"
+    )
     prepared = prepare(spec)
     assert len([cell for cell in prepared.cells if cell.plan]) == 19
     first, *rest = shards(prepared)
@@ -40,9 +42,13 @@ def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> Non
             ):
                 while len(crew._idle) < workers:
                     assert crew._next() is None
-                assert not Desk(prepared, store, lambda count: None, workers).work(crew, [first], False, True)
+                assert not Desk(prepared, store, lambda count: None, workers).work(
+                    crew, [first], False, True
+                )
                 begun = time.monotonic()
-                assert not Desk(prepared, store, lambda count: None, 1).work(crew, rest, False, True)
+                assert not Desk(prepared, store, lambda count: None, 1).work(
+                    crew, rest, False, True
+                )
                 seconds[workers] = time.monotonic() - begun
     ratio = seconds[2] / seconds[1]
     print(f"\none worker {seconds[1]:.1f} s, two {seconds[2]:.1f} s: {ratio:.3f} of it")

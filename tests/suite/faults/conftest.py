@@ -97,8 +97,12 @@ class Scene:
     def results(self, name: str) -> Results:
         """The files of folder `name`, but for what tells of time and of damage."""
         folder = self.root / name
-        files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-        kept = {key for key in files if key != "environment.json" and not key.startswith("set-aside/")}
+        files = {
+            str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()
+        }
+        kept = {
+            key for key in files if key != "environment.json" and not key.startswith("set-aside/")
+        }
         return {key: files[key].read_bytes() for key in sorted(kept)}
 
     def check(self, name: str, deaths: int) -> None:
@@ -157,9 +161,13 @@ def follow(log: int) -> None:
 
         return call
 
-    shards.run_slice = noted("begin", shards.run_slice, lambda prepared, model, images, *_: images[0], True)  # type: ignore[attr-defined]
+    shards.run_slice = noted(
+        "begin", shards.run_slice, lambda prepared, model, images, *_: images[0], True
+    )  # type: ignore[attr-defined]
     shards.keep = noted("kept", shards.keep, lambda store, shard, result: shard.images[0], False)
-    sensitivity.probe = noted("begin", sensitivity.probe, lambda model, subject, asked: 100 + int(subject.index), True)  # type: ignore[attr-defined]
+    sensitivity.probe = noted(
+        "begin", sensitivity.probe, lambda model, subject, asked: 100 + int(subject.index), True
+    )  # type: ignore[attr-defined]
     write = sensitivity.Kept.write
     sensitivity.Kept.write = noted("kept", write, lambda kept, index, findings: 100 + index, False)  # type: ignore[method-assign]
 
@@ -220,7 +228,9 @@ def struck(number: int, strike: Callable[..., None], kinds: tuple[str, ...]) -> 
 
         write = Path.write_bytes
         if "write" in kinds:
-            Path.write_bytes = counted(write, lambda path, data: write(path, data[: len(data) // 2]))  # type: ignore[method-assign]
+            Path.write_bytes = counted(
+                write, lambda path, data: write(path, data[: len(data) // 2])
+            )  # type: ignore[method-assign]
         for kind in {"fsync", "replace"} & set(kinds):
             setattr(os, kind, counted(getattr(os, kind), lambda *_: None))
 
@@ -253,8 +263,14 @@ def scene(
     line = SENSITIVITY if getattr(request, "param", "") == "sensitivity" else COMPARE
     if line[0] not in truths:
         folder = truths[""] / line[0]
-        where = ["--out", str(folder / "warm")] if line is SENSITIVITY else ["--runs", str(folder), "--name", "warm"]
-        assert command([*line, *where]) == 0  # in this process: imports and compiles what every child needs
+        where = (
+            ["--out", str(folder / "warm")]
+            if line is SENSITIVITY
+            else ["--runs", str(folder), "--name", "warm"]
+        )
+        assert (
+            command([*line, *where]) == 0
+        )  # in this process: imports and compiles what every child needs
         once = Scene(folder, line)
         assert once.run("truth") == 0, once.told("truth")
         truths[line[0]] = folder

@@ -33,7 +33,9 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
         folder, deaths, stretch = folder + 1, 0, 1.0
         while True:
             child = scene.start(f"run{folder}")
-            if not deaths:  # one that goes on is killed at any time, in what follows the last slice as well
+            if (
+                not deaths
+            ):  # one that goes on is killed at any time, in what follows the last slice as well
                 child.until_begun()
             started, wait = time.monotonic(), drawn.uniform(0, lasted * stretch / 2)
             while time.monotonic() - started < wait and not child.over():
@@ -51,7 +53,9 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
     return done
 
 
-def struck_everywhere(scene: Any, faults: Faults, strike: str, kinds: tuple[str, ...], code: int, step: int = 1) -> int:
+def struck_everywhere(
+    scene: Any, faults: Faults, strike: str, kinds: tuple[str, ...], code: int, step: int = 1
+) -> int:
     """Strike a run at its first, second, ... call, and resume it each time, until one is not struck; how many."""
     number = 1
     while True:
@@ -114,7 +118,9 @@ def empty(content: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize(("damage", "kind"), [(torn, "tokens"), (flipped, "shards"), (empty, "shards")])
+@pytest.mark.parametrize(
+    ("damage", "kind"), [(torn, "tokens"), (flipped, "shards"), (empty, "shards")]
+)
 def test_damage_is_set_aside_and_made_again(scene: Any, damage: Any, kind: str) -> None:
     path = shard_files(scene, "truth", kind)[1]
     bad = damage(path.read_bytes())
@@ -147,7 +153,9 @@ def test_a_file_of_another_slice_cell_or_run_is_foreign(scene: Any) -> None:
     assert scene.told("truth").count("set aside as") == 4
 
 
-@pytest.mark.parametrize("scene", ["compare", pytest.param("sensitivity", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize(
+    "scene", ["compare", pytest.param("sensitivity", marks=pytest.mark.slow)], indirect=True
+)
 def test_two_processes_share_the_work(scene: Any, faults: Faults) -> None:
     def met() -> bool:
         return len({pid for what, pid, _ in scene.log("shared") if what == "here"}) == 2
@@ -185,7 +193,9 @@ def test_an_interruption_says_so(scene: Any, faults: Faults) -> None:
 
 
 @pytest.mark.slow
-def test_half_written_files_of_the_dead_go_and_those_of_the_living_stay(scene: Any, faults: Faults) -> None:
+def test_half_written_files_of_the_dead_go_and_those_of_the_living_stay(
+    scene: Any, faults: Faults
+) -> None:
     go, half = scene.root / "go", scene.root / "tidy" / "cells" / ".x.json.1.tmp"
     children = []
     for _ in range(2):  # the second comes when the first may be writing

@@ -55,9 +55,15 @@ def test_published_totals(name: str, paper: str, macs: str, flops: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "removed", "exact", "published"),
-    [("vim_tiny", 5, "1.284", "1.28"), ("vim_small", 11, "3.584", "3.58"), ("vim_base", 11, "13.207", "13.21")],
+    [
+        ("vim_tiny", 5, "1.284", "1.28"),
+        ("vim_small", 11, "3.584", "3.58"),
+        ("vim_base", 11, "13.207", "13.21"),
+    ],
 )
-def test_merged_totals_published_by_rmeeto(name: str, removed: int, exact: str, published: str) -> None:
+def test_merged_totals_published_by_rmeeto(
+    name: str, removed: int, exact: str, published: str
+) -> None:
     """R-MeeTo prints these, its own merge (6 L C + 2 C (L/2)^2 + r C before each even block) added as it stands."""
     lengths, dim = constant(removed), VIM[name].dim
     entering = [lengths[block - 1] for block in EVEN]
@@ -69,7 +75,12 @@ def test_merged_totals_published_by_rmeeto(name: str, removed: int, exact: str, 
 
 @pytest.mark.parametrize(
     ("name", "removed", "percent"),
-    [("vim_tiny", 7, 19.1), ("vim_tiny", 11, 30.1), ("vim_tiny", 15, 41.0), ("vim_small", 14, 38.6)],
+    [
+        ("vim_tiny", 7, 19.1),
+        ("vim_tiny", 11, 30.1),
+        ("vim_tiny", 15, 41.0),
+        ("vim_small", 14, 38.6),
+    ],
 )
 def test_reductions_in_one_direction_count(name: str, removed: int, percent: float) -> None:
     cut = 1 - total(count(VIM[name], constant(removed)), "paper") / total(dense(VIM[name]), "paper")
@@ -102,9 +113,13 @@ def test_attention_by_hand() -> None:
     assert stem_flops(shape).elementwise == 4 * 6 + 5 * 6 + 8 * 6 + 7
 
 
-@pytest.mark.parametrize(("dim", "heads", "published"), [(192, 3, "1.3"), (384, 6, "4.6"), (768, 12, "17.6")])
+@pytest.mark.parametrize(
+    ("dim", "heads", "published"), [(192, 3, "1.3"), (384, 6, "4.6"), (768, 12, "17.6")]
+)
 def test_totals_published_by_deit(dim: int, heads: int, published: str) -> None:
-    shape = Shape("deit", 24, dim, dim, 0, 0, 0, 0, (1, 16, 16), 3, 196, 1, 1000, heads=heads, hidden=4 * dim)
+    shape = Shape(
+        "deit", 24, dim, dim, 0, 0, 0, 0, (1, 16, 16), 3, 196, 1, 1000, heads=heads, hidden=4 * dim
+    )
     work = dense(shape)
     assert f"{total(work, 'paper') / 1e9:.1f}" == f"{total(work, 'macs') / 1e9:.1f}" == published
     assert total(work, "flops") == 2 * total(work, "macs")
@@ -132,10 +147,27 @@ def test_zigzag_scans_by_hand() -> None:
     ("dim", "depth", "rank", "stem", "local", "published"),
     [(192, 24, 12, 2, 1, "3.0"), (384, 24, 24, 3, 0, "8.1"), (448, 36, 28, 3, 0, "14.4")],
 )
-def test_totals_published_by_plainmamba(dim: int, depth: int, rank: int, stem: int, local: int, published: str) -> None:
+def test_totals_published_by_plainmamba(
+    dim: int, depth: int, rank: int, stem: int, local: int, published: str
+) -> None:
     """The paper counts all four walks, as its repository's get_flops.py does: 9 L E N + L E each, beside the MACs."""
     shape = Shape(
-        "plain", depth, dim, 2 * dim, 16, rank, 49, 4, (1, 16, 16), 3, 196, 0, 1000, walks=True, stem=stem, local=local
+        "plain",
+        depth,
+        dim,
+        2 * dim,
+        16,
+        rank,
+        49,
+        4,
+        (1, 16, 16),
+        3,
+        196,
+        0,
+        1000,
+        walks=True,
+        stem=stem,
+        local=local,
     )
     assert f"{total(dense(shape), 'paper') / 1e9:.1f}" == published
 
@@ -166,7 +198,9 @@ def test_totals_fall_with_every_token(lengths: list[int], block: int) -> None:
     more = [*lengths]
     more[block] += 1
     for name in CONVENTIONS:
-        assert total(count(VIM["vim_tiny"], lengths), name) < total(count(VIM["vim_tiny"], more), name)
+        assert total(count(VIM["vim_tiny"], lengths), name) < total(
+            count(VIM["vim_tiny"], more), name
+        )
 
 
 def test_one_direction_is_its_own_paper_count() -> None:

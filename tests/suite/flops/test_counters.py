@@ -68,7 +68,10 @@ def expected(batch: int, length: int) -> tuple[int, int]:
 @pytest.mark.parametrize(("batch", "length"), [(1, 5), (3, 9)])
 def test_both_counters_agree_with_hand_count(batch: int, length: int) -> None:
     module, x = Hand(), torch.randn(batch, length, 6)
-    for counted in (count_with_torch(lambda: module(x)), count_with_fvcore(module, x, module=module)):
+    for counted in (
+        count_with_torch(lambda: module(x)),
+        count_with_fvcore(module, x, module=module),
+    ):
         assert (counted.gemm, counted.conv) == expected(batch, length)
         assert counted.scan == 0
 
@@ -91,14 +94,19 @@ def test_scan_enters_by_formula_in_both() -> None:
     D, z = torch.randn(K, E), torch.randn(B, L, E)
 
     def call(*parts: Tensor) -> Tensor:
-        out: Tensor = backbones.scan.selective_scan(*parts, reverse=(False, True), kernel="reference").y
+        out: Tensor = backbones.scan.selective_scan(
+            *parts, reverse=(False, True), kernel="reference"
+        ).y
         return out
 
     for gate in ((), (z,)):
         parts = (u, delta, A, b, c, D, *gate)
         formula = K * (9 * B * L * E * N + (1 + len(gate)) * B * L * E)
         assert scan_formula((K, B, L, E), N, bool(gate)) == formula
-        for counted in (count_with_torch(lambda given=parts: call(*given)), count_with_fvcore(call, *parts)):  # type: ignore[misc]
+        for counted in (
+            count_with_torch(lambda given=parts: call(*given)),
+            count_with_fvcore(call, *parts),
+        ):  # type: ignore[misc]
             assert (counted.gemm, counted.conv, counted.scan) == (0, 0, formula)
 
 
@@ -140,7 +148,10 @@ class DropLast:
         self.remove = remove
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
-        kept = {name: getattr(tokens, name)[:, : -self.remove] for name in ("branch", "residual", "position", "size")}
+        kept = {
+            name: getattr(tokens, name)[:, : -self.remove]
+            for name in ("branch", "residual", "position", "size")
+        }
         return replace(tokens, **kept)
 
 
@@ -173,7 +184,9 @@ def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None
     assert_equal(count_with_torch(lambda: model(image)), closed)
 
 
-@pytest.mark.parametrize(("name", "layers"), [("deit_nano", 10), ("deit_tiny", 12), ("deit_base", 1), ("vit_small", 2)])
+@pytest.mark.parametrize(
+    ("name", "layers"), [("deit_nano", 10), ("deit_tiny", 12), ("deit_base", 1), ("vit_small", 2)]
+)
 def test_macs_of_attention_are_equal_three_ways(name: str, layers: int) -> None:
     model = create_model(name, layers=layers)
     image = torch.zeros(2, 3, model.image_size, model.image_size)

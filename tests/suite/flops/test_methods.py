@@ -14,12 +14,26 @@ from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
 from suite.plan.budget import solve
 from suite.plan.prepare import unfit
 
-SMALL: dict[str, Any] = {"kernel": "reference", "dim": 16, "depth": 3, "states": 4, "patch": 4, "stride": 4}
+SMALL: dict[str, Any] = {
+    "kernel": "reference",
+    "dim": 16,
+    "depth": 3,
+    "states": 4,
+    "patch": 4,
+    "stride": 4,
+}
 MODELS = {
     "one class token": create_model("vim_nano", kernel="reference", depth=4),
     "registers": create_model("mambareg_base", **SMALL, image_size=48, registers=5),
     "zig-zag scans": create_model(
-        "plainmamba_l1", kernel="reference", dim=64, depth=4, states=4, patch=4, image_size=44, convolutions=1
+        "plainmamba_l1",
+        kernel="reference",
+        dim=64,
+        depth=4,
+        states=4,
+        patch=4,
+        image_size=44,
+        convolutions=1,
     ),
     "attention": create_model("deit_nano", dim=24, layers=3),
     "a clip": create_model("videomamba_tiny_video", **SMALL, image_size=28, frames=3),
@@ -58,7 +72,9 @@ def test_matrix_products_of_a_reduction_are_those_that_fvcore_counts(name: str, 
     check(name, kind, lambda cut, image: count_with_fvcore(cut, image, module=MODELS[kind]))
 
 
-def check(name: str, kind: str, count: Callable[[Callable[[Tensor], Tensor], Tensor], Counted]) -> None:
+def check(
+    name: str, kind: str, count: Callable[[Callable[[Tensor], Tensor], Tensor], Counted]
+) -> None:
     model = MODELS[kind]
     frames = (model.frames,) if model.frames > 1 else ()
     size = (1, 3, *frames, model.image_size, model.image_size)

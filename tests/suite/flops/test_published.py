@@ -84,7 +84,11 @@ def test_fvcore_counts_the_same_of_attention_without_its_two_products() -> None:
 
 def test_every_family_but_one_has_a_figure() -> None:
     lacking = {name for name in BACKBONES if not figures_of(name)}
-    assert {name.split("_")[0] for name in lacking if not name.endswith(("nano", "pico", "stride8", "_64"))} == {"mambareg"}
+    assert {
+        name.split("_")[0]
+        for name in lacking
+        if not name.endswith(("nano", "pico", "stride8", "_64"))
+    } == {"mambareg"}
 
 
 def test_the_usual_size_comes_first() -> None:

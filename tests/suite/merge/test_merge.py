@@ -37,7 +37,10 @@ def _registered(small: Callable[..., RunSpec]) -> None:
 @pytest.fixture
 def halves(finished: Finished, tmp_path: Path) -> list[Path]:
     """Copies of two runs, which a test may damage: mtr with the baselines, tome with them in other shards."""
-    found = [finished("one", methods=("mtr",)), finished("two", methods=("tome",), shard=9, batch=5)]
+    found = [
+        finished("one", methods=("mtr",)),
+        finished("two", methods=("tome",), shard=9, batch=5),
+    ]
     return [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in found]
 
 
@@ -96,10 +99,14 @@ def test_halves_put_together_say_what_the_whole_run_says(
         "foreground": ["label", "budget", "seed", "block"],
         "gallery": ["label", "budget", "seed", "image", "block"],
     }.items():
-        one, other = (frame(place, name).sort_values(keys, ignore_index=True) for place in (folder, whole))
+        one, other = (
+            frame(place, name).sort_values(keys, ignore_index=True) for place in (folder, whole)
+        )
         common = set(one.get("image", [])) & set(other.get("image", []))
         if common:
-            one, other = (part[part.image.isin(common)].reset_index(drop=True) for part in (one, other))
+            one, other = (
+                part[part.image.isin(common)].reset_index(drop=True) for part in (one, other)
+            )
         pd.testing.assert_frame_equal(one, other)
     page = reports.build(folder).read_text()
     assert all(text in page for text in ("tome", "runs one seconds", "python -m suite report"))
@@ -112,17 +119,25 @@ def test_the_differences_are_those_of_each_image(halves: list[Path], tmp_path: P
 
     def right(place: Path, method: str) -> dict[int, bool]:
         key = cell(place, label=method, budget=0.3).stem
-        shards = pd.concat([pd.read_parquet(path) for path in (place / "shards" / key).glob("*.parquet")])
+        shards = pd.concat(
+            [pd.read_parquet(path) for path in (place / "shards" / key).glob("*.parquet")]
+        )
         return dict(zip(shards.image, shards.prediction == shards.label, strict=True))
 
     mtr, tome = right(halves[0], "mtr"), right(halves[1], "tome")
     assert len(mtr) == 30
-    assert rows.discordant_better["tome", 0.3] == sum(tome[image] and not mtr[image] for image in mtr)
-    assert rows.discordant_worse["tome", 0.3] == sum(mtr[image] and not tome[image] for image in mtr)
+    assert rows.discordant_better["tome", 0.3] == sum(
+        tome[image] and not mtr[image] for image in mtr
+    )
+    assert rows.discordant_worse["tome", 0.3] == sum(
+        mtr[image] and not tome[image] for image in mtr
+    )
     assert rows.reference["tome", 0.3] == "mtr"
 
 
-def test_a_merge_asked_again_is_made_again(halves: list[Path], tmp_path: Path, content: Any) -> None:
+def test_a_merge_asked_again_is_made_again(
+    halves: list[Path], tmp_path: Path, content: Any
+) -> None:
     folder, _ = merge(halves)
     assert folder.parent == halves[0].resolve().parent
     assert folder.name.startswith("merged-")
@@ -139,17 +154,35 @@ def test_a_merge_asked_again_is_made_again(halves: list[Path], tmp_path: Path, c
 UNLIKE = [
     ("dataset.json", {"hash": "0"}, "the data's hash is .* in the first and 0 in the second"),
     ("dataset.json", {"split": "dev"}, "the split is test in the first and dev in the second"),
-    ("environment.json", {"device": "cuda"}, "the device is cpu in the first and cuda in the second"),
+    (
+        "environment.json",
+        {"device": "cuda"},
+        "the device is cpu in the first and cuda in the second",
+    ),
     ("environment.json", {"weights": {"vim_mini": "beef"}}, "weights of vim_mini"),
     ("environment.json", {"preprocessing": {"vim_mini": "crop"}}, "preprocessing of vim_mini"),
-    ("spec.yaml", {"protocol": "tokens"}, "the protocol is matched in the first and tokens in the second"),
-    ("spec.yaml", {"convention": "macs"}, "the FLOPs convention is flops in the first and macs in the second"),
-    ("spec.yaml", {"precision": "fp64"}, "the precision is fp32 in the first and fp64 in the second"),
+    (
+        "spec.yaml",
+        {"protocol": "tokens"},
+        "the protocol is matched in the first and tokens in the second",
+    ),
+    (
+        "spec.yaml",
+        {"convention": "macs"},
+        "the FLOPs convention is flops in the first and macs in the second",
+    ),
+    (
+        "spec.yaml",
+        {"precision": "fp64"},
+        "the precision is fp32 in the first and fp64 in the second",
+    ),
     ("spec.yaml", {"data": "other"}, "the data set is blots in the first and other in the second"),
 ]
 
 
-@pytest.mark.parametrize(("file", "changed", "reason"), UNLIKE, ids=[str(change) for _, change, _ in UNLIKE])
+@pytest.mark.parametrize(
+    ("file", "changed", "reason"), UNLIKE, ids=[str(change) for _, change, _ in UNLIKE]
+)
 def test_what_cannot_be_compared_is_refused(
     file: str, changed: dict[str, Any], reason: str, halves: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
@@ -169,7 +202,9 @@ def test_what_cannot_be_compared_is_refused(
 
 def test_runs_that_saw_other_images_are_refused(finished: Finished, halves: list[Path]) -> None:
     few = finished("few", methods=("mtr",), images=12, baselines=False)
-    with pytest.raises(UserError, match="the number of images is 30 in the first and 12 in the second"):
+    with pytest.raises(
+        UserError, match="the number of images is 30 in the first and 12 in the second"
+    ):
         merge([halves[0], few])
     for place in (halves[1] / "shards").iterdir():
         edit_shards(halves[1], place.name, lambda shard: shard.assign(image=shard.image + 1))
@@ -177,7 +212,9 @@ def test_runs_that_saw_other_images_are_refused(finished: Finished, halves: list
         merge(halves)
 
 
-def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path], tmp_path: Path) -> None:
+def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(
+    halves: list[Path], tmp_path: Path
+) -> None:
     """As after a change of the code that changed no result: other keys, the same outcomes."""
     for path in sorted((halves[1] / "cells").glob("*.json")):
         record = json.loads(path.read_text())
@@ -188,7 +225,9 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path],
         for place in ("shards", "tokens"):
             for old in sorted((halves[1] / place / path.stem).glob("*.parquet")):
                 new = halves[1] / place / record["key"] / old.name
-                images = pd.read_parquet(store.shard_path(path.stem, int(old.stem))).image.to_numpy()
+                images = pd.read_parquet(
+                    store.shard_path(path.stem, int(old.stem))
+                ).image.to_numpy()
                 store.write_sealed({new: (pd.read_parquet(old), store.holding(new, images))})
     edit(halves[1] / "environment.json", git="2222222")
     folder, told = merge(halves, tmp_path / "merged")
@@ -200,13 +239,19 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(halves: list[Path],
     assert labels.count("none") == 1
     assert labels.count("mtr") == labels.count("tome") == 2
     key = cell(halves[1], label="none").stem
-    edit_shards(halves[1], key, lambda shard: shard.assign(loss=shard.loss + np.float32(1e-6) * (shard.image == 11)))
+    edit_shards(
+        halves[1],
+        key,
+        lambda shard: shard.assign(loss=shard.loss + np.float32(1e-6) * (shard.image == 11)),
+    )
     why = r"contradict each other: none on vim_mini dense came out otherwise on 1 of 30 images; they differ in .*git"
     with pytest.raises(UserError, match=why):
         merge(halves)
 
 
-def test_another_schedule_is_another_method(finished: Finished, halves: list[Path], tmp_path: Path) -> None:
+def test_another_schedule_is_another_method(
+    finished: Finished, halves: list[Path], tmp_path: Path
+) -> None:
     rising = finished("rising", methods=("mtr",), schedule="rising", baselines=False)
     folder, told = merge([halves[0], rising], tmp_path / "merged")
     assert told[-1] == "Methods named without a schedule follow constant-ratio."
@@ -229,7 +274,9 @@ def test_runs_of_another_schedule_that_share_cells_agree_on_its_name(
     assert set(rows[rows.label == "random@rising"].seeds) == {2}
 
 
-def test_mamba_and_attention_of_two_runs_stand_side_by_side(finished: Finished, tmp_path: Path) -> None:
+def test_mamba_and_attention_of_two_runs_stand_side_by_side(
+    finished: Finished, tmp_path: Path
+) -> None:
     same = {"methods": ("tome", "utr"), "budgets": (0.3,), "baselines": False, "gallery": 0}
     both = finished("both", backbones=("vim_mini", "deit_mini"), **same)
     apart = [finished("vim", **same), finished("deit", backbones=("deit_mini",), **same)]
@@ -243,10 +290,14 @@ def flip(path: Path) -> None:
     shard = pd.read_parquet(path)
     content = path.read_bytes()
     metadata = pq.read_metadata(path).metadata
-    table = pa.Table.from_pandas(shard.assign(prediction=0), preserve_index=False).replace_schema_metadata(None)
+    table = pa.Table.from_pandas(
+        shard.assign(prediction=0), preserve_index=False
+    ).replace_schema_metadata(None)
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"suite.")})
+        writer.add_key_value_metadata(
+            {k: v for k, v in metadata.items() if k.startswith(b"suite.")}
+        )
     assert path.read_bytes() != content
 
 
@@ -255,14 +306,26 @@ HARM = [
     (lambda place: (place / "shards" / "out").symlink_to("/tmp"), "is a symbolic link"),
     (lambda place: cell(place, label="none").write_text("[]"), "does not hold a JSON object"),
     (lambda place: cell(place, label="none").write_text("{" * 9999), "cannot be read"),
-    (lambda place: edit(cell(place, label="none"), key="../../../tmp/x"), "key: string should match"),
+    (
+        lambda place: edit(cell(place, label="none"), key="../../../tmp/x"),
+        "key: string should match",
+    ),
     (lambda place: edit(cell(place, label="none"), key="0" * 16), "is the record of cell"),
     (lambda place: edit(cell(place, label="none"), seed="0"), "seed"),
-    (lambda place: edit(cell(place, label="none"), status="failed"), "holds no finished dense cell"),
-    (lambda place: next((place / "shards").rglob("*.parquet")).write_bytes(b"PAR1"), "is missing or damaged"),
+    (
+        lambda place: edit(cell(place, label="none"), status="failed"),
+        "holds no finished dense cell",
+    ),
+    (
+        lambda place: next((place / "shards").rglob("*.parquet")).write_bytes(b"PAR1"),
+        "is missing or damaged",
+    ),
     (lambda place: flip(next((place / "shards").rglob("*.parquet"))), "is torn or was changed"),
     (lambda place: (place / "spec.yaml").write_text("kind: [1]"), "is not a comparison"),
-    (lambda place: (place / "spec.yaml").write_text("!!python/object:os.system x"), "cannot be read"),
+    (
+        lambda place: (place / "spec.yaml").write_text("!!python/object:os.system x"),
+        "cannot be read",
+    ),
     (lambda place: edit_spec(place, sites=[99, "x"]), "sites"),
 ]
 

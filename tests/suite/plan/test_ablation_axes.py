@@ -46,27 +46,43 @@ def test_an_axis_turns_round_the_method_as_it_was_given() -> None:
 
 def test_the_order_axis_shuffles_by_growing_shares_and_permutes_without_removal() -> None:
     words = [setting.words for setting in settings(parse("mtr"), "order")]
-    assert words[:5] == ["order=restored", "order=score", "order=appended", "order=odd-even", "order=reversed"]
-    assert [setting.words for setting in settings(parse("tome"), "order")][:2] == ["as it is", "order=restored"]
+    assert words[:5] == [
+        "order=restored",
+        "order=score",
+        "order=appended",
+        "order=odd-even",
+        "order=reversed",
+    ]
+    assert [setting.words for setting in settings(parse("tome"), "order")][:2] == [
+        "as it is",
+        "order=restored",
+    ]
     shares = [float(word.partition("=")[2]) for word in words[5:]]
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert {setting.method.name for setting in permutations()} == {"permute"}
     assert len(permutations()) == 2 + len(shares)
-    assert {parse("permute"), parse("permute[order=reversed]")} <= set(ablated([parse("tome")], ["order"]))
+    assert {parse("permute"), parse("permute[order=reversed]")} <= set(
+        ablated([parse("tome")], ["order"])
+    )
 
 
 def test_what_cannot_be_varied_says_so() -> None:
     with pytest.raises(UserError, match="did you mean order"):
         settings(parse("mtr"), "ordr")
-    with pytest.raises(UserError, match="stride has nothing to vary on the axis score: its axes are order, schedule"):
+    with pytest.raises(
+        UserError,
+        match="stride has nothing to vary on the axis score: its axes are order, schedule",
+    ):
         settings(parse("stride"), "score")
     with pytest.raises(UserError, match="its axes are none"):
         settings(parse("none"), "order")
 
 
 def test_settings_that_do_not_go_together_are_refused_not_lost() -> None:
-    found = {setting.words: setting for setting in settings(parse("mtr[score=cls-similarity]"), "score")}
+    found = {
+        setting.words: setting for setting in settings(parse("mtr[score=cls-similarity]"), "score")
+    }
     assert "never negative" in found["sensitivity=4"].refused
     texts = [method.text for method in ablated([parse("mtr[score=cls-similarity]")], ["score"])]
     assert found["sensitivity=4"].method.text not in texts

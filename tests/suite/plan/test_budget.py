@@ -43,7 +43,9 @@ class Bipartite:
         return patches // 2
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Fee:
-        return Fee((patches // 2) * ((patches + 1) // 2) * shape.dim, (6 * patches + removed) * shape.dim)
+        return Fee(
+            (patches // 2) * ((patches + 1) // 2) * shape.dim, (6 * patches + removed) * shape.dim
+        )
 
 
 METHODS: list[Composition] = [Free(), Bipartite()]
@@ -68,7 +70,9 @@ def recount(shape: Shape, counts: Mapping[int, int], composition: Composition) -
 @pytest.mark.parametrize("shape", [TINY, BASE, NANO], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("composition", METHODS, ids=["free", "bipartite"])
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_matched_budget_by_independent_recount(shape: Shape, composition: Composition, budget: float) -> None:
+def test_matched_budget_by_independent_recount(
+    shape: Shape, composition: Composition, budget: float
+) -> None:
     plan = solve(shape, composition, budget)
     achieved = 1 - recount(shape, plan.counts, composition) / recount(shape, {}, composition)
     assert abs(achieved - budget) < 0.002
@@ -84,7 +88,10 @@ def test_every_schedule_and_convention_meets_a_budget(name: str, convention: str
 
 
 def test_shapes_of_schedules() -> None:
-    counts = {name: list(solve(TINY, Free(), 0.3, schedule=named(name)).counts.values()) for name in SCHEDULES}
+    counts = {
+        name: list(solve(TINY, Free(), 0.3, schedule=named(name)).counts.values())
+        for name in SCHEDULES
+    }
     assert max(counts["constant-count"]) - min(counts["constant-count"]) <= 1
     assert len(counts["one-shot"]) == 1
     assert list(solve(TINY, Free(), 0.3, schedule=named("staged")).counts) == [6, 12, 18]
@@ -116,7 +123,11 @@ def test_token_ratio_is_what_rmeeto_prints(removed: int, percent: float) -> None
 
 
 def test_none_and_zero_are_dense() -> None:
-    for plan in (solve(TINY, None, 0.4), solve(TINY, Bipartite(), 0.0), solve_tokens(TINY, None, 0.4)):
+    for plan in (
+        solve(TINY, None, 0.4),
+        solve(TINY, Bipartite(), 0.0),
+        solve_tokens(TINY, None, 0.4),
+    ):
         assert plan == dense_plan(TINY)
         assert plan.counts == {}
         assert set(plan.reduction_fraction.values()) == {0.0}
@@ -125,7 +136,14 @@ def test_none_and_zero_are_dense() -> None:
 
 def test_record_is_what_a_cell_stores() -> None:
     record = solve(NANO, Bipartite(), 0.4).record()
-    assert list(record) == ["counts", "lengths", "flops", "total", "reduction_fraction", "token_ratio"]
+    assert list(record) == [
+        "counts",
+        "lengths",
+        "flops",
+        "total",
+        "reduction_fraction",
+        "token_ratio",
+    ]
     assert list(record["flops"]) == ["gemm", "conv", "scan", "elementwise", "reduction"]
     assert all(isinstance(site, str) for site in record["counts"])
     assert record["flops"]["reduction"] > 0
@@ -210,7 +228,9 @@ def test_no_other_plan_of_the_shape_is_much_nearer(budget: float) -> None:
     whole = recount(shape, {}, Free())
 
     def off(counts: tuple[int, ...]) -> float:
-        return abs(1 - recount(shape, dict(zip((1, 2, 3), counts, strict=True)), Free()) / whole - budget)
+        return abs(
+            1 - recount(shape, dict(zip((1, 2, 3), counts, strict=True)), Free()) / whole - budget
+        )
 
     everything = [counts for counts in product(range(12), repeat=3) if sum(counts) < 12]
     token = (1 - recount(shape, {3: 1}, Free()) / whole) * 1.01
@@ -231,7 +251,9 @@ def test_beyond_the_cap_names_the_maximum() -> None:
         patches -= patches // 2
     most = 1 - recount(TINY, counts, Bipartite()) / recount(TINY, {}, Bipartite())
     assert caught.value.nearest == pytest.approx(most)
-    assert solve(TINY, Bipartite(), most).counts == {site: removed for site, removed in counts.items() if removed}
+    assert solve(TINY, Bipartite(), most).counts == {
+        site: removed for site, removed in counts.items() if removed
+    }
 
 
 def test_too_few_tokens_for_the_budget_says_so() -> None:
@@ -252,7 +274,9 @@ def test_equal_counts_beyond_a_cap_name_the_largest_budget() -> None:
         solve_tokens(TINY, tenth, 0.6)
     most = caught.value.nearest
     assert 0.2 < most < 0.6
-    assert solve_tokens(TINY, tenth, most - 0.01).reduction_fraction["flops"] == pytest.approx(most - 0.01, abs=0.002)
+    assert solve_tokens(TINY, tenth, most - 0.01).reduction_fraction["flops"] == pytest.approx(
+        most - 0.01, abs=0.002
+    )
     with pytest.raises(BudgetUnreachable):
         solve_tokens(TINY, tenth, most + 0.01)
 
@@ -269,7 +293,11 @@ def test_nearest_grid_is_the_nearest_of_all(budget: float) -> None:
     grid = nearest_grid(TINY, budget)
 
     def off(side: int) -> float:
-        return abs(1 - recount(replace(TINY, patches=side**2), {}, Free()) / recount(TINY, {}, Free()) - budget)
+        return abs(
+            1
+            - recount(replace(TINY, patches=side**2), {}, Free()) / recount(TINY, {}, Free())
+            - budget
+        )
 
     assert off(grid) == min(off(side) for side in range(1, 15))
     plan = smaller_image(TINY, grid)

@@ -63,14 +63,33 @@ def test_baselines_can_be_switched_off_and_are_not_run_twice(small: Specs) -> No
     assert names == ["none", "stride", "pool", "random", "random", "downsample"]
 
 
-def test_a_split_of_an_undivided_data_set_is_said_to_choose_nothing(tmp_path: Path, capsys: Err) -> None:
+def test_a_split_of_an_undivided_data_set_is_said_to_choose_nothing(
+    tmp_path: Path, capsys: Err
+) -> None:
     for number in range(2):
         path = tmp_path / "data" / f"class{number}" / "a.png"
         path.parent.mkdir(parents=True)
         Image.new("RGB", (56, 56), (90 * number, 0, 0)).save(path)
     said = "the data set has no splits: --split dev is all of its 2 images"
-    run = ["--data", f"imagefolder:{tmp_path}/data", "--split", "dev", "--backbones", "vim_nano[classes=2]"]
-    run += ["--checkpoint", "random", "--methods", "mtr", "--budgets", "0.3", "--no-baselines", "--images", "all"]
+    run = [
+        "--data",
+        f"imagefolder:{tmp_path}/data",
+        "--split",
+        "dev",
+        "--backbones",
+        "vim_nano[classes=2]",
+    ]
+    run += [
+        "--checkpoint",
+        "random",
+        "--methods",
+        "mtr",
+        "--budgets",
+        "0.3",
+        "--no-baselines",
+        "--images",
+        "all",
+    ]
     assert cli.run(["plan", *run]) == 0
     assert said in capsys.readouterr().out
     assert cli.run(["compare", *run, "--runs", str(tmp_path / "runs"), "--no-report"]) == 0
@@ -85,14 +104,18 @@ def test_a_budget_beyond_all_methods_is_said_with_what_comes_closest(small: Spec
     prepared = prepare(small(methods=("mtr", "tome"), budgets=(0.3, 0.98)))
     [told] = out_of_reach(prepared)
     closest = max((cell.closest, cell.label) for cell in prepared.cells if cell.closest is not None)
-    assert told.startswith("no method that removes tokens can remove 98 % of the work of vim_mini: the closest, ")
+    assert told.startswith(
+        "no method that removes tokens can remove 98 % of the work of vim_mini: the closest, "
+    )
     assert told.endswith(f"removes {100 * closest[0]:.1f} %.")
     assert out_of_reach(prepare(small(budgets=(0.3,)))) == []
 
 
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:
     prepared = prepare(small(methods=("mtr", "evit"), budgets=(0.2,), protocol="tokens"))
-    plans = {c.method.name: c.plan for c in prepared.cells if c.method.name in ("mtr", "evit", "stride")}
+    plans = {
+        c.method.name: c.plan for c in prepared.cells if c.method.name in ("mtr", "evit", "stride")
+    }
     counts = [dict(plan.counts) for plan in plans.values() if plan is not None]
     assert len(counts) == 3
     assert counts[0] == counts[1] == counts[2]
@@ -106,11 +129,23 @@ def test_sites_are_where_the_user_puts_them(small: Specs) -> None:
             assert {site: r.remove for site, r in cell.reducers().items()} == dict(cell.plan.counts)  # type: ignore[attr-defined]
 
 
-def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_scans_is_skipped(small: Specs) -> None:
-    methods = ("mtr", "tome", "tome[feature=keys,order=appended]", "evit", "evit[score=cls-attention]")
-    spec = small(backbones=("vim_mini", "deit_mini"), methods=methods, budgets=(0.2,), baselines=False)
+def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_scans_is_skipped(
+    small: Specs,
+) -> None:
+    methods = (
+        "mtr",
+        "tome",
+        "tome[feature=keys,order=appended]",
+        "evit",
+        "evit[score=cls-attention]",
+    )
+    spec = small(
+        backbones=("vim_mini", "deit_mini"), methods=methods, budgets=(0.2,), baselines=False
+    )
     found = {(cell.backbone, cell.label): cell for cell in prepare(spec).cells}
-    attention = {label: cell for (backbone, label), cell in found.items() if backbone == "deit_mini"}
+    attention = {
+        label: cell for (backbone, label), cell in found.items() if backbone == "deit_mini"
+    }
     assert list(attention) == [
         "none",
         "mtr",
@@ -125,17 +160,36 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
         assert set(plan.counts) <= {1, 3, 5}
         assert plan.reduction_fraction["flops"] == pytest.approx(0.2, abs=0.002)
     assert found["vim_mini", "mtr"].plan is not None
-    assert found["vim_mini", "evit[score=cls-attention]"].reason == "needs cls_attention; vim_mini has none"
-    published = prepare(small(backbones=("deit_mini",), methods=("tome", "mtr"), protocol="paper", baselines=False))
+    assert (
+        found["vim_mini", "evit[score=cls-attention]"].reason
+        == "needs cls_attention; vim_mini has none"
+    )
+    published = prepare(
+        small(backbones=("deit_mini",), methods=("tome", "mtr"), protocol="paper", baselines=False)
+    )
     assert [cell.plan.counts for cell in published.cells if cell.plan] == [{}, {1: 7, 3: 7, 5: 7}]
 
 
 def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is_none(
     small: Specs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"dim": 16, "depth": 3, "states": 4, "image_size": 40, "patch": 4, "classes": 3, "convolutions": 1}
+    sizes = {
+        "dim": 16,
+        "depth": 3,
+        "states": 4,
+        "image_size": 40,
+        "patch": 4,
+        "classes": 3,
+        "convolutions": 1,
+    }
     monkeypatch.setitem(BACKBONES._added, "plain_mini", lambda: create("plainmamba_l2", **sizes))
-    methods = ("evit[score=hidden-attention]", "hsa", "activation[direction=forward]", "mtr", "evit")
+    methods = (
+        "evit[score=hidden-attention]",
+        "hsa",
+        "activation[direction=forward]",
+        "mtr",
+        "evit",
+    )
     spec = small(backbones=("plain_mini",), methods=methods, budgets=(0.1,), baselines=False)
     reasons = {cell.label: cell.reason for cell in prepare(spec).cells}
     assert reasons == {
@@ -151,12 +205,18 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
 def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
     methods = ("mtr", "mtr@falling", "mtr@constant-ratio", "mtr@one-shot")
     cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).cells[1:]
-    assert [cell.label for cell in cells] == ["mtr = mtr@constant-ratio", "mtr@falling", "mtr@one-shot"]
+    assert [cell.label for cell in cells] == [
+        "mtr = mtr@constant-ratio",
+        "mtr@falling",
+        "mtr@one-shot",
+    ]
     counts = [list(cell.plan.counts.values()) for cell in cells if cell.plan]
     assert counts[1] == sorted(counts[1], reverse=True)
     assert counts[1] != counts[0]
     assert len(counts[2]) == 1
-    falling = prepare(small(methods=("mtr",), budgets=(0.2,), baselines=False, schedule="falling")).cells[1]
+    falling = prepare(
+        small(methods=("mtr",), budgets=(0.2,), baselines=False, schedule="falling")
+    ).cells[1]
     assert falling.key == cells[1].key
     with pytest.raises(UserError, match="did you mean falling"):
         prepare(small(methods=("mtr@faling",)))
@@ -165,8 +225,14 @@ def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
 
 
 def test_a_permutation_removes_nothing_and_has_no_budget(small: Specs) -> None:
-    prepared = prepare(small(methods=("permute[order=reversed]", "permute"), budgets=(0.2, 0.3), baselines=False))
-    assert texts(prepared)[1:] == [("permute[order=reversed]", 0.0, 0), ("permute", 0.0, 0), ("permute", 0.0, 1)]
+    prepared = prepare(
+        small(methods=("permute[order=reversed]", "permute"), budgets=(0.2, 0.3), baselines=False)
+    )
+    assert texts(prepared)[1:] == [
+        ("permute[order=reversed]", 0.0, 0),
+        ("permute", 0.0, 0),
+        ("permute", 0.0, 1),
+    ]
     assert len({cell.key for cell in prepared.cells}) == 4
     for cell in prepared.cells[1:]:
         assert cell.plan is not None
@@ -190,7 +256,9 @@ def test_what_changes_a_number_changes_the_key(small: Specs, changed: dict[str, 
 
 
 def test_only_stochastic_cells_depend_on_the_seed(small: Specs) -> None:
-    prepared = prepare(small(methods=("mtr", "mtr[order=shuffled]"), budgets=(0.2,), baselines=False))
+    prepared = prepare(
+        small(methods=("mtr", "mtr[order=shuffled]"), budgets=(0.2,), baselines=False)
+    )
     mtr = next(cell for cell in prepared.cells if cell.method.text == "mtr")
     shuffled = next(cell for cell in prepared.cells if cell.method.text != "mtr" and cell.budget)
     assert replace(mtr, seed=5).key == mtr.key
@@ -220,7 +288,11 @@ def test_cells_of_one_identity_become_one_with_all_names() -> None:
         return merge_equal(iter([replace(blank(text, seed), plan=plan) for text, seed in found]))
 
     merged = cells(
-        ("mtr[weights=drop]", 0), ("mtr[feature=b,weights=drop]", 0), ("mtr", 0), ("random", 0), ("random", 1)
+        ("mtr[weights=drop]", 0),
+        ("mtr[feature=b,weights=drop]", 0),
+        ("mtr", 0),
+        ("random", 0),
+        ("random", 1),
     )
     assert [cell.label for cell in merged] == [
         "mtr[weights=drop] = mtr[feature=b,weights=drop]",
@@ -231,7 +303,15 @@ def test_cells_of_one_identity_become_one_with_all_names() -> None:
 
 
 def test_skipped_cells_of_different_methods_stay_apart() -> None:
-    assert len({replace(blank(text), reason="no").key for text in ("mtr", "tome", "stride", "downsample")}) == 4
+    assert (
+        len(
+            {
+                replace(blank(text), reason="no").key
+                for text in ("mtr", "tome", "stride", "downsample")
+            }
+        )
+        == 4
+    )
 
 
 def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> None:
@@ -274,10 +354,22 @@ def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) ->
     spec = small(methods=("mtr[order=appended]",), budgets=(0.2, 0.95), baselines=False)
     prepared = prepare(spec)
     dense, planned, skipped = (describe(cell, spec, 30) for cell in prepared.cells)
-    assert json.loads(json.dumps([dense, planned, skipped], allow_nan=False)) == [dense, planned, skipped]
-    assert (dense["budget"], dense["composition"], dense["reduction_fraction"]["flops"]) == (None, None, 0)
+    assert json.loads(json.dumps([dense, planned, skipped], allow_nan=False)) == [
+        dense,
+        planned,
+        skipped,
+    ]
+    assert (dense["budget"], dense["composition"], dense["reduction_fraction"]["flops"]) == (
+        None,
+        None,
+        0,
+    )
     assert planned["options"] == {"order": "appended"}
-    assert (planned["label"], planned["method"], planned["images"]) == ("mtr[order=appended]", "mtr", 30)
+    assert (planned["label"], planned["method"], planned["images"]) == (
+        "mtr[order=appended]",
+        "mtr",
+        30,
+    )
     lost = sum(count * (4 - int(site)) for site, count in planned["counts"].items())
     assert planned["token_ratio"] == pytest.approx(lost / (4 * 101))
     assert planned["lengths"][0] == 101
@@ -288,7 +380,9 @@ def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) ->
 
 
 def test_protocol_paper_takes_published_counts_and_matches_the_baselines_to_them() -> None:
-    spec = RunSpec(checkpoint="random", images=10, methods=("mtr", "hsa", "tome"), protocol="paper", seeds=1)
+    spec = RunSpec(
+        checkpoint="random", images=10, methods=("mtr", "hsa", "tome"), protocol="paper", seeds=1
+    )
     cells = prepare(spec).cells
     by_name: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -338,10 +432,27 @@ def test_folders_named_like_the_weights_classes_must_be_numbered_like_them(tmp_p
             (root / name).mkdir(parents=True)
             Image.fromarray(np.zeros((28, 28, 3), np.uint8)).save(root / name / "a.png")
         data = f"imagefolder:{root}"
-        return build_spec(data=data, images="all", methods=("none",), baselines=False, budgets=(0.4,), gallery=0)
+        return build_spec(
+            data=data, images="all", methods=("none",), baselines=False, budgets=(0.4,), gallery=0
+        )
 
-    named = ["T-Shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle_Boot"]
-    with pytest.raises(UserError, match=r"begin each folder's name with its number \(0-t-shirt, .*, 9-ankle boot\)"):
+    named = [
+        "T-Shirt",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle_Boot",
+    ]
+    with pytest.raises(
+        UserError, match=r"begin each folder's name with its number \(0-t-shirt, .*, 9-ankle boot\)"
+    ):
         prepare(asked(named, tmp_path / "named"))
-    numbered = prepare(asked([f"{number}-{name}" for number, name in enumerate(named)], tmp_path / "numbered"))
+    numbered = prepare(
+        asked([f"{number}-{name}" for number, name in enumerate(named)], tmp_path / "numbered")
+    )
     assert numbered.dataset.classes[0] == "0-T-Shirt"

@@ -24,7 +24,9 @@ def test_every_cell_takes_its_share_of_the_dense_time(
     )  # 2 in the gallery
 
 
-def test_seeds_but_the_first_are_not_drawn(small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_but_the_first_are_not_drawn(
+    small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = prepare(small(methods=("random",), budgets=(0.25,), seeds=3, baselines=False))
     monkeypatch.setattr(estimate, "dense_seconds", lambda *_: 2.0)
     wanted = 2.0 * ((30 + 2) * (1 + 0.75) + 2 * 30 * 0.75)
@@ -41,10 +43,14 @@ def test_the_search_of_the_oracle_counts_every_block_that_it_runs(
     ran = 0
     run = type(model).run
 
-    def counted(self: Backbone, tokens: TokenSequence, start: int = 0, stop: int | None = None) -> TokenSequence:
+    def counted(
+        self: Backbone, tokens: TokenSequence, start: int = 0, stop: int | None = None
+    ) -> TokenSequence:
         nonlocal ran
         if stop is None:  # the search runs to the end
-            ran += tokens.batch * sum(total(block_flops(shape, block, tokens.length)) for block in range(start, 4))
+            ran += tokens.batch * sum(
+                total(block_flops(shape, block, tokens.length)) for block in range(start, 4)
+            )
         return run(self, tokens, start, stop)
 
     monkeypatch.setattr(type(model), "run", counted)
@@ -63,7 +69,10 @@ def test_the_search_of_the_oracle_counts_every_block_that_it_runs(
 
 @pytest.mark.parametrize(
     ("seconds", "timed", "least"),
-    [((3.0, 2.0, 1.0), 2, 2.0), ((0.5, 0.375, 0.125, 0.0625), 3, 0.125)],  # slow batches, and quick ones
+    [
+        ((3.0, 2.0, 1.0), 2, 2.0),
+        ((0.5, 0.375, 0.125, 0.0625), 3, 0.125),
+    ],  # slow batches, and quick ones
 )
 def test_the_least_of_the_batches_of_a_second_counts(
     small: Callable[..., RunSpec],
@@ -74,8 +83,14 @@ def test_the_least_of_the_batches_of_a_second_counts(
 ) -> None:
     monkeypatch.setattr(estimate, "ENOUGH", 1.0)
     prepared = prepare(small(methods=("none",), baselines=False))
-    told = [time for number, took in enumerate(seconds) for time in (10.0 * number, 10.0 * number + took)]
+    told = [
+        time
+        for number, took in enumerate(seconds)
+        for time in (10.0 * number, 10.0 * number + took)
+    ]
     clock = iter(told)
     monkeypatch.setattr("suite.plan.run_time.time.perf_counter", lambda: next(clock))
-    assert estimate.dense_seconds(prepared.models["vim_mini"], prepared.dataset, "cpu", 4) == least / 4
+    assert (
+        estimate.dense_seconds(prepared.models["vim_mini"], prepared.dataset, "cpu", 4) == least / 4
+    )
     assert list(clock) == told[2 * timed :]

@@ -18,7 +18,13 @@ def blocks(depth: int) -> Shape:
 
 @pytest.mark.parametrize(
     ("depth", "sites"),
-    [(24, range(2, 24, 2)), (8, range(1, 8)), (12, range(1, 12)), (32, range(3, 32, 3)), (36, range(3, 36, 3))],
+    [
+        (24, range(2, 24, 2)),
+        (8, range(1, 8)),
+        (12, range(1, 12)),
+        (32, range(3, 32, 3)),
+        (36, range(3, 36, 3)),
+    ],
 )
 def test_default_sites(depth: int, sites: range) -> None:
     assert default_sites(range(1, depth)) == tuple(sites)
@@ -31,12 +37,20 @@ def test_default_sites_are_valid_and_about_eleven(depth: int) -> None:
     assert len(sites) <= 17
 
 
-@pytest.mark.parametrize(("layers", "sites"), [(12, range(1, 24, 2)), (24, range(3, 48, 4)), (1, [1])])
-def test_a_transformer_lists_the_places_between_attention_and_mlp(layers: int, sites: range) -> None:
-    shape = replace(blocks(2 * layers), states=0, dt_rank=0, conv_kernel=0, directions=0, heads=2, hidden=8)
+@pytest.mark.parametrize(
+    ("layers", "sites"), [(12, range(1, 24, 2)), (24, range(3, 48, 4)), (1, [1])]
+)
+def test_a_transformer_lists_the_places_between_attention_and_mlp(
+    layers: int, sites: range
+) -> None:
+    shape = replace(
+        blocks(2 * layers), states=0, dt_rank=0, conv_kernel=0, directions=0, heads=2, hidden=8
+    )
     assert shape.sites == tuple(range(1, 2 * layers, 2))
     assert default_sites(shape.sites) == tuple(sites)
-    with pytest.raises(UserError, match=r"sites \[2\] do not fit blocks: name different ones of 1\b"):
+    with pytest.raises(
+        UserError, match=r"sites \[2\] do not fit blocks: name different ones of 1\b"
+    ):
         check_sites([2], shape)
 
 
@@ -62,7 +76,9 @@ def test_weights(name: str, weights: list[int]) -> None:
 
 @given(st.sampled_from([*SCHEDULES, "every-2", "every-99"]), st.integers(2, 60), st.data())
 def test_weights_are_usable_on_any_sites(name: str, depth: int, data: st.DataObject) -> None:
-    sites = data.draw(st.sets(st.integers(1, depth - 1), min_size=1).map(lambda chosen: tuple(sorted(chosen))))
+    sites = data.draw(
+        st.sets(st.integers(1, depth - 1), min_size=1).map(lambda chosen: tuple(sorted(chosen)))
+    )
     weights = named(name).weights(sites, depth)
     assert len(weights) == len(sites)
     assert min(weights) >= 0

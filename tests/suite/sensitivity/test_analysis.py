@@ -30,7 +30,9 @@ def test_an_analysis_is_tables_that_its_spec_repeats(asking: Asking, tmp_path: P
     spec = asking(images=2, zeroed=1)
     found = run_sensitivity(spec, tmp_path / "a", quiet=True)
     assert not found.failures
-    stored = {path.stem: pd.read_parquet(path) for path in (tmp_path / "a" / "analyses").glob("*.parquet")}
+    stored = {
+        path.stem: pd.read_parquet(path) for path in (tmp_path / "a" / "analyses").glob("*.parquet")
+    }
     assert set(stored) == {name for name, frame in found.frames.items() if len(frame)}
     assert all((frame.backbone == "vim_mini").all() for frame in stored.values())
     methods = stored["sensitivity_methods"]
@@ -38,12 +40,18 @@ def test_an_analysis_is_tables_that_its_spec_repeats(asking: Asking, tmp_path: P
     assert set(methods.removed) == {40}
     kept = stored["sensitivity_kept"]
     assert kept.groupby("label").kept.sum().tolist() == pytest.approx([60, 60])
-    assert "rank correlation" in json.loads((tmp_path / "a" / "analyses" / "headline.json").read_text())["headline"]
+    assert (
+        "rank correlation"
+        in json.loads((tmp_path / "a" / "analyses" / "headline.json").read_text())["headline"]
+    )
     assert yaml.safe_load((tmp_path / "a" / "spec.yaml").read_text())["kind"] == "sensitivity"
 
 
 def test_finished_images_are_kept(
-    asking: Asking, tmp_path: Path, content: Callable[[Path], dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+    asking: Asking,
+    tmp_path: Path,
+    content: Callable[[Path], dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = asking(layers="3", methods=("stride",))
     run_sensitivity(spec, tmp_path / "whole", quiet=True)
@@ -96,7 +104,9 @@ def test_what_cannot_be_is_refused_at_once(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_method_that_does_not_fit_is_named_and_the_rest_runs(asking: Asking, tmp_path: Path) -> None:
+def test_a_method_that_does_not_fit_is_named_and_the_rest_runs(
+    asking: Asking, tmp_path: Path
+) -> None:
     few = {"images": 1, "zeroed": 0, "positions": "5", "places": 0}
     spec = asking(methods=("evit[score=cls-attention]", "tome"), share=0.6, **few)
     found = run_sensitivity(spec, tmp_path, quiet=True)
@@ -129,18 +139,25 @@ def test_the_command_prints_tables_or_json(
     assert re.search(r"^runs/sensitivity-\S+: \d+ cells on 2 images$", said, re.MULTILINE)
     assert "estimate and zeroing" in shown
     assert "hidden-attention" in shown
-    assert "results: runs/sensitivity-vim_mini-blots-dev-2-" in "".join(shown.split("\n")).replace("  ", "")
+    assert "results: runs/sensitivity-vim_mini-blots-dev-2-" in "".join(shown.split("\n")).replace(
+        "  ", ""
+    )
     assert command([*LINE.split(), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {row["score"] for row in found["sensitivity_scores"]} >= {"delta", "bound", "place"}
     assert found["report"] is None
     assert found["headline"]["headline"].startswith("vim_mini, blots dev: ")
     assert "So few images tell little." in found["headline"]["headline"]
-    assert command(["sensitivity", "--config", f"{found['run']}/spec.yaml", "--json", "--no-report"]) == 0
+    assert (
+        command(["sensitivity", "--config", f"{found['run']}/spec.yaml", "--json", "--no-report"])
+        == 0
+    )
     printed, said = capsys.readouterr()
     assert json.loads(printed)["run"] == found["run"]
     assert "cells on" not in said
     assert command(LINE.split()) == 0
-    assert "outcomes and all 2 images with tokens removed are there already" in capsys.readouterr().err
+    assert (
+        "outcomes and all 2 images with tokens removed are there already" in capsys.readouterr().err
+    )
     assert command([*LINE.split(), "--images", "3", "--out", found["run"]]) == 2
     assert "other settings" in capsys.readouterr().err

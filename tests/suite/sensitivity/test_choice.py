@@ -22,7 +22,9 @@ def test_a_grid_is_thinned_both_ways_in_every_frame() -> None:
 
 @pytest.mark.parametrize("text", ["", ",", "8", "-1", "2", "every-0", "every-", "some", "1;3"])
 def test_anything_else_is_one_line(text: str) -> None:
-    with pytest.raises(UserError, match=f"--layers '{text}' is not all, every-K .* or a list of these: 0, 1, 3"):
+    with pytest.raises(
+        UserError, match=f"--layers '{text}' is not all, every-K .* or a list of these: 0, 1, 3"
+    ):
         chosen(text, (0, 1, 3), "layers")
     with pytest.raises(UserError, match="of these: 0 to 98"):
         chosen("99", range(99), "positions")

@@ -17,7 +17,9 @@ LAYERS, LABELS = (0, 2), torch.tensor([1, 0])
 def model() -> Vim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        made = Vim("m", MambaConfig(dim=16, depth=3, states=4, image_size=12, patch=4, stride=4, classes=3)).double()
+        made = Vim(
+            "m", MambaConfig(dim=16, depth=3, states=4, image_size=12, patch=4, stride=4, classes=3)
+        ).double()
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter.add_(torch.randn(parameter.shape), alpha=0.2)
@@ -26,7 +28,9 @@ def model() -> Vim:
 
 
 def images() -> Tensor:
-    return torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    return torch.randn(
+        2, 3, 12, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
 
 
 def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tuple[float, float]:
@@ -53,7 +57,9 @@ def test_they_are_the_slope_towards_zero(model: Vim, found: Estimates, place: in
     with torch.no_grad():
         for row, layer in enumerate(LAYERS):
             for image in (0, 1):
-                less, more = (outputs(model, layer, image, place, 1 + sign * step) for sign in (-1, 1))
+                less, more = (
+                    outputs(model, layer, image, place, 1 + sign * step) for sign in (-1, 1)
+                )
                 slopes = [(low - high) / (2 * step) for low, high in zip(less, more, strict=True)]
                 assert float(found.loss[row, image, place]) == pytest.approx(slopes[0], abs=1e-7)
                 assert float(found.margin[row, image, place]) == pytest.approx(slopes[1], abs=1e-7)
@@ -65,7 +71,9 @@ def test_the_bound_is_never_exceeded(found: Estimates) -> None:
     assert (found.bound > 0).all()
 
 
-def test_before_the_last_block_a_patch_can_be_rescaled_for_free(model: Vim, found: Estimates) -> None:
+def test_before_the_last_block_a_patch_can_be_rescaled_for_free(
+    model: Vim, found: Estimates
+) -> None:
     """A norm follows and only the class token is read: gradient times activation is blind there, the bound is not."""
     patches = [place for place in range(10) if place != model.class_place]
     assert found.loss[1, :, patches].abs().max() < 1e-5 * found.bound[1, :, patches].max()

@@ -24,7 +24,9 @@ LABEL, MIDDLE = 2, 4
 def model() -> Vim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        made = Vim("m", MambaConfig(dim=16, depth=3, states=4, image_size=12, patch=4, stride=4, classes=5)).double()
+        made = Vim(
+            "m", MambaConfig(dim=16, depth=3, states=4, image_size=12, patch=4, stride=4, classes=5)
+        ).double()
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter.add_(torch.randn(parameter.shape), alpha=0.2)
@@ -33,11 +35,15 @@ def model() -> Vim:
 
 
 def image() -> torch.Tensor:
-    return torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    return torch.randn(
+        1, 3, 12, 12, generator=torch.Generator().manual_seed(8), dtype=torch.float64
+    )
 
 
 def asked(ranks: tuple[int, ...] = RANKS, batch: int = 3) -> Asked:
-    return Asked(LAYERS, torch.tensor(ranks), GROUP, torch.tensor(PLACES), readable(model()), 7, batch)
+    return Asked(
+        LAYERS, torch.tensor(ranks), GROUP, torch.tensor(PLACES), readable(model()), 7, batch
+    )
 
 
 def subject(zeroing: bool = True) -> Subject:
@@ -56,7 +62,10 @@ def entering(layer: int) -> TokenSequence:
 
 def picked(tokens: TokenSequence, places: list[int], special: int) -> TokenSequence:
     """The tokens at these places, the class token standing at `special` among them."""
-    parts = {name: getattr(tokens, name)[:, places] for name in ("branch", "residual", "position", "size")}
+    parts = {
+        name: getattr(tokens, name)[:, places]
+        for name in ("branch", "residual", "position", "size")
+    }
     return replace(tokens, **parts, special=torch.tensor([[special]]), trace=None)
 
 
@@ -100,7 +109,9 @@ def test_exact_effects_are_those_of_a_loop() -> None:
             tokens.residual[0, place_of(rank)] = 0
             nothing = by_hand(tokens, layer)
             for effect in EFFECTS:
-                assert rows.loc[(layer, rank), f"removal_{effect}"] == pytest.approx(gone[effect], rel=1e-5, abs=1e-7)
+                assert rows.loc[(layer, rank), f"removal_{effect}"] == pytest.approx(
+                    gone[effect], rel=1e-5, abs=1e-7
+                )
                 assert rows.loc[(layer, rank), f"zeroing_{effect}"] == pytest.approx(
                     nothing[effect], rel=1e-5, abs=1e-7
                 )
@@ -136,7 +147,9 @@ def test_a_score_is_read_from_the_block_before() -> None:
 
 def lowest(scores: np.ndarray, barred: tuple[int, ...] = ()) -> list[int]:
     """The ranks of the lowest scores; between equals the later token goes first."""
-    order = sorted((rank for rank in range(9) if rank not in barred), key=lambda rank: (scores[rank], -rank))
+    order = sorted(
+        (rank for rank in range(9) if rank not in barred), key=lambda rank: (scores[rank], -rank)
+    )
     return order[:GROUP]
 
 
@@ -147,15 +160,23 @@ def test_groups_lose_the_tokens_that_their_ranking_puts_last() -> None:
     tokens = findings.tokens.set_index("block")
     for layer in LAYERS:
         exact = tokens.loc[layer]
-        rankings = {"removal": exact.removal_loss, "removal-kl": exact.removal_kl, "bound": exact.bound_loss}
+        rankings = {
+            "removal": exact.removal_loss,
+            "removal-kl": exact.removal_kl,
+            "bound": exact.bound_loss,
+        }
         if layer:
             rankings |= {"delta": exact.score_delta, "norm": exact.score_norm}
         for name, scores in rankings.items():
             wanted = by_hand(without(entering(layer), lowest(scores.to_numpy())), layer)
             for effect in EFFECTS:
-                assert groups.loc[(layer, name, 0), effect] == pytest.approx(wanted[effect], rel=1e-5, abs=1e-7)
+                assert groups.loc[(layer, name, 0), effect] == pytest.approx(
+                    wanted[effect], rel=1e-5, abs=1e-7
+                )
     # the two patches nearest to the class token stay: those of rank 3 and 4
-    wanted = by_hand(without(entering(2), lowest(tokens.loc[2].score_delta.to_numpy(), barred=(3, 4))), 2)
+    wanted = by_hand(
+        without(entering(2), lowest(tokens.loc[2].score_delta.to_numpy(), barred=(3, 4))), 2
+    )
     assert groups.loc[(2, "delta", 1), "loss"] == pytest.approx(wanted["loss"], rel=1e-5)
     windows = findings.groups[findings.groups.ranking == "random"].window.unique()
     assert sorted(windows) == [0, 1, 2]  # a window of 4 on each side would leave one patch of four
@@ -181,10 +202,14 @@ def test_the_class_token_is_put_elsewhere_and_another_is_read() -> None:
         order.insert(place, MIDDLE)
         for layer in LAYERS:
             wanted = by_hand(picked(entering(layer), order, place), layer)
-            assert placements.loc[(layer, place), "loss"] == pytest.approx(wanted["loss"], rel=1e-5, abs=1e-7)
+            assert placements.loc[(layer, place), "loss"] == pytest.approx(
+                wanted["loss"], rel=1e-5, abs=1e-7
+            )
         after = model().run(entering(0))
         wanted = by_hand(replace(after, special=torch.tensor([[place]])), 3)
-        assert placements.loc[(3, place), "loss"] == pytest.approx(wanted["loss"], rel=1e-5, abs=1e-7)
+        assert placements.loc[(3, place), "loss"] == pytest.approx(
+            wanted["loss"], rel=1e-5, abs=1e-7
+        )
     assert placements.loc[(2, MIDDLE), "kl"] == pytest.approx(0, abs=1e-12)
 
 
@@ -199,8 +224,18 @@ def test_the_batch_makes_no_difference(batch: int) -> None:
 @pytest.mark.parametrize(
     ("provides", "specials", "there", "gone"),
     [
-        (frozenset({"delta_mean"}), (4,), {"delta", "norm", "random"}, {"b", "activation", "hidden-attention"}),
-        (frozenset({"delta", "A", "B", "C"}), (), {"b:forward", "norm"}, {"hidden-attention", "delta"}),
+        (
+            frozenset({"delta_mean"}),
+            (4,),
+            {"delta", "norm", "random"},
+            {"b", "activation", "hidden-attention"},
+        ),
+        (
+            frozenset({"delta", "A", "B", "C"}),
+            (),
+            {"b:forward", "norm"},
+            {"hidden-attention", "delta"},
+        ),
     ],
 )
 def test_scores_that_a_backbone_cannot_give_are_left_out(
@@ -219,8 +254,23 @@ def test_scores_that_a_backbone_cannot_give_are_left_out(
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "videomamba_nano": {"dim": 16, "depth": 2, "image_size": 12},
-    "mambareg_tiny": {"dim": 16, "depth": 2, "image_size": 12, "patch": 4, "stride": 4, "registers": 2, "classes": 5},
-    "plainmamba_l1": {"dim": 24, "depth": 2, "states": 5, "image_size": 12, "patch": 4, "classes": 5},
+    "mambareg_tiny": {
+        "dim": 16,
+        "depth": 2,
+        "image_size": 12,
+        "patch": 4,
+        "stride": 4,
+        "registers": 2,
+        "classes": 5,
+    },
+    "plainmamba_l1": {
+        "dim": 24,
+        "depth": 2,
+        "states": 5,
+        "image_size": 12,
+        "patch": 4,
+        "classes": 5,
+    },
     "deit_nano": {"dim": 24, "heads": 3, "layers": 2, "image_size": 12, "patch": 4, "classes": 5},
 }
 
@@ -228,7 +278,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
 @torch.no_grad()
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_of_backbones_can_be_probed(name: str) -> None:
-    backbone = create_model(name, kernel="reference", **FAMILIES[name]).double().requires_grad_(False)
+    backbone = (
+        create_model(name, kernel="reference", **FAMILIES[name]).double().requires_grad_(False)
+    )
     specials = len(backbone.special_places)
     places = torch.tensor([0, 5] if specials == 1 else [], dtype=torch.long)
     layers = (0, *backbone.sites)
@@ -237,9 +289,15 @@ def test_every_family_of_backbones_can_be_probed(name: str) -> None:
     rows = findings.tokens
     assert sorted(rows.block.unique()) == [*layers, backbone.depth]
     changed = rows[rows.block < backbone.depth]
-    assert np.isfinite(changed[["removal_kl", "zeroing_loss", "estimate_margin", "bound_loss"]]).all().all()
+    assert (
+        np.isfinite(changed[["removal_kl", "zeroing_loss", "estimate_margin", "bound_loss"]])
+        .all()
+        .all()
+    )
     scored = changed[changed.block > 0]
-    assert np.isfinite(scored[[column for column in rows if column.startswith("score_")]]).all().all()
+    assert (
+        np.isfinite(scored[[column for column in rows if column.startswith("score_")]]).all().all()
+    )
     assert set(findings.groups.ranking) >= {"norm", "bound", "removal-kl", "foreground"}
     assert (findings.groups.window.max() > 0) == bool(specials)
     assert len(findings.placements) == len(places) * (len(layers) + 1)

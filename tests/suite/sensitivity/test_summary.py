@@ -18,13 +18,20 @@ def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
             for score, mean, low, high in rows
         ]
     )  # fmt: skip
-    frames = {"sensitivity_scores": scores, "sensitivity_agreement": NOTHING, "sensitivity_map": pd.DataFrame()}
+    frames = {
+        "sensitivity_scores": scores,
+        "sensitivity_agreement": NOTHING,
+        "sensitivity_map": pd.DataFrame(),
+    }
     return str(summarise(SensitivitySpec(), frames)["headline"])
 
 
 def test_a_score_is_the_best_where_its_interval_lies_above_the_next() -> None:
     text = headline(50, ("delta", 0.3, 0.2, 0.4), ("norm", 0.6, 0.5, 0.7), ("place", 0.9, 0.8, 1.0))
-    assert "the score that knows best which tokens matter is norm, rank correlation 0.60 [0.50, 0.70]" in text
+    assert (
+        "the score that knows best which tokens matter is norm, rank correlation 0.60 [0.50, 0.70]"
+        in text
+    )
     assert "overlaps" not in text
     assert "So few images" not in text
 

@@ -19,7 +19,9 @@ def frames() -> list[pd.DataFrame]:
     """Five images of noise; the third was not zeroed; scores of block 0 are unknown, and so are effects at the end."""
     rng, found = np.random.default_rng(3), []
     for image in range(IMAGES):
-        frame = pd.DataFrame({"block": np.repeat(BLOCKS, COUNT), "rank": np.tile(np.arange(COUNT), 3)})
+        frame = pd.DataFrame(
+            {"block": np.repeat(BLOCKS, COUNT), "rank": np.tile(np.arange(COUNT), 3)}
+        )
         for name in [*NAMES, "estimate_loss", "estimate_margin", "bound_loss"]:
             frame[name] = rng.normal(size=36)
             frame.loc[frame.block == 5, name] = np.nan
@@ -28,7 +30,9 @@ def frames() -> list[pd.DataFrame]:
         frame["foreground"] = (np.tile(np.arange(COUNT), 3) < 4 + image).astype(float)
         if image == 2:
             frame[[name for name in NAMES if name.startswith("zeroing")]] = np.nan
-        found.append(frame.astype({name: np.float32 for name in frame if name not in ("block", "rank")}))
+        found.append(
+            frame.astype({name: np.float32 for name in frame if name not in ("block", "rank")})
+        )
     return found
 
 
@@ -55,9 +59,13 @@ def test_maps_are_means_by_place(tokens: Tokens, frames: list[pd.DataFrame]) -> 
     values = [frame.set_index(["block", "rank"]).loc[(2, 7)] for frame in frames]
     assert spot.removal_loss == pytest.approx(np.mean([value.removal_loss for value in values]))
     assert spot.score_delta == pytest.approx(np.mean([value.score_delta for value in values]))
-    assert spot.zeroing_kl == pytest.approx(np.mean([values[image].zeroing_kl for image in (0, 1, 3, 4)]))
+    assert spot.zeroing_kl == pytest.approx(
+        np.mean([values[image].zeroing_kl for image in (0, 1, 3, 4)])
+    )
     effects = [part(frame, 2, "removal_kl") for frame in frames]
-    assert spot.removal_rank == pytest.approx(np.mean([(effect < effect[7]).sum() / 11 for effect in effects]))
+    assert spot.removal_rank == pytest.approx(
+        np.mean([(effect < effect[7]).sum() / 11 for effect in effects])
+    )
     assert np.isnan(row_of(found, block=5, row=1, col=3).removal_loss)
 
 
@@ -77,13 +85,22 @@ def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFram
     assert spot["mean"] == pytest.approx(np.mean(wanted))
     assert spot.low < spot["mean"] < spot.high
     assert spot.images == IMAGES
-    sequence = found[(found.axis == "sequence") & (found.block == 0) & (found.quantity == "removal_loss")]
+    sequence = found[
+        (found.axis == "sequence") & (found.block == 0) & (found.quantity == "removal_loss")
+    ]
     assert sequence["at"].tolist() == [-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6]
     wide = Tokens(
-        "m", {"removal_loss": np.ones((1, 1, 64)), "removal_kl": np.ones((1, 1, 64))}, (0, 9), (1, 8, 8), (32,)
+        "m",
+        {"removal_loss": np.ones((1, 1, 64)), "removal_kl": np.ones((1, 1, 64))},
+        (0, 9),
+        (1, 8, 8),
+        (32,),
     )
     bins = tables.profile_frame(wide)
-    assert sorted(set(bins[bins.axis == "sequence"]["at"]))[6:8] == [-3, 3]  # steps 1 to 5 to either side
+    assert sorted(set(bins[bins.axis == "sequence"]["at"]))[6:8] == [
+        -3,
+        3,
+    ]  # steps 1 to 5 to either side
     assert "frame" not in set(found.axis)
 
 
@@ -91,7 +108,10 @@ def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFram
     found = tables.agreement_frame(tokens)
     spot = row_of(found, quantity="loss", first="estimate", second="zeroing", block=2)
     zeroed = [frames[image] for image in (0, 1, 3, 4)]
-    each = [spearmanr(part(frame, 2, "estimate_loss"), part(frame, 2, "zeroing_loss")).statistic for frame in zeroed]
+    each = [
+        spearmanr(part(frame, 2, "estimate_loss"), part(frame, 2, "zeroing_loss")).statistic
+        for frame in zeroed
+    ]
     assert (spot["mean"], spot.images) == (pytest.approx(np.mean(each)), 4)
     spot = row_of(found, quantity="kl", first="bound", second="removal", block=OVERALL)
     both = [frame[frame.block < 5] for frame in frames]
@@ -99,23 +119,36 @@ def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFram
     assert (spot["mean"], spot.images) == (pytest.approx(np.mean(each)), IMAGES)
 
 
-def test_scores_are_held_against_effects_and_the_object(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
+def test_scores_are_held_against_effects_and_the_object(
+    tokens: Tokens, frames: list[pd.DataFrame]
+) -> None:
     found = tables.score_frame(tokens)
     spot = row_of(found, target="removal_loss", score="delta", block=2)
-    each = [spearmanr(part(frame, 2, "score_delta"), part(frame, 2, "removal_loss")).statistic for frame in frames]
+    each = [
+        spearmanr(part(frame, 2, "score_delta"), part(frame, 2, "removal_loss")).statistic
+        for frame in frames
+    ]
     assert spot["mean"] == pytest.approx(np.mean(each))
     # scores are read before blocks from 1 on, so the mean over blocks is that of block 2 alone
-    assert row_of(found, target="removal_loss", score="delta", block=OVERALL)["mean"] == pytest.approx(np.mean(each))
+    assert row_of(found, target="removal_loss", score="delta", block=OVERALL)[
+        "mean"
+    ] == pytest.approx(np.mean(each))
     assert not len(found[found.block == 0])
     spot = row_of(found, target="foreground", score="delta", block=2)
     each = []
     for frame in frames:
         score, object_ = part(frame, 2, "score_delta"), part(frame, 2, "foreground") > 0
-        each.append(mannwhitneyu(score[object_], score[~object_]).statistic / (object_.sum() * (~object_).sum()))
+        each.append(
+            mannwhitneyu(score[object_], score[~object_]).statistic
+            / (object_.sum() * (~object_).sum())
+        )
     assert spot["mean"] == pytest.approx(np.mean(each))
     spot = row_of(found, target="removal_kl", score="place", block=2)
     maps = [part(frame, 2, "removal_kl") for frame in frames]
-    each = [spearmanr(np.mean([*maps[:i], *maps[i + 1 :]], axis=0), maps[i]).statistic for i in range(IMAGES)]
+    each = [
+        spearmanr(np.mean([*maps[:i], *maps[i + 1 :]], axis=0), maps[i]).statistic
+        for i in range(IMAGES)
+    ]
     assert spot["mean"] == pytest.approx(np.mean(each))
 
 
@@ -129,7 +162,9 @@ def test_distance_is_told_from_place(tokens: Tokens, frames: list[pd.DataFrame])
 
 
 def test_effects_that_some_images_lack_are_means_of_the_others() -> None:
-    one = pd.DataFrame({"block": [0, 0], "ranking": ["a", "b"], **{effect: [1.0, 2.0] for effect in EFFECTS}})
+    one = pd.DataFrame(
+        {"block": [0, 0], "ranking": ["a", "b"], **{effect: [1.0, 2.0] for effect in EFFECTS}}
+    )
     two = pd.DataFrame({"block": [0], "ranking": ["a"], **{effect: [4.0] for effect in EFFECTS}})
     found = tables.effects_frame("m", [one, two], ["block", "ranking"])
     assert row_of(found, ranking="a", quantity="loss")["mean"] == 2.5

@@ -20,7 +20,9 @@ def first(share: float, images: int = 100) -> np.ndarray:
     return np.arange(images) < round(share * images)
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (4, 0), (6, 0), (9, 3), (13, 3), (30, 18), (34, 18), (3, 9)])
+@pytest.mark.parametrize(
+    ("gained", "lost"), [(0, 0), (4, 0), (6, 0), (9, 3), (13, 3), (30, 18), (34, 18), (3, 9)]
+)
 def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     stride = np.arange(400) < 200
     method = stride.copy()
@@ -42,7 +44,10 @@ def test_methods_as_good_as_all_baselines_are_seldom_shown_to_be_better() -> Non
     for _ in range(200):
         hard = rng.random(300)
         right = [hard < 0.5 + 0.2 * rng.standard_normal(300) for _ in range(4)]
-        blind = [cell(name, hits) for name, hits in zip(("random", "stride", "pool"), right[:3], strict=True)]
+        blind = [
+            cell(name, hits)
+            for name, hits in zip(("random", "stride", "pool"), right[:3], strict=True)
+        ]
         mark = against_blind("b", 0.4, blind, [cell("mtr", right[3])])
         assert mark is not None
         shown += mark.leads[0].shown
@@ -52,21 +57,30 @@ def test_methods_as_good_as_all_baselines_are_seldom_shown_to_be_better() -> Non
 def test_a_method_must_be_ahead_of_every_blind_baseline() -> None:
     stride, pool = first(0.5), ~first(0.5)  # each as good, on other images
     method = first(0.65)
-    mark = against_blind("b", 0.4, [cell("stride", stride), cell("pool", pool)], [cell("mtr", method)])
+    mark = against_blind(
+        "b", 0.4, [cell("stride", stride), cell("pool", pool)], [cell("mtr", method)]
+    )
     assert mark is not None
     assert mark.baseline == "stride"
     assert mark.leads[0].p < 0.001
-    assert mark.not_shown == ("mtr",)  # 65 of 100 beside pool: 50 of the images speak for it, 35 against
+    assert mark.not_shown == (
+        "mtr",
+    )  # 65 of 100 beside pool: 50 of the images speak for it, 35 against
 
 
 @pytest.mark.parametrize("other", ["stride", "pool"])
 def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
     half, most, all_ = first(0.5), first(0.7), first(1.0)
-    best = against_blind("b", 0.4, [cell("random", half, half), cell(other, most)], [cell("mtr", most)])
+    best = against_blind(
+        "b", 0.4, [cell("random", half, half), cell(other, most)], [cell("mtr", most)]
+    )
     assert best is not None
     assert (best.baseline, best.top1, best.not_shown) == (other, pytest.approx(0.7), ("mtr",))
     found = against_blind(
-        "b", 0.4, [cell("random", half, most), cell(other, half)], [cell("mtr", all_), cell("tome", most)]
+        "b",
+        0.4,
+        [cell("random", half, most), cell(other, half)],
+        [cell("mtr", all_), cell("tome", most)],
     )
     assert found is not None
     assert (found.baseline, found.top1) == ("random", pytest.approx(0.6))
@@ -104,7 +118,9 @@ def test_marks_come_back_from_their_table_without_what_is_not_known() -> None:
     assert marks_of(marks_frame([]), ("mtr",)) == {}
 
 
-def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> None:
+def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> (
+    None
+):
     behind = [Lead(label, 0.1, -0.1, 0.3, 0.4, False) for label in ("mtr", "tome")]
     ahead = [Lead(label, 0.1, 0.05, 0.15, 0.01, True) for label in ("mtr", "tome")]
     found = [
@@ -114,7 +130,10 @@ def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to
         Mark("c", 0.2, "stride", 0.5, tuple(ahead)),
     ]
     (sentence,) = unbeaten(found)
-    assert "on b at -20 % FLOPs (best: stride, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):" in sentence
+    assert (
+        "on b at -20 % FLOPs (best: stride, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):"
+        in sentence
+    )
     assert unbeaten(found[1:2] + found[3:]) == []
     rows = [mark.record() for mark in found]
     assert [row["none_shown_better"] for row in rows] == [True, False, True, False]

@@ -20,7 +20,15 @@ from suite.stats import (
 )
 
 
-def cell(label: str, share: float, *, n: int = 1000, seeds: int = 1, reduction: float = 0.4, seed: int = 0) -> Outcomes:
+def cell(
+    label: str,
+    share: float,
+    *,
+    n: int = 1000,
+    seeds: int = 1,
+    reduction: float = 0.4,
+    seed: int = 0,
+) -> Outcomes:
     """About `share` of the images right, the easy ones first, with a little noise of its own."""
     easy = (np.arange(n) * 0.618034) % 1
     noise = np.random.default_rng((len(label), seed)).normal(0, 0.05, (seeds, n))
@@ -46,7 +54,9 @@ def test_outcomes_refuse_what_is_no_outcome() -> None:
 
 
 def test_accuracy_is_the_mean_over_seeds() -> None:
-    outcomes = Outcomes("random", np.array([[True, True], [True, False], [False, False]]), np.arange(2))
+    outcomes = Outcomes(
+        "random", np.array([[True, True], [True, False], [False, False]]), np.arange(2)
+    )
     assert outcomes.accuracy == 0.5
     assert (outcomes.seeds, outcomes.count) == (3, 2)
 
@@ -93,7 +103,9 @@ def test_the_right_test_and_holm_over_the_family() -> None:
     assert rows[0].p == mcnemar(others[0].correct[0], REFERENCE.correct[0]).p
     assert rows[2].p == sign_flip(others[2].correct, REFERENCE.correct)
     ranked = sorted(row.p for row in rows if row.p is not None)
-    assert sorted(row.p_holm for row in rows if row.p_holm is not None)[0] == pytest.approx(3 * ranked[0])
+    assert sorted(row.p_holm for row in rows if row.p_holm is not None)[0] == pytest.approx(
+        3 * ranked[0]
+    )
     assert all(row.p_holm is not None and row.p is not None and row.p_holm >= row.p for row in rows)
 
 
@@ -110,7 +122,9 @@ def test_told_apart_takes_the_corrected_test_and_an_interval_without_zero(
 
 
 def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
-    row = replace(compare_to_reference(REFERENCE, [cell("tome", 0.5)])[0], p_holm=0.01, low=-0.2, high=0.01)
+    row = replace(
+        compare_to_reference(REFERENCE, [cell("tome", 0.5)])[0], p_holm=0.01, low=-0.2, high=0.01
+    )
     judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
     assert "cannot be told apart" in headline(SETTING, judged, [row])
     assert "though not for every seed" in headline(SETTING, judged, [replace(row, kind="range")])
@@ -138,7 +152,9 @@ def test_verdict_that_says_no() -> None:
     assert found.can_rank is False
     assert found.baseline == "stride"
     assert found.loss == pytest.approx(DENSE.accuracy - harmless.accuracy)
-    assert found.text.startswith("At 40 % of FLOPs removed this data cannot rank the methods: stride loses 0.3 points")
+    assert found.text.startswith(
+        "At 40 % of FLOPs removed this data cannot rank the methods: stride loses 0.3 points"
+    )
     assert "1,000 images" in found.text
 
 
@@ -197,7 +213,9 @@ def test_headline_says_first_that_the_data_cannot_rank() -> None:
 
 def test_headline_of_few_seeds_speaks_of_a_range_and_of_nothing_comparable_says_so() -> None:
     sentence = told(cell("random", 0.5, seeds=3))
-    figures = re.search(r"\(difference (\S+) to (\S+) over the 95 % intervals of the seeds, ", sentence)
+    figures = re.search(
+        r"\(difference (\S+) to (\S+) over the 95 % intervals of the seeds, ", sentence
+    )
     assert figures
     assert 0 < float(figures[1]) < float(figures[2])
     assert "No other method was run at the same FLOPs" in told(cell("tome", 0.5, reduction=0.3))

@@ -17,7 +17,9 @@ def test_the_interval_is_that_of_the_mean() -> None:
 
 
 def test_images_that_a_column_does_not_speak_of_are_left_out() -> None:
-    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan], [np.nan, 6.0, np.nan], [8.0, np.nan, 2.0]])
+    values = np.array(
+        [[1.0, np.nan, np.nan], [3.0, 5.0, np.nan], [np.nan, 6.0, np.nan], [8.0, np.nan, 2.0]]
+    )
     found = mean_over_images(values)
     np.testing.assert_allclose(found.mean, [4.0, 5.5, 2.0])
     assert found.images.tolist() == [3, 2, 1]

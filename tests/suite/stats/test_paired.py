@@ -23,7 +23,8 @@ def enumerated(difference: NDArray[np.int64]) -> float:
     values = difference[difference != 0]
     observed = abs(values.sum())
     sums = [
-        abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((1, -1), repeat=len(values))
+        abs(sum(s * v for s, v in zip(signs, values, strict=True)))
+        for signs in product((1, -1), repeat=len(values))
     ]
     return float(np.mean([total >= observed for total in sums]))
 
@@ -42,7 +43,9 @@ def test_mcnemar_of_equal_methods() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_mcnemar_is_enumeration_of_signs(pairs: list[tuple[bool, bool]]) -> None:
     first, second = np.array(pairs).T
-    assert mcnemar(first, second).p == pytest.approx(enumerated(first.astype(int) - second.astype(int)))
+    assert mcnemar(first, second).p == pytest.approx(
+        enumerated(first.astype(int) - second.astype(int))
+    )
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (3, 0), (40, 21), (500, 400)])
@@ -73,7 +76,9 @@ def test_sign_flip_with_one_seed_is_mcnemar(images: int, seed: int) -> None:
 def test_sign_flip_does_not_care_for_repeated_seeds_and_is_quick_on_imagenet() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.random((1, 50_000)) < 0.70, rng.random((3, 50_000)) < 0.69
-    assert sign_flip(np.repeat(first, 3, axis=0), second) == pytest.approx(sign_flip(first, second), rel=1e-6)
+    assert sign_flip(np.repeat(first, 3, axis=0), second) == pytest.approx(
+        sign_flip(first, second), rel=1e-6
+    )
     assert 1e-13 <= sign_flip(first, second & (rng.random(50_000) < 0.5)) < 1e-10
 
 

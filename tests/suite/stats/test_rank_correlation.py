@@ -19,7 +19,9 @@ def test_spearman_is_scipys_on_what_is_known(rows: list[tuple[int, int, bool]]) 
     if kept.sum() < 3 or len(set(first[kept])) < 2 or len(set(second[kept])) < 2:
         assert np.isnan(found)
     else:
-        np.testing.assert_allclose(found, spearmanr(first[kept], second[kept]).statistic, atol=1e-12)
+        np.testing.assert_allclose(
+            found, spearmanr(first[kept], second[kept]).statistic, atol=1e-12
+        )
 
 
 @given(st.lists(st.tuples(FEW, st.booleans()), min_size=0, max_size=12))
@@ -46,7 +48,9 @@ def test_lists_are_taken_side_by_side() -> None:
     found = spearman(first, second)
     assert found.shape == (3, 4)
     np.testing.assert_allclose(found[1, 2], spearmanr(first[1, 2], second[1, 2]).statistic)
-    np.testing.assert_allclose(spearman(first, second[0, 0])[2, 3], spearmanr(first[2, 3], second[0, 0]).statistic)
+    np.testing.assert_allclose(
+        spearman(first, second[0, 0])[2, 3], spearmanr(first[2, 3], second[0, 0]).statistic
+    )
 
 
 def test_partial_correlation_takes_the_third_out() -> None:

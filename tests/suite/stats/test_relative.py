@@ -33,7 +33,9 @@ def test_the_share_is_that_of_the_dense_accuracy() -> None:
     assert math.isnan(kept((np.zeros(5, bool), reduced)))
 
 
-@pytest.mark.parametrize(("dense", "falls", "rises"), [(0.9, 0.1, 0.05), (0.5, 0.4, 0.1), (0.92, 0.02, 0.01)])
+@pytest.mark.parametrize(
+    ("dense", "falls", "rises"), [(0.9, 0.1, 0.05), (0.5, 0.4, 0.1), (0.92, 0.02, 0.01)]
+)
 def test_the_interval_is_that_of_the_delta_method(dense: float, falls: float, rises: float) -> None:
     pair = drawn(1, 3000, dense, falls, rises)
     found, (low, high) = kept_spread(pair), delta_method(pair)
@@ -54,7 +56,9 @@ def test_a_difference_is_paired_by_image() -> None:
     rng = np.random.default_rng(9)
     for _ in range(2000):
         chosen = rng.integers(0, 2000, 2000)
-        shares = [pair[1][0][chosen].mean() / pair[0][chosen].mean() for pair in ((dense, reduced), other)]
+        shares = [
+            pair[1][0][chosen].mean() / pair[0][chosen].mean() for pair in ((dense, reduced), other)
+        ]
         one_image_at_a_time.append(shares[0] - shares[1])
     low, high = np.quantile(one_image_at_a_time, [0.025, 0.975])
     assert (apart.low, apart.high) == pytest.approx((low, high), abs=0.1 * (high - low))
@@ -64,7 +68,9 @@ def test_where_nothing_was_lost_the_bound_is_that_of_an_event_never_seen() -> No
     dense = np.random.default_rng(4).random(400) < 0.8
     found = kept_spread((dense, dense[None]))
     unseen = 1 - 0.025 ** (1 / 400)
-    assert (found.low, found.high) == pytest.approx((1 - unseen / dense.mean(), 1 + unseen / dense.mean()))
+    assert (found.low, found.high) == pytest.approx(
+        (1 - unseen / dense.mean(), 1 + unseen / dense.mean())
+    )
 
 
 @settings(max_examples=20, deadline=None)

@@ -44,7 +44,9 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]
     assert {index for index, p in enumerate(holm(p_values)) if p <= 0.05} == rejected
 
 
-@pytest.mark.parametrize(("n", "discordance"), [(500, 0.05), (500, 0.2), (2000, 0.1), (2000, 0.01), (5000, 0.3)])
+@pytest.mark.parametrize(
+    ("n", "discordance"), [(500, 0.05), (500, 0.2), (2000, 0.1), (2000, 0.01), (5000, 0.3)]
+)
 def test_smallest_detectable_difference_has_its_power(n: int, discordance: float) -> None:
     """3,000 simulated experiments at that difference: 80 % has a standard error of 0.7 points.
 
@@ -65,7 +67,9 @@ def test_smallest_detectable_difference_has_its_power(n: int, discordance: float
 def test_smallest_detectable_by_hand() -> None:
     """1,000 images, 10 % discordant: z_a sqrt(.1) + z_b sqrt(.1 - d^2) = d sqrt(1000) at d itself, plus 1/1000."""
     delta = smallest_detectable(1000, 0.1) - 0.001
-    assert 1.959964 * 0.1**0.5 + 0.841621 * (0.1 - delta**2) ** 0.5 == pytest.approx(delta * 1000**0.5, rel=1e-5)
+    assert 1.959964 * 0.1**0.5 + 0.841621 * (0.1 - delta**2) ** 0.5 == pytest.approx(
+        delta * 1000**0.5, rel=1e-5
+    )
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.floats(0, 1))

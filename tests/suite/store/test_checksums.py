@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from suite.store.checksums import fault, parquet, sealed
 
-FRAME = pd.DataFrame({"image": [3, 5, 8], "loss": [0.5, None, 2.0], "alive": [b"\x01", b"", b"\xff"]})
+FRAME = pd.DataFrame(
+    {"image": [3, 5, 8], "loss": [0.5, None, 2.0], "alive": [b"\x01", b"", b"\xff"]}
+)
 GOOD = sealed(FRAME, "shards/abc/00001 of 3 images")
 
 

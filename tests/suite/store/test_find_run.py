@@ -23,7 +23,9 @@ def said(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_the_runs_that_are_there_are_named_the_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_that_are_there_are_named_the_newest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -34,19 +36,25 @@ def test_the_runs_that_are_there_are_named_the_newest_first(tmp_path: Path, monk
     Path("runs/empty").mkdir()
     for place in ("nope", "runs/nope", "../nope"):
         assert said(Path(place)).endswith(": give one that is there, such as runs/new, runs/old")
-    assert said(Path("runs/empty")).startswith("'runs/empty' is not a run folder (it has no spec.yaml): give one")
+    assert said(Path("runs/empty")).startswith(
+        "'runs/empty' is not a run folder (it has no spec.yaml): give one"
+    )
     make(Path("beside"), 3)
     make(Path("runs/newest"), 4)
     assert said(Path("nope")).endswith("such as runs/newest, beside, runs/new (4 in all)")
 
 
-def test_what_lies_inside_a_run_is_told_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_inside_a_run_is_told_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     make(Path("runs/one"), 1)
     page = Path("runs/one/report/index.html")
     page.parent.mkdir()
     page.touch()
-    assert said(page).endswith(": give one that is there, such as runs/one")  # no analyses, so perhaps no run of ours
+    assert said(page).endswith(
+        ": give one that is there, such as runs/one"
+    )  # no analyses, so perhaps no run of ours
     Path("runs/one/analyses").mkdir()
     assert said(page) == f"no run folder at '{page}': it lies inside a run, give runs/one"
     assert said(page.parent).startswith(f"'{page.parent}' is not a run folder")

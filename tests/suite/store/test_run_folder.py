@@ -31,7 +31,9 @@ def test_a_new_folder_begins_and_the_same_question_goes_on(tmp_path: Path) -> No
     assert (tmp_path / "run" / "spec.yaml").read_bytes() == first
 
 
-@pytest.mark.parametrize("changed", [{"images": 41}, {"seeds": 4}, {"batch": 16}, {"precision": "fp64"}])
+@pytest.mark.parametrize(
+    "changed", [{"images": 41}, {"seeds": 4}, {"batch": 16}, {"precision": "fp64"}]
+)
 def test_another_question_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     Store.open(tmp_path, RunSpec(images=40))
     with pytest.raises(UserError, match="other settings: choose another folder"):
@@ -60,7 +62,9 @@ def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
 
 
 def counts(present: list[int]) -> pd.DataFrame:
-    return pd.DataFrame({"block": 0, "place": range(len(present)), "present": present, "foreground": 0})
+    return pd.DataFrame(
+        {"block": 0, "place": range(len(present)), "present": present, "foreground": 0}
+    )
 
 
 def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
@@ -68,7 +72,9 @@ def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
     for index in (2, 0, 1):
         images = np.array([2 * index, 2 * index + 1])
         assert not store.has_shard("k", index, images)
-        store.write_shards(index, images, {"k": (pd.DataFrame({"image": images}), counts([index, 1]))})
+        store.write_shards(
+            index, images, {"k": (pd.DataFrame({"image": images}), counts([index, 1]))}
+        )
         assert store.has_shard("k", index, images)
     assert store.outcomes("k", 3).image.tolist() == [0, 1, 2, 3, 4, 5]
     assert store.presence("k", 3).present.tolist() == [3, 3]
@@ -113,7 +119,9 @@ def test_cells_are_read_back_by_key_and_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"backbone": "vim_na', b"[1]", b"\xff\xfe", b""])
-def test_what_is_torn_is_set_aside_or_named(tmp_path: Path, torn: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_torn_is_set_aside_or_named(
+    tmp_path: Path, torn: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store.open(tmp_path / "run", RunSpec(images=40))
     store.write_halved("vim_nano", 3, {"batch": 8, "flips": 1})
     (tmp_path / "run" / "halved" / "0-00001.json").write_bytes(torn)

@@ -15,7 +15,9 @@ from suite.store.run_folder import write_frame
 from suite.system.atomic_files import replacing, write_json, write_text
 
 
-def test_a_crash_before_the_last_step_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_before_the_last_step_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "deep" / "cell.json"
     write_text(path, "old")
 
@@ -43,13 +45,17 @@ files.write_text(Path(sys.argv[1]), "new")
 def test_a_process_killed_between_writing_and_replacing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
     write_text(path, "old")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=os.environ | {"PYTHONPATH": os.getcwd()})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
     assert done.returncode == -9
     assert path.read_text() == "old"
     assert [file.read_text() for file in tmp_path.glob(".cell.json.*.tmp")] == ["new"]
 
 
-def test_data_are_on_disk_before_the_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_are_on_disk_before_the_name_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 

@@ -45,12 +45,20 @@ def folder(tmp_path: Path) -> Path:
     return work
 
 
-def run_suite(cwd: Path, code: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_suite(
+    cwd: Path, code: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """``python -m suite``, or `code`, by an interpreter that does not see what is installed beside it."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-S", *(("-c", code) if code else ("-m", "suite"))]
     return subprocess.run(
-        command, cwd=cwd, env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=cwd,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -101,12 +109,20 @@ def test_a_sibling_that_is_gone_is_named_in_one_line(installed: Path, tmp_path: 
     shutil.rmtree(installed / "reports")
     done = run_suite(installed)
     assert done.returncode == 2
-    assert done.stderr == f"error: 'reports' is missing from {installed}: install mamba-token-suite again\n"
+    assert (
+        done.stderr
+        == f"error: 'reports' is missing from {installed}: install mamba-token-suite again\n"
+    )
 
 
 def test_only_shadowing_entries_move_and_only_behind_ours(installed: Path, folder: Path) -> None:
     path = [str(folder), "/stdlib.zip", str(installed), "/later"]
-    assert installation.reordered(path, installed) == ["/stdlib.zip", str(installed), str(folder), "/later"]
+    assert installation.reordered(path, installed) == [
+        "/stdlib.zip",
+        str(installed),
+        str(folder),
+        "/later",
+    ]
 
 
 def test_an_entry_behind_ours_stays(installed: Path, folder: Path) -> None:

@@ -35,6 +35,11 @@ def test_what_the_user_said_stands(name: str) -> None:
 def test_it_is_said_before_torch_is_loaded(given: dict[str, str], seen: str) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in CHOSEN}
     done = subprocess.run(
-        [sys.executable, "-c", BEGUN], env=clean | given, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", BEGUN],
+        env=clean | given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, f"False {seen}\n"), done.stderr

@@ -66,7 +66,9 @@ def test_the_batch_is_halved_until_it_fits_and_one_is_the_end(capsys: Err) -> No
         with_less(2, lambda _: (_ for _ in ()).throw(MemoryError()), "")
 
 
-def limited(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, only: str | None = None) -> None:
+def limited(
+    monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, only: str | None = None
+) -> None:
     """Let reducers (of `only` one method's kind of matching) raise `error` on more than `most` images."""
     call = Reducer.__call__
 
@@ -83,9 +85,20 @@ def test_on_cpu_less_memory_gives_the_same_bytes(
 ) -> None:
     assert command([*LINE, "--methods", "stride", "--runs", str(tmp_path), "--name", "ample"]) == 0
     with monkeypatch.context() as patch:
-        limited(patch, 3, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."))
-        assert command([*LINE, "--methods", "stride", "--runs", str(tmp_path), "--name", "scarce"]) == 0
-    assert "out of memory: slice 1 of vim_mini is done again with batch 2" in capsys.readouterr().err
+        limited(
+            patch,
+            3,
+            RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."
+            ),
+        )
+        assert (
+            command([*LINE, "--methods", "stride", "--runs", str(tmp_path), "--name", "scarce"])
+            == 0
+        )
+    assert (
+        "out of memory: slice 1 of vim_mini is done again with batch 2" in capsys.readouterr().err
+    )
     ample, scarce = content(tmp_path / "ample"), content(tmp_path / "scarce")
     assert [name for name in scarce if name.startswith("halved/")]
     assert {name for name in ample if ample[name] != scarce.get(name)} <= {"environment.json"}
@@ -99,7 +112,9 @@ def test_the_gallery_is_the_same_in_parts(small: Specs, monkeypatch: pytest.Monk
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     want = gallery(model, images, index, labels, prepared.cells)
     limited(monkeypatch, 2, MemoryError())
-    pd.testing.assert_frame_equal(pictured_in_parts(model, images, index, labels, prepared.cells), want)
+    pd.testing.assert_frame_equal(
+        pictured_in_parts(model, images, index, labels, prepared.cells), want
+    )
 
 
 def test_a_cell_that_does_not_fit_with_one_image_fails_and_the_others_do_not(
@@ -113,21 +128,36 @@ def test_a_cell_that_does_not_fit_with_one_image_fails_and_the_others_do_not(
         assert command([*line, "--name", "stopped", "--fail-fast"]) == 1
     ample, scarce = content(tmp_path / "ample"), content(tmp_path / "scarce")
     failed = [
-        name for name in scarce if name.startswith("cells/") and b"MemoryError at site 1: no room" in scarce[name]
+        name
+        for name in scarce
+        if name.startswith("cells/") and b"MemoryError at site 1: no room" in scarce[name]
     ]
     assert len(failed) == 1
-    kept = {name for name in ample if name.startswith(("cells/", "shards/", "tokens/"))} - set(failed)
+    kept = {name for name in ample if name.startswith(("cells/", "shards/", "tokens/"))} - set(
+        failed
+    )
     key = Path(failed[0]).stem
-    assert {name for name in kept if ample[name] != scarce.get(name)} == {name for name in kept if key in name}
-    assert len(list((tmp_path / "scarce" / "halved").iterdir())) == 1  # the second slice leaves the cell out
+    assert {name for name in kept if ample[name] != scarce.get(name)} == {
+        name for name in kept if key in name
+    }
+    assert (
+        len(list((tmp_path / "scarce" / "halved").iterdir())) == 1
+    )  # the second slice leaves the cell out
     assert not (tmp_path / "stopped" / "cells").exists()
     assert command([*line, "--name", "stopped", "--fail-fast"]) == 0
-    assert content(tmp_path / "stopped")["analyses/statistics.parquet"] == ample["analyses/statistics.parquet"]
+    assert (
+        content(tmp_path / "stopped")["analyses/statistics.parquet"]
+        == ample["analyses/statistics.parquet"]
+    )
 
 
-def test_on_a_device_predictions_that_differ_are_counted(small: Specs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_device_predictions_that_differ_are_counted(
+    small: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Simulated: the numbers are the CPU's, and the answers depend on the batch by decree."""
-    prepared = prepare(small(methods=("stride",), budgets=(0.3,), baselines=False, batch=8, shard=12))
+    prepared = prepare(
+        small(methods=("stride",), budgets=(0.3,), baselines=False, batch=8, shard=12)
+    )
     limited(monkeypatch, 4, torch.cuda.OutOfMemoryError("CUDA out of memory."))
     readout = Vim.readout
 
@@ -154,7 +184,10 @@ def test_a_lost_device_stops_the_run_and_leaves_the_cell_out(
         limited(patch, 0, torch.AcceleratorError(LOST), only="keep-target-source")
         assert command(line) == 1
         told = capsys.readouterr().err
-        assert "stopped: the device takes no more work (AcceleratorError at site 1: CUDA error: an illegal" in told
+        assert (
+            "stopped: the device takes no more work (AcceleratorError at site 1: CUDA error: an illegal"
+            in told
+        )
         assert "done again" not in told
         assert not list((tmp_path / "lost").glob("shards/*/*"))
         assert command(line) == 1

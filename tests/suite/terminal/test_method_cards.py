@@ -17,7 +17,10 @@ from suite.terminal.method_cards import plain_equation, plain_equations, print_c
         (r"s_i = \frac1E \sum_d \max(0, y_{i,d})", "s_i = 1/E Σ_d max(0, y_i,d)"),
         (r"e^{-\lambda d}", "e^(−λ d)"),
         (r"\lfloor r/2 + 1/2 \rfloor", "⌊r/2 + 1/2⌋"),
-        (r"w_i = \sum_{\mathrm{dir}} \overline{\Delta}_i \, \overline{|B|}_i", "w_i = Σ_dir Δ_i |B|_i"),
+        (
+            r"w_i = \sum_{\mathrm{dir}} \overline{\Delta}_i \, \overline{|B|}_i",
+            "w_i = Σ_dir Δ_i |B|_i",
+        ),
         (r"\frac{a + b}{c}", "(a + b)/(c)"),
         (r"f(a) = \arg\max_{b \in T} \cos(x_a, x_b)", "f(a) = arg max_(b ∈ T) cos(x_a, x_b)"),
         (r"r\, t\, F", "r t F"),

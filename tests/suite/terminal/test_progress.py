@@ -36,7 +36,9 @@ def wait_for(capsys: Out, count: int) -> list[str]:
     return found.splitlines()
 
 
-def test_a_long_run_says_how_far_it_is_and_how_it_ended(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_says_how_far_it_is_and_how_it_ended(
+    capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hurry(monkeypatch)
     with progress_bar(4000, quiet=False) as advance:
         first = wait_for(capsys, 2)
@@ -46,7 +48,9 @@ def test_a_long_run_says_how_far_it_is_and_how_it_ended(capsys: Out, monkeypatch
         assert last.startswith("1,500 of 4,000 outcomes (37 %) in 0:00:0")
         assert last.endswith(" left")
         advance(2500)
-    assert capsys.readouterr().err.splitlines()[-1].startswith("4,000 of 4,000 outcomes (100 %) in ")
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith("4,000 of 4,000 outcomes (100 %) in ")
+    )
     time.sleep(0.1)
     printed = capsys.readouterr()
     assert printed.err == printed.out == ""
@@ -59,7 +63,9 @@ def test_a_short_run_says_nothing(capsys: Out) -> None:
     assert printed.err == printed.out == ""
 
 
-def test_a_quiet_run_says_nothing_however_long(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_run_says_nothing_however_long(
+    capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hurry(monkeypatch)
     with progress_bar(10, quiet=True) as advance:
         advance(5)
@@ -68,7 +74,9 @@ def test_a_quiet_run_says_nothing_however_long(capsys: Out, monkeypatch: pytest.
     assert printed.err == printed.out == ""
 
 
-def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(
+    capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hurry(monkeypatch)
 
     def broken() -> None:
@@ -80,7 +88,9 @@ def test_an_error_ends_the_lines_and_is_not_said_to_be_the_end(capsys: Out, monk
     with pytest.raises(KeyError):
         broken()
     time.sleep(0.1)
-    assert all(text.startswith("5 of 10 images (50 %)") for text in capsys.readouterr().err.splitlines())
+    assert all(
+        text.startswith("5 of 10 images (50 %)") for text in capsys.readouterr().err.splitlines()
+    )
     time.sleep(0.1)
     assert capsys.readouterr().err == ""
 
@@ -113,7 +123,11 @@ def test_on_a_terminal_there_is_a_bar(capsys: Out, monkeypatch: pytest.MonkeyPat
     ("since", "now", "left"),
     [
         ((0.0, 0), (40.0, 100), ", about 0:06:00 left"),
-        ((10.0, 900), (40.0, 903), ", about 0:16:10 left"),  # most was on disk: it says nothing of the pace
+        (
+            (10.0, 900),
+            (40.0, 903),
+            ", about 0:16:10 left",
+        ),  # most was on disk: it says nothing of the pace
         ((10.0, 0), (40.0, 0), ""),
         ((10.0, 50), (40.0, 40), ""),  # a shard begins again with a smaller batch
         ((10.0, 0), (40.0, 1000), ""),
@@ -123,7 +137,9 @@ def test_the_time_left_follows_the_pace_since_the_start_is_over(
     since: progress.Reading, now: progress.Reading, left: str
 ) -> None:
     assert (
-        line(1000, "images", since, now).removeprefix(f"{now[1]:,} of 1,000 images ({now[1] // 10} %) in 0:00:40")
+        line(1000, "images", since, now).removeprefix(
+            f"{now[1]:,} of 1,000 images ({now[1] // 10} %) in 0:00:40"
+        )
         == left
     )
 
@@ -133,11 +149,17 @@ def test_the_time_left_follows_the_pace_since_the_start_is_over(
     [
         ([(0, 20_500, "outcomes")], ""),
         ([(18_432, 20_500, "outcomes")], ", 18,432 of 20,500 outcomes are there already"),
-        ([(60, 60, "outcomes"), (3, 30, "images")], ", all 60 outcomes and 3 of 30 images are there already"),
+        (
+            [(60, 60, "outcomes"), (3, 30, "images")],
+            ", all 60 outcomes and 3 of 30 images are there already",
+        ),
     ],
 )
 def test_a_run_begins_with_what_is_there(stock: list[progress.Stock], told: str) -> None:
-    assert opening(Path("runs/one"), "41 cells on 500 images", stock) == f"runs/one: 41 cells on 500 images{told}"
+    assert (
+        opening(Path("runs/one"), "41 cells on 500 images", stock)
+        == f"runs/one: 41 cells on 500 images{told}"
+    )
 
 
 def test_what_is_there_is_said_once_and_not_to_a_program(capsys: Out) -> None:
@@ -147,4 +169,6 @@ def test_what_is_there_is_said_once_and_not_to_a_program(capsys: Out) -> None:
 
 
 def test_days_are_told() -> None:
-    assert line(1_000_000, "images", (0.0, 0), (864.0, 1000)).endswith(" in 0:14:24, about 9 days, 23:45:36 left")
+    assert line(1_000_000, "images", (0.0, 0), (864.0, 1000)).endswith(
+        " in 0:14:24, about 9 days, 23:45:36 left"
+    )

@@ -47,7 +47,12 @@ def test_curves_are_the_cells_seeds_averaged(tracked: Path) -> None:
     mean = (first["metrics"]["loss"] + second["metrics"]["loss"]) / 2
     assert content.curves["vim_mini/random/loss"][30] == pytest.approx(mean, rel=1e-12)
     assert list(content.curves["vim_mini/none/top1"]) == [0]
-    assert [path.name for path in content.files] == ["spec.yaml", "environment.json", "dataset.json", "report"]
+    assert [path.name for path in content.files] == [
+        "spec.yaml",
+        "environment.json",
+        "dataset.json",
+        "report",
+    ]
 
 
 def test_what_cannot_be_had_is_refused_before_anything_runs(
@@ -57,7 +62,10 @@ def test_what_cannot_be_had_is_refused_before_anything_runs(
     monkeypatch.setattr(track, "find_spec", lambda name: None)
     for command in ("compare", "ablate --axis order", "sensitivity"):
         assert run([*command.split(), "--track", "wandb"]) == 2
-        assert capsys.readouterr().err == "error: --track wandb needs the package wandb: pip install '.[track]'\n"
+        assert (
+            capsys.readouterr().err
+            == "error: --track wandb needs the package wandb: pip install '.[track]'\n"
+        )
     assert run(["compare", "--track", "mlflow,tensorbord"]) == 2
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="unknown tracker 'tensorbord': did you mean tensorboard"):
@@ -65,7 +73,9 @@ def test_what_cannot_be_had_is_refused_before_anything_runs(
     assert track.chosen("") == []
 
 
-def test_a_tracker_that_fails_is_a_warning(tracked: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_fails_is_a_warning(
+    tracked: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Broken:
         @staticmethod
         def log(content: Any) -> str:
@@ -73,7 +83,10 @@ def test_a_tracker_that_fails_is_a_warning(tracked: Path, capsys: Out, monkeypat
 
     monkeypatch.setitem(sys.modules, "suite.trackers.wandb_log", Broken)  # type: ignore[arg-type]
     track.tell(["wandb"], tracked)
-    assert capsys.readouterr().err == f"warning: wandb was not told of the run (no route); {tracked} is whole\n"
+    assert (
+        capsys.readouterr().err
+        == f"warning: wandb was not told of the run (no route); {tracked} is whole\n"
+    )
 
 
 @installed("tensorboard")
@@ -110,7 +123,9 @@ def test_mlflow_reads_back_what_it_was_told(tracked: Path, monkeypatch: pytest.M
     assert (found.info.run_name, found.info.status) == ("one", "FINISHED")
     assert json.loads(found.data.params["backbones"]) == ["vim_mini"]
     for name, values in read_content(tracked).curves.items():
-        assert {entry.step: entry.value for entry in client.get_metric_history(found.info.run_id, name)} == values
+        assert {
+            entry.step: entry.value for entry in client.get_metric_history(found.info.run_id, name)
+        } == values
     assert {entry.path for entry in client.list_artifacts(found.info.run_id)} == {
         "spec.yaml", "environment.json", "dataset.json", "report",
     }  # fmt: skip
@@ -144,7 +159,12 @@ def test_wandb_stays_offline_without_a_key(
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
-            history.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+            history.append(
+                {
+                    item.key or "/".join(item.nested_key): json.loads(item.value_json)
+                    for item in items
+                }
+            )
         if record.WhichOneof("record_type") == "run":
             config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
     assert config["backbones"] == ["vim_mini"]

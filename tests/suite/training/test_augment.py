@@ -44,7 +44,9 @@ def test_a_crop_is_a_part_of_the_picture_at_the_size_of_the_whole() -> None:
         assert crop.shape == (3, 64, 64)
         assert bool((row.diff() >= 0).all())
         width = float(row[-1] - row[0]) / 252
-        assert 0.5 * 3 / 4 < width**2 < 4 / 3 + 0.01  # between half of the area and all of it, at 3:4 to 4:3
+        assert (
+            0.5 * 3 / 4 < width**2 < 4 / 3 + 0.01
+        )  # between half of the area and all of it, at 3:4 to 4:3
         seen.add(float(row[0]))
     assert len(seen) > 10
 
@@ -72,7 +74,9 @@ def test_mixup_is_the_mix_that_its_labels_say(seed: int) -> None:
     torch.manual_seed(seed)
     mixed, shares = Augmentation(mixup=1.0).of_batch(5)(images.clone(), labels)
     share = 1 - mixing_weight(labels, shares)
-    torch.testing.assert_close(mixed, share * images + (1 - share) * images.roll(1, 0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        mixed, share * images + (1 - share) * images.roll(1, 0), rtol=1e-4, atol=1e-4
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,7 +87,9 @@ def test_cutmix_pastes_as_much_as_its_labels_say(seed: int) -> None:
     mixed, shares = Augmentation(cutmix=1.0).of_batch(5)(images.clone(), labels)
     pasted = (mixed == images.roll(1, 0)).all(1)
     assert bool(((mixed == images).all(1) | pasted).all())
-    assert float(pasted[0].double().mean()) == pytest.approx(mixing_weight(labels, shares), abs=1e-6)
+    assert float(pasted[0].double().mean()) == pytest.approx(
+        mixing_weight(labels, shares), abs=1e-6
+    )
 
 
 def mixing_weight(labels: Tensor, shares: Tensor) -> float:
@@ -102,7 +108,9 @@ def test_the_asked_share_of_batches_is_mixed_by_both_ways() -> None:
     made = [mix(images, labels) for _ in range(400)]
     plain = sum(shares is labels for _, shares in made)
     assert 150 < plain < 250
-    pasted = sum(bool(((one == images) | (one == images.roll(1, 0))).all()) for one, _ in made) - plain
+    pasted = (
+        sum(bool(((one == images) | (one == images.roll(1, 0))).all()) for one, _ in made) - plain
+    )
     assert 60 < pasted < 140
 
 
@@ -117,5 +125,7 @@ def test_a_dropped_branch_is_nothing_and_the_others_make_up_for_it() -> None:
 
 def test_later_blocks_are_dropped_more_often() -> None:
     plan = drop_paths(0.4, 5)
-    assert {site: reducer.rate for site, reducer in plan.items()} == pytest.approx({2: 0.1, 3: 0.2, 4: 0.3})  # type: ignore[attr-defined]
+    assert {site: reducer.rate for site, reducer in plan.items()} == pytest.approx(
+        {2: 0.1, 3: 0.2, 4: 0.3}
+    )  # type: ignore[attr-defined]
     assert drop_paths(0.0, 5) == {}

@@ -54,7 +54,14 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path: Path) -> None:
     for count in (1, 2):
         place = tmp_path / str(count)
         place.mkdir()
-        begin = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        begin = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(count),
+        ]
         done = subprocess.run(
             [*begin, str(script), str(place)],
             capture_output=True,
@@ -63,7 +70,9 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         )
         assert done.returncode == 0, done.stderr
-        told.append([[float(number) for number in line.split()] for line in done.stdout.splitlines()])
+        told.append(
+            [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
+        )
     assert (tmp_path / "2" / "seen").read_text() == "0 of 2\n1 of 2\n"
     assert len(told[0]) == len(told[1]) == 4
     torch.testing.assert_close(torch.tensor(told[0]), torch.tensor(told[1]), rtol=1e-3, atol=1e-4)

@@ -39,7 +39,9 @@ RECIPE = Recipe(
     warmup_epochs=1.0,
     horizontal_flip=True,
     label_smoothing=0.1,
-    augmentation=Augmentation(smallest_crop=0.5, operations=1, erasing=0.2, mixup=0.2, cutmix=1.0, mixed=0.5),
+    augmentation=Augmentation(
+        smallest_crop=0.5, operations=1, erasing=0.2, mixup=0.2, cutmix=1.0, mixed=0.5
+    ),
     drop_path=0.3,
     precision="bf16",
     stored="fp16",
@@ -48,7 +50,15 @@ RECIPE = Recipe(
 
 def vim_sprig(**overrides: Any) -> Vim:
     """Three narrow blocks over 4 x 4 patches of 64 x 64 pixels."""
-    settings = {"dim": 16, "depth": 3, "states": 4, "image_size": 64, "patch": 16, "stride": 16, "classes": 50}
+    settings = {
+        "dim": 16,
+        "depth": 3,
+        "states": 4,
+        "image_size": 64,
+        "patch": 16,
+        "stride": 16,
+        "classes": 50,
+    }
     model = Vim("vim_sprig", MambaConfig(**(settings | overrides)))
     model.preprocessing = WHOLE
     return model
@@ -68,7 +78,10 @@ def write(path: Path, labels: list[int]) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four training images of a class, shuffled, and one validation image."""
     place = tmp_path_factory.mktemp("tiny")
-    write(place / "train-0-of-1.parquet", np.random.default_rng(0).permutation(np.arange(800) % 200).tolist())
+    write(
+        place / "train-0-of-1.parquet",
+        np.random.default_rng(0).permutation(np.arange(800) % 200).tolist(),
+    )
     write(place / "valid.parquet", list(range(200)))
     return place
 
@@ -79,7 +92,9 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "sprig", RECIPE)
 
 
-def test_pictures_are_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_decoded_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = open_dataset(f"tiny-imagenet-50:{folder}", "dev")
     first = decoded(data, tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
@@ -91,7 +106,9 @@ def test_pictures_are_decoded_once(folder: Path, tmp_path: Path, monkeypatch: py
     assert np.array_equal(again.labels, data.labels)
 
 
-def test_pictures_of_several_sizes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_several_sizes_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = open_dataset(f"tiny-imagenet-50:{folder}", "dev")
     monkeypatch.setattr(data, "image", lambda index: np.zeros((64 + index % 2, 64, 3), np.uint8))
     with pytest.raises(UserError, match="of 2 sizes: training takes those of one size"):
@@ -132,7 +149,9 @@ def test_a_run_that_draws_ends_in_the_same_weights_when_cut(tmp_path: Path, work
     assert all(torch.equal(tensor, last.ema[name]) for name, tensor in whole.ema.items())
 
 
-def test_from_files_to_a_comparison(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_files_to_a_comparison(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     line = ["train", "--recipe", "sprig", "--out", str(out), "--device", "cpu", "--workers", "0"]
     assert run_cli(line) == 2
@@ -144,7 +163,9 @@ def test_from_files_to_a_comparison(folder: Path, tmp_path: Path, capsys: pytest
     file = out / "vim_sprig.safetensors"
     stored = load_file(file)
     averaged = load_file(out / "state.safetensors")
-    assert all(torch.equal(tensor, averaged[f"ema.{name}"].half()) for name, tensor in stored.items())
+    assert all(
+        torch.equal(tensor, averaged[f"ema.{name}"].half()) for name, tensor in stored.items()
+    )
     model = create_model("vim_sprig", str(file))
     data = open_dataset(f"tiny-imagenet-50:{folder}")
     with torch.no_grad():
@@ -156,10 +177,33 @@ def test_from_files_to_a_comparison(folder: Path, tmp_path: Path, capsys: pytest
     assert "`valid` was read once" in card
     assert "averaged weights, fp16" in card
     assert "| augmentation | smallest_crop 0.5, operations 1," in card
-    compare = ["compare", "--backbones", "vim_sprig", "--checkpoint", str(file), "--methods", "mtr", "--budgets", "0.2"]
-    compare += ["--data", f"tiny-imagenet-50:{folder}", "--images", "all", "--no-baselines", "--device", "cpu"]
+    compare = [
+        "compare",
+        "--backbones",
+        "vim_sprig",
+        "--checkpoint",
+        str(file),
+        "--methods",
+        "mtr",
+        "--budgets",
+        "0.2",
+    ]
+    compare += [
+        "--data",
+        f"tiny-imagenet-50:{folder}",
+        "--images",
+        "all",
+        "--no-baselines",
+        "--device",
+        "cpu",
+    ]
     capsys.readouterr()
-    assert run_cli([*compare, "--runs", str(tmp_path / "runs"), "--no-report", "--threads", "1", "--json"]) == 0
+    assert (
+        run_cli(
+            [*compare, "--runs", str(tmp_path / "runs"), "--no-report", "--threads", "1", "--json"]
+        )
+        == 0
+    )
     cells = json.loads(capsys.readouterr().out)["cells"]
     dense = next(cell for cell in cells if cell["method"] == "none")
     assert dense["metrics"]["top1"] == pytest.approx(top1)
@@ -182,7 +226,9 @@ def test_the_same_weights_on_plain_parquet(folder: Path, tmp_path: Path) -> None
     """A head of all 200 classes reads `parquet:` as it reads `tiny-imagenet:`."""
     model = create_model("vim_sprig", classes=200)
     one, other = (
-        open_dataset(f"{name}:{folder}", "valid").prepared_as(model.preprocessing).samples(np.arange(8), 64)
+        open_dataset(f"{name}:{folder}", "valid")
+        .prepared_as(model.preprocessing)
+        .samples(np.arange(8), 64)
         for name in ("parquet", "tiny-imagenet")
     )
     assert np.array_equal(one, other)

@@ -50,13 +50,20 @@ class Noise:
         return np.arange(13, dtype=np.int64) % 2
 
     def render(self, indices: NDArray[np.int64], variant: int) -> NDArray[np.uint8]:
-        images = [np.random.default_rng([int(i), variant]).integers(0, 128, (16, 16, 3)) for i in indices]
-        return np.stack(images).astype(np.uint8) + (100 * self.labels[indices])[:, None, None, None].astype(np.uint8)
+        images = [
+            np.random.default_rng([int(i), variant]).integers(0, 128, (16, 16, 3)) for i in indices
+        ]
+        return np.stack(images).astype(np.uint8) + (100 * self.labels[indices])[
+            :, None, None, None
+        ].astype(np.uint8)
 
 
 def vim_sprout(**overrides: Any) -> Vim:
     """Two narrow blocks over 4 x 4 patches."""
-    return Vim("vim_sprout", MambaConfig(dim=16, depth=2, states=4, image_size=16, patch=4, stride=4, classes=2))
+    return Vim(
+        "vim_sprout",
+        MambaConfig(dim=16, depth=2, states=4, image_size=16, patch=4, stride=4, classes=2),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +109,9 @@ def test_a_run_cut_in_pieces_ends_in_the_same_weights(tmp_path: Path, stops: lis
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     losses: list[float] = []
-    trainer(tmp_path, replace(RECIPE, phases=(Phase(16, 12),))).run(lambda figures: losses.append(figures["loss"]))
+    trainer(tmp_path, replace(RECIPE, phases=(Phase(16, 12),))).run(
+        lambda figures: losses.append(figures["loss"])
+    )
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -127,7 +136,9 @@ def test_a_truncated_state_is_refused(tmp_path: Path) -> None:
         trainer(tmp_path)
 
 
-def test_a_killed_save_leaves_the_epoch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_save_leaves_the_epoch_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = trainer(tmp_path)
     one.run(ignore, max_seconds=0)
 
@@ -142,7 +153,13 @@ def test_a_killed_save_leaves_the_epoch_before(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_rate_by_hand() -> None:
-    plan = replace(RECIPES["vim_nano"], learning_rate=1.0, minimum_rate=0.1, warmup_epochs=4, phases=(Phase(56, 20),))
+    plan = replace(
+        RECIPES["vim_nano"],
+        learning_rate=1.0,
+        minimum_rate=0.1,
+        warmup_epochs=4,
+        phases=(Phase(56, 20),),
+    )
     assert [learning_rate(plan, progress) for progress in (0, 1, 3)] == [0, 0.25, 0.75]
     assert learning_rate(plan, 4) == 1
     assert learning_rate(plan, 12) == pytest.approx(0.55)
@@ -209,7 +226,9 @@ def test_flips_mirror_columns_and_nothing_else() -> None:
 
 
 def test_pixels_are_normalised_and_averaged_over_areas() -> None:
-    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     found = normalise(images, Noise(), 8)
     for channel, (mean, std) in enumerate(zip(Noise().mean, Noise().std, strict=True)):
         corner = (images[1, channel, 2:4, 4:6].double().mean() / 255 - mean) / std
@@ -221,18 +240,30 @@ def test_decay_spares_vectors_embeddings_and_the_scan() -> None:
     model = create_model("vim_sprout")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, spared = (
-        {names[id(parameter)] for parameter in group["params"]} for group in build_optimizer(model, RECIPE).param_groups
+        {names[id(parameter)] for parameter in group["params"]}
+        for group in build_optimizer(model, RECIPE).param_groups
     )
     assert decayed | spared == set(names.values())
     assert not decayed & spared
-    mixer = ("in_proj", "out_proj", "x_proj", "x_proj_b", "dt_proj", "dt_proj_b", "conv1d", "conv1d_b")
+    mixer = (
+        "in_proj",
+        "out_proj",
+        "x_proj",
+        "x_proj_b",
+        "dt_proj",
+        "dt_proj_b",
+        "conv1d",
+        "conv1d_b",
+    )
     matrices = {f"layers.{layer}.mixer.{part}.weight" for layer in range(2) for part in mixer}
     assert decayed == matrices | {"patch_embed.proj.weight", "head.weight"}
 
 
 def test_the_rate_changes_with_every_step(tmp_path: Path) -> None:
     one, rates = trainer(tmp_path), list[float]()
-    one.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[1]["lr"]))
+    one.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[1]["lr"])
+    )
     one.run(ignore)
     assert rates == pytest.approx([learning_rate(RECIPE, step / 3) for step in range(12)])
 
@@ -282,7 +313,17 @@ def test_the_command_leaves_weights_that_load_and_a_card(
         return Noise()
 
     monkeypatch.setattr("suite.training.images.training_images", images)
-    line = ["train", "--recipe", "sprout", "--out", str(tmp_path), "--device", "cpu", "--workers", "0"]
+    line = [
+        "train",
+        "--recipe",
+        "sprout",
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+    ]
     assert run_cli([*line, "--max-minutes", "0.0000001"]) == 0
     assert "stopped after epoch 1 of 4: the same command goes on" in capsys.readouterr().out
     assert not (tmp_path / "vim_sprout.md").exists()

@@ -14,7 +14,14 @@ from backbones.sequence import TokenSequence
 from suite.verify import backbone_contract as backbones
 from suite.verify.backbone_contract import Subject, backbone_lines, first_problem, small
 
-KINDS = ("vim_tiny_stride8", "videomamba_nano", "videomamba_tiny_video", "mambareg_base", "plainmamba_l1", "deit_nano")
+KINDS = (
+    "vim_tiny_stride8",
+    "videomamba_nano",
+    "videomamba_tiny_video",
+    "mambareg_base",
+    "plainmamba_l1",
+    "deit_nano",
+)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -48,7 +55,9 @@ class Broken:
         for method, change in self.changes.items():
             own = getattr(subject.model, method)
             object.__setattr__(
-                subject.model, method, lambda *given, own=own, change=change, **more: change(own, *given, **more)
+                subject.model,
+                method,
+                lambda *given, own=own, change=change, **more: change(own, *given, **more),
             )
         return subject
 
@@ -57,12 +66,20 @@ def longer(own: Callable[..., Any]) -> Any:
     return replace(own(), depth=4)
 
 
-def drifting(own: Callable[..., TokenSequence], tokens: TokenSequence, start: int = 0, *given: Any, **more: Any) -> Any:
+def drifting(
+    own: Callable[..., TokenSequence],
+    tokens: TokenSequence,
+    start: int = 0,
+    *given: Any,
+    **more: Any,
+) -> Any:
     """Each call of `run` adds a little, so that stopping in between shows."""
     return replace(found := own(tokens, start, *given, **more), branch=found.branch + 0.01)
 
 
-def traced(own: Callable[..., TokenSequence], *given: Any, needs: frozenset[str] = frozenset(), **more: Any) -> Any:
+def traced(
+    own: Callable[..., TokenSequence], *given: Any, needs: frozenset[str] = frozenset(), **more: Any
+) -> Any:
     found = own(*given, needs=needs, **more)
     return replace(found, branch=found.branch * 1.01) if "delta" in needs else found
 
@@ -91,13 +108,17 @@ MUTANTS: dict[str, tuple[Broken, str]] = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_each_way_to_break_the_contract_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_way_to_break_the_contract_is_caught(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, title = MUTANTS[mutant]
     monkeypatch.setattr(backbones, "small", made)
     assert title in first_problem("vim_nano").lower()
 
 
-def test_what_cannot_be_made_or_run_is_a_failure_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_made_or_run_is_a_failure_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def failing(name: str) -> Subject:
         raise RuntimeError("no\nluck")
 

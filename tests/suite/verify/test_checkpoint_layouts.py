@@ -22,7 +22,14 @@ def test_every_layout_holds() -> None:
 
 def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
     own = {name for names in _BUILTIN.values() for name in names if published(name) is None}
-    assert own == {"vim_nano", "vim_pico", "videomamba_nano", "deit_nano", "vim_tiny_64", "vim_nano_64"}
+    assert own == {
+        "vim_nano",
+        "vim_pico",
+        "videomamba_nano",
+        "deit_nano",
+        "vim_tiny_64",
+        "vim_nano_64",
+    }
 
 
 def test_the_first_difference_is_named() -> None:
@@ -30,7 +37,9 @@ def test_the_first_difference_is_named() -> None:
     assert differing(state, {"a": (2, 3), "b": (1,)}) == ""
     assert differing(state, {"a": (3, 2), "b": (1,)}) == "a is (2, 3), published is (3, 2)"
     assert differing(state, {"a": (2, 3)}) == "b is (1,), published is nothing of that name"
-    assert differing(state, {"a": (2, 3), "b": (1,), "c": (4,)}) == "c is not there, published is (4,)"
+    assert (
+        differing(state, {"a": (2, 3), "b": (1,), "c": (4,)}) == "c is not there, published is (4,)"
+    )
 
 
 def test_a_file_that_loads_wrongly_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +56,12 @@ def test_a_file_that_loads_wrongly_fails(monkeypatch: pytest.MonkeyPatch) -> Non
         return model
 
     monkeypatch.setattr(layouts, "create_model", astray)
-    assert [line.detail for line in layout_lines()] == ["norm_f.weight is not what the file holds"] * 2
-    monkeypatch.setattr(layouts, "create_model", lambda name, file, **more: own(name, file, ema=False, **more))
+    assert [line.detail for line in layout_lines()] == [
+        "norm_f.weight is not what the file holds"
+    ] * 2
+    monkeypatch.setattr(
+        layouts, "create_model", lambda name, file, **more: own(name, file, ema=False, **more)
+    )
     assert [line.state for line in layout_lines()] == ["holds", "fails"]
 
     def refusing(*given: Any, **more: Any) -> Any:

@@ -22,7 +22,9 @@ Mutant = Callable[[TokenSequence, TokenSequence, int, int], TokenSequence]
 def test_every_registered_method_conforms(name: str) -> None:
     composition = METHODS[name].compose()
     assert composition is not None
-    assert {finding.check: finding.problem for finding in examine(composition) if not finding.passed} == {}
+    assert {
+        finding.check: finding.problem for finding in examine(composition) if not finding.passed
+    } == {}
 
 
 def swapped(before: TokenSequence, after: TokenSequence, count: int, seed: int) -> TokenSequence:
@@ -35,23 +37,35 @@ def drawn(before: TokenSequence, after: TokenSequence, count: int, seed: int) ->
     return replace(after, branch=after.branch + seed)
 
 
-def mean_of_batch(before: TokenSequence, after: TokenSequence, count: int, seed: int) -> TokenSequence:
+def mean_of_batch(
+    before: TokenSequence, after: TokenSequence, count: int, seed: int
+) -> TokenSequence:
     return replace(after, branch=after.branch + after.branch.mean(0, keepdim=True))
 
 
-def nudged_class_token(before: TokenSequence, after: TokenSequence, count: int, seed: int) -> TokenSequence:
+def nudged_class_token(
+    before: TokenSequence, after: TokenSequence, count: int, seed: int
+) -> TokenSequence:
     return replace(after, residual=after.residual + 1)
 
 
-def overwritten(before: TokenSequence, after: TokenSequence, count: int, seed: int) -> TokenSequence:
+def overwritten(
+    before: TokenSequence, after: TokenSequence, count: int, seed: int
+) -> TokenSequence:
     before.branch.zero_()
     return after
 
 
 MUTANTS: dict[str, tuple[Mutant, str]] = {
-    "fewer tokens": (lambda b, a, n, s: Reducer(Composition("spaced"), n + 1, 1)(b) if n > 1 else a, "Exactly as many"),
+    "fewer tokens": (
+        lambda b, a, n, s: Reducer(Composition("spaced"), n + 1, 1)(b) if n > 1 else a,
+        "Exactly as many",
+    ),
     "always changes": (lambda b, a, n, s: replace(a, size=a.size + 1), "With nothing to remove"),
-    "wrong rank": (lambda b, a, n, s: replace(a, special=(a.special + 1) % a.length), "Special tokens"),
+    "wrong rank": (
+        lambda b, a, n, s: replace(a, special=(a.special + 1) % a.length),
+        "Special tokens",
+    ),
     "class token changed": (nudged_class_token, "Special tokens"),
     "order": (swapped, "Order restored"),
     "sizes": (lambda b, a, n, s: replace(a, size=a.size.clone().fill_(1)), "Sizes add up"),
@@ -64,12 +78,16 @@ MUTANTS: dict[str, tuple[Mutant, str]] = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_each_way_to_break_the_contract_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_way_to_break_the_contract_is_caught(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change, check = MUTANTS[mutant]
     # merges, so that sizes matter
     composition = Composition("odd-even", feature="branch", weights="size")
 
-    def broken(given: Composition, count: int, site: int, seed: int) -> Callable[[TokenSequence], TokenSequence]:
+    def broken(
+        given: Composition, count: int, site: int, seed: int
+    ) -> Callable[[TokenSequence], TokenSequence]:
         return lambda tokens: change(tokens, Reducer(given, count, site, seed)(tokens), count, seed)
 
     monkeypatch.setattr(conformance, "reducer", broken)
@@ -88,7 +106,11 @@ class Greedy(Composition):
 
 
 def test_caps_and_costs_are_held_to_the_truth() -> None:
-    problems = {f.check: f.problem for f in examine(Greedy("odd-even", feature="branch", weights="mean")) if f.problem}
+    problems = {
+        f.check: f.problem
+        for f in examine(Greedy("odd-even", feature="branch", weights="mean"))
+        if f.problem
+    }
     assert any("cap(1) is 1" in problem for problem in problems.values())
     assert any("multiply-accumulates, cost() says 0" in problem for problem in problems.values())
 

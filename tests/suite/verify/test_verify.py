@@ -36,7 +36,9 @@ def test_a_kernel_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {line.state for line in kernel_lines()} <= {"fails", "absent"}
 
 
-def test_flops_stand_beside_the_true_figure_and_a_wrong_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flops_stand_beside_the_true_figure_and_a_wrong_one_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines = {line.name: line for line in flops_lines()}
     assert {line.state for line in lines.values()} == {"holds", "doubted"}
     assert "1.45 G printed" in lines["vim_tiny"].detail
@@ -89,4 +91,6 @@ def test_of_methods_named_every_check_is_a_line(capsys: Out) -> None:
 
 
 def test_a_line_is_one_line() -> None:
-    assert Line("kernels", "cpu", "fails", "off\nby far").text == "kernels     fails   cpu: off by far"
+    assert (
+        Line("kernels", "cpu", "fails", "off\nby far").text == "kernels     fails   cpu: off by far"
+    )

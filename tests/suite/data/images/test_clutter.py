@@ -58,7 +58,9 @@ def test_an_image_does_not_depend_on_its_batch(rows: list[int], variant: int) ->
         assert np.array_equal(alone_alpha[0], alpha[place])
 
 
-def test_threads_and_pickled_sources_draw_the_same(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_threads_and_pickled_sources_draw_the_same(
+    garments: Garments, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
     copies = [pickle.loads(pickle.dumps(garments)) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda copy: render_batch(copy, np.arange(400)), copies)
@@ -72,7 +74,9 @@ def test_variant_split_and_source_each_make_another_image(
     row = np.array([5])
     assert not np.array_equal(render_batch(garments, row, 1)[0], drawn[0][5])
     for split, source in (("dev", 5), ("test", 6)):
-        assert not np.array_equal(random_words(split, np.array([source]), 0), random_words("test", np.array([5]), 0))
+        assert not np.array_equal(
+            random_words(split, np.array([source]), 0), random_words("test", np.array([5]), 0)
+        )
     with pytest.raises(ValueError, match="variant"):
         render(garments, row, -1)
 
@@ -165,7 +169,10 @@ def test_noise_agrees_with_linear_interpolation_in_floats() -> None:
         total, start = np.zeros((3, 56, 56)), 0
         for octave, spacing in enumerate((32, 16, 8, 4, 2, 1)):
             side = noise.KNOTS[octave]
-            at = [(np.arange(56) + shifts[image, 2 * octave + axis] % spacing) / spacing for axis in (0, 1)]
+            at = [
+                (np.arange(56) + shifts[image, 2 * octave + axis] % spacing) / spacing
+                for axis in (0, 1)
+            ]
             for channel in range(3):
                 lattice = 2.0 * knots[image, start : start + side * side].reshape(side, side) - 255
                 field = map_coordinates(lattice, np.meshgrid(*at, indexing="ij"), order=1)
@@ -202,7 +209,9 @@ def test_a_quarter_of_the_tokens_is_foreground(drawn: tuple[np.ndarray, np.ndarr
     assert (~foreground).any(axis=(1, 2)).all()
 
 
-def test_background_does_not_reveal_the_class(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_background_does_not_reveal_the_class(
+    garments: Garments, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
     """Nearest class centroid on the canvas with the garment's pixels greyed out is at chance."""
     images, alpha = drawn
     hidden = np.where((alpha > 0)[..., None], 115, images).astype(float).reshape(len(images), -1)
@@ -227,7 +236,9 @@ def test_coverage_counts_pixels_on_any_grid() -> None:
         token_coverage(alpha, (57, 14))
 
 
-def test_data_set_gives_what_was_drawn(garments: Garments, drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_data_set_gives_what_was_drawn(
+    garments: Garments, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
     data = FashionClutter(garments)
     assert len(data) == 2000
     assert np.bincount(data.labels).tolist() == [200] * 10
@@ -237,7 +248,9 @@ def test_data_set_gives_what_was_drawn(garments: Garments, drawn: tuple[np.ndarr
     assert np.allclose(data.sample(3, 56), expected, atol=1e-5)
     assert np.array_equal(data.samples(np.array([9, 3]), 56)[1], data.sample(3, 56))
     assert data.sample(3, 28).shape == (3, 28, 28)
-    assert np.array_equal(data.foreground(3, (14, 14)), token_coverage(drawn[1], (14, 14))[3] >= FOREGROUND_SHARE)
+    assert np.array_equal(
+        data.foreground(3, (14, 14)), token_coverage(drawn[1], (14, 14))[3] >= FOREGROUND_SHARE
+    )
     with pytest.raises(IndexError):
         data.image(-1)
 

@@ -33,14 +33,18 @@ def files() -> dict[str, bytes]:
     for prefix, count in (("train", 100), ("t10k", 60)):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         content[f"{prefix}-images-idx3-ubyte"] = idx_bytes(images)
-        content[f"{prefix}-labels-idx1-ubyte"] = idx_bytes(np.resize(np.arange(10, dtype=np.uint8), count))
+        content[f"{prefix}-labels-idx1-ubyte"] = idx_bytes(
+            np.resize(np.arange(10, dtype=np.uint8), count)
+        )
     return {name: gzip.compress(data, mtime=0) for name, data in content.items()}
 
 
 @pytest.fixture
 def originals(files: dict[str, bytes]) -> dict[str, Original]:
     return {
-        name: Original(name, hashlib.md5(data).hexdigest(), hashlib.sha256(gzip.decompress(data)).hexdigest())
+        name: Original(
+            name, hashlib.md5(data).hexdigest(), hashlib.sha256(gzip.decompress(data)).hexdigest()
+        )
         for name, data in files.items()
     }
 
@@ -68,9 +72,13 @@ def server(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_download_then_open(tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original]) -> None:
+def test_download_then_open(
+    tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original]
+) -> None:
     folder = download(tmp_path / "new" / "folder", server[0], originals)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.gz" for name in originals)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        f"{name}.gz" for name in originals
+    )
     assert len(load_full("train", folder, SMALL, originals).labels) == 60
     assert len(load_full("test", folder, SMALL, originals).labels) == 60
     download(folder, server[0], originals)
@@ -88,7 +96,10 @@ def test_wrong_checksum_keeps_nothing(
 
 
 def test_interrupted_write_leaves_no_file(
-    tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    server: tuple[str, list[str]],
+    originals: dict[str, Original],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
@@ -100,19 +111,26 @@ def test_interrupted_write_leaves_no_file(
 
 
 def test_unreachable_mirror_is_named(tmp_path: Path, originals: dict[str, Original]) -> None:
-    with pytest.raises(UserError, match=r"cannot be fetched.*apt-get install dataset-fashion-mnist"):
+    with pytest.raises(
+        UserError, match=r"cannot be fetched.*apt-get install dataset-fashion-mnist"
+    ):
         download(tmp_path, f"file://{tmp_path}/absent", originals)
 
 
 def test_endless_answer_is_cut_off(
-    tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    server: tuple[str, list[str]],
+    originals: dict[str, Original],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(full, "_MAX_BYTES", 100)
     with pytest.raises(UserError, match="larger than 100 bytes"):
         download(tmp_path, server[0], originals)
 
 
-def test_file_urls_work_as_mirror(tmp_path: Path, files: dict[str, bytes], originals: dict[str, Original]) -> None:
+def test_file_urls_work_as_mirror(
+    tmp_path: Path, files: dict[str, bytes], originals: dict[str, Original]
+) -> None:
     mirror, target = tmp_path / "mirror", tmp_path / "target"
     mirror.mkdir()
     for name, data in files.items():
@@ -131,14 +149,18 @@ def test_other_data_in_the_folder_is_refused(tmp_path: Path, files: dict[str, by
 def test_message_names_every_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "absent"))
     monkeypatch.setattr(full, "DEBIAN", tmp_path / "debian")
-    with pytest.raises(UserError, match=r"apt-get install dataset-fashion-mnist.*--data-dir.*suite fetch") as caught:
+    with pytest.raises(
+        UserError, match=r"apt-get install dataset-fashion-mnist.*--data-dir.*suite fetch"
+    ) as caught:
         open_garments("train")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=str(tmp_path)):
         find_folder(tmp_path)
 
 
-def test_search_order(tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_order(
+    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = [tmp_path / name for name in ("given", "cache", "debian")]
     for folder in folders:
         folder.mkdir()
@@ -164,5 +186,11 @@ def test_debian_holds_the_published_labels() -> None:
     """Debian's gzip differs from the authors' only in its header: with name and time put back, the MD5 is theirs."""
     name = "t10k-labels-idx1-ubyte"
     packed = (DEBIAN / f"{name}.gz").read_bytes()
-    header = b"\x1f\x8b\x08\x08" + (1504176627).to_bytes(4, "little") + b"\x00\x03" + name.encode() + b"\0"
+    header = (
+        b"\x1f\x8b\x08\x08"
+        + (1504176627).to_bytes(4, "little")
+        + b"\x00\x03"
+        + name.encode()
+        + b"\0"
+    )
     assert hashlib.md5(header + packed[10:]).hexdigest() == ORIGINALS[name].md5

@@ -14,7 +14,9 @@ def root(tmp_path: Path) -> Path:
     for synset in range(1000):
         (tmp_path / "val" / f"n{synset:08d}").mkdir(parents=True)
     for synset in (0, 999):
-        Image.new("RGB", (40, 30), (synset % 256,) * 3).save(tmp_path / "val" / f"n{synset:08d}" / "x.JPEG")
+        Image.new("RGB", (40, 30), (synset % 256,) * 3).save(
+            tmp_path / "val" / f"n{synset:08d}" / "x.JPEG"
+        )
     return tmp_path
 
 

@@ -18,8 +18,12 @@ def png(level: int) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, levels: list[int], plain: bool = False, labels: list[int | None] | None = None) -> None:
-    cells = [png(level) if plain else {"bytes": png(level), "path": f"{level}.png"} for level in levels]
+def write(
+    path: Path, levels: list[int], plain: bool = False, labels: list[int | None] | None = None
+) -> None:
+    cells = [
+        png(level) if plain else {"bytes": png(level), "path": f"{level}.png"} for level in levels
+    ]
     table = pa.table({"image": cells, "label": labels or [level % 7 for level in levels]})
     pq.write_table(table, path, row_group_size=2)
 
@@ -56,7 +60,9 @@ def test_one_group_is_read_once_in_order(tmp_path: Path, monkeypatch: pytest.Mon
 def test_class_names_of_hugging_face(tmp_path: Path) -> None:
     names = ["ant", "bee", "cat"]
     stored = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-    table = pa.table({"image": [png(1)], "label": [1]}).replace_schema_metadata({"huggingface": json.dumps(stored)})
+    table = pa.table({"image": [png(1)], "label": [1]}).replace_schema_metadata(
+        {"huggingface": json.dumps(stored)}
+    )
     pq.write_table(table, tmp_path / "a.parquet")
     assert open_dataset(f"parquet:{tmp_path}").classes == tuple(names)
     pq.write_table(table.replace_schema_metadata({"huggingface": "{bad"}), tmp_path / "a.parquet")
@@ -82,7 +88,8 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="write parquet:PATH"):
         open_dataset("parquet")
     pq.write_table(
-        pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}), tmp_path / "a.parquet"
+        pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}),
+        tmp_path / "a.parquet",
     )
     with pytest.raises(UserError, match="has no rows"):
         open_dataset(f"parquet:{tmp_path}")
@@ -94,7 +101,9 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[:-20]):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"a\.parquet is not a readable Parquet file.*fetch it again"):
+        with pytest.raises(
+            UserError, match=r"a\.parquet is not a readable Parquet file.*fetch it again"
+        ):
             open_dataset(f"parquet:{path}")
 
 

@@ -25,7 +25,9 @@ SMALL = Sizes(held_out=40, dev=10, test=20)
 
 def fabricated(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.resize(np.arange(10, dtype=np.uint8), count)
+    return rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.resize(
+        np.arange(10, dtype=np.uint8), count
+    )
 
 
 def test_bundled_garments_are_what_the_package_promises() -> None:
@@ -110,7 +112,9 @@ def test_bundle_is_what_the_originals_give(tmp_path: Path) -> None:
     for name in ("dev.png", "test.png"):
         with Image.open(tmp_path / name) as built, Image.open(Path(str(ASSETS)) / name) as shipped:
             assert np.array_equal(np.asarray(built), np.asarray(shipped))
-    assert (tmp_path / "sources.csv").read_bytes() == (Path(str(ASSETS)) / "sources.csv").read_bytes()
+    assert (tmp_path / "sources.csv").read_bytes() == (
+        Path(str(ASSETS)) / "sources.csv"
+    ).read_bytes()
     for split, count in (("dev", 5000), ("test", 10_000)):
         whole, part = load_full(split, DEBIAN), bundled(split)
         assert len(whole.labels) == count

@@ -25,7 +25,10 @@ def png(label: int, number: int) -> bytes:
 
 
 def write(path: Path, labels: list[int]) -> None:
-    cells = [{"bytes": png(label, number), "path": f"{number}.png"} for number, label in enumerate(labels)]
+    cells = [
+        {"bytes": png(label, number), "path": f"{number}.png"}
+        for number, label in enumerate(labels)
+    ]
     pq.write_table(pa.table({"image": cells, "label": labels}), path, row_group_size=100)
 
 
@@ -56,7 +59,9 @@ def test_the_usual_split_is_valid(folder: Path, split: str | None) -> None:
 
 @pytest.mark.parametrize("split", ["train", "dev", "valid"])
 def test_the_quarter_has_every_fourth_class_of_each_split(folder: Path, split: str) -> None:
-    whole, quarter = (open_dataset(f"{name}:{folder}", split) for name in ("tiny-imagenet", "tiny-imagenet-50"))
+    whole, quarter = (
+        open_dataset(f"{name}:{folder}", split) for name in ("tiny-imagenet", "tiny-imagenet-50")
+    )
     kept = np.flatnonzero(whole.labels % 4 == 0)
     assert quarter.labels.tolist() == (whole.labels[kept] // 4).tolist()
     assert quarter.classes == tuple(str(label) for label in range(0, 200, 4))
@@ -72,7 +77,9 @@ def test_a_picture_is_taken_whole(folder: Path) -> None:
     wanted = (data.image(3) / 255.0 - mean) / std
     assert np.allclose(data.sample(3, 64).transpose(1, 2, 0), wanted, atol=1e-5)
     assert data.sample(3, 32).shape == (3, 32, 32)
-    plain = open_dataset(f"parquet:{folder}", "valid").prepared_as(create_model("vim_tiny_64", depth=1).preprocessing)
+    plain = open_dataset(f"parquet:{folder}", "valid").prepared_as(
+        create_model("vim_tiny_64", depth=1).preprocessing
+    )
     assert np.array_equal(plain.sample(3, 64), data.sample(3, 64))
 
 
@@ -82,11 +89,21 @@ def test_a_picture_is_taken_whole(folder: Path) -> None:
         (lambda place: "tiny-imagenet", None, "write tiny-imagenet:PATH"),
         (lambda place: f"tiny-imagenet-50:{place}", "dav", "no split 'dav': did you mean dev"),
         (lambda place: f"tiny-imagenet:{place / 'absent'}", None, "does not exist"),
-        (lambda place: f"tiny-imagenet:{place / 'few'}", None, "has 3 classes, not Tiny-ImageNet's 200: use parquet:"),
-        (lambda place: f"tiny-imagenet:{place / 'few'}", "dev", "has no split 'train': choose valid"),
+        (
+            lambda place: f"tiny-imagenet:{place / 'few'}",
+            None,
+            "has 3 classes, not Tiny-ImageNet's 200: use parquet:",
+        ),
+        (
+            lambda place: f"tiny-imagenet:{place / 'few'}",
+            "dev",
+            "has no split 'train': choose valid",
+        ),
     ],
 )
-def test_what_is_refused(folder: Path, make: Callable[[Path], str], split: str | None, says: str) -> None:
+def test_what_is_refused(
+    folder: Path, make: Callable[[Path], str], split: str | None, says: str
+) -> None:
     few = folder / "few"
     few.mkdir(exist_ok=True)
     write(few / "valid.parquet", [0, 1, 2])

@@ -28,7 +28,10 @@ def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds almost nothing."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"\0" * 64)
-    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (body, data, b"IEND")]
+    chunks = [
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
+        for c in (body, data, b"IEND")
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -74,7 +77,13 @@ def test_alpha_of_grey_and_colour() -> None:
 def test_sixteen_bits_keep_the_high_eight() -> None:
     levels = np.array([[0, 255, 256, 0x8000, 0xFFFF]], np.uint16)
     for kind in ("PNG", "TIFF"):
-        assert decode(encoded(Image.fromarray(levels), kind), "x")[0, :, 1].tolist() == [0, 0, 1, 128, 255]
+        assert decode(encoded(Image.fromarray(levels), kind), "x")[0, :, 1].tolist() == [
+            0,
+            0,
+            1,
+            128,
+            255,
+        ]
 
 
 def test_deeper_pixels_are_named() -> None:
@@ -114,7 +123,9 @@ def test_bombs_are_refused_before_decoding(side: int) -> None:
         decode(png_header(side, side), "bomb.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"]
+)
 def test_other_files_are_named(content: bytes) -> None:
     with pytest.raises(UserError, match=r"notes\.png is not an image"):
         decode(content, "notes.png")

@@ -49,7 +49,12 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return buffer.getvalue()
 
     path = tmp_path_factory.mktemp("table") / "all.parquet"
-    table = pa.table({"image": [png(index) for index in range(COUNT)], "label": [index % 2 for index in range(COUNT)]})
+    table = pa.table(
+        {
+            "image": [png(index) for index in range(COUNT)],
+            "label": [index % 2 for index in range(COUNT)],
+        }
+    )
     pq.write_table(table, path, row_group_size=16)
     return path
 
@@ -78,10 +83,15 @@ def test_processes_give_what_a_thread_gives(kind: str, folder: Path, parquet: Pa
     finally:
         crew.leave()
     for one, other in zip(found, wanted, strict=True):
-        assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("indices", "images", "labels"))
+        assert all(
+            torch.equal(getattr(one, name), getattr(other, name))
+            for name in ("indices", "images", "labels")
+        )
 
 
-def test_an_image_that_is_none_is_the_same_one_line_from_a_process(folder: Path, tmp_path: Path) -> None:
+def test_an_image_that_is_none_is_the_same_one_line_from_a_process(
+    folder: Path, tmp_path: Path
+) -> None:
     data = damaged(folder, tmp_path)
     crew = Crew(data, 1)
     try:
@@ -94,7 +104,9 @@ def test_an_image_that_is_none_is_the_same_one_line_from_a_process(folder: Path,
         crew.leave()
 
 
-def test_when_a_process_dies_the_thread_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_when_a_process_dies_the_thread_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = open_dataset(f"imagefolder:{folder}")
     crew = Crew(data, 1)
     try:
@@ -138,14 +150,20 @@ def test_a_data_set_that_cannot_be_sent_is_decoded_by_the_thread() -> None:
         crew.leave()
 
 
-def test_processes_are_for_many_images_that_must_be_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_are_for_many_images_that_must_be_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures, drawn = open_dataset(f"imagefolder:{folder}"), open_dataset("fashion-clutter")
     assert workers_for(pictures, crews.MANY - 1) == workers_for(drawn, 10**6) == 0
     for cores, wanted in ((1, 1), (2, 1), (8, 4), (64, crews.MOST)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         assert workers_for(pictures, crews.MANY) == wanted
     script = ModuleType("__main__")
-    for file, spec, wanted in (("/a/mine.py", None, 0), ("/bin/mamba-token-suite", None, crews.MOST), (None, None, 8)):
+    for file, spec, wanted in (
+        ("/a/mine.py", None, 0),
+        ("/bin/mamba-token-suite", None, crews.MOST),
+        (None, None, 8),
+    ):
         script.__file__, script.__spec__ = file, spec  # type: ignore[assignment]
         monkeypatch.setitem(sys.modules, "__main__", script)
         assert workers_for(pictures, crews.MANY) == wanted
@@ -167,7 +185,9 @@ time.sleep(600)
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_its_parent(how: signal.Signals, folder: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", HANGING, str(folder)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HANGING, str(folder)], stdout=subprocess.PIPE, text=True
+    )
     assert parent.stdout is not None
     word, *numbers = parent.stdout.readline().split()
     assert word == "ready"
@@ -175,6 +195,8 @@ def test_no_process_outlives_its_parent(how: signal.Signals, folder: Path) -> No
     parent.send_signal(how)
     parent.wait(60)
     deadline = time.monotonic() + 60
-    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+    while any(
+        worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -53,7 +53,11 @@ def test_every_image_once_in_order(indices: list[int], batch_size: int, ahead: i
 def test_kinds_and_shapes() -> None:
     batch = next(iter(batches(Counting(5), np.arange(5), 3, 8)))
     assert batch.images.shape == (3, 3, 8, 8)
-    assert (batch.indices.dtype, batch.images.dtype, batch.labels.dtype) == (torch.int64, torch.float32, torch.int64)
+    assert (batch.indices.dtype, batch.images.dtype, batch.labels.dtype) == (
+        torch.int64,
+        torch.float32,
+        torch.int64,
+    )
 
 
 def test_preparation_is_bounded() -> None:
@@ -100,7 +104,9 @@ def test_the_next_slice_is_begun_before_it_is_asked_for_and_nothing_is_decoded_t
     order = np.arange(20)
     seen: list[int] = []
     for start in range(0, 20, 5):
-        stream = batches(data, order[start : start + 5], 2, 4, ahead=2, following=order[start + 5 :])
+        stream = batches(
+            data, order[start : start + 5], 2, 4, ahead=2, following=order[start + 5 :]
+        )
         seen += [int(index) for batch in stream for index in batch.images[:, 0, 0, 0]]
         deadline = time.monotonic() + 2
         while len(data.decoded) < min(20, start + 9) and time.monotonic() < deadline:
@@ -115,6 +121,8 @@ def test_what_was_begun_for_a_slice_that_never_came_is_dropped() -> None:
     data, other = Counting(20), Counting(20)
     for chosen, source in ((np.arange(4), data), (np.arange(9, 12), data), (np.arange(3), other)):
         stream = batches(source, chosen, 2, 4, following=np.arange(12, 20))
-        assert [int(index) for batch in stream for index in batch.images[:, 0, 0, 0]] == chosen.tolist()
+        assert [
+            int(index) for batch in stream for index in batch.images[:, 0, 0, 0]
+        ] == chosen.tolist()
     dismiss()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]

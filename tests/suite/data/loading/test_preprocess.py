@@ -27,11 +27,18 @@ def official(size: int, crop: float) -> transforms.Compose:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([16, 32, 33]), st.sampled_from([0.875, 0.9, 1.0]))
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.sampled_from([16, 32, 33]),
+    st.sampled_from([0.875, 0.9, 1.0]),
+)
 def test_agrees_with_torchvision(height: int, width: int, size: int, crop: float) -> None:
     if max(height, width) > 20 * min(height, width):
         return
-    pixels = np.random.default_rng(height * 91 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(height * 91 + width).integers(
+        0, 256, (height, width, 3), dtype=np.uint8
+    )
     expected = official(size, crop)(Image.fromarray(pixels)).numpy()
     assert np.abs(Preprocess(crop=crop)(pixels, size) - expected).max() < 1e-6
 
@@ -43,7 +50,9 @@ def picture_folder(root: Path) -> Path:
     return root
 
 
-def test_a_backbone_is_given_images_as_it_was_published_unless_the_user_asked_otherwise(tmp_path: Path) -> None:
+def test_a_backbone_is_given_images_as_it_was_published_unless_the_user_asked_otherwise(
+    tmp_path: Path,
+) -> None:
     root = picture_folder(tmp_path)
     halves = (0.5, 0.5, 0.5)
     published = Preprocessing(crop=1.0, mean=halves, std=halves)
@@ -55,11 +64,17 @@ def test_a_backbone_is_given_images_as_it_was_published_unless_the_user_asked_ot
     assert (usual.preprocess.crop, usual.mean) == (0.875, IMAGENET_MEAN)
     assert other.mean == halves
     assert other.manifest()["hash"] != usual.manifest()["hash"]
-    assert np.array_equal(other.sample(1, 32), Preprocess(1.0, "bicubic", halves, halves)(other.image(1), 32))
-    asked = open_dataset(f"imagefolder:{root}", crop=0.95, interpolation="bilinear").prepared_as(published)
+    assert np.array_equal(
+        other.sample(1, 32), Preprocess(1.0, "bicubic", halves, halves)(other.image(1), 32)
+    )
+    asked = open_dataset(f"imagefolder:{root}", crop=0.95, interpolation="bilinear").prepared_as(
+        published
+    )
     assert isinstance(asked, Photographs)
     assert asked.preprocess == Preprocess(0.95, "bilinear", halves, halves)
-    assert open_dataset("fashion-clutter", "dev").prepared_as(published).mean != halves  # it has a form of its own
+    assert (
+        open_dataset("fashion-clutter", "dev").prepared_as(published).mean != halves
+    )  # it has a form of its own
 
 
 def test_impossible_settings_are_named() -> None:
@@ -76,5 +91,7 @@ def test_normalise_and_resize_by_hand() -> None:
     assert result.shape == (1, 3, 4, 4)
     assert np.isclose(result[0, 1, 2, 3], (canvas[0, 2, 3, 1] / 255 - 0.4) / 0.2, atol=1e-6)
     assert resize(canvas, 4) is canvas
-    assert resize(np.full((2, 4, 4, 3), 9, np.uint8), 7).tolist() == np.full((2, 7, 7, 3), 9).tolist()
+    assert (
+        resize(np.full((2, 4, 4, 3), 9, np.uint8), 7).tolist() == np.full((2, 7, 7, 3), 9).tolist()
+    )
     assert resize(canvas[:0], 7).shape == (0, 7, 7, 3)

@@ -71,7 +71,13 @@ jump,-a_1,20,30,val,0
 
 
 def test_the_official_annotations(tmp_path: Path) -> None:
-    names = ("-a_1_000003_000013", "-a_1_000020_000030", "b", "c_000000_000010", "unlisted_000000_000010")
+    names = (
+        "-a_1_000003_000013",
+        "-a_1_000020_000030",
+        "b",
+        "c_000000_000010",
+        "unlisted_000000_000010",
+    )
     for name in names:
         (tmp_path / "videos").mkdir(exist_ok=True)
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"x")
@@ -87,7 +93,10 @@ def test_a_clip_that_is_there_twice_is_taken_from_its_class(tmp_path: Path) -> N
         (tmp_path / "v" / folder).mkdir(parents=True)
         (tmp_path / "v" / folder / "x_000000_000010.mp4").write_bytes(b"x")
     text = "label,youtube_id,time_start,time_end,split\njumping rope,x,0,10,val\nleaping high,x,0,10,val\n"
-    assert [path.parent.name for path in read(tmp_path / "v", text).paths] == ["jumping rope", "leaping_high"]
+    assert [path.parent.name for path in read(tmp_path / "v", text).paths] == [
+        "jumping rope",
+        "leaping_high",
+    ]
 
 
 def test_several_splits_in_one_file(tmp_path: Path) -> None:
@@ -112,7 +121,10 @@ def test_several_splits_in_one_file(tmp_path: Path) -> None:
         ("7\n", "line 1 is not a path and a class number"),
         ("jump/c.mp4 999999999\n", "the label 999999999: number its classes from 0"),
         ("jump/c.mp4 99999999999999999999\n", "line 1 is not a path and a class number"),
-        ("gone.mp4 0\njump/c.mp4 0\nalso.mp4 0\n", r"2 of the 3 clips in .*val.csv are not under .*first: gone.mp4"),
+        (
+            "gone.mp4 0\njump/c.mp4 0\nalso.mp4 0\n",
+            r"2 of the 3 clips in .*val.csv are not under .*first: gone.mp4",
+        ),
         ("jump 0\n", "1 of the 1 clips"),
         ("../secret.mp4 0\n", "line 1 leads out of"),
         ("jump/../../secret.mp4 0\n", "line 1 leads out of"),
@@ -123,12 +135,27 @@ def test_several_splits_in_one_file(tmp_path: Path) -> None:
         ("jump/c\0.mp4 0\n", "line 1 leads out of"),
         ("label,youtube_id,time_start,time_end,split\n", "has no clips"),
         ("label,youtube_id,time_start,time_end,split\na,x,0\n", "line 2 has 3 columns, not 5"),
-        ("label,youtube_id,time_start,time_end,split\na,x,0,end,val\n", "has the clip x without times"),
-        ("label,youtube_id,time_start,time_end,split\na,x,0,inf,val\n", "has the clip x without times"),
-        ("label,youtube_id,time_start,time_end,split\na,../../secret,0,1,val\n", "1 of the 1 clips"),
-        ("youtube_id,time_start,time_end,split\nx,0,1,test\n", "line 1 is not a path and a class number"),
+        (
+            "label,youtube_id,time_start,time_end,split\na,x,0,end,val\n",
+            "has the clip x without times",
+        ),
+        (
+            "label,youtube_id,time_start,time_end,split\na,x,0,inf,val\n",
+            "has the clip x without times",
+        ),
+        (
+            "label,youtube_id,time_start,time_end,split\na,../../secret,0,1,val\n",
+            "1 of the 1 clips",
+        ),
+        (
+            "youtube_id,time_start,time_end,split\nx,0,1,test\n",
+            "line 1 is not a path and a class number",
+        ),
         ("x" * 200_000 + ",\n", "line 1 is not a path and a class number"),
-        ('label,youtube_id,time_start,time_end,split\n"' + "x" * 200_000 + '",y,0,1,val\n', "line 2"),
+        (
+            'label,youtube_id,time_start,time_end,split\n"' + "x" * 200_000 + '",y,0,1,val\n',
+            "line 2",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_list_is_one_line(root: Path, text: str, message: str) -> None:

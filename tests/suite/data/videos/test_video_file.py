@@ -23,7 +23,9 @@ def same(frame: np.ndarray) -> np.ndarray:
     return frame
 
 
-def test_chosen_frames_come_out_pixel_by_pixel(tmp_path: Path, make_film: Make, put_film: Put) -> None:
+def test_chosen_frames_come_out_pixel_by_pixel(
+    tmp_path: Path, make_film: Make, put_film: Put
+) -> None:
     frames = make_film(3)
     path = put_film(tmp_path / "a.mkv", frames)
     assert count_frames(path) == 12
@@ -35,7 +37,11 @@ def test_chosen_frames_come_out_pixel_by_pixel(tmp_path: Path, make_film: Make, 
 
 @pytest.mark.parametrize(
     ("name", "codec", "pixels"),
-    [("a.mp4", "libx264", "yuv420p"), ("a.avi", "mpeg4", "yuv420p"), ("a.webm", "libvpx-vp9", "yuv420p")],
+    [
+        ("a.mp4", "libx264", "yuv420p"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+    ],
 )
 def test_the_usual_containers_and_codecs(
     tmp_path: Path, make_film: Make, put_film: Put, name: str, codec: str, pixels: str
@@ -72,10 +78,16 @@ def cut(path: Path, share: float) -> None:
 
 
 def scratched(content: bytes, start: int) -> bytes:
-    return content[:start] + bytes(255 - value for value in content[start : start + 200]) + content[start + 200 :]
+    return (
+        content[:start]
+        + bytes(255 - value for value in content[start : start + 200])
+        + content[start + 200 :]
+    )
 
 
-LINE = r"^[^\n]*clip\.\w+ [^\n]*(fetch it again or take it out|take it out|shrink it or take it out)$"
+LINE = (
+    r"^[^\n]*clip\.\w+ [^\n]*(fetch it again or take it out|take it out|shrink it or take it out)$"
+)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
@@ -89,7 +101,13 @@ LINE = r"^[^\n]*clip\.\w+ [^\n]*(fetch it again or take it out|take it out|shrin
     ],
 )
 def test_what_is_cut_off_is_named(
-    tmp_path: Path, make_film: Make, put_film: Put, name: str, codec: str, options: dict[str, str], share: float
+    tmp_path: Path,
+    make_film: Make,
+    put_film: Put,
+    name: str,
+    codec: str,
+    options: dict[str, str],
+    share: float,
 ) -> None:
     path = put_film(tmp_path / name, make_film(1, count=40), codec, "yuv420p", **options)
     cut(path, share)
@@ -98,7 +116,9 @@ def test_what_is_cut_off_is_named(
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "libx264"), ("clip.avi", "mpeg4")])
-def test_what_is_damaged_is_named(tmp_path: Path, make_film: Make, put_film: Put, name: str, codec: str) -> None:
+def test_what_is_damaged_is_named(
+    tmp_path: Path, make_film: Make, put_film: Put, name: str, codec: str
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
     path = put_film(tmp_path / name, noise, codec, "yuv420p")
     whole = path.read_bytes()
@@ -126,7 +146,12 @@ def hidden_damage(path: Path) -> bool:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"junk" * 1000, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile other.mkv\n"],
+    [
+        b"",
+        b"junk" * 1000,
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile other.mkv\n",
+    ],
 )
 def test_what_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clip.mp4"
@@ -140,7 +165,9 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path, make_film: Make, put_fil
     (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile other.mkv\n")
     with pytest.raises(UserError, match=LINE):
         read_video(tmp_path / "clip.mp4", pick(0), same)
-    (tmp_path / "clip.mkv").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mkv\n#EXT-X-ENDLIST\n")
+    (tmp_path / "clip.mkv").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mkv\n#EXT-X-ENDLIST\n"
+    )
     with pytest.raises(UserError, match=LINE):
         read_video(tmp_path / "clip.mkv", pick(0), same)
 
@@ -159,7 +186,9 @@ def test_sound_alone_and_missing_files_are_named(tmp_path: Path) -> None:
 
     with av.open(str(tmp_path / "clip.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format="s16", layout="mono"
+        )
         silence.sample_rate = 8000
         container.mux(stream.encode(silence))
     with pytest.raises(UserError, match=r"clip\.mkv has no video stream"):

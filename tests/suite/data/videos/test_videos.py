@@ -33,7 +33,9 @@ def straight(frames: np.ndarray, count: int, clips: int, crops: int, size: int) 
             pictures = []
             for i in range(count):
                 segment = (total - 1) / count
-                place = min(int(np.round(segment * i)) + int(segment / (clips + 1) * (clip + 1)), total - 1)
+                place = min(
+                    int(np.round(segment * i)) + int(segment / (clips + 1) * (clip + 1)), total - 1
+                )
                 pixels = frames[place, :, left : left + size].astype(np.float64) / 255
                 pictures.append((pixels - IMAGENET_MEAN) / IMAGENET_STD)
             views.append(np.stack(pictures).transpose(3, 0, 1, 2))
@@ -42,7 +44,9 @@ def straight(frames: np.ndarray, count: int, clips: int, crops: int, size: int) 
 
 
 @pytest.mark.parametrize("kind", ["video", "frames"])
-@pytest.mark.parametrize(("views", "clips", "crops"), [("4x3", 4, 3), ("1x1", 1, 1), ("2x2", 2, 2), ("1x5", 1, 5)])
+@pytest.mark.parametrize(
+    ("views", "clips", "crops"), [("4x3", 4, 3), ("1x1", 1, 1), ("2x2", 2, 2), ("1x5", 1, 5)]
+)
 def test_every_view_is_that_of_the_protocol(
     films: Path, make_film: Make, kind: str, views: str, clips: int, crops: int
 ) -> None:
@@ -88,7 +92,9 @@ def test_the_short_side_is_resized_and_all_frames_alike(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[:, 0], (1 - IMAGENET_MEAN[0]) / IMAGENET_STD[0], atol=1e-6)
 
 
-def test_a_video_shorter_than_a_clip_repeats_frames(tmp_path: Path, make_film: Make, put_frames: Put) -> None:
+def test_a_video_shorter_than_a_clip_repeats_frames(
+    tmp_path: Path, make_film: Make, put_frames: Put
+) -> None:
     frames = make_film(1, count=2)
     put_frames(tmp_path / "run" / "clip", frames)
     found = opened(f"frames:{tmp_path}", views="1x1").in_frames(8).sample(0, 32)
@@ -107,7 +113,9 @@ def test_what_people_see_is_the_middle_view(films: Path, make_film: Make) -> Non
     np.testing.assert_array_equal(data.image(2), frames[5])
 
 
-def test_the_manifest_follows_clips_views_and_preprocessing(films: Path, tmp_path: Path, make_film: Make) -> None:
+def test_the_manifest_follows_clips_views_and_preprocessing(
+    films: Path, tmp_path: Path, make_film: Make
+) -> None:
     spec = f"frames:{films / 'frames'}"
     first = opened(spec).manifest()
     assert opened(spec).manifest() == first
@@ -144,18 +152,36 @@ def test_splits_and_lists(films: Path, tmp_path: Path, put_frames: Put, make_fil
         ("video", {}, "write video:PATH"),
         ("video:{films}/gone", {}, "not a folder"),
         ("video:{films}/video/run/a.mkv", {}, r"a.mkv is neither a folder nor a list \(.csv"),
-        ("video:{films}/frames", {}, "no video files in class folders.*use frames: for folders of frames"),
-        ("frames:{films}/video", {}, "no folders of frames in class folders.*use video: for video files"),
-        ("video:{films}/list.csv", {"source": "{films}/gone"}, "gone is not a folder: check --data-dir"),
+        (
+            "video:{films}/frames",
+            {},
+            "no video files in class folders.*use frames: for folders of frames",
+        ),
+        (
+            "frames:{films}/video",
+            {},
+            "no folders of frames in class folders.*use video: for video files",
+        ),
+        (
+            "video:{films}/list.csv",
+            {"source": "{films}/gone"},
+            "gone is not a folder: check --data-dir",
+        ),
         ("video:{films}/video", {"views": "many"}, "write 4x3"),
         ("fashion-mnist", {"views": "4x3"}, "images, which are seen once: leave --views out"),
     ],
 )
-def test_what_cannot_be_opened_is_one_line(films: Path, spec: str, settings: dict[str, str], message: str) -> None:
+def test_what_cannot_be_opened_is_one_line(
+    films: Path, spec: str, settings: dict[str, str], message: str
+) -> None:
     (films / "list.csv").write_text("a.mkv 0\n")
     settings = {name: value.format(films=films) for name, value in settings.items()}
     with pytest.raises(UserError, match=message) as refused:
-        open_dataset(spec.format(films=films), None if "video" in spec or "frames" in spec else "dev", **settings)
+        open_dataset(
+            spec.format(films=films),
+            None if "video" in spec or "frames" in spec else "dev",
+            **settings,
+        )
     assert "\n" not in str(refused.value)
 
 
