@@ -65,11 +65,12 @@ def create_model(
 ) -> Backbone:
     """The backbone called `name`, in evaluation mode.
 
-    `name` may hold settings, as on the command line: ``videomamba_tiny[image_size=448]``; `overrides` are such
-    settings, too. `checkpoint` is a path, ``hf://owner/repo/file``, ``official`` (the published file) or ``bundled``;
-    None leaves the initial random weights. What was loaded is in the model's ``provenance``. Without `num_classes`
-    the head has as many as the weights'. `ema` chooses the averaged weights by name (None: as published), `kernel`
-    the selective scan. Raises UserError for an unknown name or a checkpoint that does not fit.
+    `name` may hold settings, as on the command line: ``videomamba_tiny[image_size=448]``;
+    `overrides` are such settings, too. `checkpoint` is a path, ``hf://owner/repo/file``,
+    ``official`` (the published file) or ``bundled``; None leaves the initial random weights. What
+    was loaded is in the model's ``provenance``. Without `num_classes` the head has as many as the
+    weights'. `ema` chooses the averaged weights by name (None: as published), `kernel` the
+    selective scan. Raises UserError for an unknown name or a checkpoint that does not fit.
     """
     from backbones.checkpoints import load as checkpoints
     from backbones.checkpoints import published as official

@@ -36,9 +36,10 @@ class Reducer(Protocol):
 class Backbone(nn.Module):
     """A stack of blocks over a token sequence.
 
-    Site i stands before block i (0-based) and uses the trace of block i-1; `sites` lists those at which tokens may be
-    reduced. The engine may stop and branch between any two blocks: ``readout(run(embed(images), 0, depth, plan))`` is
-    the whole forward pass. Subclasses give everything that raises NotImplementedError here.
+    Site i stands before block i (0-based) and uses the trace of block i-1; `sites` lists those at
+    which tokens may be reduced. The engine may stop and branch between any two blocks:
+    ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass. Subclasses give
+    everything that raises NotImplementedError here.
     """
 
     provides: ClassVar[frozenset[str]]
@@ -87,8 +88,9 @@ class Backbone(nn.Module):
     ) -> tuple[dict[str, Tensor], list[str]]:
         """Published weights under this model's names and shapes, and in words what had to be changed for that.
 
-        `asked` are the settings in which the caller wants this model to differ from the one the weights are of: another
-        image size resamples ``pos_embed``. What does not fit otherwise is left as it is, to be refused.
+        `asked` are the settings in which the caller wants this model to differ from the one the
+        weights are of: another image size resamples ``pos_embed``. What does not fit otherwise is
+        left as it is, to be refused.
         """
         given, notes = dict(state), list[str]()
         positions, own = given.get("pos_embed"), getattr(self, "pos_embed", None)
@@ -126,8 +128,8 @@ class Backbone(nn.Module):
     ) -> TokenSequence:
         """Blocks `start` to `stop` (exclusive), with `plan`'s reducer before each block it names.
 
-        The last block's trace holds `needs`, for a reducer that the caller will apply next. A reducer at `start`
-        reads the trace that `tokens` carry.
+        The last block's trace holds `needs`, for a reducer that the caller will apply next. A
+        reducer at `start` reads the trace that `tokens` carry.
         """
         stop = self.depth if stop is None else stop
         plan = plan or {}
@@ -177,7 +179,8 @@ class Backbone(nn.Module):
 def per_image_linear(rows: Tensor, linear: nn.Linear) -> Tensor:
     """`linear` on (B, C) or (B, S, C), each image on its own on CPU, so that its bits do not depend on the batch.
 
-    A matrix product whose row count is the batch takes another path through the BLAS for another batch.
+    A matrix product whose row count is the batch takes another path through the BLAS for another
+    batch.
     """
     if rows.device.type != "cpu" or torch.is_grad_enabled():
         return linear(rows)

@@ -24,7 +24,8 @@ KINDS = {int: "a whole number", bool: "true or false"}
 def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
     """`default`, the configuration of the backbone `name`, with `overrides`.
 
-    UserError for a setting that does not exist, is of another kind, or is a number below 1 or beyond `MOST`.
+    UserError for a setting that does not exist, is of another kind, or is a number below 1 or
+    beyond `MOST`.
     """
     known = {field.name for field in fields(default)}
     for setting, value in overrides.items():

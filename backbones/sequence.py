@@ -1,10 +1,12 @@
 """The token sequence and the trace: the one door between backbones and methods.
 
-A Vim-style block is add -> norm -> mixer, so two streams flow from block to block: ``branch`` (the last mixer's
-output, not yet added) and ``residual`` (the running sum). A reduction acts on both at the same indices.
+A Vim-style block is add -> norm -> mixer, so two streams flow from block to block: ``branch`` (the
+last mixer's output, not yet added) and ``residual`` (the running sum). A reduction acts on both at
+the same indices.
 
-Shapes: B images, L tokens now, L0 tokens before any reduction, C model width, E inner width of the mixer, N states,
-S special tokens, 2 scan directions. Everything is in image order, the backward direction flipped back.
+Shapes: B images, L tokens now, L0 tokens before any reduction, C model width, E inner width of the
+mixer, N states, S special tokens, 2 scan directions. Everything is in image order, the backward
+direction flipped back.
 """
 
 from __future__ import annotations
@@ -95,7 +97,8 @@ class TokenSequence:
         found = torch.arange(
             self.length - self.special.shape[1], device=self.position.device
         ).expand(self.batch, -1)
-        # Each special token moves those from its place on by one; unlike nonzero this makes no GPU wait for the host.
+        # Each special token moves those from its place on by one; unlike nonzero this makes no GPU
+        # wait for the host.
         special = self.special if self.special.shape[1] < 2 else self.special.sort(dim=1).values
         for place in special.unbind(1):
             found = found + (found >= place[:, None])
@@ -124,8 +127,8 @@ def new_sequence(
 ) -> TokenSequence:
     """The sequence a backbone's `embed` starts with: nothing added, nothing merged.
 
-    `tokens` (B, L, C) becomes the branch, over a residual of zeros (adding it is exact). `special` are the places of
-    the special tokens, the same for every image; `image` (B,) defaults to 0..B-1.
+    `tokens` (B, L, C) becomes the branch, over a residual of zeros (adding it is exact). `special`
+    are the places of the special tokens, the same for every image; `image` (B,) defaults to 0..B-1.
     """
     batch, length, _ = tokens.shape
     device = tokens.device

@@ -10,7 +10,8 @@ STEM_WIDTH = 64
 class Shape:
     """Sizes of a backbone on one input; everything counted in tokens or channels.
 
-    A backbone of scans has no attention heads, one of attention no states: what it has not got is 0.
+    A backbone of scans has no attention heads, one of attention no states: what it has not got is
+    0.
 
     Attributes:
         name: the backbone's registered name.

@@ -15,9 +15,10 @@ Fill = Literal["nearest", "zeros"]
 def unreduce(values: Tensor, tokens: TokenSequence, fill: Fill = "nearest") -> Tensor:
     """Values (B, L, F) of the tokens that are left, spread to all original ones (B, L0, F); `tokens` are tracked.
 
-    A merged token gives its value to every token that went into it. A dropped one has none: with `fill` nearest it
-    takes that of the nearest place of the (T, H, W) grid, one frame counting as far as one row or column, whose token
-    lives in a patch token (ties go to the earlier place; zeros if no place has one); with zeros, zeros.
+    A merged token gives its value to every token that went into it. A dropped one has none: with
+    `fill` nearest it takes that of the nearest place of the (T, H, W) grid, one frame counting as
+    far as one row or column, whose token lives in a patch token (ties go to the earlier place;
+    zeros if no place has one); with zeros, zeros.
     """
     if tokens.owner is None:
         raise ValueError(

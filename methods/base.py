@@ -26,7 +26,8 @@ NO_TRACE: frozenset[str] = frozenset()
 class Native:
     """What an option left at ``native`` means: `there` on a backbone whose blocks show `trace`, `elsewhere` on others.
 
-    So a method made for attention runs in its original form on attention and in its adapted one on a scan.
+    So a method made for attention runs in its original form on attention and in its adapted one on
+    a scan.
     """
 
     trace: str
@@ -183,7 +184,8 @@ class Method:
     def compose(self, provides: frozenset[str] = NO_TRACE, /, **options: Any) -> Composition | None:
         """The composition for these options (values or their text), the others at their defaults.
 
-        `provides` are the trace fields of the backbone it is for. None if the method touches no token sequence.
+        `provides` are the trace fields of the backbone it is for. None if the method touches no
+        token sequence.
         """
         settings = self.settings(options)
         if self.build is None:

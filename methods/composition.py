@@ -44,8 +44,8 @@ class Composition:
     ``order``         a name of `methods.parts.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
 
-    Fields that make no difference to the result are set to their defaults, so two compositions are equal exactly when
-    they say the same. A combination that cannot be is a UserError.
+    Fields that make no difference to the result are set to their defaults, so two compositions are
+    equal exactly when they say the same. A combination that cannot be is a UserError.
     """
 
     matching: str
@@ -142,8 +142,8 @@ class Composition:
     def cap(self, patches: int, specials: int = 1) -> int:
         """Most tokens that can go at one site, of the n that no window protects.
 
-        Pairs: floor(n / 2), more when some are pruned first; neighbours: n - 1 less one bond for each special token,
-        over which none goes; else all but one.
+        Pairs: floor(n / 2), more when some are pruned first; neighbours: n - 1 less one bond for
+        each special token, over which none goes; else all but one.
         """
         if self.matching == "nothing":
             return 0
@@ -166,10 +166,11 @@ class Composition:
     def cost(self, patches: int, removed: int, shape: Widths) -> Cost:
         """Work of removing `removed` of `patches` tokens of one image; nothing if nothing goes.
 
-        Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target), ceil(n/2) floor(n/2) F
-        for odd-even and halves, F the width of the feature. Arithmetic: that of the score (see `methods.parts.score`) and 3
-        for each token whose score fades; forming and measuring each compared token, about 2 F, and 2 for each pair
-        compared; 4 C for each merged source in each stream; 4 E for each dropped token whose decay is handed over.
+        Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target),
+        ceil(n/2) floor(n/2) F for odd-even and halves, F the width of the feature. Arithmetic: that
+        of the score (see `methods.parts.score`) and 3 for each token whose score fades; forming and
+        measuring each compared token, about 2 F, and 2 for each pair compared; 4 C for each merged
+        source in each stream; 4 E for each dropped token whose decay is handed over.
         """
         if removed == 0:
             return NO_COST

@@ -1,8 +1,8 @@
 """Published schedules: where a method reduced in its paper, and by how much, carried over to any backbone.
 
-Each function gives the tokens removed before each block, {site: count}, for a `Shape`. Blocks are scaled by depth and
-counts of tokens by the number of patches, over the 24 blocks and 196 patches of Vim at 224 / 16; a site is never below
-1 and a count of pairs never above half of what stands there.
+Each function gives the tokens removed before each block, {site: count}, for a `Shape`. Blocks are
+scaled by depth and counts of tokens by the number of patches, over the 24 blocks and 196 patches of
+Vim at 224 / 16; a site is never below 1 and a count of pairs never above half of what stands there.
 """
 
 from __future__ import annotations

@@ -237,7 +237,8 @@ def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
 def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) -> None:
     """Write the cells of the runs in `folders`, or with `images` their outcomes, to `stream` as one of `FORMATS`.
 
-    LaTeX and Markdown are the report's table of results, one after the other. UserError for a folder that is no run.
+    LaTeX and Markdown are the report's table of results, one after the other. UserError for a
+    folder that is no run.
     """
     if form in ("latex", "markdown"):
         printed = [printed_table(Sheet.of(_with_cells(folder)), form) for folder in folders]

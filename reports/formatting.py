@@ -154,8 +154,9 @@ def spread(
 ) -> list[float]:
     """Middles as near as possible to `values` (in their order of size) at which things of `sizes` do not overlap.
 
-    Least squares under the order constraint: pool-adjacent-violators on the values less their ranks' offsets. All lie
-    within `low` and `high` where there is room, which for least squares means to clip what the pools gave.
+    Least squares under the order constraint: pool-adjacent-violators on the values less their
+    ranks' offsets. All lie within `low` and `high` where there is room, which for least squares
+    means to clip what the pools gave.
     """
     order = sorted(range(len(values)), key=lambda index: values[index])
     room = (

@@ -65,7 +65,8 @@ class Headline:
 class Run:
     """One run: `cells` has a row per cell, the other frames the columns of `ANALYSES` and no row where absent.
 
-    `others` are the analyses beyond those that were asked for and are there, by name; `reports.sections` reads them.
+    `others` are the analyses beyond those that were asked for and are there, by name;
+    `reports.sections` reads them.
     """
 
     folder: Path
@@ -120,7 +121,8 @@ def mapping(value: Any) -> dict[str, Any]:
 def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> Run:
     """Read the run in `folder`; `UserError` if it is missing, is not a run, or is damaged.
 
-    `others` are further analyses that are wanted where they are there, with the columns that they must have.
+    `others` are further analyses that are wanted where they are there, with the columns that they
+    must have.
     """
     spec = _spec(folder)
     analyses = {name: _analysis(folder, name, columns) for name, columns in ANALYSES.items()}

@@ -12,7 +12,8 @@ SOFT = {"light": "#59616b", "dark": "#a2abb6"}
 GRID = {"light": "#e3e6ea", "dark": "#2c323a"}
 PAPER = {"light": "#ffffff", "dark": "#14171b"}
 
-# Name of a marker: its matplotlib letter, plotly's word for it, and a path in a 12 x 12 box for the page's legend.
+# Name of a marker: its matplotlib letter, plotly's word for it, and a path in a 12 x 12 box for the
+# page's legend.
 MARKERS = {
     "circle": ("o", "circle", "M6 1.6a4.4 4.4 0 1 0 .01 0z"),
     "square": ("s", "square", "M2 2h8v8h-8z"),
@@ -39,9 +40,10 @@ MAMBA = "made for Mamba"
 OTHER = "others"
 GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, PLAIN)
 
-# A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it. Each colour reads as
-# text (contrast at least 4.5 : 1) on its own background; of two methods that share a marker, or that were both made for
-# Mamba and meet in most runs, every eye (normal, deuteranopia, protanopia) tells the colours apart.
+# A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it.
+# Each colour reads as text (contrast at least 4.5 : 1) on its own background; of two methods that
+# share a marker, or that were both made for Mamba and meet in most runs, every eye (normal,
+# deuteranopia, protanopia) tells the colours apart.
 KNOWN = {
     "none": ("#1a1e23", "#e8ebef", "star", DENSE),
     "random": ("#70757b", "#9ca1a7", "cross", PLAIN),
@@ -72,7 +74,8 @@ CYCLE = (
     ("#014821", "#52b372", "square"),
     ("#b6537c", "#fed1e0", "down"),
 )
-STEP = 3  # markers on from a colour's own each time it comes round again: shares no factor with their number
+# markers on from a colour's own each time it comes round again: shares no factor with their number
+STEP = 3
 BROKEN = (
     "dash",
     "dashdot",
@@ -123,10 +126,11 @@ def _method(text: str) -> str:
 def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look for each canonical method text.
 
-    A known method keeps its colour and marker in every report. Its first variant (``tome[order=appended]``) shares the
-    colour, dashed and hollow; further variants and unknown names take the next of the cycle, which gives each colour
-    another marker and line when it comes round again. Of several texts that mean the same
-    (``mtr = mtr[order=restored]``) the first counts.
+    A known method keeps its colour and marker in every report. Its first variant
+    (``tome[order=appended]``) shares the colour, dashed and hollow; further variants and unknown
+    names take the next of the cycle, which gives each colour another marker and line when it comes
+    round again. Of several texts that mean the same (``mtr = mtr[order=restored]``) the first
+    counts.
     """
     free = 0
     varied: set[str] = set()

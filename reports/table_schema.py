@@ -40,7 +40,8 @@ LISTS, BYTES, TRUTHS = (
 def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
     """The table of the analysis `name` at `path`, `columns` being what it must have.
 
-    UserError, one line, for a file that is damaged, too large, lacks a column or has one of another kind.
+    UserError, one line, for a file that is damaged, too large, lacks a column or has one of another
+    kind.
     """
     try:
         frame = _table(path).to_pandas()

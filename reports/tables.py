@@ -125,8 +125,8 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
 def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     """Top-1 of one backbone in LaTeX for one column: methods down, budgets across, the dense model above.
 
-    A star marks what was told apart from the reference method, a dagger what removes another share of FLOPs than its
-    column says, by more than half a point, and was not tested.
+    A star marks what was told apart from the reference method, a dagger what removes another share
+    of FLOPs than its column says, by more than half a point, and was not tested.
     """
     part = frame[frame["backbone"] == house]
     budgets = sorted(part["budget"].dropna().unique())

@@ -47,8 +47,9 @@ def overlay(
 ) -> Pixels:
     """`pixels` on a grid of `cell` pixels a token: kept clear, dropped veiled, merged in one colour and rimmed.
 
-    The places of one merged token all take their mean colour, which is what the model still knows of them; a rim runs
-    where a merged token meets another. Places that live in a special token are the special colour.
+    The places of one merged token all take their mean colour, which is what the model still knows
+    of them; a rim runs where a merged token meets another. Places that live in a special token are
+    the special colour.
     """
     height, width = shape
     finer = pixels.shape[0] > height * cell

@@ -1,7 +1,7 @@
 """Every test begins on one thread: where cores are shared, OpenMP's barriers stall small work a tenfold.
 
-Under tox the examples are the same every time and none is timed (profile `repeatable`), which would say how busy the
-machine is; elsewhere hypothesis goes on looking for more.
+Under tox the examples are the same every time and none is timed (profile `repeatable`), which would
+say how busy the machine is; elsewhere hypothesis goes on looking for more.
 """
 
 import os

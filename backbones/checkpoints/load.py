@@ -82,10 +82,11 @@ class LoadedWeights:
 def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeights:
     """The weights that `spec` names for `model_name`.
 
-    `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision), ``official`` (the
-    file published for `model_name`) or ``bundled``. `ema` asks for the averaged weights (True) or the plain ones
-    (False); None takes those whose accuracy was published. Only an ``hf://`` spec whose file is not in the hub's cache
-    may use the network. Raises UserError for anything that cannot be used.
+    `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision),
+    ``official`` (the file published for `model_name`) or ``bundled``. `ema` asks for the averaged
+    weights (True) or the plain ones (False); None takes those whose accuracy was published. Only an
+    ``hf://`` spec whose file is not in the hub's cache may use the network. Raises UserError for
+    anything that cannot be used.
     """
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
@@ -114,10 +115,11 @@ def apply(
 ) -> tuple[str, ...]:
     """Copy `weights` into `model`, all of them and nothing else, in the model's own dtype and device.
 
-    `num_classes` is what the caller asked for, if anything, and `asked` are the settings that the caller changed: only
-    for them are weights adapted, which is told in the words returned. Weights without a head for the task leave the
-    model's own, if `num_classes` was asked. Raises UserError, with the model untouched, for missing or surplus keys,
-    a head of another size, a position embedding of another grid, other shapes, or other kinds.
+    `num_classes` is what the caller asked for, if anything, and `asked` are the settings that the
+    caller changed: only for them are weights adapted, which is told in the words returned. Weights
+    without a head for the task leave the model's own, if `num_classes` was asked. Raises UserError,
+    with the model untouched, for missing or surplus keys, a head of another size, a position
+    embedding of another grid, other shapes, or other kinds.
     """
     wanted = model.state_dict()
     source = weights.provenance.source
@@ -177,7 +179,8 @@ def _choose_branch(
 def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
     """UserError unless all tensors are dense numbers on the CPU that a file of `size` bytes can hold.
 
-    A few bytes can ask for a tensor of any size: one that repeats a value, or one that is not filled.
+    A few bytes can ask for a tensor of any size: one that repeats a value, or one that is not
+    filled.
     """
     total = 0
     for name, tensor in tensors.items():

@@ -1,8 +1,8 @@
 """The published checkpoints: where each file is, how it is laid out, what it scored, on what and prepared how.
 
-Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg and ChenhongyiYang/PlainMamba; MODEL_ZOO.md of
-OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. The weights that come with the suite are read
-from their cards.
+Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg and ChenhongyiYang/PlainMamba; MODEL_ZOO.md
+of OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. The weights that come
+with the suite are read from their cards.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _videomamba() -> Iterator[Official]:
             yield Official(name, f"{VIDEOMAMBA}{letter}16_in1k_res{resolutions}.pth", "model", top1)
 
 
-VIDEOS = {  # (data, classes, clips): (file's name after the size, frames, image size, top-1 of each size)
+# (data, classes, clips): (file's name after the size, frames, image size, top-1 of each size)
+VIDEOS = {
     ("kinetics-400", 400, 4): (
         ("k400_f8_res224", 8, 224, {"t": 76.9, "s": 79.3, "m": 80.6}),
         ("k400_f16_res224", 16, 224, {"t": 78.1, "s": 80.8, "m": 81.9}),

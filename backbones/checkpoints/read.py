@@ -1,6 +1,7 @@
 """Reading a checkpoint file without ever running what is in it.
 
-Only tensors and plain containers are unpickled, and `argparse.Namespace`, which the published Vim files hold.
+Only tensors and plain containers are unpickled, and `argparse.Namespace`, which the published Vim
+files hold.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ MOST_PICKLE = 1 << 28
 def read(path: Path) -> tuple[Any, str]:
     """What the file at `path` holds, and its format: ``safetensors`` or ``torch``.
 
-    Tensors of a zipped torch file are mapped, not read. Raises UserError for a file that is missing, empty,
-    truncated, not a checkpoint, or that asks for code to be run.
+    Tensors of a zipped torch file are mapped, not read. Raises UserError for a file that is
+    missing, empty, truncated, not a checkpoint, or that asks for code to be run.
     """
     head = _head(path)
     if not head:
@@ -129,7 +130,8 @@ def _asked_in_zip(path: Path) -> list[str]:
 def _asked_for(path: Path) -> Iterator[str]:
     """The names that the pickles at the head of a file look up, read without running them.
 
-    PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty tensor.
+    PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty
+    tensor.
     """
     with path.open("rb") as file:
         for _ in range(PICKLES):

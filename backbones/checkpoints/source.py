@@ -84,7 +84,8 @@ def _download(spec: str, parts: re.Match[str]) -> Path:
         raise UserError(
             f"{spec}: {parts['repo']} has no file {parts['file']}: mend its name"
         ) from error
-    except Exception as error:  # the hub's client raises its transport's exceptions, which change with its versions
+    # the hub's client raises its transport's exceptions, which change with its versions
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{spec} cannot be fetched ({reason}): download it elsewhere and give its path"

@@ -1,6 +1,7 @@
 """A kernel compiled by a process of its own, while this one still imports torch and reads weights and images.
 
-The first run of an installation compiles for twenty seconds, all of it on one core; this lends it the second.
+The first run of an installation compiles for twenty seconds, all of it on one core; this lends it
+the second.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ _WORKING: dict[str, subprocess.Popen[bytes]] = {}
 def compile_ahead(module: str, maker: str) -> None:
     """Have another process compile the kernel of `module` into the cache, if that was never done; nothing waits here.
 
-    `maker` names its function that makes the kernel and takes nothing; names, so that nothing need be imported here.
-    `awaited` waits for the process; if it fails, whoever waits compiles by himself.
+    `maker` names its function that makes the kernel and takes nothing; names, so that nothing need
+    be imported here. `awaited` waits for the process; if it fails, whoever waits compiles by
+    himself.
     """
     source = _ROOT.joinpath(*module.split(".")).with_suffix(".py")
     if module in _WORKING or (os.cpu_count() or 1) < 2 or is_kept(source):
         return
-    # The same packages as here, in the same order; -P: not those of the folder that the user stands in.
+    # The same packages as here, in the same order; -P: not those of the folder that the user stands
+    # in.
     line = [sys.executable, "-P", "-m", "backbones.compiled.worker", module, maker]
     places = os.environ | {"PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
     pipe, null = subprocess.PIPE, subprocess.DEVNULL

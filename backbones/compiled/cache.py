@@ -12,8 +12,8 @@ from pathlib import Path
 def cache_folder(kernels: Path) -> Path | None:
     """A folder named for its sources, those of the folder `kernels` and of this one; None if it cannot be written.
 
-    numba's own place is beside the source, where an installation may be read-only, and it does not notice a change in
-    another file that a kernel calls into.
+    numba's own place is beside the source, where an installation may be read-only, and it does not
+    notice a change in another file that a kernel calls into.
     """
     named = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     folder = Path(named or Path.home() / ".cache") / "mamba-token-suite" / _digest(kernels)

@@ -9,8 +9,9 @@ from numba.core import config as numba_config
 from numba.core import types as numba_types
 from numba.extending import intrinsic as numba_intrinsic
 
-# Python's error model tests every divisor for zero, which keeps LLVM from vectorising the loop around it. Only compiled
-# code calls these functions: without wrappers for Python and C an eighth of the time to compile is saved.
+# Python's error model tests every divisor for zero, which keeps LLVM from vectorising the loop
+# around it. Only compiled code calls these functions: without wrappers for Python and C an eighth
+# of the time to compile is saved.
 _FLAGS: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 device: Any = numba.njit(**_FLAGS)
 reassociating: Any = numba.njit(**_FLAGS, fastmath={"reassoc"})

@@ -1,8 +1,8 @@
 """Compiled kernels: a kernel is a loop over independent tasks, shared by the threads that torch already has.
 
-A kernel takes one record (a `frame`) of addresses, strides and sizes whose first fields are ``next`` and ``tasks``;
-every thread takes the next task until none is left. What a task writes depends on nothing but its number, so results
-are the same for any number of threads.
+A kernel takes one record (a `frame`) of addresses, strides and sizes whose first fields are
+``next`` and ``tasks``; every thread takes the next task until none is left. What a task writes
+depends on nothing but its number, so results are the same for any number of threads.
 
 torch is imported when a kernel is run: a process that only compiles does without it.
 """

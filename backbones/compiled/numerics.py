@@ -1,7 +1,8 @@
 """Single-precision functions that LLVM vectorises: exp, softplus and sigmoid without a call and without a branch.
 
-Polynomials are minimax fits. Nothing here is compiled with fast-math: additions and multiplications happen exactly as
-written and fused ones are asked for by name, so that the bits of a result do not depend on how a loop was vectorised.
+Polynomials are minimax fits. Nothing here is compiled with fast-math: additions and multiplications
+happen exactly as written and fused ones are asked for by name, so that the bits of a result do not
+depend on how a loop was vectorised.
 """
 
 from __future__ import annotations

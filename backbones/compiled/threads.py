@@ -1,8 +1,8 @@
 """Running a kernel's machine code with the threads that torch already has.
 
-They are those of the OpenMP library torch itself is linked with. A second pool, numba's or Python's, would compete
-with torch's workers, which go on spinning for milliseconds after each of its operations: on 2 cores a kernel between
-two matrix products then runs at half speed.
+They are those of the OpenMP library torch itself is linked with. A second pool, numba's or
+Python's, would compete with torch's workers, which go on spinning for milliseconds after each of
+its operations: on 2 cores a kernel between two matrix products then runs at half speed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A process that calls one function of a module, and ends with whoever began it: `ahead` writes its command line.
 
-Its standard input is a pipe that nothing is written to, and that closes when the other end dies, however it dies.
+Its standard input is a pipe that nothing is written to, and that closes when the other end dies,
+however it dies.
 """
 
 from __future__ import annotations

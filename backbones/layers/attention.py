@@ -1,10 +1,11 @@
 """The two half blocks of a vision transformer: attention, and the MLP behind it.
 
-Each is a block of its own (add the last branch to the residual, normalise, transform), so that the place between
-attention and MLP is a site: there ToMe and EViT reduce. The layers themselves are timm's, under timm's names.
+Each is a block of its own (add the last branch to the residual, normalise, transform), so that the
+place between attention and MLP is a site: there ToMe and EViT reduce. The layers themselves are
+timm's, under timm's names.
 
-For inference on a CPU in fp32 the half blocks multiply by oneDNN and attend by torch's fused kernel; with gradients
-everything is written out, which is also what FLOPs are counted on.
+For inference on a CPU in fp32 the half blocks multiply by oneDNN and attend by torch's fused
+kernel; with gradients everything is written out, which is also what FLOPs are counted on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ TRACED = frozenset({"keys", "cls_attention"})
 def log_size(tokens: TokenSequence, dtype: torch.dtype) -> Tensor | None:
     """Proportional attention (ToMe, arXiv 2210.09461): log of each token's size (B, 1, 1, L), exactly 0 for size 1.
 
-    Added to the logits of attention it makes a token of size s count as s tokens; None unless `tokens.weighted`.
+    Added to the logits of attention it makes a token of size s count as s tokens; None unless
+    `tokens.weighted`.
     """
     wide = torch.promote_types(dtype, tokens.size.dtype)
     return tokens.size.to(wide).log().to(dtype)[:, None, None, :] if tokens.weighted else None

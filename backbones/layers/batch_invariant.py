@@ -1,7 +1,8 @@
 """Linear layers whose result for a row does not depend on how many rows stand beside it.
 
-Matrix libraries take other paths for few rows (seen: MKL below 12, oneDNN at 1), which sum in another order. Rows are
-therefore padded to a number at which the result of each was found to be bit-identical for any count.
+Matrix libraries take other paths for few rows (seen: MKL below 12, oneDNN at 1), which sum in
+another order. Rows are therefore padded to a number at which the result of each was found to be
+bit-identical for any count.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ def linear(
 ) -> Tensor:
     """X @ weight.T + bias for x (..., K), weight (M, K), bias (M,); on a CPU each row's bits are its own.
 
-    `gelu` applies the exact GELU to the result. `fast`, for fp32 inference on a CPU, multiplies by oneDNN where torch
-    has it (seen: twice MKL's speed on AMD with AVX-512); its bits differ from those of the plain product.
+    `gelu` applies the exact GELU to the result. `fast`, for fp32 inference on a CPU, multiplies by
+    oneDNN where torch has it (seen: twice MKL's speed on AMD with AVX-512); its bits differ from
+    those of the plain product.
     """
     if x.device.type != "cpu":
         return _plain(x, weight, bias, gelu)

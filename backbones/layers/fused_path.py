@@ -1,11 +1,13 @@
 """The block in few passes over memory, by the same equations: on a CPU in fp32, and on a GPU by `triton`.
 
-Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the softplus, the gate
-and the sum of its directions, on a CPU the timescale's projection too. On a GPU the passes can be differentiated, and
-training takes them too; training on a CPU, fp64 and tracing take the plain path.
+Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the
+softplus, the gate and the sum of its directions, on a CPU the timescale's projection too. On a GPU
+the passes can be differentiated, and training takes them too; training on a CPU, fp64 and tracing
+take the plain path.
 
-On a CPU an image's bits depend neither on its batch nor on the number of threads. The plain path cannot promise that:
-torch's SiLU and softplus round differently in the last few elements of a thread's share.
+On a CPU an image's bits depend neither on its batch nor on the number of threads. The plain path
+cannot promise that: torch's SiLU and softplus round differently in the last few elements of a
+thread's share.
 """
 
 from __future__ import annotations

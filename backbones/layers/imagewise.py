@@ -11,8 +11,8 @@ from torch import Tensor
 def imagewise(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """`layer` on images (B, C, H, W); without gradients, on a CPU, each image's bits are its own.
 
-    There oneDNN convolves one image on another path than several, and takes strides of a lone image for another layout:
-    it is given plain rows, and an image alone twice.
+    There oneDNN convolves one image on another path than several, and takes strides of a lone image
+    for another layout: it is given plain rows, and an image alone twice.
     """
     if images.device.type != "cpu" or torch.is_grad_enabled():
         return layer(images)

@@ -41,7 +41,8 @@ class Mixer(nn.Module):
 class BidirectionalMixer(Mixer):
     """Two selective scans over the tokens, one each way, that share their input projection, gate and output.
 
-    Parameters without suffix belong to the forward direction, those with ``_b`` to the backward one.
+    Parameters without suffix belong to the forward direction, those with ``_b`` to the backward
+    one.
     """
 
     provides = TRACED
@@ -93,7 +94,8 @@ class BidirectionalMixer(Mixer):
     ) -> tuple[Tensor, Trace]:
         """Mix tokens `u` (B, L, C); returns their new values (B, L, C) and the trace's fields named in `needs`.
 
-        `carry` (2, B, L, E) is decay handed over by dropped tokens. UserError if a need cannot be met.
+        `carry` (2, B, L, E) is decay handed over by dropped tokens. UserError if a need cannot be
+        met.
         """
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))

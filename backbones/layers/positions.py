@@ -26,8 +26,8 @@ def interpolate_pos_embed(
 ) -> Tensor:
     """A learned embedding (1, h*w + 1, C) of `old_grid` resampled (bicubic) to `new_grid`, (1, h'*w' + 1, C).
 
-    The class token's row stands at `place` in the sequence and goes to `new_place` in the new one; it is cut out
-    first, so that it is never mixed with patches.
+    The class token's row stands at `place` in the sequence and goes to `new_place` in the new one;
+    it is cut out first, so that it is never mixed with patches.
     """
     cls = pos[:, place : place + 1]
     rows = resample_positions(

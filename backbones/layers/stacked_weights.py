@@ -37,7 +37,8 @@ def stacked(mixer: BidirectionalMixer) -> Stacked:
     if found is None or any(
         _changed(now, *then) for now, then in zip(parameters, found[0], strict=True)
     ):
-        # The aliases keep what was read alive, so that no other tensor can come to stand at its address.
+        # The aliases keep what was read alive, so that no other tensor can come to stand at its
+        # address.
         found = (
             [(parameter.detach(), _version(parameter)) for parameter in parameters],
             stack(mixer),
@@ -71,7 +72,8 @@ def _parameters(part: Direction) -> tuple[Tensor, ...]:
 def stack(mixer: BidirectionalMixer) -> Stacked:
     """The parameters stacked anew, differentiably."""
     parts = mixer.directions
-    # Columns of zeros between timescale and B bring rows to whole 16 bytes, at which matrix products are read faster.
+    # Columns of zeros between timescale and B bring rows to whole 16 bytes, at which matrix
+    # products are read faster.
     spare = -mixer.dt_rank % 8
     return Stacked(
         taps=torch.stack([part.conv.weight.squeeze(1).t() for part in parts]),

@@ -24,12 +24,13 @@ FORWARD = (False,) * WALKS
 class ZigzagMixer(Mixer):
     """Four selective scans over the tokens that share all parameters, told apart by how a token is arrived at.
 
-    The depthwise convolution works on the position map: tokens are scattered to the grid, places whose token is gone
-    are zero, and what stands at the surviving places is gathered.
+    The depthwise convolution works on the position map: tokens are scattered to the grid, places
+    whose token is gone are zero, and what stands at the surviving places is gathered.
 
-    As in the published code, whose weights were trained so, a scan meets the inputs x in the order of its walk but
-    timescale, B and C in the order of the sequence: step t takes x of the t-th token of the walk, and Delta, B and C of
-    the t-th token of the sequence. The trace gives each token what its own input met.
+    As in the published code, whose weights were trained so, a scan meets the inputs x in the order
+    of its walk but timescale, B and C in the order of the sequence: step t takes x of the t-th
+    token of the walk, and Delta, B and C of the t-th token of the sequence. The trace gives each
+    token what its own input met.
     """
 
     def __init__(self, dim: int, d_state: int = 16, taps: int = 7, expand: int = 2) -> None:
@@ -53,7 +54,8 @@ class ZigzagMixer(Mixer):
     ) -> tuple[Tensor, Trace]:
         """Mix tokens `u` (B, L, C) at the places `position` (B, L) of `grid` (1, H, W).
 
-        Returns their new values (B, L, C) and the trace's fields named in `needs`; UserError if one cannot be had.
+        Returns their new values (B, L, C) and the trace's fields named in `needs`; UserError if one
+        cannot be had.
         """
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))

@@ -2,8 +2,9 @@
 
 Wang et al., "Mamba-R: Vision Mamba Also Needs Registers", CVPR 2025, arXiv 2405.14858.
 
-Vim's blocks; instead of one class token several registers, spread evenly through the sequence, all of which the head
-reads: each is narrowed by a shared linear layer (the neck), and what comes out is put side by side.
+Vim's blocks; instead of one class token several registers, spread evenly through the sequence, all
+of which the head reads: each is narrowed by a shared linear layer (the neck), and what comes out is
+put side by side.
 """
 
 from __future__ import annotations

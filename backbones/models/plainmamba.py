@@ -1,9 +1,11 @@
 """PlainMamba.
 
-Yang et al., "PlainMamba: Improving Non-Hierarchical Mamba in Visual Recognition", BMVC 2024, arXiv 2403.17695.
+Yang et al., "PlainMamba: Improving Non-Hierarchical Mamba in Visual Recognition", BMVC 2024, arXiv
+2403.17695.
 
-A stem of convolutions, an absolute position embedding, and blocks of LayerNorm and four zig-zag scans; no class token:
-the head reads the mean over all tokens. Names are the published ones without the prefixes of OpenMMLab's files.
+A stem of convolutions, an absolute position embedding, and blocks of LayerNorm and four zig-zag
+scans; no class token: the head reads the mean over all tokens. Names are the published ones without
+the prefixes of OpenMMLab's files.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import STEM_WIDTH, Shape
 
 PREFIXES = {"backbone.": "", "head.fc.": "head."}
-RAW = "ema_"  # what a run that averages its weights keeps of the raw ones; the file's plain names hold the average
+# what a run that averages its weights keeps of the raw ones; the file's plain names hold the
+# average
+RAW = "ema_"
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ class Stem(nn.Module):
 class PlainBlock(nn.Module):
     """residual += branch; branch = mamba(norm(residual)).
 
-    With a local convolution both streams are added up and go through it, 3 x 3 on the grid with norm and GELU; what it
-    gives is the new branch, over a residual of zeros.
+    With a local convolution both streams are added up and go through it, 3 x 3 on the grid with
+    norm and GELU; what it gives is the new branch, over a residual of zeros.
     """
 
     def __init__(self, config: PlainConfig, local: bool) -> None:
@@ -179,7 +183,8 @@ class PlainMamba(Backbone):
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
         old, new = self.config.grid, other.config.grid
-        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
+        # a plain tensor, so that in training the gradient flows to the one embedding that is
+        # learned
         other._parameters = {
             name: value for name, value in self._parameters.items() if name != "pos_embed"
         }

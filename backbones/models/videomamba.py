@@ -1,6 +1,7 @@
 """VideoMamba for images.
 
-Li et al., "VideoMamba: State Space Model for Efficient Video Understanding", ECCV 2024, arXiv 2403.06977.
+Li et al., "VideoMamba: State Space Model for Efficient Video Understanding", ECCV 2024, arXiv
+2403.06977.
 
 Vim's blocks with the class token first and the two directions summed instead of averaged.
 """

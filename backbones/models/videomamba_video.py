@@ -1,8 +1,8 @@
 """VideoMamba for clips (Li et al., ECCV 2024, arXiv 2403.06977).
 
-Every frame is cut into patches (a three-dimensional convolution one frame deep) and gets the image model's position
-embedding; patch tokens get one embedding more for the frame they are of. The sequence is the class token and then the
-patch tokens frame by frame.
+Every frame is cut into patches (a three-dimensional convolution one frame deep) and gets the image
+model's position embedding; patch tokens get one embedding more for the frame they are of. The
+sequence is the class token and then the patch tokens frame by frame.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class VideoMambaVideo(VideoMamba):
     ) -> tuple[dict[str, Tensor], list[str]]:
         """`state`, which may be an image model's: patches get a third dimension, frames begin alike, the head is new.
 
-        That is how the published video models were begun. Another number of frames, if asked for, resamples theirs.
+        That is how the published video models were begun. Another number of frames, if asked for,
+        resamples theirs.
         """
         given, notes = super().fitted(state, asked)
         patches, frames = given.get("patch_embed.proj.weight"), given.get("temporal_pos_embedding")

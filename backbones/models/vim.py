@@ -1,10 +1,11 @@
 """Vision Mamba (Vim).
 
-Zhu et al., "Vision Mamba: Efficient Visual Representation Learning with Bidirectional State Space Model", ICML 2024,
-arXiv 2401.09417.
+Zhu et al., "Vision Mamba: Efficient Visual Representation Learning with Bidirectional State Space
+Model", ICML 2024, arXiv 2401.09417.
 
-Patch tokens row by row, the class token inserted in the middle, an absolute position embedding added after that;
-blocks of add, RMSNorm and a bidirectional Mamba mixer whose two directions are averaged; the class token is read out.
+Patch tokens row by row, the class token inserted in the middle, an absolute position embedding
+added after that; blocks of add, RMSNorm and a bidirectional Mamba mixer whose two directions are
+averaged; the class token is read out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What Vim and its descendants share: patches, blocks of bidirectional Mamba mixers, a head on the special tokens.
 
-The families differ in their special tokens, in the position embedding, and in whether the two directions are averaged
-or summed. Parameter names and shapes are those of the published checkpoints.
+The families differ in their special tokens, in the position embedding, and in whether the two
+directions are averaged or summed. Parameter names and shapes are those of the published
+checkpoints.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class VisionMamba(Backbone):
         other = copy.copy(self)
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
-        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
+        # a plain tensor, so that in training the gradient flows to the one embedding that is
+        # learned
         other._parameters = {
             name: value for name, value in self._parameters.items() if name != "pos_embed"
         }
@@ -131,8 +133,8 @@ class VisionMamba(Backbone):
 def initialise(model: VisionMamba, *embeddings: Tensor) -> None:
     """Set the initial weights of Vim's published training.
 
-    LeCun normal patches, narrow normal `embeddings` and head, output projections scaled down by the square root of the
-    depth; the mixer sets its own scan parameters.
+    LeCun normal patches, narrow normal `embeddings` and head, output projections scaled down by the
+    square root of the depth; the mixer sets its own scan parameters.
     """
     fan_in = model.patch_embed.proj.weight[0].numel()
     nn.init.trunc_normal_(model.patch_embed.proj.weight, std=math.sqrt(1 / fan_in))

@@ -1,12 +1,13 @@
 """The attention control: vision transformers as DeiT and AugReg ViT have them, built of timm's layers.
 
-Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, arXiv 2010.11929; Touvron et al., "Training
-data-efficient image transformers & distillation through attention" (DeiT), ICML 2021, arXiv 2012.12877.
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, arXiv 2010.11929; Touvron et al.,
+"Training data-efficient image transformers & distillation through attention" (DeiT), ICML 2021,
+arXiv 2012.12877.
 
-The class token stands first; an absolute position embedding is added; layers of attention and MLP, both behind a
-LayerNorm; the class token is read out. Each half of a layer is a block: of L layers, block 2l is the attention and
-block 2l + 1 the MLP of layer l, so the site between them is 2l + 1. Parameter names and shapes are timm's, which are
-DeiT's own.
+The class token stands first; an absolute position embedding is added; layers of attention and MLP,
+both behind a LayerNorm; the class token is read out. Each half of a layer is a block: of L layers,
+block 2l is the attention and block 2l + 1 the MLP of layer l, so the site between them is 2l + 1.
+Parameter names and shapes are timm's, which are DeiT's own.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class ViT(Backbone):
         other = copy.copy(self)
         other.config = replace(self.config, image_size=image_size)
         other.image_size = image_size
-        # a plain tensor, so that in training the gradient flows to the one embedding that is learned
+        # a plain tensor, so that in training the gradient flows to the one embedding that is
+        # learned
         other._parameters = {
             name: value for name, value in self._parameters.items() if name != "pos_embed"
         }

@@ -39,7 +39,8 @@ def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dt
                 ScanInputs._fields, found, _gradients(reference_scan, _wide(inputs)), strict=True
             ):
                 if given is not None and right is not None:
-                    # some are exactly zero (A's of one token), where a kernel's own rounding is no error
+                    # some are exactly zero (A's of one token), where a kernel's own rounding is no
+                    # error
                     _compare(
                         name,
                         f"gradient of {field} of '{case}'",

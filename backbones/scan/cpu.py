@@ -24,8 +24,9 @@ def cpu_scan(
 ) -> ScanResult:
     """Scan on the CPU; equations in `selective_scan`.
 
-    `scale` multiplies the sum of the directions. With `weight` (K, R, E), `inputs.delta` is (K, B, L, R) and the raw
-    timescale is delta @ weight. A tensor `step` (K, B, L, E) receives the timescale after bias and softplus.
+    `scale` multiplies the sum of the directions. With `weight` (K, R, E), `inputs.delta` is (K, B,
+    L, R) and the raw timescale is delta @ weight. A tensor `step` (K, B, L, E) receives the
+    timescale after bias and softplus.
     """
     inputs = inputs.map(_rows)
     directions, batch, length, width = inputs.u.shape

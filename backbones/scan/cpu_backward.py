@@ -1,12 +1,13 @@
 """The gradient of the selective scan on a CPU.
 
-A task is one image and one chunk of channels. Each direction is walked twice: first forwards, keeping every state of
-the chunk (it fits the second-level cache), then from its last token to its first with the adjoint state
+A task is one image and one chunk of channels. Each direction is walked twice: first forwards,
+keeping every state of the chunk (it fits the second-level cache), then from its last token to its
+first with the adjoint state
 
     v_t = C_t dy_t + exp(decay_{t+1} A) v_{t+1}
 
-Decays are computed again rather than kept. What sums over channels or images (dB, dC, dA, dD, dbias) is written per
-task and added up afterwards in a fixed order.
+Decays are computed again rather than kept. What sums over channels or images (dB, dC, dA, dD,
+dbias) is written per task and added up afterwards in a fixed order.
 """
 
 from __future__ import annotations

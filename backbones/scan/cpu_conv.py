@@ -23,8 +23,8 @@ FRAME = frame_type(
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, backwards: int) -> Tensor:
     """SiLU(conv(x) + bias) of x (B, L, E), fp32 with its last axis contiguous, as (K, B, L, E).
 
-    `weight` (K, taps, E) has the tap of the token itself last; `bias` (K, E). A direction whose bit is set in
-    `backwards` sees the tokens after its own instead of those before.
+    `weight` (K, taps, E) has the tap of the token itself last; `bias` (K, E). A direction whose bit
+    is set in `backwards` sees the tokens after its own instead of those before.
     """
     batch, length, width = x.shape
     directions, taps, _ = weight.shape

@@ -1,8 +1,8 @@
 """The selective scan on a CPU: forward, vectorised over channels, every direction of an image in one task.
 
-A task is one image and one chunk of channels. Its states stay in the first-level cache; a direction that runs
-backwards walks the tokens by index. Softplus, skip connection, gate, sum over directions and, where a `rank` is
-given, the timescale's projection happen on the way.
+A task is one image and one chunk of channels. Its states stay in the first-level cache; a direction
+that runs backwards walks the tokens by index. Softplus, skip connection, gate, sum over directions
+and, where a `rank` is given, the timescale's projection happen on the way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which kernel a scan runs on, and the proof that it may.
 
-A kernel other than `reference` is used only after it agreed with `reference` on random and adversarial input in this
-process. A kernel that was asked for by name and cannot serve is an error; nothing is swapped silently.
+A kernel other than `reference` is used only after it agreed with `reference` on random and
+adversarial input in this process. A kernel that was asked for by name and cannot serve is an error;
+nothing is swapped silently.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.operator import scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
-# What `auto` tries in turn. On an H200 `triton` took a sixth of the stock kernel's time, a third with gradients.
+# What `auto` tries in turn. On an H200 `triton` took a sixth of the stock kernel's time, a third
+# with gradients.
 PREFERRED = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
 
 

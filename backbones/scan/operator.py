@@ -1,7 +1,8 @@
 """The scan as one registered torch operator, so that counters, tracers and autograd see a single op.
 
-`mamba_suite::selective_scan` takes the kernel's name. The gradient of `cpu` and `triton` is the operator
-`mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second run of it.
+`mamba_suite::selective_scan` takes the kernel's name. The gradient of `cpu` and `triton` is the
+operator `mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second
+run of it.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The selective scan in plain PyTorch: the oracle every other kernel answers to.
 
-One state update per token; no tensor of shape (B, L, E, N) is ever made. Differentiable by autograd, on any device,
-in fp32 and fp64.
+One state update per token; no tensor of shape (B, L, E, N) is ever made. Differentiable by
+autograd, on any device, in fp32 and fp64.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `mamba_ssm` kernel: the CUDA functions of the packages mamba-ssm and causal-conv1d, as published on PyPI.
 
-Both work in (B, E, L) and from the first token to the last, so sequences are transposed, and flipped for a direction
-that runs backwards. Gradients are those packages' own.
+Both work in (B, E, L) and from the first token to the last, so sequences are transposed, and
+flipped for a direction that runs backwards. Gradients are those packages' own.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _one_direction(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Ten
 def _carried(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
     """The same with decay g handed over: a scan of Delta' = Delta + g over u' = u (Delta / Delta').
 
-    exp(Delta' A) h + Delta' B u' is then exp((Delta + g) A) h + Delta B u; skip connection and gate stay outside.
+    exp(Delta' A) h + Delta' B u' is then exp((Delta + g) A) h + Delta B u; skip connection and gate
+    stay outside.
     """
     u, _, A, B, C, D, _, _, carry = inputs
     step = _step(inputs)

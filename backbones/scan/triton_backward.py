@@ -1,9 +1,10 @@
 """Gradients of the selective scan as Triton programs: one block of channels of one image in one direction.
 
-The states are not kept by the forward pass. `scan_states` writes the state before every `CHUNK` tokens; `scan_backward`
-then, chunk after chunk from the last, computes the states inside again into registers and runs the gradients back
-through them. What is summed over channels, images or directions is written in parts and added up outside, in a fixed
-order, so that a gradient's bits are the same every time.
+The states are not kept by the forward pass. `scan_states` writes the state before every `CHUNK`
+tokens; `scan_backward` then, chunk after chunk from the last, computes the states inside again into
+registers and runs the gradients back through them. What is summed over channels, images or
+directions is written in parts and added up outside, in a fixed order, so that a gradient's bits are
+the same every time.
 """
 
 # mypy: ignore-errors
@@ -94,8 +95,9 @@ def scan_backward(
 ):  # fmt: skip
     """Grid (directions x blocks of channels, batch); strides count elements and the last axis has stride 1.
 
-    `dy` is (B, L, E) or, with `dy_k`, (K, B, L, E); `dmean` (K, B, L); `saved` as `scan_states` writes it. Parts:
-    `dA` (K, B, E, N), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
+    `dy` is (B, L, E) or, with `dy_k`, (K, B, L, E); `dmean` (K, B, L); `saved` as `scan_states`
+    writes it. Parts: `dA` (K, B, E, N), `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N),
+    `dz` (K, B, L, E).
     """
     k, block, b = tl.program_id(0) % DIRECTIONS, tl.program_id(0) // DIRECTIONS, tl.program_id(1)
     channel, state = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, N)
@@ -145,7 +147,8 @@ def scan_backward(
     for back in range(chunks):
         chunk = chunks - 1 - back
         h = tl.load(saved + chunk * (width * states), fits, 0.0)
-        # All that the chunk reads is asked for at once. Triton knows no unpacking, hence the sums of tuples.
+        # All that the chunk reads is asked for at once. Triton knows no unpacking, hence the sums
+        # of tuples.
         xs, raws, Bs, Cs, d_outs, gates, carried, d_means = (), (), (), (), (), (), (), ()
         for step in tl.static_range(CHUNK):
             index = chunk * CHUNK + step

@@ -23,7 +23,8 @@ SUMMED = 16  # tokens at a time where a program keeps sums as well
 def convolve(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
     """SiLU of the convolution of x (B, L, E) with `taps` (K, W, E), differentiably: (K, B, L, E).
 
-    A direction sees `W - 1` tokens behind it; bit k of `backwards` says that direction k runs from the last token.
+    A direction sees `W - 1` tokens behind it; bit k of `backwards` says that direction k runs from
+    the last token.
     """
     if torch.is_grad_enabled() and any(part.requires_grad for part in (x, taps, bias)):
         return _Convolution.apply(x, taps, bias, backwards)
@@ -147,8 +148,9 @@ def conv_inner(
 ):  # fmt: skip
     """Grid (blocks of channels, batch): the gradient before the SiLU (K, B, L, E), and an image's part of the others.
 
-    `parts` (B, K, W + 1, E) receives the gradients of the taps and, last, of the bias. They are summed over tokens in
-    registers, a block of tokens upon the other, and over the lanes of a block once, at the end.
+    `parts` (B, K, W + 1, E) receives the gradients of the taps and, last, of the bias. They are
+    summed over tokens in registers, a block of tokens upon the other, and over the lanes of a block
+    once, at the end.
     """
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     b = tl.program_id(1).to(tl.int64)

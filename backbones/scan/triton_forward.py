@@ -1,10 +1,12 @@
 """The selective scan as a Triton program: one block of channels of one image in one direction, token after token.
 
-A program is one warp. Each of its threads keeps the N states of a few channels in registers, in fp32 whatever the
-tensors are in, so that neither the recurrence nor the sum over states leaves a thread. The next token's tensors are
-asked for before the present one is worked on. A reversed direction counts its tokens down.
+A program is one warp. Each of its threads keeps the N states of a few channels in registers, in
+fp32 whatever the tensors are in, so that neither the recurrence nor the sum over states leaves a
+thread. The next token's tensors are asked for before the present one is worked on. A reversed
+direction counts its tokens down.
 
-The program that comes last of those of one block of channels adds up what all directions wrote, in their order.
+The program that comes last of those of one block of channels adds up what all directions wrote, in
+their order.
 """
 
 # mypy: ignore-errors
@@ -28,9 +30,10 @@ def scan_forward(
 ):  # fmt: skip
     """Grid (directions x blocks of channels, batch); strides count elements and the last axis has stride 1.
 
-    `parts` (K, B, L, E) receives each direction's output; `y` (B, L, E) their sum times `scale`, with `arrivals`
-    (B, blocks) zeros; `mean` (blocks, K, B, L) sums of the timescale over a block of channels; `step` (K, B, L, E) the
-    timescale. Any of D, z, bias, carry, y, mean and step may be None. `EVEN`: no lane and no state is padding.
+    `parts` (K, B, L, E) receives each direction's output; `y` (B, L, E) their sum times `scale`,
+    with `arrivals` (B, blocks) zeros; `mean` (blocks, K, B, L) sums of the timescale over a block
+    of channels; `step` (K, B, L, E) the timescale. Any of D, z, bias, carry, y, mean and step may
+    be None. `EVEN`: no lane and no state is padding.
     """
     k, block, b = tl.program_id(0) % DIRECTIONS, tl.program_id(0) // DIRECTIONS, tl.program_id(1)
     channel, state = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, N)

@@ -19,7 +19,8 @@ ONE_WARP = {"num_warps": 1, "enable_fp_fusion": True}
 class Tiles(NamedTuple):
     """How the work is cut: channels of a program forward and backward, tokens whose states backward holds.
 
-    `registers` is what a thread of the backward pass may use at most: with fewer, more programs are at work at once.
+    `registers` is what a thread of the backward pass may use at most: with fewer, more programs are
+    at work at once.
     """
 
     forward: int = 64
@@ -43,8 +44,8 @@ def triton_scan(
 ) -> ScanResult:
     """Scan on a GPU; equations in `selective_scan`. delta_mean is empty unless `mean`.
 
-    `scale` multiplies the sum of the directions. A float32 tensor `step` (K, B, L, E) receives the timescale after bias
-    and softplus.
+    `scale` multiplies the sum of the directions. A float32 tensor `step` (K, B, L, E) receives the
+    timescale after bias and softplus.
     """
     inputs = _prepared(inputs)
     directions, batch, length, width = inputs.u.shape

@@ -1,11 +1,12 @@
 """The reduction for inference: the same tokens by the same equations, on a CPU in one pass over the images.
 
-`methods.reduce` is the truth, and serves gradients, fp64 and what is not here: orders other than the restored one, an
-inexact class token. On a CPU, in fp32, one compiled task does all of one image while its rows are in cache: scores that
-read rows, the matching, coefficients, both streams, positions, sizes, owners and what is carried. On a GPU see `gpu`.
+`methods.reduce` is the truth, and serves gradients, fp64 and what is not here: orders other than
+the restored one, an inexact class token. On a CPU, in fp32, one compiled task does all of one image
+while its rows are in cache: scores that read rows, the matching, coefficients, both streams,
+positions, sizes, owners and what is carried. On a GPU see `gpu`.
 
-Cosines, and scores that are read from rows, are summed in another order than on the plain path, so their last bits
-differ. Given the same pairs and weights a merge has the plain path's bits.
+Cosines, and scores that are read from rows, are summed in another order than on the plain path, so
+their last bits differ. Given the same pairs and weights a merge has the plain path's bits.
 """
 
 from __future__ import annotations

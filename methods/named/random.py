@@ -15,7 +15,8 @@ RANDOM = Method(
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },
-    # Without a bound on its size the Target group takes all that is left: random sources, matched to the rest.
+    # Without a bound on its size the Target group takes all that is left: random sources, matched
+    # to the rest.
     build=lambda **given: composed(
         matching="keep-target-source", score="random", target_ratio=None, **given
     ),

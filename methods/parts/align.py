@@ -1,8 +1,9 @@
 """Hidden-state alignment (HSA): kept tokens take over the decay of the tokens dropped between them.
 
-In the full scan a token p with no input still lets the state decay by exp(Delta_p A). Once p is dropped, that decay is
-added to the next token the scan meets, so that h_t = exp((Delta_t + g_t) A) h_{t-1} + Delta_t B_t u_t with g_t the sum
-of the last-seen Delta of the tokens dropped between t and the token before it, in each direction of its own.
+In the full scan a token p with no input still lets the state decay by exp(Delta_p A). Once p is
+dropped, that decay is added to the next token the scan meets, so that h_t = exp((Delta_t + g_t) A)
+h_{t-1} + Delta_t B_t u_t with g_t the sum of the last-seen Delta of the tokens dropped between t
+and the token before it, in each direction of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from methods.parts.features import rows, traced
 def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangement) -> TokenSequence:
     """`after`, freshly reduced, with the carry of the tokens dropped from `before`; its own carry is added to in place.
 
-    Both stand in order of position. What a dropped token carried itself goes with it; what is dropped beyond the last
-    token of a scan is nobody's.
+    Both stand in order of position. What a dropped token carried itself goes with it; what is
+    dropped beyond the last token of a scan is nobody's.
     """
     delta = traced(before.trace, "delta")
     carry = after.carry

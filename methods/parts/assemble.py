@@ -132,8 +132,8 @@ def _survivors(
 def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
     """Places (B, S) of the special tokens among `count` that are not their ranks.
 
-    first, last: before or behind all patches, in their own order. proportional: R-MeeTo's released place
-    floor(p k / t), p that of the class token before, of t tokens, and k those after.
+    first, last: before or behind all patches, in their own order. proportional: R-MeeTo's released
+    place floor(p k / t), p that of the class token before, of t tokens, and k those after.
     """
     specials = tokens.special.shape[1]
     if policy in ("first", "last"):
@@ -171,7 +171,8 @@ def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Ten
     batch, count = merged.shape[:2]
     landing = arrangement.slot.gather(1, merge.target).clamp_min(0)
     offset = torch.arange(batch, device=merged.device)[:, None] * count
-    # Rows added to a flat view are much faster than a scatter of single numbers, and each image keeps its own order.
+    # Rows added to a flat view are much faster than a scatter of single numbers, and each image
+    # keeps its own order.
     merged.view(batch * count, -1).index_add_(
         0, (landing + offset).flatten(), brought.flatten(0, 1)
     )
@@ -224,7 +225,8 @@ def _carried(carry: Tensor, index: Tensor) -> Tensor:
 def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:
     """The pure permutation: every token survives, patches stand in the order of `policy`.
 
-    The policies score and appended say what they sort by only in a reduction; here they keep the order of position.
+    The policies score and appended say what they sort by only in a reduction; here they keep the
+    order of position.
     """
     patches = tokens.patches()
     nothing = patches[:, :0]

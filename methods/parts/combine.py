@@ -1,9 +1,9 @@
 """Combination: what a target becomes when its sources go into it.
 
-Every combination is linear, target <- w_t x_t + sum of w_s x_s over its sources, and is carried out as what each source
-brings: target <- x_t + sum over its sources of (share_s x_s - back_s x_t). The coefficients are worked out once and
-used for both streams, so merging both equals merging their sum; only rows that take part are touched, so all others
-keep their bits.
+Every combination is linear, target <- w_t x_t + sum of w_s x_s over its sources, and is carried out
+as what each source brings: target <- x_t + sum over its sources of (share_s x_s - back_s x_t). The
+coefficients are worked out once and used for both streams, so merging both equals merging their
+sum; only rows that take part are touched, so all others keep their bits.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _arrived(matching: Matching, amount: Tensor, patches: int) -> Tensor:
 def averaged(matching: Matching, weight: Tensor) -> Coefficients:
     """Weighted mean of a target and its sources, `weight` (B, n) not negative; all ones make the plain mean.
 
-    The shares and what is left of the target make one whole, so every source takes back its share. Where a whole group
-    weighs nothing, its members count equally.
+    The shares and what is left of the target make one whole, so every source takes back its share.
+    Where a whole group weighs nothing, its members count equally.
     """
     weight = weight.clamp_min(torch.finfo(weight.dtype).tiny)
     source = weight.gather(1, matching.source)
@@ -58,8 +58,8 @@ def summed(matching: Matching, weight: Tensor) -> Coefficients:
 def paired(matching: Matching, like: Tensor) -> Coefficients:
     """Pair averages (x_t + x_s) / 2, one source after the other in the order they were matched.
 
-    The source with j others after it for the same target keeps 2^-(j+1), the target itself what is left of 1. `like`
-    (B, n) gives the dtype.
+    The source with j others after it for the same target keeps 2^-(j+1), the target itself what is
+    left of 1. `like` (B, n) gives the dtype.
     """
     merged = matching.target != matching.source
     same = (matching.target[:, :, None] == matching.target[:, None, :]) & merged[:, None, :]
@@ -71,8 +71,8 @@ def paired(matching: Matching, like: Tensor) -> Coefficients:
 def attention(score: Tensor, kind: str) -> Tensor:
     """A score as the attention EViT weighs by, which sums to 1 over the tokens (B, n).
 
-    Real attention is used as it is (its row includes the class token), a cosine goes through a softmax, and what is
-    not negative is divided by its sum.
+    Real attention is used as it is (its row includes the class token), a cosine goes through a
+    softmax, and what is not negative is divided by its sum.
     """
     if kind == "cls-attention":
         return score

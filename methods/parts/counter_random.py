@@ -1,7 +1,8 @@
 """Random numbers as a function of where they are used, not of when.
 
-A number depends only on (seed, image, site, position, draw), so it is the same for any batch, device and order of
-evaluation. The mixing step is the finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014), on int64 that wraps.
+A number depends only on (seed, image, site, position, draw), so it is the same for any batch,
+device and order of evaluation. The mixing step is the finaliser of splitmix64 (Steele, Lea, Flood,
+OOPSLA 2014), on int64 that wraps.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def _mix(word: Tensor) -> Tensor:
 def uniform(seed: int, image: Tensor, site: int, position: Tensor, draw: int = 0) -> Tensor:
     """Numbers in [0, 1), fp64 (B, n), one for each token of each image.
 
-    `image` (B,) and `position` (B, n) are whole numbers; `draw` separates several uses at one site. The words are
-    absorbed one after the other, each followed by a full mix; the top 53 bits make the number.
+    `image` (B,) and `position` (B, n) are whole numbers; `draw` separates several uses at one site.
+    The words are absorbed one after the other, each followed by a full mix; the top 53 bits make
+    the number.
     """
     state = torch.zeros_like(position)
     for word in (_signed(seed), image.to(position)[:, None], site, position, draw):

@@ -1,9 +1,10 @@
 """Similarity features: what two tokens are compared by, and the comparison.
 
-A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are summed over these; their
-cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its released Delta is from before bias and softplus;
-ours is the step used). ``keys`` are attention's, mean over heads, as ToMe compares them. A token normalised by its root
-mean square points where ``branch+residual`` does, and a cosine sees no lengths: that feature is not offered twice.
+A feature is (B, m, F) for m chosen tokens, in fp32 at least. Traces of several directions are
+summed over these; their cosine is that of the mean, which R-MeeTo takes of B, C and Delta (its
+released Delta is from before bias and softplus; ours is the step used). ``keys`` are attention's,
+mean over heads, as ToMe compares them. A token normalised by its root mean square points where
+``branch+residual`` does, and a cosine sees no lengths: that feature is not offered twice.
 """
 
 from __future__ import annotations
@@ -116,11 +117,13 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
     Without gradients, on a CPU, an image's bits do not depend on its batch.
     """
-    # Lengths are divided out of the m x t products, which are fewer than the numbers of the features.
+    # Lengths are divided out of the m x t products, which are fewer than the numbers of the
+    # features.
     across, down = length(a)[:, :, None], length(b)[:, None, :]
     alone = a.shape[0] == 1 and a.device.type == "cpu" and not torch.is_grad_enabled()
     if alone:
-        # A batched product of one image takes another path than that of several, and its last bits differ.
+        # A batched product of one image takes another path than that of several, and its last bits
+        # differ.
         a, b = a.expand(2, -1, -1), b.expand(2, -1, -1)
     product = torch.bmm(a, b.transpose(1, 2))
     return (product[:1] if alone else product).div_(across).div_(down)

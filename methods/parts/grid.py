@@ -18,8 +18,8 @@ def cells(tokens: TokenSequence, patches: Tensor) -> Tensor:
 def local_maximum(values: Tensor, cell: Tensor, grid: tuple[int, int, int], window: int) -> Tensor:
     """The largest of `values` (B, n) in the `window` x `window` cells round each token, its own among them.
 
-    `cell` (B, n) are the tokens' cells in the (frames, height, width) `grid`; cells whose token is gone hold nothing,
-    and neighbours are of the same frame. `window` is odd.
+    `cell` (B, n) are the tokens' cells in the (frames, height, width) `grid`; cells whose token is
+    gone hold nothing, and neighbours are of the same frame. `window` is odd.
     """
     frames, height, width = grid
     canvas = values.new_full((values.shape[0], frames * height * width), -torch.inf).scatter_(

@@ -1,8 +1,8 @@
 """Grouping and matching: which tokens go, and into which.
 
-All functions speak of patch tokens by their rank 0..n-1 in sequence order, n tokens of which r are to go.
-Sorts are stable and descending, so that between equals the earlier token wins: it is kept before, or matched before,
-the later one.
+All functions speak of patch tokens by their rank 0..n-1 in sequence order, n tokens of which r are
+to go. Sorts are stable and descending, so that between equals the earlier token wins: it is kept
+before, or matched before, the later one.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def lowest(score: Tensor, r: int) -> Matching:
 def unprotected(patches: Tensor, special: Tensor, window: int) -> Tensor:
     """Ranks (B, m) of the patch tokens that no window protects, in sequence order.
 
-    Protected are the 2 `window` patch tokens for each special token that stand nearest to one, the earlier between
-    equals. `patches` (B, n) and `special` (B, S) are places in the sequence; n patch tokens or fewer are all protected.
+    Protected are the 2 `window` patch tokens for each special token that stand nearest to one, the
+    earlier between equals. `patches` (B, n) and `special` (B, S) are places in the sequence; n
+    patch tokens or fewer are all protected.
     """
     count = min(patches.shape[1], 2 * window * special.shape[1])
     distance = (patches[:, None, :] - special[:, :, None]).abs().amin(1)
@@ -135,7 +136,8 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
     """
     if r == 0:
         return Matching(_nothing(a), _nothing(a), b)
-    # The largest value is found much faster than its place, which is asked for only where it counts.
+    # The largest value is found much faster than its place, which is asked for only where it
+    # counts.
     edge = (
         similarity.amax(2)
         if k == 1
@@ -164,7 +166,8 @@ def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
 def runs(path: Tensor, r: int) -> Matching:
     """Cut a path through the tokens into n - r runs of near-equal length; each run becomes its middle token.
 
-    `path` (B, n) lists the tokens in the order of the walk. The j-th token of it belongs to run floor(j (n - r) / n).
+    `path` (B, n) lists the tokens in the order of the walk. The j-th token of it belongs to run
+    floor(j (n - r) / n).
     """
     patches = path.shape[1]
     groups = patches - r
@@ -183,8 +186,8 @@ def runs(path: Tensor, r: int) -> Matching:
 def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """Tokens (B, n) in the order of a Z curve over their grid cells, which keeps neighbours in space together.
 
-    `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid; a clip is walked
-    frame by frame.
+    `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid; a
+    clip is walked frame by frame.
     """
     _, height, width = grid
     frame, row, column = cell // (height * width), cell // width % height, cell % width
@@ -199,8 +202,8 @@ def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
 def neighbours(similarity: Tensor, bound: Tensor, r: int) -> Matching:
     """The r most similar bonds between neighbours close; each run of tokens so joined becomes its middle token.
 
-    `similarity` (B, n - 1) of each token with the next, `bound` (B, n - 1) whether the two may be joined; at least r
-    bonds of an image may.
+    `similarity` (B, n - 1) of each token with the next, `bound` (B, n - 1) whether the two may be
+    joined; at least r bonds of an image may.
     """
     chosen = ranked(similarity.masked_fill(~bound, -torch.inf))[:, :r]
     closed = torch.zeros_like(bound).scatter_(1, chosen, 1)

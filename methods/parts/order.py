@@ -1,7 +1,7 @@
 """Order: where the survivors stand.
 
-A policy permutes the surviving patch tokens, given in order of position; special tokens are never permuted but stand
-at the number of surviving patches of smaller position.
+A policy permutes the surviving patch tokens, given in order of position; special tokens are never
+permuted but stand at the number of surviving patches of smaller position.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def shuffled(position: Tensor, share: float, chance: Chance) -> Tensor:
 def permutation(policy: str, survivors: Survivors, share: float, chance: Chance) -> Tensor:
     """The survivors (B, k) in the order of `policy`, as places in their order of position.
 
-    restored: by position. appended: those outside the destination set, then the destinations, both as they stand
-    (ToMe's [unmerged, dst]). score: by descending score. odd-even: places 0, 2, 4, ... then 1, 3, 5, ... reversed: by
-    descending position. shuffled: see `shuffled`.
+    restored: by position. appended: those outside the destination set, then the destinations, both
+    as they stand (ToMe's [unmerged, dst]). score: by descending score. odd-even: places 0, 2, 4,
+    ... then 1, 3, 5, ... reversed: by descending position. shuffled: see `shuffled`.
     """
     place = torch.arange(survivors.position.shape[1], device=survivors.position.device)
     place = place.expand_as(survivors.position)

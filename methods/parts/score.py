@@ -1,7 +1,8 @@
 """Scores: how important each patch token is; larger is more important.
 
-A score is (B, n) for the n patch tokens in sequence order, in fp32 at least. `direction` chooses the scan a trace of
-several directions is read from: forward, backward (in image order), or both (the sum of all).
+A score is (B, n) for the n patch tokens in sequence order, in fp32 at least. `direction` chooses
+the scan a trace of several directions is read from: forward, backward (in image order), or both
+(the sum of all).
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def _norm(place: Place, direction: str) -> Tensor:
 def _cls_similarity(place: Place, direction: str) -> Tensor:
     """Cosine of branch + residual with the class token, mean over several special tokens.
 
-    A backbone without any reads its answer from the mean token, weighted by size; that stands for the class token.
+    A backbone without any reads its answer from the mean token, weighted by size; that stands for
+    the class token.
     """
     tokens = place.tokens
     total = precise(tokens.residual) + precise(tokens.branch)
@@ -109,8 +111,8 @@ def _cls_attention(place: Place, direction: str) -> Tensor:
 def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor) -> Tensor:
     """|Hidden attention| that one token pays to those a scan visits before it, mean over channels (B, L).
 
-    alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0 for j >= c.
-    `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
+    alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0
+    for j >= c. `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
     """
     elapsed = delta.cumsum(1)
     place = reader[:, None, None]

@@ -26,8 +26,8 @@ def short(label: str) -> str:
 def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -> Chart | None:
     """Names of the methods at their lines, in a column, or near their points where most have only one.
 
-    The column is laid out in height here and in width by the page, which knows how wide it is: gives the cost at which
-    it begins, on the right or the left, and the cost of the dense model.
+    The column is laid out in height here and in width by the page, which knows how wide it is:
+    gives the cost at which it begins, on the right or the left, and the cost of the dense model.
     """
     values = [value for line in data for value in line["y"] if value is not None]
     low, high = min(values), max(values)

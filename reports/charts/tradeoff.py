@@ -26,8 +26,8 @@ def pareto(
 ) -> Chart:
     """Top-1 against FLOPs for one backbone; error bars wait to be switched on. With one budget, the methods ranked.
 
-    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1
-    of a guess, where the axis reaches down to it.
+    A budget at which no method was shown to beat a blind baseline is shaded; a dotted line marks
+    `chance`, the top-1 of a guess, where the axis reaches down to it.
     """
     if one_budget(part):
         return ranking(part, looks, chance)

@@ -43,8 +43,9 @@ def verdict(row: dict[str, Any]) -> str:
 def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
     """Top-1 (left) and the paired difference from the method as it is (right), a line a setting, with 95 % intervals.
 
-    `rows` are those of one axis in the analysis ``ablation``; one row of two panels a backbone, method and budget.
-    Filled marks were told apart from the reference after Holm's correction, hollow ones were not.
+    `rows` are those of one axis in the analysis ``ablation``; one row of two panels a backbone,
+    method and budget. Filled marks were told apart from the reference after Holm's correction,
+    hollow ones were not.
     """
     rows = rows[rows["status"] == "ok"]
     families = [(key, part) for key, part in rows.groupby(FAMILY, sort=False)]
@@ -88,8 +89,8 @@ def _mark(axes: Axes, place: int, row: dict[str, Any], names: tuple[str, str, st
 def order_figure(rows: pd.DataFrame, width: float) -> Figure:
     """Top-1 (left) and agreement with the dense model (right) against Kendall's tau of the surviving sequence.
 
-    `rows` are those of the axis order in the analysis ``ablation``. The shuffles of a method are joined by a line;
-    its other orders stand apart, named. Hollow: nothing was removed.
+    `rows` are those of the axis order in the analysis ``ablation``. The shuffles of a method are
+    joined by a line; its other orders stand apart, named. Hollow: nothing was removed.
     """
     rows = rows[rows["status"] == "ok"]
     with paper():

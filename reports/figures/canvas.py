@@ -44,7 +44,8 @@ SETTINGS: Any = {
     "grid.color": GRID["light"],
     "grid.linewidth": 0.6,
     "text.color": INK["light"],
-    "text.parse_math": False,  # a class or method name with a dollar sign is a name, not mathematics
+    # a class or method name with a dollar sign is a name, not mathematics
+    "text.parse_math": False,
     "text.usetex": False,
     "xtick.color": SOFT["light"],
     "ytick.color": SOFT["light"],
@@ -143,7 +144,8 @@ def blank(axes: Axes) -> None:
 def render(figure: Figure) -> dict[str, bytes]:
     """`figure` as the bytes of its files by form, ``png`` and ``svg``, free of dates and version strings.
 
-    `Figure.savefig` would draw each form twice, once only to measure; the canvases are asked directly.
+    `Figure.savefig` would draw each form twice, once only to measure; the canvases are asked
+    directly.
     """
     raster, vector = io.BytesIO(), io.BytesIO()
     with paper():

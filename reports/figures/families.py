@@ -15,7 +15,8 @@ from reports.formatting import fold
 from reports.style import SOFT
 
 ATTENTION = "attention"
-# Warm for attention, cool for Mamba, as for the methods made for each; a marker and a dash for each of several.
+# Warm for attention, cool for Mamba, as for the methods made for each; a marker and a dash for each
+# of several.
 HUES = {
     ATTENTION: ("#d1291c", "#6f2601", "#98033e"),
     "Mamba": ("#0c6ab6", "#0b758a", "#8f44c1", "#053758"),

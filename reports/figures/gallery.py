@@ -38,8 +38,8 @@ def gallery(
 ) -> Figure:
     """A row for each picture: the picture with the dense model's answer and the true class, then a panel a method.
 
-    `rows` are gallery rows of one backbone and budget, one for each (image, label). `absent` are the methods for which
-    there is no room: the words below say so.
+    `rows` are gallery rows of one backbone and budget, one for each (image, label). `absent` are
+    the methods for which there is no room: the words below say so.
     """
     found = {(int(row.image), str(row.label)): row for row in rows.itertuples()}
     images = [image for image in pictures if any((image, label) in found for label in labels)]
@@ -95,8 +95,9 @@ def layers(
 ) -> Figure:
     """One picture under each method of `labels` (a row each) as each of `blocks` is entered, with the final answer.
 
-    `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at or before it. The
-    true class stands below the picture, and below all of them which methods are `absent`.
+    `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at
+    or before it. The true class stands below the picture, and below all of them which methods are
+    `absent`.
     """
     with paper():
         size = (width - 0.9) / (len(blocks) + 1)

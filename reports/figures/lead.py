@@ -21,8 +21,8 @@ def lead_figure(
 ) -> Figure:
     """Difference in top-1 from the best blind baseline with paired 95 % intervals, a panel a budget, a line a method.
 
-    `marks` are those of one backbone, in the order of their budgets. Filled marks were shown to be ahead, hollow ones
-    were not.
+    `marks` are those of one backbone, in the order of their budgets. Filled marks were shown to be
+    ahead, hollow ones were not.
     """
     there = {lead.label for mark in marks for lead in mark.leads}
     labels = [label for label in looks if label in there]

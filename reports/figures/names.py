@@ -33,8 +33,9 @@ class Tag:
 def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> list[Annotation]:
     """Write the names in a column beside the lines' ends, each joined to its own; the x axis grows to hold them.
 
-    The column stands on the side where the names move least from their lines. `others` (n, 2) are points that the
-    column keeps clear of. The figure must be laid out; names that are too many for the height overlap.
+    The column stands on the side where the names move least from their lines. `others` (n, 2) are
+    points that the column keeps clear of. The figure must be laid out; names that are too many for
+    the height overlap.
     """
     if not tags:
         return []
@@ -105,8 +106,9 @@ def clear_places(
 ) -> npt.NDArray[np.float64]:
     """Middles (n, 2) for names of `sizes` (n, 2) near their `ends` (n, 2), all in pixels with y upwards.
 
-    From the left to the right each name takes the place round its point that covers least: no name before it, no
-    point of `points` (m, 2), nothing beyond `frame`; then the nearest one. `inch` is pixels to the inch.
+    From the left to the right each name takes the place round its point that covers least: no name
+    before it, no point of `points` (m, 2), nothing beyond `frame`; then the nearest one. `inch` is
+    pixels to the inch.
     """
     taken: list[Bbox] = []
     placed = np.empty_like(ends)
@@ -199,8 +201,10 @@ def _note(
 ) -> Annotation:
     note = axes.annotate(
         fold(tag.text, FOLD), xy=(point[0], point[1]), xytext=(place[0], place[1]), color=tag.colour, fontsize=SIZE,
-        linespacing=1.0, ha=ha, va="center", zorder=2.5, annotation_clip=False,  # below the lines and their marks
-        bbox={"boxstyle": f"square,pad={PAD}", "facecolor": "white", "edgecolor": "none"},  # no level shows through
+        # below the lines and their marks
+        linespacing=1.0, ha=ha, va="center", zorder=2.5, annotation_clip=False,
+        # no level shows through
+        bbox={"boxstyle": f"square,pad={PAD}", "facecolor": "white", "edgecolor": "none"},
         arrowprops={"arrowstyle": "-", "color": tag.colour, "alpha": 0.65, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3,
                     "relpos": ({"left": 0.0, "right": 1.0}.get(ha, 0.5), 0.5)},
     )  # fmt: skip

@@ -43,8 +43,8 @@ def place_name(backbone: str, precision: str, batch: int) -> str:
 def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
     """Realised speed-up against the FLOPs cut, a panel a backbone, precision and batch.
 
-    The curve is where time would follow FLOPs, the line at 1 where nothing is gained; a ring marks what was not shown
-    to gain although FLOPs fall. `rows` are those of the analysis ``bench``.
+    The curve is where time would follow FLOPs, the line at 1 where nothing is gained; a ring marks
+    what was not shown to gain although FLOPs fall. `rows` are those of the analysis ``bench``.
     """
     found = [
         (key, part[part["removed"] > 0]) for key, part in native(rows).groupby(PLACE, sort=False)
@@ -193,7 +193,8 @@ def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -
 def by_length(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one image a batch whose dense model was timed at several lengths; smaller images left out.
 
-    At the budget that was timed at the most of them: rows of the backbone's own length have all budgets.
+    At the budget that was timed at the most of them: rows of the backbone's own length have all
+    budgets.
     """
     single = rows[rows["batch"] == 1]
     dense = single[single["verdict"] == "dense"]

@@ -25,7 +25,8 @@ from reports.figures.canvas import (
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Look
 
-MAP = "mako"  # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
+# from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
+MAP = "mako"
 DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye
 
 
@@ -34,8 +35,8 @@ def foreground(
 ) -> Figure:
     """Share of the true foreground still there by block, over the share of all tokens there; and the ratio, the lift.
 
-    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget. In one column the
-    second panel stands below the first.
+    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget.
+    In one column the second panel stands below the first.
     """
     part = blocks[blocks["budget"] == budget]
     houses = list(dict.fromkeys(part["backbone"]))

@@ -42,9 +42,10 @@ def pareto(
 ) -> Figure:
     """Top-1 against FLOPs, one panel a backbone, each line with its name; the dense model as a star.
 
-    A stochastic method is shaded over the range of its seeds. A budget at which no method was shown to beat a blind
-    baseline is shaded; a dotted line marks `chance`, the top-1 of a guess, where the axis reaches down to it. A
-    backbone with one budget has no lines: its panel ranks the methods instead.
+    A stochastic method is shaded over the range of its seeds. A budget at which no method was shown
+    to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1 of a guess, where
+    the axis reaches down to it. A backbone with one budget has no lines: its panel ranks the
+    methods instead.
     """
     houses = list(dict.fromkeys(frame["backbone"]))
     with paper():

@@ -6,13 +6,14 @@ A module says what it reads and makes its section of it::
 
     def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
 
-`section` is called only when all the files of ``NEEDS`` are there and have rows; a missing column is the user's
-error, not the module's. ``OPTIONAL``, of the same form, names files that it takes where they are there: one that is not
-is no key of `frames`. None means that there is nothing to show. `frames` are the files of one run, or of several put
-together, so every row names its backbone, and its machine where that matters. ``sheet.looks[label]`` is the colour and
-the marker of every method text found in a column ``label``. Modules stand on the page in the order of their ``ORDER``,
-a number; ties by name. A run folder that holds such files and no cells needs a ``spec.yaml`` with ``schema: 1``
-and a ``kind``.
+`section` is called only when all the files of ``NEEDS`` are there and have rows; a missing column
+is the user's error, not the module's. ``OPTIONAL``, of the same form, names files that it takes
+where they are there: one that is not is no key of `frames`. None means that there is nothing to
+show. `frames` are the files of one run, or of several put together, so every row names its
+backbone, and its machine where that matters. ``sheet.looks[label]`` is the colour and the marker of
+every method text found in a column ``label``. Modules stand on the page in the order of their
+``ORDER``, a number; ties by name. A run folder that holds such files and no cells needs a
+``spec.yaml`` with ``schema: 1`` and a ``kind``.
 """
 
 from __future__ import annotations

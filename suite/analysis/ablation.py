@@ -1,9 +1,11 @@
 """What an ablation says: each axis around a method, setting by setting, with paired statistics against the method.
 
-Two tables come of it: ``ablation`` has a row for each setting, ``ablation_words`` a sentence for each axis.
+Two tables come of it: ``ablation`` has a row for each setting, ``ablation_words`` a sentence for
+each axis.
 
-The settings of one axis, backbone, method and budget are the family of Holm's correction. What removes nothing (the
-permutations of the axis order) is compared with the dense model, as a family of its own.
+The settings of one axis, backbone, method and budget are the family of Holm's correction. What
+removes nothing (the permutations of the axis order) is compared with the dense model, as a family
+of its own.
 """
 
 from __future__ import annotations

@@ -55,8 +55,9 @@ def gallery(
 ) -> pd.DataFrame:
     """One row for each image, cell and site: group of every grid place after that site, and both predictions.
 
-    `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other image sizes are left
-    out, since nothing is removed there. Of videos they are one clip each, and its frames stand side by side.
+    `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other
+    image sizes are left out, since nothing is removed there. Of videos they are one clip each, and
+    its frames stand side by side.
     """
     found_groups: dict[str, dict[int, Tensor]] = {}
 

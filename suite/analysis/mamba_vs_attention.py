@@ -1,6 +1,7 @@
 """Mamba beside attention: what share of its dense accuracy each backbone keeps under the same reduction.
 
-Only methods that ran on all backbones are set side by side, each at the same share of the backbone's own FLOPs.
+Only methods that ran on all backbones are set side by side, each at the same share of the
+backbone's own FLOPs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def family_frames(
 ) -> dict[str, pd.DataFrame]:
     """``families`` by backbone, method and budget; ``family-contrasts`` by method, budget and pair of families.
 
-    `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on all.
+    `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on
+    all.
     """
     if len(set(kinds.values())) < 2:
         return {}
@@ -82,7 +84,8 @@ def _shared(
 ) -> Iterator[tuple[tuple[str, float], dict[str, Outcomes]]]:
     """((method text, budget), outcomes by backbone) of all reductions that ran on all backbones, in the run's order.
 
-    A cell answers to every text that means its composition, which may differ from one backbone to another.
+    A cell answers to every text that means its composition, which may differ from one backbone to
+    another.
     """
     reducing = {
         name: [record for record in mine if record["composition"]] for name, mine in done.items()

@@ -20,8 +20,9 @@ Kept = NDArray[np.bool_]
 def overlap(one: Kept, other: Kept) -> tuple[float, float, float]:
     """IoU of two kept sets, the IoU of random sets of their sizes, and their correlation: means over the images.
 
-    `one` and `other` are (images, places). The chance value is the ratio of expected sizes. The correlation is that of
-    the two indicators (phi, which for sets is Pearson's and Spearman's alike); NaN where a set holds all or none.
+    `one` and `other` are (images, places). The chance value is the ratio of expected sizes. The
+    correlation is that of the two indicators (phi, which for sets is Pearson's and Spearman's
+    alike); NaN where a set holds all or none.
     """
     both = (one & other).sum(1).astype(np.float64)
     first, second, places = one.sum(1), other.sum(1), one.shape[1]
@@ -74,8 +75,9 @@ def mantel(
 ) -> tuple[float, float]:
     """Spearman's correlation of two symmetric matrices (m, m) off their diagonals, and its two-sided p.
 
-    The pairs of m methods are not independent, so p comes from permuting the methods of one matrix (Mantel, Cancer
-    Research 1967), `draws` times by a fixed seed. NaN for fewer than four methods, and where a matrix is flat.
+    The pairs of m methods are not independent, so p comes from permuting the methods of one matrix
+    (Mantel, Cancer Research 1967), `draws` times by a fixed seed. NaN for fewer than four methods,
+    and where a matrix is flat.
     """
     count = len(one)
     rows, columns = np.triu_indices(count, 1)
@@ -95,8 +97,9 @@ def similarity_frames(
 ) -> dict[str, pd.DataFrame]:
     """``similarity`` by pair, budget and block; ``similarity-pairs`` by pair and budget; ``similarity-link`` by budget.
 
-    `cells` are those that reduce; of a stochastic method the first seed stands for all. `kept` gives the patch tokens
-    of the watched images that survive, by block, `right` which images are named right.
+    `cells` are those that reduce; of a stochastic method the first seed stands for all. `kept`
+    gives the patch tokens of the watched images that survive, by block, `right` which images are
+    named right.
     """
     layers: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []

@@ -55,11 +55,11 @@ def summarise(
 ) -> tuple[dict[str, Any], list[Mark]]:
     """Write ``statistics``, ``blind`` and ``headline`` of the finished cells; headline, and who beats a blind choice.
 
-    `asked` are the methods that were asked for (see `asked_for`), `published` is what the dense models are known to
-    score on this data.
+    `asked` are the methods that were asked for (see `asked_for`), `published` is what the dense
+    models are known to score on this data.
 
-    The reference is the first method of `asked` that is not `none` and runs on the backbone; the headline speaks of
-    the middle budget.
+    The reference is the first method of `asked` that is not `none` and runs on the backbone; the
+    headline speaks of the middle budget.
     """
     rows: Records = []
     resolution: Records = []
@@ -146,8 +146,9 @@ def reference_of(
 ) -> Outcomes | None:
     """The cell of the first method of `asked` that is no baseline, or of its first, if it ran.
 
-    What ran nowhere in `records`, those of one backbone, is passed over: there the next one is the reference. Under
-    protocol `paper`, where every method stands at a budget of its own, the first that ran at this one.
+    What ran nowhere in `records`, those of one backbone, is passed over: there the next one is the
+    reference. Under protocol `paper`, where every method stands at a budget of its own, the first
+    that ran at this one.
     """
     by_text = {record["text"]: record for record in records}
     texts = [text for text in asked if text != DENSE.text]
@@ -247,7 +248,8 @@ def resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, A
 def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
     """What the plainest way to save work does: each size of image beside the best reduction of the nearest budget.
 
-    Nearest in FLOPs removed, the lower of two as near; seeds averaged. Both shares are told, since they differ.
+    Nearest in FLOPs removed, the lower of two as near; seeds averaged. Both shares are told, since
+    they differ.
     """
     cells = pd.DataFrame(
         [
@@ -300,8 +302,9 @@ def words(
 ) -> dict[str, Any]:
     """The headline, at the middle budget of the first backbone, and what else is said, as paragraphs.
 
-    First of these stand the `warnings`, then ``beside``: the other methods that were named, and the same on the other
-    backbones, at the same budget or else at the middle one of theirs; and of which backbones nothing can be said.
+    First of these stand the `warnings`, then ``beside``: the other methods that were named, and the
+    same on the other backbones, at the same budget or else at the middle one of theirs; and of
+    which backbones nothing can be said.
     """
     if not sentences:
         text = "No method was compared with another: it takes two that run at the same budget."

@@ -1,8 +1,9 @@
 """The block as Vim's authors run it on CUDA: the yardstick of our own, from the same public functions.
 
-Activations are (B, E, L) from the first product to the last. Each direction is one call of `causal_conv1d_fn`, two
-products and one call of `selective_scan_fn`; the second direction sees the sequence flipped, and its output is flipped
-back. Addition and norm are one pass, here by our own program.
+Activations are (B, E, L) from the first product to the last. Each direction is one call of
+`causal_conv1d_fn`, two products and one call of `selective_scan_fn`; the second direction sees the
+sequence flipped, and its output is flipped back. Addition and norm are one pass, here by our own
+program.
 """
 
 from __future__ import annotations

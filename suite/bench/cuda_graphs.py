@@ -15,8 +15,8 @@ WARM_UPS = 2
 def captured(run: Callable[[Given], Made], given: Given) -> Callable[[], Made]:
     """A function that repeats `run(given)` and returns what it makes, in the same memory every time.
 
-    Another input is copied into the tensors of `given` before a call. What `run` does may not wait for the GPU, and
-    nothing of it but kernels is repeated.
+    Another input is copied into the tensors of `given` before a call. What `run` does may not wait
+    for the GPU, and nothing of it but kernels is repeated.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

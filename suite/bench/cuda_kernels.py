@@ -1,10 +1,10 @@
 """How fast and how exact the scan kernels are on a GPU, each time beside the least it could be.
 
-The floor is the largest of three times: the bytes that must be moved over the measured copy rate, the exponentials
-over the measured rate of exponentials, the multiply-adds over theirs. Every input is read once and every output
-written once; per state and token there is one exponential and four multiply-adds, two of the special function unit's
-operations for a softplus and two for a gate. With gradients the states are computed once more, and nine multiply-adds
-join the four.
+The floor is the largest of three times: the bytes that must be moved over the measured copy rate,
+the exponentials over the measured rate of exponentials, the multiply-adds over theirs. Every input
+is read once and every output written once; per state and token there is one exponential and four
+multiply-adds, two of the special function unit's operations for a softplus and two for a gate. With
+gradients the states are computed once more, and nine multiply-adds join the four.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def _run(kernel: str, gradients: bool) -> Callable[[ScanInputs], list[Tensor]]:
 def _own_layout(inputs: ScanInputs) -> Tensor:
     """Two calls of the stock kernel on tensors that are laid out as it wants them, the second one's output flipped.
 
-    What it costs a model whose activations are (B, E, L) throughout, like that of Vim's authors. The values are those
-    of tensors read in another order: only the time means anything.
+    What it costs a model whose activations are (B, E, L) throughout, like that of Vim's authors.
+    The values are those of tensors read in another order: only the time means anything.
     """
     from backbones.scan.stock import scan_function
 

@@ -1,8 +1,8 @@
 """Whole models on a GPU: images a second, dense by every kernel and reduced by the best, and what the time goes to.
 
-Passes are replayed as CUDA graphs, so that the host cannot be what is measured; what a pass takes when the host
-launches every kernel stands beside it. A reduction's share is the time of a graph of the reducers alone, on the tokens
-that they really meet, over the time of the whole pass.
+Passes are replayed as CUDA graphs, so that the host cannot be what is measured; what a pass takes
+when the host launches every kernel stands beside it. A reduction's share is the time of a graph of
+the reducers alone, on the tokens that they really meet, over the time of the whole pass.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def measure_models(
 ) -> Iterator[ModelRow]:
     """Every backbone dense by every kernel that serves here, and reduced by each method at each budget.
 
-    Random weights and images: time does not depend on their values. What is left out, `tell` is told with the reason.
-    UserError if a kernel is wrong.
+    Random weights and images: time does not depend on their values. What is left out, `tell` is
+    told with the reason. UserError if a kernel is wrong.
     """
     torch.set_float32_matmul_precision("highest")
     for name in backbones:

@@ -3,10 +3,11 @@
 ``python -m suite.bench.engine FOLDER IMAGES`` does one run and prints what was measured as JSON; `measure` starts it
 in a process of its own for each number of images, so that the peaks of memory are each one's own.
 
-A run is the real one: data set, prefetching, the tree of cells, outcomes, counts of tokens, shards flushed to disk,
-records, statistics and analyses. Not the engine's are the calls of the model (its blocks, its embedding and head, and
-the resampling for `downsample`) and of the methods' reductions, which are what a run is to measure. Those are recorded
-on one batch and repeated by themselves, in the same process after the run.
+A run is the real one: data set, prefetching, the tree of cells, outcomes, counts of tokens, shards
+flushed to disk, records, statistics and analyses. Not the engine's are the calls of the model (its
+blocks, its embedding and head, and the resampling for `downsample`) and of the methods' reductions,
+which are what a run is to measure. Those are recorded on one batch and repeated by themselves, in
+the same process after the run.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from suite.evaluation.tree import Job, evaluate
 from suite.plan.prepare import Prepared, prepare
 from suite.system.stopwatch import STOPWATCH
 
-# With random's seeds and the other baselines at five budgets, and the dense model, 40 cells; `permute` makes the order
-# of the tokens something to measure.
+# With random's seeds and the other baselines at five budgets, and the dense model, 40 cells;
+# `permute` makes the order of the tokens something to measure.
 METHODS = ("mtr", "tome", "permute[order=reversed]")
 MICROSECONDS, MEGABYTES = 60, 200  # what is wanted of an image and cell, and of the growth
 ROUNDS = 5

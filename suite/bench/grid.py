@@ -29,7 +29,8 @@ Tell = Callable[[str], None]
 def time_grid(asked: BenchSpec, device: str, tell: Tell) -> Iterator[Record]:
     """Every backbone in every precision: all methods and budgets by batch, the middle budget by length.
 
-    Each setting is timed once: one image of the backbone's own length is among the batches, if they have a batch of 1.
+    Each setting is timed once: one image of the backbone's own length is among the batches, if they
+    have a batch of 1.
     """
     methods = [parse(text) for text in asked.methods]
     whole, middle = asked.run_spec(), asked.run_spec(sorted(asked.budgets)[len(asked.budgets) // 2])

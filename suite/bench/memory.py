@@ -15,8 +15,8 @@ MIB = 1 << 20
 def peak_mib(run: Callable[[], object], device: str) -> float:
     """MiB that PyTorch's allocator holds at most during `run` over what it held before.
 
-    On a GPU by the allocator's own count, on a CPU by the allocations and releases that the profiler sees; both know
-    tensors only, not what a library keeps for itself.
+    On a GPU by the allocator's own count, on a CPU by the allocations and releases that the
+    profiler sees; both know tensors only, not what a library keeps for itself.
     """
     run()
     if device == "cuda":

@@ -40,8 +40,8 @@ def measure_into(
 def write_timing(folder: Path, rows: Sequence[Record]) -> list[str]:
     """Write ``timing/KEY.json`` for each cell, ``bench.parquet`` and ``bench_words.parquet``; returns the sentences.
 
-    A cell's file has the throughput at its largest batch on top, all its rows below, and when it was measured.
-    What an earlier measurement of the folder found is replaced.
+    A cell's file has the throughput at its largest batch on top, all its rows below, and when it
+    was measured. What an earlier measurement of the folder found is replaced.
     """
     measured = datetime.now(UTC).isoformat(timespec="seconds")
     by_key: dict[str, list[Record]] = {}
@@ -65,7 +65,8 @@ def write_timing(folder: Path, rows: Sequence[Record]) -> list[str]:
 def sentences(rows: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """For each backbone, the fastest at each budget at the largest batch, and where FLOPs fall but time does not.
 
-    A smaller image, whose sizes leave it beside the budget, is told of apart, by the share that it removes.
+    A smaller image, whose sizes leave it beside the budget, is told of apart, by the share that it
+    removes.
     """
     for name in dict.fromkeys(row["backbone"] for row in rows):
         mine = [row for row in rows if row["backbone"] == name]

@@ -1,7 +1,8 @@
 """What reductions gain in time and memory here: latency, throughput, peak memory, and what the time goes to.
 
-Everything that is compared runs in turn, round after round, so that a machine that slows down slows all alike; a
-speed-up is the median of the ratios of the dense to the reduced pass of the same round.
+Everything that is compared runs in turn, round after round, so that a machine that slows down slows
+all alike; a speed-up is the median of the ratios of the dense to the reduced pass of the same
+round.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ Record = dict[str, Any]
 class Subject:
     """A model with its reductions: what one timing runs.
 
-    `backbone` is the name it was asked by, `flops` an image's, `removed` the share of the dense model's FLOPs that
-    goes, `reduction_flops` the method's own share of those left, `key` that of its cell.
+    `backbone` is the name it was asked by, `flops` an image's, `removed` the share of the dense
+    model's FLOPs that goes, `reduction_flops` the method's own share of those left, `key` that of
+    its cell.
     """
 
     model: Backbone
@@ -66,7 +68,8 @@ COLUMNS = (
 def measure(subjects: Sequence[Subject], batch: int, rounds: int, device: str) -> Iterator[Record]:
     """Time `subjects`, the first of which is the dense one, on batches of random images.
 
-    A record has `COLUMNS` but precision and kernel: times in ms a batch, `removed` and shares as fractions.
+    A record has `COLUMNS` but precision and kernel: times in ms a batch, `removed` and shares as
+    fractions.
     """
     with torch.inference_mode():
         images = {subject.image_size: _images(subject, batch, device) for subject in subjects}

@@ -33,7 +33,8 @@ class StubBlock(nn.Module):
 class StubModel(Backbone):
     """The contract of a backbone of 24 blocks over 7 x 7 patches and a class token, whose blocks do nothing.
 
-    A token is its patch's pixels and the logits are the mean token, so that answers depend on which tokens are left.
+    A token is its patch's pixels and the logits are the mean token, so that answers depend on which
+    tokens are left.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"delta_mean"})

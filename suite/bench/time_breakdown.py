@@ -1,8 +1,9 @@
 """What the time of a forward pass goes to: scan, matrix products, elementwise work, the method's own work, the rest.
 
-PyTorch's profiler times every operator (on a GPU, every kernel) of one pass; its name says which kind of work it is.
-The compiled kernels of the CPU are no operators and are marked for the profiler while it looks. The reducers' own work
-is profiled on the tokens that they really met, and taken out of the kinds that it is made of.
+PyTorch's profiler times every operator (on a GPU, every kernel) of one pass; its name says which
+kind of work it is. The compiled kernels of the CPU are no operators and are marked for the profiler
+while it looks. The reducers' own work is profiled on the tokens that they really met, and taken out
+of the kinds that it is made of.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ MARKED = {
     "backbones.scan.cpu_conv:convolve": "suite::convolve",
     "backbones.scan.cpu_norm:add_norm": "suite::add_norm",
 }
-# Parts of the names of operators and kernels, in lower case; the first kind that has one is the work's.
+# Parts of the names of operators and kernels, in lower case; the first kind that has one is the
+# work's.
 WORDS = {
     "scan": ("scan",),
     "gemm": (

@@ -16,8 +16,9 @@ from suite.system.stopped import StoppedError
 def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
     """The exit code of `command`.
 
-    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if interrupted. 1, too, and not
-    a word, where whoever was to read standard output went away, such as `head`: what printing tables comes to then.
+    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if
+    interrupted. 1, too, and not a word, where whoever was to read standard output went away, such
+    as `head`: what printing tables comes to then.
     """
     try:
         code = command(*arguments, **values)

@@ -225,7 +225,8 @@ def recipe_rows() -> list[dict[str, Any]]:
     ]
 
 
-SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {  # what does not fit beside each other, below each other
+# what does not fit beside each other, below each other
+SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
     Kind.backbones: {
         "backbones: size and cost": ("name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G paper"),
         "backbones: GFLOPs as their authors printed them, and by the same count here": (

@@ -260,8 +260,9 @@ def with_options(
 ) -> Callable[..., Any]:
     """Give `command(spec, ...)` these options, and `--config`, in place of its first parameter.
 
-    `build` makes the specification of their values, `settled` replaces words such as ``all`` that a file may hold.
-    `several` gives the specifications of a sweep, and with it there is the option `--sweep`.
+    `build` makes the specification of their values, `settled` replaces words such as ``all`` that a
+    file may hold. `several` gives the specifications of a sweep, and with it there is the option
+    `--sweep`.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     own = [

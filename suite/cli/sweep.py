@@ -23,8 +23,8 @@ def run_all(
 ) -> int:
     """Run `command` for every one of `specs` with the other options' `values`; the worst of their exit codes.
 
-    UserError, with the combination that it is about, before the first one runs. One that fails then does not stop the
-    others. Runs that can be compared are merged into one report at the end.
+    UserError, with the combination that it is about, before the first one runs. One that fails then
+    does not stop the others. Runs that can be compared are merged into one report at the end.
     """
     from suite.cli.compare import run_folder
     from suite.cli.exit_codes import answer

@@ -26,8 +26,9 @@ def verify(
 ) -> int:
     """Check kernels, backbones, methods, checkpoint layouts and FLOPs, a line each; exit code 1 if anything fails.
 
-    Kernels against the reference, all backbones and methods against their contracts, a made-up file of every published
-    layout, FLOPs against every printed figure. With --method only that: yours or ours.
+    Kernels against the reference, all backbones and methods against their contracts, a made-up file
+    of every published layout, FLOPs against every printed figure. With --method only that: yours or
+    ours.
     """
     from methods.spec import parse_list
     from suite.verify.backbone_contract import backbone_lines

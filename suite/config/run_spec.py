@@ -39,7 +39,8 @@ class SettingError(UserError):
 class RunSpec(BaseModel):
     """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run.
 
-    With `axes` every method is varied along them, one setting at a time (see `suite.plan.ablation_axes`).
+    With `axes` every method is varied along them, one setting at a time (see
+    `suite.plan.ablation_axes`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
@@ -176,8 +177,8 @@ def read_spec(path: Path, kind: type[Spec]) -> Spec:
 def with_file(base: Spec, path: Path, given: Iterable[str]) -> Spec:
     """`base` with the settings of the file `path` in place of its own, but for those named in `given`.
 
-    UserError names the file and the key that is wrong, whether or not it is replaced. What a comparison's file says
-    under ``sweep`` is `suite.config.sweep`'s to read.
+    UserError names the file and the key that is wrong, whether or not it is replaced. What a
+    comparison's file says under ``sweep`` is `suite.config.sweep`'s to read.
     """
     values = read_values(path, type(base))
     if isinstance(base, RunSpec):

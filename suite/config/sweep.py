@@ -41,7 +41,8 @@ class Experiment(RunSpec):
 def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
     """Alternatives by field: those in the file `config` under ``sweep``; ``FIELD=ONE,OTHER`` of `texts` counts before.
 
-    Of a field that is a list, an alternative that is no list is a list of one. UserError names what is wrong.
+    Of a field that is a list, an alternative that is no list is a list of one. UserError names what
+    is wrong.
     """
     found: dict[str, Any] = {}
     if config:

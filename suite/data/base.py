@@ -35,9 +35,10 @@ def digest(content: Any) -> str:
 class Request:
     """What a user asked `open_dataset` for; each kind of data set takes from it what concerns it.
 
-    `path` is the text after the colon, `source` where generated data takes its originals from (``bundled``, ``full``
-    or a folder), `crop` the share of the resized short side that the centre crop keeps, `interpolation` the filter of
-    that resize, `views` how often a video is looked at (``4x3``). None means the data set's own default.
+    `path` is the text after the colon, `source` where generated data takes its originals from
+    (``bundled``, ``full`` or a folder), `crop` the share of the resized short side that the centre
+    crop keeps, `interpolation` the filter of that resize, `views` how often a video is looked at
+    (``4x3``). None means the data set's own default.
     """
 
     path: str | None = None

@@ -33,8 +33,9 @@ def _rank_in_class(labels: NDArray[np.int64], order: NDArray[np.int64]) -> NDArr
 def stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Sorted indices of `count` items, as evenly over the classes as their sizes allow.
 
-    The same labels give the same choice, and a smaller choice lies inside a larger one: items are taken in rounds,
-    one of each class a round, until `count` are there. UserError if `count` is not in 1..len(labels).
+    The same labels give the same choice, and a smaller choice lies inside a larger one: items are
+    taken in rounds, one of each class a round, until `count` are there. UserError if `count` is not
+    in 1..len(labels).
     """
     if not 1 <= count <= len(labels):
         raise UserError(

@@ -16,8 +16,8 @@ MEND_UNKNOWN = "mend what comes before it in this list, else install the package
 class Check:
     """A finding: ``missing`` is not there, ``broken`` is there and fails.
 
-    `mend` is the command that mends it, or words where no command can; empty when `status` is ``ok``. `required` says
-    that the suite's defaults need it.
+    `mend` is the command that mends it, or words where no command can; empty when `status` is
+    ``ok``. `required` says that the suite's defaults need it.
     """
 
     name: str

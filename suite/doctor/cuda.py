@@ -1,6 +1,7 @@
 """The driver, nvcc and the CUDA extensions: all optional, and the field's most common wall.
 
-What must agree is printed side by side: the driver, the CUDA version PyTorch was built with, and nvcc's.
+What must agree is printed side by side: the driver, the CUDA version PyTorch was built with, and
+nvcc's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from suite.doctor.check import Check, last_line, output_of
 
 NVCC_RELEASE = re.compile(r"release (\d+)\.(\d+)")
 BUILD = 'MAX_JOBS=2 pip install --no-build-isolation "{name}"'
-# The package's root imports models and their many dependencies, which break on their own; the kernel needs none.
+# The package's root imports models and their many dependencies, which break on their own; the
+# kernel needs none.
 IMPORT_WITHOUT_ROOT = """
 import importlib, importlib.util, sys, types
 package, module, function = sys.argv[1:]

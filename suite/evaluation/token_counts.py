@@ -1,6 +1,7 @@
 """Which tokens are still there: counted per cell, block and place while the cells are evaluated.
 
-On a few images, the same for every cell, it is also kept which ones, so that methods can be set side by side.
+On a few images, the same for every cell, it is also kept which ones, so that methods can be set
+side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Variants of one image as a batch: one token missing, zeroed, many pruned by a score, or the class token elsewhere.
 
-Each function takes the sequence that enters a block, picks one image of it K times and changes every copy in its own
-way. Patch tokens are named by their rank 0..n-1 in sequence order.
+Each function takes the sequence that enters a block, picks one image of it K times and changes
+every copy in its own way. Patch tokens are named by their rank 0..n-1 in sequence order.
 """
 
 from __future__ import annotations

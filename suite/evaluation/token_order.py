@@ -19,7 +19,8 @@ Integers = NDArray[np.int64]
 def _inversions(rows: Integers, left_out: Integers, found: Integers) -> None:
     """Pairs in descending order of each row (B, L), without its places `left_out` (B, S, ascending), into `found` (B,).
 
-    By merging, so in k log k steps for k numbers; sorted rows, the usual ones, are seen to be so in one.
+    By merging, so in k log k steps for k numbers; sorted rows, the usual ones, are seen to be so in
+    one.
     """
     batch, count = len(rows), rows.shape[1] - left_out.shape[1]
     ones, others = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -55,8 +56,8 @@ def kendall(rows: Integers, left_out: Integers) -> NDArray[np.float64]:
 
     The places `left_out` (B, S) are not looked at; k = L - S numbers are.
 
-    tau = 1 - 4 d / (k (k - 1)), d the pairs that stand in descending order: 1 for sorted, -1 for reversed rows, 0 in
-    the mean over random ones (Kendall, Biometrika 1938).
+    tau = 1 - 4 d / (k (k - 1)), d the pairs that stand in descending order: 1 for sorted, -1 for
+    reversed rows, 0 in the mean over random ones (Kendall, Biometrika 1938).
     """
     skipped = left_out if left_out.shape[1] < 2 else np.sort(left_out, axis=1)
     count = rows.shape[1] - skipped.shape[1]

@@ -1,7 +1,7 @@
 """Evaluate many cells on one batch as a tree: what cells share is run once.
 
-Cells whose reducers agree up to a site share every block before it. At a site the cells part by reducer, and each
-branch goes on alone; cells without a reducer there go on unreduced.
+Cells whose reducers agree up to a site share every block before it. At a site the cells part by
+reducer, and each branch goes on alone; cells without a reducer there go on unreduced.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def failures(
 ) -> list[tuple[Job, Failure]]:
     """The failure of each of `jobs`, which met `error` on `batch` images.
 
-    A lack of memory is raised where fewer images may still fit; a device that takes no more work is a DeviceLostError.
+    A lack of memory is raised where fewer images may still fit; a device that takes no more work is
+    a DeviceLostError.
     """
     if batch > 1 and out_of_memory(error):
         raise error
@@ -65,10 +66,10 @@ def evaluate(
 ) -> Iterator[tuple[Job, Tensor | Failure]]:
     """Logits (B, classes) of every job, or its failure, in the order in which branches end.
 
-    `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block `site` after a
-    reduction, with the keys of all jobs that share it. An exception in a reducer or a block fails only the jobs behind
-    it, in the same words whatever jobs stand beside them; those that `failures` raises, and a block's UserError, are
-    raised.
+    `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block
+    `site` after a reduction, with the keys of all jobs that share it. An exception in a reducer or
+    a block fails only the jobs behind it, in the same words whatever jobs stand beside them; those
+    that `failures` raises, and a block's UserError, are raised.
     """
     yield from _branch(model, tokens, 0, list(jobs), observe)
 

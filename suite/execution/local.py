@@ -13,8 +13,8 @@ def execute(
 ) -> dict[str, str]:
     """See that every shard is on disk or has failed; the reasons of the cells that failed, by key.
 
-    `fail_fast` returns after the first shard with a cell that failed. `progress` is told how many images were done,
-    cell by cell counted apart.
+    `fail_fast` returns after the first shard with a cell that failed. `progress` is told how many
+    images were done, cell by cell counted apart.
     """
     elsewhere = []
     for shard in shards(prepared):

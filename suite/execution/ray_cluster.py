@@ -1,7 +1,8 @@
 """Ray itself: a cluster of this machine's own that begins and ends with the run, or the one a user names.
 
-Ray's ports let whoever reaches them run code. The cluster begun here listens to this machine alone and asks for Ray's
-token; no dashboard is begun, nothing is reported to Ray's makers, and no packages are fetched by workers.
+Ray's ports let whoever reaches them run code. The cluster begun here listens to this machine alone
+and asks for Ray's token; no dashboard is begun, nothing is reported to Ray's makers, and no
+packages are fetched by workers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from suite.data.base import one_line
 ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray would print about workers that died; we say it in a line
+    # what Ray would print about workers that died; we say it in a line
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 PATIENCE = 10.0
 OWN = {  # Ray reads them when it is first imported

@@ -1,6 +1,7 @@
 """Shards on a Ray cluster: workers evaluate them, this process alone writes what comes back.
 
-So the results need no file system that is shared, and what `suite.store.run_folder` says of files holds as it stands.
+So the results need no file system that is shared, and what `suite.store.run_folder` says of files
+holds as it stands.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from suite.store.run_folder import Store
 class OnRay:
     """Evaluates shards on the Ray cluster at `address`, or if that is empty on one begun for it on this machine.
 
-    `workers` says how many at most, 0: as many as there is room for. Each has as many CPUs as the run has threads, and
-    a GPU if the run's device is CUDA.
+    `workers` says how many at most, 0: as many as there is room for. Each has as many CPUs as the
+    run has threads, and a GPU if the run's device is CUDA.
     """
 
     address: str = ""

@@ -1,7 +1,7 @@
 """All that a worker needs of a run, in a form that can be sent: models, images or where they lie, cells, and files.
 
-A data set that holds its pixels is sent with them; one that reads files reads them where they lie, so its path must
-mean the same on every machine.
+A data set that holds its pixels is sent with them; one that reads files reads them where they lie,
+so its path must mean the same on every machine.
 """
 
 from __future__ import annotations

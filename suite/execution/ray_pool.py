@@ -72,8 +72,8 @@ class Crew:
     def results(self, take: Callable[[], Task | None]) -> Iterator[tuple[Task, Any]]:
         """Every task that `take` hands out, with its result or the `Death` of its worker, in the order they come.
 
-        The next task is sent before a result is handed on, so that workers go on while the caller deals with it; more
-        is asked for after it has. What a task raises is raised here.
+        The next task is sent before a result is handed on, so that workers go on while the caller
+        deals with it; more is asked for after it has. What a task raises is raised here.
         """
         found = None
         while True:

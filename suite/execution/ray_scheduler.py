@@ -1,7 +1,7 @@
 """Who is given what: shards part by part, handed out again when a worker dies, and given up when too many do.
 
-A part is some of the cells of a shard: all of them where there are shards enough for every worker. Results depend
-neither on the parts nor on who evaluates them.
+A part is some of the cells of a shard: all of them where there are shards enough for every worker.
+Results depend neither on the parts nor on who evaluates them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Desk:
     def work(self, crew: Crew, todo: Sequence[Shard], wait: bool, fail_fast: bool) -> list[Shard]:
         """See that every shard of `todo` is on disk or has failed, but for those returned: other processes are at them.
 
-        With `wait` they are waited for, which is safe for one shard at a time: who waits must hold none.
+        With `wait` they are waited for, which is safe for one shard at a time: who waits must hold
+        none.
         """
         elsewhere: list[Shard] = []
         again: deque[Part] = deque()

@@ -1,7 +1,7 @@
 """A process that does pieces of a run for a driver, on this machine or another.
 
-It may be started where a user's own folders come first on the path, so nothing but `suite.system.installation` is imported
-before the path has been looked to.
+It may be started where a user's own folders come first on the path, so nothing but
+`suite.system.installation` is imported before the path has been looked to.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Worker:
     ) -> tuple[Any, Mapping[str, str] | None, str]:
         """What `action(prepared, *arguments)` gives, and what it said on standard error.
 
-        The second of the three is None, or the reasons of cells, by key, over which this process lost its device.
+        The second of the three is None, or the reasons of cells, by key, over which this process
+        lost its device.
         """
         from suite.system.out_of_memory import DeviceLostError
 

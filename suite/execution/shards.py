@@ -38,7 +38,8 @@ def shards(prepared: Prepared) -> Iterator[Shard]:
 def complete(prepared: Prepared, store: Store, shard: Shard, progress: Progress) -> dict[str, str]:
     """See that every cell of `shard` is on disk or has failed; the reasons of those that failed, by key.
 
-    Waits for a process that is at it. `progress` is told how many images were done, cell by cell counted apart.
+    Waits for a process that is at it. `progress` is told how many images were done, cell by cell
+    counted apart.
     """
     found = attempt(prepared, store, shard, progress, wait=True)
     assert found is not None
@@ -91,7 +92,8 @@ def failures(prepared: Prepared, store: Store, shard: Shard | None = None) -> di
 def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
     """Those of `cells` that are not on disk and are not known to fail on this slice or one before it.
 
-    A failure on a later slice does not count, so that the first is found in whatever order slices are taken.
+    A failure on a later slice does not count, so that the first is found in whatever order slices
+    are taken.
     """
     return [
         cell
@@ -106,8 +108,9 @@ def evaluated(
 ) -> SliceResult:
     """The results of `cells` on `shard`, which depend on nothing else.
 
-    Where memory runs out the batch is halved, for this shard. On CPU nothing changes by it; on CUDA logits may, in
-    their last digits, so predictions are compared with those of yet another batch. ``halved`` of the result says it.
+    Where memory runs out the batch is halved, for this shard. On CPU nothing changes by it; on CUDA
+    logits may, in their last digits, so predictions are compared with those of yet another batch.
+    ``halved`` of the result says it.
     """
     asked = prepared.spec.batch
 

@@ -1,6 +1,7 @@
 """Closed-form cost of a backbone, by kind, driven by the number of tokens that really enter each block.
 
-Per block with length L, width C, inner width E, states N, timescale rank R, conv taps K and d scan directions:
+Per block with length L, width C, inner width E, states N, timescale rank R, conv taps K and d scan
+directions:
 
     gemm         L C 2E + L E C                        in_proj, out_proj (shared by the directions)
                  + d (L E (R + 2N) + L R E)            x_proj, dt_proj
@@ -9,22 +10,24 @@ Per block with length L, width C, inner width E, states N, timescale rank R, con
     scan         d (9 L E N + 2 L E)                   arithmetic operations, state-spaces/mamba#110; skip and gate
     elementwise  counted as in `scan_block`; shown, never part of a total
 
-The two blocks of a transformer's layer, with E the width of all heads together and M the hidden width:
+The two blocks of a transformer's layer, with E the width of all heads together and M the hidden
+width:
 
     gemm         L C 3E + 2 L^2 E + L E C              attention: projections, q k^T and its product with v
                  2 L C M                               MLP
     elementwise  counted as in `attention_block` and `mlp_block`
 
-A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps on it; whatever is
-left of the tokens, the convolution runs over the whole grid:
+A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps
+on it; whatever is left of the tokens, the convolution runs over the whole grid:
 
     gemm         L C 2E + L E (R + 2N) + L R E + L E C
     conv         S E K                                 S C 9 more behind a block with a local convolution
     scan         d (9 L E N + L E)                     the gate is applied once, behind the scans
     elementwise  counted as in `walk_block`
 
-gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic operations. The scan's term
-is a formula from the literature, not a measurement: no tool sees into the kernel.
+gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic
+operations. The scan's term is a formula from the literature, not a measurement: no tool sees into
+the kernel.
 """
 
 from __future__ import annotations
@@ -127,8 +130,8 @@ def _macs(work: Flops) -> int:
 def _paper(work: Flops) -> int:
     """The papers' layers with one direction only, MACs and operations added up; a reduction's MAC counts twice.
 
-    That is the count R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print; R-MeeTo's merge term
-    2 C (L/2)^2 is in operations although all around it is in MACs.
+    That is the count R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print; R-MeeTo's merge
+    term 2 C (L/2)^2 is in operations although all around it is in MACs.
     """
     return work.gemm + work.conv + work.padding + work.scan - work.other_directions + work.reduction
 
@@ -165,8 +168,8 @@ def block_flops(shape: Shape, block: int, length: int) -> Flops:
 def attention_block(shape: Shape, length: int) -> Flops:
     """Work of the attention half of a layer.
 
-    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias of q, k and v 3 and scale of q 1 a channel of
-    E; softmax 5 a pair of tokens and head; bias of the output 1 a channel of C.
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias of q, k and v 3 and scale
+    of q 1 a channel of E; softmax 5 a pair of tokens and head; bias of the output 1 a channel of C.
     """
     C, E = shape.dim, shape.inner
     return Flops(
@@ -179,8 +182,8 @@ def attention_block(shape: Shape, length: int) -> Flops:
 def mlp_block(shape: Shape, length: int) -> Flops:
     """Work of the MLP half of a layer.
 
-    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias 1 and GELU 5 a hidden channel; bias of the
-    output 1 a channel of C.
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; bias 1 and GELU 5 a hidden
+    channel; bias of the output 1 a channel of C.
     """
     C, M = shape.dim, shape.hidden
     return Flops(gemm=2 * length * C * M, elementwise=9 * length * C + 6 * length * M)
@@ -190,11 +193,12 @@ def mlp_block(shape: Shape, length: int) -> Flops:
 def walk_block(shape: Shape, block: int, length: int) -> Flops:
     """Work of one block of zig-zag scans; the last one's includes the norm of all tokens and their mean.
 
-    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the grid, bias 1 and
-    SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the arrival added to B; joining the walks 1
-    for each after the first, SiLU of the gate 4 and the gate 1; bias of the output 1 a channel of C. A local
-    convolution adds the streams, 1 a channel of C, and takes 2 for its norm and 5 for GELU. At the end a token takes
-    1 for the last addition, 7 for LayerNorm, 2 to be weighed and added up.
+    Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the
+    grid, bias 1 and SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the
+    arrival added to B; joining the walks 1 for each after the first, SiLU of the gate 4 and the
+    gate 1; bias of the output 1 a channel of C. A local convolution adds the streams, 1 a channel
+    of C, and takes 2 for its norm and 5 for GELU. At the end a token takes 1 for the last addition,
+    7 for LayerNorm, 2 to be weighed and added up.
     """
     C, E, N, K, L = shape.dim, shape.inner, shape.states, shape.directions, length
     local, last = block < shape.local, block == shape.depth - 1
@@ -215,9 +219,9 @@ def walk_block(shape: Shape, block: int, length: int) -> Flops:
 def scan_block(shape: Shape, length: int) -> Flops:
     """Work of one block of scans.
 
-    Elementwise, one operation for each elementary function: residual addition 1 and RMSNorm 4 a channel of C; a
-    direction's conv bias 1, SiLU 4, timescale bias 1 and softplus 2 a channel of E; SiLU of the gate 4; joining the
-    directions 1 for each one after the first and 1 for the mean.
+    Elementwise, one operation for each elementary function: residual addition 1 and RMSNorm 4 a
+    channel of C; a direction's conv bias 1, SiLU 4, timescale bias 1 and softplus 2 a channel of E;
+    SiLU of the gate 4; joining the directions 1 for each one after the first and 1 for the mean.
     """
     E, directions = shape.inner, shape.directions
     shared = length * shape.dim * 2 * E + length * E * shape.dim
@@ -238,10 +242,11 @@ def scan_block(shape: Shape, length: int) -> Flops:
 def stem_flops(shape: Shape) -> Flops:
     """Work outside the blocks: patch embedding, special tokens and positions, final norm, neck and head.
 
-    The patch embedding is a convolution, as tools see it; the layers of a stem before it work at half resolution, 7 x 7
-    the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise: bias of the patches 1 a channel, positions
-    1 for each token and, in a clip, 1 more for each patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm
-    7) for each token that is read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
+    The patch embedding is a convolution, as tools see it; the layers of a stem before it work at
+    half resolution, 7 x 7 the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise:
+    bias of the patches 1 a channel, positions 1 for each token and, in a clip, 1 more for each
+    patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm 7) for each token that is
+    read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
     """
     pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
     embedded = shape.patches * shape.dim

@@ -1,12 +1,14 @@
 """Counting what a forward pass really computes, by two counters that know nothing of the closed form.
 
-`count_with_torch` watches the dispatcher (torch's FlopCounterMode), `count_with_fvcore` reads a jit trace. Both give
-MACs of matrix products and of convolutions. Counters of this kind answer 0 for an operator they have never heard of;
-here every operator must stand in one of the lists below, or the count is an error.
+`count_with_torch` watches the dispatcher (torch's FlopCounterMode), `count_with_fvcore` reads a jit
+trace. Both give MACs of matrix products and of convolutions. Counters of this kind answer 0 for an
+operator they have never heard of; here every operator must stand in one of the lists below, or the
+count is an error.
 
-The selective scan is one operator (`mamba_suite::selective_scan`) and enters by its formula: no agreement is claimed.
-While counting, a stand-in that returns zeros takes its place, so shapes are real and values are not. Gradients are
-on while counting, because backbones run fused kernels, which no counter sees into, only without them.
+The selective scan is one operator (`mamba_suite::selective_scan`) and enters by its formula: no
+agreement is claimed. While counting, a stand-in that returns zeros takes its place, so shapes are
+real and values are not. Gradients are on while counting, because backbones run fused kernels, which
+no counter sees into, only without them.
 """
 
 from __future__ import annotations
@@ -224,7 +226,8 @@ def _counted_scan(
 ) -> tuple[Tensor, Tensor]:
     """Results of the scan's shapes, all zero: the jit tracer cannot record the scan's own list of booleans.
 
-    `others` are the scan's further inputs; without them the trace would hold what computes them for dead.
+    `others` are the scan's further inputs; without them the trace would hold what computes them for
+    dead.
     """
     y = u.new_zeros(u.shape if separate else u.shape[1:])
     return y, u.new_zeros(u.shape[:3], dtype=torch.promote_types(u.dtype, torch.float32))

@@ -10,7 +10,8 @@ from suite.config.run_spec import RunSpec
 from suite.merge.finished_run import Part
 
 Read = Callable[[Part], Any]
-# What a figure means depends on these; a difference between two cells would be theirs, not the methods'.
+# What a figure means depends on these; a difference between two cells would be theirs, not the
+# methods'.
 ALIKE: tuple[tuple[str, Read], ...] = (
     ("the data set", lambda part: part.dataset.get("name")),
     ("the split", lambda part: part.dataset.get("split")),

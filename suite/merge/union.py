@@ -114,8 +114,8 @@ def _scheduled(record: Record) -> bool:
 def unlike_images(one: pd.DataFrame, two: pd.DataFrame, exact: bool) -> tuple[int, int]:
     """On how many images two outcomes of one cell contradict each other, and on how many else the answer differs.
 
-    Both must be of the same images, in the same order. Unless `exact`, floats within `CUDA_TOLERANCE` are the same,
-    and so are answers that differ where these are.
+    Both must be of the same images, in the same order. Unless `exact`, floats within
+    `CUDA_TOLERANCE` are the same, and so are answers that differ where these are.
     """
     floats = np.stack(
         [_near(one[name].to_numpy(), two[name].to_numpy(), exact) for name in FLOATS]

@@ -1,7 +1,7 @@
 """The axes of an ablation: which settings of a method are varied, one at a time, around its own.
 
-An axis is a list of options and the values each takes; a method has those of them that it offers. What comes out is
-the text of a method, so that an ablation is a list of ordinary cells.
+An axis is a list of options and the values each takes; a method has those of them that it offers.
+What comes out is the text of a method, so that an ablation is a list of ordinary cells.
 """
 
 from __future__ import annotations

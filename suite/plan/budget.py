@@ -1,8 +1,9 @@
 """From a budget to token counts: which plan removes a given share of a backbone's work.
 
-`solve` (protocol `matched`) finds one scale for a method's schedule so that the total work, the method's own cost
-included, meets the budget; `solve_tokens` (protocol `tokens`) gives every method the counts that a cost-free removal
-would need. A budget that a method cannot meet raises `BudgetUnreachable`; nothing is clamped.
+`solve` (protocol `matched`) finds one scale for a method's schedule so that the total work, the
+method's own cost included, meets the budget; `solve_tokens` (protocol `tokens`) gives every method
+the counts that a cost-free removal would need. A budget that a method cannot meet raises
+`BudgetUnreachable`; nothing is clamped.
 """
 
 from __future__ import annotations
@@ -244,7 +245,8 @@ def solve(
     """The plan whose removed share of work, the method's own cost included, is nearest to `budget` (0.4: 40 %).
 
     `composition` None is the method that removes nothing, and `sites` None the default ones. Raises
-    `BudgetUnreachable` when the caps do not allow it or no whole number of tokens comes within 0.2 point.
+    `BudgetUnreachable` when the caps do not allow it or no whole number of tokens comes within 0.2
+    point.
     """
     if composition is None:
         return dense_plan(shape)

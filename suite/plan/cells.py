@@ -51,8 +51,9 @@ class Named(Protocol):
 class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
-    A cell without a plan is skipped, for its `reason`; where that is the budget, `closest` is the share of work
-    nearest to it that can be removed. `aliases` are other texts for the same composition.
+    A cell without a plan is skipped, for its `reason`; where that is the budget, `closest` is the
+    share of work nearest to it that can be removed. `aliases` are other texts for the same
+    composition.
     """
 
     backbone: str

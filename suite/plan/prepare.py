@@ -209,7 +209,8 @@ def layout(
 ) -> Iterator[Cell]:
     """Every cell of one backbone: dense, then method by method, budget by budget, seed by seed.
 
-    Under protocol `paper` the budgets are what the published schedules remove, and the baselines are matched to those.
+    Under protocol `paper` the budgets are what the published schedules remove, and the baselines
+    are matched to those.
     """
     blank = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
     yield replace(blank, plan=budgets.dense_plan(model.describe()))

@@ -26,7 +26,8 @@ ENOUGH = 1.0  # seconds of timed batches
 def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
     """Seconds an image or a clip takes through the dense model, after a warm-up.
 
-    The least of the batches that take `ENOUGH` together, at least `FEWEST`: what else the machine does only adds time.
+    The least of the batches that take `ENOUGH` together, at least `FEWEST`: what else the machine
+    does only adds time.
     """
     chosen = np.arange(min(batch, len(dataset)))
     images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device)
@@ -67,7 +68,8 @@ def passes(cell: Cell, shape: Shape) -> float:
 def search_passes(plan: Plan, shape: Shape) -> float:
     """What the oracle's search costs an image, in passes of the dense model by FLOPs.
 
-    In each round every patch token still there is left out once, and the blocks from the site on are run without it.
+    In each round every patch token still there is left out once, and the blocks from the site on
+    are run without it.
     """
     work, patches = 0, shape.patches
     for site, remove in plan.counts.items():

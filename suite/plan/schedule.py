@@ -1,8 +1,8 @@
 """Where reductions happen, and how a budget is spread over those places.
 
-A schedule is one number per site, to be multiplied by a scale that the budget solver finds: the fraction of the patch
-tokens standing there that goes (`of="current"`), or of those the sequence began with (`of="original"`). Site i stands
-before block i.
+A schedule is one number per site, to be multiplied by a scale that the budget solver finds: the
+fraction of the patch tokens standing there that goes (`of="current"`), or of those the sequence
+began with (`of="original"`). Site i stands before block i.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Schedule:
 def default_sites(sites: Sequence[int]) -> tuple[int, ...]:
     """Of the sites a backbone lists, which cut it in n parts, every max(1, round(n / 12))-th.
 
-    2, 4, ..., 22 where they are 1..23 (24 blocks, a site before each but the first), and all twelve of a transformer
-    of twelve layers, 1, 3, ..., 23.
+    2, 4, ..., 22 where they are 1..23 (24 blocks, a site before each but the first), and all twelve
+    of a transformer of twelve layers, 1, 3, ..., 23.
     """
     step = max(1, round((len(sites) + 1) / 12))
     return tuple(sites[step - 1 :: step])

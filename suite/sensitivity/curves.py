@@ -31,8 +31,8 @@ class OneSite:
     def cells(self, name: str, model: Backbone, context: str) -> list[Cell]:
         """The dense cell and those of every method and layer.
 
-        A method that the backbone or its own cap rules out is a cell without a plan. UserError for one that reduces no
-        token sequence, or brings a schedule of its own.
+        A method that the backbone or its own cap rules out is a cell without a plan. UserError for
+        one that reduces no token sequence, or brings a schedule of its own.
         """
         for method in self.methods:
             if method.method.kind != "sequence" or method.schedule:

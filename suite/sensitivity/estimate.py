@@ -33,14 +33,16 @@ def estimates(
 ) -> Estimates:
     """One pass forward, one backward for the loss and one for the margin.
 
-    `embedded` enters block 0 and must not come from inference mode; `labels` (B,) are on its device.
+    `embedded` enters block 0 and must not come from inference mode; `labels` (B,) are on its
+    device.
     """
     with torch.enable_grad():
         tokens, values, nudges = embedded, [], []
         for block in range(model.depth):
             if block in layers:
                 values.append((tokens.residual + tokens.branch).detach().double())
-                # The gradient is asked of a zero added there: the residual itself also flows into its own branch.
+                # The gradient is asked of a zero added there: the residual itself also flows into
+                # its own branch.
                 nudges.append(torch.zeros_like(tokens.branch, requires_grad=True))
                 tokens = replace(tokens, branch=tokens.branch + nudges[-1])
             tokens = model.run(tokens, block, block + 1)

@@ -230,8 +230,9 @@ def chosen_together(
 ) -> dict[str, Any]:
     """Effects of removing the `group` tokens that each ranking puts last, at once.
 
-    Rankings are all scores, the foreground, the estimates and, where every token was tried, the exact effects; then
-    `random` and the first score again with windows round the class token protected.
+    Rankings are all scores, the foreground, the estimates and, where every token was tried, the
+    exact effects; then `random` and the first score again with windows round the class token
+    protected.
     """
     rankings = {
         name.removeprefix("score_"): values

@@ -183,8 +183,8 @@ def others_mean(values: Array) -> Array:
 def agreement_frame(tokens: Tokens) -> pd.DataFrame:
     """Rank correlations between the exact effects and the estimates, by block and over all places and blocks at once.
 
-    The first-order estimate is held against effects on the loss and the margin, the bound, which has no sign, against
-    those on the answer (``kl``).
+    The first-order estimate is held against effects on the loss and the margin, the bound, which
+    has no sign, against those on the answer (``kl``).
     """
     rows = []
     for effect, estimate in (

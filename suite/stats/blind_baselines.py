@@ -1,7 +1,7 @@
 """Which methods were shown to do better than every baseline that does not look at the image.
 
-This is the one rule for it: it is applied once, when a run is concluded, and stored; the terminal, ``--json`` and the
-page all say what `against_blind` found.
+This is the one rule for it: it is applied once, when a run is concluded, and stored; the terminal,
+``--json`` and the page all say what `against_blind` found.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ COLUMNS = (
 class Lead:
     """How far a method is ahead of the best blind baseline, as a share of the images (see `suite.stats.compare`).
 
-    The baseline is the best on these very images, so the difference is a little too small in the mean; `shown` is not
-    touched by that, since it asks for a lead over every blind baseline.
+    The baseline is the best on these very images, so the difference is a little too small in the
+    mean; `shown` is not touched by that, since it asks for a lead over every blind baseline.
 
     Attributes:
         label: the method.
@@ -92,8 +92,8 @@ def against_blind(
 ) -> Mark | None:
     """How `methods`, which look at the image, stand against the `blind` cells of one budget.
 
-    A method is held only against baselines of the same work, within 0.5 point, and has no lead where the best of them
-    is of another. None where no method has one.
+    A method is held only against baselines of the same work, within 0.5 point, and has no lead
+    where the best of them is of another. None where no method has one.
     """
     if not blind:
         return None

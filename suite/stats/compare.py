@@ -63,7 +63,8 @@ class Comparison:
     def told_apart(self) -> bool | None:
         """Whether the corrected test rejects equality and the interval or range leaves out zero; None without a test.
 
-        Whatever marks a difference from the reference, in words, tables or figures, goes by this alone.
+        Whatever marks a difference from the reference, in words, tables or figures, goes by this
+        alone.
         """
         return None if self.p_holm is None else self.rejected and not self.low <= 0 <= self.high
 
@@ -111,8 +112,9 @@ def compare_to_reference(
 ) -> list[Comparison]:
     """Every one of `others` against `reference`, in the order given, Holm's correction over those that are tested.
 
-    Give the cells of one backbone, data set and budget: that is the family the correction is for. The reference
-    itself is left out if it is among them. ValueError for cells that did not see the same images.
+    Give the cells of one backbone, data set and budget: that is the family the correction is for.
+    The reference itself is left out if it is among them. ValueError for cells that did not see the
+    same images.
     """
     rows = [
         compare(other, reference, level=level, seed=seed)

@@ -22,8 +22,8 @@ class Setting:
 def headline(setting: Setting, verdict: Verdict, rows: Sequence[Comparison]) -> str:
     """How the reference method of `rows` stands against the best other one at this budget.
 
-    Only rows of the same work count. A budget at which the data cannot rank is said to be so first; the difference
-    follows as what it is, a measurement.
+    Only rows of the same work count. A budget at which the data cannot rank is said to be so first;
+    the difference follows as what it is, a measurement.
     """
     tested = [row for row in rows if row.p_holm is not None]
     doubt = "" if verdict.can_rank else verdict.text + " "

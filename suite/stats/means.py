@@ -24,8 +24,8 @@ class Mean(NamedTuple):
 def mean_over_images(values: Array, *, level: float = 0.95, seed: int = 0) -> Mean:
     """Mean of `values` (n, ...) over n images, and its percentile bootstrap interval over them.
 
-    NaN is an image that a column does not speak of. A column of fewer than two images has no interval (NaN), one of
-    none no mean.
+    NaN is an image that a column does not speak of. A column of fewer than two images has no
+    interval (NaN), one of none no mean.
     """
     flat = values.reshape(len(values), -1)
     known = np.isfinite(flat)

@@ -13,9 +13,9 @@ from suite.stats.paired import Spread
 def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, Spread]:
     """Median of independent `values` and the interval of it between two order statistics.
 
-    The interval from the k-th smallest to the k-th largest of n holds the true median with probability
-    1 - 2 P(Binomial(n, 1/2) < k); k is the largest for which that is at least `level`. Fewer than six values do not
-    reach 95 %: then it is their range, and its `kind` says so.
+    The interval from the k-th smallest to the k-th largest of n holds the true median with
+    probability 1 - 2 P(Binomial(n, 1/2) < k); k is the largest for which that is at least `level`.
+    Fewer than six values do not reach 95 %: then it is their range, and its `kind` says so.
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     count = len(ordered)

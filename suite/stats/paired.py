@@ -31,8 +31,8 @@ class McNemar:
 class Spread:
     """Where a difference may lie.
 
-    `kind` "interval" is a confidence interval. "range" is what too few seeds allow: from the lowest to the highest
-    bound among the intervals of the single seeds.
+    `kind` "interval" is a confidence interval. "range" is what too few seeds allow: from the lowest
+    to the highest bound among the intervals of the single seeds.
     """
 
     low: float
@@ -50,9 +50,10 @@ def mcnemar(first: Bits, second: Bits) -> McNemar:
 def sign_flip(first: Bits, second: Bits) -> float:
     """Exact two-sided p of the mean difference of hits (S, n) and (T, n), averaged over seeds for each image.
 
-    Under the null hypothesis each image's difference is as likely with the other sign. The distribution of the sum is
-    the convolution of one binomial for each size of difference; for one seed each it is McNemar's test. It speaks of
-    the seeds that were run, not of seeds in general. Below 1e-13 the convolution is rounding, and 1e-13 is returned.
+    Under the null hypothesis each image's difference is as likely with the other sign. The
+    distribution of the sum is the convolution of one binomial for each size of difference; for one
+    seed each it is McNemar's test. It speaks of the seeds that were run, not of seeds in general.
+    Below 1e-13 the convolution is rounding, and 1e-13 is returned.
     """
     scale = lcm(len(first), len(second))
     weights = scale // len(first), scale // len(second)
@@ -76,10 +77,11 @@ def sign_flip(first: Bits, second: Bits) -> float:
 def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) -> Spread:
     """Percentile bootstrap of the difference in accuracy of hits (S, n) and (T, n), first minus second.
 
-    Images are drawn with replacement, and seeds too where there are several; images with the same outcomes under all
-    seeds are one category of a multinomial draw, which makes 50,000 images as cheap as 50. With 2 to 4 seeds the
-    result is a range over seeds. Where no image tells the methods apart, resampling would give a width of zero;
-    the bound is then Clopper and Pearson's for a share of discordant images of which none was seen.
+    Images are drawn with replacement, and seeds too where there are several; images with the same
+    outcomes under all seeds are one category of a multinomial draw, which makes 50,000 images as
+    cheap as 50. With 2 to 4 seeds the result is a range over seeds. Where no image tells the
+    methods apart, resampling would give a width of zero; the bound is then Clopper and Pearson's
+    for a share of discordant images of which none was seen.
     """
     if any(1 < len(hits) < SEEDS_FOR_INTERVAL for hits in (first, second)):
         return _range(first, second, level, seed)

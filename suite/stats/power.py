@@ -12,14 +12,14 @@ def smallest_detectable(
 ) -> float:
     """Smallest difference in accuracy that McNemar's exact test finds with the given power, as a fraction.
 
-    `discordance` psi is the share of the n images on which two methods differ. From the normal approximation of
-    Connor (Biometrics 1987), with z_a = z_{1 - alpha/2} and z_b = z_{power},
+    `discordance` psi is the share of the n images on which two methods differ. From the normal
+    approximation of Connor (Biometrics 1987), with z_a = z_{1 - alpha/2} and z_b = z_{power},
 
         z_a sqrt(psi) + z_b sqrt(psi - delta^2) = delta sqrt(n)
 
-    solved for delta, plus 1/n for the exact test's steps of whole images. A difference cannot exceed the
-    discordance, so psi is at least (z_a + z_b)^2 / n: fewer discordant images show nothing even if all speak for
-    one method.
+    solved for delta, plus 1/n for the exact test's steps of whole images. A difference cannot
+    exceed the discordance, so psi is at least (z_a + z_b)^2 / n: fewer discordant images show
+    nothing even if all speak for one method.
     """
     if n < 1 or not 0 <= discordance <= 1:
         raise ValueError(f"{n} images with a share of {discordance} discordant make no sense")

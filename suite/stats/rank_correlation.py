@@ -12,7 +12,8 @@ Array = NDArray[np.float64]
 def spearman(first: Array, second: Array) -> Array:
     """Spearman's rank correlation along the last axis of two arrays (..., n), ties at their mean rank.
 
-    Places where either is NaN are left out. NaN where fewer than three are left or one of the two is constant.
+    Places where either is NaN are left out. NaN where fewer than three are left or one of the two
+    is constant.
     """
     first, second = np.broadcast_arrays(first, second)
     known = np.isfinite(first) & np.isfinite(second)
@@ -32,7 +33,8 @@ def partial_spearman(first: Array, second: Array, given: Array) -> Array:
 def separation(values: Array, marked: Array) -> Array:
     """Probability that a marked place has the larger value than an unmarked one, ties half: the area under the ROC.
 
-    Along the last axis of `values` (..., n), `marked` (..., n) being 1, 0 or NaN. NaN where either kind is missing.
+    Along the last axis of `values` (..., n), `marked` (..., n) being 1, 0 or NaN. NaN where either
+    kind is missing.
     """
     values, marked = np.broadcast_arrays(values, marked)
     known = np.isfinite(values) & np.isfinite(marked)

@@ -34,8 +34,9 @@ class Verdict:
 def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdict:
     """Judge one budget by its `blind` cells: methods that do not look at the image (`Composition.blind`).
 
-    If one of them loses less against the dense model than this many images can show (at the discordance between the
-    two), then removing tokens blindly does no visible harm, and no choice of tokens can be seen to be better.
+    If one of them loses less against the dense model than this many images can show (at the
+    discordance between the two), then removing tokens blindly does no visible harm, and no choice
+    of tokens can be seen to be better.
     """
     if not blind:
         text = (

@@ -1,7 +1,8 @@
 """Parquet files that carry a checksum of themselves and say what they hold, so that a torn or foreign one is noticed.
 
-Both stand in the footer's key-value metadata, which every reader of Parquet passes over. The checksum is the SHA-256 of
-the whole file with the checksum's own digits as zeros: a change of any byte is noticed, and before anything is parsed.
+Both stand in the footer's key-value metadata, which every reader of Parquet passes over. The
+checksum is the SHA-256 of the whole file with the checksum's own digits as zeros: a change of any
+byte is noticed, and before anything is parsed.
 """
 
 from __future__ import annotations

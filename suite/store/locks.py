@@ -1,8 +1,9 @@
 """Claims: locks on files that the kernel gives back when their holder ends, however it ends.
 
-They hold between processes of one machine, and between machines where the file system carries locks (ext4, XFS, NFS,
-Lustre mounted with ``flock``). Where it carries none everybody is told that the claim is theirs: files are still whole,
-since each is put in its place in one step, but the same work may be done twice.
+They hold between processes of one machine, and between machines where the file system carries locks
+(ext4, XFS, NFS, Lustre mounted with ``flock``). Where it carries none everybody is told that the
+claim is theirs: files are still whole, since each is put in its place in one step, but the same
+work may be done twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A run on disk: where each file stands and how it is written and read.
 
-Every file is written beside its place and moved there when complete, so a run killed at any moment holds whole files
-only and goes on with those that are missing. What cannot be derived again from other files carries a checksum and says
-what it holds (`suite.store.checksums`); what is found damaged or foreign is set aside.
+Every file is written beside its place and moved there when complete, so a run killed at any moment
+holds whole files only and goes on with those that are missing. What cannot be derived again from
+other files carries a checksum and says what it holds (`suite.store.checksums`); what is found
+damaged or foreign is set aside.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
 class Store:
     """The folder of one run.
 
-    What is read of its finished shards again and again is kept: a bit an image, and counts of tokens.
+    What is read of its finished shards again and again is kept: a bit an image, and counts of
+    tokens.
     """
 
     folder: Path
@@ -190,7 +192,8 @@ class Store:
     def keep_only(self, key: str, slices: int) -> None:
         """Leave of cell `key` the results on its first slices, as many as it has or until it failed.
 
-        Later ones, by a process that did not know of the failure yet, are deleted; what is no result is set aside.
+        Later ones, by a process that did not know of the failure yet, are deleted; what is no
+        result is set aside.
         """
         first = self.first_failure(key)
         end = slices if first is None else first[0]

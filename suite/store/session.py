@@ -19,8 +19,8 @@ def session(
 ) -> Iterator[Store]:
     """The store of a run that is begun or gone on with; UserError if `folder` is not this run's.
 
-    Whoever comes first, and whoever is the last to end well, tidies up. `again` tries cells that failed before the
-    run was interrupted once more, as the next run does when all is done.
+    Whoever comes first, and whoever is the last to end well, tidies up. `again` tries cells that
+    failed before the run was interrupted once more, as the next run does when all is done.
     """
     Store.check(folder, spec, resume)  # before anything is put there
     folder.mkdir(parents=True, exist_ok=True)

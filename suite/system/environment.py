@@ -71,7 +71,8 @@ def command_line() -> str:
 def commit(root: Path) -> str | None:
     """Commit of the checkout at `root`, ``-dirty`` if files differ from it; None if `root` itself is no checkout.
 
-    A wheel that lies somewhere inside another project's checkout must not be given that project's commit.
+    A wheel that lies somewhere inside another project's checkout must not be given that project's
+    commit.
     """
     if not (root / ".git").exists():
         return None

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def secure(root: Path = ROOT) -> str | None:
     """Let the siblings come from `root`, the folder that `suite` itself came from; what is wrong if they cannot.
 
-    Entries of ``sys.path`` that shadow a sibling are moved just behind `root` and stay importable, here and in
-    child processes, which inherit the path. Nothing else changes place.
+    Entries of ``sys.path`` that shadow a sibling are moved just behind `root` and stay importable,
+    here and in child processes, which inherit the path. Nothing else changes place.
     """
     sys.path[:] = reordered(sys.path, root)
     for name in SIBLINGS:

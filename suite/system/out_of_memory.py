@@ -49,7 +49,8 @@ def out_of_memory(error: BaseException) -> bool:
 def with_less(batch: int, action: Callable[[int], Result], told: str) -> tuple[Result, int]:
     """What `action(batch)` gives, with half the batch as often as memory runs out, and the batch that it took.
 
-    It is said on standard error, with `told` for what is done. At a batch of one the error is raised.
+    It is said on standard error, with `told` for what is done. At a batch of one the error is
+    raised.
     """
     while True:
         try:

@@ -20,7 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-SETTLED = 10.0  # seconds after which the pace counts: kernels are compiled, and what was on disk already is passed
+# seconds after which the pace counts: kernels are compiled, and what was on disk already is passed
+SETTLED = 10.0
 EVERY = 30.0  # seconds between two lines
 
 Advance = Callable[[int], None]
@@ -49,7 +50,8 @@ def opening(folder: Path, asked: str, stock: Sequence[Stock]) -> str:
 def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Advance]:
     """A function that advances what is shown by so many of `unit`; `quiet` shows nothing.
 
-    A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a short run has none.
+    A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a
+    short run has none.
     """
     console = Console(stderr=True)
     with (

@@ -1,7 +1,7 @@
 """Experiment trackers, behind the extra `track`: a finished run is told to them, and is whole without them.
 
-Each is one module with ``log(content) -> str``: it writes what `Content` holds and says where. None is imported unless
-it was asked for.
+Each is one module with ``log(content) -> str``: it writes what `Content` holds and says where. None
+is imported unless it was asked for.
 """
 
 from __future__ import annotations

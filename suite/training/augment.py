@@ -1,7 +1,8 @@
 """What is done to natural images before a model learns from them, by implementations of torchvision.
 
-Crops, flips, colours and erasing belong to one image and are drawn where images are prepared, by the worker processes;
-mixing belongs to a batch. All of it draws from torch's generator, which the training loop sets.
+Crops, flips, colours and erasing belong to one image and are drawn where images are prepared, by
+the worker processes; mixing belongs to a batch. All of it draws from torch's generator, which the
+training loop sets.
 """
 
 from __future__ import annotations

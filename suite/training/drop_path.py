@@ -26,7 +26,8 @@ class DropPath:
 def drop_paths(rate: float, depth: int) -> dict[int, Reducer]:
     """A plan under which block i's branch is dropped with probability ``rate * i / (depth - 1)``.
 
-    That of block 0 is always kept, as the linear rule wants; that of the last block, too, since no site follows it.
+    That of block 0 is always kept, as the linear rule wants; that of the last block, too, since no
+    site follows it.
     """
     return (
         {site: DropPath(rate * (site - 1) / (depth - 1)) for site in range(2, depth)}

@@ -21,8 +21,8 @@ class Phase:
 class Recipe:
     """One training run: AdamW under a cosine schedule with linear warm-up, weights averaged exponentially.
 
-    Phases run coarse to fine: the same weights on smaller images first, with interpolated position embeddings, under
-    one schedule. Every epoch draws a new variant of each training image.
+    Phases run coarse to fine: the same weights on smaller images first, with interpolated position
+    embeddings, under one schedule. Every epoch draws a new variant of each training image.
 
     ``drop_path``  probability of leaving out a block's branch, rising linearly to this at the last block
     ``precision``  ``fp32``, or ``bf16``: what autocast computes in on CUDA, while the weights stay fp32
@@ -77,8 +77,8 @@ RECIPES = {
     "videomamba_nano": replace(
         _NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))
     ),
-    # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the rate is that of a
-    # narrow model, for which DeiT's 5e-4 x batch / 512 is slow.
+    # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the
+    # rate is that of a narrow model, for which DeiT's 5e-4 x batch / 512 is slow.
     "deit_nano": replace(
         _NANO,
         backbone="deit_nano",
@@ -87,9 +87,10 @@ RECIPES = {
         betas=(0.9, 0.999),
         label_smoothing=0.1,
     ),
-    # Tiny-ImageNet from scratch, for a quarter of an hour on two GPUs. Coarse phases first, since an epoch costs in
-    # proportion to its tokens: 65, 145, then 257. Augmented much as DeiT is (arXiv 2012.12877, table 9), but for milder
-    # crops and a fifth of the batches left unmixed: a milder augmentation had ended in overfitting after 41 epochs.
+    # Tiny-ImageNet from scratch, for a quarter of an hour on two GPUs. Coarse phases first, since
+    # an epoch costs in proportion to its tokens: 65, 145, then 257. Augmented much as DeiT is
+    # (arXiv 2012.12877, table 9), but for milder crops and a fifth of the batches left unmixed: a
+    # milder augmentation had ended in overfitting after 41 epochs.
     "vim_tiny_64": Recipe(
         backbone="vim_tiny_64",
         dataset="tiny-imagenet",

@@ -1,7 +1,7 @@
 """What every backbone must hold to, as checks that say in words what it gets wrong.
 
-A backbone is looked at narrow and shallow, where its settings allow that, with random weights that tell tokens apart,
-on a grid of 5 x 5 patches.
+A backbone is looked at narrow and shallow, where its settings allow that, with random weights that
+tell tokens apart, on a grid of 5 x 5 patches.
 """
 
 from __future__ import annotations

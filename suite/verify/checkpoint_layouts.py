@@ -1,7 +1,7 @@
 """Checkpoint layouts: names and shapes of every backbone, and a made-up file of every published layout, loaded.
 
-The files are narrow (16 channels, one block), so that each takes a moment; what they hold beside the weights, and under
-which names, is as published.
+The files are narrow (16 channels, one block), so that each takes a moment; what they hold beside
+the weights, and under which names, is as published.
 """
 
 from __future__ import annotations

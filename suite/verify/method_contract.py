@@ -1,7 +1,7 @@
 """What every method must hold to, as checks that say in words what a method gets wrong.
 
-They run on tokens of a small Vim with random weights, given the trace fields the method declares and no others, for
-several lengths, counts and batches. `verify` runs them on anybody's method.
+They run on tokens of a small Vim with random weights, given the trace fields the method declares
+and no others, for several lengths, counts and batches. `verify` runs them on anybody's method.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def check_specials(composition: Composition) -> str:
 def check_order(composition: Composition) -> str:
     """Order restored means positions strictly increasing; any other keeps each position once and specials in place."""
     if composition.special != "exact":
-        return ""  # an option that misplaces the class token on purpose, as its method's released code does
+        # an option that misplaces the class token on purpose, as its method's released code does
+        return ""
     for tokens, count in trials(composition):
         after = reduced(composition, tokens, count)
         steps = after.position.diff(dim=1)

@@ -1,7 +1,7 @@
 """Files that may be anything, given to the loader of weights: weights or one line, nothing run, memory bounded.
 
-As a program (``python tests/backbones/fuzz_checkpoints.py EXAMPLES``) it takes that many of each kind, under a limit on
-memory, and prints how many were loaded and refused.
+As a program (``python tests/backbones/fuzz_checkpoints.py EXAMPLES``) it takes that many of each
+kind, under a limit on memory, and prints how many were loaded and refused.
 """
 
 import io

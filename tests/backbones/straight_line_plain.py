@@ -1,6 +1,7 @@
 """PlainMamba as its authors describe it, a token at a time on one image, also when tokens are missing.
 
-Shares nothing with the product; state dicts are those of the published checkpoints (OpenMMLab's prefixes).
+Shares nothing with the product; state dicts are those of the published checkpoints (OpenMMLab's
+prefixes).
 """
 
 import math
@@ -78,8 +79,8 @@ def patches(state: State, image: Tensor, patch: int) -> Tensor:
 def walk(height: int, width: int, kind: int) -> list[tuple[Cell, int]]:
     """Cells in the order of a walk, with how each is reached: 0 start, 1 right, 2 left, 3 up, 4 down.
 
-    Kinds: rows from the top, rows from the bottom, columns from the left, columns from the right; each begins where
-    the one before it in its pair ends.
+    Kinds: rows from the top, rows from the bottom, columns from the left, columns from the right;
+    each begins where the one before it in its pair ends.
     """
     long, short = (height, width) if kind < 2 else (width, height)
     line, place, ahead = 0, 0, True

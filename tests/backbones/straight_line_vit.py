@@ -1,6 +1,7 @@
 """Vision transformers as their authors describe them, one query and head at a time, and the original ToMe and EViT.
 
-Shares nothing with the product; state dicts are those of the published checkpoints. One image at a time.
+Shares nothing with the product; state dicts are those of the published checkpoints. One image at a
+time.
 """
 
 import math

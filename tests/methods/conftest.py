@@ -14,7 +14,8 @@ from methods.reduce import Composition, Reducer
 
 Fabricate = Callable[..., TokenSequence]
 
-# The oracle is a module of its own beside the tests; in importlib mode their folder is not on the path.
+# The oracle is a module of its own beside the tests; in importlib mode their folder is not on the
+# path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -31,7 +32,8 @@ def fabricated(
 ) -> TokenSequence:
     """Random tokens, tracked, with a carry and a full trace; image 7, 8, ... so that image is not the batch index.
 
-    `worn` patches were dropped at random before and the others shuffled, as if earlier sites had been at work.
+    `worn` patches were dropped at random before and the others shuffled, as if earlier sites had
+    been at work.
     """
     generator = torch.Generator().manual_seed(seed)
 

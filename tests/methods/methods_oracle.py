@@ -10,7 +10,8 @@ from typing import Any
 
 from oracle_scores import Image, Token, Vector, cell_of, cos, draw, feature_of, input_gate, score_of
 
-# Matching: (source, target or None) pairs in the order they are matched, and the destination set ------------------
+# Matching: (source, target or None) pairs in the order they are matched, and the destination set
+# ------------------
 
 Pairs = list[tuple[Token, Token | None]]
 Match = tuple[Pairs, list[Token]]
@@ -166,7 +167,8 @@ def match_of(image: Image, recipe: dict[str, Any], r: int) -> Match:
     return [(token, None) for token in gone] + pairs, destinations
 
 
-# Combination and order -------------------------------------------------------------------------------------------
+# Combination and order
+# -------------------------------------------------------------------------------------------
 
 
 def weight_of(image: Image, token: Token, recipe: dict[str, Any]) -> float:
@@ -302,7 +304,8 @@ def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -
     return out
 
 
-# Methods: what each one's equations say, in the words of this file --------------------------------------------------
+# Methods: what each one's equations say, in the words of this file
+# --------------------------------------------------
 
 COMMON: dict[str, Any] = {
     "score": None,

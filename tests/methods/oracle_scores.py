@@ -76,7 +76,8 @@ def image_of(tokens: TokenSequence, b: int) -> Image:
     return Image(found, trace, int(tokens.image[b]), tokens.grid)
 
 
-# Random numbers --------------------------------------------------------------------------------------------------
+# Random numbers
+# --------------------------------------------------------------------------------------------------
 
 
 def draw(seed: int, image: int, site: int, position: int, which: int = 0) -> float:
@@ -91,7 +92,8 @@ def draw(seed: int, image: int, site: int, position: int, which: int = 0) -> flo
     return (state >> 11) / 2**53
 
 
-# Scores ----------------------------------------------------------------------------------------------------------
+# Scores
+# ----------------------------------------------------------------------------------------------------------
 
 
 def dot(a: Vector, b: Vector) -> float:

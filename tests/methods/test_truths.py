@@ -129,7 +129,8 @@ def test_truths_of_the_token_sequence(fabricate: Callable[..., TokenSequence], c
         if composition.special == "exact":
             specials_are_exact(tokens, out, b)
         sizes_and_owners_agree(tokens, out, b, old, new)
-        # Tokens that nothing went into are bit for bit what they were, and each keeps its own carry.
+        # Tokens that nothing went into are bit for bit what they were, and each keeps its own
+        # carry.
         where = [old.index(position) for position in new]
         grown = out.size[b] != tokens.size[b][where]
         for name in ("branch", "residual"):

@@ -23,7 +23,8 @@ from suite.plan.prepare import unfit
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "stride": 4}
-# One of each kind, narrowed, so that names which differ in their widths alone are not tried over and over.
+# One of each kind, narrowed, so that names which differ in their widths alone are not tried over
+# and over.
 KINDS: dict[str, dict[str, Any]] = {
     "vim_nano": NARROW,
     "vim_tiny_stride8": NARROW | {"patch": 8},
@@ -125,7 +126,8 @@ def check_step(
         elif composition.special in ("first", "last"):
             end = 0 if composition.special == "first" else after.length - len(specials)
             assert sorted(after.special[new].tolist()) == list(range(end, end + len(specials)))
-        else:  # the released misplacement of the class token that this option reproduces: floor(p k / t)
+        # the released misplacement of the class token that this option reproduces: floor(p k / t)
+        else:
             wanted = [
                 place * after.length // before.length for place in before.special[old].tolist()
             ]

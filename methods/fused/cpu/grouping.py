@@ -1,7 +1,8 @@
 """Who goes into whom, for one image: `methods.parts.match` with loops in the place of tensors.
 
-Tokens are spoken of by their rank 0..n-1 among the patch tokens of the sequence. `among` (m) lists, in sequence order,
-the ranks of those that may go; `source` and `target` (r) receive the pairs in the order in which they are matched.
+Tokens are spoken of by their rank 0..n-1 among the patch tokens of the sequence. `among` (m) lists,
+in sequence order, the ranks of those that may go; `source` and `target` (r) receive the pairs in
+the order in which they are matched.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def split(
 def pair_up(frame: Any, score: Any, among: Any, count: int, ones: Any, others: Any) -> int:
     """Two sets to choose pairs from, each in sequence order; returns the size of the first.
 
-    Halves: the floor(m / 2) lowest against the rest. Alternate: even places against odd ones, or the other way round.
+    Halves: the floor(m / 2) lowest against the rest. Alternate: even places against odd ones, or
+    the other way round.
     """
     places = np.empty(count, np.int64)
     if frame.matching == HALVES:

@@ -18,8 +18,9 @@ ROWS, COLUMNS = (
 def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any) -> Any:
     """Inner products of 6 vectors with 16, all of `width` >= 1 numbers, each summed in order with fused additions.
 
-    `rows` is the address of (6, width), `columns` that of (width, 16); the row of `out` (6, pitch) that belongs to a
-    vector receives 16 numbers. Written in the compiler's own language: loops over arrays keep their sums in memory.
+    `rows` is the address of (6, width), `columns` that of (width, 16); the row of `out` (6, pitch)
+    that belongs to a vector receives 16 numbers. Written in the compiler's own language: loops over
+    arrays keep their sums in memory.
     """
     single, whole = ir.FloatType(), ir.IntType(64)
     vector = ir.VectorType(single, COLUMNS)

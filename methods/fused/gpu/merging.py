@@ -18,10 +18,11 @@ def arrange(
 ):  # fmt: skip
     """Grid (batch): everything of one image that is a number a token.
 
-    The pairs `source` and `target` (B, r) are places; of the first `merged` those whose target is another merge, all
-    others are dropped. Written are the new facts; `index` (B, k) who stands where; `landing` (B, r) the slot of each
-    pair's target, -1 where it is dropped; `heir` (B, r) how many survivors stand before each; and, unless it is None,
-    `share` (B, r) of a mean weighed by size if `SIZED`. `seen` (B, L0), `slot` and `total` (B, L) are scratch.
+    The pairs `source` and `target` (B, r) are places; of the first `merged` those whose target is
+    another merge, all others are dropped. Written are the new facts; `index` (B, k) who stands
+    where; `landing` (B, r) the slot of each pair's target, -1 where it is dropped; `heir` (B, r)
+    how many survivors stand before each; and, unless it is None, `share` (B, r) of a mean weighed
+    by size if `SIZED`. `seen` (B, L0), `slot` and `total` (B, L) are scratch.
     """
     b = tl.program_id(0)
     i, o = tl.arange(0, LENGTH), tl.arange(0, ORIGINAL)
@@ -130,7 +131,8 @@ def move_carry(
             carry + (rows * length + tl.load(index + b * left + slot)) * width + channel, lane, 0.0
         )
     if delta is not None:
-        # a scan from the first token hands on to the survivor after, one from the last token to the one before
+        # a scan from the first token hands on to the survivor after, one from the last token to the
+        # one before
         hits = (tl.load(heir + b * removed + e, e < removed, -2) - k == slot) & (e < removed)
         last = -1
         for _ in range(tl.sum(hits.to(tl.int32))):

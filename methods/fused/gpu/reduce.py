@@ -1,7 +1,8 @@
 """The reduction for inference on a GPU: a handful of launches in the place of a hundred.
 
-Ranking, the most similar token of each, where everything stands, and every row of both streams are a Triton program
-each. A matching that has none of its own is found by `methods.reduce`, and so are coefficients that are no mean.
+Ranking, the most similar token of each, where everything stands, and every row of both streams are
+a Triton program each. A matching that has none of its own is found by `methods.reduce`, and so are
+coefficients that are no mean.
 """
 
 from __future__ import annotations

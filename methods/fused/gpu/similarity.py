@@ -17,7 +17,8 @@ def most_similar(
 ) -> tuple[Tensor, Tensor]:
     """Which of `others` (B, t) is nearest to each of `ones` (B, m) by cosine, the earlier of equals, and the cosine.
 
-    Both are places in the sequence; a token's feature is the sum of its rows in one or two `features` (B, L, F).
+    Both are places in the sequence; a token's feature is the sum of its rows in one or two
+    `features` (B, L, F).
     """
     batch, count = ones.shape
     one, two = features[0], features[-1]

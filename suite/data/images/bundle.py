@@ -1,7 +1,8 @@
 """Makes the bundled garments from the original files: ``python -m suite.data.images.bundle [FOLDER] [TARGET]``.
 
-Writes ``dev.png`` and ``test.png`` (40 garments a row, lossless) and ``sources.csv`` (split, index in the original
-file, label). The same files and version of the suite always give the same pixels and rows.
+Writes ``dev.png`` and ``test.png`` (40 garments a row, lossless) and ``sources.csv`` (split, index
+in the original file, label). The same files and version of the suite always give the same pixels
+and rows.
 """
 
 from __future__ import annotations

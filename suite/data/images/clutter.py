@@ -1,13 +1,15 @@
 """`fashion-clutter`: real garments on cluttered canvases, with the truth about which tokens matter.
 
-A garment, tinted, scaled 1 to 1.5 and placed at random, on a 56x56 canvas of coloured 1/f^1.2 noise with four
-fragments of other garments as distractors, in the spirit of the MNIST variations with background images (Larochelle
-et al. 2007) and cluttered MNIST. With patches of 4 it has the token geometry of ImageNet at 224/16: 14x14. An image is
-a function of (generator version, split, index of the garment in its original file, variant) and of nothing else:
-neither of the batch nor the order nor the machine. `variant` 0 is the data set; others are further draws to train on.
+A garment, tinted, scaled 1 to 1.5 and placed at random, on a 56x56 canvas of coloured 1/f^1.2 noise
+with four fragments of other garments as distractors, in the spirit of the MNIST variations with
+background images (Larochelle et al. 2007) and cluttered MNIST. With patches of 4 it has the token
+geometry of ImageNet at 224/16: 14x14. An image is a function of (generator version, split, index of
+the garment in its original file, variant) and of nothing else: neither of the batch nor the order
+nor the machine. `variant` 0 is the data set; others are further draws to train on.
 
-The garment lies wholly on the canvas, so the middle is foreground far more often than the rim (a corner almost never):
-where a garment stands tells nothing of its class, but a rule that keeps the middle is not blind to content.
+The garment lies wholly on the canvas, so the middle is foreground far more often than the rim (a
+corner almost never): where a garment stands tells nothing of its class, but a rule that keeps the
+middle is not blind to content.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ STD = (0.170, 0.170, 0.170)
 # A token is foreground when the garment covers at least this share of it: one pixel of a 4x4 patch.
 FOREGROUND_SHARE = 1 / 16
 MAX_VARIANT = (1 << 32) - 1
-# Random 64-bit words an image takes: one a die (the garments', then two shifts an octave), then eight knots a word.
+# Random 64-bit words an image takes: one a die (the garments', then two shifts an octave), then
+# eight knots a word.
 DICE = GARMENT_DICE + 2 * OCTAVES
 WORDS = DICE + (LATTICE_BYTES + 7) // 8
 
@@ -63,7 +66,8 @@ def render(
     alpha = np.empty((len(rows), SIDE, SIDE), np.uint8)
     words = random_words(garments.split, garments.source[rows], variant)
     dice = (words[:, :DICE] >> np.uint64(33)).astype(np.int64)
-    # Contiguous, as a part of a single row is by itself: with another layout all would be compiled once more for it.
+    # Contiguous, as a part of a single row is by itself: with another layout all would be compiled
+    # once more for it.
     of_garments, of_noise = (
         np.ascontiguousarray(part) for part in (dice[:, :GARMENT_DICE], dice[:, GARMENT_DICE:])
     )
@@ -77,7 +81,8 @@ def render_batch(
 ) -> NDArray[np.uint8]:
     """Images (B, 56, 56, 3) of the garments at `indices`: the fast path for training.
 
-    `garments` pickles, and the work releases the GIL, so threads and worker processes can both share it.
+    `garments` pickles, and the work releases the GIL, so threads and worker processes can both
+    share it.
     """
     return render(garments, indices, variant)[0]
 
@@ -152,7 +157,8 @@ class FashionClutter(Dataset):
 def open_garments(split: str, source: str | None = None) -> Garments:
     """The garments of `split`: bundled by default for `dev` and `test`, the full source for `train`.
 
-    `source` is None, ``bundled``, ``full`` (looked for on this machine) or the folder that holds the IDX files.
+    `source` is None, ``bundled``, ``full`` (looked for on this machine) or the folder that holds
+    the IDX files.
     """
     check_split(split)
     if source == "bundled" or (source is None and split != "train"):

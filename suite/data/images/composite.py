@@ -1,7 +1,8 @@
 """Drawing on the noise of a `fashion-clutter` image: fragments of other garments, then the garment itself.
 
-Everything is whole-number arithmetic in a fixed order, so the bytes are the same on every machine, for every batch and
-number of threads. Positions are whole pixels, scales 1/256, resampling weights 1/256.
+Everything is whole-number arithmetic in a fixed order, so the bytes are the same on every machine,
+for every batch and number of threads. Positions are whole pixels, scales 1/256, resampling weights
+1/256.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ FRAGMENTS = 4
 FRAGMENT_SIDE = 10
 # A fragment is cut from the middle of a garment: its corner lies in 4 .. 4 + 10.
 FRAGMENT_CORNER, FRAGMENT_CORNERS = 4, 11
-# Source pixels fainter than this are the photograph's background (haze of 1..7 surrounds many garments).
+# Source pixels fainter than this are the photograph's background (haze of 1..7 surrounds many
+# garments).
 GARMENT_THRESHOLD = 8
 SCALE_ONE, SCALES = 256, 129
 TINT_LOW, TINTS = 77, 179
@@ -38,8 +40,8 @@ def _paste(
 ) -> None:
     """Scale, tint and place the window (side x side at corner) of `source`, and write its opacity to `alpha`.
 
-    `dice`: scale, y, x, red, green, blue. Colour is resampled premultiplied with the garment's mask (Porter and
-    Duff 1984), so that no dark rim betrays what was pasted.
+    `dice`: scale, y, x, red, green, blue. Colour is resampled premultiplied with the garment's mask
+    (Porter and Duff 1984), so that no dark rim betrays what was pasted.
     """
     scale = SCALE_ONE + _pick(dice[0], SCALES)
     size = (side * scale + SCALE_ONE - 1) // SCALE_ONE
@@ -80,8 +82,9 @@ def draw_garments(
 ) -> None:
     """Paste fragments and garments over a batch: `canvas` (B, S, S, 3) uint8; `alpha` (B, S, S) gets their opacity.
 
-    `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come from, `dice`
-    (B, GARMENT_DICE) 31-bit numbers. A garment is never a fragment in its own image unless it is the whole pool.
+    `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come
+    from, `dice` (B, GARMENT_DICE) 31-bit numbers. A garment is never a fragment in its own image
+    unless it is the whole pool.
     """
     unused = np.empty(alpha.shape[1:], np.uint8)
     for image in range(len(garments)):

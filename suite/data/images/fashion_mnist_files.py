@@ -142,7 +142,8 @@ def download(
 ) -> Path:
     """Fetch what `folder` (default: the cache) lacks of the four files (30 MB) and return the folder.
 
-    Called only when a user asks for it. A file whose MD5 is not the published one is refused and nothing is kept.
+    Called only when a user asks for it. A file whose MD5 is not the published one is refused and
+    nothing is kept.
     """
     folder = folder or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

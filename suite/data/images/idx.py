@@ -14,7 +14,8 @@ from backbones.common.errors import UserError
 from suite.data.base import one_line
 
 _UNSIGNED_BYTE = 8
-# Four times what the largest file of MNIST's kin holds; a few bytes of gzip could swell to anything.
+# Four times what the largest file of MNIST's kin holds; a few bytes of gzip could swell to
+# anything.
 MAX_BYTES = 1 << 28
 
 

@@ -1,8 +1,9 @@
 """Coloured noise with a falling spectrum, drawn from bytes in whole numbers so that every machine gets the same bits.
 
-An image of amplitude spectrum 1/f^1.2 has nearly the same variance in every octave of frequency (f^-2.4 over a ring
-of circumference 2 pi f), so it is a sum of random lattices of spacing 32, 16, ..., 1 pixels, interpolated linearly.
-Each lattice is shifted at random so that its knots hold no fixed place against the tokens.
+An image of amplitude spectrum 1/f^1.2 has nearly the same variance in every octave of frequency
+(f^-2.4 over a ring of circumference 2 pi f), so it is a sum of random lattices of spacing 32, 16,
+..., 1 pixels, interpolated linearly. Each lattice is shifted at random so that its knots hold no
+fixed place against the tokens.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def _draw_one(lattice: Any, shifts: Any, canvas: Any) -> None:
 def draw_noise(lattice: Any, shifts: Any, canvas: Any) -> None:
     """Fill `canvas` (B, SIDE, SIDE, 3) uint8 with noise of mean MEAN, the channels of an image correlated.
 
-    `lattice` (B, LATTICE_BYTES or more) uint8 are the random knots, octave by octave and channel by channel; `shifts`
-    (B, 2 * OCTAVES) whole numbers, of which an octave uses the low bits, as many as its spacing has.
+    `lattice` (B, LATTICE_BYTES or more) uint8 are the random knots, octave by octave and channel by
+    channel; `shifts` (B, 2 * OCTAVES) whole numbers, of which an octave uses the low bits, as many
+    as its spacing has.
     """
     for image in range(len(canvas)):
         _draw_one(lattice[image], shifts[image], canvas[image])

@@ -1,7 +1,8 @@
 """`parquet:PATH`: images in Parquet as Hugging Face lays them out, a column `image` and a column `label`.
 
-`image` is a struct {bytes, path} or plain bytes, `label` a whole number; PATH is one file or a folder of files called
-SPLIT.parquet, SPLIT-00000-of-00004.parquet and the like, which may be links, as in the Hub's cache.
+`image` is a struct {bytes, path} or plain bytes, `label` a whole number; PATH is one file or a
+folder of files called SPLIT.parquet, SPLIT-00000-of-00004.parquet and the like, which may be links,
+as in the Hub's cache.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The garments that `fashion-clutter` and `fashion-mnist` are made of, and how they are divided into splits.
 
-Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747): 60,000 training and 10,000 test photographs of
-garments, 28x28 grey. `dev` is 5,000 stratified training garments held out of `train`; 1,000 of them and 2,000 of the
-test garments, stratified, are bundled. A full `dev` or `test` begins with the bundled garments, so an index below
-1,000 or 2,000 is the same garment, and the same image, with and without the full source.
+Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747): 60,000 training and 10,000 test
+photographs of garments, 28x28 grey. `dev` is 5,000 stratified training garments held out of
+`train`; 1,000 of them and 2,000 of the test garments, stratified, are bundled. A full `dev` or
+`test` begins with the bundled garments, so an index below 1,000 or 2,000 is the same garment, and
+the same image, with and without the full source.
 """
 
 from __future__ import annotations

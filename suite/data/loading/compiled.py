@@ -13,8 +13,9 @@ F = TypeVar("F", bound=Callable[..., None] | Callable[..., int])
 def compiled(function: F) -> F:
     """`function` as machine code that releases the GIL, kept on disk between processes where that can be written.
 
-    The stored code is renewed when the file of `function` changes, not when a file it calls into does: compiled
-    functions call only those of their own file and take what else they need as arguments.
+    The stored code is renewed when the file of `function` changes, not when a file it calls into
+    does: compiled functions call only those of their own file and take what else they need as
+    arguments.
     """
     try:
         return cast("F", njit(nogil=True, cache=True)(function))

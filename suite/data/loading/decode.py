@@ -16,9 +16,11 @@ from suite.data.base import one_line
 # Formats that decode inside Pillow; EPS and the like would start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-# Pillow warns above this many pixels (a 256 MB RGB image) and refuses twice as many; here the first is refused.
+# Pillow warns above this many pixels (a 256 MB RGB image) and refuses twice as many; here the first
+# is refused.
 MAX_PIXELS = 89_478_485
-# The short side is resized to some hundred pixels, so a thread of pixels would become a sea of them.
+# The short side is resized to some hundred pixels, so a thread of pixels would become a sea of
+# them.
 MAX_ASPECT = 100
 # Of a file: no image of that many pixels takes more.
 MAX_BYTES = 1 << 29
@@ -81,8 +83,8 @@ def read_bytes(path: Path) -> bytes:
 def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
     """RGB pixels (H, W, 3) of the image file `content`; UserError, one line naming `name`, if there are none.
 
-    Grey, CMYK and palette images become RGB, 16 bits become 8, transparency is seen on white, the first frame counts.
-    `upright` turns the picture as its EXIF says.
+    Grey, CMYK and palette images become RGB, 16 bits become 8, transparency is seen on white, the
+    first frame counts. `upright` turns the picture as its EXIF says.
     """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as picture:

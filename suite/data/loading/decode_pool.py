@@ -1,7 +1,7 @@
 """Who decodes the images of one data set: a thread at first, and worker processes as soon as they have started.
 
-A run of a few images never waits for a process to start, and one whose processes cannot start, or die, goes on by the
-thread. What is decoded does not depend on who does it.
+A run of a few images never waits for a process to start, and one whose processes cannot start, or
+die, goes on by the thread. What is decoded does not depend on who does it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a worker process does: decode pieces of batches of the one data set that it was given.
 
-It knows nothing of PyTorch, so that it starts fast. Interrupts are its parent's to handle, and it ends when its parent
-does, however that happens.
+It knows nothing of PyTorch, so that it starts fast. Interrupts are its parent's to handle, and it
+ends when its parent does, however that happens.
 """
 
 from __future__ import annotations

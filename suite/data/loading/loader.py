@@ -18,7 +18,8 @@ from suite.system.stopwatch import STOPWATCH
 
 AHEAD = 2
 NOTHING = np.empty(0, np.int64)
-# Who decodes between one slice and the next, and the first batches of the next, which are under way.
+# Who decodes between one slice and the next, and the first batches of the next, which are under
+# way.
 _between: list[tuple[Crew, deque[Task]]] = []
 
 
@@ -64,12 +65,13 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Batches over `indices` in their order, the last one shorter; every image is decoded exactly once.
 
-    At most `ahead` batches are prepared beyond the one in use. What goes wrong with an image is raised where its batch
-    is due; closing the iterator early stops the preparation.
+    At most `ahead` batches are prepared beyond the one in use. What goes wrong with an image is
+    raised where its batch is due; closing the iterator early stops the preparation.
 
-    `following` are the images that will be asked for next of the same data set, in slices as long as `indices`: the
-    first batches of them are prepared too, so that no one waits between one slice and the next, and who decodes stays
-    for them. `workers` processes decode (None: see `suite.data.loading.decode_pool.workers_for`).
+    `following` are the images that will be asked for next of the same data set, in slices as long
+    as `indices`: the first batches of them are prepared too, so that no one waits between one slice
+    and the next, and who decodes stays for them. `workers` processes decode (None: see
+    `suite.data.loading.decode_pool.workers_for`).
     """
     if batch_size < 1 or ahead < 1:
         raise ValueError(f"batch_size {batch_size} and ahead {ahead} must be at least 1")

@@ -27,7 +27,8 @@ FILTERS = {
 class Preprocess(Preprocessing):
     """How an image of any size becomes a model's input; the defaults are Vim's evaluation.
 
-    The short side becomes int(size / crop), the middle size x size is kept: 224 of 256 at the default.
+    The short side becomes int(size / crop), the middle size x size is kept: 224 of 256 at the
+    default.
     """
 
     def __post_init__(self) -> None:

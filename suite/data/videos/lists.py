@@ -1,8 +1,9 @@
 """Lists of videos: which clips there are, and of which class, from class folders or from the field's list files.
 
-Understood are the official Kinetics annotations (a CSV with the columns label, youtube_id, time_start, time_end and
-split) and the lists that VideoMamba, UniFormer and mmaction2 read: a path and a class number a line, separated by a
-space or a comma, for folders of frames also with the number of frames between them.
+Understood are the official Kinetics annotations (a CSV with the columns label, youtube_id,
+time_start, time_end and split) and the lists that VideoMamba, UniFormer and mmaction2 read: a path
+and a class number a line, separated by a space or a comma, for folders of frames also with the
+number of frames between them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def from_list(
 ) -> Listing:
     """The clips that the list `file` names, all of them at or below `root`; UserError if one is missing.
 
-    `find` sees all clips there are, for lists that give no paths; `whole` says whether a path is one.
+    `find` sees all clips there are, for lists that give no paths; `whole` says whether a path is
+    one.
     """
     lines = _lines(file)
     if set(COLUMNS) <= set(_fields(lines[0])):

@@ -1,10 +1,11 @@
 """Clips: which frames of a video and which crops of them a model is tested on.
 
-The sampling is the sparse test of VideoMamba (Li et al., ECCV 2024, arXiv 2403.06977) and of UMT before it: a video of
-n frames is cut into T equal segments and a clip takes one frame of each, so that it spans the whole video; clip k of K
-takes the frame (k + 1) / (K + 1) of a segment after its start. Frames are counted as they are shown, whatever their
-rate. A video shorter than T repeats frames. The short side is resized to the model's and square crops are spread
-evenly over the long side.
+The sampling is the sparse test of VideoMamba (Li et al., ECCV 2024, arXiv 2403.06977) and of UMT
+before it: a video of n frames is cut into T equal segments and a clip takes one frame of each, so
+that it spans the whole video; clip k of K takes the frame (k + 1) / (K + 1) of a segment after its
+start. Frames are counted as they are shown, whatever their rate. A video shorter than T repeats
+frames. The short side is resized to the model's and square crops are spread evenly over the long
+side.
 """
 
 from __future__ import annotations

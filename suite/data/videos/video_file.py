@@ -53,8 +53,8 @@ def import_av() -> ModuleType:
 def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]]:
     """`keep` of the RGB frames (H, W, 3) that `choose` names, given the number of frames; one line if there are none.
 
-    Frames are decoded one after the other and dropped unless chosen, by one thread: memory does not grow with the
-    length, and the pixels do not depend on the machine's load.
+    Frames are decoded one after the other and dropped unless chosen, by one thread: memory does not
+    grow with the length, and the pixels do not depend on the machine's load.
     """
     count = count_frames(path)
     while True:
@@ -64,7 +64,8 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]
         with _opened(path) as (container, stream):
             stream.thread_count = 1
             for frame in container.decode(stream):
-                # a decoder fills what it cannot read from pictures beside it, and later frames build on that
+                # a decoder fills what it cannot read from pictures beside it, and later frames
+                # build on that
                 if frame.is_corrupt:
                     raise UserError(
                         f"{path} is damaged at frame {seen}: fetch it again or take it out"
@@ -74,7 +75,8 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]
                 seen += 1
                 if len(kept) == len(set(wanted)):
                     return [kept[place] for place in wanted]
-        # fewer pictures than packets, such as those that lead up to the first whole one: choose among these
+        # fewer pictures than packets, such as those that lead up to the first whole one: choose
+        # among these
         if not 0 < seen < count:
             raise UserError(
                 f"{path} has no frames that can be shown: fetch it again or take it out"

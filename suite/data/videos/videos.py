@@ -1,7 +1,7 @@
 """`video:PATH` and `frames:PATH`: videos as files or as folders of frames, by class folder or by a list.
 
-PATH is a folder of classes, PATH/CLASS/**/CLIP or PATH/SPLIT/CLASS/**/CLIP, or a list file (see `suite.data.videos.lists`)
-whose clips lie in its own folder, or in that of ``--data-dir``.
+PATH is a folder of classes, PATH/CLASS/**/CLIP or PATH/SPLIT/CLASS/**/CLIP, or a list file (see
+`suite.data.videos.lists`) whose clips lie in its own folder, or in that of ``--data-dir``.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ def open_videos(request: Request, form: Form) -> Videos:
 def open_video(request: Request) -> Videos:
     """Open ``video:PATH``."""
     videos = open_videos(request, FILES)
-    import_av()  # before a model is loaded, but after the path: a mistyped one is not mended by a package
+    # before a model is loaded, but after the path: a mistyped one is not mended by a package
+    import_av()
     return videos
 
 

@@ -17,7 +17,8 @@ def test_bf16_keeps_the_recurrence_in_fp32_and_the_answer_close() -> None:
         name.endswith(RECURRENT): parameter.dtype for name, parameter in model.named_parameters()
     }
     assert kinds == {True: torch.float32, False: torch.bfloat16}
-    # bf16 keeps 8 bits, so an error of about 2^-8 a layer; a rounded state matrix was seen to give more
+    # bf16 keeps 8 bits, so an error of about 2^-8 a layer; a rounded state matrix was seen to give
+    # more
     assert 0 < (found.float() - exact).abs().max() < 0.02 * exact.abs().max()
 
 

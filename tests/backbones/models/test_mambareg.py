@@ -16,7 +16,8 @@ from backbones.layers.positions import resample_positions
 from suite.verify.published_layouts import registers
 
 Shaken = Callable[..., Backbone]
-SIZES = {  # width, blocks, registers, how much the neck narrows, parameters (the paper gives 341 M for large)
+# width, blocks, registers, how much the neck narrows, parameters (the paper gives 341 M for large)
+SIZES = {
     "mambareg_tiny": (192, 24, 12, 1, 9_264_232),
     "mambareg_small": (384, 24, 12, 2, 27_801_064),
     "mambareg_base": (768, 24, 12, 4, 99_301_096),

@@ -196,8 +196,9 @@ def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
     assert trace.A is not None
     torch.testing.assert_close(trace.delta_mean, trace.delta.mean(-1))
     assert trace.A.shape == (4, 48, 5)
-    # By rows a 2 x 2 grid is walked 0, 1, 3, 2: the input of token 3 meets Delta of the third step, which is token 2's;
-    # walked the other way it is met second, and meets that of token 1. By columns: 0, 2, 3, 1, and back.
+    # By rows a 2 x 2 grid is walked 0, 1, 3, 2: the input of token 3 meets Delta of the third step,
+    # which is token 2's; walked the other way it is met second, and meets that of token 1. By
+    # columns: 0, 2, 3, 1, and back.
     own = trace.delta[0, 0][[0, 1, 3, 2]]  # Delta by step, the same in every walk
     for kind, walked in enumerate(([0, 1, 3, 2], [2, 3, 1, 0], [0, 2, 3, 1], [1, 3, 2, 0])):
         torch.testing.assert_close(trace.delta[kind, 0][walked], own)

@@ -14,7 +14,8 @@ from backbones.layers.positions import interpolate_pos_embed
 from suite.verify.published_layouts import video
 
 Shaken = Callable[..., Backbone]
-SIZES = {  # width, blocks, parameters at 8 frames: the image model's, a head of 400, and 8 more embeddings
+# width, blocks, parameters at 8 frames: the image model's, a head of 400, and 8 more embeddings
+SIZES = {
     "videomamba_tiny_video": (192, 24, 7_148_008 - 600 * 193 + 8 * 192),
     "videomamba_small_video": (384, 24, 25_796_584 - 600 * 385 + 8 * 384),
     "videomamba_middle_video": (576, 32, 74_217_448 - 600 * 577 + 8 * 576),

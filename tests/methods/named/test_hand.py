@@ -56,7 +56,8 @@ def test_mtr_merges_some_and_drops_the_lowest() -> None:
 
 def test_tome_merges_the_most_similar_even_token() -> None:
     out = reduced("tome")
-    # Patches by rank: 0, 1 | 3, 4: a = {0, 3}, b = {1, 4}. cos(0,1) = .994, cos(3,1) = .996: the second edge wins.
+    # Patches by rank: 0, 1 | 3, 4: a = {0, 3}, b = {1, 4}. cos(0,1) = .994, cos(3,1) = .996: the
+    # second edge wins.
     assert out.position.tolist() == [[0, 1, 2, 4]]
     assert torch.allclose(out.branch[0, 1], torch.tensor([0.95, 0.15]))
     assert out.special.tolist() == [[2]]
@@ -64,7 +65,8 @@ def test_tome_merges_the_most_similar_even_token() -> None:
 
 def test_tome_appends_as_published() -> None:
     out = reduced("tome[order=appended]")
-    # Unmerged of a: 0. Then b: 1, 4. The class token stands after the two of smaller position, 0 and 1.
+    # Unmerged of a: 0. Then b: 1, 4. The class token stands after the two of smaller position, 0
+    # and 1.
     assert out.position.tolist() == [[0, 1, 2, 4]]
     out = reduced("tome[order=appended]", 2)
     assert out.position.tolist() == [[1, 2, 4]]
@@ -73,7 +75,8 @@ def test_tome_appends_as_published() -> None:
 def test_tome_on_attention_merges_odd_tokens_by_their_keys_and_weighs_later_attention() -> None:
     tokens = four()
     assert tokens.trace is not None
-    # Patches by rank: 0, 1 | 3, 4: a = {1, 4}, b = {0, 3}. By their keys 1 is like 3, and 4 like neither.
+    # Patches by rank: 0, 1 | 3, 4: a = {1, 4}, b = {0, 3}. By their keys 1 is like 3, and 4 like
+    # neither.
     keys = torch.tensor([[[1.0, 0], [0, 1], [1, 1], [0, 1], [-1, -1]]])
     given = replace(tokens, trace=replace(tokens.trace, keys=keys))
     composition = parse("tome").composition(frozenset({"keys"}))
@@ -129,7 +132,8 @@ def test_stride_and_pool() -> None:
 
 def test_evit_fuses_what_the_class_token_is_least_like() -> None:
     out = reduced("evit")
-    # Class token (0, 1): cosines 0, .110, .196, 1 of patches 0, 1, 3, 4. The two lowest fuse in the place of patch 1.
+    # Class token (0, 1): cosines 0, .110, .196, 1 of patches 0, 1, 3, 4. The two lowest fuse in the
+    # place of patch 1.
     assert out.position.tolist() == [[1, 2, 3, 4]]
     weight = torch.softmax(torch.tensor([0.0, 0.1 / 0.82**0.5, 0.2 / 1.04**0.5, 1.0]), 0)
     assert torch.allclose(
@@ -149,7 +153,8 @@ def test_prunings_drop_what_scores_least() -> None:
 def test_the_second_reading_of_the_score() -> None:
     # On a 2 x 2 grid every token sees the largest Delta: all are equal, and the last one goes.
     assert reduced("delta[window=3]").position.tolist() == [[0, 1, 2, 3]]
-    # Distances 2, 1, 1, 2 of a length of 5: .3 and .4 fade by e^-4, .1 and .2 by e^-2; the first is the smallest.
+    # Distances 2, 1, 1, 2 of a length of 5: .3 and .4 fade by e^-4, .1 and .2 by e^-2; the first is
+    # the smallest.
     assert reduced("delta[sensitivity=10]").position.tolist() == [[1, 2, 3, 4]]
 
 

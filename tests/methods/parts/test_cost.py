@@ -112,9 +112,9 @@ def test_closed_forms_by_hand() -> None:
     # 11 sources, 11 targets of width 192.
     assert composition_of("mtr").cost(196, 11, sizes).matmul_macs == 11 * 11 * 192
     assert composition_of("tome").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
-    # The score adds two directions for 197 tokens; 22 features are a sum, and their length a square, a sum and a root;
-    # lengths are divided out of 11 x 11 products; in both streams 11 sources and their targets are scaled, subtracted
-    # and added.
+    # The score adds two directions for 197 tokens; 22 features are a sum, and their length a
+    # square, a sum and a root; lengths are divided out of 11 x 11 products; in both streams 11
+    # sources and their targets are scaled, subtracted and added.
     expected = 197 + 22 * (192 * 3 + 1) + 2 * 11 * 11 + 2 * 192 * 4 * 11
     assert composition_of("mtr").cost(196, 11, sizes).arithmetic == expected
     assert composition_of("utr").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
@@ -126,7 +126,8 @@ def test_closed_forms_by_hand() -> None:
     # In the branch half of UTR's sources are merged (11 - 6), in the residual all.
     merged, compared = 4 * 192 * (5 + 11), 196 * (2 * 192 + 1) + 2 * 98 * 98
     assert composition_of("utr").cost(196, 11, sizes).arithmetic == 197 * 385 + compared + merged
-    # Of keys of one head 195 are averaged over heads and measured, 98 x 97 compared; 11 are merged in both streams.
+    # Of keys of one head 195 are averaged over heads and measured, 98 x 97 compared; 11 are merged
+    # in both streams.
     attention = replace(sizes, heads=3, head_width=64)
     keyed = composition_of("tome[feature=keys]").cost(195, 11, attention)
     assert keyed.matmul_macs == 98 * 97 * 64

@@ -36,7 +36,8 @@ def test_random_numbers_are_uniform_and_unrelated() -> None:
 
 
 def test_splitmix_of_the_literature() -> None:
-    # The finaliser after one addition of gamma is the first output of splitmix64 seeded with 0 and with 1234567.
+    # The finaliser after one addition of gamma is the first output of splitmix64 seeded with 0 and
+    # with 1234567.
     for seed, first in [(0, 0xE220A8397B1DCDAF), (1234567, 6457827717110365317)]:
         assert int(_mix(torch.tensor([seed + _signed(GAMMA)]))[0]) % 2**64 == first
 
@@ -124,7 +125,8 @@ def test_the_largest_in_a_window_is_of_the_same_frame(
 
 
 def test_pair_averages_are_sequential() -> None:
-    # Token 0 takes 1, then 2, then 3: ((x0 + x1)/2 + x2)/2 and so on; token 4 is dropped; token 5 is alone.
+    # Token 0 takes 1, then 2, then 3: ((x0 + x1)/2 + x2)/2 and so on; token 4 is dropped; token 5
+    # is alone.
     matching = Matching(
         torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 0, 4]]), torch.tensor([[0]])
     )
@@ -164,7 +166,8 @@ def test_cosine_of_a_zero_vector_is_zero() -> None:
 
 
 def test_hidden_attention_rebuilds_the_scan() -> None:
-    # What a token reads is its attention row applied to the inputs: here with positive numbers, so that |.| is idle.
+    # What a token reads is its attention row applied to the inputs: here with positive numbers, so
+    # that |.| is idle.
     generator = torch.Generator().manual_seed(0)
     delta = torch.rand(1, 9, 1, generator=generator, dtype=torch.float64)
     A = -torch.rand(1, 3, generator=generator, dtype=torch.float64)

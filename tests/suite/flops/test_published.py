@@ -25,7 +25,8 @@ def test_printed_figures_come_out(row: Printed) -> None:
     assert (row.here(shape_of(row.backbone)) != row.giga) == bool(row.doubt)
 
 
-# methods.md of the project's notes, section 2.2 and 3.2: computed there by hand, to three or two decimals
+# methods.md of the project's notes, section 2.2 and 3.2: computed there by hand, to three or two
+# decimals
 BY_HAND = {
     "vim_tiny": ("one direction", 1.449), "vim_small": ("one direction", 5.077), "vim_base": ("one direction", 18.868),
     "videomamba_tiny": ("fvcore", 1.08), "videomamba_small": ("fvcore", 4.25), "videomamba_middle": ("fvcore", 12.66),

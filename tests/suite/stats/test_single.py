@@ -50,7 +50,8 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]
 def test_smallest_detectable_difference_has_its_power(n: int, discordance: float) -> None:
     """3,000 simulated experiments at that difference: 80 % has a standard error of 0.7 points.
 
-    The normal approximation is allowed 4 points below and, where only a handful of images differ, 9 above.
+    The normal approximation is allowed 4 points below and, where only a handful of images differ, 9
+    above.
     """
     delta = smallest_detectable(n, discordance)
     psi = max(discordance, delta)

@@ -131,7 +131,8 @@ def test_what_is_damaged_is_named(
             lines.append(str(error))
         else:
             assert not hidden_damage(path)
-    # where the damage is still a valid stream no decoder can tell, and which those are depends on the encoder's machine
+    # where the damage is still a valid stream no decoder can tell, and which those are depends on
+    # the encoder's machine
     assert len(lines) > 10
     assert all(re.search(LINE, line) for line in lines)
     assert any("is damaged at frame" in line for line in lines) or codec == "libx264"
