@@ -1,4 +1,4 @@
-"""The reducer: a composition applied to the tokens that enter one block."""
+"""A composition applied to the tokens that enter one block, as pure functions: the plain path."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.composition import Composition, part
 from methods.parts import combine, match
 from methods.parts.align import aligned
-from methods.parts.assemble import Arranged, Merge, arrange, assembled, permuted
+from methods.parts.assemble import Arranged, Merge, arrange, assembled
 from methods.parts.combine import Coefficients
 from methods.parts.features import FEATURES, cosine, cosine_of_neighbours
 from methods.parts.grid import cells, local_maximum
 from methods.parts.match import Matching
 from methods.parts.order import Chance
 from methods.parts.score import SCORES, Place, faded
-
-__all__ = ["Composition", "Reducer"]
 
 
 def scored(place: Place, composition: Composition) -> Tensor | None:
@@ -153,45 +150,3 @@ def _merges(
         merges[count] = Merge.of(place.patches, those, coefficients)
     branch, residual = composition.merged(removed)
     return merges[branch], merges[residual]
-
-
-class Reducer:
-    """A composition at one site, taking `remove` patch tokens away from whatever sequence it is given.
-
-    ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens are returned as
-    they are, whatever the order: a site where nothing goes is no site. A composition that only moves tokens moves them
-    at every site.
-    """
-
-    def __init__(self, composition: Composition, remove: int, site: int, seed: int = 0) -> None:
-        """`site` is the block whose input is reduced; `seed` and it are what random numbers hang on."""
-        if remove < 0:
-            raise ValueError(f"cannot remove {remove} tokens")
-        self.composition = composition
-        self.remove = remove
-        self.site = site
-        self.seed = seed
-        self.needs = composition.needs if remove else frozenset[str]()
-
-    def __call__(self, tokens: TokenSequence) -> TokenSequence:
-        """The sequence with exactly `remove` patch tokens less; UserError if the method's cap does not allow it."""
-        if self.remove == 0:
-            composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
-            moves = composition.matching == "nothing"
-            return (
-                permuted(tokens, composition.order, composition.shuffle, chance)
-                if moves
-                else tokens
-            )
-        from methods.fused import dispatch as inference
-
-        patches = tokens.patches()
-        cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
-        if self.remove > cap:
-            raise UserError(
-                f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
-            )
-        place = Place(tokens, patches, self.seed, self.site)
-        if inference.serves(self.composition, tokens):
-            return inference.reduced(self.composition, place, self.remove)
-        return reduced(self.composition, place, self.remove)

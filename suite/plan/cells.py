@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from backbones.base import Reducer
 from methods.base import Method
 from methods.composition import Composition
-from methods.reduce import Reducer as TokenReducer
+from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
 from suite.data.base import digest
 from suite.plan.budget import Plan

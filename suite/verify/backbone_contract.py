@@ -18,7 +18,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods import METHODS
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from suite.flops.closed_form import dense
 from suite.flops.counters import count_with_torch
 from suite.verify.line import Line, judged

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from backbones.sequence import TokenSequence, Trace, new_sequence
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 
 Fabricate = Callable[..., TokenSequence]
 

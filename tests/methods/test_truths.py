@@ -14,9 +14,10 @@ from torch import Tensor
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence, Trace
 from methods import METHODS
+from methods.composition import Composition
 from methods.parts.assemble import permuted
 from methods.parts.order import Chance
-from methods.reduce import Composition, Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]

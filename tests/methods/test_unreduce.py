@@ -12,7 +12,8 @@ from torch import Tensor
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.unreduce import Fill, on_grid, unreduce
 from methods import METHODS
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from methods.spec import parse
 
 Fabricate = Callable[..., TokenSequence]

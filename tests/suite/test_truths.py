@@ -16,9 +16,10 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods import METHODS
+from methods.composition import Composition
 from methods.parts.assemble import permuted
 from methods.parts.order import Chance
-from methods.reduce import Composition, Reducer
+from methods.reducer import Reducer
 from suite.plan.prepare import unfit
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]

@@ -7,7 +7,7 @@ import torch
 from straight_line_vit import by_hand, evit, tome
 
 from backbones import create_model
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 CONFIG: dict[str, Any] = {

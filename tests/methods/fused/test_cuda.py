@@ -11,7 +11,7 @@ from torch import Tensor
 from backbones.sequence import TokenSequence
 from methods import METHODS
 from methods.parts.counter_random import uniform
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 pytestmark = pytest.mark.gpu

@@ -15,11 +15,12 @@ from torch import Tensor
 from backbones.sequence import TokenSequence
 from methods import METHODS
 from methods import reduce as compose
+from methods.composition import Composition
 from methods.fused import dispatch as inference
 from methods.fused.cpu.ranking import key, largest, nth_largest, rank
 from methods.fused.cpu.tile import COLUMNS, ROWS, tile
 from methods.parts.score import Place
-from methods.reduce import Composition, Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 REAL: dict[str, Any] = {

@@ -12,8 +12,8 @@ from backbones.sequence import TokenSequence
 from methods import METHODS
 from methods import reduce as compose
 from methods.fused import dispatch as inference
+from methods.fused.gpu import reduce as gpu
 from methods.fused.gpu.ranking import clipped_mean, ranked
-from methods.fused.gpu.reduce import reduce as gpu
 from methods.fused.gpu.similarity import most_similar
 from methods.parts.score import Place
 from methods.spec import parse

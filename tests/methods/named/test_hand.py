@@ -7,7 +7,7 @@ import torch
 
 from backbones.sequence import TokenSequence, Trace, new_sequence
 from methods.parts.score import of_direction
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 

@@ -15,7 +15,8 @@ from oracle_scores import Token, image_of
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import METHODS
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from methods.spec import MethodSpec
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]

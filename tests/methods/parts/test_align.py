@@ -11,7 +11,7 @@ from torch import Tensor
 from backbones.scan import selective_scan
 from backbones.sequence import TokenSequence, Trace
 from methods import METHODS
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 
 WIDTH, STATES = 8, 3

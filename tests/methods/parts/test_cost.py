@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.sequence import TokenSequence
 from methods import METHODS
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from methods.spec import parse
 
 TEXTS = [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backbones.sequence import TokenSequence, new_sequence
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from suite.analysis.gallery import DROPPED, IN_SPECIAL, gallery, groups, pictures
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec

@@ -12,7 +12,8 @@ import torch
 
 import reports
 from backbones.common.errors import UserError
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from suite.bench import machine
 from suite.bench.grid import size_of, time_grid, time_run
 from suite.bench.memory import peak_mib

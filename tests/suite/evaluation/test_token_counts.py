@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.sequence import TokenSequence, new_sequence
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from suite.evaluation.runner import place_specials
 from suite.evaluation.token_counts import Presence, unpacked
 

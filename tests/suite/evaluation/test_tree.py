@@ -14,7 +14,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.base import Reducer as AnyReducer
 from backbones.sequence import TokenSequence
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from methods.spec import parse
 from suite.evaluation.tree import Failure, Job, evaluate
 

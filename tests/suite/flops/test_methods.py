@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backbones import create_model
 from methods import METHODS
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
 from suite.plan.budget import solve
 from suite.plan.prepare import unfit

@@ -12,7 +12,7 @@ import torch
 
 from backbones.models.vim import Vim
 from backbones.sequence import TokenSequence
-from methods.reduce import Reducer
+from methods.reducer import Reducer
 from suite.analysis.gallery import gallery
 from suite.cli import run as command
 from suite.comparison import pictured_in_parts

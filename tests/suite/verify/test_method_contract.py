@@ -10,7 +10,8 @@ import torch
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods import METHODS
-from methods.reduce import Composition, Reducer
+from methods.composition import Composition
+from methods.reducer import Reducer
 from suite.verify import method_contract as conformance
 from suite.verify.method_contract import examine
 

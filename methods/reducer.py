@@ -1,0 +1,52 @@
+"""The reducer: a composition at one site of a plan, on whichever path serves the tokens."""
+
+from __future__ import annotations
+
+from backbones.common.errors import UserError
+from backbones.sequence import TokenSequence
+from methods.composition import Composition
+from methods.fused import dispatch
+from methods.parts.assemble import permuted
+from methods.parts.order import Chance
+from methods.parts.score import Place
+from methods.reduce import reduced
+
+
+class Reducer:
+    """A composition at one site, taking `remove` patch tokens away from whatever sequence it is given.
+
+    ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens are returned as
+    they are, whatever the order: a site where nothing goes is no site. A composition that only moves tokens moves them
+    at every site.
+    """
+
+    def __init__(self, composition: Composition, remove: int, site: int, seed: int = 0) -> None:
+        """`site` is the block whose input is reduced; `seed` and it are what random numbers hang on."""
+        if remove < 0:
+            raise ValueError(f"cannot remove {remove} tokens")
+        self.composition = composition
+        self.remove = remove
+        self.site = site
+        self.seed = seed
+        self.needs = composition.needs if remove else frozenset[str]()
+
+    def __call__(self, tokens: TokenSequence) -> TokenSequence:
+        """The sequence with exactly `remove` patch tokens less; UserError if the method's cap does not allow it."""
+        if self.remove == 0:
+            composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
+            moves = composition.matching == "nothing"
+            return (
+                permuted(tokens, composition.order, composition.shuffle, chance)
+                if moves
+                else tokens
+            )
+        patches = tokens.patches()
+        cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
+        if self.remove > cap:
+            raise UserError(
+                f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
+            )
+        place = Place(tokens, patches, self.seed, self.site)
+        if dispatch.serves(self.composition, tokens):
+            return dispatch.reduced(self.composition, place, self.remove)
+        return reduced(self.composition, place, self.remove)
