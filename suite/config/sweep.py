@@ -34,8 +34,9 @@ class Experiment(RunSpec):
     """The form of a configuration file: a comparison, and what of it is swept over."""
 
     sweep: Annotated[
-        Sweep | None, Field(description="Every combination of these is a run of its own.")
-    ] = None  # type: ignore[valid-type]
+        Sweep | None,  # type: ignore[valid-type]
+        Field(description="Every combination of these is a run of its own."),
+    ] = None
 
 
 def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:

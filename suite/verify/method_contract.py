@@ -252,8 +252,8 @@ def check_cost(composition: Composition) -> str:
             continue
         tokens = tokens_before(composition, side, batch=1)
         counted = count_with_torch(
-            lambda tokens=tokens, count=count: reduced(composition, tokens, count)
-        ).gemm  # type: ignore[misc]
+            lambda tokens=tokens, count=count: reduced(composition, tokens, count)  # type: ignore[misc]
+        ).gemm
         stated = composition.cost(side * side, count, model(side).describe()).matmul_macs
         if counted != stated:
             return f"removing {count} of {side * side} takes {counted:,} multiply-accumulates, cost() says {stated:,}"
