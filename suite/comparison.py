@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from backbones.base import Backbone
-from backbones.scan import chosen
 from suite.analysis.ablation import write_ablation
 from suite.analysis.first_errors import breaks_frame, broken_first
 from suite.analysis.gallery import gallery, pictures
@@ -27,21 +26,19 @@ from suite.config.run_spec import RunSpec
 from suite.data import pictured
 from suite.data.loading.loader import dismiss
 from suite.evaluation.outcomes import accuracy, metrics
-from suite.evaluation.runner import runnable
-from suite.evaluation.token_counts import watched
+from suite.evaluation.token_counts import tracked_subset
 from suite.execution.choose import Executor
 from suite.execution.local import execute
-from suite.execution.shards import stock
+from suite.execution.provenance import dataset_record, execution_record, run_size
+from suite.execution.shards import count_existing, raise_first
 from suite.plan.cells import Cell, Named
-from suite.plan.prepare import Prepared, out_of_reach, prepare, undivided
+from suite.plan.prepare import Prepared, out_of_reach, prepare
 from suite.plan.records import describe
 from suite.stats import Mark
 from suite.store.run_folder import Store, slices
 from suite.store.session import session
-from suite.system.environment import command_line, consumption, environment
-from suite.system.hardware import DTYPES
+from suite.system.environment import consumption, environment
 from suite.system.out_of_memory import with_less
-from suite.system.stopped import StoppedError
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import announce, progress_bar
 
@@ -84,30 +81,13 @@ def run_comparison(
     STOPWATCH.begin()
     prepared = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
-        found = stock(prepared, store)
-        announce(folder, asked_of(prepared), [found], quiet)
-        with progress_bar(found[1], quiet) as progress:
+        existing = count_existing(prepared, store)
+        announce(folder, run_size(prepared), [existing], quiet)
+        with progress_bar(existing[1], quiet) as progress:
             failures = executor(prepared, store, progress, fail_fast)
         if fail_fast:
-            stop_at(prepared, failures)
+            raise_first(prepared, failures)
         return conclude(prepared, store, failures, started)
-
-
-def asked_of(prepared: Prepared) -> str:
-    """How many cells run, on how many images or videos, in words; and whether no split chose them."""
-    cells = sum(len(runnable(prepared, name)) for name in prepared.models)
-    whole = undivided(prepared)
-    return f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}{whole and f'; {whole}'}"
-
-
-def stop_at(prepared: Prepared, failures: dict[str, str]) -> None:
-    """StoppedError if a cell failed."""
-    for cell in prepared.cells:
-        if cell.key in failures:
-            raise StoppedError(
-                f"{cell.label} on {cell.backbone} failed ({failures[cell.key]}): without --fail-fast the same command "
-                f"goes on with the others"
-            )
 
 
 def conclude(
@@ -140,8 +120,10 @@ def conclude(
         first, *others = write_ablation(records, spec, store, count)
         headline |= {"headline": first, "paragraphs": [*headline["warnings"], *others]}
         store.write_headline(headline)
-    store.write_dataset(about_images(prepared))
-    store.write_environment(environment() | consumption(started) | about_execution(prepared, store))
+    store.write_dataset(dataset_record(prepared))
+    store.write_environment(
+        environment() | consumption(started) | execution_record(prepared, store)
+    )
     return Result(records, headline, failures, marks)
 
 
@@ -156,51 +138,6 @@ def flipped(store: Store) -> str:
         f"Memory ran out, so slices were done with a smaller batch, and {flips:,} of {compared:,} predictions that "
         f"were made with two batches differ: lower --batch to one that fits throughout."
     )
-
-
-def about_images(prepared: Prepared) -> dict[str, Any]:
-    """Which images the run saw."""
-    dataset, spec = prepared.dataset, prepared.spec
-    return {
-        "name": spec.data,
-        "split": dataset.split,
-        "kind": dataset.kind,
-        "images": len(prepared.indices),
-        "views": dataset.views,
-        "available": len(dataset),
-        "selection": "all" if spec.images == "all" else "stratified by class",
-        "classes": list(dataset.classes),
-        "hash": dataset.manifest()["hash"],
-    }
-
-
-def about_execution(prepared: Prepared, store: Store) -> dict[str, Any]:
-    """How the run was executed: device, kernel, weights and preprocessing of each backbone, and the command.
-
-    ``halved`` are the slices that were done with a smaller batch than asked for, ``seconds_by_part`` where this
-    process's time went: ``data wait`` is that in which the model waited for data.
-    """
-    models = prepared.models
-    dtype = DTYPES[prepared.spec.precision]
-    return {
-        "device": prepared.device,
-        "kernel": {
-            name: chosen(prepared.spec.kernel, prepared.device, dtype).kernel for name in models
-        },
-        "weights": {
-            name: model.provenance.sha256 if model.provenance else None
-            for name, model in models.items()
-        },
-        "adapted": {
-            name: model.provenance.adapted for name, model in models.items() if model.provenance
-        },
-        "preprocessing": {
-            n: prepared.data_for(model).identity().get("preprocess") for n, model in models.items()
-        },
-        "command": command_line(),
-        "halved": store.halved(),
-        "seconds_by_part": STOPWATCH.rounded(),
-    }
 
 
 def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> list[dict[str, Any]]:
@@ -238,7 +175,7 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
 def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
     """How alike the cells choose and answer (see `suite.analysis.similarity`)."""
     parts = slices(prepared.indices, prepared.spec.shard)
-    counts = [len(np.intersect1d(part, watched(prepared.indices))) for part in parts]
+    counts = [len(np.intersect1d(part, tracked_subset(prepared.indices))) for part in parts]
 
     def kept(cell: Named) -> dict[int, Kept]:
         special = list(prepared.models[cell.backbone].special_places)

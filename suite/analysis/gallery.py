@@ -15,8 +15,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from suite.data.base import Dataset
-from suite.evaluation.jobs import jobs_for
-from suite.evaluation.tree import Failure, evaluate
+from suite.evaluation.tree import Failure, evaluate, jobs_for
 from suite.plan.cells import Cell
 
 DROPPED, IN_SPECIAL = -1, -2

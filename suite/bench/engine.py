@@ -38,9 +38,8 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec, build_spec
 from suite.data import DATASETS
 from suite.data.loading.loader import load
-from suite.evaluation.jobs import jobs_for
-from suite.evaluation.runner import runnable, shrink
-from suite.evaluation.tree import Job, evaluate
+from suite.evaluation.runner import shrink
+from suite.evaluation.tree import Job, evaluate, jobs_for
 from suite.plan.prepare import Prepared, prepare
 from suite.system.stopwatch import STOPWATCH
 
@@ -155,7 +154,7 @@ def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
     """All calls of the model and of the methods on one batch of the run, and those of the model alone."""
     (model,) = prepared.models.values()
     batch = load(prepared.dataset, prepared.indices[: prepared.spec.batch], model.image_size)
-    cells = runnable(prepared, model.name)
+    cells = prepared.runnable(model.name)
     calls: list[Call] = []
     by_model: list[Call] = []
 

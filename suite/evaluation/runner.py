@@ -1,12 +1,10 @@
-"""Evaluate the cells of one backbone on a slice of the images: batches outside, cells inside."""
+"""Evaluate the cells of one backbone on a shard of the images: batches outside, cells inside."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +18,11 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.data.loading.loader import Batch, batches
-from suite.evaluation.jobs import jobs_for
 from suite.evaluation.outcomes import COLUMNS, outcomes
-from suite.evaluation.token_counts import Presence, watched
-from suite.evaluation.token_order import Orders
-from suite.evaluation.tree import Failure, Job, evaluate, failures
+from suite.evaluation.token_counts import TokenCounts, tracked_subset
+from suite.evaluation.token_order import OrderTracker
+from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
+from suite.evaluation.views import average_views, split_views
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.system.stopwatch import STOPWATCH
@@ -32,206 +30,202 @@ from suite.system.stopwatch import STOPWATCH
 Progress = Callable[[int], None]
 
 
-@dataclass
-class SliceResult:
-    """What one slice of the data gave for each cell of one backbone."""
+@dataclass(frozen=True)
+class ShardResult:
+    """Results of one shard, by key of the cell.
 
-    outcomes: dict[str, pd.DataFrame] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    presence: Presence = field(default_factory=Presence)
-    halved: dict[str, int] | None = (
-        None  # what came of a lack of memory, see `suite.execution.shards`
-    )
+    ``outcomes``  a row an image (`suite.evaluation.outcomes.COLUMNS`), of the cells that succeeded
+    ``tokens``    their counts of surviving tokens (`suite.evaluation.token_counts.TokenCounts.frame`)
+    ``failures``  the reasons of the cells that failed
+    ``halved``    the smaller batch that memory sufficed for, and how predictions differ with it
+    """
+
+    outcomes: Mapping[str, pd.DataFrame]
+    tokens: Mapping[str, pd.DataFrame]
+    failures: Mapping[str, str]
+    halved: Mapping[str, int] | None = None
 
 
-def runnable(prepared: Prepared, backbone: str) -> list[Cell]:
-    """The cells of `backbone` that have a plan, dense first."""
-    return [cell for cell in prepared.cells if cell.backbone == backbone and cell.plan is not None]
+@dataclass(frozen=True)
+class BatchResult:
+    """Results of one batch of B samples, by key of the cell; logits (B, K) and tau (B,) of those that succeeded."""
+
+    logits: Mapping[str, Tensor]
+    tau: Mapping[str, Tensor]
+    counts: TokenCounts
+    failures: Mapping[str, str]
 
 
-def run_slice(
+def evaluate_shard(
     prepared: Prepared,
-    model: Backbone,
-    chosen: NDArray[np.int64],
-    dense: Cell,
+    backbone: str,
+    images: NDArray[np.int64],
     cells: Sequence[Cell],
+    batch_size: int,
     progress: Progress,
-) -> SliceResult:
-    """Evaluate `cells` on the images or videos `chosen`, every one decoded once."""
-    result = SliceResult()
-    wanted = [cell.key for cell in cells]
-    data, at_once = prepared.data_for(model), prepared.spec.batch
-    kept = watched(prepared.indices) * data.views  # of a video its first clip
-    side = model.describe().side
-    grid = (side, side) if side and model.frames == 1 else None
-    rest = prepared.indices[np.searchsorted(prepared.indices, chosen[-1], side="right") :]
-    loader = batches(
-        data, chosen, max(1, at_once // data.views), model.image_size, grid, following=rest
-    )
-    columns: dict[str, list[dict[str, NDArray[Any]]]] = {}
+) -> ShardResult:
+    """Evaluate `cells` of `backbone` on `images`, numbers in the data set, `batch_size` at a time.
+
+    Every image or video is decoded once. `progress` receives the number of outcomes, one image
+    under one cell each, as they are done.
+    """
+    model, dense = prepared.models[backbone], prepared.dense(backbone)
+    views = prepared.data_for(model).views
+    tracked = tracked_subset(prepared.indices) * views  # of a video its first view
+    # Every cell is compared with the dense model, which therefore runs even if its own shard is done.
+    running = [dense, *(cell for cell in cells if cell.key != dense.key)]
+    counts = TokenCounts()
+    reasons: dict[str, str] = {}
+    columns: dict[str, list[dict[str, NDArray[Any]]]] = {cell.key: [] for cell in cells}
+    loader = shard_batches(prepared, model, images, batch_size)
     with torch.inference_mode(), closing(loader):
         for batch in loader:
+            parts: list[BatchResult] = []
             with STOPWATCH.part("model"):
-                seen = [
-                    sample_logits(prepared, model, part, kept, dense, cells, result)
-                    for part in parts(batch, data.views, at_once)
-                ]
+                for samples in split_views(batch, views, batch_size):
+                    running = [cell for cell in running if cell.key not in reasons]
+                    keep = np.isin(samples.indices.numpy(), tracked)
+                    part = evaluate_batch(model, samples, running, dense.key, keep, prepared.device)
+                    counts.add(part.counts)
+                    reasons |= part.failures
+                    parts.append(part)
             with STOPWATCH.part("outcomes"):
-                keys = [key for key in wanted if all(key in logits for logits, _ in seen)]
-                found = judged(keys, dense.key, seen, batch, data.views) if keys else {}
+                keys = [key for key in columns if key not in reasons]
+                rows = batch_outcomes(keys, dense.key, parts, batch, views) if keys else {}
                 for row, key in enumerate(keys):
-                    columns.setdefault(key, []).append(
-                        {name: values[row] for name, values in found.items()}
-                    )
+                    columns[key].append({name: values[row] for name, values in rows.items()})
             progress(len(batch.indices) * len(cells))
-    result.outcomes = {
-        key: framed(parts) for key, parts in columns.items() if key not in result.failures
-    }
-    return result
-
-
-def framed(parts: Sequence[Mapping[str, NDArray[Any]]]) -> pd.DataFrame:
-    """The outcomes of one cell, batch by batch, as one table."""
-    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
-
-
-def judged(
-    keys: Sequence[str],
-    dense: str,
-    seen: Sequence[tuple[dict[str, Tensor], Orders]],
-    batch: Batch,
-    views: int,
-) -> dict[str, NDArray[Any]]:
-    """The outcomes (cells, B) of the cells `keys` on `batch`, whose samples were `seen` in parts."""
-    of_cells = [averaged(torch.cat([logits[key] for logits, _ in seen]), views) for key in keys]
-    of_dense = averaged(torch.cat([logits[dense] for logits, _ in seen]), views)
-    tau = [torch.cat([orders.of(key, len(logits[key])) for logits, orders in seen]) for key in keys]
-    tau_of_item = torch.stack([each.view(-1, views).mean(1) for each in tau])
-    return outcomes(torch.stack(of_cells), of_dense, batch.labels, batch.indices, tau_of_item)
-
-
-def parts(batch: Batch, views: int, most: int) -> Iterator[Batch]:
-    """`batch` of items with `views` samples each as batches of at most `most` samples, each an item of its own."""
-    if views == 1:
-        yield batch
-        return
-    sample = (batch.indices[:, None] * views + torch.arange(views)).flatten()
-    labels = batch.labels.repeat_interleave(views)
-    for rows in torch.arange(len(sample)).split(most):
-        yield Batch(sample[rows], batch.images[rows[0] : rows[-1] + 1], labels[rows])
-
-
-def averaged(logits: Tensor, views: int) -> Tensor:
-    """Logits (B, K) whose softmax is the mean of those of the `views` of each item, (B x views, K) item by item."""
-    if views == 1:
-        return logits
-    first, *others = logits.double().log_softmax(1).unflatten(0, (-1, views)).unbind(1)
-    # one after the other, so that the sum does not depend on the batch
-    return functools.reduce(torch.logaddexp, others, first) - math.log(views)
-
-
-def sample_logits(
-    prepared: Prepared,
-    model: Backbone,
-    batch: Batch,
-    kept: NDArray[np.int64],
-    dense: Cell,
-    cells: Sequence[Cell],
-    result: SliceResult,
-) -> tuple[dict[str, Tensor], Orders]:
-    """Logits by key of one batch of samples, and how well their tokens stand in order.
-
-    `kept` are the samples of the run whose surviving tokens are kept.
-    """
-    index, images, labels, foreground = batch
-    masks = (
-        None if foreground is None else place_specials(foreground.flatten(1), model.special_places)
+    done = [key for key in columns if key not in reasons]
+    return ShardResult(
+        outcomes={key: concatenate(columns[key]) for key in done},
+        tokens={key: counts.frame(key) for key in done},
+        failures=reasons,
     )
-    result.presence.begin_batch(masks, torch.from_numpy(np.isin(index.numpy(), kept)))
-    orders = Orders()
-    return batch_logits(
-        model, images.to(prepared.device), index, labels, dense, cells, result, orders
-    ), orders
 
 
-def batch_logits(
+def shard_batches(
+    prepared: Prepared, model: Backbone, images: NDArray[np.int64], batch_size: int
+) -> Generator[Batch, None, None]:
+    """Load `images` as `model` takes them, with masks of the object over its patches."""
+    data = prepared.data_for(model)
+    side = model.describe().side
+    # Masks cover one image, not a clip, and need a grid of patches to lie on.
+    grid = (side, side) if side and model.frames == 1 else None
+    # The loader prepares the first batches of the next shard while this one ends.
+    end = np.searchsorted(prepared.indices, images[-1], side="right")
+    return batches(
+        data,
+        images,
+        max(1, batch_size // data.views),
+        model.image_size,
+        grid,
+        following=prepared.indices[end:],
+    )
+
+
+def batch_outcomes(
+    keys: Sequence[str], dense: str, parts: Sequence[BatchResult], batch: Batch, views: int
+) -> dict[str, NDArray[Any]]:
+    """Outcomes (cells, B) of the cells `keys` on `batch`, whose samples ran in `parts`."""
+
+    def logits_of(key: str) -> Tensor:
+        return average_views(torch.cat([part.logits[key] for part in parts]), views)
+
+    def tau_of(key: str) -> Tensor:
+        return torch.cat([part.tau[key] for part in parts]).view(-1, views).mean(1)
+
+    logits = torch.stack([logits_of(key) for key in keys])
+    tau = torch.stack([tau_of(key) for key in keys])
+    return outcomes(logits, logits_of(dense), batch.labels, batch.indices, tau)
+
+
+def concatenate(rows: Sequence[Mapping[str, NDArray[Any]]]) -> pd.DataFrame:
+    """Join the outcomes of one cell, batch by batch, to one table."""
+    return pd.DataFrame({name: np.concatenate([row[name] for row in rows]) for name in COLUMNS})
+
+
+def evaluate_batch(
     model: Backbone,
-    images: Tensor,
-    index: Tensor,
-    labels: Tensor,
-    dense: Cell,
+    batch: Batch,
     cells: Sequence[Cell],
-    result: SliceResult,
-    orders: Orders,
-) -> dict[str, Tensor]:
-    """Logits by key of the dense cell and of every other of one batch; failures are recorded, not raised.
+    dense: str,
+    tracked: NDArray[np.bool_],
+    device: str,
+) -> BatchResult:
+    """Evaluate `cells` on one batch of samples; failures of cells are returned, not raised.
 
-    Every cell is measured against the dense model, so all fail with it.
+    With the cell `dense`, which all are measured against, all fail. Surviving tokens are kept one
+    by one for the samples `tracked` (B,).
     """
-    by_key = {cell.key: cell for cell in [dense, *cells]}
-    by_size: dict[int, list[Cell]] = {}
-    for cell in by_key.values():
-        by_size.setdefault(cell.image_size, []).append(cell)
-    found: dict[str, Tensor] = {}
+    images = batch.images.to(device)
+    counts = TokenCounts(token_masks(model, batch.foreground), tracked)
+    order = OrderTracker()
+    logits: dict[str, Tensor] = {}
+    reasons: dict[str, str] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         with STOPWATCH.part("tokens"):
-            result.presence.observe(keys, site, tokens)
-            orders.observe(keys, site, tokens)
+            counts.observe(keys, site, tokens)
+            order.observe(keys, site, tokens)
 
+    by_size: dict[int, list[Cell]] = {}
+    for cell in cells:
+        by_size.setdefault(cell.image_size, []).append(cell)
     for size, members in by_size.items():
-        sound = [cell for cell in members if cell.key not in result.failures]
         try:
-            sized, tokens = embedded(model, images, index, size)
+            sized, tokens = embed(model, images, batch.indices, size)
         except UserError:
             raise
         except Exception as error:  # a third party's embedding may raise anything
-            failed = failures(
-                error,
-                [Job(cell.key, {}) for cell in sound],
-                lambda _: "before block 0",
-                len(images),
-            )
-            result.failures |= {job.key: failure.reason for job, failure in failed}
+            jobs = [Job(cell.key, {}) for cell in members]
+            failed = failures(error, jobs, lambda _: "before block 0", len(images))
+            reasons |= {job.key: failure.reason for job, failure in failed}
             continue
-        jobs = jobs_for(sound, sized, index, labels)
-        if sized is model:
-            result.presence.observe([job.key for job in jobs], 0, tokens)
-        for job, logits in evaluate(sized, tokens, jobs, observe):
-            failure = logits.reason if isinstance(logits, Failure) else not_finite(logits)
-            if failure:
-                result.failures[job.key] = failure
-            elif not isinstance(logits, Failure):
-                found[job.key] = logits
-    if dense.key in result.failures:
-        reason = f"the dense model failed: {result.failures[dense.key]}"
-        result.failures = dict.fromkeys(by_key, reason) | result.failures
-        return {}
-    return found
+        if sized is model:  # a smaller image has other places, which are not counted
+            counts.observe([cell.key for cell in members], 0, tokens)
+        jobs = jobs_for(members, sized, batch.indices, batch.labels)
+        for job, answer in evaluate(sized, tokens, jobs, observe):
+            if isinstance(answer, Failure):
+                reasons[job.key] = answer.reason
+            elif not bool(torch.isfinite(answer).all()):
+                reasons[job.key] = "logits are not finite (NaN or infinity)"
+            else:
+                logits[job.key] = answer
+    if dense in reasons:
+        reason = f"the dense model failed: {reasons[dense]}"
+        reasons = dict.fromkeys((cell.key for cell in cells), reason) | reasons
+        logits = {}
+    tau = {key: order.mean_tau(key, len(images)) for key in logits}
+    return BatchResult(logits, tau, counts, reasons)
 
 
-def embedded(
+def embed(
     model: Backbone, images: Tensor, index: Tensor, size: int
 ) -> tuple[Backbone, TokenSequence]:
-    """`model` for images of this `size`, and the tokens that enter its first block."""
+    """Return `model` for images of this `size`, and the tokens that enter its first block."""
     if size == model.image_size:
         return model, model.embed(images, index)
-    sized = model.resized(size)
-    return sized, sized.embed(shrink(images, size), index)
-
-
-def not_finite(logits: Tensor) -> str | None:
-    """The reason to fail a cell whose logits are not numbers."""
-    return None if bool(torch.isfinite(logits).all()) else "logits are not finite (NaN or infinity)"
+    resized = model.resized(size)
+    return resized, resized.embed(shrink(images, size), index)
 
 
 def shrink(images: Tensor, size: int) -> Tensor:
-    """Images, or clips frame by frame, at a smaller size: bicubic with antialiasing, as one made so small would be."""
+    """Resize images (B, 3, S, S), or clips (B, 3, T, S, S) frame by frame, by bicubic filtering.
+
+    With antialiasing, so that it is the image that a camera of fewer pixels would have taken.
+    """
     frames = images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
     small = F.interpolate(
         frames, size=(size, size), mode="bicubic", antialias=True, align_corners=False
     )
     return small.unflatten(0, (len(images), -1)).transpose(1, 2) if images.ndim == 5 else small
+
+
+def token_masks(model: Backbone, foreground: Tensor | None) -> Tensor | None:
+    """Object masks over patches (B, rows, columns) as masks over the sequence (B, L); None if unknown."""
+    if foreground is None:
+        return None
+    return place_specials(foreground.flatten(1), model.special_places)
 
 
 def place_specials(masks: Tensor, places: Sequence[int]) -> Tensor:

@@ -1,7 +1,7 @@
-"""Which tokens are still there: counted per cell, block and place while the cells are evaluated.
+"""Counts of the tokens that survive, per cell, block and place of the unreduced sequence.
 
-On a few images, the same for every cell, it is also kept which ones, so that methods can be set
-side by side.
+For a few tracked images, the same for every cell, it is also kept which tokens survive, so that
+the choices of two methods can be compared.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ from torch import Tensor
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
 
-WATCHED = 256  # images at most of which every surviving token is kept
+MAX_TRACKED = 256  # images at most whose surviving tokens are kept one by one
 Counts = NDArray[np.int64]
 
 
-def watched(indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The images of a run whose surviving tokens are kept one by one: evenly spread, the same for every cell."""
-    return indices[:: max(1, -(-len(indices) // WATCHED))]
+def tracked_subset(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose the images whose surviving tokens are kept: evenly spread, the same for every cell."""
+    step = -(-len(indices) // MAX_TRACKED)  # rounded up, so that there are never more
+    return indices[:: max(1, step)]
 
 
+# Loops in place of numpy's scatter operations: this runs after every reduction of every cell, and
+# one pass over the positions took a fraction of the time of several over whole arrays.
 @compiled
-def _mark(position: Counts, alive: NDArray[np.bool_], present: Counts) -> int:
-    """Set ``alive[b, position[b, i]]``, and count the images of each place; -1, or a position that is no place."""
+def _mark_alive(position: Counts, alive: NDArray[np.bool_], present: Counts) -> int:
+    """Set ``alive[b, position[b, i]]`` and count images per place; -1, or a position out of range."""
     for b in range(position.shape[0]):
         for i in range(position.shape[1]):
             place = position[b, i]
             if not 0 <= place < alive.shape[1]:
+                # -1 means success, so a negative position is answered by another invalid one.
                 return int(place) if place >= 0 else alive.shape[1]
+            # Two tokens may carry one position (a third party's method): the place counts once.
             if not alive[b, place]:
                 alive[b, place] = True
                 present[place] += 1
@@ -41,7 +46,9 @@ def _mark(position: Counts, alive: NDArray[np.bool_], present: Counts) -> int:
 
 
 @compiled
-def _shown(alive: NDArray[np.bool_], masks: NDArray[np.bool_], foreground: Counts) -> None:
+def _count_foreground(
+    alive: NDArray[np.bool_], masks: NDArray[np.bool_], foreground: Counts
+) -> None:
     """Count the images in which a place is alive and shows the object."""
     for b in range(alive.shape[0]):
         for place in range(alive.shape[1]):
@@ -49,83 +56,94 @@ def _shown(alive: NDArray[np.bool_], masks: NDArray[np.bool_], foreground: Count
 
 
 @dataclass
-class _Tally:
-    """What is known of one cell at one block: see `Presence`."""
+class SiteCounts:
+    """Counts (places,) of one cell at one block, and packed bits of tracked images; see `TokenCounts`."""
 
     present: Counts
     foreground: Counts
     alive: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
-class Presence:
-    """Counts over the images of one slice; `observe` is what `suite.evaluation.tree` calls after every reduction.
+class TokenCounts:
+    """Token counts of cells over one batch; `add` sums those of several batches.
 
-    ``present`` counts the images in which the token of a place survives (under its own position) into a block, and
-    ``foreground`` those of them in which the place shows the object. ``alive`` holds a bit for each watched image of
-    the slice, in their order: whether the token survives there. Places are those of the unreduced sequence.
+    ``present`` counts the images in which the token of a place survives (under its own position)
+    into a block, and ``foreground`` those in which the place also shows the object. ``alive`` has a
+    bit for each tracked image, in their order: whether the token survives there.
     """
 
-    def __init__(self) -> None:
-        self._tallies: dict[str, dict[int, _Tally]] = {}
-        self._masks: NDArray[np.bool_] | None = None
-        self._watched: NDArray[np.bool_] | None = None
-
-    def begin_batch(self, masks: Tensor | None, watched: Tensor | None = None) -> None:
-        """`masks` (B, L0) says where the object is in the batch that comes next, `watched` (B,) which images to keep.
-
-        None: not known, and no image.
-        """
+    def __init__(
+        self, masks: Tensor | None = None, tracked: NDArray[np.bool_] | None = None
+    ) -> None:
+        """`masks` (B, L0) mark the object, None: unknown; `tracked` (B,) marks the tracked images."""
         self._masks = None if masks is None else np.ascontiguousarray(masks.numpy())
-        self._watched = None if watched is None or not bool(watched.any()) else watched.numpy()
+        self._tracked = tracked if tracked is not None and tracked.any() else None
+        self._cells: dict[str, dict[int, SiteCounts]] = {}
 
     def observe(self, keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        """Count the tokens that enter block `site` for all cells that share them."""
+        """Count the tokens that enter block `site` for the cells `keys`, which share them."""
         position = np.ascontiguousarray(tokens.position.cpu().numpy())
         places = tokens.original_length
         alive = np.zeros((tokens.batch, places), np.bool_)
-        present, foreground = np.zeros(places, np.int64), np.zeros(places, np.int64)
-        stranger = _mark(position, alive, present)
-        if stranger >= 0:
-            raise ValueError(f"a token has position {stranger}, of {places}")
+        counts = SiteCounts(np.zeros(places, np.int64), np.zeros(places, np.int64))
+        invalid = _mark_alive(position, alive, counts.present)
+        if invalid >= 0:
+            raise ValueError(f"a token has position {invalid}, of {places}")
         if self._masks is None:
-            foreground -= 1
+            counts.foreground -= 1  # stays negative in any sum: unknown
         else:
-            _shown(alive, self._masks, foreground)
-        kept = None if self._watched is None else np.packbits(alive[self._watched], axis=1)
+            _count_foreground(alive, self._masks, counts.foreground)
+        if self._tracked is not None:
+            counts.alive.append(np.packbits(alive[self._tracked], axis=1))
         for key in keys:
-            sites = self._tallies.setdefault(key, {})
-            tally = sites.get(site)
-            if tally is None:
-                tally = sites[site] = _Tally(np.zeros_like(present), np.zeros_like(foreground))
-            tally.present += present
-            tally.foreground += foreground
-            if kept is not None:
-                tally.alive.append(kept)
+            self._cells.setdefault(key, {})[site] = counts
+
+    def add(self, other: TokenCounts) -> None:
+        """Add the counts of the next batch."""
+        for key, sites in other._cells.items():
+            totals = self._cells.setdefault(key, {})
+            for site, counts in sites.items():
+                total = totals.get(site)
+                if total is None:
+                    # Cells that share a prefix share its counts, so the first are copied.
+                    totals[site] = SiteCounts(
+                        counts.present.copy(), counts.foreground.copy(), list(counts.alive)
+                    )
+                else:
+                    total.present += counts.present
+                    total.foreground += counts.foreground
+                    total.alive += counts.alive
 
     def frame(self, key: str) -> pd.DataFrame:
-        """Of one cell: block, place, present, foreground, alive; no row for a cell on another image size."""
-        tallies = sorted(self._tallies.get(key, {}).items())
-        places = len(tallies[0][1].present) if tallies else 0
-        none = np.empty(0, np.int64)
+        """Table of one cell: block, place, present, foreground, alive; empty if its image size differs."""
+        sites = sorted(self._cells.get(key, {}).items())
+        places = len(sites[0][1].present) if sites else 0
+        present, foreground = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        alive: list[bytes] = []
+        for _, counts in sites:
+            present.append(counts.present)
+            foreground.append(counts.foreground)
+            alive += _bits_by_place(counts.alive, places)
+        blocks = np.array([site for site, _ in sites], dtype=np.int32)
         return pd.DataFrame(
             {
-                "block": np.repeat(np.array([site for site, _ in tallies], dtype=np.int32), places),
-                "place": np.tile(np.arange(places, dtype=np.int32), len(tallies)),
-                "present": np.concatenate([none, *(tally.present for _, tally in tallies)]),
-                "foreground": np.concatenate([none, *(tally.foreground for _, tally in tallies)]),
-                "alive": [bits for _, tally in tallies for bits in _by_place(tally.alive, places)],
+                "block": np.repeat(blocks, places),
+                "place": np.tile(np.arange(places, dtype=np.int32), len(sites)),
+                "present": np.concatenate(present),
+                "foreground": np.concatenate(foreground),
+                "alive": alive,
             }
         )
 
 
 def unpacked(bits: Sequence[bytes], images: int) -> NDArray[np.bool_]:
-    """Which of `images` watched images have the token of each place (images, places), from ``alive`` of a block."""
+    """Unpack ``alive`` of a block: which tracked images have the token of each place (images, places)."""
     packed = np.frombuffer(b"".join(bits), dtype=np.uint8).reshape(len(bits), -1)
     return np.unpackbits(packed, axis=1, count=images).T.astype(bool)
 
 
-def _by_place(packed: list[NDArray[np.uint8]], places: int) -> list[bytes]:
-    """From rows of bits for each image, batch by batch, to a row of bits for each place."""
+def _bits_by_place(packed: list[NDArray[np.uint8]], places: int) -> list[bytes]:
+    """Turn rows of bits per image, batch by batch, into a row of bits per place."""
     if not packed:
         return [b""] * places
     alive = np.unpackbits(np.concatenate(packed), axis=1, count=places)

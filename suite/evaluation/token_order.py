@@ -67,26 +67,20 @@ def kendall(rows: Integers, left_out: Integers) -> NDArray[np.float64]:
     return tau
 
 
-class Orders:
-    """Tau of the patch tokens that survive each site, averaged over the sites of a cell, for one batch of images.
-
-    `observe` is what `suite.evaluation.tree` calls after every reduction.
-    """
+class OrderTracker:
+    """Kendall's tau of the patch tokens that survive each site, for one batch of images."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[NDArray[np.float64]]] = {}
+        self._tau: dict[str, list[NDArray[np.float64]]] = {}
 
     def observe(self, keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        """Measure the tokens that enter block `site`, for all cells that share them."""
+        """Measure the tokens that enter block `site` for the cells `keys`, which share them."""
         tau = kendall(tokens.position.cpu().numpy(), tokens.special.cpu().numpy())
         for key in keys:
-            self._found.setdefault(key, []).append(tau)
+            self._tau.setdefault(key, []).append(tau)
 
-    def of(self, key: str, images: int) -> Tensor:
-        """Mean tau (`images`,) of one cell; 1 where it reduces nothing."""
-        found = self._found.get(key)
-        return (
-            torch.from_numpy(np.stack(found)).mean(0)
-            if found
-            else torch.ones(images, dtype=torch.float64)
-        )
+    def mean_tau(self, key: str, images: int) -> Tensor:
+        """Mean tau (`images`,) of one cell over its sites; 1 if it has none."""
+        if key not in self._tau:
+            return torch.ones(images, dtype=torch.float64)
+        return torch.from_numpy(np.stack(self._tau[key])).mean(0)

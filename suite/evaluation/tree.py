@@ -15,6 +15,8 @@ from backbones.base import Backbone, Reducer
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from suite.data.base import one_line
+from suite.evaluation.oracle import OracleReducer
+from suite.plan.cells import Cell
 from suite.system.out_of_memory import DeviceLostError, device_is_lost, out_of_memory
 
 Observer = Callable[[Sequence[str], int, TokenSequence], None]
@@ -36,6 +38,29 @@ class Job:
         following = self.next_site(block + 1)
         last = max((site for site in self.plan if site <= block), default=0)
         return f"after block {last}" if following is None else f"before block {following}"
+
+
+def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tensor) -> list[Job]:
+    """Make the job of every cell on images `index` (B,) of classes `labels` (B,), for the oracle alone."""
+    jobs = []
+    for cell in cells:
+        if cell.kind == "oracle":
+            jobs.append(Job(cell.key, oracle_reducers(cell, model, index, labels)))
+        else:
+            jobs.append(Job(cell.key, cell.reducers()))
+    return jobs
+
+
+def oracle_reducers(
+    cell: Cell, model: Backbone, index: Tensor, labels: Tensor
+) -> dict[int, OracleReducer]:
+    """Make the oracle's reducer at each site of its cell."""
+    assert cell.plan is not None
+    label_of = dict(zip(index.tolist(), labels.tolist(), strict=True))
+    reducers = {}
+    for site, count in cell.plan.counts.items():
+        reducers[site] = OracleReducer(model, label_of, count, site)
+    return reducers
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from backbones.common.errors import UserError
-from suite.evaluation.runner import Progress, runnable
+from suite.evaluation.runner import Progress
 from suite.execution.ray_cluster import connected, room
 from suite.execution.ray_payload import packed
 from suite.execution.ray_pool import Crew
@@ -39,9 +39,9 @@ class OnRay:
         `fail_fast` returns after the first part of a shard with a cell that failed.
         """
         todo = list(shards(prepared))
-        if not any(missing(store, shard, runnable(prepared, shard.backbone)) for shard in todo):
+        if not any(missing(store, shard, prepared.runnable(shard.backbone)) for shard in todo):
             progress(
-                sum(len(shard.images) * len(runnable(prepared, shard.backbone)) for shard in todo)
+                sum(len(shard.images) * len(prepared.runnable(shard.backbone)) for shard in todo)
             )
             return failures(prepared, store)
         cpus, gpus = prepared.threads, int(prepared.device == "cuda")

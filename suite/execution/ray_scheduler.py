@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
-from suite.evaluation.runner import Progress, SliceResult, runnable
+from suite.evaluation.runner import Progress, ShardResult
 from suite.execution.ray_pool import Crew, Death, Task
-from suite.execution.shards import Shard, claim, evaluated, failures, keep, missing
+from suite.execution.shards import Shard, evaluate, failures, lock, missing, save
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 
@@ -41,10 +41,10 @@ class Part:
     keys: tuple[str, ...]
 
 
-def part_evaluated(prepared: Prepared, shard: Shard, keys: Collection[str]) -> SliceResult:
+def part_evaluated(prepared: Prepared, shard: Shard, keys: Collection[str]) -> ShardResult:
     """The results of the cells `keys` on `shard`."""
     cells = [cell for cell in prepared.cells if cell.key in keys]
-    return evaluated(prepared, shard, cells, lambda count: None)
+    return evaluate(prepared, shard, cells, lambda count: None)
 
 
 def parted(keys: Sequence[str], count: int) -> list[tuple[str, ...]]:
@@ -81,7 +81,7 @@ class Desk:
                 if isinstance(outcome, Death):
                     again.extend(self._after(part, outcome))
                 else:
-                    keep(self._store, part.job.shard, outcome)
+                    save(self._store, part.job.shard, outcome)
                     self._settle(part, [])
                 if fail_fast and failures(self._prepared, self._store, part.job.shard):
                     break
@@ -92,9 +92,9 @@ class Desk:
     ) -> Iterator[Part]:
         """The parts of all shards that are to be done here, each shard claimed when its first part is asked for."""
         for shard in todo:
-            cells = runnable(self._prepared, shard.backbone)
+            cells = self._prepared.runnable(shard.backbone)
             held = claims.enter_context(ExitStack())
-            if not held.enter_context(claim(self._prepared, self._store, shard, wait)):
+            if not held.enter_context(lock(self._prepared, self._store, shard, wait)):
                 held.close()
                 elsewhere.append(shard)
                 continue

@@ -1,8 +1,8 @@
-"""Shards: the unit of work, of what is lost at most, and of what can be evaluated anywhere."""
+"""Shards: some images under all cells of a backbone, evaluated anywhere and lost at most together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.data.base import one_line
-from suite.evaluation.runner import Progress, SliceResult, run_slice, runnable
+from suite.evaluation.runner import Progress, ShardResult, evaluate_shard
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store, slices
 from suite.system.out_of_memory import DeviceLostError, out_of_memory, with_less
+from suite.system.stopped import StoppedError
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import Stock
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Slice number `index` of the run's images, those numbered `images` in the data set, under one backbone's cells."""
+    """Shard number `index` of the run: `images`, by number in the data set, under one backbone's cells."""
 
     backbone: str
     index: int
@@ -29,156 +30,150 @@ class Shard:
 
 
 def shards(prepared: Prepared) -> Iterator[Shard]:
-    """All shards of a run, in the order in which one process takes them."""
+    """All shards of a run, in the order in which one process evaluates them."""
     for backbone in prepared.models:
         for index, images in enumerate(slices(prepared.indices, prepared.spec.shard)):
             yield Shard(backbone, index, images)
 
 
-def complete(prepared: Prepared, store: Store, shard: Shard, progress: Progress) -> dict[str, str]:
-    """See that every cell of `shard` is on disk or has failed; the reasons of those that failed, by key.
-
-    Waits for a process that is at it. `progress` is told how many images were done, cell by cell
-    counted apart.
-    """
-    found = attempt(prepared, store, shard, progress, wait=True)
-    assert found is not None
-    return found
-
-
-def attempt(
-    prepared: Prepared, store: Store, shard: Shard, progress: Progress, wait: bool = False
+def complete(
+    prepared: Prepared, store: Store, shard: Shard, progress: Progress, wait: bool
 ) -> dict[str, str] | None:
-    """`complete`, but None at once if another process is at `shard` and we do not `wait`."""
-    cells = runnable(prepared, shard.backbone)
-    with claim(prepared, store, shard, wait) as mine:
-        if not mine:
+    """See that every cell of `shard` is on disk or has failed; reasons of those that failed, by key.
+
+    If another process works on it, None at once, or `wait` for it. `progress` receives the number
+    of outcomes done, one image under one cell each, those on disk included.
+    """
+    cells = prepared.runnable(shard.backbone)
+    with lock(prepared, store, shard, wait) as acquired:
+        if not acquired:
             return None
-        left = missing(store, shard, cells)
-        progress(len(shard.images) * (len(cells) - len(left)))
+        todo = missing(store, shard, cells)
+        progress(len(shard.images) * (len(cells) - len(todo)))
         try:
-            if left:
-                keep(store, shard, evaluated(prepared, shard, left, progress))
+            if todo:
+                save(store, shard, evaluate(prepared, shard, todo, progress))
         except DeviceLostError as lost:
+            # The next process leaves these cells out; this one cannot use the device any more.
             store.write_failures(shard.index, lost.reasons)
             raise
     return failures(prepared, store, shard)
 
 
-def claim(
+def lock(
     prepared: Prepared, store: Store, shard: Shard, wait: bool
 ) -> AbstractContextManager[bool]:
-    """Keep other processes from `shard` (see `suite.store.locks.claimed`)."""
+    """Lock `shard` among processes; gives False if another has it and we do not `wait`."""
     return store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
 
 
-def stock(prepared: Prepared, store: Store) -> Stock:
-    """How many outcomes, one image under one cell each, an earlier start left of all; files are not looked into."""
-    done = total = 0
-    for shard in shards(prepared):
-        cells = runnable(prepared, shard.backbone)
-        left = sum(store.shard_path(cell.key, shard.index).is_file() for cell in cells)
-        done, total = done + len(shard.images) * left, total + len(shard.images) * len(cells)
-    return done, total, "outcomes"
+def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
+    """Those of `cells` that are neither on disk nor known to fail on this shard or an earlier one."""
+    todo = []
+    for cell in cells:
+        done = store.has_shard(cell.key, shard.index, shard.images)
+        # A failure on a later shard does not count, so that the first one is found, and recorded,
+        # in whatever order the shards are taken.
+        if not done and store.failure(cell.key, shard.index) is None:
+            todo.append(cell)
+    return todo
 
 
 def failures(prepared: Prepared, store: Store, shard: Shard | None = None) -> dict[str, str]:
-    """The reasons of the cells that failed, by key; of a `shard` only those that failed on its slice or before."""
-    cells = runnable(prepared, shard.backbone) if shard else prepared.cells
-    reasons = {cell.key: store.failure(cell.key, shard.index if shard else None) for cell in cells}
-    return {key: reason for key, reason in reasons.items() if reason is not None}
+    """Reasons of the cells that failed, by key; with a `shard` only those on it or an earlier one."""
+    cells = prepared.runnable(shard.backbone) if shard else prepared.cells
+    reasons = {}
+    for cell in cells:
+        reason = store.failure(cell.key, shard.index if shard else None)
+        if reason is not None:
+            reasons[cell.key] = reason
+    return reasons
 
 
-def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
-    """Those of `cells` that are not on disk and are not known to fail on this slice or one before it.
-
-    A failure on a later slice does not count, so that the first is found in whatever order slices
-    are taken.
-    """
-    return [
-        cell
-        for cell in cells
-        if not store.has_shard(cell.key, shard.index, shard.images)
-        and store.failure(cell.key, shard.index) is None
-    ]
+def raise_first(prepared: Prepared, reasons: Mapping[str, str]) -> None:
+    """Raise a StoppedError for the first cell of the run that failed, if one did."""
+    for cell in prepared.cells:
+        if cell.key in reasons:
+            raise StoppedError(
+                f"{cell.label} on {cell.backbone} failed ({reasons[cell.key]}): without --fail-fast "
+                "the same command goes on with the others"
+            )
 
 
-def evaluated(
+def count_existing(prepared: Prepared, store: Store) -> Stock:
+    """Count the outcomes on disk, of how many; an outcome is one image under one cell."""
+    done = total = 0
+    for shard in shards(prepared):
+        for cell in prepared.runnable(shard.backbone):
+            total += len(shard.images)
+            # Whether the file is sound is found out when its shard's turn comes.
+            if store.shard_path(cell.key, shard.index).is_file():
+                done += len(shard.images)
+    return done, total, "outcomes"
+
+
+def evaluate(
     prepared: Prepared, shard: Shard, cells: Sequence[Cell], progress: Progress
-) -> SliceResult:
-    """The results of `cells` on `shard`, which depend on nothing else.
+) -> ShardResult:
+    """Evaluate `cells` on `shard`, with half the batch as often as memory runs out.
 
-    Where memory runs out the batch is halved, for this shard. On CPU nothing changes by it; on CUDA
-    logits may, in their last digits, so predictions are compared with those of yet another batch.
-    ``halved`` of the result says it.
+    On CPU the batch changes no result. On CUDA logits may differ in their last digits, so the
+    predictions of the first images are compared with those of yet another batch.
     """
-    asked = prepared.spec.batch
+    name = f"shard {shard.index} of {shard.backbone}"
 
-    def with_batch(batch: int) -> SliceResult:
-        told: list[int] = []
+    def with_batch(batch_size: int) -> ShardResult:
+        done = 0
 
-        def tell(count: int) -> None:
-            told.append(count)
-            progress(count)
+        def count(outcomes: int) -> None:
+            nonlocal done
+            done += outcomes
+            progress(outcomes)
 
         try:
-            return sliced(prepared, shard, shard.images, cells, batch, tell)
+            return evaluate_shard(prepared, shard.backbone, shard.images, cells, batch_size, count)
         except Exception:
-            progress(-sum(told))
+            progress(-done)  # what was counted is lost with the batch
             raise
 
     try:
-        result, batch = with_less(asked, with_batch, f"slice {shard.index} of {shard.backbone}")
+        result, batch_size = with_less(prepared.spec.batch, with_batch, name)
     except Exception as error:
         if not out_of_memory(error):
             raise
         progress(len(shard.images) * len(cells))
         reason = f"{type(error).__name__} with one image: {one_line(error)}"
-        return SliceResult(failures=dict.fromkeys((cell.key for cell in cells), reason))
-    if batch < asked:
-        result.halved = {"batch": batch}
-        if prepared.device != "cpu":
-            result.halved |= flips(prepared, shard, cells, result, batch)
-    return result
+        return ShardResult({}, {}, dict.fromkeys((cell.key for cell in cells), reason))
+    if batch_size == prepared.spec.batch:
+        return result
+    halved = {"batch": batch_size}
+    if prepared.device != "cpu":
+        halved |= count_flips(prepared, shard, cells, result, batch_size)
+    return replace(result, halved=halved)
 
 
-def sliced(
-    prepared: Prepared,
-    shard: Shard,
-    images: NDArray[np.int64],
-    cells: Sequence[Cell],
-    batch: int,
-    progress: Progress,
-) -> SliceResult:
-    """The results of `cells` of `shard` on `images`, so many at a time."""
-    spec = prepared.spec.model_copy(update={"batch": batch})
-    model, dense = prepared.models[shard.backbone], prepared.dense(shard.backbone)
-    return run_slice(replace(prepared, spec=spec), model, images, dense, cells, progress)
-
-
-def flips(
-    prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: SliceResult, batch: int
+def count_flips(
+    prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: ShardResult, batch_size: int
 ) -> dict[str, int]:
-    """How many predictions on the shard's first `batch` images another batch, of half as many, makes otherwise."""
-    few = shard.images[:batch]
+    """Count the predictions on the first `batch_size` images that differ with half that batch."""
+    first = shard.images[:batch_size]
     sound = [cell for cell in cells if cell.key in result.outcomes]
-    again = sliced(prepared, shard, few, sound, max(1, batch // 2), lambda _: None)
-    compared = [cell.key for cell in sound if cell.key in again.outcomes]
-    pairs = [
-        (found.outcomes[key].prediction[: len(few)] for found in (result, again))
-        for key in compared
-    ]
-    count = sum(int((one.to_numpy() != other.to_numpy()).sum()) for one, other in pairs)
-    return {"compared": len(few) * len(compared), "flips": count}
+    again = evaluate_shard(
+        prepared, shard.backbone, first, sound, max(1, batch_size // 2), lambda outcomes: None
+    )
+    flips = 0
+    for key, outcomes in again.outcomes.items():
+        before = result.outcomes[key].prediction[: len(first)].to_numpy()
+        flips += int((outcomes.prediction.to_numpy() != before).sum())
+    return {"compared": len(first) * len(again.outcomes), "flips": flips}
 
 
-def keep(store: Store, shard: Shard, result: SliceResult) -> None:
-    """Put the results of a shard on disk: first what failed, which a later process then leaves alone."""
+def save(store: Store, shard: Shard, result: ShardResult) -> None:
+    """Write the results of a shard to disk."""
     with STOPWATCH.part("writing"):
+        # Failures first: a process that goes on after a crash in here leaves those cells alone.
         store.write_failures(shard.index, result.failures)
         if result.halved:
-            store.write_halved(shard.backbone, shard.index, result.halved)
-        frames = {
-            key: (outcomes, result.presence.frame(key)) for key, outcomes in result.outcomes.items()
-        }
+            store.write_halved(shard.backbone, shard.index, dict(result.halved))
+        frames = {key: (result.outcomes[key], result.tokens[key]) for key in result.outcomes}
         store.write_shards(shard.index, shard.images, frames)

@@ -22,7 +22,7 @@ from backbones.common.errors import UserError
 from suite.bench.spec import BenchSpec
 from suite.config.run_spec import RunSpec, read_spec, read_values
 from suite.evaluation.outcomes import COLUMNS
-from suite.evaluation.token_counts import watched
+from suite.evaluation.token_counts import tracked_subset
 from suite.plan.cells import BASELINES, DENSE
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.checksums import fault
@@ -124,7 +124,9 @@ class Part:
         store = Store(self.folder)
         for index, images in enumerate(parts):
             self._sealed(store.presence_path(key, index), images)
-        return store.alive(key, [len(np.intersect1d(part, watched(self.images))) for part in parts])
+        return store.alive(
+            key, [len(np.intersect1d(part, tracked_subset(self.images))) for part in parts]
+        )
 
     def analyses(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """The tables that were derived from the run, by name."""

@@ -65,6 +65,10 @@ class Prepared:
             )
         return self._data[taken]
 
+    def runnable(self, backbone: str) -> list[Cell]:
+        """The cells of `backbone` that have a plan, the dense one first."""
+        return [cell for cell in self.cells if cell.backbone == backbone and cell.plan is not None]
+
     def dense(self, backbone: str) -> Cell:
         """The unreduced cell of `backbone`."""
         return next(

@@ -12,7 +12,6 @@ from backbones.shape import Shape
 from suite.data import pictured
 from suite.data.base import Dataset
 from suite.evaluation.oracle import rounds
-from suite.evaluation.runner import runnable
 from suite.flops.closed_form import block_flops, dense
 from suite.flops.closed_form import total as flops_of
 from suite.plan.budget import Plan
@@ -52,7 +51,7 @@ def estimate_seconds(prepared: Prepared) -> float:
         seconds = dense_seconds(
             model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch
         )
-        for cell in runnable(prepared, name):
+        for cell in prepared.runnable(name):
             images = prepared.samples + (shown if cell.seed == 0 else 0)
             total += seconds * passes(cell, model.describe()) * images
     return total

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.spec import parse
-from suite.comparison import about_execution, about_images, asked_of, stop_at
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.data.loading.loader import Batch, batches
 from suite.execution.local import execute
-from suite.execution.shards import stock
+from suite.execution.provenance import dataset_record, execution_record, run_size
+from suite.execution.shards import count_existing, raise_first
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity import curves, tables
 from suite.sensitivity.choice import cells_of_grid, chosen
@@ -64,16 +64,16 @@ def run_sensitivity(
     STOPWATCH.begin()
     prepared, asked, zeroed = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
-        found = stock(prepared, store)
+        found = count_existing(prepared, store)
         probed = sum(
             image_path(folder, index, PARTS[-1]).is_file() for index in prepared.indices.tolist()
         )
         of_images = (probed, len(prepared.indices), "images with tokens removed")
-        announce(folder, asked_of(prepared), [found, of_images], quiet)
+        announce(folder, run_size(prepared), [found, of_images], quiet)
         with progress_bar(found[1], quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
         if fail_fast:
-            stop_at(prepared, failures)
+            raise_first(prepared, failures)
         with progress_bar(len(prepared.indices), quiet, "images") as progress:
             probe_images(prepared, asked, zeroed, Kept(store, question(prepared, spec)), progress)
         return conclude(prepared, spec, store, failures, started)
@@ -98,8 +98,10 @@ def conclude(
         store.write_analysis(name, frame)
     headline = summarise(spec, frames)
     store.write_headline(headline)
-    store.write_dataset(about_images(prepared))
-    store.write_environment(environment() | consumption(started) | about_execution(prepared, store))
+    store.write_dataset(dataset_record(prepared))
+    store.write_environment(
+        environment() | consumption(started) | execution_record(prepared, store)
+    )
     return Analysis(frames, headline, failures)
 
 

@@ -15,7 +15,7 @@ from backbones.models.videomamba_video import ClipConfig, VideoMambaVideo
 from suite.analysis.gallery import DROPPED, side_by_side
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
-from suite.evaluation.runner import averaged, runnable
+from suite.evaluation.views import average_views
 from suite.plan.prepare import prepare
 from suite.plan.run_time import estimate_seconds
 from suite.store.run_folder import Store
@@ -68,7 +68,7 @@ def test_each_video_gets_the_mean_of_its_views(clips: Specs, tmp_path: Path) -> 
     model = prepared.models["clip_mini"]
     data = prepared.data_for(model)
     store = Store(tmp_path / "run")
-    for cell in runnable(prepared, "clip_mini"):
+    for cell in prepared.runnable("clip_mini"):
         rows = store.outcomes(cell.key, 2)
         assert rows.image.tolist() == list(range(6))
         for video in range(6):
@@ -147,17 +147,17 @@ def test_places_move_with_their_frames() -> None:
 def test_answers_to_views_are_averaged_as_shares() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(12, 5, generator=generator) * 4
-    found = averaged(logits, 3)
+    found = average_views(logits, 3)
     expected = logits.double().softmax(1).view(4, 3, 5).mean(1)
     torch.testing.assert_close(found.exp(), expected)
     torch.testing.assert_close(
         found.logsumexp(1), torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0
     )
     for row in range(4):
-        assert torch.equal(averaged(logits[3 * row : 3 * row + 3], 3)[0], found[row])
-    assert averaged(logits, 1) is logits
+        assert torch.equal(average_views(logits[3 * row : 3 * row + 3], 3)[0], found[row])
+    assert average_views(logits, 1) is logits
     certain = torch.tensor([[0.0, 2000.0], [0.0, 3000.0]])
-    assert bool(torch.isfinite(averaged(certain, 2)).all())
+    assert bool(torch.isfinite(average_views(certain, 2)).all())
 
 
 def test_images_and_videos_are_not_mixed(clips: Specs, small: Specs, films: Path) -> None:

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from suite.analysis.similarity import centred_ranks, kappa, mantel, overlap, rank_correlation
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
-from suite.evaluation.token_counts import WATCHED, unpacked, watched
+from suite.evaluation.token_counts import MAX_TRACKED, tracked_subset, unpacked
 from suite.plan.prepare import prepare
 
 Specs = Callable[..., RunSpec]
@@ -92,17 +92,17 @@ def test_the_link_is_spearmans_and_its_p_that_of_all_permutations() -> None:
     assert np.isnan(mantel(one[:3, :3], noise[:3, :3])[0])
 
 
-def test_watched_images_are_spread_evenly_and_few() -> None:
-    assert watched(np.arange(30)).tolist() == list(range(30))
-    many = watched(np.arange(50_000))
-    assert WATCHED / 2 < len(many) <= WATCHED
+def test_tracked_images_are_spread_evenly_and_few() -> None:
+    assert tracked_subset(np.arange(30)).tolist() == list(range(30))
+    many = tracked_subset(np.arange(50_000))
+    assert MAX_TRACKED / 2 < len(many) <= MAX_TRACKED
     assert set(np.diff(many)) == {196}
 
 
 def test_tables_are_those_of_following_every_token(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.evaluation.token_counts.WATCHED", 8)
+    monkeypatch.setattr("suite.evaluation.token_counts.MAX_TRACKED", 8)
     spec = small(methods=("mtr", "tome", "delta"), budgets=(0.3,), baselines=False)
     run_comparison(spec, tmp_path, quiet=True)
     prepared = prepare(spec)

@@ -20,7 +20,6 @@ from suite.bench.engine import (
     verdict,
 )
 from suite.bench.stub import CLASSES, DRAWN, GRID, PATCH, StubData, StubModel
-from suite.evaluation.runner import runnable
 from suite.plan.prepare import prepare
 
 ROW = EngineRow(
@@ -64,7 +63,7 @@ def test_its_images_are_told_apart_by_the_stub_and_repeat() -> None:
 def test_the_measured_run_has_forty_cells() -> None:
     with registered():
         prepared = prepare(settings(100))
-    assert len(runnable(prepared, "stub")) == 40
+    assert len(prepared.runnable("stub")) == 40
 
 
 def test_a_small_run_is_measured_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +86,7 @@ def test_the_yardstick_is_every_call_of_a_batch_once(monkeypatch: pytest.MonkeyP
     with registered():
         prepared = prepare(engine.settings(40))
     calls, by_model = recorded(prepared)
-    cells = runnable(prepared, "stub")
+    cells = prepared.runnable("stub")
     sites = {cell.key: sorted(cell.plan.counts) for cell in cells if cell.plan is not None}
     assert len(calls) - len(by_model) == sum(
         map(len, sites.values())

@@ -326,11 +326,10 @@ def test_a_failed_cell_is_exit_code_1(
 def test_an_interruption_is_code_130_and_says_how_to_go_on(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: Any) -> Any:
+    def stopped(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("suite.execution.local.complete", stopped)
-    monkeypatch.setattr("suite.execution.local.attempt", stopped)
     monkeypatch.chdir(tmp_path)
     assert run(["compare", *MINI, "--json"]) == 130
     assert "the same command goes on" in capsys.readouterr().err

@@ -13,11 +13,11 @@ from scipy.stats import kendalltau
 from backbones.base import Reducer
 from backbones.sequence import TokenSequence
 from suite.config.run_spec import RunSpec
+from suite.data.loading.loader import Batch
 from suite.evaluation.outcomes import outcomes
-from suite.evaluation.runner import SliceResult, batch_logits, framed, run_slice, runnable, shrink
-from suite.evaluation.token_order import Orders
+from suite.evaluation.runner import ShardResult, concatenate, evaluate_batch, evaluate_shard, shrink
 from suite.execution.local import execute
-from suite.execution.shards import stock
+from suite.execution.shards import count_existing
 from suite.plan.prepare import Prepared, prepare
 from suite.store.run_folder import Store
 
@@ -28,12 +28,10 @@ def silent(count: int) -> None:
     """Count nothing."""
 
 
-def sliced(prepared: Prepared, chosen: list[int]) -> SliceResult:
+def on_images(prepared: Prepared, images: list[int]) -> ShardResult:
     name = prepared.spec.backbones[0]
-    cells = runnable(prepared, name)
-    return run_slice(
-        prepared, prepared.models[name], np.array(chosen), prepared.dense(name), cells, silent
-    )
+    cells = prepared.runnable(name)
+    return evaluate_shard(prepared, name, np.array(images), cells, prepared.spec.batch, silent)
 
 
 class Watched:
@@ -56,10 +54,10 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
     methods = ("mtr", "mtr[order=appended]", "stride[order=shuffled]", "permute[shuffle=0.3]")
     prepared = prepare(small(methods=methods, budgets=(0.3,)))
     chosen = [3, 4, 11, 17, 18, 19, 20, 25, 29]
-    result = sliced(prepared, chosen)
+    result = on_images(prepared, chosen)
     model, dense = prepared.models["vim_mini"], prepared.dense("vim_mini")
     assert not result.failures
-    for cell in runnable(prepared, "vim_mini"):
+    for cell in prepared.runnable("vim_mini"):
         rows = []
         for image in chosen:
             pixels = torch.from_numpy(prepared.dataset.sample(image, 40))[None]
@@ -77,7 +75,7 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
                     logits = model.resized(cell.image_size)(shrink(pixels, cell.image_size))
             tau = torch.tensor([float(np.mean(taus)) if taus else 1.0])
             rows.append(
-                framed(
+                concatenate(
                     [
                         {
                             name: value[0]
@@ -106,42 +104,40 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
     assert cell.image_size % 4 == 0
     assert cell.image_size < 40
     assert cell.plan.lengths == ((cell.image_size // 4) ** 2 + 1,) * 4
-    by_key = batch_logits(
-        prepared.models["vim_mini"],
-        torch.from_numpy(prepared.dataset.samples(np.arange(2), 40)),
-        torch.arange(2),
-        torch.zeros(2, dtype=torch.long),
-        prepared.dense("vim_mini"),
-        [cell],
-        SliceResult(),
-        Orders(),
+    images = torch.from_numpy(prepared.dataset.samples(np.arange(2), 40))
+    batch = Batch(torch.arange(2), images, torch.zeros(2, dtype=torch.long))
+    dense = prepared.dense("vim_mini")
+    result = evaluate_batch(
+        prepared.models["vim_mini"], batch, [dense, cell], dense.key, np.zeros(2, bool), "cpu"
     )
-    assert list(by_key) == [prepared.dense("vim_mini").key, cell.key]
+    assert list(result.logits) == [dense.key, cell.key]
 
 
 def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: Path) -> None:
     prepared = prepare(small(budgets=(0.3,)))
     store = Store.open(tmp_path, prepared.spec)
-    cells = runnable(prepared, "vim_mini")
+    cells = prepared.runnable("vim_mini")
     everything = 30 * len(cells)
-    assert stock(prepared, store) == (0, everything, "outcomes")
+    assert count_existing(prepared, store) == (0, everything, "outcomes")
     for _ in range(2):
         told: list[int] = []
         assert execute(prepared, store, told.append) == {}
         assert sum(told) == 30 * len(cells)
-        assert stock(prepared, store) == (everything, everything, "outcomes")
+        assert count_existing(prepared, store) == (everything, everything, "outcomes")
         store.shard_path(cells[2].key, 1).unlink()
-        assert stock(prepared, store) == (everything - 12, everything, "outcomes")
+        assert count_existing(prepared, store) == (everything - 12, everything, "outcomes")
 
 
 def test_skipped_cells_are_not_run(small: Specs) -> None:
     prepared = prepare(small(budgets=(0.3, 0.95)))
     assert any(cell.plan is None for cell in prepared.cells)
-    assert all(cell.plan is not None for cell in runnable(prepared, "vim_mini"))
-    assert runnable(prepared, "vim_mini")[0].method.name == "none"
+    assert all(cell.plan is not None for cell in prepared.runnable("vim_mini"))
+    assert prepared.runnable("vim_mini")[0].method.name == "none"
 
 
 @pytest.mark.parametrize("precision", ["fp64", "fp32"])
 def test_images_are_given_in_the_precision_of_the_model(small: Specs, precision: str) -> None:
-    result = sliced(prepare(small(methods=("mtr",), budgets=(0.3,), precision=precision)), [1, 2])
+    result = on_images(
+        prepare(small(methods=("mtr",), budgets=(0.3,), precision=precision)), [1, 2]
+    )
     assert not result.failures

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from backbones.sequence import TokenSequence, new_sequence
 from methods.composition import Composition
 from methods.reducer import Reducer
 from suite.evaluation.runner import place_specials
-from suite.evaluation.token_counts import Presence, unpacked
+from suite.evaluation.token_counts import TokenCounts, unpacked
 
 
 def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
@@ -28,23 +29,24 @@ def reduced(batch: int, seed: int, remove: int) -> TokenSequence:
 )
 @settings(max_examples=30, deadline=None)
 def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, int]]) -> None:
-    presence = Presence()
+    total = TokenCounts()
     alive: Counter[tuple[str, int, int]] = Counter()
     shown: Counter[tuple[str, int, int]] = Counter()
     generator = torch.Generator().manual_seed(0)
     for batch, seed, remove in batches:
         masks = torch.rand(batch, 10, generator=generator) < 0.4
-        presence.begin_batch(masks)
         tokens = reduced(batch, seed, remove)
-        presence.observe(["a", "b"], 2, tokens)
-        presence.observe(["b"], 3, tokens)
+        counts = TokenCounts(masks)
+        counts.observe(["a", "b"], 2, tokens)
+        counts.observe(["b"], 3, tokens)
+        total.add(counts)
         for row in range(batch):
             for place in tokens.position[row].tolist():
                 for slot in (("a", 2), ("b", 2), ("b", 3)):
                     alive[*slot, place] += 1
                     shown[*slot, place] += int(masks[row, place])
     for key in ("a", "b"):
-        frame = presence.frame(key)
+        frame = total.frame(key)
         assert frame is not None
         assert len(frame) == (10 if key == "a" else 20)
         for row in frame.itertuples():
@@ -53,13 +55,12 @@ def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, i
 
 
 def test_without_masks_the_foreground_is_marked_unknown() -> None:
-    presence = Presence()
-    presence.begin_batch(None)
-    presence.observe(["a"], 1, reduced(2, 0, 3))
-    frame = presence.frame("a")
+    counts = TokenCounts()
+    counts.observe(["a"], 1, reduced(2, 0, 3))
+    frame = counts.frame("a")
     assert frame is not None
     assert (frame.foreground < 0).all()
-    assert presence.frame("unseen").empty
+    assert counts.frame("unseen").empty
 
 
 def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
@@ -72,22 +73,20 @@ def test_masks_of_patches_leave_room_for_the_special_tokens() -> None:
 
 
 def test_a_position_that_is_no_place_is_refused_before_anything_is_counted() -> None:
-    presence = Presence()
-    presence.begin_batch(None)
+    counts = TokenCounts()
     tokens = reduced(2, 0, 3)
     for stranger in (-1, 10):
         tokens.position[1, 2] = stranger
         with pytest.raises(ValueError, match="position"):
-            presence.observe(["a"], 1, tokens)
-    assert presence.frame("a").empty
+            counts.observe(["a"], 1, tokens)
+    assert counts.frame("a").empty
 
 
 def test_a_place_named_twice_counts_once() -> None:
-    presence = Presence()
-    presence.begin_batch(torch.ones(2, 10, dtype=torch.bool), torch.tensor([True, False]))
+    counts = TokenCounts(torch.ones(2, 10, dtype=torch.bool), np.array([True, False]))
     tokens = reduced(2, 0, 3)
     tokens.position[:] = 4
-    presence.observe(["a"], 1, tokens)
-    frame = presence.frame("a")
+    counts.observe(["a"], 1, tokens)
+    frame = counts.frame("a")
     assert frame.present.tolist() == frame.foreground.tolist() == [0] * 4 + [2] + [0] * 5
     assert unpacked(frame.alive.tolist(), 1).tolist() == [[place == 4 for place in range(10)]]

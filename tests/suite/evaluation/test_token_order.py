@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from backbones.sequence import TokenSequence, new_sequence
-from suite.evaluation.token_order import Integers, Orders, kendall
+from suite.evaluation.token_order import Integers, OrderTracker, kendall
 
 
 def whole(rows: Integers) -> Integers:
@@ -41,9 +41,9 @@ def test_of_a_cell_it_is_the_mean_over_its_sites() -> None:
         position = torch.stack([torch.tensor(order), torch.arange(5)])
         return TokenSequence(**{**vars(tokens), "position": position})
 
-    orders = Orders()
+    orders = OrderTracker()
     orders.observe(["a", "b"], 1, moved(0, 1, 2, 3, 4))
     orders.observe(["a"], 2, moved(4, 3, 2, 1, 0))
     orders.observe(["a"], 3, moved(1, 0, 2, 3, 4))
-    assert orders.of("a", 2).tolist() == pytest.approx([(1 - 1 + 4 / 6) / 3, 1])
-    assert orders.of("b", 2).tolist() == orders.of("c", 2).tolist() == [1, 1]
+    assert orders.mean_tau("a", 2).tolist() == pytest.approx([(1 - 1 + 4 / 6) / 3, 1])
+    assert orders.mean_tau("b", 2).tolist() == orders.mean_tau("c", 2).tolist() == [1, 1]

@@ -14,7 +14,7 @@ from suite.config.run_spec import RunSpec
 from suite.execution import local
 from suite.execution.ray_pool import Death, Task
 from suite.execution.ray_scheduler import MOST_DEATHS, Desk, parted
-from suite.execution.shards import claim, failures, shards
+from suite.execution.shards import failures, lock, shards
 from suite.plan.prepare import Prepared, prepare
 from suite.store.run_folder import Store
 from suite.store.session import session
@@ -149,11 +149,11 @@ def test_a_shard_that_another_process_is_at_is_left_to_it(
     crew: Any = Scripted(prepared, 2, 0, lambda shard, keys: False)
     with session(tmp_path / "run", prepared.spec) as store:
         desk = Desk(prepared, store, lambda count: None, 1)
-        with claim(prepared, store, every[1], wait=True):
+        with lock(prepared, store, every[1], wait=True):
             left = desk.work(crew, every, wait=False, fail_fast=False)
         assert left == [every[1]]
         assert {shard for shard, _ in crew.parts} == {0, 2}
-        with claim(prepared, store, every[0], wait=False) as free:
+        with lock(prepared, store, every[0], wait=False) as free:
             assert free
         assert desk.work(crew, left, wait=True, fail_fast=False) == []
         assert {shard for shard, _ in crew.parts} == {0, 1, 2}

@@ -161,10 +161,10 @@ def follow(log: int) -> None:
 
         return call
 
-    shards.run_slice = noted(
-        "begin", shards.run_slice, lambda prepared, model, images, *_: images[0], True
-    )  # type: ignore[attr-defined]
-    shards.keep = noted("kept", shards.keep, lambda store, shard, result: shard.images[0], False)
+    shards.evaluate_shard = noted(  # type: ignore[attr-defined]
+        "begin", shards.evaluate_shard, lambda prepared, backbone, images, *_: images[0], True
+    )
+    shards.save = noted("kept", shards.save, lambda store, shard, result: shard.images[0], False)
     sensitivity.probe = noted(
         "begin", sensitivity.probe, lambda model, subject, asked: 100 + int(subject.index), True
     )  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
         if scene.line[0] == "sensitivity":
             sensitivity.probe = partial(after, sensitivity.probe)  # type: ignore[attr-defined]
         else:
-            shards.run_slice = partial(after, shards.run_slice)  # type: ignore[attr-defined]
+            shards.evaluate_shard = partial(after, shards.evaluate_shard)  # type: ignore[attr-defined]
 
     def after(real: Any, *given: Any) -> Any:
         with (scene.root / f"{name}.log").open("a") as log:

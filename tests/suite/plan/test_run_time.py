@@ -8,7 +8,7 @@ import torch
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
 from suite.config.run_spec import RunSpec
-from suite.evaluation.jobs import jobs_for
+from suite.evaluation.tree import jobs_for
 from suite.flops.closed_form import block_flops, dense, total
 from suite.plan import run_time as estimate
 from suite.plan.prepare import prepare

@@ -17,8 +17,7 @@ from suite.analysis.gallery import gallery
 from suite.cli import run as command
 from suite.comparison import pictured_in_parts
 from suite.config.run_spec import RunSpec
-from suite.evaluation.runner import runnable
-from suite.execution.shards import evaluated, shards
+from suite.execution.shards import evaluate, shards
 from suite.plan.prepare import prepare
 from suite.system.out_of_memory import DeviceLostError, device_is_lost, out_of_memory, with_less
 
@@ -97,7 +96,7 @@ def test_on_cpu_less_memory_gives_the_same_bytes(
             == 0
         )
     assert (
-        "out of memory: slice 1 of vim_mini is done again with batch 2" in capsys.readouterr().err
+        "out of memory: shard 1 of vim_mini is done again with batch 2" in capsys.readouterr().err
     )
     ample, scarce = content(tmp_path / "ample"), content(tmp_path / "scarce")
     assert [name for name in scarce if name.startswith("halved/")]
@@ -172,7 +171,7 @@ def test_on_a_device_predictions_that_differ_are_counted(
     object.__setattr__(prepared, "device", "cuda")
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
     first = next(iter(shards(prepared)))
-    result = evaluated(prepared, first, runnable(prepared, "vim_mini"), lambda _: None)
+    result = evaluate(prepared, first, prepared.runnable("vim_mini"), lambda _: None)
     assert result.halved == {"batch": 4, "compared": 8, "flips": 4}
 
 

@@ -1,0 +1,66 @@
+"""What a run tells of itself, to the user before it begins and in its folder once it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbones.scan import chosen
+from suite.plan.prepare import Prepared, undivided
+from suite.store.run_folder import Store
+from suite.system.environment import command_line
+from suite.system.hardware import DTYPES
+from suite.system.stopwatch import STOPWATCH
+
+
+def run_size(prepared: Prepared) -> str:
+    """How many cells run on how many images or videos, and whether a split that does not exist was set."""
+    cells = sum(len(prepared.runnable(name)) for name in prepared.models)
+    size = f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
+    note = undivided(prepared)
+    return f"{size}; {note}" if note else size
+
+
+def dataset_record(prepared: Prepared) -> dict[str, Any]:
+    """Which images the run used, for ``dataset.json``."""
+    dataset, spec = prepared.dataset, prepared.spec
+    return {
+        "name": spec.data,
+        "split": dataset.split,
+        "kind": dataset.kind,
+        "images": len(prepared.indices),
+        "views": dataset.views,
+        "available": len(dataset),
+        "selection": "all" if spec.images == "all" else "stratified by class",
+        "classes": list(dataset.classes),
+        "hash": dataset.manifest()["hash"],
+    }
+
+
+def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
+    """How the run was executed, for ``environment.json``.
+
+    By backbone: kernel, weights, what was adapted of them, and preprocessing. ``halved`` lists the
+    shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is this process's
+    time; in ``data wait`` the model waited for data.
+    """
+    dtype = DTYPES[prepared.spec.precision]
+    kernels: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
+    adapted: dict[str, Any] = {}
+    preprocessing: dict[str, Any] = {}
+    for name, model in prepared.models.items():
+        kernels[name] = chosen(prepared.spec.kernel, prepared.device, dtype).kernel
+        weights[name] = model.provenance.sha256 if model.provenance else None
+        if model.provenance:
+            adapted[name] = model.provenance.adapted
+        preprocessing[name] = prepared.data_for(model).identity().get("preprocess")
+    return {
+        "device": prepared.device,
+        "kernel": kernels,
+        "weights": weights,
+        "adapted": adapted,
+        "preprocessing": preprocessing,
+        "command": command_line(),
+        "halved": store.halved(),
+        "seconds_by_part": STOPWATCH.rounded(),
+    }
