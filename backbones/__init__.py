@@ -72,8 +72,7 @@ def create_model(
     weights'. `ema` chooses the averaged weights by name (None: as published), `kernel` the
     selective scan. Raises UserError for an unknown name or a checkpoint that does not fit.
     """
-    from backbones.checkpoints import load as checkpoints
-    from backbones.checkpoints import published as official
+    from backbones.checkpoints import load, published
 
     plain, given = bracketed(name)
     factory = BACKBONES[plain]
@@ -81,16 +80,16 @@ def create_model(
     asked = frozenset(settings)
     if num_classes is not None:
         settings["classes"] = num_classes
-    weights = None if checkpoint is None else checkpoints.load(checkpoint, model_name=name, ema=ema)
+    weights = None if checkpoint is None else load.load(checkpoint, model_name=name, ema=ema)
     _check_settings(plain, factory, settings)
     model = factory(**settings)
     if weights is not None:
         own_head = weights.num_classes in (None, model.describe().classes) or "classes" in settings
         if not own_head:
             model = factory(**settings, classes=weights.num_classes)
-        adapted = checkpoints.apply(model, weights, settings.get("classes"), asked)
+        adapted = load.apply(model, weights, settings.get("classes"), asked)
         model.provenance = replace(weights.provenance, adapted=adapted)
-    model.preprocessing = official.usual_preprocessing(name) or model.preprocessing
+    model.preprocessing = published.usual_preprocessing(name) or model.preprocessing
     model.set_kernel(kernel)
     return model.eval()
 

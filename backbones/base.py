@@ -8,10 +8,10 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from backbones.checkpoints.load import Provenance
 from backbones.common.errors import UserError
 from backbones.layers.mixer import BidirectionalMixer, Mixer
 from backbones.preprocessing import Preprocessing
+from backbones.provenance import Provenance
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
@@ -174,18 +174,6 @@ class Backbone(nn.Module):
     def missing(self, needs: frozenset[str]) -> frozenset[str]:
         """The trace fields among `needs` that this backbone cannot give."""
         return needs - self.provides
-
-
-def per_image_linear(rows: Tensor, linear: nn.Linear) -> Tensor:
-    """`linear` on (B, C) or (B, S, C), each image on its own on CPU, so that its bits do not depend on the batch.
-
-    A matrix product whose row count is the batch takes another path through the BLAS for another
-    batch.
-    """
-    if rows.device.type != "cpu" or torch.is_grad_enabled():
-        return linear(rows)
-    product = torch.stack([torch.matmul(linear.weight, image.t()).t() for image in rows])
-    return product if linear.bias is None else product + linear.bias
 
 
 def check_image_size(images: Tensor, size: int, name: str) -> None:

@@ -8,7 +8,6 @@ of a state dict (other positions, an image model for a video model) it mends in 
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,50 +15,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from backbones.checkpoints import read as checkpoint_io
 from backbones.checkpoints.published import files_of
+from backbones.checkpoints.read import read, sha256
 from backbones.checkpoints.source import locate, resolve
 from backbones.common.errors import UserError
 from backbones.common.naming import with_settings
+from backbones.provenance import NEW_HEAD, Provenance, key_digest
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
 
 PLAIN, AVERAGED = ("model", "module", "state_dict"), "model_ema"
 HEAD = ("head.weight", "head.bias")
-NEW_HEAD = "the head is new"
 NAMED = 3
 SHARED = 4  # tensors may share their numbers, such as tied weights, but not without end
 NOTHING: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where weights came from, enough to recognise them again.
-
-    ``source``      what was asked for: a path, ``hf://owner/repo[@revision]/file`` or ``bundled``
-    ``path``        the file on disk
-    ``sha256``      of that file
-    ``format``      ``torch`` or ``safetensors``
-    ``branch``      ``model``, ``model_ema``, ..., or ``bare`` (a state dict with nothing around it)
-    ``keys``        number of tensors
-    ``key_digest``  sha256 over the sorted names and shapes
-    ``adapted``     what was changed to fit the model, in words
-    """
-
-    source: str
-    path: str
-    sha256: str
-    format: str
-    branch: str
-    keys: int
-    key_digest: str
-    adapted: tuple[str, ...] = ()
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the head was loaded, too."""
-        return NEW_HEAD not in self.adapted
 
 
 @dataclass(frozen=True)
@@ -90,7 +60,7 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
     """
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
-    content, file_format = checkpoint_io.read(path)
+    content, file_format = read(path)
     tensors, branch = _choose_branch(
         content, spec, _wants_ema(model_name, ema), explicit=ema is not None
     )
@@ -98,7 +68,7 @@ def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeight
     provenance = Provenance(
         source=spec,
         path=str(path),
-        sha256=checkpoint_io.sha256(path),
+        sha256=sha256(path),
         format=file_format,
         branch=branch,
         keys=len(state),
@@ -141,12 +111,6 @@ def apply(
     _check_kinds(wanted, given, source)
     model.load_state_dict(given)
     return tuple(notes)
-
-
-def key_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 over the sorted names and shapes of a state dict."""
-    lines = sorted(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _wants_ema(model_name: str, ema: bool | None) -> bool:

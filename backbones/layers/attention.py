@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.common.errors import UserError
-from backbones.layers import batch_invariant as rowwise
+from backbones.layers import batch_invariant
 from backbones.layers.norm import layer_norm
 from backbones.sequence import TokenSequence, Trace
 
@@ -54,7 +54,7 @@ class AttentionHalf(nn.Module):
         u = layer_norm(self.norm, residual)
         fast = serves_fast(u)
         # (3, B, heads, L, width)
-        qkv = rowwise.linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast).unflatten(
+        qkv = batch_invariant.linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast).unflatten(
             2, (3, layer.num_heads, -1)
         )
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
@@ -78,7 +78,7 @@ class AttentionHalf(nn.Module):
                 row = weights.take_along_dim(place, 2)
             shown["cls_attention"] = row.mean(1)[:, 0]
         mixed = mixed.transpose(1, 2).flatten(2)
-        branch = rowwise.linear(mixed, layer.proj.weight, layer.proj.bias, fast=fast)
+        branch = batch_invariant.linear(mixed, layer.proj.weight, layer.proj.bias, fast=fast)
         return replace(tokens, branch=branch, residual=residual, trace=Trace(**shown))
 
 
@@ -100,8 +100,8 @@ class MlpHalf(nn.Module):
         residual = tokens.residual + tokens.branch
         u = layer_norm(self.norm, residual)
         fast = serves_fast(u)
-        inner = rowwise.linear(u, up.weight, up.bias, fast=fast, gelu=True)
-        branch = rowwise.linear(inner, down.weight, down.bias, fast=fast)
+        inner = batch_invariant.linear(u, up.weight, up.bias, fast=fast, gelu=True)
+        branch = batch_invariant.linear(inner, down.weight, down.bias, fast=fast)
         return replace(tokens, branch=branch, residual=residual, trace=None)
 
 

@@ -1,29 +1,32 @@
-"""Linear layers whose result for a row does not depend on how many rows stand beside it.
+"""Layers whose result for a row or an image does not depend on what else is in the batch.
 
-Matrix libraries take other paths for few rows (seen: MKL below 12, oneDNN at 1), which sum in
-another order. Rows are therefore padded to a number at which the result of each was found to be
-bit-identical for any count.
+The suite shares work between methods and splits images over workers; results are equal to the bit
+only if every layer is invariant to its batch. Libraries break that on a CPU: they take another code
+path for few rows or one image, which sums in another order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+# Other paths were seen below 12 rows in MKL and at 1 in oneDNN; from 16 rows on, every row's bits
+# were the same for any count.
 FEWEST_ROWS = 16
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fast: bool = False, gelu: bool = False
 ) -> Tensor:
-    """X @ weight.T + bias for x (..., K), weight (M, K), bias (M,); on a CPU each row's bits are its own.
+    """Compute x @ weight.T + bias for x (..., K), weight (M, K), bias (M,), row by row invariant.
 
     `gelu` applies the exact GELU to the result. `fast`, for fp32 inference on a CPU, multiplies by
-    oneDNN where torch has it (seen: twice MKL's speed on AMD with AVX-512); its bits differ from
-    those of the plain product.
+    oneDNN where torch has it (twice MKL's speed on AMD with AVX-512); its bits differ from those of
+    the plain product.
     """
     if x.device.type != "cpu":
         return _plain(x, weight, bias, gelu)
@@ -33,6 +36,25 @@ def linear(
         rows = functional.pad(rows, (0, 0, 0, FEWEST_ROWS - count))
     multiply = _onednn if fast and _has_onednn() else _plain
     return multiply(rows, weight, bias, gelu)[:count].view(*x.shape[:-1], weight.shape[0])
+
+
+def per_image_linear(rows: Tensor, layer: nn.Linear) -> Tensor:
+    """Apply `layer` to (B, C) or (B, S, C); without gradients, on a CPU, image by image."""
+    # A product whose row count is the batch takes another path through the BLAS for another batch.
+    if rows.device.type != "cpu" or torch.is_grad_enabled():
+        return layer(rows)
+    product = torch.stack([torch.matmul(layer.weight, image.t()).t() for image in rows])
+    return product if layer.bias is None else product + layer.bias
+
+
+def convolve(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply the convolution `layer` to images (B, C, H, W); invariant without gradients on a CPU."""
+    if images.device.type != "cpu" or torch.is_grad_enabled():
+        return layer(images)
+    # oneDNN takes the strides of a lone image for another memory layout, and convolves one image on
+    # another path than several: hence plain rows, and a lone image twice.
+    plain = images.contiguous()
+    return layer(plain) if len(images) > 1 else layer(torch.cat([plain, plain]))[:1]
 
 
 def _plain(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
@@ -49,9 +71,12 @@ def _onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Te
 @cache
 def _has_onednn() -> bool:
     try:
+        # On the CPU by name: a caller may have made another device torch's default.
         with torch.device("cpu"):
-            rows, weight, bias = torch.randn(FEWEST_ROWS, 8), torch.randn(4, 8), torch.randn(4)
-        found = _onednn(rows, weight, bias, gelu=True)
+            rows = torch.randn(FEWEST_ROWS, 8)
+            weight = torch.randn(4, 8)
+            bias = torch.randn(4)
+        product = _onednn(rows, weight, bias, gelu=True)
     except (AttributeError, RuntimeError):
         return False
-    return torch.allclose(found, functional.gelu(rows @ weight.T + bias), atol=1e-5)
+    return torch.allclose(product, functional.gelu(rows @ weight.T + bias), atol=1e-5)

@@ -1,9 +1,9 @@
-"""The block in few passes over memory, by the same equations: on a CPU in fp32, and on a GPU by `triton`.
+"""The block in few passes over memory: on a CPU in fp32, and on a GPU by `triton`.
 
-Addition and norm are one pass, both convolutions with their SiLU another, and the scan takes in the
-softplus, the gate and the sum of its directions, on a CPU the timescale's projection too. On a GPU
-the passes can be differentiated, and training takes them too; training on a CPU, fp64 and tracing
-take the plain path.
+It computes the same equations as the plain path. Addition and norm are one pass, both convolutions
+with their SiLU another, and the scan takes in the softplus, the gate and the sum over directions,
+on a CPU the timescale's projection too. On a GPU the passes are differentiable, and training uses
+them as well; training on a CPU, fp64 and other kernels use the plain path.
 
 On a CPU an image's bits depend neither on its batch nor on the number of threads. The plain path
 cannot promise that: torch's SiLU and softplus round differently in the last few elements of a
@@ -14,108 +14,114 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.layers import batch_invariant as rowwise
+from backbones.layers import batch_invariant, plain_path
 from backbones.layers.norm import RMSNorm
-from backbones.layers.stacked_weights import Stacked, stacked
+from backbones.layers.plain_path import REVERSE
+from backbones.layers.scan_weights import ScanWeights, initial_weights
+from backbones.layers.stacked_weights import StackCache, Stacked, stack
 from backbones.scan import ScanInputs, ScanResult, chosen
 from backbones.scan.check import TOLERANCE, as_written
 from backbones.scan.reference import reference_scan
 from backbones.sequence import Trace
 
-if TYPE_CHECKING:
-    from backbones.layers.block import Block
-    from backbones.layers.mixer import BidirectionalMixer
-
-REVERSE = (False, True)
-BACKWARDS = 0b10  # the same as bits
-KERNELS = {"cpu": "cpu", "cuda": "triton"}  # whose fused path there is on a device
+BACKWARDS = 0b10  # REVERSE as bits
+KERNELS = {"cpu": "cpu", "cuda": "triton"}  # the kernel of each device's fused path
 Scan = Callable[[bool, Tensor | None, bool], ScanResult]
 
 
-def serves(kernel: str, tokens: Tensor) -> bool:
-    """Whether the fused path stands for the plain one: inference by the device's own kernel."""
+def can_run(kernel: str, tokens: Tensor) -> bool:
+    """Whether inference takes the fused path: `kernel` means the device's own one."""
     device, dtype = tokens.device.type, tokens.dtype
-    if (
-        torch.is_grad_enabled()
-        or device not in KERNELS
-        or (device == "cpu" and dtype != torch.float32)
-    ):
+    if torch.is_grad_enabled() or device not in KERNELS:
         return False
-    return chosen(kernel, device, dtype).kernel == KERNELS[device] and _agrees(device, dtype)
+    if device == "cpu" and dtype != torch.float32:
+        return False
+    return chosen(kernel, device, dtype).kernel == KERNELS[device] and check_forward(device, dtype)
 
 
-def trains(kernel: str, tokens: Tensor) -> bool:
+def can_train(kernel: str, tokens: Tensor) -> bool:
     """Whether `add_norm` may be differentiated: on a GPU, by `triton`."""
     device, dtype = tokens.device.type, tokens.dtype
     if not torch.is_grad_enabled() or device != "cuda":
         return False
-    return chosen(kernel, device, dtype).kernel == "triton" and _learns(device, dtype)
+    return chosen(kernel, device, dtype).kernel == "triton" and check_gradients(device, dtype)
 
 
 @cache
-def _agrees(device: str, dtype: torch.dtype) -> bool:
-    """Whether this path gives the plain path's numbers on this machine; UserError if not."""
-    block, branch, residual = _specimen(device, dtype)
+def check_forward(device: str, dtype: torch.dtype) -> bool:
+    """Compare a block by this path with one by the plain path; UserError if they differ."""
+    weights, norm, branch, residual = _random_block(device, dtype)
     with torch.no_grad(), as_written(device):
-        added, u = add_norm(branch, residual, block.norm)
-        found, trace = mix(block.mixer, u, frozenset({"y"}), None)
-        mixer = block.float().mixer
-        mixer.kernel = "reference"
-        inputs = mixer.scan_inputs(block.norm(residual + branch), None)
-        wanted = reference_scan(inputs, REVERSE, False).y * 0.5 @ mixer.out_proj.weight.t()
+        added, u = add_norm(branch, residual, norm)
+        mixed, trace = mix(weights, u, frozenset({"y"}), None, StackCache())
+        _widen(weights, norm)
+        total = residual + branch
+        inputs = plain_path.scan_inputs(weights, norm(total), None, "reference")
+        # `plain_path.mix` would scan by the registered operator, whose first call imports torch's
+        # compiler for over a second.
+        project = weights.out_proj.weight.t()
+        expected = reference_scan(inputs, REVERSE, False).y * 0.5 @ project
         assert trace.y is not None
-        again = trace.y.float() @ mixer.out_proj.weight.t()
-    pairs = ((added, residual + branch), (found, wanted), (again, wanted))
+        traced = trace.y.float() @ project
+    pairs = ((added, total), (mixed, expected), (traced, expected))
     return _close(pairs, TOLERANCE[dtype], KERNELS[device])
 
 
 @cache
-def _learns(device: str, dtype: torch.dtype) -> bool:
-    """Whether the gradients of a block by `triton` are those of the plain path; UserError if not."""
-    block, branch, residual = _specimen(device, dtype)
+def check_gradients(device: str, dtype: torch.dtype) -> bool:
+    """Compare a block's gradients by `triton` with the plain path's; UserError if they differ."""
+    weights, norm, branch, residual = _random_block(device, dtype)
+    leaves = [branch.requires_grad_(), residual.requires_grad_()]
+
+    def gradients(total: Tensor, u: Tensor, kernel: str) -> list[Tensor]:
+        if kernel == "triton":
+            inputs = scan_inputs(weights, u, None)
+        else:
+            inputs = plain_path.scan_inputs(weights, u, None, kernel)
+        out, _ = plain_path.mix(weights, inputs, frozenset(), kernel)
+        loss = (out.float() * total).sum() + total.square().sum()
+        parameters = [*weights.parameters(), norm.weight]
+        return list(torch.autograd.grad(loss, [*leaves, *parameters]))
+
     with torch.enable_grad(), as_written(device):
-        block.mixer.kernel = "triton"
-        leaves = [branch.requires_grad_(), residual.requires_grad_()]
-        found = _gradients(block, leaves, *add_norm(branch, residual, block.norm))
-        block.float().mixer.kernel = "reference"
+        fused = gradients(*add_norm(branch, residual, norm), "triton")
+        _widen(weights, norm)
         total = residual + branch
-        wanted = _gradients(block, leaves, total, block.norm(total))
-    return _close(zip(found, wanted, strict=True), 3 * TOLERANCE[dtype], "triton")
+        plain = gradients(total, norm(total), "reference")
+    return _close(zip(fused, plain, strict=True), 3 * TOLERANCE[dtype], "triton")
 
 
-def _gradients(block: Block, leaves: list[Tensor], total: Tensor, u: Tensor) -> list[Tensor]:
-    """Gradients of a function of all that a block gives, for `leaves` and its parameters."""
-    out, _ = block.mixer(u)
-    loss = (out.float() * total).sum() + total.square().sum()
-    return list(torch.autograd.grad(loss, [*leaves, *block.parameters()]))
-
-
-def _specimen(device: str, dtype: torch.dtype) -> tuple[Block, Tensor, Tensor]:
-    """A small block with large random weights, a branch and a residual."""
-    from backbones.layers.block import Block
-    from backbones.layers.mixer import BidirectionalMixer
-
+def _random_block(device: str, dtype: torch.dtype) -> tuple[ScanWeights, RMSNorm, Tensor, Tensor]:
+    """A small block's layers with large random weights, a branch and a residual."""
     generator = torch.Generator().manual_seed(0)
+    # On the CPU by name: a caller may have made another device torch's default.
     with torch.no_grad(), torch.device("cpu"):
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # building layers draws numbers that are the caller's
-            block = Block(24, BidirectionalMixer(24, d_state=4))
-        for parameter in block.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+        # Building layers draws from the global generator, whose numbers belong to the caller.
+        with torch.random.fork_rng(devices=[]):
+            weights = initial_weights(24, 48, states=4, taps=4, rank=2, divide=True)
+            norm = RMSNorm(24)
+        for parameter in (*weights.parameters(), norm.weight):
+            values = torch.randn(parameter.shape, generator=generator) * 0.5
+            parameter.data = values.to(device, dtype)
         branch, residual = torch.randn(2, 2, 21, 24, generator=generator).to(device)
-    return block.to(device, dtype), branch.to(dtype), residual
+    return weights, norm, branch.to(dtype), residual
+
+
+def _widen(weights: ScanWeights, norm: RMSNorm) -> None:
+    """Convert the layers to fp32 in place."""
+    for parameter in (*weights.parameters(), norm.weight):
+        parameter.data = parameter.data.float()
 
 
 def _close(pairs: Iterable[tuple[Tensor, Tensor]], tolerance: float, kernel: str) -> bool:
-    for one, other in pairs:
-        if not (one.float() - other).abs().max() <= tolerance * other.abs().max():
+    for fused, plain in pairs:
+        # written so that NaN fails the comparison
+        if not (fused.float() - plain).abs().max() <= tolerance * plain.abs().max():
             raise UserError(
                 f"the fused kernels of '{kernel}' are wrong on this machine: use kernel 'reference'"
             )
@@ -133,73 +139,84 @@ def add_norm(branch: Tensor, residual: Tensor, norm: RMSNorm) -> tuple[Tensor, T
 
 
 def mix(
-    mixer: BidirectionalMixer, u: Tensor, needs: frozenset[str], carry: Tensor | None
+    weights: ScanWeights,
+    u: Tensor,
+    needs: frozenset[str],
+    carry: Tensor | None,
+    stacks: StackCache,
 ) -> tuple[Tensor, Trace]:
-    """What `BidirectionalMixer.forward` computes."""
-    x, z = rowwise.linear(u, mixer.in_proj.weight, fast=True).chunk(2, dim=-1)
-    inputs, scan = (_on_cpu if u.device.type == "cpu" else _on_gpu)(mixer, x, z, carry)
-    step = (
-        torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
-        if "delta" in needs
-        else None
-    )
+    """Mix tokens `u` (B, L, C) as `plain_path` does: new tokens and the traced `needs`.
+
+    `stacks` is the mixer's own, used on a GPU.
+    """
+    x, z = batch_invariant.linear(u, weights.in_proj.weight, fast=True).chunk(2, dim=-1)
+    prepare = _on_cpu if u.device.type == "cpu" else _on_gpu
+    inputs, scan = prepare(weights, x, z, carry, stacks)
+    step = None
+    if "delta" in needs:
+        step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
     apart = bool(needs & {"y_forward", "y_backward"})
     result = scan(apart, step, "delta_mean" in needs)
-    y = (result.y[0] + result.y[1]) * _scale(mixer) if apart else result.y
+    y = (result.y[0] + result.y[1]) * weights.scale if apart else result.y
     shown: dict[str, Tensor | None] = {"delta_mean": result.delta_mean, "y": y, "delta": step}
     shown |= {"A": inputs.A, "B": inputs.B, "C": inputs.C}
     if apart:
         shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
-    return rowwise.linear(y, mixer.out_proj.weight, fast=True), Trace(
-        **{name: shown[name] for name in needs}
-    )
-
-
-def _scale(mixer: BidirectionalMixer) -> float:
-    return 0.5 if mixer.divide else 1.0
+    out = batch_invariant.linear(y, weights.out_proj.weight, fast=True)
+    return out, Trace(**{name: shown[name] for name in needs})
 
 
 def _on_cpu(
-    mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None
+    weights: ScanWeights, x: Tensor, z: Tensor, carry: Tensor | None, stacks: StackCache
 ) -> tuple[ScanInputs, Scan]:
-    """What the scan takes in, the timescale still unprojected, and the scan."""
+    """The inputs of the scan, with the timescale not projected yet, and the scan."""
     from backbones.scan.cpu import cpu_scan
     from backbones.scan.cpu_conv import convolve
 
-    parts = mixer.directions
+    parts = weights.directions
     taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
     conv_bias = torch.stack([part.conv.get_parameter("bias") for part in parts])
     u = convolve(x, taps, conv_bias, BACKWARDS)
     projected = torch.stack(
         [
-            rowwise.linear(row, part.x_proj.weight, fast=True)
-            for part, row in zip(parts, u, strict=True)
+            batch_invariant.linear(rows, part.x_proj.weight, fast=True)
+            for part, rows in zip(parts, u, strict=True)
         ]
     )
-    dt, B, C = projected.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
-    A, D = mixer.state_matrix(), torch.stack([part.D for part in parts])
-    weight = torch.stack([part.dt_proj.weight.t() for part in parts])
+    dt, B, C = projected.split([weights.dt_rank, weights.states, weights.states], dim=-1)
+    D = torch.stack([part.D for part in parts])
+    expand = torch.stack([part.dt_proj.weight.t() for part in parts])
     bias = torch.stack([part.dt_proj.bias for part in parts])
-    inputs = ScanInputs(u, dt, A, B, C, D, z, bias, carry)
-    return inputs, lambda apart, step, mean: cpu_scan(
-        inputs, REVERSE, apart, scale=_scale(mixer), weight=weight, step=step
-    )
+    inputs = ScanInputs(u, dt, weights.state_matrix(), B, C, D, z, bias, carry)
+
+    def scan(apart: bool, step: Tensor | None, mean: bool) -> ScanResult:
+        return cpu_scan(inputs, REVERSE, apart, scale=weights.scale, weight=expand, step=step)
+
+    return inputs, scan
 
 
 def _on_gpu(
-    mixer: BidirectionalMixer, x: Tensor, z: Tensor, carry: Tensor | None
+    weights: ScanWeights, x: Tensor, z: Tensor, carry: Tensor | None, stacks: StackCache
 ) -> tuple[ScanInputs, Scan]:
-    """What the scan takes in, and the scan."""
+    """The inputs of the scan, and the scan."""
     from backbones.scan.triton_scan import triton_scan
 
-    inputs = gpu_inputs(stacked(mixer), x, z, carry)
-    return inputs, lambda apart, step, mean: triton_scan(
-        inputs, REVERSE, apart, scale=_scale(mixer), step=step, mean=mean
-    )
+    inputs = _gpu_inputs(stacks.get(weights), x, z, carry)
+
+    def scan(apart: bool, step: Tensor | None, mean: bool) -> ScanResult:
+        return triton_scan(inputs, REVERSE, apart, scale=weights.scale, step=step, mean=mean)
+
+    return inputs, scan
 
 
-def gpu_inputs(own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None) -> ScanInputs:
-    """What the `triton` scan takes in for the two halves (B, L, E) of the input projection, differentiably."""
+def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None) -> ScanInputs:
+    """Project and convolve tokens `u` (B, L, C) for training by `triton`, differentiably."""
+    x, z = batch_invariant.linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    return _gpu_inputs(stack(weights), x, z, carry)
+
+
+def _gpu_inputs(own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None) -> ScanInputs:
+    """The inputs of the `triton` scan for both halves (B, L, E) of the input projection."""
     from backbones.scan.triton_conv import convolve
 
     u = convolve(x, own.taps, own.conv_bias, BACKWARDS)

@@ -1,24 +1,21 @@
-"""A mixer's parameters stacked over directions; for inference once, for as long as they stay the same."""
+"""The parameters of both scan directions stacked, as the Triton programs read them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from backbones.layers.mixer import BidirectionalMixer, Direction
-
-Key = list[tuple[Tensor, int]]
+from backbones.layers.scan_weights import ScanWeights
 
 
 class Stacked(NamedTuple):
-    """Parameters of both directions; E channels, N states, W taps, R rank of the timescale up to a multiple of 8.
+    """Parameters of both directions: E channels, N states, W taps, R rank padded to a multiple of 8.
 
-    ``taps`` (2, W, E), ``conv_bias`` (2, E), ``project`` (2, E, R + 2N) and ``expand`` (2, R, E) to multiply rows by,
-    ``step_bias``, ``D`` (2, E), ``A`` (2, E, N).
+    ``taps`` (2, W, E), ``conv_bias`` (2, E), ``project`` (2, E, R + 2N) and ``expand`` (2, R, E) to
+    multiply rows by, ``step_bias``, ``D`` (2, E), ``A`` (2, E, N).
     """
 
     taps: Tensor
@@ -30,66 +27,58 @@ class Stacked(NamedTuple):
     A: Tensor
 
 
-def stacked(mixer: BidirectionalMixer) -> Stacked:
-    """The stacked parameters for inference, made again if any parameter was written to or replaced since."""
-    found: tuple[Key, Stacked] | None = vars(mixer).get("_stacked")
-    parameters = [parameter for part in mixer.directions for parameter in _parameters(part)]
-    if found is None or any(
-        _changed(now, *then) for now, then in zip(parameters, found[0], strict=True)
-    ):
-        # The aliases keep what was read alive, so that no other tensor can come to stand at its
-        # address.
-        found = (
-            [(parameter.detach(), _version(parameter)) for parameter in parameters],
-            stack(mixer),
-        )
-        vars(mixer)["_stacked"] = found
-    return found[1]
+class StackCache:
+    """The stacked parameters of one mixer, kept between calls of inference."""
 
+    def __init__(self) -> None:
+        """Empty."""
+        self._sources: list[tuple[Tensor, int]] = []
+        self._stacked: Stacked | None = None
 
-def _changed(now: Tensor, then: Tensor, version: int) -> bool:
-    return _version(now) != version or now.data_ptr() != then.data_ptr() or now.dtype != then.dtype
+    def get(self, weights: ScanWeights) -> Stacked:
+        """Return the stacked parameters; stack again if one was written to or replaced."""
+        parameters = [tensor for part in weights.directions for tensor in part.parameters()]
+        if self._stacked is None or self._is_stale(parameters):
+            # The aliases keep the memory that was read alive, so that no other tensor can come to
+            # lie at its address and pass for unchanged.
+            self._sources = [(tensor.detach(), _version(tensor)) for tensor in parameters]
+            self._stacked = stack(weights)
+        return self._stacked
+
+    def _is_stale(self, parameters: list[Tensor]) -> bool:
+        for now, (then, version) in zip(parameters, self._sources, strict=True):
+            if _version(now) != version or now.data_ptr() != then.data_ptr():
+                return True
+            if now.dtype != then.dtype:
+                return True
+        return False
 
 
 def _version(parameter: Tensor) -> int:
-    """How often it was written to; a tensor of inference mode does not count that, and is not trained."""
+    """How often the tensor was written to."""
+    # A tensor of inference mode counts no writes; it cannot be trained either.
     return 0 if parameter.is_inference() else parameter._version
 
 
-def _parameters(part: Direction) -> tuple[Tensor, ...]:
-    conv_bias = part.conv.get_parameter("bias")
-    return (
-        part.conv.weight,
-        conv_bias,
-        part.x_proj.weight,
-        part.dt_proj.weight,
-        part.dt_proj.bias,
-        part.A_log,
-        part.D,
-    )
-
-
-def stack(mixer: BidirectionalMixer) -> Stacked:
-    """The parameters stacked anew, differentiably."""
-    parts = mixer.directions
+def stack(weights: ScanWeights) -> Stacked:
+    """Stack the parameters, differentiably."""
+    parts = weights.directions
     # Columns of zeros between timescale and B bring rows to whole 16 bytes, at which matrix
     # products are read faster.
-    spare = -mixer.dt_rank % 8
+    spare = -weights.dt_rank % 8
+    projections = []
+    expansions = []
+    for part in parts:
+        rows, rank = part.x_proj.weight, weights.dt_rank
+        zeros = rows.new_zeros(spare, rows.shape[1])
+        projections.append(torch.cat([rows[:rank], zeros, rows[rank:]]).t())
+        expansions.append(functional.pad(part.dt_proj.weight.t(), (0, 0, 0, spare)))
     return Stacked(
         taps=torch.stack([part.conv.weight.squeeze(1).t() for part in parts]),
         conv_bias=torch.stack([part.conv.get_parameter("bias") for part in parts]),
-        project=torch.stack(
-            [_spread(part.x_proj.weight, mixer.dt_rank, spare).t() for part in parts]
-        ),
-        expand=torch.stack(
-            [functional.pad(part.dt_proj.weight.t(), (0, 0, 0, spare)) for part in parts]
-        ),
+        project=torch.stack(projections),
+        expand=torch.stack(expansions),
         step_bias=torch.stack([part.dt_proj.bias for part in parts]),
         D=torch.stack([part.D for part in parts]),
-        A=mixer.state_matrix(),
+        A=weights.state_matrix(),
     )
-
-
-def _spread(weight: Tensor, rank: int, spare: int) -> Tensor:
-    """The rows of `weight` (R + 2N, E) with `spare` rows of zeros after the first `rank`."""
-    return torch.cat([weight[:rank], weight.new_zeros(spare, weight.shape[1]), weight[rank:]])

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.common.errors import UserError
-from backbones.layers import batch_invariant as rowwise
-from backbones.layers.imagewise import imagewise
-from backbones.layers.mixer import Mixer, initial_scan
+from backbones.layers import batch_invariant
+from backbones.layers.mixer import Mixer
+from backbones.layers.scan_weights import initial_scan
 from backbones.layers.zigzag import ARRIVALS, WALKS, Paths, paths
 from backbones.scan import ScanInputs
 from backbones.scan.dispatch import run
@@ -63,12 +63,12 @@ class ZigzagMixer(Mixer):
                 f"zig-zag scans have no {missing}: choose a method that needs {', '.join(sorted(TRACED))}"
             )
         _, height, width = grid
-        x, z = rowwise.linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
+        x, z = batch_invariant.linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
         convolved = functional.silu(on_grid(x, position, (height, width), self.conv2d))
-        dt, B, C = rowwise.linear(convolved, self.x_proj.weight).split(
+        dt, B, C = batch_invariant.linear(convolved, self.x_proj.weight).split(
             [self.dt_rank, self.d_state, self.d_state], dim=-1
         )
-        delta = rowwise.linear(dt, self.dt_proj.weight)
+        delta = batch_invariant.linear(dt, self.dt_proj.weight)
         walk = paths(position, height, width)
         inputs = self.scan_inputs(convolved, delta, B, C, walk)
         result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
@@ -82,7 +82,7 @@ class ZigzagMixer(Mixer):
             shown["delta"] = met(step, walk.step)
         shown |= {name: met(getattr(inputs, name), walk.step) for name in needs & {"B", "C"}}
         shown |= {"A": inputs.A} if "A" in needs else {}
-        return rowwise.linear(y, self.out_proj.weight, self.out_proj.bias), Trace(
+        return batch_invariant.linear(y, self.out_proj.weight, self.out_proj.bias), Trace(
             **{name: shown[name] for name in needs}
         )
 
@@ -125,5 +125,5 @@ def on_grid(x: Tensor, position: Tensor, sides: tuple[int, int], layer: nn.Modul
         .index_copy(0, flat, x.flatten(0, 1))
         .view(batch, places, -1)
     )
-    image = imagewise(layer, full.transpose(1, 2).unflatten(2, sides))
+    image = batch_invariant.convolve(layer, full.transpose(1, 2).unflatten(2, sides))
     return image.flatten(2).transpose(1, 2).flatten(0, 1).index_select(0, flat).view(x.shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backbones.base import check_image_size, per_image_linear
+from backbones.base import check_image_size
+from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.patches import PatchEmbed
 from backbones.layers.positions import interpolate_pos_embed, side_of
 from backbones.models.vision_mamba import MambaConfig, VisionMamba, initialise

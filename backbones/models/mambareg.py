@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.base import check_image_size, per_image_linear
+from backbones.base import check_image_size
 from backbones.common.errors import UserError
+from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.norm import RMSNorm
 from backbones.layers.patches import PatchEmbed
 from backbones.layers.positions import resample_positions, side_of

@@ -19,10 +19,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from backbones.base import Backbone, check_image_size, per_image_linear
+from backbones.base import Backbone, check_image_size
 from backbones.common.errors import UserError
 from backbones.config import changed
-from backbones.layers.imagewise import imagewise
+from backbones.layers import batch_invariant
+from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.norm import layer_norm
 from backbones.layers.positions import resample_positions, side_of
 from backbones.layers.zigzag import WALKS
@@ -85,7 +86,7 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, h * w, C), row by row."""
-        return imagewise(self._convolved, images).flatten(2).transpose(1, 2)
+        return batch_invariant.convolve(self._convolved, images).flatten(2).transpose(1, 2)
 
     def _convolved(self, images: Tensor) -> Tensor:
         half = self.stem(images)

@@ -22,10 +22,11 @@ import torch
 from timm.models.vision_transformer import Block as Layer
 from torch import Tensor, nn
 
-from backbones.base import Backbone, check_image_size, per_image_linear
+from backbones.base import Backbone, check_image_size
 from backbones.common.errors import UserError
 from backbones.config import changed
 from backbones.layers.attention import TRACED, AttentionHalf, MlpHalf
+from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.norm import layer_norm
 from backbones.layers.patches import PatchEmbed
 from backbones.layers.positions import interpolate_pos_embed, side_of

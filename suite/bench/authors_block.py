@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.layers.block import Block
-from backbones.layers.mixer import BidirectionalMixer, Direction
+from backbones.layers.mixer import BidirectionalMixer
+from backbones.layers.scan_weights import Direction
 from backbones.scan.stock import conv_function, scan_function
 from backbones.scan.triton_norm import add_norm
 from backbones.sequence import TokenSequence
@@ -42,8 +43,9 @@ def stock_mix(mixer: BidirectionalMixer, u: Tensor) -> Tensor:
     batch, length, _ = u.shape
     xz = mixer.in_proj.weight @ u.reshape(batch * length, -1).t()
     xz = xz.view(-1, batch, length).transpose(0, 1)
-    forward, backward = mixer.directions
-    A = mixer.state_matrix()
+    weights = mixer.scan_weights
+    forward, backward = weights.directions
+    A = weights.state_matrix()
     y = _direction(forward, A[0], xz, mixer) + _direction(backward, A[1], xz.flip(-1), mixer).flip(
         -1
     )

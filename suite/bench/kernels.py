@@ -14,7 +14,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from backbones.layers import batch_invariant as rowwise
+from backbones.layers import batch_invariant
 from backbones.layers.block import Block
 from backbones.layers.mixer import BidirectionalMixer
 from backbones.scan import ScanInputs, chosen, selective_scan
@@ -269,7 +269,7 @@ def _products(sizes: Sizes) -> tuple[float, float]:
 
 
 def _timed_linear(x: Tensor, weight: Tensor, repeats: int) -> float:
-    return _best(lambda: rowwise.linear(x, weight, fast=True), repeats)
+    return _best(lambda: batch_invariant.linear(x, weight, fast=True), repeats)
 
 
 def _elementwise(sizes: Sizes) -> float:

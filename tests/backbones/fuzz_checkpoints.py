@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from backbones.checkpoints import load as checkpoints
+from backbones.checkpoints import load
 from backbones.common.errors import UserError
 
 FORBIDDEN = (
@@ -262,10 +262,8 @@ def check(content: bytes, path: Path) -> str:
     path.write_bytes(content)
     watching, said = True, ""
     try:
-        loaded = checkpoints.load(str(path), model_name="vim_nano")
-        assert sum(tensor.nbytes for tensor in loaded.state.values()) <= checkpoints.SHARED * len(
-            content
-        )
+        loaded = load.load(str(path), model_name="vim_nano")
+        assert sum(tensor.nbytes for tensor in loaded.state.values()) <= load.SHARED * len(content)
     except UserError as error:
         said = str(error)
     finally:

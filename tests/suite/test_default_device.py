@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from backbones import create_model
-from backbones.layers import batch_invariant as rowwise
-from backbones.layers import fused_path as fused
+from backbones.layers import batch_invariant, fused_path
 from backbones.scan import dispatch
 from methods.fused import dispatch as inference
 from methods.spec import parse
@@ -24,7 +23,12 @@ SMALL: dict[str, Any] = {
     "patch": 4,
     "stride": 4,
 }
-PROOFS: list[Any] = [fused._agrees, dispatch._chosen, inference._agrees, rowwise._has_onednn]
+PROOFS: list[Any] = [
+    fused_path.check_forward,
+    dispatch._chosen,
+    inference._agrees,
+    batch_invariant._has_onednn,
+]
 
 
 def passes(text: str, training: bool) -> Callable[[], list[Tensor]]:

@@ -16,8 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones.base import Backbone
-from backbones.checkpoints.load import load as checkpoints
-from backbones.checkpoints.load import source as checkpoint_source
+from backbones.checkpoints import load, source
 from backbones.common.errors import UserError
 
 
@@ -99,14 +98,14 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 def test_the_branch_is_chosen_by_name_or_asked_for(
     tmp_path: Path, model_name: str, ema: bool | None, branch: str, seed: int
 ) -> None:
-    loaded = checkpoints.load(str(official(tmp_path / "c.pth")), model_name=model_name, ema=ema)
+    loaded = load.load(str(official(tmp_path / "c.pth")), model_name=model_name, ema=ema)
     assert loaded.provenance.branch == branch
     assert equal(loaded.state, weights(seed))
 
 
 def test_provenance_recognises_the_file(tmp_path: Path) -> None:
     path = official(tmp_path / "c.pth")
-    found = checkpoints.load(str(path), model_name="vim_tiny").provenance
+    found = load.load(str(path), model_name="vim_tiny").provenance
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (found.source, found.path, found.format, found.keys) == (
         str(path),
@@ -127,7 +126,7 @@ def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
         ("old.pth", "torch"),
         ("bare.safetensors", "safetensors"),
     ):
-        loaded = checkpoints.load(str(tmp_path / name), model_name="vim_base")
+        loaded = load.load(str(tmp_path / name), model_name="vim_base")
         assert equal(loaded.state, weights(3))
         assert (loaded.provenance.branch, loaded.provenance.format) == ("bare", file_format)
         assert loaded.num_classes == 3
@@ -135,15 +134,13 @@ def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
 
 def test_prefixes_of_parallel_training_are_taken_off(tmp_path: Path) -> None:
     prefixed = {f"module.{name}": tensor for name, tensor in weights(4).items()}
-    loaded = checkpoints.load(
-        str(official(tmp_path / "c.pth", model=prefixed)), model_name="vim_tiny"
-    )
+    loaded = load.load(str(official(tmp_path / "c.pth", model=prefixed)), model_name="vim_tiny")
     assert equal(loaded.state, weights(4))
 
 
 def test_the_file_may_go_after_loading(tmp_path: Path) -> None:
     path = official(tmp_path / "c.pth")
-    loaded = checkpoints.load(str(path), model_name="vim_tiny")
+    loaded = load.load(str(path), model_name="vim_tiny")
     path.write_bytes(b"\0" * path.stat().st_size)
     assert equal(loaded.state, weights(1))
 
@@ -152,14 +149,14 @@ def test_the_file_may_go_after_loading(tmp_path: Path) -> None:
 def test_missing_averaged_weights_name_the_mend(tmp_path: Path, ema: bool | None) -> None:
     path = official(tmp_path / "c.pth", model_ema=None)
     with pytest.raises(UserError, match=r"no 'model_ema'.*ema=False") as error:
-        checkpoints.load(str(path), model_name="vim_base", ema=ema)
+        load.load(str(path), model_name="vim_base", ema=ema)
     one_line(error)
 
 
 def test_averaged_weights_asked_of_a_bare_state_dict(tmp_path: Path) -> None:
     torch.save(weights(3), tmp_path / "bare.pth")
     with pytest.raises(UserError, match="bare state dict"):
-        checkpoints.load(str(tmp_path / "bare.pth"), model_name="vim_tiny", ema=True)
+        load.load(str(tmp_path / "bare.pth"), model_name="vim_tiny", ema=True)
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy", "plain pickle"])
@@ -171,7 +168,7 @@ def test_code_in_a_pickle_never_runs(tmp_path: Path, layout: str) -> None:
     else:
         torch.save(content, path, _use_new_zipfile_serialization=layout == "zip")
     with pytest.raises(UserError, match=r"not loaded|truncated or not") as error:
-        checkpoints.load(str(path), model_name="vim_tiny")
+        load.load(str(path), model_name="vim_tiny")
     one_line(error)
     assert not witness.exists()
 
@@ -191,13 +188,13 @@ class Printing:
 def test_a_builtin_in_a_checkpoint_is_named(tmp_path: Path) -> None:
     torch.save({"model": Printing()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="asks to run print"):
-        checkpoints.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
+        load.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
 
 
 def test_code_in_a_zipped_checkpoint_is_named(tmp_path: Path) -> None:
     torch.save({"model": Payload(tmp_path / "ran")}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match=r"asks to run (posix|nt)\.system"):
-        checkpoints.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
+        load.load(str(tmp_path / "evil.pth"), model_name="vim_tiny")
 
 
 @given(
@@ -215,7 +212,7 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(
     whole = path.read_bytes()
     path.write_bytes(whole[: int(cut * len(whole))])
     with pytest.raises(UserError, match=r"empty|truncated|not a|not loaded") as error:
-        checkpoints.load(str(path), model_name="vim_tiny")
+        load.load(str(path), model_name="vim_tiny")
     one_line(error)
 
 
@@ -226,7 +223,7 @@ def test_a_file_of_anything_else_is_refused_in_one_line(
     path = tmp_path_factory.mktemp("any") / "c.pth"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        checkpoints.load(str(path), model_name="vim_tiny")
+        load.load(str(path), model_name="vim_tiny")
     one_line(error)
 
 
@@ -241,14 +238,14 @@ def test_a_file_of_anything_else_is_refused_in_one_line(
 def test_usual_strangers_are_named(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "c.pth").write_bytes(content)
     with pytest.raises(UserError, match=says) as error:
-        checkpoints.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
+        load.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
     one_line(error)
 
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     for path, says in ((tmp_path / "none.pth", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(UserError, match=says) as error:
-            checkpoints.load(str(path), model_name="vim_tiny")
+            load.load(str(path), model_name="vim_tiny")
         one_line(error)
 
 
@@ -270,18 +267,18 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 def test_contents_that_are_no_weights(tmp_path: Path, content: object, says: str) -> None:
     torch.save(content, tmp_path / "c.pth")
     with pytest.raises(UserError, match=re.escape(says)) as error:
-        checkpoints.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
+        load.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
     one_line(error)
 
 
-def loaded_from(tmp_path: Path, state: dict[str, Tensor]) -> checkpoints.LoadedWeights:
+def loaded_from(tmp_path: Path, state: dict[str, Tensor]) -> load.LoadedWeights:
     torch.save(state, tmp_path / "c.pth")
-    return checkpoints.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
+    return load.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
 
 
 def test_apply_copies_everything_in_the_models_dtype(tmp_path: Path) -> None:
     model = Tiny().double()
-    checkpoints.apply(model, loaded_from(tmp_path, weights(5)), 3)
+    load.apply(model, loaded_from(tmp_path, weights(5)), 3)
     assert equal(
         dict(model.state_dict()), {name: tensor.double() for name, tensor in weights(5).items()}
     )
@@ -334,7 +331,7 @@ def test_weights_that_do_not_fit_leave_the_model_alone(
     model = Tiny()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(UserError, match=re.escape(says)) as error:
-        checkpoints.apply(model, loaded_from(tmp_path, state), num_classes)
+        load.apply(model, loaded_from(tmp_path, state), num_classes)
     one_line(error)
     assert equal(dict(model.state_dict()), before)
 
@@ -342,12 +339,12 @@ def test_weights_that_do_not_fit_leave_the_model_alone(
 def test_bundled_weights_are_found_by_model_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_source, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(source, "WEIGHTS", tmp_path)
     save_file(weights(6), tmp_path / "vim_nano.safetensors")
-    assert checkpoint_source.bundled() == ["vim_nano"]
-    assert equal(checkpoints.load("bundled", model_name="vim_nano").state, weights(6))
+    assert source.bundled() == ["vim_nano"]
+    assert equal(load.load("bundled", model_name="vim_nano").state, weights(6))
     with pytest.raises(UserError, match="bundled: vim_nano"):
-        checkpoints.load("bundled", model_name="vim_tiny")
+        load.load("bundled", model_name="vim_tiny")
 
 
 @pytest.mark.parametrize(
@@ -370,9 +367,9 @@ def test_hub_specs(
         return str(official(tmp_path / "a.pth"))
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(checkpoint_source, "_answers", lambda endpoint: True)
+    monkeypatch.setattr(source, "_answers", lambda endpoint: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert checkpoints.load(spec, model_name="vim_tiny").provenance.source == spec
+    assert load.load(spec, model_name="vim_tiny").provenance.source == spec
     assert asked == [expected]
 
 
@@ -381,7 +378,7 @@ def test_hub_specs(
 )
 def test_malformed_hub_specs_show_the_form(spec: str) -> None:
     with pytest.raises(UserError, match="write hf://owner/repo/file") as error:
-        checkpoints.load(spec, model_name="vim_tiny")
+        load.load(spec, model_name="vim_tiny")
     one_line(error)
 
 
@@ -399,7 +396,7 @@ def test_hub_without_a_network_says_so_at_once(
     with pytest.raises(
         UserError, match=r"hf://owner/repo/a.pth .*fetch .*owner/repo/.*/a.pth elsewhere"
     ) as error:
-        checkpoints.load("hf://owner/repo/a.pth", model_name="vim_tiny")
+        load.load("hf://owner/repo/a.pth", model_name="vim_tiny")
     one_line(error)
 
 
@@ -416,7 +413,7 @@ def test_whether_a_server_answers(status: int | None, answers: bool) -> None:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         port = server.server_port if status else 9
-        assert checkpoint_source._answers(f"http://127.0.0.1:{port}") is answers
+        assert source._answers(f"http://127.0.0.1:{port}") is answers
 
 
 def test_a_failing_transport_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,8 +421,8 @@ def test_a_failing_transport_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(checkpoint_source, "_answers", lambda endpoint: True)
+    monkeypatch.setattr(source, "_answers", lambda endpoint: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(UserError, match="no route") as error:
-        checkpoints.load("hf://owner/repo/a.pth", model_name="vim_tiny")
+        load.load("hf://owner/repo/a.pth", model_name="vim_tiny")
     one_line(error)

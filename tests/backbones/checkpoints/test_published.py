@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones import BACKBONES, create_model
-from backbones.checkpoints.load import NEW_HEAD
 from backbones.checkpoints.published import (
     Official,
     card_scores,
@@ -22,6 +21,7 @@ from backbones.checkpoints.published import (
 )
 from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed, resample_frames, resample_positions
+from backbones.provenance import NEW_HEAD
 from suite.verify.checkpoint_layouts import NARROW, drawn, made_up, narrow
 from suite.verify.published_layouts import Table, class_token, registers, video
 

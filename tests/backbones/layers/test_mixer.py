@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
-from backbones.layers.mixer import TRACED, BidirectionalMixer, initial_scan
+from backbones.layers.mixer import TRACED, BidirectionalMixer
+from backbones.layers.scan_weights import initial_scan
 
 VIM_TINY = {
     "A_log": (384, 16),
@@ -135,7 +136,7 @@ def test_parameters_are_those_of_vim() -> None:
 
 def test_initial_values_are_those_of_mamba() -> None:
     mixer = BidirectionalMixer(64)
-    for part in mixer.directions:
+    for part in mixer.scan_weights.directions:
         assert torch.allclose(part.A_log.exp(), torch.arange(1.0, 17).expand(128, 16))
         assert torch.equal(part.D, torch.ones(128))
         step = torch.nn.functional.softplus(part.dt_proj.bias)

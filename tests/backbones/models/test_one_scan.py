@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones import create_model
-from backbones.layers import fused_path as fused
+from backbones.layers import fused_path
 from suite.flops.counters import COUNTED_SCAN, count_with_torch
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ def test_a_block_is_one_call(name: str) -> None:
 
 def test_so_it_is_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    own = fused._on_cpu
+    own = fused_path._on_cpu
 
     def counting(*given: Any) -> Any:
         found, scan = own(*given)
@@ -47,6 +47,6 @@ def test_so_it_is_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     model = create_model("vim_nano", depth=3, image_size=20)
     with torch.no_grad():
         model(inputs("vim_nano"))  # the path proves itself once in a process, by calls of its own
-        monkeypatch.setattr(fused, "_on_cpu", counting)
+        monkeypatch.setattr(fused_path, "_on_cpu", counting)
         model(inputs("vim_nano"))
     assert calls == [2, 2, 2]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backbones.layers.mixer import plain_convolve
+from backbones.layers.plain_path import plain_convolve
 from backbones.scan import ScanInputs, stock
 from backbones.scan.reference import reference_scan
 from backbones.scan.stock import stock_convolve, stock_scan

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.layers import fused_path as fused
+from backbones.layers import fused_path
 from backbones.layers import mixer as mixer_module
-from backbones.layers.mixer import TRACED, BidirectionalMixer, plain_convolve
-from backbones.layers.stacked_weights import stacked
+from backbones.layers.mixer import TRACED, BidirectionalMixer
+from backbones.layers.plain_path import plain_convolve
+from backbones.layers.stacked_weights import StackCache, stack
 from backbones.scan import Choice, dispatch, triton_norm
 from backbones.scan.triton_conv import convolve
 from backbones.scan.triton_norm import add_norm
@@ -97,10 +98,10 @@ def test_the_mixer_made_of_them(
     mixer = BidirectionalMixer(12, d_state=4, dt_rank=3, divide=divide).to(DEVICE)
     mixer.kernel = "reference"
     u, carry = torch.randn(2, 6, 12, device=DEVICE), torch.rand(2, 2, 6, 24, device=DEVICE)
-    monkeypatch.setattr(fused, "_on_cpu", fused._on_gpu)
+    monkeypatch.setattr(fused_path, "_on_cpu", fused_path._on_gpu)
     with torch.no_grad():
         wanted, wanted_trace = mixer(u, needs, carry)
-        found, trace = fused.mix(mixer, u, needs, carry)
+        found, trace = fused_path.mix(mixer.scan_weights, u, needs, carry, StackCache())
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     for name in needs:
         torch.testing.assert_close(
@@ -172,40 +173,41 @@ def test_training_is_checked_before_it_is_trusted(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "chosen", lambda kernel, device, dtype: Choice(kernel, ""))
     monkeypatch.setattr(dispatch, "prove_gradients", lambda *given: None)
     monkeypatch.setattr(
-        fused,
+        fused_path,
         "add_norm",
         lambda branch, residual, norm: add_norm(branch, residual, norm.weight, norm.eps),
     )
-    assert fused._learns.__wrapped__(DEVICE, torch.float32)
+    assert fused_path.check_gradients.__wrapped__(DEVICE, torch.float32)
     right = triton_norm._backward
     monkeypatch.setattr(
         triton_norm, "_backward", lambda *given: tuple(1.01 * part for part in right(*given))
     )
     with pytest.raises(UserError, match="fused kernels of 'triton' are wrong"):
-        fused._learns.__wrapped__(DEVICE, torch.float32)
+        fused_path.check_gradients.__wrapped__(DEVICE, torch.float32)
 
 
 def test_parameters_are_stacked_once_and_again_when_they_change() -> None:
     mixer = BidirectionalMixer(8, d_state=2)
     with torch.no_grad():
-        first = stacked(mixer)
-        assert stacked(mixer) is first
+        stacks = StackCache()
+        first = stacks.get(mixer.scan_weights)
+        assert stacks.get(mixer.scan_weights) is first
         mixer.D_b.add_(1)
-        second = stacked(mixer)
+        second = stacks.get(mixer.scan_weights)
         assert torch.equal(second.D[1], first.D[1] + 1)
         mixer.A_log.data = mixer.A_log.data + 1
-        third = stacked(mixer)
+        third = stacks.get(mixer.scan_weights)
         torch.testing.assert_close(third.A[0], torch.e * second.A[0])
         mixer.load_state_dict(
             {name: torch.zeros_like(part) for name, part in mixer.state_dict().items()}
         )
-        assert not stacked(mixer).taps.any()
-        assert stacked(mixer.double()).expand.dtype == torch.float64
+        assert not stacks.get(mixer.scan_weights).taps.any()
+        assert stacks.get(mixer.double().scan_weights).expand.dtype == torch.float64
 
 
 def test_spare_columns_leave_the_projection_as_it_is() -> None:
     mixer: Any = BidirectionalMixer(8, d_state=2, dt_rank=3)
-    own = stacked(mixer)
+    own = stack(mixer.scan_weights)
     rows = torch.randn(2, 4, 16)
     projected = rows @ own.project
     assert projected.shape[-1] == 8 + 2 * 2

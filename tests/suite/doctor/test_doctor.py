@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from backbones.checkpoints.load import source as checkpoint_source
+from backbones.checkpoints import source
 from suite import doctor
 from suite.doctor import cuda, packages, resources
 from suite.doctor.check import Check, guarded, last_line, output_of
@@ -168,7 +168,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_that_are_not_in_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_source, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(source, "WEIGHTS", tmp_path)
     assert resources.weights().status == "missing"
     (tmp_path / "vim_nano.safetensors").touch()
     assert resources.weights() == Check("bundled weights", "ok", "vim_nano")

@@ -1,0 +1,82 @@
+"""The bidirectional mixer written out, by any scan kernel, with gradients and in any precision.
+
+The fused path has to agree with it, and takes its place where `fused_path.can_run` says so.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from backbones.layers import batch_invariant
+from backbones.layers.scan_weights import ScanWeights
+from backbones.scan import ScanInputs
+from backbones.scan.dispatch import run
+from backbones.scan.stock import stock_convolve
+from backbones.sequence import Trace
+
+REVERSE = (False, True)
+
+
+def mix(
+    weights: ScanWeights, inputs: ScanInputs, needs: frozenset[str], kernel: str
+) -> tuple[Tensor, Trace]:
+    """Scan `inputs` and project the combined output: new tokens (B, L, C) and the traced `needs`."""
+    apart = bool(needs & {"y_forward", "y_backward"})
+    result = run(inputs, REVERSE, apart, kernel, mean="delta_mean" in needs)
+    y = result.y[0] + result.y[1] if apart else result.y
+    y = y * 0.5 if weights.divide else y
+    shown = {"delta_mean": result.delta_mean, "B": inputs.B, "C": inputs.C, "A": inputs.A, "y": y}
+    if apart:
+        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    if "delta" in needs and inputs.delta_bias is not None:
+        wide = inputs.A.dtype  # at least fp32, as the scan computes it
+        bias = inputs.delta_bias.to(wide)[:, None, None]
+        shown["delta"] = functional.softplus(inputs.delta.to(wide) + bias)
+    out = batch_invariant.linear(y, weights.out_proj.weight)
+    return out, Trace(**{name: shown[name] for name in needs})
+
+
+def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None, kernel: str) -> ScanInputs:
+    """Project and convolve tokens `u` (B, L, C), differentiably, to the inputs of the two scans."""
+    x, z = batch_invariant.linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
+    convolved = torch.stack(
+        [
+            convolve(x, part.conv.weight, part.conv.bias, backwards)
+            for part, backwards in zip(weights.directions, REVERSE, strict=True)
+        ]
+    )
+    sizes = [weights.dt_rank, weights.states, weights.states]
+    deltas, Bs, Cs = [], [], []
+    # Projecting the stacked rows keeps each matrix product on contiguous memory.
+    for part, rows in zip(weights.directions, convolved, strict=True):
+        dt, B, C = batch_invariant.linear(rows, part.x_proj.weight).split(sizes, dim=-1)
+        deltas.append(batch_invariant.linear(dt, part.dt_proj.weight))
+        Bs.append(B)
+        Cs.append(C)
+    return ScanInputs(
+        u=convolved,
+        delta=torch.stack(deltas),
+        A=weights.state_matrix(),
+        B=torch.stack(Bs),
+        C=torch.stack(Cs),
+        D=torch.stack([part.D for part in weights.directions]),
+        z=z,
+        delta_bias=torch.stack([part.dt_proj.bias for part in weights.directions]),
+        carry=carry,
+    )
+
+
+def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:
+    """SiLU of the causal depthwise convolution of x (B, L, E) with `weight` (E, 1, taps).
+
+    `backwards`: each token sees those after it instead of those before.
+    """
+    reach = weight.shape[-1] - 1
+    padding = (0, reach) if backwards else (reach, 0)
+    padded = functional.pad(x.transpose(1, 2), padding)
+    taps = weight.flip(-1) if backwards else weight
+    convolved = functional.conv1d(padded, taps, bias, groups=weight.shape[0])
+    return functional.silu(convolved).transpose(1, 2)

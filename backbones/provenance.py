@@ -1,0 +1,49 @@
+"""The record of where a model's weights came from.
+
+`backbones.checkpoints` writes it, models carry it, and run folders store it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+NEW_HEAD = "the head is new"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where weights came from, in enough detail to recognise them again.
+
+    ``source``      as the user named them: a path, ``hf://owner/repo[@revision]/file`` or ``bundled``
+    ``path``        the file on disk
+    ``sha256``      of that file
+    ``format``      ``torch`` or ``safetensors``
+    ``branch``      ``model``, ``model_ema``, ..., or ``bare`` (the file is the state dict itself)
+    ``keys``        number of tensors
+    ``key_digest``  sha256 over the sorted names and shapes
+    ``adapted``     changes made to fit the model, in words
+    """
+
+    source: str
+    path: str
+    sha256: str
+    format: str
+    branch: str
+    keys: int
+    key_digest: str
+    adapted: tuple[str, ...] = ()
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the head was loaded as well."""
+        return NEW_HEAD not in self.adapted
+
+
+def key_digest(state: Mapping[str, Tensor]) -> str:
+    """Sha256 over the sorted names and shapes of a state dict."""
+    lines = sorted(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
