@@ -232,8 +232,10 @@ def table(rows: list[ModelRow]) -> Table:
     return shown
 
 
-def profile_table(rows: list[ModelRow], methods: tuple[str, ...] = ("none",)) -> Table:
-    """Where the time of each pass under `methods` goes, by CUDA kernel."""
+def profile_table(rows: list[ModelRow]) -> Table:
+    """Milliseconds by CUDA kernel, of the dense passes and of those under the first method."""
+    reduced = [row.method for row in rows if row.method != "none"]
+    methods = ("none", *reduced[:1])
     heads = ("backbone", "precision", "kernel", "method", "CUDA kernel", "ms", "share")
     shown = Table(*heads, title="Kernels of a pass")
     for row in (row for row in rows if row.method in methods):

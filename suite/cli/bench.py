@@ -17,7 +17,7 @@ from backbones.common.naming import split
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
 from suite.cli.spec_options import expand, typed
-from suite.config.run_spec import build, build_spec
+from suite.config.run_spec import build
 from suite.system.atomic_files import write_text
 
 FLAGS = {
@@ -35,21 +35,12 @@ def bench(
     reduction: Annotated[
         bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")
     ] = False,
-    sharing: Annotated[
-        bool, typer.Option("--sharing", help="Cells evaluated together against one by one.")
-    ] = False,
     models: Annotated[
         bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")
     ] = False,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")
     ] = False,
-    engine: Annotated[
-        bool, typer.Option("--engine", help="What a run costs beside its model.")
-    ] = False,
-    images: Annotated[
-        str, typer.Option(help="Images of the runs of --engine, comma-separated.")
-    ] = "5000,50000",
     methods: Annotated[
         str, typer.Option("--methods", "--method", help="Methods to time, or 'all'.")
     ] = "mtr,tome",
@@ -100,7 +91,7 @@ def bench(
         raise UserError(
             f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}"
         )
-    whole = not (kernels or reduction or sharing or models or sweep or engine)
+    whole = not (kernels or reduction or models or sweep)
     fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
     batches = _numbers("batch", batch, int)
     if whole:
@@ -118,14 +109,10 @@ def bench(
     where = pick_device(device)
     found: list[tuple[list[Any], Table]] = []
     if kernels and where == "cuda":
-        from suite.bench import cuda_kernels, goals
+        from suite.bench import cuda_kernels
 
         measured = cuda_kernels.measure_cuda()
-        held = goals.scan_goals(measured.rows)
-        found += [
-            ([measured.ceilings, *measured.rows], cuda_kernels.table(measured)),
-            (held, goals.table(held)),
-        ]
+        found.append(([measured.ceilings, *measured.rows], cuda_kernels.table(measured)))
     elif kernels:
         from suite.bench.kernels import measure_kernels
         from suite.bench.kernels import table as kernel_table
@@ -139,20 +126,6 @@ def bench(
             backbone, _reducing(methods), fractions[0], batches[-1], rounds, where
         )
         found.append((costs, reducing.table(costs)))
-    if sharing:
-        from suite.bench import prefix_sharing as together
-
-        shares = together.measure(
-            build_spec(methods=expand(split(methods)), batch=batches[-1]), rounds, where
-        )
-        found.append((shares, together.table(shares)))
-    sentences = []
-    if engine:
-        from suite.bench import engine as whole_run
-
-        runs_of_stub = whole_run.measure(_numbers("images", images, int))
-        found.append((runs_of_stub, whole_run.table(runs_of_stub)))
-        sentences.append(whole_run.verdict(runs_of_stub))
     if (models or sweep) and where != "cuda":
         raise UserError("--models and --sweep measure on a GPU: there is none here, leave them out")
     if sweep:
@@ -161,7 +134,7 @@ def bench(
         timed = cuts.measure_sweep()
         found.append((timed, cuts.table(timed)))
     if models:
-        from suite.bench import cuda_models, goals
+        from suite.bench import cuda_models
 
         def tell(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
@@ -174,10 +147,7 @@ def bench(
             tell(cuda_models.line(row))
             if save:  # after each, so that what was measured stays if the rest is cut off
                 write_text(save, _json(seen))
-        held = goals.model_goals(seen)
-        shown = ("none", goals.SPEEDUP_METHOD)
-        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen, shown))]
-        found.append((held, goals.table(held)))
+        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen))]
     text = _json(row for part, _ in found for row in part)
     if save:
         write_text(save, text + "\n")
@@ -186,8 +156,6 @@ def bench(
         return 0
     for _, table in found:
         print_table(table)
-    for sentence in sentences:
-        print(sentence)
     return 0
 
 

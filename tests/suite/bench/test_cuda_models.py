@@ -19,8 +19,7 @@ from backbones.scan import ScanInputs
 from backbones.scan.reference import reference_scan
 from backbones.sequence import new_sequence
 from suite.bench import authors_block as stock_block
-from suite.bench import cuda_models, goals
-from suite.bench.cuda_kernels import ScanRow
+from suite.bench import cuda_models
 from suite.bench.cuda_models import AUTHORS, ModelRow, measure_models, profile_table, table
 from suite.cli import run as run_cli
 
@@ -85,40 +84,6 @@ def test_tables_show_every_row() -> None:
     assert all(
         text in page.getvalue() for text in (AUTHORS, "1234", "25.0 %", " 257 ", "gemm", "75.0 %")
     )
-
-
-def row(
-    kernel: str, rate: float, method: str = "none", budget: float = 0.0, speedup: float = 1.0
-) -> ModelRow:
-    return ModelRow(
-        "vim_small", "bf16", kernel, method, budget, budget, rate, rate, speedup, 0.1, 1.0
-    )
-
-
-def test_goals_by_hand() -> None:
-    rows = [row("mamba_ssm", 90), row(AUTHORS, 100), row("triton", 190)]
-    rows += [
-        row("triton", 250, "mtr", 0.2, 1.3),
-        row("triton", 304, "mtr", 0.4, 1.6),
-        row("triton", 400, "hsa", 0.4),
-    ]
-    authors, speedup = goals.model_goals(rows)
-    assert (authors.reached, authors.wanted, authors.met) == (pytest.approx(1.9), 2.0, False)
-    assert (speedup.reached, speedup.wanted, speedup.met) == (1.6, 1.5, True)
-    assert "40.0 % of FLOPs" in speedup.what
-    scans = [
-        ScanRow("Vim-B", "bf16", gradients, "triton", 10.0, 5.2, 1.0, 1.0, 0.0)
-        for gradients in (False, True)
-    ]
-    (floor,) = goals.scan_goals(
-        [*scans, ScanRow("Vim-B", "bf16", False, "mamba_ssm", 10.0, 5.2, 1.0, 1.0, 0.0)]
-    )
-    assert (floor.reached, floor.met) == (pytest.approx(0.52), True)
-    page = io.StringIO()
-    Console(file=page, width=200).print(goals.table([authors, speedup, floor]))
-    assert page.getvalue().count("missed") == 1
-    assert page.getvalue().count(" met ") == 2
-    assert goals.model_goals([row("triton", 190)]) == []
 
 
 @pytest.fixture
@@ -199,7 +164,7 @@ def test_what_was_measured_before_a_cut_is_kept(
     rehearsed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(*given: object) -> Iterator[ModelRow]:
-        yield row("triton", 190)
+        yield ModelRow("vim_small", "bf16", "triton", "none", 0, 0, 190.0, 190.0, 1.0, 0.1, 1.0)
         raise UserError("the GPU is gone: look for it")
 
     monkeypatch.setattr(cuda_models, "measure_models", cut)

@@ -1,4 +1,4 @@
-"""A model and a data set that cost next to nothing, so that what is left of a run's time is the engine's own."""
+"""A model and a data set that cost next to nothing, so that a run's time is the engine's."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from suite.data.base import Dataset, Manifest, Request
 
 CLASSES, PATCH, GRID, DEPTH = 10, 2, 7, 24
 WIDTH = 3 * PATCH**2
-DRAWN = 1000  # pictures, shown again and again
+DRAWN = 1000  # images that are really there; a larger data set repeats them
 
 
 class StubBlock(nn.Module):
-    """Hands its tokens on as they are; its timescales are their first channel."""
+    """Return the tokens as they are; the timescales are their first channel."""
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str]) -> TokenSequence:
-        """The same tokens, with a trace if one is asked for."""
+        """Return the same tokens, with a trace if `needs` names a field."""
         shown = Trace(delta_mean=tokens.branch[:, :, 0].expand(2, -1, -1)) if needs else None
         return replace(tokens, trace=shown)
 
 
 class StubModel(Backbone):
-    """The contract of a backbone of 24 blocks over 7 x 7 patches and a class token, whose blocks do nothing.
+    """A backbone of 24 blocks over 7 x 7 patches and a class token, whose blocks do nothing.
 
-    A token is its patch's pixels and the logits are the mean token, so that answers depend on which
-    tokens are left.
+    A token is its patch's pixels and the logits are the mean token, so that predictions depend on
+    which tokens are left.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"delta_mean"})
@@ -52,11 +52,11 @@ class StubModel(Backbone):
 
     @property
     def special_places(self) -> tuple[int, ...]:
-        """The class token stands in the middle."""
+        """The class token is in the middle."""
         return ((self.image_size // PATCH) ** 2 // 2,)
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
-        """(B, 3, S, S) to the pixels of each patch, and a class token of zeros."""
+        """Pixels of each patch of (B, 3, S, S) images as tokens, and a class token of zeros."""
         grid, (middle,) = self.image_size // PATCH, self.special_places
         patches = (
             images.unflatten(3, (grid, PATCH)).unflatten(2, (grid, PATCH)).permute(0, 2, 4, 1, 3, 5)
@@ -85,13 +85,24 @@ class StubModel(Backbone):
     def describe(self) -> Shape:
         """The numbers from which FLOPs follow: those of a small Vim of this depth."""
         return Shape(
-            name=self.name, depth=DEPTH, dim=64, inner=128, states=8, dt_rank=4, conv_kernel=4, directions=2,
-            patch=(1, PATCH, PATCH), channels=3, patches=(self.image_size // PATCH) ** 2, specials=1, classes=CLASSES,
-        )  # fmt: skip
+            name=self.name,
+            depth=DEPTH,
+            dim=64,
+            inner=128,
+            states=8,
+            dt_rank=4,
+            conv_kernel=4,
+            directions=2,
+            patch=(1, PATCH, PATCH),
+            channels=3,
+            patches=(self.image_size // PATCH) ** 2,
+            specials=1,
+            classes=CLASSES,
+        )
 
 
 class StubData(Dataset):
-    """As many images as `path` says, of noise with a tint of their class; nothing is decoded."""
+    """`length` images of noise with a tint of their class, all in memory."""
 
     name, split = "stub", "test"
     classes = tuple(str(number) for number in range(CLASSES))
@@ -99,9 +110,9 @@ class StubData(Dataset):
 
     def __init__(self, length: int) -> None:
         self.labels = np.arange(length, dtype=np.int64) % CLASSES
-        noise = (
-            np.random.default_rng(0).standard_normal((DRAWN, GRID, GRID, WIDTH)).astype(np.float32)
-        )
+        generator = np.random.default_rng(0)
+        noise = generator.standard_normal((DRAWN, GRID, GRID, WIDTH)).astype(np.float32)
+        # a tint, so that the mean token tells the classes apart better than chance
         noise[np.arange(DRAWN), :, :, np.arange(DRAWN) % CLASSES] += 0.25
         pixels = noise.reshape(DRAWN, GRID, GRID, 3, PATCH, PATCH).transpose(0, 3, 1, 4, 2, 5)
         self.drawn = np.ascontiguousarray(pixels).reshape(DRAWN, 3, GRID * PATCH, GRID * PATCH)
@@ -111,16 +122,16 @@ class StubData(Dataset):
         return self.pixels(self.drawn[index % DRAWN].transpose(1, 2, 0))
 
     def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
-        """One picture."""
+        """One image."""
         sample: NDArray[np.float32] = self.drawn[index % DRAWN]
         return sample
 
     def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
-        """Several pictures at once."""
+        """Several images at once."""
         return self.drawn[indices % DRAWN]
 
     def identity(self) -> Manifest:
-        """The pictures are always the same."""
+        """The images are always the same."""
         return {"drawn": DRAWN}
 
 

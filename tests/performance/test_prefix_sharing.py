@@ -1,0 +1,25 @@
+"""Evaluating cells as a tree costs little more than the work that they do not share."""
+
+import pytest
+from prefix_sharing import measure_sharing, table, work_share
+
+from backbones import create_model
+from methods.spec import parse
+from suite.config.run_spec import build_spec
+from suite.plan.prepare import layout, merge_equal
+
+
+def test_what_cells_share_is_counted_once() -> None:
+    model = create_model("vim_nano")
+    spec = build_spec(budgets=(0.4,), baselines=False)
+    (dense,) = merge_equal(layout("vim_nano", model, [], spec, context=""))
+    assert work_share([dense], model.describe()) == 1
+    cells = merge_equal(layout("vim_nano", model, [parse("mtr")], spec, context=""))
+    assert 0.5 < work_share(cells, model.describe()) < 1
+
+
+@pytest.mark.slow
+def test_the_tree_costs_a_tenth_at_most() -> None:
+    row = measure_sharing(build_spec(), rounds=7, device="cpu")
+    assert len(table(row).rows) == 1
+    assert row.overhead <= 1.10
