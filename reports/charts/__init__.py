@@ -1,7 +1,8 @@
-"""Plotly figures as plain data: what the page's interactive charts draw.
+"""Interactive charts of the page, as Plotly figures in plain data.
 
-Colours are tokens such as ``@m3`` that the page looks up in the palette of the reader's theme. Every trace carries
-``meta`` with its label and, where a chart has several, its budget; the page shows and hides by it.
+Colours are tokens such as ``@m3``, which the page replaces by the palette of the reader's theme.
+Every trace has ``meta`` with its label and, in a chart of several budgets, its budget; the page
+uses it to show and hide traces. `reports.page_panels` calls these functions.
 """
 
 from reports.charts.blocks import by_block

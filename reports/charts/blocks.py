@@ -1,4 +1,4 @@
-"""Foreground kept, or its lift over all tokens, block by block."""
+"""Chart of the foreground tokens that survive, block by block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from reports.style import Look
 
 
 def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Chart:
-    """`column` (``foreground_kept`` or ``lift``) by block for one backbone, a trace for each method and budget."""
+    """Draw `column` against the block for one backbone, a trace for each method and budget.
+
+    `column` is ``foreground_kept``, a share, or ``lift``, its ratio to the share of all tokens.
+    """
     order = {label: index for index, label in enumerate(looks)}
     share = column == "foreground_kept"
     data: list[Chart] = []
@@ -21,21 +24,20 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
             data.append(_all_tokens(rows, float(str(budget))))
         for label, line in sorted(rows.groupby("label"), key=lambda item: order[str(item[0])]):
             line = line.sort_values("block")
-            words = [
-                f"<b>{safe(label)}</b>, {budget_name(budget)}<br>block {int(row.block)}: foreground "
-                f"{percent(row.foreground_kept)} %, all tokens {percent(row.kept)} %, lift {number(row.lift, 2)}"
-                for row in line.itertuples()
-            ]
-            drawn = trace(
-                looks[str(label)],
-                order[str(label)],
-                line["block"],
-                line[column] * (100 if share else 1),
-                words,
-            )
+            words = []
+            for row in line.itertuples():
+                words.append(
+                    f"<b>{safe(label)}</b>, {budget_name(budget)}<br>block {int(row.block)}: "
+                    f"foreground {percent(row.foreground_kept)} %, "
+                    f"all tokens {percent(row.kept)} %, lift {number(row.lift, 2)}"
+                )
+            values = line[column] * (100 if share else 1)
+            drawn = trace(looks[str(label)], order[str(label)], line["block"], values, words)
+            # the page's budget slider shows the traces whose budget is chosen
             drawn["meta"]["budget"] = float(str(budget))
             data.append(drawn)
     shape = layout()
+    # an axis title of one line needs less room than the default of two
     shape["margin"]["b"] = 52
     step = max(1, int(part["block"].max()) // 8)
     shape["xaxis"] |= {"title": title("block that the tokens enter"), "dtick": step}
@@ -43,17 +45,27 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
         "true foreground still there, %" if share else "lift over all tokens"
     )
     if share:
+        # room above 100 % for the marks of methods that lose nothing
         shape["yaxis"]["range"] = [0, 104]
     else:
+        # a lift of 1: no better than dropping tokens at random
         shape["shapes"] = [level(1)]
     return {"data": data, "layout": shape}
 
 
 def _all_tokens(rows: pd.DataFrame, budget: float) -> Chart:
+    """Return the band of shares of all tokens that methods keep at this budget, as a backdrop."""
     base = rows.groupby("block")["kept"].agg(["min", "max"]) * 100
     blocks = base.index.tolist()
     return {
-        "type": "scatter", "mode": "lines", "x": blocks + blocks[::-1], "fill": "toself", "fillcolor": "@soft/0.22",
-        "y": plain(base["min"]) + plain(base["max"] + 0.6)[::-1], "line": {"width": 0}, "hoverinfo": "skip",
+        "type": "scatter",
+        "mode": "lines",
+        "x": blocks + blocks[::-1],
+        "fill": "toself",
+        "fillcolor": "@soft/0.22",
+        # half a point of height keeps the band visible where all methods keep the same share
+        "y": plain(base["min"]) + plain(base["max"] + 0.6)[::-1],
+        "line": {"width": 0},
+        "hoverinfo": "skip",
         "meta": {"budget": budget},
-    }  # fmt: skip
+    }

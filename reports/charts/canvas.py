@@ -1,4 +1,4 @@
-"""What all charts of the page share: colours by name, layout, one line with its marks."""
+"""Shared pieces of the page's charts: colour tokens, the layout, a line with its marks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from reports.style import Look
 
 HEIGHT = 480
 MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}
-SIZES = {
-    "star": 13,
-    "up": 11,
-    "down": 11,
-}  # pixels; a triangle of the same size looks smaller than a square
+# pixels; a triangle or star of the same size looks smaller than a square
+SIZES = {"star": 13, "up": 11, "down": 11}
 Chart = dict[str, Any]
 
 
 def palette(looks: Mapping[str, Look], theme: str) -> dict[str, str]:
-    """Colour of each token in `theme`, ``light`` or ``dark``."""
+    """Return the colour of each token in `theme`, ``light`` or ``dark``."""
     basic = {"ink": style.INK, "soft": style.SOFT, "grid": style.GRID, "paper": style.PAPER}
     colours = {name: pair[theme] for name, pair in basic.items()}
     return colours | {
@@ -32,58 +29,96 @@ def palette(looks: Mapping[str, Look], theme: str) -> dict[str, str]:
 
 
 def token(index: int) -> str:
-    """Name of the palette entry of the `index`-th label: labels are foreign text and never become keys."""
+    """Return the palette name of the label at `index`."""
+    # labels are foreign text, so they never become keys of the page's script
     return f"m{index}"
 
 
 def trace(look: Look, index: int, x: pd.Series, y: pd.Series, words: list[str]) -> Chart:
-    """One line with marks in the look of a label, the words of its points shown on hover."""
+    """Return a line with marks in the look of a label; `words` are shown on hover, one a point."""
     colour = f"@{token(index)}"
     return {
-        "type": "scatter", "mode": "lines+markers", "name": safe(look.label), "x": plain(x), "y": plain(y),
-        "text": words, "hovertemplate": "%{text}<extra></extra>", "meta": {"label": index},
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": safe(look.label),
+        "x": plain(x),
+        "y": plain(y),
+        "text": words,
+        "hovertemplate": "%{text}<extra></extra>",
+        "meta": {"label": index},
         "line": {"color": colour, "width": 2.2, "dash": look.dash},
+        # marks at the edge of the axes are drawn whole
         "cliponaxis": False,
-        "marker": {"color": colour if look.filled else "@paper", "size": SIZES.get(look.marker, 9),
-                   "symbol": look.symbol,
-                   "line": {"color": "@paper" if look.filled else colour, "width": 1 if look.filled else 2}},
-    }  # fmt: skip
+        "marker": {
+            "color": colour if look.filled else "@paper",
+            "size": SIZES.get(look.marker, 9),
+            "symbol": look.symbol,
+            "line": {
+                "color": "@paper" if look.filled else colour,
+                "width": 1 if look.filled else 2,
+            },
+        },
+    }
 
 
 def level(value: float) -> Chart:
-    """A dotted line across the chart at `value`."""
+    """Return a dotted line across the chart at `value`."""
     return {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "layer": "below",
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": value,
+        "y1": value,
+        "layer": "below",
         "line": {"color": "@soft", "width": 1, "dash": "dot"},
-    }  # fmt: skip
+    }
 
 
 def layout() -> Chart:
-    """The layout that every chart begins with."""
+    """Return the layout that every chart starts from."""
     axis = {
-        "gridcolor": "@grid", "linecolor": "@soft", "zeroline": False, "ticks": "outside", "ticklen": 4,
-        "tickcolor": "@soft", "automargin": True, "fixedrange": True,
-    }  # fmt: skip
+        "gridcolor": "@grid",
+        "linecolor": "@soft",
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": "@soft",
+        "automargin": True,
+        "fixedrange": True,
+    }
     return {
-        "height": HEIGHT, "margin": dict(MARGIN), "showlegend": False, "hovermode": "closest",
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": False,
+        "height": HEIGHT,
+        "margin": dict(MARGIN),
+        "showlegend": False,
+        "hovermode": "closest",
+        # transparent, so that the page's own background shows in both themes
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "dragmode": False,
         "font": {"family": "system-ui, sans-serif", "size": 12.5, "color": "@soft"},
-        "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@soft", "align": "left",
-                       "font": {"color": "@ink", "size": 12.5, "family": "system-ui, sans-serif"}},
-        "xaxis": {**axis, "showgrid": False}, "yaxis": dict(axis),
-    }  # fmt: skip
+        "hoverlabel": {
+            "bgcolor": "@paper",
+            "bordercolor": "@soft",
+            "align": "left",
+            "font": {"color": "@ink", "size": 12.5, "family": "system-ui, sans-serif"},
+        },
+        "xaxis": {**axis, "showgrid": False},
+        "yaxis": dict(axis),
+    }
 
 
 def title(text: str) -> Chart:
-    """A title of an axis."""
+    """Return an axis title."""
     return {"text": text, "standoff": 9, "font": {"size": 13}}
 
 
 def plain(values: pd.Series) -> list[float | None]:
-    """Numbers as JSON takes them: what is missing is null."""
+    """Return numbers for JSON, with None for missing ones."""
     return [float(value) if present(value) else None for value in values]
 
 
 def safe(value: Any) -> str:
-    """Foreign text for plotly, which reads a subset of HTML and ``%{...}`` templates."""
+    """Escape foreign text for Plotly."""
+    # Plotly reads a subset of HTML and ``%{...}`` templates in every text
     return html.escape(str(value)).replace("%{", "%&#123;")

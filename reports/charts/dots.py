@@ -1,4 +1,4 @@
-"""The methods of one budget, ranked."""
+"""Chart that ranks the methods of one budget."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from suite.stats.compare import other_work
 
 
 def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> Chart:
-    """The methods of one budget from the best down: a dot with its 95 % interval each, dense and chance as levels."""
+    """Rank the methods of one budget, a dot with its 95 % interval for each.
+
+    Dense accuracy and `chance` (None if unknown) are dotted levels.
+    """
     size, prefix = unit(part["total"].dropna().tolist())
     order = {label: index for index, label in enumerate(looks)}
     ranked = (
@@ -23,17 +26,14 @@ def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None)
     )
     budget = float(part["budget"].dropna().iloc[0])
     data, names = [], []
-    for place, row in enumerate(ranked.to_dict("records")):
+    # the lowest row of the chart is the worst method
+    for height, row in enumerate(ranked.to_dict("records")):
         label = str(row["label"])
         frame = pd.DataFrame([row])
-        dot = trace(
-            looks[label],
-            order[label],
-            frame["top1"] * 100,
-            pd.Series([place]),
-            [hover(row, size, prefix)],
-        )
+        values, heights = frame["top1"] * 100, pd.Series([height])
+        dot = trace(looks[label], order[label], values, heights, [hover(row, size, prefix)])
         add_intervals(dot, frame, order[label])
+        # accuracy is on the x axis here, so its interval lies along x
         if "error_y" in dot:
             dot["error_x"] = dot.pop("error_y") | {"visible": True}
         data.append(dot)
@@ -47,23 +47,36 @@ def ranking(part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None)
         "title": title(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed"),
         "showgrid": True,
     }
-    shape["yaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.7, len(names) - 0.3],
-                       "showgrid": False, "ticks": "", "showline": False}  # fmt: skip
-    levels = [
-        (float(value), "dense") for value in part.loc[part["method"] == "none", "top1"].dropna()
-    ]
-    low, high = (
-        (float(ranked["top1"].min()), float(ranked["top1"].max())) if len(ranked) else (0.0, 1.0)
-    )
+    shape["yaxis"] |= {
+        "tickvals": list(range(len(names))),
+        "ticktext": names,
+        "range": [-0.7, len(names) - 0.3],
+        "showgrid": False,
+        "ticks": "",
+        "showline": False,
+    }
+    levels = []
+    for value in part.loc[part["method"] == "none", "top1"].dropna():
+        levels.append((float(value), "dense"))
+    low, high = 0.0, 1.0
+    if len(ranked):
+        low, high = float(ranked["top1"].min()), float(ranked["top1"].max())
+    # chance far to the left would squeeze all methods into a corner
     if chance is not None and chance >= low - 0.25 * (high - low):
         levels.append((chance, "chance"))
-    shape["shapes"] = [
-        level(0)
-        | {"xref": "x", "yref": "paper", "x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
-        for value, _ in levels
-    ]
-    shape["annotations"] = [
-        {"text": f"{name} {percent(value)}", "x": value * 100, "yref": "paper", "y": 1, "yanchor": "bottom",
-         "showarrow": False, "font": {"color": "@soft", "size": 11.5}} for value, name in levels
-    ]  # fmt: skip
+    shape["shapes"], shape["annotations"] = [], []
+    for value, name in levels:
+        at = {"x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
+        shape["shapes"].append(level(0) | {"xref": "x", "yref": "paper"} | at)
+        shape["annotations"].append(
+            {
+                "text": f"{name} {percent(value)}",
+                "x": value * 100,
+                "yref": "paper",
+                "y": 1,
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"color": "@soft", "size": 11.5},
+            }
+        )
     return {"data": data, "layout": shape, "names": None}
