@@ -83,7 +83,7 @@ def _sensitivity(
 ) -> int:
     """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
     from suite.sensitivity.analysis import run_sensitivity
-    from suite.sensitivity.show import document, tables
+    from suite.sensitivity.output import document, tables
     from suite.terminal.tables import print_table
     from suite.trackers import chosen
 

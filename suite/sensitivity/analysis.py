@@ -24,11 +24,11 @@ from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record, run_size
 from suite.execution.shards import count_existing, raise_first
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
-from suite.sensitivity import curves, tables
-from suite.sensitivity.choice import cells_of_grid, chosen
+from suite.sensitivity import single_block, token_tables
+from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.probe import Asked, Findings, Subject, probe, readable
+from suite.sensitivity.selection import select, select_patches
 from suite.sensitivity.spec import SensitivitySpec
-from suite.sensitivity.summary import summarise
 from suite.store.run_folder import Store
 from suite.store.session import session
 from suite.system.environment import consumption, environment
@@ -90,13 +90,13 @@ def conclude(
     (model,) = prepared.models.values()
     found = [read_image(store.folder, index) for index in prepared.indices.tolist()]
     frames = analyses(spec.backbone, model, found) | {
-        "sensitivity_methods": curves.curves_frame(prepared, store, failures),
-        "sensitivity_kept": curves.kept_frame(prepared, store, failures),
-        "sensitivity_skipped": curves.skipped_frame(prepared, failures),
+        "sensitivity_methods": single_block.curves_frame(prepared, store, failures),
+        "sensitivity_kept": single_block.kept_frame(prepared, store, failures),
+        "sensitivity_skipped": single_block.skipped_frame(prepared, failures),
     }
     for name, frame in frames.items():
         store.write_analysis(name, frame)
-    headline = summarise(spec, frames)
+    headline = summarize_findings(spec, frames)
     store.write_headline(headline)
     store.write_dataset(dataset_record(prepared))
     store.write_environment(
@@ -115,18 +115,20 @@ def prepare(spec: SensitivitySpec) -> tuple[Prepared, Asked, NDArray[np.int64]]:
     indices = choose_images(dataset, common)
     model = load_model(spec.backbone, common, dataset, device, dtype).requires_grad_(False)
     shape, grid = model.describe(), grid_of(model)
-    layers = chosen(spec.layers, (0, *model.sites), "layers")
+    layers = select(spec.layers, (0, *model.sites), "layers")
     group = max(1, round(spec.share * shape.patches))
     if group >= shape.patches:
         raise UserError(
             f"--share {spec.share} leaves none of {shape.patches} patch tokens: ask for less"
         )
-    one_site = curves.OneSite([parse(text) for text in common.methods], layers, group, spec.seed)
+    one_site = single_block.OneSite(
+        [parse(text) for text in common.methods], layers, group, spec.seed
+    )
     context = context_of(model, dataset, indices, common, device)
     cells = one_site.cells(spec.backbone, model, context)
     asked = Asked(
         layers=layers,
-        ranks=torch.tensor(cells_of_grid(spec.positions, grid)),
+        ranks=torch.tensor(select_patches(spec.positions, grid)),
         group=group,
         places=places_of_class_token(model, shape.length, spec.places),
         scores=readable(model),
@@ -282,18 +284,20 @@ def read_image(folder: Path, index: int) -> Findings:
 
 def analyses(backbone: str, model: Backbone, found: Sequence[Findings]) -> dict[str, pd.DataFrame]:
     """The tables that follow from the images' findings, by name."""
-    tokens = tables.Tokens.of(
+    tokens = token_tables.Tokens.of(
         backbone, [each.tokens for each in found], grid_of(model), model.special_places
     )
     groups, placements = [each.groups for each in found], [each.placements for each in found]
     return {
-        "sensitivity_map": tables.map_frame(tokens),
-        "sensitivity_profile": tables.profile_frame(tokens),
-        "sensitivity_agreement": tables.agreement_frame(tokens),
-        "sensitivity_distance": tables.distance_frame(tokens),
-        "sensitivity_scores": tables.score_frame(tokens),
-        "sensitivity_groups": tables.effects_frame(
+        "sensitivity_map": token_tables.map_frame(tokens),
+        "sensitivity_profile": token_tables.profile_frame(tokens),
+        "sensitivity_agreement": token_tables.agreement_frame(tokens),
+        "sensitivity_distance": token_tables.distance_frame(tokens),
+        "sensitivity_scores": token_tables.score_frame(tokens),
+        "sensitivity_groups": token_tables.effects_frame(
             backbone, groups, ["block", "ranking", "window"]
         ),
-        "sensitivity_placements": tables.effects_frame(backbone, placements, ["block", "place"]),
+        "sensitivity_placements": token_tables.effects_frame(
+            backbone, placements, ["block", "place"]
+        ),
     }

@@ -21,7 +21,7 @@ from methods.parts.match import unprotected
 from methods.parts.score import DIRECTIONS, SCORES, Place
 from suite.evaluation.outcomes import divergence, loss_and_margin
 from suite.evaluation.token_edits import moved, pruned, removed, zeroed
-from suite.sensitivity.estimate import Estimates, estimates
+from suite.sensitivity.gradient_estimates import Estimates, gradient_estimates
 
 EFFECTS = ("loss", "margin", "flip", "kl")
 EXACT = ("removal", "zeroing")
@@ -113,7 +113,9 @@ def probe(model: Backbone, subject: Subject, asked: Asked) -> Findings:
     embedded = model.embed(subject.image, subject.index)
     entering = prefix(model, embedded, asked)
     dense = model.readout(entering[model.depth][0])
-    cheap = estimates(model, embedded, subject.label.to(embedded.branch.device), asked.layers)
+    cheap = gradient_estimates(
+        model, embedded, subject.label.to(embedded.branch.device), asked.layers
+    )
     tokens, groups, placements = [], [], []
     for block, (sequence, scores) in entering.items():
         bench = Bench(model, sequence, block, dense, subject.label, asked.batch)

@@ -16,7 +16,7 @@ from methods.spec import parse, parse_list
 from suite.bench.spec import BenchSpec
 from suite.config.run_spec import RunSpec, with_file
 from suite.plan.schedule import named
-from suite.sensitivity.choice import chosen
+from suite.sensitivity.selection import select
 from suite.sensitivity.spec import SensitivitySpec
 
 SPECS = (RunSpec, SensitivitySpec, BenchSpec)
@@ -87,7 +87,7 @@ def name_things(text: str) -> None:
     told(parse_list, text)
     told(bracketed, text)
     told(named, text)
-    told(chosen, text, (1, 2, 3), "layers")
+    told(select, text, (1, 2, 3), "layers")
 
 
 def fuzz_texts(folder: Path, how: settings) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from backbones.models.vim import Vim
 from backbones.models.vision_mamba import MambaConfig
-from suite.sensitivity.estimate import Estimates, estimates
+from suite.sensitivity.gradient_estimates import Estimates, gradient_estimates
 
 LAYERS, LABELS = (0, 2), torch.tensor([1, 0])
 
@@ -48,7 +48,7 @@ def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tu
 @pytest.fixture(scope="module")
 def found(model: Vim) -> Estimates:
     with torch.no_grad():
-        return estimates(model, model.embed(images()), LABELS, LAYERS)
+        return gradient_estimates(model, model.embed(images()), LABELS, LAYERS)
 
 
 @pytest.mark.parametrize("place", [0, 4, 9])

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.spec import SensitivitySpec
-from suite.sensitivity.summary import summarise
-from suite.sensitivity.tables import OVERALL
+from suite.sensitivity.token_tables import OVERALL
 
 NOTHING = pd.DataFrame({"block": [], "quantity": [], "first": [], "second": []})
 
@@ -23,7 +23,7 @@ def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
         "sensitivity_agreement": NOTHING,
         "sensitivity_map": pd.DataFrame(),
     }
-    return str(summarise(SensitivitySpec(), frames)["headline"])
+    return str(summarize_findings(SensitivitySpec(), frames)["headline"])
 
 
 def test_a_score_is_the_best_where_its_interval_lies_above_the_next() -> None:

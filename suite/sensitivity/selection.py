@@ -12,7 +12,7 @@ from backbones.common.errors import UserError
 NUMBER = re.compile("[0-9]{1,9}")
 
 
-def chosen(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
+def select(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
     """Those of `allowed` that `text` names: ``all``, ``every-K`` from the first on, or a list; else a UserError."""
     if text == "all":
         return tuple(allowed)
@@ -30,10 +30,10 @@ def chosen(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def cells_of_grid(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
+def select_patches(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
     """The patch tokens of a (frames, rows, columns) grid that `text` names; ``every-K`` thins rows and columns."""
     cells = np.arange(np.prod(grid)).reshape(grid)
     if not text.startswith("every-"):
-        return chosen(text, range(cells.size), "positions")
-    rows, columns = (list(chosen(text, range(side), "positions")) for side in grid[1:])
+        return select(text, range(cells.size), "positions")
+    rows, columns = (list(select(text, range(side), "positions")) for side in grid[1:])
     return tuple(cells[:, rows][:, :, columns].ravel().tolist())

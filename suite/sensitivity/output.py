@@ -9,8 +9,8 @@ import pandas as pd
 from rich.table import Table
 
 from suite.sensitivity.analysis import Analysis
-from suite.sensitivity.summary import interval, ranked_scores
-from suite.sensitivity.tables import OVERALL
+from suite.sensitivity.headline import interval, ranked_scores
+from suite.sensitivity.token_tables import OVERALL
 
 SHOWN = (
     "sensitivity_agreement",

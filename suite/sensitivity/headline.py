@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from suite.sensitivity.spec import SensitivitySpec
-from suite.sensitivity.tables import OVERALL
+from suite.sensitivity.token_tables import OVERALL
 
 REFERENCES = (
     "zeroing",
@@ -23,7 +23,7 @@ REFERENCES = (
 FEW = 8  # images below which little can be told
 
 
-def summarise(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def summarize_findings(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """``headline``, a sentence, and ``paragraphs``, as `reports` reads them."""
     found = [_scores(frames["sensitivity_scores"]), _estimate(frames["sensitivity_agreement"])]
     found += [_layers(frames["sensitivity_map"]), _foreground(frames["sensitivity_scores"])]

@@ -28,7 +28,7 @@ class Estimates:
     bound: Tensor
 
 
-def estimates(
+def gradient_estimates(
     model: Backbone, embedded: TokenSequence, labels: Tensor, layers: Sequence[int]
 ) -> Estimates:
     """One pass forward, one backward for the loss and one for the margin.

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
 
-from suite.sensitivity import tables
+from suite.sensitivity import token_tables
 from suite.sensitivity.probe import EFFECTS
-from suite.sensitivity.tables import OVERALL, Tokens
+from suite.sensitivity.token_tables import OVERALL, Tokens
 
 BLOCKS, GRID, SPECIALS, IMAGES = (0, 2, 5), (1, 3, 4), (6,), 5  # 5 is the depth
 COUNT = 12
@@ -53,7 +53,7 @@ def row_of(frame: pd.DataFrame, **names: object) -> pd.Series:
 
 
 def test_maps_are_means_by_place(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = tables.map_frame(tokens)
+    found = token_tables.map_frame(tokens)
     assert len(found) == 36
     spot = row_of(found, block=2, row=1, col=3)
     values = [frame.set_index(["block", "rank"]).loc[(2, 7)] for frame in frames]
@@ -79,7 +79,7 @@ def test_steps_are_counted_in_the_sequence(tokens: Tokens) -> None:
 
 
 def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = tables.profile_frame(tokens)
+    found = token_tables.profile_frame(tokens)
     spot = row_of(found, axis="col", at=1, quantity="removal_kl", block=2)
     wanted = [part(frame, 2, "removal_kl")[[1, 5, 9]].mean() for frame in frames]
     assert spot["mean"] == pytest.approx(np.mean(wanted))
@@ -96,7 +96,7 @@ def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFram
         (1, 8, 8),
         (32,),
     )
-    bins = tables.profile_frame(wide)
+    bins = token_tables.profile_frame(wide)
     assert sorted(set(bins[bins.axis == "sequence"]["at"]))[6:8] == [
         -3,
         3,
@@ -105,7 +105,7 @@ def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFram
 
 
 def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = tables.agreement_frame(tokens)
+    found = token_tables.agreement_frame(tokens)
     spot = row_of(found, quantity="loss", first="estimate", second="zeroing", block=2)
     zeroed = [frames[image] for image in (0, 1, 3, 4)]
     each = [
@@ -122,7 +122,7 @@ def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFram
 def test_scores_are_held_against_effects_and_the_object(
     tokens: Tokens, frames: list[pd.DataFrame]
 ) -> None:
-    found = tables.score_frame(tokens)
+    found = token_tables.score_frame(tokens)
     spot = row_of(found, target="removal_loss", score="delta", block=2)
     each = [
         spearmanr(part(frame, 2, "score_delta"), part(frame, 2, "removal_loss")).statistic
@@ -153,7 +153,7 @@ def test_scores_are_held_against_effects_and_the_object(
 
 
 def test_distance_is_told_from_place(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = tables.distance_frame(tokens)
+    found = token_tables.distance_frame(tokens)
     near = -np.array([6, 5, 4, 3, 2, 1, 1, 2, 3, 4, 5, 6])
     each = [spearmanr(part(frame, 0, "removal_kl"), near).statistic for frame in frames]
     spot = row_of(found, quantity="removal_kl", nearness="sequence", given="", block=0)
@@ -166,7 +166,7 @@ def test_effects_that_some_images_lack_are_means_of_the_others() -> None:
         {"block": [0, 0], "ranking": ["a", "b"], **{effect: [1.0, 2.0] for effect in EFFECTS}}
     )
     two = pd.DataFrame({"block": [0], "ranking": ["a"], **{effect: [4.0] for effect in EFFECTS}})
-    found = tables.effects_frame("m", [one, two], ["block", "ranking"])
+    found = token_tables.effects_frame("m", [one, two], ["block", "ranking"])
     assert row_of(found, ranking="a", quantity="loss")["mean"] == 2.5
     assert row_of(found, ranking="a", quantity="loss").images == 2
     assert row_of(found, ranking="b", quantity="kl")["mean"] == 2.0
