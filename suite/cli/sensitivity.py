@@ -81,9 +81,12 @@ def _sensitivity(
     track: Track = "",
     as_json: Json = False,
 ) -> int:
-    """Remove every token before every block, exactly, and see what knew it; asked again, it goes on where it stood."""
+    """Measure the effect of removing each token before each block, and which scores predict it.
+
+    Removal is exact, not estimated. Rerun the command to resume.
+    """
     from suite.sensitivity.analysis import run_sensitivity
-    from suite.sensitivity.output import document, tables
+    from suite.sensitivity.output import console_tables, json_document
     from suite.terminal.tables import print_table
     from suite.trackers import chosen
 
@@ -94,11 +97,11 @@ def _sensitivity(
     if as_json:
         print(
             json.dumps(
-                {"run": str(folder), "report": page and str(page), **document(found)}, indent=1
+                {"run": str(folder), "report": page and str(page), **json_document(found)}, indent=1
             )
         )
     else:
-        for table in tables(found.frames):
+        for table in console_tables(found.frames):
             print_table(table)
         print(found.headline["headline"])
         print(f"report: {page}" if page else f"results: {folder}")

@@ -1,9 +1,9 @@
-"""What one backward pass says a token is worth: gradient times activation, and the product of their lengths."""
+"""Estimate from gradients what removing each token would change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,51 +13,43 @@ from backbones.sequence import TokenSequence
 from suite.evaluation.outcomes import loss_and_margin
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """Estimates for every token at the entrance of each layer, (layers, B, L) each, in fp64.
-
-    With x a token (the sum of its two streams) and g the gradient of the loss or of the margin there: ``loss`` and
-    ``margin`` are -g x, the change to first order when x goes to 0 (gradient times activation: Molchanov et al.,
-    "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017, arXiv:1611.06440, for feature
-    maps). ``bound`` is |g| |x|, the most that a step as long as x could change the loss to first order.
-    """
-
-    loss: Tensor
-    margin: Tensor
-    bound: Tensor
-
-
 def gradient_estimates(
     model: Backbone, embedded: TokenSequence, labels: Tensor, layers: Sequence[int]
-) -> Estimates:
-    """One pass forward, one backward for the loss and one for the margin.
+) -> dict[str, Tensor]:
+    """Estimate the effect of each token entering each of `layers`, (layers, B, L) in fp64.
 
-    `embedded` enters block 0 and must not come from inference mode; `labels` (B,) are on its
-    device.
+    With x a token (the sum of its two streams) and g the gradient of the loss or the margin there:
+
+    ``estimate_loss``, ``estimate_margin``
+        -g·x, the first-order change when x goes to 0 (gradient times activation: Molchanov et al.,
+        "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017,
+        arXiv:1611.06440, for feature maps)
+    ``bound_loss``
+        |g| |x|, the largest first-order change of the loss for any step of length |x|
+
+    It takes one forward pass and one backward pass each for the loss and the margin. `embedded`
+    enters block 0 and must not come from inference mode; `labels` (B,) are on its device.
     """
     with torch.enable_grad():
-        tokens, values, nudges = embedded, [], []
+        tokens = embedded
+        activations, probes = [], []
         for block in range(model.depth):
             if block in layers:
-                values.append((tokens.residual + tokens.branch).detach().double())
-                # The gradient is asked of a zero added there: the residual itself also flows into
-                # its own branch.
-                nudges.append(torch.zeros_like(tokens.branch, requires_grad=True))
-                tokens = replace(tokens, branch=tokens.branch + nudges[-1])
+                activations.append((tokens.residual + tokens.branch).detach())
+                # Differentiate with respect to a zero added to the branch. The residual has also
+                # produced the branch that enters with it: its gradient would include that path.
+                probes.append(torch.zeros_like(tokens.branch, requires_grad=True))
+                tokens = replace(tokens, branch=tokens.branch + probes[-1])
             tokens = model.run(tokens, block, block + 1)
         logits = model.readout(tokens)
-        loss, margin = (
-            part.sum() for part in loss_and_margin(logits, logits.log_softmax(1), labels)
-        )
-    by_loss = torch.autograd.grad(loss, nudges, retain_graph=True)
-    by_margin = torch.autograd.grad(margin, nudges)
-    return Estimates(
-        loss=torch.stack([-(g.double() * x).sum(-1) for g, x in zip(by_loss, values, strict=True)]),
-        margin=torch.stack(
-            [-(g.double() * x).sum(-1) for g, x in zip(by_margin, values, strict=True)]
-        ),
-        bound=torch.stack(
-            [g.double().norm(dim=-1) * x.norm(dim=-1) for g, x in zip(by_loss, values, strict=True)]
-        ),
-    )
+        loss, margin = loss_and_margin(logits, logits.log_softmax(1), labels)
+        loss_gradients = torch.autograd.grad(loss.sum(), probes, retain_graph=True)
+        margin_gradients = torch.autograd.grad(margin.sum(), probes)
+    # fp64, since the products nearly cancel over the channels where a norm follows.
+    x = torch.stack(activations).double()
+    g = torch.stack(loss_gradients).double()
+    return {
+        "estimate_loss": -(g * x).sum(-1),
+        "estimate_margin": -(torch.stack(margin_gradients).double() * x).sum(-1),
+        "bound_loss": g.norm(dim=-1) * x.norm(dim=-1),
+    }

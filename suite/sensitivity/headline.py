@@ -1,4 +1,4 @@
-"""What the analysis says in words; the report and the terminal print it."""
+"""Summarize the analysis in sentences, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
 
+# Rankings of the score table that are no registered score, but something to compare scores with.
 REFERENCES = (
     "zeroing",
     "estimate",
@@ -19,104 +20,139 @@ REFERENCES = (
     "place",
     "removal",
     "removal-kl",
-)  # rankings that are no score
-FEW = 8  # images below which little can be told
+)
+# Below so many images the headline warns that intervals over images mean little.
+FEW_IMAGES = 8
 
 
 def summarize_findings(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """``headline``, a sentence, and ``paragraphs``, as `reports` reads them."""
-    found = [_scores(frames["sensitivity_scores"]), _estimate(frames["sensitivity_agreement"])]
-    found += [_layers(frames["sensitivity_map"]), _foreground(frames["sensitivity_scores"])]
-    sentences = [sentence for sentence in found if sentence]
-    images = f"{spec.backbone}, {spec.data} {spec.split}"
-    return {
-        "headline": f"{images}: {sentences[0]}" if sentences else images,
-        "paragraphs": sentences[1:],
-    }
+    """Return ``headline``, a sentence, and ``paragraphs``, further ones, as `reports` reads them.
+
+    `frames` are the tables of `suite.sensitivity.analysis` by name.
+    """
+    scores = frames["sensitivity_scores"]
+    candidates = [
+        _best_score(scores),
+        _estimates(frames["sensitivity_agreement"]),
+        _first_and_last_block(frames["sensitivity_map"]),
+        _foreground(scores),
+    ]
+    sentences = [sentence for sentence in candidates if sentence]
+    headline = f"{spec.backbone}, {spec.data} {spec.split}"
+    if sentences:
+        headline += f": {sentences[0]}"
+    return {"headline": headline, "paragraphs": sentences[1:]}
+
+
+def select_rows(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the rows of `frame` in which the columns have these values."""
+    for name, value in values.items():
+        frame = frame[frame[name] == value]
+    return frame
 
 
 def ranked_scores(scores: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Over all blocks, every registered score with what it knows of `target`, best first; references left out."""
-    rows = scores[
-        (scores.target == target) & (scores.block == OVERALL) & ~scores.score.isin(REFERENCES)
-    ]
+    """Return the overall rows of the registered scores for `target`, best first."""
+    rows = select_rows(scores, target=target, block=OVERALL)
+    rows = rows[~rows.score.isin(REFERENCES)]
+    # Stable, so that scores with equal means keep the order of the registry.
     return rows.sort_values("mean", ascending=False, kind="stable")
 
 
-def _scores(scores: pd.DataFrame) -> str:
-    rows = ranked_scores(scores, "removal_kl")
-    if rows.empty:
+def _best_score(scores: pd.DataFrame) -> str:
+    """Name the score that best predicts removal, unless the runner-up's interval overlaps."""
+    ranked = ranked_scores(scores, "removal_kl")
+    if ranked.empty:
         return ""
-    best, costs = rows.iloc[0], ranked_scores(scores, "removal_loss")
-    known = f"rank correlation {interval(best)} with how far their exact removal moves the answer"
-    over = f"(mean over blocks, {best.images} images)"
-    if len(rows) > 1 and not above(best, rows.iloc[1]):
-        follower = f"its interval overlaps that of the next, {rows.iloc[1].score}, {interval(rows.iloc[1])}"
-        sentence = f"of the scores {best.score} came out highest at which tokens matter, {known} {over}, but {follower}"
-    else:
-        sentence = f"the score that knows best which tokens matter is {best.score}, {known} {over}"
-    place = scores[
-        (scores.target == "removal_kl") & (scores.block == OVERALL) & (scores.score == "place")
-    ]
+    best = ranked.iloc[0]
+    figures = (
+        f"rank correlation {interval(best)} with how far their exact removal moves the answer "
+        f"(mean over blocks, {best.images} images)"
+    )
+    sentence = f"the score that best predicts which tokens matter is {best.score}, {figures}"
+    # The best of many scores is best by chance too: it is claimed only where intervals part.
+    if len(ranked) > 1 and not lies_above(best, ranked.iloc[1]):
+        runner_up = ranked.iloc[1]
+        sentence = (
+            f"of the scores {best.score} came out highest at predicting which tokens matter, "
+            f"{figures}, but its interval overlaps that of the next, {runner_up.score}, "
+            f"{interval(runner_up)}"
+        )
+    place = select_rows(scores, target="removal_kl", block=OVERALL, score="place")
     if len(place):
-        sentence += f"; the place in the image alone, read from the other images, has {interval(place.iloc[0])}"
-    if len(costs):
-        sentence += f". With what removal costs in loss the highest, {costs.iloc[0].score}, has {interval(costs.iloc[0])}"
-    few = " So few images tell little." if best.images < FEW else ""
-    return f"{sentence}.{few}"
+        sentence += (
+            f"; the place in the image alone, read from the other images, has "
+            f"{interval(place.iloc[0])}"
+        )
+    by_loss = ranked_scores(scores, "removal_loss")
+    if len(by_loss):
+        sentence += (
+            f". With what removal costs in loss the highest, {by_loss.iloc[0].score}, has "
+            f"{interval(by_loss.iloc[0])}"
+        )
+    warning = " So few images tell little." if best.images < FEW_IMAGES else ""
+    return f"{sentence}.{warning}"
 
 
-def above(best: Any, following: Any) -> bool:
-    """Whether the interval of the highest lies above that of the next; never where one has none."""
+def lies_above(best: Any, following: Any) -> bool:
+    """Whether the interval of `best` lies above that of `following`."""
+    # A bound that is NaN, of fewer than two images, compares as false.
     return bool(best["low"] > following["high"])
 
 
-def _estimate(agreement: pd.DataFrame) -> str:
-    rows = agreement[agreement.block == OVERALL]
+def _estimates(agreement: pd.DataFrame) -> str:
+    """Say how well the gradient estimates agree with zeroing and removal."""
 
-    def told(quantity: str, first: str, second: str) -> list[str]:
-        those = rows[
-            (rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)
-        ]
-        return [f"{interval(row)} ({row['images']} images)" for _, row in those.iterrows()]
+    def correlation(quantity: str, first: str, second: str) -> str:
+        rows = select_rows(agreement, block=OVERALL, quantity=quantity, first=first, second=second)
+        if rows.empty:
+            return ""
+        return f"{interval(rows.iloc[0])} ({rows.iloc[0]['images']} images)"
 
-    zeroing, removal = (told("loss", "estimate", second) for second in ("zeroing", "removal"))
-    parts = [
-        f"{found[0]} with {words}"
-        for found, words in ((zeroing, "zeroing"), (removal, "removal"))
-        if found
-    ]
+    parts = []
+    for exact in ("zeroing", "removal"):
+        # Zeroing may have been measured on no image.
+        if figures := correlation("loss", "estimate", exact):
+            parts.append(f"{figures} with {exact}")
     if not parts:
         return ""
-    sentence = f"Gradient times activation has rank correlation {' and '.join(parts)}, by the loss, all blocks together"
-    bound = told("kl", "bound", "removal")
-    return f"{sentence}; the product of their lengths has {bound[0]} with how far removal moves the answer."
+    return (
+        f"Gradient times activation has rank correlation {' and '.join(parts)}, by the loss, all "
+        f"blocks together; the product of their lengths has "
+        f"{correlation('kl', 'bound', 'removal')} with how far removal moves the answer."
+    )
 
 
-def _layers(maps: pd.DataFrame) -> str:
+def _first_and_last_block(maps: pd.DataFrame) -> str:
+    """Compare the mean effect of one removal before the first and the last block."""
     if "removal_kl" not in maps:
         return ""
-    mean = maps.groupby("block")[["removal_kl", "removal_loss", "removal_flip"]].mean().dropna()
+    effects = ["removal_kl", "removal_loss", "removal_flip"]
+    # The rows after the last block have scores only.
+    mean = maps.groupby("block")[effects].mean().dropna()
     first, last = mean.iloc[0], mean.iloc[-1]
     return (
-        f"Removing one token moves the answer by {first.removal_kl:.4f} nats on average before block {mean.index[0]} "
-        f"and by {last.removal_kl:.4f} before block {mean.index[-1]}, and flips {100 * first.removal_flip:.2f} % and "
-        f"{100 * last.removal_flip:.2f} % of the predictions."
+        f"Removing one token moves the answer by {first.removal_kl:.4f} nats on average before "
+        f"block {mean.index[0]} and by {last.removal_kl:.4f} before block {mean.index[-1]}, and "
+        f"flips {100 * first.removal_flip:.2f} % and {100 * last.removal_flip:.2f} % of the "
+        f"predictions."
     )
 
 
 def _foreground(scores: pd.DataFrame) -> str:
-    rows = ranked_scores(scores, "foreground")
-    if rows.empty:
+    """Say which scores separate object and background best and worst."""
+    ranked = ranked_scores(scores, "foreground")
+    if ranked.empty:
         return ""
-    best, worst = rows.iloc[0], rows.iloc[-1]
+    best, worst = ranked.iloc[0], ranked.iloc[-1]
     return (
-        f"A token of the object is ranked above one of the background with probability {interval(best)} by "
-        f"{best.score}, the best of the scores, and {interval(worst)} by {worst.score}, the worst; blind: 0.5."
+        f"A token of the object is ranked above one of the background with probability "
+        f"{interval(best)} by {best.score}, the best of the scores, and {interval(worst)} by "
+        f"{worst.score}, the worst; blind: 0.5."
     )
 
 
 def interval(row: Any) -> str:
-    """``0.41 [0.38, 0.44]``, the interval left out where there is none."""
+    """Format a row as ``0.41 [0.38, 0.44]``, or without the interval where it has none."""
     bounds = f" [{row['low']:.2f}, {row['high']:.2f}]" if isfinite(row["low"]) else ""
     return f"{row['mean']:.2f}{bounds}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The analysis as a terminal or a program reads it."""
+"""Show the results of an analysis on the terminal or as JSON."""
 
 from __future__ import annotations
 
@@ -9,72 +9,77 @@ import pandas as pd
 from rich.table import Table
 
 from suite.sensitivity.analysis import Analysis
-from suite.sensitivity.headline import interval, ranked_scores
+from suite.sensitivity.headline import interval, ranked_scores, select_rows
 from suite.sensitivity.token_tables import OVERALL
 
-SHOWN = (
+# The maps are left out of the JSON: they have a row per block and patch token.
+IN_JSON = (
     "sensitivity_agreement",
     "sensitivity_scores",
     "sensitivity_distance",
     "sensitivity_methods",
 )
-COLUMNS = (
-    ("loss", "estimate and zeroing"),
-    ("loss", "estimate and removal"),
-    ("loss", "zeroing and removal"),
-    ("kl", "bound and removal"),
+# Quantity and the two measures of it that a column of the first table correlates.
+AGREEMENTS = (
+    ("loss", "estimate", "zeroing"),
+    ("loss", "estimate", "removal"),
+    ("loss", "zeroing", "removal"),
+    ("kl", "bound", "removal"),
 )
+# Column heads of the second table.
+TARGETS = {
+    "removal_kl": "change of the answer",
+    "removal_loss": "cost of removal",
+    "foreground": "object",
+}
 
 
-def tables(frames: Mapping[str, pd.DataFrame]) -> list[Table]:
-    """How far the cheap estimates can be trusted, and which score knows what matters."""
-    return [_agreement(frames["sensitivity_agreement"]), _scores(frames["sensitivity_scores"])]
+def console_tables(frames: Mapping[str, pd.DataFrame]) -> list[Table]:
+    """Build the tables of how well estimates and scores predict the exact effects."""
+    return [
+        agreement_table(frames["sensitivity_agreement"]),
+        score_table(frames["sensitivity_scores"]),
+    ]
 
 
-def document(found: Analysis) -> dict[str, Any]:
-    """The headline and the tables without the maps, JSON-able."""
-    rows = {name: _records(found.frames[name]) for name in SHOWN}
-    return {"headline": found.headline, "failures": found.failures, **rows}
+def json_document(analysis: Analysis) -> dict[str, Any]:
+    """Return headline, failures and the tables `IN_JSON` as JSON-able values."""
+    document: dict[str, Any] = {"headline": analysis.headline, "failures": analysis.failures}
+    for name in IN_JSON:
+        frame = analysis.frames[name]
+        # JSON has no NaN.
+        document[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return document
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def _agreement(agreement: pd.DataFrame) -> Table:
-    heads = [f"{column} ({quantity})" for quantity, column in COLUMNS]
+def agreement_table(agreement: pd.DataFrame) -> Table:
+    """Rank correlations between estimates and exact effects, a row per block."""
+    heads = [f"{first} and {second} ({quantity})" for quantity, first, second in AGREEMENTS]
     table = Table("block", *heads, title="rank correlation over an image's tokens")
-    for block in (*sorted(agreement.block[agreement.block != OVERALL].unique()), OVERALL):
-        rows = agreement[agreement.block == block]
+    blocks = sorted(agreement.block[agreement.block != OVERALL].unique())
+    for block in (*blocks, OVERALL):
         cells = []
-        for quantity, column in COLUMNS:
-            first, second = column.split(" and ")
-            found = rows[
-                (rows.quantity == quantity) & (rows["first"] == first) & (rows.second == second)
-            ]
-            cells.append(_cell(found))
+        for quantity, first, second in AGREEMENTS:
+            rows = select_rows(
+                agreement, block=block, quantity=quantity, first=first, second=second
+            )
+            cells.append(_cell(rows))
         table.add_row("all" if block == OVERALL else str(block), *cells)
     return table
 
 
-def _scores(scores: pd.DataFrame) -> Table:
-    targets = {
-        "removal_kl": "change of the answer",
-        "removal_loss": "cost of removal",
-        "foreground": "object",
-    }
-    there = {target: words for target, words in targets.items() if (scores.target == target).any()}
-    table = Table(
-        "score",
-        *there.values(),
-        title="what scores know, mean over blocks: rank correlation; object: AUC",
-    )
+def score_table(scores: pd.DataFrame) -> Table:
+    """How well each score predicts each target over all blocks, best first."""
+    # The object is known in data sets with masks only.
+    targets = [target for target in TARGETS if (scores.target == target).any()]
+    heads = [TARGETS[target] for target in targets]
+    title = "what scores predict, mean over blocks: rank correlation; object: AUC"
+    table = Table("score", *heads, title=title)
     overall = scores[scores.block == OVERALL]
-    ranked = list(ranked_scores(scores, "removal_kl").score)
-    for name in (*ranked, *(name for name in overall.score.unique() if name not in ranked)):
-        cells = [
-            _cell(overall[(overall.score == name) & (overall.target == target)]) for target in there
-        ]
+    # References follow the registered scores, in the order of the stored table.
+    ranked = [*ranked_scores(scores, "removal_kl").score, *overall.score]
+    for name in dict.fromkeys(ranked):
+        cells = [_cell(select_rows(overall, score=name, target=target)) for target in targets]
         table.add_row(name, *cells)
     return table
 

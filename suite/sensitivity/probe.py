@@ -1,10 +1,11 @@
-"""One image probed: what changes when a token goes, when many go by a score, when the class token stands elsewhere."""
+"""Probe one image: remove tokens one by one, remove groups by score, move the class token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,76 +20,65 @@ from methods.composition import Composition
 from methods.parts.counter_random import uniform
 from methods.parts.match import unprotected
 from methods.parts.score import DIRECTIONS, SCORES, Place
+from suite.data.loading.loader import Batch
 from suite.evaluation.outcomes import divergence, loss_and_margin
 from suite.evaluation.token_edits import moved, pruned, removed, zeroed
-from suite.sensitivity.gradient_estimates import Estimates, gradient_estimates
+from suite.sensitivity.gradient_estimates import gradient_estimates
 
 EFFECTS = ("loss", "margin", "flip", "kl")
-EXACT = ("removal", "zeroing")
+# Half-widths of the protected window round the class token, in patch tokens.
 WINDOWS = (1, 2, 4, 8, 16, 32)
+# Rankings by exact effects and gradients: name of the ranking -> column it sorts by.
+REFERENCE_RANKINGS = {
+    "removal": "removal_loss",
+    "removal-kl": "removal_kl",
+    "zeroing": "zeroing_loss",
+    "estimate": "estimate_loss",
+    "bound": "bound_loss",
+}
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ScoreKey:
-    """A registered score, read from one direction or both."""
+class ProbeSettings:
+    """What is probed of every image.
 
-    name: str
-    direction: str
-
-    def __str__(self) -> str:
-        """``delta``, or ``delta:forward`` for one direction."""
-        return self.name if self.direction == "both" else f"{self.name}:{self.direction}"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is probed.
-
-    ``layers``  blocks before which tokens are changed
-    ``ranks``   (K,) the patch tokens that are removed and zeroed one at a time, by rank
-    ``group``   how many go together when a score chooses
-    ``places``  (P,) places of the sequence that the class token is put to; none where there is not exactly one
-    ``scores``  the scores that are read
-    ``seed``    of random scores
-    ``batch``   variants evaluated together
+    ``layers``           blocks before which tokens are changed
+    ``ranks``            (K,) ranks of the patch tokens that are removed and zeroed one at a time
+    ``group``            number of tokens removed together by a ranking
+    ``class_positions``  (P,) sequence positions to move the class token to; empty where the
+                         backbone does not have exactly one special token
+    ``scores``           name -> registered score and scan direction to read it from
+    ``seed``             of random scores
+    ``batch``            variants evaluated together
+    ``zeroed``           indices of the images whose tokens are zeroed besides being removed
     """
 
     layers: tuple[int, ...]
     ranks: Tensor
     group: int
-    places: Tensor
-    scores: tuple[ScoreKey, ...]
+    class_positions: Tensor
+    scores: Mapping[str, tuple[str, str]]
     seed: int
     batch: int
+    zeroed: frozenset[int]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One image: pixels (1, 3, S, S), index (1,) in its data set, label (1,), foreground (n,) or None if unknown.
+class ProbeTables:
+    """The results of one image, as three tables.
 
-    ``zeroing`` says whether its tokens are zeroed besides being removed.
-    """
-
-    image: Tensor
-    index: Tensor
-    label: Tensor
-    foreground: Tensor | None
-    zeroing: bool
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What one image showed.
-
-    ``tokens``      a row for each layer and patch token: the effects of its removal (``removal_loss``, ...), of
-                    zeroing it, the estimates (``estimate_loss``, ``estimate_margin``, ``bound_loss``), the scores
-                    (``score_delta``, ...) and whether it shows the object. The scores of a block are read from the
-                    trace of the block before; ``block`` = depth has the last trace and no effects. NaN where a thing
-                    was not asked for or is not known.
-    ``groups``      a row for each layer and ranking: the effects of removing the tokens that it puts last. ``window``
-                    is how many patch tokens on each side of the class token were protected.
-    ``placements``  a row for each layer and place of the class token; ``block`` = depth reads another token out
+    ``tokens``
+        a row per layer and patch token: the effects of its removal (``removal_loss``, ...) and of
+        zeroing it, the gradient estimates, the scores (``score_delta``, ...) and whether it shows
+        the object. The scores of a block are read from the trace of the block before; ``block`` =
+        depth has the last trace and no effects. NaN where a value was not measured or is unknown.
+    ``groups``
+        a row per layer and ranking: the effects of removing its last tokens together. ``window`` is
+        how many patch tokens on each side of the class token were protected.
+    ``placements``
+        a row per layer and position of the class token; ``block`` = depth keeps the sequence and
+        reads out the token at that position instead
     """
 
     tokens: pd.DataFrame
@@ -96,72 +86,122 @@ class Findings:
     placements: pd.DataFrame
 
 
-def readable(model: Backbone) -> tuple[ScoreKey, ...]:
-    """Every registered score that this backbone's traces allow, by direction."""
-    specials = len(model.special_places)
-    found = []
-    for name, score in SCORES.items():
-        for direction in DIRECTIONS if score.directed else ("both",):
-            alone = Composition("lowest", score=name, direction=direction)
-            if not model.missing(alone.needs) and (specials or not alone.needs_class_token):
-                found.append(ScoreKey(name, direction))
-    return tuple(found)
+def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
+    """List every registered score that the traces of `model` provide.
+
+    Name -> score and scan direction; the name is ``delta`` for both directions together, and
+    ``delta:forward`` for one.
+    """
+    scores = {}
+    for score, entry in SCORES.items():
+        for direction in DIRECTIONS if entry.directed else ("both",):
+            alone = Composition("lowest", score=score, direction=direction)
+            lacks_class_token = alone.needs_class_token and not model.special_places
+            if not lacks_class_token and not model.missing(alone.needs):
+                name = score if direction == "both" else f"{score}:{direction}"
+                scores[name] = score, direction
+    return scores
 
 
-def probe(model: Backbone, subject: Subject, asked: Asked) -> Findings:
-    """Everything `asked` of one image. Call it without gradients, but not in inference mode."""
-    embedded = model.embed(subject.image, subject.index)
-    entering = prefix(model, embedded, asked)
+def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
+    """Measure everything in `settings` on the one image of `batch`, whose pixels are on the device.
+
+    Call it with gradients disabled, but not in inference mode: the estimates need a graph.
+    """
+    embedded = model.embed(batch.images, batch.indices)
+    entering = run_prefix(model, embedded, settings)
     dense = model.readout(entering[model.depth][0])
-    cheap = gradient_estimates(
-        model, embedded, subject.label.to(embedded.branch.device), asked.layers
-    )
+    labels = batch.labels.to(embedded.branch.device)
+    estimates = gradient_estimates(model, embedded, labels, settings.layers)
     tokens, groups, placements = [], [], []
     for block, (sequence, scores) in entering.items():
-        bench = Bench(model, sequence, block, dense, subject.label, asked.batch)
-        columns: dict[str, Array] = {f"score_{key}": values for key, values in scores.items()}
+        evaluator = VariantEvaluator(model, sequence, block, dense, batch.labels, settings.batch)
+        patches = sequence.patches()[0]
+        foreground = np.full(len(patches), np.nan)
+        if batch.foreground is not None:
+            foreground = batch.foreground.flatten().double().numpy()
+        columns = {f"score_{name}": values for name, values in scores.items()}
+        # After the last block no token can be removed any more; only its scores are recorded.
         if block < model.depth:
-            columns |= one_at_a_time(bench, asked.ranks, subject.zeroing)
-            columns |= _estimated(cheap, asked.layers.index(block), sequence)
-            groups.append(bench.frame(chosen_together(bench, columns, subject, asked)))
-        placements.append(bench.frame(placed(bench, asked.places)))
-        tokens.append(_token_rows(block, columns, sequence, subject))
-    return Findings(*(pd.concat(part, ignore_index=True) for part in (tokens, groups, placements)))
-
-
-def prefix(
-    model: Backbone, tokens: TokenSequence, asked: Asked
-) -> dict[int, tuple[TokenSequence, dict[ScoreKey, Array]]]:
-    """The sequence that enters each asked block, and the one that leaves the last, with the scores (n,) read there."""
-    needs = frozenset[str]().union(*(SCORES[key.name].needs(key.direction) for key in asked.scores))
-    told = {layer for layer in asked.layers if layer} | {model.depth}
-    if not shows_at_last(model):
-        told.remove(model.depth)
-    found = {}
-    for block in range(model.depth + 1):
-        if block in asked.layers or block == model.depth:
-            found[block] = tokens, (_scores(tokens, block, asked) if block in told else {})
-        if block < model.depth:
-            tokens = model.run(
-                tokens, block, block + 1, needs=needs if block + 1 in told else frozenset()
+            zeroing = int(batch.indices) in settings.zeroed
+            columns |= single_token_effects(evaluator, settings.ranks, zeroing)
+            for name, values in estimates.items():
+                columns[name] = _array(values[settings.layers.index(block), 0, patches])
+            rankings = rank_tokens(evaluator, scores, columns, foreground, settings)
+            groups.append(
+                block_rows(block, group_removal_effects(evaluator, rankings, settings.group))
             )
-    return found
+        positions = settings.class_positions
+        placements.append(block_rows(block, class_position_effects(evaluator, positions)))
+        rank = np.arange(len(patches), dtype=np.int32)
+        tokens.append(block_rows(block, {"rank": rank, "foreground": foreground, **columns}))
+    return ProbeTables(
+        tokens=pd.concat(tokens, ignore_index=True),
+        groups=pd.concat(groups, ignore_index=True),
+        placements=pd.concat(placements, ignore_index=True),
+    )
 
 
-def shows_at_last(model: Backbone) -> bool:
-    """Whether the last block has a trace, as that before a site has: the MLP that ends a transformer has none."""
+def block_rows(block: int, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return `columns` as rows of `block`, numbers in single precision."""
+    frame = pd.DataFrame(columns)
+    frame.insert(0, "block", np.int32(block))
+    # These tables hold a row per token, block and image: half the bytes are enough for an effect.
+    return frame.astype(dict.fromkeys(frame.select_dtypes(np.float64), np.float32))
+
+
+def run_prefix(
+    model: Backbone, tokens: TokenSequence, settings: ProbeSettings
+) -> dict[int, tuple[TokenSequence, dict[str, Array]]]:
+    """Run the unreduced model once and keep what enters each layer and what leaves the last block.
+
+    Each sequence comes with its scores (n,) by name, empty where the block before has no trace.
+    """
+    needs: set[str] = set()
+    for score, direction in settings.scores.values():
+        needs |= SCORES[score].needs(direction)
+    # Nothing has been scanned yet before block 0, so there is no trace to read.
+    scored = {layer for layer in settings.layers if layer}
+    if last_block_has_trace(model):
+        scored.add(model.depth)
+    entering = {}
+    for block in range(model.depth + 1):
+        if block in settings.layers or block == model.depth:
+            scores = read_scores(tokens, block, settings) if block in scored else {}
+            entering[block] = tokens, scores
+        if block < model.depth:
+            # A trace costs time and memory, so it is requested only where a score reads it.
+            traced = frozenset(needs) if block + 1 in scored else frozenset[str]()
+            tokens = model.run(tokens, block, block + 1, needs=traced)
+    return entering
+
+
+def last_block_has_trace(model: Backbone) -> bool:
+    """Whether the last block has a trace: the MLP that ends a transformer has none."""
+    # Sites follow blocks that have a trace at a constant step: 1 for a scan, 2 where attention and
+    # MLP alternate.
     step = model.sites[1] - model.sites[0] if len(model.sites) > 1 else 1
     return (model.depth - model.sites[0]) % step == 0
 
 
-def _scores(tokens: TokenSequence, block: int, asked: Asked) -> dict[ScoreKey, Array]:
-    place = Place(tokens, tokens.patches(), asked.seed, block)
-    return {key: _array(SCORES[key.name].read(place, key.direction)[0]) for key in asked.scores}
+def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> dict[str, Array]:
+    """Read all scores (n,) of the one image from the trace that `tokens` carry."""
+    place = Place(tokens, tokens.patches(), settings.seed, block)
+    values = {}
+    for name, (score, direction) in settings.scores.items():
+        values[name] = _array(SCORES[score].read(place, direction)[0])
+    return values
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where variants of one image are compared with the unchanged one: before `block`, against its `dense` logits."""
+class VariantEvaluator:
+    """Runs variants of the sequence before `block` and compares them with the unchanged model.
+
+    ``tokens``  the one image's sequence that enters `block`
+    ``dense``   (1, C) logits of the unchanged model
+    ``label``   (1,) its class
+    ``batch``   variants evaluated together
+    """
 
     model: Backbone
     tokens: TokenSequence
@@ -170,144 +210,131 @@ class Bench:
     label: Tensor
     batch: int
 
-    def effects(self, make: Callable[[Tensor], TokenSequence], each: Tensor) -> dict[str, Array]:
-        """The effects (K,) of the variants that `make` gives for parts of `each` (K, ...)."""
-        logits = [
-            self.model.readout(self.model.run(make(part), self.block))
-            for part in each.split(self.batch)
-            if len(part)
-        ]
-        return effects(torch.cat(logits) if logits else self.dense[:0], self.dense, self.label)
-
-    def frame(self, columns: Mapping[str, Any]) -> pd.DataFrame:
-        """Rows of this block; effects in single precision."""
-        frame = pd.DataFrame(columns)
-        frame.insert(0, "block", np.int32(self.block))
-        return frame.astype({name: np.float32 for name in EFFECTS if name in frame})
+    def effects(
+        self, make_variants: Callable[[Tensor], TokenSequence], edits: Tensor
+    ) -> dict[str, Array]:
+        """Return the effects (K,) of the variants made of `edits`, which has K entries."""
+        logits = [self.dense[:0]]
+        # Splitting an empty tensor gives one empty part, which the model cannot run.
+        for part in edits.split(self.batch) if len(edits) else ():
+            logits.append(self.model.readout(self.model.run(make_variants(part), self.block)))
+        return compute_effects(torch.cat(logits), self.dense, self.label)
 
 
-def effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Array]:
-    """What variants' logits (K, C) change against `dense` (1, C) for an image of class `label` (1,).
+def compute_effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Array]:
+    """Compare logits of variants (K, C) with those of the unchanged model (1, C); label (1,).
 
-    ``loss`` and ``margin`` are changes (a needed token raises the loss and lowers the margin), ``flip`` is 1 where the
-    prediction is another, ``kl`` is KL(dense || variant) in nats.
+    ``loss``    change of the cross-entropy in nats: positive where the token was needed
+    ``margin``  change of the true class's logit minus the best other's
+    ``flip``    1 where the predicted class differs
+    ``kl``      KL(dense || variant) in nats
     """
-    logits, dense = logits.double().cpu(), dense.double().cpu()
+    # In fp64 on the CPU, as outcomes are, so that small effects do not drown in rounding.
+    logits, dense, label = logits.double().cpu(), dense.double().cpu(), label.cpu()
     log_p, log_q = logits.log_softmax(1), dense.log_softmax(1)
-    loss, margin = loss_and_margin(logits, log_p, label.cpu().expand(len(logits)))
-    loss_before, margin_before = loss_and_margin(dense, log_q, label.cpu())
-    changes = {
-        "loss": loss - loss_before,
-        "margin": margin - margin_before,
-        "flip": (logits.argmax(1) != dense.argmax(1)).double(),
-        "kl": divergence(log_q, log_q.exp(), log_p),
+    loss, margin = loss_and_margin(logits, log_p, label.expand(len(logits)))
+    dense_loss, dense_margin = loss_and_margin(dense, log_q, label)
+    flip = logits.argmax(1) != dense.argmax(1)
+    return {
+        "loss": _array(loss - dense_loss),
+        "margin": _array(margin - dense_margin),
+        "flip": _array(flip),
+        "kl": _array(divergence(log_q, log_q.exp(), log_p)),
     }
-    return {name: _array(values) for name, values in changes.items()}
 
 
-def one_at_a_time(bench: Bench, ranks: Tensor, zeroing: bool) -> dict[str, Array]:
-    """Effects of removing, and of zeroing, each patch token of `ranks` alone, (n,) with NaN for the others."""
-    count = bench.tokens.length - bench.tokens.special.shape[1]
-    columns = {f"{kind}_{effect}": np.full(count, np.nan) for kind in EXACT for effect in EFFECTS}
-    makers = {"removal": removed} | ({"zeroing": zeroed} if zeroing else {})
-    for kind, maker in makers.items():
-        found = bench.effects(partial(maker, bench.tokens, 0), ranks)
-        for effect, values in found.items():
+def single_token_effects(
+    evaluator: VariantEvaluator, ranks: Tensor, zeroing: bool
+) -> dict[str, Array]:
+    """Measure removing, and zeroing, each patch token of `ranks` alone; (n,), NaN elsewhere."""
+    tokens = evaluator.tokens
+    edits = {"removal": removed, "zeroing": zeroed}
+    columns = {}
+    for kind, effect in product(edits, EFFECTS):
+        # The columns exist in every image, so that images can be stacked.
+        columns[f"{kind}_{effect}"] = np.full(tokens.length - tokens.special.shape[1], np.nan)
+    if not zeroing:
+        del edits["zeroing"]
+    for kind, edit in edits.items():
+        effects = evaluator.effects(partial(edit, tokens, 0), ranks)
+        for effect, values in effects.items():
             columns[f"{kind}_{effect}"][ranks.numpy()] = values
     return columns
 
 
-def _estimated(cheap: Estimates, layer: int, tokens: TokenSequence) -> dict[str, Array]:
-    found = {
-        "estimate_loss": cheap.loss,
-        "estimate_margin": cheap.margin,
-        "bound_loss": cheap.bound,
-    }
-    patches = tokens.patches()[0]
-    return {name: _array(values[layer, 0, patches]) for name, values in found.items()}
+def rank_tokens(
+    evaluator: VariantEvaluator,
+    scores: Mapping[str, Array],
+    columns: Mapping[str, Array],
+    foreground: Array,
+    settings: ProbeSettings,
+) -> dict[tuple[str, int], Array]:
+    """List the rankings whose last tokens are removed together, (n,) each, lowest removed first.
 
-
-def chosen_together(
-    bench: Bench, columns: Mapping[str, Array], subject: Subject, asked: Asked
-) -> dict[str, Any]:
-    """Effects of removing the `group` tokens that each ranking puts last, at once.
-
-    Rankings are all scores, the foreground, the estimates and, where every token was tried, the
-    exact effects; then `random` and the first score again with windows round the class token
-    protected.
+    They are all scores; exact effects and estimates where every token was tried; ``random``; the
+    true object, where it is known. The key is a ranking's name and the protected window round the
+    class token: 0 for all of them, and each of `WINDOWS` for ``random`` and the first score.
     """
-    rankings = {
-        name.removeprefix("score_"): values
-        for name, values in columns.items()
-        if name.startswith("score_")
-    }
-    alone = list(rankings)[:1]
-    held = {
-        "removal": "removal_loss",
-        "removal-kl": "removal_kl",
-        "zeroing": "zeroing_loss",
-        "estimate": "estimate_loss",
-        "bound": "bound_loss",
-    }
-    rankings |= {
-        name: columns[column] for name, column in held.items() if np.isfinite(columns[column]).all()
-    }
-    chance = uniform(asked.seed, bench.tokens.image, bench.block, bench.tokens.position)
-    drawn = _array(chance.gather(1, bench.tokens.patches())[0])
-    rankings["random"] = drawn
-    if subject.foreground is not None:
-        rankings["foreground"] = subject.foreground.numpy() + drawn
-    rows: list[tuple[str, int, Array]] = [(name, 0, values) for name, values in rankings.items()]
-    for name in dict.fromkeys(["random", *alone]):
-        rows += [
-            (name, window, values)
-            for window, values in _protected(bench.tokens, rankings[name], asked.group)
-        ]
-    scores = torch.from_numpy(np.stack([values for *_, values in rows])).to(
-        bench.tokens.branch.device
-    )
-    found = bench.effects(lambda part: pruned(bench.tokens, 0, part, asked.group), scores)
-    return {
-        "ranking": [name for name, *_ in rows],
-        "window": np.array([window for _, window, _ in rows], np.int32),
-        **found,
-    }
-
-
-def _protected(tokens: TokenSequence, score: Array, group: int) -> Iterator[tuple[int, Array]]:
-    """`score` with the patch tokens nearest to the special ones beyond reach, for each window that leaves enough."""
+    by_name = dict(scores)
+    for name, column in REFERENCE_RANKINGS.items():
+        # With some tokens untried, "the last" would mean "the last of those tried".
+        if np.isfinite(columns[column]).all():
+            by_name[name] = columns[column]
+    tokens = evaluator.tokens
     patches = tokens.patches()
-    for window in WINDOWS if tokens.special.shape[1] else ():
+    chance = uniform(settings.seed, tokens.image, evaluator.block, tokens.position)
+    by_name["random"] = _array(chance.gather(1, patches)[0])
+    if np.isfinite(foreground).all():
+        # Draws in [0, 1) order the tokens within object and background.
+        by_name["foreground"] = foreground + by_name["random"]
+    rankings = {(name, 0): values for name, values in by_name.items()}
+    windowed = dict.fromkeys(["random", *list(scores)[:1]])
+    for name, window in product(windowed, WINDOWS if tokens.special.shape[1] else ()):
         free = unprotected(patches, tokens.special, window)[0].cpu().numpy()
-        if len(free) >= group:
-            guarded = np.full_like(score, np.inf)
-            guarded[free] = score[free]
-            yield window, guarded
+        if len(free) >= settings.group:
+            # Infinite importance is what protects a token: only the lowest values are removed.
+            values = np.full_like(by_name[name], np.inf)
+            values[free] = by_name[name][free]
+            rankings[name, window] = values
+    return rankings
 
 
-def placed(bench: Bench, places: Tensor) -> dict[str, Any]:
-    """Effects of the class token standing at each of `places`; after the last block, of reading out that place."""
-    if bench.block < bench.model.depth:
-        return {"place": places.numpy(), **bench.effects(partial(moved, bench.tokens, 0), places)}
-    tokens = bench.tokens
+def group_removal_effects(
+    evaluator: VariantEvaluator,
+    rankings: Mapping[tuple[str, int], Array],
+    group: int,
+) -> dict[str, Any]:
+    """Measure removing at once the `group` tokens that each ranking puts last."""
+    tokens = evaluator.tokens
+    names, windows = zip(*rankings, strict=True)
+    scores = torch.from_numpy(np.stack(list(rankings.values())))
+    on_device = scores.to(tokens.branch.device)
+    return {
+        "ranking": names,
+        "window": np.array(windows, np.int32),
+        **evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device),
+    }
 
-    def read(part: Tensor) -> TokenSequence:
-        picked = tokens.pick_images(torch.zeros_like(part))
-        picked.special[:, 0] = part.to(picked.special.device)
-        return picked
 
-    return {"place": places.numpy(), **bench.effects(read, places)}
+def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> dict[str, Any]:
+    """Measure moving the class token to each of `positions`, the patches in order.
+
+    After the last block nothing mixes tokens any more: there the token at that position is read out
+    in its stead.
+    """
+    tokens = evaluator.tokens
+    edit = moved if evaluator.block < evaluator.model.depth else _read_out_at
+    return {
+        "place": positions.numpy(),
+        **evaluator.effects(lambda part: edit(tokens, 0, part), positions),
+    }
 
 
-def _token_rows(
-    block: int, columns: Mapping[str, Array], tokens: TokenSequence, subject: Subject
-) -> pd.DataFrame:
-    count = tokens.length - tokens.special.shape[1]
-    known = np.full(count, np.nan) if subject.foreground is None else subject.foreground.numpy()
-    frame = pd.DataFrame({"foreground": known, **columns}).astype(np.float32)
-    frame.insert(0, "rank", np.arange(count, dtype=np.int32))
-    frame.insert(0, "block", np.int32(block))
-    return frame
+def _read_out_at(tokens: TokenSequence, row: int, positions: Tensor) -> TokenSequence:
+    """K variants of one image, the token at `positions[k]` (K,) taken for the class token."""
+    picked = tokens.pick_images(torch.full_like(positions, row))
+    picked.special[:, 0] = positions.to(picked.special.device)
+    return picked
 
 
 def _array(values: Tensor) -> Array:

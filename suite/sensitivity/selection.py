@@ -1,4 +1,4 @@
-"""Which blocks and which patches an analysis looks at, from what was written on the command line."""
+"""Parse which blocks and which patches an analysis covers from the values of its options."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import numpy as np
 
 from backbones.common.errors import UserError
 
+# str.isdigit would accept "²", which int() refuses; nine digits always fit into an index.
 NUMBER = re.compile("[0-9]{1,9}")
+# Longer lists are shown in a message by their ends only.
+MOST_SHOWN = 30
 
 
-def select(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
-    """Those of `allowed` that `text` names: ``all``, ``every-K`` from the first on, or a list; else a UserError."""
+def select(text: str, allowed: Sequence[int], option: str) -> tuple[int, ...]:
+    """Return the values of `allowed` that `text` selects; UserError if it selects anything else.
+
+    `text` is ``all``, ``every-K`` (every K-th value from the first on) or numbers separated by
+    commas. `option` is the option's name, for the message.
+    """
     if text == "all":
         return tuple(allowed)
     prefix, _, step = text.rpartition("-")
@@ -21,19 +28,25 @@ def select(text: str, allowed: Sequence[int], what: str) -> tuple[int, ...]:
         return tuple(allowed[:: int(step)])
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(NUMBER.fullmatch(part) and int(part) in allowed for part in parts):
-        known = (
-            ", ".join(map(str, allowed)) if len(allowed) <= 30 else f"{allowed[0]} to {allowed[-1]}"
-        )
+        choices = f"{allowed[0]} to {allowed[-1]}"
+        if len(allowed) <= MOST_SHOWN:
+            choices = ", ".join(map(str, allowed))
         raise UserError(
-            f"--{what} '{text}' is not all, every-K (such as every-2) or a list of these: {known}"
+            f"--{option} '{text}' is not all, every-K (such as every-2) "
+            f"or a list of these: {choices}"
         )
     return tuple(sorted({int(part) for part in parts}))
 
 
 def select_patches(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
-    """The patch tokens of a (frames, rows, columns) grid that `text` names; ``every-K`` thins rows and columns."""
-    cells = np.arange(np.prod(grid)).reshape(grid)
+    """Return the ranks of the patch tokens that `text` selects; UserError as `select`.
+
+    `grid` is (frames, rows, columns). ``every-K`` thins rows and columns in every frame, so that
+    the selected patches stay spread evenly over the image.
+    """
+    ranks = np.arange(np.prod(grid)).reshape(grid)
     if not text.startswith("every-"):
-        return select(text, range(cells.size), "positions")
-    rows, columns = (list(select(text, range(side), "positions")) for side in grid[1:])
-    return tuple(cells[:, rows][:, :, columns].ravel().tolist())
+        return select(text, range(ranks.size), "positions")
+    rows = list(select(text, range(grid[1]), "positions"))
+    columns = list(select(text, range(grid[2]), "positions"))
+    return tuple(ranks[:, rows][:, :, columns].ravel().tolist())

@@ -1,137 +1,127 @@
-"""Layer curves: every method reducing before one block only, as cells of the engine."""
+"""Methods that reduce before one block only, evaluated as cells like those of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from methods.spec import MethodSpec
-from suite.analysis.kept_tokens import patch_counts
+from methods.spec import parse
+from suite.analysis.kept_tokens import kept_frame
 from suite.plan.budget import dense_plan, plan_of
 from suite.plan.cells import DENSE, Cell
 from suite.plan.prepare import Prepared, merge_equal, unfit
-from suite.stats.means import mean_over_images
+from suite.sensitivity.intervals import interval_rows
+from suite.sensitivity.spec import SensitivitySpec
 from suite.store.run_folder import Store, slices
 
 
-@dataclass(frozen=True)
-class OneSite:
-    """What each method does before one block alone: remove `group` tokens before each of `layers`, from 1 on."""
+def single_block_cells(
+    spec: SensitivitySpec, model: Backbone, layers: Sequence[int], group: int, context: str
+) -> list[Cell]:
+    """Lay out the dense cell, and for every method and layer one that removes `group` tokens there.
 
-    methods: Sequence[MethodSpec]
-    layers: Sequence[int]
-    group: int
-    seed: int
-
-    def cells(self, name: str, model: Backbone, context: str) -> list[Cell]:
-        """The dense cell and those of every method and layer.
-
-        A method that the backbone or its own cap rules out is a cell without a plan. UserError for
-        one that reduces no token sequence, or brings a schedule of its own.
-        """
-        for method in self.methods:
-            if method.method.kind != "sequence" or method.schedule:
-                raise UserError(
-                    f"'{method}' cannot act before one block alone: name methods that reduce the token sequence, no '@'"
-                )
-        return merge_equal(self._cells(name, model, context))
-
-    def _cells(self, name: str, model: Backbone, context: str) -> Iterator[Cell]:
-        shape = model.describe()
-        blank = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
-        yield replace(blank, plan=dense_plan(shape))
-        for method in self.methods:
-            composition = method.composition(model.provides)
-            assert composition is not None
-            blank = replace(blank, method=method, composition=composition, seed=self.seed)
-            if reason := unfit(composition, model):
-                yield replace(blank, reason=reason)
-                continue
-            try:
-                plans = [
-                    plan_of(shape, {layer: self.group}, composition)
-                    for layer in self.layers
-                    if layer
-                ]
-            except ValueError as error:
-                yield replace(blank, reason=str(error))
-                continue
-            yield from (replace(blank, plan=plan) for plan in plans)
+    A method that the backbone or its own cap rules out is a cell without a plan. UserError for a
+    method that reduces no token sequence, or that brings a schedule of its own.
+    """
+    methods = [parse(text) for text in spec.methods]
+    for method in methods:
+        if method.method.kind != "sequence" or method.schedule:
+            raise UserError(
+                f"'{method}' cannot act before one block alone: name methods that reduce the token "
+                f"sequence, no '@'"
+            )
+    base_cell = Cell(spec.backbone, DENSE, None, 0, None, None, model.image_size, context)
+    cells = [replace(base_cell, plan=dense_plan(model.describe()))]
+    for method in methods:
+        composition = method.composition(model.provides)
+        assert composition is not None  # only methods that resize the image have none
+        cell = replace(base_cell, method=method, composition=composition, seed=spec.seed)
+        cells += _cells_of_method(cell, model, layers, group)
+    # Two texts of one composition are evaluated once.
+    return merge_equal(iter(cells))
 
 
-def finished(prepared: Prepared, failures: Mapping[str, str]) -> list[tuple[Cell, int]]:
-    """The cells that were evaluated, dense left out, each with the block before which it reduces."""
+def _cells_of_method(
+    cell: Cell, model: Backbone, layers: Sequence[int], group: int
+) -> Iterator[Cell]:
+    """Yield `cell` once per layer with its plan, or once with the reason why it cannot run."""
+    assert cell.composition is not None
+    if reason := unfit(cell.composition, model):
+        yield replace(cell, reason=reason)
+        return
+    # Methods read the trace of the block before, and block 0 has none before it.
+    sites = [layer for layer in layers if layer]
+    try:
+        plans = [plan_of(model.describe(), {site: group}, cell.composition) for site in sites]
+    except ValueError as error:
+        # Every layer has the same number of tokens here, so all plans fail or none does.
+        yield replace(cell, reason=str(error))
+        return
+    for plan in plans:
+        yield replace(cell, plan=plan)
+
+
+def evaluated_cells(prepared: Prepared, failures: Mapping[str, str]) -> list[Cell]:
+    """List the reduced cells that have results."""
     return [
-        (cell, next(iter(cell.plan.counts)))
+        cell
         for cell in prepared.cells
         if cell.plan is not None and cell.plan.counts and cell.key not in failures
     ]
 
 
-def curves_frame(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
-    """By method and block: the mean change of loss, margin and accuracy, the flip rate and KL, with intervals."""
-    count = len(slices(prepared.indices, prepared.spec.shard))
-    name = prepared.spec.backbones[0]
-    dense = store.outcomes(prepared.dense(name).key, count)
+def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
+    """Tabulate by method and block the mean changes against the dense model, with intervals.
+
+    ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
+    """
+    shards = len(slices(prepared.indices, prepared.spec.shard))
+    backbone = prepared.spec.backbones[0]
+    dense = store.outcomes(prepared.dense(backbone).key, shards)
+    dense_correct = dense.prediction == dense.label
     rows = []
-    for cell, block in finished(prepared, failures):
-        found = store.outcomes(cell.key, count)
+    for cell in evaluated_cells(prepared, failures):
+        assert cell.plan is not None
+        ((block, removed),) = cell.plan.counts.items()
+        outcomes = store.outcomes(cell.key, shards)
         changes = {
-            "loss": found.loss - dense.loss,
-            "margin": found.margin - dense.margin,
-            "flip": ~found.agree,
-            "kl": found.kl,
-            "top1": (found.prediction == found.label).astype(float)
-            - (dense.prediction == dense.label),
+            "loss": outcomes.loss - dense.loss,
+            "margin": outcomes.margin - dense.margin,
+            "flip": ~outcomes.agree,
+            "kl": outcomes.kl,
+            "top1": (outcomes.prediction == outcomes.label).astype(float) - dense_correct,
         }
+        keys = {"backbone": backbone, "label": cell.label, "block": [block]}
         for quantity, values in changes.items():
-            mean = mean_over_images(values.to_numpy(np.float64))
-            rows.append(
-                {
-                    "backbone": name,
-                    "label": cell.label,
-                    "block": block,
-                    "quantity": quantity,
-                    "mean": float(mean.mean),
-                    "low": float(mean.low),
-                    "high": float(mean.high),
-                    "images": int(mean.images),
-                    "removed": cell.plan.counts[block] if cell.plan else 0,
-                }
-            )
-    columns = ["backbone", "label", "block", "quantity", "mean", "low", "high", "images", "removed"]
-    return pd.DataFrame(rows, columns=columns)
+            per_image = values.to_numpy(np.float64)[:, None]
+            row = interval_rows({**keys, "quantity": quantity}, per_image)
+            rows.append(row.assign(removed=removed))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def kept_frame(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
-    """By method and block: the share of images in which the token of each grid place is still there."""
-    frames = []
-    for cell, block in finished(prepared, failures):
-        counts = patch_counts(prepared, store, cell)
-        present = (
-            counts[counts.block == block]
-            .groupby(["block", "row", "col"], as_index=False)["present"]
-            .mean()
-        )
-        kept = present.present / prepared.samples  # of a clip: the mean over its frames
-        frames.append(
-            present.drop(columns="present").assign(
-                backbone=cell.backbone, label=cell.label, kept=kept
-            )
-        )
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+def kept_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
+    """Tabulate by method and block the share of images that keep the token of each grid position.
+
+    For clips it is the mean over their frames.
+    """
+    kept = kept_frame(prepared, store, evaluated_cells(prepared, failures))
+    if kept.empty:
+        return kept
+    # Block 0 counts the tokens before the reduction, all of them; the other block is the cell's.
+    reduced = kept[kept.block > 0].reset_index(drop=True)
+    return reduced.drop(columns=["budget", "seed"])
 
 
-def skipped_frame(prepared: Prepared, failures: Mapping[str, str]) -> pd.DataFrame:
-    """Methods that have no curve, or only part of one, and why."""
-    reasons = [
-        (cell.backbone, cell.label, cell.reason or failures.get(cell.key))
-        for cell in prepared.cells
-        if cell.reason or cell.key in failures
-    ]
-    return pd.DataFrame(reasons, columns=["backbone", "label", "reason"]).drop_duplicates()
+def skipped_table(prepared: Prepared, failures: Mapping[str, str]) -> pd.DataFrame:
+    """Tabulate the methods without results at some block, and why."""
+    rows = []
+    for cell in prepared.cells:
+        if reason := cell.reason or failures.get(cell.key):
+            rows.append((cell.backbone, cell.label, reason))
+    # A method that fails alike before several blocks is one row.
+    return pd.DataFrame(rows, columns=["backbone", "label", "reason"]).drop_duplicates()

@@ -1,4 +1,4 @@
-"""What a sensitivity analysis is asked to do; the form of its ``spec.yaml``."""
+"""Settings of a sensitivity analysis; the form of its ``spec.yaml``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from suite.config.run_spec import RunSpec, build_spec
 
-SHARED = ("checkpoint", "data", "split", "source", "images", "methods", "batch", "device", "precision", "kernel",
-          "threads")  # fmt: skip
+# Settings that mean the same as in a comparison.
+SHARED = {
+    "checkpoint",
+    "data",
+    "split",
+    "source",
+    "images",
+    "methods",
+    "batch",
+    "device",
+    "precision",
+    "kernel",
+    "threads",
+}
 
 
 class SensitivitySpec(BaseModel):
-    """One backbone on one data set: which tokens are tried, before which blocks. Enough to repeat the analysis."""
+    """One backbone on one data set, and what is removed from it: enough to repeat the analysis."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
@@ -26,6 +38,7 @@ class SensitivitySpec(BaseModel):
     split: str = "dev"
     source: str | None = None
     images: int | Literal["all"] = 64
+    # Zeroing doubles the passes of an image and serves to check the estimates only.
     zeroed: Annotated[int, Field(ge=0)] = 16
     layers: str = "all"
     positions: str = "all"
@@ -40,14 +53,13 @@ class SensitivitySpec(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 0
 
     def run_spec(self) -> RunSpec:
-        """The settings it has in common with a comparison, checked as those are."""
-        return build_spec(
-            backbones=(self.backbone,),
-            baselines=False,
-            **{name: getattr(self, name) for name in SHARED},
-        )
+        """Return the settings shared with a comparison; UserError if a comparison refuses them."""
+        shared = self.model_dump(include=SHARED)
+        return build_spec(backbones=(self.backbone,), baselines=False, **shared)
 
     def default_name(self) -> str:
-        """Folder name that says what was run; the same question always goes to the same folder."""
+        """Name the run folder after the settings, so that the same command resumes its run."""
         digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
-        return f"sensitivity-{self.backbone}-{self.data.partition(':')[0]}-{self.split}-{self.images}-{digest}"
+        # What follows a colon is a path, which a folder's name cannot have.
+        data = self.data.partition(":")[0]
+        return f"sensitivity-{self.backbone}-{data}-{self.split}-{self.images}-{digest}"

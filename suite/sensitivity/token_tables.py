@@ -1,33 +1,43 @@
-"""From what single images showed to the tables of the analysis: means, profiles, correlations, with intervals."""
+"""Tables over images from the probes of single images: maps, profiles, rank correlations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from suite.sensitivity.intervals import finite_mean, interval_rows
 from suite.sensitivity.probe import EFFECTS
 from suite.stats.means import mean_over_images
 from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
 
-OVERALL = -1  # the block number of a figure over all blocks
+# Block number of a row that covers all blocks.
+OVERALL = -1
+# Distances to the class token are binned to about this many values over both sides of it.
 BINS = 14
+# Columns of the map that are percentiles of another column within image and block.
 RANKED = {"removal_rank": "removal_kl", "zeroing_rank": "zeroing_kl", "bound_rank": "bound_loss"}
-INTERVAL = ("block", "mean", "low", "high", "images")
+# The estimates have a sign, and are compared with effects that have one. The bound has none, and
+# is compared with the KL, which has none either.
+ESTIMATED = {"loss": "estimate_loss", "margin": "estimate_margin", "kl": "bound_loss"}
+GRID_AXES = ("frame", "row", "col")
 Array = NDArray[np.float64]
 Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Everything known of patch tokens, image by image.
+class TokenArrays:
+    """The probes of the patch tokens of all images as arrays.
 
-    ``columns`` name -> (images, blocks, n); ``blocks`` those before which tokens were changed, then the depth, whose
-    entries know scores only; ``grid`` of the patch tokens; ``specials`` their places in the sequence.
+    ``columns``   name -> (images, blocks, n)
+    ``blocks``    those before which tokens were changed, then the depth, which has scores only
+    ``grid``      frames, rows and columns of the n patch tokens
+    ``specials``  positions of the special tokens in the sequence
     """
 
     backbone: str
@@ -37,256 +47,224 @@ class Tokens:
     specials: tuple[int, ...]
 
     @classmethod
-    def of(
+    def stack(
         cls, backbone: str, frames: Sequence[pd.DataFrame], grid: Grid, specials: Sequence[int]
-    ) -> Tokens:
-        """Stack the ``tokens`` frames of `suite.sensitivity.probe`, one an image; all have the same rows."""
+    ) -> TokenArrays:
+        """Stack the ``tokens`` tables of `suite.sensitivity.probe`, one an image, of equal rows."""
         blocks = tuple(int(block) for block in frames[0]["block"].unique())
         shape = (len(frames), len(blocks), int(np.prod(grid)))
-        names = dict.fromkeys(
-            name for frame in frames for name in frame if name not in ("block", "rank")
-        )
-        columns = {
-            name: np.stack([frame[name].to_numpy(np.float64) for frame in frames]).reshape(shape)
-            for name in names
-        }
+        columns = {}
+        for name in frames[0].columns.drop(["block", "rank"]):
+            values = np.stack([frame[name].to_numpy(np.float64) for frame in frames])
+            columns[name] = values.reshape(shape)
         return cls(backbone, columns, blocks, grid, tuple(specials))
 
     @property
-    def layers(self) -> int:
-        """How many of `blocks` tokens were changed before."""
-        return len(self.blocks) - 1
+    def sites(self) -> tuple[int, ...]:
+        """The blocks before which tokens were changed."""
+        return self.blocks[:-1]
 
-    def changed(self, name: str) -> Array:
-        """Column `name` (images, layers, n) at the blocks before which tokens were changed."""
-        return self.columns[name][:, : self.layers]
+    def at_sites(self, name: str) -> Array:
+        """Column `name` at the `sites`, (images, sites, n)."""
+        return self.columns[name][:, : len(self.sites)]
 
-    def where(self) -> dict[str, NDArray[np.int64]]:
-        """Frame, row and column of every patch token (n,)."""
-        found = np.unravel_index(np.arange(int(np.prod(self.grid))), self.grid)
-        return dict(zip(("frame", "row", "col"), found, strict=True))
+    def coordinates(self) -> dict[str, NDArray[np.int64]]:
+        """Frame, row and column of every patch token, (n,) each."""
+        return dict(zip(GRID_AXES, np.indices(self.grid).reshape(3, -1), strict=True))
 
-    def steps(self) -> NDArray[np.int64] | None:
-        """Signed distance (n,) of each patch token from the nearest special token in the sequence; None without any."""
+    def steps_from_special(self) -> NDArray[np.int64] | None:
+        """Signed distance (n,) of each patch token in the sequence from the nearest special token.
+
+        None without special tokens.
+        """
         if not self.specials:
             return None
-        places = np.delete(np.arange(int(np.prod(self.grid)) + len(self.specials)), self.specials)
-        gaps = places[:, None] - np.array(self.specials)
+        length = int(np.prod(self.grid)) + len(self.specials)
+        positions = np.delete(np.arange(length), self.specials)
+        gaps = positions[:, None] - np.array(self.specials)
         return gaps[np.arange(len(gaps)), np.abs(gaps).argmin(1)]
 
-    def from_centre(self) -> Array:
-        """Distance (n,) of each patch token from the middle of its frame, in patches."""
-        place = self.where()
+    def distance_from_centre(self) -> Array:
+        """Distance (n,) of each patch token from the centre of its frame, in patches."""
+        place = self.coordinates()
         _, height, width = self.grid
         return np.hypot(place["row"] - (height - 1) / 2, place["col"] - (width - 1) / 2)
 
+    def rows_by_site(self, per_image: Array, **keys: Any) -> pd.DataFrame:
+        """Tabulate mean and interval of `per_image` (images, sites), a row per site."""
+        columns = {"backbone": self.backbone, **keys, "block": self.sites}
+        return interval_rows(columns, per_image)
 
-def map_frame(tokens: Tokens) -> pd.DataFrame:
-    """Mean over images by block and grid place of every effect, estimate, score and of the foreground.
+    def rows_with_overall(
+        self, per_image: Array, overall: Array | None = None, **keys: Any
+    ) -> pd.DataFrame:
+        """`rows_by_site` and a row for all sites together.
 
-    ``removal_rank`` and its like are the mean standing of the place within its image and block, from 0, moving the
-    answer least, to 1, most: a few images with large effects do not outweigh the others there.
+        That row is of `overall` (images,), or else of each image's mean over the sites.
+        """
+        if overall is None:
+            overall = finite_mean(per_image, axis=1)
+        columns = {"backbone": self.backbone, **keys, "block": [OVERALL]}
+        overall_row = interval_rows(columns, overall[:, None])
+        return pd.concat([self.rows_by_site(per_image, **keys), overall_row])
+
+
+def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join rows of mean and interval, without those that no image has a value for."""
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[frame.images > 0].reset_index(drop=True)
+
+
+def map_table(tokens: TokenArrays) -> pd.DataFrame:
+    """Tabulate the mean over images of every column by block and grid position.
+
+    ``removal_rank`` and the other columns of `RANKED` are the mean percentile of the position
+    within its image and block, from 0 (changes the answer least) to 1 (most): there a few images
+    with large effects do not outweigh the others.
     """
-    place = tokens.where()
     columns = dict(tokens.columns)
-    columns |= {name: percentile(columns[of]) for name, of in RANKED.items()}
-    found = {name: mean_over_images_only(values) for name, values in columns.items()}
-    rows = {name: np.tile(values, len(tokens.blocks)) for name, values in place.items()}
-    frame = pd.DataFrame(
-        {
-            "backbone": tokens.backbone,
-            "block": np.repeat(np.array(tokens.blocks, np.int32), len(place["row"])),
-            **{name: values.astype(np.int32) for name, values in rows.items()},
-            **{name: values.ravel() for name, values in found.items()},
-        }
-    )
-    return frame.dropna(axis="columns", how="all")
+    for name, source in RANKED.items():
+        columns[name] = percentile(columns[source])
+    axes = [tokens.blocks, *map(range, tokens.grid)]
+    index = pd.MultiIndex.from_product(axes, names=["block", *GRID_AXES])
+    table = index.to_frame(index=False).astype(np.int32)
+    table.insert(0, "backbone", tokens.backbone)
+    for name, values in columns.items():
+        table[name] = finite_mean(values, axis=0).ravel()
+    # Columns that no image has, such as the zeroing of none, are left out of the file.
+    return table.dropna(axis="columns", how="all")
 
 
-def mean_over_images_only(values: Array) -> Array:
-    """Mean (...) of `values` (images, ...) over those that are known."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(0)
-    return np.divide(total, known.sum(0), out=np.full(total.shape, np.nan), where=known.any(0))
+def profile_table(tokens: TokenArrays) -> pd.DataFrame:
+    """Tabulate the mean effects of removal by block along image axes and the sequence.
 
-
-def profile_frame(tokens: Tokens) -> pd.DataFrame:
-    """Removal's effects by block along rows, columns, frames, the sequence and the distance from the centre.
-
-    ``axis`` sequence is the signed distance from the class token in tokens, in some `BINS` bins, ``at`` their middle.
+    ``axis`` is row, col, frame, centre (distance from the centre of the image, rounded to patches)
+    or sequence (signed distance from the class token in tokens, ``at`` the middle of a bin).
     """
-    axes: dict[str, Array] = {name: values.astype(float) for name, values in tokens.where().items()}
-    if tokens.grid[0] == 1:
-        del axes["frame"]
-    axes["centre"] = tokens.from_centre().round()
-    if (steps := tokens.steps()) is not None:
+    axes: dict[str, Array] = {}
+    for name, coordinate in tokens.coordinates().items():
+        # Images have a single frame, along which nothing varies.
+        if name != "frame" or tokens.grid[0] > 1:
+            axes[name] = coordinate.astype(float)
+    axes["centre"] = tokens.distance_from_centre().round()
+    steps = tokens.steps_from_special()
+    if steps is not None:
         away = np.abs(steps)
         width = max(1, -(-2 * int(away.max()) // BINS))
+        # Bins begin next to the class token on either side, so none spans it.
         axes["sequence"] = np.sign(steps) * ((away - 1) // width * width + (width + 1) / 2)
-    profiled = {name: tokens.changed(name) for name in ("removal_loss", "removal_kl")}
-    profiled["removal_rank"] = percentile(tokens.changed("removal_kl"))
+    quantities = {name: tokens.at_sites(name) for name in ("removal_loss", "removal_kl")}
+    quantities["removal_rank"] = percentile(tokens.at_sites("removal_kl"))
     rows = []
     for axis, at in axes.items():
         for value in np.unique(at):
-            for quantity, values in profiled.items():
-                per_image = _mean(values[:, :, at == value])
-                rows += measured(
-                    tokens, per_image, {"axis": axis, "at": float(value), "quantity": quantity}
-                )
-    return pd.DataFrame(rows, columns=["backbone", "axis", "at", "quantity", *INTERVAL])
+            for quantity, values in quantities.items():
+                per_image = finite_mean(values[:, :, at == value], axis=-1)
+                keys = {"axis": axis, "at": value, "quantity": quantity}
+                rows.append(tokens.rows_by_site(per_image, **keys))
+    return concatenate(rows)
 
 
-def measured(tokens: Tokens, per_image: Array, names: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each layer of `per_image` (images, layers) with its mean over images and interval."""
-    found = mean_over_images(per_image)
-    return [
-        {
-            "backbone": tokens.backbone,
-            **names,
-            "block": block,
-            "mean": mean,
-            "low": low,
-            "high": high,
-            "images": images,
-        }
-        for block, mean, low, high, images in zip(
-            tokens.blocks, *(part.tolist() for part in found), strict=False
-        )
-        if images
-    ]
+def agreement_table(tokens: TokenArrays) -> pd.DataFrame:
+    """Tabulate the rank correlations between exact effects and estimates within an image.
 
-
-def averaged(tokens: Tokens, per_image: Array, names: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row, over all blocks: the mean over images of `per_image` (images,)."""
-    found = mean_over_images(per_image)
-    row = {
-        "block": OVERALL,
-        "mean": float(found.mean),
-        "low": float(found.low),
-        "high": float(found.high),
-    }
-    return (
-        [{"backbone": tokens.backbone, **names, **row, "images": int(found.images)}]
-        if found.images
-        else []
-    )
-
-
-def others_mean(values: Array) -> Array:
-    """For each image the mean over the other images of `values` (images, ...): what the place alone foretells."""
-    known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    total, count = filled.sum(0) - filled, known.sum(0) - known
-    return np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0)
-
-
-def agreement_frame(tokens: Tokens) -> pd.DataFrame:
-    """Rank correlations between the exact effects and the estimates, by block and over all places and blocks at once.
-
-    The first-order estimate is held against effects on the loss and the margin, the bound, which
-    has no sign, against those on the answer (``kl``).
+    By block over its tokens, and in the overall row over the tokens of all blocks at once.
     """
     rows = []
-    for effect, estimate in (
-        ("loss", "estimate_loss"),
-        ("margin", "estimate_margin"),
-        ("kl", "bound_loss"),
-    ):
-        zeroing, removal = tokens.changed(f"zeroing_{effect}"), tokens.changed(f"removal_{effect}")
-        cheap, kind = tokens.changed(estimate), estimate.partition("_")[0]
-        for first, second, one, two in (
-            (kind, "zeroing", cheap, zeroing),
-            (kind, "removal", cheap, removal),
-            ("zeroing", "removal", zeroing, removal),
-        ):
-            names = {"quantity": effect, "first": first, "second": second}
-            flat = (len(one), -1)
-            rows += measured(tokens, spearman(one, two), names)
-            rows += averaged(tokens, spearman(one.reshape(flat), two.reshape(flat)), names)
-    return pd.DataFrame(rows, columns=["backbone", "quantity", "first", "second", *INTERVAL])
+    for effect, estimate in ESTIMATED.items():
+        kind = estimate.partition("_")[0]
+        measures = {
+            kind: tokens.at_sites(estimate),
+            "zeroing": tokens.at_sites(f"zeroing_{effect}"),
+            "removal": tokens.at_sites(f"removal_{effect}"),
+        }
+        for first, second in combinations(measures, 2):
+            one, other = measures[first], measures[second]
+            images = len(one)
+            overall = spearman(one.reshape(images, -1), other.reshape(images, -1))
+            keys = {"quantity": effect, "first": first, "second": second}
+            rows.append(tokens.rows_with_overall(spearman(one, other), overall, **keys))
+    return concatenate(rows)
 
 
-def distance_frame(tokens: Tokens) -> pd.DataFrame:
-    """Rank correlation of removal's effects with nearness to the class token, in sequence and in space, by block.
+def distance_table(tokens: TokenArrays) -> pd.DataFrame:
+    """Tabulate by block how removal's effects correlate with nearness in sequence and image.
 
-    ``given`` names what was held fixed: with `centre`, what nearness in the sequence adds to that in the image.
+    Rank correlation within an image with nearness to the class token in the sequence, and to the
+    centre of the image. ``given`` names what is held fixed: the class token of most backbones is
+    in the middle of the sequence, so that tokens near it are also near the centre.
     """
-    near: dict[str, Array] = {"centre": -tokens.from_centre()}
-    if (steps := tokens.steps()) is not None:
-        near["sequence"] = -np.abs(steps).astype(float)
+    nearness_by_name: dict[str, Array] = {"centre": -tokens.distance_from_centre()}
+    steps = tokens.steps_from_special()
+    if steps is not None:
+        nearness_by_name["sequence"] = -np.abs(steps).astype(float)
     rows = []
     for quantity in ("removal_loss", "removal_kl"):
-        values = tokens.changed(quantity)
-        for name, nearness in near.items():
-            found = {"": spearman(values, nearness)}
-            found |= {
-                other: partial_spearman(values, nearness, near[other])
-                for other in near
-                if other != name
-            }
-            for given, per_image in found.items():
-                names = {"quantity": quantity, "nearness": name, "given": given}
-                rows += measured(tokens, per_image, names) + averaged(
-                    tokens, _mean(per_image), names
-                )
-    return pd.DataFrame(rows, columns=["backbone", "quantity", "nearness", "given", *INTERVAL])
+        effects = tokens.at_sites(quantity)
+        for name, nearness in nearness_by_name.items():
+            correlations = {"": spearman(effects, nearness)}
+            for other, fixed in nearness_by_name.items():
+                if other != name:
+                    correlations[other] = partial_spearman(effects, nearness, fixed)
+            for given, per_image in correlations.items():
+                keys = {"quantity": quantity, "nearness": name, "given": given}
+                rows.append(tokens.rows_with_overall(per_image, **keys))
+    return concatenate(rows)
 
 
-def score_frame(tokens: Tokens) -> pd.DataFrame:
-    """How well each score, and what it is held against, knows which tokens matter.
+def score_table(tokens: TokenArrays) -> pd.DataFrame:
+    """Tabulate how well each score, and each reference, predicts which tokens matter.
 
-    ``target`` removal_loss and removal_kl: rank correlation with the exact effect of removal, within an image.
-    foreground: probability that an object token is ranked above one of the background. Block -1 is the mean over the
-    blocks from 1 on, before which a score can be read. ``place`` is the mean map of the other images.
+    ``target`` removal_loss or removal_kl: rank correlation with the exact effect within an image.
+    foreground: probability that an object token is ranked above a background token (area under the
+    ROC). The overall row is the mean over the blocks from 1 on. ``place`` is the mean map of the
+    other images.
     """
-    ranked = {
-        name.removeprefix("score_"): tokens.changed(name)
-        for name in tokens.columns
-        if name.startswith("score_")
-    }
-    ranked |= {"estimate": tokens.changed("estimate_loss"), "bound": tokens.changed("bound_loss")}
-    foreground = tokens.changed("foreground")
-    readable = np.array(tokens.blocks[:-1]) > 0
+    scores = {}
+    for name in tokens.columns:
+        if name.startswith("score_"):
+            scores[name.removeprefix("score_")] = tokens.at_sites(name)
+    scores["estimate"] = tokens.at_sites("estimate_loss")
+    scores["bound"] = tokens.at_sites("bound_loss")
+    # Before block 0 no score can be read. References are left out there too, so that all overall
+    # rows cover the same blocks.
+    scored = np.array(tokens.sites) > 0
     rows = []
     for target in ("removal_loss", "removal_kl", "foreground"):
-        wanted = tokens.changed(target)
-        compared = dict(ranked)
+        truth = tokens.at_sites(target)
+        compared = dict(scores)
+        measure: Callable[[Array, Array], Array] = spearman
         if target == "foreground":
-            compared |= {
-                "removal": tokens.changed("removal_loss"),
-                "removal-kl": tokens.changed("removal_kl"),
-            }
+            measure = separation
+            compared["removal"] = tokens.at_sites("removal_loss")
+            compared["removal-kl"] = tokens.at_sites("removal_kl")
         else:
-            exact = tokens.changed(target.replace("removal", "zeroing"))
-            compared |= {"zeroing": exact, "place": others_mean(wanted), "foreground": foreground}
+            compared["zeroing"] = tokens.at_sites(target.replace("removal", "zeroing"))
+            # The same tokens were tried in all images, so that nothing is missing in some only.
+            compared["place"] = (truth.sum(0) - truth) / max(1, len(truth) - 1)
+            compared["foreground"] = tokens.at_sites("foreground")
         for name, values in compared.items():
-            values = np.where(readable[:, None], values, np.nan)
-            found = (separation if target == "foreground" else spearman)(values, wanted)
-            names = {"target": target, "score": name}
-            rows += measured(tokens, found, names) + averaged(tokens, _mean(found), names)
-    return pd.DataFrame(rows, columns=["backbone", "target", "score", *INTERVAL])
+            per_image = measure(np.where(scored[:, None], values, np.nan), truth)
+            rows.append(tokens.rows_with_overall(per_image, target=target, score=name))
+    return concatenate(rows)
 
 
-def _mean(values: Array) -> Array:
-    """Mean over the last axis of what is known there."""
-    return mean_over_images_only(np.moveaxis(values, -1, 0))
+def effects_table(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) -> pd.DataFrame:
+    """Tabulate the mean over images of each effect, for every combination of the columns `by`.
 
-
-def effects_frame(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) -> pd.DataFrame:
-    """Mean over images of the effects in `frames`, one an image, for each place of `by`, as quantity and interval."""
-    keyed = [frame.set_index(by)[list(EFFECTS)] for frame in frames]
-    places = keyed[0].index
-    for frame in keyed[1:]:
-        places = places.union(frame.index)
-    found = mean_over_images(
-        np.stack([frame.reindex(places).to_numpy(np.float64) for frame in keyed])
-    )
-    parts = [
-        places.to_frame(index=False).assign(
-            backbone=backbone,
-            quantity=effect,
-            **{name: values[:, column] for name, values in found._asdict().items()},
-        )
-        for column, effect in enumerate(EFFECTS)
-    ]
+    `frames` are the ``groups`` or ``placements`` tables of `suite.sensitivity.probe`, one an image.
+    """
+    indexed = [frame.set_index(by)[list(EFFECTS)] for frame in frames]
+    # Images may lack rows: the true object ranks tokens only where it is known.
+    index = indexed[0].index
+    for frame in indexed[1:]:
+        index = index.union(frame.index)
+    values = np.stack([frame.reindex(index).to_numpy(np.float64) for frame in indexed])
+    summary = mean_over_images(values)._asdict()
+    parts = []
+    for column, effect in enumerate(EFFECTS):
+        rows = index.to_frame(index=False).assign(backbone=backbone, quantity=effect)
+        for name, statistic in summary.items():
+            rows[name] = statistic[:, column]
+        parts.append(rows)
     return pd.concat(parts, ignore_index=True)

@@ -147,7 +147,7 @@ def read(path: Path) -> str:
 def follow(log: int) -> None:
     """Have every evaluation written down, and that its results are kept."""
     from suite.execution import shards
-    from suite.sensitivity import analysis as sensitivity
+    from suite.sensitivity import image_probes as sensitivity
 
     def noted(what: str, real: Any, image: Callable[..., int], before: bool) -> Any:
         def call(*given: Any) -> Any:
@@ -166,10 +166,12 @@ def follow(log: int) -> None:
     )
     shards.save = noted("kept", shards.save, lambda store, shard, result: shard.images[0], False)
     sensitivity.probe = noted(
-        "begin", sensitivity.probe, lambda model, subject, asked: 100 + int(subject.index), True
+        "begin", sensitivity.probe, lambda model, batch, settings: 100 + int(batch.indices), True
     )  # type: ignore[attr-defined]
-    write = sensitivity.Kept.write
-    sensitivity.Kept.write = noted("kept", write, lambda kept, index, findings: 100 + index, False)  # type: ignore[method-assign]
+    write = sensitivity.ProbeStore.write
+    sensitivity.ProbeStore.write = noted(  # type: ignore[method-assign]
+        "kept", write, lambda probes, index, tables: 100 + index, False
+    )
 
 
 def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
@@ -177,7 +179,7 @@ def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
 
     def setup() -> None:
         from suite.execution import shards
-        from suite.sensitivity import analysis as sensitivity
+        from suite.sensitivity import image_probes as sensitivity
 
         if scene.line[0] == "sensitivity":
             sensitivity.probe = partial(after, sensitivity.probe)  # type: ignore[attr-defined]

@@ -14,15 +14,18 @@ import yaml
 from backbones.common.errors import UserError
 from suite.cli import run as command
 from suite.plan.prepare import load_model
-from suite.sensitivity import analysis as module
-from suite.sensitivity.analysis import analyses, run_sensitivity
+from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
+from suite.sensitivity.image_probes import ProbeStore
+from suite.sensitivity.probe import ProbeTables, probe
 from suite.sensitivity.spec import SensitivitySpec
+from suite.store.run_folder import Store
 
 Asking = Callable[..., SensitivitySpec]
 Out = pytest.CaptureFixture[str]
 LINE = (
-    "sensitivity --backbone vim_mini --checkpoint random --data blots --images 2 --zeroed 1 --layers 2 "
-    "--positions 5,7,40,41 --methods mtr --places 0 --batch 16 --threads 1 --device cpu --no-report"
+    "sensitivity --backbone vim_mini --checkpoint random --data blots --images 2 --zeroed 1 "
+    "--layers 2 --positions 5,7,40,41 --methods mtr --places 0 --batch 16 --threads 1 "
+    "--device cpu --no-report"
 )
 
 
@@ -55,15 +58,15 @@ def test_finished_images_are_kept(
 ) -> None:
     spec = asking(layers="3", methods=("stride",))
     run_sensitivity(spec, tmp_path / "whole", quiet=True)
-    real, left = module.probe, [2]
+    left = [2]
 
     def stops(*given: Any) -> Any:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return real(*given)
+        return probe(*given)
 
-    monkeypatch.setattr(module, "probe", stops)
+    monkeypatch.setattr("suite.sensitivity.image_probes.probe", stops)
     with pytest.raises(KeyboardInterrupt):
         run_sensitivity(spec, tmp_path / "run", quiet=True)
     images = sorted((tmp_path / "run" / "images").iterdir())
@@ -118,16 +121,16 @@ def test_a_method_that_does_not_fit_is_named_and_the_rest_runs(
 
 def test_without_a_class_token_nothing_is_placed(asking: Asking, tmp_path: Path) -> None:
     spec = asking(images=1, layers="0", methods=("stride",))
-    _, asked, _ = module.prepare(spec)
-    assert asked.places.tolist() == [0, 50, 100]
-    assert module.prepare(asking(places=4))[1].places.tolist() == [0, 33, 50, 67, 100]
+    prepared, settings = prepare_analysis(spec)
+    assert settings.class_positions.tolist() == [0, 50, 100]
+    _, more = prepare_analysis(asking(places=4))
+    assert more.class_positions.tolist() == [0, 33, 50, 67, 100]
     run_sensitivity(spec, tmp_path, quiet=True)
     (index,) = (int(path.name) for path in (tmp_path / "images").iterdir())
-    found = module.read_image(tmp_path, index)
-    bare = module.Findings(found.tokens, found.groups, found.placements.iloc[:0])
-    prepared, *_ = module.prepare(spec)
+    tables = ProbeStore(Store(tmp_path), "").read(index)
+    bare = ProbeTables(tables.tokens, tables.groups, tables.placements.iloc[:0])
     model = load_model("vim_mini", prepared.spec, prepared.dataset, "cpu", torch.float32)
-    assert analyses("vim_mini", model, [bare])["sensitivity_placements"].empty
+    assert image_tables("vim_mini", model, [bare])["sensitivity_placements"].empty
 
 
 def test_the_command_prints_tables_or_json(

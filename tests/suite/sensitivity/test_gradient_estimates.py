@@ -8,9 +8,10 @@ from torch import Tensor
 
 from backbones.models.vim import Vim
 from backbones.models.vision_mamba import MambaConfig
-from suite.sensitivity.gradient_estimates import Estimates, gradient_estimates
+from suite.sensitivity.gradient_estimates import gradient_estimates
 
 LAYERS, LABELS = (0, 2), torch.tensor([1, 0])
+Estimates = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def images() -> Tensor:
 
 
 def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tuple[float, float]:
-    """Loss and margin of one image whose token at `place` is scaled by `factor` before block `layer`."""
+    """Loss and margin of one image, its token at `place` scaled by `factor` before `layer`."""
     tokens = model.run(model.embed(images()), 0, layer)
     scale = torch.ones(tokens.length, 1, dtype=torch.float64)
     scale[place] = factor
@@ -46,13 +47,13 @@ def outputs(model: Vim, layer: int, image: int, place: int, factor: float) -> tu
 
 
 @pytest.fixture(scope="module")
-def found(model: Vim) -> Estimates:
+def estimates(model: Vim) -> Estimates:
     with torch.no_grad():
         return gradient_estimates(model, model.embed(images()), LABELS, LAYERS)
 
 
 @pytest.mark.parametrize("place", [0, 4, 9])
-def test_they_are_the_slope_towards_zero(model: Vim, found: Estimates, place: int) -> None:
+def test_they_are_the_slope_towards_zero(model: Vim, estimates: Estimates, place: int) -> None:
     step = 1e-5
     with torch.no_grad():
         for row, layer in enumerate(LAYERS):
@@ -61,19 +62,29 @@ def test_they_are_the_slope_towards_zero(model: Vim, found: Estimates, place: in
                     outputs(model, layer, image, place, 1 + sign * step) for sign in (-1, 1)
                 )
                 slopes = [(low - high) / (2 * step) for low, high in zip(less, more, strict=True)]
-                assert float(found.loss[row, image, place]) == pytest.approx(slopes[0], abs=1e-7)
-                assert float(found.margin[row, image, place]) == pytest.approx(slopes[1], abs=1e-7)
+                assert float(estimates["estimate_loss"][row, image, place]) == pytest.approx(
+                    slopes[0], abs=1e-7
+                )
+                assert float(estimates["estimate_margin"][row, image, place]) == pytest.approx(
+                    slopes[1], abs=1e-7
+                )
 
 
-def test_the_bound_is_never_exceeded(found: Estimates) -> None:
-    assert found.bound.shape == found.loss.shape == (2, 2, 10)
-    assert (found.loss.abs() <= found.bound + 1e-12).all()
-    assert (found.bound > 0).all()
+def test_the_bound_is_never_exceeded(estimates: Estimates) -> None:
+    assert estimates["bound_loss"].shape == estimates["estimate_loss"].shape == (2, 2, 10)
+    assert (estimates["estimate_loss"].abs() <= estimates["bound_loss"] + 1e-12).all()
+    assert (estimates["bound_loss"] > 0).all()
 
 
 def test_before_the_last_block_a_patch_can_be_rescaled_for_free(
-    model: Vim, found: Estimates
+    model: Vim, estimates: Estimates
 ) -> None:
-    """A norm follows and only the class token is read: gradient times activation is blind there, the bound is not."""
+    """Gradient times activation is blind before a norm whose class token alone is read out.
+
+    The bound is not.
+    """
     patches = [place for place in range(10) if place != model.class_place]
-    assert found.loss[1, :, patches].abs().max() < 1e-5 * found.bound[1, :, patches].max()
+    assert (
+        estimates["estimate_loss"][1, :, patches].abs().max()
+        < 1e-5 * estimates["bound_loss"][1, :, patches].max()
+    )

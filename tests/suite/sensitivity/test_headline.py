@@ -13,11 +13,18 @@ NOTHING = pd.DataFrame({"block": [], "quantity": [], "first": [], "second": []})
 def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
     scores = pd.DataFrame(
         [
-            {"target": "removal_kl", "block": OVERALL, "score": score, "mean": mean, "low": low, "high": high,
-             "images": images}
+            {
+                "target": "removal_kl",
+                "block": OVERALL,
+                "score": score,
+                "mean": mean,
+                "low": low,
+                "high": high,
+                "images": images,
+            }
             for score, mean, low, high in rows
         ]
-    )  # fmt: skip
+    )
     frames = {
         "sensitivity_scores": scores,
         "sensitivity_agreement": NOTHING,
@@ -28,10 +35,8 @@ def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
 
 def test_a_score_is_the_best_where_its_interval_lies_above_the_next() -> None:
     text = headline(50, ("delta", 0.3, 0.2, 0.4), ("norm", 0.6, 0.5, 0.7), ("place", 0.9, 0.8, 1.0))
-    assert (
-        "the score that knows best which tokens matter is norm, rank correlation 0.60 [0.50, 0.70]"
-        in text
-    )
+    best = "the score that best predicts which tokens matter is norm"
+    assert f"{best}, rank correlation 0.60 [0.50, 0.70]" in text
     assert "overlaps" not in text
     assert "So few images" not in text
 
@@ -39,7 +44,7 @@ def test_a_score_is_the_best_where_its_interval_lies_above_the_next() -> None:
 @pytest.mark.parametrize("high", [0.5, 0.55, float("nan")])
 def test_a_score_within_the_reach_of_the_next_only_came_out_highest(high: float) -> None:
     text = headline(8, ("norm", 0.6, 0.5, 0.7), ("delta", 0.4, 0.3, high))
-    assert "knows best" not in text
+    assert "best predicts" not in text
     assert "norm came out highest" in text
     assert "but its interval overlaps that of the next, delta, 0.40" in text
     assert "So few images" not in text

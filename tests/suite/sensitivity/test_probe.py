@@ -13,9 +13,16 @@ from backbones import create_model
 from backbones.models.vim import Vim
 from backbones.models.vision_mamba import MambaConfig
 from backbones.sequence import TokenSequence
-from suite.sensitivity.probe import EFFECTS, Asked, Findings, Subject, probe, readable
+from suite.data.loading.loader import Batch
+from suite.sensitivity.probe import (
+    EFFECTS,
+    ProbeSettings,
+    ProbeTables,
+    probe,
+    readable_scores,
+)
 
-LAYERS, RANKS, GROUP, PLACES = (0, 2), (0, 3, 4, 8), 4, (0, 4, 7, 9)
+LAYERS, RANKS, GROUP, POSITIONS = (0, 2), (0, 3, 4, 8), 4, (0, 4, 7, 9)
 FOREGROUND = torch.tensor([0, 1, 1, 0, 1, 0, 0, 0, 0], dtype=torch.bool)
 LABEL, MIDDLE = 2, 4
 
@@ -40,20 +47,29 @@ def image() -> torch.Tensor:
     )
 
 
-def asked(ranks: tuple[int, ...] = RANKS, batch: int = 3) -> Asked:
-    return Asked(
-        LAYERS, torch.tensor(ranks), GROUP, torch.tensor(PLACES), readable(model()), 7, batch
+def settings(
+    ranks: tuple[int, ...] = RANKS, batch: int = 3, zeroed: frozenset[int] = frozenset({30})
+) -> ProbeSettings:
+    return ProbeSettings(
+        LAYERS,
+        torch.tensor(ranks),
+        GROUP,
+        torch.tensor(POSITIONS),
+        readable_scores(model()),
+        7,
+        batch,
+        zeroed,
     )
 
 
-def subject(zeroing: bool = True) -> Subject:
-    return Subject(image(), torch.tensor([30]), torch.tensor([LABEL]), FOREGROUND, zeroing)
+def one_image(foreground: torch.Tensor = FOREGROUND) -> Batch:
+    return Batch(torch.tensor([30]), image(), torch.tensor([LABEL]), foreground.reshape(1, 3, 3))
 
 
 @cache
-def found(all_ranks: bool = False) -> Findings:
+def tables(all_ranks: bool = False) -> ProbeTables:
     with torch.no_grad():
-        return probe(model(), subject(), asked(tuple(range(9)) if all_ranks else RANKS))
+        return probe(model(), one_image(), settings(tuple(range(9)) if all_ranks else RANKS))
 
 
 def entering(layer: int) -> TokenSequence:
@@ -100,7 +116,7 @@ def without(tokens: TokenSequence, ranks: list[int]) -> TokenSequence:
 
 @torch.no_grad()
 def test_exact_effects_are_those_of_a_loop() -> None:
-    rows = found().tokens.set_index(["block", "rank"])
+    rows = tables().tokens.set_index(["block", "rank"])
     for layer in LAYERS:
         for rank in RANKS:
             tokens = entering(layer)
@@ -118,7 +134,7 @@ def test_exact_effects_are_those_of_a_loop() -> None:
 
 
 def test_what_was_not_asked_for_is_not_known() -> None:
-    rows = found().tokens
+    rows = tables().tokens
     tried = rows[rows.block < 3].set_index("rank")["removal_loss"].notna()
     assert set(tried[tried].index) == set(RANKS)
     assert rows.loc[rows.block == 3, "removal_loss"].isna().all()
@@ -126,13 +142,13 @@ def test_what_was_not_asked_for_is_not_known() -> None:
     assert rows.loc[rows.block > 0, "score_delta"].notna().all()
     assert sorted(rows.block.unique()) == [0, 2, 3]
     with torch.no_grad():
-        rows = probe(model(), subject(zeroing=False), asked()).tokens
+        rows = probe(model(), one_image(), settings(zeroed=frozenset())).tokens
     assert rows["zeroing_loss"].isna().all()
 
 
 @torch.no_grad()
 def test_a_score_is_read_from_the_block_before() -> None:
-    rows = found().tokens
+    rows = tables().tokens
     for block in (2, 3):
         trace = model().run(model().embed(image()), 0, block, needs=frozenset({"delta_mean"})).trace
         assert trace is not None
@@ -155,7 +171,7 @@ def lowest(scores: np.ndarray, barred: tuple[int, ...] = ()) -> list[int]:
 
 @torch.no_grad()
 def test_groups_lose_the_tokens_that_their_ranking_puts_last() -> None:
-    findings = found(all_ranks=True)
+    findings = tables(all_ranks=True)
     groups = findings.groups.set_index(["block", "ranking", "window"]).sort_index()
     tokens = findings.tokens.set_index("block")
     for layer in LAYERS:
@@ -184,20 +200,20 @@ def test_groups_lose_the_tokens_that_their_ranking_puts_last() -> None:
 
 def test_the_foreground_ranking_drops_the_background() -> None:
     with torch.no_grad():
-        everything = replace(subject(), foreground=torch.ones(9, dtype=torch.bool))
-        blind = probe(model(), everything, asked()).groups
-        told = found().groups
+        everything = one_image(foreground=torch.ones(9, dtype=torch.bool))
+        blind = probe(model(), everything, settings()).groups
+        groups = tables().groups
     flat = blind[(blind.ranking == "foreground")].reset_index(drop=True)
     drawn = blind[(blind.ranking == "random") & (blind.window == 0)].reset_index(drop=True)
     pd.testing.assert_frame_equal(flat[list(EFFECTS)], drawn[list(EFFECTS)])
-    informed = told[told.ranking == "foreground"]
+    informed = groups[groups.ranking == "foreground"]
     assert not np.allclose(informed["loss"], drawn["loss"])
 
 
 @torch.no_grad()
 def test_the_class_token_is_put_elsewhere_and_another_is_read() -> None:
-    placements = found().placements.set_index(["block", "place"])
-    for place in PLACES:
+    placements = tables().placements.set_index(["block", "place"])
+    for place in POSITIONS:
         order = [old for old in range(10) if old != MIDDLE]
         order.insert(place, MIDDLE)
         for layer in LAYERS:
@@ -216,9 +232,9 @@ def test_the_class_token_is_put_elsewhere_and_another_is_read() -> None:
 @pytest.mark.parametrize("batch", [1, 50])
 def test_the_batch_makes_no_difference(batch: int) -> None:
     with torch.no_grad():
-        other = probe(model(), subject(), asked(batch=batch))
+        other = probe(model(), one_image(), settings(batch=batch))
     for name in ("tokens", "groups", "placements"):
-        pd.testing.assert_frame_equal(getattr(other, name), getattr(found(), name), rtol=1e-6)
+        pd.testing.assert_frame_equal(getattr(other, name), getattr(tables(), name), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +263,7 @@ def test_scores_that_a_backbone_cannot_give_are_left_out(
 ) -> None:
     monkeypatch.setattr(Vim, "provides", provides)
     monkeypatch.setattr(Vim, "special_places", specials)
-    names = {str(key) for key in readable(model())}
+    names = set(readable_scores(model()))
     assert there <= names
     assert not gone & names
 
@@ -284,8 +300,10 @@ def test_every_family_of_backbones_can_be_probed(name: str) -> None:
     specials = len(backbone.special_places)
     places = torch.tensor([0, 5] if specials == 1 else [], dtype=torch.long)
     layers = (0, *backbone.sites)
-    wanted = Asked(layers, torch.arange(9), GROUP, places, readable(backbone), 7, 5)
-    findings = probe(backbone, subject(), wanted)
+    every_token = ProbeSettings(
+        layers, torch.arange(9), GROUP, places, readable_scores(backbone), 7, 5, frozenset({30})
+    )
+    findings = probe(backbone, one_image(), every_token)
     rows = findings.tokens
     assert sorted(rows.block.unique()) == [*layers, backbone.depth]
     changed = rows[rows.block < backbone.depth]

@@ -7,7 +7,7 @@ from scipy.stats import mannwhitneyu, spearmanr
 
 from suite.sensitivity import token_tables
 from suite.sensitivity.probe import EFFECTS
-from suite.sensitivity.token_tables import OVERALL, Tokens
+from suite.sensitivity.token_tables import OVERALL, TokenArrays
 
 BLOCKS, GRID, SPECIALS, IMAGES = (0, 2, 5), (1, 3, 4), (6,), 5  # 5 is the depth
 COUNT = 12
@@ -16,7 +16,7 @@ NAMES = [f"{kind}_{effect}" for kind in ("removal", "zeroing") for effect in EFF
 
 @pytest.fixture(scope="module")
 def frames() -> list[pd.DataFrame]:
-    """Five images of noise; the third was not zeroed; scores of block 0 are unknown, and so are effects at the end."""
+    """Five images of noise, the third not zeroed; no scores in block 0, no effects at the end."""
     rng, found = np.random.default_rng(3), []
     for image in range(IMAGES):
         frame = pd.DataFrame(
@@ -37,8 +37,8 @@ def frames() -> list[pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def tokens(frames: list[pd.DataFrame]) -> Tokens:
-    return Tokens.of("m", frames, GRID, SPECIALS)
+def tokens(frames: list[pd.DataFrame]) -> TokenArrays:
+    return TokenArrays.stack("m", frames, GRID, SPECIALS)
 
 
 def part(frame: pd.DataFrame, block: int, name: str) -> np.ndarray:
@@ -52,8 +52,8 @@ def row_of(frame: pd.DataFrame, **names: object) -> pd.Series:
     return frame.iloc[0]
 
 
-def test_maps_are_means_by_place(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = token_tables.map_frame(tokens)
+def test_maps_are_means_by_place(tokens: TokenArrays, frames: list[pd.DataFrame]) -> None:
+    found = token_tables.map_table(tokens)
     assert len(found) == 36
     spot = row_of(found, block=2, row=1, col=3)
     values = [frame.set_index(["block", "rank"]).loc[(2, 7)] for frame in frames]
@@ -69,17 +69,21 @@ def test_maps_are_means_by_place(tokens: Tokens, frames: list[pd.DataFrame]) -> 
     assert np.isnan(row_of(found, block=5, row=1, col=3).removal_loss)
 
 
-def test_steps_are_counted_in_the_sequence(tokens: Tokens) -> None:
-    assert tokens.steps() is not None
-    np.testing.assert_array_equal(tokens.steps(), [-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6])
-    two = Tokens("m", {}, BLOCKS, (1, 2, 2), (0, 3))  # special, two patches, special, two patches
-    np.testing.assert_array_equal(two.steps(), [1, -1, 1, 2])
-    assert Tokens("m", {}, BLOCKS, (1, 2, 2), ()).steps() is None
-    np.testing.assert_allclose(tokens.from_centre()[[0, 5]], [np.hypot(1, 1.5), 0.5])
+def test_steps_are_counted_in_the_sequence(tokens: TokenArrays) -> None:
+    assert tokens.steps_from_special() is not None
+    np.testing.assert_array_equal(
+        tokens.steps_from_special(), [-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6]
+    )
+    two = TokenArrays(
+        "m", {}, BLOCKS, (1, 2, 2), (0, 3)
+    )  # special, two patches, special, two patches
+    np.testing.assert_array_equal(two.steps_from_special(), [1, -1, 1, 2])
+    assert TokenArrays("m", {}, BLOCKS, (1, 2, 2), ()).steps_from_special() is None
+    np.testing.assert_allclose(tokens.distance_from_centre()[[0, 5]], [np.hypot(1, 1.5), 0.5])
 
 
-def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = token_tables.profile_frame(tokens)
+def test_profiles_average_along_an_axis(tokens: TokenArrays, frames: list[pd.DataFrame]) -> None:
+    found = token_tables.profile_table(tokens)
     spot = row_of(found, axis="col", at=1, quantity="removal_kl", block=2)
     wanted = [part(frame, 2, "removal_kl")[[1, 5, 9]].mean() for frame in frames]
     assert spot["mean"] == pytest.approx(np.mean(wanted))
@@ -89,14 +93,14 @@ def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFram
         (found.axis == "sequence") & (found.block == 0) & (found.quantity == "removal_loss")
     ]
     assert sequence["at"].tolist() == [-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6]
-    wide = Tokens(
+    wide = TokenArrays(
         "m",
         {"removal_loss": np.ones((1, 1, 64)), "removal_kl": np.ones((1, 1, 64))},
         (0, 9),
         (1, 8, 8),
         (32,),
     )
-    bins = token_tables.profile_frame(wide)
+    bins = token_tables.profile_table(wide)
     assert sorted(set(bins[bins.axis == "sequence"]["at"]))[6:8] == [
         -3,
         3,
@@ -104,8 +108,8 @@ def test_profiles_average_along_an_axis(tokens: Tokens, frames: list[pd.DataFram
     assert "frame" not in set(found.axis)
 
 
-def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = token_tables.agreement_frame(tokens)
+def test_correlations_are_within_images(tokens: TokenArrays, frames: list[pd.DataFrame]) -> None:
+    found = token_tables.agreement_table(tokens)
     spot = row_of(found, quantity="loss", first="estimate", second="zeroing", block=2)
     zeroed = [frames[image] for image in (0, 1, 3, 4)]
     each = [
@@ -120,9 +124,9 @@ def test_correlations_are_within_images(tokens: Tokens, frames: list[pd.DataFram
 
 
 def test_scores_are_held_against_effects_and_the_object(
-    tokens: Tokens, frames: list[pd.DataFrame]
+    tokens: TokenArrays, frames: list[pd.DataFrame]
 ) -> None:
-    found = token_tables.score_frame(tokens)
+    found = token_tables.score_table(tokens)
     spot = row_of(found, target="removal_loss", score="delta", block=2)
     each = [
         spearmanr(part(frame, 2, "score_delta"), part(frame, 2, "removal_loss")).statistic
@@ -152,8 +156,8 @@ def test_scores_are_held_against_effects_and_the_object(
     assert spot["mean"] == pytest.approx(np.mean(each))
 
 
-def test_distance_is_told_from_place(tokens: Tokens, frames: list[pd.DataFrame]) -> None:
-    found = token_tables.distance_frame(tokens)
+def test_distance_is_told_from_place(tokens: TokenArrays, frames: list[pd.DataFrame]) -> None:
+    found = token_tables.distance_table(tokens)
     near = -np.array([6, 5, 4, 3, 2, 1, 1, 2, 3, 4, 5, 6])
     each = [spearmanr(part(frame, 0, "removal_kl"), near).statistic for frame in frames]
     spot = row_of(found, quantity="removal_kl", nearness="sequence", given="", block=0)
@@ -166,7 +170,7 @@ def test_effects_that_some_images_lack_are_means_of_the_others() -> None:
         {"block": [0, 0], "ranking": ["a", "b"], **{effect: [1.0, 2.0] for effect in EFFECTS}}
     )
     two = pd.DataFrame({"block": [0], "ranking": ["a"], **{effect: [4.0] for effect in EFFECTS}})
-    found = token_tables.effects_frame("m", [one, two], ["block", "ranking"])
+    found = token_tables.effects_table("m", [one, two], ["block", "ranking"])
     assert row_of(found, ranking="a", quantity="loss")["mean"] == 2.5
     assert row_of(found, ranking="a", quantity="loss").images == 2
     assert row_of(found, ranking="b", quantity="kl")["mean"] == 2.0

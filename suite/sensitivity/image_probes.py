@@ -1,0 +1,141 @@
+"""Probe the images of a run one by one, and keep the results of each on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from suite.data.loading.loader import Batch, batches
+from suite.plan.prepare import Prepared
+from suite.sensitivity.probe import ProbeSettings, ProbeTables, probe
+from suite.store.run_folder import Store
+from suite.system.out_of_memory import with_less
+
+# In the order they are written: the last one exists only once the others do.
+PARTS = ("placements", "groups", "tokens")
+
+
+@dataclass(frozen=True)
+class ProbeStore:
+    """The results of single images in a run folder.
+
+    ``digest``  hash of everything that the results depend on; a file made with another is redone
+    """
+
+    store: Store
+    digest: str
+
+    def path(self, index: int, part: str) -> Path:
+        """Path of one table of image `index`."""
+        return self.store.folder / "images" / f"{index:05d}" / f"{part}.parquet"
+
+    def claim(self, index: int, wait: bool) -> AbstractContextManager[bool]:
+        """Keep other processes from image `index` (see `suite.store.locks.claimed`)."""
+        return self.store.claim(f"image-{index:05d}", wait)
+
+    def count_existing(self, indices: Sequence[int]) -> int:
+        """Number of images with results, by the presence of their files only."""
+        return sum(self.path(index, PARTS[-1]).is_file() for index in indices)
+
+    def has(self, index: int) -> bool:
+        """Whether image `index` has valid results; call it while holding the claim."""
+        # A list, not a generator: every damaged file must be looked at to be set aside.
+        valid = []
+        for part in PARTS:
+            path = self.path(index, part)
+            valid.append(self.store.has(path, self._contents(path)))
+        return all(valid)
+
+    def is_done(self, index: int) -> bool:
+        """Whether image `index` has valid results and no other process works on it."""
+        with self.claim(index, wait=False) as claimed:
+            return claimed and self.has(index)
+
+    def write(self, index: int, tables: ProbeTables) -> None:
+        """Store the results of image `index`."""
+        frames = {}
+        for part in PARTS:
+            path = self.path(index, part)
+            frames[path] = (getattr(tables, part), self._contents(path))
+        self.store.write_sealed(frames)
+
+    def read(self, index: int) -> ProbeTables:
+        """Load the results of image `index`."""
+        return ProbeTables(**{part: pd.read_parquet(self.path(index, part)) for part in PARTS})
+
+    def _contents(self, path: Path) -> str:
+        """Describe what the file at `path` contains; stored in it and checked by `has`."""
+        return f"{self.store.name(path)} of question {self.digest}"
+
+
+def square_grid(model: Backbone) -> tuple[int, int, int]:
+    """Frames, rows and columns of the patch tokens; UserError if they do not form a square."""
+    shape = model.describe()
+    if shape.side is None:
+        raise UserError(
+            f"the patches of {model.name} form no square: choose a backbone whose frames are square"
+        )
+    return shape.frames, shape.side, shape.side
+
+
+def probe_images(
+    prepared: Prepared, settings: ProbeSettings, probes: ProbeStore, progress: Callable[[int], None]
+) -> None:
+    """Probe every image without results; several processes may do so in one run folder.
+
+    `progress` receives the number of images finished since its last call.
+    """
+    indices = prepared.indices.tolist()
+    missing = [index for index in indices if not probes.is_done(index)]
+    progress(len(indices) - len(missing))
+    # First the images that no other process works on. Then wait for the others: by then they are
+    # done, or the process that had them has died and they are still missing.
+    for wait in (False, True):
+        missing = _probe_claimable(prepared, settings, probes, missing, progress, wait)
+
+
+def _probe_claimable(
+    prepared: Prepared,
+    settings: ProbeSettings,
+    probes: ProbeStore,
+    indices: Sequence[int],
+    progress: Callable[[int], None],
+    wait: bool,
+) -> list[int]:
+    """Probe those of `indices` that can be claimed; return those claimed by other processes."""
+    (model,) = prepared.models.values()
+    frames, rows, columns = square_grid(model)
+    # Data sets of videos have no masks of the object.
+    mask_grid = (rows, columns) if frames == 1 else None
+    data, order = prepared.data_for(model), np.array(indices, dtype=np.int64)
+    busy = []
+    for batch in batches(data, order, 1, model.image_size, mask_grid):
+        index = int(batch.indices)
+        with probes.claim(index, wait) as claimed:
+            if not claimed:
+                busy.append(index)
+                continue
+            # Another process may have finished it since `missing` was listed.
+            if not probes.has(index):
+                on_device = batch._replace(images=batch.images.to(prepared.device))
+                probes.write(index, probe_within_memory(model, on_device, settings))
+        progress(1)
+    return busy
+
+
+def probe_within_memory(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
+    """`probe`, with fewer variants at once each time memory runs out."""
+
+    def with_batch(size: int) -> ProbeTables:
+        with torch.no_grad():
+            return probe(model, batch, replace(settings, batch=size))
+
+    return with_less(settings.batch, with_batch, f"image {int(batch.indices)}")[0]
