@@ -95,15 +95,8 @@ class TokenArrays:
         columns = {"backbone": self.backbone, **keys, "block": self.sites}
         return interval_rows(columns, per_image)
 
-    def rows_with_overall(
-        self, per_image: Array, overall: Array | None = None, **keys: Any
-    ) -> pd.DataFrame:
-        """`rows_by_site` and a row for all sites together.
-
-        That row is of `overall` (images,), or else of each image's mean over the sites.
-        """
-        if overall is None:
-            overall = finite_mean(per_image, axis=1)
+    def rows_with_overall(self, per_image: Array, overall: Array, **keys: Any) -> pd.DataFrame:
+        """`rows_by_site`, and a row of `overall` (images,) for all sites together."""
         columns = {"backbone": self.backbone, **keys, "block": [OVERALL]}
         overall_row = interval_rows(columns, overall[:, None])
         return pd.concat([self.rows_by_site(per_image, **keys), overall_row])
@@ -208,7 +201,8 @@ def distance_table(tokens: TokenArrays) -> pd.DataFrame:
                     correlations[other] = partial_spearman(effects, nearness, fixed)
             for given, per_image in correlations.items():
                 keys = {"quantity": quantity, "nearness": name, "given": given}
-                rows.append(tokens.rows_with_overall(per_image, **keys))
+                overall = finite_mean(per_image, axis=1)
+                rows.append(tokens.rows_with_overall(per_image, overall, **keys))
     return concatenate(rows)
 
 
@@ -245,7 +239,9 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
             compared["foreground"] = tokens.at_sites("foreground")
         for name, values in compared.items():
             per_image = measure(np.where(scored[:, None], values, np.nan), truth)
-            rows.append(tokens.rows_with_overall(per_image, target=target, score=name))
+            overall = finite_mean(per_image, axis=1)
+            keys = {"target": target, "score": name}
+            rows.append(tokens.rows_with_overall(per_image, overall, **keys))
     return concatenate(rows)
 
 
