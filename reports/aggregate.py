@@ -22,19 +22,19 @@ MEANS = (
     "removed",
     *KINDS,
 )
-PAIRED = {
-    "method_low": "top1_low",
-    "method_high": "top1_high",
-    "reference": "reference",
-    "difference": "difference",
-    "low": "difference_low",
-    "high": "difference_high",
-    "p": "p",
-    "p_holm": "p_holm",
-    "told_apart": "told_apart",
-    "discordant_better": "discordant_better",
-    "discordant_worse": "discordant_worse",
-}
+PAIRED = (
+    "top1_low",
+    "top1_high",
+    "reference",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "significant",
+    "only_method_correct",
+    "only_reference_correct",
+)
 PLACE = ["backbone", "label", "budget"]
 
 
@@ -53,7 +53,7 @@ def labels(run: Run) -> list[str]:
     known = run.cells.drop_duplicates("label")
 
     def rank(row: pd.Series) -> tuple[bool, int, int, str]:
-        texts = (row["text"], row["label"], row["method"])
+        texts = (row["spec"], row["label"], row["method"])
         place = next((spec.index(text) for text in texts if text in spec), len(spec))
         return row["method"] != "none", GROUPS.index(group(row["label"])), place, row["label"]
 
@@ -81,8 +81,8 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
-    told = frame["told_apart"]
-    frame["told_apart"] = told.where(told.notna(), None)  # where the statistics have no row
+    told = frame["significant"]
+    frame["significant"] = told.where(told.notna(), None)  # where the statistics have no row
     order = {label: index for index, label in enumerate(labels(run))}
     houses = {name: index for index, name in enumerate(backbones(run))}
     frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)
@@ -96,8 +96,8 @@ def few_seeds(frame: pd.DataFrame) -> bool:
 
 
 def _paired(run: Run) -> pd.DataFrame:
-    frame = run.statistics.rename(columns=PAIRED)[[*PLACE, *PAIRED.values()]].drop_duplicates(PLACE)
-    objects = ("backbone", "label", "reference", "told_apart")
+    frame = run.statistics[[*PLACE, *PAIRED]].drop_duplicates(PLACE)
+    objects = ("backbone", "label", "reference", "significant")
     return frame.astype({name: object if name in objects else "float64" for name in frame.columns})
 
 

@@ -43,7 +43,7 @@ FROM_CELL = {
     "images": "number of images (or videos)",
     "method": "name of the method; `none` is the dense model",
     "label": "canonical method texts of the cell, those that mean the same joined by ` = `",
-    "text": "the first of them",
+    "spec": "the first of them",
     "title": "the method's title",
     "family": "what kind of method it is; `baseline` for the trivial ones",
     "stochastic": "whether the result depends on the seed",
@@ -82,18 +82,18 @@ TOTALS = {
     "paper": "as papers on vision Mamba print it: one scan direction, mixed units",
 }
 STATISTICS = {
-    "method_top1": "top-1 of the method at this budget, seeds averaged",
-    "method_low": "lower end of its 95 % interval (Wilson)",
-    "method_high": "upper end of its 95 % interval (Wilson)",
+    "top1_mean": "top-1 of the method at this budget, seeds averaged",
+    "top1_low": "lower end of its 95 % interval (Wilson)",
+    "top1_high": "upper end of its 95 % interval (Wilson)",
     "reference": "label of the method that differences are taken to",
-    "difference": "method_top1 less that of the reference, paired by image",
+    "difference": "top1_mean less that of the reference, paired by image",
     "difference_low": "lower end of the difference's 95 % interval (bootstrap; of 2 to 4 seeds the envelope of each)",
     "difference_high": "upper end of it",
     "p": "two-sided p of the difference (McNemar's exact test, or sign flips over images where there are seeds)",
     "p_holm": "p after Holm's correction over the methods at this backbone and budget; empty where FLOPs differ",
-    "told_apart": "whether that p is below 0.05 and the interval without zero: what the report marks as a difference",
-    "discordant_better": "images on which the method is right more often than the reference",
-    "discordant_worse": "images on which it is right less often",
+    "significant": "whether that p is below 0.05 and the interval without zero: what the report marks as a difference",
+    "only_method_correct": "images on which the method is right more often than the reference",
+    "only_reference_correct": "images on which it is right less often",
 }
 TIMING = {
     "seconds": "seconds an image, median, where `bench` timed the cell",
@@ -201,11 +201,9 @@ def _row(run: Run, cell: Row, paired: Row) -> Row:
     environment = {**run.environment, **mapping(mapping(run.environment.get("runs")).get(name))}
     spec = mapping(mapping(run.spec.get("runs")).get(name)) or run.spec
     house = str(cell.get("backbone"))
-    flops, totals, removed = (
-        mapping(cell.get(field)) for field in ("flops", "total", "reduction_fraction")
-    )
+    flops, totals, removed = (mapping(cell.get(field)) for field in ("flops", "total", "removed"))
     timing = run.cells.loc[run.cells["key"] == cell.get("key"), list(TIMING)].iloc[0]
-    renamed = {"difference_low": "low", "difference_high": "high"}
+    renamed = {"top1_mean": "top1"}  # the cell has a top1 of its own, that of one seed
     return {
         "run": name,
         **{field: cell.get(field) for field in FROM_CELL},
@@ -227,7 +225,7 @@ def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
     """Per-image outcomes of every finished cell of the run in `folder`, a frame each, its columns `IMAGE_COLUMNS`."""
     run = _with_cells(folder)
     for cell in run.cells[run.cells["status"] == "ok"].to_dict("records"):
-        frame = outcomes(run, cell["key"]).rename(columns={"label": "label_true"})
+        frame = outcomes(run, cell["key"])
         if len(frame):
             names = {name: cell[name] for name in ("key", "backbone", "label", "budget", "seed")}
             rows = frame.assign(run=run.name, **names).reindex(columns=list(IMAGE_COLUMNS))

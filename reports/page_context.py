@@ -140,7 +140,9 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "legend_blocks": _legend(sheet, blocks),
         "block_budgets": _choices(sheet, blocks),
         "kept": kept_panel(sheet.run, house, sheet.labels),
-        "kept_budgets": _choices(sheet, sheet.run.kept[sheet.run.kept["backbone"] == house]),
+        "kept_budgets": _choices(
+            sheet, sheet.run.kept_tokens[sheet.run.kept_tokens["backbone"] == house]
+        ),
         "kept_twin": twins.get(paper.named("kept", house, sheet)),
         "gallery": gallery,
         "gallery_budgets": _choices(
@@ -228,7 +230,7 @@ def _references(frame: pd.DataFrame) -> str:
 def _told_of(run: Run) -> list[dict[str, Any]]:
     """The budgets of which is said what they can show: an ablation asks it of its blind baselines only if they ran."""
     return [
-        row for row in run.headline.resolution if row.get("ranks") is not None or not run.ablates
+        row for row in run.headline.resolution if row.get("can_rank") is not None or not run.ablates
     ]
 
 
@@ -239,7 +241,7 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
     if (
-        row.get("ranks") and mark and mark.everywhere
+        row.get("can_rank") and mark and mark.everywhere
     ):  # room to rank does not say that anything ranks above it
         sentence += f" But no method was shown to beat the blind ones, {mark.baseline} the best: this is no ranking."
     return {
@@ -248,7 +250,7 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
         "equals": sorted(mark.not_shown, key=sheet.labels.index) if mark else [],
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else MISSING,
-        "ranks": row.get("ranks"),
+        "ranks": row.get("can_rank"),
         "sentence": sentence,
     }
 

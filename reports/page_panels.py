@@ -24,7 +24,7 @@ HEAVY = 4_000_000  # bytes of tokens of one backbone on the page
 
 def kept_panel(run: Run, backbone: str, order: list[str]) -> dict[str, Any] | None:
     """Maps of one backbone by label and budget, a byte a place; None where the run has none."""
-    part = run.kept[run.kept["backbone"] == backbone]
+    part = run.kept_tokens[run.kept_tokens["backbone"] == backbone]
     if part.empty:
         return None
     shape = grid_of(part)

@@ -67,7 +67,7 @@ def _blind(sheet: Sheet, row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    if not row["told_apart"]:
+    if not row["significant"]:
         return ""
     return "better" if row["difference"] > 0 else "worse"
 

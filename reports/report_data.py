@@ -36,7 +36,7 @@ class Sheet:
         """Work out the sheet of `run`."""
         known, correct = points.labels(run), correctness(run)
         frames = (
-            run.kept,
+            run.kept_tokens,
             run.foreground,
             run.gallery,
             *(part for part in run.others.values() if "label" in part),
@@ -55,7 +55,7 @@ class Sheet:
             pictures=shown,
             shape=panels.grid_shape(run, shown),
             correct=correct,
-            marks=marks_of(run.blind, order),
+            marks=marks_of(run.blind_comparison, order),
         )
 
     @property

@@ -13,10 +13,10 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
+from suite.config.run_spec import check_schema
 from suite.stats.blind_baselines import COLUMNS as BLIND_COLUMNS
 from suite.store.find_run import run_spec
 
-SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed")
 METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
@@ -27,7 +27,7 @@ TEXTS = (
     "backbone",
     "method",
     "label",
-    "text",
+    "spec",
     "title",
     "family",
     "protocol",
@@ -38,17 +38,17 @@ NUMBERS = (
 )  # fmt: skip
 ANALYSES: dict[str, tuple[str, ...]] = {
     "statistics": (
-        "backbone", "budget", "label", "reference", "difference", "low", "high", "p", "p_holm", "told_apart",
-        "discordant_better", "discordant_worse", "method_top1", "method_low", "method_high", "seeds", "images",
+        "backbone", "budget", "label", "reference", "difference", "difference_low", "difference_high", "p", "p_holm", "significant",
+        "only_method_correct", "only_reference_correct", "top1", "top1_low", "top1_high", "seeds", "images",
     ),
-    "blind": BLIND_COLUMNS,
-    "kept": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
+    "blind_comparison": BLIND_COLUMNS,
+    "kept_tokens": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
     "foreground": ("backbone", "label", "budget", "seed", "block", "foreground_kept", "kept", "images"),
     "gallery": (
         "backbone", "label", "budget", "seed", "image", "block", "owner", "label_true", "prediction",
         "dense_prediction", "confidence", "dense_confidence",
     ),
-    "images": ("image", "png", "label"),
+    "images": ("image", "png", "label_true"),
 }  # fmt: skip
 
 
@@ -76,8 +76,8 @@ class Run:
     environment: dict[str, Any]
     cells: pd.DataFrame
     statistics: pd.DataFrame
-    blind: pd.DataFrame
-    kept: pd.DataFrame
+    blind_comparison: pd.DataFrame
+    kept_tokens: pd.DataFrame
     foreground: pd.DataFrame
     gallery: pd.DataFrame
     images: pd.DataFrame
@@ -149,8 +149,8 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
 def outcomes(run: Run, key: str) -> pd.DataFrame:
     """The per-image outcomes of cell `key`, all its shards in order; no row where there are none."""
     files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
-    wanted = ("image", "label", "prediction")
-    frames = [read_frame(inside(file, run.folder), wanted, "outcomes") for file in files]
+    wanted = ("image", "label_true", "prediction")
+    frames = [read_frame(inside(file, run.folder), wanted) for file in files]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if len(found) and found["image"].duplicated().any():
         raise UserError(
@@ -164,9 +164,9 @@ def correctness(run: Run) -> dict[str, pd.Series]:
     found = {}
     for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
         rows = outcomes(run, str(key))
-        if {"image", "label", "prediction"} <= set(rows.columns):
+        if {"image", "label_true", "prediction"} <= set(rows.columns):
             found[str(key)] = pd.Series(
-                (rows["label"] == rows["prediction"]).to_numpy(), index=rows["image"]
+                (rows["label_true"] == rows["prediction"]).to_numpy(), index=rows["image"]
             )
     return found
 
@@ -183,11 +183,7 @@ def _spec(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote"
         )
-    if spec["schema"] != SCHEMA:
-        raise UserError(
-            f"'{folder}' has run schema {_short(spec['schema'])}, this version reads {SCHEMA}: "
-            "use the version that wrote it"
-        )
+    check_schema(folder, spec["schema"])
     return spec
 
 
@@ -229,9 +225,9 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     row.update({name: metrics.get(name) for name in METRICS})
     row.update({name: flops.get(name) for name in KINDS})
     row["key"] = key
-    row["label"] = cell.get("label") or cell.get("text") or cell.get("method") or key
+    row["label"] = cell.get("label") or cell.get("spec") or cell.get("method") or key
     row["total"] = _positive(mapping(cell.get("total")).get(convention))
-    row["removed"] = mapping(cell.get("reduction_fraction")).get(convention)
+    row["removed"] = mapping(cell.get("removed")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
     return row
 
@@ -252,7 +248,7 @@ def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame
     path = folder / "analyses" / f"{name}.parquet"
     if not (path.exists() or path.is_symlink()):
         return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
-    return read_frame(inside(path, folder), columns, name)
+    return read_frame(inside(path, folder), columns)
 
 
 def _headline(folder: Path) -> Headline:

@@ -89,7 +89,7 @@ def named(stem: str, house: str, sheet: Sheet) -> str:
 
 
 def _maps(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figure]]:
-    kept = sheet.run.kept[sheet.run.kept["backbone"] == house]
+    kept = sheet.run.kept_tokens[sheet.run.kept_tokens["backbone"] == house]
     if kept.empty:
         return
     budget = sheet.focus(kept)

@@ -23,22 +23,21 @@ LARGEST = 1 << 40  # of a whole number, which may be an image or a count of toke
 LARGEST_PLACE = 1 << 12  # of a row, a column or a block
 TEXTS = frozenset(
     ("backbone", "label", "reference", "one", "other", "axis", "method", "setting", "status", "reason", "sentence",
-     "verdict", "interval", "machine", "precision", "family", "against", "quantity", "first", "second", "ranking",
+     "verdict", "interval", "machine", "precision", "mixer", "against", "quantity", "first", "second", "ranking",
      "target", "score", "given", "nearness", "baseline")
 )  # fmt: skip
 WHOLE = frozenset(("image", "prediction", "dense_prediction", "label_true"))
 PLACES = frozenset(("block", "row", "col", "seed"))
 SPARSE = 1 << 16  # places of a grid of which few may be known
-LABELLED_BY_NUMBER = frozenset(("images", "outcomes"))  # there `label` is the number of a class
 LISTS, BYTES, TRUTHS = (
     frozenset(("owner",)),
     frozenset(("png",)),
-    frozenset(("told_apart", "shown")),
+    frozenset(("significant", "shown")),
 )
 
 
-def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
-    """The table of the analysis `name` at `path`, `columns` being what it must have.
+def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The table at `path`, `columns` being what it must have.
 
     UserError, one line, for a file that is damaged, too large, lacks a column or has one of another
     kind.
@@ -55,7 +54,7 @@ def read_frame(path: Path, columns: Sequence[str], name: str) -> pd.DataFrame:
     for column in columns:
         if column not in frame.columns:
             raise UserError(f"'{path}' lacks the column '{column}': {AGAIN}")
-        frame[column] = _typed(frame[column], column, name, path)
+        frame[column] = _typed(frame[column], column, path)
     if {"row", "col"} <= set(columns) and len(frame):
         area = (int(frame["row"].max()) + 1) * (int(frame["col"].max()) + 1)
         if area > max(len(frame), SPARSE):  # what draws it makes room for every place
@@ -113,10 +112,8 @@ def _unfolded(column: pa.ChunkedArray) -> int:
     return sum(pc.sum(part).as_py() or 0 for part in parts)
 
 
-def _typed(values: pd.Series, column: str, name: str, path: Path) -> pd.Series:
-    """`values` as the kind that `column` has in the analysis `name`."""
-    if column == "label" and name in LABELLED_BY_NUMBER:
-        return _whole(values, column, path, LARGEST)
+def _typed(values: pd.Series, column: str, path: Path) -> pd.Series:
+    """`values` as the kind that `column` has."""
     if column in TEXTS:
         if not values.map(
             lambda value: value is None or isinstance(value, str) or value != value

@@ -27,7 +27,7 @@ from suite.stats.compare import other_work
 RESULT_COLUMNS = (
     "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
     "top1_high", "seed_low", "seed_high", "seeds", "images", "reference", "difference", "difference_low",
-    "difference_high", "p", "p_holm", "told_apart", "discordant_better", "discordant_worse", "top5", "loss", "margin",
+    "difference_high", "p", "p_holm", "significant", "only_method_correct", "only_reference_correct", "top5", "loss", "margin",
     "agreement", "kl", "gemm", "conv", "scan", "elementwise", "reduction", "images_per_second",
 )  # fmt: skip
 
@@ -169,7 +169,7 @@ def _starred(row: dict[Any, Any] | None) -> str:
         return latex(number(None, 0))
     astray = other_work(row["removed"], row["budget"])
     return latex(percent(row["top1"])) + (
-        DAGGER if astray else "$^{*}$" if row["told_apart"] else ""
+        DAGGER if astray else "$^{*}$" if row["significant"] else ""
     )
 
 

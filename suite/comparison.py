@@ -42,7 +42,7 @@ from suite.system.out_of_memory import with_less
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import announce, progress_bar
 
-JUDGED = ("image", "label", "prediction", "kl")
+JUDGED = ("image", "label_true", "prediction", "kl")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> l
 def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -> None:
     """Kept-token maps, share of foreground kept, overlap of the kept sets, and the gallery."""
     done = [cell for cell in prepared.cells if cell.plan is not None and cell.key not in failures]
-    store.write_analysis("kept", kept_frame(prepared, store, done))
+    store.write_analysis("kept_tokens", kept_frame(prepared, store, done))
     store.write_analysis("foreground", foreground_frame(prepared, store, done))
     for name, frame in _alike(prepared, store, done).items():
         store.write_analysis(name, frame)
@@ -195,7 +195,7 @@ def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> No
     count = len(slices(prepared.indices, prepared.spec.shard))
     dense = {name: prepared.dense(name).key for name in prepared.models}
     breaks = breaks_frame(dense, reduced(cells), lambda key: store.outcomes(key, count, JUDGED))
-    store.write_analysis("breaks", breaks)
+    store.write_analysis("first_errors", breaks)
     wanted = prepared.spec.gallery
     chosen = pictured(prepared.indices, wanted)
     if not chosen:

@@ -35,7 +35,7 @@ def verdict(row: dict[str, Any]) -> str:
     """What the statistics say of a setting: reference, lower, higher, or open."""
     if row["is_reference"]:
         return "reference"
-    if not row["told_apart"]:
+    if not row["significant"]:
         return "open"
     return "lower" if row["difference"] < 0 else "higher"
 
@@ -56,7 +56,7 @@ def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
         for (left, right), (key, part) in zip(grid, families, strict=True):
             records = part.to_dict("records")
             for place, row in enumerate(records):
-                _mark(left, place, row, ("top1", "low", "high"))
+                _mark(left, place, row, ("top1", "top1_low", "top1_high"))
                 if not row["is_reference"]:
                     _mark(right, place, row, ("difference", "difference_low", "difference_high"))
             own = next((row["top1"] for row in records if row["is_reference"]), None)

@@ -72,7 +72,7 @@ def backbone_strokes(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def _family(frame: pd.DataFrame, name: object) -> str:
-    return str(frame.loc[frame["backbone"] == name, "family"].iloc[0])
+    return str(frame.loc[frame["backbone"] == name, "mixer"].iloc[0])
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, strokes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -89,7 +89,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, strokes: Mapping[str, Mapping[str, An
             zorder=3,
             **stroke,
         )
-        low, high = ([100.0, *(part[side] * 100)] for side in ("low", "high"))
+        low, high = ([100.0, *(part[side] * 100)] for side in ("kept_low", "kept_high"))
         axes.fill_between(
             places, low, high, color=str(stroke["color"]), alpha=0.16, linewidth=0, zorder=1
         )

@@ -41,7 +41,7 @@ def lead_figure(
                 )  # hollow says one thing here, whatever the look
                 line = stroke(look) | {"linestyle": ""}
                 axes.plot(
-                    [100 * lead.low, 100 * lead.high],
+                    [100 * lead.difference_low, 100 * lead.difference_high],
                     [place, place],
                     color=line["color"],
                     linewidth=1.0,

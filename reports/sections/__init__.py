@@ -13,7 +13,7 @@ show. `frames` are the files of one run, or of several put together, so every ro
 backbone, and its machine where that matters. ``sheet.looks[label]`` is the colour and the marker of
 every method text found in a column ``label``. Modules stand on the page in the order of their
 ``ORDER``, a number; ties by name. A run folder that holds such files and no cells needs a
-``spec.yaml`` with ``schema: 1`` and a ``kind``.
+``spec.yaml`` with ``schema: 2`` and a ``kind``.
 """
 
 from __future__ import annotations

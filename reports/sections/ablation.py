@@ -17,10 +17,10 @@ NEEDS = {
     "ablation": (
         "axis", "backbone", "method", "budget", "setting", "label", "is_reference", "status", "reason", "seeds",
         "images",
-        "top1", "agreement", "tau", "low", "high", "difference", "difference_low", "difference_high", "p_holm",
-        "smallest", "told_apart",
+        "top1", "agreement", "tau", "top1_low", "top1_high", "difference", "difference_low", "difference_high", "p_holm",
+        "smallest", "significant",
     ),
-    "ablation_words": ("axis", "backbone", "method", "budget", "sentence"),
+    "ablation_sentences": ("axis", "backbone", "method", "budget", "sentence"),
 }  # fmt: skip
 READING = (
     "One line a setting: left its accuracy, right its paired difference from the method as it is (the diamond), with "
@@ -35,7 +35,7 @@ BY_TAU = (
 
 def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """One figure and table an axis."""
-    rows, words = frames["ablation"], frames["ablation_words"]
+    rows, words = frames["ablation"], frames["ablation_sentences"]
     axes = list(dict.fromkeys(rows["axis"]))
     figures = [
         drawing for axis in axes for drawing in _drawings(axis, rows[rows["axis"] == axis], words)

@@ -13,13 +13,13 @@ from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
 
 ORDER = 10
-NEEDS = {"breaks": ("backbone", "label", "image", "budget", "kl")}
+NEEDS = {"first_errors": ("backbone", "label", "image", "budget", "kl")}
 MOST = 16
 
 
 def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """The first broken image of each method of which the gallery has the tokens."""
-    first = frames["breaks"].drop_duplicates(["backbone", "label"])
+    first = frames["first_errors"].drop_duplicates(["backbone", "label"])
     rows = sheet.run.gallery.sort_values("block").drop_duplicates(
         ["backbone", "label", "budget", "image"], keep="last"
     )

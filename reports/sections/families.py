@@ -17,10 +17,10 @@ from reports.style import PLAIN, group
 
 ORDER = 10
 NEEDS = {
-    "families": (
-        "backbone", "family", "method", "budget", "removed", "images", "seeds", "dense_top1", "kept", "low", "high",
+    "mamba_vs_attention": (
+        "backbone", "mixer", "method", "budget", "removed", "images", "seeds", "dense_top1", "kept", "kept_low", "kept_high",
     ),
-    "family-contrasts": ("method", "budget", "backbone", "against", "difference", "low", "high"),
+    "mamba_minus_attention": ("method", "budget", "backbone", "against", "difference", "difference_low", "difference_high"),
 }  # fmt: skip
 READING = (
     "Top-1 as a share of the same backbone's dense top-1, against the share of its own FLOPs that was removed; shaded: "
@@ -33,7 +33,7 @@ ALT = "Share of dense accuracy kept against share of FLOPs removed; one panel a 
 
 def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """One figure, one table, and a sentence for each method."""
-    kept, contrasts = frames["families"], frames["family-contrasts"]
+    kept, contrasts = frames["mamba_vs_attention"], frames["mamba_minus_attention"]
     budget = points.focus(sorted(kept["budget"].unique()))
     methods = list(dict.fromkeys(kept["method"]))
     told = [text for method in methods if (text := _words(method, budget, kept, contrasts))]
@@ -57,13 +57,13 @@ def _words(method: str, budget: float, kept: pd.DataFrame, contrasts: pd.DataFra
     if here.empty:
         return ""
     shares = ", ".join(
-        f"{percent(row.kept)} % of its dense top-1 on {row.backbone} {interval(row.low, row.high)}"
+        f"{percent(row.kept)} % of its dense top-1 on {row.backbone} {interval(row.kept_low, row.kept_high)}"
         for row in here.itertuples()
     )
     pairs = contrasts[(contrasts["method"] == method) & (contrasts["budget"] == budget)]
     gaps = "; ".join(
         f"{row.backbone} against {row.against} {signed(row.difference)} points "
-        f"{interval(row.low, row.high, signed=True)}"
+        f"{interval(row.difference_low, row.difference_high, signed=True)}"
         for row in pairs.itertuples()
     )
     return f"With {budget_name(budget)} of FLOPs removed, {method} keeps {shares}; {gaps}."
@@ -72,9 +72,9 @@ def _words(method: str, budget: float, kept: pd.DataFrame, contrasts: pd.DataFra
 def _missing(sheet: Sheet, methods: list[str]) -> list[str]:
     """Methods that did not run everywhere, with the reason of the first cell that was skipped."""
     lost = sheet.run.cells[(sheet.run.cells["status"] != "ok") & (sheet.run.cells["reason"] != "")]
-    lost = lost[~lost["text"].isin(methods)].drop_duplicates(["text", "backbone"])
+    lost = lost[~lost["spec"].isin(methods)].drop_duplicates(["spec", "backbone"])
     return [
-        f"Not drawn: {row.text}, because on {row.backbone} it {_verb(row.reason)}."
+        f"Not drawn: {row.spec}, because on {row.backbone} it {_verb(row.reason)}."
         for row in lost.itertuples()
     ]
 
@@ -88,12 +88,12 @@ def _table(kept: pd.DataFrame) -> Table:
         {
             "Method": kept["method"],
             "Backbone": kept["backbone"],
-            "Family": kept["family"],
+            "Family": kept["mixer"],
             "Budget, %": 100 * kept["budget"],
             "FLOPs removed, %": 100 * kept["removed"],
             "Accuracy kept, %": 100 * kept["kept"],
-            "from": 100 * kept["low"],
-            "to": 100 * kept["high"],
+            "from": 100 * kept["kept_low"],
+            "to": 100 * kept["kept_high"],
             "Dense top-1, %": 100 * kept["dense_top1"],
             "Seeds": kept["seeds"],
         }
@@ -118,8 +118,8 @@ def _contrast_table(contrasts: pd.DataFrame) -> Table:
             "Mamba": contrasts["backbone"],
             "Attention": contrasts["against"],
             "Difference, points": 100 * contrasts["difference"],
-            "from": 100 * contrasts["low"],
-            "to": 100 * contrasts["high"],
+            "from": 100 * contrasts["difference_low"],
+            "to": 100 * contrasts["difference_high"],
         }
     )
     caption = "Accuracy kept by Mamba less that kept by attention, in points of a share; the same images for both."

@@ -18,7 +18,7 @@ from reports.sensitivity_common import houses, named, of, ranking
 
 ORDER = 44
 INTERVAL = ("block", "mean", "low", "high", "images")
-NEEDS = {"sensitivity_placements": ("backbone", "place", "quantity", *INTERVAL)}
+NEEDS = {"sensitivity_placements": ("backbone", "position", "quantity", *INTERVAL)}
 OPTIONAL = {"sensitivity_groups": ("backbone", "ranking", "window", "quantity", *INTERVAL)}
 
 
@@ -41,7 +41,7 @@ def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
 def own_place(rows: pd.DataFrame) -> int:
     """The place at which nothing changes: the class token's own."""
     first = rows[(rows["quantity"] == "kl") & (rows["block"] == rows["block"].min())]
-    return int(first.loc[first["mean"].idxmin(), "place"])
+    return int(first.loc[first["mean"].idxmin(), "position"])
 
 
 def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
@@ -53,10 +53,12 @@ def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
             part["block"].min(),
             part["block"].max(),
         )
-        steps = (part["place"] - own).abs()
+        steps = (part["position"] - own).abs()
         gap = int(steps[steps > 0].min())
         near = part[steps == gap].groupby("block")["mean"].mean()
-        ends = part[part["place"].isin([part["place"].min(), part["place"].max()]) & (steps > 0)]
+        ends = part[
+            part["position"].isin([part["position"].min(), part["position"].max()]) & (steps > 0)
+        ]
         ends = ends.groupby("block")["mean"].mean()
         parts.append(
             f"On {house} moving the class token by {gap} places before block {int(first)}, patches in order, flips "
@@ -100,20 +102,20 @@ def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
         shown = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
         for axes, (quantity, name) in zip(panels, shown.items(), strict=True):
             part = rows[rows["quantity"] == quantity].assign(
-                place=lambda frame: frame["place"] - own
+                position=lambda frame: frame["position"] - own
             )
             for block in chosen:
                 line(
                     axes,
                     part[part["block"] == block],
-                    "place",
+                    "position",
                     f"moved before block {block}",
                     color=colours[block],
                 )
             line(
                 axes,
                 part[part["block"] == depth],
-                "place",
+                "position",
                 "another token read out",
                 color="#89004c",
                 linestyle=":",

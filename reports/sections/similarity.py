@@ -17,8 +17,17 @@ from reports.style import DENSE, PLAIN
 
 ORDER = 40
 NEEDS = {
-    "similarity": ("backbone", "budget", "one", "other", "block", "iou", "chance", "correlation"),
-    "similarity-pairs": (
+    "token_overlap": (
+        "backbone",
+        "budget",
+        "one",
+        "other",
+        "block",
+        "iou",
+        "chance",
+        "correlation",
+    ),
+    "method_similarity": (
         "backbone",
         "budget",
         "one",
@@ -29,13 +38,13 @@ NEEDS = {
         "images",
     ),
 }
-OPTIONAL = {"similarity-link": ("backbone", "budget", "methods", "rho", "p")}
+OPTIONAL = {"mantel_test": ("backbone", "budget", "methods", "rho", "p")}
 
 
 def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
     """The overlap of kept tokens at one budget, for each backbone, and what it says of the answers."""
-    pairs, layers = frames["similarity-pairs"], frames["similarity"]
-    links = frames.get("similarity-link", pd.DataFrame(columns=[*OPTIONAL["similarity-link"]]))
+    pairs, layers = frames["method_similarity"], frames["token_overlap"]
+    links = frames.get("mantel_test", pd.DataFrame(columns=[*OPTIONAL["mantel_test"]]))
     budget = sheet.focus(pairs)
     drawings: list[Drawing] = []
     for house in dict.fromkeys(pairs["backbone"]):

@@ -1,6 +1,6 @@
 """What an ablation says: each axis around a method, setting by setting, with paired statistics against the method.
 
-Two tables come of it: ``ablation`` has a row for each setting, ``ablation_words`` a sentence for
+Two tables come of it: ``ablation`` has a row for each setting, ``ablation_sentences`` a sentence for
 each axis.
 
 The settings of one axis, backbone, method and budget are the family of Holm's correction. What
@@ -29,21 +29,21 @@ from suite.store.run_folder import Store
 
 METRICS = ("top1", "agreement", "kl", "tau")
 COLUMNS = (
-    "axis", "backbone", "method", "budget", "setting", "label", "text", "is_reference", "status", "reason", "seeds",
-    "images", *METRICS, "removed", "low", "high", "difference", "difference_low", "difference_high", "interval", "p",
-    "p_holm", "gained", "lost", "smallest", "told_apart",
+    "axis", "backbone", "method", "budget", "setting", "label", "spec", "is_reference", "status", "reason", "seeds",
+    "images", *METRICS, "removed", "top1_low", "top1_high", "difference", "difference_low", "difference_high", "interval", "p",
+    "p_holm", "only_method_correct", "only_reference_correct", "smallest", "significant",
 )  # fmt: skip
 ORDER_FIGURES = 3  # settings at least for a correlation
 
 
 def write_ablation(records: Records, spec: RunSpec, store: Store, slices: int) -> list[str]:
-    """Write ``ablation.parquet`` and ``ablation_words.parquet`` of a finished run; returns the sentences."""
+    """Write ``ablation.parquet`` and ``ablation_sentences.parquet`` of a finished run; returns the sentences."""
     families = list(_families(records, spec, store, slices))
     rows = [row for _, family in families for row in family]
     words = [head | {"sentence": sentence(family, spec)} for head, family in families]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"told_apart": "boolean"})
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"significant": "boolean"})
     store.write_analysis("ablation", frame)
-    store.write_analysis("ablation_words", pd.DataFrame(words))
+    store.write_analysis("ablation_sentences", pd.DataFrame(words))
     return [row["sentence"] for row in words]
 
 
@@ -93,7 +93,7 @@ def _family(
             known = [] if rows[label]["setting"] == UNCHANGED else [rows[label]["setting"]]
             rows[label]["setting"] = ", ".join([*known, setting.words])
             continue
-        row = head | {"setting": setting.words, "label": label, "text": setting.method.text}
+        row = head | {"setting": setting.words, "label": label, "spec": setting.method.text}
         same = [record for record in records if record["label"] == label]
         rows[label] = row | _measured(same, outcomes.get(label), compared.get(label), setting)
     first = next(iter(rows.values()))
@@ -111,21 +111,21 @@ def _measured(
     means = {
         name: sum(record["metrics"][name] for record in records) / len(records) for name in METRICS
     }
-    row = {"status": "ok", "seeds": cell.seeds, "images": cell.count, "removed": cell.reduction, "low": low,
-           "high": high, "reason": "", "interval": "", **means}  # fmt: skip
+    row = {"status": "ok", "seeds": cell.seeds, "images": cell.count, "removed": cell.reduction, "top1_low": low,
+           "top1_high": high, "reason": "", "interval": "", **means}  # fmt: skip
     if compared is None:
         return row
     return row | {
         "difference": compared.difference,
-        "difference_low": compared.low,
-        "difference_high": compared.high,
+        "difference_low": compared.difference_low,
+        "difference_high": compared.difference_high,
         "interval": compared.kind,
         "p": compared.p,
         "p_holm": compared.p_holm,
-        "gained": compared.gained,
-        "lost": compared.lost,
+        "only_method_correct": compared.only_method_correct,
+        "only_reference_correct": compared.only_reference_correct,
         "smallest": compared.smallest,
-        "told_apart": compared.told_apart,
+        "significant": compared.significant,
     }
 
 
@@ -207,8 +207,8 @@ def _counted(tested: Records) -> str:
     """How many settings keep less, more, or cannot be told apart."""
     if not tested:
         return ""
-    worse = sum(row["told_apart"] and row["difference"] < 0 for row in tested)
-    better = sum(row["told_apart"] and row["difference"] > 0 for row in tested)
+    worse = sum(row["significant"] and row["difference"] < 0 for row in tested)
+    better = sum(row["significant"] and row["difference"] > 0 for row in tested)
     open_ = len(tested) - worse - better
     if len(tested) == 1:
         found = (

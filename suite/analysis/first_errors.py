@@ -29,13 +29,13 @@ def breaks_frame(
     for (backbone, label), theirs in members.items():
         whole = outcomes(dense[backbone])
         held = (
-            whole.prediction == whole.label
+            whole.prediction == whole.label_true
         ).to_numpy()  # right answers that no smaller budget has lost
         lost: list[pd.DataFrame] = []
         for cell in sorted(theirs, key=lambda cell: cell.budget or 0.0):
             found = outcomes(cell.key)
-            gone = found[held & (found.prediction != found.label).to_numpy()]
-            held = held & (found.prediction == found.label).to_numpy()
+            gone = found[held & (found.prediction != found.label_true).to_numpy()]
+            held = held & (found.prediction == found.label_true).to_numpy()
             lost.append(gone.nlargest(KEPT, "kl")[["image", "kl"]].assign(budget=cell.budget))
         frames.append(pd.concat(lost).head(KEPT).assign(backbone=backbone, label=label))
     columns = ["backbone", "label", "image", "budget", "kl"]

@@ -122,6 +122,11 @@ def pictures(
         Image.fromarray(dataset.view(image, image_size)).save(buffer, format="PNG")
         label = int(dataset.labels[image])
         rows.append(
-            {"image": image, "png": buffer.getvalue(), "label": label, "why": why.get(image, "")}
+            {
+                "image": image,
+                "png": buffer.getvalue(),
+                "label_true": label,
+                "why": why.get(image, ""),
+            }
         )
     return pd.DataFrame(rows)

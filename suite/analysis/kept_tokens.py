@@ -65,11 +65,11 @@ def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
     counts = store.presence(cell.key, len(slices(prepared.indices, prepared.spec.shard)))
     model = prepared.models[cell.backbone]
     special = np.array(model.special_places)
-    counts = counts[~counts.place.isin(special)]
-    patch = counts.place - (special[None, :] < counts.place.to_numpy()[:, None]).sum(1)
+    counts = counts[~counts.position.isin(special)]
+    patch = counts.position - (special[None, :] < counts.position.to_numpy()[:, None]).sum(1)
     side = model.describe().side
     assert side is not None
-    return counts.assign(row=patch // side % side, col=patch % side).drop(columns="place")
+    return counts.assign(row=patch // side % side, col=patch % side).drop(columns="position")
 
 
 def _names(cell: Cell) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from suite.store.run_folder import Store
 ATTENTION, SCANS = "attention", "Mamba"
 KEPT = [
     "backbone",
-    "family",
+    "mixer",
     "method",
     "budget",
     "removed",
@@ -31,10 +31,18 @@ KEPT = [
     "seeds",
     "dense_top1",
     "kept",
-    "low",
-    "high",
+    "kept_low",
+    "kept_high",
 ]
-CONTRASTS = ["method", "budget", "backbone", "against", "difference", "low", "high"]
+CONTRASTS = [
+    "method",
+    "budget",
+    "backbone",
+    "against",
+    "difference",
+    "difference_low",
+    "difference_high",
+]
 
 
 def family(model: Backbone) -> str:
@@ -45,7 +53,7 @@ def family(model: Backbone) -> str:
 def family_frames(
     kinds: Mapping[str, str], records: Records, store: Store, slices: int
 ) -> dict[str, pd.DataFrame]:
-    """``families`` by backbone, method and budget; ``family-contrasts`` by method, budget and pair of families.
+    """``mamba_vs_attention`` by backbone, method and budget; ``mamba_minus_attention`` by method, budget and pair of families.
 
     `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on
     all.
@@ -75,8 +83,12 @@ def family_frames(
         for one, other in product(kinds, kinds)
         if (kinds[one], kinds[other]) == (SCANS, ATTENTION)
     ]
-    frames = {"families": pd.DataFrame(rows, columns=KEPT)}
-    return frames | {"family-contrasts": pd.DataFrame(contrasts, columns=CONTRASTS)} if rows else {}
+    frames = {"mamba_vs_attention": pd.DataFrame(rows, columns=KEPT)}
+    return (
+        frames | {"mamba_minus_attention": pd.DataFrame(contrasts, columns=CONTRASTS)}
+        if rows
+        else {}
+    )
 
 
 def _shared(

@@ -95,7 +95,7 @@ def mantel(
 def similarity_frames(
     cells: Iterable[Named], kept: Callable[[Named], dict[int, Kept]], right: Callable[[Named], Kept]
 ) -> dict[str, pd.DataFrame]:
-    """``similarity`` by pair, budget and block; ``similarity-pairs`` by pair and budget; ``similarity-link`` by budget.
+    """``token_overlap`` by pair, budget and block; ``method_similarity`` by pair and budget; ``mantel_test`` by budget.
 
     `cells` are those that reduce; of a stochastic method the first seed stands for all. `kept`
     gives the patch tokens of the watched images that survive, by block, `right` which images are
@@ -137,9 +137,9 @@ def similarity_frames(
         if np.isfinite(rho):
             links.append({**named, "methods": len(whole), "rho": rho, "p": p})
     return {
-        "similarity": pd.DataFrame(layers),
-        "similarity-pairs": pd.DataFrame(pairs),
-        "similarity-link": pd.DataFrame(links),
+        "token_overlap": pd.DataFrame(layers),
+        "method_similarity": pd.DataFrame(pairs),
+        "mantel_test": pd.DataFrame(links),
     }
 
 

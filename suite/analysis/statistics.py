@@ -33,8 +33,8 @@ from suite.store.run_folder import Store
 FEW = 3  # methods of which each has a sentence
 TRAINED_ON = "these are images that weights are trained on (split `train`): no accuracy of this run is a test of anything."
 STATISTICS = [
-    "backbone", "budget", "label", "reference", "method_top1", "method_low", "method_high", "seeds", "images",
-    "difference", "low", "high", "p", "p_holm", "told_apart", "discordant_better", "discordant_worse",
+    "backbone", "budget", "label", "reference", "top1", "top1_low", "top1_high", "seeds", "images",
+    "difference", "difference_low", "difference_high", "p", "p_holm", "significant", "only_method_correct", "only_reference_correct",
 ]  # fmt: skip
 Records = list[dict[str, Any]]
 
@@ -114,9 +114,9 @@ def summarise(
             remarks.append(smaller)
     found = words(resolution, sentences, pairs, silent, remarks, warnings)
     store.write_analysis(
-        "statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"told_apart": "boolean"})
+        "statistics", pd.DataFrame(rows, columns=STATISTICS).astype({"significant": "boolean"})
     )
-    store.write_analysis("blind", marks_frame(marks))
+    store.write_analysis("blind_comparison", marks_frame(marks))
     store.write_headline(found)
     return found, marks
 
@@ -136,7 +136,7 @@ def read(store: Store, records: Records, slices: int, budget: float | None) -> l
     for label, cells in chosen.items():
         answers = [store.answers(cell["key"], slices) for cell in cells]
         correct = np.stack([right for _, right in answers])
-        removed = cells[0]["reduction_fraction"][cells[0]["convention"]]
+        removed = cells[0]["removed"][cells[0]["convention"]]
         outcomes.append(Outcomes(label, correct, answers[0][0], removed))
     return outcomes
 
@@ -150,7 +150,7 @@ def reference_of(
     reference. Under protocol `paper`, where every method stands at a budget of its own, the first
     that ran at this one.
     """
-    by_text = {record["text"]: record for record in records}
+    by_text = {record["spec"]: record for record in records}
     texts = [text for text in asked if text != DENSE.text]
     published = [text for text in texts if asked[text] != "baseline"]
     there = [
@@ -164,7 +164,7 @@ def named_of(
     compared: Sequence[Comparison], records: Records, asked: Mapping[str, str]
 ) -> list[Comparison]:
     """The tested rows of the methods that were asked for by name."""
-    labels = {record["label"] for record in records if record["text"] in asked}
+    labels = {record["label"] for record in records if record["spec"] in asked}
     return [row for row in compared if row.label in labels and row.p_holm is not None]
 
 
@@ -211,12 +211,12 @@ def single_row(
         "budget": budget,
         "label": cell.label,
         "reference": reference,
-        "method_top1": cell.accuracy,
-        "method_low": low,
-        "method_high": high,
+        "top1": cell.accuracy,
+        "top1_low": low,
+        "top1_high": high,
         "seeds": cell.seeds,
         "images": cell.count,
-        "told_apart": None,
+        "significant": None,
     }
 
 
@@ -224,13 +224,13 @@ def paired_row(row: Comparison, cell: Outcomes, backbone: str, budget: float) ->
     """A cell's accuracy and its difference from the reference, both with intervals."""
     return single_row(cell, backbone, budget, row.reference) | {
         "difference": row.difference,
-        "low": row.low,
-        "high": row.high,
+        "difference_low": row.difference_low,
+        "difference_high": row.difference_high,
         "p": row.p,
         "p_holm": row.p_holm,
-        "told_apart": row.told_apart,
-        "discordant_better": row.gained,
-        "discordant_worse": row.lost,
+        "significant": row.significant,
+        "only_method_correct": row.only_method_correct,
+        "only_reference_correct": row.only_reference_correct,
     }
 
 
@@ -240,7 +240,7 @@ def resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, A
         "backbone": backbone,
         "budget": budget,
         "smallest_detectable": judged.smallest,
-        "ranks": judged.can_rank,
+        "can_rank": judged.can_rank,
         "sentence": judged.text,
     }
 
@@ -254,7 +254,7 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
     cells = pd.DataFrame(
         [
             {"label": record["label"], "small": record["method"] == "downsample", "budget": record["budget"],
-             "removed": record["reduction_fraction"][spec.convention], "top1": record["metrics"]["top1"]}
+             "removed": record["removed"][spec.convention], "top1": record["metrics"]["top1"]}
             for record in records if record["budget"]
         ]
     )  # fmt: skip

@@ -46,7 +46,7 @@ class ModelRow:
     kernel: str
     method: str
     budget: float
-    flops_cut: float
+    removed: float
     images_per_second: float
     eager_images_per_second: float
     speedup: float
@@ -101,7 +101,7 @@ def _rows(
             except budgets.BudgetUnreachable as error:
                 tell(f"{name} {precision} {method.text} at {fraction}: left out, {error}")
                 continue
-            cut = plan.reduction_fraction["flops"]
+            cut = plan.removed["flops"]
             applied = reducers(composition, plan, seed=0)
             yield _row(
                 model, precision, REDUCED_BY, method.text, fraction, cut, applied, batch, dense[REDUCED_BY]
@@ -155,7 +155,7 @@ def _row(
         kernel=kernel,
         method=method,
         budget=budget,
-        flops_cut=cut,
+        removed=cut,
         images_per_second=rate,
         eager_images_per_second=batch / eager,
         speedup=rate / dense.images_per_second if dense else 1.0,
@@ -222,7 +222,7 @@ def table(rows: list[ModelRow]) -> Table:
             row.precision,
             row.kernel,
             row.method,
-            f"{100 * row.flops_cut:.1f} %",
+            f"{100 * row.removed:.1f} %",
             f"{row.images_per_second:.0f}",
             f"{row.eager_images_per_second:.0f}",
             f"{row.speedup:.2f}",

@@ -116,7 +116,7 @@ def _subject(model: Backbone, cell: Cell) -> Subject:
         budget=cell.budget,
         plan=cell.reducers(),
         flops=cell.plan.total["flops"],
-        removed=cell.plan.reduction_fraction["flops"],
+        removed=cell.plan.removed["flops"],
         reduction_flops=cell.plan.flops.reduction / cell.plan.total["flops"],
         image_size=cell.image_size,
         key=cell.key,

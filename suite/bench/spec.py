@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.config.run_spec import Budget, RunSpec, build_spec
+from suite.config.run_spec import SCHEMA, Budget, RunSpec, build_spec
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -24,7 +24,7 @@ class BenchSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[1] = Field(default=1, alias="schema")
+    version: Literal[2] = Field(default=SCHEMA, alias="schema")
     kind: Literal["bench"] = "bench"
     backbones: Annotated[tuple[str, ...], Field(min_length=1)] = ("vim_tiny",)
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = ("mtr", "tome")

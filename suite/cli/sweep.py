@@ -116,7 +116,7 @@ def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
         print(f"not merged: {merged['refused']}")
         return
     found = Store(Path(merged["run"])).cells()  # by key, which says nothing to a reader
-    records = sorted(found, key=lambda record: (record["family"] == "baseline", record["text"]))
+    records = sorted(found, key=lambda record: (record["family"] == "baseline", record["spec"]))
     print_table(comparison_table(records))
     for sentence in (*astray(records), *(f"note: {note}" for note in merged["notes"])):
         print(sentence)

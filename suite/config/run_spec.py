@@ -18,6 +18,9 @@ from backbones.common.registry import nearest
 
 Spec = TypeVar("Spec", bound=BaseModel)
 SPEC = "spec.yaml"  # in the folder of a run, whatever command made it
+# Version of what a run folder holds; readers refuse any other, so raise it with every change of a
+# stored name. Specifications of version 1 are still read as settings (`with_file`).
+SCHEMA: Literal[2] = 2
 PICTURES = 64
 SHOWN = 80  # characters of a wrong value
 WORDS = {"tuple_type": "must be a list, such as [a, b]", "string_type": "must be a text",
@@ -45,7 +48,7 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[1] = Field(default=1, alias="schema")
+    version: Literal[2] = Field(default=SCHEMA, alias="schema")
     backbones: tuple[str, ...] = ("vim_nano",)
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
@@ -170,8 +173,20 @@ def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_spec(path: Path, kind: type[Spec]) -> Spec:
-    """The spec of this kind stored at `path`; UserError if it is not one."""
-    return build(kind, read_values(path, kind))
+    """The spec of this kind stored at `path` in a run folder; UserError if it is not one."""
+    values = read_values(path, kind)
+    check_schema(path.parent, values.get("schema", SCHEMA))
+    return build(kind, values)
+
+
+def check_schema(folder: Path, schema: object) -> None:
+    """UserError unless the run in `folder` was written in this version's schema."""
+    if schema != SCHEMA:
+        written = " ".join(str(schema).split())[:SHOWN]
+        raise UserError(
+            f"'{folder}' was written by another version (run schema {written}, this one reads "
+            f"{SCHEMA}): repeat its command into a new folder"
+        )
 
 
 def with_file(base: Spec, path: Path, given: Iterable[str]) -> Spec:
@@ -183,6 +198,9 @@ def with_file(base: Spec, path: Path, given: Iterable[str]) -> Spec:
     values = read_values(path, type(base))
     if isinstance(base, RunSpec):
         values.pop("sweep", None)
+    if values.get("schema") == 1:
+        # Only stored results differ between the versions: the same settings still ask the same.
+        values["schema"] = SCHEMA
     try:
         asked = build(type(base), values)
     except UserError as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 COLUMNS = {
     "image": np.int64,
-    "label": np.int32,
+    "label_true": np.int32,
     "prediction": np.int32,
     "top5": np.bool_,
     "loss": np.float32,
@@ -40,7 +40,7 @@ def outcomes(
     known = log_q, log_q.exp(), dense.argmax(1)
     parts = [_judged(part.double().cpu(), known, labels) for part in logits.split(rows)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    same = {"image": image, "label": labels}
+    same = {"image": image, "label_true": labels}
     found |= {name: values.expand(len(logits), -1) for name, values in same.items()} | {"tau": tau}
     return {name: found[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()}
 
@@ -82,7 +82,7 @@ def divergence(log_q: Tensor, q: Tensor, log_p: Tensor) -> Tensor:
 
 def accuracy(frame: pd.DataFrame) -> float:
     """Top-1 of one cell, a fraction."""
-    return float((frame.prediction == frame.label).mean())
+    return float((frame.prediction == frame.label_true).mean())
 
 
 def metrics(frame: pd.DataFrame, dense_top1: float) -> dict[str, float]:

@@ -128,7 +128,7 @@ class TokenCounts:
         return pd.DataFrame(
             {
                 "block": np.repeat(blocks, places),
-                "place": np.tile(np.arange(places, dtype=np.int32), len(sites)),
+                "position": np.tile(np.arange(places, dtype=np.int32), len(sites)),
                 "present": np.concatenate(present),
                 "foreground": np.concatenate(foreground),
                 "alive": alive,

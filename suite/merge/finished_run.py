@@ -46,7 +46,7 @@ class CellFile(BaseModel):
     status: str = Field(pattern="^(ok|skipped|failed)$")
     backbone: str
     label: str
-    text: str
+    spec: str
     method: str
     family: str
     convention: str
@@ -55,7 +55,7 @@ class CellFile(BaseModel):
     images: int
     image_size: int
     counts: dict[str, int] = {}
-    reduction_fraction: dict[str, float] = {}
+    removed: dict[str, float] = {}
     metrics: dict[str, float] | None
 
 
@@ -219,7 +219,7 @@ def read_cell(path: Path) -> Record:
         raise UserError(
             f"'{path}' is the record of cell {cell.key!r}: restore the file, or run its command again"
         )
-    if cell.status == "ok" and not (cell.metrics and cell.convention in cell.reduction_fraction):
+    if cell.status == "ok" and not (cell.metrics and cell.convention in cell.removed):
         raise UserError(f"'{path}' says ok and has no figures: delete it and run its command again")
     return record
 
@@ -247,13 +247,13 @@ def in_order(records: list[Record], spec: RunSpec) -> list[Record]:
     def place(record: Record) -> tuple[int, bool, int, str, float, int]:
         house = houses.get(record["backbone"], len(houses))
         named = texts.get(
-            record["text"], texts.get(record["method"], len(methods) - len(BASELINES))
+            record["spec"], texts.get(record["method"], len(methods) - len(BASELINES))
         )
         return (
             house,
             record["budget"] is not None,
             named,
-            record["text"],
+            record["spec"],
             record["budget"] or 0.0,
             record["seed"],
         )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backbones.common.errors import UserError
 from suite.analysis.mamba_vs_attention import family, family_frames
 from suite.analysis.statistics import summarise
-from suite.config.run_spec import RunSpec
+from suite.config.run_spec import SCHEMA, RunSpec
 from suite.merge.compatibility import refuse_unlike, unlike_settings
 from suite.merge.finished_run import Part, Record, read_json, read_part
 from suite.merge.tables import anew, joined, shapes
@@ -31,7 +31,7 @@ class MergedSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[1] = Field(default=1, alias="schema")
+    version: Literal[2] = Field(default=SCHEMA, alias="schema")
     kind: Literal["merged"] = "merged"
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
@@ -73,7 +73,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     for name, frame in tables.items():
         store.write_analysis(name, frame)
     for path in (store.folder / "analyses").glob("*.parquet"):
-        if path.stem not in {*tables, "statistics", "blind"}:
+        if path.stem not in {*tables, "statistics", "blind_comparison"}:
             path.unlink()
     store.write_headline(in_words(found, parts, told))
     store.write_dataset((compared or parts)[0].dataset)
@@ -108,9 +108,9 @@ def asked(union: Union, specs: Sequence[RunSpec]) -> dict[str, str]:
     """Text and family of every method that some run was asked for, in the order of the runs."""
     wanted = {text for spec in specs for text in spec.methods}
     return {
-        record["text"]: record["family"]
+        record["spec"]: record["family"]
         for record in union.cells.values()
-        if record["text"] in wanted or record["family"] != "baseline"
+        if record["spec"] in wanted or record["family"] != "baseline"
     }
 
 

@@ -21,19 +21,19 @@ from suite.store.run_folder import Store
 
 ANEW = (
     "statistics",
-    "blind",
-    "breaks",
-    "similarity",
-    "similarity-pairs",
-    "similarity-link",
-    "families",
-    "family-contrasts",
+    "blind_comparison",
+    "first_errors",
+    "token_overlap",
+    "method_similarity",
+    "mantel_test",
+    "mamba_vs_attention",
+    "mamba_minus_attention",
 )
-OF_CELLS = ("kept", "foreground", "gallery")
+OF_CELLS = ("kept_tokens", "foreground", "gallery")
 ONCE = {
     "images": ["image"],
     "ablation": ["axis", "backbone", "method", "budget", "setting"],
-    "ablation_words": ["axis", "backbone", "method", "budget"],
+    "ablation_sentences": ["axis", "backbone", "method", "budget"],
 }  # what of several runs may say the same thing, and by which columns that is known
 
 
@@ -93,7 +93,7 @@ def anew(parts: Sequence[Part], union: Union, store: Store) -> Iterator[tuple[st
     reducing = [
         member(record) for record in done if record.get("counts") and record["backbone"] in dense
     ]
-    yield "breaks", breaks_frame(dense, reducing, lambda key: store.outcomes(key, 1))
+    yield "first_errors", breaks_frame(dense, reducing, lambda key: store.outcomes(key, 1))
     special = {name: list(model.special_places) for name, model in shapes(dense).items()}
 
     def kept(cell: Named) -> dict[int, Kept]:
@@ -105,7 +105,7 @@ def anew(parts: Sequence[Part], union: Union, store: Store) -> Iterator[tuple[st
 
     def right(cell: Named) -> NDArray[np.bool_]:
         frame = store.outcomes(cell.key, 1)
-        return (frame.prediction == frame.label).to_numpy()
+        return (frame.prediction == frame.label_true).to_numpy()
 
     known = [cell for cell in reducing if cell.backbone in special]
     yield from similarity_frames(known, kept, right).items()

@@ -67,7 +67,7 @@ class Union:
     def _enter(self, record: Record, part: Part, texts: Sequence[str]) -> None:
         self.cells[record["key"]] = record | {
             "label": SAME.join(texts),
-            "text": texts[0],
+            "spec": texts[0],
             "run": part.name,
         }
         self.source[record["key"]], self.called[record["key"]] = part, record["label"]
@@ -93,7 +93,7 @@ class Union:
         exact = not str(part.environment.get("device")).startswith("cuda")
         unlike, flips = unlike_images(one, two, exact)
         share = "dense" if record["budget"] is None else f"at {100 * record['budget']:.4g} %"
-        cell = f"{record['text']} on {record['backbone']} {share}"
+        cell = f"{record['spec']} on {record['backbone']} {share}"
         if unlike:
             raise UserError(
                 f"'{first.name}' and '{part.name}' contradict each other: {cell} came out otherwise on {unlike} of "
@@ -120,7 +120,7 @@ def unlike_images(one: pd.DataFrame, two: pd.DataFrame, exact: bool) -> tuple[in
     floats = np.stack(
         [_near(one[name].to_numpy(), two[name].to_numpy(), exact) for name in FLOATS]
     ).all(0)
-    same = floats & (one.label == two.label).to_numpy()
+    same = floats & (one.label_true == two.label_true).to_numpy()
     answers = (
         (one[["prediction", "top5", "agree"]] == two[["prediction", "top5", "agree"]])
         .all(axis=1)
@@ -150,16 +150,16 @@ def unite(parts: Sequence[Part]) -> Union:
 
 def in_order(cells: dict[str, Record], named: Collection[str]) -> dict[str, Record]:
     """By backbone; there the dense cell, the methods, the baselines that were not asked for by name; budget, seed."""
-    texts, houses = ([cell[name] for cell in cells.values()] for name in ("text", "backbone"))
+    texts, houses = ([cell[name] for cell in cells.values()] for name in ("spec", "backbone"))
 
     def place(cell: Record) -> tuple[int, bool, bool, int, float, int]:
-        extra = cell["family"] == "baseline" and cell["text"] not in named
+        extra = cell["family"] == "baseline" and cell["spec"] not in named
         dense = cell["budget"] is None
         return (
             houses.index(cell["backbone"]),
             not dense,
             extra,
-            texts.index(cell["text"]),
+            texts.index(cell["spec"]),
             cell["budget"] or 0.0,
             cell["seed"],
         )
@@ -175,7 +175,7 @@ def refuse_other_images(first: Part, part: Part) -> None:
             f"'{first.name}' and '{part.name}' cannot be one report: they saw different images ({shared} of "
             f"{len(first.images)} are the same), so nothing in them can be paired"
         )
-    if not first.outcomes(first.dense).label.equals(part.outcomes(part.dense).label):
+    if not first.outcomes(first.dense).label_true.equals(part.outcomes(part.dense).label_true):
         raise UserError(
             f"'{first.name}' and '{part.name}' cannot be one report: their images bear different labels"
         )

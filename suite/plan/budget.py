@@ -69,7 +69,7 @@ class Plan:
         lengths: tokens entering each block, special ones included.
         flops: work by kind.
         total: work under each convention.
-        reduction_fraction: share of the dense model's work removed, under each convention.
+        removed: share of the dense model's work removed, under each convention.
         token_ratio: mean share of tokens missing over the blocks.
 
     """
@@ -78,7 +78,7 @@ class Plan:
     lengths: tuple[int, ...]
     flops: Flops
     total: Mapping[str, int]
-    reduction_fraction: Mapping[str, float]
+    removed: Mapping[str, float]
     token_ratio: float
 
     def record(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Plan:
             "lengths": list(self.lengths),
             "flops": self.flops.by_kind(),
             "total": dict(self.total),
-            "reduction_fraction": dict(self.reduction_fraction),
+            "removed": dict(self.removed),
             "token_ratio": self.token_ratio,
         }
 
@@ -339,7 +339,7 @@ def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:
     return min(
         range(1, shape.side + 1),
         key=lambda grid: (
-            abs(smaller_image(shape, grid).reduction_fraction[convention] - budget),
+            abs(smaller_image(shape, grid).removed[convention] - budget),
             grid,
         ),
     )

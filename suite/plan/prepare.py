@@ -261,7 +261,7 @@ def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cel
     except ValueError as error:
         yield replace(blank, reason=str(error))
         return
-    removed = round(plan.reduction_fraction[spec.convention], 4)
+    removed = round(plan.removed[spec.convention], 4)
     for seed in range(spec.seeds if composition.stochastic else 1):
         yield replace(blank, plan=plan, seed=seed, budget=removed)
 

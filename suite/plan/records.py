@@ -22,7 +22,7 @@ def describe(cell: Cell, spec: RunSpec, images: int) -> dict[str, Any]:
         "images": images,
         "method": cell.method.name,
         "label": cell.label,
-        "text": cell.method.text,
+        "spec": cell.method.text,
         "title": method.title,
         "family": method.family,
         "stochastic": cell.composition is not None and cell.composition.stochastic,

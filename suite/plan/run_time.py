@@ -60,7 +60,7 @@ def estimate_seconds(prepared: Prepared) -> float:
 def passes(cell: Cell, shape: Shape) -> float:
     """What an image costs under `cell`, in passes of the dense model by FLOPs; the oracle's search counts."""
     assert cell.plan is not None
-    left = 1 - cell.plan.reduction_fraction["flops"]
+    left = 1 - cell.plan.removed["flops"]
     return left + (search_passes(cell.plan, shape) if cell.kind == "oracle" else 0.0)
 
 

@@ -194,6 +194,6 @@ def image_tables(
             backbone, groups, ["block", "ranking", "window"]
         ),
         "sensitivity_placements": token_tables.effects_table(
-            backbone, placements, ["block", "place"]
+            backbone, placements, ["block", "position"]
         ),
     }

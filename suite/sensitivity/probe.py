@@ -325,7 +325,7 @@ def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> di
     tokens = evaluator.tokens
     edit = moved if evaluator.block < evaluator.model.depth else _read_out_at
     return {
-        "place": positions.numpy(),
+        "position": positions.numpy(),
         **evaluator.effects(lambda part: edit(tokens, 0, part), positions),
     }
 

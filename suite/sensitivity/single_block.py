@@ -83,7 +83,7 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
     shards = len(slices(prepared.indices, prepared.spec.shard))
     backbone = prepared.spec.backbones[0]
     dense = store.outcomes(prepared.dense(backbone).key, shards)
-    dense_correct = dense.prediction == dense.label
+    dense_correct = dense.prediction == dense.label_true
     rows = []
     for cell in evaluated_cells(prepared, failures):
         assert cell.plan is not None
@@ -94,7 +94,7 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
             "margin": outcomes.margin - dense.margin,
             "flip": ~outcomes.agree,
             "kl": outcomes.kl,
-            "top1": (outcomes.prediction == outcomes.label).astype(float) - dense_correct,
+            "top1": (outcomes.prediction == outcomes.label_true).astype(float) - dense_correct,
         }
         keys = {"backbone": backbone, "label": cell.label, "block": [block]}
         for quantity, values in changes.items():

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import SCHEMA, RunSpec, build_spec
 
 # Settings that mean the same as in a comparison.
 SHARED = {
@@ -30,7 +30,7 @@ class SensitivitySpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[1] = Field(default=1, alias="schema")
+    version: Literal[2] = Field(default=SCHEMA, alias="schema")
     kind: Literal["sensitivity"] = "sensitivity"
     backbone: str = "vim_nano"
     checkpoint: str = "bundled"

@@ -22,8 +22,8 @@ COLUMNS = (
     "top1",
     "label",
     "difference",
-    "low",
-    "high",
+    "difference_low",
+    "difference_high",
     "p",
     "shown",
 )
@@ -39,8 +39,8 @@ class Lead:
     Attributes:
         label: the method.
         difference: its top-1 less the baseline's.
-        low: lower end of the paired 95 % interval, or of its range over two to four seeds.
-        high: upper end.
+        difference_low: lower end of the paired 95 % interval, or of its range over two to four seeds.
+        difference_high: upper end.
         p: exact two-sided p, without correction for the number of methods.
         shown: whether it was shown to beat every blind baseline of the same work: p below 0.05, interval above zero.
 
@@ -48,8 +48,8 @@ class Lead:
 
     label: str
     difference: float
-    low: float
-    high: float
+    difference_low: float
+    difference_high: float
     p: float
     shown: bool
 
@@ -150,8 +150,8 @@ def marks_of(frame: pd.DataFrame, labels: Collection[str]) -> dict[tuple[str, fl
             Lead(
                 str(row.label),
                 float(row.difference),
-                float(row.low),
-                float(row.high),
+                float(row.difference_low),
+                float(row.difference_high),
                 float(row.p),
                 bool(row.shown),
             )
@@ -166,8 +166,8 @@ def marks_of(frame: pd.DataFrame, labels: Collection[str]) -> dict[tuple[str, fl
 
 def _lead(row: Comparison, shown: bool) -> Lead:
     assert row.p is not None, "only cells of the same work are tested"
-    return Lead(row.label, row.difference, row.low, row.high, row.p, shown)
+    return Lead(row.label, row.difference, row.difference_low, row.difference_high, row.p, shown)
 
 
 def _beats(row: Comparison) -> bool:
-    return row.p is not None and row.p < ALPHA and row.low > 0
+    return row.p is not None and row.p < ALPHA and row.difference_low > 0

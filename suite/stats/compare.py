@@ -26,11 +26,11 @@ class Comparison:
         accuracy: top-1 of the method, mean over seeds.
         reference_accuracy: top-1 of the reference.
         difference: the first minus the second.
-        low: lower end of the difference's interval or range.
-        high: upper end.
+        difference_low: lower end of the difference's interval or range.
+        difference_high: upper end.
         kind: "interval", or "range" where seeds are too few for one.
-        gained: images on which the method is right (more often, over seeds) and the reference is not.
-        lost: images on which it is the other way round.
+        only_method_correct: images on which the method is right (more often, over seeds) and the reference is not.
+        only_reference_correct: images on which it is the other way round.
         smallest: smallest difference these images can show at the discordance seen.
         test: how p was found; None when the two differ too much in work to be tested.
         p: exact two-sided p.
@@ -44,11 +44,11 @@ class Comparison:
     accuracy: float
     reference_accuracy: float
     difference: float
-    low: float
-    high: float
+    difference_low: float
+    difference_high: float
     kind: Literal["interval", "range"]
-    gained: int
-    lost: int
+    only_method_correct: int
+    only_reference_correct: int
     smallest: float
     test: Literal["mcnemar", "sign-flip"] | None = None
     p: float | None = None
@@ -60,13 +60,17 @@ class Comparison:
         return self.p_holm is not None and self.p_holm < ALPHA
 
     @property
-    def told_apart(self) -> bool | None:
+    def significant(self) -> bool | None:
         """Whether the corrected test rejects equality and the interval or range leaves out zero; None without a test.
 
         Whatever marks a difference from the reference, in words, tables or figures, goes by this
         alone.
         """
-        return None if self.p_holm is None else self.rejected and not self.low <= 0 <= self.high
+        return (
+            None
+            if self.p_holm is None
+            else self.rejected and not self.difference_low <= 0 <= self.difference_high
+        )
 
     def record(self) -> dict[str, Any]:
         """The row as plain values."""
@@ -88,11 +92,11 @@ def compare(
         accuracy=method.accuracy,
         reference_accuracy=reference.accuracy,
         difference=method.accuracy - reference.accuracy,
-        low=spread.low,
-        high=spread.high,
+        difference_low=spread.low,
+        difference_high=spread.high,
         kind=spread.kind,
-        gained=int((lead > 0).sum()),
-        lost=int((lead < 0).sum()),
+        only_method_correct=int((lead > 0).sum()),
+        only_reference_correct=int((lead < 0).sum()),
         smallest=smallest_detectable(method.count, discordance),
     )
     if other_work(method.reduction, reference.reduction):

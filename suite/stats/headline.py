@@ -48,11 +48,11 @@ def _place(setting: Setting) -> str:
 def _standing(row: Comparison, rank: str = "the best other method, ") -> str:
     """The reference of `row` against its method, of this rank, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
-    if row.rejected and not row.told_apart and row.kind == "range":
+    if row.rejected and not row.significant and row.kind == "range":
         return (
             f"{row.reference} and {_other(row, rank)} differ by {points}, though not for every seed"
         )
-    if not row.told_apart:
+    if not row.significant:
         return (
             f"{row.reference} and {_other(row, rank)} cannot be told apart: they differ by {points}"
         )
@@ -67,7 +67,9 @@ def _other(row: Comparison, rank: str) -> str:
 
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
-    ends = f"difference {_signed(-100 * row.high)} to {_signed(-100 * row.low)}"
+    ends = (
+        f"difference {_signed(-100 * row.difference_high)} to {_signed(-100 * row.difference_low)}"
+    )
     spread = (
         f"{ends} over the 95 % intervals of the seeds"
         if row.kind == "range"

@@ -20,10 +20,10 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class McNemar:
-    """`gained` images are right only with the first method, `lost` only with the second; exact two-sided p."""
+    """`only_first` images are right only with the first method, `only_second` only with the second; exact two-sided p."""
 
-    gained: int
-    lost: int
+    only_first: int
+    only_second: int
     p: float
 
 
@@ -42,9 +42,9 @@ class Spread:
 
 def mcnemar(first: Bits, second: Bits) -> McNemar:
     """McNemar's exact test of two methods' hits (n,) on the same images: a fair coin over the discordant ones."""
-    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return McNemar(gained, lost, float(p))
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    p = binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
+    return McNemar(only_first, only_second, float(p))
 
 
 def sign_flip(first: Bits, second: Bits) -> float:
@@ -92,12 +92,12 @@ def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) 
 
 def _images_only(first: Bits, second: Bits, level: float, seed: int) -> Spread:
     n = len(first)
-    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    if gained == lost == 0:
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first == only_second == 0:
         unseen = 1 - ((1 - level) / 2) ** (1 / n)
         return Spread(-unseen, unseen)
     draws = np.random.default_rng(seed).multinomial(
-        n, [gained / n, lost / n, 1 - (gained + lost) / n], size=DRAWS
+        n, [only_first / n, only_second / n, 1 - (only_first + only_second) / n], size=DRAWS
     )
     return _percentiles((draws[:, 0] - draws[:, 1]) / n, level)
 

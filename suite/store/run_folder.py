@@ -208,7 +208,7 @@ class Store:
     def write_halved(self, backbone: str, index: int, halved: dict[str, int]) -> None:
         """Keep with which batch slice `index` was done for lack of memory, and what came of it."""
         path = self.folder / "halved" / f"{digest(backbone)[:16]}-{index:05d}.json"
-        write_json(path, {"backbone": backbone, "slice": index, **halved})
+        write_json(path, {"backbone": backbone, "shard": index, **halved})
 
     def halved(self) -> list[dict[str, Any]]:
         """The slices that were done with a smaller batch than asked for."""
@@ -232,7 +232,7 @@ class Store:
         """The per-image outcomes of cell `key`, in the order of the data set."""
         paths = [self.shard_path(key, index) for index in range(slices)]
         frame: pd.DataFrame = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
-        if {"image", "label", "prediction"} <= set(frame.columns):
+        if {"image", "label_true", "prediction"} <= set(frame.columns):
             self._answers.setdefault((key, slices), self._answers_of(frame))
         return frame
 
@@ -242,7 +242,7 @@ class Store:
         Read once, and kept as a bit an image: what all statistics over pairs of cells stand on.
         """
         if (key, slices) not in self._answers:
-            self.outcomes(key, slices, ["image", "label", "prediction"])
+            self.outcomes(key, slices, ["image", "label_true", "prediction"])
         images, packed = self._answers[key, slices]
         return images, np.unpackbits(packed, count=len(images)).astype(bool)
 
@@ -251,12 +251,12 @@ class Store:
         known = next(
             (known for known, _ in self._answers.values() if np.array_equal(known, images)), images
         )
-        return known, np.packbits(frame.prediction.to_numpy() == frame.label.to_numpy())
+        return known, np.packbits(frame.prediction.to_numpy() == frame.label_true.to_numpy())
 
     def presence(self, key: str, slices: int) -> pd.DataFrame:
         """Counts of surviving tokens of cell `key`, summed over the slices."""
         if (key, slices) not in self._presence:
-            columns = ["block", "place", "present", "foreground"]
+            columns = ["block", "position", "present", "foreground"]
             total = pd.DataFrame()
             for start in range(0, slices, AT_ONCE):
                 paths = [
@@ -264,7 +264,9 @@ class Store:
                     for index in range(start, min(start + AT_ONCE, slices))
                 ]
                 found = pa.concat_tables([_read(path, columns) for path in paths]).to_pandas()
-                total = pd.concat([total, found]).groupby(["block", "place"], as_index=False).sum()
+                total = (
+                    pd.concat([total, found]).groupby(["block", "position"], as_index=False).sum()
+                )
             self._presence[key, slices] = total
         return self._presence[key, slices].copy()
 
@@ -275,9 +277,9 @@ class Store:
         """
         parts: dict[int, list[NDArray[np.bool_]]] = {}
         for index, count in enumerate(counts):
-            table = _read(self.presence_path(key, index), ["block", "place", "alive"])
-            block, place = (table.column(name).to_numpy() for name in ("block", "place"))
-            rows, bits = np.lexsort((place, block)), table.column("alive").to_pylist()
+            table = _read(self.presence_path(key, index), ["block", "position", "alive"])
+            block, position = (table.column(name).to_numpy() for name in ("block", "position"))
+            rows, bits = np.lexsort((position, block)), table.column("alive").to_pylist()
             blocks, starts = np.unique(block[rows], return_index=True)
             for number, those in zip(blocks.tolist(), np.split(rows, starts[1:]), strict=True):
                 parts.setdefault(number, []).append(unpacked([bits[row] for row in those], count))

@@ -48,7 +48,7 @@ def _planned(record: dict[str, Any], convention: str) -> tuple[Any, ...]:
         record["stochastic"],
         f"{100 * record['token_ratio']:.1f} %",
         f"{record['total'][convention] / GIGA:.4g}",
-        f"{100 * record['reduction_fraction'][convention]:.2f} %",
+        f"{100 * record['removed'][convention]:.2f} %",
     )
 
 
@@ -75,7 +75,7 @@ def astray(records: Sequence[dict[str, Any]]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if _is_astray(record):
-            removed = f"{100 * record['reduction_fraction'][record['convention']]:.1f}"
+            removed = f"{100 * record['removed'][record['convention']]:.1f}"
             found.setdefault((record["label"], record["backbone"]), []).append(removed)
     return [
         f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs there, not what the "
@@ -87,7 +87,7 @@ def astray(records: Sequence[dict[str, Any]]) -> list[str]:
 def _is_astray(record: Mapping[str, Any] | pd.Series) -> bool:
     if record["status"] != "ok" or pd.isna(record["budget"]) or not record["budget"]:
         return False
-    return other_work(record["reduction_fraction"][record["convention"]], record["budget"])
+    return other_work(record["removed"][record["convention"]], record["budget"])
 
 
 def left_out(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -67,7 +67,7 @@ def curves(records: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
             continue
         convention = record["convention"]
         costs = {
-            "removed": record["reduction_fraction"][convention],
+            "removed": record["removed"][convention],
             convention: record["total"][convention],
         }
         for metric, value in (record["metrics"] | costs).items():

@@ -30,9 +30,58 @@ RUNS = {
     "sens": "sensitivity --images 4",
 }
 # Columns and fields that are called otherwise now: new name -> name in the record.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "spec": "text",
+    "significant": "told_apart",
+    "can_rank": "ranks",
+    "mixer": "family",
+    "position": "place",
+}
 # Tables that are called otherwise now.
-RENAMED_TABLES: dict[str, str] = {}
+RENAMED_TABLES: dict[str, str] = {
+    "blind_comparison": "blind",
+    "kept_tokens": "kept",
+    "first_errors": "breaks",
+    "token_overlap": "similarity",
+    "method_similarity": "similarity-pairs",
+    "mantel_test": "similarity-link",
+    "mamba_vs_attention": "families",
+    "mamba_minus_attention": "family-contrasts",
+    "ablation_sentences": "ablation_words",
+}
+# Columns that are called otherwise now in one table alone, by the table's present name.
+DIFFERENCE = {"difference_low": "low", "difference_high": "high"}
+PAIRED = {
+    "only_method_correct": "discordant_better",
+    "only_reference_correct": "discordant_worse",
+}
+RENAMED_IN: dict[str, dict[str, str]] = {
+    "cells": {"removed": "reduction_fraction"},
+    "outcomes": {"label_true": "label"},
+    "images": {"label_true": "label"},
+    "statistics": {
+        "top1": "method_top1",
+        "top1_low": "method_low",
+        "top1_high": "method_high",
+        **DIFFERENCE,
+        **PAIRED,
+    },
+    "export": {
+        "top1_mean": "method_top1",
+        "top1_low": "method_low",
+        "top1_high": "method_high",
+        **PAIRED,
+    },
+    "blind_comparison": DIFFERENCE,
+    "mamba_minus_attention": DIFFERENCE,
+    "mamba_vs_attention": {"kept_low": "low", "kept_high": "high"},
+    "ablation": {
+        "top1_low": "low",
+        "top1_high": "high",
+        "only_method_correct": "gained",
+        "only_reference_correct": "lost",
+    },
+}
 IDENTITY = ["backbone", "label", "budget", "seed"]
 PASSED_OVER = {"key", "weights", "hash", "png", "version", "schema"}
 LOSS, MARGIN = 1e-4, 1e-4
@@ -59,10 +108,16 @@ def run(folder: Path) -> None:
         suite(f"export {folder}/default --format csv --out {folder}/export.csv")
 
 
+def old_names(table: str) -> dict[str, str]:
+    """The names of columns in the record by those of today, in one table."""
+    return RENAMED | RENAMED_IN.get(table, {})
+
+
 def plain(value: object) -> object:
-    """`value` with the old names of fields, without what is not compared."""
+    """A cell's record with the old names of fields, without what is not compared."""
     if isinstance(value, dict):
-        kept = {RENAMED.get(str(name), str(name)): plain(inner) for name, inner in value.items()}
+        names = old_names("cells")
+        kept = {names.get(str(name), str(name)): plain(inner) for name, inner in value.items()}
         return {name: inner for name, inner in sorted(kept.items()) if name not in PASSED_OVER}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
@@ -81,7 +136,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
             assert isinstance(cell, dict)
             cells.append({key: json.dumps(value) for key, value in cell.items()})
             for part in sorted((run_folder / "shards" / path.stem).glob("*.parquet")):
-                frame = pd.read_parquet(part).rename(columns=RENAMED)
+                frame = pd.read_parquet(part).rename(columns=old_names("outcomes"))
                 who = {key: str(cell.get(key)) for key in IDENTITY}
                 outcomes.append(frame.assign(**who))
         if cells:
@@ -90,7 +145,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
             whole = pd.concat(outcomes, ignore_index=True)
             found[f"{name}/outcomes"] = whole.sort_values([*IDENTITY, "image"], ignore_index=True)
         for path in sorted((run_folder / "analyses").glob("*.parquet")):
-            frame = pd.read_parquet(path).rename(columns=RENAMED)
+            frame = pd.read_parquet(path).rename(columns=old_names(path.stem))
             frame = frame.drop(columns=PASSED_OVER.intersection(frame.columns))
             for column in frame.columns:
                 if (
@@ -101,7 +156,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
                     frame[column] = [str(list(value)) for value in frame[column]]
             table = RENAMED_TABLES.get(path.stem, path.stem)
             found[f"{name}/{table}"] = frame
-    export = pd.read_csv(folder / "export.csv").rename(columns=RENAMED)
+    export = pd.read_csv(folder / "export.csv").rename(columns=old_names("export"))
     changing = "key data_hash weights_sha256 git started finished suite cpu torch python".split()
     found["export"] = export.drop(columns=[name for name in changing if name in export.columns])
     return found

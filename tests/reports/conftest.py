@@ -85,12 +85,12 @@ def _cell(
     return {
         "key": _key(label, budget, seed), "status": "ok", "reason": None, "backbone": "vim_nano",
         "checkpoint": "bundled", "dataset": "fashion-clutter", "split": "test", "images": IMAGES, "method": method,
-        "label": names.get(label, label), "text": names.get(label, label).split(" = ")[0],
+        "label": names.get(label, label), "spec": names.get(label, label).split(" = ")[0],
         "title": label.upper(), "family": family, "stochastic": label == "random",
         "options": {}, "composition": {}, "protocol": "matched", "convention": "flops",
         "precision": "fp32", "image_size": 56, "budget": budget, "seed": seed,
         "counts": {"2": 30}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),
-        "reduction_fraction": dict.fromkeys(("flops", "macs", "paper"), achieved), "token_ratio": achieved * 1.05,
+        "removed": dict.fromkeys(("flops", "macs", "paper"), achieved), "token_ratio": achieved * 1.05,
         "metrics": {
             "top1": float(outcomes.mean()), "top5": 0.99, "loss": 0.5 + fall, "margin": 2.0 - fall,
             "agreement": 1.0 - 1.4 * abs(fall), "kl": 2.2 * abs(fall) if budget else 0.0, "dense_top1": 0.852,
@@ -107,7 +107,7 @@ def _shard(folder: Path, cell: dict[str, Any], rng: np.random.Generator) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(
             {
-                "image": part, "label": label[part].astype("int32"), "prediction": prediction[part].astype("int32"),
+                "image": part, "label_true": label[part].astype("int32"), "prediction": prediction[part].astype("int32"),
                 "top5": True, "loss": np.float32(0.5), "margin": np.float32(1.0), "agree": True, "kl": np.float32(0.1),
             }
         ).to_parquet(path)  # fmt: skip
@@ -131,21 +131,21 @@ def _statistics(
             rows.append(
                 {
                     "backbone": "vim_nano", "budget": budget, "label": names.get(label, label), "reference": "mtr",
-                    "difference": np.nan if same else gap, "low": gap - 0.021 if tested else np.nan,
-                    "high": gap + 0.021 if tested else np.nan,
+                    "difference": np.nan if same else gap, "difference_low": gap - 0.021 if tested else np.nan,
+                    "difference_high": gap + 0.021 if tested else np.nan,
                     "p": float(np.exp(-abs(gap) * 150)) if tested else np.nan,
                     "p_holm": min(1.0, 6 * float(np.exp(-abs(gap) * 150))) if tested else np.nan,
-                    "told_apart": bool(apart) if tested else None,
-                    "discordant_better": 11, "discordant_worse": 14, "method_top1": mean, "method_low": mean - 0.033,
-                    "method_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
+                    "significant": bool(apart) if tested else None,
+                    "only_method_correct": 11, "only_reference_correct": 14, "top1": mean, "top1_low": mean - 0.033,
+                    "top1_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
                 }
             )  # fmt: skip
     none = {
         "budget": np.nan,
         "label": "none",
         "reference": "none",
-        "method_low": 0.82,
-        "method_high": 0.885,
+        "top1_low": 0.82,
+        "top1_high": 0.885,
     }
     rows.append({**rows[0], **none})
     return pd.DataFrame(rows)
@@ -227,7 +227,7 @@ def _gallery(
         Image.fromarray(pixels).save(buffer, format="PNG")
         why = "drawn at random" if image else "broken first by mtr"
         pictures.append(
-            {"image": 100 + image, "png": buffer.getvalue(), "label": image, "why": why}
+            {"image": 100 + image, "png": buffer.getvalue(), "label_true": image, "why": why}
         )
         for label in labels:
             method, family, _, _ = METHODS[label]
@@ -305,12 +305,12 @@ def _alike(
         for number in range(2)
     ]
     return {
-        "similarity": pd.DataFrame(layers),
-        "similarity-pairs": pd.DataFrame(whole),
-        "similarity-link": pd.DataFrame(
+        "token_overlap": pd.DataFrame(layers),
+        "method_similarity": pd.DataFrame(whole),
+        "mantel_test": pd.DataFrame(
             [{**at, "methods": len(members), "rho": 0.61, "p": 0.004} for at in place]
         ),
-        "breaks": pd.DataFrame(breaks),
+        "first_errors": pd.DataFrame(breaks),
     }
 
 
@@ -346,19 +346,19 @@ def fabricate(
         if (cell["method"], cell["budget"]) in reasons:
             cell["status"], cell["reason"] = reasons[cell["method"], cell["budget"]]
             cell["metrics"], cell["flops"], cell["total"] = None, {}, {}
-            cell["reduction_fraction"], cell["token_ratio"] = {}, None
+            cell["removed"], cell["token_ratio"] = {}, None
         _dump(folder / "cells" / f"{cell['key']}.json", cell)
     kept, foreground = _kept(rng, names, labels, budgets)
     gallery, images = _gallery(rng, names, labels, budgets)
     statistics = _statistics(cells, names, budgets)
     frames = {
         "statistics": statistics,
-        "kept": kept,
+        "kept_tokens": kept,
         "foreground": foreground,
         "gallery": gallery,
         "images": images,
     }
-    frames |= {"blind": _blind(cells, correct, budgets)}
+    frames |= {"blind_comparison": _blind(cells, correct, budgets)}
     frames |= _alike(rng, names, labels, budgets)
     (folder / "analyses").mkdir()
     for name, frame in frames.items():
@@ -381,7 +381,7 @@ def _words(folder: Path, hostile: bool) -> None:
         "downsample",
     ]
     spec = {
-        "schema": 1, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
+        "schema": 2, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
         "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
         "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "convention": "flops",
         "seeds": 3, "batch": 32, "shard": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",
@@ -407,7 +407,7 @@ def _words(folder: Path, hostile: bool) -> None:
         "(95 % interval −0.4 to +3.8, 400 images): too small a difference to call.",
         "resolution": [
             {"backbone": "vim_nano", "budget": budget, "smallest_detectable": 0.012 + budget / 50,
-             "ranks": budget not in (0.3, 0.4),
+             "can_rank": budget not in (0.3, 0.4),
              "sentence": f"At {budget:.0%} of FLOPs removed, 400 images show a difference of "
              f"{100 * (0.012 + budget / 50):.1f} points or more; "
              + ("random loses less, so this data cannot rank them." if budget in (0.3, 0.4)

@@ -41,9 +41,9 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
         row: dict[str, Any] = {
             "axis": axis, "backbone": "vim_nano", "method": method, "budget": budget, "setting": name, "label": name,
             "is_reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
-            "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "low": top1 - 0.04,
-            "high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
-            "p_holm": 0.01, "smallest": 0.05 + 0.01 * place, "told_apart": place % 2 == 1,
+            "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "top1_low": top1 - 0.04,
+            "top1_high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
+            "p_holm": 0.01, "smallest": 0.05 + 0.01 * place, "significant": place % 2 == 1,
         }  # fmt: skip
         if place == 0:
             row |= dict.fromkeys(
@@ -57,7 +57,7 @@ def quick(fresh: Callable[[], Path]) -> Path:
     """A run without pictures and maps, which take most of the time that a page is made in."""
     folder = fresh()
     for path in (folder / "analyses").glob("*.parquet"):
-        if path.stem != "kept":
+        if path.stem != "kept_tokens":
             path.unlink()
     return folder
 
@@ -110,7 +110,7 @@ def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> 
             if line.get_marker() == "None" and len(set(line.get_xdata())) == 2
         ]
         ends = np.array([line.get_xdata() for line in spans])
-        np.testing.assert_allclose(ends, 100 * part[["low", "high"]].to_numpy())
+        np.testing.assert_allclose(ends, 100 * part[["top1_low", "top1_high"]].to_numpy())
         assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first setting stands on top
 
 
@@ -143,7 +143,7 @@ def add(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
         f"Words of {axis} of {method}." for axis, method in zip(told.axis, told.method, strict=True)
     ]
     frame.to_parquet(folder / "analyses" / "ablation.parquet")
-    told.to_parquet(folder / "analyses" / "ablation_words.parquet")
+    told.to_parquet(folder / "analyses" / "ablation_sentences.parquet")
     return told
 
 
@@ -152,7 +152,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     for old in ("cells", "analyses"):  # the rest of the page is others' to test
         shutil.rmtree(folder / old)
     (folder / "analyses").mkdir()
-    (folder / "spec.yaml").write_text("schema: 1\nkind: ablation\n")
+    (folder / "spec.yaml").write_text("schema: 2\nkind: ablation\n")
     told = add(folder, frame)
     page = reports.build(folder).read_text("utf-8")
     assert 'id="ablation"' in page
@@ -217,7 +217,9 @@ def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
     folder = quick(fresh)
     path = folder / "analyses" / "headline.json"
     stored = json.loads(path.read_text())
-    unknown = [row | {"ranks": None, "smallest_detectable": None} for row in stored["resolution"]]
+    unknown = [
+        row | {"can_rank": None, "smallest_detectable": None} for row in stored["resolution"]
+    ]
     path.write_text(json.dumps(stored | {"resolution": unknown}))
     page = reports.build(folder).read_text("utf-8")
     assert page.count('<span class="tag">not known</span>') == len(

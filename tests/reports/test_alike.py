@@ -28,7 +28,7 @@ def found(run_folder: Path) -> dict[str, Section]:
 
 @pytest.fixture(scope="module")
 def pairs(run_folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(run_folder / "analyses" / "similarity-pairs.parquet").query(
+    return pd.read_parquet(run_folder / "analyses" / "method_similarity.parquet").query(
         "budget == 0.4"
     )
 
@@ -94,7 +94,9 @@ def test_the_page_opens_on_a_block_in_the_middle_with_names_told_apart(run_folde
 def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_folder: Path) -> None:
     maps = found["similarity"].figures[0].maps
     assert maps is not None
-    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    layers = pd.read_parquet(run_folder / "analyses" / "token_overlap.parquet").query(
+        "budget == 0.4"
+    )
     assert maps.layers == (2, 5, 7)
     for index, block in enumerate(maps.layers):
         want = _value(layers[layers.block == block], maps.names[0], maps.names[1], "correlation")
@@ -105,7 +107,9 @@ def test_lines_and_dots_hold_the_stored_values(
     found: dict[str, Section], pairs: pd.DataFrame, run_folder: Path
 ) -> None:
     _, blocks, answers = found["similarity"].figures
-    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    layers = pd.read_parquet(run_folder / "analyses" / "token_overlap.parquet").query(
+        "budget == 0.4"
+    )
     axes = blocks.draw(WIDTH).axes[0]
     assert axes.get_ylabel() == "correlation with the tokens of mtr"
     lines = {
@@ -143,7 +147,9 @@ def test_each_methods_first_broken_picture_is_shown(
     found: dict[str, Section], run_folder: Path
 ) -> None:
     (drawing,), (table,) = found["breaks"].figures, found["breaks"].tables
-    breaks = pd.read_parquet(run_folder / "analyses" / "breaks.parquet").drop_duplicates("label")
+    breaks = pd.read_parquet(run_folder / "analyses" / "first_errors.parquet").drop_duplicates(
+        "label"
+    )
     assert sorted(table.frame["Method"]) == sorted(breaks.label)
     assert set(table.frame["Image"]) == {100}
     shown = [axes for axes in drawing.draw(WIDTH).axes if axes.get_images()]
@@ -159,11 +165,11 @@ def test_methods_without_a_broken_picture_are_named_with_the_reason(
     stored_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheet = Sheet.of(load(stored_folder, sections.needed()))
-    frame = pd.read_parquet(stored_folder / "analyses" / "breaks.parquet")
+    frame = pd.read_parquet(stored_folder / "analyses" / "first_errors.parquet")
     frame = frame[frame["label"] != "evit"]
     frame.loc[frame["label"].isin(["stride", "pool"]), "image"] = 999  # in no gallery
     monkeypatch.setattr(breaks, "MOST", 3)
-    made = breaks.section(sheet, {"breaks": frame})
+    made = breaks.section(sheet, {"first_errors": frame})
     assert made is not None
     assert made.figures[0].caption.endswith(
         " Not shown: stride, pool, of which the gallery does not hold that picture; random, for which there is no "

@@ -163,7 +163,7 @@ def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Pa
     page = opened(run_folder)
     page.locator('[name=budget-fb0][value="0.6"]').check(force=True)
     assert {trace["meta"]["budget"] for trace in shown(page, "lift-0")} == {0.6}
-    kept = Sheet.of(load(run_folder)).run.kept.query("label == 'mtr' and block == 7")
+    kept = Sheet.of(load(run_folder)).run.kept_tokens.query("label == 'mtr' and block == 7")
     for budget in (0.2, 0.6):
         page.locator(f'[name=budget-kb0][value="{budget}"]').check(force=True)
         mean = 100 * kept[kept["budget"] == budget]["kept"].mean()
@@ -224,7 +224,9 @@ def test_the_slider_over_layers_draws_the_stored_values(opened: Opener, run_fold
     assert found
     data = json.loads(found.group(1))
     names, scale = data["stacks"]["similarity"]["names"], data["diverging"]
-    layers = pd.read_parquet(run_folder / "analyses" / "similarity.parquet").query("budget == 0.4")
+    layers = pd.read_parquet(run_folder / "analyses" / "token_overlap.parquet").query(
+        "budget == 0.4"
+    )
     stack = page.locator('[data-stack="similarity"]')
     for step, block in enumerate((2, 5, 7)):
         slide(page, stack.locator("[data-layer]"), step)

@@ -107,15 +107,16 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
             assert row[f"{name}_count"] == value
         for name, value in cell["total"].items():
             assert row[f"total_{name}"] == value
-            assert row[f"removed_{name}"] == cell["reduction_fraction"][name]
+            assert row[f"removed_{name}"] == cell["removed"][name]
         assert (row["top1"] is None) == (cell["metrics"] is None)
         budget = -1.0 if cell["budget"] is None else cell["budget"]
         found = statistics[
             (statistics.label == cell["label"]) & (statistics.budget.fillna(-1.0) == budget)
         ]
         if cell["status"] == "ok":
-            for name, source in (("difference", "difference"), ("difference_low", "low"), ("method_low", "method_low"),
-                                 ("p_holm", "p_holm"), ("told_apart", "told_apart"),
+            for name, source in (("difference", "difference"), ("difference_low", "difference_low"), ("top1_low", "top1_low"),
+                                 ("top1_mean", "top1"),
+                                 ("p_holm", "p_holm"), ("significant", "significant"),
                                  ("reference", "reference")):  # fmt: skip
                 stored = found[source].iloc[0]
                 assert row[name] == (
@@ -149,7 +150,7 @@ def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) 
     mine = frame[frame["key"].astype(str) == key]
     assert mine["image"].tolist() == stored["image"].tolist()
     assert mine["prediction"].tolist() == stored["prediction"].tolist()
-    assert mine["label_true"].tolist() == stored["label"].tolist()
+    assert mine["label_true"].tolist() == stored["label_true"].tolist()
     assert mine["kl"].to_numpy() == pytest.approx(stored["kl"].to_numpy(), rel=1e-6)
 
 
@@ -193,7 +194,7 @@ def test_a_run_without_cells_says_where_its_tables_are(
 ) -> None:
     folder = tmp_path / "bench-vim_nano"
     (folder / "analyses").mkdir(parents=True)
-    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 1, "kind": "bench"}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 2, "kind": "bench"}))
     with pytest.raises(UserError, match="run its command to the end"):
         exported([folder], form, images)
     words = pd.DataFrame([{"backbone": "vim_nano", "sentence": "It is fast."}])

@@ -15,9 +15,9 @@ BUDGETS = (0.4, 0.2)
 def frame() -> pd.DataFrame:
     rows = [
         {
-            "backbone": house, "family": family, "method": method, "budget": budget, "removed": budget + 0.001,
-            "images": 500, "seeds": 1, "dense_top1": 0.9, "kept": 1 - budget / 2, "low": 0.95 - budget / 2,
-            "high": 1.05 - budget / 2,
+            "backbone": house, "mixer": family, "method": method, "budget": budget, "removed": budget + 0.001,
+            "images": 500, "seeds": 1, "dense_top1": 0.9, "kept": 1 - budget / 2, "kept_low": 0.95 - budget / 2,
+            "kept_high": 1.05 - budget / 2,
         }
         for method in ("tome", "evit", "random[weights=mean]") for house, family in HOUSES.items() for budget in BUDGETS
     ]  # fmt: skip

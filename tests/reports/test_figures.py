@@ -161,7 +161,7 @@ def test_a_guess_is_right_once_in_as_many_times_as_there_are_classes(sheet: Shee
 
 
 def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> None:
-    kept = sheet.run.kept.query("label == 'evit' and budget == 0.4 and block == 7")
+    kept = sheet.run.kept_tokens.query("label == 'evit' and budget == 0.4 and block == 7")
     want = np.full((14, 14), np.nan)
     for row in kept.itertuples():
         want[int(row.row), int(row.col)] = row.kept

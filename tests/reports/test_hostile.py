@@ -90,7 +90,7 @@ def stain(folder: Path) -> Path:
         cell = (
             stained(cell, turn)
             | kept
-            | {"label": label(cell["label"]), "text": label(cell["label"])}
+            | {"label": label(cell["label"]), "spec": label(cell["label"])}
         )
         cell["options"] = {text: text for text in STRINGS}
         path.write_text(json.dumps(cell))
@@ -273,7 +273,7 @@ def test_numbers_that_are_none_are_dashes(fresh: Any) -> None:
             "total": {"flops": odd[number % 6]},
         }
         path.write_text(json.dumps(cell))
-    for name in ("statistics", "foreground", "kept"):
+    for name in ("statistics", "foreground", "kept_tokens"):
         path = folder / "analyses" / f"{name}.parquet"
         frame = pd.read_parquet(path)
         for column in frame.select_dtypes("float").columns.difference(["budget"]):

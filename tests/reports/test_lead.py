@@ -30,7 +30,9 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
         bars, points = axes.get_lines()[:-1:2], axes.get_lines()[1:-1:2]
         for lead, bar, point in zip(mark.leads, bars, points, strict=True):
             place = ["mtr", "tome"].index(lead.label)
-            np.testing.assert_allclose(bar.get_xdata(), [100 * lead.low, 100 * lead.high])
+            np.testing.assert_allclose(
+                bar.get_xdata(), [100 * lead.difference_low, 100 * lead.difference_high]
+            )
             np.testing.assert_allclose(point.get_xydata(), [[100 * lead.difference, place]])
             assert (point.get_markerfacecolor() != "white") == lead.shown
             assert (point.get_markeredgecolor() == "white") == lead.shown

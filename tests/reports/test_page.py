@@ -130,7 +130,7 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     unbeaten = [
         marks["vim_nano", row["budget"]].baseline
         for row in headline["resolution"]
-        if row["ranks"] and marks["vim_nano", row["budget"]].everywhere
+        if row["can_rank"] and marks["vim_nano", row["budget"]].everywhere
     ]
     assert unbeaten
     for name in unbeaten:
@@ -163,7 +163,7 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
     sheet = Sheet.of(load(run_folder))
     panel = panels.kept_panel(sheet.run, "vim_nano", sheet.labels)
     assert panel is not None
-    stored = sheet.run.kept
+    stored = sheet.run.kept_tokens
     for entry in panel["maps"][::6]:
         values = (
             np.frombuffer(base64.b64decode(entry["v"]), dtype=np.uint8).reshape(-1, 14, 14) / 254
@@ -226,8 +226,8 @@ def test_owners_of_a_block_without_reduction_are_those_before_it() -> None:
 def test_csv_round_trips_every_digit(run_folder: Path) -> None:
     got = pd.read_csv(run_folder / "report" / "tables" / "results.csv")
     want = Sheet.of(load(run_folder)).frame[list(got.columns)]
-    got["told_apart"] = got["told_apart"].where(got["told_apart"].notna(), None)
-    assert want.loc[want["reference"] == want["label"], "told_apart"].isna().all()
+    got["significant"] = got["significant"].where(got["significant"].notna(), None)
+    assert want.loc[want["reference"] == want["label"], "significant"].isna().all()
     pd.testing.assert_frame_equal(got, want, check_dtype=False)
     cells = pd.read_csv(run_folder / "report" / "tables" / "cells.csv")
     assert len(cells) == len(list((run_folder / "cells").glob("*.json")))

@@ -43,9 +43,9 @@ def test_statistics_land_on_their_cell(run_folder: Path) -> None:
         )
         found = frame[same & (frame["label"] == want["label"])]
         assert len(found) == 1
-        assert found["top1_low"].iloc[0] == want["method_low"]
-        for column, source in (("difference", "difference"), ("difference_low", "low"), ("p_holm", "p_holm"),
-                               ("told_apart", "told_apart")):  # fmt: skip
+        assert found["top1_low"].iloc[0] == want["top1_low"]
+        for column, source in (("difference", "difference"), ("difference_low", "difference_low"), ("p_holm", "p_holm"),
+                               ("significant", "significant")):  # fmt: skip
             got = found[column].iloc[0]
             assert got == want[source] or (pd.isna(got) and pd.isna(want[source]))
 
@@ -56,22 +56,22 @@ def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(
     folder = fresh()
     path = folder / "analyses" / "statistics.parquet"
     stored = pd.read_parquet(path)
-    wanted = stored["told_apart"].tolist()
+    wanted = stored["significant"].tolist()
     assert {True, False, None} == set(wanted)
     for kind in (object, "boolean", "float64"):  # the last as runs from before have it
-        stored.astype({"told_apart": kind}).to_parquet(path)
+        stored.astype({"significant": kind}).to_parquet(path)
         run = load(folder)
-        assert [type(truth) for truth in run.statistics["told_apart"]] == [
+        assert [type(truth) for truth in run.statistics["significant"]] == [
             type(truth) for truth in wanted
         ]
-        assert run.statistics["told_apart"].tolist() == wanted
-        told = points.points(run).set_index(["label", "budget"])["told_apart"]
+        assert run.statistics["significant"].tolist() == wanted
+        told = points.points(run).set_index(["label", "budget"])["significant"]
         for row in stored.dropna(subset=["budget"]).itertuples():
-            assert told[row.label, row.budget] is row.told_apart
+            assert told[row.label, row.budget] is row.significant
     for odd in (0.5, "yes", [True]):
-        stored.assign(told_apart=[odd] * len(stored)).to_parquet(path)
+        stored.assign(significant=[odd] * len(stored)).to_parquet(path)
         with pytest.raises(
-            UserError, match="no truths in the column 'told_apart': delete the file"
+            UserError, match="no truths in the column 'significant': delete the file"
         ):
             load(folder)
 
@@ -82,8 +82,12 @@ def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[]
     stored = pd.read_parquet(path)
     told = stored["label"].isin(["tome", "evit"])
     signed = np.where(stored["label"] == "tome", 0.05, -0.05)
-    same = {"p_holm": 1e-4, "low": -0.1, "high": 0.1}  # by p alone all would be marked
-    stored = stored.assign(**same, difference=signed, told_apart=told)
+    same = {
+        "p_holm": 1e-4,
+        "difference_low": -0.1,
+        "difference_high": 0.1,
+    }  # by p alone all would be marked
+    stored = stored.assign(**same, difference=signed, significant=told)
     stored.to_parquet(path)
     sheet = Sheet.of(load(folder))
     marked = {(row["label"], mark["verdict"])
@@ -155,7 +159,7 @@ def _odd_status(folder: Path) -> None:
 
 
 def _torn_parquet(folder: Path) -> None:
-    (folder / "analyses" / "kept.parquet").write_bytes(b"PAR1 torn")
+    (folder / "analyses" / "kept_tokens.parquet").write_bytes(b"PAR1 torn")
 
 
 def _lacking_column(folder: Path) -> None:
@@ -168,7 +172,7 @@ def _lacking_column(folder: Path) -> None:
     [
         (_no_spec, "not a run folder"), (_foreign_spec, "names no schema"), (_newer, "run schema 99"),
         (_unsafe_yaml, "cannot be read"), (_no_cells, "no finished cell"), (_torn_cell, "delete it and resume"),
-        (_odd_status, "status 'maybe'"), (_torn_parquet, "kept.parquet"), (_lacking_column, "lacks the column 'owner'"),
+        (_odd_status, "status 'maybe'"), (_torn_parquet, "kept_tokens.parquet"), (_lacking_column, "lacks the column 'owner'"),
         (shutil.rmtree, "no run folder"),
     ],
 )  # fmt: skip
@@ -211,13 +215,11 @@ def test_failed_everywhere_and_null_numbers(fresh: Callable[[], Path]) -> None:
     for number, path in enumerate(sorted((folder / "cells").glob("*.json"))):
         cell = json.loads(path.read_text())
         if number % 2:
-            cell.update(
-                status="failed", metrics=None, flops=None, total=None, reduction_fraction=None
-            )
+            cell.update(status="failed", metrics=None, flops=None, total=None, removed=None)
         elif cell["metrics"]:
             cell["metrics"].update(kl=float("nan"), agreement=None)
         path.write_text(json.dumps(cell))
-    for name in ("kept", "gallery", "foreground"):
+    for name in ("kept_tokens", "gallery", "foreground"):
         (folder / "analyses" / f"{name}.parquet").unlink()
     assert reports.build(folder).is_file()
 

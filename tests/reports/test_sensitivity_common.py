@@ -75,7 +75,7 @@ def _frames(house: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         ),
         "groups": pd.concat([rankings, exact]),
         "placements": _measured(
-            rng, house, block=range(DEPTH + 1), place=(0, 4, 8, 16), quantity=EFFECTS
+            rng, house, block=range(DEPTH + 1), position=(0, 4, 8, 16), quantity=EFFECTS
         ),
         "methods": _measured(
             rng, house, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS
@@ -90,7 +90,7 @@ def _frames(house: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
 def _write(folder: Path, houses: tuple[str, ...]) -> Path:
     parts = [_frames(house, np.random.default_rng(seed)) for seed, house in enumerate(houses)]
     (folder / "analyses").mkdir(parents=True)
-    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 1, "kind": "sensitivity"}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 2, "kind": "sensitivity"}))
     for name in parts[0]:
         pd.concat([part[name] for part in parts]).to_parquet(
             folder / "analyses" / f"sensitivity_{name}.parquet"
@@ -219,12 +219,12 @@ def test_lines_are_the_stored_means(
 def test_the_class_tokens_own_place_is_where_nothing_changes(folder: Path, tmp_path: Path) -> None:
     rows = _stored(folder, "placements")
     rows.loc[rows["quantity"] == "kl", "mean"] = np.where(
-        rows.loc[rows["quantity"] == "kl", "place"] == 8, 0.0, 0.5
+        rows.loc[rows["quantity"] == "kl", "position"] == 8, 0.0, 0.5
     )
     other = _write(tmp_path / "s", ("vim_nano",))
     rows.to_parquet(other / "analyses" / "sensitivity_placements.parquet")
     drawn = _lines(_drawing(_sections(other), "sensitivity-placement").draw(WIDTH), 1)
-    read = rows[(rows["quantity"] == "flip") & (rows["block"] == DEPTH)].sort_values("place")
+    read = rows[(rows["quantity"] == "flip") & (rows["block"] == DEPTH)].sort_values("position")
     assert drawn["another token read out"] == ([-8, -4, 0, 8], read["mean"].tolist())
 
 

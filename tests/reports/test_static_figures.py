@@ -156,7 +156,7 @@ def test_tables_fit_together_whatever_the_names(
                 continue
             astray = abs(row["removed"] - budget) > 0.005
             assert cell == f"{100 * row['top1']:.1f}" + (
-                DAGGER if astray else "$^{*}$" if row["told_apart"] else ""
+                DAGGER if astray else "$^{*}$" if row["significant"] else ""
             )
     caption = tables.compact_tex(sheet.frame, "vim_nano", sheet.caption)
     shares = "49.0, 67.0" if hostile else "26.5, 49.0, 67.0"

@@ -53,7 +53,7 @@ def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path
         assert [len(pd.read_parquet(part)) for part in parts] == [12, 12, 6]
         frame = pd.concat(map(pd.read_parquet, parts))
         assert frame.image.tolist() == list(range(30))
-        assert record["metrics"]["top1"] == np.mean(frame.prediction == frame.label)
+        assert record["metrics"]["top1"] == np.mean(frame.prediction == frame.label_true)
         assert record["metrics"]["dense_top1"] == result.records[0]["metrics"]["top1"]
     assert result.records[0]["metrics"]["agreement"] == 1
     assert result.records[0]["metrics"]["kl"] == 0

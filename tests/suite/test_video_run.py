@@ -101,7 +101,7 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
         keys = [record["key"] for record in result.records if record["status"] == "ok"]
         store = Store(tmp_path / name)
         frames.append({key: store.outcomes(key, count) for key in keys})
-        kept = pd.read_parquet(tmp_path / name / "analyses" / "kept.parquet")
+        kept = pd.read_parquet(tmp_path / name / "analyses" / "kept_tokens.parquet")
         assert kept.kept.between(0, 1).all()
         assert kept[kept.block == 0].kept.eq(1).all()
     assert frames[0].keys() == frames[1].keys() == frames[2].keys()

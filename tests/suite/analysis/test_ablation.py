@@ -51,7 +51,7 @@ def correct(folder: Path, records: list[dict[str, Any]]) -> NDArray[np.bool_]:
             pd.read_parquet(part) for part in sorted((folder / "shards" / record["key"]).iterdir())
         ]
         frame = pd.concat(parts)
-        found.append((frame.prediction == frame.label).to_numpy())
+        found.append((frame.prediction == frame.label_true).to_numpy())
     return np.stack(found)
 
 
@@ -66,29 +66,29 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
     result, frame, folder = done
     assert not result.failures
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
-    assert order.text.tolist() == [
+    assert order.spec.tolist() == [
         setting.method.text for setting in settings(parse("mtr"), "order")
     ]
     whole = frame[frame.budget == 0]
-    assert whole.text.tolist() == ["none", *(setting.method.text for setting in permutations())]
-    assert frame[frame.axis == "size"].text.tolist() == ["mtr", "mtr[weights=size]"]
+    assert whole.spec.tolist() == ["none", *(setting.method.text for setting in permutations())]
+    assert frame[frame.axis == "size"].spec.tolist() == ["mtr", "mtr[weights=size]"]
     assert frame.groupby(["axis", "budget"]).is_reference.sum().tolist() == [1, 1, 1]
     for row in frame.to_dict("records"):
-        cells = [r for r in result.records if r["text"] == row["text"]]
+        cells = [r for r in result.records if r["spec"] == row["spec"]]
         hits = correct(folder, cells)
         assert (row["status"], row["seeds"], row["images"]) == ("ok", len(cells), 30)
         assert row["top1"] == pytest.approx(hits.mean())
-        assert row["low"] <= row["top1"] <= row["high"]
+        assert row["top1_low"] <= row["top1"] <= row["top1_high"]
         for name in ("agreement", "kl", "tau"):
             assert row[name] == pytest.approx(np.mean([cell["metrics"][name] for cell in cells]))
-        reference = [r for r in result.records if r["text"] == ("mtr" if row["budget"] else "none")]
+        reference = [r for r in result.records if r["spec"] == ("mtr" if row["budget"] else "none")]
         if not row["is_reference"]:
             assert row["difference"] == pytest.approx(
                 hits.mean() - correct(folder, reference).mean()
             )
             assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    assert (frame.told_apart.isna() == frame.p_holm.isna()).all()
-    tau = frame.set_index("text").tau
+    assert (frame.significant.isna() == frame.p_holm.isna()).all()
+    tau = frame.set_index("spec").tau
     assert tau["none"] == tau["permute[shuffle=0.05]"] * 0 + 1 == tau["mtr"].iloc[0]
     assert tau["mtr[order=reversed]"] == tau["permute[order=reversed]"] == -1
     assert abs(tau["permute"]) < 0.1
@@ -97,10 +97,10 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
 def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -> None:
     result, frame, folder = done
     for _, family in frame.groupby(["axis", "budget"], sort=False):
-        own = correct(folder, [r for r in result.records if r["text"] == family.text.iloc[0]])[0]
+        own = correct(folder, [r for r in result.records if r["spec"] == family.spec.iloc[0]])[0]
         others = family[~family.is_reference]
         for row in others[others.seeds == 1].to_dict("records"):
-            cells = [r for r in result.records if r["text"] == row["text"]]
+            cells = [r for r in result.records if r["spec"] == row["spec"]]
             assert row["p"] == pytest.approx(mcnemar(correct(folder, cells)[0], own))
         ranked = others.sort_values("p", kind="stable")
         wanted = np.minimum(
@@ -111,7 +111,7 @@ def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -
 
 def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     result, frame, folder = done
-    words = pd.read_parquet(folder / "analyses" / "ablation_words.parquet")
+    words = pd.read_parquet(folder / "analyses" / "ablation_sentences.parquet")
     warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
     assert paragraphs[: len(warnings)] == warnings
     assert [result.headline["headline"], *paragraphs[len(warnings) :]] == words.sentence.tolist()
@@ -120,7 +120,7 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     text = words.sentence[0]
     assert text.startswith("Axis order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds")
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
-    worse, better = ((order.told_apart & (sign * order.difference > 0)).sum() for sign in (-1, 1))
+    worse, better = ((order.significant & (sign * order.difference > 0)).sum() for sign in (-1, 1))
     counted = f"Of {len(order) - 1} other settings {worse} keep less and {better} more (p below 5 % after Holm's"
     assert counted in text
     assert f"zero); {len(order) - 1 - worse - better} cannot be told apart from it." in text
@@ -146,14 +146,14 @@ def test_a_setting_that_cannot_run_says_why_and_stops_nothing(small: Specs, tmp_
     skipped = frame[frame.status == "skipped"]
     assert len(skipped)
     assert skipped.reason.str.contains("at most").all()
-    words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
+    words = pd.read_parquet(tmp_path / "analyses" / "ablation_sentences.parquet").sentence
     assert "Not measured: protect=" in " ".join(words)
 
 
 def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> None:
     spec = small(**ASKED | {"axes": ("direction",), "budgets": (0.95,)})
     run_comparison(spec, tmp_path, quiet=True)
-    words = pd.read_parquet(tmp_path / "analyses" / "ablation_words.parquet").sentence
+    words = pd.read_parquet(tmp_path / "analyses" / "ablation_sentences.parquet").sentence
     assert words[0].startswith(
         "Axis direction on vim_mini, 95 % of FLOPs removed: mtr was skipped, cannot remove"
     )
@@ -162,7 +162,7 @@ def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> No
 def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_path: Path) -> None:
     run_comparison(small(**ASKED | {"axes": ("combine", "schedule")}), tmp_path, quiet=True)
     frame = pd.read_parquet(tmp_path / "analyses" / "ablation.parquet")
-    both = frame[frame.text == "mtr[weights=drop]"]
+    both = frame[frame.spec == "mtr[weights=drop]"]
     assert both.setting.tolist() == ["weights=drop, hybrid=1"]
     assert both.label.tolist() == ["mtr[weights=drop] = mtr[hybrid=1]"]
     schedule = frame[frame.axis == "schedule"]

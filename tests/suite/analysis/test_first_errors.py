@@ -22,19 +22,19 @@ def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path
     spec = small(methods=("mtr", "random"), budgets=(0.5, 0.3, 0.6), baselines=False, gallery=2)
     run_comparison(spec, tmp_path, quiet=True)
     prepared, store = prepare(spec), Store(tmp_path)
-    breaks = pd.read_parquet(tmp_path / "analyses" / "breaks.parquet")
+    breaks = pd.read_parquet(tmp_path / "analyses" / "first_errors.parquet")
     dense = store.outcomes(prepared.cells[0].key, 3).set_index("image")
     for label in ("mtr", "random"):
         want = []
         for image in dense.index:
-            if dense.prediction[image] != dense.label[image]:
+            if dense.prediction[image] != dense.label_true[image]:
                 continue
             for budget in (0.3, 0.5, 0.6):
                 cell = next(
                     c for c in prepared.cells if (c.label, c.budget, c.seed) == (label, budget, 0)
                 )
                 row = store.outcomes(cell.key, 3).set_index("image").loc[image]
-                if row.prediction != row.label:
+                if row.prediction != row.label_true:
                     want.append((budget, -row.kl, image))
                     break
         rows = breaks[breaks.label == label]

@@ -117,7 +117,7 @@ def test_pictures_are_what_the_model_sees(small: Specs) -> None:
     dataset = prepare(small(methods=("none",), baselines=False)).dataset
     frame = pictures(dataset, torch.tensor([7, 2]), 40, {2: "chosen"})
     assert frame.image.tolist() == [7, 2]
-    assert frame.label.tolist() == [1, 2]
+    assert frame.label_true.tolist() == [1, 2]
     assert frame.why.tolist() == ["", "chosen"]
     for row in frame.itertuples():
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(row.png))), dataset.image(row.image))
@@ -129,7 +129,7 @@ def test_kept_and_foreground_tables_are_counted_token_by_token(
     spec = small(methods=("stride", "mtr"), budgets=(0.3,), baselines=False, images=12)
     run_comparison(spec, tmp_path, quiet=True)
     prepared = prepare(spec)
-    kept = pd.read_parquet(tmp_path / "analyses" / "kept.parquet")
+    kept = pd.read_parquet(tmp_path / "analyses" / "kept_tokens.parquet")
     shares = pd.read_parquet(tmp_path / "analyses" / "foreground.parquet")
     model = prepared.models["vim_mini"]
     for cell in prepared.cells[1:]:

@@ -52,10 +52,10 @@ def accuracies(folder: Path) -> dict[tuple[str, str, float | None], float]:
 def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_what_is_not(
     run: Path,
 ) -> None:
-    kept = pd.read_parquet(run / "analyses" / "families.parquet")
+    kept = pd.read_parquet(run / "analyses" / "mamba_vs_attention.parquet")
     assert list(dict.fromkeys(kept["method"])) == ["evit", "tome[feature=branch]", "random"]
     assert set(kept["budget"]) == {0.2}  # 90 % can be removed on no backbone by all of them
-    assert dict(zip(kept["backbone"], kept["family"], strict=True)) == {
+    assert dict(zip(kept["backbone"], kept["mixer"], strict=True)) == {
         "vim_mini": "Mamba",
         "deit_mini": "attention",
     }
@@ -66,10 +66,10 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
             / top1[row["backbone"], "none", None]
         )
         assert row["kept"] == pytest.approx(share)
-        assert row["low"] <= row["kept"] <= row["high"]
+        assert row["kept_low"] <= row["kept"] <= row["kept_high"]
         assert row["removed"] == pytest.approx(0.2, abs=0.002)
         assert row["seeds"] == (2 if row["method"] == "random" else 1)
-    contrasts = pd.read_parquet(run / "analyses" / "family-contrasts.parquet")
+    contrasts = pd.read_parquet(run / "analyses" / "mamba_minus_attention.parquet")
     assert set(zip(contrasts["backbone"], contrasts["against"], strict=True)) == {
         ("vim_mini", "deit_mini")
     }
@@ -79,7 +79,7 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
             for name in ("vim_mini", "deit_mini")
         )
         assert row["difference"] == pytest.approx(one - other)
-        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     found = next(one for one in sections(Sheet.of(load(run, needed()))) if one.key == "families")
     assert found.sentence.startswith("With 20 % of FLOPs removed, evit keeps ")
     assert (
@@ -96,4 +96,4 @@ def test_one_family_alone_has_nothing_to_be_set_beside(small: Specs, tmp_path: P
         tmp_path / "run",
         quiet=True,
     )
-    assert not (tmp_path / "run" / "analyses" / "families.parquet").exists()
+    assert not (tmp_path / "run" / "analyses" / "mamba_vs_attention.parquet").exists()

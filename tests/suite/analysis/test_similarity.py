@@ -123,12 +123,12 @@ def test_tables_are_those_of_following_every_token(
                         place - (place > 50) for place in tokens.position[0].tolist() if place != 50
                     ]
                     shown[block][row, places] = True
-    layers = pd.read_parquet(tmp_path / "analyses" / "similarity.parquet")
-    pairs = pd.read_parquet(tmp_path / "analyses" / "similarity-pairs.parquet")
+    layers = pd.read_parquet(tmp_path / "analyses" / "token_overlap.parquet")
+    pairs = pd.read_parquet(tmp_path / "analyses" / "method_similarity.parquet")
     blocks = sorted(alive["mtr"])
     assert len(layers) == 3 * len(blocks)
     assert len(pairs) == 3
-    assert not (tmp_path / "analyses" / "similarity-link.parquet").exists()
+    assert not (tmp_path / "analyses" / "mantel_test.parquet").exists()
     for one, other in combinations(alive, 2):
         for block in blocks:
             row = layers[

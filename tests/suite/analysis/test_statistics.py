@@ -43,10 +43,10 @@ class Fabricated:
         if correct is not None:
             prediction = np.where(correct, LABELS, LABELS + 1)
             frame = pd.DataFrame(
-                {"image": np.arange(COUNT) * 3, "label": LABELS, "prediction": prediction}
+                {"image": np.arange(COUNT) * 3, "label_true": LABELS, "prediction": prediction}
             )
             for index, part in enumerate((frame[:25], frame[25:])):
-                counts = pd.DataFrame({"block": [], "place": []})
+                counts = pd.DataFrame({"block": [], "position": []})
                 self.store.write_shards(index, part.image.to_numpy(), {key: (part, counts)})
         text = label.split(" = ")[0]
         composition = parse(text).composition()
@@ -55,13 +55,13 @@ class Fabricated:
                 "key": key,
                 "backbone": "b",
                 "label": label,
-                "text": text,
+                "spec": text,
                 "method": text.split("[")[0],
                 "budget": budget,
                 "composition": composition.canonical() if composition else None,
                 "status": "skipped" if correct is None else "ok",
                 "convention": "flops",
-                "reduction_fraction": {"flops": removed},
+                "removed": {"flops": removed},
                 "image_size": 8,
                 "metrics": None if correct is None else {"top1": float(correct.mean())},
                 **more,
@@ -72,7 +72,7 @@ class Fabricated:
         found, marks = summarise(
             self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published
         )
-        blind = self.store.folder / "analyses" / "blind.parquet"
+        blind = self.store.folder / "analyses" / "blind_comparison.parquet"
         stored = pd.read_parquet(blind) if blind.exists() else marks_frame([])
         assert list(marks_of(stored, set(stored.label)).values()) == marks
         assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
@@ -99,20 +99,20 @@ def run(tmp_path: Path) -> Fabricated:
 def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
     _, frame = run.summarise()
     rows = {(row.label, row.budget): row for row in frame.fillna({"budget": 0}).itertuples()}
-    assert rows["none", 0].method_top1 == 38 / 40
+    assert rows["none", 0].top1 == 38 / 40
     assert rows["mtr", 0.3].reference == "mtr"
     assert pd.isna(rows["mtr", 0.3].difference)
     tome = rows["tome", 0.3]
     assert tome.reference == "mtr"
     assert tome.difference == pytest.approx(28 / 40 - 36 / 40)
-    assert (tome.discordant_better, tome.discordant_worse) == (1, 9)
+    assert (tome.only_method_correct, tome.only_reference_correct) == (1, 9)
     assert tome.p == pytest.approx(binomtest(1, 10).pvalue)
-    assert tome.low < tome.difference < tome.high
+    assert tome.difference_low < tome.difference < tome.difference_high
     random = rows["random", 0.3]
     assert (random.seeds, random.images) == (2, 40)
-    assert random.method_top1 == pytest.approx((20 + 18) / 80)
+    assert random.top1 == pytest.approx((20 + 18) / 80)
     low, high = binomtest(19, 40).proportion_ci(method="wilson")
-    assert (random.method_low, random.method_high) == pytest.approx((low, high))
+    assert (random.top1_low, random.top1_high) == pytest.approx((low, high))
     tested = sorted(row.p for row in (tome, random))
     assert [tome.p_holm, random.p_holm] == pytest.approx(
         [
@@ -120,11 +120,11 @@ def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
             for row in (tome, random)
         ]
     )
-    assert tome.told_apart is True
-    assert [rows[key].told_apart for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [
+    assert tome.significant is True
+    assert [rows[key].significant for key in (("mtr", 0.3), ("stride", 0.3), ("none", 0))] == [
         None
     ] * 3  # not tested
-    assert {type(row.told_apart) for row in rows.values()} == {bool, type(None)}
+    assert {type(row.significant) for row in rows.values()} == {bool, type(None)}
     assert pd.isna(rows["stride", 0.3].p)  # a point less work is another comparison
     assert rows["stride", 0.3].difference == pytest.approx(-0.1)
 
@@ -132,7 +132,7 @@ def test_each_method_is_set_beside_the_first_one(run: Fabricated) -> None:
 def test_where_the_first_method_is_missing_the_others_stand_alone(run: Fabricated) -> None:
     found, frame = run.summarise()
     row = frame[frame.budget == 0.5].iloc[0]
-    assert (row.label, row.method_top1) == ("tome", 0.25)
+    assert (row.label, row.top1) == ("tome", 0.25)
     assert pd.isna(row.reference)
     assert "0.5" not in found["headline"]
     assert [entry["budget"] for entry in found["resolution"]] == [0.3, 0.5]
@@ -158,7 +158,7 @@ def test_a_blind_method_under_another_name_still_tells_what_can_be_seen(tmp_path
     made.add("none", None, correct_on(0))
     made.add("mtr[score=random,weights=drop] = random", 0.3, correct_on(1), 0.3)
     found, _ = made.summarise()
-    assert found["resolution"][0]["ranks"] is False
+    assert found["resolution"][0]["can_rank"] is False
     assert "cannot rank the methods" in found["resolution"][0]["sentence"]
 
 
@@ -377,7 +377,7 @@ def test_a_plan_shows_what_goes_and_what_is_left() -> None:
     done = {
         "status": "planned",
         "total": {"flops": 1.25e9},
-        "reduction_fraction": {"flops": 0.2004},
+        "removed": {"flops": 0.2004},
         "reason": None,
     }
     skipped = {"status": "skipped", "reason": "at most 5 %"}

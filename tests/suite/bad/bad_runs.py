@@ -19,7 +19,7 @@ from bad import Bad, nothing, written
 
 LINE = "report ROOT/run"
 TIMED = "bench --run ROOT/run --batch 1 --rounds 1"
-KEPT = "analyses/kept.parquet"
+KEPT = "analyses/kept_tokens.parquet"
 DELETE = "delete (it|the file)"
 AGAIN = "delete the file and run the command of this run again"
 Damage = Callable[[Path], object]
@@ -120,7 +120,7 @@ def unfolding(folder: Path) -> None:
     content = pa.array([b"x" * 100_000] * 1).dictionary_encode()
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(200_000, np.int32)), content.dictionary)
     rows = pa.table(
-        {"image": np.arange(200_000), "png": same, "label": np.zeros(200_000, np.int64)}
+        {"image": np.arange(200_000), "png": same, "label_true": np.zeros(200_000, np.int64)}
     )
     pq.write_table(
         rows, folder / "analyses" / "images.parquet", use_dictionary=["png"], store_schema=False
@@ -136,7 +136,7 @@ def many_rows(folder: Path) -> None:
 
 
 def huge_grid(folder: Path) -> None:
-    path = folder / "analyses" / "kept.parquet"
+    path = folder / "analyses" / "kept_tokens.parquet"
     frame = pd.read_parquet(path).head(4)
     frame["row"], frame["col"] = 4000, 4000
     frame.to_parquet(path)
@@ -158,7 +158,7 @@ def torn(folder: Path) -> None:
 
 
 def scribbled(folder: Path) -> None:
-    path = folder / "analyses" / "kept.parquet"
+    path = folder / "analyses" / "kept_tokens.parquet"
     content = bytearray(path.read_bytes())
     content[4:400] = b"\xff" * 396
     path.write_bytes(content)
@@ -186,12 +186,12 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ),
     (
         "a spec of laughs",
-        into("spec.yaml", "a: &a [1]\nschema: 1\nb: [*a, *a]"),
+        into("spec.yaml", "a: &a [1]\nschema: 2\nb: [*a, *a]"),
         "an alias.*run its command again",
     ),
     (
         "a deep spec",
-        into("spec.yaml", "schema: 1\na: " + "[" * 9000),
+        into("spec.yaml", "schema: 2\na: " + "[" * 9000),
         "nested too deep.*run its command again",
     ),
     ("a spec that is a pipe", pipe("spec.yaml"), "no spec.yaml|device"),
@@ -236,17 +236,17 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ),
     (
         "a torn table",
-        into("analyses/kept.parquet", b"PAR1 torn"),
-        f"kept.parquet' cannot be read.*{DELETE}",
+        into("analyses/kept_tokens.parquet", b"PAR1 torn"),
+        f"kept_tokens.parquet' cannot be read.*{DELETE}",
     ),
-    ("a scribbled table", scribbled, f"kept.parquet' cannot be read.*{DELETE}"),
+    ("a scribbled table", scribbled, f"kept_tokens.parquet' cannot be read.*{DELETE}"),
     (
         "an empty table",
-        into("analyses/kept.parquet", b""),
-        f"kept.parquet' cannot be read.*{DELETE}",
+        into("analyses/kept_tokens.parquet", b""),
+        f"kept_tokens.parquet' cannot be read.*{DELETE}",
     ),
-    ("a table elsewhere", link("analyses/kept.parquet", "/etc/hostname"), "leads out of"),
-    ("a table that is a pipe", pipe("analyses/kept.parquet"), f"is no file: {DELETE}"),
+    ("a table elsewhere", link("analyses/kept_tokens.parquet", "/etc/hostname"), "leads out of"),
+    ("a table that is a pipe", pipe("analyses/kept_tokens.parquet"), f"is no file: {DELETE}"),
     ("a table that unfolds", unfolding, f"images.parquet' unfolds to more than.*{DELETE}"),
     (
         "a table of too many rows",
@@ -273,18 +273,18 @@ FOLDERS: list[tuple[str, Damage, str]] = [
         column("gallery", "prediction", float("nan")),
         f"'prediction': {DELETE}",
     ),
-    ("a block in words", column("kept", "block", "last"), f"'block': {DELETE}"),
-    ("a row of infinity", column("kept", "row", float("inf")), f"'row': {DELETE}"),
-    ("a row below zero", column("kept", "row", -3), f"'row': {DELETE}"),
+    ("a block in words", column("kept_tokens", "block", "last"), f"'block': {DELETE}"),
+    ("a row of infinity", column("kept_tokens", "row", float("inf")), f"'row': {DELETE}"),
+    ("a row below zero", column("kept_tokens", "row", -3), f"'row': {DELETE}"),
     (
         "a column of a billion",
-        column("kept", "col", 1_000_000_000),
+        column("kept_tokens", "col", 1_000_000_000),
         f"whole numbers .*'col': {DELETE}",
     ),
     ("a grid that is not filled", huge_grid, f"for a grid of 16,008,001 places: {DELETE}"),
     (
         "a label that is a number",
-        column("kept", "label", 7),
+        column("kept_tokens", "label", 7),
         f"no texts in the column 'label': {DELETE}",
     ),
     (
@@ -299,7 +299,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ),
     (
         "an interval of lists",
-        column("statistics", "low", [1.0]),
+        column("statistics", "difference_low", [1.0]),
         f"no numbers in the column 'low': {DELETE}",
     ),
     (
@@ -309,7 +309,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ),
     (
         "a class in words",
-        column("images", "label", "shirt"),
+        column("images", "label_true", "shirt"),
         f"no whole numbers in the column 'label': {DELETE}",
     ),
     ("a torn shard", torn, f"cannot be read.*{DELETE}"),
@@ -336,7 +336,7 @@ ROWS = [
     Bad(
         "run: a torn table to time",
         TIMED,
-        f"kept.parquet' cannot be read.*{DELETE}",
+        f"kept_tokens.parquet' cannot be read.*{DELETE}",
         run(into(KEPT, b"PAR1 torn")),
     ),
     Bad("run: a torn shard to time", TIMED, f"cannot be read.*{DELETE}", run(torn)),

@@ -113,7 +113,7 @@ def test_a_plan_is_json_and_runs_nothing(
     assert found["images"] == 30
     assert found["seconds"] > 0
     planned = {(cell["method"], cell["budget"]): cell for cell in found["cells"]}
-    assert planned["mtr", 0.3]["reduction_fraction"]["flops"] == pytest.approx(0.3, abs=0.002)
+    assert planned["mtr", 0.3]["removed"]["flops"] == pytest.approx(0.3, abs=0.002)
     assert planned["stride", 0.9]["status"] == "skipped"
     drawn = [
         cell["seed"]
@@ -246,7 +246,7 @@ def test_a_configuration_says_what_to_run_and_the_command_line_counts_before_it(
     assert run(["plan", "--config", str(path), "--budgets", "0.5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 10
-    assert [(cell["text"], cell["budget"]) for cell in found["cells"]] == [
+    assert [(cell["spec"], cell["budget"]) for cell in found["cells"]] == [
         ("none", None),
         ("mtr", 0.5),
         ("stride", 0.5),
@@ -277,7 +277,7 @@ def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
         )
         == 0
     )
-    texts = {cell["text"] for cell in json.loads(capsys.readouterr().out)["cells"]}
+    texts = {cell["spec"] for cell in json.loads(capsys.readouterr().out)["cells"]}
     wanted = {
         "delta[protect=4]",
         "delta[order=reversed]",
@@ -488,7 +488,7 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
         )
         found.append(json.loads(capsys.readouterr().out)["cells"])
     assert found[0] == found[1]
-    assert [(cell["text"], cell["backbone"], cell["budget"]) for cell in found[0]] == [
+    assert [(cell["spec"], cell["backbone"], cell["budget"]) for cell in found[0]] == [
         ("none", "vim_nano", None),
         ("tome", "vim_nano", 0.5),
     ]

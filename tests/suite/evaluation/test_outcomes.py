@@ -53,7 +53,7 @@ def test_all_cells_at_once_are_each_alone_to_the_bit(cells: int, batch: int, cla
             for name, value in alone.items():
                 assert found[name][cell, row] == value.numpy().astype(COLUMNS[name])[0], name
     assert (found["tau"] == tau.numpy().astype(np.float32)).all()
-    assert (found["label"] == labels.numpy()).all()
+    assert (found["label_true"] == labels.numpy()).all()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 12))
@@ -73,7 +73,7 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
     for row, found in enumerate(frame.itertuples()):
         log_p = log_softmax(logits[row])
         true = labels[row]
-        assert (found.image, found.label) == (50 + row, true)
+        assert (found.image, found.label_true) == (50 + row, true)
         assert found.prediction == logits[row].argmax()
         assert found.top5 == (true in np.argsort(-logits[row])[:5])
         assert found.loss == pytest.approx(-log_p[true], abs=1e-5)

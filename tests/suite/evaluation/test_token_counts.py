@@ -50,8 +50,8 @@ def test_counts_are_those_of_counting_one_by_one(batches: list[tuple[int, int, i
         assert frame is not None
         assert len(frame) == (10 if key == "a" else 20)
         for row in frame.itertuples():
-            assert row.present == alive[key, row.block, row.place]
-            assert row.foreground == shown[key, row.block, row.place]
+            assert row.present == alive[key, row.block, row.position]
+            assert row.foreground == shown[key, row.block, row.position]
 
 
 def test_without_masks_the_foreground_is_marked_unknown() -> None:

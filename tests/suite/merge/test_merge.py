@@ -92,10 +92,10 @@ def test_halves_put_together_say_what_the_whole_run_says(
     marks = Sheet.of(load(whole)).marks
     assert marks
     assert Sheet.of(load(folder)).marks == marks
-    for name in ("breaks", "similarity", "similarity-pairs"):
+    for name in ("first_errors", "token_overlap", "method_similarity"):
         pd.testing.assert_frame_equal(frame(folder, name), frame(whole, name))
     for name, keys in {
-        "kept": ["label", "budget", "seed", "block", "row", "col"],
+        "kept_tokens": ["label", "budget", "seed", "block", "row", "col"],
         "foreground": ["label", "budget", "seed", "block"],
         "gallery": ["label", "budget", "seed", "image", "block"],
     }.items():
@@ -122,14 +122,14 @@ def test_the_differences_are_those_of_each_image(halves: list[Path], tmp_path: P
         shards = pd.concat(
             [pd.read_parquet(path) for path in (place / "shards" / key).glob("*.parquet")]
         )
-        return dict(zip(shards.image, shards.prediction == shards.label, strict=True))
+        return dict(zip(shards.image, shards.prediction == shards.label_true, strict=True))
 
     mtr, tome = right(halves[0], "mtr"), right(halves[1], "tome")
     assert len(mtr) == 30
-    assert rows.discordant_better["tome", 0.3] == sum(
+    assert rows.only_method_correct["tome", 0.3] == sum(
         tome[image] and not mtr[image] for image in mtr
     )
-    assert rows.discordant_worse["tome", 0.3] == sum(
+    assert rows.only_reference_correct["tome", 0.3] == sum(
         mtr[image] and not tome[image] for image in mtr
     )
     assert rows.reference["tome", 0.3] == "mtr"
@@ -258,7 +258,7 @@ def test_another_schedule_is_another_method(
     labels = set(frame(folder, "statistics").label)
     assert {"mtr", "mtr@rising", "random", "none"} <= labels
     assert "random@rising" not in labels
-    assert set(frame(folder, "kept").label) >= {"mtr", "mtr@rising"}
+    assert set(frame(folder, "kept_tokens").label) >= {"mtr", "mtr@rising"}
 
 
 def test_runs_of_another_schedule_that_share_cells_agree_on_its_name(
@@ -281,7 +281,7 @@ def test_mamba_and_attention_of_two_runs_stand_side_by_side(
     both = finished("both", backbones=("vim_mini", "deit_mini"), **same)
     apart = [finished("vim", **same), finished("deit", backbones=("deit_mini",), **same)]
     folder, _ = merge(apart, tmp_path / "merged")
-    for name in ("families", "family-contrasts", "statistics"):
+    for name in ("mamba_vs_attention", "mamba_minus_attention", "statistics"):
         pd.testing.assert_frame_equal(frame(folder, name), frame(both, name))
 
 
@@ -362,7 +362,7 @@ def test_one_run_twice_and_two_of_one_name_are_refused(halves: list[Path], tmp_p
 
 def test_on_cuda_near_ties_may_fall_otherwise() -> None:
     one = pd.DataFrame(
-        {"label": [0, 1, 2], "prediction": [0, 1, 2], "top5": True, "agree": True, "loss": 0.5, "kl": 0.1,
+        {"label_true": [0, 1, 2], "prediction": [0, 1, 2], "top5": True, "agree": True, "loss": 0.5, "kl": 0.1,
          "margin": [1.0, 1e-5, 2.0], "tau": np.nan}
     )  # fmt: skip
     two = one.assign(prediction=[0, 2, 2], margin=[1.0, -1e-5, 2.0], loss=0.5 + 1e-5)

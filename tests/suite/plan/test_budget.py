@@ -76,7 +76,7 @@ def test_matched_budget_by_independent_recount(
     plan = solve(shape, composition, budget)
     achieved = 1 - recount(shape, plan.counts, composition) / recount(shape, {}, composition)
     assert abs(achieved - budget) < 0.002
-    assert achieved == pytest.approx(plan.reduction_fraction["flops"], abs=1e-12)
+    assert achieved == pytest.approx(plan.removed["flops"], abs=1e-12)
     assert set(plan.counts) <= set(default_sites(shape.sites))
 
 
@@ -84,7 +84,7 @@ def test_matched_budget_by_independent_recount(
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_schedule_and_convention_meets_a_budget(name: str, convention: str) -> None:
     plan = solve(TINY, Free(), 0.4, schedule=named(name), convention=convention)
-    assert abs(plan.reduction_fraction[convention] - 0.4) < 0.002
+    assert abs(plan.removed[convention] - 0.4) < 0.002
 
 
 def test_shapes_of_schedules() -> None:
@@ -130,7 +130,7 @@ def test_none_and_zero_are_dense() -> None:
     ):
         assert plan == dense_plan(TINY)
         assert plan.counts == {}
-        assert set(plan.reduction_fraction.values()) == {0.0}
+        assert set(plan.removed.values()) == {0.0}
         assert plan.token_ratio == 0
 
 
@@ -141,7 +141,7 @@ def test_record_is_what_a_cell_stores() -> None:
         "lengths",
         "flops",
         "total",
-        "reduction_fraction",
+        "removed",
         "token_ratio",
     ]
     assert list(record["flops"]) == ["gemm", "conv", "scan", "elementwise", "reduction"]
@@ -195,7 +195,7 @@ def test_a_plan_is_exact_and_within_caps_or_the_budget_is_named_unreachable(
     if isinstance(plan, BudgetUnreachable):
         assert abs(plan.nearest - budget) > 0.002
         return
-    assert abs(plan.reduction_fraction["flops"] - budget) <= 0.002
+    assert abs(plan.removed["flops"] - budget) <= 0.002
     standing = shape.patches
     for removed in plan.counts.values():
         assert 0 < removed <= method.cap(standing, shape.specials)
@@ -264,8 +264,8 @@ def test_too_few_tokens_for_the_budget_says_so() -> None:
 def test_equal_counts_whatever_the_method_costs() -> None:
     free, dear = solve_tokens(TINY, Free(), 0.4), solve_tokens(TINY, Bipartite(), 0.4)
     assert free.counts == dear.counts
-    assert free.reduction_fraction["flops"] == pytest.approx(0.4, abs=0.002)
-    assert dear.reduction_fraction["flops"] < free.reduction_fraction["flops"]
+    assert free.removed["flops"] == pytest.approx(0.4, abs=0.002)
+    assert dear.removed["flops"] < free.removed["flops"]
 
 
 def test_equal_counts_beyond_a_cap_name_the_largest_budget() -> None:
@@ -274,7 +274,7 @@ def test_equal_counts_beyond_a_cap_name_the_largest_budget() -> None:
         solve_tokens(TINY, tenth, 0.6)
     most = caught.value.nearest
     assert 0.2 < most < 0.6
-    assert solve_tokens(TINY, tenth, most - 0.01).reduction_fraction["flops"] == pytest.approx(
+    assert solve_tokens(TINY, tenth, most - 0.01).removed["flops"] == pytest.approx(
         most - 0.01, abs=0.002
     )
     with pytest.raises(BudgetUnreachable):
@@ -303,7 +303,7 @@ def test_nearest_grid_is_the_nearest_of_all(budget: float) -> None:
     plan = smaller_image(TINY, grid)
     assert plan.lengths == (grid**2 + 1,) * 24
     assert plan.counts == {}
-    assert abs(plan.reduction_fraction["flops"] - budget) == pytest.approx(off(grid))
+    assert abs(plan.removed["flops"] - budget) == pytest.approx(off(grid))
 
 
 def test_nearest_grid_needs_a_square() -> None:

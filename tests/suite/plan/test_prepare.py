@@ -49,7 +49,7 @@ def test_cells_come_method_by_method_budget_by_budget_seed_by_seed(small: Specs)
         assert cell.plan is not None
         if cell.method.name != "downsample":
             assert cell.budget is not None
-            assert cell.plan.reduction_fraction["flops"] == pytest.approx(cell.budget, abs=0.002)
+            assert cell.plan.removed["flops"] == pytest.approx(cell.budget, abs=0.002)
     assert prepared.dense("vim_mini") is prepared.cells[0]
 
 
@@ -158,7 +158,7 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
         plan = attention[label].plan
         assert plan is not None
         assert set(plan.counts) <= {1, 3, 5}
-        assert plan.reduction_fraction["flops"] == pytest.approx(0.2, abs=0.002)
+        assert plan.removed["flops"] == pytest.approx(0.2, abs=0.002)
     assert found["vim_mini", "mtr"].plan is not None
     assert (
         found["vim_mini", "evit[score=cls-attention]"].reason
@@ -236,7 +236,7 @@ def test_a_permutation_removes_nothing_and_has_no_budget(small: Specs) -> None:
     assert len({cell.key for cell in prepared.cells}) == 4
     for cell in prepared.cells[1:]:
         assert cell.plan is not None
-        assert cell.plan.reduction_fraction["flops"] == 0
+        assert cell.plan.removed["flops"] == 0
         assert sorted(cell.reducers()) == [1, 2, 3]
 
 
@@ -359,7 +359,7 @@ def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) ->
         planned,
         skipped,
     ]
-    assert (dense["budget"], dense["composition"], dense["reduction_fraction"]["flops"]) == (
+    assert (dense["budget"], dense["composition"], dense["removed"]["flops"]) == (
         None,
         None,
         0,
@@ -395,14 +395,14 @@ def test_protocol_paper_takes_published_counts_and_matches_the_baselines_to_them
     assert "states no sites and counts" in str(by_name["mtr"][0].reason)
     removed = [by_name[name][0].budget for name in ("hsa", "tome")]
     assert removed == [
-        round(cell.plan.reduction_fraction["flops"], 4)
+        round(cell.plan.removed["flops"], 4)
         for cell in (by_name["hsa"][0], by_name["tome"][0])
         if cell.plan is not None
     ]
     assert [cell.budget for cell in by_name["stride"]] == removed
     for cell in by_name["stride"]:
         assert cell.plan is not None
-        assert cell.plan.reduction_fraction["flops"] == pytest.approx(cell.budget, abs=0.002)
+        assert cell.plan.removed["flops"] == pytest.approx(cell.budget, abs=0.002)
 
 
 def test_a_budget_nearest_to_the_whole_image_has_no_smaller_one(small: Specs) -> None:

@@ -212,7 +212,7 @@ def test_the_foreground_ranking_drops_the_background() -> None:
 
 @torch.no_grad()
 def test_the_class_token_is_put_elsewhere_and_another_is_read() -> None:
-    placements = tables().placements.set_index(["block", "place"])
+    placements = tables().placements.set_index(["block", "position"])
     for place in POSITIONS:
         order = [old for old in range(10) if old != MIDDLE]
         order.insert(place, MIDDLE)

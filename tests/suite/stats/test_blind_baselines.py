@@ -33,7 +33,7 @@ def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     assert lead.p == pytest.approx(p)
     assert lead.difference == pytest.approx((gained - lost) / 400)
-    assert lead.low <= lead.difference <= lead.high
+    assert lead.difference_low <= lead.difference <= lead.difference_high
     assert lead.shown == (p < 0.05 and gained > lost)
     assert mark.everywhere == (mark.not_shown == ("mtr",)) == (not lead.shown)
 

@@ -65,10 +65,10 @@ def test_row_by_hand() -> None:
     one = Outcomes("tome", np.array([[True, True, False, False, True]]), np.arange(5), 0.4)
     two = Outcomes("mtr", np.array([[True, False, True, True, True]]), np.arange(5), 0.4)
     row = compare(one, two)
-    assert (row.gained, row.lost, row.images) == (1, 2, 5)
+    assert (row.only_method_correct, row.only_reference_correct, row.images) == (1, 2, 5)
     assert row.difference == pytest.approx(-0.2)
     assert (row.test, row.p, row.p_holm) == ("mcnemar", 1.0, None)
-    assert row.low <= row.difference <= row.high
+    assert row.difference_low <= row.difference <= row.difference_high
 
 
 def test_images_are_paired_by_index_not_by_place() -> None:
@@ -92,7 +92,7 @@ def test_only_equal_work_is_tested() -> None:
     assert rows["tome"].p_holm == rows["tome"].p, "a family of one needs no correction"
     assert rows["pool"].p is None
     assert rows["pool"].p_holm is None
-    assert rows["pool"].low < rows["pool"].high
+    assert rows["pool"].difference_low < rows["pool"].difference_high
 
 
 def test_the_right_test_and_holm_over_the_family() -> None:
@@ -110,20 +110,28 @@ def test_the_right_test_and_holm_over_the_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p_holm", "low", "high", "told"),
+    ("p_holm", "difference_low", "difference_high", "told"),
     [(0.01, 0.02, 0.1, True), (0.01, -0.1, -0.02, True), (0.01, 0.0, 0.1, False), (0.01, -0.01, 0.1, False),
      (0.05, 0.02, 0.1, False), (None, 0.02, 0.1, None)],
 )  # fmt: skip
-def test_told_apart_takes_the_corrected_test_and_an_interval_without_zero(
-    p_holm: float | None, low: float, high: float, told: bool | None
+def test_significant_takes_the_corrected_test_and_an_interval_without_zero(
+    p_holm: float | None, difference_low: float, difference_high: float, told: bool | None
 ) -> None:
-    row = replace(compare(cell("tome", 0.5), REFERENCE), p_holm=p_holm, low=low, high=high)
-    assert row.told_apart is told
+    row = replace(
+        compare(cell("tome", 0.5), REFERENCE),
+        p_holm=p_holm,
+        difference_low=difference_low,
+        difference_high=difference_high,
+    )
+    assert row.significant is told
 
 
 def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
     row = replace(
-        compare_to_reference(REFERENCE, [cell("tome", 0.5)])[0], p_holm=0.01, low=-0.2, high=0.01
+        compare_to_reference(REFERENCE, [cell("tome", 0.5)])[0],
+        p_holm=0.01,
+        difference_low=-0.2,
+        difference_high=0.01,
     )
     judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
     assert "cannot be told apart" in headline(SETTING, judged, [row])
@@ -135,7 +143,10 @@ def test_rows_are_antisymmetric(one: float, two: float, seeds: int, seed: int) -
     first, second = cell("a", one, n=200, seeds=seeds, seed=seed), cell("bb", two, n=200, seed=seed)
     there, back = compare(first, second), compare(second, first)
     assert there.difference == pytest.approx(-back.difference)
-    assert (there.gained, there.lost) == (back.lost, back.gained)
+    assert (there.only_method_correct, there.only_reference_correct) == (
+        back.only_reference_correct,
+        back.only_method_correct,
+    )
     assert there.p == pytest.approx(back.p)
     assert there.smallest == back.smallest
 
@@ -201,8 +212,11 @@ def test_headline_always_gives_the_interval_and_what_could_be_shown() -> None:
 
 def test_headline_interval_is_reference_minus_method() -> None:
     row = compare_to_reference(REFERENCE, [cell("tome", 0.50)])[0]
-    assert row.high < 0
-    assert f"difference {-100 * row.high:+.1f} to {-100 * row.low:+.1f}" in told(cell("tome", 0.50))
+    assert row.difference_high < 0
+    assert (
+        f"difference {-100 * row.difference_high:+.1f} to {-100 * row.difference_low:+.1f}"
+        in told(cell("tome", 0.50))
+    )
 
 
 def test_headline_says_first_that_the_data_cannot_rank() -> None:

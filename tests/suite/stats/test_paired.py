@@ -32,7 +32,7 @@ def enumerated(difference: NDArray[np.int64]) -> float:
 def test_mcnemar_by_hand() -> None:
     """Five for, one against: p = 2 (C(6,0) + C(6,1)) / 2^6 = 14 / 64."""
     result = mcnemar(bits("1111101011"), bits("0000011011"))
-    assert (result.gained, result.lost) == (5, 1)
+    assert (result.only_first, result.only_second) == (5, 1)
     assert result.p == pytest.approx(14 / 64)
 
 

@@ -53,7 +53,7 @@ def test_what_a_killed_first_start_leaves_is_no_obstacle(tmp_path: Path) -> None
     assert (tmp_path / "spec.yaml").exists()
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "schema: 2\n", "schema: 1\ncolour: red\n"])
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "schema: 1\n", "schema: 2\ncolour: red\n"])
 def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "spec.yaml").write_text(text)
     with pytest.raises(UserError) as caught:
@@ -63,7 +63,7 @@ def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
 
 def counts(present: list[int]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"block": 0, "place": range(len(present)), "present": present, "foreground": 0}
+        {"block": 0, "position": range(len(present)), "present": present, "foreground": 0}
     )
 
 
@@ -100,12 +100,12 @@ def test_a_shard_counts_as_done_only_when_its_token_counts_are_there(
 
 def test_an_analysis_without_rows_is_no_file(tmp_path: Path) -> None:
     store = Store.open(tmp_path, RunSpec())
-    path = tmp_path / "analyses" / "kept.parquet"
-    store.write_analysis("kept", pd.DataFrame())
+    path = tmp_path / "analyses" / "kept_tokens.parquet"
+    store.write_analysis("kept_tokens", pd.DataFrame())
     assert not path.exists()
-    store.write_analysis("kept", pd.DataFrame({"a": [1]}))
+    store.write_analysis("kept_tokens", pd.DataFrame({"a": [1]}))
     assert path.exists()
-    store.write_analysis("kept", pd.DataFrame())
+    store.write_analysis("kept_tokens", pd.DataFrame())
     assert not path.exists()
 
 
@@ -125,7 +125,7 @@ def test_what_is_torn_is_set_aside_or_named(
     store = Store.open(tmp_path / "run", RunSpec(images=40))
     store.write_halved("vim_nano", 3, {"batch": 8, "flips": 1})
     (tmp_path / "run" / "halved" / "0-00001.json").write_bytes(torn)
-    assert store.halved() == [{"backbone": "vim_nano", "slice": 3, "batch": 8, "flips": 1}]
+    assert store.halved() == [{"backbone": "vim_nano", "shard": 3, "batch": 8, "flips": 1}]
     assert "is torn or was changed" in capsys.readouterr().err
     assert len(store.halved()) == 1
     if torn != b"[1]":
