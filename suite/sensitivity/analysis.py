@@ -20,7 +20,6 @@ from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record, run_size
 from suite.execution.shards import count_existing, raise_first
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
-from suite.sensitivity import token_tables
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores
@@ -32,7 +31,15 @@ from suite.sensitivity.single_block import (
     skipped_table,
 )
 from suite.sensitivity.spec import SensitivitySpec
-from suite.store.run_folder import Store
+from suite.sensitivity.token_tables import (
+    TokenArrays,
+    agreement_table,
+    distance_table,
+    effects_table,
+    map_table,
+    profile_table,
+    score_table,
+)
 from suite.store.session import session
 from suite.system.environment import consumption, environment
 from suite.system.hardware import check_precision, pick_device, set_threads
@@ -154,46 +161,29 @@ def conclude(
     frames["sensitivity_kept"] = kept_table(prepared, store, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
     headline = summarize_findings(spec, frames)
-    write_results(prepared, store, frames, headline, started)
-    return Analysis(frames, headline, failures)
-
-
-def write_results(
-    prepared: Prepared,
-    store: Store,
-    frames: dict[str, pd.DataFrame],
-    headline: dict[str, Any],
-    started: datetime,
-) -> None:
-    """Write what the report reads: tables, headline, data set and environment."""
     for name, frame in frames.items():
         store.write_analysis(name, frame)
     store.write_headline(headline)
     store.write_dataset(dataset_record(prepared))
-    store.write_environment(
-        environment() | consumption(started) | execution_record(prepared, store)
-    )
+    usage = consumption(started)
+    store.write_environment(environment() | usage | execution_record(prepared, store))
+    return Analysis(frames, headline, failures)
 
 
 def image_tables(
-    backbone: str, model: Backbone, images: Sequence[ProbeTables]
+    backbone: str,
+    model: Backbone,
+    images: Sequence[ProbeTables],
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables over `images`, by the name they are stored under."""
-    tokens = token_tables.TokenArrays.stack(
-        backbone, [image.tokens for image in images], square_grid(model), model.special_places
-    )
-    groups = [image.groups for image in images]
-    placements = [image.placements for image in images]
+    tokens, groups, placements = zip(*images, strict=True)
+    arrays = TokenArrays.stack(backbone, tokens, square_grid(model), model.special_places)
     return {
-        "sensitivity_map": token_tables.map_table(tokens),
-        "sensitivity_profile": token_tables.profile_table(tokens),
-        "sensitivity_agreement": token_tables.agreement_table(tokens),
-        "sensitivity_distance": token_tables.distance_table(tokens),
-        "sensitivity_scores": token_tables.score_table(tokens),
-        "sensitivity_groups": token_tables.effects_table(
-            backbone, groups, ["block", "ranking", "window"]
-        ),
-        "sensitivity_placements": token_tables.effects_table(
-            backbone, placements, ["block", "position"]
-        ),
+        "sensitivity_map": map_table(arrays),
+        "sensitivity_profile": profile_table(arrays),
+        "sensitivity_agreement": agreement_table(arrays),
+        "sensitivity_distance": distance_table(arrays),
+        "sensitivity_scores": score_table(arrays),
+        "sensitivity_groups": effects_table(backbone, groups, ["block", "ranking", "window"]),
+        "sensitivity_placements": effects_table(backbone, placements, ["block", "position"]),
     }

@@ -14,7 +14,10 @@ from suite.evaluation.outcomes import loss_and_margin
 
 
 def gradient_estimates(
-    model: Backbone, embedded: TokenSequence, labels: Tensor, layers: Sequence[int]
+    model: Backbone,
+    embedded: TokenSequence,
+    labels: Tensor,
+    layers: Sequence[int],
 ) -> dict[str, Tensor]:
     """Estimate the effect of each token entering each of `layers`, (layers, B, L) in fp64.
 
@@ -47,9 +50,10 @@ def gradient_estimates(
         margin_gradients = torch.autograd.grad(margin.sum(), probes)
     # fp64, since the products nearly cancel over the channels where a norm follows.
     x = torch.stack(activations).double()
-    g = torch.stack(loss_gradients).double()
+    by_loss = torch.stack(loss_gradients).double()
+    by_margin = torch.stack(margin_gradients).double()
     return {
-        "estimate_loss": -(g * x).sum(-1),
-        "estimate_margin": -(torch.stack(margin_gradients).double() * x).sum(-1),
-        "bound_loss": g.norm(dim=-1) * x.norm(dim=-1),
+        "estimate_loss": -(by_loss * x).sum(-1),
+        "estimate_margin": -(by_margin * x).sum(-1),
+        "bound_loss": by_loss.norm(dim=-1) * x.norm(dim=-1),
     }

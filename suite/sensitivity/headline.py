@@ -8,19 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from suite.sensitivity.probe import REFERENCE_RANKINGS
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
 
 # Rankings of the score table that are no registered score, but something to compare scores with.
-REFERENCES = (
-    "zeroing",
-    "estimate",
-    "bound",
-    "foreground",
-    "place",
-    "removal",
-    "removal-kl",
-)
+REFERENCES = (*REFERENCE_RANKINGS, "foreground", "place")
 # Below so many images the headline warns that intervals over images mean little.
 FEW_IMAGES = 8
 

@@ -61,15 +61,16 @@ class ProbeStore:
 
     def write(self, index: int, tables: ProbeTables) -> None:
         """Store the results of image `index`."""
-        frames = {}
+        files = {}
         for part in PARTS:
             path = self.path(index, part)
-            frames[path] = (getattr(tables, part), self._contents(path))
-        self.store.write_sealed(frames)
+            files[path] = getattr(tables, part), self._contents(path)
+        self.store.write_sealed(files)
 
     def read(self, index: int) -> ProbeTables:
         """Load the results of image `index`."""
-        return ProbeTables(**{part: pd.read_parquet(self.path(index, part)) for part in PARTS})
+        paths = [self.path(index, part) for part in ProbeTables._fields]
+        return ProbeTables(*map(pd.read_parquet, paths))
 
     def _contents(self, path: Path) -> str:
         """Describe what the file at `path` contains; stored in it and checked by `has`."""
@@ -87,48 +88,38 @@ def square_grid(model: Backbone) -> tuple[int, int, int]:
 
 
 def probe_images(
-    prepared: Prepared, settings: ProbeSettings, probes: ProbeStore, progress: Callable[[int], None]
+    prepared: Prepared,
+    settings: ProbeSettings,
+    probes: ProbeStore,
+    progress: Callable[[int], None],
 ) -> None:
     """Probe every image without results; several processes may do so in one run folder.
 
     `progress` receives the number of images finished since its last call.
     """
+    (model,) = prepared.models.values()
+    data = prepared.data_for(model)
+    frames, rows, columns = square_grid(model)
+    # Data sets of videos have no masks of the object.
+    mask_grid = (rows, columns) if frames == 1 else None
     indices = prepared.indices.tolist()
     missing = [index for index in indices if not probes.is_done(index)]
     progress(len(indices) - len(missing))
     # First the images that no other process works on. Then wait for the others: by then they are
     # done, or the process that had them has died and they are still missing.
     for wait in (False, True):
-        missing = _probe_claimable(prepared, settings, probes, missing, progress, wait)
-
-
-def _probe_claimable(
-    prepared: Prepared,
-    settings: ProbeSettings,
-    probes: ProbeStore,
-    indices: Sequence[int],
-    progress: Callable[[int], None],
-    wait: bool,
-) -> list[int]:
-    """Probe those of `indices` that can be claimed; return those claimed by other processes."""
-    (model,) = prepared.models.values()
-    frames, rows, columns = square_grid(model)
-    # Data sets of videos have no masks of the object.
-    mask_grid = (rows, columns) if frames == 1 else None
-    data, order = prepared.data_for(model), np.array(indices, dtype=np.int64)
-    busy = []
-    for batch in batches(data, order, 1, model.image_size, mask_grid):
-        index = int(batch.indices)
-        with probes.claim(index, wait) as claimed:
-            if not claimed:
-                busy.append(index)
-                continue
-            # Another process may have finished it since `missing` was listed.
-            if not probes.has(index):
-                on_device = batch._replace(images=batch.images.to(prepared.device))
-                probes.write(index, probe_within_memory(model, on_device, settings))
-        progress(1)
-    return busy
+        order, missing = np.array(missing, dtype=np.int64), []
+        for batch in batches(data, order, 1, model.image_size, mask_grid):
+            index = int(batch.indices)
+            with probes.claim(index, wait) as claimed:
+                if not claimed:
+                    missing.append(index)
+                    continue
+                # Another process may have finished it since `missing` was listed.
+                if not probes.has(index):
+                    on_device = batch._replace(images=batch.images.to(prepared.device))
+                    probes.write(index, probe_within_memory(model, on_device, settings))
+            progress(1)
 
 
 def probe_within_memory(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
@@ -138,4 +129,5 @@ def probe_within_memory(model: Backbone, batch: Batch, settings: ProbeSettings) 
         with torch.no_grad():
             return probe(model, batch, replace(settings, batch=size))
 
-    return with_less(settings.batch, with_batch, f"image {int(batch.indices)}")[0]
+    tables, _ = with_less(settings.batch, with_batch, f"image {int(batch.indices)}")
+    return tables

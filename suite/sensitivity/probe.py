@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -64,8 +64,7 @@ class ProbeSettings:
     zeroed: frozenset[int]
 
 
-@dataclass(frozen=True)
-class ProbeTables:
+class ProbeTables(NamedTuple):
     """The results of one image, as three tables.
 
     ``tokens``
@@ -128,11 +127,10 @@ def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables
             for name, values in estimates.items():
                 columns[name] = _array(values[settings.layers.index(block), 0, patches])
             rankings = rank_tokens(evaluator, scores, columns, foreground, settings)
-            groups.append(
-                block_rows(block, group_removal_effects(evaluator, rankings, settings.group))
-            )
-        positions = settings.class_positions
-        placements.append(block_rows(block, class_position_effects(evaluator, positions)))
+            together = group_removal_effects(evaluator, rankings, settings.group)
+            groups.append(block_rows(block, together))
+        moves = class_position_effects(evaluator, settings.class_positions)
+        placements.append(block_rows(block, moves))
         rank = np.arange(len(patches), dtype=np.int32)
         tokens.append(block_rows(block, {"rank": rank, "foreground": foreground, **columns}))
     return ProbeTables(
@@ -146,12 +144,15 @@ def block_rows(block: int, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Return `columns` as rows of `block`, numbers in single precision."""
     frame = pd.DataFrame(columns)
     frame.insert(0, "block", np.int32(block))
-    # These tables hold a row per token, block and image: half the bytes are enough for an effect.
-    return frame.astype(dict.fromkeys(frame.select_dtypes(np.float64), np.float32))
+    # A row per token, block and image is much: half the bytes are enough for an effect.
+    doubles = frame.select_dtypes(np.float64)
+    return frame.astype(dict.fromkeys(doubles, np.float32))
 
 
 def run_prefix(
-    model: Backbone, tokens: TokenSequence, settings: ProbeSettings
+    model: Backbone,
+    tokens: TokenSequence,
+    settings: ProbeSettings,
 ) -> dict[int, tuple[TokenSequence, dict[str, Array]]]:
     """Run the unreduced model once and keep what enters each layer and what leaves the last block.
 
@@ -180,8 +181,9 @@ def last_block_has_trace(model: Backbone) -> bool:
     """Whether the last block has a trace: the MLP that ends a transformer has none."""
     # Sites follow blocks that have a trace at a constant step: 1 for a scan, 2 where attention and
     # MLP alternate.
-    step = model.sites[1] - model.sites[0] if len(model.sites) > 1 else 1
-    return (model.depth - model.sites[0]) % step == 0
+    first, *others = model.sites
+    step = others[0] - first if others else 1
+    return (model.depth - first) % step == 0
 
 
 def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> dict[str, Array]:
@@ -211,13 +213,17 @@ class VariantEvaluator:
     batch: int
 
     def effects(
-        self, make_variants: Callable[[Tensor], TokenSequence], edits: Tensor
+        self,
+        make_variants: Callable[[Tensor], TokenSequence],
+        edits: Tensor,
     ) -> dict[str, Array]:
         """Return the effects (K,) of the variants made of `edits`, which has K entries."""
         logits = [self.dense[:0]]
         # Splitting an empty tensor gives one empty part, which the model cannot run.
-        for part in edits.split(self.batch) if len(edits) else ():
-            logits.append(self.model.readout(self.model.run(make_variants(part), self.block)))
+        parts = edits.split(self.batch) if len(edits) else ()
+        for part in parts:
+            output = self.model.run(make_variants(part), self.block)
+            logits.append(self.model.readout(output))
         return compute_effects(torch.cat(logits), self.dense, self.label)
 
 
@@ -230,8 +236,11 @@ def compute_effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, A
     ``kl``      KL(dense || variant) in nats
     """
     # In fp64 on the CPU, as outcomes are, so that small effects do not drown in rounding.
-    logits, dense, label = logits.double().cpu(), dense.double().cpu(), label.cpu()
-    log_p, log_q = logits.log_softmax(1), dense.log_softmax(1)
+    logits = logits.double().cpu()
+    dense = dense.double().cpu()
+    label = label.cpu()
+    log_p = logits.log_softmax(1)
+    log_q = dense.log_softmax(1)
     loss, margin = loss_and_margin(logits, log_p, label.expand(len(logits)))
     dense_loss, dense_margin = loss_and_margin(dense, log_q, label)
     flip = logits.argmax(1) != dense.argmax(1)
@@ -244,15 +253,18 @@ def compute_effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, A
 
 
 def single_token_effects(
-    evaluator: VariantEvaluator, ranks: Tensor, zeroing: bool
+    evaluator: VariantEvaluator,
+    ranks: Tensor,
+    zeroing: bool,
 ) -> dict[str, Array]:
     """Measure removing, and zeroing, each patch token of `ranks` alone; (n,), NaN elsewhere."""
     tokens = evaluator.tokens
+    patches = tokens.length - tokens.special.shape[1]
     edits = {"removal": removed, "zeroing": zeroed}
     columns = {}
     for kind, effect in product(edits, EFFECTS):
         # The columns exist in every image, so that images can be stacked.
-        columns[f"{kind}_{effect}"] = np.full(tokens.length - tokens.special.shape[1], np.nan)
+        columns[f"{kind}_{effect}"] = np.full(patches, np.nan)
     if not zeroing:
         del edits["zeroing"]
     for kind, edit in edits.items():
@@ -289,7 +301,9 @@ def rank_tokens(
         by_name["foreground"] = foreground + by_name["random"]
     rankings = {(name, 0): values for name, values in by_name.items()}
     windowed = dict.fromkeys(["random", *list(scores)[:1]])
-    for name, window in product(windowed, WINDOWS if tokens.special.shape[1] else ()):
+    # Windows lie round special tokens, and not every backbone has one.
+    windows = WINDOWS if tokens.special.shape[1] else ()
+    for name, window in product(windowed, windows):
         free = unprotected(patches, tokens.special, window)[0].cpu().numpy()
         if len(free) >= settings.group:
             # Infinite importance is what protects a token: only the lowest values are removed.

@@ -27,7 +27,10 @@ def select(text: str, allowed: Sequence[int], option: str) -> tuple[int, ...]:
     if prefix == "every" and NUMBER.fullmatch(step) and int(step) > 0:
         return tuple(allowed[:: int(step)])
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(NUMBER.fullmatch(part) and int(part) in allowed for part in parts):
+    numbers = {int(part) for part in parts if NUMBER.fullmatch(part)}
+    # A part that is no number would otherwise be dropped in silence.
+    all_numbers = all(map(NUMBER.fullmatch, parts))
+    if not parts or not all_numbers or not numbers <= set(allowed):
         choices = f"{allowed[0]} to {allowed[-1]}"
         if len(allowed) <= MOST_SHOWN:
             choices = ", ".join(map(str, allowed))
@@ -35,7 +38,7 @@ def select(text: str, allowed: Sequence[int], option: str) -> tuple[int, ...]:
             f"--{option} '{text}' is not all, every-K (such as every-2) "
             f"or a list of these: {choices}"
         )
-    return tuple(sorted({int(part) for part in parts}))
+    return tuple(sorted(numbers))
 
 
 def select_patches(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
@@ -47,6 +50,9 @@ def select_patches(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
     ranks = np.arange(np.prod(grid)).reshape(grid)
     if not text.startswith("every-"):
         return select(text, range(ranks.size), "positions")
-    rows = list(select(text, range(grid[1]), "positions"))
-    columns = list(select(text, range(grid[2]), "positions"))
-    return tuple(ranks[:, rows][:, :, columns].ravel().tolist())
+    _, height, width = grid
+    rows = select(text, range(height), "positions")
+    columns = select(text, range(width), "positions")
+    # One axis at a time: both at once would pair rows with columns.
+    thinned = ranks[:, list(rows)][:, :, list(columns)]
+    return tuple(thinned.ravel().tolist())

@@ -21,7 +21,11 @@ from suite.store.run_folder import Store, slices
 
 
 def single_block_cells(
-    spec: SensitivitySpec, model: Backbone, layers: Sequence[int], group: int, context: str
+    spec: SensitivitySpec,
+    model: Backbone,
+    layers: Sequence[int],
+    group: int,
+    context: str,
 ) -> list[Cell]:
     """Lay out the dense cell, and for every method and layer one that removes `group` tokens there.
 
@@ -47,7 +51,10 @@ def single_block_cells(
 
 
 def _cells_of_method(
-    cell: Cell, model: Backbone, layers: Sequence[int], group: int
+    cell: Cell,
+    model: Backbone,
+    layers: Sequence[int],
+    group: int,
 ) -> Iterator[Cell]:
     """Yield `cell` once per layer with its plan, or once with the reason why it cannot run."""
     assert cell.composition is not None
@@ -56,8 +63,9 @@ def _cells_of_method(
         return
     # Methods read the trace of the block before, and block 0 has none before it.
     sites = [layer for layer in layers if layer]
+    shape = model.describe()
     try:
-        plans = [plan_of(model.describe(), {site: group}, cell.composition) for site in sites]
+        plans = [plan_of(shape, {site: group}, cell.composition) for site in sites]
     except ValueError as error:
         # Every layer has the same number of tokens here, so all plans fail or none does.
         yield replace(cell, reason=str(error))
@@ -68,11 +76,13 @@ def _cells_of_method(
 
 def evaluated_cells(prepared: Prepared, failures: Mapping[str, str]) -> list[Cell]:
     """List the reduced cells that have results."""
-    return [
-        cell
-        for cell in prepared.cells
-        if cell.plan is not None and cell.plan.counts and cell.key not in failures
-    ]
+    evaluated = []
+    for cell in prepared.cells:
+        # A skipped cell has no plan, and the dense one removes nothing.
+        reduces = cell.plan is not None and cell.plan.counts
+        if reduces and cell.key not in failures:
+            evaluated.append(cell)
+    return evaluated
 
 
 def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
@@ -89,12 +99,14 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
         assert cell.plan is not None
         ((block, removed),) = cell.plan.counts.items()
         outcomes = store.outcomes(cell.key, shards)
+        correct = outcomes.prediction == outcomes.label_true
         changes = {
             "loss": outcomes.loss - dense.loss,
             "margin": outcomes.margin - dense.margin,
             "flip": ~outcomes.agree,
             "kl": outcomes.kl,
-            "top1": (outcomes.prediction == outcomes.label_true).astype(float) - dense_correct,
+            # Booleans cannot be subtracted.
+            "top1": correct.astype(float) - dense_correct,
         }
         keys = {"backbone": backbone, "label": cell.label, "block": [block]}
         for quantity, values in changes.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,20 @@ class TokenArrays:
 
     @classmethod
     def stack(
-        cls, backbone: str, frames: Sequence[pd.DataFrame], grid: Grid, specials: Sequence[int]
+        cls,
+        backbone: str,
+        frames: Sequence[pd.DataFrame],
+        grid: Grid,
+        specials: Sequence[int],
     ) -> TokenArrays:
         """Stack the ``tokens`` tables of `suite.sensitivity.probe`, one an image, of equal rows."""
-        blocks = tuple(int(block) for block in frames[0]["block"].unique())
+        blocks = tuple(frames[0]["block"].unique().tolist())
         shape = (len(frames), len(blocks), int(np.prod(grid)))
+        images = pd.concat(frames)
         columns = {}
-        for name in frames[0].columns.drop(["block", "rank"]):
-            values = np.stack([frame[name].to_numpy(np.float64) for frame in frames])
-            columns[name] = values.reshape(shape)
+        for name in images.columns.drop(["block", "rank"]):
+            # The tables are in single precision; means over images are taken in double.
+            columns[name] = images[name].to_numpy(np.float64).reshape(shape)
         return cls(backbone, columns, blocks, grid, tuple(specials))
 
     @property
@@ -64,9 +70,10 @@ class TokenArrays:
         """The blocks before which tokens were changed."""
         return self.blocks[:-1]
 
-    def at_sites(self, name: str) -> Array:
-        """Column `name` at the `sites`, (images, sites, n)."""
-        return self.columns[name][:, : len(self.sites)]
+    def site_columns(self) -> dict[str, Array]:
+        """`columns` at the `sites` only, (images, sites, n) each."""
+        sites = len(self.sites)
+        return {name: values[:, :sites] for name, values in self.columns.items()}
 
     def coordinates(self) -> dict[str, NDArray[np.int64]]:
         """Frame, row and column of every patch token, (n,) each."""
@@ -80,15 +87,18 @@ class TokenArrays:
         if not self.specials:
             return None
         length = int(np.prod(self.grid)) + len(self.specials)
-        positions = np.delete(np.arange(length), self.specials)
-        gaps = positions[:, None] - np.array(self.specials)
-        return gaps[np.arange(len(gaps)), np.abs(gaps).argmin(1)]
+        patches = np.delete(np.arange(length), self.specials)
+        gaps = patches[:, None] - np.array(self.specials)
+        nearest = np.abs(gaps).argmin(1, keepdims=True)
+        return np.take_along_axis(gaps, nearest, axis=1)[:, 0]
 
     def distance_from_centre(self) -> Array:
         """Distance (n,) of each patch token from the centre of its frame, in patches."""
-        place = self.coordinates()
+        coordinates = self.coordinates()
         _, height, width = self.grid
-        return np.hypot(place["row"] - (height - 1) / 2, place["col"] - (width - 1) / 2)
+        down = coordinates["row"] - (height - 1) / 2
+        across = coordinates["col"] - (width - 1) / 2
+        return np.hypot(down, across)
 
     def rows_by_site(self, per_image: Array, **keys: Any) -> pd.DataFrame:
         """Tabulate mean and interval of `per_image` (images, sites), a row per site."""
@@ -143,11 +153,16 @@ def profile_table(tokens: TokenArrays) -> pd.DataFrame:
     steps = tokens.steps_from_special()
     if steps is not None:
         away = np.abs(steps)
-        width = max(1, -(-2 * int(away.max()) // BINS))
+        width = max(1, ceil(2 * int(away.max()) / BINS))
         # Bins begin next to the class token on either side, so none spans it.
-        axes["sequence"] = np.sign(steps) * ((away - 1) // width * width + (width + 1) / 2)
-    quantities = {name: tokens.at_sites(name) for name in ("removal_loss", "removal_kl")}
-    quantities["removal_rank"] = percentile(tokens.at_sites("removal_kl"))
+        begin = (away - 1) // width * width
+        axes["sequence"] = np.sign(steps) * (begin + (width + 1) / 2)
+    columns = tokens.site_columns()
+    quantities = {
+        "removal_loss": columns["removal_loss"],
+        "removal_kl": columns["removal_kl"],
+        "removal_rank": percentile(columns["removal_kl"]),
+    }
     rows = []
     for axis, at in axes.items():
         for value in np.unique(at):
@@ -163,20 +178,21 @@ def agreement_table(tokens: TokenArrays) -> pd.DataFrame:
 
     By block over its tokens, and in the overall row over the tokens of all blocks at once.
     """
+    columns = tokens.site_columns()
     rows = []
     for effect, estimate in ESTIMATED.items():
-        kind = estimate.partition("_")[0]
-        measures = {
-            kind: tokens.at_sites(estimate),
-            "zeroing": tokens.at_sites(f"zeroing_{effect}"),
-            "removal": tokens.at_sites(f"removal_{effect}"),
-        }
+        # By the names of the measures: "estimate" or "bound", zeroing, removal.
+        measures = {}
+        for column in (estimate, f"zeroing_{effect}", f"removal_{effect}"):
+            kind, _, _ = column.partition("_")
+            measures[kind] = columns[column]
         for first, second in combinations(measures, 2):
             one, other = measures[first], measures[second]
-            images = len(one)
-            overall = spearman(one.reshape(images, -1), other.reshape(images, -1))
+            all_tokens = (len(one), -1)
+            overall = spearman(one.reshape(all_tokens), other.reshape(all_tokens))
+            per_image = spearman(one, other)
             keys = {"quantity": effect, "first": first, "second": second}
-            rows.append(tokens.rows_with_overall(spearman(one, other), overall, **keys))
+            rows.append(tokens.rows_with_overall(per_image, overall, **keys))
     return concatenate(rows)
 
 
@@ -193,7 +209,7 @@ def distance_table(tokens: TokenArrays) -> pd.DataFrame:
         nearness_by_name["sequence"] = -np.abs(steps).astype(float)
     rows = []
     for quantity in ("removal_loss", "removal_kl"):
-        effects = tokens.at_sites(quantity)
+        effects = tokens.site_columns()[quantity]
         for name, nearness in nearness_by_name.items():
             correlations = {"": spearman(effects, nearness)}
             for other, fixed in nearness_by_name.items():
@@ -214,31 +230,33 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
     ROC). The overall row is the mean over the blocks from 1 on. ``place`` is the mean map of the
     other images.
     """
+    columns = tokens.site_columns()
     scores = {}
-    for name in tokens.columns:
+    for name, values in columns.items():
         if name.startswith("score_"):
-            scores[name.removeprefix("score_")] = tokens.at_sites(name)
-    scores["estimate"] = tokens.at_sites("estimate_loss")
-    scores["bound"] = tokens.at_sites("bound_loss")
+            scores[name.removeprefix("score_")] = values
+    scores["estimate"] = columns["estimate_loss"]
+    scores["bound"] = columns["bound_loss"]
     # Before block 0 no score can be read. References are left out there too, so that all overall
     # rows cover the same blocks.
-    scored = np.array(tokens.sites) > 0
+    scored = np.array(tokens.sites)[:, None] > 0
     rows = []
     for target in ("removal_loss", "removal_kl", "foreground"):
-        truth = tokens.at_sites(target)
+        truth = columns[target]
         compared = dict(scores)
         measure: Callable[[Array, Array], Array] = spearman
         if target == "foreground":
             measure = separation
-            compared["removal"] = tokens.at_sites("removal_loss")
-            compared["removal-kl"] = tokens.at_sites("removal_kl")
+            compared["removal"] = columns["removal_loss"]
+            compared["removal-kl"] = columns["removal_kl"]
         else:
-            compared["zeroing"] = tokens.at_sites(target.replace("removal", "zeroing"))
+            compared["zeroing"] = columns[target.replace("removal", "zeroing")]
             # The same tokens were tried in all images, so that nothing is missing in some only.
             compared["place"] = (truth.sum(0) - truth) / max(1, len(truth) - 1)
-            compared["foreground"] = tokens.at_sites("foreground")
+            compared["foreground"] = columns["foreground"]
         for name, values in compared.items():
-            per_image = measure(np.where(scored[:, None], values, np.nan), truth)
+            readable = np.where(scored, values, np.nan)
+            per_image = measure(readable, truth)
             overall = finite_mean(per_image, axis=1)
             keys = {"target": target, "score": name}
             rows.append(tokens.rows_with_overall(per_image, overall, **keys))
