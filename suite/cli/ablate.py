@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from backbones.common.errors import UserError
-from suite.cli.compare import (
+from suite.cli.precompile import begin_compiling
+from suite.cli.run_options import (
     Address,
     Executor,
     FailFast,
@@ -21,7 +22,6 @@ from suite.cli.compare import (
     run_folder,
     written,
 )
-from suite.cli.precompile import begin_compiling
 from suite.cli.spec_options import with_run_options
 from suite.config.run_spec import RunSpec
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from backbones.common.naming import split
-from suite.cli.compare import FailFast, Json, Report, Resume, Track, written
+from suite.cli.run_options import FailFast, Json, Report, Resume, Track, written
 from suite.cli.spec_options import expand, images_asked, option, shared, typed, with_options
 from suite.config.run_spec import build
 from suite.sensitivity.spec import SensitivitySpec

@@ -13,6 +13,8 @@ from typing import Any
 from rich.table import Table
 
 from backbones.common.errors import UserError
+from suite.cli.exit_codes import answer
+from suite.cli.run_options import run_folder
 from suite.config.run_spec import RunSpec
 
 Combination = tuple[str, RunSpec]
@@ -26,8 +28,6 @@ def run_all(
     UserError, with the combination that it is about, before the first one runs. One that fails then
     does not stop the others. Runs that can be compared are merged into one report at the end.
     """
-    from suite.cli.compare import run_folder
-    from suite.cli.exit_codes import answer
     from suite.plan.prepare import prepare
 
     runs = values.get("runs")
