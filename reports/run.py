@@ -13,7 +13,7 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
-from suite.config.run_spec import check_schema
+from suite.config.spec_file import check_schema
 from suite.stats.blind_baselines import COLUMNS as BLIND_COLUMNS
 from suite.store.find_run import run_spec
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from suite.cli.list import every_card
+from suite.cli.listing import every_card
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}

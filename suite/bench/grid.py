@@ -17,7 +17,8 @@ from backbones.scan import chosen
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, Subject, measure
-from suite.config.run_spec import RunSpec, read_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell
 from suite.plan.prepare import layout, merge_equal, prepare
 from suite.store.find_run import run_spec

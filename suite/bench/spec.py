@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.config.run_spec import SCHEMA, Budget, RunSpec, build_spec
+from suite.config.run_spec import SCHEMA, Budget, RunSpec
+from suite.config.spec_file import build_spec
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -16,18 +16,19 @@ from backbones.common.registry import nearest
 from methods import METHODS
 from suite.cli.ablate import ablate
 from suite.cli.bench import bench
-from suite.cli.compare import compare, plan
+from suite.cli.compare import compare
 from suite.cli.doctor import doctor
 from suite.cli.exit_codes import answer
 from suite.cli.export import export
 from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
+from suite.cli.plan import plan
 from suite.cli.report import report
 from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.train import train
 from suite.cli.verify import verify
-from suite.config.run_spec import plain
+from suite.config.spec_file import plain
 
 app = typer.Typer(
     name="suite",

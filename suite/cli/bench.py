@@ -17,7 +17,7 @@ from backbones.common.naming import split
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
 from suite.cli.spec_options import expand, typed
-from suite.config.run_spec import build
+from suite.config.spec_file import build
 from suite.system.atomic_files import write_text
 
 FLAGS = {

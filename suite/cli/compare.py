@@ -1,109 +1,67 @@
-"""`compare` runs a comparison and writes its report; `plan` says what it would run."""
+"""`compare`: run a comparison of methods at equal cost and write its report."""
 
 from __future__ import annotations
 
-import json
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suite.cli.precompile import begin_compiling
-from suite.cli.run_options import (
-    Address,
-    Executor,
-    FailFast,
-    Json,
-    Name,
-    Report,
-    Resume,
-    Runs,
-    Track,
-    Workers,
-    run_folder,
-    written,
-)
-from suite.cli.spec_options import with_run_options
+from suite.cli.run_options import RunOptions, print_json, publish
+from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
 
+if TYPE_CHECKING:
+    from suite.comparison import Result
 
-@partial(with_run_options, without=("axes",))
-def compare(
-    spec: RunSpec,
-    name: Name = "",
-    runs: Runs = Path("runs"),
-    resume: Resume = True,
-    fail_fast: FailFast = False,
-    executor: Executor = "local",
-    address: Address = "",
-    workers: Workers = 0,
-    report: Report = True,
-    track: Track = "",
-    as_json: Json = False,
+
+@with_options(RunSpec(), without={"axes"})
+def compare(spec: RunSpec, options: RunOptions) -> int:
+    """Compare methods at equal cost and write a report. Rerun the command to resume."""
+    return run_and_show(spec, options, show)
+
+
+def run_and_show(
+    spec: RunSpec, options: RunOptions, show: Callable[[Result, Path, Path | None], None]
 ) -> int:
-    """Compare methods at equal cost and write a report; asked again, it goes on where it stood."""
-    folder = run_folder(spec, runs, name)
+    """Run a comparison, report it, and print its results; the exit code.
+
+    `show` prints them as text, given the result, the run's folder and the page of the report.
+    """
+    folder = options.folder(spec.default_name())
     begin_compiling(spec)
     from suite.comparison import run_comparison
     from suite.execution.choose import executor_of
-    from suite.stats import unbeaten
-    from suite.terminal.tables import astray, comparison_table, left_out, print_table
     from suite.trackers import chosen
 
-    trackers = chosen(track)
-    result = run_comparison(
-        spec, folder, as_json, resume, fail_fast, executor_of(executor, address, workers)
-    )
-    page = written(folder, report, trackers)
-    if as_json:
-        print(
-            json.dumps(
-                {"run": str(folder), "report": page and str(page), **result.summary()}, indent=1
-            )
-        )
+    # Wrong names are found before the run, which may take hours.
+    trackers = chosen(options.track)
+    executor = executor_of(options.executor, options.address, options.workers)
+    result = run_comparison(spec, folder, options.json, options.resume, options.fail_fast, executor)
+    page = publish(folder, options, trackers)
+    if options.json:
+        print_json(folder, page, result.summary())
     else:
-        print_table(comparison_table(result.records))
-        for line in (*astray(result.records), *left_out(result.records)):
-            print(line)
-        warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
-        for warning in warnings:
-            print(f"WARNING: {warning}")
-        for sentence in unbeaten(result.marks):
-            print(sentence)
-        print(result.headline["headline"])
-        begin = len(warnings)
-        for paragraph in paragraphs[
-            begin : begin + len(result.headline["beside"]) + 1
-        ]:  # the page has the rest
-            print(paragraph)
+        show(result, folder, page)
         print(f"report: {page}" if page else f"results: {folder}")
     return 1 if result.failures else 0
 
 
-@with_run_options
-def plan(spec: RunSpec, as_json: Json = False) -> int:
-    """Lay out the cells of a comparison without running it: tokens, FLOPs, and an estimate of the time."""
-    from suite.plan.prepare import out_of_reach, prepare, undivided
-    from suite.plan.records import describe
-    from suite.plan.run_time import estimate_seconds
-    from suite.terminal.tables import plan_table, print_table
+def show(result: Result, folder: Path, page: Path | None) -> None:
+    """Print the table of accuracies and the headline of a comparison."""
+    from suite.stats import unbeaten
+    from suite.terminal.tables import astray, comparison_table, left_out, print_table
 
-    prepared = prepare(spec)
-    records = [describe(cell, spec, len(prepared.indices)) for cell in prepared.cells]
-    seconds = estimate_seconds(prepared)
-    if as_json:
-        print(
-            json.dumps(
-                {"cells": records, "images": len(prepared.indices), "seconds": seconds}, indent=1
-            )
-        )
-        return 0
-    print_table(plan_table(records, spec.convention))
-    skipped = sum(record["status"] == "skipped" for record in records)
-    print(
-        f"{len(records) - skipped} cells to run, {skipped} skipped, on {len(prepared.indices):,} images: "
-        f"about {seconds:.0f} s on this machine, kernels compiled"
-    )
-    for warning in out_of_reach(prepared):
+    print_table(comparison_table(result.records))
+    for line in (*astray(result.records), *left_out(result.records)):
+        print(line)
+    headline = result.headline
+    warnings, beside = headline["warnings"], headline["beside"]
+    for warning in warnings:
         print(f"WARNING: {warning}")
-    if whole := undivided(prepared):
-        print(whole)
-    return 0
+    for sentence in unbeaten(result.marks):
+        print(sentence)
+    print(headline["headline"])
+    # The paragraphs begin with the warnings; the page has the later ones.
+    for paragraph in headline["paragraphs"][len(warnings) : len(warnings) + len(beside) + 1]:
+        print(paragraph)

@@ -1,69 +1,88 @@
-"""Options that say how a run is carried out and where its results go, and what uses them."""
+"""Options that say how a run is carried out and where its results go; no result depends on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from backbones.common.errors import UserError
-from suite.config.run_spec import RunSpec
 
-Name = Annotated[str, typer.Option(help="Name of the run's folder; empty: made from the settings.")]
-Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
-Resume = Annotated[
-    bool, typer.Option(help="Go on with a run that is there; --no-resume refuses one.")
-]
-FailFast = Annotated[bool, typer.Option(help="Stop at the first cell that fails.")]
-Executor = Annotated[
-    str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")
-]
-Address = Annotated[
-    str,
-    typer.Option(
-        help="Ray cluster to work with, HOST:PORT or auto; empty: one begun on this machine for the run."
-    ),
-]
-Workers = Annotated[
-    int, typer.Option(help="Ray workers at most, each with the run's threads; 0: as there is room.")
-]
-Report = Annotated[bool, typer.Option(help="Write the report.")]
-Track = Annotated[
-    str,
-    typer.Option(
-        help="Trackers told of the finished run, comma-separated: mlflow, tensorboard, wandb."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+MAX_NAME = (
+    200  # bytes of a folder's name; file systems take 255, and files in it are named after it
+)
 
 
-LONGEST = 200  # bytes of a folder's name; file systems take 255
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of the commands that run something; a command may leave some out, at their defaults."""
+
+    name: Annotated[
+        str, typer.Option(help="Name of the run's folder; empty: made from the settings.")
+    ] = ""
+    runs: Annotated[Path, typer.Option(help="Folder that contains the runs.")] = Path("runs")
+    resume: Annotated[
+        bool, typer.Option(help="Resume a run that exists; --no-resume refuses it.")
+    ] = True
+    fail_fast: Annotated[bool, typer.Option(help="Stop at the first cell that fails.")] = False
+    executor: Annotated[
+        str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")
+    ] = "local"
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Ray cluster to use, HOST:PORT or auto; empty: start one on this machine for the "
+            "run."
+        ),
+    ] = ""
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Maximum number of Ray workers, each with the run's threads; 0: as many as fit."
+        ),
+    ] = 0
+    report: Annotated[bool, typer.Option(help="Write the report.")] = True
+    track: Annotated[
+        str,
+        typer.Option(
+            help="Trackers to which the finished run is logged, comma-separated: mlflow, "
+            "tensorboard, wandb."
+        ),
+    ] = ""
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
+    ] = False
+
+    def folder(self, default: str) -> Path:
+        """The folder of the run, `default` by name; UserError if `name` is not one folder's name."""
+        name = self.name
+        length = len(name.encode("utf-8", "replace"))
+        if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
+            raise UserError(
+                f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', "
+                "keep it short, or use --runs"
+            )
+        return self.runs / (name or default)
 
 
-def run_folder(spec: RunSpec, runs: Path, name: str) -> Path:
-    """The folder of a run; UserError if `name` is not that of one folder."""
-    if (
-        Path(name).name != name
-        or name == ".."
-        or len(name.encode("utf-8", "replace")) > LONGEST
-        or "\0" in name
-    ):
-        raise UserError(
-            f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', keep it short, or use --runs"
-        )
-    return runs / (name or spec.default_name())
-
-
-def written(folder: Path, report: bool, trackers: Sequence[str]) -> Path | None:
-    """The page of the finished run in `folder`, drawn if a `report` is wanted; then the `trackers` are told."""
+def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path | None:
+    """Write the report of a finished run and log the run to the `trackers`; the path of the page."""
     from suite.trackers import tell
 
     page = None
-    if report:
+    if options.report:
         from reports import build
 
         page = build(folder)
     tell(trackers, folder)
     return page
+
+
+def print_json(folder: Path, page: Path | None, results: Mapping[str, Any]) -> None:
+    """Print the results of a run as one JSON document, with the paths of its folder and page."""
+    paths = {"run": str(folder), "report": page and str(page)}
+    print(json.dumps({**paths, **results}, indent=1))

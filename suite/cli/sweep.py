@@ -1,4 +1,4 @@
-"""A sweep from the command line: all that can be refused is refused first, then run after run, then what came of it."""
+"""A sweep from the command line: refuse wrong combinations first, then run one after another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,100 +15,91 @@ from rich.table import Table
 
 from backbones.common.errors import UserError
 from suite.cli.exit_codes import answer
-from suite.cli.run_options import run_folder
+from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
 
-Combination = tuple[str, RunSpec]
+Command = Callable[[Any, RunOptions], int]
 
 
 def run_all(
-    command: Callable[..., int], specs: Sequence[Combination], values: dict[str, Any]
+    command: Command, specs: Sequence[tuple[str, RunSpec]], options: RunOptions, writes: bool
 ) -> int:
-    """Run `command` for every one of `specs` with the other options' `values`; the worst of their exit codes.
+    """Run `command` for each labelled specification; the worst of their exit codes.
 
-    UserError, with the combination that it is about, before the first one runs. One that fails then
-    does not stop the others. Runs that can be compared are merged into one report at the end.
+    UserError, naming the combination, before the first one runs. One that fails does not stop the
+    others. If the command `writes` run folders, those that can be compared are merged into one
+    report at the end.
     """
     from suite.plan.prepare import prepare
 
-    runs = values.get("runs")
-    asked = [(words, spec, _named(values, words)) for words, spec in specs]
-    for words, spec, own in asked:
+    runs = [(label, spec, _own(options, label)) for label, spec in specs]
+    for label, spec, own in runs:
         try:
             prepare(spec)
-            if runs is not None:
-                run_folder(spec, runs, own["name"])
+            own.folder(spec.default_name())
         except UserError as error:
-            raise UserError(f"sweep ({words}): {error}") from None
-    done: list[dict[str, Any]] = []
-    for words, spec, own in asked:
-        folder = run_folder(spec, runs, own["name"]) if runs is not None else None
-        if not values["as_json"]:
-            print(f"--- {words}")
-            code, document = answer(command, spec, **own), None
+            raise UserError(f"sweep ({label}): {error}") from None
+    rows: list[dict[str, Any]] = []
+    for label, spec, own in runs:
+        folder = str(own.folder(spec.default_name())) if writes else None
+        document = None
+        if options.json:
+            code, document = _captured(command, spec, own)
         else:
-            code, document = _captured(answer, command, spec, own)
-        done.append(
-            {"sweep": words, "exit": code, "run": folder and str(folder), "result": document}
-        )
-        if code == 130:
+            print(f"--- {label}")
+            code = answer(command, spec, own)
+        rows.append({"sweep": label, "exit": code, "run": folder, "result": document})
+        if code == 130:  # interrupted by the user, who wants none of the others either
             break
-    worst = max(int(row["exit"]) for row in done)
-    merged = (
-        _merged([Path(row["run"]) for row in done if row["exit"] in (0, 1)], values)
-        if runs is not None
-        else None
-    )
-    if values["as_json"]:
-        print(json.dumps({"runs": done, "merged": merged}, indent=1))
-    elif runs is not None:
-        _tell(done, merged)
-    return worst
+    merged = _merged(rows, options) if writes else None
+    if options.json:
+        print(json.dumps({"runs": rows, "merged": merged}, indent=1))
+    elif writes:
+        _show(rows, merged)
+    return max(int(row["exit"]) for row in rows)
 
 
-def _named(values: dict[str, Any], words: str) -> dict[str, Any]:
-    """The options of one run: under a name that was given, each combination has its own."""
-    if not values.get("name"):
-        return values
-    return values | {
-        "name": f"{values['name']}-{re.sub(r'[^A-Za-z0-9.+]+', '-', words).strip('-')}"
-    }
+def _own(options: RunOptions, label: str) -> RunOptions:
+    """The options of one combination: below a common name, each has a name of its own."""
+    if not options.name:
+        return options
+    safe = re.sub(r"[^A-Za-z0-9.+]+", "-", label).strip("-")
+    return replace(options, name=f"{options.name}-{safe}")
 
 
-def _captured(
-    answer: Callable[..., int], command: Callable[..., int], spec: RunSpec, own: dict[str, Any]
-) -> Any:
-    """Exit code, and the JSON document that the command printed, None if it did not come to that."""
+def _captured(command: Command, spec: RunSpec, options: RunOptions) -> tuple[int, Any]:
+    """Exit code and printed JSON of a command; None where it printed nothing."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = answer(command, spec, **own)
+        code = answer(command, spec, options)
     return code, json.loads(printed.getvalue()) if printed.getvalue() else None
 
 
-def _merged(folders: list[Path], values: dict[str, Any]) -> dict[str, Any] | None:
-    """The folder and report of all runs together, or why there is none; None where there are not several."""
+def _merged(rows: Sequence[dict[str, Any]], options: RunOptions) -> dict[str, Any] | None:
+    """Folder and report of all runs together, or why they cannot be merged; None below two runs."""
     from suite.merge import merge
 
+    folders = [Path(row["run"]) for row in rows if row["exit"] in (0, 1)]
     if len(folders) < 2:
         return None
+    page = None
     try:
-        folder, told = merge(folders)
-        page = None
-        if values["report"]:
+        folder, notes = merge(folders)
+        if options.report:
             from reports import build
 
             page = build(folder)
     except UserError as error:
         return {"refused": str(error)}
-    return {"run": str(folder), "report": page and str(page), "notes": told}
+    return {"run": str(folder), "report": page and str(page), "notes": notes}
 
 
-def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
-    """Print what became of each combination, and the table of all together."""
+def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
+    """Print the exit code and folder of each combination, and the table of all together."""
     from suite.store.run_folder import Store
     from suite.terminal.tables import astray, comparison_table, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
-    for row in done:
+    for row in rows:
         table.add_row(row["sweep"], str(row["exit"]), row["run"])
     print_table(table)
     if merged is None:
@@ -115,13 +107,13 @@ def _tell(done: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     if "refused" in merged:
         print(f"not merged: {merged['refused']}")
         return
-    found = Store(Path(merged["run"])).cells()  # by key, which says nothing to a reader
-    records = sorted(found, key=lambda record: (record["family"] == "baseline", record["spec"]))
+    # The store has them by key, a hash; readers want methods by name and baselines last.
+    records = Store(Path(merged["run"])).cells()
+    records.sort(key=lambda record: (record["family"] == "baseline", record["spec"]))
     print_table(comparison_table(records))
-    for sentence in (*astray(records), *(f"note: {note}" for note in merged["notes"])):
-        print(sentence)
-    print(
-        f"report of all: {merged['report']}"
-        if merged["report"]
-        else f"results of all: {merged['run']}"
-    )
+    for line in astray(records):
+        print(line)
+    for note in merged["notes"]:
+        print(f"note: {note}")
+    page = merged["report"]
+    print(f"report of all: {page}" if page else f"results of all: {merged['run']}")

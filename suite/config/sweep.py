@@ -1,4 +1,4 @@
-"""Sweeps: alternatives of any settings of a comparison, every combination of which is a run of its own."""
+"""Sweeps: lists of alternatives for settings of a comparison; each combination is its own run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from backbones.common.errors import UserError
 from backbones.common.naming import split
-from suite.config.run_spec import RunSpec, build, read_values
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build, read_values
 
 FIELDS = {name: field for name, field in RunSpec.model_fields.items() if name != "version"}
 LISTS = {name for name, field in FIELDS.items() if get_origin(field.annotation) is tuple}
 
 
 def _alternatives(name: str) -> Any:
+    """Type and default of a sweep's field: alternatives of the setting `name`."""
     field = FIELDS[name]
     kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-    kind = kind | get_args(field.annotation)[0] if name in LISTS else kind
+    if name in LISTS:
+        # `methods: [mtr, tome]` in a sweep are two alternatives of one method each.
+        kind = kind | get_args(field.annotation)[0]
     return tuple[kind, ...], Field(default=(), description=f"Alternatives of `{name}`.")  # type: ignore[valid-type]
 
 
@@ -40,68 +44,67 @@ class Experiment(RunSpec):
 
 
 def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
-    """Alternatives by field: those in the file `config` under ``sweep``; ``FIELD=ONE,OTHER`` of `texts` counts before.
+    """Alternatives by setting, from ``FIELD=ONE,OTHER`` `texts` and a file's section ``sweep``.
 
-    Of a field that is a list, an alternative that is no list is a list of one. UserError names what
-    is wrong.
+    The texts replace what the file says of the same setting. An alternative of a setting that is a
+    list becomes a list of one if it is none. UserError names what is wrong.
     """
-    found: dict[str, Any] = {}
+    stored: Any = {}
     if config:
-        found = read_values(config, RunSpec).get("sweep") or {}
-        if not isinstance(found, dict):
+        stored = read_values(config, RunSpec).get("sweep") or {}
+        if not isinstance(stored, dict):
             raise UserError(
                 f"{config}: sweep: must be a mapping of settings to lists of alternatives"
             )
-    given = dict(_from_text(text) for text in texts)
-    where = f"{config}: " if found else ""
-    values = {str(name): _lists(str(name), value) for name, value in (found | given).items()}
-    for name, value in values.items():
-        if not isinstance(value, list) or not value:
+    where = f"{config}: " if stored else ""
+    sweep = {}
+    for name, alternatives in (stored | dict(map(_from_text, texts))).items():
+        if not isinstance(alternatives, list) or not alternatives:
             raise UserError(
-                f"{where}sweep.{name}: must be a list of alternatives (given: {value!r})"
+                f"{where}sweep.{name}: must be a list of alternatives (given: {alternatives!r})"
             )
+        if name in LISTS:
+            alternatives = [value if isinstance(value, list) else [value] for value in alternatives]
+        sweep[str(name)] = alternatives
     try:
-        build(Sweep, values)
+        build(Sweep, sweep)
     except UserError as error:
         raise UserError(f"{where}sweep: {error}") from None
-    return values
+    return sweep
 
 
 def _from_text(text: str) -> tuple[str, list[Any]]:
+    """The setting and its alternatives in ``FIELD=ONE,OTHER``."""
     name, equals, alternatives = text.partition("=")
+    name = name.strip()
     if not equals:
         raise UserError(f"--sweep takes FIELD=ONE,OTHER, not '{text}'")
     try:
-        return name.strip(), [
-            yaml.safe_load(part) for part in split(alternatives)
-        ] if name not in LISTS else [_scalar(part) for part in split(alternatives)]
+        return name, [_scalar(name, part) for part in split(alternatives)]
     except yaml.YAMLError:
         raise UserError(f"--sweep {name}: '{alternatives}' is not a list of values") from None
 
 
-def _scalar(text: str) -> Any:
-    """A method's text keeps its brackets, which YAML would read as a list."""
-    return text if "[" in text else yaml.safe_load(text)
-
-
-def _lists(name: str, alternatives: Any) -> Any:
-    if name not in LISTS or not isinstance(alternatives, list):
-        return alternatives
-    return [value if isinstance(value, list) else [value] for value in alternatives]
+def _scalar(name: str, text: str) -> Any:
+    # YAML would read the brackets of a method's settings as a list.
+    return text if name in LISTS and "[" in text else yaml.safe_load(text)
 
 
 def combinations(base: RunSpec, sweep: Mapping[str, Sequence[Any]]) -> list[tuple[str, RunSpec]]:
-    """Every combination of the alternatives, the last field fastest, and what it is in words; each is a whole spec."""
-    found: dict[RunSpec, str] = {}
-    plain = base.model_dump(by_alias=False, exclude={"version"})
+    """Every combination of the alternatives as a label and a specification, last setting fastest.
+
+    Combinations with equal settings are one. UserError names the combination that cannot be.
+    """
+    labels: dict[RunSpec, str] = {}
+    settings = base.model_dump(by_alias=False, exclude={"version"})
     for chosen in product(*sweep.values()):
         changed = dict(zip(sweep, chosen, strict=True))
-        words = " ".join(f"{name}={_shown(value)}" for name, value in changed.items())
+        label = " ".join(f"{name}={_shown(value)}" for name, value in changed.items())
         try:
-            found.setdefault(build(RunSpec, plain | changed), words)
+            labels.setdefault(build(RunSpec, settings | changed), label)
         except UserError as error:
-            raise UserError(f"sweep ({words}): {error}") from None
-    return [(words, spec) for spec, words in found.items()]
+            raise UserError(f"sweep ({label}): {error}") from None
+    return [(label, spec) for spec, label in labels.items()]
 
 
 def _shown(value: Any) -> str:

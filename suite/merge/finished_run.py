@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backbones.common.documents import read_json as read_document
 from backbones.common.errors import UserError
 from suite.bench.spec import BenchSpec
-from suite.config.run_spec import RunSpec, read_spec, read_values
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import read_spec, read_values
 from suite.evaluation.outcomes import COLUMNS
 from suite.evaluation.token_counts import tracked_subset
 from suite.plan.cells import BASELINES, DENSE

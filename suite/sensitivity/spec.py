@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from suite.config.run_spec import SCHEMA, RunSpec, build_spec
+from suite.config.run_spec import SCHEMA, RunSpec
+from suite.config.spec_file import build_spec
 
 # Settings that mean the same as in a comparison.
 SHARED = {
@@ -32,20 +33,47 @@ class SensitivitySpec(BaseModel):
 
     version: Literal[2] = Field(default=SCHEMA, alias="schema")
     kind: Literal["sensitivity"] = "sensitivity"
-    backbone: str = "vim_nano"
+    backbone: str = Field(
+        default="vim_nano", description="Backbone (python -m suite list backbones)."
+    )
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
     split: str = "dev"
     source: str | None = None
     images: int | Literal["all"] = 64
     # Zeroing doubles the passes of an image and serves to check the estimates only.
-    zeroed: Annotated[int, Field(ge=0)] = 16
-    layers: str = "all"
-    positions: str = "all"
-    methods: tuple[str, ...] = ("mtr", "delta", "tome", "utr", "evit", "random", "stride", "pool")
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    places: Annotated[int, Field(ge=0)] = 15
-    seed: Annotated[int, Field(ge=0)] = 0
+    zeroed: int = Field(
+        default=16,
+        ge=0,
+        description="Number of the images on which tokens are also zeroed, to test the estimate.",
+    )
+    layers: str = Field(
+        default="all",
+        description="Blocks before which tokens are changed: all, every-K, or numbers separated by "
+        "commas.",
+    )
+    positions: str = Field(
+        default="all",
+        description="Patches removed one at a time: all, every-K rows and columns, or numbers with "
+        "commas.",
+    )
+    methods: tuple[str, ...] = Field(
+        default=("mtr", "delta", "tome", "utr", "evit", "random", "stride", "pool"),
+        description="Methods that reduce before one block alone, comma-separated.",
+    )
+    share: float = Field(
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="Share of the patch tokens removed where several are removed at once.",
+    )
+    places: int = Field(
+        default=15,
+        ge=0,
+        description="Number of places of the class token to try, spread over the sequence; 0: "
+        "none.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of random scores and methods.")
     batch: Annotated[int, Field(ge=1)] = 32
     device: str = "auto"
     precision: str = "fp32"

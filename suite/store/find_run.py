@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backbones.common.errors import UserError
-from suite.config.run_spec import SPEC
+from suite.config.spec_file import SPEC
 
 USUAL = Path("runs")
 NAMED = 3  # runs of which the message speaks

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from backbones.common.documents import read_json
 from backbones.common.errors import UserError
-from suite.config.run_spec import SPEC, read_spec, to_yaml
+from suite.config.spec_file import SPEC, read_spec, to_yaml
 from suite.data.base import digest
 from suite.evaluation.outcomes import COLUMNS
 from suite.evaluation.token_counts import unpacked

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from backbones.common.documents import read_json, read_yaml
-from suite.config.run_spec import SPEC
+from suite.config.spec_file import SPEC
 from suite.store.run_folder import Store
 
 PROJECT = "mamba-token-suite"

@@ -33,7 +33,8 @@ from backbones import BACKBONES
 from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
 from suite.comparison import run_comparison
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.data import DATASETS
 from suite.data.loading.loader import load
 from suite.evaluation.runner import shrink

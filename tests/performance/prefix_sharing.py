@@ -19,7 +19,8 @@ from backbones import create_model
 from backbones.shape import Shape
 from methods.spec import parse
 from suite.bench.clock import interleaved, now
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.data import open_dataset
 from suite.evaluation.tree import Job, evaluate
 from suite.flops.closed_form import block_flops, stem_flops, total

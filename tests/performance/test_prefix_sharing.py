@@ -5,7 +5,7 @@ from prefix_sharing import measure_sharing, table, work_share
 
 from backbones import create_model
 from methods.spec import parse
-from suite.config.run_spec import build_spec
+from suite.config.spec_file import build_spec
 from suite.plan.prepare import layout, merge_equal
 
 

@@ -16,7 +16,8 @@ from backbones.models.vim import Vim
 from backbones.models.vision_mamba import MambaConfig
 from backbones.models.vit import ViT, ViTConfig
 from suite.comparison import run_comparison
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.data import DATASETS
 from suite.data.base import Dataset, Grid, Manifest, Request
 

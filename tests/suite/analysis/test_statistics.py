@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from backbones.checkpoints.published import Official
 from methods.spec import parse
 from suite.analysis.statistics import asked_for, read, reference_of, summarise
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.stats.blind_baselines import marks_frame, marks_of
 from suite.store.run_folder import Store
 from suite.terminal.tables import astray, comparison_table, left_out, plan_table

@@ -14,7 +14,8 @@ from backbones.common.naming import bracketed
 from methods import METHODS
 from methods.spec import parse, parse_list
 from suite.bench.spec import BenchSpec
-from suite.config.run_spec import RunSpec, with_file
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import with_file
 from suite.plan.schedule import named
 from suite.sensitivity.selection import select
 from suite.sensitivity.spec import SensitivitySpec

@@ -6,7 +6,7 @@ import pytest
 
 from suite.cli import precompile as ahead
 from suite.cli import run
-from suite.config.run_spec import build_spec
+from suite.config.spec_file import build_spec
 
 
 @pytest.fixture

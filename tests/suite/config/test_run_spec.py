@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
-from suite.cli.spec_options import DEFAULTS, RUN_OPTIONS, spec_from_options
-from suite.config.run_spec import RunSpec, build_spec, read_spec, to_yaml, with_file
+from suite.cli.spec_options import options_of, spec_from_options
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec, read_spec, to_yaml, with_file
+from suite.plan.ablation_axes import AXES
 from suite.system.hardware import check_precision, pick_device, set_threads
 
 SHARE = "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"
@@ -89,24 +91,29 @@ def test_the_first_thing_that_is_wrong_is_named(values: dict[str, Any], message:
 
 
 def test_the_options_of_the_command_line_are_the_settings() -> None:
-    asked = {option.name: option.default for option in RUN_OPTIONS}
-    assert spec_from_options(asked) == DEFAULTS == RunSpec()
+    asked = {option.name: option.default for option in options_of(RunSpec())}
+    assert spec_from_options(RunSpec, asked) == RunSpec()
     assert set(asked) == set(RunSpec.model_fields) - {"version"}
 
 
+def test_the_help_of_axes_names_every_axis() -> None:
+    described = RunSpec.model_fields["axes"].description or ""
+    assert f": {', '.join(AXES)}, or all." in described
+
+
 def test_texts_become_settings() -> None:
-    asked = {option.name: option.default for option in RUN_OPTIONS}
+    asked = {option.name: option.default for option in options_of(RunSpec())}
     asked |= {
         "methods": "mtr, tome[order=appended,weights=mean]",
         "budgets": "0.25,.5",
         "sites": "4, 2",
         "images": "all",
     }
-    spec = spec_from_options(asked)
+    spec = spec_from_options(RunSpec, asked)
     assert spec.methods == ("mtr", "tome[order=appended,weights=mean]")
     assert (spec.budgets, spec.sites, spec.images) == ((0.25, 0.5), (4, 2), "all")
     pictures = {
-        text: spec_from_options(asked | {"gallery": text}).gallery
+        text: spec_from_options(RunSpec, asked | {"gallery": text}).gallery
         for text in ("5", "", "7,", "7, 3")
     }
     assert pictures == {"5": 5, "": 0, "7,": (7,), "7, 3": (7, 3)}

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
 from suite.cli import run
-from suite.config.run_spec import RunSpec, build_spec, read_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec, read_spec
 from suite.config.sweep import Experiment, combinations, sweep_of
 
 Out = pytest.CaptureFixture[str]

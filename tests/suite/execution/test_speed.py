@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.config.run_spec import build_spec
+from suite.config.spec_file import build_spec
 from suite.execution.ray_scheduler import Desk
 from suite.execution.shards import shards
 from suite.plan.prepare import prepare

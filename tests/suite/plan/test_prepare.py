@@ -16,7 +16,8 @@ from backbones.common.errors import UserError
 from backbones.models.plainmamba import create
 from methods.spec import parse
 from suite import cli
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.plan import cells
 from suite.plan.cells import Cell, reducer
 from suite.plan.prepare import Prepared, choose_images, merge_equal, out_of_reach, prepare

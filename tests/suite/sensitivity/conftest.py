@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from suite.config.run_spec import RunSpec, build
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build
 from suite.sensitivity.spec import SensitivitySpec
 
 

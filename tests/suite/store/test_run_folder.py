@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
-from suite.config.run_spec import RunSpec, build_spec
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
 from suite.store.run_folder import Store, slices
 
 

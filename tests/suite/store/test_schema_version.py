@@ -8,7 +8,8 @@ import pytest
 
 from backbones.common.errors import UserError
 from reports.run import load
-from suite.config.run_spec import RunSpec, to_yaml, with_file
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import to_yaml, with_file
 from suite.merge.finished_run import read_part
 from suite.store.run_folder import Store
 

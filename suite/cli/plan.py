@@ -1,0 +1,41 @@
+"""`plan`: lay out the cells of a comparison without running it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from suite.cli.run_options import RunOptions
+from suite.cli.spec_options import with_options
+from suite.config.run_spec import RunSpec
+
+# Nothing is run: of the options of a run, only --json is left.
+NOT_RUN = {field.name for field in dataclasses.fields(RunOptions)} - {"json"}
+
+
+@with_options(RunSpec(), without=NOT_RUN)
+def plan(spec: RunSpec, options: RunOptions) -> int:
+    """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
+    from suite.plan.prepare import out_of_reach, prepare, undivided
+    from suite.plan.records import describe
+    from suite.plan.run_time import estimate_seconds
+    from suite.terminal.tables import plan_table, print_table
+
+    prepared = prepare(spec)
+    images = len(prepared.indices)
+    records = [describe(cell, spec, images) for cell in prepared.cells]
+    seconds = estimate_seconds(prepared)
+    if options.json:
+        print(json.dumps({"cells": records, "images": images, "seconds": seconds}, indent=1))
+        return 0
+    print_table(plan_table(records, spec.convention))
+    skipped = sum(record["status"] == "skipped" for record in records)
+    print(
+        f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} images: "
+        f"about {seconds:.0f} s on this machine, kernels compiled"
+    )
+    for warning in out_of_reach(prepared):
+        print(f"WARNING: {warning}")
+    if whole := undivided(prepared):
+        print(whole)
+    return 0
