@@ -63,4 +63,4 @@ def test_the_settings_of_a_run_have_one_name() -> None:
         for path in files
         if '"spec.yaml"' in path.read_text("utf-8")
     ]
-    assert named == ["suite/config/run_spec.py"]
+    assert named == ["suite/config/spec_file.py"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULTS = RunSpec(methods=("mtr",), split="dev", budgets=(0.4,), baselines=False, gallery=0)
 
 
-@with_options(DEFAULTS)
+@with_options(DEFAULTS, without={"out"})
 def ablate(spec: RunSpec, options: RunOptions) -> int:
     """Vary one axis of a method at a time at matched FLOPs, each setting paired with the method."""
     if not spec.axes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from suite.comparison import Result
 
 
-@with_options(RunSpec(), without={"axes"})
+@with_options(RunSpec(), without={"axes", "out"})
 def compare(spec: RunSpec, options: RunOptions) -> int:
     """Compare methods at equal cost and write a report. Rerun the command to resume."""
     return run_and_show(spec, options, show)

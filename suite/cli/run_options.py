@@ -56,9 +56,13 @@ class RunOptions:
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False
+    # The folder itself, as `sensitivity` once took it in place of --runs and --name.
+    out: Annotated[str, typer.Option(hidden=True)] = ""
 
     def folder(self, default: str) -> Path:
         """The folder of the run, `default` by name; UserError if `name` is not one folder's name."""
+        if self.out:
+            return Path(self.out)
         name = self.name
         length = len(name.encode("utf-8", "replace"))
         if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
