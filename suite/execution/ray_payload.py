@@ -18,7 +18,7 @@ import torch
 from backbones.common.errors import UserError
 from methods.spec import lend
 from suite.data.base import Dataset
-from suite.data.loading import decode_pool as crew
+from suite.data.loading import loader
 from suite.plan.cells import code_digest
 from suite.plan.prepare import Prepared
 from suite.system.versions import package_version
@@ -88,7 +88,7 @@ def opened(parcel: Parcel) -> Prepared:
     for cell in prepared.cells:
         cell.method.method  # noqa: B018 (a method's module may register scores that compositions name)
     torch.set_num_threads(prepared.threads)
-    crew.limit(prepared.threads // 2)
+    loader.limit_workers(prepared.threads // 2)
     models = {name: model.to(prepared.device) for name, model in prepared.models.items()}
     return replace(prepared, models=models)
 
