@@ -66,9 +66,9 @@ def test_another_version_is_named() -> None:
     with pytest.raises(
         UserError, match=r"a worker has another torch \(.*, not 1.0\): install the same packages"
     ):
-        check_versions(versions() | {"torch": "1.0"})
+        check_versions((*versions(), ("torch", "1.0")))
     with pytest.raises(UserError, match="another code of the suite"):
-        check_versions(versions() | {"code of the suite": "0"})
+        check_versions((*versions(), ("code of the suite", "0")))
 
 
 @pytest.mark.parametrize(
