@@ -1,4 +1,4 @@
-"""Names with settings, as on the command line: ``name`` or ``name[setting=value,setting=value]``."""
+"""How things are named on the command line: ``name`` or ``name[setting=value,setting=value]``, lists at commas."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ Value = bool | int | float | str
 
 
 def split(text: str) -> list[str]:
-    """The parts of a list: split at the commas outside brackets."""
+    """A list's parts: split at the commas outside brackets."""
     parts = re.split(r",(?![^\[]*\])", text)
     return [part.strip() for part in parts if part.strip()]
 
 
 def settings(text: str, whole: str) -> dict[str, str]:
-    """Parse ``key=value,key=value``; UserError, quoting `whole`, for anything else."""
-    parsed: dict[str, str] = {}
+    """``key=value,key=value`` as a dictionary; UserError, quoting `whole`, for anything else."""
+    found: dict[str, str] = {}
     for part in split(text):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise UserError(f"'{part}' in '{whole}' is not an option: write name=value")
-        # The last of two would win silently.
-        if key in parsed:
+        if key in found:
             raise UserError(f"option '{key}' is given twice in '{whole}': keep one")
-        parsed[key] = value
-    return parsed
+        found[key] = value
+    return found
 
 
 def typed(text: str) -> Value:
-    """Convert a value to bool, int or float if it reads as one; otherwise it stays text."""
+    """A value as it reads: a whole number, a number, true or false, else the text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -44,21 +43,20 @@ def typed(text: str) -> Value:
 
 
 def bracketed(text: str) -> tuple[str, dict[str, Value]]:
-    """Split `text` into a name and the settings in its brackets; UserError if it has another form."""
-    # The length is bounded before matching, whose time grows faster than the text's length.
+    """The name in `text` and the settings in its brackets; UserError if it is neither."""
     match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
         raise UserError(
             f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]"
         )
-    values = settings(match["settings"] or "", text)
-    return match["name"].strip(), {key: typed(value) for key, value in values.items()}
+    given = settings(match["settings"] or "", text)
+    return match["name"].strip(), {key: typed(value) for key, value in given.items()}
 
 
 def with_settings(text: str, **more: Value) -> str:
-    """Add settings to the name `text`, which may have some already; the inverse of `bracketed`."""
-    name, values = bracketed(text)
-    inside = ",".join(f"{key}={_written(value)}" for key, value in (values | more).items())
+    """The name `text`, which may hold settings, with `more` of them: what `bracketed` reads."""
+    name, given = bracketed(text)
+    inside = ",".join(f"{key}={_written(value)}" for key, value in (given | more).items())
     return f"{name}[{inside}]" if inside else name
 
 

@@ -1,5 +1,4 @@
-"""The layers of vision Mamba backbones: patches, positions, norms, mixers, blocks, attention.
+"""The layers that vision Mamba backbones are built of: patches, positions, norms, mixers and blocks.
 
-`backbones.models` assembles them. `block` <- `mixer` <- `fused_path` <- `plain_path` <-
-`scan_weights` is the order of imports; the scan itself is in `backbones.scan`.
+`backbones.models` assembles them; the scan itself is in `backbones.scan`.
 """

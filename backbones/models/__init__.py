@@ -1,5 +1,4 @@
-"""The backbones, one file a family: Vim, VideoMamba, Mamba-Reg, PlainMamba, and DeiT and ViT.
+"""The backbones, one file a family: Vim, VideoMamba, Mamba-Reg, PlainMamba, and DeiT and ViT as attention controls.
 
-DeiT and ViT are attention controls. `sizes` lists every name with its configuration;
-`backbones.create_model` builds a backbone by its name.
+`backbones.create_model` builds them by name.
 """

@@ -1,9 +1,9 @@
-"""The block as Vim's authors run it on CUDA: the yardstick of our own, from the same public functions.
+"""Vim's block as its authors run it on CUDA: a yardstick from the same public functions.
 
 Activations are (B, E, L) from the first product to the last. Each direction is one call of
-`causal_conv1d_fn`, two products and one call of `selective_scan_fn`; the second direction sees the
-sequence flipped, and its output is flipped back. Addition and norm are one pass, here by our own
-program.
+`causal_conv1d_fn`, two products and one call of `selective_scan_fn`; the second direction takes the
+flipped sequence, and its output is flipped back. Addition and norm are one pass, here by the
+suite's own program.
 """
 
 from __future__ import annotations
@@ -22,52 +22,55 @@ from backbones.scan.triton_norm import add_norm
 from backbones.sequence import TokenSequence
 
 
-class StockBlock(nn.Module):
-    """A block's weights under the authors' sequence of operations; for inference, and without traces."""
+class AuthorsBlock(nn.Module):
+    """The weights of a block in the authors' sequence of operations, for inference."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
-        """Run the block on `tokens`; ValueError if anything of its trace is needed."""
+        """Run the block on `tokens`; ValueError if `needs` names a trace field."""
+        # their fused kernels return nothing of what happens inside
         if needs:
-            raise ValueError("the stock block shows no trace")
+            raise ValueError("the authors' block has no trace")
         norm = self.block.norm
         residual, u = add_norm(tokens.branch, tokens.residual, norm.weight, norm.eps)
-        return replace(tokens, branch=stock_mix(self.block.mixer, u), residual=residual, trace=None)
+        branch = authors_mixer(self.block.mixer, u)
+        return replace(tokens, branch=branch, residual=residual, trace=None)
 
 
-def stock_mix(mixer: BidirectionalMixer, u: Tensor) -> Tensor:
-    """What `BidirectionalMixer.forward` computes for tokens (B, L, C)."""
+def authors_mixer(mixer: BidirectionalMixer, u: Tensor) -> Tensor:
+    """The output of `BidirectionalMixer.forward` for tokens (B, L, C)."""
     batch, length, _ = u.shape
     xz = mixer.in_proj.weight @ u.reshape(batch * length, -1).t()
     xz = xz.view(-1, batch, length).transpose(0, 1)
     weights = mixer.scan_weights
     forward, backward = weights.directions
     A = weights.state_matrix()
-    y = _direction(forward, A[0], xz, mixer) + _direction(backward, A[1], xz.flip(-1), mixer).flip(
-        -1
-    )
-    y = y / 2 if mixer.divide else y
+    y = _direction(forward, A[0], xz, mixer)
+    y = y + _direction(backward, A[1], xz.flip(-1), mixer).flip(-1)
+    y = y / 2 if weights.divide else y
     return functional.linear(y.transpose(1, 2), mixer.out_proj.weight)
 
 
-def _direction(part: Direction, A: Tensor, xz: Tensor, mixer: BidirectionalMixer) -> Tensor:
-    """Gated output (B, E, L) of one direction that begins at the first token."""
+def _direction(weights: Direction, A: Tensor, xz: Tensor, mixer: BidirectionalMixer) -> Tensor:
+    """Gated output (B, E, L) of one direction, which begins at the first token."""
     batch, _, length = xz.shape
     x, z = xz.chunk(2, dim=1)
-    x = conv_function()(x, part.conv.weight.squeeze(1), part.conv.bias, activation="silu")
-    rows = functional.linear(x.transpose(1, 2).reshape(batch * length, -1), part.x_proj.weight)
+    conv, dt_proj = weights.conv, weights.dt_proj
+    x = conv_function()(x, conv.weight.squeeze(1), conv.bias, activation="silu")
+    rows = functional.linear(x.transpose(1, 2).reshape(batch * length, -1), weights.x_proj.weight)
     dt, B, C = rows.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
-    delta = (part.dt_proj.weight @ dt.t()).view(-1, batch, length).transpose(0, 1)
-    B, C = (part.view(batch, length, -1).transpose(1, 2).contiguous() for part in (B, C))
-    y: Tensor = scan_function()(
-        x, delta, A, B, C, part.D.float(), z, part.dt_proj.bias.float(), True
-    )
+    delta = (dt_proj.weight @ dt.t()).view(-1, batch, length).transpose(0, 1)
+    # their kernel takes tokens last, in memory too
+    B = B.view(batch, length, -1).transpose(1, 2).contiguous()
+    C = C.view(batch, length, -1).transpose(1, 2).contiguous()
+    D, bias = weights.D.float(), dt_proj.bias.float()
+    y: Tensor = scan_function()(x, delta, A, B, C, D, z, bias, True)
     return y
 
 
-def stock_blocks(blocks: Iterable[nn.Module]) -> nn.ModuleList:
-    """The same weights in stock blocks."""
-    return nn.ModuleList(StockBlock(block) for block in blocks if isinstance(block, Block))
+def authors_blocks(blocks: Iterable[nn.Module]) -> nn.ModuleList:
+    """The same weights in the authors' blocks."""
+    return nn.ModuleList(AuthorsBlock(block) for block in blocks if isinstance(block, Block))

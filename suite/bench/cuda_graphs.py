@@ -1,4 +1,4 @@
-"""A computation of fixed shapes recorded once as a CUDA graph, and replayed without the host between its kernels."""
+"""A computation of fixed shapes as a CUDA graph, replayed without the host between its kernels."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import TypeVar
 
 import torch
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 WARM_UPS = 2
 
 
-def captured(run: Callable[[Given], Made], given: Given) -> Callable[[], Made]:
-    """A function that repeats `run(given)` and returns what it makes, in the same memory every time.
+def captured(run: Callable[[Input], Output], inputs: Input) -> Callable[[], Output]:
+    """A function that repeats `run(inputs)` and returns its output, always in the same memory.
 
-    Another input is copied into the tensors of `given` before a call. What `run` does may not wait
-    for the GPU, and nothing of it but kernels is repeated.
+    To run on other inputs, copy them into the tensors of `inputs` before a call. `run` must not
+    wait for the GPU; only its kernels are repeated, not its Python code.
     """
+    # on another stream, as PyTorch requires: capturing must not see what the present one still does
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UPS):  # compiles kernels, checks them, lets libraries allocate
-            run(given)
+            run(inputs)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        made = run(given)
+        output = run(inputs)
 
-    def replay() -> Made:
+    def replay() -> Output:
         graph.replay()
-        return made
+        return output
 
     return replay

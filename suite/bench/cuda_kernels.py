@@ -1,38 +1,56 @@
-"""How fast and how exact the scan kernels are on a GPU, each time beside the least it could be.
+"""Speed and error of the scan kernels on a GPU, each time beside the least it could be.
 
 The floor is the largest of three times: the bytes that must be moved over the measured copy rate,
-the exponentials over the measured rate of exponentials, the multiply-adds over theirs. Every input
-is read once and every output written once; per state and token there is one exponential and four
-multiply-adds, two of the special function unit's operations for a softplus and two for a gate. With
-gradients the states are computed once more, and nine multiply-adds join the four.
+the exponentials and the multiply-adds over their measured rates. Every input is read once and every
+output written once. A state and token takes one exponential and four multiply-adds; a softplus and
+a gate take two and one operations of the special-function unit. With gradients the states are
+computed once more, and thirteen multiply-adds join the four.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.scan import ScanInputs, chosen, selective_scan
-from backbones.scan.reference import reference_scan
-from suite.bench.ceilings import Ceilings, cuda_seconds, measure_ceilings
+from backbones.scan import ScanInputs, chosen
+from suite.bench.ceilings import Ceilings
 from suite.bench.cuda_graphs import captured
-from suite.bench.kernels import random_inputs
+from suite.bench.scan_inputs import (
+    exact_results,
+    largest_error,
+    random_inputs,
+    results,
+    scan,
+)
+from suite.bench.tables import figures_table
+from suite.bench.timing import seconds
+from suite.system.hardware import DTYPES
 
-BOTH = (False, True)
 KERNELS = ("reference", "mamba_ssm", "triton")
 OWN_LAYOUT = "mamba_ssm, its own layout"
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+PRECISIONS = ("bf16", "fp32")
+COLUMNS = {
+    "shape": "{row.shape}",
+    "dtype": "{row.dtype}",
+    "pass": "{row.passes}",
+    "kernel": "{row.kernel}",
+    "ms": "{row.milliseconds:.3f}",
+    "bytes ms": "{row.bytes_milliseconds:.3f}",
+    "exp ms": "{row.exponentials_milliseconds:.3f}",
+    "fma ms": "{row.multiply_adds_milliseconds:.3f}",
+    "floor/time": "{row.share_of_floor:.2f}",
+    "error": "{row.error:.1e}",
+}
 IN_DTYPE = ("u", "delta", "B", "C", "z")
 
 
-@dataclass(frozen=True)
-class ScanShape:
+class ScanShape(NamedTuple):
     """The scan of one block of a backbone, both directions."""
 
     name: str
@@ -50,8 +68,7 @@ SHAPES = (
 )
 
 
-@dataclass(frozen=True)
-class ScanRow:
+class ScanRow(NamedTuple):
     """One kernel on one shape: its time, and the three times of which the largest is the floor."""
 
     shape: str
@@ -63,6 +80,11 @@ class ScanRow:
     exponentials_milliseconds: float
     multiply_adds_milliseconds: float
     error: float
+
+    @property
+    def passes(self) -> str:
+        """Which passes are timed."""
+        return "both ways" if self.gradients else "forward"
 
     @property
     def floor(self) -> float:
@@ -77,164 +99,106 @@ class ScanRow:
         return self.floor / self.milliseconds
 
 
-@dataclass(frozen=True)
-class CudaKernels:
-    """The device's ceilings and every row measured against them."""
-
-    device: str
-    ceilings: Ceilings
-    rows: list[ScanRow]
-
-
-def measure_cuda(shapes: tuple[ScanShape, ...] = SHAPES) -> CudaKernels:
-    """Measure every kernel that serves here on the present CUDA device; UserError if a kernel is wrong."""
-    ceilings = measure_ceilings()
-    rows = [row for shape in shapes for name in DTYPES for row in _rows(shape, name, ceilings)]
-    return CudaKernels(torch.cuda.get_device_name(), ceilings, rows)
+def measure_cuda_kernels(
+    ceilings: Ceilings, shapes: tuple[ScanShape, ...] = SHAPES
+) -> list[ScanRow]:
+    """Measure every kernel that can run on the CUDA device; UserError if a kernel is wrong."""
+    rows: list[ScanRow] = []
+    for shape in shapes:
+        for precision in PRECISIONS:
+            rows += _rows(shape, precision, ceilings)
+    return rows
 
 
 def work(shape: ScanShape, size: int, gradients: bool) -> tuple[float, float, float]:
-    """Bytes, exponentials and multiply-adds of both directions, for tensors of `size` bytes a number."""
+    """Bytes, exponentials and multiply-adds of both directions, for `size` bytes a number."""
     tokens = 2 * shape.batch * shape.length
     channels, projections = tokens * shape.width, tokens * shape.states
     updates = channels * shape.states
-    moved = (
-        2 + 1
-    ) * channels + 2 * projections  # u and delta; z and y, shared by the directions; B and C
+    # u and delta, z and y, which the directions share; B and C
+    moved = (2 + 1) * channels + 2 * projections
     special = updates + 2 * channels + channels
     if not gradients:
         return size * moved, special, 4 * updates
-    back = (
-        (4 + 1.5) * channels + 4 * projections
-    )  # u, delta and their gradients; z, dz and dy; B, C and their gradients
-    return size * (moved + back), 2 * special, (4 + 13) * updates
+    # u, delta and their gradients; z, dz and dy; B, C and their gradients
+    moved_back = (4 + 1.5) * channels + 4 * projections
+    return size * (moved + moved_back), 2 * special, (4 + 13) * updates
 
 
-def _rows(shape: ScanShape, dtype: str, ceilings: Ceilings) -> Iterator[ScanRow]:
-    inputs = cuda_inputs(shape, DTYPES[dtype])
-    small = cuda_inputs(
-        ScanShape(shape.name, 2, shape.width, shape.states, shape.length), DTYPES[dtype]
-    )
+def obstacle(kernel: str, dtype: torch.dtype) -> str:
+    """Why the kernel cannot run on the GPU, empty if it can; UserError if it runs and is wrong."""
+    try:
+        chosen(kernel, "cuda", dtype)
+    except UserError as error:
+        # an absent kernel is left out of a table, a wrong one must not be passed over
+        if "wrong" in str(error):
+            raise
+        return str(error)
+    return ""
+
+
+def cuda_inputs(shape: ScanShape, dtype: torch.dtype) -> ScanInputs:
+    """Random inputs of that shape, the tensors of tokens in `dtype`."""
+    inputs = random_inputs(2, shape.batch, shape.length, shape.width, shape.states, device="cuda")
+    return inputs._replace(**{name: getattr(inputs, name).to(dtype) for name in IN_DTYPE})
+
+
+def _rows(shape: ScanShape, precision: str, ceilings: Ceilings) -> Iterator[ScanRow]:
+    dtype = DTYPES[precision]
+    inputs = cuda_inputs(shape, dtype)
+    # errors on two images, since the exact scan is a loop in fp64
+    small = cuda_inputs(ScanShape(shape.name, 2, shape.width, shape.states, shape.length), dtype)
     for kernel in (*KERNELS, OWN_LAYOUT):
-        try:
-            chosen(kernel.partition(",")[0], "cuda", DTYPES[dtype])
-        except UserError as error:
-            if "wrong" in str(error):
-                raise
+        if obstacle(kernel.partition(",")[0], dtype):
             continue
-        slow = (
-            kernel == "reference"
-        )  # whose thousands of launches a graph would hold in memory twice
+        forward = own_layout_scan if kernel == OWN_LAYOUT else partial(scan, kernel=kernel)
         for gradients in (False, True):
             torch.cuda.empty_cache()
-            run = _run(kernel, gradients)
-            seconds = (
-                cuda_seconds(partial(run, inputs), 3, 1)
-                if slow
-                else cuda_seconds(captured(run, inputs), 30)
-            )
-            off = _error(run(small), _run("exact", gradients)(small))
+            run = partial(results, forward, gradients=gradients)
+            # no graph of the reference: it would hold thousands of launches twice in memory
+            launched = partial(run, inputs) if kernel == "reference" else captured(run, inputs)
+            time = seconds(launched, "cuda")
+            error = float("nan")
+            if kernel != OWN_LAYOUT:
+                error = largest_error(run(small), exact_results(small, gradients))
             least = ceilings.seconds(*work(shape, inputs.u.element_size(), gradients))
             moved, special, fma = (1e3 * part for part in least)
             yield ScanRow(
-                shape.name, dtype, gradients, kernel, 1e3 * seconds, moved, special, fma, off
+                shape.name, precision, gradients, kernel, 1e3 * time, moved, special, fma, error
             )
 
 
-def _run(kernel: str, gradients: bool) -> Callable[[ScanInputs], list[Tensor]]:
-    """What is timed: y, or y and the gradients of its weighed sum."""
+def own_layout_scan(inputs: ScanInputs) -> Tensor:
+    """Two calls of mamba_ssm's kernel on tensors in its own layout, the second output flipped.
 
-    def forward(inputs: ScanInputs) -> Tensor:
-        *plain, carry = inputs
-        if kernel == "exact":
-            return reference_scan(inputs.map(lambda part: part.double()), BOTH, False).y
-        if kernel == OWN_LAYOUT:
-            return _own_layout(inputs)
-        found = selective_scan(*plain, reverse=BOTH, carry=carry, kernel=kernel, mean=False)  # type: ignore[arg-type]
-        return found.y
-
-    def both(inputs: ScanInputs) -> list[Tensor]:
-        leaves = inputs.map(lambda part: part.detach().requires_grad_())
-        y = forward(leaves)
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        return [y.detach(), *torch.autograd.grad(y, wanted, torch.ones_like(y))]
-
-    def alone(inputs: ScanInputs) -> list[Tensor]:
-        with torch.no_grad():
-            return [forward(inputs)]
-
-    return both if gradients else alone
-
-
-def _own_layout(inputs: ScanInputs) -> Tensor:
-    """Two calls of the stock kernel on tensors that are laid out as it wants them, the second one's output flipped.
-
-    What it costs a model whose activations are (B, E, L) throughout, like that of Vim's authors.
-    The values are those of tensors read in another order: only the time means anything.
+    The cost to a model whose activations are (B, E, L) throughout, as those of Vim's authors. The
+    values are those of tensors read in another order: only the time means anything.
     """
+    # imports mamba_ssm, which is optional
     from backbones.scan.stock import scan_function
 
     def laid_out(tokens: Tensor) -> Tensor:
         return tokens.reshape(tokens.shape[0], tokens.shape[2], tokens.shape[1])
 
-    assert inputs.D is not None
-    assert inputs.z is not None
-    assert inputs.delta_bias is not None
-    outputs = [
-        scan_function()(
-            *(laid_out(part) for part in (inputs.u[k], inputs.delta[k])),
-            inputs.A[k],
-            *(laid_out(part) for part in (inputs.B[k], inputs.C[k])),
-            inputs.D[k],
-            laid_out(inputs.z),
-            inputs.delta_bias[k],
-            True,
+    u, delta, A, B, C, D, z, bias, _ = inputs
+    assert D is not None
+    assert z is not None
+    assert bias is not None
+    outputs = []
+    for k in range(2):
+        tokens = [laid_out(tensor[k]) for tensor in (u, delta, B, C)]
+        outputs.append(
+            scan_function()(*tokens[:2], A[k], *tokens[2:], D[k], laid_out(z), bias[k], True)
         )
-        for k in range(2)
-    ]
     total: Tensor = outputs[0] + outputs[1].flip(-1)
     return total
 
 
-def cuda_inputs(shape: ScanShape, dtype: torch.dtype) -> ScanInputs:
-    """Random inputs of that shape, tensors of tokens in `dtype`."""
-    inputs = random_inputs(2, shape.batch, shape.length, shape.width, shape.states, device="cuda")
-    return inputs._replace(**{name: getattr(inputs, name).to(dtype) for name in IN_DTYPE})
-
-
-def _error(found: list[Tensor], wanted: list[Tensor]) -> float:
-    """Largest error of any tensor over its largest value; nan where the shapes say that it is another function."""
-    pairs = zip(found, wanted, strict=True)
-    if any(one.shape != other.shape for one, other in zip(found, wanted, strict=True)):
-        return float("nan")
-    return max(
-        float((one.double() - other).abs().max() / other.abs().max()) for one, other in pairs
-    )
-
-
-def table(found: CudaKernels) -> Table:
-    """The rows for a terminal, the ceilings in the title."""
-    ceilings = found.ceilings
+def table(rows: list[ScanRow], ceilings: Ceilings, device: str) -> Table:
+    """The rows for a terminal, the ceilings of the device in the title."""
     rates = (
-        f"copy {ceilings.bytes / 1e12:.2f} TB/s, {ceilings.exponentials / 1e12:.2f} T exponentials/s, "
-        f"{ceilings.multiply_adds / 1e12:.1f} T multiply-adds/s"
+        f"copy {ceilings.bytes / 1e12:.2f} TB/s, {ceilings.exponentials / 1e12:.2f} T "
+        f"exponentials/s, {ceilings.multiply_adds / 1e12:.1f} T multiply-adds/s"
     )
-    shown = Table(title=f"Scan kernels, both directions, {found.device}: {rates}")
-    for head in ("shape", "dtype", "pass", "kernel"):
-        shown.add_column(head)
-    for head in ("ms", "bytes ms", "exp ms", "fma ms", "floor/time", "error"):
-        shown.add_column(head, justify="right")
-    for row in found.rows:
-        shown.add_row(
-            row.shape,
-            row.dtype,
-            "both ways" if row.gradients else "forward",
-            row.kernel,
-            f"{row.milliseconds:.3f}",
-            f"{row.bytes_milliseconds:.3f}",
-            f"{row.exponentials_milliseconds:.3f}",
-            f"{row.multiply_adds_milliseconds:.3f}",
-            f"{row.share_of_floor:.2f}",
-            f"{row.error:.1e}",
-        )
-    return shown
+    title = f"Scan kernels, both directions, {device}: {rates}"
+    return figures_table(title, rows, COLUMNS, names=4)

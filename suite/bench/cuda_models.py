@@ -1,44 +1,67 @@
-"""Whole models on a GPU: images a second, dense by every kernel and reduced by the best, and what the time goes to.
+"""Images a second of whole models on a GPU: dense by every kernel, and reduced by the fastest.
 
-Passes are replayed as CUDA graphs, so that the host cannot be what is measured; what a pass takes
-when the host launches every kernel stands beside it. A reduction's share is the time of a graph of
-the reducers alone, on the tokens that they really meet, over the time of the whole pass.
+Passes are replayed as CUDA graphs, so that the host does not limit them; the rate of a pass whose
+kernels the host launches one by one is beside it. A reduction's share is the time of a graph of the
+reducers alone, on the tokens that they get in the pass, over the time of the whole pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 import torch
 from rich.table import Table
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from backbones import create_model
-from backbones.base import Backbone, Reducer
-from backbones.common.errors import UserError
-from backbones.scan import chosen
-from backbones.sequence import TokenSequence
-from methods.spec import parse_list
-from suite.bench.authors_block import stock_blocks
-from suite.bench.ceilings import cuda_seconds
+from backbones.base import Backbone
+from methods.spec import parse
+from suite.bench.authors_block import authors_blocks
+from suite.bench.cells import Notify, cells_with_plan
 from suite.bench.cuda_graphs import captured
+from suite.bench.cuda_kernels import PRECISIONS, obstacle
 from suite.bench.memory import peak_mib
-from suite.plan import budget as budgets
-from suite.plan.cells import reducers
+from suite.bench.passes import forward, reducer_calls
+from suite.bench.spec import BenchSpec
+from suite.bench.speed import random_images
+from suite.bench.tables import figures_table
+from suite.bench.timing import seconds
+from suite.plan.cells import Cell
+from suite.plan.prepare import layout
 from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
 KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
 REDUCED_BY = "triton"
-PRECISIONS = ("bf16", "fp32")
 DEVICE = "cuda"
 KERNELS_SHOWN = 12
+COLUMNS = {
+    "backbone": "{row.backbone}",
+    "precision": "{row.precision}",
+    "kernel": "{row.kernel}",
+    "method": "{row.method}",
+    "FLOPs removed": "{row.removed:.1%}",
+    "images/s": "{row.images_per_second:.0f}",
+    "launched one by one": "{row.eager_images_per_second:.0f}",
+    "speed-up": "{row.speedup:.2f}",
+    "reduction": "{row.reduction_share:.1%}",
+    "activations MiB": "{row.peak_mib:.0f}",
+}
+KERNEL_COLUMNS = {
+    "backbone": "{row.model.backbone}",
+    "precision": "{row.model.precision}",
+    "kernel": "{row.model.kernel}",
+    "method": "{row.model.what}",
+    "CUDA kernel": "{row.name}",
+    "ms": "{row.milliseconds:.2f}",
+    "share": "{row.share:.1%}",
+}
 
 
-@dataclass(frozen=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """One model in one precision by one kernel, dense or reduced."""
 
     backbone: str
@@ -52,198 +75,118 @@ class ModelRow:
     speedup: float
     reduction_share: float
     peak_mib: float
-    kernel_milliseconds: dict[str, float] = field(default_factory=dict)
+    kernel_milliseconds: dict[str, float]
+
+    @property
+    def what(self) -> str:
+        """The method and its budget."""
+        return self.method if self.method == "none" else f"{self.method} at {self.budget}"
 
 
-def measure_models(
-    backbones: tuple[str, ...],
-    methods: str,
-    fractions: tuple[float, ...],
-    batch: int,
-    tell: Callable[[str], None],
-) -> Iterator[ModelRow]:
-    """Every backbone dense by every kernel that serves here, and reduced by each method at each budget.
+class KernelTime(NamedTuple):
+    """The milliseconds of one CUDA kernel in a pass of `model`, and its share of all kernels."""
 
-    Random weights and images: time does not depend on their values. What is left out, `tell` is
-    told with the reason. UserError if a kernel is wrong.
+    model: ModelRow
+    name: str
+    milliseconds: float
+    share: float
+
+
+def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
+    """Measure every backbone dense by every kernel, and reduced by each method at each budget.
+
+    Weights and images are random: time does not depend on their values. `notify` gets what is left
+    out, with the reason. UserError if a kernel is wrong.
     """
+    # full fp32 in the matrix products of all sides, or kernels would be compared with TF32
     torch.set_float32_matmul_precision("highest")
-    for name in backbones:
-        for precision in PRECISIONS:
-            yield from _rows(name, precision, methods, fractions, batch, tell)
+    methods, batch = [parse(text) for text in spec.methods], spec.batches[-1]
+    for name, precision, kernel in product(spec.backbones, PRECISIONS, KERNELS):
+        own = "mamba_ssm" if kernel == AUTHORS else kernel
+        if reason := obstacle(own, DTYPES[precision]):
+            notify(f"{name} {precision} {kernel}: left out, {reason}")
+            continue
+        model = create_model(name, kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
+        if kernel == AUTHORS:
+            model.layers = authors_blocks(model.blocks)
+        # budgets are solved as the cells are taken, which only the last kernel needs
+        cells = layout(name, model, methods, spec.run_spec(), "")
+        dense = _row(model, precision, kernel, next(cells), batch)
+        yield dense
+        if kernel == REDUCED_BY:
+            for cell in cells_with_plan(cells, notify):
+                row = _row(model, precision, kernel, cell, batch)
+                yield row._replace(speedup=row.images_per_second / dense.images_per_second)
 
 
-def _rows(
-    name: str,
-    precision: str,
-    methods: str,
-    fractions: tuple[float, ...],
-    batch: int,
-    tell: Callable[[str], None],
-) -> Iterator[ModelRow]:
-    dense: dict[str, ModelRow] = {}
-    for kernel in KERNELS:
-        model = _model(name, precision, kernel, tell)
-        if model is not None:
-            dense[kernel] = _row(model, precision, kernel, "none", 0.0, 0.0, {}, batch, None)
-            yield dense[kernel]
-    if REDUCED_BY not in dense:
-        return
-    model = _model(name, precision, REDUCED_BY, tell)
-    assert model is not None
-    for method in parse_list(methods):
-        composition = method.composition()
-        if composition is None:
-            raise UserError(f"{method} reduces no tokens: name methods that do")
-        for fraction in fractions:
-            try:
-                plan = budgets.solve(model.describe(), composition, fraction)
-            except budgets.BudgetUnreachable as error:
-                tell(f"{name} {precision} {method.text} at {fraction}: left out, {error}")
-                continue
-            cut = plan.removed["flops"]
-            applied = reducers(composition, plan, seed=0)
-            yield _row(
-                model, precision, REDUCED_BY, method.text, fraction, cut, applied, batch, dense[REDUCED_BY]
-            )  # fmt: skip
-
-
-def _model(name: str, precision: str, kernel: str, tell: Callable[[str], None]) -> Backbone | None:
-    """The model with that kernel; None, and the reason told, where the kernel cannot serve."""
-    own = "mamba_ssm" if kernel == AUTHORS else kernel
-    try:
-        chosen(own, DEVICE, DTYPES[precision])
-    except UserError as error:
-        if "wrong" in str(error):
-            raise
-        tell(f"{name} {precision} {kernel}: left out, {error}")
-        return None
-    model = create_model(name, kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
-    if kernel == AUTHORS:
-        model.layers = stock_blocks(model.blocks)
-    return model
-
-
-def _row(
-    model: Backbone,
-    precision: str,
-    kernel: str,
-    method: str,
-    budget: float,
-    cut: float,
-    plan: dict[int, Reducer],
-    batch: int,
-    dense: ModelRow | None,
-) -> ModelRow:
-    images = torch.randn(batch, 3, model.image_size, model.image_size, device=DEVICE)
-
-    def forward(given: Tensor) -> Tensor:
-        return model.readout(model.run(model.embed(given), plan=plan))
-
+def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -> ModelRow:
+    assert cell.plan is not None
+    plan = cell.reducers()
+    images = random_images(model, batch, DEVICE)
+    of_images = partial(forward, model, plan=plan)
+    run = partial(of_images, images)
+    # no graph of the reference: it would hold thousands of launches twice in memory
     slow = kernel == "reference"
     with torch.inference_mode():
         torch.cuda.empty_cache()
-        peak = peak_mib(lambda: forward(images), DEVICE)
-        eager = cuda_seconds(lambda: forward(images), 2 if slow else 10, warm_ups=1)
-        seconds = eager if slow else cuda_seconds(captured(forward, images), 20)
-        reduction = _reducers_seconds(model, images, plan) if plan else 0.0
-        kernels = {} if slow else _kernel_milliseconds(lambda: forward(images))
-    rate = batch / seconds
+        peak = peak_mib(run, DEVICE)
+        eager = seconds(run, DEVICE)
+        whole = eager if slow else seconds(captured(of_images, images), DEVICE)
+        calls = reducer_calls(model, images, plan)
+        reduction = seconds(captured(_all, calls), DEVICE) if calls else 0.0
+        kernels = {} if slow else kernel_milliseconds(run)
     return ModelRow(
         backbone=model.name,
         precision=precision,
         kernel=kernel,
-        method=method,
-        budget=budget,
-        removed=cut,
-        images_per_second=rate,
+        method=cell.method.text,
+        budget=cell.budget or 0.0,
+        removed=cell.plan.removed["flops"],
+        images_per_second=batch / whole,
         eager_images_per_second=batch / eager,
-        speedup=rate / dense.images_per_second if dense else 1.0,
-        reduction_share=reduction / seconds,
+        speedup=1.0,
+        reduction_share=reduction / whole,
         peak_mib=peak,
         kernel_milliseconds=kernels,
     )
 
 
-def _reducers_seconds(model: Backbone, images: Tensor, plan: dict[int, Reducer]) -> float:
-    """Seconds of all reducers of a pass, on the tokens that they meet in it."""
-    met: list[tuple[Reducer, TokenSequence]] = []
-
-    class Witness:
-        def __init__(self, reducer: Reducer) -> None:
-            self.reducer, self.needs = reducer, reducer.needs
-
-        def __call__(self, tokens: TokenSequence) -> TokenSequence:
-            met.append((self.reducer, tokens))
-            return self.reducer(tokens)
-
-    model.run(model.embed(images), plan={site: Witness(reducer) for site, reducer in plan.items()})
-    return cuda_seconds(
-        captured(lambda pairs: [reducer(tokens) for reducer, tokens in pairs], met), 20
-    )
+def _all(calls: Sequence[Callable[[], object]]) -> list[object]:
+    return [call() for call in calls]
 
 
-def _kernel_milliseconds(run: Callable[[], object]) -> dict[str, float]:
+def kernel_milliseconds(run: Callable[[], object]) -> dict[str, float]:
     """Milliseconds of each CUDA kernel in one pass, the longest first."""
     run()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         run()
         torch.cuda.synchronize()
-    spent = {event.key: event.self_device_time_total / 1e3 for event in seen.key_averages()}
-    return dict(
-        sorted(((key, time) for key, time in spent.items() if time > 0), key=lambda item: -item[1])
-    )
+    times = {}
+    for event in profiler.key_averages():
+        if event.self_device_time_total > 0:  # others are operators of the host
+            times[event.key] = event.self_device_time_total / 1e3
+    return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
 def line(row: ModelRow) -> str:
-    """One row as it is measured."""
-    what = row.kernel if row.method == "none" else f"{row.method} at {row.budget}"
+    """One row, as progress."""
+    what = row.kernel if row.method == "none" else row.what
     return f"{row.backbone} {row.precision} {what}: {row.images_per_second:.0f} images/s"
 
 
 def table(rows: list[ModelRow]) -> Table:
     """The rows for a terminal."""
-    shown = Table(title="Whole models on a GPU: images a second")
-    for head in ("backbone", "precision", "kernel", "method"):
-        shown.add_column(head)
-    for head in (
-        "FLOPs cut",
-        "images/s",
-        "launched one by one",
-        "speed-up",
-        "reduction",
-        "activations MiB",
-    ):
-        shown.add_column(head, justify="right")
-    for row in rows:
-        shown.add_row(
-            row.backbone,
-            row.precision,
-            row.kernel,
-            row.method,
-            f"{100 * row.removed:.1f} %",
-            f"{row.images_per_second:.0f}",
-            f"{row.eager_images_per_second:.0f}",
-            f"{row.speedup:.2f}",
-            f"{100 * row.reduction_share:.1f} %",
-            f"{row.peak_mib:.0f}",
-        )
-    return shown
+    return figures_table("Whole models on a GPU: images a second", rows, COLUMNS, names=4)
 
 
 def profile_table(rows: list[ModelRow]) -> Table:
     """Milliseconds by CUDA kernel, of the dense passes and of those under the first method."""
     reduced = [row.method for row in rows if row.method != "none"]
-    methods = ("none", *reduced[:1])
-    heads = ("backbone", "precision", "kernel", "method", "CUDA kernel", "ms", "share")
-    shown = Table(*heads, title="Kernels of a pass")
-    for row in (row for row in rows if row.method in methods):
-        whole = sum(row.kernel_milliseconds.values())
-        what = row.method if row.method == "none" else f"{row.method} at {row.budget}"
-        for name, time in list(row.kernel_milliseconds.items())[:KERNELS_SHOWN]:
-            share = f"{100 * time / whole:.1f} %"
-            shown.add_row(
-                row.backbone, row.precision, row.kernel, what, name[:60], f"{time:.2f}", share
-            )
-    return shown
+    times: list[KernelTime] = []
+    for row in rows:
+        if row.method in ("none", *reduced[:1]):
+            whole = sum(row.kernel_milliseconds.values())
+            for name, time in list(row.kernel_milliseconds.items())[:KERNELS_SHOWN]:
+                times.append(KernelTime(row, name[:60], time, time / whole))
+    return figures_table("Kernels of a pass", times, KERNEL_COLUMNS, names=5)

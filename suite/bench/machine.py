@@ -1,8 +1,9 @@
-"""The state of the machine while something is timed: a time means nothing without it."""
+"""The state of the machine during a measurement, without which a time means nothing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -10,47 +11,40 @@ import torch
 
 from suite.system.environment import cpu_name
 
-BUSY = 0.5  # of the cores
+BUSY = 0.5  # share of the cores
 
 
 def state(device: str) -> dict[str, Any]:
-    """Name, load, clock and threads now; every value is JSON, None where the system does not tell.
+    """Name, load, clock and threads now, as JSON; None for what the system does not report.
 
-    ``load`` is the mean number of running processes over the last minute, of the whole machine; ``mhz`` the clock of
-    the processor, or of the GPU if `device` is one.
+    ``load`` is the mean number of running processes over the last minute, on the whole machine;
+    ``mhz`` is the clock of the processor, or of the GPU if `device` is one.
     """
+    frequency = psutil.cpu_freq()
+    clock = round(frequency.current) if frequency else None
+    on_gpu = device == "cuda"
     return {
-        "machine": name(device),
+        "machine": torch.cuda.get_device_name() if on_gpu else cpu_name(),
         "load": round(os.getloadavg()[0], 2),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "mhz": _gpu(torch.cuda.clock_rate) if device == "cuda" else _clock(),
-        "celsius": _gpu(torch.cuda.temperature) if device == "cuda" else None,
+        "mhz": _from_gpu(torch.cuda.clock_rate) if on_gpu else clock,
+        "celsius": _from_gpu(torch.cuda.temperature) if on_gpu else None,
     }
 
 
-def name(device: str) -> str:
-    """The processor's or the GPU's name."""
-    return torch.cuda.get_device_name() if device == "cuda" else cpu_name()
-
-
-def busy(found: dict[str, Any]) -> str:
-    """A warning if others were at work on this machine; empty if not."""
-    if found["load"] <= BUSY * (found["cores"] or 1):
+def busy(state: dict[str, Any]) -> str:
+    """A warning if other programs were at work when the state was taken; empty if not."""
+    if state["load"] <= BUSY * (state["cores"] or 1):
         return ""
     return (
-        f"The machine was busy when the measurement began (load {found['load']:.1f} on {found['cores']} cores): "
-        "differences may be its doing."
+        f"The machine was busy when the measurement began (load {state['load']:.1f} on "
+        f"{state['cores']} cores): differences may come from that."
     )
 
 
-def _clock() -> int | None:
-    frequency = psutil.cpu_freq()
-    return round(frequency.current) if frequency else None
-
-
-def _gpu(read: Any) -> int | None:
+def _from_gpu(read: Callable[[], float]) -> int | None:
     try:
         return int(read())
-    except (ImportError, RuntimeError, OSError):  # needs a library that is not always there
+    except (ImportError, RuntimeError, OSError):  # needs NVIDIA's management library
         return None

@@ -8,15 +8,16 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+# else the profiler complains on stderr where there is no GPU
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 MIB = 1 << 20
 
 
 def peak_mib(run: Callable[[], object], device: str) -> float:
-    """MiB that PyTorch's allocator holds at most during `run` over what it held before.
+    """Peak of PyTorch's allocator during `run` over its level before, in MiB.
 
     On a GPU by the allocator's own count, on a CPU by the allocations and releases that the
-    profiler sees; both know tensors only, not what a library keeps for itself.
+    profiler records. Both count tensors only, not what a library allocates for itself.
     """
     run()
     if device == "cuda":
@@ -25,15 +26,15 @@ def peak_mib(run: Callable[[], object], device: str) -> float:
         before = torch.cuda.memory_allocated()
         run()
         return (torch.cuda.max_memory_allocated() - before) / MIB
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
-    assert seen.profiler is not None
-    assert seen.profiler.kineto_results is not None
-    events = [
-        event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"
-    ]
-    held = peak = 0
+    assert profiler.profiler is not None
+    assert profiler.profiler.kineto_results is not None
+    # the public averages give sums by operator only; a peak needs every event in its order
+    events = profiler.profiler.kineto_results.events()
+    level = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
+        if event.name() == "[memory]":
+            level += event.nbytes()
+            peak = max(peak, level)
     return peak / MIB

@@ -1,30 +1,43 @@
-"""What the reductions themselves cost in time: their share of a reduced model's forward pass."""
+"""The time of the reductions themselves: their share of a reduced model's forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from rich.table import Table
+from torch import Tensor
 
-from backbones import create_model
 from backbones.base import Backbone, Reducer
-from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
-from methods.spec import parse_list
-from suite.bench.clock import interleaved, now
-from suite.plan import budget as budgets
-from suite.plan.budget import BudgetUnreachable, Plan
-from suite.plan.cells import reducers
-from suite.plan.schedule import CONSTANT_RATIO, named
+from methods.spec import parse
+from suite.bench.cells import Notify, cells_with_plan, random_model
+from suite.bench.passes import Plan, forward, observed
+from suite.bench.spec import BenchSpec
+from suite.bench.speed import random_images
+from suite.bench.tables import figures_table
+from suite.bench.timing import in_rounds, seconds, timer
+from suite.plan.prepare import layout
+
+COLUMNS = {
+    "backbone": "{row.backbone}",
+    "method": "{row.method}",
+    "FLOPs removed": "{row.budget:.0%}",
+    "dense ms/image": "{row.dense_ms:.2f}",
+    "reduced ms/image": "{row.reduced_ms:.2f}",
+    "speed-up": "{row.speedup:.2f}",
+    "of it the reduction": "{row.share:.1%}",
+    "of FLOPs": "{row.flops_share:.1%}",
+}
 
 
-@dataclass(frozen=True)
-class ReductionRow:
-    """One method at one budget: milliseconds an image, dense and reduced, and what of it is the reduction."""
+class ReductionRow(NamedTuple):
+    """One method at one budget: milliseconds an image, dense, reduced, and for the reduction."""
 
+    backbone: str
     method: str
     budget: float
     dense_ms: float
@@ -43,103 +56,52 @@ class ReductionRow:
         return self.dense_ms / self.reduced_ms
 
 
-class Stopwatch:
-    """A reducer that adds the time its calls take to `spent`."""
+def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[ReductionRow]:
+    """Time every method at every budget, at the last batch size, on random weights and images."""
+    methods, batch = [parse(text) for text in spec.methods], spec.batches[-1]
+    for name in spec.backbones:
+        model = random_model(name, spec, spec.precisions[0], device)
+        images = random_images(model, batch, device)
+        # dense first
+        cells = cells_with_plan(layout(name, model, methods, spec.run_spec(), ""), notify)
+        runs: dict[str, Callable[[], float]] = {}
+        for cell in cells:
+            plan = cell.reducers()
+            runs[cell.key] = partial(seconds, partial(forward, model, images, plan), device)
+            runs[f"{cell.key} alone"] = partial(reduction_seconds, model, images, plan)
+        with torch.inference_mode():
+            times = in_rounds(runs, spec.rounds)
+        ms = {key: 1e3 * float(np.median(values)) / batch for key, values in times.items()}
+        for cell in cells[1:]:
+            assert cell.plan is not None
+            yield ReductionRow(
+                backbone=name,
+                method=cell.method.text,
+                budget=cell.budget or 0.0,
+                dense_ms=ms[cells[0].key],
+                reduced_ms=ms[cell.key],
+                reduction_ms=ms[f"{cell.key} alone"],
+                flops_share=cell.plan.flops.reduction / cell.plan.total["flops"],
+            )
 
+
+def reduction_seconds(model: Backbone, images: Tensor, plan: Plan) -> float:
+    """Seconds inside the reducers of one forward pass."""
     spent = 0.0
 
-    def __init__(self, reducer: Reducer, device: str) -> None:
-        self.reducer, self.device = reducer, device
-        self.needs = reducer.needs
-
-    def __call__(self, tokens: TokenSequence) -> TokenSequence:
-        """Reduce, and count the seconds."""
-        started = now(self.device)
-        reduced = self.reducer(tokens)
-        type(self).spent += now(self.device) - started
+    def timed(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
+        nonlocal spent
+        # inside the pass, where the caches are as full of other data as they really are
+        started = timer()
+        reduced = reducer(tokens)
+        spent += timer() - started
         return reduced
 
-
-def measure(
-    backbone: str, methods: str, budget: float, batch: int, rounds: int, device: str
-) -> list[ReductionRow]:
-    """Time every method at `budget` on random weights and images (time does not depend on their values)."""
-    model = create_model(backbone).to(device)
-    images = torch.randn(batch, 3, model.image_size, model.image_size, device=device)
-    plans = dict(_plans(model, methods, budget))
-    runs: dict[str, Callable[[], float]] = {"dense": partial(_seconds, model, images, {}, device)}
-    spent: dict[str, list[float]] = {}
-    for name, (_, plan) in plans.items():
-        runs[name] = partial(_seconds, model, images, plan, device)
-        spent[name] = []
-        runs[f"{name}: reduction"] = partial(_reduction_seconds, model, images, plan, device)
-    with torch.inference_mode():
-        medians = interleaved(runs, rounds)
-    return [
-        ReductionRow(
-            method=name,
-            budget=budget,
-            dense_ms=1e3 * medians["dense"] / batch,
-            reduced_ms=1e3 * medians[name] / batch,
-            reduction_ms=1e3 * medians[f"{name}: reduction"] / batch,
-            flops_share=solved.flops.reduction / solved.total["flops"],
-        )
-        for name, (solved, _) in plans.items()
-    ]
-
-
-def _plans(
-    model: Backbone, methods: str, budget: float
-) -> Iterator[tuple[str, tuple[Plan, dict[int, Reducer]]]]:
-    for method in parse_list(methods):
-        composition = method.composition(model.provides)
-        if composition is None:
-            raise UserError(f"{method} reduces no tokens: name methods that do")
-        try:
-            schedule = named(method.schedule) if method.schedule else CONSTANT_RATIO
-            plan = budgets.solve(model.describe(), composition, budget, schedule=schedule)
-        except BudgetUnreachable as error:
-            raise UserError(f"{method}: {error}") from error
-        yield method.text, (plan, reducers(composition, plan, seed=0))
-
-
-def _seconds(model: Backbone, images: torch.Tensor, plan: dict[int, Reducer], device: str) -> float:
-    started = now(device)
-    model.readout(model.run(model.embed(images), plan=plan))
-    return now(device) - started
-
-
-def _reduction_seconds(
-    model: Backbone, images: torch.Tensor, plan: dict[int, Reducer], device: str
-) -> float:
-    """Seconds inside the reducers of one forward pass."""
-    Stopwatch.spent = 0.0
-    _seconds(
-        model, images, {site: Stopwatch(reducer, device) for site, reducer in plan.items()}, device
-    )
-    return Stopwatch.spent
+    forward(model, images, observed(plan, timed))
+    return spent
 
 
 def table(rows: list[ReductionRow]) -> Table:
     """The rows for a terminal."""
-    heads = (
-        "method",
-        "FLOPs removed",
-        "dense ms/image",
-        "reduced ms/image",
-        "speed-up",
-        "of it the reduction",
-        "of FLOPs",
-    )
-    shown = Table(*heads, title=f"Cost of the reduction, {torch.get_num_threads()} threads")
-    for row in rows:
-        shown.add_row(
-            row.method,
-            f"{100 * row.budget:.0f} %",
-            f"{row.dense_ms:.2f}",
-            f"{row.reduced_ms:.2f}",
-            f"{row.speedup:.2f}",
-            f"{100 * row.share:.1f} %",
-            f"{100 * row.flops_share:.1f} %",
-        )
-    return shown
+    title = f"Cost of the reduction, {torch.get_num_threads()} threads"
+    return figures_table(title, rows, COLUMNS, names=2)

@@ -1,10 +1,14 @@
-"""Every way to cut the `triton` scan's work, timed: what the tiles in `backbones.scan.triton_scan` are chosen by."""
+"""Times of the `triton` scan for every way to cut its work into tiles.
+
+The tiles in `backbones.scan.triton_scan` are chosen by them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 import torch
 from rich.table import Table
@@ -12,79 +16,72 @@ from torch import Tensor
 
 from backbones.scan import ScanInputs
 from backbones.scan.triton_scan import Tiles, triton_scan, triton_scan_backward
-from suite.bench.ceilings import cuda_seconds
 from suite.bench.cuda_graphs import captured
-from suite.bench.cuda_kernels import BOTH, DTYPES, SHAPES, ScanShape, cuda_inputs
+from suite.bench.cuda_kernels import PRECISIONS, SHAPES, ScanShape, cuda_inputs
+from suite.bench.scan_inputs import BOTH
+from suite.bench.tables import figures_table
+from suite.bench.timing import seconds
+from suite.system.hardware import DTYPES
 
+COLUMNS = {
+    "shape": "{row.shape}",
+    "dtype": "{row.dtype}",
+    "forward block": "{row.tiles.forward}",
+    "backward block": "{row.tiles.backward}",
+    "chunk": "{row.tiles.chunk}",
+    "registers": "{row.tiles.registers}",
+    "pass": "{row.passes}",
+    "ms": "{row.milliseconds:.3f}",
+}
 FORWARD = (32, 64, 128)
-BACKWARD = (
-    (32, 2, 255),
-    (32, 2, 168),
-    (32, 3, 255),
-    (32, 3, 168),
-    (32, 4, 255),
-    (32, 4, 168),
-    (64, 2, 255),
-)
+# block, chunk and registers; 168 registers a thread leave room for three programs a scheduler
+BACKWARD = (*product((32,), (2, 3, 4), (255, 168)), (64, 2, 255))
 
 
-@dataclass(frozen=True)
-class SweepRow:
-    """One way to cut one shape's work; nan for a pass that was not timed."""
+class TileRow(NamedTuple):
+    """The time of one pass of one shape under one way to cut its work."""
 
     shape: str
     dtype: str
     tiles: Tiles
-    forward_milliseconds: float
-    backward_milliseconds: float
+    passes: str
+    milliseconds: float
 
 
-def measure_sweep(shapes: tuple[ScanShape, ...] = SHAPES) -> list[SweepRow]:
-    """Time both passes of every shape under every cut."""
-    return [row for shape in shapes for dtype in DTYPES for row in _rows(shape, dtype)]
+def measure_tiles(shapes: tuple[ScanShape, ...] = SHAPES) -> list[TileRow]:
+    """Time both passes of every shape under all tiles."""
+    rows: list[TileRow] = []
+    for shape in shapes:
+        for precision in PRECISIONS:
+            rows += _rows(shape, precision)
+    return rows
 
 
-def _rows(shape: ScanShape, dtype: str) -> Iterator[SweepRow]:
-    inputs = cuda_inputs(shape, DTYPES[dtype])
-    none = float("nan")
+def _rows(shape: ScanShape, precision: str) -> Iterator[TileRow]:
+    inputs = cuda_inputs(shape, DTYPES[precision])
+    dy = torch.randn_like(inputs.u[0])
+    runs: list[tuple[Tiles, str, Callable[[ScanInputs], object]]] = []
+    for block in FORWARD:
+        tiles = Tiles(forward=block)
+        runs.append((tiles, "forward", partial(_forward, tiles=tiles)))
+    for block, chunk, registers in BACKWARD:
+        tiles = Tiles(backward=block, chunk=chunk, registers=registers)
+        runs.append((tiles, "backward", partial(_backward, tiles=tiles, dy=dy)))
     with torch.no_grad():
-        for block in FORWARD:
-            tiles = Tiles(forward=block)
-            seconds = cuda_seconds(captured(partial(_forward, tiles), inputs))
-            yield SweepRow(shape.name, dtype, tiles, 1e3 * seconds, none)
-        dy = torch.randn_like(inputs.u[0])
-        for block, chunk, registers in BACKWARD:
-            tiles = Tiles(backward=block, chunk=chunk, registers=registers)
-            seconds = cuda_seconds(captured(partial(_backward, tiles, dy), inputs))
-            yield SweepRow(shape.name, dtype, tiles, none, 1e3 * seconds)
+        for tiles, passes, run in runs:
+            time = seconds(captured(run, inputs), "cuda")
+            yield TileRow(shape.name, precision, tiles, passes, 1e3 * time)
 
 
-def _forward(tiles: Tiles, inputs: ScanInputs) -> Tensor:
+def _forward(inputs: ScanInputs, tiles: Tiles) -> Tensor:
     return triton_scan(inputs, BOTH, False, mean=False, tiles=tiles).y
 
 
-def _backward(tiles: Tiles, dy: Tensor, inputs: ScanInputs) -> list[Tensor]:
+def _backward(inputs: ScanInputs, tiles: Tiles, dy: Tensor) -> list[Tensor]:
     dmean = torch.zeros(inputs.u.shape[:3], device=dy.device)
     return triton_scan_backward(dy, dmean, inputs, BOTH, False, tiles)
 
 
-def table(rows: list[SweepRow]) -> Table:
+def table(rows: list[TileRow]) -> Table:
     """The rows for a terminal."""
-    shown = Table(
-        "shape",
-        "dtype",
-        "forward block",
-        "backward block",
-        "chunk",
-        "registers",
-        "forward ms",
-        "backward ms",
-        title="Cuts of the scan",
-    )
-    for row in rows:
-        times = [
-            f"{time:.3f}" if time == time else ""
-            for time in (row.forward_milliseconds, row.backward_milliseconds)
-        ]
-        shown.add_row(row.shape, row.dtype, *(str(part) for part in row.tiles), *times)
-    return shown
+    return figures_table("Tiles of the scan", rows, COLUMNS, names=2)

@@ -1,138 +1,107 @@
-"""What the time of a forward pass goes to: scan, matrix products, elementwise work, the method's own work, the rest.
+"""Shares of a pass by kind of work: scan, matrix products, elementwise, the method, the rest.
 
-PyTorch's profiler times every operator (on a GPU, every kernel) of one pass; its name says which
-kind of work it is. The compiled kernels of the CPU are no operators and are marked for the profiler
-while it looks. The reducers' own work is profiled on the tokens that they really met, and taken out
-of the kinds that it is made of.
+PyTorch's profiler times every operator (on a GPU, every kernel) of a pass; its name tells the kind
+of work. The compiled kernels of the CPU are no operators and get a name for the time of the
+profile. The reducers are profiled alone, on the tokens that they get in the pass, and their time is
+taken out of the kinds that it consists of.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
-from backbones.base import Backbone, Reducer
-from backbones.sequence import TokenSequence
+from backbones.base import Backbone
+from backbones.scan import cpu, cpu_conv, cpu_norm
+from suite.bench.passes import Plan, forward, reducer_calls
+from suite.bench.timing import timer
 
-os.environ.setdefault(
-    "KINETO_LOG_LEVEL", "99"
-)  # else it complains on stderr of a GPU that is not there
+# else the profiler complains on stderr where there is no GPU
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 PASSES = 3
 KINDS = ("scan", "gemm", "elementwise", "reduction", "rest")
-MARKED = {
-    "backbones.scan.cpu:cpu_scan": "suite::scan",
-    "backbones.scan.cpu_conv:convolve": "suite::convolve",
-    "backbones.scan.cpu_norm:add_norm": "suite::add_norm",
-}
-# Parts of the names of operators and kernels, in lower case; the first kind that has one is the
-# work's.
-WORDS = {
-    "scan": ("scan",),
-    "gemm": (
-        "gemm", "linear", "mm", "matmul", "::mv", "gemv", "dot", "attention", "flash", "fmha", "cutlass", "nvjet",
-        "xmma", "splitk", "mkldnn_convolution", "conv2d", "implicit_convolve",
-    ),
-}  # fmt: skip
+COMPILED = ((cpu, "cpu_scan"), (cpu_conv, "convolve"), (cpu_norm, "add_norm"))
+# names of operators of PyTorch and of kernels of its libraries; attention is mostly products too
+GEMM = re.compile(
+    "gemm|linear|mm|matmul|::mv|gemv|dot|attention|flash|fmha|cutlass|nvjet|xmma|splitk|"
+    "mkldnn_convolution|conv2d|implicit_convolve"
+)
 
 
 def kind_of(name: str) -> str:
-    """scan, gemm or elementwise, by the name of an operator or kernel; a depthwise convolution is elementwise."""
-    lower = name.lower()
-    return next(
-        (kind for kind, words in WORDS.items() if any(word in lower for word in words)),
-        "elementwise",
-    )
+    """Kind of work of an operator or kernel; a depthwise convolution is elementwise."""
+    name = name.lower()
+    if "scan" in name:
+        return "scan"
+    return "gemm" if GEMM.search(name) else "elementwise"
 
 
-def shares(model: Backbone, images: Tensor, plan: Mapping[int, Reducer]) -> dict[str, float]:
-    """Share of the time of one pass that goes to each of `KINDS`, together 1.
+def time_breakdown(model: Backbone, images: Tensor, plan: Plan) -> dict[str, float]:
+    """Share of the time of one pass for each of `KINDS`; together they are 1.
 
-    ``rest`` is what no operator accounts for: Python, and on a GPU the waiting between kernels. Measured apart from the
-    timing, since looking costs time.
+    ``rest`` is what no operator accounts for: Python, and on a GPU the waiting between kernels.
+    Profile apart from timing, since a profile slows the pass.
     """
-    met: list[tuple[Reducer, TokenSequence]] = []
-    watched = {site: _Witness(reducer, met) for site, reducer in plan.items()}
-
-    def forward() -> None:
-        model.readout(model.run(model.embed(images), plan=plan))
-
-    model.readout(model.run(model.embed(images), plan=watched))
-    spent, wall = profiled(forward, images.device.type)
-    own, _ = profiled(lambda: [reducer(tokens) for reducer, tokens in met], images.device.type)
-    found = {kind: max(0.0, spent.get(kind, 0.0) - own.get(kind, 0.0)) for kind in KINDS}
-    found["reduction"] = sum(own.values())
-    found["rest"] = max(0.0, wall - sum(found.values()))
-    whole = sum(found.values())
-    return {kind: value / whole for kind, value in found.items()}
-
-
-class _Witness:
-    """A reducer that keeps what it was given."""
-
-    def __init__(self, reducer: Reducer, met: list[tuple[Reducer, TokenSequence]]) -> None:
-        self.reducer, self.met, self.needs = reducer, met, reducer.needs
-
-    def __call__(self, tokens: TokenSequence) -> TokenSequence:
-        self.met.append((self.reducer, tokens))
-        return self.reducer(tokens)
+    calls = reducer_calls(model, images, plan)
+    device = images.device.type
+    by_kind, wall = profiled(lambda: forward(model, images, plan), device)
+    of_reducers, _ = profiled(lambda: [call() for call in calls], device)
+    shares = {}
+    for kind in KINDS:
+        # the two profiles are of different runs, so that a difference may fall below zero
+        shares[kind] = max(0.0, by_kind.get(kind, 0.0) - of_reducers.get(kind, 0.0))
+    shares["reduction"] = sum(of_reducers.values())
+    shares["rest"] = max(0.0, wall - sum(shares.values()))
+    whole = sum(shares.values())
+    return {kind: value / whole for kind, value in shares.items()}
 
 
 def profiled(run: Callable[[], object], device: str) -> tuple[dict[str, float], float]:
-    """Seconds of each kind of work in `PASSES` runs, and of the whole; after one that is not counted."""
+    """Seconds by kind in `PASSES` runs, and of the whole; after one run that is not counted."""
     run()
     on_gpu = device == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with marked(), profile(activities=activities) as seen:
-        _wait(on_gpu)
-        started = time.perf_counter()
+    activities = [ProfilerActivity.CPU]
+    if on_gpu:
+        activities.append(ProfilerActivity.CUDA)
+    with named_kernels(), profile(activities=activities) as profiler:
+        started = timer()  # waits for the GPU
         for _ in range(PASSES):
             run()
-        _wait(on_gpu)
-        wall = time.perf_counter() - started
-    spent: dict[str, float] = {}
-    for event in seen.key_averages():
-        kernel = str(event.device_type).endswith("CUDA")
-        if kernel != on_gpu:
+        wall = timer() - started
+    seconds: dict[str, float] = {}
+    for event in profiler.key_averages():
+        # on a GPU the operators' own time is that of launching, which the kernels overlap
+        if str(event.device_type).endswith("CUDA") != on_gpu:
             continue
-        seconds = (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6
+        microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         kind = kind_of(event.key)
-        spent[kind] = spent.get(kind, 0.0) + seconds
-    return spent, wall
-
-
-def _wait(on_gpu: bool) -> None:
-    if on_gpu:
-        torch.cuda.synchronize()
+        seconds[kind] = seconds.get(kind, 0.0) + microseconds / 1e6
+    return seconds, wall
 
 
 @contextmanager
-def marked() -> Iterator[None]:
-    """The compiled kernels bear a name that the profiler sees, for the time of the block."""
-    before: list[tuple[Any, str, Any]] = []
-    for place, label in MARKED.items():
-        module_name, name = place.split(":")
-        module = import_module(module_name)
-        before.append((module, name, getattr(module, name)))
-        setattr(module, name, _named(getattr(module, name), label))
+def named_kernels() -> Iterator[None]:
+    """Give the compiled kernels names that the profiler sees, inside the block."""
+    functions = [getattr(module, name) for module, name in COMPILED]
+    for (module, name), function in zip(COMPILED, functions, strict=True):
+        setattr(module, name, _named(function, f"suite::{name}"))
     try:
         yield
     finally:
-        for module, name, function in before:
+        for (module, name), function in zip(COMPILED, functions, strict=True):
             setattr(module, name, function)
 
 
-def _named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    def run(*given: Any, **named: Any) -> Any:
-        with record_function(label):
-            return function(*given, **named)
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def run(*positional: Any, **keywords: Any) -> Any:
+        with record_function(name):
+            return function(*positional, **keywords)
 
     return run

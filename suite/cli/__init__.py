@@ -15,7 +15,8 @@ from backbones.common.errors import printable
 from backbones.common.registry import nearest
 from methods import METHODS
 from suite.cli.ablate import ablate
-from suite.cli.bench import bench
+from suite.cli.bench import BENCHES, with_subcommand
+from suite.cli.bench import HELP as BENCH_HELP
 from suite.cli.compare import compare
 from suite.cli.doctor import doctor
 from suite.cli.exit_codes import answer
@@ -49,7 +50,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
     return wrapper
 
 
-COMMANDS: dict[str, Callable[..., int]] = {
+COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "compare": compare,
     "ablate": ablate,
     "plan": plan,
@@ -57,7 +58,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "sensitivity": sensitivity,
     "report": report,
     "export": export,
-    "bench": bench,
+    "bench": BENCHES,
     "schema": schema,
     "train": train,
     "fetch": fetch,
@@ -70,7 +71,13 @@ OF_METHODS = {"verify": "--method"} | dict.fromkeys(
 )
 LISTS = {"--methods", "--backbones", "--budgets", "--axis", "--track"}
 for name, command in COMMANDS.items():
-    app.command(name)(guarded(command))
+    if isinstance(command, dict):
+        group = typer.Typer(help=BENCH_HELP, rich_markup_mode=None)
+        for part, subcommand in command.items():
+            group.command(part)(guarded(subcommand))
+        app.add_typer(group, name=name)
+    else:
+        app.command(name)(guarded(command))
 
 
 def repeated(given: Sequence[str]) -> str:
@@ -112,7 +119,10 @@ def mended(told: str, given: Sequence[str]) -> str:
 @functools.cache
 def parser() -> Callable[..., Any]:
     """The parser of every command, which calling `app` would make anew for each line."""
-    return typer.main.get_command(app)
+    group = typer.main.get_command(app)
+    # Typer lists groups of commands before the others.
+    group.commands = {name: group.commands[name] for name in COMMANDS}  # type: ignore[attr-defined]
+    return group
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -124,6 +134,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    if given[0] == "bench":
+        given[1:] = with_subcommand(given[1:])
     twice = repeated(given)
     if twice:
         print(
@@ -140,7 +152,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         told = printable(" ".join(plain(error.format_message()).split()).rstrip("."))
         told = mended(told, given)
-        command = "" if given[0].startswith("-") else f"{given[0]} "
+        words = given[: 2 if given[0] == "bench" else 1]
+        command = "" if given[0].startswith("-") else f"{' '.join(words)} "
         print(f"error: {told}: see python -m suite {command}--help", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

@@ -1,11 +1,11 @@
-"""`bench`: what things cost in time here, each figure beside its yardstick."""
+"""`bench`: speed and memory on this machine, a sub-command for each measurement."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,168 +13,199 @@ import typer
 from rich.table import Table
 
 from backbones.common.errors import UserError
-from backbones.common.naming import split
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
-from suite.cli.spec_options import expand, typed
-from suite.config.spec_file import build
+from suite.cli.spec_options import options_of, spec_from_options
 from suite.system.atomic_files import write_text
 
-FLAGS = {
-    "backbones": "--backbone",
-    "budgets": "--budget",
-    "batches": "--batch",
-    "precisions": "--precision",
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Save = Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")]
+Runs = Annotated[Path, typer.Option(help="Folder that contains the runs.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
+HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
+# What was an option is a sub-command now; commands in notes and scripts go on working.
+OLD_FLAGS = {
+    "--kernels": "kernels",
+    "--reduction": "reduction",
+    "--models": "models",
+    "--sweep": "tiles",
+    "--run": "run",
+}
+Command = Callable[..., int]
+
+
+def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]:
+    """Decorate ``command(spec, device, ...)``: its options are `settings` and its own parameters.
+
+    `defaults` are the command's own, where those of BenchSpec do not suit it.
+    """
+    names = {*settings, "device", "threads"}
+    options = [option for option in options_of(BenchSpec(**defaults)) if option.name in names]
+
+    def decorate(command: Command) -> Command:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
+
+        def wrapper(save: Path | None, **values: Any) -> int:
+            from suite.system.hardware import pick_device, set_threads
+
+            if save and save.is_dir():
+                file = save / "bench.json"
+                raise UserError(
+                    f"--save {save}: that is a folder, name a file in it, such as {file}"
+                )
+            texts = {option.name: values.pop(option.name) for option in options}
+            spec = spec_from_options(BenchSpec, texts)
+            set_threads(spec.threads)
+            return command(spec, pick_device(spec.device), save=save, **values)
+
+        parameters = [*options, *(part.replace(kind=part.KEYWORD_ONLY) for part in own)]
+        # Typer reads the options of a command from its signature and its annotations.
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {part.name: part.annotation for part in parameters}
+        wrapper.__doc__ = command.__doc__
+        return wrapper
+
+    return decorate
+
+
+@measurement(
+    "backbones", "methods", "budgets", "batches", "lengths", "precisions", "kernel", "rounds"
+)
+def speed(
+    spec: BenchSpec,
+    device: str,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    save: Save = None,
+) -> int:
+    """Measure latency, throughput and memory of methods by budget, batch and length, with a report.
+
+    The default of `bench`. Weights and images are random.
+    """
+    from suite.bench.timing_files import measure_grid
+
+    folder = runs / spec.default_name()
+    rows, sentences = measure_grid(folder, spec, device, notify)
+    return _report(folder, rows, sentences, as_json, save)
+
+
+@measurement("batches", "rounds")
+def run(spec: BenchSpec, device: str, folder: Run, as_json: Json = False, save: Save = None) -> int:
+    """Measure the same for the cells of a finished run, into its report."""
+    from reports import check
+    from suite.bench.timing_files import measure_run
+
+    # A page that cannot be written is an error before the measurement, which takes minutes.
+    check(folder)
+    rows, sentences = measure_run(folder, spec, device, notify)
+    return _report(folder, rows, sentences, as_json, save)
+
+
+@measurement()
+def kernels(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+    """Measure speed and error of the scan kernels, beside yardsticks of the same run."""
+    if device == "cpu":
+        from suite.bench import cpu_kernels
+
+        figures = cpu_kernels.measure_cpu_kernels()
+        return _show(figures, [cpu_kernels.table(figures)], as_json, save)
+    import torch
+
+    from suite.bench import ceilings, cuda_kernels
+
+    limits = ceilings.measure_ceilings()
+    rows = cuda_kernels.measure_cuda_kernels(limits)
+    table = cuda_kernels.table(rows, limits, torch.cuda.get_device_name())
+    return _show([limits, *rows], [table], as_json, save)
+
+
+@measurement("backbones", "methods", "budgets", "batches", "rounds", budgets=(0.4,), batches=(32,))
+def reduction(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+    """Measure the share of a pass that the reduction itself takes."""
+    from suite.bench.reduction import measure_reduction, table
+
+    rows = list(measure_reduction(_reducing(spec), device, notify))
+    return _show(rows, [table(rows)], as_json, save)
+
+
+@measurement("backbones", "methods", "budgets", "batches", budgets=(0.4,), batches=(32,))
+def models(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+    """Measure whole models on a GPU by every scan kernel, dense and reduced."""
+    _check_gpu(device)
+    from suite.bench import cuda_models
+
+    rows: list[cuda_models.ModelRow] = []
+    for row in cuda_models.measure_models(_reducing(spec), notify):
+        rows.append(row)
+        notify(cuda_models.line(row))
+        if save:  # after each, so that an interruption leaves what was measured before
+            write_text(save, _json(rows))
+    return _show(rows, [cuda_models.table(rows), cuda_models.profile_table(rows)], as_json, save)
+
+
+@measurement()
+def tiles(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+    """Measure the triton scan on a GPU for every way to cut its work into tiles."""
+    _check_gpu(device)
+    from suite.bench.tile_sweep import measure_tiles, table
+
+    rows = measure_tiles()
+    return _show(rows, [table(rows)], as_json, save)
+
+
+BENCHES = {
+    "speed": speed,
+    "run": run,
+    "kernels": kernels,
+    "reduction": reduction,
+    "models": models,
+    "tiles": tiles,
 }
 
 
-def bench(
-    kernels: Annotated[
-        bool, typer.Option("--kernels", help="Scan kernels and their yardsticks.")
-    ] = False,
-    reduction: Annotated[
-        bool, typer.Option("--reduction", help="Share of a pass that the reduction takes.")
-    ] = False,
-    models: Annotated[
-        bool, typer.Option("--models", help="Whole models on a GPU, by every scan kernel.")
-    ] = False,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Every way to cut the triton scan's work, on a GPU.")
-    ] = False,
-    methods: Annotated[
-        str, typer.Option("--methods", "--method", help="Methods to time, or 'all'.")
-    ] = "mtr,tome",
-    backbone: Annotated[
-        str,
-        typer.Option(
-            "--backbone",
-            "--backbones",
-            help="Backbones, comma-separated: 'vim_tiny,vim_tiny[image_size=448]'; one for --reduction.",
-        ),
-    ] = "vim_tiny",
-    budget: Annotated[
-        str,
-        typer.Option(
-            "--budget",
-            "--budgets",
-            help="Fractions of FLOPs removed; the first for --reduction; empty: 0.4, of all 0.2,0.4,0.6.",
-        ),
-    ] = "",
-    batch: Annotated[
-        str, typer.Option(help="Images a batch, comma-separated; the last for single measurements.")
-    ] = "1,32",
-    lengths: Annotated[
-        str,
-        typer.Option(
-            help="Patch tokens (square numbers) that the cost is followed over; empty: not at all."
-        ),
-    ] = "196,784,1764,4096",
-    precision: Annotated[str, typer.Option(help="fp32, fp64 or bf16, comma-separated.")] = "fp32",
-    kernel: Annotated[
-        str, typer.Option(help="Selective scan: auto, reference, cpu, mamba_ssm or triton.")
-    ] = "auto",
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 7,
-    run: Annotated[
-        Path | None, typer.Option(help="Time the cells of this finished run, into its report.")
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads, 0: all cores.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    save: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+def with_subcommand(arguments: Sequence[str]) -> list[str]:
+    """The arguments of `bench` with a sub-command: their own, that of an old flag, or `speed`."""
+    if arguments and (arguments[0] in BENCHES or arguments[0] == "--help"):
+        return list(arguments)
+    for index, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in OLD_FLAGS:
+            rest = [*arguments[:index], *([value] if value else []), *arguments[index + 1 :]]
+            return [OLD_FLAGS[flag], *rest]
+    return ["speed", *arguments]
+
+
+def notify(line: str) -> None:
+    """Print a line of progress, apart from the results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _reducing(spec: BenchSpec) -> BenchSpec:
+    """`spec` with the methods that reduce a sequence of tokens; UserError if there is none."""
+    methods = tuple(text for text in spec.methods if parse(text).composition() is not None)
+    if not methods:
+        raise UserError(f"{', '.join(spec.methods)} reduces no tokens: name methods that do")
+    for text in spec.methods:
+        if text not in methods:
+            notify(f"left out: {text} reduces no tokens")
+    return spec.model_copy(update={"methods": methods})
+
+
+def _check_gpu(device: str) -> None:
+    if device != "cuda":
+        raise UserError("this measures on a GPU, and there is none here: use bench speed")
+
+
+def _report(
+    folder: Path, rows: list[dict[str, Any]], sentences: list[str], as_json: bool, save: Path | None
 ) -> int:
-    """Measure speed and memory on this machine: all there is, or the one measurement that is named."""
-    from suite.system.hardware import pick_device, set_threads
-    from suite.terminal.tables import print_table
-
-    if save and save.is_dir():
-        raise UserError(
-            f"--save {save}: that is a folder, name a file in it, such as {save / 'bench.json'}"
-        )
-    whole = not (kernels or reduction or models or sweep)
-    fractions = _numbers("budget", budget or ("0.2,0.4,0.6" if whole else "0.4"), float)
-    batches = _numbers("batch", batch, int)
-    if whole:
-        values = {
-            "backbones": split(backbone), "methods": expand(split(methods)), "budgets": fractions, "batches": batches,
-            "lengths": _numbers("lengths", lengths, int) if lengths else (), "precisions": split(precision),
-            "rounds": rounds, "device": device, "kernel": kernel, "threads": threads,
-        }  # fmt: skip
-        texts = {"backbones": backbone, "methods": methods, "budgets": budget, "batches": batch, "lengths": lengths,
-                 "precisions": precision}  # fmt: skip
-        with typed(values | texts, FLAGS):
-            spec = build(BenchSpec, values)
-        return _whole(spec, run, runs, as_json, save)
-    set_threads(threads)
-    where = pick_device(device)
-    found: list[tuple[list[Any], Table]] = []
-    if kernels and where == "cuda":
-        from suite.bench import cuda_kernels
-
-        measured = cuda_kernels.measure_cuda()
-        found.append(([measured.ceilings, *measured.rows], cuda_kernels.table(measured)))
-    elif kernels:
-        from suite.bench.kernels import measure_kernels
-        from suite.bench.kernels import table as kernel_table
-
-        rows = measure_kernels()
-        found.append((rows, kernel_table(rows)))
-    if reduction:
-        from suite.bench import reduction as reducing
-
-        costs = reducing.measure(
-            backbone, _reducing(methods), fractions[0], batches[-1], rounds, where
-        )
-        found.append((costs, reducing.table(costs)))
-    if (models or sweep) and where != "cuda":
-        raise UserError("--models and --sweep measure on a GPU: there is none here, leave them out")
-    if sweep:
-        from suite.bench import tile_sweep as cuts
-
-        timed = cuts.measure_sweep()
-        found.append((timed, cuts.table(timed)))
-    if models:
-        from suite.bench import cuda_models
-
-        def tell(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
-
-        seen: list[Any] = []
-        for row in cuda_models.measure_models(
-            tuple(split(backbone)), _reducing(methods), fractions, batches[-1], tell
-        ):
-            seen.append(row)
-            tell(cuda_models.line(row))
-            if save:  # after each, so that what was measured stays if the rest is cut off
-                write_text(save, _json(seen))
-        found += [(seen, cuda_models.table(seen)), ([], cuda_models.profile_table(seen))]
-    text = _json(row for part, _ in found for row in part)
-    if save:
-        write_text(save, text + "\n")
-    if as_json:
-        print(text)
-        return 0
-    for _, table in found:
-        print_table(table)
-    return 0
-
-
-def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: Path | None) -> int:
-    """Latency, throughput, memory and what the time goes to, into a folder of its own or that of a finished run."""
-    from reports import build as build_report
-    from reports import check
+    """Write the report of `folder`, and print the rows."""
+    from reports import build
     from suite.bench.machine import busy
-    from suite.bench.run import measure_into
     from suite.bench.speed import legend, table
     from suite.terminal.tables import print_table
 
-    folder = run or runs / spec.default_name()
-    if run:
-        check(run)  # a page that cannot be drawn is said before the measurement, not after
-    rows, sentences = measure_into(
-        folder, spec, bool(run), lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    page = build_report(folder)
+    page = build(folder)
     text = json.dumps({"run": str(folder), "rows": rows}, indent=1)
     if save:
         write_text(save, text + "\n")
@@ -188,27 +219,20 @@ def _whole(spec: BenchSpec, run: Path | None, runs: Path, as_json: bool, save: P
     return 0
 
 
-def _json(rows: Iterable[Any]) -> str:
-    return json.dumps([asdict(row) for row in rows], indent=1)
+def _show(rows: Sequence[Any], tables: Sequence[Table], as_json: bool, save: Path | None) -> int:
+    """Write the rows to `save`, and print them as JSON or the tables."""
+    from suite.terminal.tables import print_table
+
+    text = _json(rows)
+    if save:
+        write_text(save, text + "\n")
+    if as_json:
+        print(text)
+        return 0
+    for table in tables:
+        print_table(table)
+    return 0
 
 
-def _reducing(methods: str) -> str:
-    """The methods asked for; `all` stands for those that reduce a token sequence."""
-    asked = split(methods)
-    named = [
-        name for name in expand(asked) if name in asked or parse(name).composition() is not None
-    ]
-    return ",".join(dict.fromkeys(named))
-
-
-def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
-    try:
-        found = tuple(kind(part) for part in split(text))
-    except ValueError:
-        found = ()
-    if not found or any(number <= 0 for number in found):
-        such = "0.2,0.4" if kind is float else "1,32"
-        raise UserError(
-            f"--{name} takes numbers above 0, comma-separated, not '{text}': write such as {such}"
-        )
-    return found
+def _json(rows: Sequence[Any]) -> str:
+    return json.dumps([row._asdict() for row in rows], indent=1)

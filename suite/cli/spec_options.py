@@ -33,12 +33,25 @@ SINGULAR = {
     "--budgets": "--budget",
 }
 PLURAL = {one: several for several, one in SINGULAR.items()}
-NUMBERS: dict[str, type] = {"budgets": float, "sites": int, "gallery": int}
+NUMBERS: dict[str, type] = {
+    "budgets": float,
+    "sites": int,
+    "gallery": int,
+    "batches": int,
+    "lengths": int,
+}
+# Options that are not called like their setting.
+FLAGS = {
+    "axes": "--axis",
+    "source": "--data-dir",
+    "batches": "--batch",
+    "precisions": "--precision",
+}
 
 
 def flag_of(name: str) -> str:
     """The option of the setting `name`."""
-    return "--axis" if name == "axes" else "--data-dir" if name == "source" else f"--{name}"
+    return FLAGS.get(name, f"--{name}")
 
 
 def spellings(flag: str) -> tuple[str, ...]:
@@ -119,7 +132,7 @@ def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
     except ValueError:
         such = "0.2,0.4" if kind is float else "2,4"
         raise UserError(
-            f"--{name} takes numbers separated by commas, not '{text}': write such as {such}"
+            f"{flag_of(name)} takes numbers separated by commas, not '{text}': write such as {such}"
         ) from None
 
 

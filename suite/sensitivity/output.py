@@ -48,8 +48,7 @@ def json_document(analysis: Analysis) -> dict[str, Any]:
     for name in IN_JSON:
         frame = analysis.frames[name]
         # JSON has no NaN.
-        with_nulls = frame.astype(object).where(frame.notna(), None)
-        document[name] = with_nulls.to_dict("records")
+        document[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return document
 
 
@@ -80,8 +79,8 @@ def score_table(scores: pd.DataFrame) -> Table:
     # References follow the registered scores, in the order of the stored table.
     ranked = [*ranked_scores(scores, "removal_kl").score, *overall.score]
     for name in dict.fromkeys(ranked):
-        rows = select_rows(overall, score=name)
-        table.add_row(name, *(_cell(select_rows(rows, target=target)) for target in targets))
+        cells = [_cell(select_rows(overall, score=name, target=target)) for target in targets]
+        table.add_row(name, *cells)
     return table
 
 

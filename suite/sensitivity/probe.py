@@ -103,10 +103,9 @@ def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
 
 
 def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
-    """Measure everything in `settings` on the one image of `batch`.
+    """Measure everything in `settings` on the one image of `batch`, whose pixels are on the device.
 
-    Its pixels are on the device. Call it with gradients disabled, but not in inference mode: the
-    estimates need a graph.
+    Call it with gradients disabled, but not in inference mode: the estimates need a graph.
     """
     embedded = model.embed(batch.images, batch.indices)
     entering = run_prefix(model, embedded, settings)
@@ -125,9 +124,8 @@ def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables
         if block < model.depth:
             zeroing = int(batch.indices) in settings.zeroed
             columns |= single_token_effects(evaluator, settings.ranks, zeroing)
-            layer = settings.layers.index(block)
             for name, values in estimates.items():
-                columns[name] = _array(values[layer, 0, patches])
+                columns[name] = _array(values[settings.layers.index(block), 0, patches])
             rankings = rank_tokens(evaluator, scores, columns, foreground, settings)
             together = group_removal_effects(evaluator, rankings, settings.group)
             groups.append(block_rows(block, together))
@@ -156,10 +154,9 @@ def run_prefix(
     tokens: TokenSequence,
     settings: ProbeSettings,
 ) -> dict[int, tuple[TokenSequence, dict[str, Array]]]:
-    """Run the unreduced model once and keep the sequence that enters each layer.
+    """Run the unreduced model once and keep what enters each layer and what leaves the last block.
 
-    The sequence that leaves the last block is kept under ``depth``. Each comes with its scores (n,)
-    by name, empty where the block before has no trace.
+    Each sequence comes with its scores (n,) by name, empty where the block before has no trace.
     """
     needs: set[str] = set()
     for score, direction in settings.scores.values():
@@ -194,8 +191,7 @@ def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> d
     place = Place(tokens, tokens.patches(), settings.seed, block)
     values = {}
     for name, (score, direction) in settings.scores.items():
-        read = SCORES[score].read(place, direction)
-        values[name] = _array(read[0])
+        values[name] = _array(SCORES[score].read(place, direction)[0])
     return values
 
 
@@ -308,8 +304,7 @@ def rank_tokens(
     # Windows lie round special tokens, and not every backbone has one.
     windows = WINDOWS if tokens.special.shape[1] else ()
     for name, window in product(windowed, windows):
-        removable = unprotected(patches, tokens.special, window)
-        free = removable[0].cpu().numpy()
+        free = unprotected(patches, tokens.special, window)[0].cpu().numpy()
         if len(free) >= settings.group:
             # Infinite importance is what protects a token: only the lowest values are removed.
             values = np.full_like(by_name[name], np.inf)
@@ -328,8 +323,11 @@ def group_removal_effects(
     names, windows = zip(*rankings, strict=True)
     scores = torch.from_numpy(np.stack(list(rankings.values())))
     on_device = scores.to(tokens.branch.device)
-    effects = evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device)
-    return {"ranking": names, "window": np.array(windows, np.int32), **effects}
+    return {
+        "ranking": names,
+        "window": np.array(windows, np.int32),
+        **evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device),
+    }
 
 
 def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> dict[str, Any]:
@@ -340,8 +338,10 @@ def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> di
     """
     tokens = evaluator.tokens
     edit = moved if evaluator.block < evaluator.model.depth else _read_out_at
-    effects = evaluator.effects(partial(edit, tokens, 0), positions)
-    return {"position": positions.numpy(), **effects}
+    return {
+        "position": positions.numpy(),
+        **evaluator.effects(lambda part: edit(tokens, 0, part), positions),
+    }
 
 
 def _read_out_at(tokens: TokenSequence, row: int, positions: Tensor) -> TokenSequence:

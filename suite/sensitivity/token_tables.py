@@ -77,8 +77,7 @@ class TokenArrays:
 
     def coordinates(self) -> dict[str, NDArray[np.int64]]:
         """Frame, row and column of every patch token, (n,) each."""
-        indices = np.indices(self.grid).reshape(3, -1)
-        return dict(zip(GRID_AXES, indices, strict=True))
+        return dict(zip(GRID_AXES, np.indices(self.grid).reshape(3, -1), strict=True))
 
     def steps_from_special(self) -> NDArray[np.int64] | None:
         """Signed distance (n,) of each patch token in the sequence from the nearest special token.
@@ -157,8 +156,7 @@ def profile_table(tokens: TokenArrays) -> pd.DataFrame:
         width = max(1, ceil(2 * int(away.max()) / BINS))
         # Bins begin next to the class token on either side, so none spans it.
         begin = (away - 1) // width * width
-        middle = begin + (width + 1) / 2
-        axes["sequence"] = np.sign(steps) * middle
+        axes["sequence"] = np.sign(steps) * (begin + (width + 1) / 2)
     columns = tokens.site_columns()
     quantities = {
         "removal_loss": columns["removal_loss"],
@@ -254,8 +252,7 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
         else:
             compared["zeroing"] = columns[target.replace("removal", "zeroing")]
             # The same tokens were tried in all images, so that nothing is missing in some only.
-            of_others = truth.sum(0) - truth
-            compared["place"] = of_others / max(1, len(truth) - 1)
+            compared["place"] = (truth.sum(0) - truth) / max(1, len(truth) - 1)
             compared["foreground"] = columns["foreground"]
         for name, values in compared.items():
             readable = np.where(scored, values, np.nan)
@@ -266,11 +263,7 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
     return concatenate(rows)
 
 
-def effects_table(
-    backbone: str,
-    frames: Sequence[pd.DataFrame],
-    by: list[str],
-) -> pd.DataFrame:
+def effects_table(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) -> pd.DataFrame:
     """Tabulate the mean over images of each effect, for every combination of the columns `by`.
 
     `frames` are the ``groups`` or ``placements`` tables of `suite.sensitivity.probe`, one an image.
@@ -280,8 +273,8 @@ def effects_table(
     index = indexed[0].index
     for frame in indexed[1:]:
         index = index.union(frame.index)
-    aligned = [frame.reindex(index).to_numpy(np.float64) for frame in indexed]
-    summary = mean_over_images(np.stack(aligned))._asdict()
+    values = np.stack([frame.reindex(index).to_numpy(np.float64) for frame in indexed])
+    summary = mean_over_images(values)._asdict()
     parts = []
     for column, effect in enumerate(EFFECTS):
         rows = index.to_frame(index=False).assign(backbone=backbone, quantity=effect)

@@ -1,4 +1,4 @@
-"""Put this folder on the path: pytest's importlib mode does not, and the scripts need each other."""
+"""Put this folder on the path, as the scripts import each other; importlib mode does not."""
 
 import sys
 from pathlib import Path

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from rich.table import Table
 from backbones import create_model
 from backbones.shape import Shape
 from methods.spec import parse
-from suite.bench.clock import interleaved, now
+from suite.bench.timing import in_rounds, seconds
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.data import open_dataset
@@ -66,23 +67,20 @@ def measure_sharing(spec: RunSpec, rounds: int, device: str) -> SharingRow:
     images = torch.from_numpy(samples).to(device)
     jobs = [Job(cell.key, cell.reducers()) for cell in cells]
 
-    def seconds(groups: list[list[Job]]) -> float:
-        started = now(device)
+    def evaluated(groups: list[list[Job]]) -> None:
         for group in groups:
             for _ in evaluate(model, model.embed(images), group, lambda *_: None):
                 pass
-        return now(device) - started
 
+    runs = {
+        "together": partial(seconds, partial(evaluated, [jobs]), device),
+        "apart": partial(seconds, partial(evaluated, [[job] for job in jobs]), device),
+    }
     with torch.inference_mode():
-        medians = interleaved(
-            {
-                "together": lambda: seconds([jobs]),
-                "apart": lambda: seconds([[job] for job in jobs]),
-            },
-            rounds,
-        )
+        times = in_rounds(runs, rounds)
+    together, apart = (float(np.median(times[name])) for name in runs)
     share = work_share(cells, model.describe())
-    return SharingRow(len(cells), medians["together"], medians["apart"], share)
+    return SharingRow(len(cells), together, apart, share)
 
 
 def work_share(cells: Sequence[Cell], shape: Shape) -> float:

@@ -1,4 +1,4 @@
-"""Run folders given to `report` and to `bench --run`."""
+"""Run folders given to `report` and to `bench run`."""
 
 import importlib.util
 import io
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from bad import Bad, nothing, written
 
 LINE = "report ROOT/run"
-TIMED = "bench --run ROOT/run --batch 1 --rounds 1"
+TIMED = "bench run ROOT/run --batch 1 --rounds 1"
 KEPT = "analyses/kept_tokens.parquet"
 DELETE = "delete (it|the file)"
 AGAIN = "delete the file and run the command of this run again"

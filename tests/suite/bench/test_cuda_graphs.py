@@ -1,4 +1,4 @@
-"""What a CUDA graph may hold: no step of a reduced model asks for a value, or sends one from the host."""
+"""Reduced models as CUDA graphs: no step waits for a value, or reads one of the host."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 
 
 class OnDevice(TorchDispatchMode):
-    """Refuses an operation that reads a tensor of the host: copying it could not be part of a graph."""
+    """Refuse an operation that reads a tensor of the host, whose copy cannot be in a graph."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -50,7 +50,7 @@ class OnDevice(TorchDispatchMode):
 
 @contextmanager
 def imagined_gpu() -> Iterator[None]:
-    """Tensors of a GPU that have shapes and no values: reading a value, or a shape that hangs on one, is an error."""
+    """Tensors of a GPU with shapes and no values; reading one, or a shape that needs one, fails."""
     with FakeTensorMode(), torch.device("cuda"), torch.inference_mode():
         yield
 

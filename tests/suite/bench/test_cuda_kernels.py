@@ -6,26 +6,34 @@ import math
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
 
-from suite.bench.ceilings import Ceilings, many_exponentials, many_multiply_adds
-from suite.bench.cuda_kernels import CudaKernels, ScanRow, ScanShape, measure_cuda, table, work
-from suite.bench.tile_sweep import BACKWARD, FORWARD, measure_sweep
+from backbones.scan.triton_scan import Tiles
+from suite.bench.ceilings import (
+    Ceilings,
+    many_exponentials,
+    many_multiply_adds,
+    measure_ceilings,
+)
+from suite.bench.cuda_kernels import ScanRow, ScanShape, measure_cuda_kernels, table, work
+from suite.bench.tile_sweep import BACKWARD, FORWARD, TileRow, measure_tiles
+from suite.bench.tile_sweep import table as tile_table
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def test_the_yardsticks_do_the_work_that_is_counted() -> None:
     values = torch.rand(64, device=DEVICE)
-    wanted = values.clone()
+    exact = values.clone()
     for _ in range(5):
-        wanted = torch.exp2(-wanted)
+        exact = torch.exp2(-exact)
     many_exponentials[(2,)](values, 5, BLOCK=32)
-    torch.testing.assert_close(values, wanted)
-    wanted = values.clone()
+    torch.testing.assert_close(values, exact)
+    exact = values.clone()
     for _ in range(5):
-        wanted = wanted * 0.5 + 0.25
+        exact = exact * 0.5 + 0.25
     many_multiply_adds[(2,)](values, 5, BLOCK=32)
-    torch.testing.assert_close(values, wanted)
+    torch.testing.assert_close(values, exact)
 
 
 def test_work_is_what_a_count_by_hand_gives() -> None:
@@ -43,41 +51,45 @@ def test_work_is_what_a_count_by_hand_gives() -> None:
     assert fma == 17 * 12
 
 
+def printed(shown: Table) -> str:
+    page = io.StringIO()
+    Console(file=page, width=200).print(shown)
+    return page.getvalue()
+
+
 def test_the_floor_is_the_largest_of_three() -> None:
     ceilings = Ceilings(bytes=100.0, exponentials=10.0, multiply_adds=1000.0)
-    row = ScanRow(
-        "s",
-        "bf16",
-        False,
-        "triton",
-        800.0,
-        *(1e3 * part for part in ceilings.seconds(10, 4, 50)),
-        1e-3,
-    )
+    least = (1e3 * seconds for seconds in ceilings.seconds(10, 4, 50))
+    row = ScanRow("s", "bf16", False, "triton", 800.0, *least, 1e-3)
     assert row.floor == pytest.approx(400)
     assert row.share_of_floor == pytest.approx(0.5)
-    page = io.StringIO()
-    Console(file=page, width=200).print(table(CudaKernels("a GPU", ceilings, [row])))
-    assert all(
-        text in page.getvalue() for text in ("a GPU", "triton", "800.000", "400.000", "0.50")
-    )
+    page = printed(table([row], ceilings, "a GPU"))
+    for text in ("a GPU", "triton", "forward", "800.000", "400.000", "0.50", "1.0e-03"):
+        assert text in page
+
+
+def test_the_tiles_are_printed() -> None:
+    page = printed(tile_table([TileRow("Vim-T", "bf16", Tiles(chunk=3), "backward", 1.25)]))
+    for text in ("Vim-T", "64", "32", "3", "255", "backward", "1.250"):
+        assert text in page
 
 
 @pytest.mark.gpu
 def test_every_kernel_is_measured_and_right() -> None:
-    found = measure_cuda((ScanShape("small", batch=8, width=64, states=8, length=33),))
-    assert {"reference", "triton"} <= {row.kernel for row in found.rows}
-    assert (
-        min(found.ceilings.bytes, found.ceilings.exponentials, found.ceilings.multiply_adds) > 1e11
+    ceilings = measure_ceilings()
+    assert min(ceilings) > 1e11
+    rows = measure_cuda_kernels(
+        ceilings, (ScanShape("small", batch=8, width=64, states=8, length=33),)
     )
-    for row in found.rows:
+    assert {"reference", "triton"} <= {row.kernel for row in rows}
+    for row in rows:
         assert row.milliseconds > 0
         bound = 1e-4 if row.dtype == "fp32" else 2e-2
         assert math.isnan(row.error) or row.error < bound, row
 
 
 @pytest.mark.gpu
-def test_every_cut_is_timed() -> None:
-    rows = measure_sweep((ScanShape("small", batch=8, width=64, states=8, length=33),))
+def test_every_tile_is_timed() -> None:
+    rows = measure_tiles((ScanShape("small", batch=8, width=64, states=8, length=33),))
     assert len(rows) == 2 * (len(FORWARD) + len(BACKWARD))
-    assert all(row.forward_milliseconds > 0 or row.backward_milliseconds > 0 for row in rows)
+    assert all(row.milliseconds > 0 for row in rows)

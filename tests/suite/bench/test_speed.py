@@ -1,7 +1,9 @@
-"""The measurement of speed: figures that follow from the times, shares that add up, memory that is really held."""
+"""Speed and memory: figures follow from the times, shares add up, memory is what is allocated."""
 
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,28 @@ import reports
 from backbones.common.errors import UserError
 from methods.composition import Composition
 from methods.reducer import Reducer
+from methods.spec import parse
+from reports.sections.bench import NEEDS
 from suite.bench import machine
-from suite.bench.grid import size_of, time_grid, time_run
+from suite.bench.cells import image_size_of, time_grid, time_run
 from suite.bench.memory import peak_mib
-from suite.bench.run import sentences, write_timing
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import COLUMNS, Subject, _figures, legend, table, without_gain
-from suite.bench.time_breakdown import KINDS, MARKED, kind_of, marked, profiled, shares
+from suite.bench.speed import figures, legend, table, without_gain
+from suite.bench.time_breakdown import (
+    COMPILED,
+    KINDS,
+    kind_of,
+    named_kernels,
+    profiled,
+    time_breakdown,
+)
+from suite.bench.timing import best_seconds, in_rounds, seconds
+from suite.bench.timing_files import sentences, write_timing
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
+from suite.plan.cells import Cell
+from suite.plan.prepare import layout
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -32,7 +47,7 @@ Specs = Callable[..., RunSpec]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One pass a timing."""
-    monkeypatch.setattr("suite.bench.speed.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("suite.bench.timing.LEAST_SECONDS", 0.0)
 
 
 def mini() -> Any:
@@ -41,41 +56,61 @@ def mini() -> Any:
     return create_model("vim_mini")
 
 
-def subject(
-    removed: float = 0.4, label: str = "mtr", plan: dict[int, Any] | None = None
-) -> Subject:
-    return Subject(
-        mini(), "vim_mini", label, removed or None, plan or {}, 2 * 10**6, removed, 0.01, 40, "key"
-    )
+def cell(text: str = "mtr") -> Cell:
+    """A cell of `vim_mini` that removes 40 % of the FLOPs, or the dense one."""
+    spec = build_spec(backbones=("vim_mini",), budgets=(0.4,), baselines=False)
+    cells = list(layout("vim_mini", mini(), [parse("mtr")], spec, ""))
+    return next(cell for cell in cells if cell.method.text == text)
 
 
 @pytest.mark.usefixtures("small")
 def test_figures_follow_from_the_times() -> None:
+    reduced = cell()
+    assert reduced.plan is not None
     dense = [0.2, 0.4, 0.2, 0.2, 0.2, 0.2, 0.2]
     times = [0.1, 0.1, 0.16, 0.1, 0.1, 0.1, 0.1]
-    row = _figures(subject(), times, dense, 8)
+    row = figures(reduced, times, dense, 8)
     ratios = np.divide(dense, times)
     assert row["ms"] == pytest.approx(100)
     assert row["images_per_second"] == pytest.approx(80)
     assert row["speedup"] == np.median(ratios) == 2
     assert (row["speedup_low"], row["speedup_high"]) == (ratios.min(), ratios.max())
-    assert (row["verdict"], row["interval"], row["tokens"], row["gflops"]) == (
-        "faster",
-        "interval",
-        100,
-        0.002,
-    )
+    assert (row["verdict"], row["interval"], row["budget"]) == ("faster", "interval", 0.4)
+    assert row["gflops"] == reduced.plan.total["flops"] / 1e9
+    assert row["removed"] == pytest.approx(0.4, abs=0.002)
     assert not without_gain(row)
-    assert _figures(subject(0.0, "none"), dense, dense, 8)["verdict"] == "dense"
-    slow = _figures(subject(), [0.3, 0.5, *dense[2:]], dense, 8)
+    assert figures(cell("none"), dense, dense, 8)["verdict"] == "dense"
+    slow = figures(reduced, [0.3, 0.5, *dense[2:]], dense, 8)
     assert (slow["verdict"], without_gain(slow)) == ("no gain shown", True)
-    assert _figures(subject(), [2 * time for time in dense], dense, 8)["verdict"] == "slower"
+    assert figures(reduced, [2 * time for time in dense], dense, 8)["verdict"] == "slower"
+
+
+def test_timers_give_the_seconds_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.bench.timing.LEAST_SECONDS", 0.05)
+    assert 0.01 <= seconds(lambda: time.sleep(0.01), "cpu") < 1
+    assert 0.01 <= best_seconds(lambda: time.sleep(0.01), 0.02) < 1
+    threads: list[int] = []
+    torch.set_num_threads(2)
+    seconds(lambda: threads.append(torch.get_num_threads()), "cpu")
+    assert set(threads) == {2}
+
+
+def test_what_is_compared_takes_turns() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    runs = {name: partial(run, name) for name in "ab"}
+    assert in_rounds(runs, 3) == {"a": [1, 3, 5], "b": [2, 4, 6]}
+    assert "".join(order) == "ababab"
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("suite::scan", "scan"),
+        ("suite::cpu_scan", "scan"),
         ("mamba_suite::selective_scan", "scan"),
         ("_forward_scan_kernel", "scan"),
         ("mkldnn::_linear_pointwise", "gemm"),
@@ -88,7 +123,7 @@ def test_figures_follow_from_the_times() -> None:
         ("void at::native::vectorized_elementwise_kernel", "elementwise"),
     ],
 )
-def test_work_is_told_by_its_name(name: str, kind: str) -> None:
+def test_the_kind_of_work_follows_from_the_name(name: str, kind: str) -> None:
     assert kind_of(name) == kind
 
 
@@ -96,35 +131,32 @@ def test_work_is_told_by_its_name(name: str, kind: str) -> None:
 def test_shares_add_up_and_only_a_reduced_pass_has_some_of_the_method() -> None:
     model, images = mini(), torch.randn(2, 3, 40, 40)
     with torch.inference_mode():
-        dense = shares(model, images, {})
+        dense = time_breakdown(model, images, {})
         reducer = Reducer(Composition("keep-target-source", score="delta", feature="branch"), 40, 1)
-        reduced = shares(model, images, {1: reducer})
-    for found in (dense, reduced):
-        assert tuple(found) == KINDS
-        assert sum(found.values()) == pytest.approx(1)
-        assert min(found.values()) >= 0
-        assert found["scan"] > 0
-        assert found["gemm"] > 0
+        reduced = time_breakdown(model, images, {1: reducer})
+    for shares in (dense, reduced):
+        assert tuple(shares) == KINDS
+        assert sum(shares.values()) == pytest.approx(1)
+        assert min(shares.values()) >= 0
+        assert shares["scan"] > 0
+        assert shares["gemm"] > 0
     assert dense["reduction"] == 0
     assert reduced["reduction"] > 0
 
 
-def test_marks_are_taken_off_again() -> None:
-    import backbones.scan.cpu_conv as cpu_conv
-
-    before = cpu_conv.convolve
+def test_the_names_of_compiled_kernels_are_taken_off_again() -> None:
+    originals = [getattr(module, name) for module, name in COMPILED]
     inside = []
 
     def broken() -> None:
-        with marked():
-            inside.append(cpu_conv.convolve)
+        with named_kernels():
+            inside.extend(getattr(module, name) for module, name in COMPILED)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         broken()
-    assert inside[0] is not before
-    assert cpu_conv.convolve is before
-    assert all(kind_of(name) in KINDS for name in MARKED.values())
+    assert all(one is not other for one, other in zip(inside, originals, strict=True))
+    assert [getattr(module, name) for module, name in COMPILED] == originals
 
 
 def test_the_profile_knows_what_was_run() -> None:
@@ -144,36 +176,38 @@ def test_peak_memory_is_what_is_held_at_once() -> None:
 
 
 def test_a_busy_machine_is_said() -> None:
-    found = machine.state("cpu")
-    assert found["threads"] == torch.get_num_threads()
-    assert json.loads(json.dumps(found)) == found
+    state = machine.state("cpu")
+    assert state["threads"] == torch.get_num_threads()
+    assert json.loads(json.dumps(state)) == state
     assert "load 3.0 on 4 cores" in machine.busy({"load": 3.0, "cores": 4})
     assert machine.busy({"load": 1.0, "cores": 4}) == ""
 
 
-def timed(small: Specs, **asked: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    told: list[str] = []
+def timed(small: Specs, **settings: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    progress: list[str] = []
     methods = ("mtr", "random[order=shuffled]")
     spec = BenchSpec(
-        backbones=("vim_mini",), methods=methods, budgets=(0.3, 0.97), rounds=2, **asked
+        backbones=("vim_mini",), methods=methods, budgets=(0.3, 0.97), rounds=2, **settings
     )
-    return list(time_grid(spec, "cpu", told.append)), told
+    return list(time_grid(spec, "cpu", progress.append)), progress
 
 
 def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
-    rows, told = timed(small, batches=(1, 3), lengths=(16,))
-    assert all(tuple(sorted(row)) == tuple(sorted(COLUMNS)) for row in rows)
-    found = [(row["label"], row["batch"], row["tokens"], row["precision"]) for row in rows]
-    base = [
+    rows, progress = timed(small, batches=(1, 3), lengths=(16,))
+    # what the report reads, and what identifies a row
+    columns = {*NEEDS["bench"], "key", "image_size", "device", "kernel", "gflops"}
+    assert all(columns <= row.keys() for row in rows)
+    assert len({tuple(row) for row in rows}) == 1
+    settings = [(row["label"], row["batch"], row["tokens"], row["precision"]) for row in rows]
+    native = [
         (label, batch, 100, "fp32")
         for batch in (1, 3)
         for label in ("none", "mtr", "random[order=shuffled]")
     ]
-    assert found == [
-        *base,
-        ("none", 1, 16, "fp32"),
-    ]  # the middle budget is one that 16 tokens do not meet
-    assert sum("left out: mtr at 97 % on vim_mini: cannot remove" in line for line in told) == 3
+    # the middle budget is one that 16 tokens do not meet
+    assert settings == [*native, ("none", 1, 16, "fp32")]
+    left_out = "left out: mtr at 97 % on vim_mini: cannot remove"
+    assert sum(left_out in line for line in progress) == 3
     for row in rows:
         assert row["images_per_second"] == pytest.approx(1e3 * row["batch"] / row["ms"])
         assert row["removed"] == pytest.approx(0.3 if row["budget"] else 0, abs=0.002)
@@ -185,25 +219,24 @@ def test_every_combination_is_timed_and_the_rest_told(small: Specs) -> None:
 @pytest.mark.parametrize("batches", [(1, 2, 1), (2,)])
 def test_each_setting_is_timed_once(small: Specs, batches: tuple[int, ...]) -> None:
     rows, _ = timed(small, batches=batches, lengths=(100, 16, 100))
-    found = [(row["label"], row["budget"], row["batch"], row["tokens"]) for row in rows]
-    assert len(set(found)) == len(found)
-    assert ("none", None, 1, 100) in found
-    assert {tokens for label, _, batch, tokens in found if (label, batch) == ("none", 1)} == {
-        100,
-        16,
-    }
+    settings = [(row["label"], row["budget"], row["batch"], row["tokens"]) for row in rows]
+    assert len(set(settings)) == len(settings)
+    assert ("none", None, 1, 100) in settings
+    of_one = {tokens for label, _, batch, tokens in settings if (label, batch) == ("none", 1)}
+    assert of_one == {100, 16}
 
 
 def test_the_legend_says_what_is_there() -> None:
     gained = {"removed": 0.4, "verdict": "faster"}
-    assert legend([gained]) == "peak MiB: what a pass holds at most beyond weights and images."
+    memory = "peak MiB: the most that a pass allocates beyond weights and images."
+    assert legend([gained]) == memory
     assert legend([gained, gained | {"verdict": "slower"}]).startswith(
         "!: FLOPs fall and time was not shown to. peak"
     )
 
 
 def test_lengths_are_square(small: Specs) -> None:
-    assert size_of(mini(), 49) == 28
+    assert image_size_of(mini(), 49) == 28
     with pytest.raises(UserError, match="--lengths are square numbers"):
         timed(small, batches=(1,), lengths=(50,))
 
@@ -242,16 +275,22 @@ def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> Non
 
 
 def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
-    base = {"backbone": "b", "machine": "M", "precision": "fp32", "threads": 2, "rounds": 7, "tokens": 9, "batch": 4,
-            "interval": "interval", "images_per_second": 10.0}  # fmt: skip
+    base = {
+        "backbone": "b",
+        "machine": "M",
+        "precision": "fp32",
+        "threads": 2,
+        "rounds": 7,
+        "tokens": 9,
+        "batch": 4,
+        "interval": "interval",
+        "images_per_second": 10.0,
+    }
 
     def row(label: str, budget: float | None, speedup: float, verdict: str) -> dict[str, Any]:
         gain = {"speedup": speedup, "speedup_low": speedup - 0.1, "speedup_high": speedup + 0.1}
-        return (
-            base
-            | gain
-            | {"label": label, "budget": budget, "removed": budget or 0.0, "verdict": verdict}
-        )
+        method = {"label": label, "budget": budget, "removed": budget or 0.0}
+        return base | gain | method | {"verdict": verdict}
 
     rows = [
         row("none", None, 1, "dense"),
@@ -260,14 +299,11 @@ def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
     ]
     smaller = row("downsample", 0.4, 1.5, "faster") | {"removed": 0.264, "tokens": 4}
     [(_, text)] = sentences([*rows, smaller])
-    assert (
-        "With 26.4 % of FLOPs removed the smaller image (downsample) is 1.50 times as fast" in text
-    )
-    assert (
-        "With 40.0 % of FLOPs removed the fastest method, mtr, is 1.30 times as fast (95 % interval 1.20"
-        in text
-    )
-    longer = [found | {"tokens": 16, "speedup": 9.0} for found in rows]
+    of_smaller = "With 26.4 % of FLOPs removed the smaller image (downsample) is 1.50 times as fast"
+    of_fastest = "With 40.0 % of FLOPs removed the fastest method, mtr, is 1.30 times as fast (95 %"
+    assert of_smaller in text
+    assert f"{of_fastest} interval 1.20" in text
+    longer = [row | {"tokens": 16, "speedup": 9.0} for row in rows]
     assert "9.00" not in dict(sentences([*rows, *longer]))["b"]
     [(name, text)] = sentences(rows)
     assert name == "b"

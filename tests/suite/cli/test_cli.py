@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.checkpoints.published import published_files
+from backbones.checkpoints.published import officials
 from methods import METHODS
 from suite.cli import COMMANDS, run
+from suite.cli.bench import BENCHES, with_subcommand
 from suite.cli.exit_codes import answer
 from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure
@@ -183,48 +184,48 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
     assert "runs/ablate-direction+size-vim_mini" in json.loads(capsys.readouterr().out)["run"]
 
 
-def test_bench_takes_all_methods_that_reduce(small: Specs, capsys: Out) -> None:
-    line = [
-        "bench",
-        "--reduction",
-        "--backbone",
-        "vim_mini",
-        "--methods",
-        "all",
-        "--budget",
-        "0.3",
-        "--batch",
-        "1",
-    ]
-    assert run([*line, "--rounds", "1", "--threads", "1", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert {row["method"] for row in rows} == set(METHODS) - {
-        "none",
-        "oracle",
-        "permute",
-        "downsample",
-    }
+def test_bench_reduction_takes_all_methods_that_reduce(small: Specs, capsys: Out) -> None:
+    line = "bench reduction --backbone vim_mini --methods all --budget 0.3 --batch 1 --rounds 1"
+    assert run([*line.split(), "--threads", "1", "--json"]) == 0
+    out, progress = capsys.readouterr()
+    rows = json.loads(out)
+    left_out = {"none", "oracle", "permute", "downsample"}
+    assert {row["method"] for row in rows} == set(METHODS) - left_out
     assert all(row["reduction_ms"] > 0 for row in rows)
+    assert "left out: downsample reduces no tokens" in progress
+
+
+@pytest.mark.parametrize(
+    ("line", "subcommand"),
+    [
+        ("", "speed"),
+        ("--batch 1", "speed --batch 1"),
+        ("speed --batch 1", "speed --batch 1"),
+        ("--help", "--help"),
+        ("--kernels --device cpu", "kernels --device cpu"),
+        ("--batch 1 --reduction --rounds 2", "reduction --batch 1 --rounds 2"),
+        ("--models", "models"),
+        ("--sweep", "tiles"),
+        ("--run runs/x --batch 1", "run runs/x --batch 1"),
+        ("--batch 1 --run=runs/x", "run --batch 1 runs/x"),
+    ],
+)
+def test_the_old_flags_of_bench_are_subcommands(line: str, subcommand: str) -> None:
+    assert with_subcommand(line.split()) == subcommand.split()
+
+
+@pytest.mark.parametrize("name", list(BENCHES))
+def test_every_measurement_explains_itself(name: str, capsys: Out) -> None:
+    assert run(["bench", name, "--help"]) == 0
+    assert f"bench {name} [OPTIONS]" in capsys.readouterr().out
 
 
 def test_bench_measures_and_draws(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("suite.bench.speed.LEAST_SECONDS", 0.0)
-    line = [
-        "bench",
-        "--backbone",
-        "vim_mini",
-        "--methods",
-        "mtr",
-        "--budget",
-        "0.3",
-        "--batch",
-        "2",
-        "--rounds",
-        "2",
-    ]
+    monkeypatch.setattr("suite.bench.timing.LEAST_SECONDS", 0.0)
+    line = "bench --backbone vim_mini --methods mtr --budget 0.3 --batch 2 --rounds 2".split()
     line += ["--lengths", "", "--threads", "1"]
     assert run(line) == 0
     shown = capsys.readouterr().out
@@ -449,7 +450,7 @@ SPELLINGS = {
     "compare": ("--methods", "--backbones", "--budgets"),
     "ablate": ("--methods", "--backbones", "--budgets"),
     "plan": ("--methods", "--backbones", "--budgets"),
-    "bench": ("--methods", "--backbone", "--budget"),
+    "bench speed": ("--methods", "--backbones", "--budgets"),
     "sensitivity": ("--methods", "--backbone"),
     "verify": ("--method",),
 }
@@ -460,9 +461,9 @@ SPELLINGS = {
 )
 def test_one_and_several_are_the_same_option(command: str, primary: str, capsys: Out) -> None:
     other = primary.removesuffix("s") if primary.endswith("s") else f"{primary}s"
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     assert re.search(rf"^ +{primary}, *{other}\b", capsys.readouterr().out, re.MULTILINE)
-    assert run([command, primary, "a", other, "b"]) == 2
+    assert run([*command.split(), primary, "a", other, "b"]) == 2
     assert "is given twice" in capsys.readouterr().err
 
 
@@ -523,9 +524,9 @@ def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(
     rows = json.loads(capsys.readouterr().out)
     files = [(row["name"], row["checkpoint"]) for row in rows]
     assert len(set(files)) == len(files)
-    assert set(files) == {(row.backbone, row.source) for row in published_files()}
+    assert set(files) == {(row.backbone, row.place) for row in officials()}
     mine = next(row for row in rows if row["name"] == "vim_nano")
-    scores = [row for row in published_files() if row.backbone == "vim_nano"]
+    scores = [row for row in officials() if row.backbone == "vim_nano"]
     assert len(scores) > 1
     assert mine["top-1"] == " / ".join(f"{row.top1:.1f}" for row in scores)
     assert mine["on"] == " / ".join(f"{row.data} {row.split}" for row in scores)

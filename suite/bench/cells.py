@@ -1,0 +1,113 @@
+"""The cells that are timed: those of a finished run, or every combination on random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from backbones import create_model
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from backbones.scan import chosen
+from methods.spec import parse
+from suite.bench.spec import BenchSpec
+from suite.bench.speed import Record, measure_speed
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import read_spec
+from suite.plan.cells import Cell
+from suite.plan.prepare import layout, merge_equal, prepare
+from suite.store.find_run import run_spec
+from suite.system.hardware import DTYPES, check_precision
+
+Notify = Callable[[str], None]
+
+
+def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
+    """Time every backbone in every precision: methods and budgets by batch, one budget by length.
+
+    Each setting is timed once: one image of the backbone's own length is among the batches, if they
+    have a batch of 1.
+    """
+    methods = [parse(text) for text in spec.methods]
+    every_budget = spec.run_spec()
+    middle_budget = spec.run_spec(sorted(spec.budgets)[len(spec.budgets) // 2])
+    for name in spec.backbones:
+        for precision in spec.precisions:
+            native = random_model(name, spec, precision, device)
+            settings = [(native, every_budget, batch) for batch in dict.fromkeys(spec.batches)]
+            for length in dict.fromkeys(spec.lengths):
+                size = image_size_of(native, length)
+                if size != native.image_size or 1 not in spec.batches:
+                    resized = random_model(name, spec, precision, device, image_size=size)
+                    settings.append((resized, middle_budget, 1))
+            for model, of_budgets, batch in settings:
+                # times of other sizes and precisions must not share a key
+                context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
+                cells = merge_equal(layout(name, model, methods, of_budgets, context))
+                yield from _timed(model, precision, cells, batch, spec.rounds, device, notify)
+
+
+def random_model(
+    name: str, spec: BenchSpec, precision: str, device: str, **settings: Any
+) -> Backbone:
+    """The backbone on random weights, whose values no time depends on."""
+    model = create_model(name, kernel=spec.kernel, **settings)
+    return model.to(device).cast(check_precision(precision, device))
+
+
+def image_size_of(model: Backbone, length: int) -> int:
+    """Side of the square image of `length` patch tokens; UserError if there is none."""
+    grid = isqrt(length)
+    if grid**2 != length or model.frames > 1:
+        raise UserError(
+            "--lengths are square numbers of patches on backbones for images, not "
+            f"{length} on {model.name}: write such as {grid**2 or 1}"
+        )
+    return model.image_size_for(grid)
+
+
+def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
+    """Time the cells of the run in `folder`, on its weights and in its precision."""
+    of_run = read_spec(run_spec(folder), RunSpec)
+    if of_run.device not in ("auto", device):
+        raise UserError(f"the run in {folder} was on {of_run.device}: use --device {of_run.device}")
+    prepared = prepare(of_run.model_copy(update={"device": device}))
+    for name, model in prepared.models.items():
+        cells = [cell for cell in prepared.cells if cell.backbone == name]
+        for batch in spec.batches:
+            yield from _timed(model, of_run.precision, cells, batch, spec.rounds, device, notify)
+
+
+def cells_with_plan(cells: Iterable[Cell], notify: Notify) -> list[Cell]:
+    """The cells to time, the dense one first; `notify` gets the reason why another is left out."""
+    timed = []
+    for cell in cells:
+        if cell.plan is None:
+            budget = f"{100 * (cell.budget or 0):.4g} %"
+            notify(f"left out: {cell.label} at {budget} on {cell.backbone}: {cell.reason}")
+        # another seed takes the same time, and the oracle's is that of running the model
+        elif cell.seed == 0 and cell.kind != "oracle":
+            timed.append(cell)
+    return timed
+
+
+def _timed(
+    model: Backbone,
+    precision: str,
+    cells: list[Cell],
+    batch: int,
+    rounds: int,
+    device: str,
+    notify: Notify,
+) -> Iterator[Record]:
+    timed = cells_with_plan(cells, notify)
+    patches = model.describe().patches
+    notify(
+        f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}: {len(timed)} passes"
+    )
+    mixers = model.mixers()
+    kernel = chosen(mixers[0].kernel, device, DTYPES[precision]).kernel if mixers else "none"
+    for record in measure_speed(model, timed, batch, rounds, device):
+        yield {**record, "precision": precision, "kernel": kernel}
