@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +18,12 @@ from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
-# a rounded A or step bias changes how long a state is remembered
+# A rounded A or step bias changes for how many tokens a state is remembered.
 RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias")
 
 
 class Reducer(Protocol):
-    """Anything that can stand at a site: takes the tokens that enter a block, gives fewer (or reordered) ones."""
+    """A reduction at a site: takes the tokens that enter a block, returns fewer or reordered ones."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -36,14 +38,16 @@ class Reducer(Protocol):
 class Backbone(nn.Module):
     """A stack of blocks over a token sequence.
 
-    Site i stands before block i (0-based) and uses the trace of block i-1; `sites` lists those at
-    which tokens may be reduced. The engine may stop and branch between any two blocks:
-    ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass. Subclasses give
-    everything that raises NotImplementedError here.
+    Site i is the place before block i (0-based) and uses the trace of block i-1; `sites` lists
+    those at which tokens may be reduced. The engine may stop and branch between any two blocks:
+    ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass. Subclasses implement
+    everything that raises NotImplementedError here, and either `resized` or `positions_here`.
     """
 
     provides: ClassVar[frozenset[str]]
     name: str
+    config: Any  # a dataclass of sizes with `image_size`
+    pos_embed: Tensor
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
     preprocessing: Preprocessing = Preprocessing()
@@ -56,57 +60,68 @@ class Backbone(nn.Module):
 
     @property
     def special_places(self) -> tuple[int, ...]:
-        """Where the special tokens stand in the unreduced sequence."""
+        """Indices of the special tokens in the unreduced sequence."""
         raise NotImplementedError
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
-        """(B, 3, H, W) normalised images, or (B, 3, T, H, W) clips, to the sequence that enters block 0."""
+        """Normalised images (B, 3, H, W), or clips (B, 3, T, H, W), to the input of block 0."""
         raise NotImplementedError
 
     def readout(self, tokens: TokenSequence) -> Tensor:
-        """Logits (B, classes) of the sequence that left the last block."""
+        """Logits (B, classes) of the output of the last block."""
         raise NotImplementedError
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
         raise NotImplementedError
 
-    def resized(self, image_size: int) -> Backbone:
-        """The same weights for square images of another size, position embedding interpolated."""
-        raise NotImplementedError
-
     def describe(self) -> Shape:
-        """The numbers from which FLOPs follow."""
+        """The sizes from which FLOPs follow."""
         raise NotImplementedError
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
-        """A position embedding of another square grid resampled to this model's; None if it is of no square."""
+        """Resample a position embedding of another square grid to this model's.
+
+        None if it is not of a square grid.
+        """
         return None
 
-    def fitted(
-        self, state: Mapping[str, Tensor], asked: frozenset[str]
-    ) -> tuple[dict[str, Tensor], list[str]]:
-        """Published weights under this model's names and shapes, and in words what had to be changed for that.
+    def resized(self, image_size: int) -> Self:
+        """The same weights for square images of another size, position embedding interpolated."""
+        other = copy.copy(self)
+        other.config = replace(self.config, image_size=image_size)
+        other.image_size = image_size
+        # The embedding becomes a plain tensor, so that in training the gradient flows to the one
+        # embedding that is learned.
+        other._parameters = {
+            name: value for name, value in self._parameters.items() if name != "pos_embed"
+        }
+        positions = other.positions_here(self.pos_embed)
+        assert positions is not None
+        other.pos_embed = positions
+        return other
 
-        `asked` are the settings in which the caller wants this model to differ from the one the
-        weights are of: another image size resamples ``pos_embed``. What does not fit otherwise is
-        left as it is, to be refused.
+    def fitted(
+        self, state: Mapping[str, Tensor], changed: frozenset[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Adapt published weights to this model's names and shapes, and say in words what changed.
+
+        `changed` are the settings in which the caller wants this model to differ from the one that
+        was trained: another image size resamples ``pos_embed``. Other mismatches are left for the
+        loader to refuse.
         """
-        given, notes = dict(state), list[str]()
-        positions, own = given.get("pos_embed"), getattr(self, "pos_embed", None)
-        if (
-            "image_size" in asked
-            and positions is not None
-            and own is not None
-            and positions.ndim == own.ndim == 3
-        ):
-            here = self.positions_here(positions) if positions.shape[1] != own.shape[1] else None
-            if here is not None:
-                given["pos_embed"] = here
+        adapted, notes = dict(state), list[str]()
+        positions, own = state.get("pos_embed"), getattr(self, "pos_embed", None)
+        if "image_size" not in changed or positions is None or own is None:
+            return adapted, notes
+        if positions.ndim == own.ndim == 3 and positions.shape[1] != own.shape[1]:
+            resampled = self.positions_here(positions)
+            if resampled is not None:
+                adapted["pos_embed"] = resampled
                 notes.append(
-                    f"positions resampled from {positions.shape[1]} tokens to {here.shape[1]}"
+                    f"positions resampled from {positions.shape[1]} tokens to {resampled.shape[1]}"
                 )
-        return given, notes
+        return adapted, notes
 
     @property
     def depth(self) -> int:
@@ -126,9 +141,9 @@ class Backbone(nn.Module):
         plan: Mapping[int, Reducer] | None = None,
         needs: frozenset[str] = NO_NEEDS,
     ) -> TokenSequence:
-        """Blocks `start` to `stop` (exclusive), with `plan`'s reducer before each block it names.
+        """Run blocks `start` to `stop` (exclusive), with `plan`'s reducers before their blocks.
 
-        The last block's trace holds `needs`, for a reducer that the caller will apply next. A
+        The last block's trace has the fields `needs`, for a reducer that the caller applies next. A
         reducer at `start` reads the trace that `tokens` carry.
         """
         stop = self.depth if stop is None else stop
@@ -137,19 +152,17 @@ class Backbone(nn.Module):
             reducer = plan.get(index)
             if reducer is not None:
                 tokens = reducer(tokens)
-            following = plan.get(index + 1) if index + 1 < stop else None
-            wanted = (
-                following.needs
-                if following is not None
-                else needs
-                if index + 1 == stop
-                else NO_NEEDS
-            )
-            tokens = self.blocks[index](tokens, wanted)
+            # A trace costs time and memory: a block shows only what the next site reads.
+            traced = NO_NEEDS
+            if index + 1 == stop:
+                traced = needs
+            elif index + 1 in plan:
+                traced = plan[index + 1].needs
+            tokens = self.blocks[index](tokens, traced)
         return tokens
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of normalised images or clips, as `embed` takes them, nothing removed."""
+        """Logits (B, classes) of normalised images or clips, without reduction."""
         return self.readout(self.run(self.embed(images)))
 
     def set_kernel(self, kernel: str) -> None:
@@ -159,12 +172,10 @@ class Backbone(nn.Module):
                 module.kernel = kernel
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Convert the weights to `dtype`, those of the recurrence to fp32 at least, as Mamba asks for."""
+        """Convert the weights to `dtype`, those of the recurrence to at least fp32 (as in Mamba)."""
         for name, parameter in self.named_parameters():
-            recurrent = name.endswith(RECURRENT)
-            parameter.data = parameter.data.to(
-                torch.promote_types(dtype, torch.float32) if recurrent else dtype
-            )
+            wide = torch.promote_types(dtype, torch.float32)
+            parameter.data = parameter.data.to(wide if name.endswith(RECURRENT) else dtype)
         return self
 
     def mixers(self) -> list[BidirectionalMixer]:
@@ -172,7 +183,7 @@ class Backbone(nn.Module):
         return [module for module in self.modules() if isinstance(module, BidirectionalMixer)]
 
     def missing(self, needs: frozenset[str]) -> frozenset[str]:
-        """The trace fields among `needs` that this backbone cannot give."""
+        """The trace fields among `needs` that this backbone does not provide."""
         return needs - self.provides
 
 

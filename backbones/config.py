@@ -1,4 +1,4 @@
-"""Settings of a backbone, changed by name: from Python, or from the brackets on the command line."""
+"""Settings of a backbone, changed by name: from Python, or from brackets on the command line."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ class Settings(Protocol):
 
 
 Config = TypeVar("Config", bound=Settings)
+# Far beyond any published model: it bounds what a typing error can ask for.
 MOST = 20_000
 KINDS = {int: "a whole number", bool: "true or false"}
 
 
-def changed(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
+def with_overrides(default: Config, name: str, overrides: Mapping[str, Any]) -> Config:
     """`default`, the configuration of the backbone `name`, with `overrides`.
 
-    UserError for a setting that does not exist, is of another kind, or is a number below 1 or
-    beyond `MOST`.
+    UserError for a setting that does not exist, is of another kind, or is a number below 1 or above
+    `MOST`.
     """
-    known = {field.name for field in fields(default)}
+    names = {field.name for field in fields(default)}
     for setting, value in overrides.items():
-        if setting not in known:
-            raise UserError(f"{name} has no setting '{setting}': {nearest(setting, known)}")
+        if setting not in names:
+            raise UserError(f"{name} has no setting '{setting}': {nearest(setting, names)}")
         kind = type(getattr(default, setting))
+        # Compared exactly: True is an int to isinstance.
         if type(value) is not kind:
             raise UserError(f"{name} cannot take {setting}={value}: give {KINDS[kind]}")
         if kind is int and not 1 <= value <= MOST:

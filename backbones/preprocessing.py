@@ -1,4 +1,4 @@
-"""How a backbone's images were prepared when its published accuracy was measured."""
+"""The preprocessing of images with which a backbone's published accuracy was measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the short side to int(size / crop), cut out the middle, normalise pixels in 0..1 by mean and std.
+    """Resize the short side to int(size / crop), crop the centre, normalise pixels in 0..1.
 
     The defaults are the evaluation of Vim, VideoMamba and DeiT: bicubic, 224 of 256.
     """
@@ -23,13 +23,13 @@ class Preprocessing:
 
     @property
     def text(self) -> str:
-        """In a few words."""
+        """A short description, for tables."""
         normalised = "" if self.mean == IMAGENET_MEAN else f", mean {self.mean[0]:g}"
         return f"crop {self.crop:g} {self.interpolation}{normalised}"
 
 
+# VideoMamba's on videos: the short side of every frame becomes the model's, and crops are spread
+# over the long one.
 CLIPS = Preprocessing(crop=1.0, interpolation="bilinear")
-"""VideoMamba's on videos: the short side of every frame becomes the model's, crops are spread over the long one."""
-
+# For images as small as the model's input: a crop would remove part of the object.
 WHOLE = Preprocessing(crop=1.0)
-"""Of pictures that are as small as the model's input: nothing is cut off."""

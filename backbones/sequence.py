@@ -1,12 +1,12 @@
-"""The token sequence and the trace: the one door between backbones and methods.
+"""The token sequence and the trace: the whole interface between backbones and methods.
 
 A Vim-style block is add -> norm -> mixer, so two streams flow from block to block: ``branch`` (the
 last mixer's output, not yet added) and ``residual`` (the running sum). A reduction acts on both at
 the same indices.
 
 Shapes: B images, L tokens now, L0 tokens before any reduction, C model width, E inner width of the
-mixer, N states, S special tokens, 2 scan directions. Everything is in image order, the backward
-direction flipped back.
+mixer, N states, S special tokens, 2 scan directions. Everything is in image order, with the
+backward direction flipped back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Trace:
-    """What a block's mixer shows about its tokens; only the fields a reducer `needs` are filled.
+    """Quantities of a block's mixer about its tokens; only fields that a reducer `needs` are set.
 
     ``delta_mean`` (2, B, L)     timescale after bias and softplus, mean over the E channels
     ``delta``      (2, B, L, E)  timescale after bias and softplus
@@ -29,7 +29,7 @@ class Trace:
     ``y``          (B, L, E)     gated scan output, directions combined as the block combines them
     ``y_forward``, ``y_backward`` (B, L, E)  gated output of one direction
     ``keys``       (B, L, H)     attention keys, mean over heads (attention backbones)
-    ``cls_attention`` (B, L)     attention paid by the class token, mean over heads (attention backbones)
+    ``cls_attention`` (B, L)     the class token's attention, mean over heads (attention backbones)
     """
 
     delta_mean: Tensor | None = None
@@ -49,19 +49,20 @@ TRACE_FIELDS = frozenset(Trace.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """The tokens that enter a block, and what is known of each.
+    """The tokens that enter a block, with where each comes from.
 
     ``branch``   (B, L, C)  output of the last mixer, not yet added
     ``residual`` (B, L, C)  running sum, at least fp32 (fp64 when the model is)
     ``position`` (B, L)     index of the token in the unreduced sequence, special tokens included
-    ``size``     (B, L)     how many original tokens stand in this one (fp32, whole numbers)
-    ``special``  (B, S)     where each special token stands now, exactly, per image
+    ``size``     (B, L)     number of original tokens merged into this one (fp32, whole numbers)
+    ``special``  (B, S)     current index of each special token, exact, per image
     ``image``    (B,)       index of the image in its dataset
     ``grid``     (T, H, W)  of the unreduced patch tokens
-    ``owner``    (B, L0)    current index of the token each original one lives in, -1 if dropped; None: not tracked
-    ``carry``    (2, B, L, E)  decay that dropped tokens hand to later scans, added to Delta; None: nothing carried
+    ``owner``    (B, L0)    current index of the token that each original one is part of, -1 if it
+                            was dropped; None: not tracked
+    ``carry``    (2, B, L, E)  decay that dropped tokens hand to later scans, added to Delta; None: 0
     ``weighted``            proportional attention in attention backbones
-    ``trace``               what the block that produced ``branch`` shows; None after a reduction
+    ``trace``               of the block that produced ``branch``; None after a reduction
     """
 
     branch: Tensor
@@ -83,7 +84,7 @@ class TokenSequence:
 
     @property
     def length(self) -> int:
-        """Number of tokens now, special ones included."""
+        """Current number of tokens, special ones included."""
         return self.branch.shape[1]
 
     @property
@@ -94,53 +95,56 @@ class TokenSequence:
 
     def patches(self) -> Tensor:
         """Indices of the patch tokens in sequence order, (B, L - S)."""
-        found = torch.arange(
-            self.length - self.special.shape[1], device=self.position.device
-        ).expand(self.batch, -1)
-        # Each special token moves those from its place on by one; unlike nonzero this makes no GPU
-        # wait for the host.
+        count = self.length - self.special.shape[1]
+        index = torch.arange(count, device=self.position.device).expand(self.batch, -1)
+        # Each special token shifts the patches behind it by one. Unlike nonzero, this does not make
+        # a GPU wait for the host. The loop needs them in ascending order.
         special = self.special if self.special.shape[1] < 2 else self.special.sort(dim=1).values
         for place in special.unbind(1):
-            found = found + (found >= place[:, None])
-        return found
+            index = index + (index >= place[:, None])
+        return index
 
     def tracked(self) -> TokenSequence:
-        """The same sequence with ``owner`` tracking on; only for a sequence nothing was removed from yet."""
+        """The same sequence with ``owner`` tracking on; only before the first reduction."""
         if self.length != self.original_length:
             raise ValueError("owner tracking must begin before the first reduction")
         slots = torch.arange(self.length, device=self.position.device)
         return replace(self, owner=slots.expand(self.batch, -1))
 
     def pick_images(self, rows: Tensor) -> TokenSequence:
-        """The images at these rows of the batch (K,), any of them several times: variants of one image as a batch."""
-        per_image = {
-            name: getattr(self, name)[rows]
-            for name in ("branch", "residual", "position", "size", "special", "image")
-        }
-        owner = None if self.owner is None else self.owner[rows]
-        carry = None if self.carry is None else self.carry[:, rows]
-        return replace(self, **per_image, owner=owner, carry=carry, trace=None)
+        """The images at these rows of the batch (K,), which may repeat: variants of one image."""
+        return replace(
+            self,
+            branch=self.branch[rows],
+            residual=self.residual[rows],
+            position=self.position[rows],
+            size=self.size[rows],
+            special=self.special[rows],
+            image=self.image[rows],
+            owner=None if self.owner is None else self.owner[rows],
+            carry=None if self.carry is None else self.carry[:, rows],
+            trace=None,
+        )
 
 
 def new_sequence(
     tokens: Tensor, special: Iterable[int], grid: tuple[int, int, int], image: Tensor | None = None
 ) -> TokenSequence:
-    """The sequence a backbone's `embed` starts with: nothing added, nothing merged.
+    """The sequence that a backbone's `embed` returns, before any block or reduction.
 
     `tokens` (B, L, C) becomes the branch, over a residual of zeros (adding it is exact). `special`
-    are the places of the special tokens, the same for every image; `image` (B,) defaults to 0..B-1.
+    are the indices of the special tokens, the same for every image; `image` (B,) defaults to
+    0..B-1.
     """
     batch, length, _ = tokens.shape
     device = tokens.device
     residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
-    named = list(special)
-    places = torch.empty(len(named), dtype=torch.long, device=device)
-    for index, place in enumerate(
-        named
-    ):  # filled there: a copy from the host cannot be part of a CUDA graph
-        places[index].fill_(
-            place
-        )  # assigning a number goes by a tensor of the host in some versions of PyTorch
+    indices = list(special)
+    places = torch.empty(len(indices), dtype=torch.long, device=device)
+    # Filled on the device: a copy from the host cannot be part of a CUDA graph, and assigning a
+    # number makes a tensor on the host in some versions of PyTorch.
+    for slot, index in enumerate(indices):
+        places[slot].fill_(index)
     return TokenSequence(
         branch=tokens,
         residual=torch.zeros(tokens.shape, dtype=residual_dtype, device=device),

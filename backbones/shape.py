@@ -1,17 +1,19 @@
-"""The sizes of a backbone: all that a cost model has to know about it, and no weights."""
+"""The sizes of a backbone, without weights: the input of the closed-form FLOPs."""
 
 from dataclasses import dataclass
 from math import isqrt
 
 STEM_WIDTH = 64
+SCANS = ("states", "dt_rank", "conv_kernel", "directions")
+ATTENTION = ("heads", "hidden")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a backbone on one input; everything counted in tokens or channels.
+    """Sizes of a backbone on one input, in tokens or channels.
 
-    A backbone of scans has no attention heads, one of attention no states: what it has not got is
-    0.
+    Fields of a mixer that a backbone does not have are 0: a backbone of scans has no attention
+    heads, one of attention no states.
 
     Attributes:
         name: the backbone's registered name.
@@ -25,17 +27,17 @@ class Shape:
         patch: size of one patch as (frames, height, width).
         channels: channels of the input image.
         patches: patch tokens of the unreduced sequence.
-        specials: class tokens or registers, which no reduction touches.
+        specials: class tokens or registers, which are never reduced.
         classes: outputs of the head.
         heads: attention heads.
         hidden: inner width of the MLP behind attention.
         frames: frames of a clip, 1 for images.
         read: tokens that the head reads side by side.
-        neck: channels to which each of them is narrowed first, 0 if it is not.
-        walks: whether the scans walk over the grid and share all but the scan, the convolution being one of the grid,
-            and the head reads the mean token.
-        stem: convolutions of `STEM_WIDTH` channels at half resolution before the one that makes patches.
-        local: blocks behind which a 3 x 3 depthwise convolution of the grid stands, the first ones.
+        neck: channels to which each of them is narrowed first, 0 without a neck.
+        walks: whether the scans walk over the grid and share all parameters (PlainMamba): then the
+            convolution is one on the grid, and the head reads the mean token.
+        stem: convolutions of `STEM_WIDTH` channels at half resolution before the patches are made.
+        local: number of first blocks that end in a 3 x 3 depthwise convolution on the grid.
 
     """
 
@@ -62,39 +64,32 @@ class Shape:
     local: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse sizes no backbone can have (a slip in a backbone's `describe`, not a user's error)."""
-        scans, attention = ("states", "dt_rank", "conv_kernel", "directions"), ("heads", "hidden")
-        present, absent = (attention, scans) if self.heads else (scans, attention)
-        for field in (
-            "depth",
-            "dim",
-            "inner",
-            "channels",
-            "patches",
-            "classes",
-            "frames",
-            "read",
-            *present,
-        ):
-            if getattr(self, field) < 1:
-                raise ValueError(
-                    f"{self.name}: {field} must be at least 1, not {getattr(self, field)}"
-                )
+        """Refuse impossible sizes: a mistake in a backbone's `describe`, not a user's error."""
+        present, absent = (ATTENTION, SCANS) if self.heads else (SCANS, ATTENTION)
+        positive = ("depth", "dim", "inner", "channels", "patches", "classes", "frames", *present)
+        for field in positive:
+            size = getattr(self, field)
+            if size < 1:
+                raise ValueError(f"{self.name}: {field} must be at least 1, not {size}")
         for field in absent:
             if getattr(self, field):
-                raise ValueError(
-                    f"{self.name}: {field} must be 0 where there {'is' if self.heads else 'is no'} attention"
-                )
+                kind = "attention" if self.heads else "no attention"
+                raise ValueError(f"{self.name}: {field} must be 0 where there is {kind}")
         if self.specials < 0 or min(self.patch) < 1:
             raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
         if self.patches % self.frames or self.neck < 0:
             raise ValueError(
-                f"{self.name}: {self.patches} patches do not fill {self.frames} frames, or a neck below 0"
+                f"{self.name}: {self.patches} patches do not fill {self.frames} frames, "
+                "or a neck below 0"
             )
 
     @property
     def sites(self) -> tuple[int, ...]:
-        """Blocks before which tokens may be reduced: all but the first; in a transformer, each layer's MLP."""
+        """The blocks before which tokens may be reduced.
+
+        All but the first; in a transformer the MLP of each layer, as ToMe and EViT reduce between
+        attention and MLP.
+        """
         return tuple(range(1, self.depth, 2 if self.heads else 1))
 
     @property
@@ -104,7 +99,7 @@ class Shape:
 
     @property
     def side(self) -> int | None:
-        """Patches along one side of a frame; None where they form no square."""
+        """Patches along one side of a frame; None if they form no square."""
         side = isqrt(self.patches // self.frames)
         return side if self.frames * side**2 == self.patches else None
 

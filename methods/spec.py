@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbones.common.errors import UserError, announce
+from backbones.common.errors import UserError, announce_foreign_code
 from backbones.common.naming import settings, split
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
@@ -91,7 +91,7 @@ def _executed(path: Path) -> object:
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {path}: give the path of the method's Python file")
     module = importlib.util.module_from_spec(spec)
-    announce(f"methods of {path}")
+    announce_foreign_code(f"methods of {path}")
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

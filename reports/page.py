@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backbones.common.documents import inside
-from backbones.common.errors import UserError, mend
+from backbones.common.errors import UserError, hint
 from reports import sections, tables
 from reports import static_figures as paper
 from reports.figures.canvas import render, render_pdf
@@ -48,7 +48,7 @@ def write(folder: Path, for_paper: bool = False) -> Path:
             _paper(sheet, found, out / "paper")
     except OSError as error:
         raise UserError(
-            f"cannot write the report to '{out}' ({error.strerror}): {mend(error)}"
+            f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
         ) from error
     return out / "index.html"
 

@@ -1,14 +1,15 @@
-"""Loading and applying trained weights, and a record of what was loaded.
+"""Load trained weights, fit them to a model, and record what was loaded.
 
-Files in the published layouts are bare state dicts, or hold one as ``model`` (DeepSpeed: ``module``, OpenMMLab:
-``state_dict``), often averaged weights as ``model_ema``, and training state beside them. What a family knows to mend
-of a state dict (other positions, an image model for a video model) it mends in `Backbone.fitted`.
+Files in the published layouts are bare state dicts, or contain one as ``model`` (DeepSpeed:
+``module``, OpenMMLab: ``state_dict``), often averaged weights as ``model_ema``, and training state
+beside them. What a family adapts in a state dict (other positions, an image model for a video
+model) is in `Backbone.fitted`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 PLAIN, AVERAGED = ("model", "module", "state_dict"), "model_ema"
 HEAD = ("head.weight", "head.bias")
-NAMED = 3
+LISTED = 3  # names in a message
 SHARED = 4  # tensors may share their numbers, such as tied weights, but not without end
 NOTHING: frozenset[str] = frozenset()
 
@@ -41,29 +42,28 @@ class LoadedWeights:
 
     @property
     def num_classes(self) -> int | None:
-        """Classes the weights' head tells apart; None if they have no head."""
-        head = next(
-            (self.state[name] for name in ("head.weight", "head.fc.weight") if name in self.state),
-            None,
-        )
-        return None if head is None or not head.ndim else head.shape[0]
+        """Number of classes of the weights' head; None without a head."""
+        for name in ("head.weight", "head.fc.weight"):
+            if name in self.state:
+                head = self.state[name]
+                return head.shape[0] if head.ndim else None
+        return None
 
 
 def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeights:
-    """The weights that `spec` names for `model_name`.
+    """Load the weights that `spec` names for `model_name`.
 
     `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision),
-    ``official`` (the file published for `model_name`) or ``bundled``. `ema` asks for the averaged
+    ``official`` (the file published for `model_name`) or ``bundled``. `ema` selects the averaged
     weights (True) or the plain ones (False); None takes those whose accuracy was published. Only an
-    ``hf://`` spec whose file is not in the hub's cache may use the network. Raises UserError for
-    anything that cannot be used.
+    ``hf://`` spec whose file is not in the hub's cache may use the network. UserError for anything
+    that cannot be used.
     """
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
     content, file_format = read(path)
-    tensors, branch = _choose_branch(
-        content, spec, _wants_ema(model_name, ema), explicit=ema is not None
-    )
+    averaged = _publishes_ema(model_name) if ema is None else ema
+    tensors, branch = _choose_branch(content, spec, averaged, explicit=ema is not None)
     state = _checked(tensors, spec, path.stat().st_size)
     provenance = Provenance(
         source=spec,
@@ -81,42 +81,41 @@ def apply(
     model: Backbone,
     weights: LoadedWeights,
     num_classes: int | None = None,
-    asked: frozenset[str] = NOTHING,
+    changed: frozenset[str] = NOTHING,
 ) -> tuple[str, ...]:
-    """Copy `weights` into `model`, all of them and nothing else, in the model's own dtype and device.
+    """Copy `weights` into `model`, all of them and nothing else, in the model's dtype and device.
 
-    `num_classes` is what the caller asked for, if anything, and `asked` are the settings that the
-    caller changed: only for them are weights adapted, which is told in the words returned. Weights
-    without a head for the task leave the model's own, if `num_classes` was asked. Raises UserError,
-    with the model untouched, for missing or surplus keys, a head of another size, a position
-    embedding of another grid, other shapes, or other kinds.
+    `num_classes` is the caller's choice, if any, and `changed` are the settings that the caller
+    changed: only for them are weights adapted, which the returned notes say. Weights without a head
+    leave the model's own head if `num_classes` is set. UserError, with the model untouched, for
+    missing or surplus keys, a head of another size, a position embedding of another grid, other
+    shapes, or other kinds of numbers.
     """
-    wanted = model.state_dict()
+    own = model.state_dict()
     source = weights.provenance.source
-    given, notes = model.fitted(weights.state, asked)
-    headless = given.keys().isdisjoint(HEAD) and wanted.keys() >= set(HEAD)
+    fitted, notes = model.fitted(weights.state, changed)
+    headless = fitted.keys().isdisjoint(HEAD) and own.keys() >= set(HEAD)
     if headless and num_classes is not None:
-        given |= {name: wanted[name] for name in HEAD}
+        fitted |= {name: own[name] for name in HEAD}
         notes = [*notes, NEW_HEAD]
-    elif (
-        headless and wanted.keys() - set(HEAD) <= given.keys()
-    ):  # not where it is the weights of something else
+    # If more than the head is missing, these are weights of something else: `_check_names` says so.
+    elif headless and own.keys() - set(HEAD) <= fitted.keys():
         raise UserError(
-            f"checkpoint {source} has no head for this model: give weights with one, or ask for a new one, "
-            + _asking(model, "N")
+            f"checkpoint {source} has no head for this model: give weights with one, "
+            f"or ask for a new one, {_how_to_set_classes(model, 'N')}"
         )
-    _check_names(wanted.keys(), given.keys(), source)
-    _check_head(model, wanted, given, source, num_classes)
-    _check_shapes(wanted, given, source)
-    _check_kinds(wanted, given, source)
-    model.load_state_dict(given)
+    _check_names(own.keys(), fitted.keys(), source)
+    _check_head(model, own, fitted, source, num_classes)
+    _check_shapes(own, fitted, source)
+    _check_kinds(own, fitted, source)
+    model.load_state_dict(fitted)
     return tuple(notes)
 
 
-def _wants_ema(model_name: str, ema: bool | None) -> bool:
-    """Averaged weights, if nothing else is said, where the published accuracy is theirs."""
+def _publishes_ema(model_name: str) -> bool:
+    """Whether the published accuracy of the model is that of averaged weights."""
     published = files_of(model_name)
-    return bool(published) and published[0].layout == AVERAGED if ema is None else ema
+    return bool(published) and published[0].layout == AVERAGED
 
 
 def _choose_branch(
@@ -126,80 +125,83 @@ def _choose_branch(
         raise UserError(
             f"checkpoint {spec} holds a {type(content).__name__}, not weights: give a state dict"
         )
-    held = [name for name in (*PLAIN, AVERAGED) if isinstance(content.get(name), Mapping)]
-    if not held:
+    branches = [name for name in (*PLAIN, AVERAGED) if isinstance(content.get(name), Mapping)]
+    if not branches:
+        # Averaged weights by default are a guess about the file, by request a condition.
         if ema and explicit:
             raise UserError(
-                f"checkpoint {spec} is a bare state dict, without EMA weights: drop the request for EMA"
+                f"checkpoint {spec} is a bare state dict, without EMA weights: "
+                "drop the request for EMA"
             )
         return content, "bare"
-    branch = AVERAGED if ema else next((name for name in held if name in PLAIN), "model")
-    if branch not in held:
-        other = "ask for the plain ones (ema=False)" if ema else "ask for EMA weights (ema=True)"
-        raise UserError(f"checkpoint {spec} has no '{branch}' (it has: {_some(content)}): {other}")
+    branch = AVERAGED if ema else next((name for name in branches if name in PLAIN), "model")
+    if branch not in branches:
+        fix = "ask for the plain ones (ema=False)" if ema else "ask for EMA weights (ema=True)"
+        raise UserError(f"checkpoint {spec} has no '{branch}' (it has: {_some(content)}): {fix}")
     return content[branch], branch
 
 
-def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
-    """UserError unless all tensors are dense numbers on the CPU that a file of `size` bytes can hold.
+def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tensor]:
+    """The state dict, copied; UserError unless it consists of plain, finite tensors."""
+    foreign = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if foreign or not tensors:
+        reason = f"'{foreign[0]}' is no tensor" if foreign else "it is empty"
+        raise UserError(
+            f"checkpoint {spec} is not a state dict ({reason}): "
+            "give a state dict, or one under 'model' or 'model_ema'"
+        )
+    _check_plain(tensors, spec, size)
+    state: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        # A copy, so that a mapped file may be replaced or removed while the model lives.
+        copied = tensor.detach().clone()
+        # DistributedDataParallel puts the prefix before every name.
+        state[str(name).removeprefix("module.")] = copied
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(
+                f"checkpoint {spec} has NaN or infinite values in '{name}': "
+                "take an earlier checkpoint"
+            )
+    return state
 
-    A few bytes can ask for a tensor of any size: one that repeats a value, or one that is not
-    filled.
-    """
+
+def _check_plain(tensors: Mapping[str, Tensor], spec: str, size: int) -> None:
+    """UserError unless all tensors are dense numbers on the CPU that fit a file of `size` bytes."""
     total = 0
     for name, tensor in tensors.items():
-        if (
-            tensor.layout != torch.strided
-            or tensor.is_quantized
-            or tensor.is_nested
-            or tensor.device.type != "cpu"
-        ):
+        dense = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_nested
+        if not dense or tensor.device.type != "cpu":
             raise UserError(
-                f"checkpoint {spec} has no plain tensor in '{name}' (it is sparse, quantised, nested or without data): "
+                f"checkpoint {spec} has no plain tensor in '{name}' "
+                "(it is sparse, quantised, nested or without data): "
                 "give dense, unquantised weights"
             )
         if tensor.is_floating_point() and tensor.element_size() < 2:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(
-                f"checkpoint {spec} has '{name}' in {kind}: give weights in fp16, bf16, fp32 or fp64"
+                f"checkpoint {spec} has '{name}' in {kind}: "
+                "give weights in fp16, bf16, fp32 or fp64"
             )
         total += tensor.numel() * tensor.element_size()
+    # A few bytes can describe a tensor of any size: one that repeats a value, or is not filled.
     if total > SHARED * size:
         raise UserError(
-            f"checkpoint {spec} asks for {total:,} bytes of weights and holds {size:,}: save its tensors in full"
+            f"checkpoint {spec} asks for {total:,} bytes of weights and holds {size:,}: "
+            "save its tensors in full"
         )
 
 
-def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tensor]:
-    strangers = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
-    if strangers or not tensors:
-        found = f"'{strangers[0]}' is no tensor" if strangers else "it is empty"
-        raise UserError(
-            f"checkpoint {spec} is not a state dict ({found}): give a state dict, or one under 'model' or 'model_ema'"
-        )
-    _check_plain(tensors, spec, size)
-    # A copy, so that a mapped file may be replaced or removed while the model lives.
-    state = {
-        str(name).removeprefix("module."): tensor.detach().clone()
-        for name, tensor in tensors.items()
-    }
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UserError(
-                f"checkpoint {spec} has NaN or infinite values in '{name}': take an earlier checkpoint"
-            )
-    return state
-
-
-def _check_names(wanted: Any, given: Any, source: str) -> None:
-    missing, surplus = sorted(wanted - given), sorted(given - wanted)
+def _check_names(own: Collection[str], fitted: Collection[str], source: str) -> None:
+    missing = sorted(set(own) - set(fitted))
+    surplus = sorted(set(fitted) - set(own))
     if not missing and not surplus:
         return
-    parts = [
-        f"{len(names)} keys {what} ({_some(names)})"
-        for what, names in (("missing", missing), ("surplus", surplus))
-        if names
-    ]
+    parts: list[str] = []
+    if missing:
+        parts.append(f"{len(missing)} keys missing ({_some(missing)})")
+    if surplus:
+        parts.append(f"{len(surplus)} keys surplus ({_some(surplus)})")
     close = difflib.get_close_matches(missing[0], surplus, n=1) if missing else []
     meant = close[0] if close else "another model"
     raise UserError(
@@ -207,59 +209,61 @@ def _check_names(wanted: Any, given: Any, source: str) -> None:
     )
 
 
-def _asking(model: Backbone, classes: int | str) -> str:
-    """How a head of so many classes is asked for, on the command line and in Python."""
-    return f"--backbones '{with_settings(model.name, classes=classes)}' (in Python: num_classes={classes})"
+def _how_to_set_classes(model: Backbone, classes: int | str) -> str:
+    name = with_settings(model.name, classes=classes)
+    return f"--backbones '{name}' (in Python: num_classes={classes})"
 
 
 def _check_head(
     model: Backbone,
-    wanted: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    fitted: Mapping[str, Tensor],
     source: str,
     num_classes: int | None,
 ) -> None:
-    if "head.weight" not in wanted or not given["head.weight"].ndim:
+    if "head.weight" not in own or not fitted["head.weight"].ndim:
         return
-    have, need = given["head.weight"].shape[0], wanted["head.weight"].shape[0]
+    have, need = fitted["head.weight"].shape[0], own["head.weight"].shape[0]
     if have != need:
-        asked = (
-            f"the {need} classes asked for"
-            if num_classes is not None
-            else f"the model's {need} classes"
-        )
+        expected = f"the model's {need} classes"
+        if num_classes is not None:
+            expected = f"the {need} classes asked for"
         raise UserError(
-            f"checkpoint {source} has a head for {have} classes, which does not fit {asked}: "
-            f"ask for theirs, {_asking(model, have)}, or train a head for {need}"
+            f"checkpoint {source} has a head for {have} classes, which does not fit {expected}: "
+            f"ask for theirs, {_how_to_set_classes(model, have)}, or train a head for {need}"
         )
 
 
-def _check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    other = [name for name, tensor in wanted.items() if given[name].shape != tensor.shape]
-    if not other:
+def _check_shapes(own: Mapping[str, Tensor], fitted: Mapping[str, Tensor], source: str) -> None:
+    different = [name for name, tensor in own.items() if fitted[name].shape != tensor.shape]
+    if not different:
         return
-    if other == ["pos_embed"] and given["pos_embed"].shape[-1] == wanted["pos_embed"].shape[-1]:
-        have, need = given["pos_embed"].shape[1], wanted["pos_embed"].shape[1]
+    name = different[0]
+    theirs, ours = fitted[name], own[name]
+    # Positions alone: the right model for another image size.
+    if different == ["pos_embed"] and theirs.shape[-1] == ours.shape[-1]:
         raise UserError(
-            f"checkpoint {source} has positions for {have} tokens, the model for {need}: "
-            "create the model with the image size and stride that the weights were trained with, or ask for image_size"
+            f"checkpoint {source} has positions for {theirs.shape[1]} tokens, the model for "
+            f"{ours.shape[1]}: create the model with the image size and stride that the weights "
+            "were trained with, or ask for image_size"
         )
-    name = other[0]
     raise UserError(
-        f"checkpoint {source} has {len(other)} tensors of another shape ({name} is {tuple(given[name].shape)}, "
-        f"the model's is {tuple(wanted[name].shape)}): choose the model that these weights belong to"
+        f"checkpoint {source} has {len(different)} tensors of another shape ({name} is "
+        f"{tuple(theirs.shape)}, the model's is {tuple(ours.shape)}): "
+        "choose the model that these weights belong to"
     )
 
 
-def _check_kinds(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    for name, tensor in wanted.items():
-        if tensor.is_floating_point() != given[name].is_floating_point():
+def _check_kinds(own: Mapping[str, Tensor], fitted: Mapping[str, Tensor], source: str) -> None:
+    # PyTorch would convert whole numbers to floats without a word.
+    for name, tensor in own.items():
+        if tensor.is_floating_point() != fitted[name].is_floating_point():
             raise UserError(
-                f"checkpoint {source} has {given[name].dtype} values in '{name}', the model {tensor.dtype}: "
-                "give unquantised weights"
+                f"checkpoint {source} has {fitted[name].dtype} values in '{name}', "
+                f"the model {tensor.dtype}: give unquantised weights"
             )
 
 
-def _some(names: Any) -> str:
+def _some(names: Iterable[object]) -> str:
     listed = [str(name) for name in names]
-    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")
+    return ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")

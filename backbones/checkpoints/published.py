@@ -1,8 +1,8 @@
-"""The published checkpoints: where each file is, how it is laid out, what it scored, on what and prepared how.
+"""The published checkpoints: file, layout, accuracy, data set and preprocessing of each.
 
 Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg and ChenhongyiYang/PlainMamba; MODEL_ZOO.md
-of OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. The weights that come
-with the suite are read from their cards.
+of OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. Bundled weights are read
+from their cards.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from functools import cache
 from pathlib import Path
 
 from backbones.common.errors import UserError
-from backbones.common.naming import bracketed, with_settings
+from backbones.common.naming import Value, bracketed, with_settings
 from backbones.preprocessing import CLIPS, WHOLE, Preprocessing
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 USUAL = Preprocessing()
 CARD_DATA = re.compile(r"^Trained on `(?P<data>[\w-]+)`", re.MULTILINE)
-# classes and preparation of the data sets that bundled weights are of
+CARD_SCORE = re.compile(r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<top1>[\d.]+) % \|$", re.MULTILINE)
+# classes and preprocessing of the data sets that bundled weights were trained on
 TRAINED_ON = {
     "fashion-clutter": (10, USUAL),
     "tiny-imagenet": (200, WHOLE),
     "tiny-imagenet-50": (50, WHOLE),
 }
-CARD_SCORE = re.compile(r"^\| (?P<split>\w+) \| [\d,]+ \| (?P<top1>[\d.]+) % \|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Official:
-    """One published file.
+class PublishedFile:
+    """One published file, with the accuracy its authors report for it.
 
-    ``backbone``  what to build for it, settings in brackets: ``videomamba_tiny[image_size=448]``
-    ``place``     what ``--checkpoint`` takes: ``hf://owner/repo/file`` or ``bundled``
-    ``layout``    where in the file the weights lie: ``model``, ``model_ema`` (averaged), ``state_dict``, or ``bare``
-    ``data``      the data set it was measured on, ``split`` which part of it, ``classes`` how many it has
+    ``backbone``  the model to build, settings in brackets: ``videomamba_tiny[image_size=448]``
+    ``source``    as for ``--checkpoint``: ``hf://owner/repo/file`` or ``bundled``
+    ``layout``    entry of the file with the weights: ``model``, ``model_ema`` (averaged),
+                  ``state_dict``, or ``bare`` (the file is the state dict itself)
     ``top1``      published top-1 in percent
+    ``data``      data set of that accuracy, ``split`` its part, ``classes`` its number of classes
     ``views``     for videos: frames x crops x clips
     """
 
     backbone: str
-    place: str
+    source: str
     layout: str
     top1: float
     data: str = "imagenet"
@@ -53,41 +54,41 @@ class Official:
 
     @property
     def file(self) -> str:
-        """The file's own name."""
-        return self.place.rpartition("/")[2]
+        """The file's name, without its repository."""
+        return self.source.rpartition("/")[2]
 
 
-def _vim() -> Iterator[Official]:
+def _vim() -> Iterator[PublishedFile]:
     for name, repo, file, layout, top1 in (
         ("vim_tiny", "Vim-tiny-midclstok", "vim_t_midclstok_76p1acc", "model", 76.1),
         ("vim_tiny_stride8", "Vim-tiny-midclstok", "vim_t_midclstok_ft_78p3acc", "model", 78.3),
         ("vim_small", "Vim-small-midclstok", "vim_s_midclstok_80p5acc", "model", 80.5),
         ("vim_small_stride8", "Vim-small-midclstok", "vim_s_midclstok_ft_81p6acc", "model", 81.6),
-        # published are the averaged weights
+        # the only one whose published accuracy is that of the averaged weights
         ("vim_base", "Vim-base-midclstok", "vim_b_midclstok_81p9acc", "model_ema", 81.9),
     ):
-        yield Official(name, f"hf://hustvl/{repo}/{file}.pth", layout, top1)
+        yield PublishedFile(name, f"hf://hustvl/{repo}/{file}.pth", layout, top1)
 
 
 SIZES = {"t": "tiny", "s": "small", "m": "middle", "b": "base"}
 VIDEOMAMBA = "hf://OpenGVLab/VideoMamba/videomamba_"
+# file name after the size -> image size, top-1 of each size
+IMAGES = {
+    "res224": (224, {"t": 76.9, "s": 81.2, "m": 82.8, "b": 82.7}),
+    "res224to448": (448, {"t": 79.3, "s": 83.2, "m": 83.8}),
+    "res224to448to576": (576, {"t": 79.6, "s": 83.5, "m": 84.0}),
+}
 
 
-def _videomamba() -> Iterator[Official]:
-    for letter, top1 in {"t": 76.9, "s": 81.2, "m": 82.8, "b": 82.7}.items():
-        yield Official(
-            f"videomamba_{SIZES[letter]}", f"{VIDEOMAMBA}{letter}16_in1k_res224.pth", "model", top1
-        )
-    for resolutions, scores in (
-        ("224to448", {"t": 79.3, "s": 83.2, "m": 83.8}),
-        ("224to448to576", {"t": 79.6, "s": 83.5, "m": 84.0}),
-    ):
+def _videomamba() -> Iterator[PublishedFile]:
+    for stem, (size, scores) in IMAGES.items():
         for letter, top1 in scores.items():
-            name = f"videomamba_{SIZES[letter]}[image_size={resolutions[-3:]}]"
-            yield Official(name, f"{VIDEOMAMBA}{letter}16_in1k_res{resolutions}.pth", "model", top1)
+            changed: dict[str, Value] = {} if size == 224 else {"image_size": size}
+            name = with_settings(f"videomamba_{SIZES[letter]}", **changed)
+            yield PublishedFile(name, f"{VIDEOMAMBA}{letter}16_in1k_{stem}.pth", "model", top1)
 
 
-# (data, classes, clips): (file's name after the size, frames, image size, top-1 of each size)
+# (data, classes, clips): (file name after the size, frames, image size, top-1 of each size)
 VIDEOS = {
     ("kinetics-400", 400, 4): (
         ("k400_f8_res224", 8, 224, {"t": 76.9, "s": 79.3, "m": 80.6}),
@@ -122,13 +123,17 @@ VIDEOS = {
 }
 
 
-def _videomamba_video() -> Iterator[Official]:
+def _videomamba_video() -> Iterator[PublishedFile]:
     for (data, classes, clips), files in VIDEOS.items():
         for stem, frames, size, scores in files:
+            changed: dict[str, Value] = {}
+            # only settings that differ from the model's own are part of its name
+            if frames != 8:
+                changed["frames"] = frames
+            if size != 224:
+                changed["image_size"] = size
             for letter, top1 in scores.items():
-                changed = {"frames": frames} if frames != 8 else {}
-                changed |= {"image_size": size} if size != 224 else {}
-                yield Official(
+                yield PublishedFile(
                     with_settings(f"videomamba_{SIZES[letter]}_video", **changed),
                     f"{VIDEOMAMBA}{letter}16_{stem}.pth",
                     "bare",
@@ -140,22 +145,20 @@ def _videomamba_video() -> Iterator[Official]:
                 )
 
 
-def _mambareg() -> Iterator[Official]:
+def _mambareg() -> Iterator[PublishedFile]:
     for size, top1 in {"small": 81.4, "base": 83.0, "large": 83.6}.items():
-        place = f"hf://Wangf3014/Mamba-Reg/mambar_{size}_patch16_224.pth"
-        yield Official(
-            f"mambareg_{size}", place, "model", top1, preprocessing=Preprocessing(crop=1.0)
-        )
+        source = f"hf://Wangf3014/Mamba-Reg/mambar_{size}_patch16_224.pth"
+        prepared = Preprocessing(crop=1.0)
+        yield PublishedFile(f"mambareg_{size}", source, "model", top1, preprocessing=prepared)
 
 
-def _plainmamba() -> Iterator[Official]:
+def _plainmamba() -> Iterator[PublishedFile]:
     for size, top1 in {"l1": 77.9, "l2": 81.6, "l3": 82.3}.items():
-        yield Official(
-            f"plainmamba_{size}", f"hf://ChenhongyiYang/PlainMamba/{size}.pth", "state_dict", top1
-        )
+        source = f"hf://ChenhongyiYang/PlainMamba/{size}.pth"
+        yield PublishedFile(f"plainmamba_{size}", source, "state_dict", top1)
 
 
-def _vit() -> Iterator[Official]:
+def _vit() -> Iterator[PublishedFile]:
     halves = (0.5, 0.5, 0.5)
     augreg = Preprocessing(crop=0.9, mean=halves, std=halves)
     for size, deit, vit in (("tiny", 72.2, 75.5), ("small", 79.8, 81.4), ("base", 82.0, 84.5)):
@@ -163,58 +166,65 @@ def _vit() -> Iterator[Official]:
             (f"deit_{size}", "fb_in1k", deit, Preprocessing(crop=0.9)),
             (f"vit_{size}", "augreg_in21k_ft_in1k", vit, augreg),
         ):
-            place = f"hf://timm/{name}_patch16_224.{tag}/model.safetensors"
-            yield Official(name, place, "bare", top1, preprocessing=prepared)
+            source = f"hf://timm/{name}_patch16_224.{tag}/model.safetensors"
+            yield PublishedFile(name, source, "bare", top1, preprocessing=prepared)
 
 
-def _bundled() -> Iterator[Official]:
+def _bundled() -> Iterator[PublishedFile]:
     for card in sorted(WEIGHTS.glob("*.md")):
         yield from card_scores(card.stem, card.read_text("utf-8"))
 
 
-def card_scores(backbone: str, card: str) -> Iterator[Official]:
-    """What the card of bundled weights says of their accuracy, split by split."""
-    named = CARD_DATA.search(card)
-    if named is None or named["data"] not in TRAINED_ON:
+def card_scores(backbone: str, card: str) -> Iterator[PublishedFile]:
+    """Read the accuracy of bundled weights, split by split, from the text of their card."""
+    trained = CARD_DATA.search(card)
+    if trained is None or trained["data"] not in TRAINED_ON:
         return
-    classes, prepared = TRAINED_ON[named["data"]]
+    classes, prepared = TRAINED_ON[trained["data"]]
     for score in CARD_SCORE.finditer(card):
-        top1, split = float(score["top1"]), score["split"]
-        yield Official(
-            backbone, "bundled", "bare", top1,
-            data=named["data"], split=split, classes=classes, preprocessing=prepared,
-        )  # fmt: skip
+        yield PublishedFile(
+            backbone,
+            "bundled",
+            "bare",
+            float(score["top1"]),
+            data=trained["data"],
+            split=score["split"],
+            classes=classes,
+            preprocessing=prepared,
+        )
 
 
 FAMILIES = (_vim, _videomamba, _videomamba_video, _mambareg, _plainmamba, _vit, _bundled)
 
 
 @cache
-def officials() -> tuple[Official, ...]:
+def published_files() -> tuple[PublishedFile, ...]:
     """Every published file, the usual one of each backbone before its others."""
     return tuple(row for rows in FAMILIES for row in rows())
 
 
-def files_of(backbone: str) -> list[Official]:
-    """The published files for `backbone`, a name with or without settings; those settings decide."""
-    wanted = bracketed(backbone)
-    return [row for row in officials() if bracketed(row.backbone) == wanted]
+def files_of(backbone: str) -> list[PublishedFile]:
+    """The published files for exactly `backbone`, a name with or without settings."""
+    parsed = bracketed(backbone)
+    return [row for row in published_files() if bracketed(row.backbone) == parsed]
 
 
-def official_of(backbone: str, data: str | None = None) -> Official:
-    """The published file for `backbone`, trained on `data` if there is one; UserError if none is known."""
+def published_file(backbone: str, data: str | None = None) -> PublishedFile:
+    """The published file for `backbone`, trained on `data` if there is one; UserError if none is."""
     rows = files_of(backbone)
     if not rows:
-        name = bracketed(backbone)[0]
-        others = [row.backbone for row in officials() if bracketed(row.backbone)[0] == name]
-        known = f"published is {', '.join(dict.fromkeys(others))}" if others else "give a file"
-        raise UserError(f"no checkpoint of {backbone} is published: {known}")
+        others = [row.backbone for row in _same_name(backbone)]
+        hint = f"published is {', '.join(dict.fromkeys(others))}" if others else "give a file"
+        raise UserError(f"no checkpoint of {backbone} is published: {hint}")
     return next((row for row in rows if row.data == data), rows[0])
 
 
 def usual_preprocessing(backbone: str) -> Preprocessing | None:
-    """How images are prepared for `backbone` (a name, settings or not) where it was published; None if it was not."""
+    """The published preprocessing for `backbone`, whatever its settings; None if unpublished."""
+    return next((row.preprocessing for row in _same_name(backbone)), None)
+
+
+def _same_name(backbone: str) -> list[PublishedFile]:
+    """The published files for `backbone` with any settings."""
     name = bracketed(backbone)[0]
-    return next(
-        (row.preprocessing for row in officials() if bracketed(row.backbone)[0] == name), None
-    )
+    return [row for row in published_files() if bracketed(row.backbone)[0] == name]

@@ -1,7 +1,7 @@
-"""Reading a checkpoint file without ever running what is in it.
+"""Read a checkpoint file without executing anything in it.
 
 Only tensors and plain containers are unpickled, and `argparse.Namespace`, which the published Vim
-files hold.
+files contain.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from typing import IO, Any
 import torch
 from safetensors.torch import load_file
 
-from backbones.common.errors import UserError, mend
+from backbones.common.errors import UserError, hint
 
 LFS_POINTER = b"version https://git-lfs"
 ZIP_MAGIC = b"PK\x03\x04"
 GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)*)")
-# What a state dict and the training state beside it are made of.
+# The names that a state dict and the training state beside it look up.
 PLAIN = re.compile(
-    r"collections\.(OrderedDict|Counter|defaultdict)|argparse\.Namespace|_codecs\.encode|builtins\.(set|complex)|"
-    r"torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout|"
-    r"torch\.nn\.parameter\.Parameter|torch\.(\w+\.)*\w+Storage|torch\.(Size|Tensor|device)|torch\.[a-z]\w*"
+    r"collections\.(OrderedDict|Counter|defaultdict)|argparse\.Namespace|_codecs\.encode|"
+    r"builtins\.(set|complex)|torch\._utils\._rebuild_\w+|"
+    r"torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout|"
+    r"torch\.nn\.parameter\.Parameter|torch\.(\w+\.)*\w+Storage|torch\.(Size|Tensor|device)|"
+    r"torch\.[a-z]\w*"
 )
-PICKLES = 5  # at the head of a file in the form before zip
+PICKLES = 5  # at the head of a file in PyTorch's format before zip
 MOST_PICKLE = 1 << 28
 
 
 def read(path: Path) -> tuple[Any, str]:
-    """What the file at `path` holds, and its format: ``safetensors`` or ``torch``.
+    """The content of the checkpoint at `path`, and its format: ``safetensors`` or ``torch``.
 
-    Tensors of a zipped torch file are mapped, not read. Raises UserError for a file that is
-    missing, empty, truncated, not a checkpoint, or that asks for code to be run.
+    Tensors of a zipped torch file are mapped, not read. UserError for a file that is missing,
+    empty, truncated, not a checkpoint, or that would execute code.
     """
     head = _head(path)
     if not head:
@@ -50,15 +52,16 @@ def read(path: Path) -> tuple[Any, str]:
         raise UserError(
             f"checkpoint {path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it"
         )
+    # By content as well: files are renamed.
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return _read_safetensors(path), "safetensors"
     return _read_torch(path, zipped=head.startswith(ZIP_MAGIC)), "torch"
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes, worked out once as long as the file stays as it is."""
-    found = path.stat()
-    return _digest(path, found.st_size, found.st_mtime_ns)
+    """Hex digest of the file's bytes, cached until the file changes."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
 
 
 @cache
@@ -75,7 +78,7 @@ def _head(path: Path) -> bytes:
             )
         if path.is_dir():
             raise UserError(f"checkpoint {path} is a folder: name the file in it")
-        if not path.is_file():  # a pipe would wait, a device has no end
+        if not path.is_file():  # a pipe would block, and a device never ends
             raise UserError(
                 f"checkpoint {path} is a pipe or a device: copy the weights into a file"
             )
@@ -83,14 +86,15 @@ def _head(path: Path) -> bytes:
             return file.read(32)
     except OSError as error:
         raise UserError(
-            f"checkpoint {path} cannot be read ({error.strerror}): {mend(error)}"
+            f"checkpoint {path} cannot be read ({error.strerror}): {hint(error)}"
         ) from error
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
-    except Exception as error:  # an unknown dtype, a size that overflows: each its own exception
+    # An unknown dtype, a size that overflows: each has its own exception.
+    except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"checkpoint {path} is truncated or not safetensors ({reason}): download it again"
@@ -98,48 +102,54 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
-    looked_up = _asked_in_zip(path) if zipped else _asked_for(path)
-    if foreign := next((name for name in looked_up if not PLAIN.fullmatch(name)), ""):
-        raise UserError(_refused(path, foreign))
+    # PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty
+    # tensor: the names are checked before it sees the file.
+    for name in _names_in_zip(path) if zipped else _names_in_file(path):
+        if not PLAIN.fullmatch(name):
+            raise UserError(_refused(path, name))
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # the unpickler answers foreign bytes with almost any exception
+    # The unpickler answers foreign bytes with almost any exception.
+    except Exception as error:
         raise UserError(_why_unreadable(path, error)) from error
 
 
-def _asked_in_zip(path: Path) -> list[str]:
-    """The names that the pickles in a zip look up; UserError for a zip that cannot be read or is beyond reason."""
+def _names_in_zip(path: Path) -> list[str]:
+    """The names that the pickles in a zip look up; UserError for a damaged or excessive zip."""
+    names: list[str] = []
     try:
         with zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if entry.filename.endswith(".pkl")]
+            # The size after decompression: a small zip can contain gigabytes of zeros.
             if sum(entry.file_size for entry in members) > MOST_PICKLE:
                 raise UserError(
-                    f"checkpoint {path} has pickles beyond {MOST_PICKLE >> 20} MB: give plain weights"
+                    f"checkpoint {path} has pickles beyond {MOST_PICKLE >> 20} MB: "
+                    "give plain weights"
                 )
-            return [name for entry in members for name in _globals(io.BytesIO(archive.read(entry)))]
+            for entry in members:
+                names += _names(io.BytesIO(archive.read(entry)))
     except UserError:
         raise
-    except Exception as error:  # a damaged zip is answered in many ways
+    # A damaged zip raises many kinds of exceptions.
+    except Exception as error:
         raise UserError(
             f"checkpoint {path} is truncated or a damaged zip: download or copy it again"
         ) from error
+    return names
 
 
-def _asked_for(path: Path) -> Iterator[str]:
-    """The names that the pickles at the head of a file look up, read without running them.
-
-    PyTorch's own unpickler runs nothing foreign, but takes any size for ``bytearray`` or an empty
-    tensor.
-    """
+def _names_in_file(path: Path) -> Iterator[str]:
+    """The names that the pickles at the head of a file look up."""
     with path.open("rb") as file:
         for _ in range(PICKLES):
-            yield from _globals(file)
+            yield from _names(file)
 
 
-def _globals(file: IO[bytes]) -> Iterator[str]:
-    """The names that one pickle looks up, as far as it can be read: what is malformed the loader answers."""
+def _names(file: IO[bytes]) -> Iterator[str]:
+    """The names that one pickle looks up, read without running it."""
+    # A malformed pickle ends the list early; PyTorch's loader will refuse it.
     with contextlib.suppress(Exception):
         for operation, argument, _ in pickletools.genops(file):
             if operation.name == "GLOBAL":
@@ -148,14 +158,17 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
 
 def _refused(path: Path, name: str) -> str:
     return (
-        f"checkpoint {path} asks to run {name.removeprefix('builtins.')}, which plain weights do not need, and was not "
-        "loaded: ask its author for plain weights, or convert it to safetensors where you trust it"
+        f"checkpoint {path} asks to run {name.removeprefix('builtins.')}, which plain weights do "
+        "not need, and was not loaded: ask its author for plain weights, or convert it to "
+        "safetensors where you trust it"
     )
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    wanted = GLOBAL_NAME.search(str(error))
-    if wanted:
-        return _refused(path, wanted[1])
-    kind = type(error).__name__
-    return f"checkpoint {path} is truncated or not a PyTorch file ({kind}): download it again or give another file"
+    refused = GLOBAL_NAME.search(str(error))
+    if refused:
+        return _refused(path, refused[1])
+    return (
+        f"checkpoint {path} is truncated or not a PyTorch file ({type(error).__name__}): "
+        "download it again or give another file"
+    )

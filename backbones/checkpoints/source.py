@@ -1,4 +1,4 @@
-"""From what a user writes after ``--checkpoint`` to a file on this disk."""
+"""From the argument of ``--checkpoint`` to a file on this disk."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
 
-from backbones.checkpoints.published import WEIGHTS, official_of
+from backbones.checkpoints.published import WEIGHTS, published_file
 from backbones.checkpoints.read import sha256
 from backbones.common.errors import UserError
 from backbones.common.naming import bracketed
 
 HUB_SPEC = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-PATIENCE = 5.0
+PATIENCE = 5.0  # seconds to wait for the hub
 
 
 def bundled() -> list[str]:
@@ -24,19 +24,19 @@ def bundled() -> list[str]:
 
 
 def resolve(spec: str, model_name: str, data: str | None = None) -> str:
-    """`spec`, with ``official`` replaced by the place of the file published for `model_name` (and `data`)."""
-    return official_of(model_name, data).place if spec == "official" else spec
+    """Replace ``official`` by the source of the file published for `model_name` (and `data`)."""
+    return published_file(model_name, data).source if spec == "official" else spec
 
 
 def locate(spec: str, model_name: str) -> Path:
-    """The file on disk that `spec` names, fetched first if it is on the hub and not in its cache."""
+    """The file on disk that `spec` names; a hub file that is not in the cache is downloaded."""
     if spec == "bundled":
         path = WEIGHTS / f"{bracketed(model_name)[0]}.safetensors"
         if not path.is_file():
-            known = ", ".join(bundled()) or "none"
+            names = ", ".join(bundled()) or "none"
             raise UserError(
-                f"no weights of {model_name} are bundled (bundled: {known}): give a file or hf:// instead, or 'random' "
-                f"where only cost counts"
+                f"no weights of {model_name} are bundled (bundled: {names}): give a file or hf:// "
+                "instead, or 'random' where only cost counts"
             )
         return path
     if spec.startswith("hf://"):
@@ -45,14 +45,16 @@ def locate(spec: str, model_name: str) -> Path:
 
 
 def _fetch(spec: str) -> Path:
-    """The hub's file in its cache, used as it is if it is there; its content is what its name says, or a UserError."""
+    """The hub's file in its cache, downloaded if necessary and checked."""
     parts = HUB_SPEC.fullmatch(spec)
     if parts is None:
         raise UserError(
-            f"'{spec}' is not a hub file: write hf://owner/repo/file or hf://owner/repo@revision/file"
+            f"'{spec}' is not a hub file: "
+            "write hf://owner/repo/file or hf://owner/repo@revision/file"
         )
     from huggingface_hub import try_to_load_from_cache
 
+    # A cached file is used without asking the hub, so that runs work offline.
     cached = try_to_load_from_cache(parts["repo"], parts["file"], revision=parts["revision"])
     path = Path(cached) if isinstance(cached, str) else _download(spec, parts)
     _check_content(spec, path)
@@ -62,53 +64,54 @@ def _fetch(spec: str) -> Path:
 def _download(spec: str, parts: re.Match[str]) -> Path:
     from huggingface_hub import constants, errors, hf_hub_download, hf_hub_url
 
-    url = hf_hub_url(parts["repo"], parts["file"], revision=parts["revision"])
-    absent = f"{spec} is not in the hub's cache and the network cannot be used: fetch {url} elsewhere, give its path"
-    if constants.HF_HUB_OFFLINE or not _answers(
-        constants.ENDPOINT
-    ):  # the hub's client would try for half a minute
-        raise UserError(absent)
+    repo, file, revision = parts["repo"], parts["file"], parts["revision"]
+    url = hf_hub_url(repo, file, revision=revision)
+    offline = UserError(
+        f"{spec} is not in the hub's cache and the network cannot be used: "
+        f"fetch {url} elsewhere, give its path"
+    )
+    # Without a network the hub's client would retry for half a minute.
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        raise offline
     try:
-        return Path(hf_hub_download(parts["repo"], parts["file"], revision=parts["revision"]))
+        return Path(hf_hub_download(repo, file, revision=revision))
     except errors.LocalEntryNotFoundError as error:
-        raise UserError(absent) from error
+        raise offline from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"{spec}: there is no public repository {parts['repo']}: mend its name, or log in"
+            f"{spec}: there is no public repository {repo}: fix its name, or log in"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise UserError(
-            f"{spec}: {parts['repo']} has no revision {parts['revision']}: mend or drop it"
-        ) from error
+        raise UserError(f"{spec}: {repo} has no revision {revision}: fix or drop it") from error
     except errors.EntryNotFoundError as error:
-        raise UserError(
-            f"{spec}: {parts['repo']} has no file {parts['file']}: mend its name"
-        ) from error
-    # the hub's client raises its transport's exceptions, which change with its versions
+        raise UserError(f"{spec}: {repo} has no file {file}: fix its name") from error
+    # The hub's client raises its transport's exceptions, which change with its versions.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
         raise UserError(
             f"{spec} cannot be fetched ({reason}): download it elsewhere and give its path"
         ) from error
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether the server at `endpoint` says anything within a few seconds, by whatever proxy is set."""
+    """Whether the server at `endpoint` responds within `PATIENCE`, through any proxy that is set."""
+    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the hub's own address
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE
-        ):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310
             return True
-    except HTTPError:
+    except HTTPError:  # an error status is a response, too
         return True
     except OSError:
         return False
 
 
 def _check_content(spec: str, path: Path) -> None:
-    """UserError unless a large file in the cache has the SHA-256 that the hub gave, by which the cache names it."""
+    """UserError if a large file in the cache is damaged."""
+    # The cache stores large files under the SHA-256 that the hub stated.
     name = Path(os.path.realpath(path)).name
     if SHA256.fullmatch(name) and sha256(path) != name:
         raise UserError(
-            f"{spec} is damaged in the hub's cache (its SHA-256 is not {name[:12]}...): delete {path}"
+            f"{spec} is damaged in the hub's cache (its SHA-256 is not {name[:12]}...): "
+            f"delete {path}"
         )

@@ -1,4 +1,4 @@
-"""What all packages share: errors with a mend, registries, the syntax of names with settings, bounded readers.
+"""What all packages share: user errors, registries, names with settings, bounded file readers.
 
-The ground floor: nothing here imports anything else of the project.
+Nothing here imports another package of the project.
 """

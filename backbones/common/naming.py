@@ -1,4 +1,4 @@
-"""How things are named on the command line: ``name`` or ``name[setting=value,setting=value]``, lists at commas."""
+"""Names with settings, as on the command line: ``name`` or ``name[setting=value,setting=value]``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ Value = bool | int | float | str
 
 
 def split(text: str) -> list[str]:
-    """A list's parts: split at the commas outside brackets."""
+    """The parts of a list: split at the commas outside brackets."""
     parts = re.split(r",(?![^\[]*\])", text)
     return [part.strip() for part in parts if part.strip()]
 
 
 def settings(text: str, whole: str) -> dict[str, str]:
-    """``key=value,key=value`` as a dictionary; UserError, quoting `whole`, for anything else."""
-    found: dict[str, str] = {}
+    """Parse ``key=value,key=value``; UserError, quoting `whole`, for anything else."""
+    parsed: dict[str, str] = {}
     for part in split(text):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise UserError(f"'{part}' in '{whole}' is not an option: write name=value")
-        if key in found:
+        # The last of two would win silently.
+        if key in parsed:
             raise UserError(f"option '{key}' is given twice in '{whole}': keep one")
-        found[key] = value
-    return found
+        parsed[key] = value
+    return parsed
 
 
 def typed(text: str) -> Value:
-    """A value as it reads: a whole number, a number, true or false, else the text."""
+    """Convert a value to bool, int or float if it reads as one; otherwise it stays text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -43,20 +44,21 @@ def typed(text: str) -> Value:
 
 
 def bracketed(text: str) -> tuple[str, dict[str, Value]]:
-    """The name in `text` and the settings in its brackets; UserError if it is neither."""
+    """Split `text` into a name and the settings in its brackets; UserError if it has another form."""
+    # The length is bounded before matching, whose time grows faster than the text's length.
     match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
         raise UserError(
             f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]"
         )
-    given = settings(match["settings"] or "", text)
-    return match["name"].strip(), {key: typed(value) for key, value in given.items()}
+    values = settings(match["settings"] or "", text)
+    return match["name"].strip(), {key: typed(value) for key, value in values.items()}
 
 
 def with_settings(text: str, **more: Value) -> str:
-    """The name `text`, which may hold settings, with `more` of them: what `bracketed` reads."""
-    name, given = bracketed(text)
-    inside = ",".join(f"{key}={_written(value)}" for key, value in (given | more).items())
+    """Add settings to the name `text`, which may have some already; the inverse of `bracketed`."""
+    name, values = bracketed(text)
+    inside = ",".join(f"{key}={_written(value)}" for key, value in (values | more).items())
     return f"{name}[{inside}]" if inside else name
 
 

@@ -1,81 +1,91 @@
-"""A named collection whose entries are imported on first use, so that listing them is fast."""
+"""Named collections whose entries are imported on first use, so that listing them is fast."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from backbones.common.errors import UserError, announce
+from backbones.common.errors import UserError, announce_foreign_code
 
 T = TypeVar("T")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What to say after an unknown `name`: the nearest known names, else all of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The hint for an unknown `name`: the nearest of `names`, or all of them."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 
 class Registry(Generic[T]):
-    """Names to objects of one kind, given as ``module:attribute`` and resolved when asked for.
+    """Names to objects of one kind, built-in ones, plugins and those added in this process.
 
-    Third parties add theirs through the entry-point group; a name of ours cannot be taken over.
+    Other packages register plugins through the entry-point group; they cannot replace a built-in
+    name.
     """
 
-    def __init__(self, kind: str, builtin: dict[str, str], group: str) -> None:
-        """`kind` is the word used in messages, `group` the entry-point group of plugins."""
+    def __init__(self, kind: str, builtin: Mapping[str, str | T], group: str) -> None:
+        """`kind` is the word used in messages, `group` the entry-point group of plugins.
+
+        A `builtin` entry is the object or ``module:attribute``, imported on first use.
+        """
         self.kind = kind
         self.group = group
         self._builtin = builtin
         self._added: dict[str, T] = {}
-        self._loaded: set[str] = set()
+        self._announced: set[str] = set()
 
     def _plugins(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
 
     def __iter__(self) -> Iterator[str]:
-        """Names in the order of registration: ours, plugins, then those added in this process."""
-        ours = list(self._builtin)
-        plugins = [name for name in self._plugins() if name not in self._builtin]
-        return iter(dict.fromkeys([*ours, *plugins, *self._added]))
+        """Built-in names, then plugins, then names added in this process."""
+        # Keys of a dictionary: unique, in order of insertion.
+        return iter(dict.fromkeys([*self._builtin, *self._plugins(), *self._added]))
 
     def __contains__(self, name: str) -> bool:
-        """Whether `name` can be asked for."""
+        """Whether `name` is registered."""
         return name in set(self)
 
     def __getitem__(self, name: str) -> T:
-        """The object called `name`; UserError with the nearest names if there is none."""
+        """The object called `name`; UserError with the nearest names if it is not registered."""
         if name in self._builtin:
-            module, attribute = self._builtin[name].split(":")
-            found: Any = getattr(import_module(module), attribute)
-            return found
+            entry = self._builtin[name]
+            if not isinstance(entry, str):
+                return entry
+            module, attribute = entry.split(":")
+            imported: Any = getattr(import_module(module), attribute)
+            return imported
         if name in self._added:
             return self._added[name]
         plugin = self._plugins().get(name)
         if plugin is None:
             raise UserError(f"unknown {self.kind} '{name}': {nearest(name, self)}")
-        if name not in self._loaded:
-            owner = (
-                f"{plugin.dist.name} {plugin.dist.version}"
-                if plugin.dist
-                else "an unknown distribution"
-            )
-            announce(f"{self.kind} '{name}' of {owner}: {plugin.value}")
-            self._loaded.add(name)
+        return self._load(name, plugin)
+
+    def _load(self, name: str, plugin: EntryPoint) -> T:
+        # Once a process: the line is for the user to know whose code runs.
+        if name not in self._announced:
+            owner = "an unknown distribution"
+            if plugin.dist:
+                owner = f"{plugin.dist.name} {plugin.dist.version}"
+            announce_foreign_code(f"{self.kind} '{name}' of {owner}: {plugin.value}")
+            self._announced.add(name)
         try:
             return plugin.load()
+        # A plugin's import may fail in any way, even by leaving the interpreter.
         except (Exception, SystemExit) as error:
+            reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{self.kind} '{name}' of plugin '{plugin.value}' cannot be imported "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): mend or uninstall it"
+                f"({type(error).__name__}: {reason}): fix or uninstall it"
             ) from error
 
     def add(self, name: str, item: T) -> None:
-        """Register `item` for this process; a name that is taken is an error."""
+        """Register `item` for this process; UserError if the name is taken."""
         if name in self:
             raise UserError(f"{self.kind} '{name}' exists already: choose another name")
         self._added[name] = item

@@ -1,4 +1,5 @@
-"""The layers that vision Mamba backbones are built of: patches, positions, norms, mixers and blocks.
+"""The layers of vision Mamba backbones: patches, positions, norms, mixers, blocks, attention.
 
-`backbones.models` assembles them; the scan itself is in `backbones.scan`.
+`backbones.models` assembles them. `block` <- `mixer` <- `fused_path` <- `plain_path` <-
+`scan_weights` is the order of imports; the scan itself is in `backbones.scan`.
 """

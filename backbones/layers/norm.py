@@ -1,4 +1,4 @@
-"""Normalisation of tokens, worked out in at least fp32."""
+"""Normalisation of tokens, computed in at least fp32."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RMSNorm(nn.Module):
 
 
 def layer_norm(norm: nn.LayerNorm, residual: Tensor) -> Tensor:
-    """`norm` of the residual (..., C), worked out in its precision; the result has the weight's dtype."""
-    weight, bias = (part.to(residual.dtype) for part in (norm.weight, norm.bias))
-    return functional.layer_norm(residual, (residual.shape[-1],), weight, bias, norm.eps).to(
-        norm.weight.dtype
-    )
+    """Apply `norm` to the residual (..., C) in its precision; the result has the weight's dtype."""
+    # The residual is fp32 in a model of lower precision, which `norm` itself would refuse.
+    weight, bias = norm.weight.to(residual.dtype), norm.bias.to(residual.dtype)
+    width = (residual.shape[-1],)
+    return functional.layer_norm(residual, width, weight, bias, norm.eps).to(norm.weight.dtype)

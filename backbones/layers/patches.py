@@ -1,4 +1,4 @@
-"""From pixels to patch tokens."""
+"""Patch embeddings: from pixels to patch tokens."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class PatchEmbed(nn.Module):
 
 
 class FramePatchEmbed(PatchEmbed):
-    """Clip to patch tokens, each frame by itself; the weight has the third dimension that is published, of size 1."""
+    """Clip to patch tokens, frame by frame."""
 
     def __init__(self, patch: int, stride: int, dim: int) -> None:
         super().__init__(patch, stride, dim)
+        # The published weight is that of a three-dimensional convolution one frame deep.
         self.proj = nn.Conv3d(3, dim, kernel_size=(1, patch, patch), stride=(1, stride, stride))
 
     def forward(self, clips: Tensor) -> Tensor:

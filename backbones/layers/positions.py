@@ -1,7 +1,8 @@
-"""Position embeddings on another grid."""
+"""Resampling position embeddings to another grid or number of frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isqrt
 
 import torch
@@ -11,11 +12,26 @@ from torch import Tensor
 Grid = tuple[int, int]
 
 
-def resample_positions(rows: Tensor, old_grid: Grid, new_grid: Grid) -> Tensor:
-    """A learned embedding (1, h*w, C) of patches on `old_grid`, resampled (bicubic) to `new_grid`: (1, h'*w', C).
+def resample_grid(
+    positions: Tensor, grid: int, class_place_of: Callable[[int], int] | None = None
+) -> Tensor | None:
+    """Resample an embedding (1, L, C) of a square of patches to `grid` x `grid` patches.
 
-    Worked out in fp32 at least.
+    `class_place_of` maps a number of patches to the index of the class token; None: there is no
+    class token. The result is None if the patches form no square.
     """
+    patches = positions.shape[1] - (class_place_of is not None)
+    side = isqrt(patches)
+    if not patches or side**2 != patches:
+        return None
+    if class_place_of is None:
+        return resample_positions(positions, (side, side), (grid, grid))
+    old, new = class_place_of(patches), class_place_of(grid**2)
+    return interpolate_pos_embed(positions, old, (side, side), new, (grid, grid))
+
+
+def resample_positions(rows: Tensor, old_grid: Grid, new_grid: Grid) -> Tensor:
+    """Resample a learned embedding (1, h*w, C), bicubically, to (1, h'*w', C); in at least fp32."""
     image = _precise(rows).transpose(1, 2).reshape(1, -1, *old_grid)
     resampled = F.interpolate(image, size=new_grid, mode="bicubic", align_corners=False)
     return resampled.flatten(2).transpose(1, 2).to(rows.dtype)
@@ -24,29 +40,21 @@ def resample_positions(rows: Tensor, old_grid: Grid, new_grid: Grid) -> Tensor:
 def interpolate_pos_embed(
     pos: Tensor, place: int, old_grid: Grid, new_place: int, new_grid: Grid
 ) -> Tensor:
-    """A learned embedding (1, h*w + 1, C) of `old_grid` resampled (bicubic) to `new_grid`, (1, h'*w' + 1, C).
+    """Resample an embedding (1, h*w + 1, C) with a class token, bicubically, to (1, h'*w' + 1, C).
 
-    The class token's row stands at `place` in the sequence and goes to `new_place` in the new one;
-    it is cut out first, so that it is never mixed with patches.
+    The class token's row moves from index `place` to `new_place`.
     """
+    # The class token is cut out first: it must not be mixed with the patches beside it.
     cls = pos[:, place : place + 1]
-    rows = resample_positions(
-        torch.cat([pos[:, :place], pos[:, place + 1 :]], dim=1), old_grid, new_grid
-    )
+    patches = torch.cat([pos[:, :place], pos[:, place + 1 :]], dim=1)
+    rows = resample_positions(patches, old_grid, new_grid)
     return torch.cat([rows[:, :new_place], cls, rows[:, new_place:]], dim=1)
 
 
-def side_of(patches: int) -> int | None:
-    """Patches along one side of a square of `patches`; None if they form none."""
-    side = isqrt(patches)
-    return side if patches and side**2 == patches else None
-
-
 def resample_frames(rows: Tensor, frames: int) -> Tensor:
-    """A learned embedding (1, T, C) of the frames of a clip, resampled linearly to `frames`, in fp32 at least."""
-    resampled = F.interpolate(
-        _precise(rows).transpose(1, 2), size=frames, mode="linear", align_corners=False
-    )
+    """Resample a learned embedding (1, T, C) of frames, linearly, to `frames`; in at least fp32."""
+    series = _precise(rows).transpose(1, 2)
+    resampled = F.interpolate(series, size=frames, mode="linear", align_corners=False)
     return resampled.transpose(1, 2).to(rows.dtype)
 
 

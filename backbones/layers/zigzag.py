@@ -1,8 +1,8 @@
 """The four zig-zag walks over a grid of patches along which PlainMamba scans (arXiv 2403.17695).
 
 Walk 0 runs through the rows from the top, every other one backwards, so that each step goes to a
-neighbour; walk 1 is its reverse; walks 2 and 3 do the same with columns. A place is a cell of the
-row-major grid.
+neighbour; walk 1 is its reverse; walks 2 and 3 do the same with columns. A position is the index of
+a cell of the row-major grid.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ MOVES = {(0, 1): RIGHT, (0, -1): LEFT, (-1, 0): UP, (1, 0): DOWN}
 
 
 class Paths(NamedTuple):
-    """The walks over the tokens that are left: K walks, B images, L tokens.
+    """The walks over the remaining tokens: K walks, B images, L tokens.
 
-    ``order``   (K, B, L) which token is met at each step
-    ``step``    (K, B, L) at which step each token is met
-    ``arrival`` (K, B, L) from which side the token of each step is reached on the full grid: START, RIGHT, ...
+    ``order``   (K, B, L) index of the token at each step
+    ``step``    (K, B, L) step at which each token is reached
+    ``arrival`` (K, B, L) move by which the token of each step is reached on the full grid: START,
+                RIGHT, ...
     """
 
     order: Tensor
@@ -34,41 +35,44 @@ class Paths(NamedTuple):
 
 def cells(height: int, width: int) -> list[list[tuple[int, int]]]:
     """(row, column) of every step of each walk."""
-    rows = [
-        (row, column if row % 2 == 0 else width - 1 - column)
-        for row in range(height)
-        for column in range(width)
-    ]
-    columns = [
-        (row if column % 2 == 0 else height - 1 - row, column)
-        for column in range(width)
-        for row in range(height)
-    ]
-    return [rows, rows[::-1], columns, columns[::-1]]
+    rows: list[tuple[int, int]] = []
+    for row in range(height):
+        columns = range(width) if row % 2 == 0 else reversed(range(width))
+        rows += [(row, column) for column in columns]
+    columns_first: list[tuple[int, int]] = []
+    for column in range(width):
+        lines = range(height) if column % 2 == 0 else reversed(range(height))
+        columns_first += [(row, column) for row in lines]
+    return [rows, rows[::-1], columns_first, columns_first[::-1]]
 
 
 @lru_cache(maxsize=16)
 def walks(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of each place in each walk (4, height x width): the step at which it is met, and how it is arrived at."""
-    step, arrival = (
-        [[0] * (height * width) for _ in range(WALKS)],
-        [[START] * (height * width) for _ in range(WALKS)],
-    )
-    for walk, path in enumerate(cells(height, width)):
+    """Each position's step and arrival in each walk, both (4, height x width)."""
+    steps: list[list[int]] = []
+    arrivals: list[list[int]] = []
+    for path in cells(height, width):
+        step = [0] * (height * width)
+        arrival = [START] * (height * width)
         for index, (row, column) in enumerate(path):
-            step[walk][row * width + column] = index
+            position = row * width + column
+            step[position] = index
             if index:
                 before = path[index - 1]
-                arrival[walk][row * width + column] = MOVES[row - before[0], column - before[1]]
-    with torch.inference_mode(False):  # what is kept may serve training later
-        return torch.tensor(step, device=device), torch.tensor(arrival, device=device)
+                arrival[position] = MOVES[row - before[0], column - before[1]]
+        steps.append(step)
+        arrivals.append(arrival)
+    # The cached tensors may serve training later, where tensors of inference mode are refused.
+    with torch.inference_mode(False):
+        return torch.tensor(steps, device=device), torch.tensor(arrivals, device=device)
 
 
 def paths(position: Tensor, height: int, width: int) -> Paths:
-    """The walks over tokens at the places `position` (B, L), those that are gone left out.
+    """The walks over tokens at `position` (B, L), which skip removed tokens.
 
-    A token keeps the arrival that it has on the full grid, whoever was before it.
+    A token keeps the arrival that it has on the full grid.
     """
     step, arrival = walks(height, width, position.device)
     order = step[:, position].argsort(dim=2)
+    # the second sort inverts the permutation
     return Paths(order, order.argsort(dim=2), arrival[:, position].gather(2, order))

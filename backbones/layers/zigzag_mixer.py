@@ -1,4 +1,4 @@
-"""PlainMamba's mixer (arXiv 2403.17695): a projection, a convolution on the grid, four zig-zag scans of the result."""
+"""PlainMamba's mixer (arXiv 2403.17695): a convolution on the grid and four zig-zag scans."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from backbones.common.errors import UserError
 from backbones.layers import batch_invariant
+from backbones.layers.batch_invariant import linear
 from backbones.layers.mixer import Mixer
 from backbones.layers.scan_weights import initial_scan
 from backbones.layers.zigzag import ARRIVALS, WALKS, Paths, paths
@@ -22,15 +23,15 @@ FORWARD = (False,) * WALKS
 
 
 class ZigzagMixer(Mixer):
-    """Four selective scans over the tokens that share all parameters, told apart by how a token is arrived at.
+    """Four selective scans that share all parameters, told apart by how a token is reached.
 
-    The depthwise convolution works on the position map: tokens are scattered to the grid, places
-    whose token is gone are zero, and what stands at the surviving places is gathered.
+    The depthwise convolution works on the grid: tokens are scattered to their cells, cells of
+    removed tokens are zero, and the results of the remaining cells are gathered.
 
-    As in the published code, whose weights were trained so, a scan meets the inputs x in the order
-    of its walk but timescale, B and C in the order of the sequence: step t takes x of the t-th
-    token of the walk, and Delta, B and C of the t-th token of the sequence. The trace gives each
-    token what its own input met.
+    As in the published code, with which the weights were trained, a scan takes the inputs x in the
+    order of its walk but timescale, B and C in the order of the sequence: step t takes x of the
+    t-th token of the walk, and Delta, B and C of the t-th token of the sequence. The trace gives
+    each token the quantities that its own input met.
     """
 
     def __init__(self, dim: int, d_state: int = 16, taps: int = 7, expand: int = 2) -> None:
@@ -52,48 +53,48 @@ class ZigzagMixer(Mixer):
         grid: tuple[int, int, int],
         needs: frozenset[str] = frozenset(),
     ) -> tuple[Tensor, Trace]:
-        """Mix tokens `u` (B, L, C) at the places `position` (B, L) of `grid` (1, H, W).
+        """Mix tokens `u` (B, L, C) at `position` (B, L) of `grid` (1, H, W).
 
         Returns their new values (B, L, C) and the trace's fields named in `needs`; UserError if one
-        cannot be had.
+        is not available.
         """
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))
             raise UserError(
-                f"zig-zag scans have no {missing}: choose a method that needs {', '.join(sorted(TRACED))}"
+                f"zig-zag scans have no {missing}: "
+                f"choose a method that needs {', '.join(sorted(TRACED))}"
             )
         _, height, width = grid
-        x, z = batch_invariant.linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
+        x, z = linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
         convolved = functional.silu(on_grid(x, position, (height, width), self.conv2d))
-        dt, B, C = batch_invariant.linear(convolved, self.x_proj.weight).split(
-            [self.dt_rank, self.d_state, self.d_state], dim=-1
-        )
-        delta = batch_invariant.linear(dt, self.dt_proj.weight)
+        sizes = [self.dt_rank, self.d_state, self.d_state]
+        dt, B, C = linear(convolved, self.x_proj.weight).split(sizes, dim=-1)
+        delta = linear(dt, self.dt_proj.weight)
         walk = paths(position, height, width)
         inputs = self.scan_inputs(convolved, delta, B, C, walk)
         result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
-        y = functional.silu(z) * met(result.y, walk.step).sum(0)
-        shown = {"y": y}
+        # Each walk's output goes back to the order of the tokens before the sum.
+        y = functional.silu(z) * pick_tokens(result.y, walk.step).sum(0)
+        shown = {"y": y, "A": inputs.A}
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
         if "delta" in needs:
             wide = inputs.A.dtype  # at least fp32, as the scan computes it
             step = functional.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
-            shown["delta"] = met(step, walk.step)
-        shown |= {name: met(getattr(inputs, name), walk.step) for name in needs & {"B", "C"}}
-        shown |= {"A": inputs.A} if "A" in needs else {}
-        return batch_invariant.linear(y, self.out_proj.weight, self.out_proj.bias), Trace(
-            **{name: shown[name] for name in needs}
-        )
+            shown["delta"] = pick_tokens(step, walk.step)
+        for name in needs & {"B", "C"}:
+            shown[name] = pick_tokens(getattr(inputs, name), walk.step)
+        out = linear(y, self.out_proj.weight, self.out_proj.bias)
+        return out, Trace(**{name: shown[name] for name in needs})
 
     def scan_inputs(
         self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, walk: Paths
     ) -> ScanInputs:
-        """What the four scans take in, stacked, each in the order of its steps."""
+        """The inputs of the four scans, stacked, each in the order of its steps."""
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         A = -torch.exp(self.A_log.to(wide))
         return ScanInputs(
-            u=met(x, walk.order),
+            u=pick_tokens(x, walk.order),
             delta=delta.expand(WALKS, -1, -1, -1),
             A=A.expand(WALKS, -1, -1),
             B=B + self.direction_Bs.to(B.dtype)[walk.arrival],
@@ -103,27 +104,24 @@ class ZigzagMixer(Mixer):
         )
 
 
-def met(values: Tensor, index: Tensor) -> Tensor:
-    """`values` (K, B, L, X), or (B, L, X) the same for all K, at `index` (K, B, L): (K, B, L, X)."""
+def pick_tokens(values: Tensor, index: Tensor) -> Tensor:
+    """Tokens of `values`, (K, B, L, X) or (B, L, X) for all K, at `index` (K, B, L): (K, B, L, X)."""
     walks, batch, length = index.shape
-    images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device).view(
-        -1, batch, 1
-    )
+    # One index_select of whole rows; gather would need an index for each of the X channels.
+    images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device)
+    rows = index + images.view(-1, batch, 1) * length
     flat = values.reshape(-1, values.shape[-1])
-    return flat.index_select(0, (index + images * length).flatten()).view(*index.shape, -1)
+    return flat.index_select(0, rows.flatten()).view(*index.shape, -1)
 
 
 def on_grid(x: Tensor, position: Tensor, sides: tuple[int, int], layer: nn.Module) -> Tensor:
-    """What `layer`, which maps (B, C, H, W) alike, makes of tokens x (B, L, C) at the places `position` (B, L).
+    """Apply `layer`, which preserves (B, C, H, W), to tokens x (B, L, C) at `position` (B, L).
 
-    Places without a token are zero.
+    Cells without a token are zero.
     """
     batch, places = len(x), sides[0] * sides[1]
-    flat = (position + torch.arange(batch, device=x.device)[:, None] * places).flatten()
-    full = (
-        x.new_zeros(batch * places, x.shape[2])
-        .index_copy(0, flat, x.flatten(0, 1))
-        .view(batch, places, -1)
-    )
+    cells = (position + torch.arange(batch, device=x.device)[:, None] * places).flatten()
+    empty = x.new_zeros(batch * places, x.shape[2])
+    full = empty.index_copy(0, cells, x.flatten(0, 1)).view(batch, places, -1)
     image = batch_invariant.convolve(layer, full.transpose(1, 2).unflatten(2, sides))
-    return image.flatten(2).transpose(1, 2).flatten(0, 1).index_select(0, flat).view(x.shape)
+    return image.flatten(2).transpose(1, 2).flatten(0, 1).index_select(0, cells).view(x.shape)

@@ -1,4 +1,5 @@
-"""The backbones, one file a family: Vim, VideoMamba, Mamba-Reg, PlainMamba, and DeiT and ViT as attention controls.
+"""The backbones, one file a family: Vim, VideoMamba, Mamba-Reg, PlainMamba, and DeiT and ViT.
 
-`backbones.create_model` builds them by name.
+DeiT and ViT are attention controls. `sizes` lists every name with its configuration;
+`backbones.create_model` builds a backbone by its name.
 """

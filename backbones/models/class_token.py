@@ -1,4 +1,4 @@
-"""Vision Mambas with one class token, whose place a family gives."""
+"""Vision Mambas with one class token, whose place the family decides."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from torch import Tensor, nn
 from backbones.base import check_image_size
 from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.patches import PatchEmbed
-from backbones.layers.positions import interpolate_pos_embed, side_of
-from backbones.models.vision_mamba import MambaConfig, VisionMamba, initialise
+from backbones.layers.positions import resample_grid
+from backbones.models.sizes import MambaConfig
+from backbones.models.vision_mamba import VisionMamba, initialise
 from backbones.sequence import TokenSequence, new_sequence
 
 
 class ClassTokenMamba(VisionMamba):
-    """A vision Mamba whose class token stands at `class_place_of` the patches, under one position embedding."""
+    """A vision Mamba with a class token among the patches and one position embedding for all."""
 
     def __init__(
         self, name: str, config: MambaConfig, patch_embed: PatchEmbed | None = None
     ) -> None:
-        """`patch_embed` takes the place of that for images."""
+        """`patch_embed` replaces the patch embedding of images, for clips."""
         embed = patch_embed or PatchEmbed(config.patch, config.stride, config.dim)
         super().__init__(name, config, embed, config.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
@@ -28,38 +29,31 @@ class ClassTokenMamba(VisionMamba):
 
     @staticmethod
     def class_place_of(patches: int) -> int:
-        """Number of patch tokens that stand before the class token, of `patches`."""
+        """How many of `patches` patch tokens precede the class token."""
         raise NotImplementedError
 
     @property
-    def class_place(self) -> int:
-        """Where the class token stands in the unreduced sequence of one image."""
-        return self.class_place_of(self.config.grid**2)
-
-    @property
     def special_places(self) -> tuple[int, ...]:
-        """Where the class token stands."""
-        return (self.class_place,)
+        """The index of the class token."""
+        return (self.class_place_of(self.config.grid**2),)
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
-        """(B, 3, S, S) normalised images to patch tokens with the class token in its place."""
+        """(B, 3, S, S) normalised images to patch tokens with the class token among them."""
         check_image_size(images, self.image_size, self.name)
         patches = self.patch_embed(images.to(self.cls_token.dtype))
         cls = self.cls_token.expand(patches.shape[0], -1, -1)
-        place = self.class_place
+        (place,) = self.special_places
         tokens = torch.cat([patches[:, :place], cls, patches[:, place:]], dim=1) + self.pos_embed
         return new_sequence(tokens, [place], self.grid, image_index)
 
     def readout(self, tokens: TokenSequence) -> Tensor:
-        """Logits (B, classes) read at the class token of each image, wherever it stands."""
-        return per_image_linear(
-            self.specials_of(tokens).squeeze(1).to(self.head.weight.dtype), self.head
-        )
+        """Logits (B, classes) of each image's class token."""
+        cls = self.specials_of(tokens).squeeze(1)
+        return per_image_linear(cls.to(self.head.weight.dtype), self.head)
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
-        """A position embedding (1, n + 1, C) of another square grid on this model's; None if it is of no square."""
-        side, grid = side_of(positions.shape[1] - 1), self.config.grid
-        if side is None:
-            return None
-        place = self.class_place_of(side**2)
-        return interpolate_pos_embed(positions, place, (side, side), self.class_place, (grid, grid))
+        """Resample a position embedding (1, n + 1, C) to this model's grid.
+
+        None if its n patches form no square.
+        """
+        return resample_grid(positions, self.config.grid, self.class_place_of)

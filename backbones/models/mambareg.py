@@ -3,14 +3,13 @@
 Wang et al., "Mamba-R: Vision Mamba Also Needs Registers", CVPR 2025, arXiv 2405.14858.
 
 Vim's blocks; instead of one class token several registers, spread evenly through the sequence, all
-of which the head reads: each is narrowed by a shared linear layer (the neck), and what comes out is
-put side by side.
+of which the head reads: each is narrowed by a shared linear layer (the neck), and the results are
+concatenated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,23 +20,11 @@ from backbones.common.errors import UserError
 from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.norm import RMSNorm
 from backbones.layers.patches import PatchEmbed
-from backbones.layers.positions import resample_positions, side_of
-from backbones.models.vision_mamba import MambaConfig, VisionMamba, configured, initialise
+from backbones.layers.positions import resample_grid
+from backbones.models.sizes import MAMBAREG, RegisterConfig
+from backbones.models.vision_mamba import VisionMamba, configured, initialise
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import Shape
-
-
-@dataclass(frozen=True)
-class RegisterConfig(MambaConfig):
-    """One size of a model: how many registers, and by how much the neck narrows each (1: there is no neck)."""
-
-    registers: int = 12
-    reduce: int = 1
-
-    @property
-    def spacing(self) -> int:
-        """Patch tokens between two registers, and before the first; what remains stands after the last."""
-        return self.grid**2 // (self.registers + 1)
 
 
 class MambaReg(VisionMamba):
@@ -61,11 +48,10 @@ class MambaReg(VisionMamba):
 
     @property
     def special_places(self) -> tuple[int, ...]:
-        """Where the registers stand, evenly spread."""
-        config = self.config
-        return tuple(
-            config.spacing + register * (config.spacing + 1) for register in range(config.registers)
-        )
+        """The indices of the registers, evenly spread."""
+        spacing = self.config.spacing
+        # one register takes a place of its own after each stretch of patches
+        return tuple(spacing + i * (spacing + 1) for i in range(self.config.registers))
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
         """(B, 3, S, S) normalised images to patch tokens with the registers between them."""
@@ -75,17 +61,14 @@ class MambaReg(VisionMamba):
         registers = (self.cls_token + self.pos_embed_cls).expand(len(images), -1, -1)
         rest = config.grid**2 - config.registers * config.spacing
         *stretches, last = patches.split([config.spacing] * config.registers + [rest], dim=1)
-        pieces = [
-            piece
-            for pair in zip(stretches, registers.split(1, dim=1), strict=True)
-            for piece in pair
-        ]
-        return new_sequence(
-            torch.cat([*pieces, last], dim=1), self.special_places, self.grid, image_index
-        )
+        pieces: list[Tensor] = []
+        for stretch, register in zip(stretches, registers.split(1, dim=1), strict=True):
+            pieces += [stretch, register]
+        tokens = torch.cat([*pieces, last], dim=1)
+        return new_sequence(tokens, self.special_places, self.grid, image_index)
 
     def readout(self, tokens: TokenSequence) -> Tensor:
-        """Logits (B, classes) read at the registers of each image, wherever they stand."""
+        """Logits (B, classes) of each image's registers."""
         registers = self.specials_of(tokens)
         if self.config.reduce > 1:
             joined = self.norm_neck(per_image_linear(registers, self.neck).flatten(1))
@@ -94,36 +77,22 @@ class MambaReg(VisionMamba):
         return per_image_linear(joined.to(self.head.weight.dtype), self.head)
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
-        """A position embedding (1, n, C) of another square grid on this model's; None if it is of no square."""
-        side, grid = side_of(positions.shape[1]), self.config.grid
-        return None if side is None else resample_positions(positions, (side, side), (grid, grid))
+        """Resample a position embedding (1, n, C) to this model's grid; None if n is no square."""
+        return resample_grid(positions, self.config.grid)
 
     def describe(self) -> Shape:
-        """The numbers from which FLOPs follow."""
+        """The sizes from which FLOPs follow."""
         config = self.config
         neck = config.dim // config.reduce if config.reduce > 1 else 0
         return replace(super().describe(), read=config.registers, neck=neck)
 
 
-CONFIGS = {
-    "mambareg_tiny": RegisterConfig(dim=192),
-    "mambareg_small": RegisterConfig(dim=384, reduce=2),
-    "mambareg_base": RegisterConfig(dim=768, reduce=4),
-    "mambareg_large": RegisterConfig(dim=1024, depth=48, registers=16, reduce=8),
-}
-
-
 def create(name: str, **overrides: Any) -> MambaReg:
-    """The Mamba-Reg called `name`, with any field of its `RegisterConfig` overridden."""
-    config = configured(CONFIGS, name, overrides)
+    """Build the Mamba-Reg called `name`, with any field of its `RegisterConfig` overridden."""
+    config = configured(MAMBAREG, name, overrides)
     if config.dim % config.reduce:
         raise UserError(
-            f"{name} cannot narrow {config.dim} channels {config.reduce} times: use a divisor as reduce"
+            f"{name} cannot narrow {config.dim} channels {config.reduce} times: "
+            "use a divisor as reduce"
         )
     return MambaReg(name, config)
-
-
-mambareg_tiny = partial(create, "mambareg_tiny")
-mambareg_small = partial(create, "mambareg_small")
-mambareg_base = partial(create, "mambareg_base")
-mambareg_large = partial(create, "mambareg_large")

@@ -10,10 +10,8 @@ the prefixes of OpenMMLab's files.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,61 +19,33 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, check_image_size
 from backbones.common.errors import UserError
-from backbones.config import changed
+from backbones.config import with_overrides
 from backbones.layers import batch_invariant
-from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.norm import layer_norm
-from backbones.layers.positions import resample_positions, side_of
+from backbones.layers.positions import resample_grid
 from backbones.layers.zigzag import WALKS
 from backbones.layers.zigzag_mixer import TRACED, ZigzagMixer, on_grid
+from backbones.models.sizes import PLAINMAMBA, PlainConfig
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import STEM_WIDTH, Shape
 
 PREFIXES = {"backbone.": "", "head.fc.": "head."}
-# what a run that averages its weights keeps of the raw ones; the file's plain names hold the
-# average
+# A training that averages its weights stores the raw ones under this prefix; the file's plain names
+# are the averages, which were evaluated.
 RAW = "ema_"
 
 
-@dataclass(frozen=True)
-class PlainConfig:
-    """One size of PlainMamba.
-
-    ``convolutions``  of the stem, before that which makes patches of its result
-    ``local``         whether a 3 x 3 convolution follows the first block
-    ``weighted``      whether the mean over tokens counts each by its size
-    """
-
-    dim: int
-    depth: int = 24
-    states: int = 16
-    image_size: int = 224
-    patch: int = 16
-    classes: int = 1000
-    convolutions: int = 3
-    local: bool = False
-    weighted: bool = True
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side."""
-        return self.image_size // self.patch
-
-
 class Stem(nn.Module):
-    """Convolutions at half the image's resolution, and one that makes patches of what they give."""
+    """Convolutions at half the image's resolution, then a strided one that makes patches."""
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
-        first, *others = (
-            self._layer(
-                3 if index == 0 else STEM_WIDTH, 7 if index == 0 else 3, 2 if index == 0 else 1
-            )
-            for index in range(config.convolutions)
-        )
-        self.stem = nn.Sequential(*first)
+        self.stem = nn.Sequential(*self._layer(3, side=7, stride=2))
+        others: list[nn.Module] = []
+        for _ in range(1, config.convolutions):
+            others += self._layer(STEM_WIDTH, side=3, stride=1)
         if others:
-            self.convs = nn.Sequential(*(module for layer in others for module in layer))
+            self.convs = nn.Sequential(*others)
         side = config.patch // 2
         self.projection = nn.Conv2d(STEM_WIDTH, config.dim, side, stride=side)
 
@@ -94,10 +64,10 @@ class Stem(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """residual += branch; branch = mamba(norm(residual)).
+    """Residual += branch; branch = mamba(norm(residual)).
 
-    With a local convolution both streams are added up and go through it, 3 x 3 on the grid with
-    norm and GELU; what it gives is the new branch, over a residual of zeros.
+    With a local convolution, the sum of both streams goes through a 3 x 3 convolution on the grid
+    with norm and GELU; its result is the new branch, over a residual of zeros.
     """
 
     def __init__(self, config: PlainConfig, local: bool) -> None:
@@ -109,22 +79,20 @@ class PlainBlock(nn.Module):
             self.dw = nn.Sequential(conv, nn.BatchNorm2d(config.dim), nn.GELU())
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
-        """Run the block on `tokens`; the trace of the result holds the fields named in `needs`."""
+        """Run the block on `tokens`; the trace of the result has the fields named in `needs`."""
         if tokens.carry is not None:
             raise UserError(
-                "zig-zag scans take no decay over from dropped tokens: choose a method without alignment"
+                "zig-zag scans take no decay over from dropped tokens: "
+                "choose a method without alignment"
             )
         residual = tokens.residual + tokens.branch
-        branch, trace = self.mamba(
-            layer_norm(self.norm, residual), tokens.position, tokens.grid, needs
-        )
+        u = layer_norm(self.norm, residual)
+        branch, trace = self.mamba(u, tokens.position, tokens.grid, needs)
         if hasattr(self, "dw"):
-            total = (residual + branch).to(branch.dtype)
             _, height, width = tokens.grid
-            branch, residual = (
-                on_grid(total, tokens.position, (height, width), self.dw),
-                torch.zeros_like(residual),
-            )
+            total = (residual + branch).to(branch.dtype)
+            branch = on_grid(total, tokens.position, (height, width), self.dw)
+            residual = torch.zeros_like(residual)
         return replace(tokens, branch=branch, residual=residual, trace=trace)
 
 
@@ -133,7 +101,7 @@ class PlainMamba(Backbone):
 
     provides: ClassVar[frozenset[str]] = TRACED
 
-    pos_embed: Tensor
+    config: PlainConfig
 
     def __init__(self, name: str, config: PlainConfig) -> None:
         super().__init__()
@@ -156,60 +124,48 @@ class PlainMamba(Backbone):
 
     @property
     def special_places(self) -> tuple[int, ...]:
-        """There are none."""
+        """Empty."""
         return ()
 
     def embed(self, images: Tensor, image_index: Tensor | None = None) -> TokenSequence:
-        """(B, 3, S, S) normalised images to patch tokens row by row."""
+        """(B, 3, S, S) normalised images to patch tokens, row by row."""
         check_image_size(images, self.image_size, self.name)
         tokens = self.patch_embed(images.to(self.pos_embed.dtype)) + self.pos_embed
         return new_sequence(tokens, (), (1, self.config.grid, self.config.grid), image_index)
 
     def readout(self, tokens: TokenSequence) -> Tensor:
-        """Logits (B, classes) of the mean token; each counts by its size, or as one if the configuration says so."""
+        """Logits (B, classes) of the mean token, in which tokens count by size if so configured."""
         final = layer_norm(self.ln1, tokens.residual + tokens.branch)
-        size = (tokens.size if self.config.weighted else torch.ones_like(tokens.size)).to(
-            final.dtype
-        )
+        size = tokens.size if self.config.weighted else torch.ones_like(tokens.size)
+        size = size.to(final.dtype)
         mean = (final * size[..., None]).sum(1) / size.sum(1, keepdim=True)
-        return per_image_linear(mean, self.head)
+        return batch_invariant.per_image_linear(mean, self.head)
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
         return grid * self.config.patch
 
-    def resized(self, image_size: int) -> PlainMamba:
-        """The same weights for square images of another size, position embedding interpolated."""
-        other = copy.copy(self)
-        other.config = replace(self.config, image_size=image_size)
-        other.image_size = image_size
-        old, new = self.config.grid, other.config.grid
-        # a plain tensor, so that in training the gradient flows to the one embedding that is
-        # learned
-        other._parameters = {
-            name: value for name, value in self._parameters.items() if name != "pos_embed"
-        }
-        other.pos_embed = resample_positions(self.pos_embed, (old, old), (new, new))
-        return other
-
     def positions_here(self, positions: Tensor) -> Tensor | None:
-        """A position embedding of another square grid resampled to this model's; None if it is of no square."""
-        side, grid = side_of(positions.shape[1]), self.config.grid
-        return None if side is None else resample_positions(positions, (side, side), (grid, grid))
+        """Resample a position embedding (1, n, C) to this model's grid; None if n is no square."""
+        return resample_grid(positions, self.config.grid)
 
     def fitted(
-        self, state: Mapping[str, Tensor], asked: frozenset[str]
+        self, state: Mapping[str, Tensor], changed: frozenset[str]
     ) -> tuple[dict[str, Tensor], list[str]]:
-        """Published weights under this model's names and shapes, and in words what had to be changed for that."""
-        own = {}
+        """Rename published weights to this model's names, and adapt them as every backbone does."""
+        renamed: dict[str, Tensor] = {}
         for name, tensor in state.items():
-            prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
-            if not name.startswith(RAW):
-                own[PREFIXES.get(prefix, "") + name.removeprefix(prefix)] = tensor
-        return super().fitted(own, asked)
+            if name.startswith(RAW):
+                continue
+            ours = name
+            for prefix, replacement in PREFIXES.items():
+                if name.startswith(prefix):
+                    ours = replacement + name.removeprefix(prefix)
+            renamed[ours] = tensor
+        return super().fitted(renamed, changed)
 
     def describe(self) -> Shape:
-        """The numbers from which FLOPs follow."""
+        """The sizes from which FLOPs follow."""
         config, block = self.config, self.layers[0]
         assert isinstance(block, PlainBlock)
         mixer = block.mamba
@@ -234,8 +190,9 @@ class PlainMamba(Backbone):
 
 
 def initialise(model: PlainMamba) -> None:
-    """Set the initial weights of the published training: truncated normal of 0.02, biases 0; scans as Mamba begins."""
+    """Set the initial weights of the published training: truncated normal of 0.02, biases 0."""
     for name, module in model.named_modules():
+        # the timescale's projection starts as Mamba sets it, like the rest of the scan
         if isinstance(module, nn.Linear) and not name.endswith("dt_proj"):
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
@@ -243,23 +200,13 @@ def initialise(model: PlainMamba) -> None:
     nn.init.trunc_normal_(model.pos_embed, std=0.02)
 
 
-CONFIGS = {
-    "plainmamba_l1": PlainConfig(dim=192, convolutions=2, local=True),
-    "plainmamba_l2": PlainConfig(dim=384),
-    "plainmamba_l3": PlainConfig(dim=448, depth=36),
-}
-
-
 def create(name: str, **overrides: Any) -> PlainMamba:
-    """The PlainMamba called `name`, with any field of its `PlainConfig` overridden."""
-    config = changed(CONFIGS[name], name, overrides)
+    """Build the PlainMamba called `name`, with any field of its `PlainConfig` overridden."""
+    config = with_overrides(PLAINMAMBA[name], name, overrides)
+    # the stem halves the resolution before it cuts patches
     if config.patch % 2 or config.image_size % config.patch:
         raise UserError(
-            f"{name} cannot take image_size {config.image_size}: use a multiple of {config.patch}, its patch"
+            f"{name} cannot take image_size {config.image_size}: "
+            f"use a multiple of {config.patch}, its patch"
         )
     return PlainMamba(name, config)
-
-
-plainmamba_l1 = partial(create, "plainmamba_l1")
-plainmamba_l2 = partial(create, "plainmamba_l2")
-plainmamba_l3 = partial(create, "plainmamba_l3")

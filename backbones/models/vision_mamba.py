@@ -1,49 +1,30 @@
-"""What Vim and its descendants share: patches, blocks of bidirectional Mamba mixers, a head on the special tokens.
+"""The common part of Vim and its descendants.
 
-The families differ in their special tokens, in the position embedding, and in whether the two
+A patch embedding, blocks of bidirectional Mamba mixers, and a head on the special tokens. The
+families differ in their special tokens, in the position embedding, and in whether the two
 directions are averaged or summed. Parameter names and shapes are those of the published
 checkpoints.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from backbones.config import changed
+from backbones.config import with_overrides
 from backbones.layers.block import Block
 from backbones.layers.mixer import BidirectionalMixer
 from backbones.layers.norm import RMSNorm
 from backbones.layers.patches import PatchEmbed
+from backbones.models.sizes import MambaConfig
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
-
-
-@dataclass(frozen=True)
-class MambaConfig:
-    """One size of a model. `stride` below `patch` makes patches overlap; `divide` halves the sum of the directions."""
-
-    dim: int
-    depth: int = 24
-    states: int = 16
-    image_size: int = 224
-    patch: int = 16
-    stride: int = 16
-    classes: int = 1000
-    divide: bool = True
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side."""
-        return (self.image_size - self.patch) // self.stride + 1
 
 
 class VisionMamba(Backbone):
@@ -54,24 +35,21 @@ class VisionMamba(Backbone):
 
     provides: ClassVar[frozenset[str]] = BidirectionalMixer.provides
 
-    pos_embed: Tensor
+    config: MambaConfig
 
     def __init__(
         self, name: str, config: MambaConfig, patch_embed: PatchEmbed, head_width: int
     ) -> None:
-        """`head_width` channels are what the head reads."""
+        """`head_width`: channels that the head reads."""
         super().__init__()
         self.name = name
         self.config = config
         self.image_size = config.image_size
         self.patch_embed = patch_embed
-        self.layers = nn.ModuleList(
-            Block(
-                config.dim,
-                BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide),
-            )
-            for _ in range(config.depth)
-        )
+        self.layers = nn.ModuleList()
+        for _ in range(config.depth):
+            mixer = BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide)
+            self.layers.append(Block(config.dim, mixer))
         self.norm_f = RMSNorm(config.dim)
         self.head = nn.Linear(head_width, config.classes)
 
@@ -86,7 +64,8 @@ class VisionMamba(Backbone):
         return (self.frames, self.config.grid, self.config.grid)
 
     def specials_of(self, tokens: TokenSequence) -> Tensor:
-        """The special tokens (B, S, C) after the last block, normalised, wherever they stand."""
+        """The special tokens (B, S, C) after the last block, normalised."""
+        # Only they are read, so only they are added up and normalised.
         index = tokens.special[:, :, None].expand(-1, -1, tokens.branch.shape[2])
         return self.norm_f(tokens.residual.gather(1, index) + tokens.branch.gather(1, index))
 
@@ -94,23 +73,8 @@ class VisionMamba(Backbone):
         """Side in pixels of the square image that has `grid` x `grid` patches."""
         return (grid - 1) * self.config.stride + self.config.patch
 
-    def resized(self, image_size: int) -> Self:
-        """The same weights for square images of another size, position embedding interpolated."""
-        other = copy.copy(self)
-        other.config = replace(self.config, image_size=image_size)
-        other.image_size = image_size
-        # a plain tensor, so that in training the gradient flows to the one embedding that is
-        # learned
-        other._parameters = {
-            name: value for name, value in self._parameters.items() if name != "pos_embed"
-        }
-        positions = other.positions_here(self.pos_embed)
-        assert positions is not None
-        other.pos_embed = positions
-        return other
-
     def describe(self) -> Shape:
-        """The numbers from which FLOPs follow."""
+        """The sizes from which FLOPs follow."""
         config, mixer = self.config, self.mixers()[0]
         return Shape(
             name=self.name,
@@ -136,15 +100,17 @@ def initialise(model: VisionMamba, *embeddings: Tensor) -> None:
     LeCun normal patches, narrow normal `embeddings` and head, output projections scaled down by the
     square root of the depth; the mixer sets its own scan parameters.
     """
-    fan_in = model.patch_embed.proj.weight[0].numel()
-    nn.init.trunc_normal_(model.patch_embed.proj.weight, std=math.sqrt(1 / fan_in))
-    assert model.patch_embed.proj.bias is not None
-    nn.init.zeros_(model.patch_embed.proj.bias)
+    patches = model.patch_embed.proj
+    fan_in = patches.weight[0].numel()
+    nn.init.trunc_normal_(patches.weight, std=math.sqrt(1 / fan_in))
+    assert patches.bias is not None
+    nn.init.zeros_(patches.bias)
     for tensor in (*embeddings, model.head.weight):
         nn.init.trunc_normal_(tensor, std=0.02)
     nn.init.zeros_(model.head.bias)
     for mixer in model.mixers():
         nn.init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
+        # Every block adds to the residual; smaller terms keep its variance from growing with depth.
         with torch.no_grad():
             mixer.out_proj.weight /= math.sqrt(model.depth)
 
@@ -153,10 +119,11 @@ Config = TypeVar("Config", bound=MambaConfig)
 
 
 def configured(configs: Mapping[str, Config], name: str, overrides: Mapping[str, Any]) -> Config:
-    """The configuration called `name` with `overrides`; UserError for a setting that does not exist or cannot be."""
-    config = changed(configs[name], name, overrides)
+    """The configuration called `name` with `overrides`; UserError for one that cannot be built."""
+    config = with_overrides(configs[name], name, overrides)
     if config.image_size < config.patch:
         raise UserError(
-            f"{name} cannot take image_size {config.image_size}: use at least {config.patch}, its patch"
+            f"{name} cannot take image_size {config.image_size}: "
+            f"use at least {config.patch}, its patch"
         )
     return config

@@ -1,1 +1,5 @@
-"""Static figures at paper size: functions from frames to matplotlib figures, and one thin writer."""
+"""Static figures at paper size: functions from tables to matplotlib figures.
+
+`canvas` has the settings that all share and turns a figure into bytes. The sections of the page
+and `reports.static_figures` call these functions.
+"""

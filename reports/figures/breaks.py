@@ -1,4 +1,4 @@
-"""Pictures whose right answer a method loses: before and after, side by side."""
+"""Pictures that a method answers wrongly and the dense model right, before and after."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ PAIRS = {True: 3, False: 2}  # pairs in a line, by whether the figure is wider t
 
 @dataclass(frozen=True)
 class Break:
-    """One lost answer: of which method at which budget, the picture, its tokens, and both answers with their shares."""
+    """A lost answer: the method and budget, the picture, its tokens, and both answers.
+
+    ``owner`` is the token that each original token lives in; ``dense`` and ``answer`` are a class
+    and its probability in percent.
+    """
 
     label: str
     budget: str
@@ -29,23 +33,23 @@ class Break:
     answer: tuple[str, str]
 
 
-def broken(found: Sequence[Break], shape: tuple[int, int], width: float) -> Figure:
-    """A pair of pictures for each of `found`."""
+def broken(breaks: Sequence[Break], shape: tuple[int, int], width: float) -> Figure:
+    """Draw a pair of pictures for each lost answer, on a grid of tokens of this `shape`."""
     pairs = PAIRS[width > COLUMN]
-    lines = -(-len(found) // pairs)
+    lines = -(-len(breaks) // pairs)
     with paper():
         size = width / (2 * pairs + 0.3 * pairs)
         figure = sheet(width, (size * shape[0] / shape[1] + 0.42) * max(lines, 1), pad=0.02)
         panels = figure.subplots(max(lines, 1), 2 * pairs, squeeze=False)
         for axes in panels.ravel():
             blank(axes)
-        for index, one in enumerate(found):
-            left, right = panels[index // pairs][2 * (index % pairs) : 2 * (index % pairs) + 2]
+        for index, one in enumerate(breaks):
+            column = 2 * (index % pairs)
+            left, right = panels[index // pairs][column : column + 2]
+            owner = np.asarray(one.owner, dtype=np.int64)
+            # tokens are blocks of pixels: smoothing would blur their borders
             left.imshow(one.pixels, interpolation="nearest")
-            right.imshow(
-                overlay(one.pixels, np.asarray(one.owner, dtype=np.int64), shape),
-                interpolation="nearest",
-            )
+            right.imshow(overlay(one.pixels, owner, shape), interpolation="nearest")
             left.set_title(f"{fold(one.label, 24)}, {one.budget}", fontsize=7, fontweight="normal")
             _answer(left, one.dense, "#1b1f24", "")
             _answer(right, one.answer, "#b3261e", "× ")
@@ -53,4 +57,5 @@ def broken(found: Sequence[Break], shape: tuple[int, int], width: float) -> Figu
 
 
 def _answer(axes: Axes, words: tuple[str, str], colour: str, mark: str) -> None:
+    """Write an answer and its probability below a picture."""
     axes.set_xlabel(f"{mark}{words[0][:14]} {words[1]} %", fontsize=6, labelpad=2, color=colour)

@@ -1,4 +1,4 @@
-"""The sheet that every paper figure is drawn on, and how it is saved to the same bytes each time."""
+"""Settings of all paper figures, and their rendering to reproducible bytes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
 COLUMN = 3.25  # inches: one of its columns
 INCHES_A_BOLD_LETTER = 0.076  # of a heading
-INCHES_A_LETTER, INCHES_A_LINE = (
-    0.065,
-    0.4,
-)  # of a name in a legend, and of the line and the gaps beside it
+INCHES_A_LETTER = 0.065  # of a name in a legend
+INCHES_A_LINE = 0.4  # of the line beside a name, and the gaps round it
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -59,18 +57,21 @@ SETTINGS: Any = {
     "legend.fontsize": 7.5,
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
+    # text as outlines looks the same where the font is missing
     "svg.fonttype": "path",
+    # without a fixed salt the ids of an SVG differ from run to run
     "svg.hashsalt": "mamba-token-suite",
+    # TrueType: some publishers refuse Type 3 fonts
     "pdf.fonttype": 42,
 }
-# A quiet line that says where a level is.
+# a quiet line at a level, such as the dense accuracy
 GUIDE: dict[str, Any] = {
     "color": SOFT["light"],
     "linewidth": 0.8,
     "linestyle": (0, (1, 2)),
     "zorder": 0,
 }
-THIN = GUIDE | {"linewidth": 0.7}  # one that has its name beside it
+THIN = GUIDE | {"linewidth": 0.7}  # a level with its name beside it
 DASHES: dict[str, Any] = {
     "solid": "-",
     "dot": (0, (1.2, 1.6)),
@@ -83,15 +84,15 @@ DASHES: dict[str, Any] = {
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Matplotlib settings of a paper figure, for the time of drawing and of saving alike."""
+    """Apply the settings of a paper figure; needed both to draw and to save."""
     with mpl.rc_context(SETTINGS):
         yield
 
 
 def sheet(width: float, height: float, pad: float = 0.04, across: float | None = None) -> Figure:
-    """An empty figure of so many inches that belongs to no window and to no global state.
+    """Return an empty figure of so many inches, without pyplot's global state.
 
-    `pad` inches are left around each panel, `across` to its sides where these need more.
+    `pad` inches are left around each panel, `across` inches at its sides if they need more.
     """
     layout = ConstrainedLayoutEngine(h_pad=pad, w_pad=across or pad, hspace=pad / 2, wspace=pad / 2)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
@@ -100,7 +101,7 @@ def sheet(width: float, height: float, pad: float = 0.04, across: float | None =
 
 
 def heading(figure: Figure, title: str) -> None:
-    """Put `title` above all panels; in one column in several lines, the first broken at its colon."""
+    """Put `title` above all panels; a figure of one column breaks it at its colon."""
     words = title if figure.get_figwidth() > COLUMN else title.replace(": ", ":\n", 1)
     room = int(figure.get_figwidth() / INCHES_A_BOLD_LETTER)
     words = "\n".join(textwrap.fill(line, room) for line in words.splitlines())
@@ -108,10 +109,11 @@ def heading(figure: Figure, title: str) -> None:
 
 
 def stroke(look: Look) -> dict[str, Any]:
-    """Line and marker of `look` as keyword arguments of `Axes.plot`."""
+    """Return the line and marker of `look` as keyword arguments of `Axes.plot`."""
     return {
         "color": look.light,
         "marker": look.letter,
+        # a star of the same size looks smaller than the other markers
         "markersize": 8 if look.letter == "*" else 4.5,
         "linestyle": DASHES[look.dash],
         "markerfacecolor": look.light if look.filled else "white",
@@ -121,19 +123,21 @@ def stroke(look: Look) -> dict[str, Any]:
 
 
 def columns(names: int, most: int = 5) -> int:
-    """Columns of a legend below a figure, at most `most`, that leave its last row as full as can be."""
+    """Return the columns of a legend, at most `most`, that fill its last row best."""
     rows = -(-names // most)
     return -(-names // rows) if rows else 1
 
 
 def fitting(names: Sequence[str], width: float, most: int) -> int:
-    """How many columns of a legend with these names, `most` at most, fit in a figure `width` inches wide."""
-    longest = max((len(line) for name in names for line in name.splitlines()), default=0)
+    """Return how many columns of a legend, at most `most`, fit in `width` inches."""
+    longest = 0
+    for name in names:
+        longest = max([longest, *map(len, name.splitlines())])
     return min(most, max(1, int(width / (longest * INCHES_A_LETTER + INCHES_A_LINE))))
 
 
 def blank(axes: Axes) -> None:
-    """Leave only the picture of `axes`: no ticks, no frame, no grid."""
+    """Remove ticks, frame and grid, so that only the picture is left."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -142,31 +146,27 @@ def blank(axes: Axes) -> None:
 
 
 def render(figure: Figure) -> dict[str, bytes]:
-    """`figure` as the bytes of its files by form, ``png`` and ``svg``, free of dates and version strings.
-
-    `Figure.savefig` would draw each form twice, once only to measure; the canvases are asked
-    directly.
-    """
+    """Return a figure as PNG and SVG, by format, without dates or version strings."""
+    # `Figure.savefig` draws each format twice, once only to measure; the canvases draw once
     raster, vector = io.BytesIO(), io.BytesIO()
     with paper():
         figure.set_facecolor("white")
         _print(FigureCanvasAgg(figure).print_png, raster, {"Software": None})
-        figure.set_layout_engine("none")  # laid out once, not again for the other form
+        # the layout is final; without this the SVG would be laid out again
+        figure.set_layout_engine("none")
         _print(FigureCanvasSVG(figure).print_svg, vector, {"Date": None, "Creator": None})
     return {"png": raster.getvalue(), "svg": vector.getvalue()}
 
 
 def render_pdf(figure: Figure) -> bytes:
-    """`figure`, which `render` has laid out, as PDF: its fonts embedded as TrueType, free of dates and versions."""
+    """Return a figure that `render` has laid out as PDF, with embedded fonts and no dates."""
     vector = io.BytesIO()
     with paper():
-        _print(
-            FigureCanvasPdf(figure).print_pdf,
-            vector,
-            {"CreationDate": None, "Creator": None, "Producer": None},
-        )
+        undated = {"CreationDate": None, "Creator": None, "Producer": None}
+        _print(FigureCanvasPdf(figure).print_pdf, vector, undated)
     return vector.getvalue()
 
 
 def _print(method: Callable[..., Any], buffer: io.BytesIO, metadata: dict[str, None]) -> None:
+    """Call a canvas's print method, whose signature matplotlib does not type."""
     method(buffer, metadata=metadata)

@@ -1,4 +1,4 @@
-"""How far each method is ahead of the best baseline that never looks at the image."""
+"""Figure of how far each method is ahead of the best blind baseline."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ACROSS = 3  # panels beside each other where there is the width
 def lead_figure(
     marks: Sequence[Mark], looks: Mapping[str, Look], title: str, width: float
 ) -> Figure:
-    """Difference in top-1 from the best blind baseline with paired 95 % intervals, a panel a budget, a line a method.
+    """Draw the difference in top-1 from the best blind baseline, with paired 95 % intervals.
 
-    `marks` are those of one backbone, in the order of their budgets. Filled marks were shown to be
-    ahead, hollow ones were not.
+    `marks` are the comparisons of one backbone in the order of their budgets, a panel each, with a
+    line for each method. Filled marks were shown to be ahead, hollow ones were not.
     """
     there = {lead.label for mark in marks for lead in mark.leads}
     labels = [label for label in looks if label in there]
@@ -36,16 +36,11 @@ def lead_figure(
         for axes, mark in zip(panels, marks, strict=False):
             for lead in mark.leads:
                 place = labels.index(lead.label)
-                look = replace(
-                    looks[lead.label], filled=lead.shown
-                )  # hollow says one thing here, whatever the look
+                # hollow means "not shown" here, also for a method whose look is hollow elsewhere
+                look = replace(looks[lead.label], filled=lead.shown)
                 line = stroke(look) | {"linestyle": ""}
-                axes.plot(
-                    [100 * lead.difference_low, 100 * lead.difference_high],
-                    [place, place],
-                    color=line["color"],
-                    linewidth=1.0,
-                )
+                interval = [100 * lead.difference_low, 100 * lead.difference_high]
+                axes.plot(interval, [place, place], color=line["color"], linewidth=1.0)
                 axes.plot([100 * lead.difference], [place], zorder=3, **line)
             axes.axvline(0, **GUIDE)
             baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
@@ -54,7 +49,6 @@ def lead_figure(
             axes.set_axis_off()
         panels[0].set_yticks(range(len(labels)), [fold(label, 24) for label in labels])
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        figure.supxlabel(
-            "ahead of the best blind baseline, points of top-1", fontsize=8, color=SOFT["light"]
-        )
+        words = "ahead of the best blind baseline, points of top-1"
+        figure.supxlabel(words, fontsize=8, color=SOFT["light"])
         return figure

@@ -1,4 +1,4 @@
-"""Names written at the lines and points they belong to, so that no legend has to be looked up."""
+"""Names written beside their lines and points, in place of a legend."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reports.formatting import fold, spread
 
 SIZE = 7.0  # points
 FOLD = 26  # characters of a line
-FAN = 0.16  # inches between the last point and the column of names, for the leader lines to fan out
+FAN = 0.16  # inches between the last point and the names, in which leader lines fan out
 PAD = 0.12  # of the size, round a name
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A name, its colour, and the line it belongs to: places (n, 2) in data coordinates, by cost."""
+    """A name, its colour, and its line: points (n, 2) in data coordinates, by cost."""
 
     text: str
     colour: str
@@ -31,11 +31,11 @@ class Tag:
 
 
 def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> list[Annotation]:
-    """Write the names in a column beside the lines' ends, each joined to its own; the x axis grows to hold them.
+    """Write names in a column beside the ends of their lines, each joined to its own.
 
-    The column stands on the side where the names move least from their lines. `others` (n, 2) are
-    points that the column keeps clear of. The figure must be laid out; names that are too many for
-    the height overlap.
+    The column is on the side where names move least from their lines; the x axis grows to hold it.
+    `others` (n, 2) are points that the column keeps clear of. The figure must be laid out. Names
+    overlap if they are too many for the height.
     """
     if not tags:
         return []
@@ -43,58 +43,45 @@ def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> 
     heights = [box.height for box in boxes]
     frame = axes.get_window_extent()
     sides = {}
-    for end in (
-        -1,
-        0,
-    ):  # the last point first: where both cost the same, the names stand at the right
+    for end in (-1, 0):
         middles = [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
-        placed = spread(middles, heights, frame.y0, frame.y1)
-        sides[end] = (
-            sum(abs(one - other) for one, other in zip(middles, placed, strict=True)),
-            placed,
-        )
-    end = min((-1, 0), key=lambda side: sides[side][0])
+        heights_at_end = spread(middles, heights, frame.y0, frame.y1)
+        moved = np.abs(np.subtract(middles, heights_at_end)).sum()
+        sides[end] = moved, heights_at_end
+    # `min` takes the first of equals: the right end, where readers look first
+    end = min(sides, key=lambda side: sides[side][0])
+    right = end == -1
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    column = _column(
-        axes,
-        [tag.line[end, 0] for tag in tags],
-        others,
-        end == -1,
-        max(box.width for box in boxes),
-        inch,
-    )
+    widest = max(box.width for box in boxes)
+    column = _column(axes, [tag.line[end, 0] for tag in tags], others, right, widest, inch)
+    # the column may have stretched the axis, so pixels are turned back into data only now
     upright = axes.transData.inverted()
     notes = []
     for tag, middle in zip(tags, sides[end][1], strict=True):
-        height = float(upright.transform((frame.x0, middle))[1])
-        notes.append(
-            _note(
-                axes, tag, tuple(tag.line[end]), (column, height), "left" if end == -1 else "right"
-            )
-        )
+        at = column, float(upright.transform((frame.x0, middle))[1])
+        notes.append(_note(axes, tag, tuple(tag.line[end]), at, "left" if right else "right"))
     return notes
 
 
 def near(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> list[Annotation]:
-    """Write each name near the last point of its line, where it covers least: for points that stand apart.
+    """Write each name near the last point of its line, where it covers least.
 
-    `others` (n, 2) are points to keep clear of. The figure must be laid out.
+    For points that lie apart. `others` (n, 2) are points to keep clear of. The figure must be laid
+    out.
     """
     if not tags:
         return []
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    points = axes.transData.transform(
-        np.concatenate([*(tag.line for tag in tags), others.reshape(-1, 2)])
-    )
+    lines = [*(tag.line for tag in tags), others.reshape(-1, 2)]
+    points = axes.transData.transform(np.concatenate(lines))
     ends = axes.transData.transform(np.stack([tag.line[-1] for tag in tags]))
     sizes = np.array([_extent(axes, tag).size for tag in tags])
-    middles = axes.transData.inverted().transform(
-        clear_places(ends, sizes, points, axes.get_window_extent(), inch)
-    )
-    return [
-        _note(axes, tag, tuple(tag.line[-1]), tuple(middle), "center")
-        for tag, middle in zip(tags, middles, strict=True)
-    ]
+    pixels = clear_places(ends, sizes, points, axes.get_window_extent(), inch)
+    middles = axes.transData.inverted().transform(pixels)
+    notes = []
+    for tag, middle in zip(tags, middles, strict=True):
+        notes.append(_note(axes, tag, tuple(tag.line[-1]), tuple(middle), "center"))
+    return notes
 
 
 def clear_places(
@@ -104,11 +91,11 @@ def clear_places(
     frame: Bbox,
     inch: float,
 ) -> npt.NDArray[np.float64]:
-    """Middles (n, 2) for names of `sizes` (n, 2) near their `ends` (n, 2), all in pixels with y upwards.
+    """Place names of `sizes` (n, 2) near their `ends` (n, 2); returns their middles (n, 2).
 
-    From the left to the right each name takes the place round its point that covers least: no name
-    before it, no point of `points` (m, 2), nothing beyond `frame`; then the nearest one. `inch` is
-    pixels to the inch.
+    All are in pixels, y upwards, with `inch` pixels to the inch. From left to right each name takes
+    the place round its point that covers least: no name before it, none of `points` (m, 2),
+    nothing beyond `frame`; among equals the nearest.
     """
     taken: list[Bbox] = []
     placed = np.empty_like(ends)
@@ -122,9 +109,10 @@ def clear_places(
 
 
 def _extent(axes: Axes, tag: Tag) -> Bbox:
-    """Size of a name with its padding, in pixels."""
+    """Return the box of a name with its padding, in pixels."""
     figure = axes.get_figure(root=True)
     assert figure is not None
+    # only the renderer knows how wide letters are, so the name is drawn and taken off again
     text = axes.text(0, 0, fold(tag.text, FOLD), fontsize=SIZE, linespacing=1.0)
     box = text.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
     text.remove()
@@ -140,20 +128,17 @@ def _column(
     width: float,
     inch: float,
 ) -> float:
-    """Where the column of names begins, in data coordinates; the axis is stretched until it ends inside the frame."""
+    """Return where the column of names begins, in data coordinates; stretches the axis for it."""
     low, high = axes.get_xlim()
     room = axes.get_window_extent().width
     need = width + FAN * inch
     outer = max(ends) if right else min(ends)
-    beyond = [x for x in others[:, 0] if (x > outer if right else x < outer)] if len(others) else []
-    gap = (
-        (abs(min(beyond, key=lambda x: abs(x - outer)) - outer) if beyond else 0.0)
-        / (high - low)
-        * room
-    )
-    if (
-        gap < need + 0.1 * inch
-    ):  # the names do not fit before the next point: they stand beyond the last
+    xs = others[:, 0] if len(others) else np.empty(0)
+    beyond = xs[xs > outer] if right else xs[xs < outer]
+    # pixels up to the next point that the names must not cover
+    gap = np.abs(beyond - outer).min() / (high - low) * room if len(beyond) else 0.0
+    if gap < need + 0.1 * inch:
+        # too narrow: the names go beyond the last point, and the axis grows
         outer = (max if right else min)([outer, *beyond])
         share = min(need / room, 0.6)
         if right:
@@ -165,14 +150,14 @@ def _column(
 
 
 def _around(point: tuple[float, float], size: tuple[float, float], inch: float) -> list[Bbox]:
-    """Places for a name at growing distances round a point, in pixels."""
+    """Return places for a name at growing distances round a point, in pixels."""
     (x, y), (width, height) = point, size
-    found = []
+    boxes = []
     for radius, turn in product((0.07, 0.12, 0.2, 0.3, 0.42, 0.56), np.arange(0, 16) * pi / 8):
         across, up = cos(turn), sin(turn)
         middle = x + across * (radius * inch + width / 2), y + up * (radius * inch + height / 2)
-        found.append(Bbox.from_bounds(middle[0] - width / 2, middle[1] - height / 2, width, height))
-    return found
+        boxes.append(Bbox.from_bounds(middle[0] - width / 2, middle[1] - height / 2, width, height))
+    return boxes
 
 
 def _cost(
@@ -183,30 +168,46 @@ def _cost(
     points: npt.NDArray[np.float64],
     inch: float,
 ) -> float:
-    """How bad a place is: what it covers first, then how far it is from its point."""
+    """Return the cost of a place: what it covers counts first, then the distance to its point."""
     grown = place.padded(0.03 * inch)
     hidden = sum(bool(grown.contains(*other)) for other in points)
     overlaps = sum(bool(place.overlaps(other)) for other in taken)
-    outside = (
-        place.x0 < frame.x0 or place.x1 > frame.x1 or place.y0 < frame.y0 or place.y1 > frame.y1
-    )
+    across = place.x0 < frame.x0 or place.x1 > frame.x1
+    upright = place.y0 < frame.y0 or place.y1 > frame.y1
     nearest = np.clip(point, (place.x0, place.y0), (place.x1, place.y1))
-    return (
-        100 * overlaps + 10 * hidden + 1000 * outside + float(np.hypot(*(nearest - point))) / inch
-    )
+    distance = float(np.hypot(*(nearest - point))) / inch
+    # a name outside the frame is cut off, one over another unreadable, one over a point misleading
+    return 1000 * (across or upright) + 100 * overlaps + 10 * hidden + distance
 
 
 def _note(
     axes: Axes, tag: Tag, point: tuple[float, ...], place: tuple[float, ...], ha: str
 ) -> Annotation:
+    """Write a name at `place` with a leader to its `point`."""
     note = axes.annotate(
-        fold(tag.text, FOLD), xy=(point[0], point[1]), xytext=(place[0], place[1]), color=tag.colour, fontsize=SIZE,
+        fold(tag.text, FOLD),
+        xy=(point[0], point[1]),
+        xytext=(place[0], place[1]),
+        color=tag.colour,
+        fontsize=SIZE,
         # below the lines and their marks
-        linespacing=1.0, ha=ha, va="center", zorder=2.5, annotation_clip=False,
+        linespacing=1.0,
+        ha=ha,
+        va="center",
+        zorder=2.5,
+        annotation_clip=False,
         # no level shows through
         bbox={"boxstyle": f"square,pad={PAD}", "facecolor": "white", "edgecolor": "none"},
-        arrowprops={"arrowstyle": "-", "color": tag.colour, "alpha": 0.65, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3,
-                    "relpos": ({"left": 0.0, "right": 1.0}.get(ha, 0.5), 0.5)},
-    )  # fmt: skip
+        arrowprops={
+            "arrowstyle": "-",
+            "color": tag.colour,
+            "alpha": 0.65,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "shrinkB": 3,
+            "relpos": ({"left": 0.0, "right": 1.0}.get(ha, 0.5), 0.5),
+        },
+    )
+    # otherwise the layout would shrink the axes to make room, and move what was placed
     note.set_in_layout(False)
     return note

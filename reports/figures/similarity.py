@@ -1,8 +1,9 @@
-"""How alike methods choose: tables of pairs, block by block, and against how alike they answer."""
+"""Figures of how alike methods choose tokens, and whether they then answer alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,36 +27,35 @@ LEAST = 4.0  # points: smaller numbers in the cells of a table are left out
 
 
 def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
-    """The symmetric table (m, m) of `value` over pairs ``one``, ``other`` of `labels`; 1 on the diagonal."""
-    place = {label: index for index, label in enumerate(labels)}
+    """Return the symmetric table (m, m) of `value` over pairs of `labels`, 1 on the diagonal."""
+    index = {label: number for number, label in enumerate(labels)}
     table = np.full((len(labels), len(labels)), np.nan)
     np.fill_diagonal(table, 1.0)
     for row in rows[["one", "other", value]].itertuples(index=False):
-        if row.one in place and row.other in place:
-            table[place[row.one], place[row.other]] = table[place[row.other], place[row.one]] = row[
-                2
-            ]
+        if row.one in index and row.other in index:
+            first, second = index[row.one], index[row.other]
+            table[first, second] = table[second, first] = row[2]
     return table
 
 
 def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
-    """`labels` in an order that puts alike ones side by side: the leaves of an average-linkage tree."""
+    """Order `labels` by the leaves of an average-linkage tree: alike ones are neighbours."""
     if len(labels) < 3:
         return list(labels)
+    # pairs without a value count as unrelated
     distance = np.nan_to_num(1 - table, nan=1.0)
     np.fill_diagonal(distance, 0.0)
-    tree = linkage(
-        squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True
-    )
+    condensed = squareform((distance + distance.T) / 2, checks=False)
+    tree = linkage(condensed, "average", optimal_ordering=True)
     return [labels[int(index)] for index in leaves_list(tree)]
 
 
 def pairs_table(
     table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float
 ) -> Figure:
-    """A table of pairs as coloured cells with their values, blue below zero and red above.
+    """Draw a table of pairs as coloured cells with their values, blue below zero, red above.
 
-    In one column the values are in hundredths, and the colour scale stands below the table.
+    In a figure of one column the values are in hundredths and the colour scale is below the table.
     """
     width = min(width, WIDTH)
     with paper():
@@ -73,13 +73,13 @@ def pairs_table(
                 words.set_color(looks[label].light)
         axes.tick_params(length=0)
         axes.set_title(title)
-        bar = figure.colorbar(
-            image, ax=axes, location="right" if wide else "bottom", shrink=0.6, aspect=25, pad=0.02
-        )
+        side = "right" if wide else "bottom"
+        bar = figure.colorbar(image, ax=axes, location=side, shrink=0.6, aspect=25, pad=0.02)
         unit = "" if wide else "\n(in the cells: hundredths)"
         bar.set_label(f"rank correlation of how long each token stays{unit}")
         bar.outline.set_visible(False)
-        figure.draw_without_rendering()  # the cells have their size only now
+        # cells have their size only after layout
+        figure.draw_without_rendering()
         cell = axes.get_window_extent().width / figure.dpi * 72 / max(len(labels), 1)
         letters, most, digits = (5, 0.75 * size, 2) if wide else (3, 6.0, 0)
         _values(axes, table, min(most, cell / WIDE_DIGIT / letters), digits)
@@ -87,12 +87,16 @@ def pairs_table(
 
 
 def _values(axes: Axes, table: Matrix, size: float, digits: int) -> None:
-    """The numbers of `table` in its cells, `size` points high: with `digits` decimals, without them in hundredths."""
+    """Write the numbers of `table` into its cells, `size` points high.
+
+    They have `digits` decimals, or are in hundredths if `digits` is 0.
+    """
     if size < LEAST:
         return
     for (row, column), value in np.ndenumerate(table):
         if row != column and np.isfinite(value):
             words = number(value if digits else 100 * value, digits)
+            # dark cells need white digits
             shade = "white" if abs(value) > 0.62 else INK["light"]
             axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
 
@@ -100,75 +104,68 @@ def _values(axes: Axes, table: Matrix, size: float, digits: int) -> None:
 def by_block(
     layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float
 ) -> Figure:
-    """Overlap of each method's kept tokens with those of `reference`, block by block; 0 is chance."""
+    """Draw the overlap of each method's tokens with those of `reference`; 0 is chance."""
     with paper():
         figure = sheet(width, 3.2)
         axes = figure.subplots()
         tags = []
         for label, look in looks.items():
-            rows = layers[(layers["one"] == label) | (layers["other"] == label)].sort_values(
-                "block"
-            )
+            mine = (layers["one"] == label) | (layers["other"] == label)
+            rows = layers[mine].sort_values("block")
             if label == reference or rows.empty:
                 continue
             axes.plot(rows["block"], rows["correlation"], label=label, **stroke(look))
-            tags.append(
-                Tag(
-                    label, look.light, rows[["block", "correlation"]].dropna().to_numpy(dtype=float)
-                )
-            )
-        axes.axhline(
-            0.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)), label="_chance"
-        )
+            points = rows[["block", "correlation"]].dropna().to_numpy(dtype=float)
+            tags.append(Tag(label, look.light, points))
+        dotted = (0, (1, 2))
+        axes.axhline(0.0, color=SOFT["light"], linewidth=0.8, linestyle=dotted, label="_chance")
         axes.set_title(title)
         axes.set_xlabel("block that the tokens enter")
         axes.set_ylabel(f"correlation with the tokens of {reference}")
-        first, last = (
-            layers["block"].min(),
-            layers["block"].max(),
-        )  # the names stand beyond, where there are no blocks
-        blocks = [
-            tick
-            for tick in MaxNLocator(integer=True).tick_values(first, last)
-            if first <= tick <= last
-        ]
-        axes.xaxis.set_major_locator(FixedLocator(blocks))
+        # names are written beyond the last block, where a tick would be wrong
+        first, last = layers["block"].min(), layers["block"].max()
+        ticks = np.asarray(MaxNLocator(integer=True).tick_values(first, last))
+        axes.xaxis.set_major_locator(FixedLocator(ticks[(ticks >= first) & (ticks <= last)]))
         figure.draw_without_rendering()
         beside(axes, [tag for tag in tags if len(tag.line)], np.empty((0, 2)))
         return figure
 
 
 def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
-    """Each pair of methods: how alike they choose against how alike they answer; the most telling pairs are named."""
-    known = pairs.dropna(subset=["survival", "kappa"])
+    """Draw each pair of methods by how alike they choose and answer; extreme pairs are named."""
+    complete = pairs.dropna(subset=["survival", "kappa"])
     with paper():
         figure = sheet(width, min(3.4, width))
         axes = figure.subplots()
-        axes.plot(
-            known["survival"],
-            known["kappa"],
-            "o",
-            color="#0c6ab6",
-            alpha=0.55,
-            markersize=4,
-            markeredgewidth=0,
-        )
+        dot: dict[str, Any] = {
+            "color": "#0c6ab6",
+            "alpha": 0.55,
+            "markersize": 4,
+            "markeredgewidth": 0,
+        }
+        axes.plot(complete["survival"], complete["kappa"], "o", **dot)
         axes.set_title(title)
         axes.set_xlabel("alike in choosing: rank correlation of how long tokens stay")
         axes.set_ylabel("alike in answering: kappa of right answers")
         figure.draw_without_rendering()
-        for row in telling(known).itertuples():
+        middle = complete["survival"].median()
+        for row in extremes(complete).itertuples():
             axes.annotate(
-                f"{row.one} · {row.other}", (row.survival, row.kappa), xytext=(3, 3), textcoords="offset points",
-                fontsize=6.5, color=SOFT["light"],
-                ha="right" if row.survival > known["survival"].median() else "left",
-            )  # fmt: skip
+                f"{row.one} · {row.other}",
+                (row.survival, row.kappa),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=6.5,
+                color=SOFT["light"],
+                ha="right" if row.survival > middle else "left",
+            )
         return figure
 
 
-def telling(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The pairs at the ends: choosing most and least alike, answering most and least alike."""
-    ends = [pairs[name].idxmax() for name in ("survival", "kappa")] + [
-        pairs[name].idxmin() for name in ("survival", "kappa")
-    ]
-    return pairs.loc[list(dict.fromkeys(ends))] if len(pairs) else pairs
+def extremes(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs that choose most and least alike, and that answer most and least alike."""
+    if pairs.empty:
+        return pairs
+    columns = pairs[["survival", "kappa"]]
+    ends = [*columns.idxmax(), *columns.idxmin()]
+    return pairs.loc[list(dict.fromkeys(ends))]

@@ -1,8 +1,9 @@
-"""Which tokens a method keeps: by layer against the true foreground, and by place on the image grid."""
+"""Figures of which tokens a method keeps: foreground by block, and maps on the image grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,51 +28,50 @@ from reports.style import SOFT, Look
 
 # from dark (always gone) to pale (always there); even in lightness, so it survives grey printing
 MAP = "mako"
-DIVERGING = "vlag"  # blue below zero, red above: told apart by every eye
+DIVERGING = "vlag"  # blue below zero, red above: distinct for colour-blind readers, too
 
 
 def foreground(
     blocks: pd.DataFrame, looks: Mapping[str, Look], budget: float, width: float = WIDTH
 ) -> Figure:
-    """Share of the true foreground still there by block, over the share of all tokens there; and the ratio, the lift.
+    """Draw the share of foreground tokens that survive, and its lift over all tokens, by block.
 
-    `blocks` has the columns of `points.by_block`; one row of two panels a backbone, at one budget.
-    In one column the second panel stands below the first.
+    `blocks` has the columns of `aggregate.by_block`. Each backbone has two panels, one below the
+    other in a figure of one column.
     """
     part = blocks[blocks["budget"] == budget]
-    houses = list(dict.fromkeys(part["backbone"]))
+    backbones = list(dict.fromkeys(part["backbone"]))
     with paper():
         across = 2 if width > COLUMN else 1
-        lines = max(len(houses), 1) * 2 // across
-        wide = 0.12 if across == 2 else None  # the inner label keeps clear of the left panel
-        figure = sheet(
-            width,
-            (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6),
-            across=wide,
-        )
+        lines = max(len(backbones), 1) * 2 // across
+        height = (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6)
+        # wider gaps keep the inner label clear of the left panel
+        figure = sheet(width, height, across=0.12 if across == 2 else None)
         grid = figure.subplots(lines, across, squeeze=False).reshape(-1, 2)
-        for (left, right), house in zip(grid, houses, strict=False):
-            rows = part[part["backbone"] == house]
+        for (left, right), backbone in zip(grid, backbones, strict=False):
+            rows = part[part["backbone"] == backbone]
             base = rows.groupby("block")["kept"].agg(["min", "max"])
-            shade = {"color": SOFT["light"], "alpha": 0.25, "linewidth": 0}
+            # a hair of height shows the band where all methods keep the same share
             left.fill_between(
-                base.index, base["min"], base["max"] + 0.004, label="all tokens kept", **shade
+                base.index,
+                base["min"],
+                base["max"] + 0.004,
+                label="all tokens kept",
+                color=SOFT["light"],
+                alpha=0.25,
+                linewidth=0,
             )
-            for label in [name for name in looks if name in set(rows["label"])]:
+            present = set(rows["label"])
+            for label, look in looks.items():
+                if label not in present:
+                    continue
                 line = rows[rows["label"] == label].sort_values("block")
-                left.plot(
-                    line["block"],
-                    line["foreground_kept"],
-                    label=str(label),
-                    **stroke(looks[str(label)]),
-                )
-                right.plot(
-                    line["block"], line["lift"], label=str(label), **stroke(looks[str(label)])
-                )
+                left.plot(line["block"], line["foreground_kept"], label=label, **stroke(look))
+                right.plot(line["block"], line["lift"], label=label, **stroke(look))
             right.axhline(1.0, color=SOFT["light"], linewidth=0.8, linestyle=(0, (1, 2)))
             left.set_ylim(0, 1.03)
             left.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-            left.set_title(f"{house}, {budget_name(budget)} of FLOPs removed")
+            left.set_title(f"{backbone}, {budget_name(budget)} of FLOPs removed")
             left.set_ylabel("true foreground kept")
             right.set_ylabel("lift: foreground ÷ all kept")
             for axes in (left, right):
@@ -85,30 +85,29 @@ def foreground(
 
 
 def grid_of(kept: pd.DataFrame) -> tuple[int, int]:
-    """Height and width of the image grid that `kept` speaks of."""
+    """Return height and width of the image grid of `kept`."""
     return int(kept["row"].max()) + 1, int(kept["col"].max()) + 1
 
 
 def kept_map(rows: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """The (height, width) map of `kept` that `rows` hold, NaN where no row speaks of a place."""
+    """Return the map (height, width) of ``kept`` in `rows`, NaN where there is no row."""
     grid = np.full(shape, np.nan)
-    grid[rows["row"].to_numpy(dtype=int), rows["col"].to_numpy(dtype=int)] = rows["kept"].to_numpy(
-        dtype=float
-    )
+    down, across = rows["row"].to_numpy(dtype=int), rows["col"].to_numpy(dtype=int)
+    grid[down, across] = rows["kept"].to_numpy(dtype=float)
     return grid
 
 
 def kept_maps(
     kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str, width: float = WIDTH
 ) -> Figure:
-    """Small multiples on the image grid: a row for each method of `labels`, a column for each of `blocks`.
+    """Draw maps on the image grid, a row for each method of `labels`, a column for each block.
 
-    `kept` holds one backbone and budget, a row for each (label, block, row, col), seeds averaged.
+    `kept` has one backbone and budget, a row for each (label, block, row, col), seeds averaged.
     """
     shape = grid_of(kept)
-    found = {
-        (str(label), int(block)): rows for (label, block), rows in kept.groupby(["label", "block"])
-    }
+    cells = {}
+    for (label, block), rows in kept.groupby(["label", "block"]):
+        cells[str(label), int(block)] = rows
     with paper():
         size = min(0.86, (width - 1.5) / len(blocks))
         figure = sheet(1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1])
@@ -119,20 +118,28 @@ def kept_maps(
         for line, label in zip(panels, labels, strict=True):
             for axes, block in zip(line, blocks, strict=True):
                 blank(axes)
-                rows = found.get((label, block))
-                if rows is not None:
+                # a method without a reduction at this block has no map here
+                if (label, block) in cells:
                     image = axes.imshow(
-                        kept_map(rows, shape), cmap=colours, vmin=0, vmax=1, interpolation="nearest"
+                        kept_map(cells[label, block], shape),
+                        cmap=colours,
+                        vmin=0,
+                        vmax=1,
+                        interpolation="nearest",
                     )
-            line[0].set_ylabel(
-                fold(label, 15), fontsize=7, rotation=0, ha="right", va="center", color="black"
-            )
+            beside: dict[str, Any] = {
+                "rotation": 0,
+                "ha": "right",
+                "va": "center",
+                "color": "black",
+            }
+            line[0].set_ylabel(fold(label, 15), fontsize=7, **beside)
         for axes, block in zip(panels[0], blocks, strict=True):
             axes.set_title(f"block {block}", fontweight="normal", loc="center", fontsize=7.5)
         if image is not None:
-            bar = figure.colorbar(
-                image, ax=panels, shrink=min(1.0, 3 / len(labels)), aspect=22, pad=0.02
-            )
+            # about three rows high, however many methods there are
+            height = min(1.0, 3 / len(labels))
+            bar = figure.colorbar(image, ax=panels, shrink=height, aspect=22, pad=0.02)
             bar.set_label("share of images in which the token is kept")
             bar.outline.set_visible(False)
         return figure

@@ -1,8 +1,9 @@
-"""Accuracy, and agreement with the dense model, against the FLOPs an image costs."""
+"""Figures of accuracy, and of agreement with the dense model, against FLOPs per image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,35 +41,37 @@ def pareto(
     chance: float | None = None,
     width: float = WIDTH,
 ) -> Figure:
-    """Top-1 against FLOPs, one panel a backbone, each line with its name; the dense model as a star.
+    """Draw top-1 against FLOPs, a panel a backbone, with names at the lines.
 
-    A stochastic method is shaded over the range of its seeds. A budget at which no method was shown
-    to beat a blind baseline is shaded; a dotted line marks `chance`, the top-1 of a guess, where
-    the axis reaches down to it. A backbone with one budget has no lines: its panel ranks the
-    methods instead.
+    The dense model is a star; a stochastic method is shaded over the range of its seeds. A budget
+    at which no method was shown to beat a blind baseline is shaded. A dotted line marks `chance`,
+    the top-1 of a guess, if the axis reaches down to it. The panel of a backbone with one budget
+    ranks the methods instead.
     """
-    houses = list(dict.fromkeys(frame["backbone"]))
+    backbones = list(dict.fromkeys(frame["backbone"]))
     with paper():
-        across = min(len(houses), 2 if width > COLUMN else 1)
-        rows = -(-len(houses) // across)
-        parts = [frame[frame["backbone"] == house] for house in houses]
+        across = min(len(backbones), 2 if width > COLUMN else 1)
+        rows = -(-len(backbones) // across)
+        parts = [frame[frame["backbone"] == backbone] for backbone in backbones]
         tall = max([_height(part) for part in parts], default=3.0)
         figure = sheet(width, tall * rows)
         panels = figure.subplots(rows, across, squeeze=False).ravel()
-        for axes, house, part in zip(panels, houses, parts, strict=False):
+        for axes, backbone, part in zip(panels, backbones, parts, strict=False):
             if one_budget(part):
                 dots(axes, part, looks, chance)
-                axes.set_title(house, pad=14)
+                axes.set_title(backbone, pad=14)
                 continue
-            axes.set_title(house, pad=20 if shaded(part, marks) else None)
+            # the words above a shaded budget need room
+            axes.set_title(backbone, pad=20 if shaded(part, marks) else None)
             _curves(axes, part, looks, "top1", 100.0)
             _shade(axes, part, marks)
             _level_of_chance(axes, chance)
             _costs(axes, part, convention, words=across == 1 and width > COLUMN)
             axes.set_ylabel("top-1 accuracy, %")
-        for axes in panels[len(houses) :]:
+        for axes in panels[len(backbones) :]:
             axes.set_axis_off()
-        figure.draw_without_rendering()  # names go where the finished layout leaves room
+        # names go where the finished layout leaves room
+        figure.draw_without_rendering()
         for axes, part in zip(panels, parts, strict=False):
             if not one_budget(part):
                 _names(axes, part, looks)
@@ -82,7 +85,7 @@ def groups(
     title: str,
     width: float = WIDTH,
 ) -> Figure:
-    """Top-1 against FLOPs of one backbone, a panel for each group of methods, the others in grey behind it."""
+    """Draw top-1 against FLOPs of one backbone, a panel a group, other methods in grey."""
     kinds = grouped(frame, looks)
     with paper():
         across = 2 if width > COLUMN else 1
@@ -91,7 +94,8 @@ def groups(
         heading(figure, title)
         panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
-            for _, rest in frame[~frame["label"].isin(labels)].groupby("label", sort=False):
+            others = frame[~frame["label"].isin(labels)]
+            for _, rest in others.groupby("label", sort=False):
                 rest = rest.dropna(subset=["total", "top1"]).sort_values("total")
                 axes.plot(
                     rest["total"],
@@ -101,13 +105,12 @@ def groups(
                     zorder=1,
                     label="_rest",
                 )
-            _curves(axes, frame[frame["label"].isin([*labels, "none"])], looks, "top1", 100.0)
+            own = frame[frame["label"].isin([*labels, "none"])]
+            _curves(axes, own, looks, "top1", 100.0)
             axes.set_title(kind)
             _costs(axes, frame, convention, words=False)
-            axes.set_xlabel(
-                unit(frame["total"].dropna().tolist())[1]
-                + CONVENTIONS.get(convention, (convention, ""))[0]
-            )
+            prefix = unit(frame["total"].dropna().tolist())[1]
+            axes.set_xlabel(prefix + CONVENTIONS.get(convention, (convention, ""))[0])
             axes.label_outer(remove_inner_ticks=False)
         for axes in panels[len(kinds) :]:
             axes.set_axis_off()
@@ -121,99 +124,103 @@ def groups(
 def _names_on_one_axis(
     panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Mapping[str, Look]
 ) -> None:
-    """Names in panels that share the x axis: where one's names stretch it, those of the others have to move."""
+    """Write names in panels that share the x axis.
+
+    The names of one panel may stretch the axis, which moves the names of the others, so they are
+    placed until the axis stays.
+    """
     notes: list[Annotation] = []
     for _ in range(PASSES):
         for note in notes:
             note.remove()
         before = panels[0].get_xlim()
-        notes = [
-            note
-            for axes, part in zip(panels, parts, strict=True)
-            for note in _names(axes, part, looks)
-        ]
+        notes = []
+        for axes, part in zip(panels, parts, strict=True):
+            notes += _names(axes, part, looks)
         if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
             return
 
 
 def grouped(frame: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, list[str]]:
-    """The labels of `frame` by group, in the order of the groups; the dense model is in none."""
-    there = set(frame["label"])
-    return {
-        kind: labels
-        for kind in GROUPS
-        if kind != DENSE
-        and (
-            labels := [name for name, look in looks.items() if look.group == kind and name in there]
-        )
-    }
+    """Return the labels of `frame` by group, in the order of groups, without the dense model."""
+    present = set(frame["label"])
+    groups: dict[str, list[str]] = {}
+    for kind in GROUPS:
+        labels = [name for name, look in looks.items() if look.group == kind and name in present]
+        if labels and kind != DENSE:
+            groups[kind] = labels
+    return groups
 
 
 def one_budget(part: pd.DataFrame) -> bool:
-    """Whether all methods of `part` stand at the same budget, so that there is no line to draw."""
+    """Return whether all methods of `part` have the same budget, so that lines are points."""
     return part["budget"].nunique() == 1
 
 
 def _height(part: pd.DataFrame) -> float:
-    """Inches that a panel needs for its names to be read."""
+    """Return the inches that a panel needs for its names to be legible."""
     methods = part["label"].nunique()
-    return (
-        max(1.6, 0.8 + 0.19 * methods)
-        if one_budget(part)
-        else min(6.0, max(3.5, 2.6 + 0.11 * methods))
-    )
+    if one_budget(part):
+        return max(1.6, 0.8 + 0.19 * methods)
+    return min(6.0, max(3.5, 2.6 + 0.11 * methods))
 
 
 def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[Annotation]:
-    """Each method's name at its line, in a column; near its points where methods stand at budgets of their own.
+    """Write each method's name at its line, in a column, or near its points.
 
-    Returns what was written, the dense model's level too.
+    Names are near points if most methods have a budget of their own. Returns all annotations, the
+    dense model's level included.
     """
-    known = part.dropna(subset=["total", "top1"]).sort_values("total")
-    lines = {
-        str(label): np.column_stack((rows["total"], rows["top1"] * 100))
-        for label, rows in known.groupby("label", sort=False)
-    }
-    dense = [(looks[label], line) for label, line in lines.items() if looks[label].group == DENSE]
-    tags = [
-        Tag(label, looks[label].light, line)
-        for label, line in lines.items()
-        if looks[label].group != DENSE
-    ]
-    levels = [Tag(f"dense {line[-1, 1]:.1f}", look.light, line) for look, line in dense]
-    if sum(len(tag.line) == 1 for tag in tags) > len(tags) / 2:
+    complete = part.dropna(subset=["total", "top1"]).sort_values("total")
+    tags, levels = [], []
+    for label, rows in complete.groupby("label", sort=False):
+        line = np.column_stack((rows["total"], rows["top1"] * 100))
+        look = looks[str(label)]
+        if look.group == DENSE:
+            levels.append(Tag(f"dense {line[-1, 1]:.1f}", look.light, line))
+        else:
+            tags.append(Tag(str(label), look.light, line))
+    single = [tag for tag in tags if len(tag.line) == 1]
+    if len(single) > len(tags) / 2:
         return near(axes, [*tags, *levels], np.empty((0, 2)))
-    notes = [
-        axes.annotate(
-            level.text, (0.0, level.line[-1, 1]), xycoords=("axes fraction", "data"), xytext=(2, 1.5),
-            textcoords="offset points", va="bottom", fontsize=7, color=level.colour,
+    notes = []
+    for level in levels:
+        note = axes.annotate(
+            level.text,
+            (0.0, level.line[-1, 1]),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, 1.5),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=7,
+            color=level.colour,
         )
-        for level in levels
-    ]  # fmt: skip
-    return notes + beside(
-        axes, tags, np.concatenate([line for _, line in dense]) if dense else np.empty((0, 2))
-    )
+        notes.append(note)
+    points = [np.empty((0, 2)), *(level.line for level in levels)]
+    return notes + beside(axes, tags, np.concatenate(points))
 
 
 def agreement(
     frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH
 ) -> Figure:
-    """Share of images with the dense model's answer (left) and KL(dense || reduced) (right) against FLOPs.
+    """Draw agreement with the dense model, and KL(dense || reduced), against FLOPs.
 
-    In one column the second stands below the first.
+    Each backbone has two panels, one below the other in a figure of one column.
     """
-    houses = list(dict.fromkeys(frame["backbone"]))
+    backbones = list(dict.fromkeys(frame["backbone"]))
     with paper():
         across = 2 if width > COLUMN else 1
-        rows = max(len(houses), 1) * 2 // across
+        rows = max(len(backbones), 1) * 2 // across
         figure = sheet(width, 2.9 * rows + (0.3 if across == 2 else 0.6))
         grid = figure.subplots(rows, across, squeeze=False).reshape(-1, 2)
-        for (left, right), house in zip(grid, houses, strict=False):
-            part = frame[(frame["backbone"] == house) & (frame["method"] != "none")]
+        for (left, right), backbone in zip(grid, backbones, strict=False):
+            # the dense model agrees with itself
+            part = frame[(frame["backbone"] == backbone) & (frame["method"] != "none")]
             _curves(left, part, looks, "agreement", 100.0)
+            # a logarithmic axis has no place for a divergence of zero
             _curves(right, part, looks, "kl", 1.0, log=bool((part["kl"].dropna() > 0).all()))
             right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            left.set_title(house)
+            left.set_title(backbone)
             left.set_ylabel("same prediction as dense, %")
             right.set_ylabel("KL(dense, reduced), nats")
             for axes in (left, right):
@@ -230,7 +237,7 @@ def _curves(
     scale: float,
     log: bool = False,
 ) -> None:
-    """One line a method, and a level for the dense model; values that are missing are not drawn."""
+    """Draw a line for each method and a level for the dense model, without missing values."""
     axes.set_yscale("log" if log else "linear")
     axes.margins(x=0.05, y=0.08)
     for label, rows in part.groupby("label", sort=False):
@@ -241,15 +248,20 @@ def _curves(
         axes.plot(rows["total"], rows[column] * scale, label=str(label), zorder=3, **stroke(look))
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
-            axes.fill_between(
-                rows["total"], *band, color=look.light, alpha=0.25, linewidth=0, zorder=1
-            )
+            shade: dict[str, Any] = {
+                "color": look.light,
+                "alpha": 0.25,
+                "linewidth": 0,
+                "zorder": 1,
+            }
+            axes.fill_between(rows["total"], *band, **shade)
         if (rows["method"] == "none").all():
             level = float(rows[column].iloc[0]) * scale
             axes.axhline(level, **THIN)
 
 
 def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
+    """Shade the budgets at which no method beats a blind baseline, and name the baseline."""
     for place, width, baseline in shaded(part, marks):
         axes.axvspan(
             place - width / 2,
@@ -260,51 +272,69 @@ def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
             zorder=0,
         )
         axes.annotate(
-            f"no method shown\nto beat {baseline}", (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
-            textcoords="offset points", ha="center", va="bottom", fontsize=6, linespacing=1.0, color=SOFT["light"],
-        )  # fmt: skip
+            f"no method shown\nto beat {baseline}",
+            (place, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 1),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6,
+            linespacing=1.0,
+            color=SOFT["light"],
+        )
 
 
 def _level_of_chance(axes: Axes, chance: float | None) -> None:
+    """Mark the top-1 of a guess, if it lies within the axis."""
     low, high = axes.get_ylim()
     if chance is None or not low <= chance * 100 <= high:
         return
     axes.axhline(chance * 100, **THIN, label="_chance")
     axes.annotate(
-        "chance", (1.0, chance * 100), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
-        ha="right", va="bottom", fontsize=6.5, color=SOFT["light"],
-    )  # fmt: skip
+        "chance",
+        (1.0, chance * 100),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=6.5,
+        color=SOFT["light"],
+    )
 
 
 def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
-    """Budgets of one backbone at which no method beats a blind baseline: place and width on the axis, and which."""
+    """Return the budgets of one backbone at which no method beats a blind baseline.
+
+    For each: its place and width on the FLOPs axis, and the best blind baseline.
+    """
     totals = part["total"].dropna()
     width = 0.05 * float(totals.max() - totals.min()) if len(totals) else 0.0
-    found = []
+    bands = []
     for budget, rows in part.groupby("budget"):
         mark = marks.get((str(rows["backbone"].iloc[0]), float(str(budget))))
         if mark and mark.everywhere:
             equal = rows[rows["label"].isin(mark.not_shown)]
-            found.append((float(equal["total"].mean()), width, mark.baseline))
-    return found
+            bands.append((float(equal["total"].mean()), width, mark.baseline))
+    return bands
 
 
 def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int) -> None:
-    """The names of the lines, in the order in which they stand above each other, by mean rank within a budget."""
-    there = {
-        name: handle
-        for axes in panels
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    """Add a legend whose names are ordered as the lines are, by mean rank within a budget."""
+    handles = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles[name] = handle
     ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
     height = ranks.groupby(frame["label"]).mean()
-    order = sorted(there, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
+    order = sorted(handles, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
     if not order:
         return
     names = [fold("dense" if name == "none" else name, 30) for name in order]
     across = columns(len(names), fitting(names, figure.get_figwidth(), most))
     figure.legend(
-        [there[name] for name in order],
+        [handles[name] for name in order],
         names,
         loc="outside lower center",
         ncols=across,
@@ -313,30 +343,33 @@ def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int)
 
 
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:
-    """Ticks that say both the FLOPs of an image and the share that was removed; the axis names the convention."""
+    """Label the axis with FLOPs per image and the share removed; its title names the convention."""
     size, prefix = unit(part["total"].dropna().tolist())
-    known = part[(part["removed"] < 0.999) & part["total"].notna()]
     short, meaning = CONVENTIONS.get(convention, (convention, ""))
-    told = f"\n({meaning})" if words and meaning else ""
+    explained = f"\n({meaning})" if words and meaning else ""
     figure = axes.get_figure(root=True)
     narrow = figure is not None and figure.get_figwidth() <= COLUMN
-    axes.set_xlabel(
-        f"{prefix}{short} per image, convention “{convention}”,{chr(10) if narrow else ' '}and share removed{told}"
-    )
-    if known.empty:
+    between = "\n" if narrow else " "
+    axis = f"{prefix}{short} per image, convention “{convention}”,{between}and share removed"
+    axes.set_xlabel(axis + explained)
+    costs = part[(part["removed"] < 0.999) & part["total"].notna()]
+    if costs.empty:
         return
-    dense = float((known["total"] / (1 - known["removed"])).median())
-    axes.set_xticks(*ticks(dense, float(known["total"].min()), size))
+    # every cell implies the dense cost; the median is robust to rounding
+    dense = float((costs["total"] / (1 - costs["removed"])).median())
+    axes.set_xticks(*ticks(dense, float(costs["total"].min()), size))
 
 
 def ticks(dense: float, cheapest: float, size: float) -> tuple[list[float], list[str]]:
-    """Places and two-line names of the ticks from the dense cost down to the cheapest cell, every 10 or 20 %."""
+    """Return places and two-line names of ticks from the dense to the cheapest cost."""
     deepest = 1 - cheapest / dense
+    # a tick every 10 % would crowd a long axis
     step = 10 if deepest < 0.45 else 20
-    shares = [share for share in range(0, 100, step) if share / 100 <= deepest + 0.04]
-    places = [dense * (1 - share / 100) for share in shares]
-    names = [
-        f"{place / size:.3g}\n{'dense' if share == 0 else f'−{share} %'}"
-        for place, share in zip(places, shares, strict=True)
-    ]
+    places, names = [], []
+    for share in range(0, 100, step):
+        if share / 100 > deepest + 0.04:
+            break
+        cost = dense * (1 - share / 100)
+        places.append(cost)
+        names.append(f"{cost / size:.3g}\n{f'−{share} %' if share else 'dense'}")
     return places, names

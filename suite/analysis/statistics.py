@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backbones.checkpoints.published import Official
+from backbones.checkpoints.published import PublishedFile
 from methods.composition import Composition
 from methods.spec import parse
 from suite.analysis.published_accuracy import off
@@ -51,7 +51,7 @@ def summarise(
     store: Store,
     slices: int,
     classes: int,
-    published: Mapping[str, Official],
+    published: Mapping[str, PublishedFile],
 ) -> tuple[dict[str, Any], list[Mark]]:
     """Write ``statistics``, ``blind`` and ``headline`` of the finished cells; headline, and who beats a blind choice.
 

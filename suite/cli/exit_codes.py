@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from backbones.common.errors import UserError, mend, printable
+from backbones.common.errors import UserError, hint, printable
 from suite.system.out_of_memory import out_of_memory
 from suite.system.stopped import StoppedError
 
@@ -39,7 +39,7 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
             return 1
         where = f"{error.filename}: " if error.filename else ""
         reason = printable(f"{where}{error.strerror or error}")
-        print(f"error: {reason}: {mend(error)}", file=sys.stderr)
+        print(f"error: {reason}: {hint(error)}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):

@@ -14,7 +14,7 @@ from backbones.common.errors import UserError
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
-    from backbones.checkpoints.published import Official
+    from backbones.checkpoints.published import PublishedFile
     from suite.flops.published import Printed
 
 
@@ -129,7 +129,7 @@ def backbone_rows() -> list[dict[str, Any]]:
                 "G so counted": _counted(printed, name, model),
                 "top-1": f"{published[0].top1:.1f}" if published else "",
                 "on": _measured_on(published),
-                "checkpoint": published[0].place if published else "",
+                "checkpoint": published[0].source if published else "",
                 "preprocessing": model.preprocessing.text,
             }
         )
@@ -158,7 +158,7 @@ def _counted(figures: Sequence[Printed], name: str, model: Backbone) -> str:
         return figures[0].here(create_model(figures[0].backbone).describe())
 
 
-def _measured_on(files: Sequence[Official]) -> str:
+def _measured_on(files: Sequence[PublishedFile]) -> str:
     """The data on which the usual file was measured, and how often each video was looked at."""
     if not files:
         return ""
@@ -168,11 +168,11 @@ def _measured_on(files: Sequence[Official]) -> str:
 
 def checkpoint_rows() -> list[dict[str, Any]]:
     """Every published file, and the weights in the box: of what, where, how laid out, what it scored on what."""
-    from backbones.checkpoints.published import officials
+    from backbones.checkpoints.published import published_files
 
-    files: dict[tuple[str, str], list[Official]] = {}
-    for row in officials():
-        files.setdefault((row.backbone, row.place), []).append(row)
+    files: dict[tuple[str, str], list[PublishedFile]] = {}
+    for row in published_files():
+        files.setdefault((row.backbone, row.source), []).append(row)
     return [
         {
             "name": name,

@@ -57,7 +57,7 @@ class Dataset(ABC):
     ``classes``  names; the label is the index
     ``labels``   (N,) int64, known without decoding an image
     ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
-    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.loading.decode_pool`)
+    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.loading.loader`)
     ``kind``     images or videos; a model's answers to the ``views`` of one video are averaged
     """
 

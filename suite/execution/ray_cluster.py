@@ -1,8 +1,7 @@
-"""Ray itself: a cluster of this machine's own that begins and ends with the run, or the one a user names.
+"""Ray itself: a cluster of this machine's own for the time of the run, or the one the user names.
 
-Ray's ports let whoever reaches them run code. The cluster begun here listens to this machine alone
-and asks for Ray's token; no dashboard is begun, nothing is reported to Ray's makers, and no
-packages are fetched by workers.
+Whoever reaches Ray's ports can run code. The cluster started here listens to this machine alone and
+asks for Ray's token. It has no dashboard, reports nothing to Ray's makers and fetches no packages.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from textwrap import shorten
 from types import ModuleType
@@ -20,14 +19,14 @@ from types import ModuleType
 from backbones.common.errors import UserError
 from suite.data.base import one_line
 
-ALWAYS = {
+CONNECT_TIMEOUT = 10.0  # seconds
+EVERY_CLUSTER = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # what Ray would print about workers that died; we say it in a line
+    # The executor reports dead workers in one line; Ray's own lines on them are dropped.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-PATIENCE = 10.0
-OWN = {  # Ray reads them when it is first imported
+OWN_CLUSTER = {  # Ray reads these when it is first imported
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # by which Ray means: listen on 127.0.0.1 alone
 }
@@ -35,17 +34,19 @@ OWN = {  # Ray reads them when it is first imported
 
 @contextmanager
 def connected(address: str, cpus: int | None) -> Iterator[ModuleType]:
-    """Ray, connected to the cluster at `address`, or if that is empty to a new one on this machine with `cpus`.
+    """Connect Ray to the cluster at `address`; empty: to a new one on this machine with `cpus`.
 
     UserError if there is no cluster that answers.
     """
-    with variables(ALWAYS if address or "ray" in sys.modules else ALWAYS | OWN):
+    own = not address and "ray" not in sys.modules
+    with environment_variables(EVERY_CLUSTER | OWN_CLUSTER if own else EVERY_CLUSTER):
         import ray
 
         try:
-            if address not in ("", "auto"):  # Ray itself would try for minutes
+            if address not in ("", "auto"):
+                # Ray itself would try for minutes.
                 host, _, port = address.rpartition(":")
-                socket.create_connection((host, int(port)), PATIENCE).close()
+                socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
             ray.init(
                 address=address or "local",
                 num_cpus=None if address else cpus,
@@ -53,16 +54,14 @@ def connected(address: str, cpus: int | None) -> Iterator[ModuleType]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (
-            Exception
-        ) as error:  # Ray answers with almost any exception, which change with its versions
+        except Exception as error:  # of almost any type, which changes with Ray's versions
             if not address:
                 raise UserError(
                     f"Ray cannot be started here ({brief(error)}): use --executor local"
                 ) from error
             raise UserError(
-                f"no Ray cluster to work with at {address} ({brief(error)}): run this on a node of the cluster, "
-                f"with the same Ray, or leave --address out"
+                f"no Ray cluster to work with at {address} ({brief(error)}): run this on a node of "
+                "the cluster, with the same Ray, or leave --address out"
             ) from error
         try:
             yield ray
@@ -71,10 +70,10 @@ def connected(address: str, cpus: int | None) -> Iterator[ModuleType]:
 
 
 @contextmanager
-def variables(wanted: dict[str, str]) -> Iterator[None]:
-    """The environment with the variables `wanted`, for a while."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the time of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -86,17 +85,18 @@ def variables(wanted: dict[str, str]) -> Iterator[None]:
 
 
 def room(ray: ModuleType, cpus: int, gpus: int) -> int:
-    """How many workers of `cpus` and `gpus` each the nodes of the cluster have room for."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    by_cpu = [int(have.get("CPU", 0)) // cpus for have in resources]
-    by_gpu = [
-        int(have.get("GPU", 0)) // gpus if gpus else count
-        for have, count in zip(resources, by_cpu, strict=True)
-    ]
-    return sum(map(min, by_cpu, by_gpu))
+    """Count the tasks of `cpus` and `gpus` each that the nodes of the cluster can run at a time."""
+    count = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            resources = node["Resources"]
+            by_cpu = int(resources.get("CPU", 0)) // cpus
+            by_gpu = int(resources.get("GPU", 0)) // gpus if gpus else by_cpu
+            count += min(by_cpu, by_gpu)
+    return count
 
 
 def brief(error: Exception) -> str:
-    """What Ray says, on one line, or the error that it tells of, without its advice."""
-    told = re.findall(r"\w*Error: .+", str(error))
-    return shorten(told[-1] if told else one_line(error), 300, placeholder=" ...")
+    """What Ray says on one line, or the last error that it quotes, without its advice."""
+    quoted = re.findall(r"\w*Error: .+", str(error))
+    return shorten(quoted[-1] if quoted else one_line(error), 300, placeholder=" ...")

@@ -1,7 +1,7 @@
-"""All that a worker needs of a run, in a form that can be sent: models, images or where they lie, cells, and files.
+"""All that a worker needs of a run: models, images or where they lie, cells, and methods' files.
 
-A data set that holds its pixels is sent with them; one that reads files reads them where they lie,
-so its path must mean the same on every machine.
+A data set with its pixels in memory is sent with them. One that reads files reads them where the
+worker runs, so its path must mean the same on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from backbones.common.errors import UserError
 from methods.spec import lend
 from suite.data.base import Dataset
-from suite.data.loading import decode_pool as crew
+from suite.data.loading import loader
+from suite.execution.ray_worker import Versions
 from suite.plan.cells import code_digest
 from suite.plan.prepare import Prepared
 from suite.system.versions import package_version
@@ -27,12 +28,12 @@ PACKAGES = ("mamba-token-suite", "torch", "timm", "numba", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """A run to be evaluated elsewhere.
+class RunPayload:
+    """A run to be evaluated in other processes.
 
     ``prepared``  with its models on the CPU
-    ``files``     the methods that were given by file: its name as written, and its content
-    ``folder``    the driver's working folder, in which relative paths have their meaning
+    ``files``     content of the methods given by file, by their path as the user wrote it
+    ``folder``    the driver's working folder, to which paths are relative
     ``data``      hash of the data set's manifest
     """
 
@@ -42,32 +43,35 @@ class Parcel:
     data: str
 
 
-def versions() -> dict[str, str | None]:
-    """What must be the same wherever a run is evaluated."""
-    return {
-        **{name: package_version(name) for name in PACKAGES},
-        "code of the suite": code_digest(("backbones", "methods", "suite")),
-    }
+def versions() -> Versions:
+    """What must be the same in all processes that evaluate a run, by name."""
+    packages = [(name, package_version(name)) for name in PACKAGES]
+    return (*packages, ("code of the suite", code_digest(("backbones", "methods", "suite"))))
 
 
-def check_versions(wanted: Mapping[str, str | None]) -> None:
-    """UserError unless this process has the versions `wanted`."""
-    for name, have in versions().items():
-        if have != wanted[name]:
+def check_versions(expected: Versions) -> None:
+    """UserError unless this process has the versions `expected`."""
+    installed = dict(versions())
+    for name, version in expected:
+        if installed[name] != version:
             raise UserError(
-                f"a worker has another {name} ({have}, not {wanted[name]}): install the same packages on every node"
+                f"a worker has another {name} ({installed[name]}, not {version}): "
+                "install the same packages on every node"
             )
 
 
-def packed(prepared: Prepared) -> Parcel:
-    """`prepared` as it is sent."""
+def packed(prepared: Prepared) -> RunPayload:
+    """Pack `prepared` to be sent."""
     models = prepared.models
     if prepared.device != "cpu":
+        # A worker without this process's GPU could not read tensors that are on it.
         models = {name: copy.deepcopy(model).cpu() for name, model in models.items()}
-    names = {cell.method.name for cell in prepared.cells}
-    places = {name: Path(name.rpartition(":")[0]) for name in names if ".py:" in name}
-    files = {str(place): place.read_bytes() for place in places.values()}
-    return Parcel(
+    files = {}
+    for cell in prepared.cells:
+        path, _, _ = cell.method.name.rpartition(":")
+        if path.endswith(".py"):
+            files[path] = Path(path).read_bytes()
+    return RunPayload(
         replace(prepared, models=models, _data={}),
         files,
         os.getcwd(),
@@ -75,34 +79,37 @@ def packed(prepared: Prepared) -> Parcel:
     )
 
 
-def opened(parcel: Parcel) -> Prepared:
-    """The run in `parcel`, ready to be evaluated in this process."""
-    if os.path.isdir(parcel.folder):
-        os.chdir(parcel.folder)
-    for place, content in parcel.files.items():
-        copied = Path(tempfile.mkdtemp(prefix="suite-")) / Path(place).name
+def opened(payload: RunPayload, gpu: int | None = None) -> Prepared:
+    """Make the run in `payload` ready in this process, on its GPU number `gpu` if one is given."""
+    if os.path.isdir(payload.folder):  # not on another machine
+        os.chdir(payload.folder)
+    for path, content in payload.files.items():
+        copied = Path(tempfile.mkdtemp(prefix="suite-")) / Path(path).name
         copied.write_bytes(content)
-        lend(Path(place), copied)
-    prepared = parcel.prepared
-    check_data(prepared.dataset, parcel.data)
+        lend(Path(path), copied)
+    prepared = payload.prepared
+    check_data(prepared.dataset, payload.data)
     for cell in prepared.cells:
-        cell.method.method  # noqa: B018 (a method's module may register scores that compositions name)
+        # A method's module may register scores that compositions name, so all are imported now.
+        cell.method.method  # noqa: B018
     torch.set_num_threads(prepared.threads)
-    crew.limit(prepared.threads // 2)
+    loader.limit_workers(prepared.threads // 2)
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
     models = {name: model.to(prepared.device) for name, model in prepared.models.items()}
     return replace(prepared, models=models)
 
 
-def check_data(dataset: Dataset, wanted: str) -> None:
-    """UserError unless the files of `dataset` are here those that the driver saw."""
-    mend = "put the data set at the same path on every node"
+def check_data(dataset: Dataset, expected: str) -> None:
+    """UserError unless the manifest of `dataset` has the hash `expected` here, too."""
+    fix = "put the data set at the same path on every node"
     try:
-        found = dataset.manifest()["hash"]
+        digest = dataset.manifest()["hash"]
     except OSError as error:
         raise UserError(
-            f"a worker cannot read {error.filename} ({error.strerror}): {mend}"
+            f"a worker cannot read {error.filename} ({error.strerror}): {fix}"
         ) from error
-    if found != wanted:
+    if digest != expected:
         raise UserError(
-            f"a worker has other files in '{dataset.name}' than those the run began with: {mend}"
+            f"a worker has other files in '{dataset.name}' than those the run began with: {fix}"
         )

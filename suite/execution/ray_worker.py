@@ -1,52 +1,88 @@
-"""A process that does pieces of a run for a driver, on this machine or another.
+"""The Ray tasks: open a run in a worker process, and evaluate cells of a shard there.
 
-It may be started where a user's own folders come first on the path, so nothing but
-`suite.system.installation` is imported before the path has been looked to.
+Ray may start a worker where a user's own folders come first on the path, so this module imports
+nothing of the suite but `suite.system.installation` before `secure` has checked the path, and the
+tasks take no arguments whose types are the suite's.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from threading import Timer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from suite.system.installation import secure
 
 if TYPE_CHECKING:
+    from suite.evaluation.runner import ShardResult
     from suite.plan.prepare import Prepared
 
+EXIT_DELAY = 0.5  # seconds in which a process that lost its device still returns its error
+Versions = tuple[tuple[str, str | None], ...]
 
-class Worker:
-    """Opens the run once, then does what it is given, one thing after another."""
 
-    _prepared: Prepared
+class RunHandle(NamedTuple):
+    """What a worker opens a run by: versions it must have, and the reference of a `RunPayload`."""
 
-    def open(self, versions: Mapping[str, str | None], parcel: Sequence[Any]) -> None:
-        """Take in the run that the one item of `parcel` refers to; UserError if other versions are installed here."""
-        if problem := secure():
-            raise ImportError(problem)
-        import ray
+    versions: Versions
+    payload: Any
 
-        from suite.execution.ray_payload import check_versions, opened
 
-        check_versions(versions)
-        self._prepared = opened(ray.get(parcel[0]))
+def open_run(handle: RunHandle) -> tuple[None, str]:
+    """Open the run, so that what a worker lacks is known before it receives a shard."""
+    _opened(handle, _assigned_gpu())
+    return None, ""
 
-    def do(
-        self, action: Callable[..., Any], arguments: Sequence[Any]
-    ) -> tuple[Any, Mapping[str, str] | None, str]:
-        """What `action(prepared, *arguments)` gives, and what it said on standard error.
 
-        The second of the three is None, or the reasons of cells, by key, over which this process
-        lost its device.
-        """
-        from suite.system.out_of_memory import DeviceLostError
+def evaluate_cells(
+    handle: RunHandle, backbone: str, index: int, images: NDArray[np.int64], keys: Sequence[str]
+) -> tuple[ShardResult, str]:
+    """Evaluate the cells `keys` of `backbone` on shard `index`; returns the results, and stderr."""
+    prepared = _opened(handle, _assigned_gpu())
+    from suite.execution.shards import Shard, evaluate
+    from suite.system.out_of_memory import DeviceLostError
 
-        result, lost = None, None
-        with redirect_stderr(io.StringIO()) as said:
-            try:
-                result = action(self._prepared, *arguments)
-            except DeviceLostError as error:
-                lost = error.reasons
-        return result, lost, said.getvalue()
+    cells = [cell for cell in prepared.cells if cell.key in keys]
+    with redirect_stderr(io.StringIO()) as stderr:
+        try:
+            result = evaluate(prepared, Shard(backbone, index, images), cells, lambda _: None)
+        except DeviceLostError:
+            # A new process may use the device again, this one, which Ray would keep, may not.
+            Timer(EXIT_DELAY, os._exit, (1,)).start()
+            raise
+    return result, stderr.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _opened(handle: RunHandle, gpu: int | None) -> Prepared:
+    """Load the run into this process, once for all shards that Ray sends it.
+
+    UserError if other versions of packages, or other data, are found here.
+    """
+    if problem := secure():
+        raise ImportError(problem)
+    import ray
+
+    from suite.execution.ray_payload import check_versions, opened
+
+    # Versions first: another one may not even be able to read the payload.
+    check_versions(handle.versions)
+    return opened(ray.get(handle.payload), gpu)
+
+
+def _assigned_gpu() -> int | None:
+    """Index of the GPU that Ray assigned to the running task, None without one."""
+    import ray
+
+    ids = ray.get_gpu_ids()
+    if not ids:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",").index(str(ids[0])) if visible else int(ids[0])

@@ -180,7 +180,7 @@ def with_classes(name: str, classes: int) -> str:
 
 def check_order(dataset: Dataset, backbone: str) -> None:
     """UserError if the classes are those of the weights in the box by their names, but numbered otherwise."""
-    trained = {row.data for row in files_of(backbone) if row.place == "bundled"}
+    trained = {row.data for row in files_of(backbone) if row.source == "bundled"}
     ours: tuple[str, ...] = GARMENTS if "fashion-clutter" in trained else ()
     plain, wanted = (
         [re.sub(r"[\W_]", "", name).casefold() for name in names]

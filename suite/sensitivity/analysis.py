@@ -97,11 +97,13 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     device = pick_device(common.device)
     dtype = check_precision(common.precision, device)
     threads = set_threads(common.threads)
+    dataset = open_dataset(common.data, common.split, source=common.source)
     # One view of each video: a probe is about one sequence of tokens.
-    dataset = open_dataset(common.data, common.split, source=common.source).once()
+    dataset = dataset.once()
     indices = choose_images(dataset, common)
-    # Gradients are taken of the tokens only.
-    model = load_model(spec.backbone, common, dataset, device, dtype).requires_grad_(False)
+    model = load_model(spec.backbone, common, dataset, device, dtype)
+    # Gradients are taken with respect to tokens only.
+    model.requires_grad_(False)
     shape, grid = model.describe(), square_grid(model)
     layers = select(spec.layers, (0, *model.sites), "layers")
     group = max(1, round(spec.share * shape.patches))
@@ -136,13 +138,16 @@ def class_positions(model: Backbone, length: int, count: int) -> torch.Tensor:
     """
     if len(model.special_places) != 1 or not count:
         return torch.empty(0, dtype=torch.long)
-    spread = np.linspace(0, length - 1, count).round().astype(np.int64)
-    return torch.from_numpy(np.union1d(spread, model.special_places))
+    spread = np.linspace(0, length - 1, count).round()
+    positions = np.union1d(spread.astype(np.int64), model.special_places)
+    return torch.from_numpy(positions)
 
 
 def probe_digest(prepared: Prepared, spec: SensitivitySpec) -> str:
     """Hash everything that the results of an image depend on: settings, weights and data."""
-    return digest([spec.model_dump(mode="json"), prepared.dense(spec.backbone).key])[:16]
+    # The key of the dense cell covers weights, images and how numbers are computed.
+    dense = prepared.dense(spec.backbone)
+    return digest([spec.model_dump(mode="json"), dense.key])[:16]
 
 
 def conclude(

@@ -19,7 +19,7 @@ FEW_IMAGES = 8
 
 
 def summarize_findings(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """Return ``headline``, a sentence, and ``paragraphs``, further ones, as `reports` reads them.
+    """Return the main finding as ``headline`` and the others as ``paragraphs``.
 
     `frames` are the tables of `suite.sensitivity.analysis` by name.
     """

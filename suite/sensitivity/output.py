@@ -48,7 +48,8 @@ def json_document(analysis: Analysis) -> dict[str, Any]:
     for name in IN_JSON:
         frame = analysis.frames[name]
         # JSON has no NaN.
-        document[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        with_nulls = frame.astype(object).where(frame.notna(), None)
+        document[name] = with_nulls.to_dict("records")
     return document
 
 
@@ -79,8 +80,8 @@ def score_table(scores: pd.DataFrame) -> Table:
     # References follow the registered scores, in the order of the stored table.
     ranked = [*ranked_scores(scores, "removal_kl").score, *overall.score]
     for name in dict.fromkeys(ranked):
-        cells = [_cell(select_rows(overall, score=name, target=target)) for target in targets]
-        table.add_row(name, *cells)
+        rows = select_rows(overall, score=name)
+        table.add_row(name, *(_cell(select_rows(rows, target=target)) for target in targets))
     return table
 
 

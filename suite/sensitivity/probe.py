@@ -103,9 +103,10 @@ def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
 
 
 def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables:
-    """Measure everything in `settings` on the one image of `batch`, whose pixels are on the device.
+    """Measure everything in `settings` on the one image of `batch`.
 
-    Call it with gradients disabled, but not in inference mode: the estimates need a graph.
+    Its pixels are on the device. Call it with gradients disabled, but not in inference mode: the
+    estimates need a graph.
     """
     embedded = model.embed(batch.images, batch.indices)
     entering = run_prefix(model, embedded, settings)
@@ -124,8 +125,9 @@ def probe(model: Backbone, batch: Batch, settings: ProbeSettings) -> ProbeTables
         if block < model.depth:
             zeroing = int(batch.indices) in settings.zeroed
             columns |= single_token_effects(evaluator, settings.ranks, zeroing)
+            layer = settings.layers.index(block)
             for name, values in estimates.items():
-                columns[name] = _array(values[settings.layers.index(block), 0, patches])
+                columns[name] = _array(values[layer, 0, patches])
             rankings = rank_tokens(evaluator, scores, columns, foreground, settings)
             together = group_removal_effects(evaluator, rankings, settings.group)
             groups.append(block_rows(block, together))
@@ -154,9 +156,10 @@ def run_prefix(
     tokens: TokenSequence,
     settings: ProbeSettings,
 ) -> dict[int, tuple[TokenSequence, dict[str, Array]]]:
-    """Run the unreduced model once and keep what enters each layer and what leaves the last block.
+    """Run the unreduced model once and keep the sequence that enters each layer.
 
-    Each sequence comes with its scores (n,) by name, empty where the block before has no trace.
+    The sequence that leaves the last block is kept under ``depth``. Each comes with its scores (n,)
+    by name, empty where the block before has no trace.
     """
     needs: set[str] = set()
     for score, direction in settings.scores.values():
@@ -191,7 +194,8 @@ def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> d
     place = Place(tokens, tokens.patches(), settings.seed, block)
     values = {}
     for name, (score, direction) in settings.scores.items():
-        values[name] = _array(SCORES[score].read(place, direction)[0])
+        read = SCORES[score].read(place, direction)
+        values[name] = _array(read[0])
     return values
 
 
@@ -304,7 +308,8 @@ def rank_tokens(
     # Windows lie round special tokens, and not every backbone has one.
     windows = WINDOWS if tokens.special.shape[1] else ()
     for name, window in product(windowed, windows):
-        free = unprotected(patches, tokens.special, window)[0].cpu().numpy()
+        removable = unprotected(patches, tokens.special, window)
+        free = removable[0].cpu().numpy()
         if len(free) >= settings.group:
             # Infinite importance is what protects a token: only the lowest values are removed.
             values = np.full_like(by_name[name], np.inf)
@@ -323,11 +328,8 @@ def group_removal_effects(
     names, windows = zip(*rankings, strict=True)
     scores = torch.from_numpy(np.stack(list(rankings.values())))
     on_device = scores.to(tokens.branch.device)
-    return {
-        "ranking": names,
-        "window": np.array(windows, np.int32),
-        **evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device),
-    }
+    effects = evaluator.effects(lambda part: pruned(tokens, 0, part, group), on_device)
+    return {"ranking": names, "window": np.array(windows, np.int32), **effects}
 
 
 def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> dict[str, Any]:
@@ -338,10 +340,8 @@ def class_position_effects(evaluator: VariantEvaluator, positions: Tensor) -> di
     """
     tokens = evaluator.tokens
     edit = moved if evaluator.block < evaluator.model.depth else _read_out_at
-    return {
-        "position": positions.numpy(),
-        **evaluator.effects(lambda part: edit(tokens, 0, part), positions),
-    }
+    effects = evaluator.effects(partial(edit, tokens, 0), positions)
+    return {"position": positions.numpy(), **effects}
 
 
 def _read_out_at(tokens: TokenSequence, row: int, positions: Tensor) -> TokenSequence:

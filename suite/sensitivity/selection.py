@@ -54,5 +54,6 @@ def select_patches(text: str, grid: tuple[int, int, int]) -> tuple[int, ...]:
     rows = select(text, range(height), "positions")
     columns = select(text, range(width), "positions")
     # One axis at a time: both at once would pair rows with columns.
-    thinned = ranks[:, list(rows)][:, :, list(columns)]
+    thinned = ranks[:, list(rows)]
+    thinned = thinned[:, :, list(columns)]
     return tuple(thinned.ravel().tolist())

@@ -27,7 +27,7 @@ def single_block_cells(
     group: int,
     context: str,
 ) -> list[Cell]:
-    """Lay out the dense cell, and for every method and layer one that removes `group` tokens there.
+    """Lay out the dense cell, and one per method and layer that removes `group` tokens there.
 
     A method that the backbone or its own cap rules out is a cell without a plan. UserError for a
     method that reduces no token sequence, or that brings a schedule of its own.
@@ -117,9 +117,9 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
 
 
 def kept_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
-    """Tabulate by method and block the share of images that keep the token of each grid position.
+    """Tabulate by method and block how many of the images keep each grid position's token.
 
-    For clips it is the mean over their frames.
+    ``kept`` is a share of the images; for clips the mean over their frames.
     """
     kept = kept_frame(prepared, store, evaluated_cells(prepared, failures))
     if kept.empty:
@@ -133,7 +133,9 @@ def skipped_table(prepared: Prepared, failures: Mapping[str, str]) -> pd.DataFra
     """Tabulate the methods without results at some block, and why."""
     rows = []
     for cell in prepared.cells:
-        if reason := cell.reason or failures.get(cell.key):
+        reason = cell.reason or failures.get(cell.key)
+        if reason:
             rows.append((cell.backbone, cell.label, reason))
+    table = pd.DataFrame(rows, columns=["backbone", "label", "reason"])
     # A method that fails alike before several blocks is one row.
-    return pd.DataFrame(rows, columns=["backbone", "label", "reason"]).drop_duplicates()
+    return table.drop_duplicates()

@@ -87,7 +87,8 @@ class SensitivitySpec(BaseModel):
 
     def default_name(self) -> str:
         """Name the run folder after the settings, so that the same command resumes its run."""
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
+        settings = self.model_dump_json().encode()
+        digest = hashlib.sha256(settings).hexdigest()[:8]
         # What follows a colon is a path, which a folder's name cannot have.
         data = self.data.partition(":")[0]
         return f"sensitivity-{self.backbone}-{data}-{self.split}-{self.images}-{digest}"

@@ -77,7 +77,8 @@ class TokenArrays:
 
     def coordinates(self) -> dict[str, NDArray[np.int64]]:
         """Frame, row and column of every patch token, (n,) each."""
-        return dict(zip(GRID_AXES, np.indices(self.grid).reshape(3, -1), strict=True))
+        indices = np.indices(self.grid).reshape(3, -1)
+        return dict(zip(GRID_AXES, indices, strict=True))
 
     def steps_from_special(self) -> NDArray[np.int64] | None:
         """Signed distance (n,) of each patch token in the sequence from the nearest special token.
@@ -156,7 +157,8 @@ def profile_table(tokens: TokenArrays) -> pd.DataFrame:
         width = max(1, ceil(2 * int(away.max()) / BINS))
         # Bins begin next to the class token on either side, so none spans it.
         begin = (away - 1) // width * width
-        axes["sequence"] = np.sign(steps) * (begin + (width + 1) / 2)
+        middle = begin + (width + 1) / 2
+        axes["sequence"] = np.sign(steps) * middle
     columns = tokens.site_columns()
     quantities = {
         "removal_loss": columns["removal_loss"],
@@ -252,7 +254,8 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
         else:
             compared["zeroing"] = columns[target.replace("removal", "zeroing")]
             # The same tokens were tried in all images, so that nothing is missing in some only.
-            compared["place"] = (truth.sum(0) - truth) / max(1, len(truth) - 1)
+            of_others = truth.sum(0) - truth
+            compared["place"] = of_others / max(1, len(truth) - 1)
             compared["foreground"] = columns["foreground"]
         for name, values in compared.items():
             readable = np.where(scored, values, np.nan)
@@ -263,7 +266,11 @@ def score_table(tokens: TokenArrays) -> pd.DataFrame:
     return concatenate(rows)
 
 
-def effects_table(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) -> pd.DataFrame:
+def effects_table(
+    backbone: str,
+    frames: Sequence[pd.DataFrame],
+    by: list[str],
+) -> pd.DataFrame:
     """Tabulate the mean over images of each effect, for every combination of the columns `by`.
 
     `frames` are the ``groups`` or ``placements`` tables of `suite.sensitivity.probe`, one an image.
@@ -273,8 +280,8 @@ def effects_table(backbone: str, frames: Sequence[pd.DataFrame], by: list[str]) 
     index = indexed[0].index
     for frame in indexed[1:]:
         index = index.union(frame.index)
-    values = np.stack([frame.reindex(index).to_numpy(np.float64) for frame in indexed])
-    summary = mean_over_images(values)._asdict()
+    aligned = [frame.reindex(index).to_numpy(np.float64) for frame in indexed]
+    summary = mean_over_images(np.stack(aligned))._asdict()
     parts = []
     for column, effect in enumerate(EFFECTS):
         rows = index.to_frame(index=False).assign(backbone=backbone, quantity=effect)

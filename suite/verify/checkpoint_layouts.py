@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones import BACKBONES, create_model
-from backbones.checkpoints.published import Official, officials
+from backbones.checkpoints.published import PublishedFile, published_files
 from backbones.common.errors import UserError
 from backbones.common.naming import bracketed
 from suite.verify.line import Line, judged
@@ -49,10 +49,10 @@ def layout_lines() -> Iterator[Line]:
                 f"{len(table)} names and shapes as published",
             )
     with TemporaryDirectory() as folder:
-        for row in officials():
+        for row in published_files():
             named = (
                 f"{row.backbone} on {row.data}, {row.split}, its card"
-                if row.place == "bundled"
+                if row.source == "bundled"
                 else row.file
             )
             yield judged(
@@ -71,10 +71,10 @@ def differing(state: dict[str, Tensor], table: Table) -> str:
     return ""
 
 
-def _loading(row: Official, folder: Path) -> str:
+def _loading(row: PublishedFile, folder: Path) -> str:
     """What goes wrong when a file of the layout of `row` is loaded; empty if every weight arrives."""
     try:
-        if row.place == "bundled":
+        if row.source == "bundled":
             create_model(row.backbone, "bundled")
             return ""
         held, wanted = made_up(row)
@@ -111,7 +111,7 @@ def narrow(name: str) -> dict[str, Any]:
     return NARROW | ({"registers": 4} if name.startswith("mambareg") else {})
 
 
-def layout(row: Official) -> Table:
+def layout(row: PublishedFile) -> Table:
     """Names and shapes in the narrowed file."""
     name, settings = bracketed(row.backbone)
     if name.startswith(("deit", "vit")):
@@ -151,7 +151,7 @@ def drawn(table: Table, seed: int) -> dict[str, Tensor]:
     }
 
 
-def made_up(row: Official) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def made_up(row: PublishedFile) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a file of the layout of `row` holds, and the weights that are to be taken from it."""
     weights, averaged = drawn(layout(row), 1), drawn(layout(row), 2)
     if row.layout == "bare":

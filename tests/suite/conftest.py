@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backbones import BACKBONES
+from backbones.models.sizes import MambaConfig, ViTConfig
 from backbones.models.vim import Vim
-from backbones.models.vision_mamba import MambaConfig
-from backbones.models.vit import ViT, ViTConfig
+from backbones.models.vit import ViT
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec

@@ -11,7 +11,8 @@ import torch
 
 from backbones import BACKBONES
 from backbones.common.errors import UserError
-from backbones.models.videomamba_video import ClipConfig, VideoMambaVideo
+from backbones.models.sizes import ClipConfig
+from backbones.models.videomamba_video import VideoMambaVideo
 from suite.analysis.gallery import DROPPED, side_by_side
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec

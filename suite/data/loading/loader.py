@@ -1,33 +1,58 @@
-"""Batches of a data set, prepared ahead of their use."""
+"""Batches of a data set, decoded ahead of the model.
+
+A thread decodes, or a DataLoader's worker processes where there are many images to decode.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
 from collections import deque
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
+from backbones.common.errors import UserError
 from suite.data.base import Dataset, Grid
-from suite.data.loading.decode_pool import Crew, Task, workers_for
-from suite.data.loading.decode_worker import Decoded
 from suite.system.stopwatch import STOPWATCH
+
+Decoded = tuple[NDArray[np.float32], NDArray[np.bool_] | None]
+# The images of a batch, the size they are decoded at, and the grid of their foreground.
+Request = tuple[tuple[int, ...], int, Grid | None]
 
 AHEAD = 2
 NOTHING = np.empty(0, np.int64)
-# Who decodes between one slice and the next, and the first batches of the next, which are under
-# way.
-_between: list[tuple[Crew, deque[Task]]] = []
+MAX_WORKERS = 8
+# A worker takes seconds to import PyTorch; fewer images are decoded sooner than that.
+MIN_IMAGES = 512
+# What cannot be pickled is decoded by the thread: nothing to warn of.
+warnings.filterwarnings("ignore", message="Got pickle error", module="torch.utils.data")
+_worker_limit = MAX_WORKERS
+# The reader of the last slice. Starting workers costs seconds, so they stay for the next slice.
+_waiting: Reader | None = None
 
 
 class Batch(NamedTuple):
-    """``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
+    """Some images of a data set as a model takes them.
 
+    ``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
     Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S).
-    ``foreground`` (B, rows, columns) bool says which cells of the asked grid show the object; None where unknown.
+    ``foreground`` (B, rows, columns) bool marks the grid cells that show the object; None where
+    unknown.
     """
 
     indices: Tensor
@@ -36,10 +61,38 @@ class Batch(NamedTuple):
     foreground: Tensor | None = None
 
 
+def limit_workers(processes: int) -> None:
+    """Use at most `processes` workers, where this process has only a part of its machine."""
+    global _worker_limit
+    _worker_limit = min(MAX_WORKERS, processes)
+
+
+def workers_for(dataset: Dataset, images: int) -> int:
+    """Number of worker processes that decode `images` of `dataset`; 0 where a thread is enough."""
+    # Generated images cost less to draw than to send from another process.
+    if not dataset.stored or images < MIN_IMAGES or is_user_script(sys.modules["__main__"]):
+        return 0
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(_worker_limit, max(1, cores // 2))
+
+
+def is_user_script(main: ModuleType) -> bool:
+    """Whether `main` is a user's script, which every worker process would run again on import.
+
+    ``python -m``, the suite's own command and notebooks are not such scripts.
+    """
+    file = getattr(main, "__file__", None)
+    is_module = getattr(main, "__spec__", None) is not None
+    return file is not None and not is_module and Path(file).suffix == ".py"
+
+
 def load(
     dataset: Dataset, indices: NDArray[np.int64], image_size: int, grid: Grid | None = None
 ) -> Batch:
-    """One batch, now, with the foreground on `grid` if one is given."""
+    """Decode one batch now, with the foreground on `grid` if one is given."""
     return _batch(dataset, indices, dataset.samples_with_foreground(indices, image_size, grid))
 
 
@@ -59,71 +112,195 @@ def batches(
     batch_size: int,
     image_size: int,
     grid: Grid | None = None,
-    ahead: int = AHEAD,
     following: NDArray[np.int64] = NOTHING,
     workers: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """Batches over `indices` in their order, the last one shorter; every image is decoded exactly once.
+    """Batches over `indices` in their order, the last one shorter; each image is decoded once.
 
-    At most `ahead` batches are prepared beyond the one in use. What goes wrong with an image is
-    raised where its batch is due; closing the iterator early stops the preparation.
+    At most `AHEAD` batches, and as many for each worker, are decoded beyond the one in use. An
+    error in an image is raised where its batch is due; closing the iterator early stops decoding.
 
-    `following` are the images that will be asked for next of the same data set, in slices as long
-    as `indices`: the first batches of them are prepared too, so that no one waits between one slice
-    and the next, and who decodes stays for them. `workers` processes decode (None: see
-    `suite.data.loading.decode_pool.workers_for`).
+    `following` are the images of the next calls, in slices as long as `indices`. Their first
+    batches are decoded already while the last ones of `indices` are in use. `workers` processes
+    decode (None: see `workers_for`); the result does not depend on their number.
     """
-    if batch_size < 1 or ahead < 1:
-        raise ValueError(f"batch_size {batch_size} and ahead {ahead} must be at least 1")
-    order = np.asarray(indices, np.int64)
-    here = _cut(order, batch_size)
-    plan = [*here, *_cut(following[: len(order)], batch_size)[:ahead]]
-    number = workers_for(dataset, len(order) + len(following)) if workers is None else workers
-    crew, pending = _crew_of(dataset, number)
-    if len(pending) > len(plan) or not all(
-        task.is_of(wanted, image_size, grid) for task, wanted in zip(pending, plan, strict=False)
-    ):
-        _drop(pending)
-    waiting = deque(plan[len(pending) :])
+    global _waiting
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} must be at least 1")
+    plan: list[Request] = []
+    for part in [indices, *_cut(following, max(1, len(indices)))]:
+        for chosen in _cut(part, batch_size):
+            plan.append((tuple(chosen.tolist()), image_size, grid))
+    if _waiting is None or _waiting.dataset is not dataset:
+        dismiss()
+        if workers is None:
+            workers = workers_for(dataset, len(indices) + len(following))
+        _waiting = Reader(dataset, workers)
+    reader, _waiting = _waiting, None
+    reader.follow(plan)
     finished = False
     try:
-        for wanted in here:
-            while waiting and len(pending) <= ahead:
-                pending.append(crew.submit(waiting.popleft(), image_size, grid))
+        for chosen in _cut(np.asarray(indices, np.int64), batch_size):
             with STOPWATCH.part("data wait"):
-                decoded = pending.popleft().result()
-            yield _batch(dataset, wanted, decoded)
+                decoded = reader.next()
+            yield _batch(dataset, chosen, decoded)
         finished = True
     finally:
         if finished and len(following):
             dismiss()
-            _between.append((crew, pending))
+            _waiting = reader
         else:
-            _drop(pending)
-            crew.leave()
+            reader.close()
 
 
 def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _crew_of(dataset: Dataset, workers: int) -> tuple[Crew, deque[Task]]:
-    """The crew that stayed if it decodes `dataset`, with what it has begun, else a new one."""
-    if _between and _between[0][0].dataset is dataset:
-        return _between.pop()
-    dismiss()
-    return Crew(dataset, workers), deque()
-
-
 def dismiss() -> None:
-    """End who stayed for a slice that does not come."""
-    while _between:
-        crew, pending = _between.pop()
-        _drop(pending)
-        crew.leave()
+    """End the workers that wait for a next slice."""
+    global _waiting
+    if _waiting is not None:
+        _waiting.close()
+        _waiting = None
 
 
-def _drop(pending: deque[Task]) -> None:
-    for task in pending:
-        task.drop()
-    pending.clear()
+class Reader:
+    """Decodes batches of one data set in a given order, ahead of their use.
+
+    A thread decodes until `workers` processes have started, then it collects what they decode. If
+    no process can be started, or one dies, the thread decodes the remaining batches itself.
+    """
+
+    def __init__(self, dataset: Dataset, workers: int) -> None:
+        self.dataset = dataset
+        self._decoder = Decoder(dataset)
+        self._plan: deque[Request] = deque()  # batches that `next` has not returned yet
+        self._pending: deque[Future[Decoded | UserError]] = deque()
+        self._batches: Iterator[Decoded | UserError] = iter(())
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._loader: DataLoader[Decoded | UserError] | None = None
+        self._requests: list[Request] = []  # what the workers decode, in order
+        self.starting = Thread(target=self._start, args=(workers,), daemon=True)
+        if workers:
+            self.starting.start()
+
+    def _start(self, workers: int) -> None:
+        """Start `workers` processes, and let them decode once all of them answer."""
+        # They inherit the mask of this thread: Ctrl-C is for the parent, which then ends them.
+        # Starting the resource tracker would undo the mask, so that comes first.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        # Not fork, which loses the threads of PyTorch and numba.
+        context = multiprocessing.get_context("forkserver")
+        # PyTorch takes seconds to import: the fork server does it once for all workers.
+        context.set_forkserver_preload([__name__])
+        loader = DataLoader(
+            self._decoder,
+            sampler=self._requests,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            persistent_workers=True,
+            multiprocessing_context=context,
+            worker_init_fn=_begin_worker,
+            # Arrays go through a pipe. Tensors would need shared memory, of which containers often
+            # have only 64 MB.
+            collate_fn=_unchanged,
+            # Without one, a seed would be drawn from PyTorch's global generator.
+            generator=torch.Generator(),
+        )
+        try:
+            iter(loader)
+            # A second pass, also over no requests, begins once every worker has answered.
+            iter(loader)
+        except Exception:
+            # The data set cannot be pickled, or the system starts no more processes.
+            return
+        self._loader = loader
+
+    def follow(self, plan: Sequence[Request]) -> None:
+        """Decode the batches of `plan` from now on; pending ones are kept if they are the same."""
+        if deque(plan) == self._plan:
+            return
+        for future in self._pending:
+            future.cancel()
+        self._pending.clear()
+        self._plan = deque(plan)
+        self._batches = self._decode(deque(plan))
+
+    def next(self) -> Decoded:
+        """Samples and foreground of the next batch; raises the error of an image in it."""
+        while len(self._pending) <= AHEAD and len(self._pending) < len(self._plan):
+            self._pending.append(self._thread.submit(next, self._batches))
+        decoded = self._pending.popleft().result()
+        self._plan.popleft()
+        if isinstance(decoded, UserError):
+            raise decoded
+        return decoded
+
+    def close(self) -> None:
+        """End the thread and the worker processes; pending batches are dropped."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        # The processes end with the last reference to their iterator.
+        self._batches = iter(())
+        self._loader = None
+
+    def _decode(self, plan: deque[Request]) -> Iterator[Decoded | UserError]:
+        """Decode `plan` batch by batch, on the reader's thread."""
+        while plan:
+            if self._loader is not None:
+                yield from self._collect(self._loader, plan)
+            else:
+                yield self._decoder[plan.popleft()]
+
+    def _collect(
+        self, loader: DataLoader[Decoded | UserError], plan: deque[Request]
+    ) -> Iterator[Decoded | UserError]:
+        """Take batches off `plan` as the workers decode them, until one of the workers dies."""
+        self._requests[:] = plan
+        try:
+            for decoded in loader:
+                plan.popleft()
+                yield decoded
+        except RuntimeError as error:
+            if "exited unexpectedly" not in str(error):
+                raise
+            print(
+                "a process that decodes images died (out of memory?): decoding goes on without it",
+                file=sys.stderr,
+            )
+            self._loader = None
+
+
+class Decoder(TorchDataset[Decoded | UserError]):
+    """Decodes batches; this is what a worker process receives."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: Request) -> Decoded | UserError:
+        """Samples and foreground of a batch, or the error of one of its images."""
+        indices, image_size, grid = request
+        try:
+            return self.dataset.samples_with_foreground(np.array(indices), image_size, grid)
+        except UserError as error:
+            # DataLoader would raise it with the worker's traceback in its message.
+            return error
+
+
+def _unchanged(decoded: Any) -> Any:
+    return decoded
+
+
+def _begin_worker(number: int) -> None:
+    """Let this worker process end with its parent, however that ends."""
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # DataLoader's own watch lets a worker hang on a batch that the dead parent no longer reads.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from backbones import BACKBONES, create_model
 from backbones.checkpoints.published import (
-    Official,
+    PublishedFile,
     card_scores,
     files_of,
-    official_of,
-    officials,
+    published_file,
+    published_files,
     usual_preprocessing,
 )
 from backbones.common.errors import UserError
@@ -25,7 +25,7 @@ from backbones.provenance import NEW_HEAD
 from suite.verify.checkpoint_layouts import NARROW, drawn, made_up, narrow
 from suite.verify.published_layouts import Table, class_token, registers, video
 
-HUB = [row for row in officials() if row.place.startswith("hf://")]
+HUB = [row for row in published_files() if row.source.startswith("hf://")]
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def in_cache(cache: Path, row: Official, held: dict[str, Any]) -> Path:
+def in_cache(cache: Path, row: PublishedFile, held: dict[str, Any]) -> Path:
     """Put a file into the hub's cache as its client does: content under its SHA-256, a link under its name."""
-    repo, file = re.fullmatch(r"hf://([^/]+/[^/]+)/(.+)", row.place).groups()  # type: ignore[union-attr]
+    repo, file = re.fullmatch(r"hf://([^/]+/[^/]+)/(.+)", row.source).groups()  # type: ignore[union-attr]
     root = cache / f"models--{repo.replace('/', '--')}"
     made = cache / "made"
     if file.endswith(".safetensors"):
@@ -57,11 +57,11 @@ def in_cache(cache: Path, row: Official, held: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("row", HUB, ids=lambda row: row.file)
 def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(
-    cache: Path, row: Official
+    cache: Path, row: PublishedFile
 ) -> None:
     held, wanted = made_up(row)
     blob = in_cache(cache, row, held)
-    model = create_model(row.backbone, row.place, **narrow(row.backbone))
+    model = create_model(row.backbone, row.source, **narrow(row.backbone))
     state = model.state_dict()
     assert state.keys() == wanted.keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
@@ -70,7 +70,7 @@ def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(
     found = model.provenance
     assert found is not None
     assert (found.source, found.branch, found.sha256, found.adapted) == (
-        row.place,
+        row.source,
         row.layout,
         blob.name,
         (),
@@ -88,43 +88,43 @@ def test_every_large_backbone_has_its_published_file() -> None:
 
 
 def test_official_is_the_file_of_the_settings_and_the_data() -> None:
-    assert official_of("vim_tiny").file == "vim_t_midclstok_76p1acc.pth"
+    assert published_file("vim_tiny").file == "vim_t_midclstok_76p1acc.pth"
     assert (
-        official_of("videomamba_small[image_size=576]").file
+        published_file("videomamba_small[image_size=576]").file
         == "videomamba_s16_in1k_res224to448to576.pth"
     )
     clip = "videomamba_middle_video[image_size=384, frames=64]"
-    assert official_of(clip).file == "videomamba_m16_k400_f64_res224to384.pth"
+    assert published_file(clip).file == "videomamba_m16_k400_f64_res224to384.pth"
     assert (
-        official_of("videomamba_tiny_video", "something-something-v2").file
+        published_file("videomamba_tiny_video", "something-something-v2").file
         == "videomamba_t16_ssv2_f8_res224.pth"
     )
     with pytest.raises(
         UserError, match=r"no checkpoint of vim_tiny\[image_size=448\].*published is vim_tiny$"
     ):
-        official_of("vim_tiny[image_size=448]")
+        published_file("vim_tiny[image_size=448]")
     with pytest.raises(UserError, match="no checkpoint of mambareg_tiny is published: give a file"):
-        official_of("mambareg_tiny")
+        published_file("mambareg_tiny")
 
 
 def test_the_word_official_loads_that_file(cache: Path) -> None:
-    row = official_of("vim_base")
+    row = published_file("vim_base")
     held, wanted = made_up(row)
     in_cache(cache, row, held)
     model = create_model("vim_base", "official", **NARROW)
     assert torch.equal(model.state_dict()["cls_token"], wanted["cls_token"])
     assert model.provenance is not None
-    assert model.provenance.source == row.place
+    assert model.provenance.source == row.source
 
 
 def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
-    row = official_of("vim_tiny")
+    row = published_file("vim_tiny")
     blob = in_cache(cache, row, made_up(row)[0])
     held = bytearray(blob.read_bytes())
     held[len(held) // 2] ^= 1
     blob.write_bytes(held)
     with pytest.raises(UserError, match="damaged in the hub's cache"):
-        create_model("vim_tiny", row.place, **NARROW)
+        create_model("vim_tiny", row.source, **NARROW)
 
 
 def test_preprocessing_is_the_published_one() -> None:

@@ -12,7 +12,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.attention import TRACED
 from backbones.layers.positions import interpolate_pos_embed
-from backbones.models.vit import CONFIGS
+from backbones.models.sizes import VIT
 from backbones.sequence import TokenSequence
 
 TIMM = {
@@ -186,7 +186,7 @@ def test_resized_is_the_same_model_with_resampled_positions() -> None:
     image = torch.randn(3, 28, 28, dtype=torch.float64)
     with torch.inference_mode():
         logits = small(image[None])[0]
-    wanted = by_hand(state, image, {"patch": 4, "layers": 2, "heads": CONFIGS["deit_nano"].heads})
+    wanted = by_hand(state, image, {"patch": 4, "layers": 2, "heads": VIT["deit_nano"].heads})
     assert (logits - wanted).abs().max() < 1e-9
     assert small.describe().patches == 49
     assert (model.image_size, model.describe().patches) == (56, 196)

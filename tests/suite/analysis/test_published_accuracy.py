@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbones.checkpoints.published import official_of
+from backbones.checkpoints.published import published_file
 from suite.analysis.published_accuracy import expected, off
 from suite.stats import Outcomes
 
@@ -22,13 +22,13 @@ def data(name: str, split: str, classes: int = 1000, kind: str = "images") -> An
 
 
 VAL = data("imagenet", "val")
-VIM = official_of("vim_tiny")
+VIM = published_file("vim_tiny")
 
 
 @pytest.mark.parametrize(
     ("backbone", "source", "path", "seen", "top1"),
     [
-        ("vim_tiny", VIM.place, "/cache/0a1b", VAL, 76.1),
+        ("vim_tiny", VIM.source, "/cache/0a1b", VAL, 76.1),
         ("vim_tiny", "w/vim_t_midclstok_76p1acc.pth", "w/vim_t_midclstok_76p1acc.pth", VAL, 76.1),
         (
             "vim_tiny",
@@ -37,8 +37,8 @@ VIM = official_of("vim_tiny")
             VAL,
             76.1,
         ),  # renamed, or not loaded from the right file
-        ("vim_tiny", VIM.place, "x", data("imagenet", "train"), None),
-        ("vim_tiny", VIM.place, "x", data("imagefolder", "val"), None),
+        ("vim_tiny", VIM.source, "x", data("imagenet", "train"), None),
+        ("vim_tiny", VIM.source, "x", data("imagefolder", "val"), None),
         ("vim_nano", "bundled", "vim_nano.safetensors", data("fashion-clutter", "test", 10), 91.97),
         ("vim_nano", "bundled", "vim_nano.safetensors", data("fashion-clutter", "dev", 10), 92.92),
         (

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from backbones.checkpoints.published import Official
+from backbones.checkpoints.published import PublishedFile
 from methods.spec import parse
 from suite.analysis.statistics import asked_for, read, reference_of, summarise
 from suite.config.run_spec import RunSpec
@@ -69,7 +69,7 @@ class Fabricated:
             }
         )
 
-    def summarise(self, **published: Official) -> tuple[dict[str, Any], pd.DataFrame]:
+    def summarise(self, **published: PublishedFile) -> tuple[dict[str, Any], pd.DataFrame]:
         found, marks = summarise(
             self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published
         )
@@ -315,13 +315,13 @@ def test_a_dense_model_that_is_not_what_was_published_is_said_first(tmp_path: Pa
     made.add("none", None, correct_on(*range(20)))
     made.add("mtr", 0.3, correct_on(1), 0.3)
     made.add("tome", 0.3, correct_on(2), 0.3)
-    found, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 90.0, data="seen"))
+    found, _ = made.summarise(b=PublishedFile("b", "hf://o/r/b.pth", "bare", 90.0, data="seen"))
     assert found["warnings"] == found["paragraphs"][:1]
     assert (
         "right on 50.0 % of 40 images, but 90.0 % was published of it on seen, b.pth"
         in found["warnings"][0]
     )
-    agreeing, _ = made.summarise(b=Official("b", "hf://o/r/b.pth", "bare", 60.0, data="seen"))
+    agreeing, _ = made.summarise(b=PublishedFile("b", "hf://o/r/b.pth", "bare", 60.0, data="seen"))
     assert agreeing["warnings"] == []
 
 

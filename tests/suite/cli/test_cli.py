@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.checkpoints.published import officials
+from backbones.checkpoints.published import published_files
 from methods import METHODS
 from suite.cli import COMMANDS, run
 from suite.cli.bench import BENCHES, with_subcommand
@@ -524,9 +524,9 @@ def test_a_file_of_weights_is_listed_once_with_all_that_it_scored(
     rows = json.loads(capsys.readouterr().out)
     files = [(row["name"], row["checkpoint"]) for row in rows]
     assert len(set(files)) == len(files)
-    assert set(files) == {(row.backbone, row.place) for row in officials()}
+    assert set(files) == {(row.backbone, row.source) for row in published_files()}
     mine = next(row for row in rows if row["name"] == "vim_nano")
-    scores = [row for row in officials() if row.backbone == "vim_nano"]
+    scores = [row for row in published_files() if row.backbone == "vim_nano"]
     assert len(scores) > 1
     assert mine["top-1"] == " / ".join(f"{row.top1:.1f}" for row in scores)
     assert mine["on"] == " / ".join(f"{row.data} {row.split}" for row in scores)

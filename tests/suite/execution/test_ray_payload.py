@@ -15,7 +15,7 @@ from backbones.common.errors import UserError
 from methods import spec as methods
 from suite.config.run_spec import RunSpec
 from suite.data import open_dataset
-from suite.data.loading import decode_pool as crew
+from suite.data.loading import loader
 from suite.execution.ray_payload import check_data, check_versions, opened, packed, versions
 from suite.plan.prepare import prepare
 
@@ -30,13 +30,13 @@ MINE = Method(name="mine", title="Mine", family="merging", about="x", build=lamb
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A working folder that is left again, and methods that are not yet run."""
-    before, lent, most = Path.cwd(), dict(methods._LENT), crew._limit
+    before, lent, most = Path.cwd(), dict(methods._LENT), loader._worker_limit
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
     methods._LENT.clear()
     methods._LENT.update(lent)
-    crew.limit(most)
+    loader.limit_workers(most)
 
 
 def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
     torch.set_num_threads(2)
     found = opened(pickle.loads(sent))
     assert torch.get_num_threads() == 1
-    assert crew._limit == 0
+    assert loader._worker_limit == 0
     assert [cell.key for cell in found.cells] == [cell.key for cell in prepared.cells]
     assert [cell.reducers().keys() for cell in found.cells] == [
         cell.reducers().keys() for cell in prepared.cells
@@ -66,9 +66,9 @@ def test_another_version_is_named() -> None:
     with pytest.raises(
         UserError, match=r"a worker has another torch \(.*, not 1.0\): install the same packages"
     ):
-        check_versions(versions() | {"torch": "1.0"})
+        check_versions((*versions(), ("torch", "1.0")))
     with pytest.raises(UserError, match="another code of the suite"):
-        check_versions(versions() | {"code of the suite": "0"})
+        check_versions((*versions(), ("code of the suite", "0")))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from suite.config.spec_file import build_spec
-from suite.execution.ray_scheduler import Desk
 from suite.execution.shards import shards
 from suite.plan.prepare import prepare
 from suite.store.session import session
@@ -17,8 +16,7 @@ if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install 'ray>=2.52'", allow_module_level=True)
 
 from suite.execution.ray_cluster import connected
-from suite.execution.ray_payload import packed
-from suite.execution.ray_pool import Crew
+from suite.execution.ray_executor import ShardTasks
 
 IMAGES, SHARD = 1900, 100
 
@@ -36,19 +34,12 @@ def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> Non
     seconds = {}
     with connected("", 2) as ray:
         for workers in (1, 2):
-            with (
-                session(tmp_path / str(workers), spec) as store,
-                Crew(ray, packed(prepared), workers, cpus=1, gpus=0, named=False) as crew,
-            ):
-                while len(crew._idle) < workers:
-                    assert crew._next() is None
-                assert not Desk(prepared, store, lambda count: None, workers).work(
-                    crew, [first], False, True
-                )
+            with session(tmp_path / str(workers), spec) as store:
+                tasks = ShardTasks(ray, prepared, store, lambda count: None, named=False)
+                tasks.start(workers)
+                assert not tasks.run([first], wait=False, fail_fast=True)
                 begun = time.monotonic()
-                assert not Desk(prepared, store, lambda count: None, 1).work(
-                    crew, rest, False, True
-                )
+                assert not tasks.run(rest, wait=False, fail_fast=True)
                 seconds[workers] = time.monotonic() - begun
     ratio = seconds[2] / seconds[1]
     print(f"\none worker {seconds[1]:.1f} s, two {seconds[2]:.1f} s: {ratio:.3f} of it")

@@ -282,10 +282,10 @@ def blank(text: str, seed: int = 0) -> Cell:
 
 def test_cells_of_one_identity_become_one_with_all_names() -> None:
     def cells(*found: tuple[str, int]) -> list[Cell]:
-        from backbones.models.vim import vim_nano
+        from backbones import create_model
         from suite.plan.budget import dense_plan
 
-        plan = dense_plan(vim_nano(depth=1).describe())
+        plan = dense_plan(create_model("vim_nano", depth=1).describe())
         return merge_equal(iter([replace(blank(text, seed), plan=plan) for text, seed in found]))
 
     merged = cells(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from backbones.models.sizes import MambaConfig
 from backbones.models.vim import Vim
-from backbones.models.vision_mamba import MambaConfig
 from suite.sensitivity.gradient_estimates import gradient_estimates
 
 LAYERS, LABELS = (0, 2), torch.tensor([1, 0])
@@ -83,7 +83,7 @@ def test_before_the_last_block_a_patch_can_be_rescaled_for_free(
 
     The bound is not.
     """
-    patches = [place for place in range(10) if place != model.class_place]
+    patches = [place for place in range(10) if place not in model.special_places]
     assert (
         estimates["estimate_loss"][1, :, patches].abs().max()
         < 1e-5 * estimates["bound_loss"][1, :, patches].max()

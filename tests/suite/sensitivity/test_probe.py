@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from backbones import create_model
+from backbones.models.sizes import MambaConfig
 from backbones.models.vim import Vim
-from backbones.models.vision_mamba import MambaConfig
 from backbones.sequence import TokenSequence
 from suite.data.loading.loader import Batch
 from suite.sensitivity.probe import (

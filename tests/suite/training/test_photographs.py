@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from backbones import BACKBONES, create_model
 from backbones.common.errors import UserError
+from backbones.models.sizes import MambaConfig
 from backbones.models.vim import Vim
-from backbones.models.vision_mamba import MambaConfig
 from backbones.preprocessing import WHOLE
 from suite.cli import run as run_cli
 from suite.data import open_dataset

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from backbones import BACKBONES, create_model
 from backbones.common.errors import UserError
+from backbones.models.sizes import MambaConfig
 from backbones.models.vim import Vim
-from backbones.models.vision_mamba import MambaConfig
 from suite.cli import run as run_cli
 from suite.training import export
 from suite.training.augment import Augmentation

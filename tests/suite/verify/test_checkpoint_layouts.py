@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from backbones import _BUILTIN, BACKBONES
-from backbones.checkpoints.published import officials
+from backbones import BACKBONES
+from backbones.checkpoints.published import published_files
 from backbones.common.errors import UserError
+from backbones.models.sizes import FAMILIES
 from suite.verify import checkpoint_layouts as layouts
 from suite.verify.checkpoint_layouts import differing, layout_lines
 from suite.verify.published_layouts import published
@@ -17,11 +18,13 @@ from suite.verify.published_layouts import published
 def test_every_layout_holds() -> None:
     lines = list(layout_lines())
     assert [line.text for line in lines if line.state != "holds"] == []
-    assert len(lines) == len([name for name in BACKBONES if published(name)]) + len(officials())
+    assert len(lines) == len([name for name in BACKBONES if published(name)]) + len(
+        published_files()
+    )
 
 
 def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
-    own = {name for names in _BUILTIN.values() for name in names if published(name) is None}
+    own = {name for configs in FAMILIES.values() for name in configs if published(name) is None}
     assert own == {
         "vim_nano",
         "vim_pico",
@@ -43,8 +46,8 @@ def test_the_first_difference_is_named() -> None:
 
 
 def test_a_file_that_loads_wrongly_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [row for row in officials() if row.backbone in ("vim_tiny", "vim_base")]
-    monkeypatch.setattr(layouts, "officials", lambda: rows)
+    rows = [row for row in published_files() if row.backbone in ("vim_tiny", "vim_base")]
+    monkeypatch.setattr(layouts, "published_files", lambda: rows)
     monkeypatch.setattr(layouts, "BACKBONES", [])
     assert [line.state for line in layout_lines()] == ["holds", "holds"]
     own = layouts.create_model

@@ -39,10 +39,10 @@ class Counting(Dataset):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 19), max_size=20, unique=True), st.integers(1, 7), st.integers(1, 3))
-def test_every_image_once_in_order(indices: list[int], batch_size: int, ahead: int) -> None:
+@given(st.lists(st.integers(0, 19), max_size=20, unique=True), st.integers(1, 7))
+def test_every_image_once_in_order(indices: list[int], batch_size: int) -> None:
     data = Counting(20)
-    got = list(batches(data, np.array(indices, np.int64), batch_size, 4, ahead))
+    got = list(batches(data, np.array(indices, np.int64), batch_size, 4))
     assert [int(i) for batch in got for i in batch.indices] == indices
     assert [int(p) for batch in got for p in batch.images[:, 0, 0, 0]] == indices
     assert [int(label) for batch in got for label in batch.labels] == [i % 3 for i in indices]
@@ -62,7 +62,7 @@ def test_kinds_and_shapes() -> None:
 
 def test_preparation_is_bounded() -> None:
     data = Counting(100)
-    stream = batches(data, np.arange(100), 1, 4, ahead=2)
+    stream = batches(data, np.arange(100), 1, 4)
     next(stream)
     deadline = time.monotonic() + 2
     while len(data.decoded) < 3 and time.monotonic() < deadline:
@@ -104,9 +104,7 @@ def test_the_next_slice_is_begun_before_it_is_asked_for_and_nothing_is_decoded_t
     order = np.arange(20)
     seen: list[int] = []
     for start in range(0, 20, 5):
-        stream = batches(
-            data, order[start : start + 5], 2, 4, ahead=2, following=order[start + 5 :]
-        )
+        stream = batches(data, order[start : start + 5], 2, 4, following=order[start + 5 :])
         seen += [int(index) for batch in stream for index in batch.images[:, 0, 0, 0]]
         deadline = time.monotonic() + 2
         while len(data.decoded) < min(20, start + 9) and time.monotonic() < deadline:

@@ -1,0 +1,163 @@
+"""The configurations of every built-in backbone: the one list of their names.
+
+`backbones.BACKBONES` reads the names here without importing torch; each family's module reads its
+sizes. A field of a configuration is a setting in brackets: ``vim_tiny[depth=12]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MambaConfig:
+    """One size of a vision Mamba.
+
+    A `stride` below `patch` makes patches overlap; `divide` halves the sum of the directions.
+    """
+
+    dim: int
+    depth: int = 24
+    states: int = 16
+    image_size: int = 224
+    patch: int = 16
+    stride: int = 16
+    classes: int = 1000
+    divide: bool = True
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return (self.image_size - self.patch) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class ClipConfig(MambaConfig):
+    """One size of a video model, for clips of `frames` frames; by default for Kinetics-400."""
+
+    classes: int = 400
+    divide: bool = False
+    frames: int = 8
+
+
+@dataclass(frozen=True)
+class RegisterConfig(MambaConfig):
+    """One size of Mamba-Reg: the number of registers, and the factor by which the neck narrows each.
+
+    `reduce` 1 means no neck.
+    """
+
+    registers: int = 12
+    reduce: int = 1
+
+    @property
+    def spacing(self) -> int:
+        """Patch tokens between two registers and before the first; the rest follow the last."""
+        return self.grid**2 // (self.registers + 1)
+
+
+@dataclass(frozen=True)
+class PlainConfig:
+    """One size of PlainMamba.
+
+    ``convolutions``  of the stem, before the one that makes patches of its result
+    ``local``         whether a 3 x 3 convolution follows the first block
+    ``weighted``      whether the mean over tokens counts each by its size
+    """
+
+    dim: int
+    depth: int = 24
+    states: int = 16
+    image_size: int = 224
+    patch: int = 16
+    classes: int = 1000
+    convolutions: int = 3
+    local: bool = False
+    weighted: bool = True
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """One size of ViT: `layers` of width `dim` with `heads` attention heads."""
+
+    dim: int
+    heads: int
+    layers: int = 12
+    image_size: int = 224
+    patch: int = 16
+    classes: int = 1000
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch
+
+
+def _nano(dim: int, divide: bool = True) -> MambaConfig:
+    """A size for the bundled images of 56 x 56 pixels and 10 classes."""
+    return MambaConfig(
+        dim, depth=8, states=8, image_size=56, patch=4, stride=4, classes=10, divide=divide
+    )
+
+
+VIM = {
+    "vim_tiny": MambaConfig(dim=192),
+    "vim_small": MambaConfig(dim=384),
+    "vim_base": MambaConfig(dim=768),
+    "vim_tiny_stride8": MambaConfig(dim=192, stride=8),
+    "vim_small_stride8": MambaConfig(dim=384, stride=8),
+    "vim_nano": _nano(dim=64),
+    "vim_pico": _nano(dim=48),
+    "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
+    "vim_nano_64": MambaConfig(
+        dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50
+    ),
+}
+VIDEOMAMBA = {
+    "videomamba_tiny": MambaConfig(dim=192, divide=False),
+    "videomamba_small": MambaConfig(dim=384, divide=False),
+    "videomamba_middle": MambaConfig(dim=576, depth=32, divide=False),
+    "videomamba_base": MambaConfig(dim=768, divide=False),
+    "videomamba_nano": _nano(dim=64, divide=False),
+}
+VIDEOMAMBA_VIDEO = {
+    "videomamba_tiny_video": ClipConfig(dim=192),
+    "videomamba_small_video": ClipConfig(dim=384),
+    "videomamba_middle_video": ClipConfig(dim=576, depth=32),
+}
+MAMBAREG = {
+    "mambareg_tiny": RegisterConfig(dim=192),
+    "mambareg_small": RegisterConfig(dim=384, reduce=2),
+    "mambareg_base": RegisterConfig(dim=768, reduce=4),
+    "mambareg_large": RegisterConfig(dim=1024, depth=48, registers=16, reduce=8),
+}
+PLAINMAMBA = {
+    "plainmamba_l1": PlainConfig(dim=192, convolutions=2, local=True),
+    "plainmamba_l2": PlainConfig(dim=384),
+    "plainmamba_l3": PlainConfig(dim=448, depth=36),
+}
+VIT = {
+    "deit_tiny": ViTConfig(dim=192, heads=3),
+    "deit_small": ViTConfig(dim=384, heads=6),
+    "deit_base": ViTConfig(dim=768, heads=12),
+    "vit_tiny": ViTConfig(dim=192, heads=3),
+    "vit_small": ViTConfig(dim=384, heads=6),
+    "vit_base": ViTConfig(dim=768, heads=12),
+    "deit_nano": ViTConfig(dim=48, heads=3, layers=10, image_size=56, patch=4, classes=10),
+}
+
+# by the module of `backbones.models` whose `create` builds them
+FAMILIES: dict[str, Mapping[str, object]] = {
+    "vim": VIM,
+    "videomamba": VIDEOMAMBA,
+    "videomamba_video": VIDEOMAMBA_VIDEO,
+    "mambareg": MAMBAREG,
+    "plainmamba": PLAINMAMBA,
+    "vit": VIT,
+}
