@@ -1,4 +1,4 @@
-"""The rows that figures and tables draw: one for each (backbone, method text, budget), seeds put together."""
+"""Rows of figures and tables: one for each backbone, method and budget, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -39,39 +39,47 @@ PLACE = ["backbone", "label", "budget"]
 
 
 def backbones(run: Run) -> list[str]:
-    """Backbones of the run, as the spec orders them."""
-    asked = run.spec.get("backbones")
-    named = [str(name) for name in asked] if isinstance(asked, list) else []
-    there = list(dict.fromkeys(sorted(run.cells["backbone"])))
-    return [name for name in named if name in there] + [name for name in there if name not in named]
+    """Return the backbones of the run in the order of the spec."""
+    present = list(dict.fromkeys(sorted(run.cells["backbone"])))
+    spec = _spec_list(run, "backbones")
+    # a merged run may have backbones that its spec does not name
+    return [name for name in spec if name in present] + [
+        name for name in present if name not in spec
+    ]
+
+
+def _spec_list(run: Run, name: str) -> list[str]:
+    """Return a list of the spec as texts, empty if the spec has none."""
+    values = run.spec.get(name)
+    return [str(value) for value in values] if isinstance(values, list) else []
 
 
 def labels(run: Run) -> list[str]:
-    """Method texts of the run: the dense model first, then by group, then as the spec orders them."""
-    asked = run.spec.get("methods")
-    spec = [str(text) for text in asked] if isinstance(asked, list) else []
-    known = run.cells.drop_duplicates("label")
+    """Return the labels of the run: the dense model, then by group and in the order of the spec."""
+    spec = _spec_list(run, "methods")
+    first = run.cells.drop_duplicates("label")
 
     def rank(row: pd.Series) -> tuple[bool, int, int, str]:
         texts = (row["spec"], row["label"], row["method"])
-        place = next((spec.index(text) for text in texts if text in spec), len(spec))
-        return row["method"] != "none", GROUPS.index(group(row["label"])), place, row["label"]
+        position = next((spec.index(text) for text in texts if text in spec), len(spec))
+        return row["method"] != "none", GROUPS.index(group(row["label"])), position, row["label"]
 
-    return [row["label"] for row in sorted((row for _, row in known.iterrows()), key=rank)]
+    rows = sorted((row for _, row in first.iterrows()), key=rank)
+    return [row["label"] for row in rows]
 
 
 def budgets(run: Run) -> list[float]:
-    """The budgets that any cell asked for, ascending."""
+    """Return the budgets of the run, ascending."""
     return sorted(run.cells["budget"].dropna().unique().tolist())
 
 
 def focus(available: list[float]) -> float:
-    """The budget that a figure with room for one shows: 40 % if there, else the middle one."""
+    """Return the budget for a figure of a single one: 40 % if available, else the middle one."""
     return 0.4 if 0.4 in available else available[len(available) // 2]
 
 
 def points(run: Run) -> pd.DataFrame:
-    """Finished cells, seeds averaged, with the range over seeds and the paired statistics where there are any."""
+    """Return finished cells averaged over seeds, with the range of seeds and paired statistics."""
     done = run.cells[(run.cells["status"] == "ok") & run.cells["top1"].notna()]
     groups = done.groupby(PLACE, dropna=False, sort=False)
     frame = groups[[*MEANS, "images"]].mean().reset_index()
@@ -81,65 +89,69 @@ def points(run: Run) -> pd.DataFrame:
     for other in (first, spread, speed):
         frame = frame.merge(other, on=PLACE, how="left")
     frame = frame.merge(_paired(run), on=PLACE, how="left")
-    told = frame["significant"]
-    frame["significant"] = told.where(told.notna(), None)  # where the statistics have no row
+    # merging turned cells without statistics into NaN, which is truthy
+    significant = frame["significant"]
+    frame["significant"] = significant.where(significant.notna(), None)
     order = {label: index for index, label in enumerate(labels(run))}
-    houses = {name: index for index, name in enumerate(backbones(run))}
-    frame["_label"], frame["_house"] = frame["label"].map(order), frame["backbone"].map(houses)
-    frame = frame.sort_values(["_house", "budget", "_label"], na_position="first", kind="stable")
-    return frame.drop(columns=["_label", "_house"]).reset_index(drop=True)
+    ranks = {name: index for index, name in enumerate(backbones(run))}
+    frame["_label"], frame["_backbone"] = frame["label"].map(order), frame["backbone"].map(ranks)
+    # the dense model has no budget and comes first
+    by = ["_backbone", "budget", "_label"]
+    frame = frame.sort_values(by, na_position="first", kind="stable")
+    return frame.drop(columns=["_label", "_backbone"]).reset_index(drop=True)
 
 
 def few_seeds(frame: pd.DataFrame) -> bool:
-    """Whether any difference in `frame` has an envelope over seeds in place of an interval: two to four seeds."""
+    """Return whether any difference has an envelope over two to four seeds, not an interval."""
     return bool(frame["seeds"].between(2, 4).any() and frame["difference_low"].notna().any())
 
 
 def _paired(run: Run) -> pd.DataFrame:
+    """Return the paired statistics, with dtypes that survive an empty table."""
     frame = run.statistics[[*PLACE, *PAIRED]].drop_duplicates(PLACE)
     objects = ("backbone", "label", "reference", "significant")
     return frame.astype({name: object if name in objects else "float64" for name in frame.columns})
 
 
 def unfinished(run: Run) -> pd.DataFrame:
-    """Cells that were skipped or failed, failures first, each with its reason."""
+    """Return skipped and failed cells with their reasons, failures first."""
     rows = run.cells[run.cells["status"] != "ok"]
-    return rows.sort_values(
-        ["status", "backbone", "label", "budget", "seed"], kind="stable"
-    ).reset_index(drop=True)
+    by = ["status", "backbone", "label", "budget", "seed"]
+    return rows.sort_values(by, kind="stable").reset_index(drop=True)
 
 
 def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean of `value` over seeds for each place of `by`."""
+    """Return the mean of `value` over seeds for each combination of `by`."""
     return frame.groupby(by, dropna=False, sort=True)[value].mean().reset_index()
 
 
 def by_block(run: Run) -> pd.DataFrame:
-    """Foreground kept, tokens kept and their ratio (`lift`) by block, averaged over seeds."""
-    keys = [*PLACE, "block"]
-    frame = (
-        run.foreground.groupby(keys, sort=True)[["foreground_kept", "kept"]].mean().reset_index()
-    )
+    """Return foreground kept, tokens kept and their ratio `lift` by block, averaged over seeds."""
+    groups = run.foreground.groupby([*PLACE, "block"], sort=True)
+    frame = groups[["foreground_kept", "kept"]].mean().reset_index()
     kept = frame["kept"].to_numpy(dtype=float)
-    frame["lift"] = np.divide(
-        frame["foreground_kept"], kept, out=np.full(len(kept), np.nan), where=kept > 0
-    )
+    unknown = np.full(len(kept), np.nan)
+    frame["lift"] = np.divide(frame["foreground_kept"], kept, out=unknown, where=kept > 0)
     return frame
 
 
 def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:
-    """At most `count` of `blocks`, evenly spread, the last always among them and the untouched first left out."""
+    """Return at most `count` of `blocks`, evenly spread, with the last and without the first."""
+    # nothing is reduced before the first block
     later = sorted(blocks)[1:] or sorted(blocks)
-    places = np.linspace(len(later) - 1, 0, min(count, len(later)))[::-1]
-    return [later[round(place)] for place in places]
+    indices = np.linspace(len(later) - 1, 0, min(count, len(later)))[::-1]
+    return [later[round(index)] for index in indices]
 
 
 def audit(run: Run, correct: Mapping[str, pd.Series]) -> tuple[int, list[str]]:
-    """Recompute top-1 from the per-image outcomes: how many cells agree, and the keys of those that do not."""
+    """Recompute top-1 from the outcomes.
+
+    Returns how many cells agree with their record, and the keys of those that do not.
+    """
     stored = run.cells.set_index("key")["top1"]
-    differ = [
-        key
-        for key, right in correct.items()
-        if not abs(float(right.mean()) - float(stored[key])) < 5e-7
-    ]
+    differ = []
+    for key, right in correct.items():
+        # negated, so that NaN counts as a difference
+        if not abs(float(right.mean()) - float(stored[key])) < 5e-7:
+            differ.append(key)
     return len(correct) - len(differ), differ

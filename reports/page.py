@@ -1,4 +1,4 @@
-"""The report's folder: one page, the figures, the tables."""
+"""Writing of a report: the page, its figures and its tables."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 def read(folder: Path) -> Sheet:
-    """All that the page of the run in `folder` is made of; UserError where it is damaged. Nothing is written."""
+    """Read the run in `folder` for its page; UserError if it is damaged."""
     out = folder / "report"
-    for place in (out, out / "figures", out / "tables"):
-        inside(place, folder)
+    # a link in a foreign folder must not lead the report elsewhere
+    for path in (out, out / "figures", out / "tables"):
+        inside(path, folder)
     return Sheet.of(load(folder, sections.needed()))
 
 
 def write(folder: Path, for_paper: bool = False) -> Path:
-    """Write the report of the run in `folder`, each file whole or not at all; the path of ``index.html``.
+    """Write the report of the run in `folder` and return the path of ``index.html``.
 
-    With `for_paper` the figures and tables for a paper, too.
+    Every file is written whole or not at all. `for_paper` adds figures and tables for a paper.
     """
     sheet = read(folder)
     found = sections.sections(sheet)
@@ -54,6 +55,7 @@ def write(folder: Path, for_paper: bool = False) -> Path:
 
 
 def _environment() -> Environment:
+    """Return the template environment; every value is escaped."""
     made = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -70,7 +72,7 @@ def _environment() -> Environment:
 
 
 def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, str]:
-    """Save every figure; the smaller of its forms as a data URI under its name, for what the page shows of it."""
+    """Save every figure; returns the smaller format of each as a data URI for the page."""
     twins, written = {}, set()
     for name, figure in paper.drawn(sheet, found):
         files = render(figure)
@@ -84,9 +86,9 @@ def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, 
 
 
 def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
-    """Every figure across the page and, where it fits, in one column (``NAME-column``); the tables in LaTeX.
+    """Save every figure at page width and, if it fits, in one column; and the LaTeX tables.
 
-    What needs more than a column has the wide form alone.
+    Files of one column are called ``NAME-column``.
     """
     written = set()
     for room, ending in ((paper.PAGE, ""), (paper.ONE_COLUMN, "-column")):
@@ -96,30 +98,29 @@ def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
             for form, content in (render(figure) | {"pdf": render_pdf(figure)}).items():
                 _place(folder / f"{name}{ending}.{form}", content)
                 written.add(f"{name}{ending}.{form}")
-    files = {
-        f"{table.name}.tex": tables.table_tex(table)
-        for section in found
-        for table in section.tables
-    }
+    files = {}
+    for section in found:
+        for table in section.tables:
+            files[f"{table.name}.tex"] = tables.table_tex(table)
     if not sheet.frame.empty:
         files["results.tex"] = tables.results_tex(sheet.frame, sheet.run.convention, sheet.caption)
     for house in sheet.houses:
-        files[f"{paper.named('results', house, sheet)}-column.tex"] = tables.compact_tex(
-            sheet.frame, house, sheet.caption
-        )
+        name = f"{paper.named('results', house, sheet)}-column.tex"
+        files[name] = tables.compact_tex(sheet.frame, house, sheet.caption)
     for name, text in files.items():
         _place(folder / name, text.encode("utf-8", "replace"))
     _forget(folder, {*written, *files})
 
 
 def _forget(folder: Path, written: Collection[str]) -> None:
-    """Delete what an earlier report wrote and this one did not."""
+    """Delete figures and tables of an earlier report that this one does not have."""
     for old in folder.glob("*"):
         if old.suffix in {".png", ".svg", ".pdf", ".tex"} and old.name not in written:
             old.unlink()
 
 
 def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
+    """Save the tables as CSV, Markdown and LaTeX."""
     run, frame = sheet.run, sheet.frame
     files = {
         "results.csv": tables.results_csv(frame),
@@ -127,23 +128,22 @@ def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
         "results.tex": tables.results_tex(frame, run.convention, sheet.caption),
         "cells.csv": tables.cells_csv(run),
     }
-    for table in (table for section in found for table in section.tables):
-        files |= {
-            f"{table.name}.csv": tables.table_csv(table),
-            f"{table.name}.md": tables.table_md(table),
-            f"{table.name}.tex": tables.table_tex(table),
-        }
+    for section in found:
+        for table in section.tables:
+            files[f"{table.name}.csv"] = tables.table_csv(table)
+            files[f"{table.name}.md"] = tables.table_md(table)
+            files[f"{table.name}.tex"] = tables.table_tex(table)
     for name, text in files.items():
         _place(folder / name, text.encode("utf-8", "replace"))
 
 
 def _place(path: Path, content: bytes) -> None:
-    """Write beside, then replace, so that a reader never meets half a file."""
+    """Write a file in one step, so that a reader never finds half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(
-        f".{path.name}.{os.getpid()}.tmp"
-    )  # if we are killed, a later run removes it by its name
-    fresh.unlink(missing_ok=True)
-    with fresh.open("xb") as file:  # never through a link that lies there
+    # if this process is killed, a later run removes the file by its name
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    # "x" refuses to write through a link of that name
+    with temporary.open("xb") as file:
         file.write(content)
-    os.replace(fresh, path)
+    os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""What the template is given: strings ready to print, and the data of the interactive parts."""
+"""Context of the page's template: strings to print, and the data of the interactive parts."""
 
 from __future__ import annotations
 
@@ -40,41 +40,52 @@ KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
 
 
 def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Context:
-    """Everything the page says: of `sheet`, of the sections `found`; `twins` are the figures as data URIs by name."""
+    """Return everything that the page prints.
+
+    `twins` are the static figures as data URIs, by name.
+    """
     run = sheet.run
     houses = [_house(sheet, house, twins) for house in sheet.houses]
+    interactive, stacks = {}, {}
+    for house in houses:
+        for chart in house["charts"].values():
+            if chart:
+                interactive[chart["id"]] = chart["figure"]
+    for one in found:
+        for drawing in one.figures:
+            if drawing.maps:
+                stacks[drawing.name] = stack_panel(drawing.maps)
+    # what the page's script reads
     data = {
         "palette": {theme: charts.palette(sheet.looks, theme) for theme in ("light", "dark")},
-        "labels": [_spoken(sheet, label) for label in sheet.labels],
-        "charts": {
-            chart["id"]: chart["figure"]
-            for house in houses
-            for chart in house["charts"].values()
-            if chart
-        },
+        "labels": [_shown_name(label) for label in sheet.labels],
+        "charts": interactive,
         "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
         "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
-        "stacks": {
-            drawing.name: stack_panel(drawing.maps)
-            for one in found
-            for drawing in one.figures
-            if drawing.maps
-        },
+        "stacks": stacks,
         "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
         "scale": sns.color_palette(MAP, 64).as_hex(),
         "rim": RIM,
         "special": SPECIAL_COLOUR,
         "veil": VEIL,
     }
-    short, words = CONVENTIONS.get(
-        run.convention, (run.convention, "a convention of the run's own")
-    )
+    own = (run.convention, "a convention of the run's own")
+    short, words = CONVENTIONS.get(run.convention, own)
     agree, differ = points.audit(run, sheet.correct)
+    sections: dict[str, list[Context]] = {part: [] for part in PARTS}
+    for one in found:
+        sections[one.part].append(_section(one, twins))
+    styles = []
+    for index, look in enumerate(sheet.looks.values()):
+        styles.append({"index": index, "look": look})
+    environment = dict(run.environment)
+    # the command has a place of its own on the page
+    command = str(environment.pop("command", None) or "")
     return {
         "name": run.name,
         "facts": _facts(sheet),
         "headline": run.headline.sentence,
-        "resolution": [_resolution(sheet, row) for row in _told_of(run)],
+        "resolution": [_resolution(sheet, row) for row in _resolved(run)],
         "smaller": bool((sheet.frame["method"] == "downsample").any()),
         "blind": bool(sheet.marks),
         "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
@@ -90,28 +101,26 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
         "reference": _references(sheet.frame),
         "achieved": achieved_table(sheet),
         "unfinished": unfinished_rows(sheet),
-        "sections": {
-            part: [_section(one, twins) for one in found if one.part == part] for part in PARTS
-        },
+        "sections": sections,
         "audit": {"agree": agree, "differ": differ},
-        "environment": list(
-            _flat({key: value for key, value in run.environment.items() if key != "command"})
-        ),
-        "command": str(run.environment.get("command") or ""),
+        "environment": _flat(environment),
+        "command": command,
         "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
-        "styles": [
-            {"index": index, "look": look} for index, look in enumerate(sheet.looks.values())
-        ],
-        "data": Markup(script_json(data)),  # noqa: S704 - script_json leaves no character that could end the element
-        "plotly": Markup(_plotly()),  # noqa: S704 - the library's own source
+        "styles": styles,
+        # safe: script_json leaves no character that could end the element
+        "data": Markup(script_json(data)),  # noqa: S704
+        # safe: the library's own source
+        "plotly": Markup(_plotly()),  # noqa: S704
     }
 
 
 def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
-    """One backbone's charts, panels, legends and static twins."""
+    """Return one backbone's charts, panels, legends and static figures."""
     run, number = sheet.run, sheet.houses.index(house)
     part = sheet.frame[sheet.frame["backbone"] == house]
     blocks = sheet.blocks[sheet.blocks["backbone"] == house]
+    kept_rows = run.kept_tokens[run.kept_tokens["backbone"] == house]
+    gallery_rows = run.gallery[run.gallery["backbone"] == house]
     kinds: dict[str, Context] = {}
     if sheet.trades and not part.empty:
         kinds["pareto"] = charts.pareto(part, sheet.looks, run.convention, sheet.marks, run.chance)
@@ -122,6 +131,10 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
     if not blocks.empty:
         kinds["foreground"] = charts.by_block(blocks, sheet.looks, "foreground_kept")
         kinds["lift"] = charts.by_block(blocks, sheet.looks, "lift")
+    # the template asks for every kind, so a missing one is None
+    figures: dict[str, Context | None] = dict.fromkeys(KINDS)
+    for kind, figure in kinds.items():
+        figures[kind] = {"id": f"{kind}-{number}", "figure": figure}
     gallery = None
     if sheet.shape is not None and sheet.pictures:
         gallery = gallery_panel(sheet.run, house, sheet.labels, sheet.pictures, sheet.shape)
@@ -129,10 +142,7 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "id": f"b{number}",
         "name": house,
         "single": one_budget(part),
-        "charts": {
-            kind: {"id": f"{kind}-{number}", "figure": kinds[kind]} if kind in kinds else None
-            for kind in KINDS
-        },
+        "charts": figures,
         "groups_twin": twins.get(paper.named("groups", house, sheet)),
         "lead_twin": twins.get(paper.named("lead", house, sheet)),
         "legend": _legend(sheet, part),
@@ -140,46 +150,55 @@ def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
         "legend_blocks": _legend(sheet, blocks),
         "block_budgets": _choices(sheet, blocks),
         "kept": kept_panel(sheet.run, house, sheet.labels),
-        "kept_budgets": _choices(
-            sheet, sheet.run.kept_tokens[sheet.run.kept_tokens["backbone"] == house]
-        ),
+        "kept_budgets": _choices(sheet, kept_rows),
         "kept_twin": twins.get(paper.named("kept", house, sheet)),
         "gallery": gallery,
-        "gallery_budgets": _choices(
-            sheet, sheet.run.gallery[sheet.run.gallery["backbone"] == house]
-        ),
+        "gallery_budgets": _choices(sheet, gallery_rows),
         "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
         "layers_twin": twins.get(paper.named("gallery-layers", house, sheet)),
     }
 
 
 def _section(section: Section, twins: dict[str, str]) -> Context:
-    """One analysis as the template prints it."""
+    """Return one analysis for the template."""
+    figures, printed = [], []
+    for drawing in section.figures:
+        figures.append(
+            {
+                "name": drawing.name,
+                "caption": drawing.caption,
+                "alt": drawing.alt,
+                "twin": twins[drawing.name],
+                "layers": drawing.maps.layers if drawing.maps else (),
+            }
+        )
+    for table in section.tables:
+        printed.append(
+            {
+                "name": table.name,
+                "caption": table.caption,
+                "heads": [str(head) for head in table.frame.columns],
+                "numeric": tables.is_numeric(table),
+                "rows": tables.table_cells(table),
+            }
+        )
     return {
         "key": section.key,
         "title": section.title,
         "sentence": section.sentence,
-        "figures": [
-            {"name": drawing.name, "caption": drawing.caption, "alt": drawing.alt, "twin": twins[drawing.name],
-             "layers": drawing.maps.layers if drawing.maps else ()}
-            for drawing in section.figures
-        ],
-        "tables": [
-            {"name": table.name, "caption": table.caption, "heads": [str(head) for head in table.frame.columns],
-             "numeric": tables.is_numeric(table), "rows": tables.table_cells(table)}
-            for table in section.tables
-        ],
+        "figures": figures,
+        "tables": printed,
         "notes": section.notes,
-    }  # fmt: skip
+    }
 
 
 def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
-    """The labels of `frame` as toggles, grouped by what the methods are."""
+    """Return the labels of `frame` as toggles, by group of methods."""
     groups: dict[str, list[Context]] = {}
     for label in sheet.ordered(frame):
         entry = {
             "index": sheet.labels.index(label),
-            "name": _spoken(sheet, label),
+            "name": _shown_name(label),
             "look": sheet.looks[label],
         }
         groups.setdefault(sheet.looks[label].group, []).append(entry)
@@ -187,21 +206,23 @@ def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
 
 
 def _choices(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
-    """Budgets of `frame` for a row of radio buttons, the one in focus checked."""
-    known = sorted(float(budget) for budget in frame["budget"].dropna().unique())
-    chosen = sheet.focus(frame) if known else None
-    return [
-        {"value": budget, "name": budget_name(budget), "checked": budget == chosen}
-        for budget in known
-    ]
+    """Return the budgets of `frame` for radio buttons, with the one in focus checked."""
+    budgets = sorted(float(budget) for budget in frame["budget"].dropna().unique())
+    chosen = sheet.focus(frame) if budgets else None
+    choices = []
+    for budget in budgets:
+        name = budget_name(budget)
+        choices.append({"value": budget, "name": name, "checked": budget == chosen})
+    return choices
 
 
-def _spoken(sheet: Sheet, label: str) -> str:
+def _shown_name(label: str) -> str:
+    """Return the name of a label on the page."""
     return "dense" if label == "none" else label
 
 
 def _facts(sheet: Sheet) -> list[tuple[str, str]]:
-    """The few things a reader must know before any number."""
+    """Return what a reader must know before any number, as terms and texts."""
     run, data = sheet.run, sheet.run.dataset
     images = str(data.get("images", ""))
     available = f" of {data['available']}" if present(data.get("available")) else ""
@@ -223,27 +244,31 @@ def _facts(sheet: Sheet) -> list[tuple[str, str]]:
 
 
 def _references(frame: pd.DataFrame) -> str:
-    """The labels that differences are taken to; several where names meet in one composition at some budgets only."""
+    """Return the reference of all differences.
+
+    There are several if two methods have the same composition at some budgets only.
+    """
     return " or ".join(frame.loc[frame["budget"].notna(), "reference"].dropna().unique())
 
 
-def _told_of(run: Run) -> list[dict[str, Any]]:
-    """The budgets of which is said what they can show: an ablation asks it of its blind baselines only if they ran."""
-    return [
-        row for row in run.headline.resolution if row.get("can_rank") is not None or not run.ablates
-    ]
+def _resolved(run: Run) -> list[dict[str, Any]]:
+    """Return the resolution of each budget; of an ablation only where blind baselines ran."""
+    rows = run.headline.resolution
+    return [row for row in rows if row.get("can_rank") is not None or not run.ablates]
 
 
 def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
-    """What one budget can show, and which methods do no better there than a blind baseline."""
+    """Return what the images can show at one budget, and which methods do not beat blind ones."""
     smallest = row.get("smallest_detectable")
     house = str(row.get("backbone") or next(iter(sheet.houses), ""))
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
-    if (
-        row.get("can_rank") and mark and mark.everywhere
-    ):  # room to rank does not say that anything ranks above it
-        sentence += f" But no method was shown to beat the blind ones, {mark.baseline} the best: this is no ranking."
+    # room to rank does not mean that a method ranks above the baselines
+    if row.get("can_rank") and mark and mark.everywhere:
+        sentence += (
+            f" But no method was shown to beat the blind baselines (best: {mark.baseline}), "
+            "so this is no ranking."
+        )
     return {
         "house": house,
         "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
@@ -256,22 +281,20 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as dotted names and strings, without what is empty."""
+    """Return nested mappings as pairs of name and text, without empty values."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, dict):
             rows += _flat(value, f"{before}{key} ")
         elif value is not None and value not in ("", []):
-            rows.append(
-                (
-                    f"{before}{key}" if before else key.replace("_", " "),
-                    ", ".join(map(str, value)) if isinstance(value, list) else str(value),
-                )
-            )
+            name = f"{before}{key}" if before else key.replace("_", " ")
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((name, text))
     return rows
 
 
 @functools.cache
 def _plotly() -> str:
+    """Return Plotly's source for a script element."""
     source: str = get_plotlyjs()
     return source.replace("</script", "<\\/script")

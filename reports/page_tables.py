@@ -1,4 +1,4 @@
-"""Rows of the page's tables: what is printed, and what a column sorts by."""
+"""Rows of the page's tables, with the value that each cell sorts by."""
 
 from __future__ import annotations
 
@@ -13,29 +13,37 @@ from reports.report_data import Sheet
 Row = dict[str, Any]
 TOLERANCE = 0.002  # how far from its budget a matched cell may land
 SORTS = (
-    "backbone", "label", "budget", "removed", "total", "token_ratio", "top1", None, "difference", "p_holm", "agreement",
-    "kl", "images_per_second",
-)  # fmt: skip
+    "backbone",
+    "label",
+    "budget",
+    "removed",
+    "total",
+    "token_ratio",
+    "top1",
+    None,
+    "difference",
+    "p_holm",
+    "agreement",
+    "kl",
+    "images_per_second",
+)
 
 
 def result_heads(sheet: Sheet) -> list[Row]:
-    """Column heads; the backbone's only where there are several."""
-    heads = tables.heads(sheet.frame, sheet.run.convention)
-    listed = [
-        {"text": head, "sortable": sort is not None}
-        for head, sort in zip(heads, SORTS, strict=False)
-    ]
+    """Return the column heads; a single backbone has no column."""
+    listed = []
+    for head, sort in zip(tables.heads(sheet.frame, sheet.run.convention), SORTS, strict=False):
+        listed.append({"text": head, "sortable": sort is not None})
     return listed[_first(sheet) :]
 
 
 def result_rows(sheet: Sheet) -> list[Row]:
-    """One row for each point of the frame, with its budget for the filter and its mark of significance."""
+    """Return a row for each cell, with its budget for the filter and its significance."""
     rows = []
     for words, row in zip(tables.body(sheet.frame), sheet.frame.to_dict("records"), strict=True):
-        cells = [
-            {"text": text, "sort": _sort(row[sort]) if sort else ""}
-            for text, sort in zip(words, SORTS, strict=False)
-        ]  # fmt: skip
+        cells = []
+        for text, sort in zip(words, SORTS, strict=False):
+            cells.append({"text": text, "sort": _sort(row[sort]) if sort else ""})
         rows.append(
             {
                 "cells": cells[_first(sheet) :],
@@ -51,54 +59,62 @@ def result_rows(sheet: Sheet) -> list[Row]:
 
 
 def _first(sheet: Sheet) -> int:
+    """Return the first column that is shown."""
     return 0 if len(sheet.houses) > 1 else 1
 
 
 def _sort(value: Any) -> str:
+    """Return the text that the page's script sorts by; numbers with every digit."""
     if isinstance(value, str):
         return value
     return repr(float(value)) if present(value) else ""
 
 
 def _blind(sheet: Sheet, row: Row) -> str:
-    """The best blind baseline, where this cell was not shown to beat all of them; empty elsewhere."""
+    """Return the best blind baseline if the cell was not shown to beat all of them, else empty."""
     mark = sheet.marks.get((row["backbone"], row["budget"]))
     return mark.baseline if mark and row["label"] in mark.not_shown else ""
 
 
 def _verdict(row: Row) -> str:
+    """Return better or worse for a significant difference, else empty."""
     if not row["significant"]:
         return ""
     return "better" if row["difference"] > 0 else "worse"
 
 
 def achieved_table(sheet: Sheet) -> list[Row]:
-    """For each backbone: methods down, budgets across, the share of FLOPs removed and how far off that is."""
+    """Return the share of FLOPs removed by method and budget, for each backbone."""
     blocks = []
     for house in sheet.houses:
         part = sheet.frame[(sheet.frame["backbone"] == house) & sheet.frame["budget"].notna()]
         lines = []
         for label in sheet.ordered(part):
-            found = {
-                float(row["budget"]): row for row in part[part["label"] == label].to_dict("records")
-            }
-            cells = [_landed(found.get(budget), budget) for budget in sheet.budgets]
-            own = found.get(points.focus(sorted(found)))
-            share = (
-                own["reduction"] / own["total"]
-                if own and present(own["total"]) and own["total"]
-                else None
-            )
+            by_budget = {}
+            for row in part[part["label"] == label].to_dict("records"):
+                by_budget[float(row["budget"])] = row
+            own = by_budget[points.focus(sorted(by_budget))]
+            # the method's own share of the work, at the budget in focus
+            share = MISSING
+            if present(own["total"]) and own["total"]:
+                share = f"{percent(own['reduction'] / own['total'], 2)} %"
+            cells = [_landed(by_budget.get(budget), budget) for budget in sheet.budgets]
             lines.append(
-                {"label": label, "look": sheet.looks[label], "index": sheet.labels.index(label), "cells": cells,
-                 "own": f"{percent(share, 2)} %" if present(share) else MISSING}
-            )  # fmt: skip
+                {
+                    "label": label,
+                    "look": sheet.looks[label],
+                    "index": sheet.labels.index(label),
+                    "cells": cells,
+                    "own": share,
+                }
+            )
         if lines:
             blocks.append({"backbone": house, "kinds": _kinds(sheet, house), "lines": lines})
     return blocks
 
 
 def _landed(row: Row | None, budget: float) -> Row:
+    """Return the share removed, and how far it is off the budget if that is too much."""
     if row is None or not present(row["removed"]):
         return {"text": MISSING, "off": ""}
     gap = row["removed"] - budget
@@ -107,8 +123,9 @@ def _landed(row: Row | None, budget: float) -> Row:
 
 
 def _kinds(sheet: Sheet, house: str) -> list[tuple[str, str]]:
-    """What the dense model's FLOPs are made of, as they were counted."""
-    dense = sheet.frame[(sheet.frame["backbone"] == house) & (sheet.frame["method"] == "none")]
+    """Return the dense model's FLOPs by kind."""
+    frame = sheet.frame
+    dense = frame[(frame["backbone"] == house) & (frame["method"] == "none")]
     if dense.empty:
         return []
     row = dense.iloc[0]
@@ -119,23 +136,25 @@ def _kinds(sheet: Sheet, house: str) -> list[tuple[str, str]]:
         "elementwise": "elementwise",
     }
     size, prefix = unit([float(row[kind]) for kind in names])
-    return [
-        (name, f"{number(row[kind] / size, 2)} {prefix}")
-        for kind, name in names.items()
-        if present(row[kind])
-    ]
+    kinds = []
+    for kind, name in names.items():
+        if present(row[kind]):
+            kinds.append((name, f"{number(row[kind] / size, 2)} {prefix}"))
+    return kinds
 
 
 def unfinished_rows(sheet: Sheet) -> list[Row]:
-    """Skipped and failed cells with their reasons."""
-    return [
-        {
-            "status": row["status"],
-            "backbone": row["backbone"],
-            "label": row["label"],
-            "budget": budget_name(row["budget"]),
-            "seed": number(row["seed"], 0),
-            "reason": row["reason"] or "no reason was recorded",
-        }
-        for row in points.unfinished(sheet.run).to_dict("records")
-    ]
+    """Return skipped and failed cells with their reasons."""
+    rows = []
+    for row in points.unfinished(sheet.run).to_dict("records"):
+        rows.append(
+            {
+                "status": row["status"],
+                "backbone": row["backbone"],
+                "label": row["label"],
+                "budget": budget_name(row["budget"]),
+                "seed": number(row["seed"], 0),
+                "reason": row["reason"] or "no reason was recorded",
+            }
+        )
+    return rows

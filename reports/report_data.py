@@ -1,4 +1,4 @@
-"""Everything the figures, the tables and the page share of one run, worked out once."""
+"""What figures, tables and page share of one run, computed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from suite.stats.blind_baselines import Mark, marks_of
 
 @dataclass(frozen=True)
 class Sheet:
-    """A run with its aggregated frames, in the order in which everything is drawn."""
+    """A run with its aggregated tables.
+
+    ``labels`` is the order in which methods are drawn, ``looks`` their colours and markers.
+    ``marks`` compares methods with the blind baselines, by backbone and budget. ``correct`` is, by
+    key of a cell, whether each image was classified correctly.
+    """
 
     run: Run
     frame: pd.DataFrame
@@ -33,16 +38,14 @@ class Sheet:
 
     @classmethod
     def of(cls, run: Run) -> Sheet:
-        """Work out the sheet of `run`."""
-        known, correct = points.labels(run), correctness(run)
-        frames = (
-            run.kept_tokens,
-            run.foreground,
-            run.gallery,
-            *(part for part in run.others.values() if "label" in part),
-        )
-        analysed = {str(label) for part in frames for label in part["label"].dropna().unique()}
-        order = known + sorted(analysed - set(known))
+        """Aggregate the tables of `run`."""
+        order = points.labels(run)
+        analysed: set[str] = set()
+        for table in (run.kept_tokens, run.foreground, run.gallery, *run.others.values()):
+            if "label" in table:
+                analysed |= set(table["label"].dropna().astype(str))
+        # an analysis may name methods that no cell has, such as those of a sensitivity run
+        order += sorted(analysed - set(order))
         shown = panels.pictures(run)
         return cls(
             run=run,
@@ -54,30 +57,33 @@ class Sheet:
             blocks=points.by_block(run),
             pictures=shown,
             shape=panels.grid_shape(run, shown),
-            correct=correct,
+            correct=correctness(run),
             marks=marks_of(run.blind_comparison, order),
         )
 
     @property
     def caption(self) -> str:
-        """What the table of all results shows."""
+        """Caption of the table of all results."""
         data = self.run.dataset
-        return (
-            f"Token reduction on {', '.join(self.houses)}, {data.get('name', 'unnamed data')} {data.get('split', '')}, "
-            f"{data.get('images', 'an unknown number of')} images; FLOPs by the convention '{self.run.convention}'."
-            + (f" {ENVELOPE}" if points.few_seeds(self.frame) else "")
+        images = data.get("images", "an unknown number of")
+        caption = (
+            f"Token reduction on {', '.join(self.houses)}, "
+            f"{data.get('name', 'unnamed data')} {data.get('split', '')}, {images} images; "
+            f"FLOPs by the convention '{self.run.convention}'."
         )
+        return f"{caption} {ENVELOPE}" if points.few_seeds(self.frame) else caption
 
     @property
     def trades(self) -> bool:
-        """Whether there is a trade-off to draw: an ablation's many settings at one budget only hide each other."""
+        """Whether to draw the trade-off; the settings of an ablation at one budget overlap."""
         return not (self.run.ablates and sum(budget > 0 for budget in self.budgets) == 1)
 
     def focus(self, frame: pd.DataFrame) -> float:
-        """The budget that a figure with room for one shows, among those that `frame` knows."""
-        return points.focus(sorted(float(budget) for budget in frame["budget"].dropna().unique()))
+        """Return the budget of `frame` for a figure with room for one."""
+        budgets = [float(budget) for budget in frame["budget"].dropna().unique()]
+        return points.focus(sorted(budgets))
 
     def ordered(self, frame: pd.DataFrame) -> list[str]:
-        """The labels that `frame` knows, in drawing order."""
-        there = set(frame["label"].astype(str))
-        return [label for label in self.labels if label in there]
+        """Return the labels of `frame` in drawing order."""
+        present = set(frame["label"].astype(str))
+        return [label for label in self.labels if label in present]

@@ -1,4 +1,4 @@
-"""The static figures of a run, each under the name of its files."""
+"""Static figures of a run, each with the name of its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GALLERY_ROWS, MAP_ROWS, LAYER_ROWS = 4, 12, 6
 
 @dataclass(frozen=True)
 class Room:
-    """How much a figure of this width has room for: methods of the gallery, blocks of the maps and of the layers."""
+    """Room of a figure of this width: methods of the gallery, blocks of maps and of layers."""
 
     width: float
     methods: int
@@ -40,20 +40,18 @@ ONE_COLUMN = Room(COLUMN, 3, 3, 3)
 def drawn(
     sheet: Sheet, sections: Sequence[Section] = (), room: Room = PAGE
 ) -> Iterator[tuple[str, Figure]]:
-    """Every figure that this run has the data for, at the width of `room` or at its own where it needs more.
+    """Draw every figure that the run has data for, at the width of `room` or wider if needed.
 
-    ``pareto``, ``groups`` (where there are many methods), ``lead`` (where a blind baseline ran), ``agreement``,
-    ``foreground``, ``kept``, ``gallery``, ``gallery-layers``; some of them for each backbone, whose name they bear when
-    there are several. Those of `sections` follow. The first four are left out where there is no trade-off
-    (`Sheet.trades`).
+    They are ``pareto``, ``groups`` (if there are many methods), ``lead`` (if a blind baseline ran),
+    ``agreement``, ``foreground``, ``kept``, ``gallery`` and ``gallery-layers``, then those of
+    `sections`. Figures of one backbone have its name if there are several. The first four are left
+    out if there is no trade-off to draw (`Sheet.trades`).
     """
     if sheet.trades and not sheet.frame.empty:
         yield from _tradeoffs(sheet, room)
     if not sheet.blocks.empty:
-        yield (
-            "foreground",
-            foreground(sheet.blocks, sheet.looks, sheet.focus(sheet.blocks), room.width),
-        )
+        budget = sheet.focus(sheet.blocks)
+        yield "foreground", foreground(sheet.blocks, sheet.looks, budget, room.width)
     for house in sheet.houses:
         yield from _maps(sheet, house, room)
         yield from _pictures(sheet, house, room)
@@ -63,18 +61,15 @@ def drawn(
 
 
 def _tradeoffs(sheet: Sheet, room: Room) -> Iterator[tuple[str, Figure]]:
-    convention = sheet.run.convention
-    yield (
-        "pareto",
-        pareto(sheet.frame, sheet.looks, convention, sheet.marks, sheet.run.chance, room.width),
-    )
+    """Draw accuracy against cost, as a whole, by group, beside the baselines, and agreement."""
+    convention, chance = sheet.run.convention, sheet.run.chance
+    figure = pareto(sheet.frame, sheet.looks, convention, sheet.marks, chance, room.width)
+    yield "pareto", figure
     for house in sheet.houses:
         part = sheet.frame[sheet.frame["backbone"] == house]
         if part["label"].nunique() > MANY and not one_budget(part):
-            yield (
-                named("groups", house, sheet),
-                groups(part, sheet.looks, convention, house, room.width),
-            )
+            figure = groups(part, sheet.looks, convention, house, room.width)
+            yield named("groups", house, sheet), figure
         marks = [mark for (backbone, _), mark in sorted(sheet.marks.items()) if backbone == house]
         if marks:
             title = f"{house}: beside the best blind baseline"
@@ -84,30 +79,30 @@ def _tradeoffs(sheet: Sheet, room: Room) -> Iterator[tuple[str, Figure]]:
 
 
 def named(stem: str, house: str, sheet: Sheet) -> str:
-    """File stem of a figure that is drawn once for each backbone."""
-    return stem if len(sheet.houses) == 1 else f"{stem}-{re.sub(r'[^A-Za-z0-9]+', '-', house)}"
+    """Return the file stem of a figure that each backbone has."""
+    if len(sheet.houses) == 1:
+        return stem
+    return f"{stem}-{re.sub(r'[^A-Za-z0-9]+', '-', house)}"
 
 
 def _maps(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figure]]:
+    """Draw where on the image tokens are kept, at the budget in focus."""
     kept = sheet.run.kept_tokens[sheet.run.kept_tokens["backbone"] == house]
     if kept.empty:
         return
     budget = sheet.focus(kept)
     kept = kept[kept["budget"] == budget]
-    blocks = points.chosen_blocks(
-        sorted(int(block) for block in kept["block"].unique()), room.blocks
-    )
-    mean = points.averaged(
-        kept[kept["block"].isin(blocks)], ["label", "block", "row", "col"], "kept"
-    )
+    blocks = sorted(int(block) for block in kept["block"].unique())
+    blocks = points.chosen_blocks(blocks, room.blocks)
+    keys = ["label", "block", "row", "col"]
+    mean = points.averaged(kept[kept["block"].isin(blocks)], keys, "kept")
     title = f"{house}: tokens kept, {budget_name(budget)} of FLOPs removed"
-    yield (
-        named("kept", house, sheet),
-        kept_maps(mean, sheet.ordered(mean)[:MAP_ROWS], blocks, title, room.width),
-    )
+    labels = sheet.ordered(mean)[:MAP_ROWS]
+    yield named("kept", house, sheet), kept_maps(mean, labels, blocks, title, room.width)
 
 
 def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figure]]:
+    """Draw the fate of tokens on pictures, and on one picture block by block."""
     rows = sheet.run.gallery[sheet.run.gallery["backbone"] == house]
     if rows.empty or sheet.shape is None or not sheet.pictures:
         return
@@ -115,15 +110,15 @@ def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figur
     rows = rows[rows["budget"] == budget]
     shown = dict(list(sheet.pictures.items())[:GALLERY_ROWS])
     title = f"{house}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
-    known = sheet.ordered(rows)
-    columns, others = known[: room.methods], known[room.methods :]
+    labels = sheet.ordered(rows)
+    columns, others = labels[: room.methods], labels[room.methods :]
     answers = gallery(
         sheet.run, last_block(rows), shown, sheet.shape, columns, title, room.width, others
     )
     yield named("gallery", house, sheet), answers
-    blocks = points.chosen_blocks(
-        [-1, *sorted(int(block) for block in rows["block"].unique())], room.layers
-    )
+    # -1, before all blocks, takes the place of the first, which is never shown
+    blocks = [-1, *sorted(int(block) for block in rows["block"].unique())]
+    blocks = points.chosen_blocks(blocks, room.layers)
     if len(blocks) > 1:
         image, pixels = next(iter(shown.items()))
         title = f"{house}: one picture block by block, {budget_name(budget)} of FLOPs removed"
@@ -138,6 +133,6 @@ def _pictures(sheet: Sheet, house: str, room: Room) -> Iterator[tuple[str, Figur
             blocks,
             title,
             room.width,
-            known[len(lines) :],
+            labels[len(lines) :],
         )
         yield named("gallery-layers", house, sheet), layered

@@ -1,4 +1,4 @@
-"""Colours and markers, told once: the page, its charts and the paper figures all ask here."""
+"""Colours and markers of methods, shared by the page, its charts and the paper figures."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ OTHER = "others"
 GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, PLAIN)
 
 # A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it.
-# Each colour reads as text (contrast at least 4.5 : 1) on its own background; of two methods that
-# share a marker, or that were both made for Mamba and meet in most runs, every eye (normal,
-# deuteranopia, protanopia) tells the colours apart.
+# Each colour is legible as text (contrast at least 4.5 : 1) on its own background. Methods that
+# share a marker, or were both made for Mamba, have colours that are distinct in normal vision,
+# deuteranopia and protanopia.
 KNOWN = {
     "none": ("#1a1e23", "#e8ebef", "star", DENSE),
     "random": ("#70757b", "#9ca1a7", "cross", PLAIN),
@@ -76,17 +76,13 @@ CYCLE = (
 )
 # markers on from a colour's own each time it comes round again: shares no factor with their number
 STEP = 3
-BROKEN = (
-    "dash",
-    "dashdot",
-    "longdash",
-    "longdashdot",
-)  # lines of variants: solid and dotted ones have their meaning
+# lines of variants; solid and dotted lines are for methods and baselines
+BROKEN = ("dash", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one label is drawn wherever it appears."""
+    """Colour, marker and line of one label, the same in all figures."""
 
     label: str
     light: str
@@ -113,28 +109,27 @@ class Look:
 
 
 def group(label: str) -> str:
-    """The group of a canonical method text, variants with their method; what is not ours is OTHER."""
+    """Return the group of a method text; a variant has its method's, foreign methods OTHER."""
     name = _method(label.split(SAME, 1)[0])
     return KNOWN[name][3] if name in KNOWN else OTHER
 
 
 def _method(text: str) -> str:
-    """The name of the method that a text such as ``mtr[score=b]@one-shot`` speaks of."""
+    """Return the method's name in a text such as ``mtr[score=b]@one-shot``."""
     return re.split(r"[\[@]", text, maxsplit=1)[0]
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """A look for each canonical method text.
+    """Assign a look to each label.
 
     A known method keeps its colour and marker in every report. Its first variant
-    (``tome[order=appended]``) shares the colour, dashed and hollow; further variants and unknown
-    names take the next of the cycle, which gives each colour another marker and line when it comes
-    round again. Of several texts that mean the same (``mtr = mtr[order=restored]``) the first
-    counts.
+    (``tome[order=appended]``) shares the colour, dashed and hollow. Further variants and unknown
+    names take the next colour of the cycle, with another marker and line in each round. Of several
+    texts for one composition (``mtr = mtr[order=restored]``) the first counts.
     """
     free = 0
     varied: set[str] = set()
-    given: dict[str, Look] = {}
+    assigned: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
         text = label.split(SAME, 1)[0]
         name = _method(text)
@@ -143,24 +138,21 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
         if name in KNOWN and (plain or name not in varied):
             light, dark, marker, _ = KNOWN[name]
         else:
-            turn, place = divmod(free, len(CYCLE))
-            light, dark, marker = CYCLE[place]
+            turn, index = divmod(free, len(CYCLE))
+            light, dark, marker = CYCLE[index]
             marker = _marker_after(marker, STEP * turn)
             free += 1
         if not plain:
             varied.add(name)
-        dash = (
-            BROKEN[turn % len(BROKEN)]
-            if not plain
-            else "dot"
-            if kind in {DENSE, PLAIN}
-            else "solid"
-        )
-        given[label] = Look(label, light, dark, marker, plain, dash, kind)
-    return given
+        if not plain:
+            dash = BROKEN[turn % len(BROKEN)]
+        else:
+            dash = "dot" if kind in {DENSE, PLAIN} else "solid"
+        assigned[label] = Look(label, light, dark, marker, plain, dash, kind)
+    return assigned
 
 
 def _marker_after(marker: str, steps: int) -> str:
-    """The marker so many steps on from `marker`."""
+    """Return the marker `steps` after `marker`, in a circle."""
     names = list(MARKERS)
     return names[(names.index(marker) + steps) % len(names)]

@@ -1,11 +1,13 @@
-"""The results as CSV (every digit), Markdown and LaTeX (what a reader needs)."""
+"""Tables of results as CSV (every digit), and as Markdown and LaTeX (rounded)."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from reports.formatting import (
     CONVENTIONS,
@@ -25,56 +27,101 @@ from reports.section import Table
 from suite.stats.compare import other_work
 
 RESULT_COLUMNS = (
-    "backbone", "label", "method", "family", "budget", "removed", "total", "token_ratio", "top1", "top1_low",
-    "top1_high", "seed_low", "seed_high", "seeds", "images", "reference", "difference", "difference_low",
-    "difference_high", "p", "p_holm", "significant", "only_method_correct", "only_reference_correct", "top5", "loss", "margin",
-    "agreement", "kl", "gemm", "conv", "scan", "elementwise", "reduction", "images_per_second",
-)  # fmt: skip
+    "backbone",
+    "label",
+    "method",
+    "family",
+    "budget",
+    "removed",
+    "total",
+    "token_ratio",
+    "top1",
+    "top1_low",
+    "top1_high",
+    "seed_low",
+    "seed_high",
+    "seeds",
+    "images",
+    "reference",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "significant",
+    "only_method_correct",
+    "only_reference_correct",
+    "top5",
+    "loss",
+    "margin",
+    "agreement",
+    "kl",
+    "gemm",
+    "conv",
+    "scan",
+    "elementwise",
+    "reduction",
+    "images_per_second",
+)
 
 DAGGER = r"$^{\dagger}$"
-FORMULA = frozenset(
-    "=+-@\uff1d\uff0b\uff0d\uff20"
-)  # what a spreadsheet takes for the beginning of one, wide forms too
+# characters that begin a formula in a spreadsheet, with their wide forms
+FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+END = ("\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", "")
+PACKAGES = "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}"
 
 
 def results_csv(frame: pd.DataFrame) -> str:
-    """One row for each (backbone, method text, budget), fractions as fractions, nothing rounded.
+    """Return a row for each backbone, method and budget, with fractions and nothing rounded.
 
-    A text that a spreadsheet would run as a formula is led by an apostrophe.
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
     """
     return _csv(frame.loc[:, list(RESULT_COLUMNS)].map(inert))
 
 
 def cells_csv(run: Run) -> str:
-    """One row for each cell of the run, skipped and failed ones included."""
+    """Return a row for each cell of the run, skipped and failed ones included."""
     return _csv(run.cells.map(inert))
 
 
 def heads(frame: pd.DataFrame, convention: str) -> list[str]:
-    """Column heads of the printed table."""
+    """Return the column heads of the printed table."""
     prefix = unit(frame["total"].dropna().tolist())[1]
     short = CONVENTIONS.get(convention, (convention, ""))[0]
     names = [
-        "Backbone", "Method", "Asked", "Removed, %", f"{prefix}{short}", "Tokens removed, %", "Top-1, %",
-        "95 % interval", "Difference, points", "Holm p", "Agreement, %", "KL", "Images/s",
-    ]  # fmt: skip
+        "Backbone",
+        "Method",
+        "Asked",
+        "Removed, %",
+        f"{prefix}{short}",
+        "Tokens removed, %",
+        "Top-1, %",
+        "95 % interval",
+        "Difference, points",
+        "Holm p",
+        "Agreement, %",
+        "KL",
+        "Images/s",
+    ]
     return names[: columns(frame)]
 
 
 def columns(frame: pd.DataFrame) -> int:
-    """How many columns the printed table has: the last, speed, only where it was measured."""
+    """Return how many columns the printed table has; speed is the last, if it was measured."""
     return 13 if frame["images_per_second"].notna().any() else 12
 
 
 def body(frame: pd.DataFrame) -> list[list[str]]:
-    """Rows of the printed table under `heads`; the dense model is called dense."""
+    """Return the rows of the printed table under `heads`."""
     size = unit(frame["total"].dropna().tolist())[0]
     return [_row(row, size)[: columns(frame)] for row in frame.to_dict("records")]
 
 
 def _row(row: dict[Any, Any], size: float) -> list[str]:
+    """Return the cells of one row; the dense model is compared with nothing."""
     dense = row["method"] == "none"
-    gap = f"{points(row['difference'])} {interval(row['difference_low'], row['difference_high'], signed=True)}".strip()
+    bounds = interval(row["difference_low"], row["difference_high"], signed=True)
+    gap = f"{points(row['difference'])} {bounds}".strip()
     reference = row["label"] == row["reference"]
     return [
         str(row["backbone"]),
@@ -94,139 +141,158 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
 
 
 def results_md(frame: pd.DataFrame, convention: str) -> str:
-    """The printed table in Markdown."""
-    lines = [heads(frame, convention), ["---"] * 2 + ["---:"] * (columns(frame) - 2), *body(frame)]
-    cells = [
-        [cell if set(cell) <= set("-:") else markdown(cell) for cell in line] for line in lines
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+    """Return the printed table in Markdown."""
+    aligned = ["---"] * 2 + ["---:"] * (columns(frame) - 2)
+    return _markdown_table(heads(frame, convention), aligned, body(frame))
+
+
+def _markdown_table(heads: list[str], aligned: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; `aligned` is its second line."""
+    lines = [[markdown(head) for head in heads], aligned]
+    for row in rows:
+        lines.append([markdown(cell) for cell in row])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _tex_row(cells: Iterable[str]) -> str:
+    """Return a row of a LaTeX table from escaped cells."""
+    return " & ".join(cells) + " \\\\"
 
 
 def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
-    """The printed table in LaTeX: booktabs, a space between budgets, ready to be input."""
+    """Return the printed table in LaTeX, with booktabs and a space between budgets."""
     lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
-        "\\begin{table*}", "\\centering", f"\\caption{{{latex(caption)}}}",
+        PACKAGES,
+        "\\begin{table*}",
+        "\\centering",
+        f"\\caption{{{latex(caption)}}}",
         "\\begin{adjustbox}{max width=\\textwidth}",
-        "\\begin{tabular}{ll" + "r" * (columns(frame) - 2) + "}", "\\toprule",
-        " & ".join(latex(head) for head in heads(frame, convention)) + " \\\\", "\\midrule",
-    ]  # fmt: skip
+        "\\begin{tabular}{ll" + "r" * (columns(frame) - 2) + "}",
+        "\\toprule",
+        _tex_row(latex(head) for head in heads(frame, convention)),
+        "\\midrule",
+    ]
     before = None
     for row in body(frame):
         if before is not None and before != (row[0], row[2]):
             lines.append("\\addlinespace")
         before = (row[0], row[2])
-        lines.append(" & ".join(latex(cell) for cell in row) + " \\\\")
-    return "\n".join(
-        [*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""]
-    )
+        lines.append(_tex_row(latex(cell) for cell in row))
+    end = ["\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""]
+    return "\n".join([*lines, *end])
 
 
 def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
-    """Top-1 of one backbone in LaTeX for one column: methods down, budgets across, the dense model above.
+    """Return top-1 of one backbone in LaTeX for one column, methods by budgets.
 
-    A star marks what was told apart from the reference method, a dagger what removes another share
-    of FLOPs than its column says, by more than half a point, and was not tested.
+    A star marks a significant difference from the reference. A dagger marks a cell whose share of
+    FLOPs is more than half a point off its column; such cells are not tested.
     """
     part = frame[frame["backbone"] == house]
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
-    star = (
-        f" *: differs from {references} (5 %, Holm's correction; interval without zero)."
-        if references
-        else ""
-    )
-    astray = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
-    dagger = (
-        f"{DAGGER}: at another share of FLOPs ({_shares(astray)}), not tested. "
-        if len(astray)
-        else ""
-    )
+    star = ""
+    if references:
+        star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)."
+    off_budget = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
+    dagger = ""
+    if len(off_budget):
+        dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
     words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star}"
     lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
-        "\\begin{table}", "\\centering", f"\\caption{{{latex(words)} {dagger}{latex(caption)}}}",
-        "\\begin{adjustbox}{max width=\\columnwidth}", f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}", "\\toprule",
-        " & ".join(["Method", *(latex(budget_name(budget)) for budget in budgets)]) + " \\\\", "\\midrule",
-    ]  # fmt: skip
+        PACKAGES,
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{latex(words)} {dagger}{latex(caption)}}}",
+        "\\begin{adjustbox}{max width=\\columnwidth}",
+        f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}",
+        "\\toprule",
+        _tex_row(["Method", *(latex(budget_name(budget)) for budget in budgets)]),
+        "\\midrule",
+    ]
     for label, rows in part.groupby("label", sort=False):
-        found = {row["budget"]: row for row in rows.to_dict("records")}
+        by_budget = {row["budget"]: row for row in rows.to_dict("records")}
         if budgets and (rows["method"] == "none").all():
-            dense = (
-                f"\\multicolumn{{{len(budgets)}}}{{c}}{{{latex(percent(rows['top1'].iloc[0]))}}}"
-            )
-            lines += [f"dense & {dense} \\\\", "\\addlinespace"]
+            # the dense model has no budget: one value across all of them
+            value = latex(percent(rows["top1"].iloc[0]))
+            dense = f"\\multicolumn{{{len(budgets)}}}{{c}}{{{value}}}"
+            lines += [_tex_row(["dense", dense]), "\\addlinespace"]
             continue
-        cells = [_starred(found.get(budget)) for budget in budgets]
-        lines.append(" & ".join([latex(str(label).split(" = ")[0]), *cells]) + " \\\\")
-    return "\n".join(
-        [*lines, "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", ""]
-    )
+        cells = [_starred(by_budget.get(budget)) for budget in budgets]
+        lines.append(_tex_row([latex(str(label).split(" = ")[0]), *cells]))
+    return "\n".join([*lines, *END])
 
 
 def _starred(row: dict[Any, Any] | None) -> str:
+    """Return top-1 in LaTeX with its mark."""
     if row is None:
         return latex(number(None, 0))
-    astray = other_work(row["removed"], row["budget"])
-    return latex(percent(row["top1"])) + (
-        DAGGER if astray else "$^{*}$" if row["significant"] else ""
-    )
+    mark = "$^{*}$" if row["significant"] else ""
+    if other_work(row["removed"], row["budget"]):
+        mark = DAGGER
+    return latex(percent(row["top1"])) + mark
 
 
-def _shares(astray: pd.DataFrame) -> str:
-    """What each method removes instead, in LaTeX."""
-    parts = [
-        f"{latex(str(label).split(' = ')[0])}: {', '.join(dict.fromkeys(percent(share) for share in rows['removed']))}"
-        for label, rows in astray.groupby("label", sort=False)
-    ]
+def _shares(rows: pd.DataFrame) -> str:
+    """Return the shares of FLOPs that each method removes, in LaTeX."""
+    parts = []
+    for label, own in rows.groupby("label", sort=False):
+        shares = dict.fromkeys(percent(share) for share in own["removed"])
+        parts.append(f"{latex(str(label).split(' = ')[0])}: {', '.join(shares)}")
     return "; ".join(parts) + " \\%"
 
 
 def table_cells(table: Table) -> list[list[str]]:
-    """The rows of an analysis's table as they are printed: numbers with their column's decimals, the rest as it is."""
-    return [
-        [_printed(value, table.digits.get(str(head), 3)) for head, value in row.items()]
-        for row in table.frame.to_dict("records")
-    ]
+    """Return the printed cells of an analysis's table, with the decimals of each column."""
+    rows = []
+    for row in table.frame.to_dict("records"):
+        cells = [_printed(value, table.digits.get(str(head), 3)) for head, value in row.items()]
+        rows.append(cells)
+    return rows
 
 
 def is_numeric(table: Table) -> list[bool]:
-    """Which columns of an analysis's table hold numbers."""
-    kinds = table.frame.dtypes
-    return [
-        bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind))
-        for kind in kinds
-    ]
+    """Return which columns of an analysis's table are numbers."""
+    numeric = []
+    for kind in table.frame.dtypes:
+        # pandas counts booleans as numbers
+        numeric.append(is_numeric_dtype(kind) and not is_bool_dtype(kind))
+    return numeric
 
 
 def table_csv(table: Table) -> str:
-    """An analysis's table with every digit."""
+    """Return an analysis's table as CSV, with every digit."""
     return _csv(table.frame.map(inert))
 
 
 def table_md(table: Table) -> str:
-    """An analysis's table in Markdown."""
-    heads = [markdown(str(head)) for head in table.frame.columns]
-    rule = ["---:" if number else "---" for number in is_numeric(table)]
-    lines = [heads, rule, *([markdown(cell) for cell in row] for row in table_cells(table))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    """Return an analysis's table in Markdown."""
+    names = [str(head) for head in table.frame.columns]
+    aligned = ["---:" if numeric else "---" for numeric in is_numeric(table)]
+    return _markdown_table(names, aligned, table_cells(table))
 
 
 def table_tex(table: Table) -> str:
-    """An analysis's table in LaTeX, as wide as one column of a paper at most."""
+    """Return an analysis's table in LaTeX, at most one column of a paper wide."""
+    alignment = "".join("r" if numeric else "l" for numeric in is_numeric(table))
     lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
-        "\\begin{table}", "\\centering", f"\\caption{{{latex(table.caption)}}}",
+        PACKAGES,
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{latex(table.caption)}}}",
         "\\begin{adjustbox}{max width=\\columnwidth}",
-        f"\\begin{{tabular}}{{{''.join('r' if number else 'l' for number in is_numeric(table))}}}", "\\toprule",
-        " & ".join(latex(str(head)) for head in table.frame.columns) + " \\\\", "\\midrule",
-        *(" & ".join(latex(cell) for cell in row) + " \\\\" for row in table_cells(table)),
-        "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", "",
-    ]  # fmt: skip
-    return "\n".join(lines)
+        f"\\begin{{tabular}}{{{alignment}}}",
+        "\\toprule",
+        _tex_row(latex(str(head)) for head in table.frame.columns),
+        "\\midrule",
+    ]
+    for row in table_cells(table):
+        lines.append(_tex_row(latex(cell) for cell in row))
+    return "\n".join([*lines, *END])
 
 
 def _printed(value: Any, digits: int) -> str:
+    """Return a value of an analysis's table as text."""
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, int):
@@ -235,13 +301,14 @@ def _printed(value: Any, digits: int) -> str:
 
 
 def _csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV, with the same bytes on every platform."""
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
 
 
 def inert(value: Any) -> Any:
-    """`value` as a spreadsheet and a terminal only show it."""
+    """Return a value that neither a spreadsheet nor a terminal interprets."""
     if not isinstance(value, str):
         return value
     text = shown(value)

@@ -1,4 +1,4 @@
-"""Pictures of the gallery: decoding, and drawing on them what became of each token."""
+"""Decoding of gallery pictures, and drawing of the fate of each token on them."""
 
 from __future__ import annotations
 
@@ -20,48 +20,46 @@ SIDE = 288  # the longest side of an embedded picture, pixels
 
 
 def decode(png: bytes) -> Pixels | None:
-    """The (H, W, 3) pixels of an image file, at most `SIDE` long; None if it is none."""
+    """Return the pixels (H, W, 3) of a PNG file, at most `SIDE` long; None if it is damaged."""
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 return None
             picture = image.convert("RGB")
-    except (
-        Exception
-    ):  # Pillow raises whatever its parsers meet; a picture that cannot be shown is left out
+    except Exception:
+        # Pillow's parsers raise many types; a picture that cannot be decoded is left out
         return None
     picture.thumbnail((SIDE, SIDE))
     return np.asarray(picture, dtype=np.uint8)
 
 
 def data_uri(pixels: Pixels) -> str:
-    """`pixels` as a data URI: PNG for a small picture, JPEG for one that would weigh on the page."""
+    """Return pixels as a data URI: PNG for a small picture, else JPEG, which is smaller."""
     buffer = io.BytesIO()
     small = pixels.shape[0] * pixels.shape[1] <= 128 * 128
     Image.fromarray(pixels).save(buffer, format="PNG" if small else "JPEG", quality=88)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{'png' if small else 'jpeg'};base64,{content}"
 
 
 def overlay(
     pixels: Pixels, owner: npt.NDArray[np.int64], shape: tuple[int, int], cell: int = 16
 ) -> Pixels:
-    """`pixels` on a grid of `cell` pixels a token: kept clear, dropped veiled, merged in one colour and rimmed.
+    """Draw the fate of tokens on a picture, `cell` pixels a token.
 
-    The places of one merged token all take their mean colour, which is what the model still knows
-    of them; a rim runs where a merged token meets another. Places that live in a special token are
-    the special colour.
+    `owner` is the token that each position of the grid `shape` lives in. Kept positions are clear,
+    dropped ones veiled. The positions of a merged token take their mean colour, which is what the
+    model still knows of them, with a rim towards other tokens. Positions that live in a special
+    token have the special colour.
     """
     height, width = shape
+    # smoothing a picture that is enlarged would hide its pixels
     finer = pixels.shape[0] > height * cell
     how = Image.Resampling.LANCZOS if finer else Image.Resampling.NEAREST
     picture = Image.fromarray(pixels).resize((width * cell, height * cell), how)
-    # (height, width, cell, cell, 3), a view of the picture by token
-    drawn = (
-        np.asarray(picture, dtype=np.float64)
-        .reshape(height, cell, width, cell, 3)
-        .swapaxes(1, 2)
-        .copy()
-    )
+    blocks = np.asarray(picture, dtype=np.float64).reshape(height, cell, width, cell, 3)
+    # (height, width, cell, cell, 3): the picture by token
+    drawn = blocks.swapaxes(1, 2).copy()
     owner = owner.reshape(shape)
     drawn[owner == DROPPED] = 0.14 * drawn[owner == DROPPED] + 0.86 * np.array(VEIL)
     members, counts = np.unique(owner[owner >= 0], return_counts=True)
@@ -76,7 +74,7 @@ def overlay(
 def _rim(
     drawn: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], merged: npt.NDArray[np.bool_]
 ) -> None:
-    """A line in the first row or column of pixels of every place whose neighbour above or left is of another token."""
+    """Draw a line between merged tokens and their neighbours above and to the left."""
     right = (owner[:, 1:] != owner[:, :-1]) & (merged[:, 1:] | merged[:, :-1])
     below = (owner[1:] != owner[:-1]) & (merged[1:] | merged[:-1])
     columns, rows = drawn[:, 1:, :, 0], drawn[1:, :, 0, :]
@@ -85,8 +83,10 @@ def _rim(
 
 
 def _blend(line: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mix a line of pixels with the colour of the rim."""
     return 0.25 * line + 0.75 * _colour(RIM)
 
 
 def _colour(text: str) -> npt.NDArray[np.float64]:
+    """Return the channels (3,) of a colour such as ``#ffffff``."""
     return np.array([int(text[index : index + 2], 16) for index in (1, 3, 5)], dtype=np.float64)
