@@ -168,11 +168,13 @@ def test_code_of_others_is_named_before_it_runs(site: Path) -> None:
 
 
 def test_what_is_downloaded_is_pinned_by_its_hash() -> None:
-    from suite.data.images.fashion_mnist_files import ORIGINALS
+    from torchvision.datasets import FashionMNIST
 
-    assert all(
-        len(original.md5) == 32 and len(original.sha256) == 64 for original in ORIGINALS.values()
-    )
+    from suite.data.images.fashion_mnist_files import SHA256
+
+    assert {name.removesuffix(".gz") for name, _ in FashionMNIST.resources} == set(SHA256)
+    assert all(len(md5) == 32 for _, md5 in FashionMNIST.resources)
+    assert all(len(sha256) == 64 for sha256 in SHA256.values())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert not [
         need for need in project["project"]["dependencies"] if "@" in need or "git+" in need

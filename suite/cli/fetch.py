@@ -1,7 +1,8 @@
-"""`fetch`: bring the full Fashion-MNIST to this machine."""
+"""`fetch`: download the full Fashion-MNIST."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +11,13 @@ import typer
 
 def fetch(
     folder: Annotated[
-        Path | None, typer.Option(help="Where to; empty: the cache folder, where it is looked for.")
+        Path | None, typer.Option(help="Target folder; empty: the cache folder.")
     ] = None,
 ) -> int:
-    """Download the full Fashion-MNIST (31 MB, checked by hash), which training and the full splits need."""
+    """Download the full Fashion-MNIST (31 MB, checked by hash), for training and full splits."""
     from suite.data.images.fashion_mnist_files import download
 
+    # torchvision sets no limit itself, so a silent server would keep the command waiting.
+    socket.setdefaulttimeout(60)
     print(f"Fashion-MNIST is in {download(folder)}")
     return 0

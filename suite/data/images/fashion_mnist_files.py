@@ -1,161 +1,128 @@
-"""The full Fashion-MNIST: where it is looked for, how it is checked, and how it is fetched when asked to."""
+"""The four files of the full Fashion-MNIST: finding, checking, reading and downloading them."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+import zlib
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from suite.data.base import one_line
-from suite.data.images.idx import gunzip, parse_idx
-from suite.data.images.sources import Garments, Sizes, check_split, from_arrays
-from suite.system.atomic_files import replacing
+from suite.data.images.sources import SIDE, Garments, Sizes, check_split, from_arrays
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FOLDER_VARIABLE = "MAMBA_TOKEN_SUITE_FASHION_MNIST"
-MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_TIMEOUT_SECONDS = 60
-_MAX_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Original:
-    """One of the four files: MD5 as its authors publish it (of the gzip), SHA-256 of the content inside.
-
-    The content counts: Debian's copies carry the same data behind another gzip header.
-    """
-
-    name: str
-    md5: str
-    sha256: str
-
-
-ORIGINALS = {
-    original.name: original
-    for original in (
-        Original(
-            "train-images-idx3-ubyte",
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        ),
-        Original(
-            "train-labels-idx1-ubyte",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        ),
-        Original(
-            "t10k-images-idx3-ubyte",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        ),
-        Original(
-            "t10k-labels-idx1-ubyte",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-    )
+# SHA-256 of each file's content. torchvision has the MD5 of the authors' gzip files, but Debian's
+# hold the same content behind another gzip header, and its own folder is not compressed.
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+# Four times the largest file's content, since a few bytes of gzip could swell to anything.
+MAX_BYTES = 1 << 28
 
 
 def cache_folder() -> Path:
-    """Where a download goes and is looked for: the folder the environment names, else the user's cache."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(named)
+    """Folder of a download: the one that the environment names, else the user's cache."""
+    from_environment = os.environ.get(FOLDER_VARIABLE)
+    if from_environment:
+        return Path(from_environment)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mamba-token-suite" / "fashion-mnist"
 
 
 def _file_in(folder: Path, name: str) -> Path | None:
-    """The file called `name` in `folder`, gzipped or not."""
-    return next((path for path in (folder / f"{name}.gz", folder / name) if path.is_file()), None)
+    """The file called `name` in `folder` or in torchvision's place below it, gzipped or not."""
+    for place in (folder, folder / "FashionMNIST" / "raw"):
+        for path in (place / f"{name}.gz", place / name):
+            if path.is_file():
+                return path
+    return None
 
 
 def find_folder(folder: Path | None = None) -> Path:
-    """The folder of the four files: `folder` if given, else the cache, else Debian's; UserError names the mend."""
+    """The folder of the four files: `folder` if given, else the cache, else Debian's.
+
+    UserError if a file is missing.
+    """
     candidates = [folder] if folder else [cache_folder(), DEBIAN]
     for candidate in candidates:
-        if all(_file_in(candidate, name) for name in ORIGINALS):
+        if all(_file_in(candidate, name) for name in SHA256):
             return candidate
-    looked = " and ".join(str(candidate) for candidate in candidates)
+    places = " and ".join(str(candidate) for candidate in candidates)
     raise UserError(
-        f"the full Fashion-MNIST is not in {looked}: apt-get install dataset-fashion-mnist, or name its folder with "
-        f"--data-dir, or run python -m suite fetch"
+        f"the full Fashion-MNIST is not in {places}: apt-get install dataset-fashion-mnist, "
+        f"or name its folder with --data-dir, or run python -m suite fetch"
     )
 
 
-def read_original(folder: Path, original: Original) -> bytes:
-    """The IDX content of one file in `folder`; UserError if it is absent or not the published data."""
-    path = _file_in(folder, original.name)
+def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The items (N, *shape) of one file in `folder`; UserError unless it is the published data."""
+    path = _file_in(folder, name)
     if path is None:
         raise UserError(
-            f"{folder} has no {original.name}.gz: name another folder, or run python -m suite fetch"
+            f"{folder} has no {name}.gz: name another folder, or run python -m suite fetch"
         )
-    content = gunzip(path)
-    if hashlib.sha256(content).hexdigest() != original.sha256:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): fetch it again") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} holds more than {MAX_BYTES >> 20} MB: fetch it again")
+    if hashlib.sha256(content).hexdigest() != SHA256[name]:
         raise UserError(
             f"{path} is not Fashion-MNIST's (checksum differs): remove it and fetch it again"
         )
-    return content
+    # The content is known, so the IDX header need not be parsed: a word, and one a dimension.
+    header = 4 + 4 * (1 + len(shape))
+    return np.frombuffer(content, np.uint8, offset=header).reshape(-1, *shape)
 
 
-def load_full(
-    split: str,
-    folder: Path | None = None,
-    sizes: Sizes | None = None,
-    originals: Mapping[str, Original] = ORIGINALS,
-) -> Garments:
-    """All garments of `split` from the original files, checked against their published content."""
+def load_full(split: str, folder: Path | None = None, sizes: Sizes | None = None) -> Garments:
+    """All garments of `split` from the original files; UserError unless these are as published."""
     prefix = "t10k" if check_split(split) == "test" else "train"
     folder = find_folder(folder)
-    images, labels = (
-        parse_idx(read_original(folder, originals[name]), str(folder / name))
-        for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
-    )
+    images = read_array(folder, f"{prefix}-images-idx3-ubyte", (SIDE, SIDE))
+    labels = read_array(folder, f"{prefix}-labels-idx1-ubyte", ())
     return from_arrays(images, labels, split, sizes)
 
 
-def _fetch(url: str) -> bytes:
-    """The bytes at `url`; UserError if it cannot be reached or is larger than any of the files can be."""
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - the caller's own mirror
-            content: bytes = answer.read(_MAX_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = one_line(error)
-        raise UserError(
-            f"{url} cannot be fetched ({reason}): apt-get install dataset-fashion-mnist instead"
-        ) from error
-    if len(content) > _MAX_BYTES:
-        raise UserError(
-            f"{url} is larger than {_MAX_BYTES} bytes, so it is not Fashion-MNIST: check the mirror"
-        )
-    return content
+def download(folder: Path | None = None) -> Path:
+    """Fetch the missing files (30 MB in all) into `folder`, by default the cache, and return it.
 
-
-def download(
-    folder: Path | None = None, mirror: str = MIRROR, originals: Mapping[str, Original] = ORIGINALS
-) -> Path:
-    """Fetch what `folder` (default: the cache) lacks of the four files (30 MB) and return the folder.
-
-    Called only when a user asks for it. A file whose MD5 is not the published one is refused and
-    nothing is kept.
+    UserError if a file cannot be fetched or has not the published MD5; it is not kept.
     """
+    from torchvision.datasets import FashionMNIST
+    from torchvision.datasets.utils import download_url
+
     folder = folder or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    for original in originals.values():
-        if _file_in(folder, original.name):
+    for name, md5 in FashionMNIST.resources:
+        if _file_in(folder, name.removesuffix(".gz")):
             continue
-        url = f"{mirror}/{original.name}.gz"
-        content = _fetch(url)
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != original.md5:
-            raise UserError(
-                f"{url} does not have the published checksum: nothing was kept, try another mirror"
-            )
-        with replacing(folder / f"{original.name}.gz") as temporary:
-            temporary.write_bytes(content)
+        url = FashionMNIST.mirrors[0] + name
+        # Beside its place and then moved there: an interrupted download leaves nothing.
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            try:
+                download_url(url, temporary, name, md5)
+            except RuntimeError as error:
+                raise UserError(
+                    f"{url} does not have the published checksum: nothing was kept, "
+                    f"apt-get install dataset-fashion-mnist instead"
+                ) from error
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"{url} cannot be fetched ({one_line(error)}): "
+                    f"apt-get install dataset-fashion-mnist instead"
+                ) from error
+            (Path(temporary) / name).replace(folder / name)
     return folder

@@ -21,7 +21,7 @@ import pytest
 from bad import Bad
 
 from suite.cli import run
-from suite.data.images import idx
+from suite.data.images import fashion_mnist_files
 from suite.data.loading import decode
 from suite.training.images import TrainingImages, training_images
 
@@ -74,7 +74,7 @@ def test_bad_input_is_one_line_that_names_the_mend(
     record_property: Callable[[str, object], None],
 ) -> None:
     monkeypatch.setattr(decode, "MAX_BYTES", 1 << 20)
-    monkeypatch.setattr(idx, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(fashion_mnist_files, "MAX_BYTES", 1 << 20)
     monkeypatch.setattr("suite.training.images.training_images", bundled)
     given, work = tmp_path / "given", tmp_path / "work"
     given.mkdir()

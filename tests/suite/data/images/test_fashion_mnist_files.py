@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import struct
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -7,6 +8,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from torchvision.datasets import FashionMNIST
 
 from backbones.common.errors import UserError
 from suite.data.images import fashion_mnist_files as full
@@ -14,48 +16,52 @@ from suite.data.images.clutter import open_garments
 from suite.data.images.fashion_mnist_files import (
     DEBIAN,
     FOLDER_VARIABLE,
-    ORIGINALS,
-    Original,
     download,
     find_folder,
     load_full,
 )
-from suite.data.images.idx import idx_bytes
 from suite.data.images.sources import Sizes
 
 SMALL = Sizes(held_out=40, dev=10, test=20)
 
 
+def idx_bytes(array: np.ndarray) -> bytes:
+    """`array` as uncompressed IDX content."""
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return header + array.tobytes()
+
+
 @pytest.fixture
 def files() -> dict[str, bytes]:
+    """Small files under the published names, gzipped."""
     rng = np.random.default_rng(0)
     content = {}
     for prefix, count in (("train", 100), ("t10k", 60)):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.resize(np.arange(10, dtype=np.uint8), count)
         content[f"{prefix}-images-idx3-ubyte"] = idx_bytes(images)
-        content[f"{prefix}-labels-idx1-ubyte"] = idx_bytes(
-            np.resize(np.arange(10, dtype=np.uint8), count)
-        )
+        content[f"{prefix}-labels-idx1-ubyte"] = idx_bytes(labels)
     return {name: gzip.compress(data, mtime=0) for name, data in content.items()}
 
 
 @pytest.fixture
-def originals(files: dict[str, bytes]) -> dict[str, Original]:
-    return {
-        name: Original(
-            name, hashlib.md5(data).hexdigest(), hashlib.sha256(gzip.decompress(data)).hexdigest()
-        )
-        for name, data in files.items()
-    }
+def published(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take `files` for the published ones."""
+    resources = []
+    for name, data in files.items():
+        resources.append((f"{name}.gz", hashlib.md5(data).hexdigest()))
+        monkeypatch.setitem(full.SHA256, name, hashlib.sha256(gzip.decompress(data)).hexdigest())
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
 
 
 @pytest.fixture
-def server(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    asked: list[str] = []
+def requests(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A mirror of `files`, and the paths that it was asked for."""
+    paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            paths.append(self.path)
             data = files.get(self.path.removeprefix("/").removesuffix(".gz"))
             self.send_response(200 if data else 404)
             self.end_headers()
@@ -67,76 +73,67 @@ def server(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         thread = Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}", asked
+        mirror = f"http://127.0.0.1:{httpd.server_address[1]}/"
+        monkeypatch.setattr(FashionMNIST, "mirrors", [mirror])
+        yield paths
         httpd.shutdown()
         thread.join()
 
 
 def test_download_then_open(
-    tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original]
+    tmp_path: Path, requests: list[str], files: dict[str, bytes], published: None
 ) -> None:
-    folder = download(tmp_path / "new" / "folder", server[0], originals)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        f"{name}.gz" for name in originals
-    )
-    assert len(load_full("train", folder, SMALL, originals).labels) == 60
-    assert len(load_full("test", folder, SMALL, originals).labels) == 60
-    download(folder, server[0], originals)
-    assert len(server[1]) == 4, "what is there is not fetched again"
+    folder = download(tmp_path / "new" / "folder")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.gz" for name in files)
+    assert len(load_full("train", folder, SMALL).labels) == 60
+    assert len(load_full("test", folder, SMALL).labels) == 60
+    count = len(requests)
+    download(folder)
+    assert len(requests) == count, "what is there is not fetched again"
 
 
-def test_wrong_checksum_keeps_nothing(
-    tmp_path: Path, server: tuple[str, list[str]], originals: dict[str, Original]
-) -> None:
-    name = "t10k-labels-idx1-ubyte"
-    originals[name] = Original(name, "0" * 32, "0" * 64)
+def test_wrong_checksum_keeps_nothing(tmp_path: Path, requests: list[str], published: None) -> None:
+    name = "t10k-labels-idx1-ubyte.gz"
+    FashionMNIST.resources[-1] = (name, "0" * 32)
     with pytest.raises(UserError, match="does not have the published checksum"):
-        download(tmp_path, server[0], originals)
+        download(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
     assert not any(name in path.name for path in tmp_path.iterdir())
 
 
 def test_interrupted_write_leaves_no_file(
-    tmp_path: Path,
-    server: tuple[str, list[str]],
-    originals: dict[str, Original],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, requests: list[str], published: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("suite.data.images.fashion_mnist_files.os.replace", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(KeyboardInterrupt):
-        download(tmp_path, server[0], originals)
+        download(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unreachable_mirror_is_named(tmp_path: Path, originals: dict[str, Original]) -> None:
+def test_unreachable_mirror_is_named(
+    tmp_path: Path, published: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"file://{tmp_path}/absent/"])
     with pytest.raises(
         UserError, match=r"cannot be fetched.*apt-get install dataset-fashion-mnist"
     ):
-        download(tmp_path, f"file://{tmp_path}/absent", originals)
+        download(tmp_path)
 
 
-def test_endless_answer_is_cut_off(
-    tmp_path: Path,
-    server: tuple[str, list[str]],
-    originals: dict[str, Original],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_folder_of_torchvision_is_read(
+    tmp_path: Path, files: dict[str, bytes], published: None
 ) -> None:
-    monkeypatch.setattr(full, "_MAX_BYTES", 100)
-    with pytest.raises(UserError, match="larger than 100 bytes"):
-        download(tmp_path, server[0], originals)
-
-
-def test_file_urls_work_as_mirror(
-    tmp_path: Path, files: dict[str, bytes], originals: dict[str, Original]
-) -> None:
-    mirror, target = tmp_path / "mirror", tmp_path / "target"
-    mirror.mkdir()
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
     for name, data in files.items():
-        (mirror / f"{name}.gz").write_bytes(data)
-    assert download(target, mirror.as_uri(), originals) == target
-    assert len(load_full("dev", target, SMALL, originals).labels) == 40
+        (raw / name).write_bytes(gzip.decompress(data))
+    garments = load_full("dev", tmp_path, SMALL)
+    assert len(garments.labels) == 40
+    images = FashionMNIST(str(tmp_path)).data.numpy()
+    assert np.array_equal(garments.images, images[garments.source])
 
 
 def test_other_data_in_the_folder_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
@@ -193,4 +190,6 @@ def test_debian_holds_the_published_labels() -> None:
         + name.encode()
         + b"\0"
     )
-    assert hashlib.md5(header + packed[10:]).hexdigest() == ORIGINALS[name].md5
+    assert (
+        hashlib.md5(header + packed[10:]).hexdigest() == dict(FashionMNIST.resources)[f"{name}.gz"]
+    )
