@@ -1,4 +1,4 @@
-"""`verify`: whether everything here is what it says: kernels, backbones, methods, checkpoints, FLOPs."""
+"""`verify`: checks of kernels, backbones, methods and FLOPs on this machine."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ def verify(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Check kernels, backbones, methods, checkpoint layouts and FLOPs, a line each; exit code 1 if anything fails.
+    """Check kernels, backbones, methods and FLOPs, a line each; exit code 1 if anything fails.
 
-    Kernels against the reference, all backbones and methods against their contracts, a made-up file
-    of every published layout, FLOPs against every printed figure. With --method only that: yours or
-    ours.
+    Kernels are checked against the reference, backbones and methods against their contracts, FLOPs
+    against every printed figure. With --method only these methods are checked, of the suite or your
+    own.
     """
     from methods.spec import parse_list
     from suite.verify.backbone_contract import backbone_lines
-    from suite.verify.checkpoint_layouts import layout_lines
     from suite.verify.flops import flops_lines
     from suite.verify.kernels import kernel_lines
     from suite.verify.methods import check_lines, method_lines
@@ -40,7 +39,7 @@ def verify(
     parts = (
         [check_lines(parse_list(method))]
         if method
-        else [kernel_lines(), backbone_lines(), method_lines(), layout_lines(), flops_lines()]
+        else [kernel_lines(), backbone_lines(), method_lines(), flops_lines()]
     )
     lines = []
     for line in chain.from_iterable(parts):

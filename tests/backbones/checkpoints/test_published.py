@@ -1,4 +1,4 @@
-"""Every published file: one of its layout is made here, found in the hub's cache under its name, and loaded."""
+"""Every published file: one of its layout is made up, found in the hub's cache, and loaded."""
 
 import hashlib
 import re
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from made_up_files import NARROW, drawn, made_up, narrow
+from published_layouts import Table, class_token, published, registers, video
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,9 +23,8 @@ from backbones.checkpoints.published import (
 )
 from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed, resample_frames, resample_positions
+from backbones.models.sizes import FAMILIES
 from backbones.provenance import NEW_HEAD
-from suite.verify.checkpoint_layouts import NARROW, drawn, made_up, narrow
-from suite.verify.published_layouts import Table, class_token, registers, video
 
 HUB = [row for row in published_files() if row.source.startswith("hf://")]
 
@@ -53,6 +54,37 @@ def in_cache(cache: Path, row: PublishedFile, held: dict[str, Any]) -> Path:
     link.symlink_to(blob)
     (root / "refs" / "main").write_text("0" * 40)
     return blob
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if published(name)])
+def test_names_and_shapes_are_the_published_ones(name: str) -> None:
+    with torch.device("meta"):
+        state = create_model(name).state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == published(name)
+
+
+def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
+    registered = [name for configs in FAMILIES.values() for name in configs]
+    assert {name for name in registered if published(name) is None} == {
+        "vim_nano",
+        "vim_pico",
+        "videomamba_nano",
+        "deit_nano",
+        "vim_tiny_64",
+        "vim_nano_64",
+    }
+
+
+BUNDLED = [row for row in published_files() if row.source == "bundled"]
+
+
+def test_every_file_is_of_the_hub_or_bundled() -> None:
+    assert len(HUB) + len(BUNDLED) == len(published_files())
+
+
+@pytest.mark.parametrize("name", sorted({row.backbone for row in BUNDLED}))
+def test_bundled_weights_load(name: str) -> None:
+    assert create_model(name, "bundled").provenance is not None
 
 
 @pytest.mark.parametrize("row", HUB, ids=lambda row: row.file)

@@ -8,12 +8,12 @@ import straight_line
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from published_layouts import registers
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.positions import resample_positions
-from suite.verify.published_layouts import registers
 
 Shaken = Callable[..., Backbone]
 # width, blocks, registers, how much the neck narrows, parameters (the paper gives 341 M for large)

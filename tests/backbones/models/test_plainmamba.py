@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import straight_line_plain as straight_line
 import torch
+from published_layouts import plain
 from torch import Tensor
 
 from backbones import create_model
@@ -18,7 +19,6 @@ from backbones.sequence import TokenSequence
 from methods.parts.assemble import Arranged, Merge, arrange, assembled
 from methods.parts.match import Matching
 from methods.parts.order import Chance
-from suite.verify.published_layouts import plain
 
 SIZES = {
     "plainmamba_l1": (192, 24, 1),

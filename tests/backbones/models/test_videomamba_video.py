@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import straight_line
 import torch
+from published_layouts import video
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed
-from suite.verify.published_layouts import video
 
 Shaken = Callable[..., Backbone]
 # width, blocks, parameters at 8 frames: the image model's, a head of 400, and 8 more embeddings

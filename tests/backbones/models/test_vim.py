@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import straight_line
 import torch
+from published_layouts import class_token
 
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed
-from suite.verify.published_layouts import class_token
 
 Shaken = Callable[..., Backbone]
 WIDTHS = {"vim_tiny": 192, "vim_small": 384, "vim_base": 768}

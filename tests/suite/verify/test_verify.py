@@ -11,7 +11,6 @@ from backbones.common.errors import UserError
 from suite.cli import run
 from suite.flops.published import Printed
 from suite.verify import backbone_contract as backbones
-from suite.verify import checkpoint_layouts as layouts
 from suite.verify import flops, kernels, methods
 from suite.verify.flops import flops_lines
 from suite.verify.kernels import kernel_lines
@@ -55,8 +54,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "KERNELS", ("auto", "reference"))
     monkeypatch.setattr(backbones, "BACKBONES", ["vim_nano"])
     monkeypatch.setattr(methods, "METHODS", ["stride", "downsample"])
-    monkeypatch.setattr(layouts, "BACKBONES", ["vim_tiny"])
-    monkeypatch.setattr(layouts, "officials", lambda: [])
     monkeypatch.setattr(flops, "printed", lambda: list(printed_once()))
 
 
@@ -73,14 +70,13 @@ def test_everything_is_a_line_each_and_the_exit_code_says_whether_it_holds(
     assert [line.split()[:3] for line in lines] == [
         ["backbones", "holds", "vim_nano:"],
         ["methods", "holds", "stride:"],
-        ["checkpoints", "holds", "vim_tiny:"],
         ["FLOPs", "holds", "vim_tiny:"],
     ]
-    assert last == "4 hold, 0 fail"
+    assert last == "3 hold, 0 fail"
     monkeypatch.setattr(backbones, "first_problem", lambda name: "no\nluck")
     assert run(["verify", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in found] == ["fails", "holds", "holds", "holds"]
+    assert [row["state"] for row in found] == ["fails", "holds", "holds"]
 
 
 def test_of_methods_named_every_check_is_a_line(capsys: Out) -> None:

@@ -1,10 +1,10 @@
-"""Names and shapes of the official checkpoints, written out from the published layouts (224 pixels, 16 states)."""
+"""Names and shapes of the published checkpoints, written out (224 pixels, 16 states)."""
 
 Table = dict[str, tuple[int, ...]]
 
 
 def blocks(dim: int, depth: int) -> Table:
-    """The blocks and what stands round them in every vision Mamba: the norm of the end, the patches' bias."""
+    """Blocks, last norm and bias of the patch embedding, which every vision Mamba has."""
     inner, rank = 2 * dim, -(-dim // 16)
     table: Table = {"norm_f.weight": (dim,), "patch_embed.proj.bias": (dim,)}
     for layer in range(depth):
@@ -102,7 +102,7 @@ def norm2d(at: str, width: int) -> Table:
 
 
 def plain(dim: int, depth: int, convs: int) -> Table:
-    """PlainMamba (ChenhongyiYang/PlainMamba) in OpenMMLab's names; L1, with one of `convs`, has a local one."""
+    """PlainMamba (ChenhongyiYang/PlainMamba) in OpenMMLab's names; L1 (`convs` 1) has a local one."""
     inner, rank, at = 2 * dim, -(-dim // 16), "backbone.patch_embed."
     table: Table = {
         "backbone.pos_embed": (1, 196, dim),
@@ -169,7 +169,7 @@ PLAIN = {  # width, depth, and convolutions of the stem after the first
 
 
 def published(name: str) -> Table | None:
-    """Names and shapes of the backbone `name` at its usual size, as it has them; None where nothing was published."""
+    """Names and shapes in the backbone `name` at its usual size; None if none were published."""
     if name in REGISTERS:
         return registers(*REGISTERS[name])
     if name in PLAIN:
