@@ -2,6 +2,9 @@
 
 from methods.base import Method
 
+ROUNDS = 8
+MAX_IMAGES = 64  # of a run, since an image costs a forward pass for every token, round and site
+
 ORACLE = Method(
     name="oracle",
     title="Leave-one-out oracle",
@@ -18,3 +21,9 @@ It runs only when named, on at most 64 images: about $8\\,n$ forward passes of t
 What it costs is left out of its FLOPs.
 """,
 )
+
+
+def tokens_per_round(remove: int) -> list[int]:
+    """Split the removal of `remove` tokens at one site into rounds: equally many, fewer in the last."""
+    step = -(-remove // ROUNDS)  # rounded up
+    return [min(step, left) for left in range(remove, 0, -step)] if remove else []

@@ -1,4 +1,8 @@
-"""Evaluation of cells on batches of images: the tree of shared prefixes, outcomes, counts and order of tokens.
+"""Evaluation of cells on images, used by `suite.execution` and by the gallery's pictures.
 
-`suite.execution` calls it shard by shard.
+`runner` loads the batches of a shard and evaluates every cell of a backbone on each; `tree` runs
+what cells share once. `outcomes` holds what is kept of an image under a cell, `token_counts` and
+`token_order` what is kept of its tokens. `views` averages over the clips of a video. `oracle` ranks
+tokens by the label, with the variants of a sequence that `token_edits` makes; those serve
+`suite.sensitivity`, too.
 """

@@ -1,4 +1,4 @@
-"""What is kept of each image under each cell: enough for every paired statistic afterwards."""
+"""Outcomes of images under cells: what every paired statistic is computed from afterwards."""
 
 from __future__ import annotations
 
@@ -21,79 +21,110 @@ COLUMNS = {
     "kl": np.float32,
     "tau": np.float32,
 }
-AT_ONCE = 1 << 16  # logits, so that what is made of them stays in cache
+MAX_LOGITS = 1 << 16  # at once, so that what is computed from them stays in the processor's cache
 
 
 def outcomes(
-    logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor
+    logits: Tensor,
+    dense: Tensor,
+    labels: Tensor,
+    image: Tensor,
+    tau: Tensor,
 ) -> dict[str, NDArray[Any]]:
-    """`COLUMNS`, each (N, B), from logits (N, B, K) of N cells and (B, K) of the dense model.
+    """Compute `COLUMNS` (N, B) from logits (N, B, K) of N cells and (B, K) of the dense model.
 
-    `labels` (B,) are the classes, `image` (B,) the images' numbers in the data set.
-    ``loss`` is the cross-entropy and ``kl`` the divergence KL(dense || cell), both in nats; ``margin`` the true
-    class's logit minus the best other; ``agree`` whether dense and cell predict the same class; ``tau`` (N, B) how
-    well the surviving tokens stand in order (see `suite.evaluation.token_order`). A row's bits depend on nothing but its image.
+    `labels` (B,) are the classes, `image` (B,) the images' numbers in the data set, `tau` (N, B)
+    the order of the surviving tokens (see `suite.evaluation.token_order`).
+
+    ``loss``    cross-entropy in nats
+    ``margin``  logit of the true class minus the largest other
+    ``agree``   whether cell and dense model predict the same class
+    ``kl``      divergence KL(dense || cell) in nats
+
+    The bits of a row depend on nothing but its image.
     """
+    # float64 on the CPU: sums over classes then do not depend on the device or the batch.
     dense = dense.double().cpu()
-    rows = max(1, AT_ONCE // max(1, dense.numel()))
     log_q = dense.log_softmax(1)
-    known = log_q, log_q.exp(), dense.argmax(1)
-    parts = [_judged(part.double().cpu(), known, labels) for part in logits.split(rows)]
-    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    same = {"image": image, "label_true": labels}
-    found |= {name: values.expand(len(logits), -1) for name, values in same.items()} | {"tau": tau}
-    return {name: found[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()}
+    q = log_q.exp()
+    dense_class = dense.argmax(1)
+    cells_at_once = max(1, MAX_LOGITS // max(1, dense.numel()))
+    parts = []
+    for some in logits.split(cells_at_once):
+        some = some.double().cpu()
+        parts.append(_compared(some, log_q, q, dense_class, labels))
+    size = (len(logits), -1)
+    columns = {
+        "image": image.expand(size),
+        "label_true": labels.expand(size),
+        "tau": tau,
+    }
+    for name in parts[0]:
+        columns[name] = torch.cat([part[name] for part in parts])
+    return {name: columns[name].numpy().astype(dtype) for name, dtype in COLUMNS.items()}
 
 
-def _judged(
-    logits: Tensor, dense: tuple[Tensor, Tensor, Tensor], labels: Tensor
+def _compared(
+    logits: Tensor,
+    log_q: Tensor,
+    q: Tensor,
+    dense_class: Tensor,
+    labels: Tensor,
 ) -> dict[str, Tensor]:
-    """What follows from logits (N, B, K), each (N, B); `dense` has log-softmax and softmax (B, K) and classes (B,)."""
-    log_q, q, answer = dense
+    """Columns (N, B) that follow from logits (N, B, K) and the dense model's answer (B, K)."""
     labels = labels.expand(len(logits), -1)
     log_p = logits.log_softmax(2)
     loss, margin = loss_and_margin(logits, log_p, labels)
     prediction = logits.argmax(2)
-    top5 = logits.topk(min(5, logits.shape[2]), dim=2).indices
+    count = min(5, logits.shape[2])  # of a data set with fewer classes all are among the top 5
+    largest = logits.topk(count, dim=2).indices
     return {
         "prediction": prediction,
-        "top5": (top5 == labels[:, :, None]).any(2),
+        "top5": (largest == labels[:, :, None]).any(2),
         "loss": loss,
         "margin": margin,
-        "agree": prediction == answer,
+        "agree": prediction == dense_class,
         "kl": divergence(log_q, q, log_p),
     }
 
 
 def loss_and_margin(logits: Tensor, log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats (...), and the true class's logit minus the best other, of logits (..., K).
+    """Cross-entropy in nats (...), and the true class's logit minus the best other, of (..., K).
 
-    `log_p` is their log-softmax.
+    `log_p` is the log-softmax of `logits`.
     """
-    true = logits.gather(-1, labels[..., None]).squeeze(-1)
-    others = logits.scatter(-1, labels[..., None], -torch.inf)
-    return -log_p.gather(-1, labels[..., None]).squeeze(-1), true - others.amax(-1)
+    index = labels[..., None]
+    true = logits.gather(-1, index).squeeze(-1)
+    others = logits.scatter(-1, index, -torch.inf)
+    loss = -log_p.gather(-1, index).squeeze(-1)
+    return loss, true - others.amax(-1)
 
 
 def divergence(log_q: Tensor, q: Tensor, log_p: Tensor) -> Tensor:
-    """KL(q || p) in nats (...) of log-softmax and softmax of one set of logits (..., K), and log-softmax of another."""
+    """KL(q || p) in nats (...), from log-softmax and softmax of q and log-softmax of p (..., K)."""
+    # Rounding can leave a sum just below zero where both distributions are equal.
     return (q * (log_q - log_p)).sum(-1).clamp(min=0)
 
 
 def accuracy(frame: pd.DataFrame) -> float:
-    """Top-1 of one cell, a fraction."""
+    """Top-1 accuracy of one cell, a fraction."""
     return float((frame.prediction == frame.label_true).mean())
 
 
 def metrics(frame: pd.DataFrame, dense_top1: float) -> dict[str, float]:
     """Means over the images of one cell; fractions between 0 and 1, losses in nats."""
+
+    def mean(column: str) -> float:
+        # float64, since a sum of many float32 values depends on the order they are added in.
+        return float(frame[column].astype(np.float64).mean())
+
     return {
         "top1": accuracy(frame),
-        "top5": float(frame.top5.mean()),
-        "loss": float(frame.loss.astype(np.float64).mean()),
-        "margin": float(frame.margin.astype(np.float64).mean()),
-        "agreement": float(frame.agree.mean()),
-        "kl": float(frame.kl.astype(np.float64).mean()),
-        "tau": float(frame.tau.astype(np.float64).mean()),
+        "top5": mean("top5"),
+        "loss": mean("loss"),
+        "margin": mean("margin"),
+        "agreement": mean("agree"),
+        "kl": mean("kl"),
+        "tau": mean("tau"),
         "dense_top1": dense_top1,
     }

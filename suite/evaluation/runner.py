@@ -1,8 +1,8 @@
-"""Evaluate the cells of one backbone on a shard of the images: batches outside, cells inside."""
+"""Evaluate cells on a shard of images: a loop over batches, and in it one over cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -28,32 +28,36 @@ from suite.plan.prepare import Prepared
 from suite.system.stopwatch import STOPWATCH
 
 Progress = Callable[[int], None]
+Rows = dict[str, NDArray[Any]]  # outcomes by column
 
 
 @dataclass(frozen=True)
 class ShardResult:
     """Results of one shard, by key of the cell.
 
-    ``outcomes``  a row an image (`suite.evaluation.outcomes.COLUMNS`), of the cells that succeeded
-    ``tokens``    their counts of surviving tokens (`suite.evaluation.token_counts.TokenCounts.frame`)
+    ``outcomes``  a row an image (`suite.evaluation.outcomes.COLUMNS`), of cells that succeeded
+    ``tokens``    their token counts (`suite.evaluation.token_counts.TokenCounts.frame`)
     ``failures``  the reasons of the cells that failed
-    ``halved``    the smaller batch that memory sufficed for, and how predictions differ with it
+    ``halved``    if memory ran out: the batch that fit, and how predictions differ with it
     """
 
-    outcomes: Mapping[str, pd.DataFrame]
-    tokens: Mapping[str, pd.DataFrame]
-    failures: Mapping[str, str]
-    halved: Mapping[str, int] | None = None
+    outcomes: dict[str, pd.DataFrame]
+    tokens: dict[str, pd.DataFrame]
+    failures: dict[str, str]
+    halved: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Results of one batch of B samples, by key of the cell; logits (B, K) and tau (B,) of those that succeeded."""
+    """Results of one batch of B samples, by key of the cell.
 
-    logits: Mapping[str, Tensor]
-    tau: Mapping[str, Tensor]
+    ``logits`` (B, K) and Kendall's ``tau`` (B,) are those of the cells that succeeded.
+    """
+
+    logits: dict[str, Tensor]
+    tau: dict[str, Tensor]
     counts: TokenCounts
-    failures: Mapping[str, str]
+    failures: dict[str, str]
 
 
 def evaluate_shard(
@@ -64,52 +68,68 @@ def evaluate_shard(
     batch_size: int,
     progress: Progress,
 ) -> ShardResult:
-    """Evaluate `cells` of `backbone` on `images`, numbers in the data set, `batch_size` at a time.
+    """Evaluate `cells` of `backbone` on `images`, `batch_size` of them at a time.
 
-    Every image or video is decoded once. `progress` receives the number of outcomes, one image
-    under one cell each, as they are done.
+    `images` are numbers in the data set; every image or video is decoded once. `progress` receives
+    the number of outcomes, one image under one cell each, as they are done.
     """
-    model, dense = prepared.models[backbone], prepared.dense(backbone)
+    model = prepared.models[backbone]
+    dense = prepared.dense(backbone)
     views = prepared.data_for(model).views
     tracked = tracked_subset(prepared.indices) * views  # of a video its first view
-    # Every cell is compared with the dense model, which therefore runs even if its own shard is done.
-    running = [dense, *(cell for cell in cells if cell.key != dense.key)]
-    counts = TokenCounts()
+    # Every cell is compared with the dense model, which thus runs even if its results are on disk.
+    running = {cell.key: cell for cell in (dense, *cells)}
+    rows: dict[str, list[Rows]] = {cell.key: [] for cell in cells}
     reasons: dict[str, str] = {}
-    columns: dict[str, list[dict[str, NDArray[Any]]]] = {cell.key: [] for cell in cells}
+    counts = TokenCounts()
     loader = shard_batches(prepared, model, images, batch_size)
     with torch.inference_mode(), closing(loader):
         for batch in loader:
+            # 1. Run all cells on the batch, which is cut if its videos have many views.
             parts: list[BatchResult] = []
             with STOPWATCH.part("model"):
                 for samples in split_views(batch, views, batch_size):
-                    running = [cell for cell in running if cell.key not in reasons]
-                    keep = np.isin(samples.indices.numpy(), tracked)
-                    part = evaluate_batch(model, samples, running, dense.key, keep, prepared.device)
-                    counts.add(part.counts)
-                    reasons |= part.failures
+                    kept = np.isin(samples.indices.numpy(), tracked)
+                    part = evaluate_batch(
+                        model,
+                        samples,
+                        list(running.values()),
+                        dense.key,
+                        kept,
+                        prepared.device,
+                    )
                     parts.append(part)
+                    counts.add(part.counts)
+                    for key, reason in part.failures.items():
+                        reasons[key] = reason
+                        del running[key]
+            # 2. Compare the cells that have not failed with the dense model.
             with STOPWATCH.part("outcomes"):
-                keys = [key for key in columns if key not in reasons]
-                rows = batch_outcomes(keys, dense.key, parts, batch, views) if keys else {}
-                for row, key in enumerate(keys):
-                    columns[key].append({name: values[row] for name, values in rows.items()})
+                keys = [key for key in rows if key in running]
+                if keys:
+                    columns = batch_outcomes(keys, dense.key, parts, batch, views)
+                    for index, key in enumerate(keys):
+                        rows[key].append({name: columns[name][index] for name in COLUMNS})
             progress(len(batch.indices) * len(cells))
-    done = [key for key in columns if key not in reasons]
-    return ShardResult(
-        outcomes={key: concatenate(columns[key]) for key in done},
-        tokens={key: counts.frame(key) for key in done},
-        failures=reasons,
-    )
+    # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
+    frames, tokens = {}, {}
+    for key in rows:
+        if key in running:
+            frames[key] = concatenate(rows[key])
+            tokens[key] = counts.frame(key)
+    return ShardResult(frames, tokens, reasons)
 
 
 def shard_batches(
-    prepared: Prepared, model: Backbone, images: NDArray[np.int64], batch_size: int
+    prepared: Prepared,
+    model: Backbone,
+    images: NDArray[np.int64],
+    batch_size: int,
 ) -> Generator[Batch, None, None]:
     """Load `images` as `model` takes them, with masks of the object over its patches."""
     data = prepared.data_for(model)
     side = model.describe().side
-    # Masks cover one image, not a clip, and need a grid of patches to lie on.
+    # A mask is of one image, not of a clip, and needs a square grid of patches.
     grid = (side, side) if side and model.frames == 1 else None
     # The loader prepares the first batches of the next shard while this one ends.
     end = np.searchsorted(prepared.indices, images[-1], side="right")
@@ -124,24 +144,38 @@ def shard_batches(
 
 
 def batch_outcomes(
-    keys: Sequence[str], dense: str, parts: Sequence[BatchResult], batch: Batch, views: int
-) -> dict[str, NDArray[Any]]:
+    keys: Sequence[str],
+    dense: str,
+    parts: Sequence[BatchResult],
+    batch: Batch,
+    views: int,
+) -> Rows:
     """Outcomes (cells, B) of the cells `keys` on `batch`, whose samples ran in `parts`."""
 
     def logits_of(key: str) -> Tensor:
-        return average_views(torch.cat([part.logits[key] for part in parts]), views)
+        of_views = torch.cat([part.logits[key] for part in parts])
+        return average_views(of_views, views)
 
-    def tau_of(key: str) -> Tensor:
-        return torch.cat([part.tau[key] for part in parts]).view(-1, views).mean(1)
+    logits, tau = [], []
+    for key in keys:
+        logits.append(logits_of(key))
+        of_views = torch.cat([part.tau[key] for part in parts])
+        tau.append(of_views.view(-1, views).mean(1))
+    return outcomes(
+        torch.stack(logits),
+        logits_of(dense),
+        batch.labels,
+        batch.indices,
+        torch.stack(tau),
+    )
 
-    logits = torch.stack([logits_of(key) for key in keys])
-    tau = torch.stack([tau_of(key) for key in keys])
-    return outcomes(logits, logits_of(dense), batch.labels, batch.indices, tau)
 
-
-def concatenate(rows: Sequence[Mapping[str, NDArray[Any]]]) -> pd.DataFrame:
+def concatenate(rows: Sequence[Rows]) -> pd.DataFrame:
     """Join the outcomes of one cell, batch by batch, to one table."""
-    return pd.DataFrame({name: np.concatenate([row[name] for row in rows]) for name in COLUMNS})
+    columns = {}
+    for name in COLUMNS:
+        columns[name] = np.concatenate([part[name] for part in rows])
+    return pd.DataFrame(columns)
 
 
 def evaluate_batch(
@@ -154,9 +188,10 @@ def evaluate_batch(
 ) -> BatchResult:
     """Evaluate `cells` on one batch of samples; failures of cells are returned, not raised.
 
-    With the cell `dense`, which all are measured against, all fail. Surviving tokens are kept one
-    by one for the samples `tracked` (B,).
+    If the cell `dense` fails, which all are compared with, all do. Surviving tokens are kept one by
+    one for the samples `tracked` (B,).
     """
+    # Moved in parts: all views of a batch may be more than a GPU has room for.
     images = batch.images.to(device)
     counts = TokenCounts(token_masks(model, batch.foreground), tracked)
     order = OrderTracker()
@@ -168,6 +203,7 @@ def evaluate_batch(
             counts.observe(keys, site, tokens)
             order.observe(keys, site, tokens)
 
+    # Cells on a smaller image have another model and embedding, and share no prefix with others.
     by_size: dict[int, list[Cell]] = {}
     for cell in cells:
         by_size.setdefault(cell.image_size, []).append(cell)
@@ -178,10 +214,10 @@ def evaluate_batch(
             raise
         except Exception as error:  # a third party's embedding may raise anything
             jobs = [Job(cell.key, {}) for cell in members]
-            failed = failures(error, jobs, lambda _: "before block 0", len(images))
-            reasons |= {job.key: failure.reason for job, failure in failed}
+            for job, failure in failures(error, jobs, lambda _: "before block 0", len(images)):
+                reasons[job.key] = failure.reason
             continue
-        if sized is model:  # a smaller image has other places, which are not counted
+        if sized is model:  # a smaller image has other positions, which are not counted
             counts.observe([cell.key for cell in members], 0, tokens)
         jobs = jobs_for(members, sized, batch.indices, batch.labels)
         for job, answer in evaluate(sized, tokens, jobs, observe):
@@ -193,14 +229,18 @@ def evaluate_batch(
                 logits[job.key] = answer
     if dense in reasons:
         reason = f"the dense model failed: {reasons[dense]}"
-        reasons = dict.fromkeys((cell.key for cell in cells), reason) | reasons
+        for cell in cells:
+            reasons.setdefault(cell.key, reason)
         logits = {}
     tau = {key: order.mean_tau(key, len(images)) for key in logits}
     return BatchResult(logits, tau, counts, reasons)
 
 
 def embed(
-    model: Backbone, images: Tensor, index: Tensor, size: int
+    model: Backbone,
+    images: Tensor,
+    index: Tensor,
+    size: int,
 ) -> tuple[Backbone, TokenSequence]:
     """Return `model` for images of this `size`, and the tokens that enter its first block."""
     if size == model.image_size:
@@ -212,24 +252,26 @@ def embed(
 def shrink(images: Tensor, size: int) -> Tensor:
     """Resize images (B, 3, S, S), or clips (B, 3, T, S, S) frame by frame, by bicubic filtering.
 
-    With antialiasing, so that it is the image that a camera of fewer pixels would have taken.
+    With antialiasing, so that the result is what a smaller file of the same image would show.
     """
-    frames = images.transpose(1, 2).flatten(0, 1) if images.ndim == 5 else images
-    small = F.interpolate(
-        frames, size=(size, size), mode="bicubic", antialias=True, align_corners=False
+    if images.ndim == 5:
+        # PyTorch's bicubic filter takes no clips, so each frame is an image of its own.
+        frames = shrink(images.transpose(1, 2).flatten(0, 1), size)
+        return frames.unflatten(0, (len(images), -1)).transpose(1, 2)
+    return F.interpolate(
+        images, size=(size, size), mode="bicubic", antialias=True, align_corners=False
     )
-    return small.unflatten(0, (len(images), -1)).transpose(1, 2) if images.ndim == 5 else small
 
 
 def token_masks(model: Backbone, foreground: Tensor | None) -> Tensor | None:
-    """Object masks over patches (B, rows, columns) as masks over the sequence (B, L); None if unknown."""
+    """Turn object masks (B, rows, columns) into masks over the sequence (B, L0), None if None."""
     if foreground is None:
         return None
     return place_specials(foreground.flatten(1), model.special_places)
 
 
 def place_specials(masks: Tensor, places: Sequence[int]) -> Tensor:
-    """Masks over patches (B, P) as masks over the whole sequence (B, P + S), False at the special tokens."""
+    """Insert False for special tokens at `places` into masks over patches (B, P): (B, P + S)."""
     full = torch.zeros(masks.shape[0], masks.shape[1] + len(places), dtype=torch.bool)
     is_patch = torch.ones(full.shape[1], dtype=torch.bool)
     is_patch[list(places)] = False

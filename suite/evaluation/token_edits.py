@@ -1,7 +1,7 @@
-"""Variants of one image as a batch: one token missing, zeroed, many pruned by a score, or the class token elsewhere.
+"""Variants of one image as a batch: tokens removed, zeroed or pruned, the class token moved.
 
-Each function takes the sequence that enters a block, picks one image of it K times and changes
-every copy in its own way. Patch tokens are named by their rank 0..n-1 in sequence order.
+Each function takes the sequence that enters a block, copies one image of it K times and changes
+every copy in its own way. Patch tokens are numbered by their rank 0..n-1 in sequence order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from methods.parts.order import Chance
 
 
 def copies(tokens: TokenSequence, row: int, count: int) -> TokenSequence:
-    """The image at `row` of the batch, `count` times."""
+    """Copy the image at `row` of the batch `count` times."""
     return tokens.pick_images(torch.full((count,), row, device=tokens.branch.device))
 
 
@@ -43,28 +43,34 @@ def zeroed(tokens: TokenSequence, row: int, ranks: Tensor) -> TokenSequence:
 
     The token stays in the sequence: a scan still lets its state decay there.
     """
+    device = tokens.branch.device
     picked = copies(tokens, row, len(ranks))
-    variant = torch.arange(len(ranks), device=tokens.branch.device)
-    place = tokens.patches()[row, ranks.to(tokens.branch.device)]
-    picked.branch[variant, place] = 0  # the copies are the variants' own
+    variant = torch.arange(len(ranks), device=device)
+    place = tokens.patches()[row, ranks.to(device)]
+    # In place, since the copies share no memory with the sequence that they were made from.
+    picked.branch[variant, place] = 0
     picked.residual[variant, place] = 0
     return picked
 
 
 def pruned(tokens: TokenSequence, row: int, scores: Tensor, count: int) -> TokenSequence:
-    """K variants of one image, in each the `count` patch tokens missing that its row of `scores` (K, n) puts last."""
+    """K variants of one image, each without the tokens lowest in its row of `scores` (K, n)."""
     return without(copies(tokens, row, len(scores)), lowest(scores, count))
 
 
 def moved(tokens: TokenSequence, row: int, places: Tensor) -> TokenSequence:
-    """K variants of one image, its one special token at place `places[k]` (K,) of the sequence, patches in order."""
+    """K variants of one image, its special token moved to sequence index `places[k]` (K,)."""
     if tokens.special.shape[1] != 1:
         raise ValueError(f"one special token can be moved, not {tokens.special.shape[1]}")
+    device = tokens.branch.device  # `places` may be on the CPU
     picked = copies(tokens, row, len(places))
-    special = places.to(tokens.branch.device)[:, None]
-    slot = torch.arange(tokens.length - 1, device=tokens.branch.device)
-    index = torch.empty_like(picked.position).scatter_(1, special, picked.special)
-    index.scatter_(1, slot + (slot >= special), picked.patches())
+    special = places.to(device)[:, None]
+    # Patches keep their order: those from the special token's new index on move one further.
+    slot = torch.arange(tokens.length - 1, device=device)
+    slot = slot + (slot >= special)
+    index = torch.empty_like(picked.position)
+    index.scatter_(1, special, picked.special)
+    index.scatter_(1, slot, picked.patches())
     return replace(
         picked,
         branch=rows(picked.branch, index),

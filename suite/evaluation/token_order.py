@@ -1,4 +1,4 @@
-"""How far the order of the surviving tokens is from that of the image: Kendall's tau, image by image."""
+"""Order of the surviving tokens against that of the image: Kendall's tau, image by image."""
 
 from __future__ import annotations
 
@@ -15,55 +15,68 @@ from suite.data.loading.compiled import compiled
 Integers = NDArray[np.int64]
 
 
+# By merging sorted runs: k log k steps for k numbers, and the k of one check for sorted rows, which
+# are most. Counting all pairs is quadratic, and this runs after every reduction of every cell.
 @compiled
-def _inversions(rows: Integers, left_out: Integers, found: Integers) -> None:
-    """Pairs in descending order of each row (B, L), without its places `left_out` (B, S, ascending), into `found` (B,).
+def _count_inversions(rows: Integers, left_out: Integers, inversions: Integers) -> None:
+    """Count pairs in descending order of each row (B, L) into `inversions` (B,).
 
-    By merging, so in k log k steps for k numbers; sorted rows, the usual ones, are seen to be so in
-    one.
+    The indices `left_out` (B, S), ascending, are not looked at.
     """
-    batch, count = len(rows), rows.shape[1] - left_out.shape[1]
-    ones, others = np.empty(count, np.int64), np.empty(count, np.int64)
-    for b in range(batch):
-        found[b] = 0
+    count = rows.shape[1] - left_out.shape[1]
+    values = np.empty(count, np.int64)
+    merged = np.empty(count, np.int64)
+    for b in range(len(rows)):
+        inversions[b] = 0
         ascending = True
         for i in range(count):
-            place = i
+            # The i-th index that is not left out: one further for each left out before it.
+            source = i
             for s in range(left_out.shape[1]):
-                if place >= left_out[b, s]:
-                    place += 1
-            ones[i] = rows[b, place]
-            ascending = ascending and (i == 0 or ones[i - 1] <= ones[i])
+                if source >= left_out[b, s]:
+                    source += 1
+            values[i] = rows[b, source]
+            if i > 0 and values[i - 1] > values[i]:
+                ascending = False
+        # Merge neighbouring runs of `width` sorted numbers until one is left.
         width = count if ascending else 1
         while width < count:
             for start in range(0, count, 2 * width):
-                middle, stop = min(start + width, count), min(start + 2 * width, count)
-                i, j = start, middle
+                middle = min(start + width, count)
+                stop = min(start + 2 * width, count)
+                i = start
+                j = middle
                 for k in range(start, stop):
-                    if j >= stop or (i < middle and ones[i] <= ones[j]):
-                        others[k] = ones[i]
+                    if j >= stop or (i < middle and values[i] <= values[j]):
+                        merged[k] = values[i]
                         i += 1
                     else:
-                        others[k] = ones[j]
-                        found[b] += middle - i
+                        merged[k] = values[j]
+                        # It is smaller than all that is left of the first run.
+                        inversions[b] += middle - i
                         j += 1
-            ones, others = others, ones
+            values, merged = merged, values
             width *= 2
 
 
 def kendall(rows: Integers, left_out: Integers) -> NDArray[np.float64]:
-    """Kendall's tau (B,) between each row of distinct numbers (B, L) and the ascending order; 1 where k < 2.
+    """Kendall's tau (B,) between rows of distinct numbers (B, L) and their ascending order.
 
-    The places `left_out` (B, S) are not looked at; k = L - S numbers are.
+    The indices `left_out` (B, S) of each row do not count; k = L - S numbers do.
 
-    tau = 1 - 4 d / (k (k - 1)), d the pairs that stand in descending order: 1 for sorted, -1 for
-    reversed rows, 0 in the mean over random ones (Kendall, Biometrika 1938).
+    tau = 1 - 4 d / (k (k - 1)), d the pairs in descending order: 1 for sorted and -1 for reversed
+    rows, 0 on average for random ones (Kendall, Biometrika 1938); 1 for k < 2.
     """
     skipped = left_out if left_out.shape[1] < 2 else np.sort(left_out, axis=1)
     count = rows.shape[1] - skipped.shape[1]
-    falling = np.empty(len(rows), np.int64)
-    _inversions(np.ascontiguousarray(rows), np.ascontiguousarray(skipped), falling)
-    tau: NDArray[np.float64] = 1 - 4 * falling / max(1, count * (count - 1))
+    descending = np.empty(len(rows), np.int64)
+    _count_inversions(
+        np.ascontiguousarray(rows),
+        np.ascontiguousarray(skipped),
+        descending,
+    )
+    pairs = max(1, count * (count - 1))  # twice their number; 1 saves a division of 0 by 0
+    tau: NDArray[np.float64] = 1 - 4 * descending / pairs
     return tau
 
 
@@ -75,7 +88,9 @@ class OrderTracker:
 
     def observe(self, keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
         """Measure the tokens that enter block `site` for the cells `keys`, which share them."""
-        tau = kendall(tokens.position.cpu().numpy(), tokens.special.cpu().numpy())
+        position = tokens.position.cpu().numpy()
+        # Special tokens are no part of the image's order: a method may put them anywhere.
+        tau = kendall(position, tokens.special.cpu().numpy())
         for key in keys:
             self._tau.setdefault(key, []).append(tau)
 

@@ -1,7 +1,7 @@
-"""Evaluate many cells on one batch as a tree: what cells share is run once.
+"""Evaluate many cells on one batch as a tree, so that what cells share runs once.
 
-Cells whose reducers agree up to a site share every block before it. At a site the cells part by
-reducer, and each branch goes on alone; cells without a reducer there go on unreduced.
+Cells with the same reducers up to a site share every block before it. At a site they part by
+reducer, and each branch runs by itself; cells without a reducer there continue unreduced.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ class Job:
     """One cell to evaluate: its key and the reducer at each of its sites."""
 
     key: str
-    plan: Mapping[int, Reducer]
+    reducers: Mapping[int, Reducer]
 
     def next_site(self, start: int) -> int | None:
         """The first site at or after block `start`, None if there is none."""
-        return min((site for site in self.plan if site >= start), default=None)
+        return min((site for site in self.reducers if site >= start), default=None)
 
-    def stretch(self, block: int) -> str:
-        """Where `block` lies between the job's own sites, whatever jobs it shares the block with."""
+    def where(self, block: int) -> str:
+        """Describe where `block` lies by the job's own sites, whatever jobs share the block."""
         following = self.next_site(block + 1)
-        last = max((site for site in self.plan if site <= block), default=0)
-        return f"after block {last}" if following is None else f"before block {following}"
+        if following is not None:
+            return f"before block {following}"
+        return f"after block {max(self.reducers, default=0)}"
 
 
 def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tensor) -> list[Job]:
-    """Make the job of every cell on images `index` (B,) of classes `labels` (B,), for the oracle alone."""
+    """Make a job of each cell for images `index` (B,); the oracle sees their `labels` (B,)."""
     jobs = []
     for cell in cells:
+        # The oracle's reducers depend on the images' labels, so they are made anew for each batch.
         if cell.kind == "oracle":
             jobs.append(Job(cell.key, oracle_reducers(cell, model, index, labels)))
         else:
@@ -54,7 +56,7 @@ def jobs_for(cells: Sequence[Cell], model: Backbone, index: Tensor, labels: Tens
 def oracle_reducers(
     cell: Cell, model: Backbone, index: Tensor, labels: Tensor
 ) -> dict[int, OracleReducer]:
-    """Make the oracle's reducer at each site of its cell."""
+    """Make the oracle's reducer for each site of its cell."""
     assert cell.plan is not None
     label_of = dict(zip(index.tolist(), labels.tolist(), strict=True))
     reducers = {}
@@ -73,14 +75,16 @@ class Failure:
 def failures(
     error: Exception, jobs: Sequence[Job], where: Callable[[Job], str], batch: int
 ) -> list[tuple[Job, Failure]]:
-    """The failure of each of `jobs`, which met `error` on `batch` images.
+    """The failure of each of `jobs`, which met `error` on a batch of `batch` images.
 
-    A lack of memory is raised where fewer images may still fit; a device that takes no more work is
-    a DeviceLostError.
+    A lack of memory is raised if fewer images may still fit. A device that accepts no more work is
+    raised as a DeviceLostError.
     """
     if batch > 1 and out_of_memory(error):
         raise error
-    reasons = {job.key: f"{type(error).__name__} {where(job)}: {one_line(error)}" for job in jobs}
+    reasons = {}
+    for job in jobs:
+        reasons[job.key] = f"{type(error).__name__} {where(job)}: {one_line(error)}"
     if device_is_lost(error):
         raise DeviceLostError(reasons) from error
     return [(job, Failure(reasons[job.key])) for job in jobs]
@@ -91,10 +95,12 @@ def evaluate(
 ) -> Iterator[tuple[Job, Tensor | Failure]]:
     """Logits (B, classes) of every job, or its failure, in the order in which branches end.
 
-    `tokens` enter block 0. `observe(keys, site, tokens)` sees each sequence that enters block
-    `site` after a reduction, with the keys of all jobs that share it. An exception in a reducer or
-    a block fails only the jobs behind it, in the same words whatever jobs stand beside them; those
-    that `failures` raises, and a block's UserError, are raised.
+    `tokens` enter block 0. `observe(keys, site, tokens)` receives each sequence that enters block
+    `site` after a reduction, with the keys of all jobs that share it.
+
+    An exception in a reducer or a block fails only the jobs that pass through it, with a reason
+    that does not depend on the other jobs. Raised are a block's UserError and what `failures`
+    raises.
     """
     yield from _branch(model, tokens, 0, list(jobs), observe)
 
@@ -102,50 +108,60 @@ def evaluate(
 def _branch(
     model: Backbone, tokens: TokenSequence, start: int, jobs: list[Job], observe: Observer
 ) -> Iterator[tuple[Job, Tensor | Failure]]:
-    """`jobs` agree on everything before block `start`; reducers at `start` itself are already applied."""
-    sites = [site for job in jobs if (site := job.next_site(start + 1)) is not None]
+    """Evaluate `jobs` from block `start` on, before which they agree; reducers there have run."""
+    sites = []
+    for job in jobs:
+        following = job.next_site(start + 1)
+        if following is not None:
+            sites.append(following)
     if not sites:
         try:
             logits = model.readout(model.run(tokens, start))
         except UserError:
-            raise  # what the user asked for cannot be had, in any cell
-        except Exception as error:  # a third party's block may raise anything as well
-            yield from failures(error, jobs, lambda job: job.stretch(start), tokens.batch)
+            raise  # a setting of the user's is at fault, and so would be every other cell
+        except Exception as error:  # a third party's block may raise anything
+            yield from failures(error, jobs, lambda job: job.where(start), tokens.batch)
         else:
-            yield from ((job, logits) for job in jobs)
+            for job in jobs:
+                yield job, logits
         return
+    # The jobs part at the first site that any of them has; a job without a reducer there is in
+    # the group None.
     site = min(sites)
     groups: dict[Reducer | None, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.plan.get(site), []).append(job)
+        groups.setdefault(job.reducers.get(site), []).append(job)
     needs = frozenset[str]().union(*(reducer.needs for reducer in groups if reducer is not None))
     try:
         arrived = model.run(tokens, start, site, needs=needs)
     except UserError:
         raise
     except Exception as error:
-        failed = failures(error, jobs, lambda job: job.stretch(start), tokens.batch)
-        if len(groups) > 1:  # perhaps over what one of them needs: each by itself
-            for members in groups.values():
-                yield from _branch(model, tokens, start, members, observe)
-        else:
+        failed = failures(error, jobs, lambda job: job.where(start), tokens.batch)
+        if len(groups) == 1:
             yield from failed
+            return
+        # Perhaps a block cannot give what one of the reducers needs: each group by itself.
+        for members in groups.values():
+            yield from _branch(model, tokens, start, members, observe)
         return
     for reducer, members in groups.items():
-        try:
-            reduced = arrived if reducer is None else checked(arrived, reducer(arrived))
-            if reducer is not None:
-                observe([job.key for job in members], site, reduced)
-        except (
-            Exception
-        ) as error:  # a third party's reducer may raise anything; the other cells go on
-            yield from failures(error, members, lambda _: f"at site {site}", tokens.batch)
+        if reducer is None:
+            yield from _branch(model, arrived, site, members, observe)
             continue
-        yield from _branch(model, reduced, site, members, observe)
+        try:
+            reduced = reducer(arrived)
+            check_shapes(arrived, reduced)
+            observe([job.key for job in members], site, reduced)
+        except Exception as error:  # a third party's reducer may raise anything
+            yield from failures(error, members, lambda _: f"at site {site}", tokens.batch)
+        else:
+            yield from _branch(model, reduced, site, members, observe)
 
 
-def checked(before: TokenSequence, after: TokenSequence) -> TokenSequence:
-    """`after`, if a block can take it where it took `before`; ValueError if not, since compiled blocks do not look."""
+def check_shapes(before: TokenSequence, after: TokenSequence) -> None:
+    """ValueError if the tensors `after` a reduction do not fit together and those `before` it."""
+    # Checked here, because compiled blocks would read beyond a tensor of another shape.
     stream = (before.batch, after.length, before.branch.shape[2])
     shapes = {
         "branch": stream,
@@ -155,8 +171,9 @@ def checked(before: TokenSequence, after: TokenSequence) -> TokenSequence:
         "special": before.special.shape,
         "image": before.image.shape,
     }
-    for name, wanted in shapes.items():
-        found = getattr(after, name).shape
-        if found != wanted:
-            raise ValueError(f"the reducer's {name} has shape {tuple(found)}, not {tuple(wanted)}")
-    return after
+    for name, expected in shapes.items():
+        shape = getattr(after, name).shape
+        if shape != expected:
+            raise ValueError(
+                f"the reducer's {name} has shape {tuple(shape)}, not {tuple(expected)}"
+            )

@@ -19,12 +19,12 @@ from backbones.common.errors import UserError
 from methods.spec import lend
 from suite.data.base import Dataset
 from suite.data.loading import loader
-from suite.execution.ray_worker import Versions
 from suite.plan.cells import code_digest
 from suite.plan.prepare import Prepared
 from suite.system.versions import package_version
 
 PACKAGES = ("mamba-token-suite", "torch", "timm", "numba", "numpy", "pandas")
+Versions = tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True)

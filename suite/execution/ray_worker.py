@@ -22,10 +22,10 @@ from suite.system.installation import secure
 
 if TYPE_CHECKING:
     from suite.evaluation.runner import ShardResult
+    from suite.execution.ray_payload import Versions
     from suite.plan.prepare import Prepared
 
 EXIT_DELAY = 0.5  # seconds in which a process that lost its device still returns its error
-Versions = tuple[tuple[str, str | None], ...]
 
 
 class RunHandle(NamedTuple):

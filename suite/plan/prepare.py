@@ -19,12 +19,12 @@ from backbones.common.naming import with_settings
 from backbones.preprocessing import Preprocessing
 from backbones.scan import check_kernel
 from methods.composition import Composition
+from methods.named.oracle import MAX_IMAGES
 from methods.spec import MethodSpec, parse
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import WHOLE, Dataset, digest
 from suite.data.images.sources import CLASSES as GARMENTS
-from suite.evaluation.oracle import MOST_IMAGES
 from suite.plan import budget as budgets
 from suite.plan.ablation_axes import ablated
 from suite.plan.budget import BudgetUnreachable, Free
@@ -140,9 +140,9 @@ def context_of(
 
 def check_oracle(methods: Sequence[MethodSpec], images: int) -> None:
     """UserError if the oracle, which runs the model once a token and site, is asked for too many images."""
-    if images > MOST_IMAGES and any(method.method.kind == "oracle" for method in methods):
+    if images > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
         raise UserError(
-            f"oracle runs on at most {MOST_IMAGES} images, not {images:,}: add --images {MOST_IMAGES}"
+            f"oracle runs on at most {MAX_IMAGES} images, not {images:,}: add --images {MAX_IMAGES}"
         )
 
 

@@ -9,9 +9,9 @@ import torch
 
 from backbones.base import Backbone
 from backbones.shape import Shape
+from methods.named.oracle import tokens_per_round
 from suite.data import pictured
 from suite.data.base import Dataset
-from suite.evaluation.oracle import rounds
 from suite.flops.closed_form import block_flops, dense
 from suite.flops.closed_form import total as flops_of
 from suite.plan.budget import Plan
@@ -72,7 +72,7 @@ def search_passes(plan: Plan, shape: Shape) -> float:
     """
     work, patches = 0, shape.patches
     for site, remove in plan.counts.items():
-        for count in rounds(remove):
+        for count in tokens_per_round(remove):
             length = patches - 1 + shape.specials
             work += patches * sum(
                 flops_of(block_flops(shape, block, length)) for block in range(site, shape.depth)

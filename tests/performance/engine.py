@@ -186,7 +186,7 @@ def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
             recorders: dict[int, Reducer] = {}
             for job in jobs_for(of_size, sized, batch.indices, batch.labels):
                 plan = {}
-                for site, reducer in job.plan.items():
+                for site, reducer in job.reducers.items():
                     recorder = RecordedReducer(reducer, record)
                     plan[site] = recorders.setdefault(id(reducer), recorder)
                 jobs.append(Job(job.key, plan))

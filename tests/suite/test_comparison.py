@@ -167,7 +167,7 @@ def test_one_image_that_the_dense_model_cannot_read_fails_all_its_cells(
     def ill(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
         for job, logits in original(model, tokens, jobs, observe):
             assert not isinstance(logits, Failure)
-            yield job, logits * torch.nan if not job.plan and 17 in tokens.image else logits
+            yield job, logits * torch.nan if not job.reducers and 17 in tokens.image else logits
 
     monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     result = run(small(methods=("mtr",), baselines=False), tmp_path)

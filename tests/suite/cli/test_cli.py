@@ -298,9 +298,9 @@ def test_a_failed_cell_is_exit_code_1(
     from suite.evaluation.tree import evaluate
 
     def ill(model: Any, tokens: Any, jobs: Any, observe: Any) -> Any:
-        sound = [job for job in jobs if not job.plan]
+        sound = [job for job in jobs if not job.reducers]
         yield from evaluate(model, tokens, sound, observe)
-        yield from ((job, Failure("it broke")) for job in jobs if job.plan)
+        yield from ((job, Failure("it broke")) for job in jobs if job.reducers)
 
     monkeypatch.setattr(Cell, "reducers", failing)
     monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)

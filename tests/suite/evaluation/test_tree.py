@@ -71,7 +71,7 @@ def test_the_tree_gives_each_job_its_own_bits(drawn: list[dict[int, tuple[str, i
     assert len(together) == len(jobs)
     for job in jobs:
         with torch.inference_mode():
-            alone = model().readout(model().run(tokens(), plan=job.plan))
+            alone = model().readout(model().run(tokens(), plan=job.reducers))
         found = together[job.key]
         assert isinstance(found, Tensor)
         assert torch.equal(found, alone)
@@ -93,7 +93,7 @@ def test_what_jobs_share_runs_once(drawn: list[dict[int, tuple[str, int]]]) -> N
             hook.remove()
     for block in range(model().depth):
         different = {
-            tuple(sorted((s, id(r)) for s, r in job.plan.items() if s <= block)) for job in jobs
+            tuple(sorted((s, id(r)) for s, r in job.reducers.items() if s <= block)) for job in jobs
         }
         assert calls[block] == len(different)
 

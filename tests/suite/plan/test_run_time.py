@@ -58,7 +58,7 @@ def test_the_search_of_the_oracle_counts_every_block_that_it_runs(
     (job,) = jobs_for([cell], model, index, torch.zeros(2, dtype=torch.long))
     with torch.inference_mode():
         tokens, at = model.embed(torch.zeros(2, 3, 40, 40), index), 0
-        for site, reducer in sorted(job.plan.items()):
+        for site, reducer in sorted(job.reducers.items()):
             tokens, at = reducer(model.run(tokens, at, site)), site
     assert cell.plan is not None
     search = estimate.search_passes(cell.plan, shape)
