@@ -103,8 +103,8 @@ TIMING = {
 SETTINGS = {
     "sites": "blocks before which tokens may go, where they were named",
     "schedule": "shape over the sites, for methods whose text names none",
-    "batch": "images a batch",
-    "shard": "images a shard",
+    "batch_size": "images a batch",
+    "shard_size": "images a shard",
     "threads_asked": "CPU threads asked for; 0: all cores",
     "kernel_asked": "selective-scan kernel asked for",
     "device_asked": "device asked for",

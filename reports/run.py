@@ -87,7 +87,7 @@ class Run:
     @property
     def convention(self) -> str:
         """The FLOPs convention that every total of this run is given in."""
-        return str(self.spec.get("convention") or "flops")
+        return str(self.spec.get("flops_convention") or "flops")
 
     @property
     def ablates(self) -> bool:
@@ -128,7 +128,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
     analyses = {name: _analysis(folder, name, columns) for name, columns in ANALYSES.items()}
     more = {name: _analysis(folder, name, columns) for name, columns in (others or {}).items()}
     more = {name: frame for name, frame in more.items() if len(frame)}
-    cells = _cells(folder, str(spec.get("convention") or "flops"))
+    cells = _cells(folder, str(spec.get("flops_convention") or "flops"))
     if cells.empty and ("kind" not in spec or not more):  # only a comparison's spec names no kind
         raise UserError(
             f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"

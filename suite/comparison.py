@@ -104,7 +104,7 @@ def conclude(
         name: expected(name, model, prepared.dataset) for name, model in prepared.models.items()
     }
     published = {name: row for name, row in known.items() if row is not None}
-    count = len(slices(prepared.indices, spec.shard))
+    count = len(slices(prepared.indices, spec.shard_size))
     classes = len(prepared.dataset.classes)
     with STOPWATCH.part("statistics"):
         headline, marks = summarise(
@@ -136,13 +136,13 @@ def flipped(store: Store) -> str:
         return ""
     return (
         f"Memory ran out, so slices were done with a smaller batch, and {flips:,} of {compared:,} predictions that "
-        f"were made with two batches differ: lower --batch to one that fits throughout."
+        f"were made with two batches differ: lower --batch-size to one that fits throughout."
     )
 
 
 def write_cells(prepared: Prepared, store: Store, failures: dict[str, str]) -> list[dict[str, Any]]:
     """Metrics of every cell from its shards, written and returned in the order of the run."""
-    count = len(slices(prepared.indices, prepared.spec.shard))
+    count = len(slices(prepared.indices, prepared.spec.shard_size))
     records = []
     dense_top1: dict[str, float] = {}
     for cell in prepared.cells:
@@ -174,7 +174,7 @@ def write_analyses(prepared: Prepared, store: Store, failures: dict[str, str]) -
 
 def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
     """How alike the cells choose and answer (see `suite.analysis.similarity`)."""
-    parts = slices(prepared.indices, prepared.spec.shard)
+    parts = slices(prepared.indices, prepared.spec.shard_size)
     counts = [len(np.intersect1d(part, tracked_subset(prepared.indices))) for part in parts]
 
     def kept(cell: Named) -> dict[int, Kept]:
@@ -192,7 +192,7 @@ def _alike(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> dict[str,
 
 def write_gallery(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> None:
     """What becomes of the tokens of the images that were asked for, and of those that methods break first."""
-    count = len(slices(prepared.indices, prepared.spec.shard))
+    count = len(slices(prepared.indices, prepared.spec.shard_size))
     dense = {name: prepared.dense(name).key for name in prepared.models}
     breaks = breaks_frame(dense, reduced(cells), lambda key: store.outcomes(key, count, JUDGED))
     store.write_analysis("first_errors", breaks)

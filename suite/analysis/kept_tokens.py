@@ -62,7 +62,7 @@ def reduced(cells: Sequence[Cell]) -> list[Cell]:
 
 def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
     """Counts of one cell on the grid, by frame: block (0: before any reduction), row, col, present, foreground."""
-    counts = store.presence(cell.key, len(slices(prepared.indices, prepared.spec.shard)))
+    counts = store.presence(cell.key, len(slices(prepared.indices, prepared.spec.shard_size)))
     model = prepared.models[cell.backbone]
     special = np.array(model.special_places)
     counts = counts[~counts.position.isin(special)]

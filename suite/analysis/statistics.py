@@ -254,7 +254,7 @@ def smaller_image(records: Records, dense: Outcomes, spec: RunSpec) -> str:
     cells = pd.DataFrame(
         [
             {"label": record["label"], "small": record["method"] == "downsample", "budget": record["budget"],
-             "removed": record["removed"][spec.convention], "top1": record["metrics"]["top1"]}
+             "removed": record["removed"][spec.flops_convention], "top1": record["metrics"]["top1"]}
             for record in records if record["budget"]
         ]
     )  # fmt: skip

@@ -27,8 +27,10 @@ from suite.cli.plan import plan
 from suite.cli.report import report
 from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
+from suite.cli.spec_options import PLURAL, flag_of
 from suite.cli.train import train
 from suite.cli.verify import verify
+from suite.config.spec_file import RENAMED as RENAMED_SETTINGS
 from suite.config.spec_file import plain
 
 app = typer.Typer(
@@ -65,11 +67,13 @@ COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "verify": verify,
     "doctor": doctor,
 }
-ALIASES = {"--method": "--methods", "--backbone": "--backbones", "--budget": "--budgets"}
+# Old spellings of options, which are not shown any more.
+RENAMED = {flag_of(old): flag_of(new) for old, new in RENAMED_SETTINGS.items()}
+RENAMED["--data-dir"] = "--source"
 OF_METHODS = {"verify": "--method"} | dict.fromkeys(
     ("compare", "ablate", "plan", "sensitivity", "bench"), "--methods"
 )
-LISTS = {"--methods", "--backbones", "--budgets", "--axis", "--track"}
+LISTS = {"--methods", "--backbones", "--budgets", "--axes", "--track"}
 for name, command in COMMANDS.items():
     if isinstance(command, dict):
         group = typer.Typer(help=BENCH_HELP, rich_markup_mode=None)
@@ -89,10 +93,19 @@ def repeated(given: Sequence[str]) -> str:
 def flags_of(given: Sequence[str]) -> list[str]:
     """The options that are given, each under the name of several values."""
     return [
-        ALIASES.get(flag, flag)
+        PLURAL.get(flag, flag)
         for flag in (part.partition("=")[0] for part in given)
         if flag.startswith("--")
     ]
+
+
+def current(arguments: Sequence[str]) -> list[str]:
+    """The command line with the current names of options that once had another."""
+    replaced = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        replaced.append(RENAMED.get(flag, flag) + equals + value)
+    return replaced
 
 
 def mended(told: str, given: Sequence[str]) -> str:
@@ -105,7 +118,7 @@ def mended(told: str, given: Sequence[str]) -> str:
         return told
     extra = bare[1].split()
     before = given[: given.index(extra[0])] if extra[0] in given else []
-    if len(before) > 2 and ALIASES.get(before[-2], before[-2]) in LISTS:
+    if len(before) > 2 and PLURAL.get(before[-2], before[-2]) in LISTS:
         return (
             f"{told}, write {before[-2]} {shlex.quote(','.join([before[-1].rstrip(','), *extra]))}"
         )
@@ -136,6 +149,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given[0] == "bench":
         given[1:] = with_subcommand(given[1:])
+    given = current(given)
     twice = repeated(given)
     if twice:
         print(

@@ -45,7 +45,7 @@ def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
         if not out_of_memory(error):
             raise
         print(
-            "error: out of memory: lower --batch, or free memory; the same command goes on",
+            "error: out of memory: lower --batch-size, or free memory; the same command goes on",
             file=sys.stderr,
         )
         code = 2

@@ -28,7 +28,7 @@ def plan(spec: RunSpec, options: RunOptions) -> int:
     if options.json:
         print(json.dumps({"cells": records, "images": images, "seconds": seconds}, indent=1))
         return 0
-    print_table(plan_table(records, spec.convention))
+    print_table(plan_table(records, spec.flops_convention))
     skipped = sum(record["status"] == "skipped" for record in records)
     print(
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} images: "

@@ -29,6 +29,7 @@ from suite.plan.ablation_axes import EVERY, axes_of, known
 # The same option, whether it names one or several.
 SINGULAR = {
     "--methods": "--method",
+    "--axes": "--axis",
     "--backbones": "--backbone",
     "--budgets": "--budget",
 }
@@ -40,18 +41,16 @@ NUMBERS: dict[str, type] = {
     "batches": int,
     "lengths": int,
 }
-# Options that are not called like their setting.
+# Options that list what the setting calls by its plural.
 FLAGS = {
-    "axes": "--axis",
-    "source": "--data-dir",
-    "batches": "--batch",
+    "batches": "--batch-size",
     "precisions": "--precision",
 }
 
 
 def flag_of(name: str) -> str:
     """The option of the setting `name`."""
-    return FLAGS.get(name, f"--{name}")
+    return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def spellings(flag: str) -> tuple[str, ...]:

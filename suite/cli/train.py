@@ -29,7 +29,7 @@ def train(
     max_minutes: Annotated[
         float, typer.Option(help="Stop after the epoch that passes this; 0: never.")
     ] = 0.0,
-    data_dir: Annotated[
+    source: Annotated[
         Path | None, typer.Option(help="Folder of the source images, or Parquet.")
     ] = None,
     final: Annotated[
@@ -50,7 +50,7 @@ def train(
         )
     folder = out or Path("runs") / f"train-{recipe}"
     where = pick_device(device)
-    source = str(data_dir) if data_dir else None
+    images_from = str(source) if source else None
     with (
         joined(where) as ranks,
         claimed(folder / "train.lock", wait=False) if ranks.first else nullcontext(True) as mine,
@@ -63,11 +63,11 @@ def train(
             for path in folder.glob(".*.tmp"):
                 path.unlink()  # half-written by a process that was killed
         with ranks.one_before_the_others():
-            training = training_images(plan.dataset, "train", source, folder)
+            training = training_images(plan.dataset, "train", images_from, folder)
         from suite.training.loop import Trainer
 
         trainer = Trainer(plan, training, folder, where, workers, kernel, ranks)
-        return _finish(trainer, max_minutes, source, final)
+        return _finish(trainer, max_minutes, images_from, final)
 
 
 def _finish(trainer: Trainer, max_minutes: float, source: str | None, final: bool) -> int:

@@ -85,7 +85,7 @@ class RunSpec(BaseModel):
         description="Distribution of the removal over the sites: constant-ratio, constant-count, "
         "one-shot, staged, rising, falling, every-K.",
     )
-    convention: Literal["flops", "macs", "paper"] = Field(
+    flops_convention: Literal["flops", "macs", "paper"] = Field(
         default="flops",
         description="How FLOPs are counted for the budget: flops, macs or paper.",
     )
@@ -94,8 +94,8 @@ class RunSpec(BaseModel):
         description="Also run the baselines random, stride, pool and downsample.",
     )
     seeds: int = Field(default=3, ge=1, le=100, description="Seeds of every stochastic method.")
-    batch: int = Field(default=32, ge=1, description="Images per batch.")
-    shard: int = Field(
+    batch_size: int = Field(default=32, ge=1, description="Images per batch.")
+    shard_size: int = Field(
         default=256,
         ge=1,
         description="Images per shard; an interruption loses at most the work on one shard.",

@@ -24,6 +24,8 @@ MESSAGES = {
     "string_type": "must be a text",
     "too_short": "name at least one",
 }
+# Settings that once had another name, which files and options may still use.
+RENAMED = {"batch": "batch_size", "shard": "shard_size", "convention": "flops_convention"}
 BUDGET_RANGE = "a budget is a share of the FLOPs between 0 and 1; write 0.4 for 40 %"
 
 
@@ -77,6 +79,17 @@ def to_yaml(spec: BaseModel) -> str:
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
 
 
+def current_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The settings by their current names; UserError begins with `where` if one has two names."""
+    current: dict[str, Any] = {}
+    for name, value in values.items():
+        new = RENAMED.get(name, name)
+        if new in current:
+            raise UserError(f"{where}: '{new}' is given under its old name too: keep one of them")
+        current[new] = value
+    return current
+
+
 def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
     """Read the settings in a file without checking them.
 
@@ -95,7 +108,7 @@ def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
         raise UserError(
             f"{path} is the specification of another command's run: choose another folder"
         )
-    return values
+    return current_names(values, str(path))
 
 
 def read_spec(path: Path, kind: type[Spec]) -> Spec:

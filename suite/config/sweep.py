@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from backbones.common.errors import UserError
 from backbones.common.naming import split
 from suite.config.run_spec import RunSpec
-from suite.config.spec_file import build, read_values
+from suite.config.spec_file import build, current_names, read_values
 
 FIELDS = {name: field for name, field in RunSpec.model_fields.items() if name != "version"}
 LISTS = {name for name, field in FIELDS.items() if get_origin(field.annotation) is tuple}
@@ -56,9 +56,11 @@ def sweep_of(texts: Sequence[str], config: Path | None) -> dict[str, list[Any]]:
             raise UserError(
                 f"{config}: sweep: must be a mapping of settings to lists of alternatives"
             )
+        stored = current_names(stored, f"{config}: sweep")
+    typed = current_names(dict(map(_from_text, texts)), "--sweep")
     where = f"{config}: " if stored else ""
     sweep = {}
-    for name, alternatives in (stored | dict(map(_from_text, texts))).items():
+    for name, alternatives in (stored | typed).items():
         if not isinstance(alternatives, list) or not alternatives:
             raise UserError(
                 f"{where}sweep.{name}: must be a list of alternatives (given: {alternatives!r})"

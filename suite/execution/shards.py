@@ -32,7 +32,7 @@ class Shard:
 def shards(prepared: Prepared) -> Iterator[Shard]:
     """All shards of a run, in the order in which one process evaluates them."""
     for backbone in prepared.models:
-        for index, images in enumerate(slices(prepared.indices, prepared.spec.shard)):
+        for index, images in enumerate(slices(prepared.indices, prepared.spec.shard_size)):
             yield Shard(backbone, index, images)
 
 
@@ -137,14 +137,14 @@ def evaluate(
             raise
 
     try:
-        result, batch_size = with_less(prepared.spec.batch, with_batch, name)
+        result, batch_size = with_less(prepared.spec.batch_size, with_batch, name)
     except Exception as error:
         if not out_of_memory(error):
             raise
         progress(len(shard.images) * len(cells))
         reason = f"{type(error).__name__} with one image: {one_line(error)}"
         return ShardResult({}, {}, dict.fromkeys((cell.key for cell in cells), reason))
-    if batch_size == prepared.spec.batch:
+    if batch_size == prepared.spec.batch_size:
         return result
     halved = {"batch": batch_size}
     if prepared.device != "cpu":

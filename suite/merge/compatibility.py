@@ -19,12 +19,12 @@ ALIKE: tuple[tuple[str, Read], ...] = (
     ("the data's hash", lambda part: part.dataset.get("hash")),
     ("the number of images", lambda part: part.dataset.get("images")),
     ("the protocol", lambda part: part.asked.protocol),
-    ("the FLOPs convention", lambda part: part.asked.convention),
+    ("the FLOPs convention", lambda part: part.asked.flops_convention),
     ("the precision", lambda part: part.asked.precision),
     ("the device", lambda part: part.environment.get("device")),
 )
 ON_CUDA: tuple[tuple[str, Read], ...] = (  # there a batch's size and TF32 change what comes out
-    ("the batch", lambda part: part.asked.batch),
+    ("the batch", lambda part: part.asked.batch_size),
     ("the precision of products (TF32)", lambda part: part.environment.get("matmul_precision")),
 )
 BY_BACKBONE = (("weights", "weights"), ("preprocessing", "preprocessing"))
@@ -96,7 +96,7 @@ def differences(one: Part, other: Part) -> str:
         "axes",
         "gallery",
         "baselines",
-        "shard",
+        "shard_size",
         "seeds",
         "backbones",
     )  # change no cell

@@ -103,7 +103,7 @@ class Part:
     def outcomes(self, key: str) -> pd.DataFrame:
         """The per-image outcomes of cell `key` by ascending image; UserError if a shard is missing or torn."""
         count = next(record["images"] for record in self.records if record["key"] == key)
-        parts = -(-count // self.asked.shard)
+        parts = -(-count // self.asked.shard_size)
         store = Store(self.folder)
         frame = pd.concat(
             [self._sealed(store.shard_path(key, index)) for index in range(parts)],
@@ -121,7 +121,7 @@ class Part:
 
     def alive(self, key: str) -> Alive:
         """By block, the tokens of cell `key` that survive in the watched images (images, places)."""
-        parts = slices(self.images, self.asked.shard)
+        parts = slices(self.images, self.asked.shard_size)
         store = Store(self.folder)
         for index, images in enumerate(parts):
             self._sealed(store.presence_path(key, index), images)

@@ -36,7 +36,7 @@ class MergedSpec(BaseModel):
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
     protocol: str | None = None
-    convention: str = "flops"
+    flops_convention: str = "flops"
     precision: str | None = None
     seeds: int | None = None
     runs: dict[str, dict[str, Any]]
@@ -97,7 +97,7 @@ def merged_spec(parts: Sequence[Part], union: Union) -> MergedSpec:
         backbones=tuple(dict.fromkeys(name for part in parts for name in part.backbones)),
         methods=tuple(asked(union, compared)),
         protocol=first.protocol if first else None,
-        convention=first.convention if first else "flops",
+        flops_convention=first.flops_convention if first else "flops",
         precision=first.precision if first else None,
         seeds=max((spec.seeds for spec in compared), default=None),
         runs={part.name: part.spec.model_dump(mode="json") for part in parts},

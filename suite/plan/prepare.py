@@ -261,7 +261,7 @@ def published_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cel
     except ValueError as error:
         yield replace(blank, reason=str(error))
         return
-    removed = round(plan.removed[spec.convention], 4)
+    removed = round(plan.removed[spec.flops_convention], 4)
     for seed in range(spec.seeds if composition.stochastic else 1):
         yield replace(blank, plan=plan, seed=seed, budget=removed)
 
@@ -292,11 +292,11 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         solve = SOLVERS[spec.protocol]
         if blank.kind == "oracle":
             yield replace(
-                blank, plan=solve(shape, Free(), budget, sites, schedule, spec.convention)
+                blank, plan=solve(shape, Free(), budget, sites, schedule, spec.flops_convention)
             )
             return
         if composition is None:
-            grid = budgets.nearest_grid(shape, budget, spec.convention)
+            grid = budgets.nearest_grid(shape, budget, spec.flops_convention)
             if grid == shape.side:
                 yield replace(
                     blank,
@@ -315,7 +315,7 @@ def method_cells(blank: Cell, model: Backbone, spec: RunSpec) -> Iterator[Cell]:
         if blank.kind == "order":
             plan = replace(budgets.dense_plan(shape), counts=dict.fromkeys(sites, 0))
         else:
-            plan = solve(shape, composition, budget, sites, schedule, spec.convention)
+            plan = solve(shape, composition, budget, sites, schedule, spec.flops_convention)
     except BudgetUnreachable as error:
         yield replace(blank, reason=str(error), closest=error.nearest)
         return

@@ -29,7 +29,7 @@ def describe(cell: Cell, spec: RunSpec, images: int) -> dict[str, Any]:
         "options": dict(cell.method.options),
         "composition": cell.composition.canonical() if cell.composition else None,
         "protocol": spec.protocol,
-        "convention": spec.convention,
+        "convention": spec.flops_convention,
         "precision": spec.precision,
         "image_size": cell.image_size,
         "budget": cell.budget,

@@ -49,7 +49,7 @@ def estimate_seconds(prepared: Prepared) -> float:
     total = 0.0
     for name, model in prepared.models.items():
         seconds = dense_seconds(
-            model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch
+            model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch_size
         )
         for cell in prepared.runnable(name):
             images = prepared.samples + (shown if cell.seed == 0 else 0)

@@ -124,7 +124,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
         class_positions=class_positions(model, shape.length, spec.places),
         scores=readable_scores(model),
         seed=spec.seed,
-        batch=spec.batch,
+        batch=spec.batch_size,
         zeroed=frozenset(zeroed.tolist()),
     )
     models = {spec.backbone: model}

@@ -90,7 +90,7 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
 
     ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
     """
-    shards = len(slices(prepared.indices, prepared.spec.shard))
+    shards = len(slices(prepared.indices, prepared.spec.shard_size))
     backbone = prepared.spec.backbones[0]
     dense = store.outcomes(prepared.dense(backbone).key, shards)
     dense_correct = dense.prediction == dense.label_true

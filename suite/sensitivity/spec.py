@@ -18,7 +18,7 @@ SHARED = {
     "source",
     "images",
     "methods",
-    "batch",
+    "batch_size",
     "device",
     "precision",
     "kernel",
@@ -74,7 +74,7 @@ class SensitivitySpec(BaseModel):
         "none.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of random scores and methods.")
-    batch: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1)] = 32
     device: str = "auto"
     precision: str = "fp32"
     kernel: str = "auto"

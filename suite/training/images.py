@@ -111,6 +111,6 @@ def training_images(
         raise UserError(f"there is no training form of '{dataset}': recipes train on {known}")
     if folder is None:
         raise UserError(
-            f"{dataset} does not come with the suite: name the folder of its Parquet files with --data-dir"
+            f"{dataset} does not come with the suite: name the folder of its Parquet files with --source"
         )
     return decoded(open_dataset(f"{dataset}:{folder}", split), cache)

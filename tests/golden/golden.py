@@ -26,7 +26,7 @@ RUNS = {
     "default": "compare --methods mtr,tome",
     "all": "compare --methods all --budgets 0.4 --images 200",
     "two": "compare --backbones videomamba_nano,deit_nano --methods mtr,tome,evit --budgets 0.4 --images 200",
-    "ablate": "ablate --axis order --images 100",
+    "ablate": "ablate --axes order --images 100",
     "sens": "sensitivity --images 4",
 }
 # Columns and fields that are called otherwise now: new name -> name in the record.
@@ -67,6 +67,8 @@ RENAMED_IN: dict[str, dict[str, str]] = {
         **PAIRED,
     },
     "export": {
+        "batch_size": "batch",
+        "shard_size": "shard",
         "top1_mean": "method_top1",
         "top1_low": "method_low",
         "top1_high": "method_high",

@@ -125,7 +125,7 @@ def one_run(folder: Path, images: int) -> EngineRow:
     report = time.perf_counter() - clock
     assert not result.failures, result.failures
     calls, model_calls = recorded(prepare(spec))
-    batches = images / spec.batch
+    batches = images / spec.batch_size
     own, own_processor = repeated(calls)
     model, _ = repeated(model_calls)
     parts = {name: seconds_by_part.get(PART_OF_RUN.get(name, name), 0.0) for name in PARTS}
@@ -162,7 +162,7 @@ def peak_memory() -> int:
 def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
     """All calls of model and methods on one batch of the run, and those of the model alone."""
     (model,) = prepared.models.values()
-    batch = load(prepared.dataset, prepared.indices[: prepared.spec.batch], model.image_size)
+    batch = load(prepared.dataset, prepared.indices[: prepared.spec.batch_size], model.image_size)
     cells = prepared.runnable(model.name)
     calls: list[Call] = []
     model_calls: list[Call] = []

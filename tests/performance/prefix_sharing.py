@@ -63,7 +63,9 @@ def measure_sharing(spec: RunSpec, rounds: int, device: str) -> SharingRow:
         for cell in merge_equal(layout(name, model, methods, spec, context=""))
         if cell.plan and cell.image_size == model.image_size
     ]
-    samples = open_dataset(spec.data, spec.split).samples(np.arange(spec.batch), model.image_size)
+    samples = open_dataset(spec.data, spec.split).samples(
+        np.arange(spec.batch_size), model.image_size
+    )
     images = torch.from_numpy(samples).to(device)
     jobs = [Job(cell.key, cell.reducers()) for cell in cells]
 

@@ -383,8 +383,8 @@ def _words(folder: Path, hostile: bool) -> None:
     spec = {
         "schema": 2, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
         "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
-        "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "convention": "flops",
-        "seeds": 3, "batch": 32, "shard": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",
+        "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "flops_convention": "flops",
+        "seeds": 3, "batch_size": 32, "shard_size": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",
         "threads": 0,
     }  # fmt: skip
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))

@@ -122,7 +122,7 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
                 assert row[name] == (
                     None if isinstance(stored, float) and math.isnan(stored) else stored
                 ), name
-        assert (row["batch"], row["kernel_asked"]) == (spec["batch"], spec["kernel"])
+        assert (row["batch_size"], row["kernel_asked"]) == (spec["batch_size"], spec["kernel"])
         assert (row["git"], row["kernel"], row["weights_sha256"]) == (
             environment["git"], environment["kernel"]["vim_nano"], environment["weights"]["vim_nano"]
         )  # fmt: skip

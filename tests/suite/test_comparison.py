@@ -124,8 +124,8 @@ def test_only_missing_shards_are_computed_and_come_out_the_same(
 
 def test_batch_and_shard_sizes_do_not_change_what_is_found(small: Specs, tmp_path: Path) -> None:
     few = {"methods": ("mtr", "tome"), "budgets": (0.4,), "gallery": 0}
-    one = run(small(batch=30, shard=30, threads=1, **few), tmp_path / "one")
-    other = run(small(batch=4, shard=7, threads=2, **few), tmp_path / "other")
+    one = run(small(batch_size=30, shard_size=30, threads=1, **few), tmp_path / "one")
+    other = run(small(batch_size=4, shard_size=7, threads=2, **few), tmp_path / "other")
     assert [(r["key"], r["metrics"]) for r in one.records] == [
         (r["key"], r["metrics"]) for r in other.records
     ]
@@ -202,7 +202,14 @@ def test_equal_compositions_are_computed_once_under_both_names(
         "random",
     )
     result = run(
-        small(methods=methods, baselines=False, budgets=(0.3,), batch=30, shard=30, gallery=0),
+        small(
+            methods=methods,
+            baselines=False,
+            budgets=(0.3,),
+            batch_size=30,
+            shard_size=30,
+            gallery=0,
+        ),
         tmp_path,
     )
     labels = Counter(record["label"] for record in result.records)

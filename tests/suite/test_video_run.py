@@ -52,10 +52,10 @@ def clips(small: Specs, films: Path, monkeypatch: pytest.MonkeyPatch) -> Specs:
             "backbones": ("clip_mini",),
             "data": f"video:{films / 'video'}",
             "views": "2x3",
-            "batch": 8,
+            "batch_size": 8,
         }
         return small(
-            **(values | {"methods": ("mtr", "tome"), "budgets": (0.3,), "shard": 4} | changed)
+            **(values | {"methods": ("mtr", "tome"), "budgets": (0.3,), "shard_size": 4} | changed)
         )
 
     return spec
@@ -91,14 +91,14 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
 ) -> None:
     frames = []
     for name, changed in {
-        "a": {"batch": 3},
-        "b": {"batch": 64, "shard": 6},
-        "c": {"batch": 7, "shard": 1},
+        "a": {"batch_size": 3},
+        "b": {"batch_size": 64, "shard_size": 6},
+        "c": {"batch_size": 7, "shard_size": 1},
     }.items():
         spec = clips(**changed)
         result = run_comparison(spec, tmp_path / name, quiet=True)
         assert not result.failures
-        count = -(-6 // spec.shard)
+        count = -(-6 // spec.shard_size)
         keys = [record["key"] for record in result.records if record["status"] == "ok"]
         store = Store(tmp_path / name)
         frames.append({key: store.outcomes(key, count) for key in keys})

@@ -170,6 +170,6 @@ def open_clutter(request: Request) -> FashionClutter:
     """Open ``fashion-clutter``; the usual split is `test`."""
     if request.path:
         raise UserError(
-            "fashion-clutter takes no path: name the folder of the originals with --data-dir"
+            "fashion-clutter takes no path: name the folder of the originals with --source"
         )
     return FashionClutter(open_garments(request.split or "test", request.source))

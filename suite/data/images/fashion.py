@@ -60,6 +60,6 @@ def open_fashion(request: Request) -> FashionMnist:
     """Open ``fashion-mnist``; the usual split is `test`."""
     if request.path:
         raise UserError(
-            "fashion-mnist takes no path: name the folder of the originals with --data-dir"
+            "fashion-mnist takes no path: name the folder of the originals with --source"
         )
     return FashionMnist(open_garments(request.split or "test", request.source))

@@ -60,7 +60,7 @@ def find_folder(folder: Path | None = None) -> Path:
     places = " and ".join(str(candidate) for candidate in candidates)
     raise UserError(
         f"the full Fashion-MNIST is not in {places}: apt-get install dataset-fashion-mnist, "
-        f"or name its folder with --data-dir, or run python -m suite fetch"
+        f"or name its folder with --source, or run python -m suite fetch"
     )
 
 

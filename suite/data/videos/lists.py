@@ -94,7 +94,7 @@ def _split(line: str, where: str) -> tuple[str, int]:
 def inside(root: Path, text: str, where: str) -> Path:
     """The path `text` below `root`; UserError if it leads out of it, by itself or by a link."""
     path = root / text
-    outside = f"{where} leads out of {root}: give the folder that holds all clips with --data-dir"
+    outside = f"{where} leads out of {root}: give the folder that holds all clips with --source"
     if "\0" in text or ".." in path.parts or not path.is_relative_to(root):
         raise UserError(outside)
     if path.is_symlink():
@@ -186,7 +186,7 @@ def _check_all_there(paths: Sequence[Path], there: Sequence[bool], file: Path, r
     if missing:
         raise UserError(
             f"{len(missing):,} of the {len(paths):,} clips in {file} are not under {root} (the first: "
-            f"{missing[0].name}): fetch them or take their lines out, or give their folder with --data-dir"
+            f"{missing[0].name}): fetch them or take their lines out, or give their folder with --source"
         )
 
 

@@ -1,7 +1,7 @@
 """`video:PATH` and `frames:PATH`: videos as files or as folders of frames, by class folder or by a list.
 
 PATH is a folder of classes, PATH/CLASS/**/CLIP or PATH/SPLIT/CLASS/**/CLIP, or a list file (see
-`suite.data.videos.lists`) whose clips lie in its own folder, or in that of ``--data-dir``.
+`suite.data.videos.lists`) whose clips lie in its own folder, or in that of ``--source``.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def listed(request: Request, form: Form) -> Listing:
         root = Path(request.source).expanduser() if request.source else path.parent
         if not root.is_dir():
             raise UserError(
-                f"{root} is not a folder: check --data-dir, where the clips of {path} lie"
+                f"{root} is not a folder: check --source, where the clips of {path} lie"
             )
         return from_list(path.absolute(), root.absolute(), request.split, form.find, form.whole)
     root, split = split_folder(existing_folder(request.path, form.name), request.split)

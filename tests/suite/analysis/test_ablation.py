@@ -27,8 +27,8 @@ ASKED: dict[str, Any] = {
     "budgets": (0.3,),
     "baselines": False,
     "gallery": 0,
-    "batch": 30,
-    "shard": 30,
+    "batch_size": 30,
+    "shard_size": 30,
 }
 RUNS: dict[str, Done] = {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = "ROOT"  # in a line: the folder in which `make` has put things
 MINI = "--backbones vim_mini --checkpoint random --data blots --images all --gallery 0 --threads 1"
-RUN = "--backbones vim_mini --checkpoint random --images all --threads 1 --methods mtr --batch 64"
+RUN = "--backbones vim_mini --checkpoint random --images all --threads 1 --methods mtr --batch-size 64"
 
 
 def nothing(root: Path) -> None:

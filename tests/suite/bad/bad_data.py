@@ -132,7 +132,7 @@ def bytes_name(root: Path) -> str:
 def gzip_bomb(root: Path) -> str:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (root / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\0" * 3_000_000))
-    return f"fashion-mnist --data-dir {root}"
+    return f"fashion-mnist --source {root}"
 
 
 def written(text: str) -> Build:
@@ -201,13 +201,13 @@ def one_class(root: Path) -> str:
 def foreign_idx(root: Path) -> str:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (root / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01" + b"\0" * 100))
-    return f"fashion-mnist --data-dir {root}"
+    return f"fashion-mnist --source {root}"
 
 
 def cut_idx(root: Path) -> str:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (root / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\0" * 5000)[:-9])
-    return f"fashion-mnist --data-dir {root}"
+    return f"fashion-mnist --source {root}"
 
 
 MORE: dict[str, tuple[Build, str]] = {

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from bad import Bad, nothing, written
 
 LINE = "report ROOT/run"
-TIMED = "bench run ROOT/run --batch 1 --rounds 1"
+TIMED = "bench run ROOT/run --batch-size 1 --rounds 1"
 KEPT = "analyses/kept_tokens.parquet"
 DELETE = "delete (it|the file)"
 AGAIN = "delete the file and run the command of this run again"
@@ -178,11 +178,11 @@ FOLDERS: list[tuple[str, Damage, str]] = [
         into("spec.yaml", "schema: !!python/object/apply:os.system ['touch owned']"),
         "run its command again",
     ),
-    ("a newer spec", into("spec.yaml", "schema: 99"), "schema 99.*use the version that wrote it"),
+    ("a newer spec", into("spec.yaml", "schema: 99"), "schema 99.*repeat its command"),
     (
         "a schema without end",
         into("spec.yaml", f"schema: {list(range(9000))}"),
-        "use the version that wrote it",
+        "repeat its command",
     ),
     (
         "a spec of laughs",
@@ -300,7 +300,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     (
         "an interval of lists",
         column("statistics", "difference_low", [1.0]),
-        f"no numbers in the column 'low': {DELETE}",
+        f"no numbers in the column 'difference_low': {DELETE}",
     ),
     (
         "pictures in words",
@@ -310,19 +310,23 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     (
         "a class in words",
         column("images", "label_true", "shirt"),
-        f"no whole numbers in the column 'label': {DELETE}",
+        f"no whole numbers in the column 'label_true': {DELETE}",
     ),
     ("a torn shard", torn, f"cannot be read.*{DELETE}"),
     ("a shard without columns", outcomes(a=[1]), f"lacks the column 'image': {DELETE}"),
-    ("a shard in words", outcomes(image=["x"], label=[1], prediction=[1]), f"'image': {DELETE}"),
+    (
+        "a shard in words",
+        outcomes(image=["x"], label_true=[1], prediction=[1]),
+        f"'image': {DELETE}",
+    ),
     (
         "a shard of NaN",
-        outcomes(image=[1], label=[float("nan")], prediction=[1]),
-        f"'label': {DELETE}",
+        outcomes(image=[1], label_true=[float("nan")], prediction=[1]),
+        f"'label_true': {DELETE}",
     ),
     (
         "a shard with an image twice",
-        outcomes(image=[1, 1], label=[1, 1], prediction=[1, 1]),
+        outcomes(image=[1, 1], label_true=[1, 1], prediction=[1, 1]),
         "has an image twice: delete the folder and resume",
     ),
 ]

@@ -141,7 +141,9 @@ def test_the_whole_measurement_from_the_command_line(
     rehearsed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = "vim_nano[image_size=32,depth=3,dim=8]"
-    line = "bench models --device cuda --batch 2 --budget 0.2,0.99 --methods mtr,hsa --threads 1"
+    line = (
+        "bench models --device cuda --batch-size 2 --budget 0.2,0.99 --methods mtr,hsa --threads 1"
+    )
     file = tmp_path / "models.json"
     precision = torch.get_float32_matmul_precision()
     assert run_cli([*line.split(), "--backbone", model, "--save", str(file), "--json"]) == 0

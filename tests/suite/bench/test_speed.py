@@ -247,8 +247,8 @@ def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> Non
         budgets=(0.5,),
         baselines=False,
         gallery=0,
-        batch=30,
-        shard=30,
+        batch_size=30,
+        shard_size=30,
     )
     result = run_comparison(spec, tmp_path, quiet=True)
     rows = list(time_run(tmp_path, BenchSpec(batches=(2,), rounds=2), "cpu", lambda line: None))

@@ -171,7 +171,7 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = ["ablate", *MINI, "--axis", "direction,size", "--split", "test", "--gallery", "0"]
+    line = ["ablate", *MINI, "--axes", "direction,size", "--split", "test", "--gallery", "0"]
     assert run(line) == 0
     shown = capsys.readouterr().out
     for axis in ("direction", "size"):
@@ -185,7 +185,9 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
 
 
 def test_bench_reduction_takes_all_methods_that_reduce(small: Specs, capsys: Out) -> None:
-    line = "bench reduction --backbone vim_mini --methods all --budget 0.3 --batch 1 --rounds 1"
+    line = (
+        "bench reduction --backbone vim_mini --methods all --budget 0.3 --batch-size 1 --rounds 1"
+    )
     assert run([*line.split(), "--threads", "1", "--json"]) == 0
     out, progress = capsys.readouterr()
     rows = json.loads(out)
@@ -225,7 +227,7 @@ def test_bench_measures_and_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("suite.bench.timing.LEAST_SECONDS", 0.0)
-    line = "bench --backbone vim_mini --methods mtr --budget 0.3 --batch 2 --rounds 2".split()
+    line = "bench --backbone vim_mini --methods mtr --budget 0.3 --batch-size 2 --rounds 2".split()
     line += ["--lengths", "", "--threads", "1"]
     assert run(line) == 0
     shown = capsys.readouterr().out
@@ -266,7 +268,7 @@ def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
         run(
             [
                 "plan",
-                "--axis",
+                "--axes",
                 "all",
                 "--methods",
                 "delta",
@@ -365,7 +367,7 @@ def test_a_run_that_is_there_is_refused_where_a_new_one_is_wanted(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     for extra, told in (
         (["--no-resume"], "holds this run already"),
-        (["--batch", "9"], "(its batch is"),
+        (["--batch-size", "9"], "(its batch_size is"),
     ):
         assert run([*line, *extra]) == 2
         assert told in capsys.readouterr().err
@@ -382,7 +384,7 @@ print("LOADED", code, sorted(heavy))
 
 
 LIGHT = {"--help": 0, "compare --help": 0, "list methods --help": 0, "train --help": 0, "compair": 2,
-         "ablate --axis ordr": 2, "ablate --axis all,ordr": 2}  # fmt: skip
+         "ablate --axes ordr": 2, "ablate --axes all,ordr": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize("line", LIGHT)
@@ -448,7 +450,7 @@ def test_a_list_given_twice_is_refused_rather_than_half_lost(
 
 SPELLINGS = {
     "compare": ("--methods", "--backbones", "--budgets"),
-    "ablate": ("--methods", "--backbones", "--budgets"),
+    "ablate": ("--methods", "--axes", "--backbones", "--budgets"),
     "plan": ("--methods", "--backbones", "--budgets"),
     "bench speed": ("--methods", "--backbones", "--budgets"),
     "sensitivity": ("--methods", "--backbone"),
@@ -461,6 +463,7 @@ SPELLINGS = {
 )
 def test_one_and_several_are_the_same_option(command: str, primary: str, capsys: Out) -> None:
     other = primary.removesuffix("s") if primary.endswith("s") else f"{primary}s"
+    other = "--axis" if primary == "--axes" else other
     assert run([*command.split(), "--help"]) == 0
     assert re.search(rf"^ +{primary}, *{other}\b", capsys.readouterr().out, re.MULTILINE)
     assert run([*command.split(), primary, "a", other, "b"]) == 2
@@ -493,6 +496,27 @@ def test_a_plan_takes_either_spelling(capsys: Out) -> None:
         ("none", "vim_nano", None),
         ("tome", "vim_nano", 0.5),
     ]
+
+
+def test_old_spellings_work_and_are_not_shown(small: Specs, capsys: Out) -> None:
+    line = ["plan", *MINI, "--no-baselines", "--json"]
+    old = ["--batch", "3", "--shard=5", "--convention", "macs"]
+    new = ["--batch-size", "3", "--shard-size", "5", "--flops-convention", "macs"]
+    cells = []
+    for flags in (old, new):
+        assert run([*line, *flags]) == 0
+        cells.append(json.loads(capsys.readouterr().out)["cells"])
+    assert cells[0] == cells[1]
+    assert cells[0][-1]["convention"] == "macs"
+    assert run(["plan", "--data-dir", "nowhere"]) == 2
+    assert "--source, or run python -m suite fetch" in capsys.readouterr().err
+    for command, hidden in (
+        ("compare", "batch|shard|convention|data-dir"),
+        ("sensitivity", "batch|data-dir|out"),
+        ("train", "data-dir"),
+    ):
+        assert run([command, "--help"]) == 0
+        assert not re.search(rf"--({hidden})[ ,]", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

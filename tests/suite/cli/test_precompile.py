@@ -41,7 +41,7 @@ def test_what_does_without_begins_nothing(
     "line",
     [
         "compare --help", "compare --budgets x", "compare --budgets 7", "compare --name a/b", "compare --nonsense",
-        "ablate", "ablate --axis nonsense --name a/b", "plan --images 8 --methods none --no-baselines",
+        "ablate", "ablate --axes nonsense --name a/b", "plan --images 8 --methods none --no-baselines",
     ],
 )  # fmt: skip
 def test_nothing_is_begun_for_what_does_not_run(line: str, begun: list[str]) -> None:

@@ -42,7 +42,7 @@ def test_a_spec_survives_its_file(tmp_path_factory: pytest.TempPathFactory, spec
 def test_the_name_of_a_run_is_that_of_its_question(spec: RunSpec) -> None:
     assert spec.default_name() == spec.model_copy().default_name()
     assert "/" not in spec.default_name()
-    other = spec.model_copy(update={"batch": spec.batch + 1})
+    other = spec.model_copy(update={"batch_size": spec.batch_size + 1})
     assert other.default_name() != spec.default_name()
 
 
@@ -137,8 +137,19 @@ def test_the_file_of_a_run_is_a_configuration_that_asks_the_same(
 ) -> None:
     path = tmp_path_factory.mktemp("spec") / "spec.yaml"
     path.write_text(to_yaml(spec), encoding="utf-8")
-    assert with_file(RunSpec(batch=7), path, ()) == spec
+    assert with_file(RunSpec(batch_size=7), path, ()) == spec
     assert with_file(RunSpec(seeds=9), path, ("seeds",)) == spec.model_copy(update={"seeds": 9})
+
+
+def test_old_names_of_settings_mean_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("schema: 1\nbatch: 7\nshard: 9\nconvention: macs\n")
+    changed = {"batch_size": 7, "shard_size": 9, "flops_convention": "macs"}
+    assert with_file(RunSpec(), path, ()) == build_spec(**changed)
+    assert with_file(RunSpec(shard_size=5), path, ("shard_size",)).shard_size == 5
+    path.write_text("batch: 7\nbatch_size: 8\n")
+    with pytest.raises(UserError, match="batch_size' is given under its old name too: keep one"):
+        with_file(RunSpec(), path, ())
 
 
 def test_a_configuration_changes_only_what_it_names(tmp_path: Path) -> None:

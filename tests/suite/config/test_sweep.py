@@ -26,7 +26,7 @@ MINI = [
 ]
 VALUES: dict[str, list[Any]] = {
     "schedule": ["rising", "falling", "one-shot"],
-    "batch": [1, 2, 64],
+    "batch_size": [1, 2, 64],
     "images": [20, "all"],
     "methods": [["mtr"], ["tome", "mtr[score=b]"]],
     "baselines": [True, False],
@@ -56,12 +56,12 @@ def test_a_file_and_the_command_line_say_the_same(tmp_path: Path) -> None:
         "sites": [None],
     }
     path.write_text(yaml.safe_dump({"sweep": sweep, "seeds": 1}))
-    found = sweep_of(["schedule=one-shot,every-2", "batch=2"], path)
+    found = sweep_of(["schedule=one-shot,every-2", "batch_size=2"], path)
     assert found == {
         "schedule": ["one-shot", "every-2"],
         "methods": [["mtr"], ["tome[order=appended]", "utr"]],
         "sites": [None],
-        "batch": [2],
+        "batch_size": [2],
     }
     assert sweep_of(["methods=mtr,tome[order=appended,score=b]", "sites=[2,4],null"], None) == {
         "methods": [["mtr"], ["tome[order=appended,score=b]"]],
@@ -69,11 +69,17 @@ def test_a_file_and_the_command_line_say_the_same(tmp_path: Path) -> None:
     }
 
 
+def test_a_sweep_takes_old_names_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"sweep": {"batch": [1, 2]}}))
+    assert sweep_of(["shard=3,4"], path) == {"batch_size": [1, 2], "shard_size": [3, 4]}
+
+
 WRONG = [
     ("precision=fp32,fp23", "sweep: precision.1: must be 'fp32', 'fp64' or 'bf16'"),
     ("schedul=rising", "sweep: unknown setting 'schedul': did you mean schedule"),
     ("schedule", "--sweep takes FIELD=ONE,OTHER, not 'schedule'"),
-    ("batch=8,0", "sweep: batch.1: must be greater than or equal to 1"),
+    ("batch_size=8,0", "sweep: batch_size.1: must be greater than or equal to 1"),
     ("images=-1", "images: must be a whole number from 1 on"),
     ("images=", "sweep.images: must be a list of alternatives"),
     ("schedule=rising,slow", "sweep .schedule=slow.: unknown schedule 'slow'"),
@@ -101,8 +107,8 @@ def test_a_file_is_named_with_the_key_that_is_wrong(
 ) -> None:
     path = tmp_path / "e.yaml"
     for sweep, reason in (
-        ({"batch": [1, "x"]}, "sweep: batch.1: "),
-        (["batch"], "sweep: must be a mapping"),
+        ({"batch_size": [1, "x"]}, "sweep: batch_size.1: "),
+        (["batch_size"], "sweep: must be a mapping"),
     ):
         path.write_text(yaml.safe_dump({"sweep": sweep}))
         assert run(["plan", *MINI, "--config", str(path)]) == 2
@@ -180,7 +186,7 @@ def test_the_schema_knows_sweeps(capsys: Out) -> None:
     with pytest.raises(UserError, match="unknown setting 'sweep'"):
         build_spec(sweep={})
     assert Experiment.model_validate(
-        {"sweep": {"batch": [1, 2], "methods": ["mtr", ["tome", "utr"]]}}
+        {"sweep": {"batch_size": [1, 2], "methods": ["mtr", ["tome", "utr"]]}}
     )
 
 

@@ -31,7 +31,7 @@ def silent(count: int) -> None:
 def on_images(prepared: Prepared, images: list[int]) -> ShardResult:
     name = prepared.spec.backbones[0]
     cells = prepared.runnable(name)
-    return evaluate_shard(prepared, name, np.array(images), cells, prepared.spec.batch, silent)
+    return evaluate_shard(prepared, name, np.array(images), cells, prepared.spec.batch_size, silent)
 
 
 class Watched:

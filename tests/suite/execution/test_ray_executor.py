@@ -56,7 +56,7 @@ def test_two_workers_one_of_which_is_killed_in_mid_shard_give_the_files_of_one_p
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    spec = small(methods=("tome", harmful("deadly", KILLED)), budgets=(0.4,), shard=8)
+    spec = small(methods=("tome", harmful("deadly", KILLED)), budgets=(0.4,), shard_size=8)
     run_comparison(spec, tmp_path / "local", quiet=True)
     (tmp_path / "on").touch()
     result = run_comparison(spec, tmp_path / "ray", quiet=True, executor=OnRay(workers=2))
@@ -78,7 +78,7 @@ def test_a_node_that_goes_in_mid_run_changes_nothing(
     import ray
     from ray.cluster_utils import Cluster
 
-    spec = small(methods=("tome", harmful("stranded", STRANDED)), budgets=(0.4,), shard=4)
+    spec = small(methods=("tome", harmful("stranded", STRANDED)), budgets=(0.4,), shard_size=4)
     run_comparison(spec, tmp_path / "local", quiet=True)
     (tmp_path / "on").touch()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -148,7 +148,7 @@ def test_a_method_that_always_takes_its_worker_along_fails_alone(
         "--budgets",
         "0.4",
         "--no-baselines",
-        "--shard",
+        "--shard-size",
         "12",
         "--threads",
         "1",
@@ -213,7 +213,17 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(
         "0.4",
         "--no-baselines",
     ]
-    line += ["--images", "200", "--shard", "4", "--threads", "1", "--gallery", "0", "--no-report"]
+    line += [
+        "--images",
+        "200",
+        "--shard-size",
+        "4",
+        "--threads",
+        "1",
+        "--gallery",
+        "0",
+        "--no-report",
+    ]
     line += ["--runs", str(tmp_path), "--name", "run", "--executor", "ray", "--workers", "1"]
     begun = subprocess.Popen(
         line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible

@@ -26,7 +26,7 @@ IMAGES, SHARD = 1900, 100
 def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> None:
     """One thread a worker; 1,800 images under nineteen cells, after each worker did its part of the first hundred."""
     spec = build_spec(
-        images=IMAGES, shard=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu"
+        images=IMAGES, shard_size=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu"
     )
     prepared = prepare(spec)
     assert len([cell for cell in prepared.cells if cell.plan]) == 19

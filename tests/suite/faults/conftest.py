@@ -21,12 +21,12 @@ from backbones import BACKBONES
 from suite.cli import run as command
 
 SMALL = [
-    "--checkpoint", "random", "--data", "blots", "--batch", "2", "--device", "cpu", "--threads", "1",
+    "--checkpoint", "random", "--data", "blots", "--batch-size", "2", "--device", "cpu", "--threads", "1",
     "--kernel", "reference", "--no-report",
 ]  # fmt: skip
 COMPARE = [
     "compare", "--backbones", "vim_few", "--methods", "stride", "--no-baselines", "--budgets", "0.1",
-    "--protocol", "tokens", "--images", "9", "--shard", "4", "--gallery", "0", *SMALL,
+    "--protocol", "tokens", "--images", "9", "--shard-size", "4", "--gallery", "0", *SMALL,
 ]  # fmt: skip
 SENSITIVITY = [
     "sensitivity", "--backbone", "vim_few", "--methods", "stride", "--images", "3", "--zeroed", "0", "--layers", "2",

@@ -138,7 +138,7 @@ def test_damage_is_set_aside_and_made_again(scene: Any, damage: Any, kind: str) 
 def test_a_file_of_another_slice_cell_or_run_is_foreign(scene: Any) -> None:
     first, second, *_ = shard_files(scene, "truth")
     elsewhere = next(path for path in shard_files(scene, "truth") if path.parent != first.parent)
-    scene.line = [*scene.line, "--shard", "5"]  # the same cells and images, cut otherwise
+    scene.line = [*scene.line, "--shard-size", "5"]  # the same cells and images, cut otherwise
     assert scene.run("other") == 0
     scene.line = scene.line[:-2]
     other = scene.root / "other" / first.relative_to(scene.root / "truth")

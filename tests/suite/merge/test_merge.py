@@ -39,7 +39,7 @@ def halves(finished: Finished, tmp_path: Path) -> list[Path]:
     """Copies of two runs, which a test may damage: mtr with the baselines, tome with them in other shards."""
     found = [
         finished("one", methods=("mtr",)),
-        finished("two", methods=("tome",), shard=9, batch=5),
+        finished("two", methods=("tome",), shard_size=9, batch_size=5),
     ]
     return [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in found]
 
@@ -168,7 +168,7 @@ UNLIKE = [
     ),
     (
         "spec.yaml",
-        {"convention": "macs"},
+        {"flops_convention": "macs"},
         "the FLOPs convention is flops in the first and macs in the second",
     ),
     (

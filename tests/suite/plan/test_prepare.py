@@ -243,7 +243,9 @@ def test_a_permutation_removes_nothing_and_has_no_budget(small: Specs) -> None:
 
 def test_keys_do_not_depend_on_the_order_of_the_run(small: Specs) -> None:
     one = prepare(small(methods=("mtr", "evit"), budgets=(0.2, 0.3)))
-    other = prepare(small(methods=("evit", "mtr"), budgets=(0.3, 0.2), batch=3, shard=5, seeds=1))
+    other = prepare(
+        small(methods=("evit", "mtr"), budgets=(0.3, 0.2), batch_size=3, shard_size=5, seeds=1)
+    )
     keys = {(c.method.text, c.budget, c.seed): c.key for c in one.cells}
     for cell in other.cells:
         assert keys[cell.method.text, cell.budget, cell.seed] == cell.key

@@ -26,7 +26,7 @@ def asking(small: Callable[..., RunSpec]) -> Callable[..., SensitivitySpec]:
             "positions": "every-3",
             "methods": ("mtr", "random"),
             "places": 3,
-            "batch": 16,
+            "batch_size": 16,
             "device": "cpu",
             "threads": 1,
         }

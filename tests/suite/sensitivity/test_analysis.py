@@ -24,7 +24,7 @@ Asking = Callable[..., SensitivitySpec]
 Out = pytest.CaptureFixture[str]
 LINE = (
     "sensitivity --backbone vim_mini --checkpoint random --data blots --images 2 --zeroed 1 "
-    "--layers 2 --positions 5,7,40,41 --methods mtr --places 0 --batch 16 --threads 1 "
+    "--layers 2 --positions 5,7,40,41 --methods mtr --places 0 --batch-size 16 --threads 1 "
     "--device cpu --no-report"
 )
 

@@ -33,7 +33,7 @@ def test_a_new_folder_begins_and_the_same_question_goes_on(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "changed", [{"images": 41}, {"seeds": 4}, {"batch": 16}, {"precision": "fp64"}]
+    "changed", [{"images": 41}, {"seeds": 4}, {"batch_size": 16}, {"precision": "fp64"}]
 )
 def test_another_question_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     Store.open(tmp_path, RunSpec(images=40))

@@ -26,7 +26,7 @@ Content = Callable[[Path], dict[str, bytes]]
 Err = pytest.CaptureFixture[str]
 LINE = [
     "compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "18",
-    "--no-baselines", "--budgets", "0.3", "--batch", "8", "--shard", "9", "--gallery", "0",
+    "--no-baselines", "--budgets", "0.3", "--batch-size", "8", "--shard-size", "9", "--gallery", "0",
     "--device", "cpu", "--threads", "1", "--no-report",
 ]  # fmt: skip
 LOST = "CUDA error: an illegal memory access was encountered"
@@ -155,7 +155,7 @@ def test_on_a_device_predictions_that_differ_are_counted(
 ) -> None:
     """Simulated: the numbers are the CPU's, and the answers depend on the batch by decree."""
     prepared = prepare(
-        small(methods=("stride",), budgets=(0.3,), baselines=False, batch=8, shard=12)
+        small(methods=("stride",), budgets=(0.3,), baselines=False, batch_size=8, shard_size=12)
     )
     limited(monkeypatch, 4, torch.cuda.OutOfMemoryError("CUDA out of memory."))
     readout = Vim.readout

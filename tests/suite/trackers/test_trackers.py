@@ -60,7 +60,7 @@ def test_what_cannot_be_had_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(track, "find_spec", lambda name: None)
-    for command in ("compare", "ablate --axis order", "sensitivity"):
+    for command in ("compare", "ablate --axes order", "sensitivity"):
         assert run([*command.split(), "--track", "wandb"]) == 2
         assert (
             capsys.readouterr().err

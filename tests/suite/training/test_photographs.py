@@ -155,8 +155,8 @@ def test_from_files_to_a_comparison(
     out = tmp_path / "out"
     line = ["train", "--recipe", "sprig", "--out", str(out), "--device", "cpu", "--workers", "0"]
     assert run_cli(line) == 2
-    assert "name the folder of its Parquet files with --data-dir" in capsys.readouterr().err
-    line += ["--data-dir", str(folder)]
+    assert "name the folder of its Parquet files with --source" in capsys.readouterr().err
+    line += ["--source", str(folder)]
     assert run_cli([*line, "--max-minutes", "0.0000001"]) == 0
     assert "stopped after epoch 1 of 3" in capsys.readouterr().out
     assert run_cli([*line, "--final"]) == 0

@@ -147,7 +147,7 @@ def test_message_names_every_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "absent"))
     monkeypatch.setattr(full, "DEBIAN", tmp_path / "debian")
     with pytest.raises(
-        UserError, match=r"apt-get install dataset-fashion-mnist.*--data-dir.*suite fetch"
+        UserError, match=r"apt-get install dataset-fashion-mnist.*--source.*suite fetch"
     ) as caught:
         open_garments("train")
     assert "\n" not in str(caught.value)

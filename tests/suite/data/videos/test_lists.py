@@ -128,7 +128,7 @@ def test_several_splits_in_one_file(tmp_path: Path) -> None:
         ("jump 0\n", "1 of the 1 clips"),
         ("../secret.mp4 0\n", "line 1 leads out of"),
         ("jump/../../secret.mp4 0\n", "line 1 leads out of"),
-        ("/etc/passwd 0\n", "line 1 leads out of .*--data-dir"),
+        ("/etc/passwd 0\n", "line 1 leads out of .*--source"),
         ("jump/c.mp4 0\n{root}/../secret.mp4 0\n", "line 2 leads out of"),
         ("link.mp4 0\n", r"link.mp4 leads out of"),
         ("away/secret.mp4 0\n", "line 1 leads out of"),

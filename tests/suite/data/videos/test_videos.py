@@ -165,7 +165,7 @@ def test_splits_and_lists(films: Path, tmp_path: Path, put_frames: Put, make_fil
         (
             "video:{films}/list.csv",
             {"source": "{films}/gone"},
-            "gone is not a folder: check --data-dir",
+            "gone is not a folder: check --source",
         ),
         ("video:{films}/video", {"views": "many"}, "write 4x3"),
         ("fashion-mnist", {"views": "4x3"}, "images, which are seen once: leave --views out"),
