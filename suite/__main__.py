@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 
-from suite.system.installation import secure
-from suite.system.openmp import wait_asleep
+from suite.system.installation import prefer_own_packages
+from suite.system.openmp import limit_spinning
 
 
 def main() -> None:
     """Run the command line, with our own packages and no others of the same names."""
-    problem = secure()
+    problem = prefer_own_packages()
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
-    wait_asleep(os.environ)
+    limit_spinning(os.environ)
     from suite.cli import run
 
     sys.exit(run())

@@ -37,10 +37,10 @@ from suite.plan.records import describe
 from suite.stats import Mark
 from suite.store.run_folder import Store, slices
 from suite.store.session import session
-from suite.system.environment import consumption, environment
-from suite.system.out_of_memory import with_less
+from suite.system.environment import environment, resource_usage
+from suite.system.out_of_memory import with_smaller_batch
 from suite.system.stopwatch import STOPWATCH
-from suite.terminal.progress import announce, progress_bar
+from suite.terminal.progress import print_start, progress_bar
 
 JUDGED = ("image", "label_true", "prediction", "kl")
 
@@ -78,11 +78,11 @@ def run_comparison(
     StoppedError at the first cell that fails if `fail_fast`, and if the device is lost.
     """
     started = datetime.now(UTC)
-    STOPWATCH.begin()
+    STOPWATCH.reset()
     prepared = prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         existing = count_existing(prepared, store)
-        announce(folder, run_size(prepared), [existing], quiet)
+        print_start(folder, run_size(prepared), [existing], quiet)
         with progress_bar(existing[1], quiet) as progress:
             failures = executor(prepared, store, progress, fail_fast)
         if fail_fast:
@@ -122,7 +122,7 @@ def conclude(
         store.write_headline(headline)
     store.write_dataset(dataset_record(prepared))
     store.write_environment(
-        environment() | consumption(started) | execution_record(prepared, store)
+        environment() | resource_usage(started) | execution_record(prepared, store)
     )
     return Result(records, headline, failures, marks)
 
@@ -229,7 +229,7 @@ def pictured_in_parts(
         parts = zip(images.split(size), index.split(size), labels.split(size), strict=True)
         return pd.concat([gallery(model, *part, cells) for part in parts], ignore_index=True)
 
-    found, _ = with_less(len(index), of_parts, f"the gallery of {model.name}")
+    found, _ = with_smaller_batch(len(index), of_parts, f"the gallery of {model.name}")
     if found.empty:
         return found
     group = found.groupby(["label", "budget", "seed", "block"], sort=False, dropna=False).ngroup()

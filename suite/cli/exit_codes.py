@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backbones.common.errors import UserError, hint, printable
-from suite.system.out_of_memory import out_of_memory
-from suite.system.stopped import StoppedError
+from suite.system.out_of_memory import StoppedError, out_of_memory
 
 
 def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:

@@ -126,7 +126,7 @@ class RunSpec(BaseModel):
     @field_validator("gallery")
     @classmethod
     def _limited(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        # The page embeds every image of the gallery at every site.
+        # The gallery stores a row for every image, cell and site.
         if not 0 <= (value if isinstance(value, int) else len(value)) <= MAX_GALLERY:
             raise ValueError(f"at most {MAX_GALLERY} images, by their count or by their numbers")
         return value

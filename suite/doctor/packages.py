@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 
 from suite.doctor.check import Check, Status, last_line
-from suite.system.installation import ROOT, secure
-from suite.system.versions import package_version
+from suite.system.environment import package_version
+from suite.system.installation import ROOT, prefer_own_packages
 
 OLDEST_PYTHON = (3, 11)
 
@@ -30,7 +30,7 @@ def python() -> Check:
 
 def installation() -> Check:
     """Whether our four packages are the ones that are imported."""
-    problem = secure()
+    problem = prefer_own_packages()
     if problem:
         return Check("installation", "broken", problem, "pip install --force-reinstall --no-deps .")
     version = package_version("mamba-token-suite") or "not installed, run from its folder"

@@ -21,7 +21,7 @@ from suite.data.base import Dataset
 from suite.data.loading import loader
 from suite.plan.cells import code_digest
 from suite.plan.prepare import Prepared
-from suite.system.versions import package_version
+from suite.system.environment import package_version
 
 PACKAGES = ("mamba-token-suite", "torch", "timm", "numba", "numpy", "pandas")
 Versions = tuple[tuple[str, str | None], ...]

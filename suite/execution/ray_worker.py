@@ -1,7 +1,7 @@
 """The Ray tasks: open a run in a worker process, and evaluate cells of a shard there.
 
 Ray may start a worker where a user's own folders come first on the path, so this module imports
-nothing of the suite but `suite.system.installation` before `secure` has checked the path, and the
+nothing of the suite but `suite.system.installation` before `prefer_own_packages` has checked the path, and the
 tasks take no arguments whose types are the suite's.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.system.installation import secure
+from suite.system.installation import prefer_own_packages
 
 if TYPE_CHECKING:
     from suite.evaluation.runner import ShardResult
@@ -66,7 +66,7 @@ def _opened(handle: RunHandle, gpu: int | None) -> Prepared:
 
     UserError if other versions of packages, or other data, are found here.
     """
-    if problem := secure():
+    if problem := prefer_own_packages():
         raise ImportError(problem)
     import ray
 

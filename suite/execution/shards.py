@@ -14,10 +14,14 @@ from suite.evaluation.runner import Progress, ShardResult, evaluate_shard
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store, slices
-from suite.system.out_of_memory import DeviceLostError, out_of_memory, with_less
-from suite.system.stopped import StoppedError
+from suite.system.out_of_memory import (
+    DeviceLostError,
+    StoppedError,
+    out_of_memory,
+    with_smaller_batch,
+)
 from suite.system.stopwatch import STOPWATCH
-from suite.terminal.progress import Stock
+from suite.terminal.progress import Existing
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def raise_first(prepared: Prepared, reasons: Mapping[str, str]) -> None:
             )
 
 
-def count_existing(prepared: Prepared, store: Store) -> Stock:
+def count_existing(prepared: Prepared, store: Store) -> Existing:
     """Count the outcomes on disk, of how many; an outcome is one image under one cell."""
     done = total = 0
     for shard in shards(prepared):
@@ -137,7 +141,7 @@ def evaluate(
             raise
 
     try:
-        result, batch_size = with_less(prepared.spec.batch_size, with_batch, name)
+        result, batch_size = with_smaller_batch(prepared.spec.batch_size, with_batch, name)
     except Exception as error:
         if not out_of_memory(error):
             raise

@@ -41,10 +41,10 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.session import session
-from suite.system.environment import consumption, environment
+from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.system.stopwatch import STOPWATCH
-from suite.terminal.progress import announce, progress_bar
+from suite.terminal.progress import print_start, progress_bar
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run_sensitivity(
     fails if `fail_fast`, and if the device is lost.
     """
     started = datetime.now(UTC)
-    STOPWATCH.begin()
+    STOPWATCH.reset()
     prepared, settings = prepare_analysis(spec)
     images = prepared.indices.tolist()
     with session(folder, spec, resume, again=fail_fast) as store:
@@ -77,7 +77,7 @@ def run_sensitivity(
         # Say where the results go and what an interrupted run has left.
         existing = count_existing(prepared, store)
         probed = probes.count_existing(images), len(images), "images with tokens removed"
-        announce(folder, run_size(prepared), [existing, probed], quiet)
+        print_start(folder, run_size(prepared), [existing, probed], quiet)
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(existing[1], quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
@@ -170,7 +170,7 @@ def conclude(
         store.write_analysis(name, frame)
     store.write_headline(headline)
     store.write_dataset(dataset_record(prepared))
-    usage = consumption(started)
+    usage = resource_usage(started)
     store.write_environment(environment() | usage | execution_record(prepared, store))
     return Analysis(frames, headline, failures)
 

@@ -17,7 +17,7 @@ from suite.data.loading.loader import Batch, batches
 from suite.plan.prepare import Prepared
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, probe
 from suite.store.run_folder import Store
-from suite.system.out_of_memory import with_less
+from suite.system.out_of_memory import with_smaller_batch
 
 # In the order they are written: the last one exists only once the others do.
 PARTS = ("placements", "groups", "tokens")
@@ -129,5 +129,5 @@ def probe_within_memory(model: Backbone, batch: Batch, settings: ProbeSettings) 
         with torch.no_grad():
             return probe(model, batch, replace(settings, batch=size))
 
-    tables, _ = with_less(settings.batch, with_batch, f"image {int(batch.indices)}")
+    tables, _ = with_smaller_batch(settings.batch, with_batch, f"image {int(batch.indices)}")
     return tables

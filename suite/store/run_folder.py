@@ -32,7 +32,7 @@ from suite.evaluation.outcomes import COLUMNS
 from suite.evaluation.token_counts import unpacked
 from suite.store.checksums import fault, parquet, sealed
 from suite.store.locks import claimed
-from suite.system.atomic_files import place, to_json, write_json, write_text
+from suite.system.atomic_files import to_json, write_atomic, write_json, write_text
 
 MEMBERS = "run.lock"
 AT_ONCE = 64  # files whose counts are in memory together
@@ -40,7 +40,7 @@ AT_ONCE = 64  # files whose counts are in memory together
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Put `frame` at `path` as Parquet in one step; equal frames are equal bytes."""
-    place({path: parquet(frame)})
+    write_atomic({path: parquet(frame)})
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -164,11 +164,11 @@ class Store:
 
     def write_sealed(self, frames: Mapping[Path, tuple[pd.DataFrame, str]]) -> None:
         """Put each frame in its place as a file that says what it holds."""
-        place({path: sealed(frame, holds) for path, (frame, holds) in frames.items()})
+        write_atomic({path: sealed(frame, holds) for path, (frame, holds) in frames.items()})
 
     def write_failures(self, index: int, reasons: Mapping[str, str]) -> None:
         """Keep why cells could not be evaluated on slice `index`."""
-        place(
+        write_atomic(
             {
                 self.failure_path(key, index): to_json({"reason": reason})
                 for key, reason in reasons.items()

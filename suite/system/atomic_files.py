@@ -1,4 +1,4 @@
-"""Writing files so that a reader, at any moment, sees the old content or the new and nothing between."""
+"""Atomic writes: at any moment a reader sees the old content of a file, or the new one, whole."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-AT_ONCE = 8  # flushes under way together: a disk takes several in the time of one
+FLUSHES = 8  # at once: a disk takes several in the time of one
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; what was written there takes `path`'s place when the block ends well.
+    """Yield a temporary path; what is written there replaces `path` if the block succeeds.
 
     The data are on disk before the name changes, and the folder's entry after it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path)
-    with _by_place({path: temporary}):
+    temporary = temp_path(path)
+    with _errors_about({path: temporary}):
         try:
             yield temporary
+            # Without it, a crash of the machine could leave the new name with no data.
             _flush(temporary)
             os.replace(temporary, path)
             _flush(path.parent)
@@ -31,17 +32,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def place(contents: Mapping[Path, bytes]) -> None:
-    """Put several files in their places, each in one step and in this order, when all their data are on disk."""
-    temporaries = {path: beside(path) for path in contents}
+def write_atomic(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, each atomically and in this order, once all their data are on disk."""
+    temporaries = {path: temp_path(path) for path in contents}
     folders = dict.fromkeys(path.parent for path in contents)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    with _by_place(temporaries):
+    with _errors_about(temporaries):
         try:
             for path, temporary in temporaries.items():
                 temporary.write_bytes(contents[path])
-            with ThreadPoolExecutor(AT_ONCE) as pool:
+            with ThreadPoolExecutor(FLUSHES) as pool:
+                # A list, since errors are raised only where results are read.
                 list(pool.map(_flush, temporaries.values()))
                 for path, temporary in temporaries.items():
                     os.replace(temporary, path)
@@ -51,41 +53,42 @@ def place(contents: Mapping[Path, bytes]) -> None:
                 temporary.unlink(missing_ok=True)
 
 
-def beside(path: Path) -> Path:
-    """The name that this process writes under before the file takes its place at `path`."""
+def temp_path(path: Path) -> Path:
+    """The path at which this process writes a file before it replaces the one at `path`."""
+    # In the same folder, since a rename is atomic within one file system only.
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 @contextmanager
-def _by_place(temporaries: Mapping[Path, Path]) -> Iterator[None]:
-    """Let the system's complaint about a temporary name be one about the path that was asked for."""
+def _errors_about(temporaries: Mapping[Path, Path]) -> Iterator[None]:
+    """Let errors name the paths of the files, by which users know them, not the temporary ones."""
     try:
         yield
     except OSError as error:
-        asked = {str(temporary): str(path) for path, temporary in temporaries.items()}
-        if str(error.filename) in asked:
-            error.filename = asked[str(error.filename)]
+        paths = {str(temporary): str(path) for path, temporary in temporaries.items()}
+        if str(error.filename) in paths:
+            error.filename = paths[str(error.filename)]
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` at `path` in one step."""
-    place({path: text.encode()})
+    """Write `text` to a file atomically."""
+    write_atomic({path: text.encode()})
 
 
 def to_json(value: Any) -> bytes:
     """`value` as JSON, equal values as equal bytes; NaN is refused."""
-    return (
-        json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    ).encode()
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return f"{text}\n".encode()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put `value` at `path` in one step, as JSON (see `to_json`)."""
-    place({path: to_json(value)})
+    """Write `value` to a file atomically, as JSON (see `to_json`)."""
+    write_atomic({path: to_json(value)})
 
 
 def _flush(path: Path) -> None:
+    """Wait until the system has a file or a folder on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a run ran on, for ``environment.json``: machine, versions, source, and what the run took."""
+"""The machine, versions and source of a run, and the time and memory it took."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from suite.system.installation import ROOT
-from suite.system.versions import package_version
 
 VARIABLES = (
-    "CUDA_VISIBLE_DEVICES", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "GOMP_SPINCOUNT",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY",
-)  # fmt: skip
+)
 PACKAGES = ("torch", "torchvision", "timm", "numba", "numpy", "pandas", "pyarrow", "scipy")
 MIB = 1 << 20
 
 
 def environment() -> dict[str, Any]:
-    """Machine, versions and settings that a number depends on; every value is JSON.
+    """Machine, versions and settings on which a number depends; every value is JSON.
 
-    ``gpu`` is None without a CUDA device, ``git`` None where the suite does not run from a checkout. ``cores`` are
-    those this process may use, ``memory_mb`` is the machine's.
+    ``gpu`` is None without a CUDA device, ``git`` is None if the suite does not run from a
+    checkout. ``cores`` are those this process may use, ``memory_mb`` is that of the machine.
     """
+    # Late: `doctor` uses this module where PyTorch may be broken.
+    import torch
+
+    on_linux = hasattr(os, "sched_getaffinity")
     return {
         "suite": package_version("mamba-token-suite"),
         "git": commit(ROOT),
@@ -39,9 +46,8 @@ def environment() -> dict[str, Any]:
         **{name: package_version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        # A container or a batch system often grants fewer than the machine has.
+        "cores": len(os.sched_getaffinity(0)) if on_linux else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_mb": psutil.virtual_memory().total // MIB,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -51,52 +57,61 @@ def environment() -> dict[str, Any]:
     }
 
 
-def consumption(started: datetime) -> dict[str, Any]:
-    """Start, end, wall-clock seconds and the process's peak resident memory of work that began at `started` (UTC)."""
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution, without importing it; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def resource_usage(started: datetime) -> dict[str, Any]:
+    """Start, end, seconds and peak resident memory of this process since `started` (UTC)."""
     finished = datetime.now(UTC)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 3),
+        # Linux counts in KiB, macOS in bytes.
         "peak_memory_mb": peak // (MIB if sys.platform == "darwin" else 1024),
     }
 
 
 def command_line() -> str:
-    """The command that this process was started with."""
+    """The command that started this process."""
     return shlex.join(["python", "-m", "suite", *sys.argv[1:]])
 
 
 def commit(root: Path) -> str | None:
-    """Commit of the checkout at `root`, ``-dirty`` if files differ from it; None if `root` itself is no checkout.
-
-    A wheel that lies somewhere inside another project's checkout must not be given that project's
-    commit.
-    """
+    """Commit of the checkout at `root`, ``-dirty`` if files differ; None if it is no checkout."""
+    # Git would also find a checkout of another project around an installed package.
     if not (root / ".git").exists():
         return None
-    found = _git(root, "rev-parse", "HEAD")
-    if not found:
+    head = _git(root, "rev-parse", "HEAD")
+    if not head:
         return None
-    return (
-        f"{found}-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else found
-    )
+    dirty = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{head}-dirty" if dirty else head
 
 
 def cpu_name() -> str:
-    """The processor's name as its maker writes it, as far as the system tells."""
+    """The processor's name as its maker writes it, as far as the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        lines = []  # not Linux
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _git(root: Path, *arguments: str) -> str:
+    """The output of a git command; empty if it fails."""
+    command = ["git", "-C", str(root), *arguments]
     try:
-        command = ["git", "-C", str(root), *arguments]
+        # A repository on a network file system may take minutes, and no result depends on it.
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 (no shell)
     except (OSError, subprocess.TimeoutExpired):
         return ""

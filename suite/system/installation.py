@@ -1,7 +1,8 @@
-"""Makes sure that `backbones`, `methods` and `reports` are ours, whatever lies in the working folder.
+"""Make sure that `backbones`, `methods` and `reports` are our packages, not the user's.
 
-Their names are common, and ``python -m suite`` puts the working folder first on the path: a user's own
-``methods.py`` there would be imported in place of ours. Only the standard library is used here.
+Their names are common, and ``python -m suite`` puts the working folder first on the path: a user's
+own ``methods.py`` there would be imported in place of ours. This module imports the standard
+library only.
 """
 
 from __future__ import annotations
@@ -15,42 +16,53 @@ SIBLINGS = ("backbones", "methods", "reports")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def secure(root: Path = ROOT) -> str | None:
-    """Let the siblings come from `root`, the folder that `suite` itself came from; what is wrong if they cannot.
+def prefer_own_packages(root: Path = ROOT) -> str | None:
+    """Let the siblings be imported from `root`, as `suite` was; the problem if they cannot be.
 
     Entries of ``sys.path`` that shadow a sibling are moved just behind `root` and stay importable,
-    here and in child processes, which inherit the path. Nothing else changes place.
+    here and in child processes, which inherit the path. All other entries keep their order.
     """
     sys.path[:] = reordered(sys.path, root)
     for name in SIBLINGS:
-        found = _origin(name)
-        if found is None:
+        origin = _origin(name)
+        if origin is None:
             return f"'{name}' is missing from {root}: install mamba-token-suite again"
-        if not found.is_relative_to(root / name):
-            return f"'{name}' was imported from {found}, not from {root}: import suite before it, or rename it"
+        # Moving the path does not help if somebody imported theirs before.
+        if not origin.is_relative_to(root / name):
+            return (
+                f"'{name}' was imported from {origin}, not from {root}: "
+                "import suite before it, or rename it"
+            )
     return None
 
 
 def reordered(path: list[str], root: Path) -> list[str]:
-    """`path` with every entry that shadows a sibling behind `root`, which is added at the end if it is not there."""
+    """`path` with shadowing entries behind `root`, which is appended if it is missing."""
     entries = list(path)
-    places = [index for index, entry in enumerate(entries) if _same(entry, root)]
-    if not places:
+    own = [index for index, entry in enumerate(entries) if _same(entry, root)]
+    if not own:
         entries.append(str(root))
-    first = places[0] if places else len(entries) - 1
-    shadowing = [entry for entry in entries[:first] if _shadows(entry)]
-    before = [entry for entry in entries[:first] if entry not in shadowing]
+    first = own[0] if own else len(entries) - 1
+    before: list[str] = []
+    shadowing: list[str] = []
+    for entry in entries[:first]:
+        (shadowing if _shadows(entry) else before).append(entry)
     return [*before, entries[first], *shadowing, *entries[first + 1 :]]
 
 
 def _same(entry: str, root: Path) -> bool:
+    # An empty entry is the working folder.
     return Path(entry or ".").resolve() == root
 
 
 def _shadows(entry: str) -> bool:
-    """Whether a sibling's name is a module or package in `entry`; a plain folder of that name does not count."""
-    specs = (PathFinder.find_spec(name, [entry]) for name in SIBLINGS)
-    return any(spec is not None and spec.origin is not None for spec in specs)
+    """Whether `entry` has a module or package of a sibling's name."""
+    for name in SIBLINGS:
+        spec = PathFinder.find_spec(name, [entry])
+        # A folder without an __init__.py has no origin, and never shadows a package.
+        if spec is not None and spec.origin is not None:
+            return True
+    return False
 
 
 def _origin(name: str) -> Path | None:

@@ -1,6 +1,6 @@
-"""Running out of memory: how it is told from other errors, and what is done about it.
+"""Running out of memory: recognise it, and retry with a smaller batch.
 
-Nothing here needs PyTorch, since its errors are known by name and text.
+Errors of PyTorch are recognised by name and text, so that nothing here imports it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from suite.system.stopped import StoppedError
-
 Result = TypeVar("Result")
+# After these, every later call to the device fails too, in this process.
 LOST = (
     "illegal memory access",
     "device-side assert",
@@ -20,37 +19,47 @@ LOST = (
 )
 
 
+class StoppedError(Exception):
+    """A run that ends early through no mistake of the user's; the text says how to resume it."""
+
+
 class DeviceLostError(StoppedError):
-    """The device takes no more work in this process; `reasons` of the cells that were on it, by key."""
+    """The device takes no more work in this process; `reasons` of its cells by key."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
+        # The argument of the constructor, so that the error can be pickled from a worker.
         super().__init__(reasons)
         self.reasons = reasons
 
     def __str__(self) -> str:
         why = next(iter(self.reasons.values()), "")
-        return f"the device takes no more work ({why}): the same command goes on without the cells that were on it"
+        return (
+            f"the device takes no more work ({why}): "
+            "the same command goes on without the cells that were on it"
+        )
 
 
 def device_is_lost(error: BaseException) -> bool:
-    """Whether `error` says that nothing can run on the device any more, whatever it is called."""
+    """Whether nothing can run on the device any more after `error`."""
     return any(sign in str(error) for sign in LOST)
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is a lack of memory, of the host or of a device, after which less may still fit."""
+    """Whether memory of the host or the device ran out, so that less may still fit."""
     if device_is_lost(error):
         return False
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    # PyTorch on a CPU raises no class of its own.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def with_less(batch: int, action: Callable[[int], Result], told: str) -> tuple[Result, int]:
-    """What `action(batch)` gives, with half the batch as often as memory runs out, and the batch that it took.
+def with_smaller_batch(
+    batch: int, action: Callable[[int], Result], what: str
+) -> tuple[Result, int]:
+    """Call ``action(batch)``, halving the batch while memory runs out; result and batch used.
 
-    It is said on standard error, with `told` for what is done. At a batch of one the error is
-    raised.
+    Prints `what` is repeated to standard error. At a batch of one the error is raised.
     """
     while True:
         try:
@@ -58,6 +67,6 @@ def with_less(batch: int, action: Callable[[int], Result], told: str) -> tuple[R
         except Exception as error:
             if batch == 1 or not out_of_memory(error):
                 raise
-        # past the handler, whose traceback held the memory
+        # Outside the handler, where the traceback would keep the memory.
         batch //= 2
-        print(f"out of memory: {told} is done again with batch {batch}", file=sys.stderr)
+        print(f"out of memory: {what} is done again with batch {batch}", file=sys.stderr)

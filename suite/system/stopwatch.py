@@ -8,18 +8,18 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds by part since the last `begin`; parts may lie inside one another, each is counted by itself."""
+    """Seconds by part since the last `reset`; parts may be nested, each counts its whole time."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def begin(self) -> None:
-        """Forget what was measured."""
+    def reset(self) -> None:
+        """Forget all measurements."""
         self.seconds.clear()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time of what is done inside to the part `name`."""
+        """Add the time of the block to the part `name`."""
         started = time.perf_counter()
         try:
             yield
@@ -27,7 +27,7 @@ class Stopwatch:
             self.add(name, time.perf_counter() - started)
 
     def add(self, name: str, seconds: float) -> None:
-        """Add to the part `name`."""
+        """Add seconds to the part `name`."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def rounded(self) -> dict[str, float]:
@@ -35,5 +35,5 @@ class Stopwatch:
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
+# One for the process: loading, evaluation and storage are timed in different rooms.
 STOPWATCH = Stopwatch()
-"""The process's own."""

@@ -1,69 +1,60 @@
-"""Progress with time left, on standard error, so that output can be piped."""
+"""Progress with counts and time left, on standard error, so that results can be piped."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-# seconds after which the pace counts: kernels are compiled, and what was on disk already is passed
+# Seconds before the pace is measured: kernels are compiled first, and results on disk are skipped.
 SETTLED = 10.0
 EVERY = 30.0  # seconds between two lines
 
 Advance = Callable[[int], None]
-Reading = tuple[float, int]  # seconds since the start, and how much was done by then
-Stock = tuple[int, int, str]  # how much is there, of how much, and of what
+Reading = tuple[float, int]  # seconds since the start, and the count by then
+Existing = tuple[int, int, str]  # count on disk, total, unit
 
 
-def announce(folder: Path, asked: str, stock: Sequence[Stock], quiet: bool) -> None:
-    """Say on standard error, unless `quiet`, where results of what was `asked` will be, and what is there already."""
+def print_start(folder: Path, work: str, existing: Sequence[Existing], quiet: bool) -> None:
+    """Print where the results of the `work` go and what is on disk already, unless `quiet`."""
     if not quiet:
-        _tell(opening(folder, asked, stock))
+        _print(start_line(folder, work, existing))
 
 
-def opening(folder: Path, asked: str, stock: Sequence[Stock]) -> str:
-    """The line of `announce`: the `stock` of an earlier start, where it left any."""
-    if not any(done for done, _, _ in stock):
-        return f"{folder}: {asked}"
-    told = (
-        f"{'all' if done == total else f'{done:,} of'} {total:,} {unit}"
-        for done, total, unit in stock
-    )
-    return f"{folder}: {asked}, {' and '.join(told)} are there already"
+def start_line(folder: Path, work: str, existing: Sequence[Existing]) -> str:
+    """The line of `print_start`, with the `existing` results if an earlier start left any."""
+    counts = []
+    for done, total, unit in existing:
+        share = "all" if done == total else f"{done:,} of"
+        counts.append(f"{share} {total:,} {unit}")
+    if not any(done for done, _, _ in existing):
+        return f"{folder}: {work}"
+    return f"{folder}: {work}, {' and '.join(counts)} are there already"
 
 
 @contextmanager
 def progress_bar(total: int, quiet: bool, unit: str = "outcomes") -> Iterator[Advance]:
-    """A function that advances what is shown by so many of `unit`; `quiet` shows nothing.
+    """Show progress through `total` units; yields the function that advances it.
 
-    A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds: a
-    short run has none.
+    A bar on a terminal. Elsewhere, as in the log of a batch job, a line every `EVERY` seconds; a
+    short run prints none. `quiet` shows nothing.
     """
     console = Console(stderr=True)
-    with (
-        _bar(total, unit, console, quiet)
-        if quiet or console.is_interactive
-        else _lines(total, unit) as advance
-    ):
-        yield advance
-
-
-@contextmanager
-def _bar(total: int, unit: str, console: Console, quiet: bool) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -72,65 +63,60 @@ def _bar(total: int, unit: str, console: Console, quiet: bool) -> Iterator[Advan
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(unit, total=total)
-
-        def advance(count: int) -> None:
-            bar.advance(task, count)
-
-        yield advance
+    # Without a terminal, rich would print nothing before the end.
+    in_lines = not quiet and not console.is_interactive
+    with Progress(*columns, console=console, disable=quiet or in_lines) as bar:
+        number = bar.add_task(unit, total=total)
+        with _lines(bar.tasks[0]) if in_lines else nullcontext():
+            yield partial(bar.advance, number)
 
 
 @contextmanager
-def _lines(total: int, unit: str) -> Iterator[Advance]:
-    """Lines come from a thread, so that they come while one batch takes minutes; the last one when all is done."""
-    begun, done, said = monotonic(), 0, False
-    over = Event()
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
+def _lines(task: Task) -> Iterator[None]:
+    """Print lines of progress, and a last one at the end if there was any."""
+    over, printed = Event(), Event()
 
     def reading() -> Reading:
-        return monotonic() - begun, done
+        return task.elapsed or 0.0, int(task.completed)
 
-    def say(since: Reading) -> None:
-        _tell(line(total, unit, since, reading()))
+    def show(since: Reading) -> None:
+        _print(line(int(task.total or 0), task.description, since, reading()))
 
-    def keep_saying() -> None:
-        nonlocal said
+    def print_lines() -> None:
         if over.wait(SETTLED):
             return
         settled = reading()
         while not over.wait(EVERY):
-            said = True
-            say(settled)
+            printed.set()
+            show(settled)
 
-    thread = Thread(target=keep_saying, daemon=True)
+    # From a thread, since a single batch may take minutes.
+    thread = Thread(target=print_lines, daemon=True)
     thread.start()
     try:
-        yield advance
+        yield
     finally:
         over.set()
         thread.join()
-    if said:
-        say(reading())
-
-
-def _tell(text: str) -> None:
-    with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
-        print(text, file=sys.stderr, flush=True)
+    if printed.is_set():
+        show(reading())
 
 
 def line(total: int, unit: str, since: Reading, now: Reading) -> str:
-    """How much of `total` is done `now`, and the time left at the pace `since` then."""
+    """The count `now`, and the time left at the pace since an earlier reading."""
     seconds, done = now
     text = f"{done:,} of {total:,} {unit} ({100 * done // max(total, 1)} %) in {_clock(seconds)}"
     pace = (done - since[1]) / max(seconds - since[0], 1e-9)
-    return (
-        f"{text}, about {_clock((total - done) / pace)} left" if pace > 0 and done < total else text
-    )
+    # The pace is negative while a shard is repeated with a smaller batch.
+    if pace <= 0 or done >= total:
+        return text
+    return f"{text}, about {_clock((total - done) / pace)} left"
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):  # a log on a full disk, or that nobody reads any more, ends no run
+        print(text, file=sys.stderr, flush=True)

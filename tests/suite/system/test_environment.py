@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from suite.system import environment as subject
-from suite.system.versions import package_version
+from suite.system.environment import package_version
 
 
 def test_everything_is_json_and_names_what_numbers_depend_on() -> None:
@@ -34,7 +34,7 @@ def test_only_variables_that_are_set_are_told(monkeypatch: pytest.MonkeyPatch) -
 
 def test_consumption_counts_from_the_start() -> None:
     started = datetime.now(UTC) - timedelta(seconds=90)
-    found = subject.consumption(started)
+    found = subject.resource_usage(started)
     assert 90 <= found["seconds"] < 100
     assert datetime.fromisoformat(found["finished"]) > datetime.fromisoformat(found["started"])
     now = psutil.Process().memory_info().rss / 2**20

@@ -155,4 +155,4 @@ def test_the_working_folder_may_be_written_as_nothing(
 
 def test_our_own_installation_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert installation.secure() is None
+    assert installation.prefer_own_packages() is None

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from suite.system.openmp import CHOSEN, SPINS, wait_asleep
+from suite.system.openmp import SPINS, VARIABLES, limit_spinning
 
 # The command line stands in for a run: it tells what PyTorch is going to be loaded with.
 BEGUN = """
@@ -20,20 +20,20 @@ main()
 
 def test_short_waits_are_asked_for_where_nothing_is_said() -> None:
     environ = {"OMP_NUM_THREADS": "2"}
-    wait_asleep(environ)
+    limit_spinning(environ)
     assert environ == {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": SPINS}
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", VARIABLES)
 def test_what_the_user_said_stands(name: str) -> None:
     environ = {name: "7"}
-    wait_asleep(environ)
+    limit_spinning(environ)
     assert environ == {name: "7"}
 
 
 @pytest.mark.parametrize(("given", "seen"), [({}, SPINS), ({"GOMP_SPINCOUNT": "5"}, "5")])
 def test_it_is_said_before_torch_is_loaded(given: dict[str, str], seen: str) -> None:
-    clean = {name: value for name, value in os.environ.items() if name not in CHOSEN}
+    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", BEGUN],
         env=clean | given,

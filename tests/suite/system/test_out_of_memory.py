@@ -19,7 +19,12 @@ from suite.comparison import pictured_in_parts
 from suite.config.run_spec import RunSpec
 from suite.execution.shards import evaluate, shards
 from suite.plan.prepare import prepare
-from suite.system.out_of_memory import DeviceLostError, device_is_lost, out_of_memory, with_less
+from suite.system.out_of_memory import (
+    DeviceLostError,
+    device_is_lost,
+    out_of_memory,
+    with_smaller_batch,
+)
 
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
@@ -54,15 +59,15 @@ def test_the_batch_is_halved_until_it_fits_and_one_is_the_end(capsys: Err) -> No
             raise MemoryError
         return "done"
 
-    assert with_less(13, action, "slice 4") == ("done", 3)
+    assert with_smaller_batch(13, action, "slice 4") == ("done", 3)
     assert tried == [13, 6, 3]
     assert capsys.readouterr().err == (
         "out of memory: slice 4 is done again with batch 6\nout of memory: slice 4 is done again with batch 3\n"
     )
     with pytest.raises(ValueError, match="else"):
-        with_less(8, lambda _: (_ for _ in ()).throw(ValueError("else")), "")
+        with_smaller_batch(8, lambda _: (_ for _ in ()).throw(ValueError("else")), "")
     with pytest.raises(MemoryError):
-        with_less(2, lambda _: (_ for _ in ()).throw(MemoryError()), "")
+        with_smaller_batch(2, lambda _: (_ for _ in ()).throw(MemoryError()), "")
 
 
 def limited(

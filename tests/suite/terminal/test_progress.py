@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suite.terminal import progress
-from suite.terminal.progress import announce, line, opening, progress_bar
+from suite.terminal.progress import line, print_start, progress_bar, start_line
 
 Out = pytest.CaptureFixture[str]
 
@@ -145,7 +145,7 @@ def test_the_time_left_follows_the_pace_since_the_start_is_over(
 
 
 @pytest.mark.parametrize(
-    ("stock", "told"),
+    ("existing", "shown"),
     [
         ([(0, 20_500, "outcomes")], ""),
         ([(18_432, 20_500, "outcomes")], ", 18,432 of 20,500 outcomes are there already"),
@@ -155,16 +155,16 @@ def test_the_time_left_follows_the_pace_since_the_start_is_over(
         ),
     ],
 )
-def test_a_run_begins_with_what_is_there(stock: list[progress.Stock], told: str) -> None:
+def test_a_run_begins_with_what_is_there(existing: list[progress.Existing], shown: str) -> None:
     assert (
-        opening(Path("runs/one"), "41 cells on 500 images", stock)
-        == f"runs/one: 41 cells on 500 images{told}"
+        start_line(Path("runs/one"), "41 cells on 500 images", existing)
+        == f"runs/one: 41 cells on 500 images{shown}"
     )
 
 
 def test_what_is_there_is_said_once_and_not_to_a_program(capsys: Out) -> None:
-    announce(Path("one"), "2 cells", [], quiet=True)
-    announce(Path("two"), "2 cells", [], quiet=False)
+    print_start(Path("one"), "2 cells", [], quiet=True)
+    print_start(Path("two"), "2 cells", [], quiet=False)
     assert capsys.readouterr() == ("", "two: 2 cells\n")
 
 
