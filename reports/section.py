@@ -1,4 +1,4 @@
-"""What an analysis adds to the report: the contract between the page and the modules of `reports.sections`."""
+"""What an analysis adds to the report: the contract between the page and `reports.sections`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+# The parts of the page that sections belong to, in its order.
 Part = Literal["answer", "why", "cost", "gallery"]
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Values on the image grid, one map at a time by a slider over the layers; the page draws them itself.
+    """Values on the image grid, one map at a time behind a slider over the layers.
 
     ``rows``       what each row of maps shows, such as the names of scores or methods
     ``layers``     block numbers, ascending; the slider's stops
-    ``values``     (rows, layers, height, width), NaN where nothing is known
+    ``values``     (rows, layers, height, width), NaN where unknown
     ``unit``       what a value is, as the colour scale says it: "rise of the loss, nats"
     ``diverging``  zero is the middle of the colour scale
     ``shared``     one colour scale for all rows; else each row has its own, over all its layers
-    ``names``      where a map is no image but a square table, such as of methods: what its rows and columns are called
+    ``names``      where a map is no image but a square table, such as of methods: the names of its
+                   rows and columns
     """
 
     rows: tuple[str, ...]
@@ -39,19 +41,26 @@ class Maps:
         """Refuse shapes that contradict each other."""
         if self.values.ndim != 4 or self.values.shape[:2] != (len(self.rows), len(self.layers)):
             raise ValueError(
-                f"values of shape {self.values.shape} for {len(self.rows)} rows, {len(self.layers)} layers"
+                f"values of shape {self.values.shape} for {len(self.rows)} rows, "
+                f"{len(self.layers)} layers"
             )
 
     def bounds(self) -> list[tuple[float, float]]:
-        """Ends of each row's colour scale: it holds all its values, zero in its middle if `diverging`."""
+        """Ends of each row's colour scale, which covers all its values."""
         return [_bounds(self.values if self.shared else row, self.diverging) for row in self.values]
 
 
 def _bounds(values: npt.NDArray[np.float64], diverging: bool) -> tuple[float, float]:
+    # Maps that are unknown everywhere still need ends.
     known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    low, high = 0.0, 1.0
+    if known.size:
+        low, high = float(known.min()), float(known.max())
     if diverging:
-        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+        # Symmetric, so that zero has the neutral colour.
+        high = max(abs(low), abs(high))
+        low = -high
+    # A scale of no extent would divide by zero in the page's script.
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
@@ -60,17 +69,19 @@ class Drawing:
     """One figure of a section.
 
     ``name``     stem of its files, unique in the report: lower-case letters, digits, hyphens
-    ``draw``     gives the figure at a width in inches: `canvas.WIDTH` on the page and across a paper's two columns,
-                 `canvas.COLUMN` in one; one that needs the room may always take `canvas.WIDTH`
+    ``draw``     returns the figure at a width in inches: `canvas.WIDTH` on the page and across a
+                 paper's two columns, `canvas.COLUMN` in one; a figure that needs the room may
+                 always use `canvas.WIDTH`
     ``caption``  what to look at and what it means
     ``alt``      what the figure shows, for those who cannot see it
-    ``maps``     the same data behind a slider, shown in place of the figure where scripts run
+    ``maps``     the same data behind a slider, shown instead of the figure where scripts run
     """
 
     name: str
     draw: Callable[[float], Figure]
     caption: str
     alt: str
+    # The figure stays: on paper, in the files and where scripts do not run.
     maps: Maps | None = None
 
 
@@ -91,11 +102,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis on the page: what it found in a sentence, then its figures, tables and notes in this order.
+    """One analysis on the page: its finding, then figures, tables and notes in this order.
 
-    ``key``   its anchor on the page, unique in the report: lower-case letters, digits, hyphens
-    ``part``  which part of the page it belongs to: the ``answer`` to what the run asked, which comes first; ``why`` a
-              method wins; what it ``cost``s; or the ``gallery``
+    ``key``       its anchor on the page, unique in the report: lower-case letters, digits, hyphens
+    ``part``      the part of the page it belongs to: the ``answer`` to what the run asked, which
+                  comes first; ``why`` a method wins; what it ``cost``s; or the ``gallery``
+    ``sentence``  the finding
 
     All texts are plain: the page escapes them.
     """
@@ -107,3 +119,21 @@ class Section:
     figures: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def scaled_table(
+    rows: pd.DataFrame,
+    heads: Mapping[str, str],
+    percentages: set[str],
+) -> pd.DataFrame:
+    """Return columns of `rows` under the heads that a reader sees.
+
+    `heads` maps columns to heads, in their order; `percentages` are the columns of fractions that
+    are shown times 100.
+    """
+    # Heads may repeat no column: those of the two ends of an interval are "from" and "to".
+    table = {}
+    for column, head in heads.items():
+        values = rows[column]
+        table[head] = 100 * values if column in percentages else values
+    return pd.DataFrame(table).reset_index(drop=True)

@@ -1,17 +1,29 @@
-"""What the sections on sensitivity share: their backbones, the names of what is ranked by, numbers as told."""
+"""Helpers shared by the sections on sensitivity: backbones, blocks, intervals and legends."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from reports.figures.canvas import columns
+from reports.figures.lines import block_colours, line
+from reports.figures.stacks import grids
 from reports.formatting import number, present
+from reports.section import Drawing, Maps
 
-OVERALL = -1  # the block number of a figure over all blocks
-WORDS = {
+# Block number of a row that covers all blocks.
+OVERALL = -1
+# Columns of a row of mean and 95 % interval.
+INTERVAL = ("block", "mean", "low", "high", "images")
+# Rankings that are no registered score, by their names in figures.
+REFERENCES = {
     "removal": "exact removal, by the loss",
     "removal-kl": "exact removal, by the answer",
     "zeroing": "exact zeroing",
@@ -22,39 +34,145 @@ WORDS = {
 }
 
 
-def houses(frame: pd.DataFrame) -> list[str]:
-    """The backbones that `frame` speaks of."""
-    return sorted(str(name) for name in frame["backbone"].unique())
+@dataclass(frozen=True)
+class BackbonePart:
+    """The rows of one backbone in a table.
+
+    ``prefix`` goes before captions and row names, ``suffix`` behind file stems; both are empty on
+    a page of one backbone.
+    """
+
+    backbone: str
+    rows: pd.DataFrame
+    prefix: str
+    suffix: str
+
+    def of(self, frame: pd.DataFrame) -> BackbonePart:
+        """Return the rows of the same backbone in another table."""
+        return replace(self, rows=frame[frame["backbone"] == self.backbone])
+
+    def drawing(
+        self,
+        stem: str,
+        draw: Callable[[float], Figure],
+        caption: str,
+        alt: str,
+        maps: Maps | None = None,
+    ) -> Drawing:
+        """Return a figure of this backbone."""
+        return Drawing(f"{stem}{self.suffix}", draw, f"{self.prefix}{caption}", alt, maps)
 
 
-def named(stem: str, house: str, among: Iterable[str]) -> str:
-    """File stem of a figure that is drawn once for each backbone."""
-    return stem if len(list(among)) == 1 else f"{stem}-{re.sub(r'[^a-z0-9]+', '-', house.lower())}"
+def by_backbone(frame: pd.DataFrame) -> list[BackbonePart]:
+    """Split `frame` by backbone, in the order of their names."""
+    backbones = sorted(frame["backbone"].unique())
+    parts = []
+    for name in backbones:
+        prefix, suffix = "", ""
+        if len(backbones) > 1:
+            prefix = f"{name}: "
+            # The suffix becomes part of file names and anchors.
+            suffix = f"-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
+        parts.append(BackbonePart(name, frame[frame["backbone"] == name], prefix, suffix))
+    return parts
 
 
-def of(house: str, among: Iterable[str]) -> str:
-    """``vim_nano: `` before a caption where there are several backbones."""
-    return f"{house}: " if len(list(among)) > 1 else ""
+def ranking_name(ranking: str) -> str:
+    """Name a score or another ranking as figures do."""
+    # Scores of one scan direction are stored as ``delta:forward``.
+    score, _, direction = ranking.partition(":")
+    plain = f"{score}, {direction} scan" if direction else score
+    return REFERENCES.get(ranking, plain)
 
 
-def ranking(name: str) -> str:
-    """How a score or another ranking is called in a figure."""
-    score, _, direction = name.partition(":")
-    return WORDS.get(name, f"{score}, {direction} scan" if direction else score)
-
-
-def told(row: Any, digits: int = 2) -> str:
-    """``0.41 [0.38, 0.44]`` of a row with ``mean``, ``low`` and ``high``."""
-    bounds = (
-        f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
-        if present(row["low"])
-        else ""
-    )
-    return f"{number(row['mean'], digits)}{bounds}"
-
-
-def one(frame: pd.DataFrame, **names: Any) -> pd.Series | None:
-    """The one row of `frame` with these values, None if there is none."""
-    for name, value in names.items():
+def select_rows(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the rows of `frame` in which the columns have these values."""
+    for name, value in values.items():
         frame = frame[frame[name] == value]
-    return None if frame.empty else frame.iloc[0]
+    return frame
+
+
+def format_interval(row: Any, digits: int = 2) -> str:
+    """Format ``mean``, ``low`` and ``high`` of a row as ``0.41 [0.38, 0.44]``."""
+    mean = number(row["mean"], digits)
+    # A mean over one image has no interval.
+    if not present(row["low"]):
+        return mean
+    return f"{mean} [{number(row['low'], digits)}, {number(row['high'], digits)}]"
+
+
+def interval_cells(
+    rows: pd.DataFrame,
+    heads: Mapping[str, Mapping[str, Any]],
+    digits: int = 2,
+) -> dict[str, str]:
+    """Return a table row: under each head, the interval of the row of `rows` with these values.
+
+    Empty where there is none.
+    """
+    cells = {}
+    for head, values in heads.items():
+        found = select_rows(rows, **values)
+        cells[head] = "" if found.empty else format_interval(found.iloc[0], digits)
+    return cells
+
+
+def block_order(rows: pd.DataFrame) -> list[int]:
+    """Return the blocks in `rows`, ascending, and `OVERALL` behind them."""
+    blocks = sorted(int(block) for block in rows["block"].unique())
+    return [block for block in blocks if block != OVERALL] + [OVERALL]
+
+
+def ranked(rows: pd.DataFrame, ascending: bool) -> pd.DataFrame:
+    """Sort `rows` by ``mean``; rows of equal means keep their order."""
+    return rows.sort_values("mean", ascending=ascending, kind="stable")
+
+
+def spread_blocks(rows: pd.DataFrame, most: int = 4) -> list[int]:
+    """Return at most `most` of the blocks in `rows`, evenly spread from the first to the last."""
+    blocks = sorted(int(block) for block in rows["block"].unique())
+    if not blocks:
+        return []
+    places = np.linspace(0, len(blocks) - 1, most).round().astype(int)
+    # With fewer blocks than asked for, several places are the same block.
+    return [blocks[place] for place in np.unique(places)]
+
+
+def draw_blocks(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    blocks: Sequence[int],
+    name: str,
+    **style: Any,
+) -> None:
+    """Draw a line against `x` for each of `blocks`, called `name` and its number."""
+    # Darker for later blocks, the same in all panels of a figure.
+    colours = block_colours(blocks)
+    for block in blocks:
+        part = rows[rows["block"] == block]
+        line(axes, part, x, f"{name} {block}", color=colours[block], **style)
+
+
+def legend_below(figure: Figure, axes: Axes, most: int = 5, **style: Any) -> None:
+    """Put one legend below all panels, of the lines of `axes`, in at most `most` columns."""
+    # All panels have the same lines.
+    handles, names = axes.get_legend_handles_labels()
+    count = columns(len(names), most)
+    figure.legend(handles, names, loc="outside lower center", ncols=count, **style)
+
+
+def grid_maps(
+    rows: pd.DataFrame,
+    kinds: Mapping[str, str],
+    unit: str,
+    diverging: bool = False,
+) -> Maps:
+    """Stack columns of `rows` as maps behind a slider over the blocks.
+
+    `kinds` maps the name of a row of maps to its column. Each kind has a colour scale of its own,
+    since their values are of different sizes.
+    """
+    layers = sorted(int(block) for block in rows["block"].unique())
+    values = np.stack([grids(rows, column, layers) for column in kinds.values()])
+    return Maps(tuple(kinds), tuple(layers), values, unit, diverging, shared=False)

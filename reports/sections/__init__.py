@@ -1,58 +1,82 @@
-"""The analyses that the report can show, one module each; a module of this package is a section of the page.
+"""The analyses that the report can show, one module each, in the order of the page.
 
-A module says what it reads and makes its section of it::
+A module names the tables it reads and turns them into its section of the page::
 
-    NEEDS = {"sensitivity": ("backbone", "block", "row", "col", "loss")}  # analyses/sensitivity.parquet, its columns
+    # analyses/sensitivity.parquet, and the columns it needs
+    NEEDS = {"sensitivity": ("backbone", "block", "row", "col", "loss")}
 
-    def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
+    def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
 
-`section` is called only when all the files of ``NEEDS`` are there and have rows; a missing column
-is the user's error, not the module's. ``OPTIONAL``, of the same form, names files that it takes
-where they are there: one that is not is no key of `frames`. None means that there is nothing to
-show. `frames` are the files of one run, or of several put together, so every row names its
-backbone, and its machine where that matters. ``sheet.looks[label]`` is the colour and the marker of
-every method text found in a column ``label``. Modules stand on the page in the order of their
-``ORDER``, a number; ties by name. A run folder that holds such files and no cells needs a
-``spec.yaml`` with ``schema: 2`` and a ``kind``.
+`section` is called only when all files of ``NEEDS`` exist and have rows; a missing column is the
+user's error, not the module's. ``OPTIONAL``, of the same form, names files that it uses where they
+exist: one that does not is no key of `frames`. It returns None if there is nothing to show.
+
+`frames` are the tables of one run, or of several merged, so every row names its backbone, and its
+machine where that matters. ``report.looks[label]`` is the colour and the marker of every method
+text in a column ``label``. A run folder with such files and no cells needs a ``spec.yaml`` with
+``schema: 2`` and a ``kind``.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from reports.report_data import Sheet
 from reports.section import Section
+from reports.sections import (
+    ablation,
+    bench,
+    breaks,
+    families,
+    sensitivity_class_token,
+    sensitivity_estimates,
+    sensitivity_layers,
+    sensitivity_maps,
+    sensitivity_scores,
+    similarity,
+)
 
-if TYPE_CHECKING:
-    from reports.report_data import Sheet
+# In the order of the page. A new section is added here.
+MODULES: tuple[Any, ...] = (
+    breaks,
+    families,
+    ablation,
+    sensitivity_maps,
+    similarity,
+    sensitivity_estimates,
+    sensitivity_scores,
+    sensitivity_layers,
+    sensitivity_class_token,
+    bench,
+)
 
 
-def modules() -> list[Any]:
-    """The modules of this package in the order of the page."""
-    found = [
-        importlib.import_module(f"{__name__}.{entry.name}")
-        for entry in pkgutil.iter_modules(__path__)
-    ]
-    return sorted(found, key=lambda module: (module.ORDER, module.__name__))
+def tables_of(module: Any) -> Mapping[str, tuple[str, ...]]:
+    """Return the tables that `module` reads, required and optional, with their columns."""
+    return {**module.NEEDS, **getattr(module, "OPTIONAL", {})}
 
 
 def needed() -> dict[str, tuple[str, ...]]:
-    """Every analysis that some module reads, with the columns that any of them needs."""
-    wanted: dict[str, tuple[str, ...]] = {}
-    for module in modules():
-        for name, columns in (module.NEEDS | getattr(module, "OPTIONAL", {})).items():
-            wanted[name] = tuple(dict.fromkeys((*wanted.get(name, ()), *columns)))
-    return wanted
+    """Return every table that some module reads, with the columns that any of them needs."""
+    tables: dict[str, tuple[str, ...]] = {}
+    for module in MODULES:
+        for name, columns in tables_of(module).items():
+            # Several modules may read one table; each column is named once.
+            tables[name] = tuple(dict.fromkeys((*tables.get(name, ()), *columns)))
+    return tables
 
 
-def sections(sheet: Sheet) -> list[Section]:
-    """The sections that this run has the data for."""
-    there = sheet.run.others
-    found = []
-    for module in modules():
-        if set(module.NEEDS) <= set(there):
-            wanted = module.NEEDS | getattr(module, "OPTIONAL", {})
-            made = module.section(sheet, {name: there[name] for name in wanted if name in there})
-            found += [made] if made is not None else []
-    return found
+def sections(report: Sheet) -> list[Section]:
+    """Build the sections that this run has the data for."""
+    stored = report.run.others
+    built = []
+    for module in MODULES:
+        # A run has the tables of what was run: a comparison has no probes, a bench no outcomes.
+        if not set(module.NEEDS) <= set(stored):
+            continue
+        frames = {name: stored[name] for name in tables_of(module) if name in stored}
+        section = module.section(report, frames)
+        if section is not None:
+            built.append(section)
+    return built

@@ -12,92 +12,128 @@ from reports.formatting import budget_name, percent
 from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
 
-ORDER = 10
 NEEDS = {"first_errors": ("backbone", "label", "image", "budget", "kl")}
+# Pairs of pictures that fit on a page.
 MOST = 16
+READING = (
+    "For each method a picture that the dense model classifies correctly and that the method gets "
+    "wrong at the smallest budget at which it gets any wrong; among those the one whose answer "
+    "moved furthest. Left: the picture and the dense answer. Right: the tokens at the end, drawn "
+    "as above, and the method's answer."
+)
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The first broken image of each method of which the gallery has the tokens."""
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build the pictures of each method's first lost answer; None without pictures."""
+    # A method's rows are in the order of its budgets, and of the divergence within one.
     first = frames["first_errors"].drop_duplicates(["backbone", "label"])
-    rows = sheet.run.gallery.sort_values("block").drop_duplicates(
-        ["backbone", "label", "budget", "image"], keep="last"
-    )
-    joined = first.merge(rows, on=["backbone", "label", "budget", "image"], how="inner")
-    joined = joined[joined["image"].isin(list(sheet.pictures))]
-    if joined.empty or sheet.shape is None:
+    pictured = _in_gallery(report, first)
+    if pictured.empty or report.shape is None:
         return None
-    order = {label: index for index, label in enumerate(sheet.labels)}
-    joined = joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0))
-    pictured, joined = joined, joined.head(MOST)
-    found = [
-        Break(
-            row.label if len(sheet.houses) < 2 else f"{row.label}, {row.backbone}",
-            budget_name(row.budget),
-            sheet.pictures[int(row.image)],
-            row.owner,
-            (sheet.run.class_name(row.dense_prediction), percent(row.dense_confidence, 0)),
-            (sheet.run.class_name(row.prediction), percent(row.confidence, 0)),
-        )
-        for row in joined.itertuples()
-    ]
-    table = pd.DataFrame(
-        {
-            "Method": joined["label"],
-            "Backbone": joined["backbone"],
-            "FLOPs removed": joined["budget"].map(budget_name),
-            "Image": joined["image"],
-            "True class": [sheet.run.class_name(row.label_true) for row in joined.itertuples()],
-            "Dense": [f"{one.dense[0]} {one.dense[1]} %" for one in found],
-            "Reduced": [f"{one.answer[0]} {one.answer[1]} %" for one in found],
-        }
-    )
+    shown = pictured.head(MOST)
+    breaks = _breaks(report, shown)
     drawing = Drawing(
         "breaks",
-        partial(broken, found, sheet.shape),
-        "For each method a picture that the dense model names right and that it names wrong at the smallest budget at "
-        "which it names any wrong; among those the one whose answer moved furthest. Left: the picture and the dense "
-        "answer. Right: the tokens at the end, drawn as above, and the method's answer."
-        + _absent(sheet, first, pictured),
-        "Pairs of pictures, one pair for each method: the dense answer, and the first answer that is lost.",
+        partial(broken, breaks, report.shape),
+        f"{READING}{_not_shown(report, first, pictured)}",
+        "Pairs of pictures, one pair for each method: the dense answer, and the first answer that "
+        "is lost.",
     )
-    return Section("breaks", "gallery", "Where each method breaks first", _sentence(first), (drawing,),
-                   (Table("breaks", "The first lost answer of each method.", table),))  # fmt: skip
+    return Section(
+        key="breaks",
+        part="gallery",
+        title="Where each method fails first",
+        sentence=_sentence(first),
+        figures=(drawing,),
+        tables=(_table(report, shown, breaks),),
+    )
 
 
-def _absent(sheet: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
-    """Which methods have no pair of pictures, and why, of all `first` losses and those `pictured` in the gallery."""
-    broken, known = _methods(sheet, first), _methods(sheet, pictured)
+def _in_gallery(report: Sheet, first: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `first` whose picture and tokens are in the gallery, in drawing order."""
+    cell = ["backbone", "label", "budget", "image"]
+    # The last block has the tokens that reach the head.
+    tokens = report.run.gallery.sort_values("block").drop_duplicates(cell, keep="last")
+    joined = first.merge(tokens, on=cell, how="inner")
+    joined = joined[joined["image"].isin(list(report.pictures))]
+    order = {label: index for index, label in enumerate(report.labels)}
+    # Backbones are no labels: they sort equal and keep their order.
+    return joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0))
+
+
+def _breaks(report: Sheet, rows: pd.DataFrame) -> list[Break]:
+    class_name = report.run.class_name
+    breaks = []
+    for row in rows.itertuples():
+        # On a page of one backbone its name would only repeat.
+        label = row.label if len(report.houses) < 2 else f"{row.label}, {row.backbone}"
+        lost = Break(
+            label=label,
+            budget=budget_name(row.budget),
+            pixels=report.pictures[int(row.image)],
+            owner=row.owner,
+            dense=(class_name(row.dense_prediction), percent(row.dense_confidence, 0)),
+            answer=(class_name(row.prediction), percent(row.confidence, 0)),
+        )
+        breaks.append(lost)
+    return breaks
+
+
+def _table(report: Sheet, rows: pd.DataFrame, breaks: list[Break]) -> Table:
+    # The pictures' answers again, for readers who cannot see them.
+    frame = pd.DataFrame(
+        {
+            "Method": rows["label"],
+            "Backbone": rows["backbone"],
+            "FLOPs removed": rows["budget"].map(budget_name),
+            "Image": rows["image"],
+            "True class": rows["label_true"].map(report.run.class_name),
+            "Dense": [f"{lost.dense[0]} {lost.dense[1]} %" for lost in breaks],
+            "Reduced": [f"{lost.answer[0]} {lost.answer[1]} %" for lost in breaks],
+        }
+    )
+    return Table("breaks", "The first lost answer of each method.", frame)
+
+
+def _not_shown(report: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
+    """Name the methods without a pair of pictures, and why.
+
+    `first` are all first losses, `pictured` those with a picture in the gallery.
+    """
+    lost, in_gallery = _methods(report, first), _methods(report, pictured)
+    evaluated = _methods(report, report.run.gallery)
+    # Each reason continues the list of its methods.
     reasons = {
-        "of which the gallery does not hold that picture": [
-            name for name in broken if name not in known
-        ],
-        "for which there is no room": _methods(sheet, pictured.iloc[MOST:]),
-        "which lose no right answer": [
-            name for name in _methods(sheet, sheet.run.gallery) if name not in broken
-        ],
+        "whose picture is not in the gallery": [name for name in lost if name not in in_gallery],
+        "for which there is no room": _methods(report, pictured.iloc[MOST:]),
+        "which lose no right answer": [name for name in evaluated if name not in lost],
     }
-    words = [f"{', '.join(names)}, {why}" for why, names in reasons.items() if names]
-    return f" Not shown: {'; '.join(words)}." if words else ""
+    clauses = [f"{', '.join(names)}, {why}" for why, names in reasons.items() if names]
+    return f" Not shown: {'; '.join(clauses)}." if clauses else ""
 
 
-def _methods(sheet: Sheet, rows: pd.DataFrame) -> list[str]:
-    """The methods of `rows` in drawing order, with their backbone where there are several."""
+def _methods(report: Sheet, rows: pd.DataFrame) -> list[str]:
+    """Return the methods of `rows` in drawing order, with their backbone if there are several."""
     pairs = rows[["backbone", "label"]].drop_duplicates().itertuples(index=False)
-    there = sorted(pairs, key=lambda pair: sheet.labels.index(pair.label))
-    return [
-        pair.label if len(sheet.houses) < 2 else f"{pair.label} on {pair.backbone}"
-        for pair in there
-    ]
+    names = []
+    for pair in sorted(pairs, key=lambda pair: report.labels.index(pair.label)):
+        several = len(report.houses) > 1
+        names.append(f"{pair.label} on {pair.backbone}" if several else pair.label)
+    return names
 
 
 def _sentence(first: pd.DataFrame) -> str:
     smallest = first["budget"].min()
+    # A method counts once, on however many backbones it ran.
     early = first[first["budget"] == smallest]["label"].nunique()
     total = first["label"].nunique()
     if early == total:
-        return f"Every method loses some right answers of the dense model at the smallest budget, {budget_name(smallest)}."
+        return (
+            "Every method loses some right answers of the dense model at the smallest budget, "
+            f"{budget_name(smallest)}."
+        )
     return (
-        f"{early} of {total} methods lose some right answers of the dense model at the smallest budget, "
-        f"{budget_name(smallest)}; the last to do so holds out until {budget_name(first['budget'].max())}."
+        f"{early} of {total} methods lose some right answers of the dense model at the smallest "
+        f"budget, {budget_name(smallest)}; the last to do so loses none below "
+        f"{budget_name(first['budget'].max())}."
     )

@@ -1,176 +1,154 @@
-"""Where the class token has to stand, and whether tokens near it deserve protection."""
+"""Where the class token has to be in the sequence, and whether tokens near it need protection."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns, paper, sheet
-from reports.figures.lines import block_colours, level, line
+from reports.figures.canvas import paper, sheet
+from reports.figures.lines import level, line
 from reports.formatting import percent
 from reports.report_data import Sheet
 from reports.section import Drawing, Section
-from reports.sensitivity_common import houses, named, of, ranking
+from reports.sensitivity_common import (
+    INTERVAL,
+    BackbonePart,
+    by_backbone,
+    draw_blocks,
+    legend_below,
+    ranking_name,
+    select_rows,
+    spread_blocks,
+)
 
-ORDER = 44
-INTERVAL = ("block", "mean", "low", "high", "images")
 NEEDS = {"sensitivity_placements": ("backbone", "position", "quantity", *INTERVAL)}
 OPTIONAL = {"sensitivity_groups": ("backbone", "ranking", "window", "quantity", *INTERVAL)}
+# Quantities and the labels of their panels.
+SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The section."""
-    rows, groups = frames["sensitivity_placements"], frames.get("sensitivity_groups")
-    there = houses(rows)
-    figures = [_placed(rows[rows["backbone"] == house], house, there) for house in there]
-    if groups is not None:
-        guarded = groups[groups["ranking"].isin(groups.loc[groups["window"] > 0, "ranking"])]
-        figures += [
-            _guarded(guarded[guarded["backbone"] == house], house, there)
-            for house in houses(guarded)
-        ]
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build the figures of moved class tokens and of protection windows."""
+    parts = by_backbone(frames["sensitivity_placements"])
+    figures = [_placement_figure(part) for part in parts]
+    if "sensitivity_groups" in frames:
+        groups = frames["sensitivity_groups"]
+        # Only some rankings are tried with windows; their rows without one start the lines.
+        windowed = groups.loc[groups["window"] > 0, "ranking"]
+        groups = groups[groups["ranking"].isin(windowed)]
+        of_groups = [part.of(groups) for part in parts]
+        figures += [_window_figure(part) for part in of_groups if len(part.rows)]
     return Section(
-        "class-token", "why", "Where the class token stands", _sentence(rows, there), tuple(figures)
+        key="class-token",
+        part="why",
+        title="Where the class token has to be",
+        sentence=" ".join(map(_sentence, parts)),
+        figures=tuple(figures),
     )
 
 
-def own_place(rows: pd.DataFrame) -> int:
-    """The place at which nothing changes: the class token's own."""
-    first = rows[(rows["quantity"] == "kl") & (rows["block"] == rows["block"].min())]
+def own_position(rows: pd.DataFrame) -> int:
+    """Return the class token's own position: the one where moving it changes nothing."""
+    first = select_rows(rows, quantity="kl", block=rows["block"].min())
     return int(first.loc[first["mean"].idxmin(), "position"])
 
 
-def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
-    parts = []
-    for house in there:
-        part = rows[(rows["backbone"] == house) & (rows["quantity"] == "flip")]
-        own, first, depth = (
-            own_place(rows[rows["backbone"] == house]),
-            part["block"].min(),
-            part["block"].max(),
-        )
-        steps = (part["position"] - own).abs()
-        gap = int(steps[steps > 0].min())
-        near = part[steps == gap].groupby("block")["mean"].mean()
-        ends = part[
-            part["position"].isin([part["position"].min(), part["position"].max()]) & (steps > 0)
-        ]
-        ends = ends.groupby("block")["mean"].mean()
-        parts.append(
-            f"On {house} moving the class token by {gap} places before block {int(first)}, patches in order, flips "
-            f"{percent(near[first])} % of the predictions and moving it to an end {percent(ends[first])} %; "
-            "reading out "
-            f"the token {gap} places away instead of it flips {percent(near[depth])} %."
-        )
-    return " ".join(parts)
+def _sentence(part: BackbonePart) -> str:
+    flips = select_rows(part.rows, quantity="flip")
+    first, depth = flips["block"].min(), flips["block"].max()
+    steps = (flips["position"] - own_position(part.rows)).abs()
+    moved = steps > 0
+    gap = int(steps[moved].min())
+    # The class token may itself be at an end, as the first of its sequence.
+    ends = flips["position"].isin([flips["position"].min(), flips["position"].max()])
+    # Both neighbours, or both ends, are averaged.
+    by_gap = flips[steps == gap].groupby("block")["mean"].mean()
+    by_end = flips[ends & moved].groupby("block")["mean"].mean()
+    return (
+        f"On {part.backbone} moving the class token by {gap} places before block {int(first)}, "
+        f"patches in order, flips {percent(by_gap[first])} % of the predictions and moving it to "
+        f"an end {percent(by_end[first])} %; reading out the token {gap} places away instead of "
+        f"it flips {percent(by_gap[depth])} %."
+    )
 
 
-def _placed(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-placement", house, there),
-        partial(placement_lines, rows),
-        f"{of(house, there)}The class token is put elsewhere in the sequence before one block, all patches in "
-        "order; or, "
-        "dotted, everything runs as it should and another token is read out at the end, as a head does that counts "
-        "on "
-        "the class token's old place after tokens have gone. Bands are 95 % intervals over images.",
-        "Line charts of the rise of the loss and of flipped predictions by the place of the class token, by block.",
+def _placement_figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-placement",
+        partial(placement_lines, part.rows),
+        "The class token is moved in the sequence before one block, all patches in order; or, "
+        "dotted, nothing is moved and another token is read out at the end, as by a head that "
+        "relies on the class token's old position after tokens were removed. Bands are 95 % "
+        "intervals over images.",
+        "Line charts of the rise of the loss and of flipped predictions by the position of the "
+        "class token, by block.",
     )
 
 
 def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
-    """Rise of the loss and flips by place, a line for some blocks; the last block number is the readout."""
-    blocks = sorted(int(block) for block in rows["block"].unique())
-    moved, depth = blocks[:-1], blocks[-1]
-    chosen = (
-        [
-            moved[place]
-            for place in sorted({round(place) for place in np.linspace(0, len(moved) - 1, 4)})
-        ]
-        if moved
-        else []
-    )
-    colours = block_colours(chosen)
-    own = own_place(rows)
+    """Draw the rise of the loss and flips by position, a line for some blocks.
+
+    The last block number is the readout of another token.
+    """
+    # Rows of the last block number move nothing: they read out another token.
+    depth = rows["block"].max()
+    moved = rows[rows["block"] != depth]
+    own = own_position(rows)
     with paper():
         figure = sheet(width, 3.3)
-        panels = figure.subplots(1, 2)
-        shown = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
-        for axes, (quantity, name) in zip(panels, shown.items(), strict=True):
-            part = rows[rows["quantity"] == quantity].assign(
-                position=lambda frame: frame["position"] - own
-            )
-            for block in chosen:
-                line(
-                    axes,
-                    part[part["block"] == block],
-                    "position",
-                    f"moved before block {block}",
-                    color=colours[block],
-                )
-            line(
-                axes,
-                part[part["block"] == depth],
-                "position",
-                "another token read out",
-                color="#89004c",
-                linestyle=":",
-            )
+        panels = figure.subplots(1, len(SHOWN))
+        for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
+            part = select_rows(rows, quantity=quantity)
+            # Relative to its own position, which differs between backbones.
+            part = part.assign(steps=part["position"] - own)
+            draw_blocks(axes, part, "steps", spread_blocks(moved), "moved before block")
+            readout = select_rows(part, block=depth)
+            line(axes, readout, "steps", "another token read out", color="#89004c", linestyle=":")
             level(axes)
-            axes.set_xlabel("places from where the class token belongs")
+            axes.set_xlabel("places from the class token's own")
             axes.set_ylabel(name)
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names), 3))
+        legend_below(figure, panels[0], most=3)
         return figure
 
 
-def _guarded(groups: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-window", house, there),
-        partial(window_lines, groups),
-        f"{of(house, there)}The same number of tokens goes before one block, but none of the w patch tokens on "
-        "each side of "
-        "the class token: what a protection window is worth to a blind choice and to a score.",
-        "Line charts of the rise of the loss by the width of the window round the class token, by block.",
+def _window_figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-window",
+        partial(window_lines, part.rows),
+        "The same number of tokens is removed before one block, but none of the w patch tokens on "
+        "each side of the class token: what a protection window is worth to a blind choice and to "
+        "a score.",
+        "Line charts of the rise of the loss by the width of the window round the class token, by "
+        "block.",
     )
 
 
 def window_lines(groups: pd.DataFrame, width: float) -> Figure:
-    """Rise of the loss by the width of the window, a panel for each ranking, a line for some blocks."""
-    groups = groups[groups["quantity"] == "loss"]
-    names = list(dict.fromkeys(groups["ranking"]))
+    """Draw the rise of the loss by the window's width: a panel per ranking, a line per block."""
+    groups = select_rows(groups, quantity="loss")
+    rankings = groups["ranking"].unique()
     with paper():
         figure = sheet(width, 3.1)
-        panels = figure.subplots(1, len(names), squeeze=False)[0]
-        for axes, name in zip(panels, names, strict=True):
-            part = groups[groups["ranking"] == name]
-            blocks = sorted(int(block) for block in part["block"].unique())
-            chosen = [
-                blocks[place]
-                for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})
-            ]
-            colours = block_colours(chosen)
-            for block in chosen:
-                line(
-                    axes,
-                    part[part["block"] == block],
-                    "window",
-                    f"before block {block}",
-                    color=colours[block],
-                    marker="o",
-                    markersize=3,
-                )
-            axes.set_title(f"tokens go by {ranking(name)}", fontsize=7.5)
-            axes.set_xscale("symlog", base=2, linthresh=1)
-            axes.set_xticks(
-                sorted(part["window"].unique()),
-                [str(value) for value in sorted(part["window"].unique())],
-            )
-            axes.set_xlabel("w, protected on each side")
-            axes.set_ylabel("rise of the loss, nats")
-            axes.legend(fontsize=6.5)
+        panels = figure.subplots(1, len(rankings), squeeze=False)[0]
+        for axes, ranking in zip(panels, rankings, strict=True):
+            part = select_rows(groups, ranking=ranking)
+            _draw_windows(axes, part)
+            axes.set_title(f"tokens removed by {ranking_name(ranking)}", fontsize=7.5)
         return figure
+
+
+def _draw_windows(axes: Axes, rows: pd.DataFrame) -> None:
+    # Each ranking has its own blocks: before block 0 no score can be read.
+    blocks = spread_blocks(rows)
+    draw_blocks(axes, rows, "window", blocks, "before block", marker="o", markersize=3)
+    # Widths double, and the first is 0, which a logarithmic axis cannot show.
+    axes.set_xscale("symlog", base=2, linthresh=1)
+    windows = sorted(rows["window"].unique())
+    axes.set_xticks(windows, [str(window) for window in windows])
+    axes.set_xlabel("w, protected on each side")
+    axes.set_ylabel("rise of the loss, nats")
+    axes.legend(fontsize=6.5)

@@ -1,4 +1,4 @@
-"""Whether one backward pass can stand for exact removal."""
+"""Whether one backward pass can replace exact removal."""
 
 from __future__ import annotations
 
@@ -8,130 +8,121 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns, paper, sheet
+from reports.figures.canvas import paper, sheet
 from reports.figures.lines import by_block, level, line
 from reports.report_data import Sheet
 from reports.section import Drawing, Section, Table
-from reports.sensitivity_common import OVERALL, WORDS, houses, named, of, one, told
+from reports.sensitivity_common import (
+    INTERVAL,
+    OVERALL,
+    REFERENCES,
+    BackbonePart,
+    block_order,
+    by_backbone,
+    format_interval,
+    interval_cells,
+    legend_below,
+    select_rows,
+)
 
-ORDER = 41
-NEEDS = {
-    "sensitivity_agreement": (
-        "backbone",
-        "quantity",
-        "first",
-        "second",
-        "block",
-        "mean",
-        "low",
-        "high",
-        "images",
-    )
-}
+NEEDS = {"sensitivity_agreement": ("backbone", "quantity", "first", "second", *INTERVAL)}
+# Quantity and the two measures of it that a line correlates -> its name and colour.
 PAIRS = {
-    ("loss", "estimate", "zeroing"): ("gradient × activation, with zeroing (loss)", "#3a6ec8", "-"),
-    ("loss", "estimate", "removal"): ("gradient × activation, with removal (loss)", "#3a6ec8", (0, (4, 2))),
-    ("kl", "bound", "zeroing"): ("|gradient| × |activation|, with zeroing (answer)", "#147b4c", "-"),
-    ("kl", "bound", "removal"): ("|gradient| × |activation|, with removal (answer)", "#147b4c", (0, (4, 2))),
-    ("loss", "zeroing", "removal"): ("zeroing with removal, both exact (loss)", "#59616b", "-"),
-    ("kl", "zeroing", "removal"): ("zeroing with removal, both exact (answer)", "#59616b", (0, (4, 2))),
-}  # fmt: skip
+    ("loss", "estimate", "zeroing"): ("gradient × activation, with zeroing (loss)", "#3a6ec8"),
+    ("loss", "estimate", "removal"): ("gradient × activation, with removal (loss)", "#3a6ec8"),
+    ("kl", "bound", "zeroing"): ("|gradient| × |activation|, with zeroing (answer)", "#147b4c"),
+    ("kl", "bound", "removal"): ("|gradient| × |activation|, with removal (answer)", "#147b4c"),
+    ("loss", "zeroing", "removal"): ("zeroing with removal, both exact (loss)", "#59616b"),
+    ("kl", "zeroing", "removal"): ("zeroing with removal, both exact (answer)", "#59616b"),
+}
+# One of each pair of lines in a colour.
+DASHED = (
+    ("loss", "estimate", "removal"),
+    ("kl", "bound", "removal"),
+    ("kl", "zeroing", "removal"),
+)
+READING = (
+    "Rank correlation within an image, over its tokens, by block. Gradient × activation is the "
+    "first-order change when a token is scaled to nothing. Where a norm follows, scaling changes "
+    "little, whatever the token is worth; before the last block only the norm's epsilon keeps the "
+    "estimate from zero, so that its order may be right where its size is not. The product of the "
+    "two lengths is how much the token could change to first order, in any direction."
+)
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The section."""
-    rows = frames["sensitivity_agreement"]
-    there = houses(rows)
-    drawings = tuple(
-        Drawing(
-            named("sensitivity-estimates", house, there),
-            partial(agreement, rows[rows["backbone"] == house]),
-            f"{of(house, there)}Rank correlation within an image, over its tokens, by block. Gradient × activation "
-            "is the "
-            "change to first order when a token is scaled to nothing. Where a norm follows, scaling changes little "
-            "whatever the token is worth; before the last block only the norm's epsilon keeps the estimate from "
-            "zero, so "
-            "that its order may be right where its size is not. The product of the two lengths asks instead how "
-            "much the "
-            "token could change, in any direction.",
-            "Line chart of the rank correlation of estimates with exact effects, by block.",
-        )
-        for house in there
-    )
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build the figure and the table of correlations between estimates and exact effects."""
+    parts = by_backbone(frames["sensitivity_agreement"])
     return Section(
-        "estimates",
-        "why",
-        "Can the cheap estimates be trusted?",
-        _sentence(rows, there),
-        drawings,
-        (_table(rows, there),),
+        key="estimates",
+        part="why",
+        title="Can the gradient estimates be trusted?",
+        sentence=" ".join(filter(None, map(_sentence, parts))),
+        figures=tuple(map(_figure, parts)),
+        tables=(_table(parts),),
     )
 
 
-def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
-    parts = []
-    for house in there:
-        part = rows[(rows["backbone"] == house) & (rows["block"] == OVERALL)]
-        estimate = one(part, quantity="loss", first="estimate", second="removal")
-        bound = one(part, quantity="kl", first="bound", second="removal")
-        if estimate is not None and bound is not None:
-            parts.append(
-                f"On {house}, over all places and blocks, gradient × activation has rank correlation "
-                f"{told(estimate)} with "
-                f"what removing a token does to the loss; the product of their lengths has {told(bound)} with how "
-                "far it "
-                "moves the answer."
-            )
-    return " ".join(parts)
+def _sentence(part: BackbonePart) -> str:
+    # The loss has a sign, as the estimate does; the KL and the bound have none.
+    overall = select_rows(part.rows, block=OVERALL, second="removal")
+    estimate = select_rows(overall, quantity="loss", first="estimate")
+    bound = select_rows(overall, quantity="kl", first="bound")
+    if estimate.empty or bound.empty:
+        return ""
+    return (
+        f"On {part.backbone}, over all places and blocks, gradient × activation has rank "
+        f"correlation {format_interval(estimate.iloc[0])} with what removing a token does to the "
+        f"loss; the product of their lengths has {format_interval(bound.iloc[0])} with how far it "
+        "moves the answer."
+    )
+
+
+def _figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-estimates",
+        partial(agreement, part.rows),
+        READING,
+        "Line chart of the rank correlation of estimates with exact effects, by block.",
+    )
 
 
 def agreement(rows: pd.DataFrame, width: float) -> Figure:
-    """Correlations of one backbone by block, a line for each pair."""
+    """Draw the correlations of one backbone by block, a line for each pair."""
+    # The overall row ranks the tokens of all blocks together and has no place on the axis.
+    rows = rows[rows["block"] != OVERALL]
     with paper():
         figure = sheet(width, 3.6)
         axes = figure.subplots()
-        for (quantity, first, second), (name, colour, dash) in PAIRS.items():
-            part = rows[
-                (rows["quantity"] == quantity)
-                & (rows["first"] == first)
-                & (rows["second"] == second)
-            ]
-            part = part[part["block"] != OVERALL]
+        for pair, (name, colour) in PAIRS.items():
+            quantity, first, second = pair
+            part = select_rows(rows, quantity=quantity, first=first, second=second)
+            # Runs without zeroed images lack the pairs with zeroing.
             if len(part):
+                dash = (0, (4, 2)) if pair in DASHED else "-"
                 line(axes, part, "block", name, color=colour, linestyle=dash)
         level(axes)
         by_block(axes)
         axes.set_ylabel("rank correlation")
-        handles, names = axes.get_legend_handles_labels()
-        figure.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=columns(len(names), 2),
-            handlelength=3.2,
-        )
+        # Long handles, so that dashes can be told from solid lines.
+        legend_below(figure, axes, most=2, handlelength=3.2)
         return figure
 
 
-def _table(rows: pd.DataFrame, there: list[str]) -> Table:
+def _table(parts: list[BackbonePart]) -> Table:
+    heads = {}
+    for (quantity, first, second), (name, _) in PAIRS.items():
+        heads[name] = {"quantity": quantity, "first": first, "second": second}
     lines = []
-    for house in there:
-        part = rows[rows["backbone"] == house]
-        for block in (
-            *sorted(block for block in part["block"].unique() if block != OVERALL),
-            OVERALL,
-        ):
-            cells: dict[str, str] = {
-                "Block": f"{of(house, there)}{'all' if block == OVERALL else int(block)}"
-            }
-            for (quantity, first, second), (name, *_) in PAIRS.items():
-                row = one(part, block=block, quantity=quantity, first=first, second=second)
-                cells[name] = "" if row is None else told(row)
-            lines.append(cells)
+    for part in parts:
+        for block in block_order(part.rows):
+            name = "all" if block == OVERALL else str(block)
+            cells = interval_cells(select_rows(part.rows, block=block), heads)
+            lines.append({"Block": f"{part.prefix}{name}", **cells})
     return Table(
         "sensitivity-estimates-table",
-        "Rank correlation within an image over its tokens, mean over images with 95 % interval; “all” ranks the "
-        "tokens of "
-        f"all blocks together. {WORDS['bound']} has no sign and is held against the KL to the unchanged answer.",
+        "Rank correlation within an image over its tokens, mean over images with 95 % interval; "
+        f"“all” ranks the tokens of all blocks together. {REFERENCES['bound']} has no sign and is "
+        "compared with the KL to the unchanged answer.",
         pd.DataFrame(lines),
     )

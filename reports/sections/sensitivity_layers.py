@@ -1,4 +1,4 @@
-"""Every method acting before one block alone: where reducing hurts, and which places are kept there."""
+"""Every method reducing before one block only: where that costs most, and which tokens stay."""
 
 from __future__ import annotations
 
@@ -9,125 +9,120 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns, paper, sheet
+from reports.figures.canvas import paper, sheet
 from reports.figures.lines import by_block, level, line
 from reports.figures.stacks import grids, stacked
 from reports.formatting import fold, number, percent
 from reports.report_data import Sheet
 from reports.section import Drawing, Maps, Section
-from reports.sensitivity_common import houses, named, of
+from reports.sensitivity_common import (
+    INTERVAL,
+    BackbonePart,
+    by_backbone,
+    legend_below,
+    ranked,
+    select_rows,
+)
 from reports.style import Look
 
-ORDER = 43
-NEEDS = {
-    "sensitivity_methods": (
-        "backbone",
-        "label",
-        "block",
-        "quantity",
-        "mean",
-        "low",
-        "high",
-        "images",
-        "removed",
-    ),
-}
+NEEDS = {"sensitivity_methods": ("backbone", "label", "quantity", *INTERVAL, "removed")}
 OPTIONAL = {
     "sensitivity_kept": ("backbone", "label", "block", "row", "col", "kept"),
     "sensitivity_skipped": ("backbone", "label", "reason"),
 }
+# Quantities and the labels of their panels.
 SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The section."""
-    rows, kept, skipped = (
-        frames["sensitivity_methods"],
-        frames.get("sensitivity_kept"),
-        frames.get("sensitivity_skipped"),
-    )
-    there = houses(rows)
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build the curves and kept-token maps of each backbone, with notes on skipped methods."""
+    parts = by_backbone(frames["sensitivity_methods"])
+    kept = frames.get("sensitivity_kept")
     figures = []
-    for house in there:
-        part = rows[rows["backbone"] == house]
-        figures.append(_curves(part, sheet.looks, house, there))
-        if kept is not None and (kept["backbone"] == house).any():
-            figures.append(_kept(kept[kept["backbone"] == house], house, there))
-    notes = (
-        ()
-        if skipped is None
-        else tuple(f"{row.label} on {row.backbone}: {row.reason}." for row in skipped.itertuples())
-    )
+    for part in parts:
+        figures.append(_curves(part, report.looks))
+        # One of several merged runs may lack the maps.
+        if kept is not None and len(part.of(kept).rows):
+            figures.append(_kept_maps(part.of(kept)))
+    # Methods that cannot act before a single block, or not on this backbone.
+    notes = []
+    if "sensitivity_skipped" in frames:
+        for row in frames["sensitivity_skipped"].itertuples():
+            notes.append(f"{row.label} on {row.backbone}: {row.reason}.")
     return Section(
-        "layers",
-        "why",
-        "Reducing before one block only",
-        _sentence(rows, there),
-        tuple(figures),
-        notes=notes,
+        key="layers",
+        part="why",
+        title="Reducing before one block only",
+        sentence=" ".join(map(_sentence, parts)),
+        figures=tuple(figures),
+        notes=tuple(notes),
     )
 
 
-def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
-    parts = []
-    for house in there:
-        part = rows[(rows["backbone"] == house) & (rows["quantity"] == "flip")]
-        first, last = part["block"].min(), part["block"].max()
-        early, late = (
-            part[part["block"] == block].sort_values("mean", kind="stable")
-            for block in (first, last)
-        )
-        parts.append(
-            f"On {house}, with {int(part['removed'].iloc[0])} tokens removed before block {int(first)} alone, "
-            f"{early.iloc[0]['label']} changes the fewest predictions ({percent(early.iloc[0]['mean'])} %) and "
-            f"{early.iloc[-1]['label']} the most ({percent(early.iloc[-1]['mean'])} %); before block {int(last)}, "
-            f"{late.iloc[0]['label']} ({percent(late.iloc[0]['mean'])} %) and {late.iloc[-1]['label']} "
-            f"({percent(late.iloc[-1]['mean'])} %), {int(part['images'].iloc[0])} images."
-        )
-    return " ".join(parts)
+def _sentence(part: BackbonePart) -> str:
+    # The sentence is about flips: a share of images is easier to read than a change in nats.
+    rows = select_rows(part.rows, quantity="flip")
+    first, last = rows["block"].min(), rows["block"].max()
+    early = ranked(rows[rows["block"] == first], ascending=True)
+    late = ranked(rows[rows["block"] == last], ascending=True)
+    best, worst = early.iloc[0], early.iloc[-1]
+    late_best, late_worst = late.iloc[0], late.iloc[-1]
+    # All methods remove as many tokens, on the same images.
+    removed, images = int(best["removed"]), int(best["images"])
+    return (
+        f"On {part.backbone}, with {removed} tokens removed before block "
+        f"{int(first)} alone, {best['label']} changes the fewest predictions "
+        f"({percent(best['mean'])} %) and {worst['label']} the most ({percent(worst['mean'])} %); "
+        f"before block {int(last)}, {late_best['label']} ({percent(late_best['mean'])} %) and "
+        f"{late_worst['label']} ({percent(late_worst['mean'])} %), {images} images."
+    )
 
 
-def _curves(rows: pd.DataFrame, looks: Mapping[str, Look], house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-layers", house, there),
-        partial(layer_lines, rows, looks),
-        f"{of(house, there)}Each method removes {int(rows['removed'].iloc[0])} tokens before one block and none "
-        "elsewhere: "
-        "the change of the loss against the unreduced model and the share of predictions that flip. Bands are 95 % "
-        f"intervals over {number(rows['images'].max(), 0)} images.",
-        "Line charts of the rise of the loss and the share of flipped predictions by block, one line for each method.",
+def _curves(part: BackbonePart, looks: Mapping[str, Look]) -> Drawing:
+    removed = int(part.rows["removed"].iloc[0])
+    return part.drawing(
+        "sensitivity-layers",
+        partial(layer_lines, part.rows, looks),
+        f"Each method removes {removed} tokens before one block and none elsewhere: the change of "
+        "the loss against the unreduced model and the share of predictions that flip. Bands are "
+        f"95 % intervals over {number(part.rows['images'].max(), 0)} images.",
+        "Line charts of the rise of the loss and the share of flipped predictions by block, one "
+        "line for each method.",
     )
 
 
 def layer_lines(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
-    """Rise of the loss and flips by block, a line for each method."""
-    there = [label for label in looks if (rows["label"] == label).any()]
+    """Draw the rise of the loss and the share of flips by block, a line for each method."""
+    # `looks` has the methods of all tables of the run.
+    evaluated = set(rows["label"])
     with paper():
         figure = sheet(width, 3.4)
         panels = figure.subplots(1, len(SHOWN))
         for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
-            for label in there:
-                part = rows[(rows["quantity"] == quantity) & (rows["label"] == label)]
-                line(axes, part, "block", fold(label, 26), looks[label])
+            # In the order of `looks`, which is that of all figures of the page.
+            for label, look in looks.items():
+                if label in evaluated:
+                    part = select_rows(rows, quantity=quantity, label=label)
+                    line(axes, part, "block", fold(label, 26), look)
             level(axes)
             by_block(axes)
             axes.set_ylabel(name)
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names)))
+        legend_below(figure, panels[0])
         return figure
 
 
-def _kept(kept: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    labels = list(dict.fromkeys(kept["label"]))
-    layers = sorted(int(block) for block in kept["block"].unique())
-    values = np.stack([grids(kept[kept["label"] == label], "kept", layers) for label in labels])
-    maps = Maps(tuple(labels), tuple(layers), values, "share of images in which the token is kept")
-    return Drawing(
-        named("sensitivity-kept", house, there),
+def _kept_maps(part: BackbonePart) -> Drawing:
+    labels = tuple(part.rows["label"].unique())
+    layers = sorted(int(block) for block in part.rows["block"].unique())
+    # A row of maps for each method; shares are on one colour scale.
+    values = [grids(select_rows(part.rows, label=label), "kept", layers) for label in labels]
+    unit = "share of images in which the token is kept"
+    maps = Maps(labels, tuple(layers), np.stack(values), unit)
+    return part.drawing(
+        "sensitivity-kept",
         partial(stacked, maps),
-        f"{of(house, there)}How often each method keeps each place when it acts before this block alone, on tokens "
-        "that "
-        "nothing was done to before. A merged token counts where its survivor stands.",
+        "How often each method keeps the token of each place when it acts before this block alone, "
+        "on unreduced tokens. A merged token counts at the place of the token it was merged into.",
         "Maps on the image grid, by block, of how often each method keeps each token.",
         maps,
     )

@@ -1,24 +1,33 @@
-"""Where a backbone feels the loss of one token: maps by block, and profiles along the image and the sequence."""
+"""Where a backbone depends on single tokens: maps by block, and profiles along several axes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns, paper, sheet
-from reports.figures.lines import block_colours, level, line
-from reports.figures.stacks import grids, stacked
+from reports.figures.canvas import paper, sheet
+from reports.figures.lines import level
+from reports.figures.stacks import stacked
 from reports.formatting import number
 from reports.report_data import Sheet
-from reports.section import Drawing, Maps, Section, Table
-from reports.sensitivity_common import OVERALL, houses, named, of, one, told
+from reports.section import Drawing, Section, Table
+from reports.sensitivity_common import (
+    INTERVAL,
+    OVERALL,
+    BackbonePart,
+    block_order,
+    by_backbone,
+    draw_blocks,
+    grid_maps,
+    interval_cells,
+    legend_below,
+    select_rows,
+    spread_blocks,
+)
 
-ORDER = 40
-INTERVAL = ("block", "mean", "low", "high", "images")
 NEEDS = {
     "sensitivity_map": (
         "backbone",
@@ -36,6 +45,7 @@ OPTIONAL = {
     "sensitivity_profile": ("backbone", "axis", "at", "quantity", *INTERVAL),
     "sensitivity_distance": ("backbone", "quantity", "nearness", "given", *INTERVAL),
 }
+# Axes of the profiles and their labels.
 AXES = {
     "row": "row of the image",
     "col": "column of the image",
@@ -43,17 +53,20 @@ AXES = {
     "centre": "patches from the centre",
     "sequence": "steps from the class token",
 }
-SHOWN = {
-    "removal_rank": "mean standing, 0 to 1",
+# Quantities of the profiles, a row of panels each.
+PROFILED = {
+    "removal_rank": "mean percentile, 0 to 1",
     "removal_kl": "KL to the unchanged\nanswer, nats",
     "removal_loss": "rise of the loss, nats",
 }
+# Kinds of effects that have maps, a row each.
 KINDS = {"removal": "removed", "zeroing": "zeroed", "estimate": "gradient × activation"}
+# Effect -> unit, whether zero is the middle of the colour scale, and title of its maps.
 MAPPED = {
     "rank": (
-        "mean standing within the image, 0 (missed least) to 1 (most)",
+        "mean percentile within the image, 0 (matters least) to 1 (most)",
         False,
-        "Which tokens are missed",
+        "Which tokens matter",
     ),
     "loss": ("rise of the loss, nats", True, "What the loss of one token costs"),
     "kl": (
@@ -72,149 +85,136 @@ MAPPED = {
         "How often the loss of one token flips the prediction",
     ),
 }
+# Columns of the table of correlations with nearness.
+NEARNESS = {
+    "Near the centre": {"nearness": "centre", "given": ""},
+    "Near the class token": {"nearness": "sequence", "given": ""},
+    "Near the class token, the centre held fixed": {"nearness": "sequence", "given": "centre"},
+}
+NOTE = (
+    "Each token was removed alone, before one block, and the rest of the network was run: only "
+    "what is called an estimate is estimated. A zeroed token stays in the sequence, so that a "
+    "scan's state still decays there."
+)
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The section, None if no token was removed."""
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build maps, profiles and the table of nearness; None if no token was removed."""
+    # After the last block, and where no token was tried, the table has scores only.
     maps = frames["sensitivity_map"].dropna(subset=["removal_loss"])
     if maps.empty:
         return None
-    there = houses(maps)
-    figures = [
-        drawing
-        for house in there
-        for drawing in _maps(maps[maps["backbone"] == house], house, there)
-    ]
-    profile, distance = frames.get("sensitivity_profile"), frames.get("sensitivity_distance")
-    if profile is not None:
-        figures += [
-            _profiles(profile[profile["backbone"] == house], house, there) for house in there
-        ]
-    tables = () if distance is None else (_nearness(distance),)
+    parts = by_backbone(maps)
+    figures = []
+    for part in parts:
+        figures += _effect_maps(part)
+    if "sensitivity_profile" in frames:
+        profile = frames["sensitivity_profile"]
+        figures += [_profile_figure(part.of(profile)) for part in parts]
+    tables = []
+    if "sensitivity_distance" in frames:
+        tables.append(_nearness_table(frames["sensitivity_distance"]))
     return Section(
-        "sensitivity", "why", "Where a token is missed", _sentence(maps, there), tuple(figures), tables,
-        ("Each token was removed alone, before one block, and the rest of the network run: nothing is estimated unless "
-         "it is called so. A zeroed token stays in the sequence, so that a scan's state still decays there.",),
-    )  # fmt: skip
+        key="sensitivity",
+        part="why",
+        title="Where tokens matter",
+        sentence=" ".join(map(_sentence, parts)),
+        figures=tuple(figures),
+        tables=tuple(tables),
+        notes=(NOTE,),
+    )
 
 
-def _sentence(maps: pd.DataFrame, there: list[str]) -> str:
-    parts = []
-    for house in there:
-        rows = maps[maps["backbone"] == house]
-        mean = rows.groupby("block")[["removal_loss", "removal_kl"]].mean()
-        first, last = mean.iloc[0], mean.iloc[-1]
-        most = rows.loc[rows["removal_kl"].idxmax()]
-        parts.append(
-            f"On {house} one token less moves the answer by {number(first.removal_kl, 4)} nats (KL) on average "
-            "before "
-            f"block {mean.index[0]} and by {number(last.removal_kl, 4)} before block {mean.index[-1]}; the loss "
-            "changes by "
-            f"{number(first.removal_loss, 4)} and {number(last.removal_loss, 4)}. Nowhere more than at row "
-            f"{int(most.row)}, column {int(most.col)} before block {int(most.block)} ({number(most.removal_kl, 4)})."
-        )
-    return " ".join(parts)
+def _sentence(part: BackbonePart) -> str:
+    mean = part.rows.groupby("block")[["removal_loss", "removal_kl"]].mean()
+    first, last = mean.iloc[0], mean.iloc[-1]
+    most = part.rows.loc[part.rows["removal_kl"].idxmax()]
+    return (
+        f"On {part.backbone} removing one token moves the answer by {number(first.removal_kl, 4)} "
+        f"nats (KL) on average before block {mean.index[0]} and by {number(last.removal_kl, 4)} "
+        f"before block {mean.index[-1]}; the loss changes by {number(first.removal_loss, 4)} and "
+        f"{number(last.removal_loss, 4)}. The largest effect is at row {int(most.row)}, column "
+        f"{int(most.col)} before block {int(most.block)} ({number(most.removal_kl, 4)})."
+    )
 
 
-def _maps(rows: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
-    layers = sorted(int(block) for block in rows["block"].unique())
-    found = []
+def _effect_maps(part: BackbonePart) -> list[Drawing]:
+    """Return a figure of maps for each effect."""
+    figures = []
     for effect, (unit, diverging, title) in MAPPED.items():
-        kinds = {
-            words: f"{kind}_{effect}" for kind, words in KINDS.items() if f"{kind}_{effect}" in rows
-        }
-        if effect == "rank" and "bound_rank" in rows:
+        # Which rows of maps this effect has.
+        kinds = {}
+        for kind, name in KINDS.items():
+            # Zeroing and the estimates are not measured for every effect.
+            if f"{kind}_{effect}" in part.rows:
+                kinds[name] = f"{kind}_{effect}"
+        # Percentiles have no unit, so that the bound and the object can stand beside them.
+        if effect == "rank" and "bound_rank" in part.rows:
             kinds["|gradient| × |activation|"] = "bound_rank"
-        if effect == "rank" and "foreground" in rows:
+        if effect == "rank" and "foreground" in part.rows:
             kinds["share of images with the object there"] = "foreground"
-        values = np.stack([grids(rows, column, layers) for column in kinds.values()])
-        maps = Maps(tuple(kinds), tuple(layers), values, unit, diverging, shared=False)
-        found.append(
-            Drawing(
-                named(f"sensitivity-{effect}", house, there),
-                partial(stacked, maps),
-                f"{of(house, there)}{title}, by the place of the token and the block before which it went; mean over "
-                "the images. Each kind of map has a colour scale of its own, the same in all blocks.",
-                f"Maps on the image grid, by block, of the {unit} when one token goes.",
-                maps,
-            )
+        maps = grid_maps(part.rows, kinds, unit, diverging)
+        drawing = part.drawing(
+            f"sensitivity-{effect}",
+            partial(stacked, maps),
+            f"{title}, by the place of the token and the block before which it was removed; mean "
+            "over the images. Each kind of map has a colour scale of its own, the same in all "
+            "blocks.",
+            f"Maps on the image grid, by block, of the {unit} when one token is removed.",
+            maps,
         )
-    return found
+        figures.append(drawing)
+    return figures
 
 
-def _profiles(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-profiles", house, there),
-        partial(profiles, rows),
-        f"{of(house, there)}The same along rows, columns, the distance from the centre and the steps from the class "
-        "token in the sequence (negative: before it, read by the forward scan on its way there; positive: behind "
-        "it, read "
-        "by the backward scan). Bands are 95 % intervals over images.",
-        "Line charts of the effect of removing one token along rows, columns, distance and sequence, by block.",
+def _profile_figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-profiles",
+        partial(profiles, part.rows),
+        "The same along rows, columns, the distance from the centre and the steps from the class "
+        "token in the sequence (negative: before it, read by the forward scan on its way there; "
+        "positive: behind it, read by the backward scan). Bands are 95 % intervals over images.",
+        "Line charts of the effect of removing one token along rows, columns, distance and "
+        "sequence, by block.",
     )
 
 
 def profiles(rows: pd.DataFrame, width: float) -> Figure:
-    """Profiles of one backbone: a row of panels for each quantity, a column for each axis, a line for some blocks."""
-    axes_there = [axis for axis in AXES if axis in set(rows["axis"])]
-    blocks = sorted(int(block) for block in rows["block"].unique())
-    chosen = [
-        blocks[place]
-        for place in sorted({round(place) for place in np.linspace(0, len(blocks) - 1, 4)})
-    ]
-    colours = block_colours(chosen)
+    """Draw the profiles of one backbone: a panel per quantity and axis, a line per block."""
+    measured = set(rows["axis"])
+    shown = [axis for axis in AXES if axis in measured]
+    # A line for every block would be too many to follow.
+    blocks = spread_blocks(rows)
     with paper():
         figure = sheet(width, 5.6)
-        panels = figure.subplots(
-            len(SHOWN), len(axes_there), squeeze=False, sharex="col", sharey="row"
-        )
-        for drawn, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
-            for axes, axis in zip(drawn, axes_there, strict=True):
-                part = rows[(rows["axis"] == axis) & (rows["quantity"] == quantity)]
-                for block in chosen:
-                    line(
-                        axes,
-                        part[part["block"] == block],
-                        "at",
-                        f"block {block}",
-                        color=colours[block],
-                    )
+        grid = figure.subplots(len(PROFILED), len(shown), squeeze=False, sharex="col", sharey="row")
+        for panels, (quantity, name) in zip(grid, PROFILED.items(), strict=True):
+            for axes, axis in zip(panels, shown, strict=True):
+                part = select_rows(rows, axis=axis, quantity=quantity)
+                draw_blocks(axes, part, "at", blocks, "block")
+                # The loss alone can change either way; it is also the bottom row.
                 if quantity == "removal_loss":
                     level(axes)
                     axes.set_xlabel(AXES[axis], fontsize=7)
-            drawn[0].set_ylabel(name)
-        handles, names = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns(len(names)))
+            panels[0].set_ylabel(name)
+        legend_below(figure, grid[0][0])
         return figure
 
 
-def _nearness(distance: pd.DataFrame) -> Table:
-    """Correlation with nearness, by block, each way of being near alone and with the other held fixed."""
+def _nearness_table(distance: pd.DataFrame) -> Table:
+    """Tabulate by block the correlation with nearness, alone and with the other held fixed."""
+    # The loss is in the stored table as well; one quantity is enough to read.
     rows = distance[distance["quantity"] == "removal_kl"]
-    wanted = {
-        "Near the centre": ("centre", ""),
-        "Near the class token": ("sequence", ""),
-        "Near the class token, the centre held fixed": ("sequence", "centre"),
-    }
     lines = []
-    for house in houses(rows) if len(rows) else []:
-        part = rows[rows["backbone"] == house]
-        for block in (
-            *sorted(block for block in part["block"].unique() if block != OVERALL),
-            OVERALL,
-        ):
-            cells = {
-                head: one(part, block=block, nearness=nearness, given=given)
-                for head, (nearness, given) in wanted.items()
-            }
-            lines.append(
-                {"Block": f"{of(house, houses(rows))}{'mean' if block == OVERALL else int(block)}"}
-                | {head: "" if row is None else told(row) for head, row in cells.items()}
-            )
+    for part in by_backbone(rows):
+        for block in block_order(part.rows):
+            name = "mean" if block == OVERALL else str(block)
+            cells = interval_cells(select_rows(part.rows, block=block), NEARNESS)
+            lines.append({"Block": f"{part.prefix}{name}", **cells})
     return Table(
         "sensitivity-nearness",
-        "Rank correlation, within an image, of how far a token's removal moves the answer (KL) with how near the "
-        "token is "
-        "to the centre of the image and, in the sequence, to the class token; 95 % intervals over images.",
-        pd.DataFrame(lines, columns=["Block", *wanted]),
+        "Rank correlation, within an image, between how far a token's removal moves the answer "
+        "(KL) and how near the token is to the centre of the image and, in the sequence, to the "
+        "class token; 95 % intervals over images.",
+        pd.DataFrame(lines, columns=["Block", *NEARNESS]),
     )

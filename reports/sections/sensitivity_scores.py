@@ -1,316 +1,190 @@
-"""Which score knows what matters: held against exact removal, against the true object, and by what pruning costs."""
+"""Which scores predict what matters: exact removal, the true object, and the cost of pruning."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from reports.figures.canvas import GUIDE, columns, paper, sheet
-from reports.figures.lines import by_block, level, line
-from reports.figures.stacks import grids, stacked
+from reports.figures.scores import TARGETS, pruning_lines, score_dots, score_lines
+from reports.figures.stacks import stacked
 from reports.report_data import Sheet
-from reports.section import Drawing, Maps, Section, Table
+from reports.section import Drawing, Section, Table
 from reports.sensitivity_common import (
+    INTERVAL,
     OVERALL,
-    WORDS,
-    houses,
-    named,
-    of,
-    one,
-    ranking,
-    told,
+    REFERENCES,
+    BackbonePart,
+    by_backbone,
+    format_interval,
+    grid_maps,
+    interval_cells,
+    ranked,
+    ranking_name,
+    select_rows,
 )
-from reports.style import INK, SOFT
 
-ORDER = 42
-INTERVAL = ("block", "mean", "low", "high", "images")
 NEEDS = {"sensitivity_scores": ("backbone", "target", "score", *INTERVAL)}
 OPTIONAL = {
     "sensitivity_map": ("backbone", "block", "row", "col"),
     "sensitivity_groups": ("backbone", "ranking", "window", "quantity", *INTERVAL),
 }
-TARGETS = {
-    "removal_kl": ("how far removal moves the answer", "rank correlation", 0.0),
-    "removal_loss": ("what removal costs", "rank correlation", 0.0),
-    "foreground": ("which tokens show the object", "area under the ROC", 0.5),
-}
+# Scores that are a quantity of the scan itself, and their symbols.
 TRACES = {"delta": "mean Δ", "b": "mean |B|", "c": "mean |C|"}
-STYLES: dict[str, dict[str, Any]] = {
-    "delta": {"color": "#3a6ec8"},
-    "b": {"color": "#147b4c"},
-    "c": {"color": "#e0200f"},
-    "delta-b": {"color": "#603594"},
-    "activation": {"color": "#796815"},
-    "norm": {"color": "#89004c"},
-    "cls-similarity": {"color": "#00718f"},
-    "hidden-attention": {"color": INK["light"]},
-    "cls-attention": {"color": "#b0387f"},
-    "random": {"color": "#9aa3af"},
-    "place": {"color": SOFT["light"], "linestyle": ":"},
-    "foreground": {"color": SOFT["light"], "linestyle": "--"},
-    "removal": {"color": SOFT["light"], "linestyle": "-."},
-    "removal-kl": {"color": INK["light"], "linestyle": ":"},
-    "bound": {"color": INK["light"], "linestyle": (0, (3, 1, 1, 1))},
-}
-COSTS = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 
 
-def section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The section."""
-    rows = frames["sensitivity_scores"]
+def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Build the figures and tables of what scores predict and what pruning by them costs."""
+    parts = by_backbone(frames["sensitivity_scores"])
     groups, maps = frames.get("sensitivity_groups"), frames.get("sensitivity_map")
-    there = houses(rows)
     figures = []
-    for house in there:
-        part = rows[rows["backbone"] == house]
-        figures += [_ranking(part, house, there), _layers(part, house, there)]
+    for part in parts:
+        figures += [_ranking_figure(part), _block_figure(part)]
         if groups is not None:
-            figures.append(_groups(groups[groups["backbone"] == house], house, there))
+            figures.append(_pruning_figure(part.of(groups)))
         if maps is not None:
-            figures += _traces(maps[maps["backbone"] == house], house, there)
-    tables = [_table(rows, there)] + ([] if groups is None else [_group_table(groups, there)])
-    title = "Which score knows what matters"
-    return Section("scores", "why", title, _sentence(rows, there), tuple(figures), tuple(tables))
-
-
-def registered(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of scores, without the references they are held against."""
-    return rows[~rows["score"].isin(list(WORDS))]
-
-
-def _sentence(rows: pd.DataFrame, there: list[str]) -> str:
-    parts = []
-    for house in there:
-        part = rows[(rows["backbone"] == house) & (rows["block"] == OVERALL)]
-        scores = registered(part)
-        told_of = []
-        for target, (words, measure, _) in TARGETS.items():
-            those = scores[scores["target"] == target].sort_values(
-                "mean", ascending=False, kind="stable"
-            )
-            if len(those):
-                told_of.append(
-                    f"{words}: {ranking(str(those.iloc[0]['score']))}, {measure} {told(those.iloc[0])}"
-                )
-        place = one(part, target="removal_kl", score="place")
-        if told_of:
-            parts.append(f"The best score on {house} for {'; for '.join(told_of)}.")
-        if place is not None:
-            parts.append(
-                f"The mean map of the other images, which never looks at this one, reaches {told(place)} for the first."
-            )
-    return " ".join(parts)
-
-
-def _ranking(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-scores", house, there),
-        partial(ranked, rows[rows["block"] == OVERALL]),
-        f"{of(house, there)}What each score knows of {', '.join(words for words, *_ in TARGETS.values())}: mean "
-        "over the "
-        "blocks before which it can be read, with its 95 % interval over images. Both scan directions, and each "
-        "alone. "
-        "Hollow: what is no score but a yardstick; “place” is the mean map of the other images.",
-        "Dot chart of the scores by how well each agrees with exact removal and with the true object.",
+            figures += _trace_maps(part.of(maps))
+    tables = [_score_table(parts)]
+    if groups is not None:
+        tables.append(_pruning_table([part.of(groups) for part in parts]))
+    return Section(
+        key="scores",
+        part="why",
+        title="Which scores predict what matters",
+        sentence=" ".join(filter(None, map(_sentence, parts))),
+        figures=tuple(figures),
+        tables=tuple(tables),
     )
 
 
-def ranked(rows: pd.DataFrame, width: float) -> Figure:
-    """A panel for each target, a line for each score, best on top by the first target."""
-    targets = [target for target in TARGETS if (rows["target"] == target).any()]
-    first = (
-        rows[rows["target"] == targets[0]].set_index("score")["mean"]
-        if targets
-        else pd.Series(dtype=float)
-    )
-    order = list(first.sort_values(kind="stable").index)
-    order = [name for name in dict.fromkeys(rows["score"]) if name not in order] + order
-    with paper():
-        figure = sheet(width, 0.6 + 0.165 * len(order))
-        panels = figure.subplots(1, max(1, len(targets)), squeeze=False, sharey=True)[0]
-        for axes, target in zip(panels, targets, strict=False):
-            _dots(axes, rows[rows["target"] == target], order)
-            words, measure, blind = TARGETS[target]
-            axes.axvline(blind, **GUIDE)
-            axes.set_title(textwrap.fill(words, 18), fontsize=7.5)
-            axes.set_xlabel(measure)
-        panels[0].set_yticks(range(len(order)), [ranking(name) for name in order], fontsize=7)
-        panels[0].set_ylim(-0.7, len(order) - 0.3)
-        return figure
-
-
-def _dots(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
-    for row in rows.to_dict("records"):
-        place, yardstick = order.index(str(row["score"])), row["score"] in WORDS
-        if np.isfinite(row["low"]):
-            axes.hlines(place, row["low"], row["high"], color=SOFT["light"], linewidth=1.4)
-        style: dict[str, Any] = {"markerfacecolor": "white"} if yardstick else {}
-        axes.plot(row["mean"], place, "o", color=INK["light"], markersize=3.8, **style)
-
-
-def _layers(rows: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-scores-by-block", house, there),
-        partial(score_lines, rows[rows["block"] != OVERALL]),
-        f"{of(house, there)}The same by block, for scores of both directions together; the yardstick “place” dotted.",
-        "Line charts of how well each score agrees with exact removal and with the true object, by block.",
-    )
-
-
-def score_lines(rows: pd.DataFrame, width: float) -> Figure:
-    """A panel for each target, a line for each score by block."""
-    targets = [target for target in TARGETS if (rows["target"] == target).any()]
-    with paper():
-        figure = sheet(width, 3.3)
-        panels = figure.subplots(1, max(1, len(targets)), squeeze=False)[0]
-        for axes, target in zip(panels, targets, strict=False):
-            part = rows[
-                (rows["target"] == target)
-                & (~rows["score"].isin(list(WORDS)) | (rows["score"] == "place"))
-            ]
-            _draw(axes, part, "score", band=True)
-            words, measure, blind = TARGETS[target]
-            level(axes, blind)
-            axes.set_title(textwrap.fill(words, 22), fontsize=7.5)
-            axes.set_ylabel(measure)
-        return _named(figure, panels)
-
-
-def _draw(axes: Axes, rows: pd.DataFrame, column: str, band: bool) -> None:
-    """A line by block for each ranking in `column` that has a style."""
-    for name, style in STYLES.items():
-        if (rows[column] == name).any():
-            line(axes, rows[rows[column] == name], "block", ranking(name), band=band, **style)
-    by_block(axes)
-
-
-def _named(figure: Figure, panels: Sequence[Axes]) -> Figure:
-    """`figure` with one key for all its panels."""
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=columns(len(names), 4), handlelength=3
-    )
-    return figure
-
-
-def _groups(groups: pd.DataFrame, house: str, there: list[str]) -> Drawing:
-    return Drawing(
-        named("sensitivity-groups", house, there),
-        partial(group_lines, groups[groups["window"] == 0]),
-        f"{of(house, there)}What it costs to remove many tokens at once before one block, those that a ranking "
-        "puts last, "
-        "nothing merged. Exact removal one at a time is a ranking too, and no bound: two tokens that can each be "
-        "spared "
-        "need not be spared together. The table has the intervals.",
-        "Line charts of the rise of the loss and of flipped predictions when a ranking prunes before one block.",
-    )
-
-
-def group_lines(groups: pd.DataFrame, width: float) -> Figure:
-    """Rise of the loss and flips by block, a line for each ranking."""
-    with paper():
-        figure = sheet(width, 3.6)
-        panels = figure.subplots(1, len(COSTS))
-        for axes, (quantity, name) in zip(panels, COSTS.items(), strict=True):
-            _draw(axes, groups[groups["quantity"] == quantity], "ranking", band=False)
-            level(axes)
-            axes.set_ylabel(name)
-        return _named(figure, panels)
-
-
-def _group_table(groups: pd.DataFrame, there: list[str]) -> Table:
-    """Flips by ranking and block, in per cent."""
-    rows = groups[(groups["window"] == 0) & (groups["quantity"] == "flip")]
-    blocks = sorted(int(block) for block in rows["block"].unique())
-    scaled = rows.assign(**{name: 100 * rows[name] for name in ("mean", "low", "high")})
-    lines = []
-    for house in there:
-        part = scaled[scaled["backbone"] == house]
-        order = (
-            part[part["block"] > 0]
-            .groupby("ranking")["mean"]
-            .mean()
-            .sort_values(kind="stable")
-            .index
+def _sentence(part: BackbonePart) -> str:
+    overall = select_rows(part.rows, block=OVERALL)
+    # Exact effects and the true object are references: no method could rank by them.
+    scores = overall[~overall["score"].isin(list(REFERENCES))]
+    findings = []
+    for target, (words, measure, _) in TARGETS.items():
+        best = ranked(select_rows(scores, target=target), ascending=False)
+        # The object is known in data sets with masks only.
+        if len(best):
+            name = ranking_name(best.iloc[0]["score"])
+            findings.append(f"{words}: {name}, {measure} {format_interval(best.iloc[0])}")
+    sentences = []
+    if findings:
+        sentences.append(f"The best score on {part.backbone} for {'; for '.join(findings)}.")
+    # What a score must exceed to have read anything of the image.
+    place = select_rows(overall, target="removal_kl", score="place")
+    if len(place):
+        sentences.append(
+            "The mean map of the other images, which never looks at this one, reaches "
+            f"{format_interval(place.iloc[0])} for the first."
         )
-        for name in dict.fromkeys([*order, *part["ranking"]]):
-            cells = {f"block {block}": one(part, ranking=name, block=block) for block in blocks}
-            lines.append(
-                {"Ranking": f"{of(house, there)}{ranking(str(name))}"}
-                | {head: "" if row is None else told(row, 0) for head, row in cells.items()}
-            )
+    return " ".join(sentences)
+
+
+def _ranking_figure(part: BackbonePart) -> Drawing:
+    targets = ", ".join(words for words, *_ in TARGETS.values())
+    return part.drawing(
+        "sensitivity-scores",
+        partial(score_dots, select_rows(part.rows, block=OVERALL)),
+        f"How well each score predicts {targets}: mean over the blocks before which it can be "
+        "read, with its 95 % interval over images. Both scan directions, and each alone. Hollow: "
+        "no score but a reference; “place” is the mean map of the other images.",
+        "Dot chart of the scores by how well each agrees with exact removal and with the true "
+        "object.",
+    )
+
+
+def _block_figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-scores-by-block",
+        partial(score_lines, part.rows[part.rows["block"] != OVERALL]),
+        "The same by block, for scores of both directions together; the reference “place” dotted.",
+        "Line charts of how well each score agrees with exact removal and with the true object, "
+        "by block.",
+    )
+
+
+def _pruning_figure(part: BackbonePart) -> Drawing:
+    return part.drawing(
+        "sensitivity-groups",
+        partial(pruning_lines, select_rows(part.rows, window=0)),
+        "What it costs to remove many tokens at once before one block, those that a ranking puts "
+        "last, nothing merged. Exact removal one at a time is a ranking too, and no bound: two "
+        "tokens that can each be spared need not be spared together. The table has the intervals.",
+        "Line charts of the rise of the loss and of flipped predictions when a ranking prunes "
+        "before one block.",
+    )
+
+
+def _pruning_table(parts: Sequence[BackbonePart]) -> Table:
+    """Tabulate flips by ranking and block, in per cent."""
+    # Without protected windows, which have a figure of their own.
+    rows_by_part = [select_rows(part.rows, window=0, quantity="flip") for part in parts]
+    blocks = sorted(pd.concat(rows_by_part)["block"].unique())
+    heads = {f"block {block}": {"block": block} for block in blocks}
+    lines = []
+    for part, rows in zip(parts, rows_by_part, strict=True):
+        bounds = ["mean", "low", "high"]
+        rows = rows.assign(**{name: 100 * rows[name] for name in bounds})
+        # Before block 0 no score can be read, so that it would favour the references.
+        means = rows[rows["block"] > 0].groupby("ranking", as_index=False)["mean"].mean()
+        order = ranked(means, ascending=True)["ranking"]
+        for name in dict.fromkeys([*order, *rows["ranking"]]):
+            cells = interval_cells(select_rows(rows, ranking=name), heads, digits=0)
+            lines.append({"Ranking": f"{part.prefix}{ranking_name(name)}", **cells})
     return Table(
         "sensitivity-groups-table",
-        "Per cent of the predictions that flip when the tokens that a ranking puts last go at once before one "
-        "block, with "
-        "95 % intervals over images; fewest flips first.",
+        "Per cent of the predictions that flip when the tokens that a ranking puts last are "
+        "removed at once before one block, with 95 % intervals over images; fewest flips first.",
         pd.DataFrame(lines),
     )
 
 
-def _traces(maps: pd.DataFrame, house: str, there: list[str]) -> list[Drawing]:
-    columns_there = {
-        f"{words}, {direction} scan": f"score_{name}:{direction}"
-        for name, words in TRACES.items()
-        for direction in ("forward", "backward")
-        if f"score_{name}:{direction}" in maps
-    }
-    rows = maps.dropna(subset=list(columns_there.values())[:1]) if columns_there else maps.iloc[:0]
+def _trace_maps(part: BackbonePart) -> list[Drawing]:
+    """Return the figure of mean timescale, B and C; none where no trace of them is stored."""
+    kinds = {}
+    for name, words in TRACES.items():
+        for direction in ("forward", "backward"):
+            column = f"score_{name}:{direction}"
+            if column in part.rows:
+                kinds[f"{words}, {direction} scan"] = column
+    # Attention backbones have no scan.
+    if not kinds:
+        return []
+    # Before block 0 there is no trace; one of the columns tells where all are missing.
+    rows = part.rows.dropna(subset=list(kinds.values())[:1])
     if rows.empty:
         return []
-    rows = rows.assign(
-        block=rows["block"] - 1
-    )  # a score before a block is read from the block before
-    layers = sorted(int(block) for block in rows["block"].unique())
-    values = np.stack([grids(rows, column, layers) for column in columns_there.values()])
-    drawn = Maps(
-        tuple(columns_there),
-        tuple(layers),
-        values,
-        "mean over images, channels or states",
-        shared=False,
+    # A score before a block is read from the trace of the block before.
+    rows = rows.assign(block=rows["block"] - 1)
+    maps = grid_maps(rows, kinds, "mean over images, channels or states")
+    drawing = part.drawing(
+        "sensitivity-traces",
+        partial(stacked, maps),
+        "What a block's scans show of each place: the timescale Δ, and the size of B (what a token "
+        "writes) and C (what it reads), in both directions. Each kind of map has a colour scale of "
+        "its own, the same in all blocks.",
+        "Maps on the image grid, by block, of mean timescale, B and C in both scan directions.",
+        maps,
     )
-    return [
-        Drawing(
-            named("sensitivity-traces", house, there),
-            partial(stacked, drawn),
-            f"{of(house, there)}What a block's scans show of each place: the timescale Δ, and the size of B (what "
-            "a token "
-            "writes) and C (what it reads), in both directions. Each kind of map has a colour scale of "
-            "its own, the same in all blocks.",
-            "Maps on the image grid, by block, of mean timescale, B and C in both scan directions.",
-            drawn,
-        )
-    ]
+    return [drawing]
 
 
-def _table(rows: pd.DataFrame, there: list[str]) -> Table:
+def _score_table(parts: Sequence[BackbonePart]) -> Table:
+    heads = {words: {"target": target} for target, (words, *_) in TARGETS.items()}
     lines = []
-    for house in there:
-        part = rows[(rows["backbone"] == house) & (rows["block"] == OVERALL)]
-        order = part[part["target"] == "removal_kl"].sort_values(
-            "mean", ascending=False, kind="stable"
-        )["score"]
-        for name in dict.fromkeys([*order, *part["score"]]):
-            found = {
-                words: one(part, target=target, score=name)
-                for target, (words, *_) in TARGETS.items()
-            }
-            lines.append(
-                {"Ranking": f"{of(house, there)}{ranking(name)}"}
-                | {words: "" if row is None else told(row) for words, row in found.items()}
-            )
+    for part in parts:
+        overall = select_rows(part.rows, block=OVERALL)
+        # Best first by the first target; rankings without a value for it follow.
+        order = ranked(select_rows(overall, target="removal_kl"), ascending=False)["score"]
+        for name in dict.fromkeys([*order, *overall["score"]]):
+            cells = interval_cells(select_rows(overall, score=name), heads)
+            lines.append({"Ranking": f"{part.prefix}{ranking_name(name)}", **cells})
     return Table(
         "sensitivity-scores-table",
-        "What each ranking knows, mean over the blocks from 1 on, with 95 % intervals over images: rank "
-        "correlation with "
-        "exact removal, and the area under the ROC curve for the true object (0.5 is blind).",
+        "How well each ranking predicts the targets, mean over the blocks from 1 on, with 95 % "
+        "intervals over images: rank correlation with exact removal, and the area under the ROC "
+        "curve for the true object (0.5 is blind).",
         pd.DataFrame(lines),
     )

@@ -134,10 +134,8 @@ def test_the_sentence_says_the_most_and_the_least_alike_and_the_link(
 ) -> None:
     words = found["similarity"].sentence
     most = pairs.loc[pairs.survival.idxmax()]
-    assert (
-        f"{most.one} and {most.other} keep the most alike tokens (rank correlation {most.survival:.2f})"
-        in words
-    )
+    alike = f"(rank correlation {most.survival:.2f})"
+    assert f"{most.one} and {most.other} keep the most alike tokens {alike}" in words
     assert "does go with being right on the same images on vim_nano" in words
     assert "0.61 (p 0.004)" in words
     assert len(found["similarity"].tables[0].frame) == 5 * len(pairs)
@@ -172,8 +170,8 @@ def test_methods_without_a_broken_picture_are_named_with_the_reason(
     made = breaks.section(sheet, {"first_errors": frame})
     assert made is not None
     assert made.figures[0].caption.endswith(
-        " Not shown: stride, pool, of which the gallery does not hold that picture; random, for which there is no "
-        "room; evit, which lose no right answer."
+        " Not shown: stride, pool, whose picture is not in the gallery; random, for which there is "
+        "no room; evit, which lose no right answer."
     )
 
 

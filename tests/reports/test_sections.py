@@ -1,4 +1,4 @@
-"""What an analysis adds to the page: there exactly when its data is, drawn as it is stored, escaped."""
+"""Sections of the page: shown exactly when their data exists, drawn as stored, escaped."""
 
 import base64
 import json
@@ -34,8 +34,8 @@ def _frame() -> pd.DataFrame:
     return frame.assign(backbone="vim_nano", label="newcomer", rise=rng.normal(0, 1, len(frame)))
 
 
-def _section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
-    assert "newcomer" in sheet.looks
+def _section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
+    assert "newcomer" in report.looks
     rise = (
         frames["where"]
         .sort_values(["block", "row", "col"])["rise"]
@@ -68,8 +68,6 @@ def _section(sheet: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
 
 
 MODULE = SimpleNamespace(
-    __name__="where",
-    ORDER=1,
     NEEDS={"where": ("backbone", "block", "row", "col", "rise")},
     section=_section,
 )
@@ -77,7 +75,7 @@ MODULE = SimpleNamespace(
 
 @pytest.fixture
 def where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "modules", lambda: [MODULE])
+    monkeypatch.setattr(sections, "MODULES", [MODULE])
 
 
 def _page(folder: Path) -> str:
@@ -180,10 +178,12 @@ def test_maps_of_another_shape_are_refused() -> None:
 
 
 def test_the_modules_keep_the_contract() -> None:
-    for module in sections.modules():
-        assert isinstance(module.ORDER, int | float)
+    for module in sections.MODULES:
         assert all(isinstance(columns, tuple) for columns in module.NEEDS.values())
         assert callable(module.section)
-    assert set(sections.needed()) >= {
-        name for module in sections.modules() for name in module.NEEDS
-    }
+    assert set(sections.needed()) >= {name for module in sections.MODULES for name in module.NEEDS}
+
+
+def test_every_module_of_the_package_is_on_the_page() -> None:
+    stems = {path.stem for path in Path(sections.__file__).parent.glob("[!_]*.py")}
+    assert {module.__name__.rpartition(".")[2] for module in sections.MODULES} == stems

@@ -33,19 +33,19 @@ PAIRS = [
 KEYS = ("sensitivity", "estimates", "scores", "layers", "class-token")
 
 
-def _measured(rng: np.random.Generator, house: str, **values: Any) -> pd.DataFrame:
+def _measured(rng: np.random.Generator, backbone: str, **values: Any) -> pd.DataFrame:
     """A row for each combination of the values, with an invented mean and its interval."""
     frame = pd.DataFrame(product(*values.values()), columns=list(values)).assign(
-        backbone=house, images=64
+        backbone=backbone, images=64
     )
     mean = rng.normal(0, 0.3, len(frame))
     return frame.assign(mean=mean, low=mean - 0.1, high=mean + 0.1)
 
 
-def _frames(house: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
+def _frames(backbone: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
     side, blocks, every = range(SIDE), range(DEPTH), (OVERALL, *range(DEPTH))
     grid = pd.DataFrame(product(range(DEPTH + 1), side, side), columns=["block", "row", "col"])
-    grid = grid.assign(backbone=house, frame=0, foreground=0.3)
+    grid = grid.assign(backbone=backbone, frame=0, foreground=0.3)
     names = [f"{kind}_{effect}" for kind in ("removal", "zeroing") for effect in (*EFFECTS, "rank")]
     for name in [*names, "estimate_loss", "bound_rank"]:
         grid[name] = np.where(grid["block"] < DEPTH, rng.normal(0, 1, len(grid)), np.nan)
@@ -58,37 +58,41 @@ def _frames(house: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
     axes, near = ("row", "col", "sequence"), pd.DataFrame(NEAR, columns=["nearness", "given"])
     pairs, windows = pd.DataFrame(PAIRS, columns=["quantity", "first", "second"]), (0, 1, 2)
     rankings = _measured(
-        rng, house, block=blocks, ranking=("random", "delta"), window=windows, quantity=EFFECTS
+        rng, backbone, block=blocks, ranking=("random", "delta"), window=windows, quantity=EFFECTS
     )
-    exact = _measured(rng, house, block=blocks, ranking=("removal",), window=(0,), quantity=EFFECTS)
+    exact = _measured(
+        rng, backbone, block=blocks, ranking=("removal",), window=(0,), quantity=EFFECTS
+    )
     return {
         "map": grid,
         "profile": _measured(
-            rng, house, block=blocks, axis=axes, at=(0.0, 1.0, 2.0), quantity=quantities
+            rng, backbone, block=blocks, axis=axes, at=(0.0, 1.0, 2.0), quantity=quantities
         ),
         "distance": _measured(
-            rng, house, block=every, quantity=("removal_kl",), pair=range(3)
+            rng, backbone, block=every, quantity=("removal_kl",), pair=range(3)
         ).join(near, on="pair"),
-        "agreement": _measured(rng, house, block=every, pair=range(3)).join(pairs, on="pair"),
+        "agreement": _measured(rng, backbone, block=every, pair=range(3)).join(pairs, on="pair"),
         "scores": _measured(
-            rng, house, block=(OVERALL, 1, 2), target=TARGETS, score=(*SCORES, "place", "bound")
+            rng, backbone, block=(OVERALL, 1, 2), target=TARGETS, score=(*SCORES, "place", "bound")
         ),
         "groups": pd.concat([rankings, exact]),
         "placements": _measured(
-            rng, house, block=range(DEPTH + 1), position=(0, 4, 8, 16), quantity=EFFECTS
+            rng, backbone, block=range(DEPTH + 1), position=(0, 4, 8, 16), quantity=EFFECTS
         ),
         "methods": _measured(
-            rng, house, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS
+            rng, backbone, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS
         ).assign(removed=6),
-        "kept": kept.assign(backbone=house, kept=rng.random(len(kept))),
+        "kept": kept.assign(backbone=backbone, kept=rng.random(len(kept))),
         "skipped": pd.DataFrame(
-            {"backbone": [house], "label": ["evit[score=cls-attention]"], "reason": ["no cls"]}
+            {"backbone": [backbone], "label": ["evit[score=cls-attention]"], "reason": ["no cls"]}
         ),
     }
 
 
-def _write(folder: Path, houses: tuple[str, ...]) -> Path:
-    parts = [_frames(house, np.random.default_rng(seed)) for seed, house in enumerate(houses)]
+def _write(folder: Path, backbones: tuple[str, ...]) -> Path:
+    parts = [
+        _frames(backbone, np.random.default_rng(seed)) for seed, backbone in enumerate(backbones)
+    ]
     (folder / "analyses").mkdir(parents=True)
     (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 2, "kind": "sensitivity"}))
     for name in parts[0]:
@@ -176,8 +180,11 @@ def test_traces_are_told_of_the_block_that_shows_them(found: list[Section], fold
 
 
 def test_frames_of_a_clip_stand_beside_each_other() -> None:
-    rows = pd.DataFrame([(5, t, r, c, 100 * t + 10 * r + c) for t in (0, 1) for r in (0, 1) for c in (0, 1, 2)],
-                        columns=["block", "frame", "row", "col", "value"])  # fmt: skip
+    places = product((0, 1), (0, 1), (0, 1, 2))
+    rows = pd.DataFrame(
+        [(5, t, r, c, 100 * t + 10 * r + c) for t, r, c in places],
+        columns=["block", "frame", "row", "col", "value"],
+    )
     assert grids(rows, "value", [5]).tolist() == [
         [[0, 1, 2, 100, 101, 102], [10, 11, 12, 110, 111, 112]]
     ]
@@ -186,18 +193,56 @@ def test_frames_of_a_clip_stand_beside_each_other() -> None:
 @pytest.mark.parametrize(
     ("name", "axes", "label", "stored", "at", "where"),
     [
-        ("sensitivity-estimates", 0, "|gradient| × |activation|, with removal (answer)", "agreement", "block",
-         {"quantity": "kl", "first": "bound"}),
-        ("sensitivity-scores-by-block", 2, "norm", "scores", "block", {"target": "foreground", "score": "norm"}),
-        ("sensitivity-groups", 1, "exact removal, by the loss", "groups", "block",
-         {"quantity": "flip", "ranking": "removal", "window": 0}),
-        ("sensitivity-layers", 0, "stride", "methods", "block", {"quantity": "loss", "label": "stride"}),
-        ("sensitivity-window", 1, "before block 1", "groups", "window",
-         {"quantity": "loss", "ranking": "delta", "block": 1}),
-        ("sensitivity-profiles", 2, "block 0", "profile", "at",
-         {"quantity": "removal_rank", "axis": "sequence", "block": 0}),
+        (
+            "sensitivity-estimates",
+            0,
+            "|gradient| × |activation|, with removal (answer)",
+            "agreement",
+            "block",
+            {"quantity": "kl", "first": "bound"},
+        ),
+        (
+            "sensitivity-scores-by-block",
+            2,
+            "norm",
+            "scores",
+            "block",
+            {"target": "foreground", "score": "norm"},
+        ),
+        (
+            "sensitivity-groups",
+            1,
+            "exact removal, by the loss",
+            "groups",
+            "block",
+            {"quantity": "flip", "ranking": "removal", "window": 0},
+        ),
+        (
+            "sensitivity-layers",
+            0,
+            "stride",
+            "methods",
+            "block",
+            {"quantity": "loss", "label": "stride"},
+        ),
+        (
+            "sensitivity-window",
+            1,
+            "before block 1",
+            "groups",
+            "window",
+            {"quantity": "loss", "ranking": "delta", "block": 1},
+        ),
+        (
+            "sensitivity-profiles",
+            2,
+            "block 0",
+            "profile",
+            "at",
+            {"quantity": "removal_rank", "axis": "sequence", "block": 0},
+        ),
     ],
-)  # fmt: skip
+)
 def test_lines_are_the_stored_means(
     name: str,
     axes: int,
