@@ -159,7 +159,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     assert all(sentence in page for sentence in told.sentence)
     assert "Around mtr, 2 axes were varied one at a time: order, size." in page
     assert (
-        "500 images find a true difference of 6.0 to 10.0 points in four runs of five, depending"
+        "500 images detect a true difference of 6.0 to 10.0 points in four runs of five, depending"
         in page
     )
     assert "needs &lt;b&gt;delta" in page
