@@ -1,4 +1,4 @@
-"""Evaluate all shards in this process; other local processes may share the run at the same time."""
+"""Evaluate all shards in this process, beside others that may share the run."""
 
 from __future__ import annotations
 

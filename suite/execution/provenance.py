@@ -1,4 +1,4 @@
-"""What a run tells of itself, to the user before it begins and in its folder once it is done."""
+"""What a run says of itself: to the user before it begins, and in its folder at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from suite.system.stopwatch import STOPWATCH
 
 
 def run_size(prepared: Prepared) -> str:
-    """How many cells run on how many images or videos, and whether a split that does not exist was set."""
+    """Describe how many cells run on how many images or videos.
+
+    It adds that a split was set for a data set without splits.
+    """
     cells = sum(len(prepared.runnable(name)) for name in prepared.models)
     size = f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
     note = undivided(prepared)
@@ -39,9 +42,9 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
 def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed, for ``environment.json``.
 
-    By backbone: kernel, weights, what was adapted of them, and preprocessing. ``halved`` lists the
-    shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is this process's
-    time; in ``data wait`` the model waited for data.
+    By backbone: kernel, hash of the weights, how they were adapted, and preprocessing. ``halved``
+    lists the shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is the time
+    of this process; during ``data wait`` the model waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
     kernels: dict[str, Any] = {}
@@ -50,9 +53,11 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     preprocessing: dict[str, Any] = {}
     for name, model in prepared.models.items():
         kernels[name] = chosen(prepared.spec.kernel, prepared.device, dtype).kernel
+        # By hash, since the file at a path may change; None for untrained weights.
         weights[name] = model.provenance.sha256 if model.provenance else None
         if model.provenance:
             adapted[name] = model.provenance.adapted
+        # Each backbone's own: checkpoints differ in resizing, crop and normalisation.
         preprocessing[name] = prepared.data_for(model).identity().get("preprocess")
     return {
         "device": prepared.device,

@@ -1,4 +1,4 @@
-"""Ray itself: a cluster of this machine's own for the time of the run, or the one the user names.
+"""Connection to Ray: a cluster started here for the run, or the one that the user names.
 
 Whoever reaches Ray's ports can run code. The cluster started here listens to this machine alone and
 asks for Ray's token. It has no dashboard, reports nothing to Ray's makers and fetches no packages.

@@ -38,7 +38,7 @@ ALL_GPUS = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
 
 @dataclass(frozen=True)
 class OnRay:
-    """Executor on the Ray cluster at `address`; empty: on one started on this machine for the run.
+    """Evaluate on the Ray cluster at `address`; if empty, on one started here for the run.
 
     At most `workers` tasks run at a time, 0: as many as the cluster has room for. Each has as many
     CPUs as the run has threads, and a GPU if its device is CUDA.
@@ -48,7 +48,11 @@ class OnRay:
     workers: int = 0
 
     def __call__(
-        self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False
+        self,
+        prepared: Prepared,
+        store: Store,
+        progress: Progress,
+        fail_fast: bool = False,
     ) -> dict[str, str]:
         """See that every shard is on disk or has failed; reasons of the cells that failed, by key.
 
@@ -79,7 +83,10 @@ class LockedShard:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some cells of a shard, by key, for one task; if it is one `alone`, a dead worker is its fault."""
+    """Some cells of a shard, by key, for one task.
+
+    One that is `alone` is to blame if it kills its worker.
+    """
 
     locked: LockedShard
     keys: Sequence[str]
@@ -90,7 +97,12 @@ class ShardTasks:
     """The shards of one run as Ray tasks; results do not depend on which worker evaluates what."""
 
     def __init__(
-        self, ray: ModuleType, prepared: Prepared, store: Store, progress: Progress, named: bool
+        self,
+        ray: ModuleType,
+        prepared: Prepared,
+        store: Store,
+        progress: Progress,
+        named: bool,
     ) -> None:
         """With `named`, errors that workers meet name the node."""
         self._ray, self._named = ray, named
@@ -110,7 +122,10 @@ class ShardTasks:
         self._size = 1
 
     def start(self, workers: int) -> None:
-        """Have `workers` open the run, 0: as many as there is room for; UserError if the first cannot."""
+        """Have `workers` open the run, 0: as many as there is room for.
+
+        UserError if the first that answers cannot.
+        """
         self._size = workers or room(self._ray, self._cpus, self._gpus)
         if not self._size:
             raise UserError(
@@ -148,9 +163,13 @@ class ShardTasks:
         return busy
 
     def _pieces(
-        self, todo: Sequence[Shard], wait: bool, locks: ExitStack, busy: list[Shard]
+        self,
+        todo: Sequence[Shard],
+        wait: bool,
+        locks: ExitStack,
+        busy: list[Shard],
     ) -> Iterator[Piece]:
-        """Lock one shard after the other and cut it into as many pieces as workers would be idle."""
+        """Lock one shard after the other, in pieces if there are more workers than shards."""
         for shard in todo:
             held = locks.enter_context(ExitStack())
             if not held.enter_context(lock(self._prepared, self._store, shard, wait)):
@@ -214,7 +233,7 @@ class ShardTasks:
             locked.lock.close()
 
     def _after_loss(self, piece: Piece, error: Exception | None) -> list[Piece]:
-        """Record which cells are to blame for the loss of a worker; returns the others, one by one."""
+        """Record the cells that a worker was lost by; returns pieces of the others."""
         shard = piece.locked.shard
         how = "was killed or crashed"
         if isinstance(error, DeviceLostError):

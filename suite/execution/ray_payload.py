@@ -1,4 +1,4 @@
-"""All that a worker needs of a run: models, images or where they lie, cells, and methods' files.
+"""All that a worker needs of a run: models, data set, cells, and the files of methods.
 
 A data set with its pixels in memory is sent with them. One that reads files reads them where the
 worker runs, so its path must mean the same on every machine.
@@ -45,6 +45,7 @@ class RunPayload:
 
 def versions() -> Versions:
     """What must be the same in all processes that evaluate a run, by name."""
+    # Packages alone do not tell two checkouts of the suite apart, so its code is hashed, too.
     packages = [(name, package_version(name)) for name in PACKAGES]
     return (*packages, ("code of the suite", code_digest(("backbones", "methods", "suite"))))
 
@@ -84,6 +85,7 @@ def opened(payload: RunPayload, gpu: int | None = None) -> Prepared:
     if os.path.isdir(payload.folder):  # not on another machine
         os.chdir(payload.folder)
     for path, content in payload.files.items():
+        # By path, so that cells find their method by the same name as the driver.
         copied = Path(tempfile.mkdtemp(prefix="suite-")) / Path(path).name
         copied.write_bytes(content)
         lend(Path(path), copied)
@@ -92,6 +94,7 @@ def opened(payload: RunPayload, gpu: int | None = None) -> Prepared:
     for cell in prepared.cells:
         # A method's module may register scores that compositions name, so all are imported now.
         cell.method.method  # noqa: B018
+    # Several workers share a machine: each keeps to the threads that Ray reserved for it.
     torch.set_num_threads(prepared.threads)
     loader.limit_workers(prepared.threads // 2)
     if gpu is not None:

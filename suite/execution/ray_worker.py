@@ -1,7 +1,7 @@
 """The Ray tasks: open a run in a worker process, and evaluate cells of a shard there.
 
-Ray may start a worker where a user's own folders come first on the path, so this module imports
-nothing of the suite but `suite.system.installation` before `prefer_own_packages` has checked the path, and the
+Ray may start a worker where a user's own folders come first on the path. So this module imports
+nothing of the suite but `suite.system.installation` before `prefer_own_packages` has run, and the
 tasks take no arguments whose types are the suite's.
 """
 
@@ -42,7 +42,11 @@ def open_run(handle: RunHandle) -> tuple[None, str]:
 
 
 def evaluate_cells(
-    handle: RunHandle, backbone: str, index: int, images: NDArray[np.int64], keys: Sequence[str]
+    handle: RunHandle,
+    backbone: str,
+    index: int,
+    images: NDArray[np.int64],
+    keys: Sequence[str],
 ) -> tuple[ShardResult, str]:
     """Evaluate the cells `keys` of `backbone` on shard `index`; returns the results, and stderr."""
     prepared = _opened(handle, _assigned_gpu())
@@ -50,6 +54,7 @@ def evaluate_cells(
     from suite.system.out_of_memory import DeviceLostError
 
     cells = [cell for cell in prepared.cells if cell.key in keys]
+    # The driver prints it, since Ray would mix in lines of its own about processes and ports.
     with redirect_stderr(io.StringIO()) as stderr:
         try:
             result = evaluate(prepared, Shard(backbone, index, images), cells, lambda _: None)
@@ -84,5 +89,6 @@ def _assigned_gpu() -> int | None:
     ids = ray.get_gpu_ids()
     if not ids:
         return None
+    # Ray names a GPU as the node does; CUDA counts those that the environment leaves visible.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",").index(str(ids[0])) if visible else int(ids[0])

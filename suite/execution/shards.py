@@ -1,4 +1,4 @@
-"""Shards: some images under all cells of a backbone, evaluated anywhere and lost at most together."""
+"""Shards: some images under all cells of a backbone, the unit of work and of what is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from suite.terminal.progress import Existing
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard number `index` of the run: `images`, by number in the data set, under one backbone's cells."""
+    """Shard number `index` of a backbone; `images` are numbers in the data set."""
 
     backbone: str
     index: int
@@ -41,17 +41,22 @@ def shards(prepared: Prepared) -> Iterator[Shard]:
 
 
 def complete(
-    prepared: Prepared, store: Store, shard: Shard, progress: Progress, wait: bool
+    prepared: Prepared,
+    store: Store,
+    shard: Shard,
+    progress: Progress,
+    wait: bool,
 ) -> dict[str, str] | None:
-    """See that every cell of `shard` is on disk or has failed; reasons of those that failed, by key.
+    """See that every cell of `shard` is on disk or has failed; returns reasons by key.
 
-    If another process works on it, None at once, or `wait` for it. `progress` receives the number
-    of outcomes done, one image under one cell each, those on disk included.
+    If another process works on it, returns None, or waits for it if `wait`. `progress` receives
+    the number of outcomes done, one image under one cell each, those on disk included.
     """
     cells = prepared.runnable(shard.backbone)
     with lock(prepared, store, shard, wait) as acquired:
         if not acquired:
             return None
+        # Only now, since another process may have done them while this one waited.
         todo = missing(store, shard, cells)
         progress(len(shard.images) * (len(cells) - len(todo)))
         try:
@@ -67,12 +72,12 @@ def complete(
 def lock(
     prepared: Prepared, store: Store, shard: Shard, wait: bool
 ) -> AbstractContextManager[bool]:
-    """Lock `shard` among processes; gives False if another has it and we do not `wait`."""
+    """Lock `shard` among processes; gives False if another has it and `wait` is False."""
     return store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
 
 
 def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
-    """Those of `cells` that are neither on disk nor known to fail on this shard or an earlier one."""
+    """Those of `cells` to evaluate: not on disk, and no failure on this shard or an earlier one."""
     todo = []
     for cell in cells:
         done = store.has_shard(cell.key, shard.index, shard.images)
@@ -84,7 +89,7 @@ def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def failures(prepared: Prepared, store: Store, shard: Shard | None = None) -> dict[str, str]:
-    """Reasons of the cells that failed, by key; with a `shard` only those on it or an earlier one."""
+    """Reasons of the cells that failed, by key; up to and including `shard` if one is given."""
     cells = prepared.runnable(shard.backbone) if shard else prepared.cells
     reasons = {}
     for cell in cells:
@@ -99,8 +104,8 @@ def raise_first(prepared: Prepared, reasons: Mapping[str, str]) -> None:
     for cell in prepared.cells:
         if cell.key in reasons:
             raise StoppedError(
-                f"{cell.label} on {cell.backbone} failed ({reasons[cell.key]}): without --fail-fast "
-                "the same command goes on with the others"
+                f"{cell.label} on {cell.backbone} failed ({reasons[cell.key]}): "
+                "without --fail-fast the same command goes on with the others"
             )
 
 
@@ -117,7 +122,10 @@ def count_existing(prepared: Prepared, store: Store) -> Existing:
 
 
 def evaluate(
-    prepared: Prepared, shard: Shard, cells: Sequence[Cell], progress: Progress
+    prepared: Prepared,
+    shard: Shard,
+    cells: Sequence[Cell],
+    progress: Progress,
 ) -> ShardResult:
     """Evaluate `cells` on `shard`, with half the batch as often as memory runs out.
 
@@ -145,9 +153,10 @@ def evaluate(
     except Exception as error:
         if not out_of_memory(error):
             raise
+        # Not even one image fits: the cells fail, and the run goes on with the next shard.
         progress(len(shard.images) * len(cells))
         reason = f"{type(error).__name__} with one image: {one_line(error)}"
-        return ShardResult({}, {}, dict.fromkeys((cell.key for cell in cells), reason))
+        return ShardResult({}, {}, {cell.key: reason for cell in cells})
     if batch_size == prepared.spec.batch_size:
         return result
     halved = {"batch": batch_size}
@@ -157,14 +166,18 @@ def evaluate(
 
 
 def count_flips(
-    prepared: Prepared, shard: Shard, cells: Sequence[Cell], result: ShardResult, batch_size: int
+    prepared: Prepared,
+    shard: Shard,
+    cells: Sequence[Cell],
+    result: ShardResult,
+    batch_size: int,
 ) -> dict[str, int]:
     """Count the predictions on the first `batch_size` images that differ with half that batch."""
+    # One batch is enough to show whether the batch size matters, at the cost of one more pass.
     first = shard.images[:batch_size]
     sound = [cell for cell in cells if cell.key in result.outcomes]
-    again = evaluate_shard(
-        prepared, shard.backbone, first, sound, max(1, batch_size // 2), lambda outcomes: None
-    )
+    half = max(1, batch_size // 2)
+    again = evaluate_shard(prepared, shard.backbone, first, sound, half, lambda outcomes: None)
     flips = 0
     for key, outcomes in again.outcomes.items():
         before = result.outcomes[key].prediction[: len(first)].to_numpy()
@@ -178,6 +191,6 @@ def save(store: Store, shard: Shard, result: ShardResult) -> None:
         # Failures first: a process that goes on after a crash in here leaves those cells alone.
         store.write_failures(shard.index, result.failures)
         if result.halved:
-            store.write_halved(shard.backbone, shard.index, dict(result.halved))
+            store.write_halved(shard.backbone, shard.index, result.halved)
         frames = {key: (result.outcomes[key], result.tokens[key]) for key in result.outcomes}
         store.write_shards(shard.index, shard.images, frames)

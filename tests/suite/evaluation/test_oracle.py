@@ -75,12 +75,12 @@ def greedy(whole: TokenSequence, row: int, label: int, remove: int) -> list[int]
 def test_leave_one_out_is_the_loss_without_each_token() -> None:
     with torch.no_grad():
         whole = tokens(2)
-        found = leave_one_out(model(), whole, 1, SITE, label=5)
+        losses = leave_one_out(model(), whole, 1, SITE, label=5)
         places = list(range(whole.length))
         patches = [place for place in places if place != int(whole.special[1, 0])]
-        wanted = [loss(kept(whole, 1, [p for p in places if p != place]), 5) for place in patches]
+        expected = [loss(kept(whole, 1, [p for p in places if p != place]), 5) for place in patches]
     torch.testing.assert_close(
-        found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-9
+        losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
     )
 
 

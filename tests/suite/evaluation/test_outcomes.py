@@ -18,8 +18,8 @@ from suite.evaluation.outcomes import COLUMNS, accuracy, metrics, outcomes
 def one_cell(
     logits: Tensor, dense: Tensor, labels: Tensor, image: Tensor, tau: Tensor
 ) -> pd.DataFrame:
-    found = outcomes(logits[None], dense, labels, image, tau[None])
-    return pd.DataFrame({name: values[0] for name, values in found.items()})
+    columns = outcomes(logits[None], dense, labels, image, tau[None])
+    return pd.DataFrame({name: values[0] for name, values in columns.items()})
 
 
 def one_by_one(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -44,16 +44,16 @@ def test_all_cells_at_once_are_each_alone_to_the_bit(cells: int, batch: int, cla
     logits = 4 * torch.randn(cells, batch, classes, generator=generator)
     dense, labels = logits[0] + 0.1, torch.randint(classes, (batch,), generator=generator)
     tau = torch.rand(cells, batch, generator=generator, dtype=torch.float64)
-    found = outcomes(logits, dense, labels, torch.arange(batch), tau)
+    columns = outcomes(logits, dense, labels, torch.arange(batch), tau)
     for cell in range(cells):
         for row in range(0, batch, 4):
             alone = one_by_one(
                 logits[cell, row : row + 1], dense[row : row + 1], labels[row : row + 1]
             )
             for name, value in alone.items():
-                assert found[name][cell, row] == value.numpy().astype(COLUMNS[name])[0], name
-    assert (found["tau"] == tau.numpy().astype(np.float32)).all()
-    assert (found["label_true"] == labels.numpy()).all()
+                assert columns[name][cell, row] == value.numpy().astype(COLUMNS[name])[0], name
+    assert (columns["tau"] == tau.numpy().astype(np.float32)).all()
+    assert (columns["label_true"] == labels.numpy()).all()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 12))
@@ -70,20 +70,20 @@ def test_rows_are_the_formulas(seed: int, count: int, classes: int) -> None:
         torch.linspace(-1, 1, count),
     )
     assert frame.dtypes.to_dict() == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
-    for row, found in enumerate(frame.itertuples()):
+    for row, outcome in enumerate(frame.itertuples()):
         log_p = log_softmax(logits[row])
         true = labels[row]
-        assert (found.image, found.label_true) == (50 + row, true)
-        assert found.prediction == logits[row].argmax()
-        assert found.top5 == (true in np.argsort(-logits[row])[:5])
-        assert found.loss == pytest.approx(-log_p[true], abs=1e-5)
-        assert found.margin == pytest.approx(
+        assert (outcome.image, outcome.label_true) == (50 + row, true)
+        assert outcome.prediction == logits[row].argmax()
+        assert outcome.top5 == (true in np.argsort(-logits[row])[:5])
+        assert outcome.loss == pytest.approx(-log_p[true], abs=1e-5)
+        assert outcome.margin == pytest.approx(
             logits[row][true] - np.delete(logits[row], true).max(), abs=1e-5
         )
-        assert found.agree == (logits[row].argmax() == dense[row].argmax())
+        assert outcome.agree == (logits[row].argmax() == dense[row].argmax())
         p, q = np.exp(log_p), np.exp(log_softmax(dense[row]))
-        assert found.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
-        assert found.tau == pytest.approx(np.linspace(-1, 1, count)[row])
+        assert outcome.kl == pytest.approx(entropy(q, p), rel=1e-4, abs=1e-6)
+        assert outcome.tau == pytest.approx(np.linspace(-1, 1, count)[row])
 
 
 def test_by_hand() -> None:
@@ -99,12 +99,12 @@ def test_by_hand() -> None:
     assert frame.kl.tolist() == pytest.approx(
         [math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2
     )
-    found = metrics(frame, 0.75)
-    assert found["top1"] == accuracy(frame) == 0.5
-    assert found["top5"] == 1
-    assert found["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
-    assert found["margin"] == pytest.approx(0, abs=1e-7)
-    assert (found["agreement"], found["dense_top1"], found["tau"]) == (0.5, 0.75, 0.75)
+    means = metrics(frame, 0.75)
+    assert means["top1"] == accuracy(frame) == 0.5
+    assert means["top5"] == 1
+    assert means["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert means["margin"] == pytest.approx(0, abs=1e-7)
+    assert (means["agreement"], means["dense_top1"], means["tau"]) == (0.5, 0.75, 0.75)
 
 
 def test_the_same_logits_diverge_by_nothing() -> None:

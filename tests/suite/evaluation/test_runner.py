@@ -1,4 +1,4 @@
-"""What a slice of the data gives, against one image and one cell at a time."""
+"""Results of a shard, against one image and one cell at a time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +34,11 @@ def on_images(prepared: Prepared, images: list[int]) -> ShardResult:
     return evaluate_shard(prepared, name, np.array(images), cells, prepared.spec.batch_size, silent)
 
 
-class Watched:
+class TauRecorder:
     """A reducer that keeps scipy's tau of the patch positions it leaves, of the first image."""
 
-    def __init__(self, inner: Reducer, found: list[float]) -> None:
-        self.inner, self.found, self.needs = inner, found, inner.needs
+    def __init__(self, inner: Reducer, taus: list[float]) -> None:
+        self.inner, self.taus, self.needs = inner, taus, inner.needs
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         out = self.inner(tokens)
@@ -46,7 +46,7 @@ class Watched:
         left = [
             place for index, place in enumerate(out.position[0].tolist()) if index not in specials
         ]
-        self.found.append(kendalltau(range(len(left)), left).statistic if len(left) > 1 else 1.0)
+        self.taus.append(kendalltau(range(len(left)), left).statistic if len(left) > 1 else 1.0)
         return out
 
 
@@ -66,10 +66,11 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
             with torch.inference_mode():
                 whole = model(pixels)
                 if cell.image_size == 40:
-                    watched = {
-                        site: Watched(reducer, taus) for site, reducer in cell.reducers().items()
+                    recorders = {
+                        site: TauRecorder(reducer, taus)
+                        for site, reducer in cell.reducers().items()
                     }
-                    tokens = model.run(model.embed(pixels, index), plan=watched)
+                    tokens = model.run(model.embed(pixels, index), plan=recorders)
                     logits = model.readout(tokens)
                 else:
                     logits = model.resized(cell.image_size)(shrink(pixels, cell.image_size))
@@ -92,9 +93,9 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
 
 def test_a_smaller_image_is_what_pillow_makes_of_it() -> None:
     image = np.random.default_rng(0).random((20, 20)).astype(np.float32)
-    found = shrink(torch.from_numpy(image)[None, None].expand(1, 3, -1, -1), 12)
-    wanted = np.asarray(Image.fromarray(image).resize((12, 12), Image.Resampling.BICUBIC))
-    np.testing.assert_allclose(found[0, 1].numpy(), wanted, atol=2e-3)
+    small = shrink(torch.from_numpy(image)[None, None].expand(1, 3, -1, -1), 12)
+    expected = np.asarray(Image.fromarray(image).resize((12, 12), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(small[0, 1].numpy(), expected, atol=2e-3)
 
 
 def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(small: Specs) -> None:
@@ -120,9 +121,9 @@ def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: 
     everything = 30 * len(cells)
     assert count_existing(prepared, store) == (0, everything, "outcomes")
     for _ in range(2):
-        told: list[int] = []
-        assert execute(prepared, store, told.append) == {}
-        assert sum(told) == 30 * len(cells)
+        counted: list[int] = []
+        assert execute(prepared, store, counted.append) == {}
+        assert sum(counted) == 30 * len(cells)
         assert count_existing(prepared, store) == (everything, everything, "outcomes")
         store.shard_path(cells[2].key, 1).unlink()
         assert count_existing(prepared, store) == (everything - 12, everything, "outcomes")

@@ -22,8 +22,8 @@ def test_it_is_that_of_scipy(seed: int, batch: int, count: int, specials: int) -
     values = np.stack([rng.permutation(3 * count)[: count + specials] for _ in range(batch)])
     left_out = np.stack([rng.permutation(count + specials)[:specials] for _ in range(batch)])
     kept = [np.delete(row, places) for row, places in zip(values, left_out, strict=True)]
-    wanted = [kendalltau(np.arange(count), row).statistic for row in kept]
-    assert kendall(values, left_out).tolist() == pytest.approx(wanted)
+    expected = [kendalltau(np.arange(count), row).statistic for row in kept]
+    assert kendall(values, left_out).tolist() == pytest.approx(expected)
 
 
 def test_sorted_reversed_and_alone() -> None:

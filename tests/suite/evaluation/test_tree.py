@@ -46,7 +46,7 @@ def ignore(keys: Sequence[str], site: int, seen: TokenSequence) -> None:
 
 def logits_of(jobs: Sequence[Job]) -> dict[str, Tensor | Failure]:
     with torch.inference_mode():
-        return {job.key: found for job, found in evaluate(model(), tokens(), jobs, ignore)}
+        return {job.key: result for job, result in evaluate(model(), tokens(), jobs, ignore)}
 
 
 plans = st.dictionaries(
@@ -72,9 +72,9 @@ def test_the_tree_gives_each_job_its_own_bits(drawn: list[dict[int, tuple[str, i
     for job in jobs:
         with torch.inference_mode():
             alone = model().readout(model().run(tokens(), plan=job.reducers))
-        found = together[job.key]
-        assert isinstance(found, Tensor)
-        assert torch.equal(found, alone)
+        logits = together[job.key]
+        assert isinstance(logits, Tensor)
+        assert torch.equal(logits, alone)
 
 
 @given(st.lists(plans, min_size=1, max_size=8))
@@ -108,13 +108,13 @@ def test_observers_see_each_reduced_sequence_once_with_all_who_share_it() -> Non
     ]
     seen: list[tuple[list[str], int, int]] = []
     with torch.inference_mode():
-        found = evaluate(
+        results = evaluate(
             model(),
             tokens(),
             jobs,
             lambda keys, site, now: seen.append((sorted(keys), site, now.length)),
         )
-        assert {job.key for job, _ in found} == {"a", "b", "c", "d"}
+        assert {job.key for job, _ in results} == {"a", "b", "c", "d"}
     assert sorted(seen) == [(["a"], 4, 21), (["a", "b"], 2, 23), (["c"], 4, 25)]
 
 
@@ -138,12 +138,12 @@ def test_a_reducer_that_raises_fails_only_the_jobs_behind_it(site: int) -> None:
         Job("worse", bad),
         Job("dense", {}),
     ]
-    found = logits_of(jobs)
+    results = logits_of(jobs)
     for key in ("bad", "worse"):
-        assert found[key] == Failure(f"RuntimeError at site {site}: out of luck")
+        assert results[key] == Failure(f"RuntimeError at site {site}: out of luck")
     for job in (jobs[0], jobs[3]):
         assert torch.equal(
-            torch.as_tensor(found[job.key]), torch.as_tensor(logits_of([job])[job.key])
+            torch.as_tensor(results[job.key]), torch.as_tensor(logits_of([job])[job.key])
         )
 
 
@@ -156,30 +156,30 @@ class Wrong(Broken):
 
 def test_a_sequence_that_no_block_can_take_fails_only_its_jobs() -> None:
     wrong: AnyReducer = Wrong()
-    found = logits_of(
+    results = logits_of(
         [
             Job("wrong", {2: wrong}),
             Job("dense", {}),
             Job("later", {2: wrong, 3: reducer("mtr", 1, 3)}),
         ]
     )
-    assert isinstance(found["wrong"], Failure)
-    assert isinstance(found["later"], Failure)
-    assert isinstance(found["dense"], Tensor)
+    assert isinstance(results["wrong"], Failure)
+    assert isinstance(results["later"], Failure)
+    assert isinstance(results["dense"], Tensor)
 
 
 class Breaking(torch.nn.Module):
-    """A block that fails where it is asked for the trace `forbidden`, or for anything."""
+    """A block that fails if the trace `forbidden` is needed, or, if that is None, always."""
 
     def __init__(self, block: torch.nn.Module, forbidden: str | None) -> None:
         super().__init__()
         self.block, self.forbidden = block, forbidden
 
-    def forward(self, given: TokenSequence, needs: frozenset[str]) -> TokenSequence:
+    def forward(self, sequence: TokenSequence, needs: frozenset[str]) -> TokenSequence:
         if self.forbidden is None or self.forbidden in needs:
             raise RuntimeError("broken\nblock")
-        found: TokenSequence = self.block(given, needs)
-        return found
+        after: TokenSequence = self.block(sequence, needs)
+        return after
 
 
 @pytest.mark.parametrize(("forbidden", "failed"), [(None, {"0", "1", "2"}), ("delta_mean", {"0"})])
@@ -188,8 +188,8 @@ def test_a_block_that_breaks_fails_only_the_cells_it_breaks_for(
 ) -> None:
     monkeypatch.setitem(model().blocks._modules, "1", Breaking(model().blocks[1], forbidden))
     jobs = [Job("0", {2: reducer("mtr", 2, 2)}), Job("1", {2: reducer("tome", 2, 2)}), Job("2", {})]
-    found = logits_of(jobs)
-    assert {key for key, logits in found.items() if isinstance(logits, Failure)} == failed
+    results = logits_of(jobs)
+    assert {key for key, logits in results.items() if isinstance(logits, Failure)} == failed
     assert all(
-        "RuntimeError" in found[key].reason and "\n" not in found[key].reason for key in failed
+        "RuntimeError" in results[key].reason and "\n" not in results[key].reason for key in failed
     )  # type: ignore[union-attr]

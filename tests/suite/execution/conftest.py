@@ -1,4 +1,4 @@
-"""Methods given by file that do as well as any, and harm when they are told to."""
+"""Methods given by file that work like any other, but do harm if a file tells them to."""
 
 import sys
 import textwrap
@@ -39,7 +39,11 @@ def read(place, direction):
     return place.tokens.residual.double().norm(dim=2).gather(1, place.patches)
 
 
-SCORES["{name}"] = Score(read, lambda direction: frozenset(), False, lambda tokens, scans, shape: tokens * shape.dim)
+def cost(tokens, scans, shape):
+    return tokens * shape.dim
+
+
+SCORES["{name}"] = Score(read, lambda direction: frozenset(), False, cost)
 MINE = Method(
     name="{name}",
     title="Mine",
@@ -52,7 +56,7 @@ MINE = Method(
 
 @pytest.fixture
 def harmful(tmp_path: Path) -> Callable[..., str]:
-    """Write a method whose score does `harm`, some lines of Python, while ``on`` lies in the test's folder."""
+    """Write a method whose score runs the lines `harm` while a file ``on`` is in the folder."""
 
     def write(name: str, harm: str) -> str:
         path = tmp_path / f"{name}.py"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from suite.cli import run
-from suite.execution import choose as choice
-from suite.execution import local
+from suite.execution import choose, local
 from suite.execution.choose import executor_of
 
 Out = pytest.CaptureFixture[str]
@@ -34,7 +33,7 @@ def test_local_is_this_process() -> None:
 def test_what_cannot_be_is_one_line_before_anything_is_opened(
     line: str, message: str, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "find_spec", lambda name: object())
+    monkeypatch.setattr(choose, "find_spec", lambda name: object())
     assert run(["compare", "--runs", str(tmp_path / "runs"), *line.split()]) == 2
     shown = capsys.readouterr()
     assert message in shown.err
@@ -45,7 +44,7 @@ def test_what_cannot_be_is_one_line_before_anything_is_opened(
 def test_without_ray_the_command_that_brings_it_is_named(
     capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
     assert run(["compare", "--executor", "ray"]) == 2
     shown = capsys.readouterr()
     assert (
@@ -57,5 +56,6 @@ def test_without_ray_the_command_that_brings_it_is_named(
 
 @pytest.mark.slow
 def test_ray_is_imported_for_nobody_else() -> None:
-    code = "import sys, suite.cli, suite.comparison, suite.execution.ray_executor; sys.exit('ray' in sys.modules)"
+    modules = "suite.cli, suite.comparison, suite.execution.ray_executor"
+    code = f"import sys, {modules}; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Ray's workers give what this process gives, whoever of them dies."""
+"""Ray's workers give what this process gives, whichever of them die."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def differing(one: dict[str, bytes], other: dict[str, bytes]) -> set[str]:
-    """The files in which two runs differ, but for the one that says when and where they were made."""
+    """The files in which two runs differ, apart from the one with machine and time."""
     assert one.keys() == other.keys()
     return {name for name in one if one[name] != other[name]} - {"environment.json"}
 
@@ -133,29 +133,11 @@ def test_a_method_that_always_takes_its_worker_along_fails_alone(
 ) -> None:
     methods = f"tome,{harmful('fatal', harm)}"
     (tmp_path / "on").touch()
-    line = [
-        "compare",
-        "--backbones",
-        "vim_mini",
-        "--checkpoint",
-        "random",
-        "--data",
-        "blots",
-        "--images",
-        "12",
-    ]
-    line += [
-        "--budgets",
-        "0.4",
-        "--no-baselines",
-        "--shard-size",
-        "12",
-        "--threads",
-        "1",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
-    line += ["--gallery", "0", "--no-report"]
+    options = (
+        "compare --backbones vim_mini --checkpoint random --data blots --images 12 --budgets 0.4"
+        " --no-baselines --shard-size 12 --threads 1 --gallery 0 --no-report"
+    )
+    line = [*options.split(), "--runs", str(tmp_path / "runs")]
     assert run([*line, "--methods", "tome", "--name", "sound"]) == 0
     assert (
         run([*line, "--methods", methods, "--name", "ill", "--executor", "ray", "--workers", "2"])
@@ -182,13 +164,14 @@ def test_what_a_worker_finds_wrong_is_one_line(
         pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name / "a.png")
     (tmp_path / "images" / "two" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    line = f"compare --backbones vim_nano[classes=2] --checkpoint random --data imagefolder:{tmp_path}/images"
-    line += f" --images all --methods stride --budgets 0.4 --no-baselines --threads 1 --gallery 0 --runs {tmp_path}/runs"
+    line = "compare --backbones vim_nano[classes=2] --checkpoint random"
+    line += f" --data imagefolder:{tmp_path}/images --images all --runs {tmp_path}/runs"
+    line += " --methods stride --budgets 0.4 --no-baselines --threads 1 --gallery 0"
     line += " --executor ray --workers 1"
     assert run(line.split()) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert len(told) == 1
-    assert re.match(rf"error: {tmp_path}/images/two/a.png is ", told[0])
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert re.match(rf"error: {tmp_path}/images/two/a.png is ", errors[0])
 
 
 @pytest.mark.slow
@@ -202,29 +185,11 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(
     tmp_path: Path,
 ) -> None:
     """Meanwhile its ports are open to this machine alone."""
-    line = [
-        sys.executable,
-        "-m",
-        "suite",
-        "compare",
-        "--methods",
-        "mtr",
-        "--budgets",
-        "0.4",
-        "--no-baselines",
-    ]
-    line += [
-        "--images",
-        "200",
-        "--shard-size",
-        "4",
-        "--threads",
-        "1",
-        "--gallery",
-        "0",
-        "--no-report",
-    ]
-    line += ["--runs", str(tmp_path), "--name", "run", "--executor", "ray", "--workers", "1"]
+    options = (
+        "compare --methods mtr --budgets 0.4 --no-baselines --images 200 --shard-size 4 --threads 1"
+        " --gallery 0 --no-report --name run --executor ray --workers 1"
+    )
+    line = [sys.executable, "-m", "suite", *options.split(), "--runs", str(tmp_path)]
     begun = subprocess.Popen(
         line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
     )
@@ -235,12 +200,12 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(
             c.laddr.ip for p in family for c in connections(p) if c.status == psutil.CONN_LISTEN
         ]
         os.killpg(begun.pid, signal.SIGINT)
-        _, told = begun.communicate(timeout=120)
+        _, stderr = begun.communicate(timeout=120)
     finally:
         begun.kill()
     assert begun.returncode == 130
-    assert told.splitlines()[-1] == "interrupted: the same command goes on where it stood"
-    assert "Traceback" not in told
+    assert stderr.splitlines()[-1] == "interrupted: the same command goes on where it stood"
+    assert "Traceback" not in stderr
     assert heard
     assert set(heard) <= set(LOOPBACK)
     _, alive = psutil.wait_procs(family, timeout=30)

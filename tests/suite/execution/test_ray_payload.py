@@ -1,4 +1,4 @@
-"""What is sent to a worker is all that it needs, and says when the worker is not what the driver is."""
+"""A payload has all that a worker needs, and workers unlike the driver are refused."""
 
 import os
 import pickle
@@ -23,7 +23,13 @@ Specs = Callable[..., RunSpec]
 README = """
 from methods.base import Method, composed
 
-MINE = Method(name="mine", title="Mine", family="merging", about="x", build=lambda: composed(matching="spaced"))
+MINE = Method(
+    name="mine",
+    title="Mine",
+    family="merging",
+    about="x",
+    build=lambda: composed(matching="spaced"),
+)
 """
 
 
@@ -48,16 +54,16 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
     with pytest.raises(UserError, match="there is no file"):
         methods.find("mine.py:MINE")
     torch.set_num_threads(2)
-    found = opened(pickle.loads(sent))
+    run = opened(pickle.loads(sent))
     assert torch.get_num_threads() == 1
     assert loader._worker_limit == 0
-    assert [cell.key for cell in found.cells] == [cell.key for cell in prepared.cells]
-    assert [cell.reducers().keys() for cell in found.cells] == [
+    assert [cell.key for cell in run.cells] == [cell.key for cell in prepared.cells]
+    assert [cell.reducers().keys() for cell in run.cells] == [
         cell.reducers().keys() for cell in prepared.cells
     ]
-    assert found.indices.tolist() == prepared.indices.tolist()
+    assert run.indices.tolist() == prepared.indices.tolist()
     for name, model in prepared.models.items():
-        state = found.models[name].state_dict()
+        state = run.models[name].state_dict()
         assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
 
 
@@ -97,12 +103,12 @@ def test_other_files_at_the_same_path_are_noticed(elsewhere: Path) -> None:
         (elsewhere / "images" / name).mkdir(parents=True)
         (elsewhere / "images" / name / "a.png").write_bytes(b"0" * 10)
     dataset = open_dataset("imagefolder:images")
-    wanted = dataset.manifest()["hash"]
+    expected = dataset.manifest()["hash"]
     (elsewhere / "images" / "one" / "a.png").write_bytes(b"0" * 11)
     with pytest.raises(UserError, match="a worker has other files in 'imagefolder'"):
-        check_data(dataset, wanted)
+        check_data(dataset, expected)
     (elsewhere / "images" / "one" / "a.png").unlink()
     with pytest.raises(
         UserError, match=r"a worker cannot read images/one/a.png .*same path on every node"
     ):
-        check_data(dataset, wanted)
+        check_data(dataset, expected)

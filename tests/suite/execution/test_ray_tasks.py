@@ -1,4 +1,4 @@
-"""In whatever order pieces come back, and whichever workers die over them, the files are the same."""
+"""The files are the same in whatever order pieces come back, and whichever workers die."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class RayError(Exception):
 
 
 class ScriptedRay:
-    """Ray whose workers die when `dies` says so; tasks are done here, and come back in any order."""
+    """Ray whose workers die when `dies` says so; tasks run here, and end in any order."""
 
     exceptions = SimpleNamespace(
         RayError=RayError,

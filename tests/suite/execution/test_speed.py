@@ -1,4 +1,4 @@
-"""What a second worker is worth, on a machine that has nothing else to do: both times are printed."""
+"""What a second worker gains on an idle machine; both times are printed."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ IMAGES, SHARD = 1900, 100
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two workers need two cores")
 def test_two_workers_take_at_most_0_65_of_the_time_of_one(tmp_path: Path) -> None:
-    """One thread a worker; 1,800 images under nineteen cells, after each worker did its part of the first hundred."""
+    """1,800 images under nineteen cells, one thread a worker, after a shard to warm up."""
     spec = build_spec(
         images=IMAGES, shard_size=SHARD, budgets=(0.2, 0.4, 0.6), seeds=1, threads=1, device="cpu"
     )

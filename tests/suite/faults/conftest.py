@@ -1,4 +1,4 @@
-"""The real command in forked children of this process, which die, meet a full disk or share a folder as asked."""
+"""The real command in forked children, which die, meet a full disk or share a folder."""
 
 import errno
 import os
@@ -20,19 +20,19 @@ import pytest
 from backbones import BACKBONES
 from suite.cli import run as command
 
-SMALL = [
-    "--checkpoint", "random", "--data", "blots", "--batch-size", "2", "--device", "cpu", "--threads", "1",
-    "--kernel", "reference", "--no-report",
-]  # fmt: skip
-COMPARE = [
-    "compare", "--backbones", "vim_few", "--methods", "stride", "--no-baselines", "--budgets", "0.1",
-    "--protocol", "tokens", "--images", "9", "--shard-size", "4", "--gallery", "0", *SMALL,
-]  # fmt: skip
-SENSITIVITY = [
-    "sensitivity", "--backbone", "vim_few", "--methods", "stride", "--images", "3", "--zeroed", "0", "--layers", "2",
-    "--positions", "5,7", "--places", "0", *SMALL,
-]  # fmt: skip
-PATIENCE = 200  # seconds after which a child that is held goes on, so that none is left behind
+SMALL = (
+    "--checkpoint random --data blots --batch-size 2 --device cpu --threads 1"
+    " --kernel reference --no-report"
+)
+COMPARE = (
+    "compare --backbones vim_few --methods stride --no-baselines --budgets 0.1 --protocol tokens"
+    f" --images 9 --shard-size 4 --gallery 0 {SMALL}"
+).split()
+SENSITIVITY = (
+    "sensitivity --backbone vim_few --methods stride --images 3 --zeroed 0 --layers 2"
+    f" --positions 5,7 --places 0 {SMALL}"
+).split()
+PATIENCE = 200  # seconds after which a paused child goes on, so that none is left behind
 Setup = Callable[[], None]
 Results = dict[str, bytes]
 
@@ -57,7 +57,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def begun(self) -> bool:
-        """Whether it came to evaluate a slice, or has ended."""
+        """Whether it has begun to evaluate a shard, or has ended."""
         return f" {self.pid} " in read(self.log) or self.over()
 
     def until_begun(self) -> None:
@@ -86,12 +86,12 @@ class Scene:
         """The exit code of such a child."""
         return self.start(name, setup).ended()
 
-    def told(self, name: str) -> str:
+    def output(self, name: str) -> str:
         """What all children on folder `name` printed."""
         return read(self.root / f"{name}.out")
 
     def log(self, name: str) -> list[list[str]]:
-        """What they evaluated and kept: ``begin PID IMAGE`` and ``kept PID IMAGE``; ``here PID -`` if held."""
+        """What they did: ``begin PID IMAGE``, ``kept PID IMAGE``, and ``here PID -`` if paused."""
         return [line.split() for line in read(self.root / f"{name}.log").splitlines()]
 
     def results(self, name: str) -> Results:
@@ -106,10 +106,10 @@ class Scene:
         return {key: files[key].read_bytes() for key in sorted(kept)}
 
     def check(self, name: str, deaths: int) -> None:
-        """The files are those of an undisturbed run; each death cost one evaluation at most, and none came twice."""
-        found = self.results(name)
-        assert found.keys() == self.truth.keys()
-        assert [key for key in found if found[key] != self.truth[key]] == []
+        """Compare the files with an undisturbed run; a death may cost one evaluation at most."""
+        results = self.results(name)
+        assert results.keys() == self.truth.keys()
+        assert [key for key in results if results[key] != self.truth[key]] == []
         kept: set[str] = set()
         open_: Counter[str] = Counter()
         for what, _, image in self.log(name):
@@ -140,7 +140,7 @@ class Scene:
 
 
 def read(path: Path) -> str:
-    """The text of a file; none if it is not there."""
+    """The text of a file, empty if it does not exist."""
     return path.read_text() if path.exists() else ""
 
 
@@ -150,11 +150,11 @@ def follow(log: int) -> None:
     from suite.sensitivity import image_probes as sensitivity
 
     def noted(what: str, real: Any, image: Callable[..., int], before: bool) -> Any:
-        def call(*given: Any) -> Any:
-            line = f"{what} {os.getpid()} {image(*given)}\n".encode()
+        def call(*arguments: Any) -> Any:
+            line = f"{what} {os.getpid()} {image(*arguments)}\n".encode()
             if before:
                 os.write(log, line)
-            result = real(*given)
+            result = real(*arguments)
             if not before:
                 os.write(log, line)
             return result
@@ -174,8 +174,8 @@ def follow(log: int) -> None:
     )
 
 
-def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
-    """A setup: a child does not begin with a slice, or an image that it probes, before `go`."""
+def paused(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
+    """A setup: a child begins with no shard, and no image that it probes, before `go`."""
 
     def setup() -> None:
         from suite.execution import shards
@@ -184,15 +184,16 @@ def held(scene: Scene, name: str, go: Callable[[], bool]) -> Setup:
         if scene.line[0] == "sensitivity":
             sensitivity.probe = partial(after, sensitivity.probe)  # type: ignore[attr-defined]
         else:
-            shards.evaluate_shard = partial(after, shards.evaluate_shard)  # type: ignore[attr-defined]
+            real = shards.evaluate_shard
+            shards.evaluate_shard = partial(after, real)  # type: ignore[attr-defined]
 
-    def after(real: Any, *given: Any) -> Any:
+    def after(real: Any, *arguments: Any) -> Any:
         with (scene.root / f"{name}.log").open("a") as log:
             log.write(f"here {os.getpid()} -\n")
         latest = time.monotonic() + PATIENCE
         while not go() and time.monotonic() < latest:
             time.sleep(0.001)
-        return real(*given)
+        return real(*arguments)
 
     return setup
 
@@ -207,24 +208,24 @@ def no_space(*_: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def struck(number: int, strike: Callable[..., None], kinds: tuple[str, ...]) -> Setup:
-    """A setup: the `number`-th of all writes, flushes and replacements of these kinds does `strike`.
+def fault_at(number: int, strike: Callable[..., None], kinds: tuple[str, ...]) -> Setup:
+    """A setup: the `number`-th call of these kinds (write, fsync, replace) does `strike`.
 
-    Of the write that is struck half is on disk.
+    Of a write half is on disk.
     """
 
     def setup() -> None:
         left, lock = [number], threading.Lock()
 
         def counted(real: Any, half: Any) -> Any:
-            def call(*given: Any) -> Any:
+            def call(*arguments: Any) -> Any:
                 with lock:
                     left[0] -= 1
                     mine = left[0] == 0
                 if mine:
-                    half(*given)
+                    half(*arguments)
                     strike()
-                return real(*given)
+                return real(*arguments)
 
             return call
 
@@ -241,8 +242,8 @@ def struck(number: int, strike: Callable[..., None], kinds: tuple[str, ...]) -> 
 
 @pytest.fixture(scope="session")
 def faults() -> Any:
-    """`struck`, `die`, `no_space` and `held`, by name."""
-    return {"struck": struck, "die": die, "no_space": no_space, "held": held}
+    """`fault_at`, `die`, `no_space` and `paused`, by name."""
+    return {"fault_at": fault_at, "die": die, "no_space": no_space, "paused": paused}
 
 
 @pytest.fixture(scope="session")
@@ -259,7 +260,7 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
     truths: dict[str, Path],
 ) -> Scene:
-    """The comparison, or with parameter ``sensitivity`` the analysis, run once undisturbed in a child: the truth."""
+    """A command, `compare` or the parameter ``sensitivity``, and its undisturbed run, the truth."""
     vim_mini = BACKBONES._added["vim_mini"]
     monkeypatch.setitem(BACKBONES._added, "vim_few", partial(vim_mini, patch=10, stride=10))
     line = SENSITIVITY if getattr(request, "param", "") == "sensitivity" else COMPARE
@@ -274,7 +275,7 @@ def scene(
             command([*line, *where]) == 0
         )  # in this process: imports and compiles what every child needs
         once = Scene(folder, line)
-        assert once.run("truth") == 0, once.told("truth")
+        assert once.run("truth") == 0, once.output("truth")
         truths[line[0]] = folder
     scene = Scene(tmp_path, line)
     shutil.copytree(truths[line[0]] / "truth", tmp_path / "truth")

@@ -1,4 +1,4 @@
-"""Runs that die, meet a full disk, find damage or share a folder end with the files of an undisturbed run."""
+"""Disturbed runs (killed, full disk, damage, shared folder) end with the usual files."""
 
 import os
 import random
@@ -22,7 +22,10 @@ def shard_files(scene: Any, name: str, kind: str = "shards") -> list[Path]:
 
 
 def killed_until(scene: Any, kills: int, seed: int) -> int:
-    """Kill runs at instants drawn after their first slice has begun, each resumed until it ends; how many kills."""
+    """Kill runs at random instants after their first shard has begun; returns how often.
+
+    Each run is resumed until it ends.
+    """
     drawn, done, folder = random.Random(seed), 0, 0
     child = scene.start("timed")
     child.until_begun()
@@ -33,9 +36,8 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
         folder, deaths, stretch = folder + 1, 0, 1.0
         while True:
             child = scene.start(f"run{folder}")
-            if (
-                not deaths
-            ):  # one that goes on is killed at any time, in what follows the last slice as well
+            # One that is resumed is killed at any time, also in what follows the last shard.
+            if not deaths:
                 child.until_begun()
             started, wait = time.monotonic(), drawn.uniform(0, lasted * stretch / 2)
             while time.monotonic() - started < wait and not child.over():
@@ -44,7 +46,7 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
             os.kill(child.pid, signal.SIGKILL)
             code = child.ended()
             if over:
-                assert code == 0, scene.told(f"run{folder}")
+                assert code == 0, scene.output(f"run{folder}")
                 break
             deaths += 1
             stretch *= 1.2  # so that one gets through on a machine that has become slower
@@ -53,26 +55,29 @@ def killed_until(scene: Any, kills: int, seed: int) -> int:
     return done
 
 
-def struck_everywhere(
+def fault_everywhere(
     scene: Any, faults: Faults, strike: str, kinds: tuple[str, ...], code: int, step: int = 1
 ) -> int:
-    """Strike a run at its first, second, ... call, and resume it each time, until one is not struck; how many."""
+    """Cause a fault at the first, second, ... call of a run and resume it, until none is left.
+
+    Returns how many runs had a fault.
+    """
     number = 1
     while True:
         name = f"{strike}{number}"
-        found = scene.run(name, faults["struck"](number, faults[strike], kinds))
-        if found == 0:
+        status = scene.run(name, faults["fault_at"](number, faults[strike], kinds))
+        if status == 0:
             scene.check(name, 0)
             return number // step
-        assert found == code, scene.told(name)
-        assert scene.run(name) == 0, scene.told(name)
+        assert status == code, scene.output(name)
+        assert scene.run(name) == 0, scene.output(name)
         scene.check(name, 1)
         number += step
 
 
 def test_a_few_kills(scene: Any, faults: Faults) -> None:
     assert killed_until(scene, 2, seed=1) >= 2
-    assert struck_everywhere(scene, faults, "die", EVERY, 137, step=29) > 2
+    assert fault_everywhere(scene, faults, "die", EVERY, 137, step=29) > 2
 
 
 @pytest.mark.slow
@@ -83,15 +88,15 @@ def test_fifty_kills_at_drawn_instants(scene: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", ["compare", "sensitivity"], indirect=True)
 def test_a_kill_at_every_write_flush_and_replacement(scene: Any, faults: Faults) -> None:
-    """Every file is written once, flushed once and put in its place once, so three calls a file at least."""
-    assert struck_everywhere(scene, faults, "die", EVERY, 137) > 3 * len(scene.truth) - 9
+    """Every file is written, flushed and renamed once, so there are at least three calls a file."""
+    assert fault_everywhere(scene, faults, "die", EVERY, 137) > 3 * len(scene.truth) - 9
 
 
 @pytest.mark.slow
 def test_a_full_disk_at_every_write(scene: Any, faults: Faults) -> None:
-    assert struck_everywhere(scene, faults, "no_space", ("write",), 2) > len(scene.truth) - 3
-    told = scene.told("no_space1").splitlines()
-    assert told[0] == "error: No space left on device: free some space, or choose another folder"
+    assert fault_everywhere(scene, faults, "no_space", ("write",), 2) > len(scene.truth) - 3
+    output = scene.output("no_space1").splitlines()
+    assert output[0] == "error: No space left on device: free some space, or choose another folder"
 
 
 @pytest.mark.slow
@@ -99,7 +104,7 @@ def test_a_file_that_may_not_grow_so_large_stops_the_run_and_no_more(scene: Any)
     sizes = sorted(len(content) for content in scene.truth.values())
     limit = sizes[len(sizes) // 2]
     assert scene.run("cut", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) == 2
-    assert "File too large: choose another folder" in scene.told("cut")
+    assert "File too large: choose another folder" in scene.output("cut")
     assert not list((scene.root / "cut").rglob(".*.tmp"))
     assert scene.run("cut") == 0
     scene.check("cut", 1)
@@ -131,11 +136,11 @@ def test_damage_is_set_aside_and_made_again(scene: Any, damage: Any, kind: str) 
     assert scene.results("truth") == scene.truth
     aside = scene.root / "truth" / "set-aside" / path.relative_to(scene.root / "truth")
     assert aside.read_bytes() == bad
-    assert scene.told("truth").count("set aside as") == 1
+    assert scene.output("truth").count("set aside as") == 1
 
 
 @pytest.mark.slow
-def test_a_file_of_another_slice_cell_or_run_is_foreign(scene: Any) -> None:
+def test_a_file_of_another_shard_cell_or_run_is_foreign(scene: Any) -> None:
     first, second, *_ = shard_files(scene, "truth")
     elsewhere = next(path for path in shard_files(scene, "truth") if path.parent != first.parent)
     scene.line = [*scene.line, "--shard-size", "5"]  # the same cells and images, cut otherwise
@@ -150,7 +155,7 @@ def test_a_file_of_another_slice_cell_or_run_is_foreign(scene: Any) -> None:
     stranger.write_bytes(first.read_bytes())
     assert scene.run("truth") == 0
     assert scene.results("truth") == scene.truth
-    assert scene.told("truth").count("set aside as") == 4
+    assert scene.output("truth").count("set aside as") == 4
 
 
 @pytest.mark.parametrize(
@@ -160,8 +165,8 @@ def test_two_processes_share_the_work(scene: Any, faults: Faults) -> None:
     def met() -> bool:
         return len({pid for what, pid, _ in scene.log("shared") if what == "here"}) == 2
 
-    children = [scene.start("shared", faults["held"](scene, "shared", met)) for _ in range(2)]
-    assert [child.ended() for child in children] == [0, 0], scene.told("shared")
+    children = [scene.start("shared", faults["paused"](scene, "shared", met)) for _ in range(2)]
+    assert [child.ended() for child in children] == [0, 0], scene.output("shared")
     scene.check("shared", 0)
     begun = Counter(pid for what, pid, _ in scene.log("shared") if what == "begin")
     assert set(begun) == {str(child.pid) for child in children}
@@ -171,23 +176,23 @@ def test_two_processes_share_the_work(scene: Any, faults: Faults) -> None:
 @pytest.mark.slow
 def test_what_a_killed_process_held_goes_to_the_other(scene: Any, faults: Faults) -> None:
     go = scene.root / "go"
-    one = scene.start("left", faults["held"](scene, "left", lambda: False))
+    one = scene.start("left", faults["paused"](scene, "left", lambda: False))
     one.until_begun()
-    other = scene.start("left", faults["held"](scene, "left", go.exists))
+    other = scene.start("left", faults["paused"](scene, "left", go.exists))
     other.until_begun()
     os.kill(one.pid, signal.SIGKILL)
     go.touch()
-    assert (one.ended(), other.ended()) == (-9, 0), scene.told("left")
+    assert (one.ended(), other.ended()) == (-9, 0), scene.output("left")
     scene.check("left", 1)
 
 
 @pytest.mark.slow
 def test_an_interruption_says_so(scene: Any, faults: Faults) -> None:
-    child = scene.start("stopped", faults["held"](scene, "stopped", lambda: False))
+    child = scene.start("stopped", faults["paused"](scene, "stopped", lambda: False))
     child.until_begun()
     os.kill(child.pid, signal.SIGINT)
-    assert child.ended() == 130, scene.told("stopped")
-    assert "interrupted: the same command goes on where it stood" in scene.told("stopped")
+    assert child.ended() == 130, scene.output("stopped")
+    assert "interrupted: the same command goes on where it stood" in scene.output("stopped")
     assert scene.run("stopped") == 0
     scene.check("stopped", 1)
 
@@ -199,13 +204,13 @@ def test_half_written_files_of_the_dead_go_and_those_of_the_living_stay(
     go, half = scene.root / "go", scene.root / "tidy" / "cells" / ".x.json.1.tmp"
     children = []
     for _ in range(2):  # the second comes when the first may be writing
-        children.append(scene.start("tidy", faults["held"](scene, "tidy", go.exists)))
+        children.append(scene.start("tidy", faults["paused"](scene, "tidy", go.exists)))
         children[-1].until_begun()
         half.parent.mkdir(exist_ok=True)
         assert half.exists() == (len(children) == 2)
         half.write_text("half")
     go.touch()
-    assert [child.ended() for child in children] == [0, 0], scene.told("tidy")
+    assert [child.ended() for child in children] == [0, 0], scene.output("tidy")
     assert not half.exists()  # the last to end was alone
     half.write_text("half")
     assert scene.run("tidy") == 0
@@ -229,7 +234,7 @@ def failing_from(image: int) -> Any:
     return setup
 
 
-def test_the_first_failure_is_recorded_in_whatever_order_slices_are_done(scene: Any) -> None:
+def test_the_first_failure_is_recorded_in_whatever_order_shards_are_done(scene: Any) -> None:
     def backwards() -> None:
         from suite.execution import local
 
