@@ -1,14 +1,14 @@
-"""What every backbone must hold to, as checks that say in words what it gets wrong.
+"""The contract of a backbone, as checks that say in words what a backbone gets wrong.
 
-A backbone is looked at narrow and shallow, where its settings allow that, with random weights that
-tell tokens apart, on a grid of 5 x 5 patches.
+A backbone is made narrow and shallow, where its settings allow it, with random weights that tell
+tokens apart, on a grid of 5 x 5 patches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import is_dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,25 +21,32 @@ from methods import METHODS
 from methods.reducer import Reducer
 from suite.flops.closed_form import dense
 from suite.flops.counters import count_with_torch
+from suite.verify.checks import distinct_model, problem_of, title
 from suite.verify.line import Line, judged
-from suite.verify.method_contract import STACKED
+from suite.verify.step_contract import STACKED
 
 SIDE = 5
 SMALL: Mapping[str, int] = {
-    "dim": 32, "depth": 3, "layers": 2, "heads": 2, "classes": 10, "registers": 3, "frames": 2, "convolutions": 2,
-}  # fmt: skip
+    "dim": 32,
+    "depth": 3,
+    "layers": 2,
+    "heads": 2,
+    "classes": 10,
+    "registers": 3,
+    "frames": 2,
+    "convolutions": 2,
+}
 CLOSE = 1e-4  # between sums of the same numbers in another order
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """A small backbone and three inputs for it."""
 
     model: Backbone
     images: Tensor
 
     def tokens(self, rows: slice = slice(None)) -> TokenSequence:
-        """What enters block 0."""
+        """The tokens that enter block 0."""
         return self.model.embed(self.images[rows], torch.arange(10, 13)[rows])
 
 
@@ -53,46 +60,35 @@ def backbone_lines() -> Iterator[Line]:
 
 
 def first_problem(name: str) -> str:
-    """What the backbone gets wrong first, empty if nothing."""
+    """The first thing that the backbone gets wrong; empty if there is nothing."""
     try:
         subject = small(name)
     except Exception as error:  # a third party's constructor may raise anything
         return f"cannot be made: {type(error).__name__}: {error}"
     for check in CHECKS:
-        title = (check.__doc__ or "").split("\n")[0].rstrip(".")
-        try:
-            with torch.inference_mode():
-                problem = check(subject)
-        except Exception as error:  # and so may its forward pass
-            problem = f"{type(error).__name__}: {error}"
-        if problem:
-            return f"{problem} ({title})"
+        if problem := problem_of(check, subject):
+            return f"{problem} ({title(check)})"
     return ""
 
 
 def small(name: str) -> Subject:
     """The backbone with as few channels, blocks and patches as its settings allow, and inputs."""
     with torch.device("meta"):
-        usual = create_model(name)
-    config = getattr(usual, "config", None)
-    known = {field.name for field in fields(config)} if is_dataclass(config) else set()
-    settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
-    if {"patch", "image_size"} <= known:
-        stride = getattr(config, "stride", getattr(config, "patch", 0))
-        settings["patch"] = (
-            4 * getattr(config, "patch", 0) // stride
-        )  # patches go on overlapping where they did
-        if "stride" in known:
+        config = getattr(create_model(name), "config", None)
+    # a third party's backbone need not have one
+    usual = vars(config) if is_dataclass(config) else {}
+    settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in usual}
+    if {"patch", "image_size"} <= usual.keys():
+        # patches that overlap go on overlapping
+        settings["patch"] = 4 * usual["patch"] // usual.get("stride", usual["patch"])
+        if "stride" in usual:
             settings["stride"] = 4
         settings["image_size"] = settings["patch"] + (SIDE - 1) * 4
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = create_model(name, **settings)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn(parameter.shape), alpha=0.1)
-        frames = (model.frames,) if model.frames > 1 else ()
-        return Subject(model, torch.randn(3, 3, *frames, model.image_size, model.image_size))
+    model = distinct_model(name, 1, **settings)
+    frames = (model.frames,) if model.frames > 1 else ()
+    generator = torch.Generator().manual_seed(1)
+    shape = (3, 3, *frames, model.image_size, model.image_size)
+    return Subject(model, torch.randn(shape, generator=generator))
 
 
 def check_shape(subject: Subject) -> str:
@@ -100,19 +96,24 @@ def check_shape(subject: Subject) -> str:
     model, tokens = subject.model, subject.tokens()
     shape = model.describe()
     if (tokens.length, len(model.blocks)) != (shape.length, shape.depth):
-        return f"describe() has {shape.length} tokens and {shape.depth} blocks, not {tokens.length} and {model.depth}"
+        return (
+            f"describe() has {shape.length} tokens and {shape.depth} blocks, not {tokens.length} "
+            f"and {model.depth}"
+        )
     if tokens.special.tolist() != [list(model.special_places)] * 3:
-        return f"special tokens stand at {tokens.special[0].tolist()}, not at {list(model.special_places)}"
+        places = list(model.special_places)
+        return f"special tokens are at {tokens.special[0].tolist()}, not at {places}"
     frames, rows, columns = tokens.grid
     if frames * rows * columns != shape.patches or len(model.special_places) != shape.specials:
-        return f"the grid {tokens.grid} and {len(model.special_places)} special tokens are not those of describe()"
+        return (
+            f"the grid {tokens.grid} and {len(model.special_places)} special tokens are not those "
+            "of describe()"
+        )
     if not torch.equal(tokens.position, torch.arange(shape.length).expand(3, -1)):
         return "positions of the unreduced sequence are not 0, 1, 2, ..."
-    return (
-        ""
-        if bool((tokens.size == 1).all())
-        else "a token of the unreduced sequence has another size than 1"
-    )
+    if not bool((tokens.size == 1).all()):
+        return "a token of the unreduced sequence has another size than 1"
+    return ""
 
 
 def check_pieces(subject: Subject) -> str:
@@ -123,29 +124,27 @@ def check_pieces(subject: Subject) -> str:
     logits = model.readout(tokens)
     if not bool(torch.isfinite(logits).all()):
         return "a logit is not finite"
-    return (
-        ""
-        if torch.equal(logits, model(subject.images))
-        else "stopping between blocks changes the logits"
-    )
+    same = torch.equal(logits, model(subject.images))
+    return "" if same else "stopping between blocks changes the logits"
 
 
 def check_trace(subject: Subject) -> str:
-    """It shows every trace field it provides, refuses the others, and its logits do not change for it."""
+    """It shows every trace field that it provides, refuses others, and keeps its logits."""
     model = subject.model
     if unknown := model.provides - TRACE_FIELDS:
-        return f"provides {', '.join(sorted(unknown))}, but a trace has {', '.join(sorted(TRACE_FIELDS))}"
+        fields_of_trace = ", ".join(sorted(TRACE_FIELDS))
+        return f"provides {', '.join(sorted(unknown))}, but a trace has {fields_of_trace}"
     site = model.sites[0]
     tokens = model.run(subject.tokens(), 0, site, needs=model.provides)
+    # A is a parameter and has neither images nor tokens
     for name in sorted(model.provides - {"A"}):
         shown = getattr(tokens.trace, name)
         if shown is None:
             return f"the trace lacks {name}, which it provides"
         axis = 1 if name in STACKED else 0
         if shown.shape[axis] != 3 or tokens.length not in shown.shape:
-            return (
-                f"{name} of 3 images and {tokens.length} tokens has the shape {tuple(shown.shape)}"
-            )
+            shape = tuple(shown.shape)
+            return f"{name} of 3 images and {tokens.length} tokens has the shape {shape}"
     if not torch.equal(model.readout(model.run(tokens, site)), model(subject.images)):
         return "asking for a trace changes the logits"
     for name in sorted(TRACE_FIELDS - model.provides):
@@ -161,23 +160,23 @@ def check_batch(subject: Subject) -> str:
     """What becomes of an image does not depend on its batch, to the bit on CPU."""
     model = subject.model
     plan = blind_plan(model)
-    whole = model.readout(model.run(subject.tokens(), plan=plan))
+    batch = model.readout(model.run(subject.tokens(), plan=plan))
     for row in range(3):
         alone = model.readout(model.run(subject.tokens(slice(row, row + 1)), plan=plan))
-        if not torch.equal(alone[0], whole[row]):
+        if not torch.equal(alone[0], batch[row]):
             return f"image {row} of a batch of 3 has other logits than the same image alone"
     return ""
 
 
 def blind_plan(model: Backbone, count: int = 2) -> dict[int, Reducer]:
-    """`count` evenly spaced tokens going before every site."""
+    """Reducers that remove `count` evenly spaced tokens before every site."""
     composition = METHODS["stride"].compose(model.provides)
     assert composition is not None
     return {site: Reducer(composition, count, site) for site in model.sites}
 
 
 def check_reduced(subject: Subject) -> str:
-    """It runs on what a reduction leaves, before every site, and with nothing to remove as if there were none."""
+    """It runs on the tokens that a reduction leaves, and on all as if there were no reduction."""
     model = subject.model
     end = model.run(subject.tokens(), plan=blind_plan(model))
     left = model.describe().length - 2 * len(model.sites)
@@ -186,28 +185,22 @@ def check_reduced(subject: Subject) -> str:
     if not bool(torch.isfinite(model.readout(end)).all()):
         return "a logit is not finite after tokens went"
     nothing = model.readout(model.run(subject.tokens(), plan=blind_plan(model, 0)))
-    return (
-        ""
-        if torch.equal(nothing, model(subject.images))
-        else "reducers with nothing to remove change the logits"
-    )
+    same = torch.equal(nothing, model(subject.images))
+    return "" if same else "reducers with nothing to remove change the logits"
 
 
 def check_head(subject: Subject) -> str:
-    """Its head finds what it reads wherever that stands."""
+    """Its head finds the tokens that it reads anywhere in the sequence."""
     model = subject.model
     end = model.run(subject.tokens())
-    turned = {
-        name: getattr(end, name).flip(1) for name in ("branch", "residual", "position", "size")
-    }
+    streams = ("branch", "residual", "position", "size")
+    turned = {name: getattr(end, name).flip(1) for name in streams}
     logits = model.readout(end)
     other = model.readout(replace(end, **turned, special=end.length - 1 - end.special))
     error = float((logits - other).abs().max() / logits.abs().max())
-    return (
-        ""
-        if error <= CLOSE
-        else f"logits change by {error:.1e} when the tokens it reads stand in another order"
-    )
+    if error > CLOSE:
+        return f"logits change by {error:.1e} when the tokens it reads are in another order"
+    return ""
 
 
 def check_resized(subject: Subject) -> str:
@@ -218,36 +211,34 @@ def check_resized(subject: Subject) -> str:
     shape = other.describe()
     if shape.patches != shape.frames * (SIDE + 1) ** 2:
         return f"resized to a grid of {SIDE + 1} x {SIDE + 1} it has {shape.patches} patches"
-    logits = other(
-        torch.randn(
-            1, *subject.images.shape[1:-2], size, size, generator=torch.Generator().manual_seed(1)
-        )
-    )
-    return (
-        ""
-        if bool(torch.isfinite(logits).all())
-        else "a logit is not finite at another size of image"
-    )
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(1, *subject.images.shape[1:-2], size, size, generator=generator)
+    finite = bool(torch.isfinite(other(images)).all())
+    return "" if finite else "a logit is not finite at another size of image"
 
 
 def check_flops(subject: Subject) -> str:
     """The closed form counts its matrix products and convolutions exactly."""
     model = subject.model
     closed = dense(model.describe())
-    model.set_kernel(
-        "reference"
-    )  # the count takes the differentiable path, on which other kernels prove themselves
-    counted = count_with_torch(lambda: model(subject.images[:1]))
+    # the count takes the differentiable path, on which other kernels must pass a check first
+    model.set_kernel("reference")
+    count = count_with_torch(lambda: model(subject.images[:1]))
     model.set_kernel("auto")
-    found, stated = (
-        (counted.gemm, counted.conv, counted.scan),
-        (closed.gemm, closed.conv, closed.scan),
-    )
-    return (
-        "" if found == stated else f"gemm, conv and scan are {found}, the closed form says {stated}"
-    )
+    counted = (count.gemm, count.conv, count.scan)
+    stated = (closed.gemm, closed.conv, closed.scan)
+    if counted != stated:
+        return f"gemm, conv and scan are {counted}, the closed form says {stated}"
+    return ""
 
 
 CHECKS: tuple[Check, ...] = (
-    check_shape, check_pieces, check_trace, check_batch, check_reduced, check_head, check_flops, check_resized,
-)  # fmt: skip
+    check_shape,
+    check_pieces,
+    check_trace,
+    check_batch,
+    check_reduced,
+    check_head,
+    check_flops,
+    check_resized,
+)

@@ -13,13 +13,17 @@ from suite.verify.line import Line, judged
 
 
 def flops_lines() -> Iterator[Line]:
-    """A line for each printed figure, the true one beside it."""
+    """A line for each printed figure, with the true one."""
     for row in printed():
-        with torch.device("meta"):
+        with torch.device("meta"):  # a shape needs no weights
             shape = create_model(row.backbone).describe()
-        here, true = row.here(shape), total(dense(shape), "flops") / GIGA
-        said = f"{row.giga} G printed ({row.source}), {here} G by the same count ('{row.count}'), {true:.4g} GFLOPs true"
-        if row.doubt and here != row.giga:
-            yield Line("FLOPs", row.backbone, "doubted", f"{said}; {row.doubt}")
+        counted, true = row.here(shape), total(dense(shape), "flops") / GIGA
+        detail = (
+            f"{row.giga} G printed ({row.source}), {counted} G by the same count "
+            f"('{row.count}'), {true:.4g} GFLOPs true"
+        )
+        if row.doubt and counted != row.giga:
+            yield Line("FLOPs", row.backbone, "doubted", f"{detail}; {row.doubt}")
         else:
-            yield judged("FLOPs", row.backbone, "" if here == row.giga else said, said)
+            problem = "" if counted == row.giga else detail
+            yield judged("FLOPs", row.backbone, problem, detail)

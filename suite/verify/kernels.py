@@ -1,4 +1,4 @@
-"""Selective-scan kernels against the reference, outputs and gradients, on every device that is here."""
+"""Selective-scan kernels against the reference, outputs and gradients, on every device."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ DTYPES = {"cpu": (torch.float32,), "cuda": (torch.float32, torch.bfloat16, torch
 
 
 def kernel_lines() -> Iterator[Line]:
-    """A line for each kernel, device and precision that a kernel may serve."""
+    """A line for each kernel, device and precision that a kernel may run on."""
     for kernel in KERNELS:
         if kernel in ("auto", "reference"):
             continue
         device = "cpu" if kernel == "cpu" else "cuda"
         for dtype in DTYPES[device]:
             name = f"{kernel}, {device}, {str(dtype).removeprefix('torch.')}"
+            # a reason not to run is the same for all precisions: no device, no package
             if reason := why_not(kernel, device, dtype):
                 yield Line("kernels", name, "absent", reason)
                 break
-            yield judged("kernels", name, problem(kernel, device, dtype), agreement(dtype))
-
-
-def agreement(dtype: torch.dtype) -> str:
-    """What a kernel that passed was held to."""
-    return f"outputs within {TOLERANCE[dtype]:g} of the reference's largest value, gradients within three times that"
+            agreement = (
+                f"outputs within {TOLERANCE[dtype]:g} of the reference's largest value, gradients "
+                "within three times that"
+            )
+            yield judged("kernels", name, problem(kernel, device, dtype), agreement)
 
 
 def problem(kernel: str, device: str, dtype: torch.dtype) -> str:

@@ -1,20 +1,19 @@
-"""One thing that was looked at, and whether it holds."""
+"""The result of one check, as a line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 State = Literal["holds", "fails", "absent", "doubted"]
 
 
-@dataclass(frozen=True)
-class Line:
-    """What came of one thing.
+class Line(NamedTuple):
+    """The result of one check.
 
-    ``part``    kernels, backbones, methods, checkpoints or FLOPs
-    ``state``   holds or fails; absent: not there to be looked at; doubted: a printed figure that cannot be right
-    ``detail``  what was found, or what is wrong
+    ``part``    kernels, backbones, methods or FLOPs
+    ``state``   holds or fails; absent: not installed here; doubted: a printed figure that must be
+                wrong
+    ``detail``  what agrees, or what is wrong
     """
 
     part: str
@@ -24,10 +23,10 @@ class Line:
 
     @property
     def text(self) -> str:
-        """For a terminal."""
+        """The line for a terminal."""
         return f"{self.part:<11} {self.state:<7} {self.name}: {' '.join(self.detail.split())}"
 
 
 def judged(part: str, name: str, problem: str, otherwise: str) -> Line:
-    """`problem` makes a failure of it; empty, it holds, with `otherwise` to say."""
+    """A line that fails because of `problem`; if that is empty it holds, for `otherwise`."""
     return Line(part, name, "fails" if problem else "holds", problem or otherwise)

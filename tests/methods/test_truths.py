@@ -1,7 +1,7 @@
 """What holds for every method, whatever its options: the truths of the token sequence."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from methods.parts.assemble import permuted
 from methods.parts.order import Chance
 from methods.reducer import Reducer
 from methods.spec import parse
+from suite.verify.step_contract import Step, same_tokens, single_image, step_problem
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 
@@ -67,38 +68,6 @@ def with_sizes(tokens: TokenSequence) -> TokenSequence:
     return replace(tokens, size=drawn.scatter(1, tokens.special, 1.0))
 
 
-def alone(tokens: TokenSequence, b: int) -> TokenSequence:
-    """Image `b` of the batch as a batch of one."""
-
-    def cut(name: str, value: Tensor) -> Tensor:
-        if name == "A":
-            return value
-        return (
-            value[:, b : b + 1]
-            if name in ("carry", "delta", "delta_mean", "B", "C")
-            else value[b : b + 1]
-        )
-
-    def parts(of: Any) -> dict[str, Any]:
-        return {
-            f.name: cut(f.name, getattr(of, f.name))
-            for f in fields(of)
-            if isinstance(getattr(of, f.name), Tensor)
-        }
-
-    assert tokens.trace is not None
-    return replace(tokens, **parts(tokens), trace=replace(tokens.trace, **parts(tokens.trace)))
-
-
-def same(a: TokenSequence, b: TokenSequence) -> bool:
-    """Equal to the last bit in everything they hold."""
-    for entry in fields(a):
-        one, other = getattr(a, entry.name), getattr(b, entry.name)
-        if isinstance(one, Tensor) and not torch.equal(one, other):
-            return False
-    return True
-
-
 Case = tuple[Composition, int, dict[str, Any]]
 
 
@@ -109,75 +78,26 @@ def test_truths_of_the_token_sequence(fabricate: Callable[..., TokenSequence], c
     tokens = with_sizes(fabricate(**sizes))
     out = Reducer(composition, remove, site=2, seed=5)(tokens)
     if remove == 0:
-        assert same(out, tokens)
+        assert same_tokens(out, tokens)
         return
-    assert out.length == tokens.length - remove
+    assert step_problem(Step(composition, tokens, out, remove)) == ""
     assert out.trace is None
-    assert tokens.owner is not None
-    assert out.owner is not None
+    assert tokens.carry is not None
+    assert out.carry is not None
+    # Tokens that nothing was merged into are bit for bit what they were, and each keeps its own
+    # carry.
     for b in range(tokens.batch):
-        old, new = tokens.position[b].tolist(), out.position[b].tolist()
-        assert len(set(new)) == len(new)
-        assert set(new) <= set(old)
-        if composition.order == "restored":
-            among = [
-                position
-                for position in new
-                if position not in tokens.position[b][tokens.special[b]]
-            ]
-            assert among == sorted(among)
-        specials_survive(tokens, out, b)
-        if composition.special == "exact":
-            specials_are_exact(tokens, out, b)
-        sizes_and_owners_agree(tokens, out, b, old, new)
-        # Tokens that nothing went into are bit for bit what they were, and each keeps its own
-        # carry.
-        where = [old.index(position) for position in new]
-        grown = out.size[b] != tokens.size[b][where]
+        before = tokens.position[b].tolist()
+        index = [before.index(position) for position in out.position[b].tolist()]
+        grown = out.size[b] != tokens.size[b][index]
         for name in ("branch", "residual"):
-            assert torch.equal(
-                getattr(out, name)[b][~grown], getattr(tokens, name)[b][where][~grown]
-            )
-        assert tokens.carry is not None
-        assert out.carry is not None
-        own = tokens.carry[:, b, where]
-        assert bool(
-            (out.carry[:, b] >= own).all()
-            if composition.aligned
-            else torch.equal(out.carry[:, b], own)
-        )
-
-
-def specials_are_exact(tokens: TokenSequence, out: TokenSequence, b: int) -> None:
-    """Each special token stands at its rank among the surviving positions."""
-    survivors = sorted(out.position[b].tolist())
-    specials = tokens.position[b][tokens.special[b]].tolist()
-    assert out.special[b].tolist() == [survivors.index(position) for position in specials]
-
-
-def specials_survive(tokens: TokenSequence, out: TokenSequence, b: int) -> None:
-    """Each special token is there, untouched, where the sequence says."""
-    assert torch.equal(out.position[b][out.special[b]], tokens.position[b][tokens.special[b]])
-    for name in ("branch", "residual", "size"):
-        assert torch.equal(
-            getattr(out, name)[b][out.special[b]], getattr(tokens, name)[b][tokens.special[b]]
-        )
-
-
-def sizes_and_owners_agree(
-    tokens: TokenSequence, out: TokenSequence, b: int, old: list[int], new: list[int]
-) -> None:
-    """A token's size is the sum of those that went into it; owners say which, and the dropped have none."""
-    assert tokens.owner is not None
-    assert out.owner is not None
-    gathered = dict.fromkeys(new, 0.0)
-    for index in range(len(old)):
-        landed = {int(place) for place in out.owner[b][tokens.owner[b] == index]}
-        assert len(landed) <= 1
-        for place in landed - {-1}:
-            gathered[new[place]] += float(tokens.size[b, index])
-    assert [gathered[position] for position in new] == out.size[b].tolist()
-    assert bool((out.owner[b][tokens.owner[b] == -1] == -1).all())
+            old, new = getattr(tokens, name)[b][index], getattr(out, name)[b]
+            assert torch.equal(new[~grown], old[~grown])
+        own = tokens.carry[:, b, index]
+        if composition.aligned:
+            assert bool((out.carry[:, b] >= own).all())
+        else:
+            assert torch.equal(out.carry[:, b], own)
 
 
 @settings(max_examples=60, deadline=None)
@@ -189,14 +109,9 @@ def test_an_image_does_not_depend_on_its_batch(
     tokens = fabricate(**sizes)
     reducer = Reducer(composition, remove, site=2, seed=5)
     out = reducer(tokens)
-    assert same(reducer(tokens), out)
+    assert same_tokens(reducer(tokens), out)
     for b in range(tokens.batch):
-        mine = reducer(alone(tokens, b))
-        for name in ("branch", "residual", "position", "size", "special", "owner"):
-            assert torch.equal(getattr(mine, name)[0], getattr(out, name)[b]), name
-        assert mine.carry is not None
-        assert out.carry is not None
-        assert torch.equal(mine.carry[:, 0], out.carry[:, b])
+        assert same_tokens(reducer(single_image(tokens, b)), single_image(out, b))
 
 
 @pytest.mark.parametrize(
@@ -210,9 +125,7 @@ def test_batch_independence_at_real_sizes(
     composition = parse(text).composition()
     assert composition is not None
     reducer = Reducer(composition, remove, site=2)
-    out, mine = reducer(tokens), reducer(alone(tokens, 3))
-    for name in ("branch", "residual", "position", "size"):
-        assert torch.equal(getattr(mine, name)[0], getattr(out, name)[3]), name
+    assert same_tokens(reducer(single_image(tokens, 3)), single_image(reducer(tokens), 3))
 
 
 @pytest.mark.parametrize("name", REDUCING)
@@ -254,7 +167,7 @@ def test_only_what_is_needed_is_read(
     reducer = Reducer(composition, 4, site=1)
     assert tokens.trace is not None
     asked = Trace(**{name: getattr(tokens.trace, name) for name in reducer.needs})
-    assert same(reducer(replace(tokens, trace=asked)), reducer(tokens))
+    assert same_tokens(reducer(replace(tokens, trace=asked)), reducer(tokens))
     for name in reducer.needs:
         with pytest.raises(ValueError, match=name):
             reducer(replace(tokens, trace=replace(asked, **{name: None})))
@@ -321,7 +234,7 @@ CHOOSING = (
 
 
 def fates(text: str, fabricate: Callable[..., TokenSequence], content: int) -> Tensor:
-    """What becomes of every token of three images, all drawn from `content`, under the same seed."""
+    """Owners of the tokens of three images, drawn from `content`, under the same seed."""
     composition = parse(text).composition()
     assert composition is not None
     found = Reducer(composition, 20, site=2, seed=3)(

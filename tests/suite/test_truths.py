@@ -1,7 +1,6 @@
-"""Truths that hold for every registered method on every registered backbone, in real forward passes."""
+"""Truths of every registered method on every registered backbone, in real forward passes."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -21,6 +20,7 @@ from methods.parts.assemble import permuted
 from methods.parts.order import Chance
 from methods.reducer import Reducer
 from suite.plan.prepare import unfit
+from suite.verify.step_contract import Step, same_tokens, step_problem
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
 NARROW: dict[str, Any] = {"dim": 32, "depth": 3, "classes": 10, "patch": 4, "stride": 4}
@@ -40,7 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @cache
 def backbone(name: str, side: int) -> Backbone:
-    """`name` with `side` x `side` patches, a few narrow blocks, and weights that tell tokens apart."""
+    """`name` with `side` x `side` patches, few narrow blocks, weights that tell tokens apart."""
     sizes = KINDS[name]
     step = sizes.get("stride", sizes["patch"])
     sizes = sizes | {"image_size": (side - 1) * step + sizes["patch"]}
@@ -89,7 +89,7 @@ def compositions(draw: st.DrawFn, provides: frozenset[str]) -> Composition:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
-    """A backbone, a composition it can serve, and a plan that may remove nothing at a site or all that can go."""
+    """A backbone, a composition for it, and a plan that removes from nothing to all it can."""
     model = backbone(draw(st.sampled_from(list(KINDS))), draw(st.integers(1, 4)))
     composition = draw(compositions(model.provides))
     assume(unfit(composition, model) is None)
@@ -104,50 +104,20 @@ def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
 Case = tuple[Backbone, Composition, dict[int, Reducer]]
 
 
-def identical(one: TokenSequence, other: TokenSequence) -> bool:
-    """Equal to the last bit in all but the trace."""
-    pairs = [
-        (getattr(one, f.name), getattr(other, f.name)) for f in fields(one) if f.name != "trace"
-    ]
-    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
-
-
 def check_step(
     before: TokenSequence, after: TokenSequence, composition: Composition, remove: int
 ) -> None:
-    """One reduction: the exact count, specials untouched at their exact rank, order, sizes."""
-    assert after.length == before.length - remove
-    for old, new in zip(range(before.batch), range(after.batch), strict=True):
-        was, now = before.position[old].tolist(), after.position[new].tolist()
-        assert set(now) <= set(was)
-        assert len(set(now)) == len(now)
-        specials = before.position[old][before.special[old]].tolist()
-        if composition.special == "exact":
-            assert [sorted(now).index(place) for place in specials] == after.special[new].tolist()
-        elif composition.special in ("first", "last"):
-            end = 0 if composition.special == "first" else after.length - len(specials)
-            assert sorted(after.special[new].tolist()) == list(range(end, end + len(specials)))
-        # the released misplacement of the class token that this option reproduces: floor(p k / t)
-        else:
-            wanted = [
-                place * after.length // before.length for place in before.special[old].tolist()
-            ]
-            assert after.special[new].tolist() == wanted
-        assert after.position[new][after.special[new]].tolist() == specials
-        assert torch.equal(
-            after.residual[new][after.special[new]], before.residual[old][before.special[old]]
-        )
-        assert bool((after.size[new][after.special[new]] == 1).all())
-        if composition.order == "restored":
-            patches = [place for place in now if place not in specials]
-            assert patches == sorted(patches)
-            assert composition.special != "exact" or now == sorted(now)
-        assert before.owner is not None
-        assert after.owner is not None
-        living = after.owner[new][after.owner[new] >= 0]
-        assert torch.bincount(living, minlength=after.length).tolist() == after.size[new].tolist()
-        lost = int((after.owner[new] < 0).sum()) - int((before.owner[old] < 0).sum())
-        assert float(after.size[new].sum()) == float(before.size[old].sum()) - lost
+    """The contract of a reduction, and the place of special tokens that an option misplaces."""
+    assert step_problem(Step(composition, before, after, remove)) == ""
+    for image in range(before.batch):
+        old, new = before.special[image].tolist(), sorted(after.special[image].tolist())
+        if composition.special == "first":
+            assert new == list(range(len(old)))
+        elif composition.special == "last":
+            assert new == list(range(after.length - len(old), after.length))
+        elif composition.special == "proportional":
+            # the released misplacement of the class token: floor(p k / t)
+            assert new == [place * after.length // before.length for place in old]
 
 
 @settings(max_examples=80, deadline=None)
@@ -160,10 +130,10 @@ def test_sequences_between_blocks(case: Case) -> None:
         tokens = model.run(tokens, start, site, needs=reducer.needs)
         reduced = reducer(tokens)
         if reducer.remove == 0:
-            assert identical(reduced, tokens)
+            assert same_tokens(reduced, tokens)
         else:
             check_step(tokens, reduced, composition, reducer.remove)
-            assert identical(reducer(tokens), reduced)
+            assert same_tokens(reducer(tokens), reduced)
         tokens, start = reduced, site
     end = model.run(tokens, start)
     assert end.length == model.describe().length - sum(reducer.remove for reducer in plan.values())
@@ -187,7 +157,7 @@ def test_restoring_the_order_of_all_tokens_changes_nothing(case: Case) -> None:
     model, _, plan = case
     site = next(iter(plan))
     tokens = model.run(model.embed(images(model, 2)), 0, site)
-    assert identical(permuted(tokens, "restored", 1.0, Chance(0, tokens.image, site)), tokens)
+    assert same_tokens(permuted(tokens, "restored", 1.0, Chance(0, tokens.image, site)), tokens)
 
 
 @settings(max_examples=40, deadline=None)
@@ -287,4 +257,4 @@ def test_every_method_runs_on_every_backbone(method: str, name: str) -> None:
     tokens = model.run(model.embed(images(model, 2)).tracked(), 0, site, needs=composition.needs)
     count = min(4, composition.cap(model.describe().patches, len(model.special_places)))
     check_step(tokens, Reducer(composition, count, site)(tokens), composition, count)
-    assert identical(Reducer(composition, 0, site)(tokens), tokens)
+    assert same_tokens(Reducer(composition, 0, site)(tokens), tokens)
