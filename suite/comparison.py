@@ -30,7 +30,7 @@ from suite.evaluation.token_counts import tracked_subset
 from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record, run_size
-from suite.execution.shards import count_existing, raise_first
+from suite.execution.shards import count_existing
 from suite.plan.cells import Cell, Named
 from suite.plan.prepare import Prepared, out_of_reach, prepare
 from suite.plan.records import describe
@@ -85,8 +85,6 @@ def run_comparison(
         print_start(folder, run_size(prepared), [existing], quiet)
         with progress_bar(existing[1], quiet) as progress:
             failures = executor(prepared, store, progress, fail_fast)
-        if fail_fast:
-            raise_first(prepared, failures)
         return conclude(prepared, store, failures, started)
 
 

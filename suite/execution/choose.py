@@ -20,7 +20,7 @@ class Executor(Protocol):
     def __call__(
         self, prepared: Prepared, store: Store, progress: Progress, fail_fast: bool = False
     ) -> dict[str, str]:
-        """Reasons of the cells that failed, by key; see `suite.execution.local.execute`."""
+        """Reasons of the cells that failed, by key; StoppedError at the first if `fail_fast`."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suite.evaluation.runner import Progress
-from suite.execution.shards import complete, failures, shards
+from suite.execution.shards import complete, failures, raise_first, shards
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 
@@ -13,19 +13,19 @@ def execute(
 ) -> dict[str, str]:
     """See that every shard is on disk or has failed; reasons of the cells that failed, by key.
 
-    `fail_fast` returns after the first shard with a cell that failed. `progress` receives the
-    number of outcomes done, one image under one cell each.
+    `progress` receives the number of outcomes done, one image under one cell each. StoppedError
+    after the first shard with a cell that failed if `fail_fast`.
     """
     busy = []
     for shard in shards(prepared):
         reasons = complete(prepared, store, shard, progress, wait=False)
         if reasons is None:
             busy.append(shard)
-        elif reasons and fail_fast:
-            return reasons
+        elif fail_fast:
+            raise_first(prepared, reasons)
     # Only now wait for other processes: their shards are done, or were left by one that died.
     for shard in busy:
         reasons = complete(prepared, store, shard, progress, wait=True)
         if reasons and fail_fast:
-            return reasons
+            raise_first(prepared, reasons)
     return failures(prepared, store)

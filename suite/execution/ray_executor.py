@@ -24,7 +24,7 @@ from suite.execution.local import execute
 from suite.execution.ray_cluster import brief, connected, room
 from suite.execution.ray_payload import packed, versions
 from suite.execution.ray_worker import EXIT_DELAY, RunHandle, evaluate_cells, open_run
-from suite.execution.shards import Shard, failures, lock, missing, save, shards
+from suite.execution.shards import Shard, failures, lock, missing, raise_first, save, shards
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.out_of_memory import DeviceLostError
@@ -56,19 +56,19 @@ class OnRay:
     ) -> dict[str, str]:
         """See that every shard is on disk or has failed; reasons of the cells that failed, by key.
 
-        `fail_fast` returns after the first piece of a shard with a cell that failed.
+        StoppedError after the first piece of a shard with a cell that failed if `fail_fast`.
         """
         todo = list(shards(prepared))
         if not any(missing(store, shard, prepared.runnable(shard.backbone)) for shard in todo):
-            return execute(prepared, store, progress)  # nothing is left that Ray would be worth
+            # Nothing is left to evaluate, and Ray takes seconds to start.
+            return execute(prepared, store, progress, fail_fast)
         with connected(self.address, self.workers * prepared.threads or None) as ray:
             tasks = ShardTasks(ray, prepared, store, progress, named=bool(self.address))
             tasks.start(self.workers)
             busy = tasks.run(todo, wait=False, fail_fast=fail_fast)
             # One at a time: two processes that each wait for a shard of the other's never end.
             for shard in busy:
-                if not (fail_fast and failures(prepared, store)):
-                    tasks.run([shard], wait=True, fail_fast=fail_fast)
+                tasks.run([shard], wait=True, fail_fast=fail_fast)
         return failures(prepared, store)
 
 
@@ -144,7 +144,8 @@ class ShardTasks:
     def run(self, todo: Sequence[Shard], wait: bool, fail_fast: bool) -> list[Shard]:
         """See that every shard of `todo` is on disk or has failed.
 
-        Returns those that other processes work on, or waits for them.
+        Returns those that other processes work on, or waits for them. StoppedError at the first
+        failure if `fail_fast`.
         """
         busy: list[Shard] = []
         with ExitStack() as locks:
@@ -157,8 +158,9 @@ class ShardTasks:
                     # Before the results are written, so that no worker waits for the disk.
                     self._submit(fresh)
                 self._settle(piece, outcome)
-                if fail_fast and failures(self._prepared, self._store, piece.locked.shard):
-                    break
+                if fail_fast:
+                    reasons = failures(self._prepared, self._store, piece.locked.shard)
+                    raise_first(self._prepared, reasons)
                 self._submit(fresh)
         return busy
 

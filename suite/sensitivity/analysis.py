@@ -18,7 +18,7 @@ from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record, run_size
-from suite.execution.shards import count_existing, raise_first
+from suite.execution.shards import count_existing
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
@@ -81,8 +81,6 @@ def run_sensitivity(
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(existing[1], quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
-        if fail_fast:
-            raise_first(prepared, failures)
         with progress_bar(len(images), quiet, "images") as progress:
             probe_images(prepared, settings, probes, progress)
         return conclude(prepared, spec, probes, failures, started)

@@ -16,6 +16,7 @@ from suite.execution.shards import failures, lock, shards
 from suite.plan.prepare import Prepared, prepare
 from suite.store.run_folder import Store
 from suite.store.session import session
+from suite.system.out_of_memory import StoppedError
 
 Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
@@ -166,7 +167,10 @@ def test_workers_that_always_die_end_the_run_with_all_cells_failed(
 
 def test_the_first_failure_ends_the_work_if_asked(prepared: Prepared, tmp_path: Path) -> None:
     ray = ScriptedRay(1, 0, lambda shard, keys: True)
-    with session(tmp_path / "run", prepared.spec) as store:
+    with (
+        session(tmp_path / "run", prepared.spec) as store,
+        pytest.raises(StoppedError, match=r"failed \(its worker was killed"),
+    ):
         work(ray, prepared, store, fail_fast=True)
     assert {shard for shard, _ in ray.pieces} == {0}
 
