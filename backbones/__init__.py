@@ -1,7 +1,7 @@
-"""Vision Mamba backbones and an attention control: models, layers, scan kernels and checkpoints.
+"""Vision Mamba backbones and an attention control.
 
-`create_model` builds a backbone by its name; `methods` reduces its tokens and `suite` measures
-both. Nothing here knows a method or a data set.
+Models, layers, scan kernels and checkpoints. `create_model` builds a backbone by its name;
+`methods` reduces its tokens and `suite` measures both. Nothing here knows a method or a data set.
 """
 
 from __future__ import annotations

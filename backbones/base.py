@@ -1,4 +1,4 @@
-"""The contract of every backbone: embed, run any range of blocks with reductions between, read out."""
+"""The contract of every backbone: embed, run blocks with reductions between them, read out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias")
 
 
 class Reducer(Protocol):
-    """A reduction at a site: takes the tokens that enter a block, returns fewer or reordered ones."""
+    """A reduction at a site: maps the tokens that enter a block to fewer or reordered ones."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -41,12 +41,13 @@ class Backbone(nn.Module):
     Site i is the place before block i (0-based) and uses the trace of block i-1; `sites` lists
     those at which tokens may be reduced. The engine may stop and branch between any two blocks:
     ``readout(run(embed(images), 0, depth, plan))`` is the whole forward pass. Subclasses implement
-    everything that raises NotImplementedError here, and either `resized` or `positions_here`.
+    everything that raises NotImplementedError here. Those without a `config` also override
+    `image_size_for` and `resized`, which read it; the others override `positions_here`.
     """
 
     provides: ClassVar[frozenset[str]]
     name: str
-    config: Any  # a dataclass of sizes with `image_size`
+    config: Any  # a dataclass of sizes, as in `backbones.models.sizes`
     pos_embed: Tensor
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
@@ -73,11 +74,27 @@ class Backbone(nn.Module):
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
-        raise NotImplementedError
+        return grid * self.config.patch
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
         raise NotImplementedError
+
+    def _shape(self, **mixer_sizes: Any) -> Shape:
+        """A shape with the sizes that all configurations have, and those given of the mixer."""
+        config = self.config
+        return Shape(
+            name=self.name,
+            depth=self.depth,
+            dim=config.dim,
+            patch=(1, config.patch, config.patch),
+            channels=3,
+            patches=self.frames * config.grid**2,
+            specials=len(self.special_places),
+            classes=config.classes,
+            frames=self.frames,
+            **mixer_sizes,
+        )
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding of another square grid to this model's.
@@ -172,7 +189,7 @@ class Backbone(nn.Module):
                 module.kernel = kernel
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Convert the weights to `dtype`, those of the recurrence to at least fp32 (as in Mamba)."""
+        """Convert the weights to `dtype`, those of the recurrence to at least fp32, as in Mamba."""
         for name, parameter in self.named_parameters():
             wide = torch.promote_types(dtype, torch.float32)
             parameter.data = parameter.data.to(wide if name.endswith(RECURRENT) else dtype)

@@ -1,4 +1,4 @@
-"""Settings of a backbone, changed by name: from Python, or from brackets on the command line."""
+"""Settings of a backbone, changed by name, from Python or on the command line."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NEW_HEAD = "the head is new"
 class Provenance:
     """Where weights came from, in enough detail to recognise them again.
 
-    ``source``      as the user named them: a path, ``hf://owner/repo[@revision]/file`` or ``bundled``
+    ``source``      as named by the user: a path, ``hf://owner/repo[@revision]/file``, ``bundled``
     ``path``        the file on disk
     ``sha256``      of that file
     ``format``      ``torch`` or ``safetensors``
@@ -36,11 +36,6 @@ class Provenance:
     keys: int
     key_digest: str
     adapted: tuple[str, ...] = ()
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the head was loaded as well."""
-        return NEW_HEAD not in self.adapted
 
 
 def key_digest(state: Mapping[str, Tensor]) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Trace:
-    """Quantities of a block's mixer about its tokens; only fields that a reducer `needs` are set.
+    """What a block's mixer knows about its tokens; only fields that a reducer `needs` are set.
 
     ``delta_mean`` (2, B, L)     timescale after bias and softplus, mean over the E channels
     ``delta``      (2, B, L, E)  timescale after bias and softplus
@@ -60,7 +60,7 @@ class TokenSequence:
     ``grid``     (T, H, W)  of the unreduced patch tokens
     ``owner``    (B, L0)    current index of the token that each original one is part of, -1 if it
                             was dropped; None: not tracked
-    ``carry``    (2, B, L, E)  decay that dropped tokens hand to later scans, added to Delta; None: 0
+    ``carry``    (2, B, L, E)  decay handed over by dropped tokens, added to Delta; None: nothing
     ``weighted``            proportional attention in attention backbones
     ``trace``               of the block that produced ``branch``; None after a reduction
     """

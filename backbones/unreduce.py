@@ -1,4 +1,4 @@
-"""Undo a reduction: give every token of the unreduced sequence a value, as dense prediction needs."""
+"""Undo a reduction: a value for every token of the unreduced sequence, for dense prediction."""
 
 from __future__ import annotations
 

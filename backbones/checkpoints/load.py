@@ -83,7 +83,7 @@ def apply(
     num_classes: int | None = None,
     changed: frozenset[str] = NOTHING,
 ) -> tuple[str, ...]:
-    """Copy `weights` into `model`, all of them and nothing else, in the model's dtype and device.
+    """Copy all of `weights` into `model`, in the model's own dtype and on its device.
 
     `num_classes` is the caller's choice, if any, and `changed` are the settings that the caller
     changed: only for them are weights adapted, which the returned notes say. Weights without a head

@@ -210,7 +210,7 @@ def files_of(backbone: str) -> list[PublishedFile]:
 
 
 def published_file(backbone: str, data: str | None = None) -> PublishedFile:
-    """The published file for `backbone`, trained on `data` if there is one; UserError if none is."""
+    """The published file for `backbone`, preferably trained on `data`; UserError without one."""
     rows = files_of(backbone)
     if not rows:
         others = [row.backbone for row in _same_name(backbone)]

@@ -95,7 +95,7 @@ def _download(spec: str, parts: re.Match[str]) -> Path:
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether the server at `endpoint` responds within `PATIENCE`, through any proxy that is set."""
+    """Whether the server at `endpoint` responds within `PATIENCE`, by the proxy if one is set."""
     request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the hub's own address
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310

@@ -1,4 +1,4 @@
-"""What all packages share: user errors, registries, names with settings, bounded file readers.
+"""Shared by all packages: user errors, registries, names with settings, file readers.
 
 Nothing here imports another package of the project.
 """

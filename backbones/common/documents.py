@@ -1,4 +1,4 @@
-"""Readers of small YAML and JSON files, which may come from anyone: bounded, executing nothing."""
+"""Bounded readers of small YAML and JSON files, which may come from anyone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_text(path: Path, most: int) -> str:
-    """Read a regular file of at most `most` bytes; ValueError with a reason if that is impossible."""
+    """Read a regular file of at most `most` bytes; ValueError with a reason if it cannot be."""
     try:
         if not path.is_file():  # a pipe would block, and a device never ends
             raise ValueError("a folder or a device" if path.exists() else "no such file")

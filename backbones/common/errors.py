@@ -25,7 +25,7 @@ HINTS = {
 
 
 class UserError(Exception):
-    """Input that cannot be used; the message is one line that says what is wrong and how to fix it.
+    """Unusable input; the message is one line that says what is wrong and how to fix it.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -41,7 +41,7 @@ def hint(error: OSError) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with characters that could steer a terminal in ASCII, at most `LONGEST`."""
+    """`text` on one line of at most `LONGEST`, with control characters in ASCII."""
     # The end of a long message is kept as well: it says how to fix the error.
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"

@@ -1,4 +1,4 @@
-"""Names with settings, as on the command line: ``name`` or ``name[setting=value,setting=value]``."""
+"""Names with settings on the command line: ``name[setting=value,setting=value]``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def typed(text: str) -> Value:
 
 
 def bracketed(text: str) -> tuple[str, dict[str, Value]]:
-    """Split `text` into a name and the settings in its brackets; UserError if it has another form."""
+    """Split `text` into a name and the settings in its brackets; UserError for another form."""
     # The length is bounded before matching, whose time grows faster than the text's length.
     match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:

@@ -1,4 +1,4 @@
-"""Where machine code is kept; told without importing what compiles or runs it, which takes longer than to look."""
+"""Where machine code is kept; imports neither numba nor torch, so that looking is fast."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pathlib import Path
 
 
 def cache_folder(kernels: Path) -> Path | None:
-    """A folder named for its sources, those of the folder `kernels` and of this one; None if it cannot be written.
-
-    numba's own place is beside the source, where an installation may be read-only, and it does not
-    notice a change in another file that a kernel calls into.
-    """
-    named = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    folder = Path(named or Path.home() / ".cache") / "mamba-token-suite" / _digest(kernels)
+    """A folder named for the sources of `kernels` and of this package; None if not writable."""
+    # numba's own choice is beside the source, where an installation may be read-only, and it does
+    # not notice a change in another file that a kernel calls into.
+    parent = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    folder = Path(parent or Path.home() / ".cache") / "mamba-token-suite" / _digest(kernels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -32,9 +30,10 @@ def is_kept(source: Path) -> bool:
 
 @cache
 def _digest(kernels: Path) -> str:
-    """Hash of what machine code is made of, and of the place and the interpreter that numba knows it by."""
-    sources = [
-        path for folder in (Path(__file__).parent, kernels) for path in sorted(folder.glob("*.py"))
-    ]
-    known = f"{kernels} {sys.version}".encode()
-    return sha256(b"".join([known, *(source.read_bytes() for source in sources)])).hexdigest()[:16]
+    # The path and the interpreter are part of numba's own index: without them in the hash, files of
+    # several installations would collide in one folder.
+    digest = sha256(f"{kernels} {sys.version}".encode())
+    for folder in (Path(__file__).parent, kernels):
+        for source in sorted(folder.glob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

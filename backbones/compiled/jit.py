@@ -1,4 +1,4 @@
-"""numba's names as this package uses them, untyped: its decorators change what a function is called with."""
+"""numba's names, untyped: its decorators change how functions are called."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numba.extending import intrinsic as numba_intrinsic
 # of the time to compile is saved.
 _FLAGS: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 device: Any = numba.njit(**_FLAGS)
+# for sums only: LLVM vectorises them if it may change the order of additions
 reassociating: Any = numba.njit(**_FLAGS, fastmath={"reassoc"})
 
 callback: Any = numba.cfunc

@@ -1,7 +1,7 @@
-"""Single-precision functions that LLVM vectorises: exp, softplus and sigmoid without a call and without a branch.
+"""Single-precision exp, softplus and sigmoid that LLVM vectorises: no calls, no branches.
 
 Polynomials are minimax fits. Nothing here is compiled with fast-math: additions and multiplications
-happen exactly as written and fused ones are asked for by name, so that the bits of a result do not
+happen exactly as written and fused ones are requested by name, so that the bits of a result do not
 depend on how a loop was vectorised.
 """
 
@@ -16,39 +16,42 @@ from backbones.compiled.jit import device, intrinsic, reassociating, types
 
 ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 LOG2E = np.float32(1.4426950408889634)
-_NEGATIVE_LOG2E_INVERSE_HIGH, _NEGATIVE_LOG2E_INVERSE_LOW = (
-    np.float32(-0.693359375),
-    np.float32(2.12194440e-4),
-)
+# -ln 2 in two parts: the first has few bits, so that k times it is exact
+_NEGATIVE_LOG2E_INVERSE_HIGH = np.float32(-0.693359375)
+_NEGATIVE_LOG2E_INVERSE_LOW = np.float32(2.12194440e-4)
 _ROUNDER = np.float32(1.5 * 2**23)  # adding it leaves the nearest whole number in the lowest bits
 _SMALLEST_EXPONENT = np.float32(-126)
-_EXP2 = tuple(
-    np.float32(c) for c in (0.693147004, 0.240222424, 0.0555073358, 0.00967151299, 0.00132647273)
-)
-_EXP = tuple(
-    np.float32(c) for c in (0.499999940, 0.166665211, 0.0416683890, 0.00836871564, 0.00138146023)
-)
-_ATANH = tuple(np.float32(c) for c in (0.333332062, 0.200108498, 0.139995694, 0.140122324))
+
+
+def _singles(*values: float) -> tuple[np.float32, ...]:
+    return tuple(map(np.float32, values))
+
+
+_EXP2 = _singles(0.693147004, 0.240222424, 0.0555073358, 0.00967151299, 0.00132647273)
+_EXP = _singles(0.499999940, 0.166665211, 0.0416683890, 0.00836871564, 0.00138146023)
+_ATANH = _singles(0.333332062, 0.200108498, 0.139995694, 0.140122324)
 
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """A * b + c, rounded once."""
-    return types.float32(
-        types.float32, types.float32, types.float32
-    ), lambda _, builder, __, given: builder.fma(*given)
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
 
 
 @intrinsic
 def _times_power(typing: Any, value: Any, rounded: Any) -> Any:
-    """Value * 2^k, where `rounded` is k + _ROUNDER: k is added to the exponent bits."""
+    """Value * 2^k, where `rounded` is k + _ROUNDER."""
 
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        whole = ir.IntType(32)
-        exponent = builder.shl(builder.bitcast(given[1], whole), ir.Constant(whole, 23))
-        return builder.bitcast(
-            builder.add(builder.bitcast(given[0], whole), exponent), ir.FloatType()
-        )
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        # k is in the lowest bits of `rounded`: shifted, it adds to the exponent's bits of the value
+        integer = ir.IntType(32)
+        exponent = builder.shl(builder.bitcast(arguments[1], integer), ir.Constant(integer, 23))
+        bits = builder.add(builder.bitcast(arguments[0], integer), exponent)
+        return builder.bitcast(bits, ir.FloatType())
 
     return types.float32(types.float32, types.float32), generate
 
@@ -76,7 +79,8 @@ def exp(x: Any) -> Any:
 
 @device
 def softplus(x: Any) -> Any:
-    """log(1 + e^x) with a small relative error however negative x is: max(x, 0) + 2 atanh(t / (2 + t)), t = e^-|x|."""
+    """log(1 + e^x), with a small relative error however negative x is."""
+    # max(x, 0) + 2 atanh(t / (2 + t)) with t = e^-|x|: log1p would lose all digits of a small t
     t = exp(-abs(x))
     s = t / (TWO + t)
     square = s * s
@@ -101,16 +105,17 @@ def silu(x: Any) -> Any:
 
 @reassociating
 def total(values: Any, count: int) -> Any:
-    """Sum of the first `count` values; their order is the compiler's, but always the same one for a given count."""
-    found = ZERO
+    """Sum of the first `count` values, in an order that depends on `count` alone."""
+    result = ZERO
     for index in range(count):
-        found += values[index]
-    return found
+        result += values[index]
+    return result
 
 
 @device
 def workspace(size: int) -> Any:
-    """`size` zeros that begin on a cache line, so that no vector straddles two."""
+    """`size` zeros that begin on a cache line."""
+    # so that no vector straddles two lines
     raw = np.zeros(size + 16, np.float32)
     skip = (-raw.ctypes.data // 4) % 16
     return raw[skip : skip + size]

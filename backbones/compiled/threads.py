@@ -1,8 +1,8 @@
 """Running a kernel's machine code with the threads that torch already has.
 
-They are those of the OpenMP library torch itself is linked with. A second pool, numba's or
-Python's, would compete with torch's workers, which go on spinning for milliseconds after each of
-its operations: on 2 cores a kernel between two matrix products then runs at half speed.
+They belong to the OpenMP library that torch itself is linked with. A second pool, numba's or
+Python's, would compete with torch's workers, which spin for milliseconds after each of its
+operations: on 2 cores a kernel between two matrix products then runs at half speed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import torch
 def launch(entry: int, frame: np.ndarray) -> None:
     """Do all tasks of `frame` with the machine code at the address `entry`."""
     threads = min(torch.get_num_threads(), int(frame["tasks"][0]))
-    share = _openmp_parallel()
-    if threads > 1 and share is not None:
-        share(entry, frame.ctypes.data, threads, 0)
+    parallel = _openmp_parallel()
+    if threads > 1 and parallel is not None:
+        parallel(entry, frame.ctypes.data, threads, 0)
         return
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entry)
     if threads > 1:
+        # ctypes releases the interpreter's lock during a call
         list(_pool(threads).map(call, [frame.ctypes.data] * threads))
     elif threads == 1:
         call(frame.ctypes.data)
@@ -33,15 +34,15 @@ def launch(entry: int, frame: np.ndarray) -> None:
 
 @cache
 def _openmp_parallel() -> Any:
-    """`GOMP_parallel` of the OpenMP library that torch is linked with; None where it has another one."""
+    """`GOMP_parallel` of torch's OpenMP library; None where it is linked with another kind."""
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
-        share = ctypes.CDLL(str(library)).GOMP_parallel
+        parallel = ctypes.CDLL(str(library)).GOMP_parallel
     except (OSError, AttributeError):
         return None
-    share.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-    share.restype = None
-    return share
+    parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    parallel.restype = None
+    return parallel
 
 
 @cache

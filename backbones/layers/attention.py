@@ -26,7 +26,7 @@ TRACED = frozenset({"keys", "cls_attention"})
 
 
 def log_size(tokens: TokenSequence, dtype: torch.dtype) -> Tensor | None:
-    """Proportional attention (ToMe, arXiv 2210.09461): the log of each token's size (B, 1, 1, L).
+    """Proportional attention (ToMe, arXiv 2210.09461): log of token sizes (B, 1, 1, L).
 
     Added to the logits of attention it makes a token of size s count as s tokens; it is exactly 0
     for size 1. None unless `tokens.weighted`.
@@ -72,8 +72,8 @@ class AttentionHalf(nn.Module):
         if "cls_attention" in needs:
             place = tokens.special[:, None, :1, None]
             if weights is None:
-                # The fused kernel returns no weights: compute the class token's row. Not by a matrix
-                # product, whose bits for a single query depend on the batch.
+                # The fused kernel returns no weights: compute the class token's row. A matrix
+                # product is avoided, since its bits for a single query depend on the batch.
                 query = q.take_along_dim(place, 2) * layer.scale
                 logits = (query * k).sum(-1)[:, :, None]
                 row = (logits if bias is None else logits + bias).softmax(-1)

@@ -22,11 +22,11 @@ FEWEST_ROWS = 16
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fast: bool = False, gelu: bool = False
 ) -> Tensor:
-    """Compute x @ weight.T + bias for x (..., K), weight (M, K), bias (M,), row by row invariant.
+    """Compute x @ weight.T + bias; each row's bits are independent of the others.
 
-    `gelu` applies the exact GELU to the result. `fast`, for fp32 inference on a CPU, multiplies by
-    oneDNN where torch has it (twice MKL's speed on AMD with AVX-512); its bits differ from those of
-    the plain product.
+    Shapes: x (..., K), weight (M, K), bias (M,). `gelu` applies the exact GELU to the result.
+    `fast`, for fp32 inference on a CPU, multiplies by oneDNN where torch has it (twice MKL's speed
+    on AMD with AVX-512); its bits differ from those of the plain product.
     """
     if x.device.type != "cpu":
         return _plain(x, weight, bias, gelu)
@@ -39,7 +39,7 @@ def linear(
 
 
 def per_image_linear(rows: Tensor, layer: nn.Linear) -> Tensor:
-    """Apply `layer` to (B, C) or (B, S, C); without gradients, on a CPU, image by image."""
+    """Apply `layer` to (B, C) or (B, S, C), image by image in CPU inference."""
     # A product whose row count is the batch takes another path through the BLAS for another batch.
     if rows.device.type != "cpu" or torch.is_grad_enabled():
         return layer(rows)
@@ -48,7 +48,7 @@ def per_image_linear(rows: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def convolve(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Apply the convolution `layer` to images (B, C, H, W); invariant without gradients on a CPU."""
+    """Apply the convolution `layer` to images (B, C, H, W), invariantly in CPU inference."""
     if images.device.type != "cpu" or torch.is_grad_enabled():
         return layer(images)
     # oneDNN takes the strides of a lone image for another memory layout, and convolves one image on

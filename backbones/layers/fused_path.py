@@ -21,7 +21,7 @@ from torch import Tensor
 from backbones.common.errors import UserError
 from backbones.layers import batch_invariant, plain_path
 from backbones.layers.norm import RMSNorm
-from backbones.layers.plain_path import REVERSE
+from backbones.layers.plain_path import REVERSE, is_separate, trace_of
 from backbones.layers.scan_weights import ScanWeights, initial_weights
 from backbones.layers.stacked_weights import StackCache, Stacked, stack
 from backbones.scan import ScanInputs, ScanResult, chosen
@@ -155,15 +155,12 @@ def mix(
     step = None
     if "delta" in needs:
         step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
-    apart = bool(needs & {"y_forward", "y_backward"})
-    result = scan(apart, step, "delta_mean" in needs)
-    y = (result.y[0] + result.y[1]) * weights.scale if apart else result.y
-    shown: dict[str, Tensor | None] = {"delta_mean": result.delta_mean, "y": y, "delta": step}
-    shown |= {"A": inputs.A, "B": inputs.B, "C": inputs.C}
-    if apart:
-        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    separate = is_separate(needs)
+    result = scan(separate, step, "delta_mean" in needs)
+    # The kernel scales the sum that it writes itself.
+    y = (result.y[0] + result.y[1]) * weights.scale if separate else result.y
     out = batch_invariant.linear(y, weights.out_proj.weight, fast=True)
-    return out, Trace(**{name: shown[name] for name in needs})
+    return out, trace_of(needs, inputs, result, y, step)
 
 
 def _on_cpu(
@@ -189,8 +186,8 @@ def _on_cpu(
     bias = torch.stack([part.dt_proj.bias for part in parts])
     inputs = ScanInputs(u, dt, weights.state_matrix(), B, C, D, z, bias, carry)
 
-    def scan(apart: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return cpu_scan(inputs, REVERSE, apart, scale=weights.scale, weight=expand, step=step)
+    def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
+        return cpu_scan(inputs, REVERSE, separate, scale=weights.scale, weight=expand, step=step)
 
     return inputs, scan
 
@@ -203,8 +200,8 @@ def _on_gpu(
 
     inputs = _gpu_inputs(stacks.get(weights), x, z, carry)
 
-    def scan(apart: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return triton_scan(inputs, REVERSE, apart, scale=weights.scale, step=step, mean=mean)
+    def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
+        return triton_scan(inputs, REVERSE, separate, scale=weights.scale, step=step, mean=mean)
 
     return inputs, scan
 

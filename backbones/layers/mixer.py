@@ -1,4 +1,4 @@
-"""The bidirectional Mamba mixer of Vision Mamba (Vim, arXiv 2401.09417), with Vim's parameter names."""
+"""The bidirectional mixer of Vision Mamba (Vim, arXiv 2401.09417), with its parameter names."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ class BidirectionalMixer(Mixer):
         if not needs <= TRACED:
             missing = ", ".join(sorted(needs - TRACED))
             raise UserError(
-                f"a Mamba mixer has no {missing}: choose a method that needs {', '.join(sorted(TRACED))}"
+                f"a Mamba mixer has no {missing}: "
+                f"choose a method that needs {', '.join(sorted(TRACED))}"
             )
         weights = self.scan_weights
         if fused_path.can_run(self.kernel, u):

@@ -1,4 +1,4 @@
-"""The bidirectional mixer written out, by any scan kernel, with gradients and in any precision.
+"""The bidirectional mixer step by step: any scan kernel, any precision, with gradients.
 
 The fused path has to agree with it, and takes its place where `fused_path.can_run` says so.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from backbones.layers import batch_invariant
 from backbones.layers.scan_weights import ScanWeights
-from backbones.scan import ScanInputs
+from backbones.scan import ScanInputs, ScanResult
 from backbones.scan.dispatch import run
 from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
@@ -22,20 +22,43 @@ REVERSE = (False, True)
 def mix(
     weights: ScanWeights, inputs: ScanInputs, needs: frozenset[str], kernel: str
 ) -> tuple[Tensor, Trace]:
-    """Scan `inputs` and project the combined output: new tokens (B, L, C) and the traced `needs`."""
-    apart = bool(needs & {"y_forward", "y_backward"})
-    result = run(inputs, REVERSE, apart, kernel, mean="delta_mean" in needs)
-    y = result.y[0] + result.y[1] if apart else result.y
+    """Scan `inputs` and project the output: new tokens (B, L, C) and the trace of `needs`."""
+    result = run(inputs, REVERSE, is_separate(needs), kernel, mean="delta_mean" in needs)
+    y = result.y[0] + result.y[1] if is_separate(needs) else result.y
     y = y * 0.5 if weights.divide else y
-    shown = {"delta_mean": result.delta_mean, "B": inputs.B, "C": inputs.C, "A": inputs.A, "y": y}
-    if apart:
-        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    delta = None
     if "delta" in needs and inputs.delta_bias is not None:
         wide = inputs.A.dtype  # at least fp32, as the scan computes it
         bias = inputs.delta_bias.to(wide)[:, None, None]
-        shown["delta"] = functional.softplus(inputs.delta.to(wide) + bias)
+        delta = functional.softplus(inputs.delta.to(wide) + bias)
     out = batch_invariant.linear(y, weights.out_proj.weight)
-    return out, Trace(**{name: shown[name] for name in needs})
+    return out, trace_of(needs, inputs, result, y, delta)
+
+
+def is_separate(needs: frozenset[str]) -> bool:
+    """Whether the trace needs each direction's output, not only their sum."""
+    return not needs.isdisjoint({"y_forward", "y_backward"})
+
+
+def trace_of(
+    needs: frozenset[str],
+    inputs: ScanInputs,
+    result: ScanResult,
+    y: Tensor,
+    delta: Tensor | None,
+) -> Trace:
+    """The trace's fields named in `needs`; `y` is the combined output, `delta` the timescale."""
+    shown: dict[str, Tensor | None] = {
+        "delta_mean": result.delta_mean,
+        "delta": delta,
+        "A": inputs.A,
+        "B": inputs.B,
+        "C": inputs.C,
+        "y": y,
+    }
+    if is_separate(needs):
+        shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    return Trace(**{name: shown[name] for name in needs})
 
 
 def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None, kernel: str) -> ScanInputs:

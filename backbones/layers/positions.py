@@ -40,9 +40,10 @@ def resample_positions(rows: Tensor, old_grid: Grid, new_grid: Grid) -> Tensor:
 def interpolate_pos_embed(
     pos: Tensor, place: int, old_grid: Grid, new_place: int, new_grid: Grid
 ) -> Tensor:
-    """Resample an embedding (1, h*w + 1, C) with a class token, bicubically, to (1, h'*w' + 1, C).
+    """Resample a learned embedding (1, h*w + 1, C) with a class token to (1, h'*w' + 1, C).
 
-    The class token's row moves from index `place` to `new_place`.
+    Patches are resampled bicubically; the class token's row moves from index `place` to
+    `new_place`.
     """
     # The class token is cut out first: it must not be mixed with the patches beside it.
     cls = pos[:, place : place + 1]

@@ -1,4 +1,4 @@
-"""The layers of a bidirectional mixer as plain data, which the plain and the fused path compute with.
+"""The layers of a bidirectional mixer as plain data, for the plain and the fused path.
 
 `BidirectionalMixer` hands them over on every call; the self-checks make random ones of their own.
 """

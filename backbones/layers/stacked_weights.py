@@ -12,10 +12,11 @@ from backbones.layers.scan_weights import ScanWeights
 
 
 class Stacked(NamedTuple):
-    """Parameters of both directions: E channels, N states, W taps, R rank padded to a multiple of 8.
+    """Parameters of both directions.
 
-    ``taps`` (2, W, E), ``conv_bias`` (2, E), ``project`` (2, E, R + 2N) and ``expand`` (2, R, E) to
-    multiply rows by, ``step_bias``, ``D`` (2, E), ``A`` (2, E, N).
+    E channels, N states, W taps, rank R of the timescale padded to a multiple of 8: ``taps`` (2, W,
+    E), ``conv_bias`` (2, E), ``project`` (2, E, R + 2N) and ``expand`` (2, R, E) to multiply rows
+    by, ``step_bias``, ``D`` (2, E), ``A`` (2, E, N).
     """
 
     taps: Tensor
@@ -32,32 +33,25 @@ class StackCache:
 
     def __init__(self) -> None:
         """Empty."""
-        self._sources: list[tuple[Tensor, int]] = []
+        self._key: list[tuple[int, int, torch.dtype]] = []
+        self._sources: list[Tensor] = []
         self._stacked: Stacked | None = None
 
     def get(self, weights: ScanWeights) -> Stacked:
         """Return the stacked parameters; stack again if one was written to or replaced."""
         parameters = [tensor for part in weights.directions for tensor in part.parameters()]
-        if self._stacked is None or self._is_stale(parameters):
+        key: list[tuple[int, int, torch.dtype]] = []
+        for tensor in parameters:
+            # A tensor of inference mode counts no writes; it cannot be trained either.
+            version = 0 if tensor.is_inference() else tensor._version
+            key.append((tensor.data_ptr(), version, tensor.dtype))
+        if self._stacked is None or key != self._key:
+            self._key = key
             # The aliases keep the memory that was read alive, so that no other tensor can come to
             # lie at its address and pass for unchanged.
-            self._sources = [(tensor.detach(), _version(tensor)) for tensor in parameters]
+            self._sources = [tensor.detach() for tensor in parameters]
             self._stacked = stack(weights)
         return self._stacked
-
-    def _is_stale(self, parameters: list[Tensor]) -> bool:
-        for now, (then, version) in zip(parameters, self._sources, strict=True):
-            if _version(now) != version or now.data_ptr() != then.data_ptr():
-                return True
-            if now.dtype != then.dtype:
-                return True
-        return False
-
-
-def _version(parameter: Tensor) -> int:
-    """How often the tensor was written to."""
-    # A tensor of inference mode counts no writes; it cannot be trained either.
-    return 0 if parameter.is_inference() else parameter._version
 
 
 def stack(weights: ScanWeights) -> Stacked:

@@ -1,4 +1,4 @@
-"""The four zig-zag walks over a grid of patches along which PlainMamba scans (arXiv 2403.17695).
+"""The four zig-zag walks over the grid of patches in PlainMamba (arXiv 2403.17695).
 
 Walk 0 runs through the rows from the top, every other one backwards, so that each step goes to a
 neighbour; walk 1 is its reverse; walks 2 and 3 do the same with columns. A position is the index of

@@ -13,7 +13,7 @@ from backbones.layers import batch_invariant
 from backbones.layers.batch_invariant import linear
 from backbones.layers.mixer import Mixer
 from backbones.layers.scan_weights import initial_scan
-from backbones.layers.zigzag import ARRIVALS, WALKS, Paths, paths
+from backbones.layers.zigzag import ARRIVALS, WALKS, paths
 from backbones.scan import ScanInputs
 from backbones.scan.dispatch import run
 from backbones.sequence import Trace
@@ -71,30 +71,10 @@ class ZigzagMixer(Mixer):
         dt, B, C = linear(convolved, self.x_proj.weight).split(sizes, dim=-1)
         delta = linear(dt, self.dt_proj.weight)
         walk = paths(position, height, width)
-        inputs = self.scan_inputs(convolved, delta, B, C, walk)
-        result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
-        # Each walk's output goes back to the order of the tokens before the sum.
-        y = functional.silu(z) * pick_tokens(result.y, walk.step).sum(0)
-        shown = {"y": y, "A": inputs.A}
-        if "delta_mean" in needs:
-            shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
-        if "delta" in needs:
-            wide = inputs.A.dtype  # at least fp32, as the scan computes it
-            step = functional.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
-            shown["delta"] = pick_tokens(step, walk.step)
-        for name in needs & {"B", "C"}:
-            shown[name] = pick_tokens(getattr(inputs, name), walk.step)
-        out = linear(y, self.out_proj.weight, self.out_proj.bias)
-        return out, Trace(**{name: shown[name] for name in needs})
-
-    def scan_inputs(
-        self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, walk: Paths
-    ) -> ScanInputs:
-        """The inputs of the four scans, stacked, each in the order of its steps."""
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         A = -torch.exp(self.A_log.to(wide))
-        return ScanInputs(
-            u=pick_tokens(x, walk.order),
+        inputs = ScanInputs(
+            u=pick_tokens(convolved, walk.order),
             delta=delta.expand(WALKS, -1, -1, -1),
             A=A.expand(WALKS, -1, -1),
             B=B + self.direction_Bs.to(B.dtype)[walk.arrival],
@@ -102,10 +82,26 @@ class ZigzagMixer(Mixer):
             D=self.D.expand(WALKS, -1),
             delta_bias=self.dt_proj.bias.expand(WALKS, -1),
         )
+        result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
+        # Each walk's output goes back to the order of the tokens before the sum.
+        y = functional.silu(z) * pick_tokens(result.y, walk.step).sum(0)
+        shown = {"y": y, "A": inputs.A}
+        if "delta_mean" in needs:
+            shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
+        if "delta" in needs:
+            step = functional.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
+            shown["delta"] = pick_tokens(step, walk.step)
+        for name in needs & {"B", "C"}:
+            shown[name] = pick_tokens(getattr(inputs, name), walk.step)
+        out = linear(y, self.out_proj.weight, self.out_proj.bias)
+        return out, Trace(**{name: shown[name] for name in needs})
 
 
 def pick_tokens(values: Tensor, index: Tensor) -> Tensor:
-    """Tokens of `values`, (K, B, L, X) or (B, L, X) for all K, at `index` (K, B, L): (K, B, L, X)."""
+    """Gather tokens at `index` (K, B, L): (K, B, L, X).
+
+    `values` is (K, B, L, X), or (B, L, X) for all K.
+    """
     walks, batch, length = index.shape
     # One index_select of whole rows; gather would need an index for each of the X channels.
     images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device)

@@ -141,10 +141,6 @@ class PlainMamba(Backbone):
         mean = (final * size[..., None]).sum(1) / size.sum(1, keepdim=True)
         return batch_invariant.per_image_linear(mean, self.head)
 
-    def image_size_for(self, grid: int) -> int:
-        """Side in pixels of the square image that has `grid` x `grid` patches."""
-        return grid * self.config.patch
-
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding (1, n, C) to this model's grid; None if n is no square."""
         return resample_grid(positions, self.config.grid)
@@ -169,20 +165,12 @@ class PlainMamba(Backbone):
         config, block = self.config, self.layers[0]
         assert isinstance(block, PlainBlock)
         mixer = block.mamba
-        return Shape(
-            name=self.name,
-            depth=config.depth,
-            dim=config.dim,
+        return self._shape(
             inner=mixer.inner,
-            states=config.states,
+            states=mixer.d_state,
             dt_rank=mixer.dt_rank,
             conv_kernel=mixer.conv2d.weight[0].numel(),
             directions=WALKS,
-            patch=(1, config.patch, config.patch),
-            channels=3,
-            patches=config.grid**2,
-            specials=0,
-            classes=config.classes,
             walks=True,
             stem=config.convolutions,
             local=int(config.local),

@@ -43,9 +43,9 @@ class ClipConfig(MambaConfig):
 
 @dataclass(frozen=True)
 class RegisterConfig(MambaConfig):
-    """One size of Mamba-Reg: the number of registers, and the factor by which the neck narrows each.
+    """One size of Mamba-Reg.
 
-    `reduce` 1 means no neck.
+    The neck narrows each of the `registers` by the factor `reduce`; 1 means no neck.
     """
 
     registers: int = 12

@@ -64,10 +64,12 @@ class VideoMambaVideo(VideoMamba):
             fitted["patch_embed.proj.weight"] = patches.unsqueeze(2)
             fitted["temporal_pos_embedding"] = torch.zeros_like(self.temporal_pos_embedding)
             notes.append("begun from an image model")
-        elif "frames" in changed and frames is not None and frames.ndim == 3:
-            if frames.shape[1] != self.frames:
-                fitted["temporal_pos_embedding"] = resample_frames(frames, self.frames)
-                notes.append(f"positions resampled from {frames.shape[1]} frames to {self.frames}")
+            return fitted, notes
+        if "frames" not in changed or frames is None or frames.ndim != 3:
+            return fitted, notes
+        if frames.shape[1] != self.frames:
+            fitted["temporal_pos_embedding"] = resample_frames(frames, self.frames)
+            notes.append(f"positions resampled from {frames.shape[1]} frames to {self.frames}")
         return fitted, notes
 
 

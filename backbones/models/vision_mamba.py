@@ -75,22 +75,13 @@ class VisionMamba(Backbone):
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
-        config, mixer = self.config, self.mixers()[0]
-        return Shape(
-            name=self.name,
-            depth=config.depth,
-            dim=config.dim,
+        mixer = self.mixers()[0]
+        return self._shape(
             inner=mixer.inner,
-            states=config.states,
+            states=mixer.d_state,
             dt_rank=mixer.dt_rank,
             conv_kernel=mixer.d_conv,
             directions=2,
-            patch=(1, config.patch, config.patch),
-            channels=3,
-            patches=self.frames * config.grid**2,
-            specials=len(self.special_places),
-            classes=config.classes,
-            frames=self.frames,
         )
 
 

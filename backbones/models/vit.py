@@ -93,10 +93,6 @@ class ViT(Backbone):
         final = tokens.residual.gather(1, index) + tokens.branch.gather(1, index)
         return per_image_linear(layer_norm(self.norm, final).squeeze(1), self.head)
 
-    def image_size_for(self, grid: int) -> int:
-        """Side in pixels of the square image that has `grid` x `grid` patches."""
-        return grid * self.config.patch
-
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding (1, n + 1, C) to this model's grid.
 
@@ -107,22 +103,15 @@ class ViT(Backbone):
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
         config = self.config
-        return Shape(
-            name=self.name,
-            depth=len(self.blocks),
-            dim=config.dim,
+        return self._shape(
             inner=config.dim,
+            heads=config.heads,
+            hidden=MLP_RATIO * config.dim,
+            # no scan
             states=0,
             dt_rank=0,
             conv_kernel=0,
             directions=0,
-            heads=config.heads,
-            hidden=MLP_RATIO * config.dim,
-            patch=(1, config.patch, config.patch),
-            channels=3,
-            patches=config.grid**2,
-            specials=1,
-            classes=config.classes,
         )
 
 

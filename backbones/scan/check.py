@@ -1,4 +1,4 @@
-"""The proof that a kernel agrees with `reference` here and now, before anything is computed by it."""
+"""The self-check of kernels: each must agree with `reference` on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.scan.contract import ScanInputs, ScanResult, state_dtype
+from backbones.scan.contract import ScanInputs, ScanResult, autograd_gradients, state_dtype
 from backbones.scan.reference import reference_scan
 
 Scan = Callable[[ScanInputs, tuple[bool, ...], bool], ScanResult]
@@ -22,38 +22,33 @@ def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtyp
     with torch.no_grad(), as_written(device):
         for case, inputs in _cases(device, dtype):
             for separate in (False, True):
-                found, wanted = (
-                    scan(inputs, REVERSE, separate),
-                    reference_scan(_wide(inputs), REVERSE, separate),
-                )
-                for part, given, right in zip(ScanResult._fields, found, wanted, strict=True):
-                    _compare(name, f"{part} of '{case}'", given, right, TOLERANCE[dtype])
+                result = scan(inputs, REVERSE, separate)
+                expected = reference_scan(_wide(inputs), REVERSE, separate)
+                for field in ScanResult._fields:
+                    what = f"{field} of '{case}'"
+                    ours, theirs = getattr(result, field), getattr(expected, field)
+                    _compare(name, what, ours, theirs, TOLERANCE[dtype])
 
 
 def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dtype) -> None:
     """UserError unless the gradients of `scan` are those of the reference."""
+    tolerance = 3 * TOLERANCE[dtype]
     with as_written(device):
         for case, inputs in _cases(device, dtype):
-            found = _gradients(scan, inputs)
-            for field, given, right in zip(
-                ScanInputs._fields, found, _gradients(reference_scan, _wide(inputs)), strict=True
-            ):
-                if given is not None and right is not None:
-                    # some are exactly zero (A's of one token), where a kernel's own rounding is no
-                    # error
-                    _compare(
-                        name,
-                        f"gradient of {field} of '{case}'",
-                        given,
-                        right,
-                        3 * TOLERANCE[dtype],
-                        least=1e-3,
-                    )
+            gradients = _gradients(scan, inputs)
+            expected = _gradients(reference_scan, _wide(inputs))
+            for field, ours, theirs in zip(inputs._fields, gradients, expected, strict=True):
+                if ours is None or theirs is None:
+                    continue
+                # Some gradients are exactly zero (A's of one token), where a kernel's rounding is
+                # no error: hence the least scale.
+                what = f"gradient of {field} of '{case}'"
+                _compare(name, what, ours, theirs, tolerance, least=1e-3)
 
 
 @contextmanager
 def as_written(device: torch.device | str) -> Iterator[None]:
-    """Arithmetic in the types of the tensors, even when a training has asked for autocast or TF32."""
+    """Compute in the types of the tensors, even if a training has enabled autocast or TF32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -64,20 +59,19 @@ def as_written(device: torch.device | str) -> Iterator[None]:
 
 
 def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, ScanInputs]]:
-    """Named inputs: ordinary ones, timescales that saturate or vanish, one token, strided slices, nothing optional."""
+    """Named inputs: ordinary ones, extreme timescales, one token, no optional tensors."""
     yield "random", _inputs(device, dtype, 37, 0.0, -1.0)
     yield "large timescale", _inputs(device, dtype, 19, 1.0, 30.0)
     yield "tiny timescale", _inputs(device, dtype, 19, 1.0, -14.0)
     yield "one token", _inputs(device, dtype, 1, 0.0, 1.0)._replace(carry=None)
-    yield (
-        "bare",
-        _inputs(device, dtype, 8, 0.0, 1.0)._replace(D=None, z=None, delta_bias=None, carry=None),
-    )
+    bare = _inputs(device, dtype, 8, 0.0, 1.0)
+    yield "bare", bare._replace(D=None, z=None, delta_bias=None, carry=None)
 
 
 def _inputs(
     device: torch.device, dtype: torch.dtype, length: int, spread: float, shift: float
 ) -> ScanInputs:
+    """Random inputs whose raw timescale is `spread` * N(0, 1) + `shift`."""
     generator = torch.Generator().manual_seed(length)
     directions, batch, width, states = len(REVERSE), 2, 24, 4
 
@@ -104,24 +98,23 @@ def _wide(inputs: ScanInputs) -> ScanInputs:
 
 
 def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
-    with torch.enable_grad():
-        leaves = inputs.map(lambda tensor: tensor.detach().requires_grad_())
+    def loss(leaves: ScanInputs) -> list[Tensor]:
         y, delta_mean = scan(leaves, REVERSE, False)
         weights = torch.linspace(-1, 1, y.numel(), device=y.device).view(y.shape)
-        loss = (y.float() * weights).sum() + delta_mean.float().square().sum()
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    found = iter(torch.autograd.grad(loss, wanted))
-    return [None if leaf is None else next(found) for leaf in leaves]
+        return [(y.float() * weights).sum() + delta_mean.float().square().sum()]
+
+    return autograd_gradients(loss, inputs)
 
 
 def _compare(
-    kernel: str, what: str, found: Tensor, wanted: Tensor, tolerance: float, least: float = 1e-30
+    kernel: str, what: str, ours: Tensor, theirs: Tensor, tolerance: float, least: float = 1e-30
 ) -> None:
-    wanted = wanted.double()
-    largest = wanted.abs().max().clamp(min=least)
-    error = ((found.double() - wanted).abs().max() / largest).item()
+    theirs = theirs.double()
+    largest = theirs.abs().max().clamp(min=least)
+    error = ((ours.double() - theirs).abs().max() / largest).item()
+    # written so that NaN fails the comparison
     if not error <= tolerance:
         raise UserError(
-            f"scan kernel '{kernel}' is wrong on this machine ({what} is off by {error:.1e} of the largest value): "
-            "use kernel 'reference'"
+            f"scan kernel '{kernel}' is wrong on this machine ({what} is off by {error:.1e} of the "
+            "largest value): use kernel 'reference'"
         )

@@ -1,9 +1,9 @@
-"""What goes into a scan kernel and what comes out of it; the same for every kernel."""
+"""The inputs and outputs of a scan, the same for every kernel, and shared helpers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from torch import Tensor
 class ScanInputs(NamedTuple):
     """The tensors of a selective scan; K directions, B images, L tokens, E channels, N states.
 
-    ``u``, ``delta`` (K, B, L, E), ``A`` (K, E, N), ``B``, ``C`` (K, B, L, N), ``D`` (K, E), ``z`` (B, L, E),
-    ``delta_bias`` (K, E), ``carry`` (K, B, L, E), everything in image order.
+    ``u``, ``delta`` (K, B, L, E), ``A`` (K, E, N), ``B``, ``C`` (K, B, L, N), ``D`` (K, E), ``z``
+    (B, L, E), ``delta_bias`` (K, E), ``carry`` (K, B, L, E), everything in image order.
     """
 
     u: Tensor
@@ -31,7 +31,7 @@ class ScanInputs(NamedTuple):
         directions, batch, length, width = self.u.shape
         states = self.A.shape[-1]
         per_token, per_channel = (directions, batch, length), (directions, width)
-        wanted: dict[str, tuple[int, ...]] = {
+        shapes: dict[str, tuple[int, ...]] = {
             "delta": (*per_token, width),
             "A": (*per_channel, states),
             "B": (*per_token, states),
@@ -41,30 +41,32 @@ class ScanInputs(NamedTuple):
             "delta_bias": per_channel,
             "carry": (*per_token, width),
         }
-        for name, shape in wanted.items():
-            given: Tensor | None = getattr(self, name)
-            if given is not None and given.shape != shape:
+        for name, shape in shapes.items():
+            tensor: Tensor | None = getattr(self, name)
+            if tensor is not None and tensor.shape != shape:
                 raise ValueError(
-                    f"selective_scan: {name} must be {shape}, not {tuple(given.shape)}"
+                    f"selective_scan: {name} must be {shape}, not {tuple(tensor.shape)}"
                 )
         if len(reverse) != directions or min(length, states, width) < 1:
             raise ValueError(
-                f"selective_scan: u {tuple(self.u.shape)} and A {tuple(self.A.shape)} with {reverse=}"
+                f"selective_scan: u {tuple(self.u.shape)} and A {tuple(self.A.shape)} "
+                f"with {reverse=}"
             )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> ScanInputs:
-        """The same inputs with `change` applied to each tensor that is there."""
-        return ScanInputs(*(None if given is None else change(given) for given in self))  # type: ignore[arg-type]
+        """The same inputs with `change` applied to each tensor that is not None."""
+        parts: Any = (None if part is None else change(part) for part in self)
+        return ScanInputs(*parts)
 
     def direction(self, index: int) -> ScanInputs:
-        """The inputs of one direction, without the gate, which is shared: (B, L, E), (E, N), (B, L, N), (E,)."""
+        """The inputs of one direction, without the shared gate: (B, L, E), (E, N), (B, L, N)."""
         return self._replace(z=None).map(lambda stacked: stacked[index])
 
 
 class ScanResult(NamedTuple):
     """Output of a selective scan, in image order.
 
-    ``y``          (B, L, E) sum over directions of the gated outputs, or (K, B, L, E) when they were asked apart
+    ``y``          (B, L, E) sum over directions of the gated outputs, or (K, B, L, E) if separate
     ``delta_mean`` (K, B, L) mean over channels of softplus(delta + bias), at least fp32
     """
 
@@ -73,5 +75,42 @@ class ScanResult(NamedTuple):
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The precision a scan of `dtype` keeps its state in: at least fp32."""
+    """The precision in which a scan of `dtype` keeps its state: at least fp32."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def backwards_bits(reverse: tuple[bool, ...]) -> int:
+    """An integer whose bit k is set if direction k runs backwards."""
+    bits = 0
+    for index, backwards in enumerate(reverse):
+        bits |= backwards << index
+    return bits
+
+
+def autograd_gradients(
+    outputs_of: Callable[[ScanInputs], Sequence[Tensor]],
+    inputs: ScanInputs,
+    output_gradients: Sequence[Tensor] | None = None,
+) -> list[Tensor | None]:
+    """Gradients of all inputs by autograd, for those of `outputs_of(inputs)` or of a scalar."""
+    with torch.enable_grad():
+        leaves = inputs.map(lambda tensor: tensor.detach().requires_grad_())
+        outputs = outputs_of(leaves)
+    present = [leaf for leaf in leaves if leaf is not None]
+    # For an input that a kernel left out of the graph, zeros, which a check will find wrong.
+    gradients = iter(
+        torch.autograd.grad(outputs, present, output_gradients, materialize_grads=True)
+    )
+    return [None if leaf is None else next(gradients) for leaf in leaves]
+
+
+def packed_gradients(inputs: ScanInputs, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    """Gradients in their inputs' dtypes; an empty tensor for an input that is None."""
+    packed: list[Tensor] = []
+    for tensor, gradient in zip(inputs, gradients, strict=True):
+        # A torch operator returns a list of tensors, which cannot contain None.
+        if tensor is None or gradient is None:
+            packed.append(inputs.u.new_empty(0))
+        else:
+            packed.append(gradient.to(tensor.dtype).contiguous())
+    return packed

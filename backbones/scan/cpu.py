@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from backbones.compiled.native import address, fill
+from backbones.compiled.native import fill
 from backbones.scan import cpu_backward
-from backbones.scan.contract import ScanInputs, ScanResult
+from backbones.scan.contract import ScanInputs, ScanResult, backwards_bits, packed_gradients
 from backbones.scan.cpu_forward import FRAME, WIDEST_CHUNK, forward_kernel
 
 LOG2E = 1.4426950408889634
@@ -32,34 +34,27 @@ def cpu_scan(
     directions, batch, length, width = inputs.u.shape
     chunk = chunk_width(width)
     chunks = -(-width // chunk)
-    y = inputs.u.new_empty(
-        (directions, batch, length, width) if separate else (batch, length, width)
-    )
-    means = inputs.u.new_empty(chunks, directions, batch, length)
-    constants = _per_channel(
-        inputs, LOG2E
-    )  # held until the kernel has run: a frame keeps addresses, not tensors
+    new = inputs.u.new_empty
+    y = new((directions, batch, length, width) if separate else (batch, length, width))
+    means = new(chunks, directions, batch, length)
+    # Variables keep the tensors alive until the kernel has run: a frame stores addresses only. A is
+    # scaled so that the kernel can use exp2.
+    constants = _per_channel(inputs, LOG2E)
     frame = fill(
         FRAME,
-        {name: address(tensor) for name, tensor in constants.items()},
-        {name: address(getattr(inputs, name)) for name in ("u", "delta", "B", "C", "z", "carry")},
-        {"weight": address(weight), "y": address(y), "step": address(step), "mean": address(means)},
-        {
-            "directions": directions,
-            "batch": batch,
-            "length": length,
-            "width": width,
-            "states": inputs.A.shape[-1],
-        },
-        {
-            "rank": 0 if weight is None else weight.shape[1],
-            "chunk": chunk,
-            "backwards": backwards_bits(reverse),
-        },
-        token_strides(inputs),
-        {"y_k": y.stride(0) if separate else 0, "scale": scale, "tasks": batch * chunks},
+        constants,
+        _scan_fields(inputs, reverse, chunk),
+        weight=weight,
+        y=y,
+        step=step,
+        mean=means,
+        rank=0 if weight is None else weight.shape[1],
+        y_k=y.stride(0) if separate else 0,
+        scale=scale,
+        tasks=batch * chunks,
     )
     forward_kernel()(frame)
+    # chunk by chunk, so that the order of additions does not depend on a library's
     total = means[0]
     for part in means[1:]:
         total = total + part
@@ -69,70 +64,55 @@ def cpu_scan(
 def cpu_scan_backward(
     dy: Tensor, dmean: Tensor, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
 ) -> list[Tensor]:
-    """Gradients of the nine inputs for those of y and delta_mean; an empty tensor for an input that was None."""
+    """Gradients of the nine inputs for those of y and delta_mean; empty for an input of None."""
     inputs = inputs.map(_rows)
     directions, batch, length, width = inputs.u.shape
     states, chunk = inputs.A.shape[-1], chunk_width(width, cpu_backward.WIDEST_CHUNK)
     chunks = -(-width // chunk)
     new = inputs.u.new_empty
-    dA, dD, dbias = (
-        new(directions, batch, states, width),
-        new(directions, batch, width),
-        new(directions, batch, width),
-    )
-    dB, dC = (
-        new(chunks, directions, batch, length, states),
-        new(chunks, directions, batch, length, states),
-    )
-    du, ddelta = new(directions, batch, length, width), new(directions, batch, length, width)
+    per_image, per_token = (directions, batch), (directions, batch, length)
+    dA = new(*per_image, states, width)
+    dD, dbias = new(*per_image, width), new(*per_image, width)
+    dB, dC = new(chunks, *per_token, states), new(chunks, *per_token, states)
+    du, ddelta = new(*per_token, width), new(*per_token, width)
+    # the directions add to dz in turn
     dz = None if inputs.z is None else torch.zeros(inputs.z.shape)
-    dcarry = None if inputs.carry is None else new(directions, batch, length, width)
+    dcarry = None if inputs.carry is None else new(*per_token, width)
+    dy, dmean = dy.float().contiguous(), dmean.float().contiguous()
     constants = _per_channel(inputs, 1.0)
-    found = {
-        "du": du,
-        "ddelta": ddelta,
-        "dA": dA,
-        "dB": dB,
-        "dC": dC,
-        "dD": dD,
-        "dz": dz,
-        "dbias": dbias,
-    }
-    given = {"dy": dy.float().contiguous(), "dmean": dmean.float().contiguous()}
     frame = fill(
         cpu_backward.FRAME,
-        {
-            name: address(tensor)
-            for name, tensor in {**constants, **found, **given, "dcarry": dcarry}.items()
-        },
-        {name: address(getattr(inputs, name)) for name in ("u", "delta", "B", "C", "z", "carry")},
-        {
-            "directions": directions,
-            "batch": batch,
-            "length": length,
-            "width": width,
-            "states": states,
-        },
-        {"chunk": chunk, "backwards": backwards_bits(reverse), "tasks": batch * chunks},
-        token_strides(inputs),
-        {"dy_k": given["dy"].stride(0) if separate else 0},
+        constants,
+        _scan_fields(inputs, reverse, chunk),
+        dy=dy,
+        dmean=dmean,
+        du=du,
+        ddelta=ddelta,
+        dA=dA,
+        dB=dB,
+        dC=dC,
+        dD=dD,
+        dz=dz,
+        dbias=dbias,
+        dcarry=dcarry,
+        dy_k=dy.stride(0) if separate else 0,
+        tasks=batch * chunks,
     )
     cpu_backward.backward_kernel()(frame)
-    gradients = [
-        du,
-        ddelta,
-        dA.sum(1).transpose(1, 2),
-        dB.sum(0),
-        dC.sum(0),
-        dD.sum(1),
-        dz,
-        dbias.sum(1),
-        dcarry,
-    ]
-    return [
-        part.contiguous() if tensor is not None and part is not None else new(0)
-        for tensor, part in zip(inputs, gradients, strict=True)
-    ]
+    return packed_gradients(
+        inputs,
+        [
+            du,
+            ddelta,
+            dA.sum(1).transpose(1, 2),
+            dB.sum(0),
+            dC.sum(0),
+            dD.sum(1),
+            dz,
+            dbias.sum(1),
+            dcarry,
+        ],
+    )
 
 
 def chunk_width(width: int, widest: int = WIDEST_CHUNK) -> int:
@@ -141,38 +121,42 @@ def chunk_width(width: int, widest: int = WIDEST_CHUNK) -> int:
     return -(-width // (chunks * 16)) * 16
 
 
-def backwards_bits(reverse: tuple[bool, ...]) -> int:
-    """Bit k is set where direction k runs backwards."""
-    return sum(1 << index for index, backwards in enumerate(reverse) if backwards)
-
-
-def token_strides(inputs: ScanInputs) -> dict[str, int]:
-    """Strides over direction, image and token of each tensor that has tokens."""
-    strides: dict[str, int] = {}
+def _scan_fields(inputs: ScanInputs, reverse: tuple[bool, ...], chunk: int) -> dict[str, Any]:
+    """The fields of a frame that the forward and the backward kernel share."""
+    directions, batch, length, width = inputs.u.shape
+    fields: dict[str, Any] = {
+        "directions": directions,
+        "batch": batch,
+        "length": length,
+        "width": width,
+        "states": inputs.A.shape[-1],
+        "chunk": chunk,
+        "backwards": backwards_bits(reverse),
+    }
     for name in ("u", "delta", "B", "C", "carry"):
         tensor: Tensor | None = getattr(inputs, name)
         if tensor is not None:
-            strides |= dict(
-                zip((f"{name}_k", f"{name}_b", f"{name}_l"), tensor.stride(), strict=False)
-            )
+            fields[name] = tensor
+            # over direction, image and token; the last axis is contiguous
+            for axis, stride in zip("kbl", tensor.stride()[:3], strict=True):
+                fields[f"{name}_{axis}"] = stride
     if inputs.z is not None:
-        strides |= {"z_b": inputs.z.stride(0), "z_l": inputs.z.stride(1)}
-    return strides
+        fields |= {"z": inputs.z, "z_b": inputs.z.stride(0), "z_l": inputs.z.stride(1)}
+    return fields
 
 
 def _per_channel(inputs: ScanInputs, unit: float) -> dict[str, Tensor]:
-    """What a kernel reads per channel: unit * A as (K, N, E), D and bias (zeros where there is none)."""
+    """The tensors that a kernel reads per channel: unit * A as (K, N, E), D and bias or zeros."""
     directions, width = inputs.A.shape[:2]
-    none = inputs.A.new_zeros(directions, width)
+    zeros = inputs.A.new_zeros(directions, width)
     return {
         "A": (inputs.A.transpose(1, 2) * unit).contiguous(),
-        "D": none if inputs.D is None else inputs.D.contiguous(),
-        "bias": none if inputs.delta_bias is None else inputs.delta_bias.contiguous(),
+        "D": zeros if inputs.D is None else inputs.D.contiguous(),
+        "bias": zeros if inputs.delta_bias is None else inputs.delta_bias.contiguous(),
     }
 
 
 def _rows(tensor: Tensor) -> Tensor:
     """The tensor in float32 with its last axis contiguous."""
-    if tensor.dtype != torch.float32:
-        tensor = tensor.float()
+    tensor = tensor.float()
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

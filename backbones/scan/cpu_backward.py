@@ -6,8 +6,8 @@ first with the adjoint state
 
     v_t = C_t dy_t + exp(decay_{t+1} A) v_{t+1}
 
-Decays are computed again rather than kept. What sums over channels or images (dB, dC, dA, dD,
-dbias) is written per task and added up afterwards in a fixed order.
+Decays are computed again rather than kept. Sums over channels or images (dB, dC, dA, dD, dbias) are
+written per task and added up afterwards in a fixed order.
 """
 
 from __future__ import annotations
@@ -21,23 +21,18 @@ import numpy as np
 from backbones.compiled.jit import array_at, device
 from backbones.compiled.native import compile_kernel, frame_type, row, take
 from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
-from backbones.scan.cpu_forward import timescale
+from backbones.scan.cpu_forward import SCAN_SIZES, timescale
 
 WIDEST_CHUNK = 32  # states of 200 tokens x 16 states x 32 channels are 400 KB
 HALF, THIRD, QUARTER = np.float32(1 / 2), np.float32(1 / 3), np.float32(1 / 4)
 READ = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "dy", "dmean")
 WRITTEN = ("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dbias", "dcarry")
-SIZES = (
-    *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
-    *(f"{name}_{axis}" for name in ("u", "delta", "B", "C", "carry") for axis in "kbl"),
-    *("z_b", "z_l", "dy_k"),
-)
-FRAME = frame_type((*READ, *WRITTEN), SIZES)
+FRAME = frame_type((*READ, *WRITTEN), (*SCAN_SIZES, "dy_k"))
 
 
 @device
 def token_of(frame: Any, k: int, t: int) -> int:
-    """The token at which direction k is in its t-th step."""
+    """The token of direction k's t-th step."""
     return frame.length - 1 - t if frame.backwards >> k & 1 else t
 
 
@@ -53,37 +48,44 @@ def load(
     decay: Any,
     u: Any,
 ) -> None:
-    """Timescale, decay and input of one token's channels."""
+    """Load timescale, decay and input of one token's channels."""
     timescale(frame, k, image, token, first, count, step)
-    given = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+    source = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
     for c in range(count):
-        u[c] = given[c]
+        u[c] = source[c]
         decay[c] = step[c]
     if frame.carry != 0:
-        carry = row(
-            frame.carry, k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first
-        )
+        away = k * frame.carry_k + image * frame.carry_b + token * frame.carry_l
+        carry = row(frame.carry, away + first)
         for c in range(count):
             decay[c] += carry[c]
 
 
 @device
 def keep_states(
-    frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, rows: Any
+    frame: Any,
+    k: int,
+    image: int,
+    first: int,
+    count: int,
+    a: Any,
+    kept: Any,
+    rows: Any,
 ) -> None:
-    """Run the direction and keep the state after each step, (L + 1, N, chunk), the first being zero."""
-    states, chunk = frame.states, frame.chunk
-    step, decay, u = rows[:chunk], rows[chunk : 2 * chunk], rows[2 * chunk : 3 * chunk]
+    """Run the direction and keep the state after each step, (L + 1, N, chunk), the first zero."""
+    states = frame.states
+    chunk = frame.chunk
+    step = rows[:chunk]
+    decay = rows[chunk : 2 * chunk]
+    u = rows[2 * chunk : 3 * chunk]
     for t in range(frame.length):
         token = token_of(frame, k, t)
         load(frame, k, image, token, first, count, step, decay, u)
         B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
         for n in range(states):
             into = B[n]
-            before, after = (
-                kept[t * states * chunk + n * chunk :],
-                kept[(t + 1) * states * chunk + n * chunk :],
-            )
+            before = kept[t * states * chunk + n * chunk :]
+            after = kept[(t + 1) * states * chunk + n * chunk :]
             a_row = a[n * chunk :]
             for c in range(chunk):
                 after[c] = fma(exp2(decay[c] * a_row[c] * LOG2E), before[c], step[c] * u[c] * into)
@@ -91,9 +93,16 @@ def keep_states(
 
 @device
 def ungate(
-    frame: Any, k: int, image: int, token: int, first: int, count: int, g: Any, scanned: Any
+    frame: Any,
+    k: int,
+    image: int,
+    token: int,
+    first: int,
+    count: int,
+    g: Any,
+    scanned: Any,
 ) -> None:
-    """Turn the gradient g of a token's gated output into that of the scan's, and add the gate's share to dz.
+    """Gradient g of the scan's output from that of the gated output; add the gate's own to dz.
 
     `scanned` is the output before the gate.
     """
@@ -125,18 +134,33 @@ def states_back(
     dA: Any,
     rows: Any,
 ) -> None:
-    """One token's states: dB, dC, dA, the adjoint state, and in `rows` the gradients of step * u and of the decay."""
-    states, chunk = frame.states, frame.chunk
-    decay, drive, g, ddrive, ddecay = rows[0], rows[1], rows[2], rows[3], rows[4]
-    into_sum, onto_sum = rows[5], rows[6]
+    """Take one token's states back: dB, dC, dA and the adjoint state.
+
+    `rows` receives the gradients of step * u and of the decay.
+    """
+    states = frame.states
+    chunk = frame.chunk
+    decay = rows[0]
+    drive = rows[1]
+    g = rows[2]
+    ddrive = rows[3]
+    ddecay = rows[4]
+    into_sum = rows[5]
+    onto_sum = rows[6]
     B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
     C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+    # every chunk has a part of dB and dC of its own
     place = (((part * frame.directions + k) * frame.batch + image) * frame.length + token) * states
-    dB, dC = row(frame.dB, place), row(frame.dC, place)
+    dB = row(frame.dB, place)
+    dC = row(frame.dC, place)
     for n in range(states):
-        into, onto = B[n], C[n]
-        a_row, old, new = a[n * chunk :], before[n * chunk :], after[n * chunk :]
-        v_row, dA_row = v[n * chunk :], dA[n * chunk :]
+        into = B[n]
+        onto = C[n]
+        a_row = a[n * chunk :]
+        old = before[n * chunk :]
+        new = after[n * chunk :]
+        v_row = v[n * chunk :]
+        dA_row = dA[n * chunk :]
         for c in range(chunk):
             adjoint = fma(g[c], onto, v_row[c])
             factor = exp2(decay[c] * a_row[c] * LOG2E)
@@ -147,6 +171,7 @@ def states_back(
             ddecay[c] = fma(through, a_row[c], ddecay[c])
             dA_row[c] = fma(through, decay[c], dA_row[c])
             v_row[c] = adjoint * factor
+        # Summed apart from the loop above, which would not be vectorised with a reduction in it.
         dB[n] = total(into_sum, chunk)
         dC[n] = total(onto_sum, chunk)
 
@@ -161,14 +186,16 @@ def scan_output(
     for c in range(chunk):
         out[c] = D[c] * u[c]
     for n in range(frame.states):
-        onto, state = C[n], after[n * chunk :]
+        onto = C[n]
+        state = after[n * chunk :]
         for c in range(chunk):
             out[c] = fma(onto, state[c], out[c])
 
 
 @device
 def softplus_slope(step: Any) -> Any:
-    """Derivative of softplus from its value: 1 - e^-step, by its series where the difference would cancel."""
+    """Derivative of softplus from its value: 1 - e^-step."""
+    # by its series where the difference would cancel
     series = step * (ONE - step * HALF * (ONE - step * THIRD * (ONE - step * QUARTER)))
     return series if step < np.float32(0.05) else ONE - exp(-step)
 
@@ -187,13 +214,13 @@ def write_token(
     rows: Any,
     sums: Any,
 ) -> None:
-    """Gradients of one token's u, delta and carry; adds to those of D and the bias in `sums`."""
-    g, ddrive, ddecay = rows[2], rows[3], rows[4]
+    """Write one token's gradients of u, delta and carry; add to D's and bias's in `sums`."""
+    g = rows[2]
+    ddrive = rows[3]
+    ddecay = rows[4]
     place = (k * frame.batch + image) * frame.length + token
-    du, ddelta = (
-        row(frame.du, place * frame.width + first),
-        row(frame.ddelta, place * frame.width + first),
-    )
+    du = row(frame.du, place * frame.width + first)
+    ddelta = row(frame.ddelta, place * frame.width + first)
     shared = row(frame.dmean, place)[0] / np.float32(frame.width)
     for c in range(count):
         du[c] = fma(ddrive[c], step[c], g[c] * D[c])
@@ -210,22 +237,35 @@ def write_token(
 
 @device
 def direction_back(
-    frame: Any, k: int, image: int, first: int, count: int, a: Any, kept: Any, space: Any
+    frame: Any,
+    k: int,
+    image: int,
+    first: int,
+    count: int,
+    a: Any,
+    kept: Any,
+    space: Any,
 ) -> None:
     """Gradients of one direction, image and chunk of channels."""
-    states, chunk = frame.states, frame.chunk
+    states = frame.states
+    chunk = frame.chunk
     size = states * chunk
-    v, dA = space[:size], space[size : 2 * size]
+    v = space[:size]
+    dA = space[size : 2 * size]
+    # rows: decay, drive, g, ddrive, ddecay, two rows to sum, step, u, output
     rows = space[2 * size : 2 * size + 10 * chunk].reshape(10, chunk)
     sums = space[2 * size + 10 * chunk : 2 * size + 12 * chunk].reshape(2, chunk)
     D = space[2 * size + 12 * chunk : 2 * size + 13 * chunk]
     skip = row(frame.D, k * frame.width + first)
     for c in range(count):
         D[c] = skip[c]
-    step, u, out = rows[7], rows[8], rows[9]
+    step = rows[7]
+    u = rows[8]
+    out = rows[9]
     for t in range(frame.length - 1, -1, -1):
         token = token_of(frame, k, t)
-        before, after = kept[t * size : (t + 1) * size], kept[(t + 1) * size : (t + 2) * size]
+        before = kept[t * size : (t + 1) * size]
+        after = kept[(t + 1) * size : (t + 2) * size]
         load(frame, k, image, token, first, count, step, rows[0], u)
         scan_output(frame, k, image, token, after, u, D, out)
         ungate(frame, k, image, token, first, count, rows[2], out)
@@ -237,13 +277,11 @@ def direction_back(
         write_token(frame, k, image, token, first, count, D, step, u, rows, sums)
     place = k * frame.batch + image
     for n in range(states):
-        found = row(frame.dA, (place * states + n) * frame.width + first)
+        dA_out = row(frame.dA, (place * states + n) * frame.width + first)
         for c in range(count):
-            found[c] = dA[n * chunk + c]
-    dD, dbias = (
-        row(frame.dD, place * frame.width + first),
-        row(frame.dbias, place * frame.width + first),
-    )
+            dA_out[c] = dA[n * chunk + c]
+    dD = row(frame.dD, place * frame.width + first)
+    dbias = row(frame.dbias, place * frame.width + first)
     for c in range(count):
         dD[c] = sums[0, c]
         dbias[c] = sums[1, c]
@@ -251,19 +289,22 @@ def direction_back(
 
 @device
 def backward_task(frame: Any, index: int) -> None:
-    """One image and one chunk of channels, direction after direction."""
+    """Gradients of one image and one chunk of channels, direction after direction."""
     chunks = (frame.width + frame.chunk - 1) // frame.chunk
-    image, first = index // chunks, index % chunks * frame.chunk
+    image = index // chunks
+    first = index % chunks * frame.chunk
     count = min(frame.chunk, frame.width - first)
     size = frame.states * frame.chunk
     kept = workspace((frame.length + 1) * size)
     for k in range(frame.directions):
+        # new for each direction, since its zeros are where the sums begin
         space = workspace(3 * size + 13 * frame.chunk)
         a = space[2 * size + 13 * frame.chunk :]
         for n in range(frame.states):
             matrix = row(frame.A, (k * frame.states + n) * frame.width + first)
             for c in range(count):
                 a[n * frame.chunk + c] = matrix[c]
+        # the first walk borrows rows that the second one expects to be zero
         keep_states(frame, k, image, first, count, a, kept, space[2 * size :])
         space[2 * size : 2 * size + 3 * frame.chunk] = ZERO
         direction_back(frame, k, image, first, count, a, kept, space)

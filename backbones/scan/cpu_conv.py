@@ -1,4 +1,4 @@
-"""SiLU of the causal depthwise convolution, every direction in one pass over the tokens, without a flip."""
+"""Causal depthwise convolution and SiLU on a CPU, all directions in one pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.compiled.native import compile_kernel, fill, frame_type, row, take
 from backbones.compiled.numerics import fma, silu, workspace
 
 TOKENS = 16  # of one task
@@ -31,14 +31,19 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, backwards: int) -> Tensor:
     y = x.new_empty(directions, batch, length, width)
     frame = fill(
         FRAME,
-        {"x": address(x), "weight": address(weight), "bias": address(bias), "y": address(y)},
-        {"directions": directions, "batch": batch, "length": length, "width": width, "taps": taps},
-        {
-            "backwards": backwards,
-            "x_b": x.stride(0),
-            "x_l": x.stride(1),
-            "tasks": batch * -(-length // TOKENS),
-        },
+        x=x,
+        weight=weight,
+        bias=bias,
+        y=y,
+        directions=directions,
+        batch=batch,
+        length=length,
+        width=width,
+        taps=taps,
+        backwards=backwards,
+        x_b=x.stride(0),
+        x_l=x.stride(1),
+        tasks=batch * -(-length // TOKENS),
     )
     conv_kernel()(frame)
     return y
@@ -46,13 +51,14 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, backwards: int) -> Tensor:
 
 @device
 def conv_token(frame: Any, k: int, image: int, token: int, out: Any) -> None:
-    """One token in one direction."""
+    """Convolve one token in one direction."""
     width = frame.width
     bias = row(frame.bias, k * width)
     for c in range(width):
         out[c] = bias[c]
     for tap in range(frame.taps):
         away = frame.taps - 1 - tap
+        # a backwards direction looks at later tokens, which saves flipping the sequence twice
         source = token + away if frame.backwards >> k & 1 else token - away
         if 0 <= source < frame.length:
             x = row(frame.x, image * frame.x_b + source * frame.x_l)
@@ -66,7 +72,8 @@ def conv_token(frame: Any, k: int, image: int, token: int, out: Any) -> None:
 
 @device
 def conv_task(frame: Any, index: int) -> None:
-    """A few neighbouring tokens of one image, in every direction."""
+    """Convolve a few neighbouring tokens of one image, in every direction."""
+    # Directions inside the loop over tokens: they read the same rows of x, then still in the cache.
     blocks = (frame.length + TOKENS - 1) // TOKENS
     image, first = index // blocks, index % blocks * TOKENS
     out = workspace(frame.width)

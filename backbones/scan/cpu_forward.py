@@ -1,8 +1,8 @@
-"""The selective scan on a CPU: forward, vectorised over channels, every direction of an image in one task.
+"""The forward pass of the selective scan on a CPU, vectorised over channels.
 
-A task is one image and one chunk of channels. Its states stay in the first-level cache; a direction
-that runs backwards walks the tokens by index. Softplus, skip connection, gate, sum over directions
-and, where a `rank` is given, the timescale's projection happen on the way.
+A task is one image and one chunk of channels, all directions. Its states stay in the first-level
+cache; a direction that runs backwards walks the tokens by index. Softplus, skip connection, gate,
+sum over directions and, with a `rank`, the timescale's projection are part of the same pass.
 """
 
 from __future__ import annotations
@@ -20,22 +20,33 @@ from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, softplus, to
 WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
 ADDRESSES = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "y", "step", "mean")
-SIZES = (
+SCAN_SIZES = (
     *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
     *(f"{name}_{axis}" for name in ("u", "delta", "B", "C", "carry") for axis in "kbl"),
-    *("z_b", "z_l", "y_k"),
+    *("z_b", "z_l"),
 )
-FRAME = frame_type(ADDRESSES, SIZES, scalars=("scale",))
+FRAME = frame_type(ADDRESSES, (*SCAN_SIZES, "y_k"), scalars=("scale",))
 
 
 @device
 def advance(
-    h: Any, a: Any, decay: Any, drive: Any, out: Any, B: Any, C: Any, states: int, chunk: int
+    h: Any,
+    a: Any,
+    decay: Any,
+    drive: Any,
+    out: Any,
+    B: Any,
+    C: Any,
+    states: int,
+    chunk: int,
 ) -> None:
-    """One token for every state n and channel c of a chunk: h = 2^(decay a) h + drive B_n; out += C_n h."""
+    """Advance all states by one token: h = 2^(decay a) h + drive B_n; out += C_n h."""
+    # Channels are the inner loop: they are independent, so LLVM vectorises it.
     for n in range(states):
-        into, onto = B[n], C[n]
-        state_row, a_row = h[n * chunk : (n + 1) * chunk], a[n * chunk : (n + 1) * chunk]
+        into = B[n]
+        onto = C[n]
+        state_row = h[n * chunk : (n + 1) * chunk]
+        a_row = a[n * chunk : (n + 1) * chunk]
         for c in range(chunk):
             state = fma(exp2(decay[c] * a_row[c]), state_row[c], drive[c] * into)
             state_row[c] = state
@@ -44,9 +55,15 @@ def advance(
 
 @device
 def timescale(
-    frame: Any, k: int, image: int, token: int, first: int, count: int, step: Any
+    frame: Any,
+    k: int,
+    image: int,
+    token: int,
+    first: int,
+    count: int,
+    step: Any,
 ) -> None:
-    """Softplus of the raw timescale of one token's channels, bias included, into `step`."""
+    """Write one token's timescale, after bias and softplus, into `step`."""
     raw = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
     bias = row(frame.bias, k * frame.width + first)
     if frame.rank == 0:
@@ -55,20 +72,23 @@ def timescale(
         return
     for c in range(count):
         step[c] = bias[c]
-    weight, pitch = k * frame.rank * frame.width + first, frame.width
-    for r in range(
-        0, frame.rank - 3, 4
-    ):  # four at a time: `step` is loaded and stored once for them
-        f0, f1, f2, f3 = raw[r], raw[r + 1], raw[r + 2], raw[r + 3]
-        w0, w1 = row(frame.weight, weight + r * pitch), row(frame.weight, weight + (r + 1) * pitch)
-        w2, w3 = (
-            row(frame.weight, weight + (r + 2) * pitch),
-            row(frame.weight, weight + (r + 3) * pitch),
-        )
+    weight = k * frame.rank * frame.width + first
+    pitch = frame.width
+    # Four ranks at a time: `step` is loaded and stored once for them.
+    for r in range(0, frame.rank - 3, 4):
+        w0 = row(frame.weight, weight + r * pitch)
+        w1 = row(frame.weight, weight + (r + 1) * pitch)
+        w2 = row(frame.weight, weight + (r + 2) * pitch)
+        w3 = row(frame.weight, weight + (r + 3) * pitch)
+        f0 = raw[r]
+        f1 = raw[r + 1]
+        f2 = raw[r + 2]
+        f3 = raw[r + 3]
         for c in range(count):
             step[c] = fma(f3, w3[c], fma(f2, w2[c], fma(f1, w1[c], fma(f0, w0[c], step[c]))))
     for r in range(frame.rank // 4 * 4, frame.rank):
-        factor, column = raw[r], row(frame.weight, weight + r * pitch)
+        factor = raw[r]
+        column = row(frame.weight, weight + r * pitch)
         for c in range(count):
             step[c] = fma(factor, column[c], step[c])
     for c in range(count):
@@ -77,65 +97,71 @@ def timescale(
 
 @device
 def emit(frame: Any, k: int, image: int, token: int, first: int, count: int, out: Any) -> None:
-    """Gate one token's output and write it, add it to the earlier directions', or scale the finished sum."""
+    """Gate one token's output; store it, or add it to the earlier directions' and scale the sum."""
     y = row(frame.y, k * frame.y_k + (image * frame.length + token) * frame.width + first)
     z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
-    if frame.y_k == 0 and k > 0:
-        scale = frame.scale if k == frame.directions - 1 else ONE
+    # A stride of 0 over directions: they are summed into one output.
+    summed = frame.y_k == 0
+    last = k == frame.directions - 1
+    scale = frame.scale if summed and last else ONE
+    # A loop for each case, since a condition inside would keep LLVM from vectorising it.
+    if summed and k > 0:
         if frame.z != 0:
             for c in range(count):
                 y[c] = (out[c] * silu(z[c]) + y[c]) * scale
         else:
             for c in range(count):
                 y[c] = (out[c] + y[c]) * scale
+    elif frame.z != 0:
+        for c in range(count):
+            y[c] = out[c] * silu(z[c]) * scale
     else:
-        scale = frame.scale if frame.y_k == 0 and frame.directions == 1 else ONE
-        if frame.z != 0:
-            for c in range(count):
-                y[c] = out[c] * silu(z[c]) * scale
-        else:
-            for c in range(count):
-                y[c] = out[c] * scale
+        for c in range(count):
+            y[c] = out[c] * scale
 
 
 @device
 def look_ahead(frame: Any, k: int, image: int, token: int, first: int, count: int) -> None:
-    """Ask for the rows of a token that comes soon: a chunk's rows lie apart, which hardware does not foresee."""
-    if 0 <= token < frame.length:
-        u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+    """Prefetch the rows of a token that comes soon."""
+    # A chunk's rows are a whole width apart, which the hardware's prefetcher does not foresee.
+    if token < 0 or token >= frame.length:
+        return
+    u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
+    for c in range(0, count, LINE):
+        prefetch(u, c)
+    if frame.rank == 0:
+        place = k * frame.delta_k + image * frame.delta_b + token * frame.delta_l
+        delta = row(frame.delta, place + first)
         for c in range(0, count, LINE):
-            prefetch(u, c)
-        if frame.rank == 0:
-            delta = row(
-                frame.delta,
-                k * frame.delta_k + image * frame.delta_b + token * frame.delta_l + first,
-            )
-            for c in range(0, count, LINE):
-                prefetch(delta, c)
-        if frame.z != 0:
-            z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
-            for c in range(0, count, LINE):
-                prefetch(z, c)
+            prefetch(delta, c)
+    if frame.z != 0:
+        z = row(frame.z, image * frame.z_b + token * frame.z_l + first)
+        for c in range(0, count, LINE):
+            prefetch(z, c)
 
 
 @device
 def scan_chunk(
-    frame: Any, k: int, image: int, first: int, count: int, chunk: int, space: Any
+    frame: Any,
+    k: int,
+    image: int,
+    first: int,
+    count: int,
+    chunk: int,
+    space: Any,
 ) -> None:
-    """All tokens of one direction, image and chunk of channels."""
-    states, length = frame.states, frame.length
-    h, a, rows = (
-        space[: states * chunk],
-        space[states * chunk : 2 * states * chunk],
-        space[2 * states * chunk :],
-    )
-    step, decay, drive, out = (
-        rows[:chunk],
-        rows[chunk : 2 * chunk],
-        rows[2 * chunk : 3 * chunk],
-        rows[3 * chunk :],
-    )
+    """Scan all tokens of one direction, image and chunk of channels."""
+    states = frame.states
+    length = frame.length
+    h = space[: states * chunk]
+    a = space[states * chunk : 2 * states * chunk]
+    rows = space[2 * states * chunk :]
+    step = rows[:chunk]
+    decay = rows[chunk : 2 * chunk]
+    drive = rows[2 * chunk : 3 * chunk]
+    out = rows[3 * chunk :]
     h[:] = ZERO
+    # A copy of A's rows side by side; channels beyond `count` keep zeros.
     for n in range(states):
         matrix = row(frame.A, (k * states + n) * frame.width + first)
         for c in range(count):
@@ -156,17 +182,15 @@ def scan_chunk(
         if frame.carry == 0:
             advance(h, a, step, drive, out, B, C, states, chunk)
         else:
-            carry = row(
-                frame.carry,
-                k * frame.carry_k + image * frame.carry_b + token * frame.carry_l + first,
-            )
+            away = k * frame.carry_k + image * frame.carry_b + token * frame.carry_l
+            carry = row(frame.carry, away + first)
             for c in range(count):
                 decay[c] = step[c] + carry[c]
             advance(h, a, decay, drive, out, B, C, states, chunk)
         place = (k * frame.batch + image) * length + token
-        row(frame.mean, part * frame.directions * frame.batch * length + place)[0] = total(
-            step, chunk
-        )
+        # Each chunk has a mean of its own; they are added outside, in a fixed order.
+        means = row(frame.mean, part * frame.directions * frame.batch * length + place)
+        means[0] = total(step, chunk)
         if frame.step != 0:
             kept = row(frame.step, place * frame.width + first)
             for c in range(count):
@@ -176,13 +200,15 @@ def scan_chunk(
 
 @device
 def scan_task(frame: Any, index: int) -> None:
-    """One image and one chunk of channels, direction after direction."""
+    """Scan one image and one chunk of channels, direction after direction."""
     chunks = (frame.width + frame.chunk - 1) // frame.chunk
-    image, first = index // chunks, index % chunks * frame.chunk
+    image = index // chunks
+    first = index % chunks * frame.chunk
     count = min(frame.chunk, frame.width - first)
     space = workspace((2 * frame.states + 4) * frame.chunk)
     for k in range(frame.directions):
-        if count == WIDEST_CHUNK:  # the usual case, compiled with constant trip counts
+        # The usual case is compiled with constant trip counts.
+        if count == WIDEST_CHUNK:
             scan_chunk(frame, k, image, first, WIDEST_CHUNK, WIDEST_CHUNK, space)
         else:
             scan_chunk(frame, k, image, first, count, frame.chunk, space)

@@ -1,4 +1,4 @@
-"""Residual addition and RMSNorm in one pass."""
+"""Residual addition and RMSNorm on a CPU, in one pass over memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import address, compile_kernel, fill, frame_type, row, take
+from backbones.compiled.native import compile_kernel, fill, frame_type, row, take
 from backbones.compiled.numerics import ONE, total, workspace
 
 ROWS = 64  # of one task
@@ -22,19 +22,22 @@ FRAME = frame_type(
 
 def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """(residual + branch, its RMSNorm) for fp32 tensors (..., C) and a weight (C,)."""
+    # Variables keep the copies alive until the kernel has run: a frame stores addresses only.
     branch, residual, weight = branch.contiguous(), residual.contiguous(), weight.contiguous()
     added, y = torch.empty_like(residual), torch.empty_like(residual)
     width = weight.shape[0]
     rows = residual.numel() // width
     frame = fill(
         FRAME,
-        {
-            "branch": address(branch),
-            "residual": address(residual),
-            "weight": address(weight),
-            "sum": address(added),
-        },
-        {"y": address(y), "rows": rows, "width": width, "eps": eps, "tasks": -(-rows // ROWS)},
+        branch=branch,
+        residual=residual,
+        weight=weight,
+        sum=added,
+        y=y,
+        rows=rows,
+        width=width,
+        eps=eps,
+        tasks=-(-rows // ROWS),
     )
     norm_kernel()(frame)
     return added, y
@@ -42,14 +45,13 @@ def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
 
 @device
 def norm_row(frame: Any, place: int, squares: Any) -> None:
-    """One token."""
+    """Add and normalise one token."""
     width = frame.width
-    branch, residual = row(frame.branch, place * width), row(frame.residual, place * width)
-    added, y, weight = (
-        row(frame.sum, place * width),
-        row(frame.y, place * width),
-        row(frame.weight, 0),
-    )
+    branch = row(frame.branch, place * width)
+    residual = row(frame.residual, place * width)
+    added = row(frame.sum, place * width)
+    y = row(frame.y, place * width)
+    weight = row(frame.weight, 0)
     for c in range(width):
         value = residual[c] + branch[c]
         squares[width + c] = value
@@ -63,7 +65,7 @@ def norm_row(frame: Any, place: int, squares: Any) -> None:
 
 @device
 def norm_task(frame: Any, index: int) -> None:
-    """A block of tokens."""
+    """Add and normalise a block of tokens."""
     squares = workspace(2 * frame.width)
     for place in range(index * ROWS, min(index * ROWS + ROWS, frame.rows)):
         norm_row(frame, place, squares)

@@ -1,8 +1,8 @@
-"""Which kernel a scan runs on, and the proof that it may.
+"""Which kernel a scan runs on, after checking that it is right.
 
-A kernel other than `reference` is used only after it agreed with `reference` on random and
-adversarial input in this process. A kernel that was asked for by name and cannot serve is an error;
-nothing is swapped silently.
+A kernel other than `reference` is used only after it agreed with `reference` on random and extreme
+input in this process. A kernel that was named and cannot be used is an error; nothing is replaced
+silently.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from backbones.scan.contract import ScanInputs, ScanResult
 from backbones.scan.operator import scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
-# What `auto` tries in turn. On an H200 `triton` took a sixth of the stock kernel's time, a third
-# with gradients.
+# The order in which `auto` tries kernels. On an H200 `triton` took a sixth of mamba_ssm's time, a
+# third with gradients.
 PREFERRED = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
 
 
@@ -35,15 +35,15 @@ class Choice(NamedTuple):
 
 
 def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
-    """The kernel that `kernel` means for tensors of `device` and `dtype`, once it has passed its self-check.
+    """The kernel that `kernel` means for tensors of `device` and `dtype`, after its self-check.
 
-    UserError if the kernel is unknown, cannot serve them, or disagrees with the reference.
+    UserError if the kernel is unknown, does not support them, or disagrees with the reference.
     """
     return _chosen(kernel, torch.device(device).type, dtype)
 
 
 def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
-    """UserError for a kernel that cannot serve tensors of `device` and `dtype`; nothing is compiled for that."""
+    """UserError if a kernel does not support `device` and `dtype`; nothing is compiled for that."""
     if obstacle := why_not(kernel, device, dtype):
         raise UserError(obstacle)
 
@@ -53,11 +53,11 @@ def run(
 ) -> ScanResult:
     """Scan by the kernel that `kernel` means."""
     name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
-    if (
-        name != "reference"
-        and torch.is_grad_enabled()
-        and any(part is not None and part.requires_grad for part in inputs)
-    ):
+    needs_gradients = torch.is_grad_enabled() and any(
+        part is not None and part.requires_grad for part in inputs
+    )
+    # Checked on the first gradient: inference must not wait for compiling the backward pass.
+    if needs_gradients and name != "reference":
         prove_gradients(name, inputs.u.device.type, inputs.u.dtype)
     return _call(name, inputs, reverse, separate, mean)
 
@@ -89,7 +89,8 @@ def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
         check.check_forward(kernel, _plain_function(kernel), torch.device(device), dtype)
     except UserError:
         raise
-    except Exception as error:  # a compiler on the user's machine, a driver: they fail in many ways
+    # A compiler on the user's machine or a driver may fail in any way.
+    except Exception as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
             f"scan kernel '{kernel}' cannot run here ({line}): use kernel 'reference'"
@@ -97,7 +98,8 @@ def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
 
 
 def _plain_function(name: str) -> check.Scan:
-    """The kernel without the operator around it, whose first call imports torch's compiler (over a second)."""
+    """The kernel without the operator around it."""
+    # The operator's first call imports torch's compiler, which takes over a second.
     if name == "cpu":
         from backbones.scan.cpu import cpu_scan
 
@@ -106,13 +108,17 @@ def _plain_function(name: str) -> check.Scan:
         from backbones.scan.triton_scan import triton_scan
 
         return triton_scan
-    return lambda *given: _call(name, *given)
+    return lambda *arguments: _call(name, *arguments)
 
 
 @cache
 def prove_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
     """UserError unless the gradients of `kernel` are those of the reference on this machine."""
-    check.check_gradients(kernel, lambda *given: _call(kernel, *given), torch.device(device), dtype)
+
+    def scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool) -> ScanResult:
+        return _call(kernel, inputs, reverse, separate)
+
+    check.check_gradients(kernel, scan, torch.device(device), dtype)
 
 
 def _automatic(device: str, dtype: torch.dtype) -> Choice:
@@ -120,15 +126,14 @@ def _automatic(device: str, dtype: torch.dtype) -> Choice:
     for candidate in PREFERRED.get(device, ("cpu",)):
         obstacle = why_not(candidate, device, dtype)
         if not obstacle:
-            return Choice(
-                candidate, "; ".join([*obstacles, f"fastest for {_name(dtype)} on {device}"])
-            )
+            reasons = [*obstacles, f"fastest for {_name(dtype)} on {device}"]
+            return Choice(candidate, "; ".join(reasons))
         obstacles.append(obstacle)
     return Choice("reference", "; ".join(obstacles))
 
 
 def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
-    """Why `kernel` cannot serve `device` and `dtype`, in one line that names the mend; empty if it can."""
+    """Why `kernel` does not support these tensors, in one line with a fix; empty if it does."""
     if kernel == "cpu":
         return _cpu_obstacle(device, dtype)
     if kernel in ("mamba_ssm", "triton"):
@@ -137,18 +142,15 @@ def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
 
 
 def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
+    kernel = "scan kernel 'cpu'"
     if device != "cpu":
-        return f"scan kernel 'cpu' cannot run on {device}: use 'auto'"
+        return f"{kernel} cannot run on {device}: use 'auto'"
     if dtype != torch.float32:
-        return (
-            f"scan kernel 'cpu' computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
-        )
+        return f"{kernel} computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
     try:
         import_module("backbones.scan.cpu")
     except ImportError as error:
-        return (
-            f"scan kernel 'cpu' cannot be imported ({error}): pip install numba, or use 'reference'"
-        )
+        return f"{kernel} cannot be imported ({error}): pip install numba, or use 'reference'"
     return ""
 
 
@@ -166,15 +168,17 @@ def _cuda_obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
 
 @cache
 def triton_obstacle() -> str:
-    """Why Triton programs cannot run here, in one line that names the mend; empty if they can."""
+    """Why Triton programs cannot run here, in one line with a fix; empty if they can."""
+    kernel = "scan kernel 'triton'"
     if not torch.cuda.is_available():
-        return "scan kernel 'triton' finds no CUDA device: use 'auto'"
+        return f"{kernel} finds no CUDA device: use 'auto'"
+    # Triton compiles its launchers with the system's compiler.
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
-        return "scan kernel 'triton' needs a C compiler: install gcc, or use 'reference'"
+        return f"{kernel} needs a C compiler: install gcc, or use 'reference'"
     try:
         import_module("backbones.scan.triton_scan")
     except ImportError as error:
-        return f"scan kernel 'triton' cannot be imported ({error}): pip install triton, or use 'reference'"
+        return f"{kernel} cannot be imported ({error}): pip install triton, or use 'reference'"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""The scan as one registered torch operator, so that counters, tracers and autograd see a single op.
+"""The scan as one registered torch operator.
 
-`mamba_suite::selective_scan` takes the kernel's name. The gradient of `cpu` and `triton` is the
-operator `mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second
-run of it.
+Counters, tracers and autograd see a single operator. `mamba_suite::selective_scan` takes the
+kernel's name. The gradient of `cpu` and `triton` is the operator
+`mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second run of it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.scan.contract import ScanInputs, state_dtype
+from backbones.scan.contract import ScanInputs, autograd_gradients, state_dtype
 from backbones.scan.reference import reference_scan
 
 
@@ -32,36 +32,24 @@ def scan_operator(
 ) -> tuple[Tensor, Tensor]:
     """`selective_scan` by the named kernel (`reference`, `cpu` or `triton`), as (y, delta_mean)."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
+    # Kernels are imported on use: numba and Triton take seconds, and may be missing.
     if kernel == "cpu":
         from backbones.scan.cpu import cpu_scan
 
         result = cpu_scan(inputs, tuple(reverse), separate)
-        return result.y, result.delta_mean
-    if kernel == "triton":
+    elif kernel == "triton":
         from backbones.scan.triton_scan import triton_scan
 
         result = triton_scan(inputs, tuple(reverse), separate)
-        return result.y, result.delta_mean
-    y, delta_mean = reference_scan(inputs, tuple(reverse), separate)
-    return y.contiguous(), delta_mean
+    else:
+        result = reference_scan(inputs, tuple(reverse), separate)
+    return result.y.contiguous(), result.delta_mean
 
 
 @scan_operator.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    carry: Tensor | None,
-    reverse: Sequence[bool],
-    separate: bool,
-    kernel: str,
-) -> tuple[Tensor, Tensor]:
-    y = u.new_empty(u.shape if separate else u.shape[1:])
+def _(u: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    # only shapes and dtypes, for tracers: `separate` is the last argument but one
+    y = u.new_empty(u.shape if others[-2] else u.shape[1:])
     return y, u.new_empty(u.shape[:3], dtype=state_dtype(u.dtype))
 
 
@@ -82,7 +70,7 @@ def backward_operator(
     separate: bool,
     kernel: str,
 ) -> list[Tensor]:
-    """Gradients of the nine inputs by the kernel `cpu` or `triton`; an empty tensor for an input that was None."""
+    """Gradients of the nine inputs by `cpu` or `triton`; an empty tensor for an input of None."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
     if kernel == "triton":
         from backbones.scan.triton_scan import triton_scan_backward
@@ -94,27 +82,13 @@ def backward_operator(
 
 
 @backward_operator.register_fake
-def _(
-    dy: Tensor,
-    dmean: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    carry: Tensor | None,
-    reverse: Sequence[bool],
-    separate: bool,
-    kernel: str,
-) -> list[Tensor]:
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
-    return [
-        u.new_empty(0) if given is None else torch.empty_like(given).contiguous()
-        for given in inputs
-    ]
+def _(dy: Tensor, dmean: Tensor, *arguments: Any) -> list[Tensor]:
+    inputs = ScanInputs(*arguments[:9])
+    gradients: list[Tensor] = []
+    for tensor in inputs:
+        shape_source = inputs.u.new_empty(0) if tensor is None else torch.empty_like(tensor)
+        gradients.append(shape_source.contiguous())
+    return gradients
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -124,27 +98,20 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 def _differentiate(ctx: Any, dy: Tensor, dmean: Tensor) -> tuple[Any, ...]:
     inputs = ScanInputs(*ctx.saved_tensors)
-    if ctx.kernel != "reference":
-        found = backward_operator(
+    gradients: list[Tensor | None] = []
+    if ctx.kernel == "reference":
+        reverse = tuple(ctx.reverse)
+        gradients += autograd_gradients(
+            lambda leaves: reference_scan(leaves, reverse, ctx.separate), inputs, (dy, dmean)
+        )
+    else:
+        packed = backward_operator(
             dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel
         )
-        gradients = [
-            None if given is None else part for given, part in zip(inputs, found, strict=True)
-        ]
-    else:
-        gradients = _reference_gradients(dy, dmean, inputs, tuple(ctx.reverse), ctx.separate)
+        for tensor, gradient in zip(inputs, packed, strict=True):
+            gradients.append(None if tensor is None else gradient)
+    # `reverse`, `separate` and `kernel` have no gradient
     return (*gradients, None, None, None)
-
-
-def _reference_gradients(
-    dy: Tensor, dmean: Tensor, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
-) -> list[Tensor | None]:
-    with torch.enable_grad():
-        leaves = inputs.map(lambda tensor: tensor.detach().requires_grad_())
-        outputs = reference_scan(leaves, reverse, separate)
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    found = iter(torch.autograd.grad(tuple(outputs), wanted, (dy, dmean), allow_unused=True))
-    return [None if leaf is None else next(found) for leaf in leaves]
 
 
 scan_operator.register_autograd(_differentiate, setup_context=_remember)

@@ -1,4 +1,4 @@
-"""The selective scan in plain PyTorch: the oracle every other kernel answers to.
+"""The selective scan in plain PyTorch, with which every other kernel is compared.
 
 One state update per token; no tensor of shape (B, L, E, N) is ever made. Differentiable by
 autograd, on any device, in fp32 and fp64.
@@ -15,15 +15,16 @@ from backbones.scan.contract import ScanInputs, ScanResult, state_dtype
 
 def reference_scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool) -> ScanResult:
     """Scan the stacked directions one after the other (equations in `selective_scan`)."""
-    given = inputs.u.dtype
-    dtype = state_dtype(given)
-    wide = inputs.map(lambda tensor: tensor.to(dtype))
-    scanned = [
-        _one_direction(wide.direction(index), backwards) for index, backwards in enumerate(reverse)
-    ]
-    outputs = [y if wide.z is None else y * functional.silu(wide.z) for y, _ in scanned]
+    dtype = inputs.u.dtype
+    wide = inputs.map(lambda tensor: tensor.to(state_dtype(dtype)))
+    outputs: list[Tensor] = []
+    means: list[Tensor] = []
+    for index, backwards in enumerate(reverse):
+        y, mean = _one_direction(wide.direction(index), backwards)
+        outputs.append(y if wide.z is None else y * functional.silu(wide.z))
+        means.append(mean)
     y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
-    return ScanResult(y.to(given), torch.stack([mean for _, mean in scanned]))
+    return ScanResult(y.to(dtype), torch.stack(means))
 
 
 def _one_direction(inputs: ScanInputs, backwards: bool) -> tuple[Tensor, Tensor]:
@@ -36,10 +37,8 @@ def _one_direction(inputs: ScanInputs, backwards: bool) -> tuple[Tensor, Tensor]
     state = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype, device=u.device)
     rows = [state] * length
     for token in reversed(range(length)) if backwards else range(length):
-        state = (
-            torch.exp(decay[:, token, :, None] * A) * state
-            + driven[:, token, :, None] * B[:, token, None, :]
-        )
+        kept = torch.exp(decay[:, token, :, None] * A) * state
+        state = kept + driven[:, token, :, None] * B[:, token, None, :]
         rows[token] = torch.einsum("ben,bn->be", state, C[:, token])
     y = torch.stack(rows, dim=1)
     return (y if D is None else y + D * u), step.mean(dim=-1)

@@ -1,4 +1,4 @@
-"""The `mamba_ssm` kernel: the CUDA functions of the packages mamba-ssm and causal-conv1d, as published on PyPI.
+"""The `mamba_ssm` kernel: CUDA functions of the packages mamba-ssm and causal-conv1d.
 
 Both work in (B, E, L) and from the first token to the last, so sequences are transposed, and
 flipped for a direction that runs backwards. Gradients are those packages' own.
@@ -19,28 +19,32 @@ from torch.nn import functional
 
 from backbones.scan.contract import ScanInputs, ScanResult
 
-MEND = "pip install --no-build-isolation causal-conv1d mamba-ssm (nvcc of torch's CUDA version), or use 'reference'"
+FIX = (
+    "pip install --no-build-isolation causal-conv1d mamba-ssm (nvcc of torch's CUDA version), "
+    "or use 'reference'"
+)
 
 
 @cache
 def scan_function() -> Callable[..., Tensor]:
-    """`selective_scan_fn`; ImportError if the package is not there or does not fit this torch."""
+    """`selective_scan_fn`; ImportError if the package is missing or does not fit this torch."""
     spec = importlib.util.find_spec("mamba_ssm")
     if spec is None or spec.submodule_search_locations is None:
         raise ImportError("mamba-ssm is not installed")
-    function: Callable[..., Tensor] = _module_of(
-        "mamba_ssm", list(spec.submodule_search_locations)
-    ).selective_scan_fn
+    module = _interface_of("mamba_ssm", list(spec.submodule_search_locations))
+    function: Callable[..., Tensor] = module.selective_scan_fn
     return function
 
 
-def _module_of(package: str, places: list[str]) -> ModuleType:
-    """The op's module without running the package's own __init__, which imports transformers and breaks with it."""
+def _interface_of(package: str, folders: list[str]) -> ModuleType:
+    """The module of the operator, imported without the package's own __init__."""
     name = f"{package}.ops.selective_scan_interface"
     if package in sys.modules:
         return import_module(name)
+    # The package's __init__ imports transformers, and breaks with some of its versions: an empty
+    # package takes its place for the time of the import.
     stand_in = ModuleType(package)
-    stand_in.__path__ = places
+    stand_in.__path__ = folders
     sys.modules[package] = stand_in
     try:
         return import_module(name)
@@ -50,42 +54,46 @@ def _module_of(package: str, places: list[str]) -> ModuleType:
 
 @cache
 def conv_function() -> Callable[..., Tensor]:
-    """`causal_conv1d_fn`; ImportError if the package is not there or does not fit this torch."""
+    """`causal_conv1d_fn`; ImportError if the package is missing or does not fit this torch."""
     function: Callable[..., Tensor] = import_module("causal_conv1d").causal_conv1d_fn
     return function
 
 
 @cache
 def obstacle() -> str:
-    """Why the packages cannot be used, in one line that names the mend; empty if they can."""
+    """Why the packages cannot be used, in one line with a fix; empty if they can."""
     try:
         scan_function()
         conv_function()
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        return f"scan kernel 'mamba_ssm' cannot be imported ({reason}): {MEND}"
+        return f"scan kernel 'mamba_ssm' cannot be imported ({reason}): {FIX}"
     return ""
 
 
 def stock_scan(
     inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, mean: bool = True
 ) -> ScanResult:
-    """Scan by `selective_scan_fn`; equations in `selective_scan`. delta_mean is empty unless `mean`."""
+    """Scan by `selective_scan_fn` (see `selective_scan`); without `mean`, delta_mean is empty."""
+    # The packages' kernel takes these three in fp32 only.
     wide = inputs._replace(
         A=inputs.A.float(),
         D=None if inputs.D is None else inputs.D.float(),
         delta_bias=None if inputs.delta_bias is None else inputs.delta_bias.float(),
     )
-    outputs = [
-        _one_direction(wide.direction(k), inputs.z, backwards)
-        for k, backwards in enumerate(reverse)
-    ]
+    outputs: list[Tensor] = []
+    for k, backwards in enumerate(reverse):
+        outputs.append(_one_direction(wide.direction(k), inputs.z, backwards))
     y = torch.stack(outputs) if separate else sum(outputs[1:], start=outputs[0])
+    # The kernel does not return the timescale: the mean is extra work.
     return ScanResult(y, _step(wide).mean(dim=-1) if mean else inputs.A.new_empty(0))
 
 
 def stock_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bool) -> Tensor:
-    """SiLU of the causal depthwise convolution of x (B, L, E) with weight (E, 1, taps), backwards looking ahead."""
+    """SiLU of the causal depthwise convolution of x (B, L, E) with `weight` (E, 1, taps).
+
+    `backwards`: each token sees those after it instead of those before.
+    """
     y = conv_function()(_to_kernel(x, backwards), weight.squeeze(1), bias, activation="silu")
     return _from_kernel(y, backwards)
 
@@ -102,20 +110,18 @@ def _one_direction(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Ten
 
 
 def _carried(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
-    """The same with decay g handed over: a scan of Delta' = Delta + g over u' = u (Delta / Delta').
-
-    exp(Delta' A) h + Delta' B u' is then exp((Delta + g) A) h + Delta B u; skip connection and gate
-    stay outside.
-    """
+    """Gated output (B, L, E) of one direction to which decay g is handed over."""
+    # The kernel has no such input: scan with Delta' = Delta + g over u' = u (Delta / Delta'). Then
+    # exp(Delta' A) h + Delta' B u' is exp((Delta + g) A) h + Delta B u; skip connection and gate
+    # stay outside.
     u, _, A, B, C, D, _, _, carry = inputs
     step = _step(inputs)
     decay = step if carry is None else step + carry.float()
-    driven = u.float() * torch.where(decay > 0, step / decay, torch.ones_like(step))
+    ratio = torch.where(decay > 0, step / decay, torch.ones_like(step))
+    driven = u.float() * ratio
     arranged = [_to_kernel(part.float(), backwards) for part in (driven, decay, B, C)]
-    y = _from_kernel(
-        scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False),
-        backwards,
-    )
+    scanned = scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False)
+    y = _from_kernel(scanned, backwards)
     y = y if D is None else y + D * u.float()
     return (y if z is None else y * functional.silu(z.float())).to(u.dtype)
 

@@ -10,8 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS, WARPS = 4, 4
-PROGRAMS = 1024  # of the backward pass: each sums its own part of the weight's gradient
+ROWS, WARPS = 4, 4  # of one program
+# of the backward pass: each sums its own part of the weight's gradient, added up afterwards
+PROGRAMS = 1024
 
 
 def add_norm(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,11 @@ class _AddNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, branch: Tensor, residual: Tensor, weight: Tensor, eps: float
+        ctx: Any,
+        branch: Tensor,
+        residual: Tensor,
+        weight: Tensor,
+        eps: float,
     ) -> tuple[Tensor, Tensor]:
         """See `add_norm`."""
         added, normed = _forward(branch, residual, weight, eps)
@@ -47,6 +52,7 @@ class _AddNorm(torch.autograd.Function):
         d_residual, d_weight = _backward(
             d_added.contiguous(), d_normed.contiguous(), added, weight, ctx.eps
         )
+        # both addends have the gradient of the sum
         return d_residual.to(ctx.kind), d_residual, d_weight, None
 
 
@@ -58,9 +64,18 @@ def _forward(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
     rows = branch.numel() // width
     with torch.cuda.device_of(branch):
         add_norm_rows[(triton.cdiv(rows, ROWS),)](
-            branch, residual, weight, added, normed, rows, width, eps,
-            ROWS=ROWS, WIDE=triton.next_power_of_2(width), num_warps=WARPS,
-        )  # fmt: skip
+            branch,
+            residual,
+            weight,
+            added,
+            normed,
+            rows,
+            width,
+            eps,
+            ROWS=ROWS,
+            WIDE=triton.next_power_of_2(width),
+            num_warps=WARPS,
+        )
     return added, normed
 
 
@@ -74,51 +89,81 @@ def _backward(
     parts = torch.empty(programs, width, dtype=torch.float32, device=added.device)
     with torch.cuda.device_of(added):
         norm_gradients[(programs,)](
-            added, weight, d_added, d_normed, d_residual, parts, rows, width, eps,
-            ROWS=ROWS, WIDE=triton.next_power_of_2(width), num_warps=WARPS,
-        )  # fmt: skip
+            added,
+            weight,
+            d_added,
+            d_normed,
+            d_residual,
+            parts,
+            rows,
+            width,
+            eps,
+            ROWS=ROWS,
+            WIDE=triton.next_power_of_2(width),
+            num_warps=WARPS,
+        )
     return d_residual, parts.sum(0).to(weight.dtype)
 
 
 @triton.jit(do_not_specialize=("rows",))
 def add_norm_rows(
-    branch, residual, weight, added, normed, rows, width, eps, ROWS: tl.constexpr, WIDE: tl.constexpr
-):  # fmt: skip
+    branch,
+    residual,
+    weight,
+    added,
+    normed,
+    rows,
+    width,
+    eps,
+    ROWS: tl.constexpr,
+    WIDE: tl.constexpr,
+):
     """Grid (blocks of rows): x = residual + branch, and x / sqrt(mean(x^2) + eps) * weight."""
-    row, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDE)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.arange(0, WIDE)
     inside = (row < rows)[:, None] & (channel < width)[None, :]
+    # 64 bits: a large batch has more numbers than 32 bits can count
     place = row.to(tl.int64)[:, None] * width + channel[None, :]
-    total = tl.load(residual + place, inside, 0.0) + tl.load(branch + place, inside, 0.0).to(
-        tl.float32
-    )
+    total = tl.load(residual + place, inside, 0.0)
+    total += tl.load(branch + place, inside, 0.0).to(tl.float32)
     tl.store(added + place, total, inside)
     scale = tl.rsqrt(tl.sum(total * total, axis=1) / width + eps)
     gain = tl.load(weight + channel, channel < width, 0.0).to(tl.float32)
-    tl.store(
-        normed + place, (total * scale[:, None] * gain[None, :]).to(normed.dtype.element_ty), inside
-    )
+    result = total * scale[:, None] * gain[None, :]
+    tl.store(normed + place, result.to(normed.dtype.element_ty), inside)
 
 
 @triton.jit(do_not_specialize=("rows",))
 def norm_gradients(
-    added, weight, d_added, d_normed, d_residual, parts, rows, width, eps, ROWS: tl.constexpr, WIDE: tl.constexpr
-):  # fmt: skip
-    """Grid (any number of programs): each takes blocks of rows in turn, and sums its part of the weight's gradient."""
+    added,
+    weight,
+    d_added,
+    d_normed,
+    d_residual,
+    parts,
+    rows,
+    width,
+    eps,
+    ROWS: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """Grid (any number of programs): gradients of blocks of rows, and a part of the weight's."""
     channel = tl.arange(0, WIDE)
     lane = channel < width
     gain = tl.load(weight + channel, lane, 0.0).to(tl.float32)
     d_gain = tl.zeros((ROWS, WIDE), tl.float32)
+    # every program takes blocks of rows in turn
     for first in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):
         row = first + tl.arange(0, ROWS)
         inside = (row < rows)[:, None] & lane[None, :]
         place = row.to(tl.int64)[:, None] * width + channel[None, :]
         total = tl.load(added + place, inside, 0.0)
-        given = tl.load(d_normed + place, inside, 0.0).to(tl.float32)
+        d_out = tl.load(d_normed + place, inside, 0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(total * total, axis=1) / width + eps)[:, None]
         unit = total * scale
-        d_unit = given * gain[None, :]
+        d_unit = d_out * gain[None, :]
         along = tl.sum(d_unit * unit, axis=1) / width
         gradient = tl.load(d_added + place, inside, 0.0) + (d_unit - unit * along[:, None]) * scale
         tl.store(d_residual + place, gradient, inside)
-        d_gain += given * unit
+        d_gain += d_out * unit
     tl.store(parts + tl.program_id(0) * width + channel, tl.sum(d_gain, axis=0), lane)

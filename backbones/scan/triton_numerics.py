@@ -1,4 +1,4 @@
-"""Single-precision functions for Triton kernels, made of the units that are cheap: exp2, rsqrt and multiply-add."""
+"""Single-precision functions for Triton kernels, made of cheap instructions."""
 
 # mypy: ignore-errors
 from __future__ import annotations
@@ -11,7 +11,8 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def softplus(x):
-    """log(1 + e^x), with a small relative error however negative x is: max(x, 0) + 2 atanh(t / (2 + t)), t = e^-|x|."""
+    """log(1 + e^x), with a small relative error however negative x is."""
+    # max(x, 0) + 2 atanh(t / (2 + t)) with t = e^-|x|: log1p would lose all digits of a small t
     t = tl.exp2(-tl.abs(x) * LOG2E)
     s = t * reciprocal(2.0 + t)
     square = s * s
@@ -33,6 +34,7 @@ def sigmoid(x):
 
 @triton.jit
 def reciprocal(x):
-    """1 / x for x > 0 to 3e-7 of the value, 0 at infinity; a division would take several times the instructions."""
+    """1 / x for x > 0 to 3e-7 of the value, 0 at infinity."""
+    # A division would take several times the instructions.
     root = tl.rsqrt(x)
     return root * root

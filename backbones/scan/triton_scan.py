@@ -8,19 +8,21 @@ import torch
 import triton
 from torch import Tensor
 
-from backbones.scan.contract import ScanInputs, ScanResult
-from backbones.scan.triton_backward import scan_backward, scan_states
+from backbones.scan.contract import ScanInputs, ScanResult, backwards_bits, packed_gradients
+from backbones.scan.triton_backward import scan_backward
 from backbones.scan.triton_forward import scan_forward
+from backbones.scan.triton_states import scan_states
 
 ROWS = 16  # tokens that are added up at a time
+# Each thread keeps the states of its own channels, so that more warps would have nothing to share.
 ONE_WARP = {"num_warps": 1, "enable_fp_fusion": True}
 
 
 class Tiles(NamedTuple):
-    """How the work is cut: channels of a program forward and backward, tokens whose states backward holds.
+    """How the work is divided: channels of a program in both passes, tokens of a backward chunk.
 
-    `registers` is what a thread of the backward pass may use at most: with fewer, more programs are
-    at work at once.
+    `registers` is the limit for a thread of the backward pass: with fewer, more programs run at
+    once.
     """
 
     forward: int = 64
@@ -55,19 +57,35 @@ def triton_scan(
     N = triton.next_power_of_2(states)
     new = inputs.u.new_empty
     parts = new(inputs.u.shape)
+    # A single direction without a scale needs no sum.
     alone = separate or (directions == 1 and scale == 1.0)
     y = None if alone else new(batch, length, width)
     means = new(blocks, directions, batch, length, dtype=torch.float32) if mean else None
-    arrivals = (
-        None if alone else torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
-    )
+    arrivals = None
+    if not alone:
+        arrivals = torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
     with torch.cuda.device_of(inputs.u):
         scan_forward[(directions * blocks, batch)](
-            *inputs, parts, y, means, step, arrivals,
-            batch, length, width, states, _bits(reverse), scale, *_strides(inputs),
-            DIRECTIONS=directions, N=N, BLOCK=block, EVEN=width % block == 0 and states == N, ROWS=ROWS,
+            *inputs,
+            parts,
+            y,
+            means,
+            step,
+            arrivals,
+            batch,
+            length,
+            width,
+            states,
+            backwards_bits(reverse),
+            scale,
+            *_strides(inputs),
+            DIRECTIONS=directions,
+            N=N,
+            BLOCK=block,
+            EVEN=width % block == 0 and states == N,
+            ROWS=ROWS,
             **ONE_WARP,
-        )  # fmt: skip
+        )
     delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
     if y is None:
         y = parts if separate else parts[0]
@@ -82,8 +100,8 @@ def triton_scan_backward(
     separate: bool,
     tiles: Tiles = TILES,
 ) -> list[Tensor]:
-    """Gradients of the nine inputs for those of y and delta_mean; an empty tensor for an input that was None."""
-    given, inputs = inputs, _prepared(inputs)
+    """Gradients of the nine inputs for those of y and delta_mean; empty for an input of None."""
+    original, inputs = inputs, _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
     states = inputs.A.shape[-1]
     block = _block(width, tiles.backward)
@@ -95,60 +113,92 @@ def triton_scan_backward(
         return torch.empty(shape, dtype=dtype, device=inputs.u.device)
 
     kind = inputs.u.dtype
-    du, ddelta = new(*tokens, width, dtype=kind), new(*tokens, width, dtype=kind)
+    du = new(*tokens, width, dtype=kind)
+    ddelta = new(*tokens, width, dtype=kind)
     dz = None if inputs.z is None else new(*tokens, width, dtype=kind)
     dcarry = None if inputs.carry is None else new(*tokens, width)
-    dA, dD, dbias = (
-        new(directions, batch, width, states),
-        *(new(directions, batch, width) for _ in range(2)),
-    )
-    dB, dC = (new(blocks, *tokens, states) for _ in range(2))
+    # Parts for each image or block of channels, added up below in a fixed order.
+    dA = new(directions, batch, width, states)
+    dD = new(directions, batch, width)
+    dbias = new(directions, batch, width)
+    dB = new(blocks, *tokens, states)
+    dC = new(blocks, *tokens, states)
     saved = new(directions, batch, triton.cdiv(length, tiles.chunk), width, states)
     dy = dy.contiguous()
     strides = _strides(inputs)
     with torch.cuda.device_of(inputs.u):
         wide = _block(width, tiles.forward)
         scan_states[(directions * triton.cdiv(width, wide), batch)](
-            inputs.u, inputs.delta, inputs.A, inputs.B, inputs.delta_bias, inputs.carry, saved,
-            batch, length, width, states, _bits(reverse), *strides[:9], *strides[-3:],
-            DIRECTIONS=directions, N=N, BLOCK=wide, CHUNK=tiles.chunk,
+            inputs.u,
+            inputs.delta,
+            inputs.A,
+            inputs.B,
+            inputs.delta_bias,
+            inputs.carry,
+            saved,
+            batch,
+            length,
+            width,
+            states,
+            backwards_bits(reverse),
+            # those of u, delta and B, and of carry
+            *strides[:9],
+            *strides[-3:],
+            DIRECTIONS=directions,
+            N=N,
+            BLOCK=wide,
+            CHUNK=tiles.chunk,
             **ONE_WARP,
-        )  # fmt: skip
+        )
         scan_backward[(directions * blocks, batch)](
-            *inputs, dy, dmean.float().contiguous(), saved, du, ddelta, dA, dB, dC, dD, dz, dbias, dcarry,
-            batch, length, width, states, _bits(reverse), dy.stride(0) if separate else 0, *strides,
-            DIRECTIONS=directions, N=N, BLOCK=block, CHUNK=tiles.chunk,
-            **ONE_WARP, maxnreg=tiles.registers,
-        )  # fmt: skip
-    gated = (
-        None if dz is None else dz[0] + dz[1] if directions == 2 else dz.sum(0)
-    )  # `sum` of two reads slowly
-    found = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), gated, dbias.sum(1), dcarry]
-    return [
-        part.to(tensor.dtype).contiguous() if tensor is not None and part is not None else new(0)
-        for tensor, part in zip(given, found, strict=True)
-    ]
+            *inputs,
+            dy,
+            dmean.float().contiguous(),
+            saved,
+            du,
+            ddelta,
+            dA,
+            dB,
+            dC,
+            dD,
+            dz,
+            dbias,
+            dcarry,
+            batch,
+            length,
+            width,
+            states,
+            backwards_bits(reverse),
+            dy.stride(0) if separate else 0,
+            *strides,
+            DIRECTIONS=directions,
+            N=N,
+            BLOCK=block,
+            CHUNK=tiles.chunk,
+            **ONE_WARP,
+            maxnreg=tiles.registers,
+        )
+    if dz is not None:
+        # torch's sum over two rows reads slowly
+        dz = dz[0] + dz[1] if directions == 2 else dz.sum(0)
+    gradients = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), dz, dbias.sum(1), dcarry]
+    return packed_gradients(original, gradients)
 
 
 def _block(width: int, most: int) -> int:
-    """Channels of one program: a power of two, at least a thread's each."""
+    """Channels of one program: a power of two, at least one for each thread."""
     return max(32, min(most, triton.next_power_of_2(width)))
 
 
-def _bits(reverse: tuple[bool, ...]) -> int:
-    """Bit k is set where direction k runs backwards."""
-    return sum(1 << index for index, backwards in enumerate(reverse) if backwards)
-
-
 def _strides(inputs: ScanInputs) -> list[int]:
-    """Strides over direction, image and token of each tensor that has tokens, 0 for one that is not there."""
-    strides = [
-        stride
-        for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C)
-        for stride in tensor.stride()[:3]
-    ]
+    """Strides over direction, image and token of each tensor that has tokens, 0 for None."""
+    strides: list[int] = []
+    for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C):
+        strides += tensor.stride()[:3]
+    # the gate is shared by the directions
     strides += [0, 0] if inputs.z is None else inputs.z.stride()[:2]
-    return strides + ([0, 0, 0] if inputs.carry is None else list(inputs.carry.stride()[:3]))
+    strides += [0, 0, 0] if inputs.carry is None else inputs.carry.stride()[:3]
+    return strides
 
 
 def _prepared(inputs: ScanInputs) -> ScanInputs:

@@ -235,7 +235,6 @@ def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
     assert torch.equal(found["layers.0.mixer.D_b"], state["layers.0.mixer.D_b"])
     assert model.provenance is not None
     assert model.provenance.adapted == ("begun from an image model", NEW_HEAD)
-    assert not model.provenance.classifies
 
 
 def test_another_number_of_frames_resamples_theirs(tmp_path: Path) -> None:

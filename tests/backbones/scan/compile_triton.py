@@ -16,14 +16,20 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from backbones.scan import triton_backward, triton_conv, triton_forward, triton_norm
+from backbones.scan import (
+    triton_backward,
+    triton_conv,
+    triton_forward,
+    triton_norm,
+    triton_states,
+)
 
 SCAN = {"DIRECTIONS": 2, "N": 16}
 CONV = {"DIRECTIONS": 2, "TAPS": 4, "BACKWARDS": 2, "TOKENS": 32, "CHANNELS": 64}
 NORM = {"ROWS": 4, "WIDE": 256}
 KERNELS = {
     triton_forward.scan_forward: SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16},
-    triton_backward.scan_states: SCAN | {"BLOCK": 64, "CHUNK": 4},
+    triton_states.scan_states: SCAN | {"BLOCK": 64, "CHUNK": 4},
     triton_backward.scan_backward: SCAN | {"BLOCK": 32, "CHUNK": 4},
     triton_conv.conv_forward: CONV,
     triton_conv.conv_inner: CONV | {"TOKENS": triton_conv.SUMMED},
