@@ -1,4 +1,9 @@
-"""Data sets by name: what can be opened, and how."""
+"""Data sets by name.
+
+`open_dataset` opens images (`images`) and videos (`videos`); `loading` decodes them in batches
+ahead of the model. Used by `suite.plan`, which chooses the images of a run, by `suite.evaluation`
+and `suite.sensitivity`, which run models on them, and by `suite.training`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,7 @@ __all__ = [
 
 Opener = Callable[[Request], Dataset]
 
+# Modules are named rather than imported, so that listing the names needs no PyTorch, numba or PIL.
 DATASETS: Registry[Opener] = Registry(
     "data set",
     {
@@ -48,18 +54,19 @@ def open_dataset(
     interpolation: str | None = None,
     views: str | None = None,
 ) -> Dataset:
-    """The data set `spec` names: ``NAME`` or ``NAME:PATH``, e.g. ``fashion-clutter`` or ``imagefolder:photos``.
+    """Open ``NAME`` or ``NAME:PATH``, such as ``fashion-clutter`` or ``imagefolder:photos``.
 
-    `split` None is the data set's usual one for evaluation. For the other options see `Request`.
+    `split` None is the usual one for evaluation. For the other options see `Request`. UserError if
+    there is no such data set, or an option does not fit it.
     """
     name, colon, path = spec.partition(":")
     if colon and not path:
         raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
-    if name not in DATASETS and os.path.isdir(
-        spec
-    ):  # which answers to a text that can be no path, too
+    # os.path.isdir, unlike Path.is_dir, answers for texts that cannot be paths.
+    if name not in DATASETS and os.path.isdir(spec):
         raise UserError(
-            f"'{spec}' is a folder, not a data set: write imagefolder:{spec} for images in class folders"
+            f"'{spec}' is a folder, not a data set: "
+            f"write imagefolder:{spec} for images in class folders"
         )
     dataset = DATASETS[name](Request(path or None, split, source, crop, interpolation, views))
     if views and dataset.kind == "images":

@@ -1,4 +1,4 @@
-"""What a data set is: labels without decoding, images decoded once, and a manifest that names its content."""
+"""The interface of a data set: labels, decoded images, and a manifest that identifies them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
 
+Pixels = NDArray[np.uint8]  # (..., H, W, 3), or without the 3 for grey
+Samples = NDArray[np.float32]  # a model's input, (..., 3, S, S)
+IntArray = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
+Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object
+# A label is a row of every table of classes, so a damaged one must not ask for gigabytes.
 MAX_CLASSES = 1_000_000
-WHOLE = "all"  # the split of a data set that is not divided
+UNDIVIDED = "all"  # the split of a data set without splits
 
 
 def one_line(error: Exception) -> str:
-    """What `error` says, on one line; its kind if it says nothing."""
+    """The message of `error` on one line, or its type if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -33,12 +39,15 @@ def digest(content: Any) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked `open_dataset` for; each kind of data set takes from it what concerns it.
+    """The arguments of `open_dataset`, of which each kind of data set uses its own.
 
-    `path` is the text after the colon, `source` where generated data takes its originals from
-    (``bundled``, ``full`` or a folder), `crop` the share of the resized short side that the centre
-    crop keeps, `interpolation` the filter of that resize, `views` how often a video is looked at
-    (``4x3``). None means the data set's own default.
+    ``path``           the text after the colon
+    ``source``         origin of generated data: ``bundled``, ``full`` or a folder
+    ``crop``           share of the resized short side that the centre crop keeps
+    ``interpolation``  filter of that resize
+    ``views``          views of a video, CLIPSxCROPS such as ``4x3``
+
+    None stands for the data set's own default.
     """
 
     path: str | None = None
@@ -50,15 +59,15 @@ class Request:
 
 
 class Dataset(ABC):
-    """Labelled images, or videos. Subclasses set the attributes and give `image`, `sample` and `identity`.
+    """Labelled images or videos. Subclasses set the attributes and define the abstract methods.
 
-    ``name``     as asked for, e.g. ``fashion-clutter`` or ``imagefolder``
-    ``split``    which part of it, `WHOLE` if it is not divided
+    ``name``     as in the specification, e.g. ``fashion-clutter`` or ``imagefolder``
+    ``split``    name of the split, `UNDIVIDED` for data without splits
     ``classes``  names; the label is the index
-    ``labels``   (N,) int64, known without decoding an image
-    ``mean``, ``std``  what samples are normalised by, a channel each, for pixels in 0..1
-    ``stored``   whether a sample is decoded from a file, which worker processes then do (see `suite.data.loading.loader`)
-    ``kind``     images or videos; a model's answers to the ``views`` of one video are averaged
+    ``labels``   (N,) int64, available without decoding an image
+    ``mean``, ``std``  of the normalisation, per channel, for pixels in 0..1
+    ``stored``   whether samples are decoded from files, by worker processes where there are many
+    ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "images"
@@ -67,7 +76,7 @@ class Dataset(ABC):
     name: str
     split: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: IntArray
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -76,19 +85,23 @@ class Dataset(ABC):
         return len(self.labels)
 
     @abstractmethod
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """The original pixels of one image, (H, W, 3), for people to look at."""
+    def image(self, index: int) -> Pixels:
+        """The original pixels of one image, (H, W, 3), for display."""
 
     @abstractmethod
-    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
-        """One image as a model takes it: resized, cropped, normalised, (3, image_size, image_size)."""
+    def sample(self, index: int, image_size: int) -> Samples:
+        """One image resized, cropped and normalised, (3, image_size, image_size)."""
 
-    def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
-        """What the model sees of one image, (S, S, 3): resized and cropped, the normalisation undone."""
+    @abstractmethod
+    def identity(self) -> Manifest:
+        """All that determines pixels and labels: checksums, versions, preprocessing."""
+
+    def view(self, index: int, image_size: int) -> Pixels:
+        """One image as the model sees it, (S, S, 3): resized and cropped, not normalised."""
         return self.pixels(self.sample(index, image_size).transpose(1, 2, 0))
 
-    def pixels(self, normalised: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3) of what was `normalised` (H, W, 3)."""
+    def pixels(self, normalised: Samples) -> Pixels:
+        """Undo the normalisation of (H, W, 3)."""
         std, mean = np.array(self.std, np.float32), np.array(self.mean, np.float32)
         return (255 * (normalised * std + mean).clip(0, 1)).round().astype(np.uint8)
 
@@ -98,41 +111,52 @@ class Dataset(ABC):
             raise ValueError(f"an image has one frame, not {frames}")
         return self
 
-    def prepared_as(self, usual: Preprocessing) -> Dataset:
-        """The data prepared as a model's published accuracy wants it; data with a form of its own keeps that."""
+    def prepared_as(self, preprocessing: Preprocessing) -> Dataset:
+        """The data under a model's published `preprocessing`; data of fixed form stay as is."""
         return self
 
     def once(self) -> Dataset:
-        """The data with one view an item, for pictures of it."""
+        """The data with one view an item, for display."""
         return self
 
-    def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
-        """Several images as a model takes them, (B, 3, S, S); each is what `sample` gives, to the bit.
+    def samples(self, indices: IntArray, image_size: int) -> Samples:
+        """Several samples, (B, 3, S, S), each equal to that of `sample` to the bit.
 
         Of videos all clips, item by item: (B x views, 3, T, S, S).
         """
         return np.stack([self.sample(int(index), image_size) for index in indices])
 
-    def foreground(self, index: int, grid: Grid) -> NDArray[np.bool_] | None:
-        """Which cells of a `grid` (rows, columns) of tokens show the object, or None where that is not known."""
+    def foreground(self, index: int, grid: Grid) -> Mask | None:
+        """Cells of a token `grid` (rows, columns) that show the object; None where unknown."""
         return None
 
     def samples_with_foreground(
-        self, indices: NDArray[np.int64], image_size: int, grid: Grid | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """`samples` and `foreground` (B, rows, columns) of several images, from one decoding where both need it."""
-        masks = [self.foreground(int(index), grid) for index in indices] if grid else []
-        known = [mask for mask in masks if mask is not None]
-        return self.samples(indices, image_size), np.stack(known) if masks and len(known) == len(
-            masks
-        ) else None
+        self, indices: IntArray, image_size: int, grid: Grid | None
+    ) -> Decoded:
+        """`samples` and `foreground` (B, rows, columns) of several images.
 
-    @abstractmethod
-    def identity(self) -> Manifest:
-        """All that decides which pixels and labels come out: checksums, versions, preprocessing."""
+        Generated data override this to draw each image once for both.
+        """
+        samples = self.samples(indices, image_size)
+        if grid is None:
+            return samples, None
+        masks = []
+        for index in indices:
+            mask = self.foreground(int(index), grid)
+            if mask is None:
+                return samples, None
+            masks.append(mask)
+        return samples, np.stack(masks)
+
+    def check_index(self, index: int) -> int:
+        """`index` if there is such an image; IndexError otherwise."""
+        # A negative index would count from the end, as in a list, and hide a mistake.
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        return index
 
     def manifest(self) -> Manifest:
-        """`identity` with name, split, number of images, classes, and the ``hash`` over all of it."""
+        """`identity`, name, split, number of images and classes, and the ``hash`` of all this."""
         content = {
             "name": self.name,
             "split": self.split,
@@ -143,48 +167,46 @@ class Dataset(ABC):
         return {**content, "hash": digest(content)}
 
 
-def check_labels(dataset: Dataset, num_classes: int, mend: str | None = None) -> None:
-    """UserError unless every label of `dataset` fits a head of `num_classes` classes; `mend` in place of the usual."""
+def check_labels(dataset: Dataset, num_classes: int, fix: str | None = None) -> None:
+    """UserError unless every label fits a head of `num_classes`; `fix` replaces the usual hint."""
+    name = dataset.name
     if len(dataset) == 0:
         raise UserError(
-            f"data set '{dataset.name}' ({dataset.split}) has no images: give a path that holds some"
+            f"data set '{name}' ({dataset.split}) has no images: give a path that holds some"
         )
-    for name in dataset.classes:
+    for class_name in dataset.classes:
         try:
-            name.encode()
+            class_name.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"'{dataset.name}' has a class whose name is no text ({name!a}): rename it"
+                f"'{name}' has a class whose name is no text ({class_name!a}): rename it"
             ) from None
     low, high = int(dataset.labels.min()), int(dataset.labels.max())
     if low < 0:
         row = int(dataset.labels.argmin())
         raise UserError(
-            f"image {row} of '{dataset.name}' has label {low}, so it is unlabelled: choose a split that has labels"
+            f"image {row} of '{name}' has label {low}, so it is unlabelled: "
+            f"choose a split that has labels"
         )
+    # Fewer classes are refused too: accuracy over a part of the head would not be comparable.
     if high >= num_classes or len(dataset.classes) != num_classes:
         count = max(high + 1, len(dataset.classes))
+        fix = fix or (
+            f"choose a checkpoint trained on this data, or a data set with its "
+            f"{num_classes} classes"
+        )
         raise UserError(
-            f"'{dataset.name}' has {count} class{'' if count == 1 else 'es'} but the model's head has {num_classes}: "
-            + (
-                mend
-                or f"choose a checkpoint trained on this data, or a data set with its {num_classes} classes"
-            )
+            f"'{name}' has {count} class{'' if count == 1 else 'es'} "
+            f"but the model's head has {num_classes}: {fix}"
         )
 
 
-def numbered(labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
-    """The classes of `labels` that have no names: their numbers, from 0 to the largest there is."""
+def numbered_classes(labels: IntArray, name: str) -> tuple[str, ...]:
+    """Class names for `labels` without names: the numbers from 0 to the largest label."""
     largest = int(labels.max(initial=-1))
     if largest >= MAX_CLASSES:
         raise UserError(
-            f"{name} has the label {largest}: number its classes from 0, at most {MAX_CLASSES:,} of them"
+            f"{name} has the label {largest}: number its classes from 0, "
+            f"at most {MAX_CLASSES:,} of them"
         )
-    return tuple(str(label) for label in range(largest + 1))
-
-
-def check_index(index: int, length: int) -> int:
-    """`index` if it is in 0..length-1; IndexError otherwise (negative indices would hide mistakes)."""
-    if not 0 <= index < length:
-        raise IndexError(f"image {index} of {length}")
-    return index
+    return tuple(map(str, range(largest + 1)))

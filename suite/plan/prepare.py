@@ -23,7 +23,7 @@ from methods.named.oracle import MAX_IMAGES
 from methods.spec import MethodSpec, parse
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset, pictured, stratified
-from suite.data.base import WHOLE, Dataset, digest
+from suite.data.base import UNDIVIDED, Dataset, digest
 from suite.data.images.sources import CLASSES as GARMENTS
 from suite.plan import budget as budgets
 from suite.plan.ablation_axes import ablated
@@ -97,7 +97,7 @@ def prepare(spec: RunSpec) -> Prepared:
 def undivided(prepared: Prepared) -> str:
     """That the data set has no splits, where the one that was asked for chose nothing; empty elsewhere."""
     dataset, split = prepared.dataset, prepared.spec.split
-    if dataset.split != WHOLE or split == WHOLE:
+    if dataset.split != UNDIVIDED or split == UNDIVIDED:
         return ""
     return (
         f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"

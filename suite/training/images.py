@@ -15,11 +15,11 @@ from suite.data import open_dataset
 from suite.data.base import Dataset
 from suite.data.images import clutter
 from suite.data.images.sources import Garments
-from suite.data.images.tiny_imagenet import EVERY
+from suite.data.images.tiny_imagenet import CLASS_STEP
 from suite.system.atomic_files import replacing
 
 # What is read once, for the card, when a recipe's training is over.
-FINAL = {"fashion-clutter": "test"} | dict.fromkeys(EVERY, "valid")
+FINAL = {"fashion-clutter": "test"} | dict.fromkeys(CLASS_STEP, "valid")
 
 
 class TrainingImages(Protocol):
@@ -60,7 +60,7 @@ class ClutterImages:
 
     def render(self, indices: NDArray[np.int64], variant: int = 0) -> NDArray[np.uint8]:
         """Canvases (B, 56, 56, 3)."""
-        return clutter.render_batch(self.garments, indices, variant)
+        return clutter.render(self.garments, indices, variant)[0]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def training_images(
     """
     if dataset == "fashion-clutter":
         return ClutterImages(clutter.open_garments(split, folder or "full"))
-    if dataset not in EVERY:
+    if dataset not in CLASS_STEP:
         known = ", ".join(FINAL)
         raise UserError(f"there is no training form of '{dataset}': recipes train on {known}")
     if folder is None:

@@ -36,7 +36,7 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.data import DATASETS
-from suite.data.loading.loader import load
+from suite.data.loading.loader import batches
 from suite.evaluation.runner import shrink
 from suite.evaluation.tree import Job, evaluate, jobs_for
 from suite.plan.prepare import Prepared, prepare
@@ -162,7 +162,8 @@ def peak_memory() -> int:
 def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
     """All calls of model and methods on one batch of the run, and those of the model alone."""
     (model,) = prepared.models.values()
-    batch = load(prepared.dataset, prepared.indices[: prepared.spec.batch_size], model.image_size)
+    first = prepared.indices[: prepared.spec.batch_size]
+    batch = next(batches(prepared.dataset, first, len(first), model.image_size))
     cells = prepared.runnable(model.name)
     calls: list[Call] = []
     model_calls: list[Call] = []

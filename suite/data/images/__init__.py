@@ -1,1 +1,6 @@
-"""Image data sets: `fashion-clutter`, image folders, ImageNet, Tiny-ImageNet and Parquet files."""
+"""Image data sets.
+
+`fashion-clutter` and `fashion-mnist` are made of bundled or downloaded garments; `imagefolder`,
+`imagenet`, `parquet` and `tiny-imagenet` read a user's files. Opened through
+`suite.data.open_dataset`; `suite.training` also draws variants of `fashion-clutter`.
+"""

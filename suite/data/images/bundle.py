@@ -1,4 +1,4 @@
-"""Makes the bundled garments from the original files: ``python -m suite.data.images.bundle [FOLDER] [TARGET]``.
+"""Make the bundled garments: ``python -m suite.data.images.bundle [FOLDER] [TARGET]``.
 
 Writes ``dev.png`` and ``test.png`` (40 garments a row, lossless) and ``sources.csv`` (split, index
 in the original file, label). The same files and version of the suite always give the same pixels
@@ -12,45 +12,39 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from suite.data.base import Pixels
 from suite.data.images.fashion_mnist_files import load_full
 from suite.data.images.sources import ASSETS, ATLAS_COLUMNS, SIDE, Garments
 
 
-def atlas(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`images` (N, 28, 28) as one picture of 40 columns, the last row filled up with black."""
-    rows = -(-len(images) // ATLAS_COLUMNS)
-    tiles = np.zeros((rows * ATLAS_COLUMNS, SIDE, SIDE), np.uint8)
-    tiles[: len(images)] = images
-    return (
-        tiles.reshape(rows, ATLAS_COLUMNS, SIDE, SIDE)
-        .swapaxes(1, 2)
-        .reshape(rows * SIDE, ATLAS_COLUMNS * SIDE)
-    )
+def atlas(images: Pixels) -> Pixels:
+    """One picture of `images` (N, 28, 28), 40 a row, the last row filled up with black."""
+    padding = -len(images) % ATLAS_COLUMNS
+    tiles = np.pad(images, ((0, padding), (0, 0), (0, 0)))
+    rows = tiles.reshape(-1, ATLAS_COLUMNS, SIDE, SIDE).swapaxes(1, 2)
+    return rows.reshape(-1, ATLAS_COLUMNS * SIDE)
 
 
 def write_bundle(target: Path, splits: list[Garments]) -> None:
-    """Write the atlases and the table of `splits`, of each the garments of its pool, into `target`."""
+    """Write into `target` the atlas of each split's pool, and the table of all of them."""
     target.mkdir(parents=True, exist_ok=True)
     with (target / "sources.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["split", "source", "label"])
         for garments in splits:
-            rows = zip(garments.source[garments.pool], garments.labels[garments.pool], strict=True)
-            table.writerows([garments.split, int(source), int(label)] for source, label in rows)
-    for garments in splits:
-        picture = Image.fromarray(atlas(garments.images[garments.pool]))
-        picture.save(target / f"{garments.split}.png", optimize=True)
+            for row in garments.pool:
+                table.writerow([garments.split, garments.source[row], garments.labels[row]])
+            picture = Image.fromarray(atlas(garments.images[garments.pool]))
+            picture.save(target / f"{garments.split}.png", optimize=True)
 
 
-def main(arguments: list[str]) -> None:
-    """Build from the folder given first (default: looked for) into the one given second (default: the package)."""
-    folder = Path(arguments[0]) if arguments else None
-    target = Path(arguments[1]) if len(arguments) > 1 else Path(str(ASSETS))
-    write_bundle(target, [load_full(split, folder) for split in ("dev", "test")])
+def main(folder: str | None = None, target: str = str(ASSETS)) -> None:
+    """Build from the original files in `folder` (default: found) into `target` (the package)."""
+    source = Path(folder) if folder else None
+    write_bundle(Path(target), [load_full(split, source) for split in ("dev", "test")])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""`fashion-clutter`: real garments on cluttered canvases, with the truth about which tokens matter.
+"""`fashion-clutter`: garments on cluttered canvases, with the tokens that matter known.
 
 A garment, tinted, scaled 1 to 1.5 and placed at random, on a 56x56 canvas of coloured 1/f^1.2 noise
 with four fragments of other garments as distractors, in the spirit of the MNIST variations with
@@ -7,9 +7,9 @@ geometry of ImageNet at 224/16: 14x14. An image is a function of (generator vers
 the garment in its original file, variant) and of nothing else: neither of the batch nor the order
 nor the machine. `variant` 0 is the data set; others are further draws to train on.
 
-The garment lies wholly on the canvas, so the middle is foreground far more often than the rim (a
-corner almost never): where a garment stands tells nothing of its class, but a rule that keeps the
-middle is not blind to content.
+The garment lies wholly on the canvas, so the centre is foreground far more often than the rim (a
+corner almost never): the position of a garment says nothing of its class, but a rule that keeps the
+centre is not blind to content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
-from suite.data.base import Dataset, Grid, Manifest, Request, check_index
+from suite.data.base import (
+    Dataset,
+    Decoded,
+    Grid,
+    IntArray,
+    Manifest,
+    Mask,
+    Pixels,
+    Request,
+    Samples,
+)
 from suite.data.images.composite import GARMENT_DICE, draw_garments
 from suite.data.images.fashion_mnist_files import load_full
 from suite.data.images.noise import LATTICE_BYTES, OCTAVES, SIDE, draw_noise
@@ -35,112 +45,95 @@ STD = (0.170, 0.170, 0.170)
 # A token is foreground when the garment covers at least this share of it: one pixel of a 4x4 patch.
 FOREGROUND_SHARE = 1 / 16
 MAX_VARIANT = (1 << 32) - 1
-# Random 64-bit words an image takes: one a die (the garments', then two shifts an octave), then
-# eight knots a word.
+# Random 64-bit words of an image: one a die (the garments', then two shifts an octave), then eight
+# knots a word.
 DICE = GARMENT_DICE + 2 * OCTAVES
 WORDS = DICE + (LATTICE_BYTES + 7) // 8
 
 
-def random_words(split: str, source: NDArray[np.int64], variant: int) -> NDArray[np.uint64]:
-    """(B, WORDS) random words, row by row the Philox stream (Salmon et al. 2011) that belongs to one image."""
+def random_words(split: str, source: IntArray, variant: int) -> NDArray[np.uint64]:
+    """Random words (B, WORDS), each row from an image's own Philox stream (Salmon et al. 2011)."""
     if not 0 <= variant <= MAX_VARIANT:
         raise ValueError(f"variant {variant} is not in 0..{MAX_VARIANT}")
     words = np.empty((len(source), WORDS), np.uint64)
     high = GENERATOR_VERSION << 32 | SPLITS.index(split)
     for row, index in enumerate(source):
+        # The key names the image, so that an image does not depend on its batch.
         key = np.array([high, variant << 32 | int(index)], np.uint64)
         words[row] = np.random.Philox(key=key).random_raw(WORDS)
     return words
 
 
-def render(
-    garments: Garments, indices: NDArray[np.int64], variant: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (B, 56, 56, 3) of the garments at `indices`, and the garments' opacity (B, 56, 56), 255 = covered."""
+def render(garments: Garments, indices: IntArray, variant: int = 0) -> tuple[Pixels, Pixels]:
+    """Images (B, 56, 56, 3) of the garments at `indices`, and their opacity (B, 56, 56) 0..255."""
     rows = np.asarray(indices, np.int64)
     if rows.size and not 0 <= rows.min() <= rows.max() < len(garments.images):
-        raise IndexError(
-            f"an index of {rows.min()}..{rows.max()} is not in 0..{len(garments.images) - 1}"
-        )
+        last = len(garments.images) - 1
+        raise IndexError(f"an index of {rows.min()}..{rows.max()} is not in 0..{last}")
     canvas = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
     alpha = np.empty((len(rows), SIDE, SIDE), np.uint8)
     words = random_words(garments.split, garments.source[rows], variant)
     dice = (words[:, :DICE] >> np.uint64(33)).astype(np.int64)
-    # Contiguous, as a part of a single row is by itself: with another layout all would be compiled
-    # once more for it.
-    of_garments, of_noise = (
-        np.ascontiguousarray(part) for part in (dice[:, :GARMENT_DICE], dice[:, GARMENT_DICE:])
-    )
-    draw_noise(np.ascontiguousarray(words[:, DICE:]).view(np.uint8), of_noise, canvas)
-    draw_garments(garments.images, rows, garments.pool, of_garments, canvas, alpha)
+    # Contiguous, as a slice of a single row is by itself: numba would compile the loops once more
+    # for another layout.
+    garment_dice = np.ascontiguousarray(dice[:, :GARMENT_DICE])
+    noise_dice = np.ascontiguousarray(dice[:, GARMENT_DICE:])
+    lattice = np.ascontiguousarray(words[:, DICE:]).view(np.uint8)
+    draw_noise(lattice, noise_dice, canvas)
+    draw_garments(garments.images, rows, garments.pool, garment_dice, canvas, alpha)
     return canvas, alpha
 
 
-def render_batch(
-    garments: Garments, indices: NDArray[np.int64], variant: int = 0
-) -> NDArray[np.uint8]:
-    """Images (B, 56, 56, 3) of the garments at `indices`: the fast path for training.
-
-    `garments` pickles, and the work releases the GIL, so threads and worker processes can both
-    share it.
-    """
-    return render(garments, indices, variant)[0]
-
-
-def token_coverage(alpha: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Share of each cell of `grid` (rows, columns) that the object covers; `alpha` (B, H, W) to (B, rows, columns)."""
+def token_coverage(alpha: Pixels, grid: Grid) -> NDArray[np.float64]:
+    """Share of each `grid` cell (rows, columns) covered by the object; `alpha` is (B, H, W)."""
     height, width = alpha.shape[1:]
-    if not (0 < grid[0] <= height and 0 < grid[1] <= width):
+    rows, columns = grid
+    if not (0 < rows <= height and 0 < columns <= width):
         raise ValueError(f"grid {grid} does not fit an image of {height}x{width}")
-    tops, lefts = (np.arange(n) * side // n for n, side in zip(grid, (height, width), strict=True))
+    # First pixel of each cell: where the grid does not divide the image, cells differ by a pixel.
+    tops = np.arange(rows) * height // rows
+    lefts = np.arange(columns) * width // columns
     sums = np.add.reduceat(np.add.reduceat(alpha.astype(np.int64), tops, axis=1), lefts, axis=2)
     areas = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))
     return sums / (255.0 * areas)
 
 
+def covered_cells(alpha: Pixels, grid: Grid) -> Mask:
+    """Cells of `grid` that count as foreground, (B, rows, columns)."""
+    return token_coverage(alpha, grid) >= FOREGROUND_SHARE
+
+
 class FashionClutter(Dataset):
-    """`fashion-clutter` at one variant, over the garments it is given."""
+    """`fashion-clutter` at one variant."""
 
     name = "fashion-clutter"
     classes = CLASSES
     mean, std = MEAN, STD
 
     def __init__(self, garments: Garments, variant: int = 0) -> None:
-        self.garments = garments
-        self.variant = variant
-        self.split = garments.split
-        self.labels = garments.labels
+        self.garments, self.variant = garments, variant
+        self.split, self.labels = garments.split, garments.labels
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> Pixels:
         """The canvas, (56, 56, 3)."""
-        canvas: NDArray[np.uint8] = render_batch(
-            self.garments, np.array([check_index(index, len(self))]), self.variant
-        )[0]
-        return canvas
+        return self._draw(index)[0]
 
-    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
+    def sample(self, index: int, image_size: int) -> Samples:
         """The canvas resized (bilinear) and normalised, (3, image_size, image_size)."""
-        pixels: NDArray[np.float32] = self.samples(
-            np.array([check_index(index, len(self))]), image_size
-        )[0]
-        return pixels
-
-    def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
-        """Several canvases, drawn in one call, (B, 3, S, S)."""
-        return self.samples_with_foreground(indices, image_size, None)[0]
+        sample: Samples = normalise(resize(self.image(index)[None], image_size), MEAN, STD)[0]
+        return sample
 
     def samples_with_foreground(
-        self, indices: NDArray[np.int64], image_size: int, grid: Grid | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """Several canvases and where their garments are, drawn in one call."""
+        self, indices: IntArray, image_size: int, grid: Grid | None
+    ) -> Decoded:
+        """Several canvases and the cells of their garments, drawn in one call."""
         canvas, alpha = render(self.garments, indices, self.variant)
         samples = normalise(resize(canvas, image_size), MEAN, STD)
-        return samples, None if grid is None else token_coverage(alpha, grid) >= FOREGROUND_SHARE
+        return samples, None if grid is None else covered_cells(alpha, grid)
 
-    def foreground(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_]:
+    def foreground(self, index: int, grid: Grid) -> Mask:
         """Cells of `grid` of which the garment covers at least `FOREGROUND_SHARE`."""
-        alpha = render(self.garments, np.array([check_index(index, len(self))]), self.variant)[1]
-        covered: NDArray[np.bool_] = token_coverage(alpha, grid)[0] >= FOREGROUND_SHARE
+        covered: Mask = covered_cells(self._draw(index)[1][None], grid)[0]
         return covered
 
     def identity(self) -> Manifest:
@@ -153,12 +146,18 @@ class FashionClutter(Dataset):
             "std": STD,
         }
 
+    def _draw(self, index: int) -> tuple[Pixels, Pixels]:
+        """Canvas and opacity of one image."""
+        row = np.array([self.check_index(index)])
+        canvas, alpha = render(self.garments, row, self.variant)
+        return canvas[0], alpha[0]
+
 
 def open_garments(split: str, source: str | None = None) -> Garments:
-    """The garments of `split`: bundled by default for `dev` and `test`, the full source for `train`.
+    """The garments of `split`: bundled by default for `dev` and `test`, the full ones for `train`.
 
-    `source` is None, ``bundled``, ``full`` (looked for on this machine) or the folder that holds
-    the IDX files.
+    `source` is None, ``bundled``, ``full`` (searched on this machine) or the folder of the original
+    files.
     """
     check_split(split)
     if source == "bundled" or (source is None and split != "train"):
@@ -166,10 +165,13 @@ def open_garments(split: str, source: str | None = None) -> Garments:
     return load_full(split, Path(source) if source not in (None, "full") else None)
 
 
-def open_clutter(request: Request) -> FashionClutter:
-    """Open ``fashion-clutter``; the usual split is `test`."""
+def garments_for(request: Request, name: str) -> Garments:
+    """The garments that `request` asks of data set `name`; the usual split is `test`."""
     if request.path:
-        raise UserError(
-            "fashion-clutter takes no path: name the folder of the originals with --source"
-        )
-    return FashionClutter(open_garments(request.split or "test", request.source))
+        raise UserError(f"{name} takes no path: name the folder of the originals with --source")
+    return open_garments(request.split or "test", request.source)
+
+
+def open_clutter(request: Request) -> FashionClutter:
+    """Open ``fashion-clutter``."""
+    return FashionClutter(garments_for(request, "fashion-clutter"))

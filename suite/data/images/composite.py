@@ -1,4 +1,4 @@
-"""Drawing on the noise of a `fashion-clutter` image: fragments of other garments, then the garment itself.
+"""The garments of a `fashion-clutter` image, pasted over its noise, after fragments of others.
 
 Everything is whole-number arithmetic in a fixed order, so the bytes are the same on every machine,
 for every batch and number of threads. Positions are whole pixels, scales 1/256, resampling weights
@@ -31,6 +31,7 @@ GARMENT_DICE = PLACEMENT_DICE + FRAGMENTS * FRAGMENT_DICE
 @compiled
 def _pick(die: Any, sides: int) -> int:
     """A whole number in 0..sides-1 from a 31-bit die."""
+    # Not the remainder, which costs a division; the product fits into 64 bits.
     return int((die * sides) >> 31)
 
 
@@ -38,10 +39,10 @@ def _pick(die: Any, sides: int) -> int:
 def _paste(
     canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, side: int, dice: Any
 ) -> None:
-    """Scale, tint and place the window (side x side at corner) of `source`, and write its opacity to `alpha`.
+    """Scale, tint and paste the window (side x side at corner) of `source`.
 
-    `dice`: scale, y, x, red, green, blue. Colour is resampled premultiplied with the garment's mask
-    (Porter and Duff 1984), so that no dark rim betrays what was pasted.
+    `canvas` (S, S, 3) gets the colours, `alpha` (S, S) the opacity. `dice`: scale, y, x, red,
+    green, blue. Resampling is bilinear.
     """
     scale = SCALE_ONE + _pick(dice[0], SCALES)
     size = (side * scale + SCALE_ONE - 1) // SCALE_ONE
@@ -64,11 +65,12 @@ def _paste(
                     if 0 <= source_y < side and 0 <= source_x < side:
                         pixel = np.int64(source[corner_y + source_y, corner_x + source_x])
                         if pixel >= GARMENT_THRESHOLD:
-                            weight = (weight_y if down else 256 - weight_y) * (
-                                weight_x if right else 256 - weight_x
-                            )
+                            weight = weight_y if down else 256 - weight_y
+                            weight *= weight_x if right else 256 - weight_x
                             value += weight * pixel
                             cover += weight
+            # Colour is premultiplied with the mask (Porter and Duff 1984): mixed with the black of
+            # the photograph, a dark rim would betray what was pasted.
             clear = 65536 - cover
             for channel, tint in enumerate((red, green, blue)):
                 mixed = canvas[top + y, left + x, channel] * clear + value * tint // 255
@@ -80,17 +82,18 @@ def _paste(
 def draw_garments(
     sources: Any, garments: Any, pool: Any, dice: Any, canvas: Any, alpha: Any
 ) -> None:
-    """Paste fragments and garments over a batch: `canvas` (B, S, S, 3) uint8; `alpha` (B, S, S) gets their opacity.
+    """Paste fragments and then the garment over each canvas of a batch.
 
-    `sources` (N, 28, 28) uint8, `garments` (B,) rows of it, `pool` (P,) rows that fragments come
-    from, `dice` (B, GARMENT_DICE) 31-bit numbers. A garment is never a fragment in its own image
-    unless it is the whole pool.
+    `sources` (N, 28, 28) uint8; `garments` (B,) rows of it; `pool` (P,) rows that fragments come
+    from; `dice` (B, GARMENT_DICE) 31-bit numbers; `canvas` (B, S, S, 3) uint8; `alpha` (B, S, S)
+    gets the opacity of the garments.
     """
     unused = np.empty(alpha.shape[1:], np.uint8)
     for image in range(len(garments)):
         for fragment in range(FRAGMENTS):
             start = PLACEMENT_DICE + fragment * FRAGMENT_DICE
             choice = _pick(dice[image, start], len(pool))
+            # A garment is no distractor in its own image, unless it is the whole pool.
             if pool[choice] == garments[image]:
                 choice = (choice + 1) % len(pool)
             corner_y = FRAGMENT_CORNER + _pick(dice[image, start + 1], FRAGMENT_CORNERS)
@@ -105,6 +108,7 @@ def draw_garments(
                 FRAGMENT_SIDE,
                 placement,
             )
+        # Noise and fragments are background.
         alpha[image] = 0
         placement = dice[image, :PLACEMENT_DICE]
         _paste(canvas[image], alpha[image], sources[garments[image]], 0, 0, SOURCE_SIDE, placement)

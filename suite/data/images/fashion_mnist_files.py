@@ -10,11 +10,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
-from suite.data.base import one_line
-from suite.data.images.sources import SIDE, Garments, Sizes, check_split, from_arrays
+from suite.data.base import Pixels, one_line
+from suite.data.images.sources import PUBLISHED, SIDE, Garments, Sizes, check_split, from_arrays
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FOLDER_VARIABLE = "MAMBA_TOKEN_SUITE_FASHION_MNIST"
@@ -32,11 +31,9 @@ MAX_BYTES = 1 << 28
 
 def cache_folder() -> Path:
     """Folder of a download: the one that the environment names, else the user's cache."""
-    from_environment = os.environ.get(FOLDER_VARIABLE)
-    if from_environment:
-        return Path(from_environment)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mamba-token-suite" / "fashion-mnist"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # An empty variable counts as none: its path would be the working folder.
+    return Path(os.environ.get(FOLDER_VARIABLE) or cache / "mamba-token-suite" / "fashion-mnist")
 
 
 def _file_in(folder: Path, name: str) -> Path | None:
@@ -64,7 +61,7 @@ def find_folder(folder: Path | None = None) -> Path:
     )
 
 
-def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> Pixels:
     """The items (N, *shape) of one file in `folder`; UserError unless it is the published data."""
     path = _file_in(folder, name)
     if path is None:
@@ -87,7 +84,7 @@ def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.ui
     return np.frombuffer(content, np.uint8, offset=header).reshape(-1, *shape)
 
 
-def load_full(split: str, folder: Path | None = None, sizes: Sizes | None = None) -> Garments:
+def load_full(split: str, folder: Path | None = None, sizes: Sizes = PUBLISHED) -> Garments:
     """All garments of `split` from the original files; UserError unless these are as published."""
     prefix = "t10k" if check_split(split) == "test" else "train"
     folder = find_folder(folder)
@@ -114,15 +111,13 @@ def download(folder: Path | None = None) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             try:
                 download_url(url, temporary, name, md5)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, ValueError) as error:
+                problem = f"cannot be fetched ({one_line(error)})"
+                # torchvision raises no other RuntimeError, and words it for its own files.
+                if isinstance(error, RuntimeError):
+                    problem = "does not have the published checksum, so nothing was kept"
                 raise UserError(
-                    f"{url} does not have the published checksum: nothing was kept, "
-                    f"apt-get install dataset-fashion-mnist instead"
-                ) from error
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"{url} cannot be fetched ({one_line(error)}): "
-                    f"apt-get install dataset-fashion-mnist instead"
+                    f"{url} {problem}: apt-get install dataset-fashion-mnist instead"
                 ) from error
             (Path(temporary) / name).replace(folder / name)
     return folder

@@ -1,27 +1,28 @@
-"""`imagefolder:PATH`: one folder a class, PATH/CLASS/**/IMAGE, or PATH/SPLIT/CLASS/**/IMAGE."""
+"""`imagefolder:PATH`: a folder per class, PATH/CLASS/**/IMAGE or PATH/SPLIT/CLASS/**/IMAGE."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
-from suite.data.base import WHOLE, Manifest, Request, check_index, digest
+from suite.data.base import UNDIVIDED, IntArray, Manifest, Pixels, Request, digest
 from suite.data.loading.decode import SUFFIXES, decode, read_bytes
-from suite.data.loading.preprocess import Photographs, asked_of
+from suite.data.loading.preprocess import Photographs, overrides_in
 
-MOST_LEVELS = 64
+# Folders are walked recursively: deeper ones would end in Python's limit of recursion.
+MAX_DEPTH = 64
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 
 
 def check_link(path: Path, root: Path) -> None:
     """UserError if the link `path` leads to a folder or out of `root`."""
+    # A folder could hold itself. A shared data set must not read other files of whoever opens it.
     if path.is_dir():
         raise UserError(
             f"{path} is a link to a folder, which is not followed: put the folder itself there"
@@ -33,14 +34,13 @@ def check_link(path: Path, root: Path) -> None:
 
 
 def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
-    """All files at or below `folder` with one of these suffixes, sorted; hidden ones and others are passed over.
+    """Sorted files at or below `folder` with one of `suffixes`, except hidden ones.
 
     Links to files within `root` are followed; any other link is a UserError.
     """
-    found: list[Path] = []
-    if len(folder.relative_to(root).parts) > MOST_LEVELS:
+    if len(folder.relative_to(root).parts) > MAX_DEPTH:
         raise UserError(
-            f"{folder} lies more than {MOST_LEVELS} folders below {root}: move its files up"
+            f"{folder} lies more than {MAX_DEPTH} folders below {root}: move its files up"
         )
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -48,6 +48,7 @@ def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -
         raise UserError(
             f"{folder} cannot be read ({error.strerror}): allow reading it, or take it out"
         ) from error
+    files: list[Path] = []
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith("."):
@@ -55,25 +56,55 @@ def list_files(folder: Path, root: Path, suffixes: Collection[str] = SUFFIXES) -
         if entry.is_symlink():
             check_link(path, root)
         if entry.is_dir(follow_symlinks=False):
-            found.extend(list_files(path, root, suffixes))
+            files += list_files(path, root, suffixes)
         elif path.suffix.lower() in suffixes and entry.is_file():
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def class_folders(root: Path) -> list[Path]:
-    """The folders in `root`, sorted by name, hidden ones passed over; each is a class, empty or not."""
-    folders = [
-        path for path in sorted(root.iterdir()) if not path.name.startswith(".") and path.is_dir()
-    ]
-    for path in folders:
-        if path.is_symlink():
-            check_link(path, root)
+    """The visible folders in `root`, sorted by name; each is a class, even if it is empty."""
+    folders = []
+    for path in sorted(root.iterdir()):
+        if not path.name.startswith(".") and path.is_dir():
+            if path.is_symlink():
+                check_link(path, root)
+            folders.append(path)
     return folders
 
 
+def list_classes(
+    root: Path, find: Callable[[Path, Path], list[Path]]
+) -> tuple[list[Path], IntArray, tuple[str, ...]]:
+    """Items that `find` (folder, root) finds in each class folder, their labels, and class names.
+
+    A label is the number of its folder in the order of names.
+    """
+    folders = class_folders(root)
+    paths: list[Path] = []
+    counts = []
+    for folder in folders:
+        items = find(folder, root)
+        paths += items
+        counts.append(len(items))
+    # An empty folder keeps its number, so that a part of ImageNet still fits an ImageNet head.
+    labels = np.repeat(np.arange(len(folders)), counts)
+    return paths, labels, tuple(folder.name for folder in folders)
+
+
+def listing_digest(
+    root: Path, paths: Sequence[Path], sizes: Sequence[int], labels: IntArray
+) -> str:
+    """Hash of the names, sizes and labels of files, which are not read."""
+    rows = []
+    for path, size, label in zip(paths, sizes, labels.tolist(), strict=True):
+        # Relative, so that a data set is the same wherever it lies.
+        rows.append([path.relative_to(root).as_posix(), size, label])
+    return digest(rows)
+
+
 def existing_folder(path: str | None, name: str) -> Path:
-    """The folder a user gave for the data set `name`; UserError if there is none."""
+    """The folder `path` for the data set `name`; UserError if there is none."""
     if path is None:
         raise UserError(f"{name} needs a folder: write {name}:PATH")
     folder = Path(path).expanduser()
@@ -83,83 +114,67 @@ def existing_folder(path: str | None, name: str) -> Path:
 
 
 def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
-    """Where the classes of `split` lie, and the split's name: `root`/`split`, or undivided `root`, called ``all``."""
+    """Folder of the classes of `split`, and its name: `root`/`split`, or `root` without splits."""
     if split is not None:
+        # The split is a folder's name: with a path in it, it could lead out of `root`.
         if Path(split).name != split:
             raise UserError(
                 f"split '{split}' is not the name of a folder in {root}: give the name alone"
             )
-        if split != ".." and (root / split).is_dir():
-            if (root / split).is_symlink():
-                check_link(root / split, root)
-            return root / split, split
+        folder = root / split
+        if split != ".." and folder.is_dir():
+            if folder.is_symlink():
+                check_link(folder, root)
+            return folder, split
     present = [name for name in SPLIT_NAMES if (root / name).is_dir()]
     if present:
-        asked = f"no split '{split}'" if split else "several splits"
-        raise UserError(f"{root} has {asked}: choose {' or '.join(present)} with --split")
-    return root, WHOLE
+        problem = f"no split '{split}'" if split else "several splits"
+        raise UserError(f"{root} has {problem}: choose {' or '.join(present)} with --split")
+    return root, UNDIVIDED
 
 
 class ImageFolder(Photographs):
-    """Image files by class folder; labels count the folders in the order of their names, empty ones included."""
+    """Image files in class folders; a label is the number of its folder in the order of names.
+
+    `overrides` are the user's settings of the preprocessing; `upright` applies EXIF orientations.
+    """
 
     def __init__(
         self,
         name: str,
         split: str,
         root: Path,
-        asked: dict[str, Any] | None = None,
+        overrides: dict[str, Any],
         upright: bool = True,
     ) -> None:
-        """`asked` is what the user wants of the preprocessing; `upright` turns pictures as their EXIF says."""
-        self.name = name
-        self.split = split
-        self.root = root
-        self.prepare(Preprocessing(), asked or {})
-        self.upright = upright
-        folders = class_folders(root)
-        listed = [list_files(folder, root) for folder in folders]
-        self.paths = [path for paths in listed for path in paths]
-        self.classes = tuple(folder.name for folder in folders)
-        self.empty = tuple(
-            folder.name for folder, paths in zip(folders, listed, strict=True) if not paths
-        )
-        self.labels: NDArray[np.int64] = np.repeat(
-            np.arange(len(folders)), [len(paths) for paths in listed]
-        )
+        self.name, self.split, self.root, self.upright = name, split, root, upright
+        self.prepare(Preprocessing(), overrides)
+        self.paths, self.labels, self.classes = list_classes(root, list_files)
         if not self.paths:
-            loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
-            mend = (
-                "sort its images into one folder a class"
-                if loose
-                else "give a folder of class folders"
-            )
-            raise UserError(f"{root} has no images in class folders: {mend}")
+            fix = "give a folder of class folders"
+            if any(path.suffix.lower() in SUFFIXES for path in root.iterdir()):
+                fix = "sort its images into one folder a class"
+            raise UserError(f"{root} has no images in class folders: {fix}")
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> Pixels:
         """The pixels of one file; UserError naming it if it cannot be decoded."""
-        path = self.paths[check_index(index, len(self))]
+        path = self.paths[self.check_index(index)]
         return decode(read_bytes(path), str(path), self.upright)
 
-    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
-        """The image resized, cropped and normalised."""
-        return self.preprocess(self.image(index), image_size)
-
     def identity(self) -> Manifest:
-        """Names and sizes of the files with their labels (not their bytes), and the preprocessing."""
-        files = [
-            [path.relative_to(self.root).as_posix(), path.stat().st_size, int(label)]
-            for path, label in zip(self.paths, self.labels, strict=True)
-        ]
+        """Names, sizes and labels of the files, not their bytes, and the preprocessing."""
+        sizes = [path.stat().st_size for path in self.paths]
+        present = set(self.labels.tolist())
+        empty = [name for label, name in enumerate(self.classes) if label not in present]
         return {
-            "files": digest(files),
-            "empty_classes": list(self.empty),
+            "files": listing_digest(self.root, self.paths, sizes, self.labels),
+            "empty_classes": empty,
             "preprocess": self.preprocess.identity(),
             "upright": self.upright,
         }
 
 
 def open_imagefolder(request: Request) -> ImageFolder:
-    """Open ``imagefolder:PATH``; without a split, PATH must not be divided into splits."""
+    """Open ``imagefolder:PATH``; a split must be chosen if PATH has several."""
     root, split = split_folder(existing_folder(request.path, "imagefolder"), request.split)
-    return ImageFolder("imagefolder", split, root, asked_of(request))
+    return ImageFolder("imagefolder", split, root, overrides_in(request))

@@ -1,9 +1,9 @@
-"""Coloured noise with a falling spectrum, drawn from bytes in whole numbers so that every machine gets the same bits.
+"""Coloured noise with a spectrum of 1/f^1.2, the same bits on every machine.
 
-An image of amplitude spectrum 1/f^1.2 has nearly the same variance in every octave of frequency
-(f^-2.4 over a ring of circumference 2 pi f), so it is a sum of random lattices of spacing 32, 16,
-..., 1 pixels, interpolated linearly. Each lattice is shifted at random so that its knots hold no
-fixed place against the tokens.
+It is drawn from bytes in whole-number arithmetic. An image of amplitude spectrum 1/f^1.2 has nearly
+the same variance in every octave of frequency (f^-2.4 over a ring of circumference 2 pi f), so it
+is a sum of random lattices of spacing 32, 16, ..., 1 pixels, interpolated linearly. Each lattice is
+shifted at random, so that its knots have no fixed position relative to the tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _WEIGHTS = np.array(WEIGHTS, np.int32)
 def _add_octave(
     total: Any, lattice: Any, knots: int, log_spacing: int, weight: int, shift_y: int, shift_x: int
 ) -> None:
-    """Add one interpolated lattice (knots x knots bytes) times `weight` to one channel of `total` (SIDE, SIDE)."""
+    """Add an interpolated lattice (knots x knots bytes) times `weight` to one channel.
+
+    `total` is (SIDE, SIDE).
+    """
     spacing = 1 << log_spacing
     row = np.empty(knots, np.int32)
     for y in range(SIDE):
@@ -43,6 +46,7 @@ def _add_octave(
         below_part = place & (spacing - 1)
         for knot in range(knots):
             top = 2 * np.int32(lattice[above + knot]) - 255
+            # On a row of knots the row below has no weight, and may lie outside the lattice.
             bottom = top
             if below_part:
                 bottom = 2 * np.int32(lattice[above + knots + knot]) - 255
@@ -65,27 +69,27 @@ def _draw_one(lattice: Any, shifts: Any, canvas: Any) -> None:
         mask = (1 << log_spacing) - 1
         for channel in range(CHANNELS):
             area = lattice[start : start + knots * knots]
-            _add_octave(
-                total[channel], area, knots, log_spacing, _WEIGHTS[octave],
-                shifts[2 * octave] & mask, shifts[2 * octave + 1] & mask,
-            )  # fmt: skip
+            shift_y, shift_x = shifts[2 * octave] & mask, shifts[2 * octave + 1] & mask
+            weight = _WEIGHTS[octave]
+            _add_octave(total[channel], area, knots, log_spacing, weight, shift_y, shift_x)
             start += knots * knots
     for y in range(SIDE):
         for x in range(SIDE):
             grey = total[0, y, x] + total[1, y, x] + total[2, y, x]
             for channel in range(CHANNELS):
-                # 0.6 of the mean and 0.4 of its own: (grey + 2 own) / 5, and 1/256 from the weights.
+                # 0.6 of the channels' mean and 0.4 of its own is (grey + 2 own) / 5; the weights
+                # are in 1/256.
                 value = MEAN + (grey + 2 * total[channel, y, x]) // 1280
                 canvas[y, x, channel] = min(max(value, 0), 255)
 
 
 @compiled
 def draw_noise(lattice: Any, shifts: Any, canvas: Any) -> None:
-    """Fill `canvas` (B, SIDE, SIDE, 3) uint8 with noise of mean MEAN, the channels of an image correlated.
+    """Fill `canvas` (B, SIDE, SIDE, 3) uint8 with noise of mean MEAN, its channels correlated.
 
     `lattice` (B, LATTICE_BYTES or more) uint8 are the random knots, octave by octave and channel by
-    channel; `shifts` (B, 2 * OCTAVES) whole numbers, of which an octave uses the low bits, as many
-    as its spacing has.
+    channel; `shifts` (B, 2 * OCTAVES) whole numbers, of which an octave uses as many low bits as
+    its spacing has.
     """
     for image in range(len(canvas)):
         _draw_one(lattice[image], shifts[image], canvas[image])

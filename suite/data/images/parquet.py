@@ -1,6 +1,6 @@
-"""`parquet:PATH`: images in Parquet as Hugging Face lays them out, a column `image` and a column `label`.
+"""`parquet:PATH`: images in Parquet as on the Hugging Face Hub, in columns `image` and `label`.
 
-`image` is a struct {bytes, path} or plain bytes, `label` a whole number; PATH is one file or a
+`image` is a struct {bytes, path} or plain bytes, `label` a whole number. PATH is one file or a
 folder of files called SPLIT.parquet, SPLIT-00000-of-00004.parquet and the like, which may be links,
 as in the Hub's cache.
 """
@@ -12,6 +12,8 @@ import json
 import os
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,30 +21,43 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
-from suite.data.base import WHOLE, Manifest, Request, check_index, digest, numbered, one_line
+from suite.data.base import (
+    UNDIVIDED,
+    IntArray,
+    Manifest,
+    Pixels,
+    Request,
+    digest,
+    numbered_classes,
+    one_line,
+)
 from suite.data.images.imagefolder import SPLIT_NAMES
 from suite.data.loading.decode import decode
-from suite.data.loading.preprocess import Photographs, asked_of
+from suite.data.loading.preprocess import Photographs, overrides_in
 
+# What pyarrow raises for a damaged file, depending on where the damage lies.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError)
-MOST_ROWS = 50_000_000
-MOST_BYTES = 1 << 31
+# Labels are read at once and images a row group at a time: both must fit into memory.
+MAX_ROWS = 50_000_000
+MAX_BYTES = 1 << 31
+# Several threads may decode images of one row group, which shall be read once. A lock of the data
+# set's own could not be sent to worker processes with it.
+_READING = Lock()
 
 
 def _split_of(path: Path) -> str | None:
-    """The split a file's name begins with, if it is a usual one."""
+    """The split that a file's name begins with, if it is a usual one."""
     word = re.split(r"[-_.]", path.name, maxsplit=1)[0]
     return word if word in SPLIT_NAMES else None
 
 
 def find_files(path: Path, split: str | None) -> tuple[list[Path], str]:
-    """The files of `split` at `path`, sorted, and the split's name, ``all`` if the names tell none."""
+    """Sorted files of `split` at `path`, and its name; `UNDIVIDED` if no file names a split."""
     if path.is_file():
-        return [path], _split_of(path) or WHOLE
+        return [path], _split_of(path) or UNDIVIDED
     if not path.is_dir():
         raise UserError(f"{path} does not exist: check the path")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
@@ -50,183 +65,176 @@ def find_files(path: Path, split: str | None) -> tuple[list[Path], str]:
         raise UserError(f"{path} has no .parquet files: give a file, or a folder that holds some")
     splits = sorted({name for name in map(_split_of, files) if name})
     if not splits:
-        return files, WHOLE
+        return files, UNDIVIDED
     if split is None and len(splits) == 1:
         split = splits[0]
     if split not in splits:
-        asked = f"no split '{split}'" if split else "several splits"
-        raise UserError(f"{path} has {asked}: choose {' or '.join(splits)} with --split")
+        problem = f"no split '{split}'" if split else "several splits"
+        raise UserError(f"{path} has {problem}: choose {' or '.join(splits)} with --split")
     return [file for file in files if _split_of(file) == split], split
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    """The Parquet file at `path`, its columns checked."""
+    """The Parquet file at `path`; UserError unless its columns and sizes can be used."""
     try:
         file = pq.ParquetFile(path)
-        names = [*file.schema_arrow.names]
+        schema = file.schema_arrow
     except _DAMAGE as error:
         reason = one_line(error)
         raise UserError(
             f"{path} is not a readable Parquet file ({reason}): fetch it again"
         ) from error
     for column in ("image", "label"):
-        if column not in names:
+        if column not in schema.names:
+            names = ", ".join(schema.names)
             raise UserError(
-                f"{path} has no column '{column}' (it has {', '.join(names)}): rename the one that is it"
+                f"{path} has no column '{column}' (it has {names}): rename the one that is it"
             )
-    if not pa.types.is_integer(file.schema_arrow.field("label").type):
-        kind = file.schema_arrow.field("label").type
+    kind = schema.field("label").type
+    if not pa.types.is_integer(kind):
         raise UserError(
             f"{path} has labels of type {kind}: number the classes from 0 in column 'label'"
         )
-    _check_sizes(file.metadata, path)
+    # The footer may state anything: sizes are checked before memory is taken for them.
+    if not 0 <= file.metadata.num_rows <= MAX_ROWS:
+        raise UserError(
+            f"{path} states {file.metadata.num_rows:,} rows: "
+            f"split it into files of at most {MAX_ROWS:,}"
+        )
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).total_byte_size
+        if not 0 <= size <= MAX_BYTES:
+            raise UserError(
+                f"{path} has a row group of {size:,} bytes: write it anew with groups of at most "
+                f"{MAX_BYTES >> 20} MB (row_group_size=1000)"
+            )
     return file
 
 
-def _check_sizes(metadata: pq.FileMetaData, path: Path) -> None:
-    """UserError for more rows or larger groups than memory holds: labels are read at once, images group by group."""
-    if not 0 <= metadata.num_rows <= MOST_ROWS:
+@contextmanager
+def _reading(name: str, fix: str = "fetch it again") -> Iterator[None]:
+    """UserError with `fix` for what pyarrow raises inside."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError(f"{name} is damaged ({one_line(error)}): {fix}") from error
+
+
+def _labels(file: pq.ParquetFile, path: Path) -> IntArray:
+    """The labels in `file`; UserError if any is missing."""
+    with _reading(str(path)):
+        column = file.read(columns=["label"]).column("label")
+    if column.null_count:
         raise UserError(
-            f"{path} states {metadata.num_rows:,} rows: split it into files of at most {MOST_ROWS:,}"
+            f"{path} has {column.null_count} rows without a label: take them out, or label them"
         )
-    for group in range(metadata.num_row_groups):
-        size = metadata.row_group(group).total_byte_size
-        if not 0 <= size <= MOST_BYTES:
-            raise UserError(
-                f"{path} has a row group of {size:,} bytes: write it anew with groups of at most {MOST_BYTES >> 20} MB "
-                f"(row_group_size=1000)"
-            )
+    labels: IntArray = column.to_numpy().astype(np.int64)
+    return labels
 
 
 def footer(path: Path) -> bytes:
-    """The metadata at the end of a Parquet file: schema, and place, size and statistics of every column chunk."""
+    """The metadata of a Parquet file: schema, and place, size and statistics of every chunk."""
     with path.open("rb") as file:
+        # The file ends in the length of the footer and four letters.
         file.seek(-8, os.SEEK_END)
         (length,) = struct.unpack("<I", file.read(4))
         file.seek(-8 - length, os.SEEK_END)
         return file.read(length)
 
 
-def _labels(file: pq.ParquetFile, path: Path) -> NDArray[np.int64]:
-    """The labels in `file`; UserError if any is missing."""
+def class_names(schema: pa.Schema, labels: IntArray, name: str) -> tuple[str, ...]:
+    """Class names from the Hub's metadata, else the numbers up to the largest label."""
     try:
-        column = file.read(columns=["label"]).column("label")
-    except _DAMAGE as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): fetch it again") from error
-    if column.null_count:
-        raise UserError(
-            f"{path} has {column.null_count} rows without a label: take them out, or label them"
-        )
-    labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
-    return labels
-
-
-def class_names(schema: pa.Schema, labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
-    """The names that Hugging Face's metadata gives the labels, else their numbers up to the largest there is."""
-    try:
-        stored = json.loads((schema.metadata or {})[b"huggingface"])
-        names = stored["info"]["features"]["label"]["names"]
+        metadata = json.loads((schema.metadata or {})[b"huggingface"])
+        names = metadata["info"]["features"]["label"]["names"]
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return tuple(names)
     except (KeyError, TypeError, ValueError, RecursionError):
+        # Metadata are optional, and may be of another writer.
         pass
-    return numbered(labels, name)
+    return numbered_classes(labels, name)
 
 
 class ParquetImages(Photographs):
-    """Images in Parquet files, read a row group at a time; the last group is kept, so go through it in order."""
+    """Images in Parquet files, read a row group at a time.
+
+    The last group is kept, so that images in their order read each group once.
+    """
 
     name = "parquet"
 
-    def __init__(self, split: str, paths: list[Path], asked: dict[str, Any] | None = None) -> None:
+    def __init__(self, split: str, paths: list[Path], overrides: dict[str, Any]) -> None:
         self.split = split
         self.paths = paths
-        self.prepare(Preprocessing(), asked or {})
-        self._files = [_open(path) for path in paths]
-        per_file = [_labels(file, path) for file, path in zip(self._files, paths, strict=True)]
-        self.labels = np.concatenate(per_file)
+        self.prepare(Preprocessing(), overrides)
+        labels: list[IntArray] = []
+        # Of every row group the file, its number there, and its first row there.
+        self._groups: list[tuple[Path, int, int]] = []
+        sizes: list[int] = []
+        schema = None
+        for path in paths:
+            file = _open(path)
+            schema = schema or file.schema_arrow
+            labels.append(_labels(file, path))
+            row = 0
+            for group in range(file.num_row_groups):
+                self._groups.append((path, group, row))
+                sizes.append(file.metadata.row_group(group).num_rows)
+                row += sizes[-1]
+        self.labels = np.concatenate(labels)
         if not len(self.labels):
             raise UserError(f"{paths[0]} has no rows: give a file that holds images")
-        self.classes = class_names(self._files[0].schema_arrow, self.labels, str(paths[0]))
-        groups = [
-            (file, group)
-            for file in range(len(paths))
-            for group in range(self._files[file].num_row_groups)
-        ]
-        sizes = [self._files[file].metadata.row_group(group).num_rows for file, group in groups]
+        self.classes = class_names(schema, self.labels, str(paths[0]))
         if sum(sizes) != len(self.labels):
             raise UserError(
-                f"{paths[0]} is damaged ({len(self.labels)} labels for {sum(sizes)} images): fetch it again"
+                f"{paths[0]} is damaged ({len(self.labels)} labels for {sum(sizes)} images): "
+                f"fetch it again"
             )
-        self._groups = groups
         self._ends = np.cumsum(sizes)
-        self._file_starts = np.cumsum([0, *(len(labels) for labels in per_file)])
         self._kept: tuple[int, Any] = (-1, None)
-        self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but what is open, for another process, which opens the files itself."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ("_files", "_kept", "_lock")
-        }
+        """The state for a worker process, without the row group that is kept."""
+        return vars(self) | {"_kept": (-1, None)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open the files again."""
-        vars(self).update(state)
-        self._files = [_open(path) for path in self.paths]
-        self._kept = (-1, None)
-        self._lock = Lock()
-
-    def _column(self, place: int) -> Any:
-        """The image column of row group `place`, read unless it is the one kept."""
-        with self._lock:
-            if self._kept[0] != place:
-                file, group = self._groups[place]
-                try:
-                    column = (
-                        self._files[file].read_row_group(group, columns=["image"]).column("image")
-                    )
-                    if len(column) != self._files[file].metadata.row_group(group).num_rows:
-                        raise ValueError(f"{len(column)} rows where others are stated")
-                except _DAMAGE as error:
-                    reason = one_line(error)
-                    raise UserError(
-                        f"{self.paths[file]} is damaged ({reason}): fetch it again"
-                    ) from error
-                self._kept = (place, column)
+    def _column(self, number: int) -> Any:
+        """The image column of row group `number`, read unless it is the one kept."""
+        with _READING:
+            if self._kept[0] != number:
+                path, group, _ = self._groups[number]
+                with _reading(str(path)):
+                    file = pq.ParquetFile(path)
+                    column = file.read_row_group(group, columns=["image"]).column("image")
+                    rows = file.metadata.row_group(group).num_rows
+                    if len(column) != rows:
+                        raise ValueError(f"{len(column)} rows where {rows} are stated")
+                self._kept = (number, column)
             return self._kept[1]
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> Pixels:
         """The pixels of one row; UserError naming file and row if there are none."""
-        place = int(np.searchsorted(self._ends, check_index(index, len(self)), side="right"))
-        column = self._column(place)
-        file = self._groups[place][0]
-        name = f"{self.paths[file]} row {index - int(self._file_starts[file])}"
-        try:
-            cell = column[index - int(self._ends[place]) + len(column)].as_py()
-        except _DAMAGE as error:
-            raise UserError(
-                f"{name} is damaged ({one_line(error)}): fetch the file again"
-            ) from error
+        number = int(np.searchsorted(self._ends, self.check_index(index), side="right"))
+        column = self._column(number)
+        path, _, first_row = self._groups[number]
+        row = index - int(self._ends[number]) + len(column)
+        name = f"{path} row {first_row + row}"
+        with _reading(name, "fetch the file again"):
+            cell = column[row].as_py()
         content = cell.get("bytes") if isinstance(cell, dict) else cell
+        # The path in a cell is not opened: it could lead to any file of this machine.
         if not isinstance(content, bytes):
             raise UserError(
-                f"{name} has no image bytes in column 'image': store the images in the file, not their paths"
+                f"{name} has no image bytes in column 'image': "
+                f"store the images in the file, not their paths"
             )
         return decode(content, name)
 
-    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
-        """The image resized, cropped and normalised."""
-        return self.preprocess(self.image(index), image_size)
-
     def identity(self) -> Manifest:
-        """Names, sizes and footers of the files (a footer changes with the data), labels, and the preprocessing."""
-        files = [
-            [path.name, path.stat().st_size, hashlib.sha256(footer(path)).hexdigest()]
-            for path in self.paths
-        ]
+        """Names, sizes and footers of the files, labels, and the preprocessing."""
+        files = []
+        for path in self.paths:
+            # The footer changes with the data, and is read in no time.
+            files.append([path.name, path.stat().st_size, hashlib.sha256(footer(path)).hexdigest()])
         return {
             "files": digest([files, self.labels.tolist()]),
             "preprocess": self.preprocess.identity(),
@@ -234,8 +242,8 @@ class ParquetImages(Photographs):
 
 
 def open_parquet(request: Request) -> ParquetImages:
-    """Open ``parquet:PATH``; without a split, PATH must not hold several."""
+    """Open ``parquet:PATH``; a split must be chosen if PATH has several."""
     if request.path is None:
         raise UserError("parquet needs a file or a folder: write parquet:PATH")
     files, split = find_files(Path(request.path).expanduser(), request.split)
-    return ParquetImages(split, files, asked_of(request))
+    return ParquetImages(split, files, overrides_in(request))

@@ -1,4 +1,4 @@
-"""Compilation of the drawing loops."""
+"""Compilation of loops with numba."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ F = TypeVar("F", bound=Callable[..., None] | Callable[..., int])
 
 
 def compiled(function: F) -> F:
-    """`function` as machine code that releases the GIL, kept on disk between processes where that can be written.
-
-    The stored code is renewed when the file of `function` changes, not when a file it calls into
-    does: compiled functions call only those of their own file and take what else they need as
-    arguments.
-    """
+    """`function` as machine code without the GIL, cached on disk if a folder can be written."""
+    # The cache is renewed when the file of `function` changes, not when a file that it calls does.
+    # So compiled functions call only those of their own file, and take the rest as arguments.
     try:
         return cast("F", njit(nogil=True, cache=True)(function))
     except RuntimeError:
-        # Neither the package's folder nor the user's cache can be written, as in some containers.
+        # In some containers neither the package's folder nor the user's cache can be written.
         return cast("F", njit(nogil=True)(function))

@@ -1,4 +1,4 @@
-"""From the bytes of an image file, which may be anything, to RGB pixels."""
+"""From the bytes of an image file, which may be damaged or hostile, to RGB pixels."""
 
 from __future__ import annotations
 
@@ -7,55 +7,47 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from backbones.common.errors import UserError
-from suite.data.base import one_line
+from suite.data.base import Pixels, one_line
 
 # Formats that decode inside Pillow; EPS and the like would start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-# Pillow warns above this many pixels (a 256 MB RGB image) and refuses twice as many; here the first
-# is refused.
+# Pillow warns above this many pixels (a 256 MB RGB image) and refuses only twice as many.
 MAX_PIXELS = 89_478_485
-# The short side is resized to some hundred pixels, so a thread of pixels would become a sea of
-# them.
+# The short side is resized to some hundred pixels, which would make a thread of pixels huge.
 MAX_ASPECT = 100
-# Of a file: no image of that many pixels takes more.
+# No image of MAX_PIXELS takes a larger file.
 MAX_BYTES = 1 << 29
-# What Pillow warns of is refused here, in words of our own.
+# `check_size` refuses what Pillow warns of.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """RGB of a picture with transparency, seen on white."""
-    layered = picture.convert("RGBA")
-    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, layered).convert("RGB")
-
-
 def _grey16(picture: Image.Image, name: str) -> Image.Image:
-    """RGB of a picture of 16 bits a pixel (the high 8 of them)."""
+    """RGB of a grey picture with 16 bits a pixel, of which the high 8 are kept."""
     levels = np.asarray(picture).astype(np.int64)
+    # Pillow has no mode of 16 bits for every format: the values may be of 32.
     if levels.min() < 0 or levels.max() > 0xFFFF:
         raise UserError(f"{name} has more than 16 bits a pixel: convert it to 8")
     return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """RGB of a loaded picture of any mode."""
+    """RGB of a loaded picture of any mode, transparency shown on white."""
     if picture.mode.startswith("I"):
         return _grey16(picture, name)
     if picture.mode == "F":
         raise UserError(f"{name} has floating-point pixels: convert it to 8 bits")
     if picture.has_transparency_data:
-        return _flatten(picture)
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
     return picture.convert("RGB")
 
 
 def check_size(width: int, height: int, name: str) -> None:
-    """UserError if a picture of this size takes too much memory, as it is or once its short side is resized."""
+    """UserError if a picture of this size needs too much memory, before or after its resize."""
     if width * height > MAX_PIXELS:
         raise UserError(f"{name} has {width}x{height} pixels: shrink it or take it out")
     if max(width, height) > MAX_ASPECT * min(width, height):
@@ -65,7 +57,7 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What the file holds; UserError, one line, if it cannot be read or is too large for an image."""
+    """Read a file; UserError if it cannot be read or is too large for an image."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -80,31 +72,31 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def decode(content: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
-    """RGB pixels (H, W, 3) of the image file `content`; UserError, one line naming `name`, if there are none.
+def decode(content: bytes, name: str, upright: bool = True) -> Pixels:
+    """RGB pixels (H, W, 3) of an image file; UserError naming `name` if it cannot be decoded.
 
-    Grey, CMYK and palette images become RGB, 16 bits become 8, transparency is seen on white, the
-    first frame counts. `upright` turns the picture as its EXIF says.
+    Grey, CMYK and palette images become RGB, 16 bits become 8, transparency is shown on white, and
+    of several frames the first is taken. `upright` applies the EXIF orientation.
     """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as picture:
+            # The header alone has been read so far: a bomb is refused before it is decoded.
             check_size(picture.width, picture.height, name)
             picture.load()
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.array(_to_rgb(turned, name))
-    except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{name} has more pixels than is safe ({one_line(error)}): shrink it or take it out"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise UserError(
-            f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out"
-        ) from error
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # Pillow raises whatever its parsers meet, a TypeError or a ZeroDivisionError too
+    except Image.DecompressionBombError as error:
+        reason = one_line(error)
+        raise UserError(
+            f"{name} has more pixels than is safe ({reason}): shrink it or take it out"
+        ) from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise UserError(f"{name} is not an image of a known kind ({kinds}): take it out") from error
+    except Exception as error:
+        # Pillow lets through any error of its parsers, such as TypeError or ZeroDivisionError.
         raise UserError(
             f"{name} is damaged ({one_line(error)}): fetch it again or take it out"
         ) from error

@@ -21,18 +21,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from backbones.common.errors import UserError
-from suite.data.base import Dataset, Grid
+from suite.data.base import Dataset, Decoded, Grid, IntArray
 from suite.system.stopwatch import STOPWATCH
 
-Decoded = tuple[NDArray[np.float32], NDArray[np.bool_] | None]
 # The images of a batch, the size they are decoded at, and the grid of their foreground.
-Request = tuple[tuple[int, ...], int, Grid | None]
+BatchSpec = tuple[tuple[int, ...], int, Grid | None]
 
 AHEAD = 2
 NOTHING = np.empty(0, np.int64)
@@ -89,30 +87,13 @@ def is_user_script(main: ModuleType) -> bool:
     return file is not None and not is_module and Path(file).suffix == ".py"
 
 
-def load(
-    dataset: Dataset, indices: NDArray[np.int64], image_size: int, grid: Grid | None = None
-) -> Batch:
-    """Decode one batch now, with the foreground on `grid` if one is given."""
-    return _batch(dataset, indices, dataset.samples_with_foreground(indices, image_size, grid))
-
-
-def _batch(dataset: Dataset, indices: NDArray[np.int64], decoded: Decoded) -> Batch:
-    samples, foreground = decoded
-    return Batch(
-        torch.from_numpy(indices.copy()),
-        torch.from_numpy(samples),
-        torch.from_numpy(dataset.labels[indices]),
-        None if foreground is None else torch.from_numpy(foreground),
-    )
-
-
 def batches(
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: IntArray,
     batch_size: int,
     image_size: int,
     grid: Grid | None = None,
-    following: NDArray[np.int64] = NOTHING,
+    following: IntArray = NOTHING,
     workers: int | None = None,
 ) -> Generator[Batch, None, None]:
     """Batches over `indices` in their order, the last one shorter; each image is decoded once.
@@ -127,7 +108,7 @@ def batches(
     global _waiting
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size} must be at least 1")
-    plan: list[Request] = []
+    plan: list[BatchSpec] = []
     for part in [indices, *_cut(following, max(1, len(indices)))]:
         for chosen in _cut(part, batch_size):
             plan.append((tuple(chosen.tolist()), image_size, grid))
@@ -143,7 +124,13 @@ def batches(
         for chosen in _cut(np.asarray(indices, np.int64), batch_size):
             with STOPWATCH.part("data wait"):
                 decoded = reader.next()
-            yield _batch(dataset, chosen, decoded)
+            samples, foreground = decoded
+            yield Batch(
+                torch.from_numpy(chosen.copy()),
+                torch.from_numpy(samples),
+                torch.from_numpy(dataset.labels[chosen]),
+                None if foreground is None else torch.from_numpy(foreground),
+            )
         finished = True
     finally:
         if finished and len(following):
@@ -153,7 +140,7 @@ def batches(
             reader.close()
 
 
-def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+def _cut(indices: IntArray, size: int) -> list[IntArray]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
@@ -175,12 +162,12 @@ class Reader:
     def __init__(self, dataset: Dataset, workers: int) -> None:
         self.dataset = dataset
         self._decoder = Decoder(dataset)
-        self._plan: deque[Request] = deque()  # batches that `next` has not returned yet
+        self._plan: deque[BatchSpec] = deque()  # batches that `next` has not returned yet
         self._pending: deque[Future[Decoded | UserError]] = deque()
         self._batches: Iterator[Decoded | UserError] = iter(())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._loader: DataLoader[Decoded | UserError] | None = None
-        self._requests: list[Request] = []  # what the workers decode, in order
+        self._specs: list[BatchSpec] = []  # what the workers decode, in order
         self.starting = Thread(target=self._start, args=(workers,), daemon=True)
         if workers:
             self.starting.start()
@@ -197,7 +184,7 @@ class Reader:
         context.set_forkserver_preload([__name__])
         loader = DataLoader(
             self._decoder,
-            sampler=self._requests,
+            sampler=self._specs,
             batch_size=None,
             num_workers=workers,
             prefetch_factor=AHEAD,
@@ -212,14 +199,14 @@ class Reader:
         )
         try:
             iter(loader)
-            # A second pass, also over no requests, begins once every worker has answered.
+            # A second pass, also over no specs, begins once every worker has answered.
             iter(loader)
         except Exception:
             # The data set cannot be pickled, or the system starts no more processes.
             return
         self._loader = loader
 
-    def follow(self, plan: Sequence[Request]) -> None:
+    def follow(self, plan: Sequence[BatchSpec]) -> None:
         """Decode the batches of `plan` from now on; pending ones are kept if they are the same."""
         if deque(plan) == self._plan:
             return
@@ -246,7 +233,7 @@ class Reader:
         self._batches = iter(())
         self._loader = None
 
-    def _decode(self, plan: deque[Request]) -> Iterator[Decoded | UserError]:
+    def _decode(self, plan: deque[BatchSpec]) -> Iterator[Decoded | UserError]:
         """Decode `plan` batch by batch, on the reader's thread."""
         while plan:
             if self._loader is not None:
@@ -255,10 +242,10 @@ class Reader:
                 yield self._decoder[plan.popleft()]
 
     def _collect(
-        self, loader: DataLoader[Decoded | UserError], plan: deque[Request]
+        self, loader: DataLoader[Decoded | UserError], plan: deque[BatchSpec]
     ) -> Iterator[Decoded | UserError]:
         """Take batches off `plan` as the workers decode them, until one of the workers dies."""
-        self._requests[:] = plan
+        self._specs[:] = plan
         try:
             for decoded in loader:
                 plan.popleft()
@@ -279,9 +266,9 @@ class Decoder(TorchDataset[Decoded | UserError]):
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, request: Request) -> Decoded | UserError:
+    def __getitem__(self, spec: BatchSpec) -> Decoded | UserError:
         """Samples and foreground of a batch, or the error of one of its images."""
-        indices, image_size, grid = request
+        indices, image_size, grid = spec
         try:
             return self.dataset.samples_with_foreground(np.array(indices), image_size, grid)
         except UserError as error:
@@ -301,6 +288,6 @@ def _begin_worker(number: int) -> None:
 def _end_with_parent() -> None:
     # DataLoader's own watch lets a worker hang on a batch that the dead parent no longer reads.
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,1 +1,5 @@
-"""Video data sets: files, folders of frames, lists of clips, and how frames are sampled."""
+"""Video data sets: ``video:PATH`` for video files and ``frames:PATH`` for folders of frames.
+
+`lists` finds the clips and their classes, `video_file` and `frame_folder` decode frames, and
+`sampling` chooses which frames and crops make up a clip. Opened through `suite.data.open_dataset`.
+"""

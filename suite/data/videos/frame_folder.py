@@ -1,4 +1,4 @@
-"""From a folder of frames, one image file each, to the frames of a clip."""
+"""Clips stored as folders of frames, one image file each."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backbones.common.errors import UserError
+from suite.data.base import Pixels
 from suite.data.images.imagefolder import check_link, list_files
 from suite.data.loading.decode import SUFFIXES, decode, read_bytes
 from suite.data.videos.sampling import Choose, Keep
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key by which frame_10 comes after frame_9."""
-    return tuple(
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
-    )
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which frame_10 comes after frame_9."""
+    key = []
+    for part in re.split(r"(\d+)", name):
+        # Text before numbers, since tuples of both kinds must be comparable.
+        key.append((int(part), "") if part.isdecimal() else (-1, part))
+    return key
 
 
 def frame_names(folder: Path) -> list[str]:
-    """Names of the image files in `folder` in the order of their numbers, hidden ones passed over."""
+    """Names of the visible image files in `folder`, in the order of their numbers."""
     try:
-        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+        entries = os.listdir(folder)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be read ({error.strerror}): fetch it again or take it out"
         ) from error
-    return sorted(
-        (name for name in names if name.lower().endswith(SUFFIXES)),
-        key=lambda name: (natural(name), name),
-    )
+    visible = [name for name in entries if not name.startswith(".")]
+    names = [name for name in visible if name.lower().endswith(SUFFIXES)]
+    # By name where numbers are equal, as of frame_1 and frame_01: the order of a folder is none.
+    return sorted(names, key=lambda name: (natural(name), name))
 
 
 def list_clips(folder: Path, root: Path) -> list[Path]:
-    """All folders below `folder` that hold images themselves, sorted; links are treated as in `list_files`."""
+    """Sorted folders below `folder` that contain images; links are treated as in `list_files`."""
     return sorted({path.parent for path in list_files(folder, root)} - {folder})
 
 
-def read_frames(folder: Path, root: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]]:
-    """`keep` of the RGB frames (H, W, 3) that `choose` names, given how many images `folder` holds.
+def read_frames(folder: Path, root: Path, choose: Choose, keep: Keep) -> list[Pixels]:
+    """`keep` of the RGB frames (H, W, 3) that `choose` selects from those in `folder`.
 
-    A frame that is a link must lead to a file at or below `root`.
+    UserError for a link out of `root` and for a file that cannot be decoded.
     """
     names = frame_names(folder)
     if not names:
         raise UserError(f"{folder} has no frames: fetch it again or take it out")
-    kept: dict[int, NDArray[np.uint8]] = {}
-    wanted = [int(place) for place in choose(len(names))]
-    for place in wanted:
-        if place not in kept:
-            path = folder / names[place]
-            if path.is_symlink():
-                check_link(path, root)
-            kept[place] = keep(decode(read_bytes(path), str(path)))
-    return [kept[place] for place in wanted]
+    chosen = choose(len(names)).tolist()
+    # A short clip repeats frames, each of which is decoded once.
+    kept: dict[int, Pixels] = {}
+    for number in dict.fromkeys(chosen):
+        path = folder / names[number]
+        if path.is_symlink():
+            check_link(path, root)
+        kept[number] = keep(decode(read_bytes(path), str(path)))
+    return [kept[number] for number in chosen]

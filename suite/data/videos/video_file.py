@@ -1,4 +1,4 @@
-"""From the bytes of a video file, which may be anything, to frames, decoded by PyAV."""
+"""From the bytes of a video file, which may be damaged or hostile, to frames; decoded by PyAV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backbones.common.errors import UserError
-from suite.data.base import one_line
+from suite.data.base import Pixels, one_line
 from suite.data.loading.decode import check_size
 from suite.data.videos.sampling import Choose, Keep
 
@@ -36,7 +33,7 @@ OPTIONS = {
     "protocol_whitelist": "file",
 }
 # A stream that ends earlier than this share of what its header states was cut off.
-WHOLE = 0.95
+COMPLETE_SHARE = 0.95
 
 
 def import_av() -> ModuleType:
@@ -45,47 +42,49 @@ def import_av() -> ModuleType:
         import av
     except ImportError as error:
         raise UserError(
-            f"video files need PyAV ({one_line(error)}): pip install av, or give their frames as frames:PATH"
+            f"video files need PyAV ({one_line(error)}): "
+            f"pip install av, or give their frames as frames:PATH"
         ) from error
     return av
 
 
-def read_video(path: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]]:
-    """`keep` of the RGB frames (H, W, 3) that `choose` names, given the number of frames; one line if there are none.
+def read_video(path: Path, choose: Choose, keep: Keep) -> list[Pixels]:
+    """`keep` of the RGB frames (H, W, 3) that `choose` selects, given the number of frames.
 
-    Frames are decoded one after the other and dropped unless chosen, by one thread: memory does not
-    grow with the length, and the pixels do not depend on the machine's load.
+    Frames are decoded one after the other by one thread, and dropped unless chosen: memory does not
+    grow with the length, and the pixels do not depend on the machine's load. UserError for a file
+    that cannot be decoded.
     """
     count = count_frames(path)
     while True:
-        wanted = [int(place) for place in choose(count)]
-        kept: dict[int, NDArray[np.uint8]] = {}
-        seen = 0
+        chosen = choose(count).tolist()
+        kept: dict[int, Pixels] = {}
+        number = 0
         with _opened(path) as (container, stream):
             stream.thread_count = 1
             for frame in container.decode(stream):
-                # a decoder fills what it cannot read from pictures beside it, and later frames
-                # build on that
+                # A decoder fills what it cannot read from pictures beside it, and later frames
+                # build on that.
                 if frame.is_corrupt:
                     raise UserError(
-                        f"{path} is damaged at frame {seen}: fetch it again or take it out"
+                        f"{path} is damaged at frame {number}: fetch it again or take it out"
                     )
-                if seen in wanted:
-                    kept[seen] = keep(_pixels(frame, path))
-                seen += 1
-                if len(kept) == len(set(wanted)):
-                    return [kept[place] for place in wanted]
-        # fewer pictures than packets, such as those that lead up to the first whole one: choose
-        # among these
-        if not 0 < seen < count:
+                if number in chosen:
+                    check_size(frame.width, frame.height, str(path))
+                    kept[number] = keep(frame.to_ndarray(format="rgb24"))
+                number += 1
+                if len(kept) == len(set(chosen)):
+                    return [kept[index] for index in chosen]
+        # Fewer pictures than packets, as before the first whole one: choose among the pictures.
+        if not 0 < number < count:
             raise UserError(
                 f"{path} has no frames that can be shown: fetch it again or take it out"
             )
-        count = seen
+        count = number
 
 
 def count_frames(path: Path) -> int:
-    """Number of frames stored at `path`, without decoding them; UserError if there are none or the end is missing."""
+    """Number of frames in a video, not decoded; UserError if there are none or the end is cut."""
     with _opened(path) as (container, stream):
         packets = shown = 0
         end = 0.0
@@ -95,14 +94,16 @@ def count_frames(path: Path) -> int:
             if packet.stream is stream and packet.size:
                 packets += 1
                 shown += not packet.is_discard
-        if stream.frames and packets < WHOLE * stream.frames:
+        if stream.frames and packets < COMPLETE_SHARE * stream.frames:
             raise UserError(
-                f"{path} ends after {packets} of {stream.frames} frames: fetch it again or take it out"
+                f"{path} ends after {packets} of {stream.frames} frames: "
+                f"fetch it again or take it out"
             )
-        stated = (
-            (container.duration or 0) / 1e6 if container.format.name.startswith("matroska") else 0.0
-        )
-        if end < WHOLE * stated:
+        # Matroska states no number of frames, but the duration; other formats estimate theirs.
+        stated = 0.0
+        if container.format.name.startswith("matroska"):
+            stated = (container.duration or 0) / 1e6
+        if end < COMPLETE_SHARE * stated:
             raise UserError(
                 f"{path} ends after {end:.1f} of {stated:.1f} s: fetch it again or take it out"
             )
@@ -113,10 +114,10 @@ def count_frames(path: Path) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream; whatever is wrong with the file becomes one line naming it."""
+    """The container and its first video stream; UserError naming the file for any damage."""
     av = import_av()
     try:
-        # an absolute path cannot be taken for an address, as 'http:clip.mp4' could
+        # An absolute path cannot be taken for an address, as 'http:clip.mp4' could.
         with av.open(str(path.absolute()), options=OPTIONS) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
@@ -134,9 +135,3 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         raise UserError(
             f"{path} is damaged ({one_line(error)}): fetch it again or take it out"
         ) from error
-
-
-def _pixels(frame: Any, path: Path) -> NDArray[np.uint8]:
-    check_size(frame.width, frame.height, str(path))
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    return pixels

@@ -1,7 +1,7 @@
-"""`video:PATH` and `frames:PATH`: videos as files or as folders of frames, by class folder or by a list.
+"""`video:PATH` and `frames:PATH`: videos as files, or as folders of frames.
 
 PATH is a folder of classes, PATH/CLASS/**/CLIP or PATH/SPLIT/CLASS/**/CLIP, or a list file (see
-`suite.data.videos.lists`) whose clips lie in its own folder, or in that of ``--source``.
+`suite.data.videos.lists`) of clips in its own folder, or in that of ``--source``.
 """
 
 from __future__ import annotations
@@ -9,134 +9,121 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from backbones.preprocessing import CLIPS
-from suite.data.base import Manifest, Request, check_index, digest
-from suite.data.images.imagefolder import existing_folder, list_files, split_folder
+from suite.data.base import IntArray, Manifest, Pixels, Request, Samples
+from suite.data.images.imagefolder import (
+    existing_folder,
+    list_classes,
+    list_files,
+    listing_digest,
+    split_folder,
+)
 from suite.data.loading.pixels import normalise
-from suite.data.loading.preprocess import Photographs, Preprocess, asked_of
+from suite.data.loading.preprocess import Photographs, overrides_in
 from suite.data.videos.frame_folder import frame_names, list_clips, read_frames
-from suite.data.videos.lists import Find, Listing, from_folders, from_list
+from suite.data.videos.lists import FindClips, Listing, from_list
 from suite.data.videos.sampling import SAMPLING_VERSION, Choose, Keep, Views, cropped, frame_indices
 from suite.data.videos.video_file import SUFFIXES, import_av, read_video
 
-LISTS = (".csv", ".txt", ".list")
+LIST_SUFFIXES = (".csv", ".txt", ".list")
 
 
 @dataclass(frozen=True)
-class Form:
+class Storage:
     """A form in which videos are stored.
 
-    ``find``  (folder, root) -> every clip at or below a folder
-    ``whole`` whether a path is a clip
-    ``size``  a number that changes with the clip's content: bytes, or frames
-    ``read``  (path, root, choose, keep) -> what is kept of the chosen frames
+    ``find_clips``  (folder, root) -> the clips at or below a folder
+    ``is_clip``     whether a path is a clip
     """
 
     name: str
     noun: str
-    find: Find
-    whole: Callable[[Path], bool]
-    size: Callable[[Path], int]
-    read: Callable[[Path, Path, Choose, Keep], list[NDArray[np.uint8]]]
+    find_clips: FindClips
+    is_clip: Callable[[Path], bool]
 
 
-def _find_files(folder: Path, root: Path) -> list[Path]:
-    return list_files(folder, root, SUFFIXES)
-
-
-def _bytes(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _read_file(path: Path, root: Path, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]]:
-    return read_video(path, choose, keep)
-
-
-def _frames(folder: Path) -> int:
-    return len(frame_names(folder))
-
-
-# of named functions, so that a data set can be sent to another process
-FILES = Form("video", "video files", _find_files, Path.is_file, _bytes, _read_file)
-FOLDERS = Form("frames", "folders of frames", list_clips, Path.is_dir, _frames, read_frames)
+# Without lambdas, which could not be sent to a worker process with their data set.
+FILES = Storage("video", "video files", partial(list_files, suffixes=SUFFIXES), Path.is_file)
+FOLDERS = Storage("frames", "folders of frames", list_clips, Path.is_dir)
 
 
 class Videos(Photographs):
-    """Labelled videos; an item is a video, its sample all its views as clips (views, 3, frames, S, S), crops innermost.
+    """Labelled videos; the sample of one is all its views as clips (views, 3, frames, S, S).
 
-    How many frames a clip has is the model's to say: `in_frames`.
+    Crops vary fastest among the views. The model decides how many frames a clip has: `in_frames`.
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "videos"
 
     def __init__(
-        self,
-        form: Form,
-        listing: Listing,
-        looks: Views | None = None,
-        asked: dict[str, Any] | None = None,
+        self, storage: Storage, listing: Listing, looks: Views, overrides: dict[str, Any]
     ) -> None:
-        self.form, self.listing = form, listing
-        self.name, self.split = form.name, listing.split
+        self.listing, self.looks = listing, looks
+        self.name, self.split = storage.name, listing.split
         self.labels, self.classes = listing.labels, listing.classes
-        self.prepare(CLIPS, asked or {})
-        self.looks = looks or Views()
-        self.views = self.looks.count
+        self.prepare(CLIPS, overrides)
+        self.views = looks.count
         self.frames = 8
 
     def in_frames(self, frames: int) -> Self:
         """The same videos in clips of `frames` frames."""
-        return self._with(frames=frames)
+        other = copy.copy(self)
+        other.frames = frames
+        return other
 
     def once(self) -> Self:
         """The same videos with one view each, the middle one."""
-        return self._with(looks=Views(1, 1), views=1)
-
-    def _with(self, **changed: Any) -> Self:
         other = copy.copy(self)
-        vars(other).update(changed)
+        other.looks, other.views = Views(1, 1), 1
         return other
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> Pixels:
         """The frame in the middle of the video."""
         return self._read(index, lambda count: np.array([count // 2]), lambda frame: frame)[0]
 
-    def sample(self, index: int, image_size: int) -> NDArray[np.float32]:
+    def sample(self, index: int, image_size: int) -> Samples:
         """Every view of one video, (views, 3, frames, S, S)."""
         clips, crops = self.looks.clips, self.looks.crops
-        keep = _Resizer(self.preprocess, image_size)
-        kept = np.stack(
-            self._read(index, lambda count: frame_indices(count, self.frames, clips).ravel(), keep)
-        )
-        normalised = [
-            normalise(crop, self.mean, self.std) for crop in cropped(kept, image_size, crops)
-        ]
-        views = np.stack(normalised).reshape(crops, clips, self.frames, 3, image_size, image_size)
-        return np.ascontiguousarray(views.transpose(1, 0, 3, 2, 4, 5)).reshape(
-            -1, *self._shape(image_size)
-        )
 
-    def samples(self, indices: NDArray[np.int64], image_size: int) -> NDArray[np.float32]:
+        def choose(count: int) -> IntArray:
+            return frame_indices(count, self.frames, clips).ravel()
+
+        # Frames of one video may differ in size, but a clip is one array: the first decides.
+        sizes: list[tuple[int, int]] = []
+
+        def resize(frame: Pixels) -> Pixels:
+            if not sizes:
+                height, width = frame.shape[:2]
+                sizes.append(self.preprocess.resized_size(height, width, image_size))
+            return self.preprocess.resized(frame, sizes[0])
+
+        # Resized as they are decoded: the original frames of a long video would fill memory.
+        frames = np.stack(self._read(index, choose, resize))
+        squares = np.stack(cropped(frames, image_size, crops))
+        pixels = normalise(squares.reshape(-1, image_size, image_size, 3), self.mean, self.std)
+        by_crop = pixels.reshape(crops, clips, self.frames, 3, image_size, image_size)
+        by_clip = np.ascontiguousarray(by_crop.transpose(1, 0, 3, 2, 4, 5))
+        return by_clip.reshape(-1, 3, self.frames, image_size, image_size)
+
+    def samples(self, indices: IntArray, image_size: int) -> Samples:
         """All views of several videos, video by video, (B x views, 3, frames, S, S)."""
         return np.concatenate([self.sample(int(index), image_size) for index in indices])
 
-    def view(self, index: int, image_size: int) -> NDArray[np.uint8]:
-        """The frames of the middle view side by side as the model sees them, (S, frames x S, 3)."""
+    def view(self, index: int, image_size: int) -> Pixels:
+        """The frames of the middle view side by side, as the model sees them."""
         clip = self.once().sample(index, image_size)[0]
-        return self.pixels(
-            clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3)
-        )
+        strip = clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3)
+        return self.pixels(strip)
 
     def identity(self) -> Manifest:
-        """Names and sizes of the clips with their labels (not their bytes), the views, and the preprocessing."""
+        """Names, sizes and labels of the clips, not their bytes, the views and preprocessing."""
         return {
             "files": self._digest,
             "views": str(self.looks),
@@ -146,69 +133,58 @@ class Videos(Photographs):
 
     @cached_property
     def _digest(self) -> str:
-        root, size = self.listing.root, self.form.size
-        clips = zip(self.listing.paths, self.labels, strict=True)
-        return digest(
-            [[path.relative_to(root).as_posix(), size(path), int(label)] for path, label in clips]
-        )
+        paths = self.listing.paths
+        if self.name == FOLDERS.name:
+            sizes = [len(frame_names(path)) for path in paths]
+        else:
+            sizes = [path.stat().st_size for path in paths]
+        return listing_digest(self.listing.root, paths, sizes, self.labels)
 
-    def _shape(self, image_size: int) -> tuple[int, int, int, int]:
-        return (3, self.frames, image_size, image_size)
-
-    def _read(self, index: int, choose: Choose, keep: Keep) -> list[NDArray[np.uint8]]:
-        path = self.listing.paths[check_index(index, len(self))]
-        return self.form.read(path, self.listing.root, choose, keep)
-
-
-class _Resizer:
-    """Resizes all frames of one video to one size: what the first one's short side asks for."""
-
-    def __init__(self, preprocess: Preprocess, image_size: int) -> None:
-        self.preprocess = preprocess
-        self.image_size = image_size
-        self.size: tuple[int, int] | None = None
-
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = frame.shape[:2]
-        self.size = self.size or self.preprocess.resized_size(height, width, self.image_size)
-        return self.preprocess.resized(frame, self.size)
+    def _read(self, index: int, choose: Choose, keep: Keep) -> list[Pixels]:
+        path = self.listing.paths[self.check_index(index)]
+        if self.name == FOLDERS.name:
+            return read_frames(path, self.listing.root, choose, keep)
+        return read_video(path, choose, keep)
 
 
-def listed(request: Request, form: Form) -> Listing:
-    """What `request` asks for: the clips of a list file, or those in class folders."""
+def list_videos(request: Request, storage: Storage) -> Listing:
+    """The clips of the list file that `request` names, or those in its class folders."""
     path = Path(request.path or "").expanduser()
     if request.path and path.is_file():
-        if path.suffix.lower() not in LISTS:
+        if path.suffix.lower() not in LIST_SUFFIXES:
             raise UserError(
-                f"{path} is neither a folder nor a list ({', '.join(LISTS)}): check the path after the colon"
+                f"{path} is neither a folder nor a list ({', '.join(LIST_SUFFIXES)}): "
+                f"check the path after the colon"
             )
         root = Path(request.source).expanduser() if request.source else path.parent
         if not root.is_dir():
             raise UserError(
                 f"{root} is not a folder: check --source, where the clips of {path} lie"
             )
-        return from_list(path.absolute(), root.absolute(), request.split, form.find, form.whole)
-    root, split = split_folder(existing_folder(request.path, form.name), request.split)
-    listing = from_folders(root, split, form.find)
+        return from_list(
+            path.absolute(), root.absolute(), request.split, storage.find_clips, storage.is_clip
+        )
+    root, split = split_folder(existing_folder(request.path, storage.name), request.split)
+    listing = Listing(root, split, *list_classes(root, storage.find_clips))
     if not listing.paths:
-        other = FOLDERS if form is FILES else FILES
+        other = FOLDERS if storage is FILES else FILES
         raise UserError(
-            f"{root} has no {form.noun} in class folders: sort them into one folder a class, "
+            f"{root} has no {storage.noun} in class folders: sort them into one folder a class, "
             f"or use {other.name}: for {other.noun}"
         )
     return listing
 
 
-def open_videos(request: Request, form: Form) -> Videos:
-    """The videos that `request` asks for, tested as VideoMamba is on Kinetics unless it says otherwise."""
+def open_videos(request: Request, storage: Storage) -> Videos:
+    """Open videos; by default they are tested as VideoMamba is on Kinetics."""
     looks = Views.parse(request.views) if request.views else Views()
-    return Videos(form, listed(request, form), looks, asked_of(request))
+    return Videos(storage, list_videos(request, storage), looks, overrides_in(request))
 
 
 def open_video(request: Request) -> Videos:
     """Open ``video:PATH``."""
     videos = open_videos(request, FILES)
-    # before a model is loaded, but after the path: a mistyped one is not mended by a package
+    # Before a model is loaded, but after the path: a package is no fix for a mistyped one.
     import_av()
     return videos
 

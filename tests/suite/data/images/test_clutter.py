@@ -22,7 +22,6 @@ from suite.data.images.clutter import (
     FashionClutter,
     random_words,
     render,
-    render_batch,
     token_coverage,
 )
 from suite.data.images.sources import Garments, bundled
@@ -63,7 +62,7 @@ def test_threads_and_pickled_sources_draw_the_same(
 ) -> None:
     copies = [pickle.loads(pickle.dumps(garments)) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda copy: render_batch(copy, np.arange(400)), copies)
+        first, second = pool.map(lambda copy: render(copy, np.arange(400))[0], copies)
     assert np.array_equal(first, drawn[0])
     assert np.array_equal(second, drawn[0])
 
@@ -72,7 +71,7 @@ def test_variant_split_and_source_each_make_another_image(
     garments: Garments, drawn: tuple[np.ndarray, np.ndarray]
 ) -> None:
     row = np.array([5])
-    assert not np.array_equal(render_batch(garments, row, 1)[0], drawn[0][5])
+    assert not np.array_equal(render(garments, row, 1)[0][0], drawn[0][5])
     for split, source in (("dev", 5), ("test", 6)):
         assert not np.array_equal(
             random_words(split, np.array([source]), 0), random_words("test", np.array([5]), 0)
@@ -91,7 +90,7 @@ def test_rows_outside_are_refused(garments: Garments) -> None:
     for rows in ([-1], [2000]):
         with pytest.raises(IndexError):
             render(garments, np.array(rows))
-    assert render_batch(garments, np.array([], np.int64)).shape == (0, 56, 56, 3)
+    assert render(garments, np.array([], np.int64))[0].shape == (0, 56, 56, 3)
 
 
 def background(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from backbones.common.errors import UserError
 from suite.data.images.bundle import atlas, main, write_bundle
-from suite.data.images.clutter import render_batch
+from suite.data.images.clutter import render
 from suite.data.images.fashion_mnist_files import DEBIAN, load_full
 from suite.data.images.sources import (
     ASSETS,
@@ -66,7 +66,7 @@ def test_full_source_draws_the_same_images_as_the_bundle() -> None:
     whole = from_arrays(images, labels, "dev", SMALL)
     assert len(whole.labels) == 40
     part = Garments("dev", whole.images[:10], whole.labels[:10], whole.source[:10], np.arange(10))
-    assert np.array_equal(render_batch(whole, np.arange(10)), render_batch(part, np.arange(10)))
+    assert np.array_equal(render(whole, np.arange(10))[0], render(part, np.arange(10))[0])
     assert np.array_equal(images[whole.source], whole.images)
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_bundled_or_named() -> None:
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_bundle_is_what_the_originals_give(tmp_path: Path) -> None:
-    main([str(DEBIAN), str(tmp_path)])
+    main(str(DEBIAN), str(tmp_path))
     for name in ("dev.png", "test.png"):
         with Image.open(tmp_path / name) as built, Image.open(Path(str(ASSETS)) / name) as shipped:
             assert np.array_equal(np.asarray(built), np.asarray(shipped))
