@@ -1,4 +1,4 @@
-"""Where the class token has to be in the sequence, and whether tokens near it need protection."""
+"""Where in the sequence the class token has to be, and whether windows round it help."""
 
 from __future__ import annotations
 

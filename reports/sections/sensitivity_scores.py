@@ -1,4 +1,4 @@
-"""Which scores predict what matters: exact removal, the true object, and the cost of pruning."""
+"""Which scores predict exact removal and the true object, and what pruning by them costs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def single_block_cells(
     group: int,
     context: str,
 ) -> list[Cell]:
-    """Lay out the dense cell, and one per method and layer that removes `group` tokens there.
+    """Lay out the dense cell, and one per method and layer that removes `group` tokens.
 
     A method that the backbone or its own cap rules out is a cell without a plan. UserError for a
     method that reduces no token sequence, or that brings a schedule of its own.

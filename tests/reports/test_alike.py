@@ -21,7 +21,7 @@ from reports.style import looks
 
 
 @pytest.fixture(scope="module")
-def found(run_folder: Path) -> dict[str, Section]:
+def built(run_folder: Path) -> dict[str, Section]:
     sheet = Sheet.of(load(run_folder, sections.needed()))
     return {section.key: section for section in sections.sections(sheet)}
 
@@ -42,12 +42,12 @@ def _value(rows: pd.DataFrame, one: str, other: str, column: str) -> float:
 
 @pytest.mark.parametrize("width", [COLUMN, WIDTH])
 def test_the_table_of_pairs_holds_the_stored_values(
-    found: dict[str, Section], pairs: pd.DataFrame, width: float
+    built: dict[str, Section], pairs: pd.DataFrame, width: float
 ) -> None:
-    drawing = found["similarity"].figures[0]
+    drawing = built["similarity"].figures[0]
     axes = drawing.draw(width).axes[0]
     names = [words.get_text().replace("\n", "") for words in axes.get_yticklabels()]
-    told = {text.get_position(): text.get_text() for text in axes.texts}
+    cell_texts = {text.get_position(): text.get_text() for text in axes.texts}
     table = np.asarray(axes.get_images()[0].get_array())
     assert drawing.maps is not None
     assert [name.replace(" ", "") for name in distinct_names(drawing.maps.names)] == [
@@ -58,7 +58,7 @@ def test_the_table_of_pairs_holds_the_stored_values(
             want = 1.0 if row == column else _value(pairs, one, other, "survival")
             assert table[row, column] == pytest.approx(want)
             if row != column:
-                assert told[column, row] == (
+                assert cell_texts[column, row] == (
                     number(want, 2) if width > COLUMN else number(100 * want, 0)
                 )
 
@@ -72,8 +72,8 @@ def test_values_in_the_cells_have_true_minus_signs_and_no_negative_zero() -> Non
         assert {text.get_text() for text in figure.axes[0].texts} == want
 
 
-def test_no_block_is_marked_where_there_is_none(found: dict[str, Section]) -> None:
-    axes = found["similarity"].figures[1].draw(WIDTH).axes[0]
+def test_no_block_is_marked_where_there_is_none(built: dict[str, Section]) -> None:
+    axes = built["similarity"].figures[1].draw(WIDTH).axes[0]
     ticks = axes.get_xticks()
     assert (min(ticks), max(ticks)) == (
         2,
@@ -85,14 +85,14 @@ def test_the_page_opens_on_a_block_in_the_middle_with_names_told_apart(run_folde
     page = (run_folder / "report" / "index.html").read_text()
     stack = page[page.index('data-stack="similarity"') :]
     assert "<output>5</output>" in stack[: stack.index("</label>")]
-    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert found
-    panel = json.loads(found.group(1))["stacks"]["similarity"]
+    match = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert match
+    panel = json.loads(match.group(1))["stacks"]["similarity"]
     assert panel["short"] == distinct_names(panel["names"])
 
 
-def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_folder: Path) -> None:
-    maps = found["similarity"].figures[0].maps
+def test_the_slider_holds_each_blocks_values(built: dict[str, Section], run_folder: Path) -> None:
+    maps = built["similarity"].figures[0].maps
     assert maps is not None
     layers = pd.read_parquet(run_folder / "analyses" / "token_overlap.parquet").query(
         "budget == 0.4"
@@ -104,9 +104,9 @@ def test_the_slider_holds_each_blocks_values(found: dict[str, Section], run_fold
 
 
 def test_lines_and_dots_hold_the_stored_values(
-    found: dict[str, Section], pairs: pd.DataFrame, run_folder: Path
+    built: dict[str, Section], pairs: pd.DataFrame, run_folder: Path
 ) -> None:
-    _, blocks, answers = found["similarity"].figures
+    _, blocks, answers = built["similarity"].figures
     layers = pd.read_parquet(run_folder / "analyses" / "token_overlap.parquet").query(
         "budget == 0.4"
     )
@@ -130,21 +130,21 @@ def test_lines_and_dots_hold_the_stored_values(
 
 
 def test_the_sentence_says_the_most_and_the_least_alike_and_the_link(
-    found: dict[str, Section], pairs: pd.DataFrame
+    built: dict[str, Section], pairs: pd.DataFrame
 ) -> None:
-    words = found["similarity"].sentence
+    words = built["similarity"].sentence
     most = pairs.loc[pairs.survival.idxmax()]
     alike = f"(rank correlation {most.survival:.2f})"
     assert f"{most.one} and {most.other} keep the most alike tokens {alike}" in words
     assert "does go with being right on the same images on vim_nano" in words
     assert "0.61 (p 0.004)" in words
-    assert len(found["similarity"].tables[0].frame) == 5 * len(pairs)
+    assert len(built["similarity"].tables[0].frame) == 5 * len(pairs)
 
 
 def test_each_methods_first_broken_picture_is_shown(
-    found: dict[str, Section], run_folder: Path
+    built: dict[str, Section], run_folder: Path
 ) -> None:
-    (drawing,), (table,) = found["breaks"].figures, found["breaks"].tables
+    (drawing,), (table,) = built["breaks"].figures, built["breaks"].tables
     breaks = pd.read_parquet(run_folder / "analyses" / "first_errors.parquet").drop_duplicates(
         "label"
     )
@@ -155,7 +155,7 @@ def test_each_methods_first_broken_picture_is_shown(
     assert [axes.get_xlabel() for axes in shown[::2]] == ["T-shirt 93 %"] * len(breaks)
     for axes, answer in zip(shown[1::2], table.frame["Reduced"], strict=True):
         assert axes.get_xlabel() == f"× {answer}"
-    assert "Every method loses" in found["breaks"].sentence
+    assert "Every method loses" in built["breaks"].sentence
     assert "Not shown" not in drawing.caption
 
 

@@ -103,9 +103,9 @@ def test_a_section_is_there_exactly_when_its_data_is(fresh: Callable[[], Path]) 
         assert (report / name).is_file()
     got = pd.read_csv(report / "tables" / "where-rows.csv")
     assert got["Rise"].tolist() == [0.12345, -2.0]
-    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert found
-    stack = json.loads(found.group(1))["stacks"]["where-maps"]
+    match = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert match
+    stack = json.loads(match.group(1))["stacks"]["where-maps"]
     stored = _frame().sort_values(["block", "row", "col"])["rise"].to_numpy()
     drawn = np.frombuffer(base64.b64decode(stack["values"][0]), "<f4")
     np.testing.assert_array_equal(drawn, stored.astype("f4"))

@@ -1,4 +1,4 @@
-"""The sections on sensitivity: drawn as stored, with a sentence, for one backbone and for two."""
+"""The sections on sensitivity draw what is stored, for one backbone and for two."""
 
 from itertools import product
 from pathlib import Path
@@ -112,7 +112,7 @@ def _sections(folder: Path) -> list[Section]:
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> list[Section]:
+def built(folder: Path) -> list[Section]:
     return [section for section in _sections(folder) if section.key in KEYS]
 
 
@@ -120,8 +120,8 @@ def _stored(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_parquet(folder / "analyses" / f"sensitivity_{name}.parquet")
 
 
-def _drawing(found: list[Section], name: str) -> Any:
-    return next(drawing for section in found for drawing in section.figures if drawing.name == name)
+def _drawing(built: list[Section], name: str) -> Any:
+    return next(drawing for section in built for drawing in section.figures if drawing.name == name)
 
 
 def _lines(figure: Figure, axes: int) -> dict[str, tuple[list[float], list[float]]]:
@@ -131,16 +131,16 @@ def _lines(figure: Figure, axes: int) -> dict[str, tuple[list[float], list[float
     }
 
 
-def test_every_section_is_there_with_a_sentence(found: list[Section]) -> None:
-    assert [section.key for section in found] == list(KEYS)
-    for section in found:
+def test_every_section_is_there_with_a_sentence(built: list[Section]) -> None:
+    assert [section.key for section in built] == list(KEYS)
+    for section in built:
         assert "vim_nano" in section.sentence
         assert " nan" not in section.sentence
         assert all(drawing.caption and drawing.alt for drawing in section.figures)
 
 
-def test_maps_hold_what_is_stored(found: list[Section], folder: Path) -> None:
-    maps = _drawing(found, "sensitivity-loss").maps
+def test_maps_hold_what_is_stored(built: list[Section], folder: Path) -> None:
+    maps = _drawing(built, "sensitivity-loss").maps
     assert isinstance(maps, Maps)
     assert (maps.rows, maps.layers) == (("removed", "zeroed", "gradient × activation"), (0, 1, 2))
     rows = _stored(folder, "map")
@@ -155,9 +155,9 @@ def test_maps_hold_what_is_stored(found: list[Section], folder: Path) -> None:
     assert pictures[4].get_clim() == maps.bounds()[1]
 
 
-def test_captions_tell_the_colour_scales_as_page_and_figure_have_them(found: list[Section]) -> None:
+def test_captions_describe_the_colour_scales_of_page_and_figure(built: list[Section]) -> None:
     for name in ("sensitivity-loss", "sensitivity-kl", "sensitivity-traces"):
-        drawing = _drawing(found, name)
+        drawing = _drawing(built, name)
         assert (
             "Each kind of map has a colour scale of its own, the same in all blocks."
             in drawing.caption
@@ -171,8 +171,8 @@ def test_captions_tell_the_colour_scales_as_page_and_figure_have_them(found: lis
             assert list(picture.get_clim()) == scales[index // layers]
 
 
-def test_traces_are_told_of_the_block_that_shows_them(found: list[Section], folder: Path) -> None:
-    maps = _drawing(found, "sensitivity-traces").maps
+def test_traces_belong_to_the_block_before(built: list[Section], folder: Path) -> None:
+    maps = _drawing(built, "sensitivity-traces").maps
     assert maps.layers == (0, 1, 2)
     assert maps.rows == ("mean Δ, forward scan", "mean Δ, backward scan", "mean |B|, forward scan")
     rows = _stored(folder, "map").set_index(["block", "row", "col"])
@@ -250,14 +250,14 @@ def test_lines_are_the_stored_means(
     stored: str,
     at: str,
     where: dict[str, Any],
-    found: list[Section],
+    built: list[Section],
     folder: Path,
 ) -> None:
     rows = _stored(folder, stored)
     for column, value in where.items():
         rows = rows[rows[column] == value]
     rows = rows[rows["block"] != OVERALL].sort_values(at)
-    drawn = _lines(_drawing(found, name).draw(WIDTH), axes)
+    drawn = _lines(_drawing(built, name).draw(WIDTH), axes)
     assert drawn[label] == (rows[at].tolist(), rows["mean"].tolist())
 
 
@@ -273,10 +273,10 @@ def test_the_class_tokens_own_place_is_where_nothing_changes(folder: Path, tmp_p
     assert drawn["another token read out"] == ([-8, -4, 0, 8], read["mean"].tolist())
 
 
-def test_scores_are_ranked_and_yardsticks_hollow(found: list[Section], folder: Path) -> None:
+def test_scores_are_ranked_and_yardsticks_hollow(built: list[Section], folder: Path) -> None:
     rows = _stored(folder, "scores")
     rows = rows[(rows["block"] == OVERALL) & (rows["target"] == "removal_kl")].sort_values("mean")
-    figure = _drawing(found, "sensitivity-scores").draw(WIDTH)
+    figure = _drawing(built, "sensitivity-scores").draw(WIDTH)
     dots = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     places = {float(dot.get_ydata()[0]): float(dot.get_xdata()[0]) for dot in dots}
     assert [places[place] for place in sorted(places)] == rows["mean"].tolist()

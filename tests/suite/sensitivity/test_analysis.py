@@ -1,4 +1,4 @@
-"""A whole analysis on disk: what it holds, that it goes on where it stood, and what it refuses."""
+"""A whole analysis on disk: its content, how it resumes, and what it refuses."""
 
 import json
 import re
@@ -31,12 +31,12 @@ LINE = (
 
 def test_an_analysis_is_tables_that_its_spec_repeats(asking: Asking, tmp_path: Path) -> None:
     spec = asking(images=2, zeroed=1)
-    found = run_sensitivity(spec, tmp_path / "a", quiet=True)
-    assert not found.failures
+    analysis = run_sensitivity(spec, tmp_path / "a", quiet=True)
+    assert not analysis.failures
     stored = {
         path.stem: pd.read_parquet(path) for path in (tmp_path / "a" / "analyses").glob("*.parquet")
     }
-    assert set(stored) == {name for name, frame in found.frames.items() if len(frame)}
+    assert set(stored) == {name for name, frame in analysis.frames.items() if len(frame)}
     assert all((frame.backbone == "vim_mini").all() for frame in stored.values())
     methods = stored["sensitivity_methods"]
     assert set(zip(methods.label, methods.block, strict=True)) == {("mtr", 3), ("random", 3)}
@@ -60,11 +60,11 @@ def test_finished_images_are_kept(
     run_sensitivity(spec, tmp_path / "whole", quiet=True)
     left = [2]
 
-    def stops(*given: Any) -> Any:
+    def stops(*arguments: Any) -> Any:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return probe(*given)
+        return probe(*arguments)
 
     monkeypatch.setattr("suite.sensitivity.image_probes.probe", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -112,11 +112,11 @@ def test_a_method_that_does_not_fit_is_named_and_the_rest_runs(
 ) -> None:
     few = {"images": 1, "zeroed": 0, "positions": "5", "places": 0}
     spec = asking(methods=("evit[score=cls-attention]", "tome"), share=0.6, **few)
-    found = run_sensitivity(spec, tmp_path, quiet=True)
-    reasons = found.frames["sensitivity_skipped"].set_index("label").reason
+    analysis = run_sensitivity(spec, tmp_path, quiet=True)
+    reasons = analysis.frames["sensitivity_skipped"].set_index("label").reason
     assert "needs cls_attention" in reasons["evit[score=cls-attention]"]
     assert "cannot remove 60 of 100" in reasons["tome"]
-    assert found.frames["sensitivity_methods"].empty
+    assert analysis.frames["sensitivity_methods"].empty
 
 
 def test_without_a_class_token_nothing_is_placed(asking: Asking, tmp_path: Path) -> None:
@@ -146,21 +146,23 @@ def test_the_command_prints_tables_or_json(
         "  ", ""
     )
     assert command([*LINE.split(), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert {row["score"] for row in found["sensitivity_scores"]} >= {"delta", "bound", "place"}
-    assert found["report"] is None
-    assert found["headline"]["headline"].startswith("vim_mini, blots dev: ")
-    assert "So few images tell little." in found["headline"]["headline"]
+    document = json.loads(capsys.readouterr().out)
+    assert {row["score"] for row in document["sensitivity_scores"]} >= {"delta", "bound", "place"}
+    assert document["report"] is None
+    assert document["headline"]["headline"].startswith("vim_mini, blots dev: ")
+    assert "So few images tell little." in document["headline"]["headline"]
     assert (
-        command(["sensitivity", "--config", f"{found['run']}/spec.yaml", "--json", "--no-report"])
+        command(
+            ["sensitivity", "--config", f"{document['run']}/spec.yaml", "--json", "--no-report"]
+        )
         == 0
     )
     printed, said = capsys.readouterr()
-    assert json.loads(printed)["run"] == found["run"]
+    assert json.loads(printed)["run"] == document["run"]
     assert "cells on" not in said
     assert command(LINE.split()) == 0
     assert (
         "outcomes and all 2 images with tokens removed are there already" in capsys.readouterr().err
     )
-    assert command([*LINE.split(), "--images", "3", "--out", found["run"]]) == 2
+    assert command([*LINE.split(), "--images", "3", "--out", document["run"]]) == 2
     assert "other settings" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Everything probed of an image against loops that delete, zero and move one token at a time."""
+"""All probes of an image against loops that delete, zero and move one token at a time."""
 
 from dataclasses import replace
 from functools import cache
@@ -184,16 +184,16 @@ def test_groups_lose_the_tokens_that_their_ranking_puts_last() -> None:
         if layer:
             rankings |= {"delta": exact.score_delta, "norm": exact.score_norm}
         for name, scores in rankings.items():
-            wanted = by_hand(without(entering(layer), lowest(scores.to_numpy())), layer)
+            expected = by_hand(without(entering(layer), lowest(scores.to_numpy())), layer)
             for effect in EFFECTS:
                 assert groups.loc[(layer, name, 0), effect] == pytest.approx(
-                    wanted[effect], rel=1e-5, abs=1e-7
+                    expected[effect], rel=1e-5, abs=1e-7
                 )
     # the two patches nearest to the class token stay: those of rank 3 and 4
-    wanted = by_hand(
+    expected = by_hand(
         without(entering(2), lowest(tokens.loc[2].score_delta.to_numpy(), barred=(3, 4))), 2
     )
-    assert groups.loc[(2, "delta", 1), "loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+    assert groups.loc[(2, "delta", 1), "loss"] == pytest.approx(expected["loss"], rel=1e-5)
     windows = findings.groups[findings.groups.ranking == "random"].window.unique()
     assert sorted(windows) == [0, 1, 2]  # a window of 4 on each side would leave one patch of four
 
@@ -217,14 +217,14 @@ def test_the_class_token_is_put_elsewhere_and_another_is_read() -> None:
         order = [old for old in range(10) if old != MIDDLE]
         order.insert(place, MIDDLE)
         for layer in LAYERS:
-            wanted = by_hand(picked(entering(layer), order, place), layer)
+            expected = by_hand(picked(entering(layer), order, place), layer)
             assert placements.loc[(layer, place), "loss"] == pytest.approx(
-                wanted["loss"], rel=1e-5, abs=1e-7
+                expected["loss"], rel=1e-5, abs=1e-7
             )
         after = model().run(entering(0))
-        wanted = by_hand(replace(after, special=torch.tensor([[place]])), 3)
+        expected = by_hand(replace(after, special=torch.tensor([[place]])), 3)
         assert placements.loc[(3, place), "loss"] == pytest.approx(
-            wanted["loss"], rel=1e-5, abs=1e-7
+            expected["loss"], rel=1e-5, abs=1e-7
         )
     assert placements.loc[(2, MIDDLE), "kl"] == pytest.approx(0, abs=1e-12)
 
@@ -238,7 +238,7 @@ def test_the_batch_makes_no_difference(batch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provides", "specials", "there", "gone"),
+    ("provides", "specials", "included", "excluded"),
     [
         (
             frozenset({"delta_mean"}),
@@ -257,15 +257,15 @@ def test_the_batch_makes_no_difference(batch: int) -> None:
 def test_scores_that_a_backbone_cannot_give_are_left_out(
     provides: frozenset[str],
     specials: tuple[int, ...],
-    there: set[str],
-    gone: set[str],
+    included: set[str],
+    excluded: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Vim, "provides", provides)
     monkeypatch.setattr(Vim, "special_places", specials)
     names = set(readable_scores(model()))
-    assert there <= names
-    assert not gone & names
+    assert included <= names
+    assert not excluded & names
 
 
 FAMILIES: dict[str, dict[str, Any]] = {
