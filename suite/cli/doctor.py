@@ -1,4 +1,4 @@
-"""`doctor`: what is there, what is not, and the command that mends it."""
+"""`doctor`: the state of the installation, with the command that fixes what is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
-    """Check this installation; exit code 1 if something that is needed is broken."""
+    """Check this installation; exit code 1 if something that is required is broken."""
     from suite.doctor import diagnose, table
     from suite.terminal.tables import print_table
 

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and how it is."""
+"""The result of one check of the installation."""
 
 from __future__ import annotations
 
@@ -9,53 +9,51 @@ from typing import Literal
 
 Status = Literal["ok", "missing", "broken"]
 COMMAND_SECONDS = 120
-MEND_UNKNOWN = "mend what comes before it in this list, else install the package it names again"
+UNKNOWN_FIX = "fix what comes before it in this list, else install the package it names again"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A finding: ``missing`` is not there, ``broken`` is there and fails.
+    """The result of one check: ``missing`` is absent, ``broken`` is there and fails.
 
-    `mend` is the command that mends it, or words where no command can; empty when `status` is
+    `fix` is the command that fixes it, or words where no command can; empty when `status` is
     ``ok``. `required` says that the suite's defaults need it.
     """
 
     name: str
     status: Status
     detail: str
-    mend: str = ""
+    fix: str = ""
     required: bool = False
 
     @property
     def bad(self) -> bool:
-        """Whether the suite's defaults cannot work as it is."""
+        """Whether the suite's defaults fail because of it."""
         return self.required and self.status != "ok"
 
 
-def guarded(name: str, look: Callable[[], Check], *, required: bool) -> Check:
-    """What `look` finds; a look that raises is itself a finding."""
+def guarded(name: str, inspect: Callable[[], Check], *, required: bool) -> Check:
+    """The result of `inspect`; an exception in it is a result too."""
     try:
-        return replace(look(), required=required)
-    except (
-        Exception
-    ) as error:  # whatever a half-installed package raises, the other checks must go on
-        return Check(
-            name, "broken", last_line(f"{type(error).__name__}: {error}"), MEND_UNKNOWN, required
-        )
+        return replace(inspect(), required=required)
+    # a half-installed package may raise anything, and the other checks must still run
+    except Exception as error:
+        reason = last_line(f"{type(error).__name__}: {error}")
+        return Check(name, "broken", reason, UNKNOWN_FIX, required)
 
 
 def output_of(command: Sequence[str]) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `command`; 127 if it cannot be started or does not end."""
+    """Exit code, standard output and standard error of `command`; 127 if it fails to run or end."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (no shell)
             command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-        )  # noqa: S603 (no shell)
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
 def last_line(text: str) -> str:
-    """The last line that says something, where an error's reason stands."""
+    """The last line that is not blank, where programs write the reason of an error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -1,7 +1,7 @@
-"""The driver, nvcc and the CUDA extensions: all optional, and the field's most common wall.
+"""The driver, nvcc and the CUDA extensions, all optional, and the usual obstacle in this field.
 
-What must agree is printed side by side: the driver, the CUDA version PyTorch was built with, and
-nvcc's.
+The versions that must agree are printed: the driver's, nvcc's, and that of the CUDA with which
+PyTorch was built.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from suite.doctor.check import Check, last_line, output_of
 
 NVCC_RELEASE = re.compile(r"release (\d+)\.(\d+)")
 BUILD = 'MAX_JOBS=2 pip install --no-build-isolation "{name}"'
-# The package's root imports models and their many dependencies, which break on their own; the
-# kernel needs none.
+# The package's root imports models with many dependencies, which break on their own; the kernel
+# needs none of them.
 IMPORT_WITHOUT_ROOT = """
 import importlib, importlib.util, sys, types
 package, module, function = sys.argv[1:]
@@ -33,51 +33,36 @@ EXTENSIONS = {
 
 def driver() -> Check:
     """The NVIDIA driver and its devices."""
+    name = "nvidia driver"
     if shutil.which("nvidia-smi") is None:
-        return Check(
-            "nvidia driver", "missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver"
-        )
+        return Check(name, "missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver")
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     code, out, err = output_of(query)
     if code != 0 or not out:
-        return Check(
-            "nvidia driver",
-            "broken",
-            last_line(err or out),
-            "nvidia-smi must work: reinstall the driver",
-        )
-    return Check("nvidia driver", "ok", "; ".join(out.splitlines()))
+        fix = "nvidia-smi must work: reinstall the driver"
+        return Check(name, "broken", last_line(err or out), fix)
+    return Check(name, "ok", "; ".join(out.splitlines()))
 
 
 def device() -> Check:
-    """Whether PyTorch can use a CUDA device."""
+    """The CUDA device that PyTorch can use."""
     import torch
 
+    name = "cuda device"
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
-        return Check(
-            "cuda device",
-            "ok",
-            f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}",
-        )
+        detail = f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}"
+        return Check(name, "ok", detail)
     if torch.version.cuda is None:
-        return Check(
-            "cuda device",
-            "missing",
-            "this PyTorch is built without CUDA",
-            "only for CUDA: pip install torch",
-        )
+        detail = "this PyTorch is built without CUDA"
+        return Check(name, "missing", detail, "only for CUDA: pip install torch")
     if shutil.which("nvidia-smi") is None:
-        return Check(
-            "cuda device",
-            "missing",
-            "no NVIDIA driver, so the CPU is used",
-            "only for CUDA: see the driver",
-        )
+        detail = "no NVIDIA driver, so the CPU is used"
+        return Check(name, "missing", detail, "only for CUDA: see the driver")
+    # there is a driver, and a PyTorch that wants one
     detail = f"the driver does not serve PyTorch's CUDA {torch.version.cuda}"
-    return Check(
-        "cuda device", "broken", detail, "update the driver, or install a PyTorch for an older CUDA"
-    )
+    fix = "update the driver, or install a PyTorch for an older CUDA"
+    return Check(name, "broken", detail, fix)
 
 
 def nvcc() -> Check:
@@ -92,54 +77,42 @@ def nvcc() -> Check:
 
 
 def nvcc_against_torch(printed: str | None, built_with: str | None) -> Check:
-    """What nvcc's version text (None: there is none) means beside the CUDA version PyTorch was built with."""
+    """Compare nvcc's version text (None: no nvcc) with the CUDA version of PyTorch."""
     aim = f"CUDA {built_with.partition('.')[0]}" if built_with else "PyTorch's CUDA"
     if printed is None:
-        return Check(
-            "nvcc",
-            "missing",
-            "needed only to build CUDA extensions",
-            f"install the toolkit of {aim}",
-        )
+        detail = "needed only to build CUDA extensions"
+        return Check("nvcc", "missing", detail, f"install the toolkit of {aim}")
     release = NVCC_RELEASE.search(printed)
     if release is None:
-        return Check(
-            "nvcc",
-            "broken",
-            f"its version cannot be read: {last_line(printed)}",
-            f"install that of {aim}",
-        )
+        detail = f"its version cannot be read: {last_line(printed)}"
+        return Check("nvcc", "broken", detail, f"install that of {aim}")
     detail = f"{release[1]}.{release[2]}, PyTorch built with {built_with or 'no CUDA'}"
+    # extensions of another minor version load, of another major version do not
     if built_with is not None and built_with.partition(".")[0] != release[1]:
-        return Check(
-            "nvcc",
-            "broken",
-            f"{detail}: the major versions differ",
-            f"put nvcc of {aim} first on PATH",
-        )
+        detail = f"{detail}: the major versions differ"
+        return Check("nvcc", "broken", detail, f"put nvcc of {aim} first on PATH")
     return Check("nvcc", "ok", detail)
 
 
 def extension(package: str) -> Check:
-    """Whether the kernel of `package` (a key of `EXTENSIONS`) can be imported, tried in a process of its own.
+    """Import the kernel of `package` (a key of `EXTENSIONS`) in a process of its own.
 
-    A wheel for another PyTorch fails there with ``undefined symbol``, or takes the process down.
+    A wheel for another PyTorch fails there with ``undefined symbol``, or crashes the process.
     """
     distribution, module, function = EXTENSIONS[package]
-    mend = f"{BUILD.format(name=distribution)}, with nvcc of PyTorch's CUDA (docs/install.md)"
+    fix = f"{BUILD.format(name=distribution)}, with nvcc of PyTorch's CUDA (docs/install.md)"
     if find_spec(package) is None:
-        return Check(package, "missing", "optional CUDA kernels", f"only for CUDA: {mend}")
+        return Check(package, "missing", "optional CUDA kernels", f"only for CUDA: {fix}")
     code, _, err = output_of([sys.executable, "-c", IMPORT_WITHOUT_ROOT, package, module, function])
     if code != 0:
         reason = last_line(err) or f"the interpreter ended with code {code}"
-        return Check(package, "broken", reason, f"wanted: {wheel_name(distribution)}; or {mend}")
-    return Check(
-        package, "ok", f"{function} can be imported; its numbers are checked when it is first used"
-    )
+        return Check(package, "broken", reason, f"wanted: {wheel_name(distribution)}; or {fix}")
+    detail = f"{function} can be imported; its numbers are checked when it is first used"
+    return Check(package, "ok", detail)
 
 
 def wheel_name(distribution: str) -> str:
-    """Pattern of the prebuilt wheel that fits this Python and PyTorch, in its projects' way of naming."""
+    """Pattern of the prebuilt wheel for this Python and PyTorch, as these projects name theirs."""
     import torch
 
     stem = distribution.replace("-", "_")

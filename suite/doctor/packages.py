@@ -14,22 +14,19 @@ OLDEST_PYTHON = (3, 11)
 
 
 def python() -> Check:
-    """The interpreter, and the C library that prebuilt wheels are bound to."""
+    """The interpreter, and the C library to which prebuilt wheels are bound."""
     library = " ".join(platform.libc_ver()) or "unknown C library"
     detail = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {library}"
     if sys.version_info < OLDEST_PYTHON:
-        wanted = ".".join(map(str, OLDEST_PYTHON))
-        return Check(
-            "python",
-            "broken",
-            detail,
-            f"install Python {wanted} or newer and make a new environment",
-        )
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        fix = f"install Python {oldest} or newer and make a new environment"
+        return Check("python", "broken", detail, fix)
     return Check("python", "ok", detail)
 
 
 def installation() -> Check:
-    """Whether our four packages are the ones that are imported."""
+    """Whether the suite's four packages are the ones that are imported."""
+    # their names are common words, which other packages may have too
     problem = prefer_own_packages()
     if problem:
         return Check("installation", "broken", problem, "pip install --force-reinstall --no-deps .")
@@ -39,9 +36,9 @@ def installation() -> Check:
 
 def torch() -> Check:
     """PyTorch with what its extensions must match: CUDA version and C++ ABI."""
-    found = importable("torch", "pip install torch")
-    if found.status != "ok":
-        return found
+    check = importable("torch", "pip install torch")
+    if check.status != "ok":
+        return check
     import torch as module
 
     cuda = f"CUDA {module.version.cuda}" if module.version.cuda else "no CUDA"
@@ -49,15 +46,15 @@ def torch() -> Check:
     return Check("torch", "ok", f"{module.__version__}, built with {cuda}, cxx11abi{abi}")
 
 
-def importable(name: str, mend: str) -> Check:
-    """Whether the package `name` can be imported, and its version."""
+def importable(name: str, fix: str) -> Check:
+    """Import the package `name`; its version, or why it cannot be imported."""
     try:
         import_module(name)
     except ImportError as error:
-        status: Status = (
-            "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else "broken"
-        )
-        return Check(name, status, last_line(str(error)), mend)
+        # a package that lacks one of its own dependencies is there, and broken
+        absent = isinstance(error, ModuleNotFoundError) and error.name == name
+        status: Status = "missing" if absent else "broken"
+        return Check(name, status, last_line(str(error)), fix)
     except Exception as error:  # a compiled part built for another PyTorch raises almost anything
-        return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), mend)
+        return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), fix)
     return Check(name, "ok", package_version(name) or "")

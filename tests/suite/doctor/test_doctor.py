@@ -1,4 +1,4 @@
-"""The doctor finds what is missing, says how to mend it, and never falls over itself."""
+"""The doctor finds what is missing, says how to fix it, and never falls over itself."""
 
 import io
 import subprocess
@@ -17,11 +17,11 @@ from suite.doctor.check import Check, guarded, last_line, output_of
 NVCC_13 = "nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release 13.0, V13.0.88"
 
 
-def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path: Path) -> None:
+def test_every_finding_that_is_not_ok_says_how_to_fix_it(tmp_path: Path) -> None:
     checks = doctor.diagnose(tmp_path)
     assert len({check.name for check in checks}) == len(checks)
-    assert all(bool(check.mend) == (check.status != "ok") for check in checks)
-    assert all("\n" not in check.detail + check.mend for check in checks)
+    assert all(bool(check.fix) == (check.status != "ok") for check in checks)
+    assert all("\n" not in check.detail + check.fix for check in checks)
     by_name = {check.name: check for check in checks}
     for name in (
         "python",
@@ -48,24 +48,24 @@ def test_without_torch_everything_else_is_still_looked_at() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = dict(line.split("|", 1) for line in done.stdout.splitlines())
-    assert found["torch"] == "missing|True"
-    assert found["python"] == "ok|False"
-    assert found["bundled images"] == "ok|False"
-    assert found["nvcc"].endswith("|False")
+    statuses = dict(line.split("|", 1) for line in done.stdout.splitlines())
+    assert statuses["torch"] == "missing|True"
+    assert statuses["python"] == "ok|False"
+    assert statuses["bundled images"] == "ok|False"
+    assert statuses["nvcc"].endswith("|False")
 
 
 def test_a_look_that_raises_is_a_finding() -> None:
     def look() -> Check:
         raise OSError("first\nlibcudart.so.13: cannot open")
 
-    found = guarded("thing", look, required=True)
-    assert (found.status, found.detail, found.bad) == (
+    check = guarded("thing", look, required=True)
+    assert (check.status, check.detail, check.bad) == (
         "broken",
         "libcudart.so.13: cannot open",
         True,
     )
-    assert found.mend
+    assert check.fix
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_look_that_raises_is_a_finding() -> None:
 def test_nvcc_is_held_against_pytorchs_cuda(
     printed: str | None, built_with: str | None, status: str, says: str
 ) -> None:
-    found = cuda.nvcc_against_torch(printed, built_with)
-    assert found.status == status
-    assert says in found.mend
+    check = cuda.nvcc_against_torch(printed, built_with)
+    assert check.status == status
+    assert says in check.fix
 
 
 def fake_package(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
@@ -110,18 +110,18 @@ def test_an_extension_is_tried_beside_its_root_and_in_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, status: str, says: str
 ) -> None:
     fake_package(tmp_path, monkeypatch, source)
-    found = cuda.extension("causal_conv1d")
-    assert (found.status, says in found.detail) == (status, True), found
+    check = cuda.extension("causal_conv1d")
+    assert (check.status, says in check.detail) == (status, True), check
     if status == "broken":
-        assert "causal_conv1d-*+cu" in found.mend
-        assert "cxx11abi" in found.mend
+        assert "causal_conv1d-*+cu" in check.fix
+        assert "cxx11abi" in check.fix
 
 
 def test_an_extension_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "find_spec", lambda name: None)
-    found = cuda.extension("mamba_ssm")
-    assert found.status == "missing"
-    assert '"mamba-ssm"' in found.mend
+    check = cuda.extension("mamba_ssm")
+    assert check.status == "missing"
+    assert '"mamba-ssm"' in check.fix
 
 
 def test_a_driver_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_a_driver_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
     tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' >&2\nexit 9\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    found = cuda.driver()
-    assert (found.status, found.detail) == ("broken", "NVIDIA-SMI has failed")
+    check = cuda.driver()
+    assert (check.status, check.detail) == ("broken", "NVIDIA-SMI has failed")
     tool.write_text("#!/bin/sh\necho 'NVIDIA X, 580.1, 100 MiB'\n")
     assert cuda.driver() == Check("nvidia driver", "ok", "NVIDIA X, 580.1, 100 MiB")
     monkeypatch.setenv("PATH", "")
@@ -145,13 +145,13 @@ def test_importable_tells_missing_from_broken(
         "raise RuntimeError('operator torchvision::nms does not exist')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    found = [
-        packages.importable(name, "mend")
+    checks = [
+        packages.importable(name, "fix")
         for name in ("not_there_at_all", "half_there", "mismatched", "json")
     ]
-    assert [check.status for check in found] == ["missing", "broken", "broken", "ok"]
-    assert "no_such_dependency" in found[1].detail
-    assert "torchvision::nms" in found[2].detail
+    assert [check.status for check in checks] == ["missing", "broken", "broken", "ok"]
+    assert "no_such_dependency" in checks[1].detail
+    assert "torchvision::nms" in checks[2].detail
 
 
 def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_training_images_are_looked_for_where_the_data_sets_look(
 ) -> None:
     monkeypatch.setattr("suite.data.images.fashion_mnist_files.DEBIAN", tmp_path)
     monkeypatch.setattr("suite.data.images.fashion_mnist_files.cache_folder", lambda: tmp_path)
-    assert resources.full_images().mend == "apt-get install dataset-fashion-mnist"
+    assert resources.full_images().fix == "apt-get install dataset-fashion-mnist"
 
 
 def test_commands_that_cannot_be_run() -> None:
