@@ -1,33 +1,33 @@
-"""Closed-form cost of a backbone, by kind, driven by the number of tokens that really enter each block.
+"""Closed-form work of a backbone, by kind, from the number of tokens that enter each block.
 
 Per block with length L, width C, inner width E, states N, timescale rank R, conv taps K and d scan
 directions:
 
-    gemm         L C 2E + L E C                        in_proj, out_proj (shared by the directions)
-                 + d (L E (R + 2N) + L R E)            x_proj, dt_proj
-    conv         d L E K                               depthwise, causal
-    padding      d (K - 1) E K                         outputs that Vim's published layer computes and cuts off
-    scan         d (9 L E N + 2 L E)                   arithmetic operations, state-spaces/mamba#110; skip and gate
+    gemm         L C 2E + L E C                   in_proj, out_proj (shared by the directions)
+                 + d (L E (R + 2N) + L R E)       x_proj, dt_proj
+    conv         d L E K                          depthwise, causal
+    padding      d (K - 1) E K                    outputs that Vim's published layer cuts off
+    scan         d (9 L E N + 2 L E)              operations, state-spaces/mamba#110; skip, gate
     elementwise  counted as in `scan_block`; shown, never part of a total
 
 The two blocks of a transformer's layer, with E the width of all heads together and M the hidden
 width:
 
-    gemm         L C 3E + 2 L^2 E + L E C              attention: projections, q k^T and its product with v
-                 2 L C M                               MLP
+    gemm         L C 3E + 2 L^2 E + L E C         attention: projections, q k^T, product with v
+                 2 L C M                          MLP
     elementwise  counted as in `attention_block` and `mlp_block`
 
 A block of zig-zag scans (PlainMamba), with S patches in the whole grid and a convolution of K taps
-on it; whatever is left of the tokens, the convolution runs over the whole grid:
+on it, which covers the whole grid however few tokens are left:
 
     gemm         L C 2E + L E (R + 2N) + L R E + L E C
-    conv         S E K                                 S C 9 more behind a block with a local convolution
-    scan         d (9 L E N + L E)                     the gate is applied once, behind the scans
+    conv         S E K                            S C 9 more behind a block with a local convolution
+    scan         d (9 L E N + L E)                the gate is applied once, behind the scans
     elementwise  counted as in `walk_block`
 
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic
-operations. The scan's term is a formula from the literature, not a measurement: no tool sees into
-the kernel.
+operations. The scan's term is a formula from the literature, not a measurement: no counter sees
+inside the kernel.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from backbones.shape import STEM_WIDTH, Shape
 
 
 class Cost(Protocol):
-    """What a reduction itself costs: MACs inside matrix products, and single arithmetic operations outside them."""
+    """The work of a reduction itself: MACs of matrix products, and other operations."""
 
     @property
     def matmul_macs(self) -> int:
@@ -67,8 +67,9 @@ class Flops:
         elementwise: arithmetic operations of norms, activations, additions; in no total.
         reduction_macs: MACs of the reductions' own matrix products.
         reduction_arithmetic: the reductions' other arithmetic operations.
-        padding: MACs of convolution outputs that the published layers pad for and throw away; ours computes none.
-        other_directions: the share of gemm + conv + padding + scan that belongs to directions after the first.
+        padding: MACs of convolution outputs that the published layers compute and cut off; the
+            suite's layers compute none.
+        other_directions: the part of gemm + conv + padding + scan in directions after the first.
 
     """
 
@@ -82,7 +83,8 @@ class Flops:
     other_directions: int = 0
 
     def __add__(self, other: Flops) -> Flops:
-        """Kind by kind."""
+        """Add kind by kind."""
+        # written out: budgets are solved by thousands of these sums
         return Flops(
             self.gemm + other.gemm,
             self.conv + other.conv,
@@ -96,7 +98,7 @@ class Flops:
 
     @property
     def reduction(self) -> int:
-        """The reductions' own work in arithmetic operations, a MAC being two."""
+        """The reductions' own work in arithmetic operations; a MAC is two."""
         return 2 * self.reduction_macs + self.reduction_arithmetic
 
     def by_kind(self) -> dict[str, int]:
@@ -111,12 +113,13 @@ class Flops:
 
 
 def _true_flops(work: Flops) -> int:
-    """Arithmetic operations: a MAC is two, all directions, nothing that is not computed."""
+    """Arithmetic operations that are computed: a MAC is two, all directions count."""
+    # without the padding, which the suite's layers do not compute
     return 2 * (work.gemm + work.conv) + work.scan + work.reduction
 
 
 def _macs(work: Flops) -> int:
-    """The papers' layers with all directions: MACs, plus the operations that have no MAC form, as they are."""
+    """MACs of the published layers in all directions, plus the operations without a MAC form."""
     return (
         work.gemm
         + work.conv
@@ -128,11 +131,12 @@ def _macs(work: Flops) -> int:
 
 
 def _paper(work: Flops) -> int:
-    """The papers' layers with one direction only, MACs and operations added up; a reduction's MAC counts twice.
+    """MACs and operations of the published layers in one direction only.
 
-    That is the count R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print; R-MeeTo's merge
-    term 2 C (L/2)^2 is in operations although all around it is in MACs.
+    The count that R-MeeTo (arXiv 2412.12496) and DyVM (arXiv 2504.04787) print.
     """
+    # A reduction's MAC counts twice: R-MeeTo's term for merging, 2 C (L/2)^2, is in operations,
+    # although everything around it is in MACs.
     return work.gemm + work.conv + work.padding + work.scan - work.other_directions + work.reduction
 
 
@@ -161,6 +165,7 @@ def block_flops(shape: Shape, block: int, length: int) -> Flops:
         return walk_block(shape, block, length)
     if not shape.heads:
         return scan_block(shape, length)
+    # a layer of a transformer is two blocks, so that tokens can be removed between them
     return mlp_block(shape, length) if block % 2 else attention_block(shape, length)
 
 
@@ -191,7 +196,7 @@ def mlp_block(shape: Shape, length: int) -> Flops:
 
 @lru_cache(maxsize=8192)
 def walk_block(shape: Shape, block: int, length: int) -> Flops:
-    """Work of one block of zig-zag scans; the last one's includes the norm of all tokens and their mean.
+    """Work of one block of zig-zag scans; the last includes the norm and the mean of all tokens.
 
     Elementwise: residual addition 1 and LayerNorm 7 a channel of C; biases 2 a channel of E; of the
     grid, bias 1 and SiLU 4; in each walk timescale bias 1 and softplus 2 a channel of E, and the
@@ -201,17 +206,21 @@ def walk_block(shape: Shape, block: int, length: int) -> Flops:
     7 for LayerNorm, 2 to be weighed and added up.
     """
     C, E, N, K, L = shape.dim, shape.inner, shape.states, shape.directions, length
-    local, last = block < shape.local, block == shape.depth - 1
+    projections = L * E * (shape.dt_rank + 2 * N) + L * shape.dt_rank * E
+    # the convolutions see the whole grid, not the tokens that are left
+    conv = shape.patches * E * shape.conv_kernel
+    elementwise = 9 * L * C + L * E * (2 + 3 * K + (K - 1) + 5) + K * L * N
+    elementwise += 5 * shape.patches * E
+    if block < shape.local:
+        conv += 9 * shape.patches * C
+        elementwise += L * C + 7 * shape.patches * C
+    if block == shape.depth - 1:
+        elementwise += 10 * L * C
     return Flops(
-        gemm=L * C * 2 * E + L * E * (shape.dt_rank + 2 * N) + L * shape.dt_rank * E + L * E * C,
-        conv=shape.patches * E * shape.conv_kernel + (9 * shape.patches * C if local else 0),
+        gemm=L * C * 2 * E + projections + L * E * C,
+        conv=conv,
         scan=K * (9 * L * E * N + L * E),
-        elementwise=9 * L * C
-        + L * E * (2 + 3 * K + (K - 1) + 5)
-        + K * L * N
-        + 5 * shape.patches * E
-        + (L * C + 7 * shape.patches * C if local else 0)
-        + (10 * L * C if last else 0),
+        elementwise=elementwise,
     )
 
 
@@ -240,7 +249,7 @@ def scan_block(shape: Shape, length: int) -> Flops:
 
 
 def stem_flops(shape: Shape) -> Flops:
-    """Work outside the blocks: patch embedding, special tokens and positions, final norm, neck and head.
+    """Work outside the blocks: patch embedding, positions, final norm, neck and head.
 
     The patch embedding is a convolution, as tools see it; the layers of a stem before it work at
     half resolution, 7 x 7 the first and 3 x 3 the others, each with norm 2 and ReLU 1. Elementwise:
@@ -248,16 +257,23 @@ def stem_flops(shape: Shape) -> Flops:
     patch token; the last addition 1 and the norm (RMSNorm 4, LayerNorm 7) for each token that is
     read, and RMSNorm 4 once more for what the neck gives; bias of the head 1.
     """
-    pixels = shape.patch[0] * shape.patch[1] * shape.patch[2] * shape.channels
+    frames, rows, columns = shape.patch
     embedded = shape.patches * shape.dim
-    half = shape.patches * shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH if shape.stem else 0
+    pixels = frames * rows * columns * shape.channels
+    half = 0  # values of one layer of the stem
     if shape.stem:
-        pixels = shape.patch[1] * shape.patch[2] // 4 * STEM_WIDTH
+        # the stem halves the resolution, so that a patch has a quarter of the pixels
+        pixels = rows * columns // 4 * STEM_WIDTH
+        half = shape.patches * rows * columns // 4 * STEM_WIDTH
     width = shape.read * (shape.neck or shape.dim)
-    positions = shape.length * shape.dim + (embedded if shape.frames > 1 else 0)
-    norms = (8 if shape.heads else 5) * shape.read * shape.dim + (4 * width if shape.neck else 0)
+    positions = shape.length * shape.dim
+    if shape.frames > 1:
+        positions += embedded
+    norms = (8 if shape.heads else 5) * shape.read * shape.dim
+    if shape.neck:
+        norms += 4 * width
     if shape.walks:
-        norms = 0  # of all tokens that are left: with the last block
+        norms = 0  # of all tokens that are left, counted with the last block
     return Flops(
         gemm=shape.read * shape.dim * shape.neck + width * shape.classes,
         conv=embedded * pixels + half * (shape.channels * 49 + (shape.stem - 1) * STEM_WIDTH * 9),
@@ -266,7 +282,10 @@ def stem_flops(shape: Shape) -> Flops:
 
 
 def count(shape: Shape, lengths: Sequence[int], reductions: Sequence[Cost] = ()) -> Flops:
-    """Work for one image whose block i sees `lengths[i]` tokens, plus what the `reductions` on the way cost."""
+    """Work for one image with `lengths[i]` tokens in block i, and for the `reductions` between.
+
+    ValueError unless there is a length for each block.
+    """
     if len(lengths) != shape.depth:
         raise ValueError(
             f"{shape.name} has {shape.depth} blocks, but {len(lengths)} lengths were given"

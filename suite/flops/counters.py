@@ -1,14 +1,13 @@
-"""Counting what a forward pass really computes, by two counters that know nothing of the closed form.
+"""Counters of what a forward pass computes; neither knows anything of the closed form.
 
 `count_with_torch` watches the dispatcher (torch's FlopCounterMode), `count_with_fvcore` reads a jit
-trace. Both give MACs of matrix products and of convolutions. Counters of this kind answer 0 for an
-operator they have never heard of; here every operator must stand in one of the lists below, or the
-count is an error.
+trace. Both give MACs of matrix products and of convolutions. Counters of this kind count 0 for an
+operator that they do not know; here every operator must be in one of the lists below, or the count
+is an error.
 
 The selective scan is one operator (`mamba_suite::selective_scan`) and enters by its formula: no
-agreement is claimed. While counting, a stand-in that returns zeros takes its place, so shapes are
-real and values are not. Gradients are on while counting, because backbones run fused kernels, which
-no counter sees into, only without them.
+agreement is claimed. While counting, a stand-in that returns zeros takes its place, so that shapes
+are real and values are not.
 """
 
 from __future__ import annotations
@@ -50,46 +49,63 @@ PRODUCTS = frozenset(
     )
 )
 
-_VIEWS = """view _unsafe_view reshape _reshape_alias permute transpose t numpy_T expand expand_as squeeze unsqueeze
-    select slice split split_with_sizes chunk unbind narrow flatten unflatten as_strided alias detach detach_ diagonal
-    movedim lift_fresh lift_fresh_copy contiguous clone copy copy_ to _to_copy type_as float flip roll repeat
-    repeat_interleave stack cat pad constant_pad_nd resolve_conj resolve_neg"""
-_MAKING = """empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like
-    new_ones full full_like new_full fill fill_ zero_ arange scalar_tensor tensor eye size sym_size item Int
-    _local_scalar_dense ScalarImplicit IntImplicit is_nonzero dim numel broadcast_tensors"""
-_MOVING = """gather index index_select take_along_dim embedding scatter scatter_ index_put index_put_ index_copy
-    index_copy_ index_fill index_fill_ masked_fill masked_fill_ masked_select nonzero where select_scatter
-    slice_scatter triu tril copysign sort argsort topk argmax argmin unique _unique2 searchsorted bucketize one_hot"""
+# what only looks at a tensor, or copies it
+_VIEWS = """
+    view _unsafe_view reshape _reshape_alias permute transpose t numpy_T expand expand_as
+    squeeze unsqueeze select slice split split_with_sizes chunk unbind narrow flatten unflatten
+    as_strided alias detach detach_ diagonal movedim lift_fresh lift_fresh_copy contiguous clone
+    copy copy_ to _to_copy type_as float flip roll repeat repeat_interleave stack cat pad
+    constant_pad_nd resolve_conj resolve_neg
+"""
+_MAKING = """
+    empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones
+    ones_like new_ones full full_like new_full fill fill_ zero_ arange scalar_tensor tensor eye
+    size sym_size item Int _local_scalar_dense ScalarImplicit IntImplicit is_nonzero dim numel
+    broadcast_tensors
+"""
+_MOVING = """
+    gather index index_select take_along_dim embedding scatter scatter_ index_put index_put_
+    index_copy index_copy_ index_fill index_fill_ masked_fill masked_fill_ masked_select nonzero
+    where select_scatter slice_scatter triu tril copysign sort argsort topk argmax argmin unique
+    _unique2 searchsorted bucketize one_hot
+"""
 ZERO = frozenset(f"aten::{name}" for name in f"{_VIEWS} {_MAKING} {_MOVING}".split())
-"""Operators that only look, allocate, move, order or select: no arithmetic by any convention."""
+"""Operators that view, allocate, move, order or select: no arithmetic by any convention."""
 
-_POINTWISE = """add add_ sub sub_ rsub mul mul_ div div_ neg neg_ abs pow square sqrt rsqrt reciprocal exp exp_ expm1
-    log log1p log2 sigmoid silu silu_ softplus relu relu_ gelu tanh clamp clamp_ clamp_min clamp_min_ clamp_max maximum
-    minimum exp2 floor ceil round trunc floor_divide remainder fmod sign lerp lerp_ addcmul addcdiv eq ne lt le gt ge
-    logical_and logical_or logical_not bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
-    bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ isnan isfinite nan_to_num"""
-_REDUCING = """sum mean var std prod amax amin max min norm linalg_vector_norm cumsum any all count_nonzero
-    cummax cummin cumprod max_pool2d max_pool2d_with_indices logsumexp softmax _softmax log_softmax _log_softmax
-    layer_norm native_layer_norm batch_norm _batch_norm_impl_index native_batch_norm cosine_similarity normalize
-    _native_batch_norm_legit_no_training
-    scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce index_reduce_"""
+_POINTWISE = """
+    add add_ sub sub_ rsub mul mul_ div div_ neg neg_ abs pow square sqrt rsqrt reciprocal exp
+    exp_ expm1 log log1p log2 sigmoid silu silu_ softplus relu relu_ gelu tanh clamp clamp_
+    clamp_min clamp_min_ clamp_max maximum minimum exp2 floor ceil round trunc floor_divide
+    remainder fmod sign lerp lerp_ addcmul addcdiv eq ne lt le gt ge logical_and logical_or
+    logical_not bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
+    bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ isnan isfinite nan_to_num
+"""
+_REDUCING = """
+    sum mean var std prod amax amin max min norm linalg_vector_norm cumsum any all count_nonzero
+    cummax cummin cumprod max_pool2d max_pool2d_with_indices logsumexp softmax _softmax
+    log_softmax _log_softmax layer_norm native_layer_norm batch_norm _batch_norm_impl_index
+    native_batch_norm cosine_similarity normalize _native_batch_norm_legit_no_training
+    scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_add index_add_ index_reduce
+    index_reduce_
+"""
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())
-"""Operators whose work grows with the number of elements; shown apart, in no total."""
+"""Operators whose work grows with the number of elements; in no total."""
+KNOWN = ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}
 
 
 class UnknownOperatorError(RuntimeError):
-    """A forward pass used operators that no list here names, so that its count would be silently too small."""
+    """A forward pass used operators of no list, so that its count would be too small."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__(
-            f"cannot count {', '.join(sorted(names))}: name them in suite.flops.counters as products, "
-            "elementwise or free of arithmetic"
+            f"cannot count {', '.join(sorted(names))}: name them in suite.flops.counters as "
+            "products, elementwise or free of arithmetic"
         )
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a counter saw in one call.
+    """The count of one call.
 
     Attributes:
         gemm: MACs of matrix products.
@@ -106,22 +122,21 @@ class Counted:
 
 
 def scan_formula(shape: tuple[int, ...], states: int, gated: bool = True) -> int:
-    """9 E N + 2 E operations for each token and direction, E less without a gate; u's `shape` is (K, B, L, E)."""
+    """Operations of a scan of u's `shape` (K, B, L, E).
+
+    9 E N + 2 E for each token and direction, E fewer without a gate.
+    """
     return prod(shape) * (9 * states + (2 if gated else 1))
 
 
 def _check(names: Iterable[str]) -> None:
-    unknown = {
-        name
-        for name in names
-        if name not in ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}
-    }
+    unknown = set(names) - KNOWN
     if unknown:
         raise UnknownOperatorError(unknown)
 
 
 class _Census(TorchDispatchMode):
-    """Notes every operator that reaches the dispatcher, and the size of every scan."""
+    """Record every operator that reaches the dispatcher, and the operations of every scan."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -136,7 +151,7 @@ class _Census(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         name = func._schema.name
-        if not name.startswith("prim::"):
+        if not name.startswith("prim::"):  # asks for a device or a layout
             self.operators[name] += 1
         if name == COUNTED_SCAN:
             self.scan += scan_formula(tuple(args[0].shape), args[1].shape[-1], args[4])
@@ -144,7 +159,7 @@ class _Census(TorchDispatchMode):
 
 
 def _vector_product(matrix: tuple[int, ...], *_: Any, **__: Any) -> int:
-    """Operations of a matrix or vector times a vector, twice the MACs (FlopCounterMode passes shapes)."""
+    """Operations of a matrix or vector times a vector, twice the MACs; arguments are shapes."""
     return 2 * prod(matrix)
 
 
@@ -152,6 +167,7 @@ def _added_vector_product(_bias: Any, matrix: tuple[int, ...], *_: Any, **__: An
     return 2 * prod(matrix)
 
 
+# FlopCounterMode knows products of matrices only
 _TORCH_EXTRA = {
     torch.ops.aten.mv: _vector_product,
     torch.ops.aten.dot: _vector_product,
@@ -160,13 +176,15 @@ _TORCH_EXTRA = {
 
 
 def count_with_torch(call: Callable[[], Any]) -> Counted:
-    """What `call()` computes, by FlopCounterMode; UnknownOperatorError if it does anything the lists do not name."""
+    """Count `call()` by FlopCounterMode; UnknownOperatorError for an operator of no list."""
     counter, census = FlopCounterMode(display=False, custom_mapping=_TORCH_EXTRA), _Census()
-    with torch.enable_grad(), _Standing(), census, counter:
+    # With gradients, since without them backbones run fused kernels, inside which no counter sees.
+    with torch.enable_grad(), _StandIns(), census, counter:
         call()
     _check(census.operators)
     conv = gemm = 0
     for operator, flops in counter.get_flop_counts().get("Global", {}).items():
+        # FlopCounterMode counts a MAC as two
         macs, odd = divmod(flops, 2)
         assert not odd, f"{operator} counted {flops}, which is not twice a number of MACs"
         if str(operator).replace(".", "::") in CONVOLUTIONS:
@@ -177,7 +195,7 @@ def count_with_torch(call: Callable[[], Any]) -> Counted:
 
 
 class _Called(nn.Module):
-    """A function as a module, which is what fvcore wants; `module` lends its parameters to the trace."""
+    """A function as a module, which fvcore needs; the trace needs the parameters of `module`."""
 
     def __init__(self, call: Callable[..., Any], module: nn.Module | None) -> None:
         super().__init__()
@@ -206,7 +224,8 @@ def _jit_batched_addition(inputs: list[Any], outputs: list[Any]) -> Counter[str]
 
 
 def _jit_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Two operands: every index once (fvcore's own reads a rounded number out of NumPy's report)."""
+    """MACs of an einsum of two operands: the product of all indices, each once."""
+    # fvcore's own handle reads a rounded number out of NumPy's report
     left, right = inputs[0].toIValue().replace(" ", "").split("->")[0].split(",")
     shapes = [_jit_shape(value) for value in inputs[1].node().inputs()]
     sizes = dict(zip(left, shapes[0], strict=True)) | dict(zip(right, shapes[1], strict=True))
@@ -224,17 +243,17 @@ def _jit_scan(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def _counted_scan(
     u: Tensor, A: Tensor, others: list[Tensor], separate: bool, gated: bool
 ) -> tuple[Tensor, Tensor]:
-    """Results of the scan's shapes, all zero: the jit tracer cannot record the scan's own list of booleans.
+    """Zeros in the shapes of the scan's results.
 
-    `others` are the scan's further inputs; without them the trace would hold what computes them for
-    dead.
+    A stand-in, because the jit tracer cannot record the scan's list of booleans. `others` are the
+    scan's further inputs; without them the trace would drop what computes them as dead code.
     """
     y = u.new_zeros(u.shape if separate else u.shape[1:])
     return y, u.new_zeros(u.shape[:3], dtype=torch.promote_types(u.dtype, torch.float32))
 
 
-class _Standing(TorchFunctionMode):
-    """Mends what the jit tracer cannot record: the scan becomes its stand-in, a scattered boolean an integer."""
+class _StandIns(TorchFunctionMode):
+    """Replace what the jit tracer cannot record: the scan, and booleans that are scattered."""
 
     def __torch_function__(
         self,
@@ -245,12 +264,9 @@ class _Standing(TorchFunctionMode):
     ) -> Any:
         schema = getattr(func, "_schema", None)
         if schema is not None and schema.name == SCAN:
-            others = [
-                part
-                for index, part in enumerate(args[:9])
-                if index not in (0, 2) and part is not None
-            ]
-            return _counted_scan(args[0], args[2], others, args[10], args[6] is not None)
+            u, delta, A, B, C, D, z, bias, carry, _, separate = args[:11]
+            others = [part for part in (delta, B, C, D, z, bias, carry) if part is not None]
+            return _counted_scan(u, A, others, separate, z is not None)
         if getattr(func, "__name__", "") in ("scatter", "scatter_"):
             args = tuple(int(value) if isinstance(value, bool) else value for value in args)
         return func(*args, **(kwargs or {}))
@@ -259,10 +275,10 @@ class _Standing(TorchFunctionMode):
 def count_with_fvcore(
     call: Callable[..., Any], *inputs: Tensor, module: nn.Module | None = None
 ) -> Counted:
-    """What `call(*inputs)` computes, by fvcore's reading of its jit trace; the result must be tensors.
+    """Count `call(*inputs)`, which returns tensors, by fvcore's reading of its jit trace.
 
-    Give `module` when `call` uses one, so that its parameters are known to the tracer.
-    UnknownOperatorError if the trace holds an operator that the lists do not name.
+    Give `module` if `call` uses one, so that the tracer knows its parameters. UnknownOperatorError
+    for an operator of no list.
     """
     analysis = FlopCountAnalysis(_Called(call, module).eval(), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings(
@@ -270,8 +286,8 @@ def count_with_fvcore(
     )
     analysis.clear_op_handles()
     analysis.set_op_handle(**_fvcore_handles(), **dict.fromkeys(ZERO | ELEMENTWISE))
-    with torch.enable_grad(), _Standing(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.enable_grad(), _StandIns(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every shape that Python reads
         counts = analysis.by_operator()
     _check(analysis.unsupported_ops())
     conv, scan = counts.pop("conv", 0), counts.pop("scan", 0)
@@ -279,8 +295,8 @@ def count_with_fvcore(
 
 
 def _fvcore_handles() -> dict[str, Any]:
-    """The handles of fvcore itself for what it knows, ours for vector products and the scan."""
-    ours = {
+    """Handles by operator: fvcore's for what it knows, our own for the rest."""
+    own = {
         "aten::mv": _jit_vector_product,
         "aten::dot": _jit_vector_product,
         "aten::addmv": _jit_added_vector_product,
@@ -288,8 +304,9 @@ def _fvcore_handles() -> dict[str, Any]:
         "aten::einsum": _jit_einsum,
         COUNTED_SCAN: _jit_scan,
     }
-    return {
-        name: handle
-        for name, handle in _DEFAULT_SUPPORTED_OPS.items()
-        if name in PRODUCTS | CONVOLUTIONS
-    } | ours
+    handles = {}
+    for name, handle in _DEFAULT_SUPPORTED_OPS.items():
+        # fvcore also counts norms and others, at operations an element
+        if name in PRODUCTS | CONVOLUTIONS:
+            handles[name] = handle
+    return handles | own

@@ -64,7 +64,7 @@ def test_published_totals(name: str, paper: str, macs: str, flops: str) -> None:
 def test_merged_totals_published_by_rmeeto(
     name: str, removed: int, exact: str, published: str
 ) -> None:
-    """R-MeeTo prints these, its own merge (6 L C + 2 C (L/2)^2 + r C before each even block) added as it stands."""
+    """R-MeeTo prints these; its merge adds 6 L C + 2 C (L/2)^2 + r C before each even block."""
     lengths, dim = constant(removed), VIM[name].dim
     entering = [lengths[block - 1] for block in EVEN]
     fees = [Fee(dim * length**2 // 4, 6 * length * dim + removed * dim) for length in entering]
@@ -102,7 +102,7 @@ def test_block_by_hand() -> None:
 
 
 def test_attention_by_hand() -> None:
-    """C = E 6, 3 heads, hidden 10, 5 tokens, every product written out; DeiT's totals are the published ones."""
+    """C = E 6, 3 heads, hidden 10, 5 tokens, every product written out; DeiT's published totals."""
     shape = Shape("hand", 4, 6, 6, 0, 0, 0, 0, (1, 1, 1), 1, 4, 1, 7, heads=3, hidden=10)
     attention, mlp = block_flops(shape, 2, 5), block_flops(shape, 3, 5)
     assert attention.gemm == 5 * 6 * 18 + 3 * (5 * 5 * 2 + 5 * 5 * 2) + 5 * 6 * 6
@@ -126,7 +126,7 @@ def test_totals_published_by_deit(dim: int, heads: int, published: str) -> None:
 
 
 def test_zigzag_scans_by_hand() -> None:
-    """C 2, E 4, N 3, R 1, 3 x 3 taps, four walks over a grid of 4, 3 tokens left; two blocks, one of them local."""
+    """C 2, E 4, N 3, R 1, 3 x 3 taps, four walks on a grid of 4, 3 tokens left; one local block."""
     shape = Shape("hand", 2, 2, 4, 3, 1, 9, 4, (1, 4, 4), 3, 4, 0, 7, walks=True, stem=2, local=1)
     first, last = block_flops(shape, 0, 3), block_flops(shape, 1, 3)
     assert first.gemm == last.gemm == 3 * 2 * 8 + 3 * 4 * (1 + 3 + 3) + 3 * 1 * 4 + 3 * 4 * 2
@@ -150,7 +150,7 @@ def test_zigzag_scans_by_hand() -> None:
 def test_totals_published_by_plainmamba(
     dim: int, depth: int, rank: int, stem: int, local: int, published: str
 ) -> None:
-    """The paper counts all four walks, as its repository's get_flops.py does: 9 L E N + L E each, beside the MACs."""
+    """The paper counts all four walks, as its get_flops.py: 9 L E N + L E each, beside the MACs."""
     shape = Shape(
         "plain",
         depth,

@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Hand(nn.Module):
-    """One linear map, one depthwise convolution, one batched product, one matrix-vector product, some noise."""
+    """One linear map, depthwise convolution, batched product, matrix-vector product, and noise."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Printed FLOPs come out of the count their authors made; what fvcore sees is counted by fvcore itself."""
+"""Printed FLOPs come out of their authors' count; what fvcore sees is counted by fvcore."""
 
 from functools import cache
 
@@ -28,10 +28,14 @@ def test_printed_figures_come_out(row: Printed) -> None:
 # methods.md of the project's notes, section 2.2 and 3.2: computed there by hand, to three or two
 # decimals
 BY_HAND = {
-    "vim_tiny": ("one direction", 1.449), "vim_small": ("one direction", 5.077), "vim_base": ("one direction", 18.868),
-    "videomamba_tiny": ("fvcore", 1.08), "videomamba_small": ("fvcore", 4.25), "videomamba_middle": ("fvcore", 12.66),
+    "vim_tiny": ("one direction", 1.449),
+    "vim_small": ("one direction", 5.077),
+    "vim_base": ("one direction", 18.868),
+    "videomamba_tiny": ("fvcore", 1.08),
+    "videomamba_small": ("fvcore", 4.25),
+    "videomamba_middle": ("fvcore", 12.66),
     "videomamba_base": ("fvcore", 16.87),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -47,7 +51,7 @@ def test_the_true_figure_is_far_above_what_fvcore_sees_of_a_scan() -> None:
 
 
 class Visible(nn.Module):
-    """A published VideoMamba with nothing in place of its fused kernels: what a jit trace of it shows."""
+    """A published VideoMamba without its fused kernels, as a jit trace shows it."""
 
     def __init__(self, dim: int, depth: int, side: int, patch: int, classes: int) -> None:
         super().__init__()
