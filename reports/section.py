@@ -39,6 +39,7 @@ class Maps:
 
     def __post_init__(self) -> None:
         """Refuse shapes that contradict each other."""
+        # The page's script would index beyond the values without a message.
         if self.values.ndim != 4 or self.values.shape[:2] != (len(self.rows), len(self.layers)):
             raise ValueError(
                 f"values of shape {self.values.shape} for {len(self.rows)} rows, "

@@ -102,6 +102,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     model = load_model(spec.backbone, common, dataset, device, dtype)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)
+    # Maps and distances need rows and columns.
     shape, grid = model.describe(), square_grid(model)
     layers = select(spec.layers, (0, *model.sites), "layers")
     group = max(1, round(spec.share * shape.patches))
@@ -158,6 +159,7 @@ def conclude(
     """Write tables, headline and environment once all images and cells are done."""
     (model,) = prepared.models.values()
     store = probes.store
+    # All of them are on disk now, whichever process probed them.
     images = [probes.read(index) for index in prepared.indices.tolist()]
     frames = image_tables(spec.backbone, model, images)
     frames["sensitivity_methods"] = methods_table(prepared, store, failures)

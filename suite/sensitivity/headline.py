@@ -121,7 +121,7 @@ def _first_and_last_block(maps: pd.DataFrame) -> str:
     if "removal_kl" not in maps:
         return ""
     effects = ["removal_kl", "removal_loss", "removal_flip"]
-    # The rows after the last block have scores only.
+    # dropna: the rows after the last block have scores only.
     mean = maps.groupby("block")[effects].mean().dropna()
     first, last = mean.iloc[0], mean.iloc[-1]
     return (
@@ -137,6 +137,7 @@ def _foreground(scores: pd.DataFrame) -> str:
     ranked = ranked_scores(scores, "foreground")
     if ranked.empty:
         return ""
+    # A score below 0.5 ranks the background first: the worst is worth naming, too.
     best, worst = ranked.iloc[0], ranked.iloc[-1]
     return (
         f"A token of the object is ranked above one of the background with probability "
