@@ -1,4 +1,4 @@
-"""README's commands, continuous integration and the declared dependencies are those that are really used."""
+"""README's commands, continuous integration and the declared dependencies are those in use."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The method that the README shows is complete, conforms, and runs in a comparison, exactly as printed."""
+"""The method in the README is complete, conforms, and runs in a comparison, as printed."""
 
 import json
 import re
@@ -27,7 +27,10 @@ def test_it_conforms(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_runs_beside_ours(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "compare --split dev --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 --json --methods"
+    words = (
+        "compare --split dev --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 "
+        "--json --methods"
+    )
     assert run([*words.split(), f"mtr,{printed}"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     assert {cell["label"]: cell["status"] for cell in cells} == {

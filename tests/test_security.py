@@ -30,7 +30,8 @@ MODULES = {
 }
 CALLS = {
     "eval", "exec", "os.system", "os.popen", "tempfile.mktemp",   "pd.read_pickle",
-    "yaml.unsafe_load", "yaml.full_load", "torch.save", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
+    "yaml.unsafe_load", "yaml.full_load", "torch.save", "torch.hub.load", "tarfile.open",
+    "shutil.unpack_archive",
 }  # fmt: skip
 
 
@@ -76,9 +77,11 @@ def test_no_file_of_the_product_unpickles_evaluates_or_asks_a_shell(path: Path) 
 @pytest.mark.parametrize(
     "text",
     [
-        "import pickle", "from joblib import load", "torch.load('x')", "torch.load('x', weights_only=False)",
+        "import pickle", "from joblib import load", "torch.load('x')",
+        "torch.load('x', weights_only=False)",
         "yaml.load(text, yaml.Loader)", "eval('1')", "exec('1')", "subprocess.run('x', shell=True)",
-        "tempfile.mktemp()", "np.load('x', allow_pickle=True)", "os.system('x')", "frame.to_pickle('x')", "archive.extractall()",  # noqa: E501
+        "tempfile.mktemp()", "np.load('x', allow_pickle=True)", "os.system('x')",
+        "frame.to_pickle('x')", "archive.extractall()",
     ],
 )  # fmt: skip
 def test_the_search_finds_what_it_is_for(text: str) -> None:
@@ -88,7 +91,8 @@ def test_the_search_finds_what_it_is_for(text: str) -> None:
 WATCHED = """
 import sys
 def watch(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto", "urllib.Request"):
+    sockets = ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto")
+    if event in (*sockets, "urllib.Request"):
         print("NETWORK", event, arguments, flush=True)
 sys.addaudithook(watch)
 from suite.cli import run
@@ -99,7 +103,8 @@ for line in sys.argv[1:]:
 OFFLINE = [
     "list methods", "list backbones", "list datasets", "list recipes", "schema",
     "plan --images 3 --methods mtr --budgets 0.4",
-    "compare --images 4 --methods mtr --budgets 0.4 --no-baselines --gallery 1 --threads 1 --runs runs --name r",
+    "compare --images 4 --methods mtr --budgets 0.4 --no-baselines --gallery 1 --threads 1 "
+    "--runs runs --name r",
     "report runs/r", "doctor",
 ]  # fmt: skip
 
@@ -121,17 +126,18 @@ from methods.base import Method, composed
 METHOD = Method('far', 'Far', 'pruning', 'About.', lambda: composed(matching='spaced'))
 model = data = object()
 """
+FAR = "'far' of far-away 2.5"
 LOADED = {
-    "from methods.spec import parse; parse('far')": "loading method 'far' of far-away 2.5: one:METHOD",
-    "from backbones import BACKBONES; BACKBONES['far']": "loading backbone 'far' of far-away 2.5: two:model",
-    "from suite.data import DATASETS; DATASETS['far']": "loading data set 'far' of far-away 2.5: three:data",
+    "from methods.spec import parse; parse('far')": f"loading method {FAR}: one:METHOD",
+    "from backbones import BACKBONES; BACKBONES['far']": f"loading backbone {FAR}: two:model",
+    "from suite.data import DATASETS; DATASETS['far']": f"loading data set {FAR}: three:data",
     "parse('site/four.py:METHOD')": "loading methods of .*site/four.py",
 }
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder with an installed distribution that offers a method, a backbone and a data set, and a file beside it."""
+    """A folder with a distribution of a method, a backbone and a data set, and a file beside it."""
     metadata = tmp_path / "site" / "far_away-2.5.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: far-away\nVersion: 2.5\n")

@@ -15,7 +15,7 @@ from rich.table import Table
 from backbones.common.errors import UserError
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
-from suite.cli.spec_options import options_of, spec_from_options
+from suite.cli.spec_options import declared, options_of, spec_from_options
 from suite.system.atomic_files import write_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -59,11 +59,7 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]
             return command(spec, pick_device(spec.device), save=save, **values)
 
         parameters = [*options, *(part.replace(kind=part.KEYWORD_ONLY) for part in own)]
-        # Typer reads the options of a command from its signature and its annotations.
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {part.name: part.annotation for part in parameters}
-        wrapper.__doc__ = command.__doc__
-        return wrapper
+        return declared(wrapper, parameters, command.__doc__)
 
     return decorate
 

@@ -32,10 +32,10 @@ def run_and_show(
     begin_compiling(spec)
     from suite.comparison import run_comparison
     from suite.execution.choose import executor_of
-    from suite.trackers import chosen
+    from suite.trackers import chosen_trackers
 
     # Wrong names are found before the run, which may take hours.
-    trackers = chosen(options.track)
+    trackers = chosen_trackers(options.track)
     executor = executor_of(options.executor, options.address, options.workers)
     result = run_comparison(spec, folder, options.json, options.resume, options.fail_fast, executor)
     page = publish(folder, options, trackers)

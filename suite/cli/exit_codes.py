@@ -1,4 +1,4 @@
-"""What a command comes to: an exit code, and one line for whatever the user can mend."""
+"""Exit codes of commands, and one line on standard error for what the user can fix."""
 
 from __future__ import annotations
 
@@ -11,55 +11,56 @@ from typing import Any
 from backbones.common.errors import UserError, hint, printable
 from suite.system.out_of_memory import StoppedError, out_of_memory
 
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
-def answer(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
-    """The exit code of `command`.
 
-    0 if all is well, 1 if a check or a cell failed, 2 for what the user can mend, 130 if
-    interrupted. 1, too, and not a word, where whoever was to read standard output went away, such
-    as `head`: what printing tables comes to then.
+def exit_code_of(command: Callable[..., int], *arguments: Any, **values: Any) -> int:
+    """Run a command and return its exit code; errors the user can fix become one line.
+
+    0 for success, 1 if a check or a cell failed, 2 for an error that the user can fix, 130 if
+    interrupted. Also 1, without a line, if the reader of standard output went away, such as `head`.
     """
     try:
         code = command(*arguments, **values)
+        # Here, since an error at exit could not be handled.
         sys.stdout.flush()
+        return code
     except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        code = 2
+        return refuse(printable(str(error)))
     except StoppedError as error:
         print(f"stopped: {printable(str(error))}", file=sys.stderr)
-        code = 1
-    except (
-        OSError
-    ) as error:  # a full disk, a folder that cannot be written, a name the file system refuses
+        return FAILED
+    except OSError as error:  # a full disk, a folder without permission, a name that is too long
         if isinstance(error, BrokenPipeError) and _reader_went_away():
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # what is still to be flushed goes nowhere
-            return 1
+            # What is still to be flushed at exit would raise the same error again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
         where = f"{error.filename}: " if error.filename else ""
-        reason = printable(f"{where}{error.strerror or error}")
-        print(f"error: {reason}: {hint(error)}", file=sys.stderr)
-        code = 2
+        # Printable first, so that a long path does not cut off the hint.
+        return refuse(f"{printable(f'{where}{error.strerror or error}')}: {hint(error)}")
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        print(
-            "error: out of memory: lower --batch-size, or free memory; the same command goes on",
-            file=sys.stderr,
-        )
-        code = 2
+        return refuse("out of memory: lower --batch-size, or free memory, and rerun the command")
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it stood", file=sys.stderr)
-        code = 130
-    return code
+        print("interrupted: rerun the command to resume", file=sys.stderr)
+        return INTERRUPTED
+
+
+def refuse(message: str) -> int:
+    """Print an error that the user can fix; the exit code for it."""
+    print(f"error: {message}", file=sys.stderr)
+    return WRONG
 
 
 def _reader_went_away() -> bool:
-    """Whether nobody reads standard output any more; a pipe to a worker or a tracker may break, too."""
+    """Whether nobody reads standard output any more."""
+    # A pipe to a worker or a tracker may break too, which is an error like others.
     try:
-        place = sys.stdout.fileno()
-    except (OSError, ValueError):  # in a test, or kept by the caller
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced, as in a test
         return False
-    asked = select.poll()
-    asked.register(place, select.POLLOUT)
-    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    gone = select.POLLERR | select.POLLHUP
+    return any(state & gone for _, state in poll.poll(0))

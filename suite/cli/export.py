@@ -1,4 +1,4 @@
-"""`export`: the results of runs as one flat table."""
+"""`export`: write the results of runs as one flat table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backbones.common.errors import UserError
 
 
 class Format(enum.StrEnum):
-    """What the table is written as."""
+    """The format of the file."""
 
     csv = "csv"
     parquet = "parquet"
@@ -33,13 +33,14 @@ def export(
         typer.Option(help="File to write, missing folders are made; empty: standard output."),
     ] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="One row an image and cell in place of one a cell.")
+        bool, typer.Option("--images", help="One row per image and cell, not one per cell.")
     ] = False,
 ) -> int:
-    """Write the cells of runs as one table: settings, metrics, FLOPs by kind, intervals, provenance."""
+    """Write the cells of runs as one table: settings, metrics, FLOPs, intervals, provenance."""
     from reports.export import write
     from suite.system.atomic_files import replacing
 
+    # Half a million rows are not read in a document.
     if images and form in (Format.latex, Format.markdown):
         raise UserError(f"--images is not for {form.value}: use csv, parquet or json")
     if out is None:
@@ -48,6 +49,7 @@ def export(
         write(runs, form.value, images, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return 0
+    # Atomically, so that a failing export leaves no half of a table.
     with replacing(out) as temporary, temporary.open("wb") as stream:
         write(runs, form.value, images, stream)
     print(f"export: {out}", file=sys.stderr)

@@ -1,11 +1,14 @@
-"""`list`: what can be asked for."""
+"""`list`: the methods, backbones, checkpoints, data sets and recipes to choose from.
+
+The module is not called list, since it would hide the built-in name in the package.
+"""
 
 from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -15,7 +18,8 @@ from backbones.common.errors import UserError
 if TYPE_CHECKING:
     from backbones.base import Backbone
     from backbones.checkpoints.published import PublishedFile
-    from suite.flops.published import Printed
+
+Rows = list[dict[str, Any]]
 
 
 class Kind(enum.StrEnum):
@@ -28,12 +32,6 @@ class Kind(enum.StrEnum):
     recipes = "recipes"
 
 
-SIDE: dict[bool, Literal["left", "right"]] = {
-    False: "left",
-    True: "right",
-}  # numbers stand on the right
-
-
 def list_things(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.methods,
     long: Annotated[
@@ -41,7 +39,7 @@ def list_things(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """List methods, backbones, checkpoints, data sets or recipes; with --long NAME, the card of a method."""
+    """List methods, backbones, checkpoints, data sets or recipes; or print a method's card."""
     if long and kind is not Kind.methods:
         raise UserError(
             f"--long prints the cards of methods, not of {kind.value}: list methods --long NAME"
@@ -61,9 +59,13 @@ def list_things(
     for title, columns in SHEETS.get(kind, {kind.value: tuple(rows[0])}).items():
         table = Table(title=title)
         for column in columns:
-            number = all(set(str(row[column])) <= set("0123456789.,") for row in rows)
+            numeric = all(set(str(row[column])) <= set("0123456789.,") for row in rows)
             table.add_column(
-                column, overflow="fold", no_wrap=number or column == "name", justify=SIDE[number]
+                column,
+                # A name or a number on two lines cannot be copied.
+                overflow="fold",
+                no_wrap=numeric or column == "name",
+                justify="right" if numeric else "left",
             )
         for row in rows:
             table.add_row(*(str(row[column]) for column in columns))
@@ -75,173 +77,175 @@ def every_card() -> str:
     """The cards of all registered methods as one page, docs/methods.md."""
     from methods import METHODS
 
+    # The cards' own headings are of the first level, which is the page's.
     cards = "\n".join(METHODS[name].card.replace("# ", "## ", 1) for name in METHODS)
-    return f"# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` prints them.\n\n{cards}"
+    return (
+        "# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` "
+        f"prints them.\n\n{cards}"
+    )
 
 
-def method_rows() -> list[dict[str, Any]]:
+def method_rows() -> Rows:
     """Name, family, source and options of every method."""
     from methods import METHODS
 
-    return [
-        {
-            "name": name,
-            "title": method.title,
-            "family": method.family,
-            "paper": method.paper,
-            "options": ", ".join(method.options),
-            "from": METHODS.origin(name),
-        }
-        for name, method in ((name, METHODS[name]) for name in METHODS)
-    ]
+    rows = []
+    for name in METHODS:
+        method = METHODS[name]
+        row = {"name": name, "title": method.title, "family": method.family, "paper": method.paper}
+        rows.append(row | {"options": ", ".join(method.options), "from": METHODS.origin(name)})
+    return rows
 
 
-def backbone_rows() -> list[dict[str, Any]]:
+def backbone_rows() -> Rows:
     """Size, cost, published figures, usual checkpoint and preprocessing of every backbone."""
-    import torch
-
-    from backbones import BACKBONES, create_model
+    from backbones import BACKBONES
     from backbones.checkpoints.published import files_of
-    from suite.flops.published import GIGA, figures_of
+    from suite.flops.published import GIGA
     from suite.plan.budget import dense_plan
 
     rows = []
     for name in BACKBONES:
-        with torch.device("meta"):
-            model = create_model(name)
-        plan = dense_plan(model.describe())
-        published, printed = files_of(name), figures_of(name)
-        rows.append(
-            {
-                "name": name,
-                "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-                "input": f"{model.frames} x {model.image_size}"
-                if model.frames > 1
-                else str(model.image_size),
-                "tokens": plan.lengths[0],
-                "blocks": model.depth,
-                **{
-                    f"G {convention}": f"{total / GIGA:.3f}"
-                    for convention, total in plan.total.items()
-                },
-                "G printed": _printed(printed),
-                "counted as": printed[0].count if printed else "",
-                "G so counted": _counted(printed, name, model),
-                "top-1": f"{published[0].top1:.1f}" if published else "",
-                "on": _measured_on(published),
-                "checkpoint": published[0].source if published else "",
-                "preprocessing": model.preprocessing.text,
-            }
-        )
+        model = _without_weights(name)
+        plan, size = dense_plan(model.describe()), str(model.image_size)
+        row: dict[str, Any] = {
+            "name": name,
+            "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
+            "input": f"{model.frames} x {size}" if model.frames > 1 else size,
+            "tokens": plan.lengths[0],
+            "blocks": model.depth,
+        }
+        for convention, total in plan.total.items():
+            row[f"G {convention}"] = f"{total / GIGA:.3f}"
+        row |= _printed_figures(name)
+        row |= {"top-1": "", "on": "", "checkpoint": ""}
+        if files := files_of(name):
+            usual = files[0]
+            row |= {"top-1": f"{usual.top1:.1f}", "on": _on(usual), "checkpoint": usual.source}
+        rows.append(row | {"preprocessing": model.preprocessing.text})
     return rows
 
 
-def _printed(figures: Sequence[Printed]) -> str:
-    """The figure of the usual size, or of the first other one with its settings."""
-    if not figures:
-        return ""
-    settings = figures[0].backbone.partition("[")[2].rstrip("]")
-    return figures[0].giga + (f" ({settings})" if settings else "")
-
-
-def _counted(figures: Sequence[Printed], name: str, model: Backbone) -> str:
-    """What the same count gives here of the size that the first figure is of; `model` is `name` at its usual size."""
+def _without_weights(backbone: str) -> Backbone:
     import torch
 
     from backbones import create_model
 
-    if not figures:
-        return ""
-    if figures[0].backbone == name:
-        return figures[0].here(model.describe())
+    # On the meta device, or listing would allocate every model.
     with torch.device("meta"):
-        return figures[0].here(create_model(figures[0].backbone).describe())
+        return create_model(backbone)
 
 
-def _measured_on(files: Sequence[PublishedFile]) -> str:
-    """The data on which the usual file was measured, and how often each video was looked at."""
-    if not files:
-        return ""
-    views = f", {files[0].views}" if files[0].views else ""
-    return f"{files[0].data} {files[0].split}{views}"
+def _printed_figures(name: str) -> dict[str, str]:
+    """The first printed figure of a backbone, how it was counted, and the same count here."""
+    from suite.flops.published import figures_of
+
+    figures = figures_of(name)
+    if not figures:
+        return {"G printed": "", "counted as": "", "G so counted": ""}
+    first = figures[0]
+    # The figure may be of another size than the usual one.
+    settings = first.backbone.partition("[")[2].rstrip("]")
+    here = first.here(_without_weights(first.backbone).describe())
+    return {
+        "G printed": f"{first.giga} ({settings})" if settings else first.giga,
+        "counted as": first.count,
+        "G so counted": here,
+    }
 
 
-def checkpoint_rows() -> list[dict[str, Any]]:
-    """Every published file, and the weights in the box: of what, where, how laid out, what it scored on what."""
+def _on(file: PublishedFile) -> str:
+    """The data on which a file was measured, and the views of each video."""
+    views = f", {file.views}" if file.views else ""
+    return f"{file.data} {file.split}{views}"
+
+
+def checkpoint_rows() -> Rows:
+    """Every published or bundled file: its backbone, layout, preprocessing, and its accuracies."""
     from backbones.checkpoints.published import published_files
 
+    # A file that was measured on several data sets is one row.
     files: dict[tuple[str, str], list[PublishedFile]] = {}
-    for row in published_files():
-        files.setdefault((row.backbone, row.source), []).append(row)
-    return [
-        {
+    for file in published_files():
+        files.setdefault((file.backbone, file.source), []).append(file)
+    rows = []
+    for (name, source), measured in files.items():
+        row = {
             "name": name,
-            "top-1": " / ".join(f"{row.top1:.1f}" for row in scores),
-            "on": " / ".join(_measured_on([row]) for row in scores),
-            "layout": scores[0].layout,
-            "preprocessing": scores[0].preprocessing.text,
-            "checkpoint": place,
+            "top-1": " / ".join(f"{file.top1:.1f}" for file in measured),
+            "on": " / ".join(map(_on, measured)),
+            "layout": measured[0].layout,
+            "preprocessing": measured[0].preprocessing.text,
+            "checkpoint": source,
         }
-        for (name, place), scores in files.items()
-    ]
+        rows.append(row)
+    return rows
 
 
-def dataset_rows() -> list[dict[str, Any]]:
-    """Name and how to write it."""
+def dataset_rows() -> Rows:
+    """Every data set, and how to write it on the command line."""
     from suite.data import DATASETS
 
-    paths = {
-        "frames",
-        "imagefolder",
-        "imagenet",
-        "parquet",
-        "tiny-imagenet",
-        "tiny-imagenet-50",
-        "video",
-    }
-    return [
-        {
-            "name": name,
-            "written": f"{name}:PATH" if name in paths else name,
-            "from": DATASETS.origin(name),
-        }
-        for name in DATASETS
-    ]
+    rows = []
+    for name in DATASETS:
+        written = f"{name}:PATH" if name in WITH_PATH else name
+        rows.append({"name": name, "written": written, "from": DATASETS.origin(name)})
+    return rows
 
 
-def recipe_rows() -> list[dict[str, Any]]:
+def recipe_rows() -> Rows:
     """Backbone, data and length of every training recipe."""
     from suite.training.recipes import RECIPES
 
-    return [
-        {
-            "name": name,
-            "backbone": r.backbone,
-            "dataset": r.dataset,
-            "epochs": r.epochs,
-            "batch": r.batch,
-        }
-        for name, r in RECIPES.items()
-    ]
+    columns = ("backbone", "dataset", "epochs", "batch")
+    rows = []
+    for name, recipe in RECIPES.items():
+        rows.append({"name": name} | {column: getattr(recipe, column) for column in columns})
+    return rows
 
 
-# what does not fit beside each other, below each other
+WITH_PATH = (
+    "frames",
+    "imagefolder",
+    "imagenet",
+    "parquet",
+    "tiny-imagenet",
+    "tiny-imagenet-50",
+    "video",
+)
+# Tables that are too wide are split: columns by title.
 SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
     Kind.backbones: {
-        "backbones: size and cost": ("name", "parameters", "input", "tokens", "blocks", "G flops", "G macs", "G paper"),
+        "backbones: size and cost": (
+            "name",
+            "parameters",
+            "input",
+            "tokens",
+            "blocks",
+            "G flops",
+            "G macs",
+            "G paper",
+        ),
         "backbones: GFLOPs as their authors printed them, and by the same count here": (
-            "name", "G printed", "counted as", "G so counted",
+            "name",
+            "G printed",
+            "counted as",
+            "G so counted",
         ),
         "backbones: the usual checkpoint (all: python -m suite list checkpoints)": (
-            "name", "top-1", "on", "checkpoint", "preprocessing",
+            "name",
+            "top-1",
+            "on",
+            "checkpoint",
+            "preprocessing",
         ),
     },
     Kind.checkpoints: {
         "checkpoints: what was published": ("name", "top-1", "on", "layout", "preprocessing"),
         "checkpoints: where they are": ("name", "checkpoint"),
     },
-}  # fmt: skip
-ROWS = {
+}
+ROWS: dict[Kind, Callable[[], Rows]] = {
     Kind.methods: method_rows,
     Kind.backbones: backbone_rows,
     Kind.checkpoints: checkpoint_rows,

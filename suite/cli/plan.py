@@ -9,11 +9,11 @@ from suite.cli.run_options import RunOptions
 from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
 
-# Nothing is run: of the options of a run, only --json is left.
-NOT_RUN = {field.name for field in dataclasses.fields(RunOptions)} - {"json"}
+# Options that say how a run is carried out, and where.
+RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", "sweep", "json"}
 
 
-@with_options(RunSpec(), without=NOT_RUN)
+@with_options(RunSpec(), without=RUNNING)
 def plan(spec: RunSpec, options: RunOptions) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
     from suite.plan.prepare import out_of_reach, prepare, undivided

@@ -1,4 +1,4 @@
-"""What a run will need compiled, begun before PyTorch is imported: told from its settings alone."""
+"""Start compiling what a run will need, before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 from backbones.compiled.ahead import compile_ahead
 from suite.config.run_spec import RunSpec
 
+# Exists where a driver is loaded; asking PyTorch would mean to import it.
 NVIDIA = Path("/proc/driver/nvidia")
-WHOLE = {"none", "downsample"}  # methods after which no token is missing
+KEEP_ALL = {"none", "downsample"}  # methods that remove no token from a sequence
 
 
 def begin_compiling(spec: RunSpec) -> None:
-    """Let another process compile the reduction on a CPU if `spec` is likely to need it; nothing waits here."""
+    """Let another process compile the reduction for the CPU if `spec` is likely to need it."""
     on_cpu = spec.device == "cpu" or (spec.device == "auto" and not NVIDIA.exists())
-    reduces = spec.baselines or not WHOLE.issuperset(spec.methods)
+    reduces = spec.baselines or not KEEP_ALL.issuperset(spec.methods)
+    # The compiled reduction is for fp32; a wrong guess costs only the other process's time.
     if on_cpu and reduces and spec.precision == "fp32":
         compile_ahead("methods.fused.cpu.kernel", "reduction_kernel")

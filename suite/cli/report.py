@@ -1,4 +1,4 @@
-"""`report`: draw a run again, or several as one."""
+"""`report`: write the report of a run again, or of several runs together."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ def report(
         ),
     ] = False,
 ) -> int:
-    """Write the report of a finished run again: page, figures and tables; of several runs one report."""
+    """Write the report of a finished run again, or one report of several runs."""
     from reports import build
 
-    if len(runs) == 1:
-        if out:
-            raise UserError(
-                "--out is where several runs become one: a single run has its report in its own folder"
-            )
-        page = build(runs[0], paper)
-    else:
+    folder, notes = runs[0], list[str]()
+    if len(runs) > 1:
         from suite.merge import merge
 
-        folder, told = merge(runs, out)
-        page = build(folder, paper)
-        for sentence in told:
-            print(f"note: {sentence}")
+        folder, notes = merge(runs, out)
+    elif out:
+        raise UserError(
+            "--out is where several runs become one: a single run has its report in its own folder"
+        )
+    page = build(folder, paper)
+    for note in notes:
+        print(f"note: {note}")
     print(f"report: {page}")
     if paper:
         print(f"paper: {page.parent / 'paper'}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from backbones.common.errors import UserError
+from suite.config.spec_file import SPEC
 
 MAX_NAME = (
     200  # bytes of a folder's name; file systems take 255, and files in it are named after it
@@ -19,8 +20,22 @@ MAX_NAME = (
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of the commands that run something; a command may leave some out, at their defaults."""
+    """Options of commands that run something; a command may leave some out, at their defaults."""
 
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"YAML file of settings, such as a run's {SPEC}; options on the command line "
+            "override it."
+        ),
+    ] = None
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Alternatives of a setting, FIELD=ONE,OTHER; repeatable; every combination is a "
+            "run of its own."
+        ),
+    ] = None
     name: Annotated[
         str, typer.Option(help="Name of the run's folder; empty: made from the settings.")
     ] = ""
@@ -60,10 +75,14 @@ class RunOptions:
     out: Annotated[str, typer.Option(hidden=True)] = ""
 
     def folder(self, default: str) -> Path:
-        """The folder of the run, `default` by name; UserError if `name` is not one folder's name."""
+        """The folder of the run; its name is `default` if none is given.
+
+        UserError if `name` is not the name of one folder.
+        """
         if self.out:
             return Path(self.out)
         name = self.name
+        # A path would put the run outside --runs, where nobody looks for it.
         length = len(name.encode("utf-8", "replace"))
         if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
             raise UserError(
@@ -74,15 +93,15 @@ class RunOptions:
 
 
 def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path | None:
-    """Write the report of a finished run and log the run to the `trackers`; the path of the page."""
-    from suite.trackers import tell
+    """Write the report of a finished run and log it to `trackers`; the path of the page."""
+    from suite.trackers import log_run
 
     page = None
     if options.report:
         from reports import build
 
         page = build(folder)
-    tell(trackers, folder)
+    log_run(trackers, folder)
     return page
 
 

@@ -6,7 +6,7 @@ import json
 
 
 def schema() -> int:
-    """Print the JSON schema of a configuration file (`--config`), by which an editor completes and checks one."""
+    """Print the JSON schema of `--config` files, with which editors complete and check them."""
     from suite.config.sweep import Experiment
 
     print(json.dumps(Experiment.model_json_schema(), indent=1))

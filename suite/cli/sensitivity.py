@@ -7,7 +7,7 @@ from suite.cli.spec_options import with_options
 from suite.sensitivity.spec import SensitivitySpec
 
 
-@with_options(SensitivitySpec(), without={"executor", "address", "workers"})
+@with_options(SensitivitySpec(), without={"sweep", "executor", "address", "workers"})
 def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     """Measure the effect of removing each token before each block, and which scores predict it.
 
@@ -16,9 +16,9 @@ def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     from suite.sensitivity.analysis import run_sensitivity
     from suite.sensitivity.output import console_tables, json_document
     from suite.terminal.tables import print_table
-    from suite.trackers import chosen
+    from suite.trackers import chosen_trackers
 
-    trackers = chosen(options.track)
+    trackers = chosen_trackers(options.track)
     folder = options.folder(spec.default_name())
     result = run_sensitivity(spec, folder, options.json, options.resume, options.fail_fast)
     page = publish(folder, options, trackers)

@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a specification."""
+"""Command-line options made from the fields of a specification and of RunOptions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import inspect
 import re
 import shlex
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -22,11 +20,11 @@ from methods import METHODS
 from methods.spec import parse
 from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
-from suite.config.spec_file import MAX_SHOWN, SPEC, SettingError, Spec, build, with_file
+from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
 from suite.plan.ablation_axes import EVERY, axes_of, known
 
-# The same option, whether it names one or several.
+# Either names the same option, for one or for several.
 SINGULAR = {
     "--methods": "--method",
     "--axes": "--axis",
@@ -34,6 +32,8 @@ SINGULAR = {
     "--budgets": "--budget",
 }
 PLURAL = {one: several for several, one in SINGULAR.items()}
+# Options that list what the setting calls by its plural.
+FLAGS = {"batches": "--batch-size", "precisions": "--precision"}
 NUMBERS: dict[str, type] = {
     "budgets": float,
     "sites": int,
@@ -41,11 +41,7 @@ NUMBERS: dict[str, type] = {
     "batches": int,
     "lengths": int,
 }
-# Options that list what the setting calls by its plural.
-FLAGS = {
-    "batches": "--batch-size",
-    "precisions": "--precision",
-}
+CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
 def flag_of(name: str) -> str:
@@ -53,32 +49,26 @@ def flag_of(name: str) -> str:
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def spellings(flag: str) -> tuple[str, ...]:
-    """An option, and the same in the singular or the plural."""
-    other = SINGULAR.get(flag) or PLURAL.get(flag)
-    return (flag, other) if other else (flag,)
-
-
 def options_of(defaults: BaseModel) -> list[inspect.Parameter]:
     """One option for each described setting of a specification, with its value in `defaults`."""
     options = []
     for name, field in type(defaults).model_fields.items():
         # A setting that a comparison has too is described there.
-        description = field.description or getattr(
-            RunSpec.model_fields.get(name), "description", None
-        )
-        if not description:
+        described = field if field.description else RunSpec.model_fields.get(name)
+        if not described or not described.description:
             continue  # the version and the kind of the file
-        value = getattr(defaults, name)
+        help_text = " ".join(described.description.split())
         kind: Any = field.annotation if field.annotation in (bool, int) else str
+        value = getattr(defaults, name)
         if isinstance(value, tuple):
             value = ",".join(map(str, value))
         elif kind is str:
             value = "" if value is None else str(value)
-        # Typer makes --x/--no-x of a yes or no itself, unless it is told the name.
-        flags = () if kind is bool else spellings(flag_of(name))
-        annotation = Annotated[kind, typer.Option(*flags, help=description)]
-        options.append(_parameter(name, annotation, value))
+        flag = flag_of(name)
+        flags = [flag, *filter(None, [SINGULAR.get(flag) or PLURAL.get(flag)])]
+        # Typer makes --x/--no-x of a yes or no by itself, unless it is told the name.
+        option = typer.Option(*([] if kind is bool else flags), help=help_text)
+        options.append(_parameter(name, Annotated[kind, option], value))
     return options
 
 
@@ -88,26 +78,19 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     )
 
 
-@contextmanager
-def typed(texts: Mapping[str, Any], flags: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Let the error of a setting name its option and quote its text; `texts` are by setting."""
+def spec_from_options(kind: type[Spec], texts: Mapping[str, Any]) -> Spec:
+    """The specification given by the texts of options; UserError names the first wrong one."""
+    fields = kind.model_fields
     try:
-        yield
+        values = {name: _value(name, fields[name], text) for name, text in texts.items()}
+        return settled(build(kind, values))
     except SettingError as error:
+        # It names a setting, and the user typed an option.
         name, *index = error.path
         text = str(texts[name])
         text = split(text)[int(index[0])] if index else text
         shown = shlex.quote(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
-        flag = (flags or {}).get(name, flag_of(name))
-        raise UserError(f"{flag} {shown}: {error.requirement}") from None
-
-
-def spec_from_options(kind: type[Spec], texts: Mapping[str, Any]) -> Spec:
-    """The specification that options ask for; UserError names the first wrong one."""
-    fields = kind.model_fields
-    with typed(texts):
-        values = {name: _value(name, fields[name], text) for name, text in texts.items()}
-        return settled(build(kind, values))
+        raise UserError(f"{flag_of(name)} {shown}: {error.requirement}") from None
 
 
 def _value(name: str, field: FieldInfo, text: Any) -> Any:
@@ -118,21 +101,19 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
         return None
     if name == "images":
         return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
-    if name in NUMBERS:
-        numbers = _numbers(name, text, NUMBERS[name])
-        # One number is the size of the gallery; `7,` is the image with the index 7.
-        return next(iter(numbers), 0) if name == "gallery" and "," not in text else numbers
-    return tuple(split(text)) if typing.get_origin(field.annotation) is tuple else text
-
-
-def _numbers(name: str, text: str, kind: type) -> tuple[Any, ...]:
+    if name not in NUMBERS:
+        return tuple(split(text)) if typing.get_origin(field.annotation) is tuple else text
+    kind = NUMBERS[name]
     try:
-        return tuple(kind(part) for part in split(text))
+        numbers = tuple(kind(part) for part in split(text))
     except ValueError:
-        such = "0.2,0.4" if kind is float else "2,4"
+        example = "0.2,0.4" if kind is float else "2,4"
         raise UserError(
-            f"{flag_of(name)} takes numbers separated by commas, not '{text}': write such as {such}"
+            f"{flag_of(name)} takes numbers separated by commas, not '{text}': "
+            f"write such as {example}"
         ) from None
+    # A single number is the size of the gallery; `7,` is the image with the index 7.
+    return next(iter(numbers), 0) if name == "gallery" and "," not in text else numbers
 
 
 def settled(spec: Spec) -> Spec:
@@ -161,31 +142,6 @@ def expand(methods: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(expanded))
 
 
-CONFIG = _parameter(
-    "config",
-    Annotated[
-        Path | None,
-        typer.Option(
-            help=f"YAML file of settings, such as a run's {SPEC}; options on the command line "
-            "override it."
-        ),
-    ],
-    None,
-)
-SWEEP = _parameter(
-    "sweep",
-    Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Alternatives of a setting, FIELD=ONE,OTHER; repeatable; every combination is a "
-            "run of its own."
-        ),
-    ],
-    None,
-)
-CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-
-
 def with_options(
     defaults: Spec, without: Collection[str] = ()
 ) -> Callable[[Callable[[Spec, RunOptions], int]], Callable[..., int]]:
@@ -194,43 +150,48 @@ def with_options(
     Those named in `without` are left out and keep their defaults. ``--config`` reads settings from
     a file, and ``--sweep`` runs a comparison for every combination of alternatives.
     """
-    settings = [option for option in options_of(defaults) if option.name not in without]
-    names = [option.name for option in settings]
     hints = typing.get_type_hints(RunOptions, include_extras=True)
-    own = [
+    settings = [option for option in options_of(defaults) if option.name not in without]
+    others = [
         _parameter(field.name, hints[field.name], field.default)
         for field in dataclasses.fields(RunOptions)
         if field.name not in without
     ]
-    sweeps = isinstance(defaults, RunSpec)
+    names = [option.name for option in settings]
 
     def decorate(command: Callable[[Spec, RunOptions], int]) -> Callable[..., int]:
-        def wrapper(context: typer.Context, config: Path | None, **values: Any) -> int:
-            alternatives = values.pop(SWEEP.name, None) or []
+        def wrapper(context: typer.Context, **values: Any) -> int:
             texts = {name: values.pop(name) for name in names}
             options = RunOptions(**values)
             spec = spec_from_options(type(defaults), texts)
-            if config:
-                typed_names = [
-                    name
-                    for name in names
-                    if (source := context.get_parameter_source(name))
-                    and source.name == "COMMANDLINE"
-                ]
-                spec = settled(with_file(spec, config, typed_names))
-            if isinstance(spec, RunSpec) and (sweep := sweep_of(alternatives, config)):
-                # Late, since it is rarely needed and imports rich.
-                from suite.cli.sweep import run_all
+            if options.config:
+                typed = set()
+                for name in names:
+                    source = context.get_parameter_source(name)
+                    if source and source.name == "COMMANDLINE":
+                        typed.add(name)
+                spec = settled(with_file(spec, options.config, typed))
+            if not isinstance(spec, RunSpec):
+                return command(spec, options)
+            sweep = sweep_of(options.sweep or (), options.config)
+            if not sweep:
+                return command(spec, options)
+            # Late, since it is rarely needed and imports rich.
+            from suite.cli.sweep import run_all
 
-                runs = [(label, settled(each)) for label, each in combinations(spec, sweep)]
-                return run_all(command, runs, options, "runs" not in without)
-            return command(spec, options)
+            runs = [(label, settled(each)) for label, each in combinations(spec, sweep)]
+            return run_all(command, runs, options, writes="runs" not in without)
 
-        parameters = [CONTEXT, CONFIG, *([SWEEP] if sweeps else []), *settings, *own]
-        # Typer reads the options of a command from its signature and its annotations.
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        wrapper.__doc__ = command.__doc__
-        return wrapper
+        return declared(wrapper, [CONTEXT, *settings, *others], command.__doc__)
 
     return decorate
+
+
+def declared(
+    function: Callable[..., int], parameters: Iterable[inspect.Parameter], doc: str | None
+) -> Callable[..., int]:
+    """Give a function the parameters and the text from which Typer makes options and help."""
+    function.__signature__ = inspect.Signature([*parameters])  # type: ignore[attr-defined]
+    function.__annotations__ = {part.name: part.annotation for part in parameters}
+    function.__doc__ = doc
+    return function

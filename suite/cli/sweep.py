@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from backbones.common.errors import UserError
-from suite.cli.exit_codes import answer
+from suite.cli.exit_codes import INTERRUPTED, exit_code_of
 from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
 
@@ -33,6 +33,7 @@ def run_all(
     from suite.plan.prepare import prepare
 
     runs = [(label, spec, _own(options, label)) for label, spec in specs]
+    # A mistake in the last combination must not show after hours of the others.
     for label, spec, own in runs:
         try:
             prepare(spec)
@@ -47,9 +48,9 @@ def run_all(
             code, document = _captured(command, spec, own)
         else:
             print(f"--- {label}")
-            code = answer(command, spec, own)
+            code = exit_code_of(command, spec, own)
         rows.append({"sweep": label, "exit": code, "run": folder, "result": document})
-        if code == 130:  # interrupted by the user, who wants none of the others either
+        if code == INTERRUPTED:  # interrupted by the user, who wants none of the others either
             break
     merged = _merged(rows, options) if writes else None
     if options.json:
@@ -60,7 +61,7 @@ def run_all(
 
 
 def _own(options: RunOptions, label: str) -> RunOptions:
-    """The options of one combination: below a common name, each has a name of its own."""
+    """The options of one combination, with a name of its own if the sweep has one."""
     if not options.name:
         return options
     safe = re.sub(r"[^A-Za-z0-9.+]+", "-", label).strip("-")
@@ -68,16 +69,18 @@ def _own(options: RunOptions, label: str) -> RunOptions:
 
 
 def _captured(command: Command, spec: RunSpec, options: RunOptions) -> tuple[int, Any]:
-    """Exit code and printed JSON of a command; None where it printed nothing."""
+    """Exit code of a command, and the JSON it printed; None if it printed nothing."""
+    # The documents of all runs become one, so that standard output can be parsed.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = answer(command, spec, options)
+        code = exit_code_of(command, spec, options)
     return code, json.loads(printed.getvalue()) if printed.getvalue() else None
 
 
 def _merged(rows: Sequence[dict[str, Any]], options: RunOptions) -> dict[str, Any] | None:
-    """Folder and report of all runs together, or why they cannot be merged; None below two runs."""
+    """Folder and report of all runs together, or why they cannot be merged; None for one run."""
     from suite.merge import merge
 
+    # A run with failed cells still has results; after any other exit code there may be none.
     folders = [Path(row["run"]) for row in rows if row["exit"] in (0, 1)]
     if len(folders) < 2:
         return None

@@ -1,4 +1,5 @@
-"""What a run is asked to do: the specification with its defaults, its YAML file, and sweeps over it.
+"""Settings: the specification of a comparison with its defaults, its YAML file, sweeps over it.
 
-The command line and the Python interface build a `RunSpec`; everything else reads it.
+The command line builds a `RunSpec` from options and files. Planning, execution, storage and
+reports read it; `suite.sensitivity` and `suite.bench` have specifications of their own form.
 """

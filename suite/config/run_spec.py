@@ -15,105 +15,84 @@ MAX_GALLERY = 64
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
-class RunSpec(BaseModel):
-    """A comparison: backbones x methods x budgets x seeds on one data set. Enough to repeat the run.
+class Specification(BaseModel):
+    """Settings of a command, as ``spec.yaml`` in its run folder stores them.
 
-    The description of a field is its help on the command line and in the JSON schema; the order of
-    the fields is that of ``--help`` and of ``spec.yaml``. With `axes`, every method is varied along
-    them, one setting at a time (see `suite.plan.ablation_axes`).
+    The text below a field is its help on the command line and in the JSON schema; the order of the
+    fields is that of ``--help`` and of the file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", serialize_by_alias=True, use_attribute_docstrings=True
+    )
 
     version: Literal[2] = Field(default=SCHEMA, alias="schema")
-    methods: tuple[str, ...] = Field(
-        default=("mtr", "tome"),
-        description="Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', "
-        "file.py:NAME. Differences are taken to the first.",
-    )
-    axes: tuple[str, ...] = Field(
-        default=(),
-        # The names are those of suite.plan.ablation_axes.AXES, which this room may not import.
-        description="What to vary around each method, comma-separated: order, score, combine, "
-        "match, schedule, class-token, direction, similarity, size, or all.",
-    )
-    backbones: tuple[str, ...] = Field(
-        default=("vim_nano",),
-        description="Backbones, comma-separated, settings in brackets: "
-        "'vim_nano,videomamba_tiny[image_size=448]'.",
-    )
-    checkpoint: str = Field(
-        default="bundled",
-        description="Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'.",
-    )
-    data: str = Field(
-        default="fashion-clutter",
-        description="Data set: a name or KIND:PATH (python -m suite list datasets).",
-    )
-    split: str = Field(
-        default="test",
-        description="Split of the data: make choices on dev, read test once.",
-    )
-    source: str | None = Field(
-        default=None,
-        description="Folder of the full Fashion-MNIST, 'full' to search for it, or the folder of "
-        "the clips in a list; empty: the images that come with the suite.",
-    )
-    views: str | None = Field(
-        default=None,
-        description="Views of each video, CLIPSxCROPS, whose predictions are averaged; empty: 4x3.",
-    )
-    images: int | Literal["all"] = Field(
-        default=500, description="Number of images, stratified by class, or 'all'."
-    )
-    budgets: tuple[Budget, ...] = Field(
-        default=(0.2, 0.3, 0.4, 0.5, 0.6),
-        description="Fractions of the backbone's FLOPs to remove, comma-separated.",
-    )
-    protocol: Literal["matched", "tokens", "paper"] = Field(
-        default="matched",
-        description="matched: same FLOPs for all; tokens: same token counts; paper: each method "
-        "as published.",
-    )
-    sites: tuple[int, ...] | None = Field(
-        default=None,
-        description="Blocks before which tokens are removed, comma-separated; empty: before every "
-        "(depth/12)-th block.",
-    )
-    schedule: str = Field(
-        default="constant-ratio",
-        description="Distribution of the removal over the sites: constant-ratio, constant-count, "
-        "one-shot, staged, rising, falling, every-K.",
-    )
-    flops_convention: Literal["flops", "macs", "paper"] = Field(
-        default="flops",
-        description="How FLOPs are counted for the budget: flops, macs or paper.",
-    )
-    baselines: bool = Field(
-        default=True,
-        description="Also run the baselines random, stride, pool and downsample.",
-    )
-    seeds: int = Field(default=3, ge=1, le=100, description="Seeds of every stochastic method.")
-    batch_size: int = Field(default=32, ge=1, description="Images per batch.")
-    shard_size: int = Field(
-        default=256,
-        ge=1,
-        description="Images per shard; an interruption loses at most the work on one shard.",
-    )
-    gallery: int | tuple[int, ...] = Field(
-        default=8,
-        description="Images whose tokens the report shows: how many, or their indices, "
-        "comma-separated.",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto, cpu or cuda.")
-    precision: Literal["fp32", "fp64", "bf16"] = Field(
-        default="fp32", description="fp32, fp64 or bf16."
-    )
-    kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = Field(
-        default="auto",
-        description="Selective scan: auto, reference, cpu, mamba_ssm or triton.",
-    )
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0: all cores.")
+
+    def digest(self) -> str:
+        """Short hash of all settings, for the default name of the run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
+
+
+class RunSpec(Specification):
+    """A comparison: backbones x methods x budgets x seeds on one data set.
+
+    It is all that repeats the run. With `axes`, every method is varied along them, one setting at
+    a time (see `suite.plan.ablation_axes`).
+    """
+
+    methods: tuple[str, ...] = ("mtr", "tome")
+    """Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME.
+    Differences are taken to the first."""
+    # The names are those of suite.plan.ablation_axes.AXES, which this room may not import.
+    axes: tuple[str, ...] = ()
+    """What to vary around each method, comma-separated: order, score, combine, match, schedule,
+    class-token, direction, similarity, size, or all."""
+    backbones: tuple[str, ...] = ("vim_nano",)
+    """Backbones, comma-separated, settings in brackets:
+    'vim_nano,videomamba_tiny[image_size=448]'."""
+    checkpoint: str = "bundled"
+    """Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."""
+    data: str = "fashion-clutter"
+    """Data set: a name or KIND:PATH (python -m suite list datasets)."""
+    split: str = "test"
+    """Split of the data: make choices on dev, read test once."""
+    source: str | None = None
+    """Folder of the full Fashion-MNIST, 'full' to search for it, or the folder of the clips in a
+    list; empty: the images that come with the suite."""
+    views: str | None = None
+    """Views of each video, CLIPSxCROPS, whose predictions are averaged; empty: 4x3."""
+    images: int | Literal["all"] = 500
+    """Number of images, stratified by class, or 'all'."""
+    budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
+    """Fractions of the backbone's FLOPs to remove, comma-separated."""
+    protocol: Literal["matched", "tokens", "paper"] = "matched"
+    """matched: same FLOPs for all; tokens: same token counts; paper: each method as published."""
+    sites: tuple[int, ...] | None = None
+    """Blocks before which tokens are removed, comma-separated; empty: before every (depth/12)-th
+    block."""
+    schedule: str = "constant-ratio"
+    """Distribution of the removal over the sites: constant-ratio, constant-count, one-shot, staged,
+    rising, falling, every-K."""
+    flops_convention: Literal["flops", "macs", "paper"] = "flops"
+    """How FLOPs are counted for the budget: flops, macs or paper."""
+    baselines: bool = True
+    """Also run the baselines random, stride, pool and downsample."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    """Seeds of every stochastic method."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Images per batch."""
+    shard_size: Annotated[int, Field(ge=1)] = 256
+    """Images per shard; an interruption loses at most the work on one shard."""
+    gallery: int | tuple[int, ...] = 8
+    """Images whose tokens the report shows: how many, or their indices, comma-separated."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto, cpu or cuda."""
+    precision: Literal["fp32", "fp64", "bf16"] = "fp32"
+    """fp32, fp64 or bf16."""
+    kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
+    """Selective scan: auto, reference, cpu, mamba_ssm or triton."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0: all cores."""
 
     @field_validator("images", mode="before")
     @classmethod
@@ -143,10 +122,6 @@ class RunSpec(BaseModel):
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         # A cell that is named twice would be paired with itself.
         return tuple(dict.fromkeys(value))
-
-    def digest(self) -> str:
-        """Short hash of all settings, for the default name of the run."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
 
     def default_name(self) -> str:
         """Folder name made from the settings; equal settings always give the same folder."""

@@ -1,4 +1,4 @@
-"""Method cards as a terminal shows them: Markdown laid out, equations in plain characters."""
+"""Method cards on a terminal: Markdown laid out, equations in plain characters."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.theme import Theme
 
+# LaTeX commands of the cards; a command that is not here is shown by its name.
 SIGNS = {
-    "sum": "Σ", "prod": "Π", "Delta": "Δ", "alpha": "α", "lambda": "λ", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
-    "rceil": "⌉", "leftarrow": "←", "in": "∈", "le": "≤", "ge": "≥", "cdot": "·", "times": "×", "sim": "∼",
-    "lVert": "‖", "rVert": "‖", "dots": "…", "big": "", "left": "", "right": "", "arg": "arg ",
-}  # fmt: skip
-WORDS = (
-    "text",
-    "mathrm",
-    "overline",
-    "mathbf",
-)  # commands whose argument is all that is said of them
+    "sum": "Σ",
+    "prod": "Π",
+    "Delta": "Δ",
+    "alpha": "α",
+    "lambda": "λ",
+    "lfloor": "⌊",
+    "rfloor": "⌋",
+    "lceil": "⌈",
+    "rceil": "⌉",
+    "leftarrow": "←",
+    "in": "∈",
+    "le": "≤",
+    "ge": "≥",
+    "cdot": "·",
+    "times": "×",
+    "sim": "∼",
+    "lVert": "‖",
+    "rVert": "‖",
+    "dots": "…",
+    "big": "",
+    "left": "",
+    "right": "",
+    "arg": "arg ",
+}
+FONTS = ("text", "mathrm", "overline", "mathbf")  # commands of which only the argument is shown
 
 
 def print_cards(cards: str) -> None:
-    """Print Markdown: laid out where standard output is a terminal, as it is where it is a file or a pipe."""
-    console = Console(
-        theme=Theme({"markdown.code": "bold cyan"})
-    )  # no black boxes on a light terminal
+    """Print Markdown: laid out on a terminal, unchanged into a file or a pipe."""
+    # The default theme sets code on black, which is hard to read on a light terminal.
+    console = Console(theme=Theme({"markdown.code": "bold cyan"}))
     if console.is_terminal:
         console.print(Markdown(plain_equations(cards)))
     else:
@@ -33,33 +48,31 @@ def print_cards(cards: str) -> None:
 
 
 def plain_equations(text: str) -> str:
-    """`text` with every equation between dollar signs in plain characters, safe from being read as Markdown."""
-    return re.sub(r"\$([^$\n]+)\$", lambda found: _escaped(plain_equation(found.group(1))), text)
+    """Put every equation between dollar signs into plain characters, escaped for Markdown."""
+    return re.sub(r"\$([^$\n]+)\$", lambda match: _escaped(plain_equation(match[1])), text)
 
 
 def plain_equation(source: str) -> str:
-    r"""A line of LaTeX mathematics in plain characters: ``\frac1E \sum_d y_{i,d}`` is ``1/E Σ_d y_i,d``."""
-    text = re.sub(rf"\\(?:{'|'.join(WORDS)})\s*\{{([^{{}}]*)\}}", r"\1", source)
+    r"""A line of LaTeX in plain characters: ``\frac1E \sum_d y_{i,d}`` is ``1/E Σ_d y_i,d``."""
+    # Innermost first: fonts, fractions and scripts may be nested in this order.
+    text = re.sub(rf"\\(?:{'|'.join(FONTS)})\s*\{{([^{{}}]*)\}}", r"\1", source)
     text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|\\frac\s*(\w)\s*(\w)", _fraction, text)
     text = re.sub(r"\\[,;! ]|\\q?quad\b", " ", text)
-    text = re.sub(r"\\([A-Za-z]+)", lambda found: SIGNS.get(found.group(1), found.group(1)), text)
+    text = re.sub(r"\\([A-Za-z]+)", lambda match: SIGNS.get(match[1], match[1]), text)
     text = re.sub(r"([_^])\{([^{}]*)\}", _script, text)
     text = text.replace("{", "").replace("}", "").replace("-", "−")
     return re.sub(r"(?<=[⌊⌈(]) | (?=[⌋⌉)])", "", " ".join(text.split()))
 
 
-def _fraction(found: re.Match[str]) -> str:
-    above, below = (
-        (found.group(1), found.group(2))
-        if found.group(1) is not None
-        else (found.group(3), found.group(4))
-    )
+def _fraction(match: re.Match[str]) -> str:
+    # With braces the first two groups match, without them the others.
+    above, below = (group for group in match.groups() if group is not None)
     return f"{above}/{below}" if len(above) == len(below) == 1 else f"({above})/({below})"
 
 
-def _script(found: re.Match[str]) -> str:
-    mark, inner = found.groups()
-    return f"{mark}{inner}" if re.fullmatch(r"[\w,Δλα]+", inner) else f"{mark}({inner})"
+def _script(match: re.Match[str]) -> str:
+    sign, inner = match.groups()
+    return f"{sign}{inner}" if re.fullmatch(r"[\w,Δλα]+", inner) else f"{sign}({inner})"
 
 
 def _escaped(text: str) -> str:

@@ -40,7 +40,7 @@ class Content:
         """What the run is called."""
         return self.folder.resolve().name
 
-    def place(self, tracker: str) -> Path:
+    def tracker_folder(self, tracker: str) -> Path:
         """The folder in which a tracker keeps this run."""
         return self.folder.resolve() / "track" / tracker
 

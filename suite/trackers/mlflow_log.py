@@ -1,10 +1,11 @@
-"""MLflow: a run in the store that MLFLOW_TRACKING_URI names, by default a database file beside the runs."""
+"""MLflow: a run in the store of MLFLOW_TRACKING_URI, by default a database beside the runs."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import, which would begin it
+# Before the import, which would begin to send telemetry.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 
@@ -14,11 +15,15 @@ from suite.trackers.content import PROJECT, Content, flat
 def log(content: Content) -> str:
     """Write parameters, curves, and the report with its figures as artifacts."""
     runs = content.folder.resolve().parent
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    # A server knows where artifacts belong; the default store would put them in the working folder.
+    artifacts = None if uri is not None else (runs / "mlartifacts").as_uri()
+    uri = uri or f"sqlite:///{runs / 'mlflow.db'}"
     client = MlflowClient(uri)
-    known = client.get_experiment_by_name(PROJECT)
-    local = None if "MLFLOW_TRACKING_URI" in os.environ else (runs / "mlartifacts").as_uri()
-    experiment = known.experiment_id if known else client.create_experiment(PROJECT, local)
+    existing = client.get_experiment_by_name(PROJECT)
+    experiment = (
+        existing.experiment_id if existing else client.create_experiment(PROJECT, artifacts)
+    )
     run = client.create_run(experiment, run_name=content.name).info.run_id
     status = "FAILED"
     try:
@@ -35,5 +40,6 @@ def log(content: Content) -> str:
                 client.log_artifact(run, str(path))
         status = "FINISHED"
     finally:
+        # Otherwise MLflow would show it as running for ever.
         client.set_terminated(run, status)
     return f"run {run} in {uri} (mlflow ui --backend-store-uri {uri})"

@@ -13,17 +13,17 @@ from suite.trackers.content import Content
 
 
 def log(content: Content) -> str:
-    """Write curves over the percent of FLOPs removed, figures, spec and headline; what was there is replaced."""
-    place = content.place("tensorboard")
-    shutil.rmtree(place, ignore_errors=True)
-    with SummaryWriter(str(place)) as writer:
+    """Write curves over the percentage of FLOPs removed, figures, spec and headline."""
+    folder = content.tracker_folder("tensorboard")
+    # TensorBoard would draw the events of an earlier log into the same curves.
+    shutil.rmtree(folder, ignore_errors=True)
+    with SummaryWriter(str(folder)) as writer:
         writer.add_text("spec", f"```\n{yaml.safe_dump(content.settings, sort_keys=False)}\n```")
         writer.add_text("headline", content.headline)
         for name, values in content.curves.items():
             for step, value in values.items():
                 writer.add_scalar(name, value, step)
         for name, path in content.figures.items():
-            writer.add_image(
-                f"figures/{name}", np.asarray(Image.open(path).convert("RGB")), dataformats="HWC"
-            )
-    return f"{place} (tensorboard --logdir {place})"
+            pixels = np.asarray(Image.open(path).convert("RGB"))
+            writer.add_image(f"figures/{name}", pixels, dataformats="HWC")
+    return f"{folder} (tensorboard --logdir {folder})"

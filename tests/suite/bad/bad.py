@@ -7,7 +7,10 @@ from pathlib import Path
 
 ROOT = "ROOT"  # in a line: the folder in which `make` has put things
 MINI = "--backbones vim_mini --checkpoint random --data blots --images all --gallery 0 --threads 1"
-RUN = "--backbones vim_mini --checkpoint random --images all --threads 1 --methods mtr --batch-size 64"
+RUN = (
+    "--backbones vim_mini --checkpoint random --images all --threads 1 --methods mtr "
+    "--batch-size 64"
+)
 
 
 def nothing(root: Path) -> None:
@@ -16,10 +19,10 @@ def nothing(root: Path) -> None:
 
 @dataclass(frozen=True)
 class Bad:
-    """One bad input: what is wrong with it, the command line that meets it, and what the answer must say.
+    """One bad input: what is wrong, the command line that meets it, and what the error must say.
 
-    ``says`` is a regular expression for the line on stderr, the mend included; ``make`` puts the input below a
-    folder, and may give the rest of the line.
+    ``says`` is a regular expression for the line on stderr, the fix included; ``make`` puts the
+    input below a folder, and may return the rest of the line.
     """
 
     what: str
@@ -28,7 +31,7 @@ class Bad:
     make: Callable[[Path], object] = nothing
 
     def put(self, root: Path) -> list[str]:
-        """Make the input below `root`; the command line that meets it, with what `make` gave at its end."""
+        """Make the input below `root`; the command line that meets it."""
         made = self.make(root)
         line = f"{self.line} {made}" if isinstance(made, str) else self.line
         return [part.replace(ROOT, str(root)) for part in shlex.split(line)]

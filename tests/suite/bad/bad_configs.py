@@ -1,4 +1,4 @@
-"""Configuration files: `--config` of a comparison, and the spec.yaml that a run is gone on with by."""
+"""Configuration files: `--config` of a comparison, and the spec.yaml of a run to be resumed."""
 
 import os
 from pathlib import Path

@@ -281,7 +281,7 @@ FOLDERS: list[tuple[str, Damage, str]] = [
         column("kept_tokens", "col", 1_000_000_000),
         f"whole numbers .*'col': {DELETE}",
     ),
-    ("a grid that is not filled", huge_grid, f"for a grid of 16,008,001 places: {DELETE}"),
+    ("a grid that is not filled", huge_grid, f"for a grid of 16,008,001 positions: {DELETE}"),
     (
         "a label that is a number",
         column("kept_tokens", "label", 7),

@@ -1,4 +1,4 @@
-"""Whatever is wrong with what the suite is given: one line that names the mend, exit code 2, and nothing touched.
+"""Bad input of any kind: one line that names the fix, exit code 2, and no file touched.
 
 The answers are in the report of a run with ``--junitxml``, to be read whole by a person.
 """
@@ -26,7 +26,8 @@ from suite.data.loading import decode
 from suite.training.images import TrainingImages, training_images
 
 ROWS = [
-    *bad_lines.ROWS, *bad_configs.ROWS, *bad_checkpoints.ROWS, *bad_data.ROWS, *bad_plugins.ROWS, *bad_runs.ROWS,
+    *bad_lines.ROWS, *bad_configs.ROWS, *bad_checkpoints.ROWS, *bad_data.ROWS, *bad_plugins.ROWS,
+    *bad_runs.ROWS,
     *bad_states.ROWS,
 ]  # fmt: skip
 CODE = "owned"  # the name of the file that code in an input would make

@@ -24,8 +24,10 @@ SPECS = (RunSpec, SensitivitySpec, BenchSpec)
 KEYS = sorted({name for spec in SPECS for name in spec.model_fields} | {"schema"})
 PIECES = [
     "&a ", "*a", "<<: *a", "!!python/object/apply:os.system ['touch owned']", "!!python/name:os.system", "!!binary aGk=",  # noqa: E501
-    "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2001-99-99", "!!float x", "!!int 0b2", "!x y", "? ", ": ", "- ", "[",
-    "]", "{", "}", "|\n", ">\n", "---\n", "...\n", "%YAML 9.9\n", "\t", "\x00", "\x1b[2J", "\u202e", "\ufeff", "\ud7ff",
+    "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2001-99-99", "!!float x", "!!int 0b2", "!x y",
+    "? ", ": ", "- ", "[",
+    "]", "{", "}", "|\n", ">\n", "---\n", "...\n", "%YAML 9.9\n", "\t", "\x00",
+    "\x1b[2J", "\u202e", "\ufeff", "\ud7ff",
     ".nan", ".inf", "1e999", "9" * 5000, "0x" + "f" * 4000, "1:1:1", "~", "yes", "'", '"', "\\x", "#", "\n", "  ", "[" * 2000,  # noqa: E501
 ]  # fmt: skip
 texts = st.lists(
@@ -34,7 +36,8 @@ texts = st.lists(
 )
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=8),
-    st.sampled_from(["all", "mtr", "tome[order=appended]", "vim_nano", "0.4"]), st.dates(), st.binary(max_size=4),
+    st.sampled_from(["all", "mtr", "tome[order=appended]", "vim_nano", "0.4"]), st.dates(),
+    st.binary(max_size=4),
 )  # fmt: skip
 values = st.recursive(
     leaves,
@@ -47,8 +50,9 @@ mappings = st.dictionaries(
     st.one_of(st.sampled_from(KEYS), st.text(max_size=6)), values, max_size=5
 )
 pieces = st.sampled_from(
-    [*METHODS, "[", "]", ",", "=", "@", ":", ".py", "order", "targets", "falling", "every-", "0", "-1", "1e999", "nan",
-     "²", "٣", "9" * 1200, "true", " ", "\n", "\x00", "\u202e", "/", "..", "all"]
+    [*METHODS, "[", "]", ",", "=", "@", ":", ".py", "order", "targets", "falling", "every-", "0",
+     "-1", "1e999", "nan", "²", "٣", "9" * 1200, "true", " ", "\n", "\x00", "\u202e", "/", "..",
+     "all"]
 )  # fmt: skip
 phrases = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=9).map("".join)
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

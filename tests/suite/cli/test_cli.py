@@ -16,7 +16,7 @@ from backbones.checkpoints.published import published_files
 from methods import METHODS
 from suite.cli import COMMANDS, run
 from suite.cli.bench import BENCHES, with_subcommand
-from suite.cli.exit_codes import answer
+from suite.cli.exit_codes import exit_code_of
 from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure
 from suite.plan.cells import Cell
@@ -90,9 +90,9 @@ def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
             found["vim_tiny"]["checkpoint"]
             == "hf://hustvl/Vim-tiny-midclstok/vim_t_midclstok_76p1acc.pth"
         )
-        assert [found["videomamba_tiny"][key] for key in ("G macs", "G printed", "counted as", "G so counted")] == [
-            "1.823", "1.1", "fvcore", "1.1",
-        ]  # fmt: skip
+        columns = ("G macs", "G printed", "counted as", "G so counted")
+        counts = [found["videomamba_tiny"][column] for column in columns]
+        assert counts == ["1.823", "1.1", "fvcore", "1.1"]
         assert (found["mambareg_base"]["top-1"], found["mambareg_base"]["preprocessing"]) == (
             "83.0",
             "crop 1 bicubic",
@@ -335,7 +335,7 @@ def test_an_interruption_is_code_130_and_says_how_to_go_on(
     monkeypatch.setattr("suite.execution.local.complete", stopped)
     monkeypatch.chdir(tmp_path)
     assert run(["compare", *MINI, "--json"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "interrupted: rerun the command to resume" in capsys.readouterr().err
 
 
 def test_a_second_process_does_not_train_in_the_same_folder(
@@ -378,13 +378,20 @@ LOADED = """
 import sys
 from suite.cli import run
 code = run(sys.argv[1:])
-heavy = {"torch", "numba", "numpy", "pandas", "scipy", "matplotlib", "plotly", "reports"} & set(sys.modules)
-print("LOADED", code, sorted(heavy))
+heavy = {"torch", "numba", "numpy", "pandas", "scipy", "matplotlib", "plotly", "reports"}
+print("LOADED", code, sorted(heavy & set(sys.modules)))
 """
 
 
-LIGHT = {"--help": 0, "compare --help": 0, "list methods --help": 0, "train --help": 0, "compair": 2,
-         "ablate --axes ordr": 2, "ablate --axes all,ordr": 2}  # fmt: skip
+LIGHT = {
+    "--help": 0,
+    "compare --help": 0,
+    "list methods --help": 0,
+    "train --help": 0,
+    "compair": 2,
+    "ablate --axes ordr": 2,
+    "ablate --axes all,ordr": 2,
+}
 
 
 @pytest.mark.parametrize("line", LIGHT)
@@ -426,7 +433,7 @@ def test_another_pipe_that_breaks_is_an_error(capsys: Out) -> None:
     def tracked() -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
-    assert answer(tracked) == 2
+    assert exit_code_of(tracked) == 2
     assert capsys.readouterr().err.startswith("error: Broken pipe: ")
 
 

@@ -40,10 +40,16 @@ def test_what_does_without_begins_nothing(
 @pytest.mark.parametrize(
     "line",
     [
-        "compare --help", "compare --budgets x", "compare --budgets 7", "compare --name a/b", "compare --nonsense",
-        "ablate", "ablate --axes nonsense --name a/b", "plan --images 8 --methods none --no-baselines",
+        "compare --help",
+        "compare --budgets x",
+        "compare --budgets 7",
+        "compare --name a/b",
+        "compare --nonsense",
+        "ablate",
+        "ablate --axes nonsense --name a/b",
+        "plan --images 8 --methods none --no-baselines",
     ],
-)  # fmt: skip
+)
 def test_nothing_is_begun_for_what_does_not_run(line: str, begun: list[str]) -> None:
     run(line.split())
     assert not begun

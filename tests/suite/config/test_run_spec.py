@@ -98,7 +98,7 @@ def test_the_options_of_the_command_line_are_the_settings() -> None:
 
 def test_the_help_of_axes_names_every_axis() -> None:
     described = RunSpec.model_fields["axes"].description or ""
-    assert f": {', '.join(AXES)}, or all." in described
+    assert f": {', '.join(AXES)}, or all." in " ".join(described.split())
 
 
 def test_texts_become_settings() -> None:

@@ -204,7 +204,7 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on_with_the_same_command(
     finally:
         begun.kill()
     assert begun.returncode == 130
-    assert stderr.splitlines()[-1] == "interrupted: the same command goes on where it stood"
+    assert stderr.splitlines()[-1] == "interrupted: rerun the command to resume"
     assert "Traceback" not in stderr
     assert heard
     assert set(heard) <= set(LOOPBACK)

@@ -192,7 +192,7 @@ def test_an_interruption_says_so(scene: Any, faults: Faults) -> None:
     child.until_begun()
     os.kill(child.pid, signal.SIGINT)
     assert child.ended() == 130, scene.output("stopped")
-    assert "interrupted: the same command goes on where it stood" in scene.output("stopped")
+    assert "interrupted: rerun the command to resume" in scene.output("stopped")
     assert scene.run("stopped") == 0
     scene.check("stopped", 1)
 

@@ -13,7 +13,7 @@ from suite.system import installation
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A folder that holds packages of our names, with a command line that prints where they came from."""
+    """A folder with packages of our names, and a command line that prints where they came from."""
     root = tmp_path / "site"
     for name in installation.SIBLINGS:
         (root / name).mkdir(parents=True)
@@ -28,7 +28,8 @@ def installed(tmp_path: Path) -> Path:
     (package / "cli.py").write_text(
         "def run():\n"
         "    import backbones, methods, reports\n"
-        "    print(all(getattr(module, 'OURS', False) for module in (backbones, methods, reports)))\n"
+        "    packages = (backbones, methods, reports)\n"
+        "    print(all(getattr(module, 'OURS', False) for module in packages))\n"
         "    return 0\n"
     )
     return root
@@ -48,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 def run_suite(
     cwd: Path, code: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """``python -m suite``, or `code`, by an interpreter that does not see what is installed beside it."""
+    """``python -m suite``, or `code`, by an interpreter that sees no installed packages."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-S", *(("-c", code) if code else ("-m", "suite"))]
     return subprocess.run(
@@ -63,7 +64,7 @@ def run_suite(
 
 
 def appended(root: Path) -> str:
-    """Python that puts `root` last on the path, as site-packages stands behind the standard library."""
+    """Python that puts `root` last on the path, as site-packages is after the standard library."""
     return f"import sys, runpy; sys.path.append({str(root)!r}); "
 
 
@@ -85,7 +86,8 @@ def test_spawned_children_import_ours_too(installed: Path, folder: Path) -> None
         "import multiprocessing\n\n\n"
         "def ours():\n    import methods\n    return methods.OURS\n\n\n"
         "def run():\n"
-        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n        print(pool.apply(ours))\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.apply(ours))\n"
         "    return 0\n"
     )
     done = run_suite(folder, code=appended(installed) + RUN_MODULE)

@@ -30,8 +30,9 @@ Specs = Callable[..., RunSpec]
 Content = Callable[[Path], dict[str, bytes]]
 Err = pytest.CaptureFixture[str]
 LINE = [
-    "compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images", "18",
-    "--no-baselines", "--budgets", "0.3", "--batch-size", "8", "--shard-size", "9", "--gallery", "0",
+    "compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images",
+    "18", "--no-baselines", "--budgets", "0.3", "--batch-size", "8", "--shard-size", "9",
+    "--gallery", "0",
     "--device", "cpu", "--threads", "1", "--no-report",
 ]  # fmt: skip
 LOST = "CUDA error: an illegal memory access was encountered"
@@ -62,7 +63,8 @@ def test_the_batch_is_halved_until_it_fits_and_one_is_the_end(capsys: Err) -> No
     assert with_smaller_batch(13, action, "slice 4") == ("done", 3)
     assert tried == [13, 6, 3]
     assert capsys.readouterr().err == (
-        "out of memory: slice 4 is done again with batch 6\nout of memory: slice 4 is done again with batch 3\n"
+        "out of memory: slice 4 is done again with batch 6\n"
+        "out of memory: slice 4 is done again with batch 3\n"
     )
     with pytest.raises(ValueError, match="else"):
         with_smaller_batch(8, lambda _: (_ for _ in ()).throw(ValueError("else")), "")
@@ -73,7 +75,7 @@ def test_the_batch_is_halved_until_it_fits_and_one_is_the_end(capsys: Err) -> No
 def limited(
     monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, only: str | None = None
 ) -> None:
-    """Let reducers (of `only` one method's kind of matching) raise `error` on more than `most` images."""
+    """Let reducers (of `only` one kind of matching) raise `error` on more than `most` images."""
     call = Reducer.__call__
 
     def checked(self: Reducer, tokens: TokenSequence) -> TokenSequence:
@@ -189,8 +191,8 @@ def test_a_lost_device_stops_the_run_and_leaves_the_cell_out(
         assert command(line) == 1
         told = capsys.readouterr().err
         assert (
-            "stopped: the device takes no more work (AcceleratorError at site 1: CUDA error: an illegal"
-            in told
+            "stopped: the device takes no more work "
+            "(AcceleratorError at site 1: CUDA error: an illegal" in told
         )
         assert "done again" not in told
         assert not list((tmp_path / "lost").glob("shards/*/*"))

@@ -1,4 +1,4 @@
-"""What trackers are told, read back from the files that they wrote; each test where its tracker is installed."""
+"""What is logged to trackers, read back from their files, where they are installed."""
 
 import json
 import shutil
@@ -69,8 +69,8 @@ def test_what_cannot_be_had_is_refused_before_anything_runs(
     assert run(["compare", "--track", "mlflow,tensorbord"]) == 2
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="unknown tracker 'tensorbord': did you mean tensorboard"):
-        track.chosen("tensorbord")
-    assert track.chosen("") == []
+        track.chosen_trackers("tensorbord")
+    assert track.chosen_trackers("") == []
 
 
 def test_a_tracker_that_fails_is_a_warning(
@@ -82,10 +82,10 @@ def test_a_tracker_that_fails_is_a_warning(
             raise ConnectionError("no\nroute")
 
     monkeypatch.setitem(sys.modules, "suite.trackers.wandb_log", Broken)  # type: ignore[arg-type]
-    track.tell(["wandb"], tracked)
+    track.log_run(["wandb"], tracked)
     assert (
         capsys.readouterr().err
-        == f"warning: wandb was not told of the run (no route); {tracked} is whole\n"
+        == f"warning: the run was not logged to wandb (no route); {tracked} is complete\n"
     )
 
 
@@ -94,7 +94,7 @@ def test_tensorboard_reads_back_what_it_was_told(tracked: Path, capsys: Out) -> 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for _ in range(2):  # told again, it has everything once
-        track.tell(["tensorboard"], tracked)
+        track.log_run(["tensorboard"], tracked)
     place = tracked / "track" / "tensorboard"
     assert str(place) in capsys.readouterr().err
     events = EventAccumulator(str(place), {"scalars": 0, "images": 0, "tensors": 0}).Reload()
@@ -113,7 +113,7 @@ def test_tensorboard_reads_back_what_it_was_told(tracked: Path, capsys: Out) -> 
 @pytest.mark.slow
 def test_mlflow_reads_back_what_it_was_told(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    track.tell(["mlflow"], tracked)
+    track.log_run(["mlflow"], tracked)
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tracked.parent / 'mlflow.db'}")
@@ -143,7 +143,7 @@ def test_wandb_stays_offline_without_a_key(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    track.tell(["wandb"], tracked)
+    track.log_run(["wandb"], tracked)
     told = capsys.readouterr().err
     assert "offline" in told
     (log,) = (tracked / "track" / "wandb").rglob("run-*.wandb")
