@@ -1,4 +1,4 @@
-"""`train`: make the bundled weights again."""
+"""`train`: train the bundled backbones."""
 
 from __future__ import annotations
 
@@ -36,65 +36,73 @@ def train(
         bool, typer.Option(help="When finished, read the last split and write it in the card.")
     ] = False,
 ) -> int:
-    """Train a bundled backbone by its recipe; run again, it goes on where it stood."""
+    """Train a bundled backbone by its recipe. Rerun the command to resume."""
+    # Imported late: the help of all commands must not wait for PyTorch.
     from suite.system.hardware import check_workers, pick_device
-    from suite.training.distributed import joined
+    from suite.training.distributed import process_group
     from suite.training.images import training_images
-    from suite.training.recipes import recipe as find_recipe
+    from suite.training.recipes import find_recipe
 
-    plan = find_recipe(recipe)
+    selected = find_recipe(recipe)
     check_workers(workers)
+    # Not `max_minutes < 0`, which a NaN would pass.
     if not max_minutes >= 0:
         raise UserError(
             f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end"
         )
     folder = out or Path("runs") / f"train-{recipe}"
-    where = pick_device(device)
+    picked_device = pick_device(device)
     images_from = str(source) if source else None
-    with (
-        joined(where) as ranks,
-        claimed(folder / "train.lock", wait=False) if ranks.first else nullcontext(True) as mine,
-    ):
-        if not mine:
-            raise UserError(
-                f"another process trains in {folder}: wait for it, or use another --out"
-            )
-        if ranks.first:
-            for path in folder.glob(".*.tmp"):
-                path.unlink()  # half-written by a process that was killed
-        with ranks.one_before_the_others():
-            training = training_images(plan.dataset, "train", images_from, folder)
-        from suite.training.loop import Trainer
+    with process_group(picked_device) as group:
+        # One process of the group takes the lock for all.
+        lock = claimed(folder / "train.lock", wait=False) if group.is_main else nullcontext(True)
+        with lock as is_free:
+            if not is_free:
+                raise UserError(
+                    f"another process trains in {folder}: wait for it, or use another --out"
+                )
+            if group.is_main:
+                # Half-written by a process that was killed.
+                for path in folder.glob(".*.tmp"):
+                    path.unlink()
+            # The first process decodes pictures into the folder, where the others read them.
+            with group.main_first():
+                images = training_images(selected.dataset, "train", images_from, folder)
+            from suite.training.loop import Trainer
 
-        trainer = Trainer(plan, training, folder, where, workers, kernel, ranks)
-        return _finish(trainer, max_minutes, images_from, final)
+            trainer = Trainer(selected, images, folder, picked_device, workers, kernel, group)
+            return _finish(trainer, max_minutes, images_from, final)
 
 
-def _finish(trainer: Trainer, max_minutes: float, source: str | None, final: bool) -> int:
+def _finish(trainer: Trainer, max_minutes: float, images_from: str | None, final: bool) -> int:
+    """Train until the recipe or the time is over; then write the weights and their card."""
     from suite.training import export
     from suite.training.images import FINAL, training_images
 
-    plan, folder = trainer.recipe, trainer.out
+    recipe, folder = trainer.recipe, trainer.out
 
-    def tell(figures: dict[str, float]) -> None:
+    def report(figures: dict[str, float]) -> None:
         parts = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        print(f"{parts} of {plan.epochs} epochs", flush=True)
+        print(f"{parts} of {recipe.epochs} epochs", flush=True)
 
-    finished = trainer.run(tell, max_minutes * 60 or math.inf)
-    if not trainer.ranks.first:
+    finished = trainer.run(report, max_minutes * 60 or math.inf)
+    if not trainer.group.is_main:
         return 0
     if not finished:
         print(
-            f"stopped after epoch {trainer.done.epoch} of {plan.epochs}: the same command goes on from there"
+            f"stopped after epoch {trainer.done.epoch} of {recipe.epochs}: "
+            f"the same command goes on from there"
         )
         return 0
     model = export.averaged_model(trainer)
-    export.write_weights(folder / f"{plan.backbone}.safetensors", model, plan.stored)
+    export.write_weights(folder / f"{recipe.backbone}.safetensors", model, recipe.stored)
     scores = {}
-    for split in ("dev", FINAL[plan.dataset]) if final else ("dev",):
-        images = training_images(plan.dataset, split, source, folder)
-        scores[split] = (export.accuracy(model, images, trainer.device), len(images.labels))
-        print(f"top-1 on {split}: {100 * scores[split][0]:.2f} % of {len(images.labels):,} images")
-    export.write_card(folder / f"{plan.backbone}.md", plan, trainer, scores)
+    for split in ("dev", FINAL[recipe.dataset]) if final else ("dev",):
+        images = training_images(recipe.dataset, split, images_from, folder)
+        count = len(images.labels)
+        top1 = export.accuracy(model, images, trainer.device)
+        scores[split] = (top1, count)
+        print(f"top-1 on {split}: {100 * top1:.2f} % of {count:,} images")
+    export.write_card(folder / f"{recipe.backbone}.md", recipe, trainer, scores)
     print(f"weights and card in {folder}")
     return 0

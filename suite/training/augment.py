@@ -1,8 +1,8 @@
-"""What is done to natural images before a model learns from them, by implementations of torchvision.
+"""Augmentation of natural images, by the implementations of torchvision.
 
-Crops, flips, colours and erasing belong to one image and are drawn where images are prepared, by
-the worker processes; mixing belongs to a batch. All of it draws from torch's generator, which the
-training loop sets.
+Crops, operations and erasing belong to one image and are drawn where images are prepared, by the
+worker processes; mixing belongs to a batch. All of it draws from torch's generator, which the
+training loop seeds.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from torchvision.transforms import v2
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training images depart from their originals; the defaults leave them alone.
+    """Settings of the augmentation; the defaults leave images as they are.
 
-    ``smallest_crop``  least share of the area that a random crop keeps before it is resized to the whole; 1: no crop
+    ``smallest_crop``  least share of the area that a random crop keeps, before it is resized to
+                       the whole; 1: no crop
     ``operations``     of RandAugment (Cubuk et al. 2020), at its usual magnitude of 9
-    ``erasing``        probability of a random rectangle made grey (Zhong et al. 2020)
-    ``mixup``, ``cutmix``  parameters of their beta distributions (Zhang et al. 2018, Yun et al. 2019); 0: without
-    ``mixed``          share of batches that are mixed, by either with equal probability where both are there
+    ``erasing``        probability of a random grey rectangle (Zhong et al. 2020)
+    ``mixup``, ``cutmix``  parameters of their beta distributions (Zhang et al. 2018, Yun et al.
+                       2019); 0: without
+    ``mixed``          share of batches that are mixed, by either with equal probability
     """
 
     smallest_crop: float = 1.0
@@ -34,31 +36,35 @@ class Augmentation:
     mixed: float = 1.0
 
     def of_image(self, size: int) -> Callable[[Tensor], Tensor] | None:
-        """A function of one image (3, size, size) uint8; None where nothing is to be done."""
-        parts: list[v2.Transform] = []
+        """A transform of one image (3, size, size) uint8; None if there is nothing to do."""
+        transforms: list[v2.Transform] = []
         if self.smallest_crop < 1:
-            parts.append(
-                v2.RandomResizedCrop(size, scale=(self.smallest_crop, 1.0), antialias=True)
-            )
+            scale = (self.smallest_crop, 1.0)
+            transforms.append(v2.RandomResizedCrop(size, scale=scale, antialias=True))
         if self.operations:
-            parts.append(v2.RandAugment(self.operations))
+            transforms.append(v2.RandAugment(self.operations))
         if self.erasing:
-            parts.append(v2.RandomErasing(self.erasing, value=128))
-        return v2.Compose(parts) if parts else None
+            # Grey of 128 is near zero once images are normalised.
+            transforms.append(v2.RandomErasing(self.erasing, value=128))
+        return v2.Compose(transforms) if transforms else None
 
     def of_batch(self, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """A function of images (B, 3, S, S) and labels (B,); mixed labels are shares (B, classes)."""
-        mixing: list[v2.Transform] = []
+        """A transform of images (B, 3, S, S) and labels (B,).
+
+        Labels of a mixed batch are shares of the classes (B, classes).
+        """
+        transforms: list[v2.Transform] = []
         if self.mixup:
-            mixing.append(v2.MixUp(alpha=self.mixup, num_classes=classes))
+            transforms.append(v2.MixUp(alpha=self.mixup, num_classes=classes))
         if self.cutmix:
-            mixing.append(v2.CutMix(alpha=self.cutmix, num_classes=classes))
+            transforms.append(v2.CutMix(alpha=self.cutmix, num_classes=classes))
 
         def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            if not mixing or float(torch.rand(())) >= self.mixed:
+            # Without mixing nothing is drawn, so that such recipes keep their random numbers.
+            if not transforms or float(torch.rand(())) >= self.mixed:
                 return images, labels
-            chosen = mixing[int(torch.randint(len(mixing), ()))]
-            mixed: tuple[Tensor, Tensor] = chosen(images, labels)
+            transform = transforms[int(torch.randint(len(transforms), ()))]
+            mixed: tuple[Tensor, Tensor] = transform(images, labels)
             return mixed
 
         return mix

@@ -1,4 +1,4 @@
-"""What training is fed: whole batches of altered images, each drawn from seed, epoch and place alone."""
+"""Training batches of augmented images, each determined by seed, epoch and number alone."""
 
 from __future__ import annotations
 
@@ -8,62 +8,71 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from suite.training.distributed import Ranks
+from suite.training.distributed import ProcessGroup
 from suite.training.images import TrainingImages
 from suite.training.recipes import Recipe
 
-Batch = tuple[Tensor, Tensor]
-Place = tuple[int, int]  # epoch, and batch in it
+TrainingBatch = tuple[Tensor, Tensor]
+BatchNumber = tuple[int, int]  # epoch, and batch in it
 
 
-class Batches(TorchDataset[Batch]):
-    """A new variant of every training image in each epoch; of every batch the share of one process."""
+class Batches(TorchDataset[TrainingBatch]):
+    """The batches of a recipe, of which each process takes its rows.
 
-    def __init__(self, dataset: TrainingImages, recipe: Recipe, ranks: Ranks) -> None:
+    Each epoch shows a new variant of every training image.
+    """
+
+    def __init__(self, dataset: TrainingImages, recipe: Recipe, group: ProcessGroup) -> None:
         self.dataset, self.recipe = dataset, recipe
-        self.share = ranks.share(recipe.batch)
+        self.rows = group.rows(recipe.batch)
         self._epoch, self._order = -1, np.empty((0, 0), np.int64)
 
     @property
     def per_epoch(self) -> int:
-        """Batches in an epoch; the images that fill no batch are left out of it."""
+        """Batches in an epoch; images that fill no batch are left out."""
         return len(self.dataset.labels) // self.recipe.batch
 
-    def places(self, epoch: int) -> list[Place]:
-        """The places of all batches from `epoch` on."""
-        return [
-            (later, index)
-            for later in range(epoch, self.recipe.epochs)
-            for index in range(self.per_epoch)
-        ]
+    def numbers_from(self, epoch: int) -> list[BatchNumber]:
+        """The numbers of all batches from `epoch` on."""
+        numbers = []
+        for later in range(epoch, self.recipe.epochs):
+            for index in range(self.per_epoch):
+                numbers.append((later, index))
+        return numbers
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The images of an epoch's batches (batches, batch), shuffled anew for each."""
+        """The shuffled images of an epoch's batches, (batches, batch)."""
         if epoch != self._epoch:
-            drawn = np.random.default_rng([self.recipe.seed, epoch]).permutation(
-                len(self.dataset.labels)
-            )
-            self._order = drawn[: self.per_epoch * self.recipe.batch].reshape(-1, self.recipe.batch)
+            generator = np.random.default_rng([self.recipe.seed, epoch])
+            # Of numpy, whose stream is the same on every device.
+            shuffled = generator.permutation(len(self.dataset.labels))
+            used = shuffled[: self.per_epoch * self.recipe.batch]
+            self._order = used.reshape(-1, self.recipe.batch)
             self._epoch = epoch
         return self._order
 
-    def __getitem__(self, place: Place) -> Batch:
-        """Images (B, 3, H, W) uint8 and labels (B,), B the share of the batch."""
-        epoch, index = place
+    def __getitem__(self, number: BatchNumber) -> TrainingBatch:
+        """Images (B, 3, H, W) uint8 and labels (B,), B the rows of this process."""
+        epoch, index = number
+        seed = self.recipe.seed
         whole = self.order(epoch)[index]
-        chosen = whole[self.share]
+        chosen = whole[self.rows]
+        # Variant 0 is the data set as it is evaluated.
         images = self.dataset.render(chosen, variant=epoch + 1)
         if self.recipe.horizontal_flip:
-            flip = np.random.default_rng([self.recipe.seed, epoch, index]).random(len(whole)) < 0.5
-            images[flip[self.share]] = images[flip[self.share]][:, :, ::-1]
+            # Drawn for the whole batch, so that an image does not depend on the processes.
+            flip = np.random.default_rng([seed, epoch, index]).random(len(whole)) < 0.5
+            flipped = flip[self.rows]
+            images[flipped] = images[flipped][:, :, ::-1]
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        alter = self.recipe.augmentation.of_image(batch.shape[-1])
-        if alter is not None:
-            numbers = np.arange(len(whole))[self.share]
+        augment = self.recipe.augmentation.of_image(batch.shape[-1])
+        if augment is not None:
+            rows = np.arange(len(whole))[self.rows]
+            # The global generator is the training loop's own, in a run without workers.
             with torch.random.fork_rng(devices=[]):
-                for number, image in zip(numbers, batch, strict=True):
-                    torch.manual_seed(seed_of(self.recipe.seed, epoch, index, number))
-                    image.copy_(alter(image))
+                for row, image in zip(rows, batch, strict=True):
+                    torch.manual_seed(seed_of(seed, epoch, index, row))
+                    image.copy_(augment(image))
         return batch, torch.from_numpy(self.dataset.labels[chosen])
 
 

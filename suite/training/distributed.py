@@ -1,4 +1,4 @@
-"""The processes that train together, each on its share of every batch, as torchrun begins them."""
+"""The process group of a training run, as started by torchrun."""
 
 from __future__ import annotations
 
@@ -14,65 +14,71 @@ from backbones.common.errors import UserError
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """The number of this process and how many there are: all hold the same weights and step by their mean gradient."""
+class ProcessGroup:
+    """Rank of this process and number of processes.
+
+    All have the same weights, and each step follows the mean of their gradients.
+    """
 
     rank: int = 0
-    count: int = 1
+    size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and tells."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
-    def share(self, batch: int) -> slice:
-        """The part of a batch that is for this process; UserError if the batch cannot be dealt out evenly."""
-        if batch % self.count:
+    def rows(self, batch: int) -> slice:
+        """Rows of a batch for this process; UserError unless the batch can be divided evenly."""
+        # An uneven division would weight the images of a smaller part more in the mean gradient.
+        if batch % self.size:
             raise UserError(
-                f"{self.count} processes cannot share a batch of {batch}: begin a number that divides it"
+                f"{self.size} processes cannot share a batch of {batch}: "
+                f"begin a number that divides it"
             )
-        return slice(self.rank, None, self.count)
+        return slice(self.rank, None, self.size)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Make each tensor the mean over the processes, in place and in one message."""
-        if self.count == 1:
+        """Replace each tensor by its mean over the processes, in place."""
+        if self.size == 1:
             return
+        # One message for all: each costs its latency.
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
-        parts = (flat / self.count).split([tensor.numel() for tensor in tensors])
-        torch._foreach_copy_(
-            list(tensors), [part.view_as(one) for part, one in zip(parts, tensors, strict=True)]
-        )
+        parts = (flat / self.size).split([tensor.numel() for tensor in tensors])
+        means = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        torch._foreach_copy_(list(tensors), means)
 
-    def agreed(self, value: float) -> float:
-        """What the first process says, in all of them."""
-        if self.count == 1:
+    def broadcast(self, value: float) -> float:
+        """The value of the main process, in every process."""
+        if self.size == 1:
             return value
-        said = [value]
-        distributed.broadcast_object_list(said)
-        return said[0]
+        # Clocks differ from process to process, so that a decision by time is the main one's.
+        values = [value]
+        distributed.broadcast_object_list(values)
+        return values[0]
 
     @contextmanager
-    def one_before_the_others(self) -> Iterator[None]:
-        """The first process does the body by itself, then the others theirs: they find on disk what it left there."""
-        if not self.first:
+    def main_first(self) -> Iterator[None]:
+        """Run the body in the main process first, then in the others, which find its files."""
+        if not self.is_main:
             distributed.barrier()
         yield
-        if self.first and self.count > 1:
+        if self.is_main and self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
-    """Take a place among the processes of torchrun, on a GPU of its own where `device` is cuda; alone without it."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """Join the processes of torchrun, with a GPU each on cuda; a group of one without torchrun."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks()
+        yield ProcessGroup()
         return
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Stochastic depth (Huang et al. 2016) for any backbone, from outside: it stands where a reduction may stand."""
+"""Stochastic depth (Huang et al. 2016) for any backbone, applied at the sites of a reduction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from backbones.sequence import TokenSequence
 
 @dataclass(frozen=True)
 class DropPath:
-    """Leaves out the last block's branch of an image with probability `rate`, and makes up for it in the others."""
+    """Drops the last block's branch of an image with probability `rate`, and rescales the rest."""
 
     rate: float
+    # No field of a block's trace: the tokens are enough.
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
@@ -24,13 +25,8 @@ class DropPath:
 
 
 def drop_paths(rate: float, depth: int) -> dict[int, Reducer]:
-    """A plan under which block i's branch is dropped with probability ``rate * i / (depth - 1)``.
-
-    That of block 0 is always kept, as the linear rule wants; that of the last block, too, since no
-    site follows it.
-    """
-    return (
-        {site: DropPath(rate * (site - 1) / (depth - 1)) for site in range(2, depth)}
-        if rate
-        else {}
-    )
+    """Reducers by site that drop block i's branch with probability ``rate * i / (depth - 1)``."""
+    if not rate:
+        return {}
+    # The linear rule keeps block 0 always. The last block is kept too, since no site follows it.
+    return {site: DropPath(rate * (site - 1) / (depth - 1)) for site in range(2, depth)}

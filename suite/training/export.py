@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from backbones.base import Backbone
 from suite.system.atomic_files import replacing, write_text
@@ -21,14 +20,14 @@ STORED = {"fp32": torch.float32, "fp16": torch.float16}
 
 def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int = 250) -> float:
     """Top-1 of `model` on all images of `dataset`, a fraction."""
+    # `suite.evaluation` reads a `Dataset`; these images may be decoded already.
     hits = 0
     model = model.eval()
     with torch.no_grad():
         for start in range(0, len(dataset.labels), batch):
             chosen = np.arange(start, min(start + batch, len(dataset.labels)))
-            images = (
-                torch.from_numpy(dataset.render(chosen, variant=0)).permute(0, 3, 1, 2).to(device)
-            )
+            pixels = torch.from_numpy(dataset.render(chosen, variant=0))
+            images = pixels.permute(0, 3, 1, 2).to(device)
             logits = model(normalise(images, dataset, model.image_size))
             hits += int((logits.argmax(1).cpu().numpy() == dataset.labels[chosen]).sum())
     return hits / len(dataset.labels)
@@ -41,14 +40,14 @@ def averaged_model(trainer: Trainer) -> Backbone:
 
 
 def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
-    """The model's weights as safetensors, rounded first, in the model too, to the precision they are `stored` in."""
+    """Write the weights as safetensors, rounded to the precision they are `stored` in."""
     dtype = STORED[stored]
+    # The model is rounded too: its accuracy on the card shall be that of the file.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
-    tensors: dict[str, Tensor] = {
-        name: value.detach().to("cpu", dtype).contiguous()
-        for name, value in model.state_dict().items()
-    }
+    tensors = {}
+    for name, value in model.state_dict().items():
+        tensors[name] = value.detach().to("cpu", dtype).contiguous()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt", "backbone": model.name})
 
@@ -56,38 +55,45 @@ def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
 def write_card(
     path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]
 ) -> None:
-    """What the weights are, how they were made and how good they are; `scores` maps a split to (top-1, images)."""
-    settings = "\n".join(f"| {name} | {_cell(value)} |" for name, value in asdict(recipe).items())
-    results = "\n".join(
-        f"| {split} | {count:,} | {100 * top1:.2f} % |" for split, (top1, count) in scores.items()
-    )
+    """Write origin, recipe and accuracy of the weights; `scores` are (top-1, images) by split."""
+    settings = []
+    for name, value in asdict(recipe).items():
+        settings.append(f"| {name} | {_cell(value)} |")
+    settings_text = "\n".join(settings)
+    results = []
+    for split, (top1, count) in scores.items():
+        results.append(f"| {split} | {count:,} | {100 * top1:.2f} % |")
+    results_text = "\n".join(results)
+    done = trainer.done
+    command = f"python -m suite train --recipe {recipe.backbone}"
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     write_text(
         path,
         f"""# {recipe.backbone}
 
-Trained on `{recipe.dataset}` by `python -m suite train --recipe {recipe.backbone}`: {trainer.done.epoch} epochs,
-{trainer.done.step:,} steps, {trainer.done.seconds / 60:.1f} minutes of training on {trainer.done.hardware}.
-Parameters: {sum(p.numel() for p in trainer.model.parameters()):,}; the exponentially averaged weights, {recipe.stored}.
+Trained on `{recipe.dataset}` by `{command}`: {done.epoch} epochs,
+{done.step:,} steps, {done.seconds / 60:.1f} minutes of training on {done.hardware}.
+Parameters: {parameters:,}; the exponentially averaged weights, {recipe.stored}.
 
 | split | images | top-1 |
 |---|---|---|
-{results}
+{results_text}
 
 Choices were made on `dev`; `{FINAL[recipe.dataset]}` was read once, for this card.
 One seed. Made to compare token reduction methods, not to classify images.
 
 | recipe | |
 |---|---|
-{settings}
+{settings_text}
 """,
     )
 
 
 def _cell(value: object) -> str:
+    """A setting of a recipe in words."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {part}" for name, part in value.items())
     if isinstance(value, tuple) and value and isinstance(value[0], dict):
-        return ", then ".join(
-            f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value
-        )
+        phases = [f"{phase['epochs']} epochs at {phase['image_size']} px" for phase in value]
+        return ", then ".join(phases)
     return str(value)

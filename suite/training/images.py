@@ -1,4 +1,4 @@
-"""Training images: fresh variants of a data set, a batch at a time, as bytes that workers can hand over cheaply."""
+"""Training images: fresh variants of a data set, as bytes that workers can hand over cheaply."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from suite.data import open_dataset
-from suite.data.base import Dataset
+from suite.data.base import Dataset, IntArray, Pixels
 from suite.data.images import clutter
 from suite.data.images.sources import Garments
 from suite.data.images.tiny_imagenet import CLASS_STEP
 from suite.system.atomic_files import replacing
 
-# What is read once, for the card, when a recipe's training is over.
+# By data set the split that is read once, for the card, when the training is over.
 FINAL = {"fashion-clutter": "test"} | dict.fromkeys(CLASS_STEP, "valid")
 
 
 class TrainingImages(Protocol):
-    """What the training loop asks of its data."""
+    """The data of the training loop."""
+
+    # Properties, which frozen data classes satisfy, unlike plain attributes.
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -36,12 +37,12 @@ class TrainingImages(Protocol):
         ...
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> IntArray:
         """Class of every image (N,)."""
         ...
 
-    def render(self, indices: NDArray[np.int64], variant: int) -> NDArray[np.uint8]:
-        """Images (B, H, W, 3); each `variant` is another view of the same sources, 0 the data set as evaluated."""
+    def render(self, indices: IntArray, variant: int) -> Pixels:
+        """Images (B, H, W, 3); `variant` 0 is the data set as evaluated, others are new views."""
         ...
 
 
@@ -54,38 +55,45 @@ class ClutterImages:
     std: tuple[float, float, float] = clutter.STD
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> IntArray:
         """Class of every garment."""
         return self.garments.labels
 
-    def render(self, indices: NDArray[np.int64], variant: int = 0) -> NDArray[np.uint8]:
+    def render(self, indices: IntArray, variant: int = 0) -> Pixels:
         """Canvases (B, 56, 56, 3)."""
         return clutter.render(self.garments, indices, variant)[0]
 
 
 @dataclass(frozen=True)
-class Photographs:
-    """Pictures of one size, decoded: ``pixels`` (N, H, W, 3). A variant is the picture itself, yet to be augmented."""
+class DecodedImages:
+    """Decoded pictures of one size, ``pixels`` (N, H, W, 3); variants differ by augmentation."""
 
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    pixels: Pixels
+    labels: IntArray
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def render(self, indices: NDArray[np.int64], variant: int = 0) -> NDArray[np.uint8]:
+    def render(self, indices: IntArray, variant: int = 0) -> Pixels:
         """A copy of the pictures at `indices`."""
-        chosen: NDArray[np.uint8] = self.pixels[indices]
+        chosen: Pixels = self.pixels[indices]
         return chosen
 
 
-def decoded(dataset: Dataset, cache: Path | None = None) -> Photographs:
-    """All pictures of `dataset`, read from the folder `cache` if it holds them, else left there for the next time."""
-    path = cache / f"{dataset.split}-{dataset.manifest()['hash'][:16]}.npy" if cache else None
+def decode_all(dataset: Dataset, cache: Path | None = None) -> DecodedImages:
+    """All pictures of `dataset`, from a file in the folder `cache` if it has one, else saved there.
+
+    UserError unless the pictures have one size.
+    """
+    path = None
+    if cache:
+        # Named by the manifest's hash, so that other files are never taken for these.
+        path = cache / f"{dataset.split}-{dataset.manifest()['hash'][:16]}.npy"
     if path is not None and path.is_file():
-        return Photographs(np.load(path), dataset.labels, dataset.mean, dataset.std)
+        return DecodedImages(np.load(path), dataset.labels, dataset.mean, dataset.std)
+    # Pillow releases the GIL while it decodes.
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(dataset.image, range(len(dataset))))
-    shapes = sorted({image.shape for image in images})
+    shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise UserError(
             f"{dataset.name} has pictures of {len(shapes)} sizes: training takes those of one size"
@@ -94,23 +102,25 @@ def decoded(dataset: Dataset, cache: Path | None = None) -> Photographs:
     if path is not None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, pixels)
-    return Photographs(pixels, dataset.labels, dataset.mean, dataset.std)
+    return DecodedImages(pixels, dataset.labels, dataset.mean, dataset.std)
 
 
 def training_images(
     dataset: str, split: str, folder: str | None, cache: Path | None = None
 ) -> TrainingImages:
-    """The images of `dataset` for training or scoring; UserError for a data set without a training form.
+    """The images of `dataset` for training or scoring.
 
-    `folder` holds the sources; decoded pictures are kept in `cache`.
+    `folder` has the sources; decoded pictures are kept in `cache`. UserError for a data set that no
+    recipe trains on.
     """
     if dataset == "fashion-clutter":
         return ClutterImages(clutter.open_garments(split, folder or "full"))
     if dataset not in CLASS_STEP:
-        known = ", ".join(FINAL)
-        raise UserError(f"there is no training form of '{dataset}': recipes train on {known}")
+        names = ", ".join(FINAL)
+        raise UserError(f"there is no training form of '{dataset}': recipes train on {names}")
     if folder is None:
         raise UserError(
-            f"{dataset} does not come with the suite: name the folder of its Parquet files with --source"
+            f"{dataset} does not come with the suite: "
+            f"name the folder of its Parquet files with --source"
         )
-    return decoded(open_dataset(f"{dataset}:{folder}", split), cache)
+    return decode_all(open_dataset(f"{dataset}:{folder}", split), cache)

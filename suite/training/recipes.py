@@ -1,4 +1,4 @@
-"""The recipes behind the bundled weights: everything that decides a training run, and nothing else."""
+"""The recipes of the bundled weights: everything that determines a training run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run: AdamW under a cosine schedule with linear warm-up, weights averaged exponentially.
+    """One training run: AdamW under a cosine schedule with warm-up, weights averaged.
 
     Phases run coarse to fine: the same weights on smaller images first, with interpolated position
     embeddings, under one schedule. Every epoch draws a new variant of each training image.
 
-    ``drop_path``  probability of leaving out a block's branch, rising linearly to this at the last block
-    ``precision``  ``fp32``, or ``bf16``: what autocast computes in on CUDA, while the weights stay fp32
+    ``drop_path``  probability of dropping a block's branch, rising linearly to this at the last
+    ``precision``  ``fp32``, or ``bf16``: autocast on CUDA, while the weights stay fp32
     ``stored``     precision of the finished weights: ``fp32`` or ``fp16``
     """
 
@@ -54,7 +54,7 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
     def phase_of(self, epoch: int) -> Phase:
-        """The phase that epoch number `epoch` (from 0) belongs to."""
+        """The phase of epoch number `epoch`, from 0; IndexError beyond the last."""
         for phase in self.phases:
             if epoch < phase.epochs:
                 return phase
@@ -73,7 +73,7 @@ _NANO = Recipe(
 RECIPES = {
     "vim_nano": _NANO,
     "vim_pico": replace(_NANO, backbone="vim_pico"),  # a smaller model, all else equal
-    # Fewer epochs: one point of `dev` accuracy below vim_nano's, said in its card.
+    # Fewer epochs than vim_nano, for one point of `dev` accuracy, as its card says.
     "videomamba_nano": replace(
         _NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))
     ),
@@ -123,7 +123,7 @@ RECIPES = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe called `name`; UserError with the nearest names if there is none."""
     if name not in RECIPES:
         raise UserError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")

@@ -1,10 +1,10 @@
-"""What a training run needs to go on where it stood, as one safetensors file."""
+"""The state from which a training run resumes, one safetensors file."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbones.common.errors import UserError
+from suite.data.base import one_line
 from suite.system.atomic_files import replacing
 
 
 @dataclass
-class Progress:
-    """How far a run is, what it has cost, and on which hardware and torch it ran last."""
+class TrainingProgress:
+    """Progress and cost of a run, and the hardware and torch version of its last start."""
 
     recipe: str
     fingerprint: str
@@ -28,13 +29,15 @@ class Progress:
     hardware: str = ""
 
     def check(self) -> None:
-        """ValueError unless everything is of its kind: it may come from a file."""
-        for name, default in vars(Progress("", "")).items():
+        """ValueError unless every field has its type and range, since a file may say anything."""
+        for name, default in vars(TrainingProgress("", "")).items():
             value = getattr(self, name)
-            number = isinstance(default, int | float)
-            if type(value) not in {type(default), int if number else str} or (
-                number and not 0 <= value < math.inf
-            ):
+            # JSON may have 0 for 0.0.
+            types = {type(default), int} if isinstance(default, float) else {type(default)}
+            sound = type(value) in types
+            if sound and not isinstance(value, str):
+                sound = 0 <= value < math.inf
+            if not sound:
                 raise ValueError(f"{name} {str(value)[:40]!r}")
 
 
@@ -43,16 +46,19 @@ def save(
     model: nn.Module,
     ema: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
-    done: Progress,
+    done: TrainingProgress,
 ) -> None:
-    """Write model, averaged weights, optimizer moments and progress in one step."""
+    """Write model, averaged weights, optimizer moments and progress in one atomic step."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in ema.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        for name, value in moments.items():
+            tensors[f"optimizer.{index}.{name}"] = value
+    for name, tensor in tensors.items():
+        # safetensors refuses tensors that share memory.
+        tensors[name] = tensor.detach().cpu().contiguous().clone()
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"progress": json.dumps(done.__dict__)})
+        save_file(tensors, temporary, metadata={"progress": json.dumps(asdict(done))})
 
 
 def load(
@@ -60,23 +66,30 @@ def load(
     model: nn.Module,
     ema: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
-    wanted: Progress,
-) -> Progress:
-    """Restore what `save` wrote into `model`, `ema` and `optimizer`; UserError if the file is of another recipe."""
+    expected: TrainingProgress,
+) -> TrainingProgress:
+    """Restore what `save` wrote into `model`, `ema` and `optimizer`, and return the progress.
+
+    UserError for a damaged file, or one of another recipe than `expected`.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            done = Progress(**json.loads((file.metadata() or {})["progress"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            done = TrainingProgress(**json.loads((file.metadata() or {})["progress"]))
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         done.check()
-    except Exception as error:  # safetensors, JSON and what is missing in them raise each their own
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+    except Exception as error:
+        # safetensors and JSON have errors of their own, and so has a missing entry.
+        reason = one_line(error)[:120]
         raise UserError(
             f"{path} is not a training state ({reason}): delete it to start anew"
         ) from error
-    if done.fingerprint != wanted.fingerprint:
+    if done.fingerprint != expected.fingerprint:
         raise UserError(
-            f"{path} belongs to another version of recipe '{done.recipe}': delete it or use another --out"
+            f"{path} belongs to another version of recipe '{done.recipe}': "
+            f"delete it or use another --out"
         )
+    # Before anything is changed: a part of a state would train on unnoticed.
     _check_fit(path, tensors, model, optimizer)
     model.load_state_dict(_part(tensors, "model."))
     for name, tensor in _part(tensors, "ema.").items():
@@ -85,40 +98,37 @@ def load(
     for name, tensor in _part(tensors, "optimizer.").items():
         index, moment = name.split(".")
         moments.setdefault(int(index), {})[moment] = tensor
-    optimizer.load_state_dict(
-        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return done
 
 
 def _check_fit(
     path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """UserError unless the file has exactly what `model` and `optimizer` hold, in its shapes, all finite."""
-    wanted = {
-        f"{part}.{name}": value.shape
-        for part in ("model", "ema")
-        for name, value in model.state_dict().items()
-    }
+    """UserError unless `tensors` are those of `model` and `optimizer`, in shape, and finite."""
+    shapes: dict[str, torch.Size] = {}
+    for name, value in model.state_dict().items():
+        shapes[f"model.{name}"] = shapes[f"ema.{name}"] = value.shape
+    # Numbered over all groups, as in the optimizer's state.
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, parameter in enumerate(parameters):
-        shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-        wanted |= {f"optimizer.{index}.{name}": shape for name, shape in shapes.items()}
-    for name in sorted(wanted.keys() | tensors.keys()):
-        found = tensors.get(name)
-        if (
-            found is None
-            or found.shape != wanted.get(name)
-            or not bool(torch.isfinite(found.float()).all())
-        ):
+        shapes[f"optimizer.{index}.step"] = torch.Size()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            shapes[f"optimizer.{index}.{moment}"] = parameter.shape
+    for name in sorted(shapes.keys() | tensors.keys()):
+        tensor = tensors.get(name)
+        fits = tensor is not None and tensor.shape == shapes.get(name)
+        if tensor is None or not fits or not bool(torch.isfinite(tensor.float()).all()):
             raise UserError(
                 f"{path} does not fit the recipe's model ('{name[:80]}'): delete it to start anew"
             )
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    """The tensors whose names begin with `prefix`, without it."""
+    part = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            part[name.removeprefix(prefix)] = tensor
+    return part

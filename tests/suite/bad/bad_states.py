@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from backbones import create_model
 from suite.training.loop import build_optimizer, fingerprint
-from suite.training.recipes import recipe
+from suite.training.recipes import find_recipe
 
 LINE = "train --recipe vim_nano --out ROOT --workers 0 --max-minutes 0.0001"
 ANEW = "is not a training state.*: delete it to start anew"
@@ -23,7 +23,7 @@ DONE = {"recipe": "vim_nano", "epoch": 119, "step": 9, "seconds": 1.0, "hardware
 @cache
 def _sound() -> dict[str, torch.Tensor]:
     """A whole state of the recipe."""
-    model, plan = create_model("vim_nano"), recipe("vim_nano")
+    model, plan = create_model("vim_nano"), find_recipe("vim_nano")
     state = {
         f"{part}.{name}": value
         for part in ("model", "ema")
@@ -46,7 +46,7 @@ def state(changed: dict[str, Any] | None = None, **progress: Any) -> Callable[[P
         tensors = {
             name: value for name, value in (_sound() | (changed or {})).items() if value is not None
         }
-        done = {"fingerprint": fingerprint(recipe("vim_nano"))} | DONE | progress
+        done = {"fingerprint": fingerprint(find_recipe("vim_nano"))} | DONE | progress
         save_file(tensors, root / "state.safetensors", metadata={"progress": json.dumps(done)})
 
     return make

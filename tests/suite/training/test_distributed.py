@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from suite.training.distributed import Ranks, joined
+from suite.training.distributed import ProcessGroup, process_group
 
 # As `python -m suite train` does it, with the images and the backbone of the tests.
 TRAINING = """
@@ -20,30 +20,30 @@ import torch
 
 from backbones import BACKBONES
 from suite.training.loop import Trainer
-from suite.training.distributed import joined
+from suite.training.distributed import process_group
 from tests.suite.training import test_training as small
 
 torch.set_num_threads(1)
 BACKBONES._added["vim_sprout"] = small.vim_sprout
 out = Path(sys.argv[1])
-with joined("cpu") as ranks:
-    with ranks.one_before_the_others():
-        (out / "seen").open("a").write(f"{ranks.rank} of {ranks.count}\\n")
+with process_group("cpu") as group:
+    with group.main_first():
+        (out / "seen").open("a").write(f"{group.rank} of {group.size}\\n")
     for stop in (0.0, 1e9):
-        one = Trainer(small.RECIPE, small.Noise(), out, "cpu", 0, "auto", ranks)
+        one = Trainer(small.RECIPE, small.Noise(), out, "cpu", 0, "auto", group)
         one.run(lambda figures: print(figures["loss"], figures["top1"]), max_seconds=stop)
 """
 
 
 def test_one_process_has_nothing_to_agree_on() -> None:
-    with joined("cpu") as alone:
-        assert alone == Ranks()
+    with process_group("cpu") as alone:
+        assert alone == ProcessGroup()
         tensor = torch.arange(3.0)
         alone.average([tensor])
         assert tensor.tolist() == [0, 1, 2]
-        assert alone.agreed(1.5) == 1.5
-        with alone.one_before_the_others():
-            assert alone.first
+        assert alone.broadcast(1.5) == 1.5
+        with alone.main_first():
+            assert alone.is_main
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ from suite.data import open_dataset
 from suite.training import images as training
 from suite.training.augment import Augmentation
 from suite.training.batches import Batches
-from suite.training.distributed import Ranks
-from suite.training.images import Photographs, decoded
+from suite.training.distributed import ProcessGroup
+from suite.training.images import DecodedImages, decode_all
 from suite.training.loop import Trainer
 from suite.training.recipes import RECIPES, Phase, Recipe
 
@@ -96,12 +96,12 @@ def test_pictures_are_decoded_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = open_dataset(f"tiny-imagenet-50:{folder}", "dev")
-    first = decoded(data, tmp_path)
+    first = decode_all(data, tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
     for index in range(len(data)):
         assert np.array_equal(first.render(np.array([index]))[0], data.image(index))
     monkeypatch.setattr(data, "image", None)
-    again = decoded(data, tmp_path)
+    again = decode_all(data, tmp_path)
     assert np.array_equal(first.pixels, again.pixels)
     assert np.array_equal(again.labels, data.labels)
 
@@ -112,22 +112,22 @@ def test_pictures_of_several_sizes_are_refused(
     data = open_dataset(f"tiny-imagenet-50:{folder}", "dev")
     monkeypatch.setattr(data, "image", lambda index: np.zeros((64 + index % 2, 64, 3), np.uint8))
     with pytest.raises(UserError, match="of 2 sizes: training takes those of one size"):
-        decoded(data)
+        decode_all(data)
 
 
-def noise(count: int) -> Photographs:
+def noise(count: int) -> DecodedImages:
     pixels = np.random.default_rng(1).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
-    return Photographs(pixels, np.arange(count) % 50, (0.5,) * 3, (0.2,) * 3)
+    return DecodedImages(pixels, np.arange(count) % 50, (0.5,) * 3, (0.2,) * 3)
 
 
 def test_an_epoch_is_augmented_anew_and_can_be_repeated() -> None:
     data, state = noise(48), torch.get_rng_state()
-    made = [Batches(data, RECIPE, Ranks())[epoch, 1] for epoch in (0, 0, 1)]
+    made = [Batches(data, RECIPE, ProcessGroup())[epoch, 1] for epoch in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(made[0][0], made[1][0])
     assert not torch.equal(made[0][0], made[2][0])
     plain = replace(RECIPE, augmentation=Augmentation(), horizontal_flip=False)
-    batches = Batches(data, plain, Ranks())
+    batches = Batches(data, plain, ProcessGroup())
     images, labels = batches[0, 0]
     assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), data.pixels[batches.order(0)[0]])
     assert np.array_equal(labels.numpy(), data.labels[batches.order(0)[0]])

@@ -21,10 +21,10 @@ from suite.cli import run as run_cli
 from suite.training import export
 from suite.training.augment import Augmentation
 from suite.training.batches import Batches
-from suite.training.distributed import Ranks
+from suite.training.distributed import ProcessGroup
 from suite.training.images import training_images
 from suite.training.loop import Trainer, build_optimizer, fingerprint, learning_rate, normalise
-from suite.training.recipes import RECIPES, Phase, Recipe, recipe
+from suite.training.recipes import RECIPES, Phase, Recipe, find_recipe
 
 RECIPE = Recipe(
     backbone="vim_sprout",
@@ -72,8 +72,8 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "sprout", RECIPE)
 
 
-def trainer(out: Path, plan: Recipe = RECIPE) -> Trainer:
-    return Trainer(plan, Noise(), out, "cpu", 0, "auto")
+def trainer(out: Path, recipe: Recipe = RECIPE) -> Trainer:
+    return Trainer(recipe, Noise(), out, "cpu", 0, "auto")
 
 
 def ignore(figures: dict[str, float]) -> None:
@@ -153,26 +153,26 @@ def test_a_killed_save_leaves_the_epoch_before(
 
 
 def test_the_rate_by_hand() -> None:
-    plan = replace(
+    recipe = replace(
         RECIPES["vim_nano"],
         learning_rate=1.0,
         minimum_rate=0.1,
         warmup_epochs=4,
         phases=(Phase(56, 20),),
     )
-    assert [learning_rate(plan, progress) for progress in (0, 1, 3)] == [0, 0.25, 0.75]
-    assert learning_rate(plan, 4) == 1
-    assert learning_rate(plan, 12) == pytest.approx(0.55)
-    assert learning_rate(plan, 8) == pytest.approx(0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2)
-    assert learning_rate(plan, 20) == learning_rate(plan, 21) == pytest.approx(0.1)
+    assert [learning_rate(recipe, progress) for progress in (0, 1, 3)] == [0, 0.25, 0.75]
+    assert learning_rate(recipe, 4) == 1
+    assert learning_rate(recipe, 12) == pytest.approx(0.55)
+    assert learning_rate(recipe, 8) == pytest.approx(0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2)
+    assert learning_rate(recipe, 20) == learning_rate(recipe, 21) == pytest.approx(0.1)
 
 
 @given(st.floats(0, 30), st.floats(0, 30))
 def test_the_rate_rises_through_the_warm_up_and_falls_after_it(one: float, other: float) -> None:
     first, second = sorted((one, other))
-    plan = replace(RECIPE, phases=(Phase(16, 30),), warmup_epochs=5)
-    low, high = learning_rate(plan, first), learning_rate(plan, second)
-    assert 0 <= low <= plan.learning_rate
+    recipe = replace(RECIPE, phases=(Phase(16, 30),), warmup_epochs=5)
+    low, high = learning_rate(recipe, first), learning_rate(recipe, second)
+    assert 0 <= low <= recipe.learning_rate
     if second < 5:
         assert low <= high
     elif first >= 5:
@@ -180,17 +180,17 @@ def test_the_rate_rises_through_the_warm_up_and_falls_after_it(one: float, other
 
 
 def test_phases_follow_each_other() -> None:
-    plan = replace(RECIPE, phases=(Phase(8, 2), Phase(16, 1)))
-    assert [plan.phase_of(epoch).image_size for epoch in range(3)] == [8, 8, 16]
-    assert plan.epochs == 3
+    recipe = replace(RECIPE, phases=(Phase(8, 2), Phase(16, 1)))
+    assert [recipe.phase_of(epoch).image_size for epoch in range(3)] == [8, 8, 16]
+    assert recipe.epochs == 3
     with pytest.raises(IndexError):
-        plan.phase_of(3)
+        recipe.phase_of(3)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 5))
 def test_an_epoch_shows_each_image_at_most_once_in_an_order_of_its_own(epoch: int) -> None:
-    batches, again = (Batches(Noise(), RECIPE, Ranks()) for _ in range(2))
+    batches, again = (Batches(Noise(), RECIPE, ProcessGroup()) for _ in range(2))
     shown = batches.order(epoch).flatten().tolist()
     assert batches.per_epoch == 3
     assert len(set(shown)) == len(shown) == 12
@@ -204,19 +204,19 @@ def test_an_epoch_shows_each_image_at_most_once_in_an_order_of_its_own(epoch: in
 
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_two_processes_share_a_batch(epoch: int) -> None:
-    plan = replace(RECIPE, augmentation=Augmentation(smallest_crop=0.5))
-    whole = Batches(Noise(), plan, Ranks())[epoch, 1]
+    recipe = replace(RECIPE, augmentation=Augmentation(smallest_crop=0.5))
+    whole = Batches(Noise(), recipe, ProcessGroup())[epoch, 1]
     for rank in range(2):
-        images, labels = Batches(Noise(), plan, Ranks(rank, 2))[epoch, 1]
+        images, labels = Batches(Noise(), recipe, ProcessGroup(rank, 2))[epoch, 1]
         assert torch.equal(images, whole[0][rank::2])
         assert torch.equal(labels, whole[1][rank::2])
     with pytest.raises(UserError, match="3 processes cannot share a batch of 4"):
-        Batches(Noise(), plan, Ranks(0, 3))
+        Batches(Noise(), recipe, ProcessGroup(0, 3))
 
 
 def test_flips_mirror_columns_and_nothing_else() -> None:
-    plain = Batches(Noise(), replace(RECIPE, horizontal_flip=False), Ranks())
-    flipped = Batches(Noise(), RECIPE, Ranks())
+    plain = Batches(Noise(), replace(RECIPE, horizontal_flip=False), ProcessGroup())
+    flipped = Batches(Noise(), RECIPE, ProcessGroup())
     mirrored = 0
     for index in range(3):
         for image, other in zip(plain[0, index][0], flipped[0, index][0], strict=True):
@@ -291,9 +291,9 @@ def test_the_average_follows_the_weights_by_hand(tmp_path: Path) -> None:
 def test_a_recipe_is_known_by_everything_it_says() -> None:
     assert fingerprint(RECIPE) == fingerprint(replace(RECIPE))
     assert fingerprint(RECIPE) != fingerprint(replace(RECIPE, phases=(Phase(8, 2), Phase(16, 3))))
-    assert recipe("vim_nano").backbone == "vim_nano"
+    assert find_recipe("vim_nano").backbone == "vim_nano"
     with pytest.raises(UserError, match="did you mean vim_nano"):
-        recipe("vimnano")
+        find_recipe("vimnano")
 
 
 def test_no_training_form_is_named() -> None:
