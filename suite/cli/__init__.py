@@ -51,6 +51,7 @@ COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "verify": verify,
     "doctor": doctor,
 }
+# Options that take several values, separated by commas.
 LISTS = ("--methods", "--backbones", "--budgets", "--axes", "--track")
 # The option of a command that takes names of methods.
 METHODS_FLAGS = {
@@ -94,6 +95,7 @@ def parser() -> Callable[..., Any]:
 def guarded(command: Callable[..., int]) -> Callable[..., int]:
     """`command` with errors of the user's as exit codes (see `exit_code_of`)."""
 
+    # Typer reads the options from the signature, which is that of the wrapped function.
     @functools.wraps(command)
     def wrapper(**values: Any) -> int:
         return exit_code_of(command, **values)
@@ -103,6 +105,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., int]:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process; the exit code."""
+    # Without arguments, Typer would end with an error.
     line = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = line[0]
     if not command.startswith("-") and command not in COMMANDS:
@@ -153,6 +156,7 @@ def with_hint(message: str, line: Sequence[str]) -> str:
     stray = re.search(r"unexpected extra argument\S* \((.+)\)$", message)
     if not stray:
         return message
+    # Typer shows the stray values alone, so that their place is found in the line.
     values = stray[1].split()
     before = line[: line.index(values[0])] if values[0] in line else []
     flag: str | None = None

@@ -21,6 +21,7 @@ DEFAULTS = RunSpec(methods=("mtr",), split="dev", budgets=(0.4,), baselines=Fals
 @with_options(DEFAULTS, without={"out"})
 def ablate(spec: RunSpec, options: RunOptions) -> int:
     """Vary one axis of a method at a time at matched FLOPs, each setting paired with the method."""
+    # No axis is the default, since none is of more interest than the others.
     if not spec.axes:
         raise UserError("nothing to vary: name an axis, such as --axes order")
     return run_and_show(spec, options, show)

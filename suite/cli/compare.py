@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suite.cli.exit_codes import FAILED
 from suite.cli.precompile import begin_compiling
 from suite.cli.run_options import RunOptions, print_json, publish
 from suite.cli.spec_options import with_options
@@ -29,6 +30,7 @@ def run_and_show(
     `show` prints them as text, given the result, the run's folder and the page of the report.
     """
     folder = options.folder(spec.default_name())
+    # Before the imports below, which take seconds: another process compiles meanwhile.
     begin_compiling(spec)
     from suite.comparison import run_comparison
     from suite.execution.choose import executor_of
@@ -44,7 +46,8 @@ def run_and_show(
     else:
         show(result, folder, page)
         print(f"report: {page}" if page else f"results: {folder}")
-    return 1 if result.failures else 0
+    # Failed cells do not stop the others, but a script must notice them.
+    return FAILED if result.failures else 0
 
 
 def show(result: Result, folder: Path, page: Path | None) -> None:

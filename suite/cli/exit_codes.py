@@ -11,6 +11,7 @@ from typing import Any
 from backbones.common.errors import UserError, hint, printable
 from suite.system.out_of_memory import StoppedError, out_of_memory
 
+# 130 is what a shell reports of a command that Ctrl-C ended.
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 

@@ -44,6 +44,7 @@ def export(
     if images and form in (Format.latex, Format.markdown):
         raise UserError(f"--images is not for {form.value}: use csv, parquet or json")
     if out is None:
+        # Binary content would garble the terminal.
         if form is Format.parquet:
             raise UserError("parquet is not for a terminal: name a file with --out")
         write(runs, form.value, images, sys.stdout.buffer)

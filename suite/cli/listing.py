@@ -50,6 +50,7 @@ def list_things(
 
         print_cards(every_card() if long == "all" else find(long).card)
         return 0
+    # The same rows for a program and for a table, so that neither lacks a column.
     rows = ROWS[kind]()
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -118,6 +119,7 @@ def backbone_rows() -> Rows:
         for convention, total in plan.total.items():
             row[f"G {convention}"] = f"{total / GIGA:.3f}"
         row |= _printed_figures(name)
+        # Not every backbone has a file of weights.
         row |= {"top-1": "", "on": "", "checkpoint": ""}
         if files := files_of(name):
             usual = files[0]
@@ -204,6 +206,7 @@ def recipe_rows() -> Rows:
     return rows
 
 
+# Data sets that come without files, whose folder or list is named after a colon.
 WITH_PATH = (
     "frames",
     "imagefolder",
@@ -213,19 +216,15 @@ WITH_PATH = (
     "tiny-imagenet-50",
     "video",
 )
-# Tables that are too wide are split: columns by title.
+# Tables that are too wide for 80 columns are split: columns by title.
 SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
+    Kind.methods: {
+        "methods": ("name", "title", "family", "paper"),
+        "methods: options": ("name", "options", "from"),
+    },
     Kind.backbones: {
-        "backbones: size and cost": (
-            "name",
-            "parameters",
-            "input",
-            "tokens",
-            "blocks",
-            "G flops",
-            "G macs",
-            "G paper",
-        ),
+        "backbones: size": ("name", "parameters", "input", "tokens", "blocks"),
+        "backbones: GFLOPs by convention": ("name", "G flops", "G macs", "G paper"),
         "backbones: GFLOPs as their authors printed them, and by the same count here": (
             "name",
             "G printed",
@@ -236,9 +235,9 @@ SHEETS: dict[Kind, dict[str, tuple[str, ...]]] = {
             "name",
             "top-1",
             "on",
-            "checkpoint",
             "preprocessing",
         ),
+        "backbones: where it is": ("name", "checkpoint"),
     },
     Kind.checkpoints: {
         "checkpoints: what was published": ("name", "top-1", "on", "layout", "preprocessing"),

@@ -24,6 +24,7 @@ def plan(spec: RunSpec, options: RunOptions) -> int:
     prepared = prepare(spec)
     images = len(prepared.indices)
     records = [describe(cell, spec, images) for cell in prepared.cells]
+    # Timed on a few batches of the dense model, which is all that runs here.
     seconds = estimate_seconds(prepared)
     if options.json:
         print(json.dumps({"cells": records, "images": images, "seconds": seconds}, indent=1))

@@ -31,6 +31,7 @@ def report(
 
     folder, notes = runs[0], list[str]()
     if len(runs) > 1:
+        # Late, since it imports the analyses, which a single run has on disk.
         from suite.merge import merge
 
         folder, notes = merge(runs, out)
@@ -38,6 +39,7 @@ def report(
         raise UserError(
             "--out is where several runs become one: a single run has its report in its own folder"
         )
+    # Figures for a paper take as long as the page, so they are made on request only.
     page = build(folder, paper)
     for note in notes:
         print(f"note: {note}")

@@ -97,6 +97,7 @@ def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path 
     from suite.trackers import log_run
 
     page = None
+    # Before the trackers, which also get the page and its figures.
     if options.report:
         from reports import build
 
@@ -107,5 +108,6 @@ def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path 
 
 def print_json(folder: Path, page: Path | None, results: Mapping[str, Any]) -> None:
     """Print the results of a run as one JSON document, with the paths of its folder and page."""
+    # Absent is null, so that a program finds the same keys in every document.
     paths = {"run": str(folder), "report": page and str(page)}
     print(json.dumps({**paths, **results}, indent=1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from suite.cli.exit_codes import FAILED
 from suite.cli.run_options import RunOptions, print_json, publish
 from suite.cli.spec_options import with_options
 from suite.sensitivity.spec import SensitivitySpec
 
 
+# The analysis has no executors: its probes run in this process.
 @with_options(SensitivitySpec(), without={"sweep", "executor", "address", "workers"})
 def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     """Measure the effect of removing each token before each block, and which scores predict it.
@@ -18,6 +20,7 @@ def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     from suite.terminal.tables import print_table
     from suite.trackers import chosen_trackers
 
+    # Wrong names are found before the analysis, which may take hours.
     trackers = chosen_trackers(options.track)
     folder = options.folder(spec.default_name())
     result = run_sensitivity(spec, folder, options.json, options.resume, options.fail_fast)
@@ -29,4 +32,4 @@ def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
             print_table(table)
         print(result.headline["headline"])
         print(f"report: {page}" if page else f"results: {folder}")
-    return 1 if result.failures else 0
+    return FAILED if result.failures else 0

@@ -58,6 +58,7 @@ def options_of(defaults: BaseModel) -> list[inspect.Parameter]:
         if not described or not described.description:
             continue  # the version and the kind of the file
         help_text = " ".join(described.description.split())
+        # Words, numbers with a fraction, and lists are texts, and checked with the specification.
         kind: Any = field.annotation if field.annotation in (bool, int) else str
         value = getattr(defaults, name)
         if isinstance(value, tuple):
@@ -99,6 +100,7 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
         return text
     if not text and type(None) in typing.get_args(field.annotation):
         return None
+    # More digits than any data set has images are left to pydantic, which quotes them shortened.
     if name == "images":
         return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
     if name not in NUMBERS:
@@ -161,8 +163,10 @@ def with_options(
 
     def decorate(command: Callable[[Spec, RunOptions], int]) -> Callable[..., int]:
         def wrapper(context: typer.Context, **values: Any) -> int:
+            # What was typed, and the defaults of what was not.
             texts = {name: values.pop(name) for name in names}
             options = RunOptions(**values)
+            # Checked also where a file replaces them, so that a wrong option is never silent.
             spec = spec_from_options(type(defaults), texts)
             if options.config:
                 typed = set()

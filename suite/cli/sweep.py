@@ -42,6 +42,7 @@ def run_all(
             raise UserError(f"sweep ({label}): {error}") from None
     rows: list[dict[str, Any]] = []
     for label, spec, own in runs:
+        # Before the run, which may fail and print nothing.
         folder = str(own.folder(spec.default_name())) if writes else None
         document = None
         if options.json:
@@ -64,6 +65,7 @@ def _own(options: RunOptions, label: str) -> RunOptions:
     """The options of one combination, with a name of its own if the sweep has one."""
     if not options.name:
         return options
+    # Labels have equals signs, blanks and brackets, which would have to be quoted in a shell.
     safe = re.sub(r"[^A-Za-z0-9.+]+", "-", label).strip("-")
     return replace(options, name=f"{options.name}-{safe}")
 
@@ -92,6 +94,7 @@ def _merged(rows: Sequence[dict[str, Any]], options: RunOptions) -> dict[str, An
 
             page = build(folder)
     except UserError as error:
+        # Runs of other precision, say, cannot be compared; each is complete in its own folder.
         return {"refused": str(error)}
     return {"run": str(folder), "report": page and str(page), "notes": notes}
 
