@@ -66,6 +66,7 @@ def create_model(
     _check_settings(plain, factory, settings)
     model = factory(**settings)
     if weights is not None:
+        # The weights' own number of classes, unless the caller chose one.
         own_head = weights.num_classes in (None, model.describe().classes) or "classes" in settings
         if not own_head:
             model = factory(**settings, classes=weights.num_classes)
@@ -90,6 +91,7 @@ def _check_settings(name: str, factory: Callable[..., Backbone], settings: dict[
         raise UserError(
             f"{name} cannot take these settings ({error}): leave out what it does not know"
         ) from error
+    # in fp32
     size = 4 * sum(parameter.numel() for parameter in parameters)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory // 2:

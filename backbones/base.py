@@ -51,6 +51,7 @@ class Backbone(nn.Module):
     pos_embed: Tensor
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
+    # the published one, if there is; `create_model` sets both
     preprocessing: Preprocessing = Preprocessing()
     provenance: Provenance | None = None
 
@@ -74,6 +75,7 @@ class Backbone(nn.Module):
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
+        # of patches that neither overlap nor leave gaps
         return grid * self.config.patch
 
     def describe(self) -> Shape:
@@ -114,6 +116,7 @@ class Backbone(nn.Module):
             name: value for name, value in self._parameters.items() if name != "pos_embed"
         }
         positions = other.positions_here(self.pos_embed)
+        # a model's own embedding is always of a square grid
         assert positions is not None
         other.pos_embed = positions
         return other
@@ -191,6 +194,7 @@ class Backbone(nn.Module):
     def cast(self, dtype: torch.dtype) -> Self:
         """Convert the weights to `dtype`, those of the recurrence to at least fp32, as in Mamba."""
         for name, parameter in self.named_parameters():
+            # fp64 stays fp64
             wide = torch.promote_types(dtype, torch.float32)
             parameter.data = parameter.data.to(wide if name.endswith(RECURRENT) else dtype)
         return self

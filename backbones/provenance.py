@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+# the note in `adapted` for weights without a head
 NEW_HEAD = "the head is new"
 
 
@@ -40,5 +41,6 @@ class Provenance:
 
 def key_digest(state: Mapping[str, Tensor]) -> str:
     """Sha256 over the sorted names and shapes of a state dict."""
+    # Names and shapes alone: two trainings of one model have the same digest.
     lines = sorted(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -108,11 +108,13 @@ class TokenSequence:
         """The same sequence with ``owner`` tracking on; only before the first reduction."""
         if self.length != self.original_length:
             raise ValueError("owner tracking must begin before the first reduction")
+        # every token is part of itself
         slots = torch.arange(self.length, device=self.position.device)
         return replace(self, owner=slots.expand(self.batch, -1))
 
     def pick_images(self, rows: Tensor) -> TokenSequence:
         """The images at these rows of the batch (K,), which may repeat: variants of one image."""
+        # `grid` and `weighted` are the same for all images; the trace is dropped.
         return replace(
             self,
             branch=self.branch[rows],
@@ -138,6 +140,7 @@ def new_sequence(
     """
     batch, length, _ = tokens.shape
     device = tokens.device
+    # the running sum of many blocks would lose small terms in a lower precision
     residual_dtype = torch.promote_types(tokens.dtype, torch.float32)
     indices = list(special)
     places = torch.empty(len(indices), dtype=torch.long, device=device)

@@ -66,6 +66,7 @@ class Shape:
     def __post_init__(self) -> None:
         """Refuse impossible sizes: a mistake in a backbone's `describe`, not a user's error."""
         present, absent = (ATTENTION, SCANS) if self.heads else (SCANS, ATTENTION)
+        # Zero would pass silently through every formula of FLOPs.
         positive = ("depth", "dim", "inner", "channels", "patches", "classes", "frames", *present)
         for field in positive:
             size = getattr(self, field)
@@ -90,6 +91,7 @@ class Shape:
         All but the first; in a transformer the MLP of each layer, as ToMe and EViT reduce between
         attention and MLP.
         """
+        # Block 0 has no block before it whose trace could say what to remove.
         return tuple(range(1, self.depth, 2 if self.heads else 1))
 
     @property

@@ -29,14 +29,17 @@ def unreduce(values: Tensor, tokens: TokenSequence, fill: Fill = "nearest") -> T
     owner = tokens.owner
     if fill == "nearest":
         owner = _nearest_owner(owner, tokens)
-    index = owner.clamp_min(0)[:, :, None].expand(-1, -1, values.shape[2])
-    return values.gather(1, index).masked_fill((owner < 0)[:, :, None], 0)
+    # Dropped tokens gather any value first and are zeroed afterwards.
+    index = owner.clamp_min(0)[:, :, None]
+    full = values.gather(1, index.expand(-1, -1, values.shape[2]))
+    dropped = owner < 0
+    return full.masked_fill(dropped[:, :, None], 0)
 
 
 def on_grid(full: Tensor, tokens: TokenSequence) -> Tensor:
     """The patches of `unreduce`'s result (B, L0, F), on the grid (B, T, H, W, F)."""
-    positions = _patch_positions(tokens)
-    patches = full.gather(1, positions[:, :, None].expand(-1, -1, full.shape[2]))
+    index = _patch_positions(tokens)[:, :, None]
+    patches = full.gather(1, index.expand(-1, -1, full.shape[2]))
     return patches.unflatten(1, tokens.grid)
 
 
@@ -46,8 +49,10 @@ def _patch_positions(tokens: TokenSequence) -> Tensor:
     shape = (tokens.batch, tokens.original_length)
     is_special = torch.zeros(shape, dtype=torch.uint8, device=special.device)
     # A stable sort of the flags keeps patches in order and moves special tokens to the end.
-    order = is_special.scatter_(1, special, 1).argsort(dim=1, stable=True)
-    return order[:, : tokens.original_length - special.shape[1]]
+    is_special.scatter_(1, special, 1)
+    order = is_special.argsort(dim=1, stable=True)
+    patches = tokens.original_length - special.shape[1]
+    return order[:, :patches]
 
 
 def _nearest_owner(owner: Tensor, tokens: TokenSequence) -> Tensor:
@@ -61,14 +66,19 @@ def _nearest_owner(owner: Tensor, tokens: TokenSequence) -> Tensor:
     farthest = int(key.max()) + 1
     # Image by image: the table of a clip's distances is large enough for one.
     nearest = torch.stack([key.where(row, farthest).argmin(1) for row in usable])
-    filled = patch_owner.gather(1, nearest).where(usable.any(1, keepdim=True), -1)
-    return owner.scatter(1, positions, torch.where(patch_owner < 0, filled, patch_owner))
+    filled = patch_owner.gather(1, nearest)
+    filled = filled.where(usable.any(1, keepdim=True), -1)
+    patch_owner = patch_owner.where(patch_owner >= 0, filled)
+    return owner.scatter(1, positions, patch_owner)
 
 
 def _distances(grid: tuple[int, int, int], device: torch.device) -> Tensor:
     """Squared distances between all cells (P, P), made unique by the index of the second cell."""
-    axes = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing="ij")
+    sides = [torch.arange(side, device=device) for side in grid]
+    axes = torch.meshgrid(*sides, indexing="ij")
     cells = torch.stack(axes).flatten(1)
-    squared = (cells[:, :, None] - cells[:, None, :]).square().sum(0)
+    offsets = cells[:, :, None] - cells[:, None, :]
+    squared = offsets.square().sum(0)
     # unique keys, so that ties do not depend on how argmin is implemented on a device
-    return squared * cells.shape[1] + torch.arange(cells.shape[1], device=device)
+    count = cells.shape[1]
+    return squared * count + torch.arange(count, device=device)

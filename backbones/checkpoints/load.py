@@ -91,6 +91,7 @@ def apply(
     missing or surplus keys, a head of another size, a position embedding of another grid, other
     shapes, or other kinds of numbers.
     """
+    # All checks come before the first copy, so that an error leaves the model untouched.
     own = model.state_dict()
     source = weights.provenance.source
     fitted, notes = model.fitted(weights.state, changed)
@@ -134,6 +135,7 @@ def _choose_branch(
                 "drop the request for EMA"
             )
         return content, "bare"
+    # the first of the names that a framework uses for plain weights
     branch = AVERAGED if ema else next((name for name in branches if name in PLAIN), "model")
     if branch not in branches:
         fix = "ask for the plain ones (ema=False)" if ema else "ask for EMA weights (ema=True)"
@@ -158,6 +160,7 @@ def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tens
         # DistributedDataParallel puts the prefix before every name.
         state[str(name).removeprefix("module.")] = copied
     for name, tensor in state.items():
+        # a training that diverged; its logits would be NaN without an error
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise UserError(
                 f"checkpoint {spec} has NaN or infinite values in '{name}': "
@@ -202,6 +205,7 @@ def _check_names(own: Collection[str], fitted: Collection[str], source: str) -> 
         parts.append(f"{len(missing)} keys missing ({_some(missing)})")
     if surplus:
         parts.append(f"{len(surplus)} keys surplus ({_some(surplus)})")
+    # A renamed key shows which other model the file belongs to.
     close = difflib.get_close_matches(missing[0], surplus, n=1) if missing else []
     meant = close[0] if close else "another model"
     raise UserError(

@@ -145,6 +145,7 @@ def _videomamba_video() -> Iterator[PublishedFile]:
                 )
 
 
+# mambareg_tiny was not published.
 def _mambareg() -> Iterator[PublishedFile]:
     for size, top1 in {"small": 81.4, "base": 83.0, "large": 83.6}.items():
         source = f"hf://Wangf3014/Mamba-Reg/mambar_{size}_patch16_224.pth"
@@ -178,6 +179,7 @@ def _bundled() -> Iterator[PublishedFile]:
 def card_scores(backbone: str, card: str) -> Iterator[PublishedFile]:
     """Read the accuracy of bundled weights, split by split, from the text of their card."""
     trained = CARD_DATA.search(card)
+    # a card of other data has no known classes and preprocessing
     if trained is None or trained["data"] not in TRAINED_ON:
         return
     classes, prepared = TRAINED_ON[trained["data"]]
@@ -205,6 +207,7 @@ def published_files() -> tuple[PublishedFile, ...]:
 
 def files_of(backbone: str) -> list[PublishedFile]:
     """The published files for exactly `backbone`, a name with or without settings."""
+    # compared parsed: the order of settings and spaces do not matter
     parsed = bracketed(backbone)
     return [row for row in published_files() if bracketed(row.backbone) == parsed]
 
@@ -213,6 +216,7 @@ def published_file(backbone: str, data: str | None = None) -> PublishedFile:
     """The published file for `backbone`, preferably trained on `data`; UserError without one."""
     rows = files_of(backbone)
     if not rows:
+        # the nearest thing to suggest: the same backbone with other settings
         others = [row.backbone for row in _same_name(backbone)]
         hint = f"published is {', '.join(dict.fromkeys(others))}" if others else "give a file"
         raise UserError(f"no checkpoint of {backbone} is published: {hint}")

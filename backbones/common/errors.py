@@ -9,6 +9,7 @@ LONGEST = 800  # characters of a message
 NO_SPACE = "free some space, or choose another folder"
 NOT_ALLOWED = "allow it, or choose another folder"
 FILE_IN_THE_WAY = "a file stands where a folder belongs: choose another folder"
+# by the system's error number
 HINTS = {
     errno.ENOSPC: NO_SPACE,
     errno.EDQUOT: NO_SPACE,

@@ -86,6 +86,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, item: T) -> None:
         """Register `item` for this process; UserError if the name is taken."""
+        # Results are stored under names: one must not mean two things.
         if name in self:
             raise UserError(f"{self.kind} '{name}' exists already: choose another name")
         self._added[name] = item

@@ -25,6 +25,7 @@ from backbones.compiled.jit import callback, config, intrinsic, record_of, types
 if TYPE_CHECKING:
     from torch import Tensor
 
+# first in every frame, where `take` expects them
 COUNTERS = [("next", np.int64), ("tasks", np.int64)]
 
 
@@ -39,6 +40,7 @@ def frame_type(
 
 def _pointer_to(kind: Any) -> Any:
     """Signature and code of a function (address, offset) that returns a pointer to a number."""
+    # A frame stores addresses as integers, which become pointers here.
     pointer = types.CPointer(kind)
 
     def generate(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -97,6 +99,7 @@ def compile_kernel(
     entry: Callable[[Any], None], frame: np.dtype[Any]
 ) -> Callable[[np.ndarray], None]:
     """Compile `entry`, which takes a pointer to a frame; the result runs one on torch's threads."""
+    # A C callback takes the frame by its address, from any thread and without the interpreter.
     signature = types.void(types.CPointer(record_of(frame)))
     # Another process may be compiling the same kernel into the cache.
     awaited(entry.__module__)

@@ -59,6 +59,7 @@ def _times_power(typing: Any, value: Any, rounded: Any) -> Any:
 @device
 def exp2(x: Any) -> Any:
     """2^x for x <= 127, to 1e-7 of the value; exactly 1 at 0; 2^-126 below -126, nan at nan."""
+    # below, the exponent's bits would wrap around
     x = _SMALLEST_EXPONENT if x < _SMALLEST_EXPONENT else x
     rounded = x + _ROUNDER
     f = x - (rounded - _ROUNDER)

@@ -19,6 +19,7 @@ import torch
 
 def launch(entry: int, frame: np.ndarray) -> None:
     """Do all tasks of `frame` with the machine code at the address `entry`."""
+    # a thread without a task would only be woken for nothing
     threads = min(torch.get_num_threads(), int(frame["tasks"][0]))
     parallel = _openmp_parallel()
     if threads > 1 and parallel is not None:
@@ -35,6 +36,7 @@ def launch(entry: int, frame: np.ndarray) -> None:
 @cache
 def _openmp_parallel() -> Any:
     """`GOMP_parallel` of torch's OpenMP library; None where it is linked with another kind."""
+    # the symbol is looked up through the library's own dependencies
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         parallel = ctypes.CDLL(str(library)).GOMP_parallel

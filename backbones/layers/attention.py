@@ -33,8 +33,10 @@ def log_size(tokens: TokenSequence, dtype: torch.dtype) -> Tensor | None:
     """
     if not tokens.weighted:
         return None
+    # in fp32 at least: a low precision would round large sizes
     wide = torch.promote_types(dtype, tokens.size.dtype)
-    return tokens.size.to(wide).log().to(dtype)[:, None, None, :]
+    logs = tokens.size.to(wide).log().to(dtype)
+    return logs[:, None, None, :]
 
 
 class AttentionHalf(nn.Module):
@@ -54,9 +56,10 @@ class AttentionHalf(nn.Module):
         residual = tokens.residual + tokens.branch
         u = layer_norm(self.norm, residual)
         fast = can_run_fast(u)
-        # (B, L, 3 * heads * width) to (3, B, heads, L, width)
         qkv = linear(u, layer.qkv.weight, layer.qkv.bias, fast=fast)
-        q, k, v = qkv.unflatten(2, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        # (B, L, 3 * heads * width) to (3, B, heads, L, width)
+        qkv = qkv.unflatten(2, (3, layer.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = log_size(tokens, u.dtype)
         if torch.is_grad_enabled():
             weights = attention_weights(q, k, layer.scale, bias)
@@ -64,7 +67,11 @@ class AttentionHalf(nn.Module):
         else:
             weights = None
             mixed = functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=bias, scale=layer.scale
+                q,
+                k,
+                v,
+                attn_mask=bias,
+                scale=layer.scale,
             )
         shown: dict[str, Tensor] = {}
         if "keys" in needs:
@@ -80,6 +87,7 @@ class AttentionHalf(nn.Module):
             else:
                 row = weights.take_along_dim(place, 2)
             shown["cls_attention"] = row.mean(1)[:, 0]
+        # heads side by side again
         mixed = mixed.transpose(1, 2).flatten(2)
         branch = linear(mixed, layer.proj.weight, layer.proj.bias, fast=fast)
         return replace(tokens, branch=branch, residual=residual, trace=Trace(**shown))

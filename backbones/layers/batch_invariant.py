@@ -20,7 +20,12 @@ FEWEST_ROWS = 16
 
 
 def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fast: bool = False, gelu: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    fast: bool = False,
+    gelu: bool = False,
 ) -> Tensor:
     """Compute x @ weight.T + bias; each row's bits are independent of the others.
 
@@ -35,7 +40,8 @@ def linear(
     if count < FEWEST_ROWS:
         rows = functional.pad(rows, (0, 0, 0, FEWEST_ROWS - count))
     multiply = _onednn if fast and _has_onednn() else _plain
-    return multiply(rows, weight, bias, gelu)[:count].view(*x.shape[:-1], weight.shape[0])
+    product = multiply(rows, weight, bias, gelu)[:count]
+    return product.view(*x.shape[:-1], weight.shape[0])
 
 
 def per_image_linear(rows: Tensor, layer: nn.Linear) -> Tensor:
@@ -43,7 +49,10 @@ def per_image_linear(rows: Tensor, layer: nn.Linear) -> Tensor:
     # A product whose row count is the batch takes another path through the BLAS for another batch.
     if rows.device.type != "cpu" or torch.is_grad_enabled():
         return layer(rows)
-    product = torch.stack([torch.matmul(layer.weight, image.t()).t() for image in rows])
+    products: list[Tensor] = []
+    for image in rows:
+        products.append(torch.matmul(layer.weight, image.t()).t())
+    product = torch.stack(products)
     return product if layer.bias is None else product + layer.bias
 
 
@@ -54,7 +63,9 @@ def convolve(layer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     # oneDNN takes the strides of a lone image for another memory layout, and convolves one image on
     # another path than several: hence plain rows, and a lone image twice.
     plain = images.contiguous()
-    return layer(plain) if len(images) > 1 else layer(torch.cat([plain, plain]))[:1]
+    if len(images) > 1:
+        return layer(plain)
+    return layer(torch.cat([plain, plain]))[:1]
 
 
 def _plain(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:

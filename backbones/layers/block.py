@@ -27,6 +27,7 @@ class Block(nn.Module):
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result has the fields named in `needs`."""
         kernel, branch = self.mixer.kernel, tokens.branch
+        # On a GPU the fused addition and norm serve training as well; the mixer decides for itself.
         if fused_path.can_run(kernel, branch) or fused_path.can_train(kernel, branch):
             residual, u = fused_path.add_norm(branch, tokens.residual, self.norm)
         else:

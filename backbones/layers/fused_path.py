@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.layers import batch_invariant, plain_path
+from backbones.layers import plain_path
+from backbones.layers.batch_invariant import linear
 from backbones.layers.norm import RMSNorm
 from backbones.layers.plain_path import REVERSE, is_separate, trace_of
 from backbones.layers.scan_weights import ScanWeights, initial_weights
@@ -41,7 +42,10 @@ def can_run(kernel: str, tokens: Tensor) -> bool:
         return False
     if device == "cpu" and dtype != torch.float32:
         return False
-    return chosen(kernel, device, dtype).kernel == KERNELS[device] and check_forward(device, dtype)
+    if chosen(kernel, device, dtype).kernel != KERNELS[device]:
+        return False
+    # Once a process and dtype: a wrong kernel is an error, not a reason for the plain path.
+    return check_forward(device, dtype)
 
 
 def can_train(kernel: str, tokens: Tensor) -> bool:
@@ -49,7 +53,9 @@ def can_train(kernel: str, tokens: Tensor) -> bool:
     device, dtype = tokens.device.type, tokens.dtype
     if not torch.is_grad_enabled() or device != "cuda":
         return False
-    return chosen(kernel, device, dtype).kernel == "triton" and check_gradients(device, dtype)
+    if chosen(kernel, device, dtype).kernel != "triton":
+        return False
+    return check_gradients(device, dtype)
 
 
 @cache
@@ -59,14 +65,16 @@ def check_forward(device: str, dtype: torch.dtype) -> bool:
     with torch.no_grad(), as_written(device):
         added, u = add_norm(branch, residual, norm)
         mixed, trace = mix(weights, u, frozenset({"y"}), None, StackCache())
+        assert trace.y is not None
+        # the plain path with the same weights, rounded already, in fp32
         _widen(weights, norm)
         total = residual + branch
         inputs = plain_path.scan_inputs(weights, norm(total), None, "reference")
         # `plain_path.mix` would scan by the registered operator, whose first call imports torch's
         # compiler for over a second.
         project = weights.out_proj.weight.t()
-        expected = reference_scan(inputs, REVERSE, False).y * 0.5 @ project
-        assert trace.y is not None
+        y = reference_scan(inputs, REVERSE, False).y
+        expected = y * 0.5 @ project
         traced = trace.y.float() @ project
     pairs = ((added, total), (mixed, expected), (traced, expected))
     return _close(pairs, TOLERANCE[dtype], KERNELS[device])
@@ -84,6 +92,7 @@ def check_gradients(device: str, dtype: torch.dtype) -> bool:
         else:
             inputs = plain_path.scan_inputs(weights, u, None, kernel)
         out, _ = plain_path.mix(weights, inputs, frozenset(), kernel)
+        # a function of everything that a block returns
         loss = (out.float() * total).sum() + total.square().sum()
         parameters = [*weights.parameters(), norm.weight]
         return list(torch.autograd.grad(loss, [*leaves, *parameters]))
@@ -120,8 +129,9 @@ def _widen(weights: ScanWeights, norm: RMSNorm) -> None:
 
 def _close(pairs: Iterable[tuple[Tensor, Tensor]], tolerance: float, kernel: str) -> bool:
     for fused, plain in pairs:
+        error = (fused.float() - plain).abs().max()
         # written so that NaN fails the comparison
-        if not (fused.float() - plain).abs().max() <= tolerance * plain.abs().max():
+        if not error <= tolerance * plain.abs().max():
             raise UserError(
                 f"the fused kernels of '{kernel}' are wrong on this machine: use kernel 'reference'"
             )
@@ -149,22 +159,29 @@ def mix(
 
     `stacks` is the mixer's own, used on a GPU.
     """
-    x, z = batch_invariant.linear(u, weights.in_proj.weight, fast=True).chunk(2, dim=-1)
+    projected = linear(u, weights.in_proj.weight, fast=True)
+    # the scans' inputs and the gate
+    x, z = projected.chunk(2, dim=-1)
     prepare = _on_cpu if u.device.type == "cpu" else _on_gpu
     inputs, scan = prepare(weights, x, z, carry, stacks)
     step = None
+    # The kernel writes the timescale only where a reducer reads it.
     if "delta" in needs:
         step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
     separate = is_separate(needs)
     result = scan(separate, step, "delta_mean" in needs)
     # The kernel scales the sum that it writes itself.
     y = (result.y[0] + result.y[1]) * weights.scale if separate else result.y
-    out = batch_invariant.linear(y, weights.out_proj.weight, fast=True)
+    out = linear(y, weights.out_proj.weight, fast=True)
     return out, trace_of(needs, inputs, result, y, step)
 
 
 def _on_cpu(
-    weights: ScanWeights, x: Tensor, z: Tensor, carry: Tensor | None, stacks: StackCache
+    weights: ScanWeights,
+    x: Tensor,
+    z: Tensor,
+    carry: Tensor | None,
+    stacks: StackCache,
 ) -> tuple[ScanInputs, Scan]:
     """The inputs of the scan, with the timescale not projected yet, and the scan."""
     from backbones.scan.cpu import cpu_scan
@@ -174,26 +191,37 @@ def _on_cpu(
     taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
     conv_bias = torch.stack([part.conv.get_parameter("bias") for part in parts])
     u = convolve(x, taps, conv_bias, BACKWARDS)
-    projected = torch.stack(
-        [
-            batch_invariant.linear(rows, part.x_proj.weight, fast=True)
-            for part, rows in zip(parts, u, strict=True)
-        ]
-    )
-    dt, B, C = projected.split([weights.dt_rank, weights.states, weights.states], dim=-1)
+    rows: list[Tensor] = []
+    for part, convolved in zip(parts, u, strict=True):
+        rows.append(linear(convolved, part.x_proj.weight, fast=True))
+    projected = torch.stack(rows)
+    sizes = [weights.dt_rank, weights.states, weights.states]
+    dt, B, C = projected.split(sizes, dim=-1)
     D = torch.stack([part.D for part in parts])
     expand = torch.stack([part.dt_proj.weight.t() for part in parts])
     bias = torch.stack([part.dt_proj.bias for part in parts])
     inputs = ScanInputs(u, dt, weights.state_matrix(), B, C, D, z, bias, carry)
 
+    # The kernel projects the timescale itself and always returns its mean.
     def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return cpu_scan(inputs, REVERSE, separate, scale=weights.scale, weight=expand, step=step)
+        return cpu_scan(
+            inputs,
+            REVERSE,
+            separate,
+            scale=weights.scale,
+            weight=expand,
+            step=step,
+        )
 
     return inputs, scan
 
 
 def _on_gpu(
-    weights: ScanWeights, x: Tensor, z: Tensor, carry: Tensor | None, stacks: StackCache
+    weights: ScanWeights,
+    x: Tensor,
+    z: Tensor,
+    carry: Tensor | None,
+    stacks: StackCache,
 ) -> tuple[ScanInputs, Scan]:
     """The inputs of the scan, and the scan."""
     from backbones.scan.triton_scan import triton_scan
@@ -201,14 +229,22 @@ def _on_gpu(
     inputs = _gpu_inputs(stacks.get(weights), x, z, carry)
 
     def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return triton_scan(inputs, REVERSE, separate, scale=weights.scale, step=step, mean=mean)
+        return triton_scan(
+            inputs,
+            REVERSE,
+            separate,
+            scale=weights.scale,
+            mean=mean,
+            step=step,
+        )
 
     return inputs, scan
 
 
 def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None) -> ScanInputs:
     """Project and convolve tokens `u` (B, L, C) for training by `triton`, differentiably."""
-    x, z = batch_invariant.linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    x, z = linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    # stacked anew, so that gradients flow to the parameters
     return _gpu_inputs(stack(weights), x, z, carry)
 
 
@@ -217,9 +253,11 @@ def _gpu_inputs(own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None) -> Sca
     from backbones.scan.triton_conv import convolve
 
     u = convolve(x, own.taps, own.conv_bias, BACKWARDS)
+    # one product for both directions
     projected = torch.bmm(u.flatten(1, 2), own.project)
     states = own.A.shape[-1]
     dt, B, C = projected.split([own.expand.shape[1], states, states], dim=-1)
     delta = torch.bmm(dt, own.expand).view(u.shape)
-    B, C = B.unflatten(1, x.shape[:2]), C.unflatten(1, x.shape[:2])
+    B = B.unflatten(1, x.shape[:2])
+    C = C.unflatten(1, x.shape[:2])
     return ScanInputs(u, delta, own.A, B, C, own.D, z, own.step_bias, carry)

@@ -48,10 +48,14 @@ class BidirectionalMixer(Mixer):
         `divide` halves the sum of the directions, as Vim's div2 models do.
         """
         super().__init__()
-        self.dim, self.d_state, self.d_conv, self.inner = dim, d_state, d_conv, expand * dim
+        self.dim = dim
+        self.d_state = d_state
+        self.d_conv = d_conv
+        self.inner = expand * dim
         self.dt_rank = math.ceil(dim / 16) if isinstance(dt_rank, str) else dt_rank
         self.divide = divide
         layers = initial_weights(dim, self.inner, d_state, d_conv, self.dt_rank, divide)
+        # The names and their order are those of Vim's state dicts.
         forward, backward = layers.directions
         self.in_proj = layers.in_proj
         self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D = forward
@@ -61,7 +65,8 @@ class BidirectionalMixer(Mixer):
 
     @property
     def scan_weights(self) -> ScanWeights:
-        """The layers as they are now: parameters may have been replaced since the last call."""
+        """The layers as the two paths read them."""
+        # Made on every call: parameters may have been replaced since the last one.
         forward = Direction(self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D)
         backward = Direction(self.conv1d_b, self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b)
         directions = (forward, backward)
@@ -89,6 +94,7 @@ class BidirectionalMixer(Mixer):
     def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
         """The inputs of the two scans for tokens `u` (B, L, C), differentiably."""
         kernel = chosen(self.kernel, u.device, u.dtype).kernel
+        # Inference by `triton` is fused; in training its inputs come from the Triton programs, too.
         if kernel == "triton":
             return fused_path.scan_inputs(self.scan_weights, u, carry)
         return plain_path.scan_inputs(self.scan_weights, u, carry, kernel)

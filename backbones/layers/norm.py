@@ -19,13 +19,17 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., dim); the result has the weight's dtype."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
-        return (wide * scale * self.weight.to(wide.dtype)).to(self.weight.dtype)
+        mean_square = wide.square().mean(dim=-1, keepdim=True)
+        scale = torch.rsqrt(mean_square + self.eps)
+        normalised = wide * scale * self.weight.to(wide.dtype)
+        return normalised.to(self.weight.dtype)
 
 
 def layer_norm(norm: nn.LayerNorm, residual: Tensor) -> Tensor:
     """Apply `norm` to the residual (..., C) in its precision; the result has the weight's dtype."""
     # The residual is fp32 in a model of lower precision, which `norm` itself would refuse.
-    weight, bias = norm.weight.to(residual.dtype), norm.bias.to(residual.dtype)
+    weight = norm.weight.to(residual.dtype)
+    bias = norm.bias.to(residual.dtype)
     width = (residual.shape[-1],)
-    return functional.layer_norm(residual, width, weight, bias, norm.eps).to(norm.weight.dtype)
+    normalised = functional.layer_norm(residual, width, weight, bias, norm.eps)
+    return normalised.to(norm.weight.dtype)

@@ -13,7 +13,8 @@ class PatchEmbed(nn.Module):
         """`patch` x `patch` pixels, `stride` apart, to `dim` channels."""
         super().__init__()
         self.stride = stride
-        self.proj: nn.Conv2d | nn.Conv3d = nn.Conv2d(3, dim, kernel_size=patch, stride=stride)
+        self.proj: nn.Conv2d | nn.Conv3d
+        self.proj = nn.Conv2d(3, dim, kernel_size=patch, stride=stride)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, h * w, C), row by row."""
@@ -26,10 +27,18 @@ class FramePatchEmbed(PatchEmbed):
     def __init__(self, patch: int, stride: int, dim: int) -> None:
         super().__init__(patch, stride, dim)
         # The published weight is that of a three-dimensional convolution one frame deep.
-        self.proj = nn.Conv3d(3, dim, kernel_size=(1, patch, patch), stride=(1, stride, stride))
+        self.proj = nn.Conv3d(
+            3,
+            dim,
+            kernel_size=(1, patch, patch),
+            stride=(1, stride, stride),
+        )
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) to (B, T, h * w, C), row by row."""
+        # The weight is one frame deep, so that frames can be convolved as images.
         frames = clips.transpose(1, 2).flatten(0, 1)
-        tokens = functional.conv2d(frames, self.proj.weight.squeeze(2), self.proj.bias, self.stride)
-        return tokens.flatten(2).transpose(1, 2).unflatten(0, (clips.shape[0], -1))
+        weight = self.proj.weight.squeeze(2)
+        grid = functional.conv2d(frames, weight, self.proj.bias, self.stride)
+        tokens = grid.flatten(2).transpose(1, 2)
+        return tokens.unflatten(0, (clips.shape[0], -1))

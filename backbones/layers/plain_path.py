@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from backbones.layers import batch_invariant
+from backbones.layers.batch_invariant import linear
 from backbones.layers.scan_weights import ScanWeights
 from backbones.scan import ScanInputs, ScanResult
 from backbones.scan.dispatch import run
@@ -31,7 +31,7 @@ def mix(
         wide = inputs.A.dtype  # at least fp32, as the scan computes it
         bias = inputs.delta_bias.to(wide)[:, None, None]
         delta = functional.softplus(inputs.delta.to(wide) + bias)
-    out = batch_invariant.linear(y, weights.out_proj.weight)
+    out = linear(y, weights.out_proj.weight)
     return out, trace_of(needs, inputs, result, y, delta)
 
 
@@ -63,20 +63,22 @@ def trace_of(
 
 def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None, kernel: str) -> ScanInputs:
     """Project and convolve tokens `u` (B, L, C), differentiably, to the inputs of the two scans."""
-    x, z = batch_invariant.linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    x, z = linear(u, weights.in_proj.weight).chunk(2, dim=-1)
+    # mamba_ssm's packages have a convolution of their own
     convolve = stock_convolve if kernel == "mamba_ssm" else plain_convolve
-    convolved = torch.stack(
-        [
-            convolve(x, part.conv.weight, part.conv.bias, backwards)
-            for part, backwards in zip(weights.directions, REVERSE, strict=True)
-        ]
-    )
+    rows: list[Tensor] = []
+    for part, backwards in zip(weights.directions, REVERSE, strict=True):
+        rows.append(convolve(x, part.conv.weight, part.conv.bias, backwards))
+    convolved = torch.stack(rows)
     sizes = [weights.dt_rank, weights.states, weights.states]
-    deltas, Bs, Cs = [], [], []
+    deltas: list[Tensor] = []
+    Bs: list[Tensor] = []
+    Cs: list[Tensor] = []
     # Projecting the stacked rows keeps each matrix product on contiguous memory.
-    for part, rows in zip(weights.directions, convolved, strict=True):
-        dt, B, C = batch_invariant.linear(rows, part.x_proj.weight).split(sizes, dim=-1)
-        deltas.append(batch_invariant.linear(dt, part.dt_proj.weight))
+    for part, direction in zip(weights.directions, convolved, strict=True):
+        projected = linear(direction, part.x_proj.weight)
+        dt, B, C = projected.split(sizes, dim=-1)
+        deltas.append(linear(dt, part.dt_proj.weight))
         Bs.append(B)
         Cs.append(C)
     return ScanInputs(
@@ -97,6 +99,7 @@ def plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backwards: bo
 
     `backwards`: each token sees those after it instead of those before.
     """
+    # Padding on one side only makes the convolution causal.
     reach = weight.shape[-1] - 1
     padding = (0, reach) if backwards else (reach, 0)
     padded = functional.pad(x.transpose(1, 2), padding)

@@ -26,7 +26,9 @@ def resample_grid(
         return None
     if class_place_of is None:
         return resample_positions(positions, (side, side), (grid, grid))
-    old, new = class_place_of(patches), class_place_of(grid**2)
+    # in some families the class token's index depends on the number of patches
+    old = class_place_of(patches)
+    new = class_place_of(grid**2)
     return interpolate_pos_embed(positions, old, (side, side), new, (grid, grid))
 
 
@@ -34,11 +36,16 @@ def resample_positions(rows: Tensor, old_grid: Grid, new_grid: Grid) -> Tensor:
     """Resample a learned embedding (1, h*w, C), bicubically, to (1, h'*w', C); in at least fp32."""
     image = _precise(rows).transpose(1, 2).reshape(1, -1, *old_grid)
     resampled = F.interpolate(image, size=new_grid, mode="bicubic", align_corners=False)
-    return resampled.flatten(2).transpose(1, 2).to(rows.dtype)
+    tokens = resampled.flatten(2).transpose(1, 2)
+    return tokens.to(rows.dtype)
 
 
 def interpolate_pos_embed(
-    pos: Tensor, place: int, old_grid: Grid, new_place: int, new_grid: Grid
+    pos: Tensor,
+    place: int,
+    old_grid: Grid,
+    new_place: int,
+    new_grid: Grid,
 ) -> Tensor:
     """Resample a learned embedding (1, h*w + 1, C) with a class token to (1, h'*w' + 1, C).
 

@@ -59,6 +59,7 @@ class ScanWeights(NamedTuple):
 
     def state_matrix(self) -> Tensor:
         """A of both directions (2, E, N), in at least fp32."""
+        # exp in a low precision would change how long a state is remembered
         logs = torch.stack([part.A_log for part in self.directions])
         return -torch.exp(logs.to(torch.promote_types(logs.dtype, torch.float32)))
 

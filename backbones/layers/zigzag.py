@@ -73,6 +73,9 @@ def paths(position: Tensor, height: int, width: int) -> Paths:
     A token keeps the arrival that it has on the full grid.
     """
     step, arrival = walks(height, width, position.device)
+    # by their steps on the full grid, so that removed tokens leave no gap
     order = step[:, position].argsort(dim=2)
     # the second sort inverts the permutation
-    return Paths(order, order.argsort(dim=2), arrival[:, position].gather(2, order))
+    inverse = order.argsort(dim=2)
+    arrivals = arrival[:, position].gather(2, order)
+    return Paths(order, inverse, arrivals)

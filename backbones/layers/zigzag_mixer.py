@@ -37,9 +37,17 @@ class ZigzagMixer(Mixer):
     def __init__(self, dim: int, d_state: int = 16, taps: int = 7, expand: int = 2) -> None:
         """`taps` is the side of the convolution's window."""
         super().__init__()
-        self.d_state, self.inner, self.dt_rank = d_state, expand * dim, math.ceil(dim / 16)
+        self.d_state = d_state
+        self.inner = expand * dim
+        self.dt_rank = math.ceil(dim / 16)
         self.in_proj = nn.Linear(dim, 2 * self.inner)
-        self.conv2d = nn.Conv2d(self.inner, self.inner, taps, padding=taps // 2, groups=self.inner)
+        self.conv2d = nn.Conv2d(
+            self.inner,
+            self.inner,
+            taps,
+            padding=taps // 2,
+            groups=self.inner,
+        )
         self.x_proj = nn.Linear(self.inner, self.dt_rank + 2 * d_state, bias=False)
         self.dt_proj, self.A_log, self.D = initial_scan(self.inner, self.dt_rank, d_state)
         self.out_proj = nn.Linear(self.inner, dim)
@@ -65,8 +73,11 @@ class ZigzagMixer(Mixer):
                 f"choose a method that needs {', '.join(sorted(TRACED))}"
             )
         _, height, width = grid
-        x, z = linear(u, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
-        convolved = functional.silu(on_grid(x, position, (height, width), self.conv2d))
+        # both halves of the input projection: the scans' inputs and the gate
+        projected = linear(u, self.in_proj.weight, self.in_proj.bias)
+        x, z = projected.chunk(2, dim=-1)
+        x = on_grid(x, position, (height, width), self.conv2d)
+        convolved = functional.silu(x)
         sizes = [self.dt_rank, self.d_state, self.d_state]
         dt, B, C = linear(convolved, self.x_proj.weight).split(sizes, dim=-1)
         delta = linear(dt, self.dt_proj.weight)
@@ -84,7 +95,8 @@ class ZigzagMixer(Mixer):
         )
         result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
         # Each walk's output goes back to the order of the tokens before the sum.
-        y = functional.silu(z) * pick_tokens(result.y, walk.step).sum(0)
+        outputs = pick_tokens(result.y, walk.step)
+        y = functional.silu(z) * outputs.sum(0)
         shown = {"y": y, "A": inputs.A}
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
@@ -104,10 +116,12 @@ def pick_tokens(values: Tensor, index: Tensor) -> Tensor:
     """
     walks, batch, length = index.shape
     # One index_select of whole rows; gather would need an index for each of the X channels.
-    images = torch.arange(walks * batch if values.ndim == 4 else batch, device=index.device)
-    rows = index + images.view(-1, batch, 1) * length
+    copies = walks * batch if values.ndim == 4 else batch
+    images = torch.arange(copies, device=index.device).view(-1, batch, 1)
+    rows = index + images * length
     flat = values.reshape(-1, values.shape[-1])
-    return flat.index_select(0, rows.flatten()).view(*index.shape, -1)
+    picked = flat.index_select(0, rows.flatten())
+    return picked.view(*index.shape, -1)
 
 
 def on_grid(x: Tensor, position: Tensor, sides: tuple[int, int], layer: nn.Module) -> Tensor:
@@ -116,8 +130,12 @@ def on_grid(x: Tensor, position: Tensor, sides: tuple[int, int], layer: nn.Modul
     Cells without a token are zero.
     """
     batch, places = len(x), sides[0] * sides[1]
-    cells = (position + torch.arange(batch, device=x.device)[:, None] * places).flatten()
+    # the cell of every token in the grids of all images, one after the other
+    images = torch.arange(batch, device=x.device)[:, None]
+    cells = (position + images * places).flatten()
     empty = x.new_zeros(batch * places, x.shape[2])
-    full = empty.index_copy(0, cells, x.flatten(0, 1)).view(batch, places, -1)
-    image = batch_invariant.convolve(layer, full.transpose(1, 2).unflatten(2, sides))
-    return image.flatten(2).transpose(1, 2).flatten(0, 1).index_select(0, cells).view(x.shape)
+    full = empty.index_copy(0, cells, x.flatten(0, 1))
+    grid = full.view(batch, places, -1).transpose(1, 2).unflatten(2, sides)
+    image = batch_invariant.convolve(layer, grid)
+    flat = image.flatten(2).transpose(1, 2).flatten(0, 1)
+    return flat.index_select(0, cells).view(x.shape)

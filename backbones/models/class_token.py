@@ -22,7 +22,8 @@ class ClassTokenMamba(VisionMamba):
     ) -> None:
         """`patch_embed` replaces the patch embedding of images, for clips."""
         embed = patch_embed or PatchEmbed(config.patch, config.stride, config.dim)
-        super().__init__(name, config, embed, config.dim)
+        # the head reads the class token alone
+        super().__init__(name, config, embed, head_width=config.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2 + 1, config.dim))
         initialise(self, self.cls_token, self.pos_embed)
@@ -43,11 +44,15 @@ class ClassTokenMamba(VisionMamba):
         patches = self.patch_embed(images.to(self.cls_token.dtype))
         cls = self.cls_token.expand(patches.shape[0], -1, -1)
         (place,) = self.special_places
-        tokens = torch.cat([patches[:, :place], cls, patches[:, place:]], dim=1) + self.pos_embed
+        before, after = patches[:, :place], patches[:, place:]
+        tokens = torch.cat([before, cls, after], dim=1)
+        # the embedding has a row for the class token as well
+        tokens = tokens + self.pos_embed
         return new_sequence(tokens, [place], self.grid, image_index)
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of each image's class token."""
+        # found by its index: reductions move it
         cls = self.specials_of(tokens).squeeze(1)
         return per_image_linear(cls.to(self.head.weight.dtype), self.head)
 

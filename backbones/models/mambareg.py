@@ -34,6 +34,7 @@ class MambaReg(VisionMamba):
 
     def __init__(self, name: str, config: RegisterConfig) -> None:
         narrow = config.dim // config.reduce
+        # the head reads all registers side by side
         width = config.registers * narrow
         super().__init__(name, config, PatchEmbed(config.patch, config.stride, config.dim), width)
         self.cls_token = nn.Parameter(torch.zeros(1, config.registers, config.dim))
@@ -59,8 +60,10 @@ class MambaReg(VisionMamba):
         config = self.config
         patches = self.patch_embed(images.to(self.cls_token.dtype)) + self.pos_embed
         registers = (self.cls_token + self.pos_embed_cls).expand(len(images), -1, -1)
+        # a stretch of patches before each register, and the rest behind the last one
         rest = config.grid**2 - config.registers * config.spacing
-        *stretches, last = patches.split([config.spacing] * config.registers + [rest], dim=1)
+        lengths = [config.spacing] * config.registers + [rest]
+        *stretches, last = patches.split(lengths, dim=1)
         pieces: list[Tensor] = []
         for stretch, register in zip(stretches, registers.split(1, dim=1), strict=True):
             pieces += [stretch, register]
@@ -71,7 +74,8 @@ class MambaReg(VisionMamba):
         """Logits (B, classes) of each image's registers."""
         registers = self.specials_of(tokens)
         if self.config.reduce > 1:
-            joined = self.norm_neck(per_image_linear(registers, self.neck).flatten(1))
+            narrowed = per_image_linear(registers, self.neck)
+            joined = self.norm_neck(narrowed.flatten(1))
         else:
             joined = registers.flatten(1)
         return per_image_linear(joined.to(self.head.weight.dtype), self.head)

@@ -41,6 +41,7 @@ class Stem(nn.Module):
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
         self.stem = nn.Sequential(*self._layer(3, side=7, stride=2))
+        # Layers have the published names; with a single convolution there is no `convs`.
         others: list[nn.Module] = []
         for _ in range(1, config.convolutions):
             others += self._layer(STEM_WIDTH, side=3, stride=1)
@@ -51,7 +52,15 @@ class Stem(nn.Module):
 
     @staticmethod
     def _layer(channels: int, side: int, stride: int) -> list[nn.Module]:
-        conv = nn.Conv2d(channels, STEM_WIDTH, side, stride=stride, padding=side // 2, bias=False)
+        # without bias: the norm behind has one
+        conv = nn.Conv2d(
+            channels,
+            STEM_WIDTH,
+            side,
+            stride=stride,
+            padding=side // 2,
+            bias=False,
+        )
         return [conv, nn.BatchNorm2d(STEM_WIDTH), nn.ReLU(inplace=True)]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -75,7 +84,14 @@ class PlainBlock(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.mamba = ZigzagMixer(config.dim, config.states)
         if local:
-            conv = nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False, groups=config.dim)
+            conv = nn.Conv2d(
+                config.dim,
+                config.dim,
+                3,
+                padding=1,
+                bias=False,
+                groups=config.dim,
+            )
             self.dw = nn.Sequential(conv, nn.BatchNorm2d(config.dim), nn.GELU())
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
@@ -90,6 +106,7 @@ class PlainBlock(nn.Module):
         branch, trace = self.mamba(u, tokens.position, tokens.grid, needs)
         if hasattr(self, "dw"):
             _, height, width = tokens.grid
+            # its result replaces the sum, so that the residual starts anew
             total = (residual + branch).to(branch.dtype)
             branch = on_grid(total, tokens.position, (height, width), self.dw)
             residual = torch.zeros_like(residual)
@@ -136,6 +153,7 @@ class PlainMamba(Backbone):
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of the mean token, in which tokens count by size if so configured."""
         final = layer_norm(self.ln1, tokens.residual + tokens.branch)
+        # a merged token stands for all tokens that went into it
         size = tokens.size if self.config.weighted else torch.ones_like(tokens.size)
         size = size.to(final.dtype)
         mean = (final * size[..., None]).sum(1) / size.sum(1, keepdim=True)

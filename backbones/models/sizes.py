@@ -29,6 +29,7 @@ class MambaConfig:
     @property
     def grid(self) -> int:
         """Patches along one side."""
+        # pixels that no whole patch covers are left out, as by a convolution without padding
         return (self.image_size - self.patch) // self.stride + 1
 
 
@@ -106,19 +107,23 @@ def _nano(dim: int, divide: bool = True) -> MambaConfig:
     )
 
 
+# div2 models: the directions are averaged
 VIM = {
     "vim_tiny": MambaConfig(dim=192),
     "vim_small": MambaConfig(dim=384),
     "vim_base": MambaConfig(dim=768),
     "vim_tiny_stride8": MambaConfig(dim=192, stride=8),
     "vim_small_stride8": MambaConfig(dim=384, stride=8),
+    # trained by recipes of this project, on the bundled images
     "vim_nano": _nano(dim=64),
     "vim_pico": _nano(dim=48),
+    # for Tiny-ImageNet's images of 64 x 64 pixels; the smaller one knows every fourth class
     "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
     "vim_nano_64": MambaConfig(
         dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50
     ),
 }
+# the directions are summed
 VIDEOMAMBA = {
     "videomamba_tiny": MambaConfig(dim=192, divide=False),
     "videomamba_small": MambaConfig(dim=384, divide=False),
@@ -131,6 +136,7 @@ VIDEOMAMBA_VIDEO = {
     "videomamba_small_video": ClipConfig(dim=384),
     "videomamba_middle_video": ClipConfig(dim=576, depth=32),
 }
+# wide models narrow their registers, so that the head reads about as much in all of them
 MAMBAREG = {
     "mambareg_tiny": RegisterConfig(dim=192),
     "mambareg_small": RegisterConfig(dim=384, reduce=2),
@@ -142,6 +148,7 @@ PLAINMAMBA = {
     "plainmamba_l2": PlainConfig(dim=384),
     "plainmamba_l3": PlainConfig(dim=448, depth=36),
 }
+# DeiT and AugReg ViT have the same layers and differ in training and preprocessing
 VIT = {
     "deit_tiny": ViTConfig(dim=192, heads=3),
     "deit_small": ViTConfig(dim=384, heads=6),
@@ -149,6 +156,7 @@ VIT = {
     "vit_tiny": ViTConfig(dim=192, heads=3),
     "vit_small": ViTConfig(dim=384, heads=6),
     "vit_base": ViTConfig(dim=768, heads=12),
+    # as many parameters as vim_nano
     "deit_nano": ViTConfig(dim=48, heads=3, layers=10, image_size=56, patch=4, classes=10),
 }
 

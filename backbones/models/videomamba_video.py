@@ -41,7 +41,9 @@ class VideoMambaVideo(VideoMamba):
                 f"sample {self.frames} frames of a video and resize them, "
                 "or create the model with frames=..."
             )
-        patches = self.patch_embed(images.to(self.cls_token.dtype)) + self.pos_embed[:, None, 1:]
+        patches = self.patch_embed(images.to(self.cls_token.dtype))
+        # row 0 of the image model's embedding belongs to the class token
+        patches = patches + self.pos_embed[:, None, 1:]
         patches = patches + self.temporal_pos_embedding[:, :, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
         tokens = torch.cat([cls, patches.flatten(1, 2)], dim=1)

@@ -71,10 +71,12 @@ class VisionMamba(Backbone):
 
     def image_size_for(self, grid: int) -> int:
         """Side in pixels of the square image that has `grid` x `grid` patches."""
+        # unlike in other backbones, patches may overlap
         return (grid - 1) * self.config.stride + self.config.patch
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
+        # all blocks have the same sizes
         mixer = self.mixers()[0]
         return self._shape(
             inner=mixer.inner,

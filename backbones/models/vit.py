@@ -89,9 +89,11 @@ class ViT(Backbone):
 
     def readout(self, tokens: TokenSequence) -> Tensor:
         """Logits (B, classes) of each image's class token."""
+        # Only the class token is read, so only it is added up and normalised.
         index = tokens.special[:, :1, None].expand(-1, -1, tokens.branch.shape[2])
         final = tokens.residual.gather(1, index) + tokens.branch.gather(1, index)
-        return per_image_linear(layer_norm(self.norm, final).squeeze(1), self.head)
+        cls = layer_norm(self.norm, final).squeeze(1)
+        return per_image_linear(cls, self.head)
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding (1, n + 1, C) to this model's grid.

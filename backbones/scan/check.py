@@ -60,6 +60,7 @@ def as_written(device: torch.device | str) -> Iterator[None]:
 
 def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, ScanInputs]]:
     """Named inputs: ordinary ones, extreme timescales, one token, no optional tensors."""
+    # lengths that no block of tokens divides
     yield "random", _inputs(device, dtype, 37, 0.0, -1.0)
     yield "large timescale", _inputs(device, dtype, 19, 1.0, 30.0)
     yield "tiny timescale", _inputs(device, dtype, 19, 1.0, -14.0)
@@ -69,7 +70,11 @@ def _cases(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Scan
 
 
 def _inputs(
-    device: torch.device, dtype: torch.dtype, length: int, spread: float, shift: float
+    device: torch.device,
+    dtype: torch.dtype,
+    length: int,
+    spread: float,
+    shift: float,
 ) -> ScanInputs:
     """Random inputs whose raw timescale is `spread` * N(0, 1) + `shift`."""
     generator = torch.Generator().manual_seed(length)
@@ -79,6 +84,7 @@ def _inputs(
         return torch.randn(*shape, generator=generator, device="cpu").to(device, kind)
 
     tokens = (directions, batch, length)
+    # B, C and z are strided slices, as the projections of a mixer give them
     projected = normal(*tokens, 2 * states)
     return ScanInputs(
         u=normal(*tokens, width),
@@ -100,18 +106,27 @@ def _wide(inputs: ScanInputs) -> ScanInputs:
 def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
     def loss(leaves: ScanInputs) -> list[Tensor]:
         y, delta_mean = scan(leaves, REVERSE, False)
-        weights = torch.linspace(-1, 1, y.numel(), device=y.device).view(y.shape)
-        return [(y.float() * weights).sum() + delta_mean.float().square().sum()]
+        # a weight of its own for every output, so that no error cancels another
+        weights = torch.linspace(-1, 1, y.numel(), device=y.device)
+        of_y = (y.float() * weights.view(y.shape)).sum()
+        of_mean = delta_mean.float().square().sum()
+        return [of_y + of_mean]
 
     return autograd_gradients(loss, inputs)
 
 
 def _compare(
-    kernel: str, what: str, ours: Tensor, theirs: Tensor, tolerance: float, least: float = 1e-30
+    kernel: str,
+    what: str,
+    ours: Tensor,
+    theirs: Tensor,
+    tolerance: float,
+    least: float = 1e-30,
 ) -> None:
     theirs = theirs.double()
     largest = theirs.abs().max().clamp(min=least)
-    error = ((ours.double() - theirs).abs().max() / largest).item()
+    difference = (ours.double() - theirs).abs().max()
+    error = (difference / largest).item()
     # written so that NaN fails the comparison
     if not error <= tolerance:
         raise UserError(

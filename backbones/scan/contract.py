@@ -30,6 +30,7 @@ class ScanInputs(NamedTuple):
         """ValueError that names the first tensor of a wrong shape."""
         directions, batch, length, width = self.u.shape
         states = self.A.shape[-1]
+        # Kernels read memory by these sizes: a wrong shape would read beyond a tensor's end.
         per_token, per_channel = (directions, batch, length), (directions, width)
         shapes: dict[str, tuple[int, ...]] = {
             "delta": (*per_token, width),
@@ -81,6 +82,7 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def backwards_bits(reverse: tuple[bool, ...]) -> int:
     """An integer whose bit k is set if direction k runs backwards."""
+    # kernels take one integer, whatever the number of directions
     bits = 0
     for index, backwards in enumerate(reverse):
         bits |= backwards << index

@@ -70,6 +70,7 @@ def cpu_scan_backward(
     states, chunk = inputs.A.shape[-1], chunk_width(width, cpu_backward.WIDEST_CHUNK)
     chunks = -(-width // chunk)
     new = inputs.u.new_empty
+    # sums over images or channels in parts, added up below in a fixed order
     per_image, per_token = (directions, batch), (directions, batch, length)
     dA = new(*per_image, states, width)
     dD, dbias = new(*per_image, width), new(*per_image, width)
@@ -117,6 +118,7 @@ def cpu_scan_backward(
 
 def chunk_width(width: int, widest: int = WIDEST_CHUNK) -> int:
     """Channels of one task: a multiple of 16, at most `widest`, that splits `width` evenly."""
+    # 16 numbers are a cache line, and whole vectors
     chunks = -(-width // widest)
     return -(-width // (chunks * 16)) * 16
 

@@ -21,44 +21,13 @@ import numpy as np
 from backbones.compiled.jit import array_at, device
 from backbones.compiled.native import compile_kernel, frame_type, row, take
 from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
-from backbones.scan.cpu_forward import SCAN_SIZES, timescale
+from backbones.scan.cpu_token import SCAN_SIZES, load, token_of
 
 WIDEST_CHUNK = 32  # states of 200 tokens x 16 states x 32 channels are 400 KB
 HALF, THIRD, QUARTER = np.float32(1 / 2), np.float32(1 / 3), np.float32(1 / 4)
 READ = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "dy", "dmean")
 WRITTEN = ("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dbias", "dcarry")
 FRAME = frame_type((*READ, *WRITTEN), (*SCAN_SIZES, "dy_k"))
-
-
-@device
-def token_of(frame: Any, k: int, t: int) -> int:
-    """The token of direction k's t-th step."""
-    return frame.length - 1 - t if frame.backwards >> k & 1 else t
-
-
-@device
-def load(
-    frame: Any,
-    k: int,
-    image: int,
-    token: int,
-    first: int,
-    count: int,
-    step: Any,
-    decay: Any,
-    u: Any,
-) -> None:
-    """Load timescale, decay and input of one token's channels."""
-    timescale(frame, k, image, token, first, count, step)
-    source = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
-    for c in range(count):
-        u[c] = source[c]
-        decay[c] = step[c]
-    if frame.carry != 0:
-        away = k * frame.carry_k + image * frame.carry_b + token * frame.carry_l
-        carry = row(frame.carry, away + first)
-        for c in range(count):
-            decay[c] += carry[c]
 
 
 @device
@@ -87,6 +56,7 @@ def keep_states(
             before = kept[t * states * chunk + n * chunk :]
             after = kept[(t + 1) * states * chunk + n * chunk :]
             a_row = a[n * chunk :]
+            # all lanes of the chunk: those beyond `count` are zero
             for c in range(chunk):
                 after[c] = fma(exp2(decay[c] * a_row[c] * LOG2E), before[c], step[c] * u[c] * into)
 
@@ -115,6 +85,7 @@ def ungate(
         dz = row(frame.dz, place * frame.width + first)
         for c in range(count):
             gate = sigmoid(z[c])
+            # derivative of SiLU
             slope = gate * (ONE + z[c] * (ONE - gate))
             dz[c] += g[c] * scanned[c] * slope
             g[c] *= z[c] * gate
@@ -164,6 +135,7 @@ def states_back(
         for c in range(chunk):
             adjoint = fma(g[c], onto, v_row[c])
             factor = exp2(decay[c] * a_row[c] * LOG2E)
+            # what reaches the decay through the previous state
             through = adjoint * factor * old[c]
             into_sum[c] = adjoint * drive[c]
             onto_sum[c] = g[c] * new[c]
@@ -221,6 +193,7 @@ def write_token(
     place = (k * frame.batch + image) * frame.length + token
     du = row(frame.du, place * frame.width + first)
     ddelta = row(frame.ddelta, place * frame.width + first)
+    # the mean over channels passes an equal part of its gradient to each
     shared = row(frame.dmean, place)[0] / np.float32(frame.width)
     for c in range(count):
         du[c] = fma(ddrive[c], step[c], g[c] * D[c])
@@ -262,6 +235,7 @@ def direction_back(
     step = rows[7]
     u = rows[8]
     out = rows[9]
+    # from the last step to the first, each with the states before and after it
     for t in range(frame.length - 1, -1, -1):
         token = token_of(frame, k, t)
         before = kept[t * size : (t + 1) * size]
@@ -269,6 +243,7 @@ def direction_back(
         load(frame, k, image, token, first, count, step, rows[0], u)
         scan_output(frame, k, image, token, after, u, D, out)
         ungate(frame, k, image, token, first, count, rows[2], out)
+        # the sums over states begin at zero for every token
         for c in range(chunk):
             rows[1, c] = step[c] * u[c]
             rows[3, c] = ZERO
@@ -280,6 +255,7 @@ def direction_back(
         dA_out = row(frame.dA, (place * states + n) * frame.width + first)
         for c in range(count):
             dA_out[c] = dA[n * chunk + c]
+    # written once per task: no two tasks share an image and a chunk
     dD = row(frame.dD, place * frame.width + first)
     dbias = row(frame.dbias, place * frame.width + first)
     for c in range(count):
@@ -295,6 +271,7 @@ def backward_task(frame: Any, index: int) -> None:
     first = index % chunks * frame.chunk
     count = min(frame.chunk, frame.width - first)
     size = frame.states * frame.chunk
+    # one more than tokens: the state before the first is zero
     kept = workspace((frame.length + 1) * size)
     for k in range(frame.directions):
         # new for each direction, since its zeros are where the sums begin

@@ -15,16 +15,12 @@ import numpy as np
 
 from backbones.compiled.jit import array_at, device
 from backbones.compiled.native import compile_kernel, frame_type, prefetch, row, take
-from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, softplus, total, workspace
+from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, total, workspace
+from backbones.scan.cpu_token import SCAN_SIZES, timescale, token_of
 
 WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
 ADDRESSES = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "y", "step", "mean")
-SCAN_SIZES = (
-    *("directions", "batch", "length", "width", "states", "rank", "chunk", "backwards"),
-    *(f"{name}_{axis}" for name in ("u", "delta", "B", "C", "carry") for axis in "kbl"),
-    *("z_b", "z_l"),
-)
 FRAME = frame_type(ADDRESSES, (*SCAN_SIZES, "y_k"), scalars=("scale",))
 
 
@@ -51,48 +47,6 @@ def advance(
             state = fma(exp2(decay[c] * a_row[c]), state_row[c], drive[c] * into)
             state_row[c] = state
             out[c] = fma(state, onto, out[c])
-
-
-@device
-def timescale(
-    frame: Any,
-    k: int,
-    image: int,
-    token: int,
-    first: int,
-    count: int,
-    step: Any,
-) -> None:
-    """Write one token's timescale, after bias and softplus, into `step`."""
-    raw = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
-    bias = row(frame.bias, k * frame.width + first)
-    if frame.rank == 0:
-        for c in range(count):
-            step[c] = softplus(raw[first + c] + bias[c])
-        return
-    for c in range(count):
-        step[c] = bias[c]
-    weight = k * frame.rank * frame.width + first
-    pitch = frame.width
-    # Four ranks at a time: `step` is loaded and stored once for them.
-    for r in range(0, frame.rank - 3, 4):
-        w0 = row(frame.weight, weight + r * pitch)
-        w1 = row(frame.weight, weight + (r + 1) * pitch)
-        w2 = row(frame.weight, weight + (r + 2) * pitch)
-        w3 = row(frame.weight, weight + (r + 3) * pitch)
-        f0 = raw[r]
-        f1 = raw[r + 1]
-        f2 = raw[r + 2]
-        f3 = raw[r + 3]
-        for c in range(count):
-            step[c] = fma(f3, w3[c], fma(f2, w2[c], fma(f1, w1[c], fma(f0, w0[c], step[c]))))
-    for r in range(frame.rank // 4 * 4, frame.rank):
-        factor = raw[r]
-        column = row(frame.weight, weight + r * pitch)
-        for c in range(count):
-            step[c] = fma(factor, column[c], step[c])
-    for c in range(count):
-        step[c] = softplus(step[c])
 
 
 @device
@@ -168,10 +122,10 @@ def scan_chunk(
             a[n * chunk + c] = matrix[c]
     skip = row(frame.D, k * frame.width + first)
     part = first // chunk
-    backwards = frame.backwards >> k & 1
     for t in range(length):
-        token = length - 1 - t if backwards else t
-        look_ahead(frame, k, image, token - AHEAD if backwards else token + AHEAD, first, count)
+        # by index instead of a flipped copy
+        token = token_of(frame, k, t)
+        look_ahead(frame, k, image, token_of(frame, k, t + AHEAD), first, count)
         timescale(frame, k, image, token, first, count, step)
         u = row(frame.u, k * frame.u_k + image * frame.u_b + token * frame.u_l + first)
         for c in range(count):
@@ -179,6 +133,7 @@ def scan_chunk(
             out[c] = skip[c] * u[c]
         B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
         C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+        # Handed-over decay acts on the state but does not scale the input.
         if frame.carry == 0:
             advance(h, a, step, drive, out, B, C, states, chunk)
         else:
@@ -191,6 +146,7 @@ def scan_chunk(
         # Each chunk has a mean of its own; they are added outside, in a fixed order.
         means = row(frame.mean, part * frame.directions * frame.batch * length + place)
         means[0] = total(step, chunk)
+        # written only for a trace
         if frame.step != 0:
             kept = row(frame.step, place * frame.width + first)
             for c in range(count):
@@ -205,6 +161,7 @@ def scan_task(frame: Any, index: int) -> None:
     image = index // chunks
     first = index % chunks * frame.chunk
     count = min(frame.chunk, frame.width - first)
+    # states, A, and four rows, for all directions in turn
     space = workspace((2 * frame.states + 4) * frame.chunk)
     for k in range(frame.directions):
         # The usual case is compiled with constant trip counts.

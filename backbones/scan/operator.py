@@ -92,6 +92,7 @@ def _(dy: Tensor, dmean: Tensor, *arguments: Any) -> list[Tensor]:
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    # the nine tensors, then the three settings
     ctx.save_for_backward(*inputs[:9])
     ctx.reverse, ctx.separate, ctx.kernel = inputs[9:]
 
@@ -105,6 +106,7 @@ def _differentiate(ctx: Any, dy: Tensor, dmean: Tensor) -> tuple[Any, ...]:
             lambda leaves: reference_scan(leaves, reverse, ctx.separate), inputs, (dy, dmean)
         )
     else:
+        # an operator of its own, so that counters see the backward pass as one as well
         packed = backward_operator(
             dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel
         )

@@ -31,14 +31,20 @@ def _one_direction(inputs: ScanInputs, backwards: bool) -> tuple[Tensor, Tensor]
     """Output before the gate (B, L, E) and channel mean of the timescale (B, L)."""
     u, delta, A, B, C, D, _, delta_bias, carry = inputs
     step = functional.softplus(delta if delta_bias is None else delta + delta_bias)
+    # decay handed over by dropped tokens does not scale the input
     decay = step if carry is None else step + carry
     driven = step * u
     length = u.shape[1]
     state = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype, device=u.device)
     rows = [state] * length
-    for token in reversed(range(length)) if backwards else range(length):
-        kept = torch.exp(decay[:, token, :, None] * A) * state
-        state = kept + driven[:, token, :, None] * B[:, token, None, :]
+    # Backwards by index instead of flipping, so that everything stays in image order.
+    order = reversed(range(length)) if backwards else range(length)
+    for token in order:
+        factor = torch.exp(decay[:, token, :, None] * A)
+        drive = driven[:, token, :, None] * B[:, token, None, :]
+        state = factor * state + drive
         rows[token] = torch.einsum("ben,bn->be", state, C[:, token])
     y = torch.stack(rows, dim=1)
-    return (y if D is None else y + D * u), step.mean(dim=-1)
+    if D is not None:
+        y = y + D * u
+    return y, step.mean(dim=-1)

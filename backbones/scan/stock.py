@@ -103,9 +103,11 @@ def _one_direction(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Ten
     u, delta, A, B, C, D, _, bias, carry = inputs
     if carry is not None:
         return _carried(inputs, z, backwards)
+    # the kernel takes one dtype for all tensors of tokens
     arranged = [_to_kernel(part.to(u.dtype), backwards) for part in (u, delta, B, C)]
     gate = None if z is None else _to_kernel(z.to(u.dtype), backwards)
-    y = scan_function()(arranged[0], arranged[1], A, *arranged[2:], D, gate, bias, True)
+    first, second, *projections = arranged
+    y = scan_function()(first, second, A, *projections, D, gate, bias, True)
     return _from_kernel(y, backwards)
 
 
@@ -117,13 +119,18 @@ def _carried(inputs: ScanInputs, z: Tensor | None, backwards: bool) -> Tensor:
     u, _, A, B, C, D, _, _, carry = inputs
     step = _step(inputs)
     decay = step if carry is None else step + carry.float()
+    # A timescale that vanished in fp32 has no ratio, and nothing to scale.
     ratio = torch.where(decay > 0, step / decay, torch.ones_like(step))
     driven = u.float() * ratio
     arranged = [_to_kernel(part.float(), backwards) for part in (driven, decay, B, C)]
-    scanned = scan_function()(arranged[0], arranged[1], A, *arranged[2:], None, None, None, False)
+    first, second, *projections = arranged
+    scanned = scan_function()(first, second, A, *projections, None, None, None, False)
     y = _from_kernel(scanned, backwards)
-    y = y if D is None else y + D * u.float()
-    return (y if z is None else y * functional.silu(z.float())).to(u.dtype)
+    if D is not None:
+        y = y + D * u.float()
+    if z is not None:
+        y = y * functional.silu(z.float())
+    return y.to(u.dtype)
 
 
 def _step(inputs: ScanInputs) -> Tensor:
@@ -132,7 +139,10 @@ def _step(inputs: ScanInputs) -> Tensor:
     if inputs.delta_bias is None:
         return functional.softplus(raw)
     bias = inputs.delta_bias.float()
-    return functional.softplus(raw + (bias[:, None, None] if raw.dim() == 4 else bias))
+    # (K, E) for all directions, which then needs the axes of images and tokens
+    if raw.dim() == 4:
+        bias = bias[:, None, None]
+    return functional.softplus(raw + bias)
 
 
 def _to_kernel(tokens: Tensor, backwards: bool) -> Tensor:

@@ -151,6 +151,7 @@ def norm_gradients(
     channel = tl.arange(0, WIDE)
     lane = channel < width
     gain = tl.load(weight + channel, lane, 0.0).to(tl.float32)
+    # in registers over all blocks of rows, and added up over rows once, at the end
     d_gain = tl.zeros((ROWS, WIDE), tl.float32)
     # every program takes blocks of rows in turn
     for first in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):

@@ -61,6 +61,7 @@ def triton_scan(
     alone = separate or (directions == 1 and scale == 1.0)
     y = None if alone else new(batch, length, width)
     means = new(blocks, directions, batch, length, dtype=torch.float32) if mean else None
+    # counts the directions that have finished, for each image and block of channels
     arrivals = None
     if not alone:
         arrivals = torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
@@ -112,6 +113,7 @@ def triton_scan_backward(
     def new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=inputs.u.device)
 
+    # Gradients of tokens in their own dtype; sums in fp32.
     kind = inputs.u.dtype
     du = new(*tokens, width, dtype=kind)
     ddelta = new(*tokens, width, dtype=kind)
@@ -127,6 +129,7 @@ def triton_scan_backward(
     dy = dy.contiguous()
     strides = _strides(inputs)
     with torch.cuda.device_of(inputs.u):
+        # as wide as the forward pass, which it resembles
         wide = _block(width, tiles.forward)
         scan_states[(directions * triton.cdiv(width, wide), batch)](
             inputs.u,
