@@ -1,13 +1,13 @@
-"""All that is known of a run's cells as one flat table: settings, metrics, FLOPs, intervals, provenance.
+"""Export what is known of a run's cells as one flat table: settings, metrics, FLOPs, provenance.
 
-`COLUMNS` is the data dictionary; docs/export.md is printed from it.
+`COLUMNS` is the data dictionary, made from `suite.store.schema`; docs/export.md is printed from it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,55 +20,28 @@ from reports.formatting import markdown
 from reports.report_data import Sheet
 from reports.run import KINDS, Run, json_object, load, mapping, outcomes
 from reports.tables import inert, results_md, results_tex
+from suite.store.schema import (
+    CLASSIFICATION,
+    MEANINGS,
+    TABLES,
+    CellRecord,
+    ClassificationMetrics,
+    described,
+)
 
 Row = dict[str, Any]
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")
-NESTED = (
-    "options",
-    "composition",
-    "counts",
-    "lengths",
-    "sites",
-)  # lists and objects; JSON texts in CSV and Parquet
+# In a Markdown table.
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "*_[]|"})
+# Lists and objects: JSON texts in CSV and Parquet.
+NESTED = ("options", "composition", "removals", "lengths", "sites")
 
-# Column: where its value lies, by the part of the run folder, and what it is.
-FROM_CELL = {
-    "key": "name of the cell on disk: a hash of all that its result depends on",
-    "status": "`ok`, `skipped` or `failed`",
-    "reason": "why it was skipped or failed",
-    "backbone": "backbone, with its settings in brackets",
-    "checkpoint": "weights as they were asked for",
-    "dataset": "data set as it was asked for",
-    "split": "split of the data",
-    "images": "number of images (or videos)",
-    "method": "name of the method; `none` is the dense model",
-    "label": "canonical method texts of the cell, those that mean the same joined by ` = `",
-    "spec": "the first of them",
-    "title": "the method's title",
-    "family": "what kind of method it is; `baseline` for the trivial ones",
-    "stochastic": "whether the result depends on the seed",
-    "options": "options that differ from the method's defaults",
-    "composition": "the parts that the method is made of, defaults filled in",
-    "protocol": "`matched`, `tokens` or `paper`",
-    "convention": "FLOPs convention of the budget",
-    "precision": "number format of weights and activations",
-    "image_size": "side of the square image, pixels",
-    "budget": "share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model",
-    "seed": "seed of a stochastic method, else 0",
-    "counts": "tokens removed before each block, by block number (0-based)",
-    "lengths": "tokens that enter each block, special ones included",
-    "token_ratio": "share of tokens removed, over all blocks, in [0, 1]",
-}
-METRICS = {
-    "top1": "share of images whose class is named right, in [0, 1]",
-    "top5": "share of images whose class is among the five best, in [0, 1]",
-    "loss": "cross-entropy, nats, mean over images",
-    "margin": "logit of the true class less the best other, mean over images",
-    "agreement": "share of images with the dense model's answer, in [0, 1]",
-    "kl": "KL(dense || cell), nats, mean over images",
-    "tau": "Kendall's tau of the surviving tokens' order, in [-1, 1], mean over images",
-    "dense_top1": "top-1 of the dense model on the same images, in [0, 1]",
-}
+# Columns and their meaning, by the part of the run folder that has the values.
+RECORD = described(CellRecord)
+METRICS = described(ClassificationMetrics)
+# These have columns by kind, by convention or by metric.
+SPLIT = {"run", "flops", "total", "removed", "metrics"}
+FROM_CELL = {name: text for name, text in RECORD.items() if name not in SPLIT}
 FLOPS = {
     "gemm": "multiply-accumulates of matrix products, of one image",
     "conv": "multiply-accumulates of convolutions, of one image",
@@ -81,20 +54,22 @@ TOTALS = {
     "macs": "gemm + conv + scan + reduction, the last two as counted under this convention",
     "paper": "as papers on vision Mamba print it: one scan direction, mixed units",
 }
-STATISTICS = {
-    "top1_mean": "top-1 of the method at this budget, seeds averaged",
-    "top1_low": "lower end of its 95 % interval (Wilson)",
-    "top1_high": "upper end of its 95 % interval (Wilson)",
-    "reference": "label of the method that differences are taken to",
-    "difference": "top1_mean less that of the reference, paired by image",
-    "difference_low": "lower end of the difference's 95 % interval (bootstrap; of 2 to 4 seeds the envelope of each)",
-    "difference_high": "upper end of it",
-    "p": "two-sided p of the difference (McNemar's exact test, or sign flips over images where there are seeds)",
-    "p_holm": "p after Holm's correction over the methods at this backbone and budget; empty where FLOPs differ",
-    "significant": "whether that p is below 0.05 and the interval without zero: what the report marks as a difference",
-    "only_method_correct": "images on which the method is right more often than the reference",
-    "only_reference_correct": "images on which it is right less often",
-}
+# Columns of the table `statistics`, whose top-1 is of all seeds: the cell's own is of one.
+PAIRED = {"top1_mean": "top1"}
+for _name in (
+    "top1_low",
+    "top1_high",
+    "reference",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "significant",
+    "only_method_correct",
+    "only_reference_correct",
+):
+    PAIRED[_name] = _name
 TIMING = {
     "seconds": "seconds an image, median, where `bench` timed the cell",
     "images_per_second": "images a second, likewise",
@@ -111,7 +86,6 @@ SETTINGS = {
 }
 PROVENANCE = {
     "data_hash": "hash of the data set's manifest",
-    "weights_sha256": "SHA-256 of the weights, empty for untrained ones",
     "kernel": "selective-scan kernel that ran",
     "device": "device that it ran on",
     "gpu": "name of the GPU",
@@ -130,129 +104,112 @@ COLUMNS: dict[str, str] = {
     **FROM_CELL,
     **METRICS,
     **{f"{kind}_count": text for kind, text in FLOPS.items()},
-    **{
-        f"total_{name}": f"total of one image by the convention `{name}`: {text}"
-        for name, text in TOTALS.items()
-    },
-    **{
-        f"removed_{name}": f"share of the dense total removed, by the convention `{name}`"
-        for name in TOTALS
-    },
-    **STATISTICS,
-    **TIMING,
-    **SETTINGS,
-    **PROVENANCE,
 }
-IMAGE_COLUMNS: dict[str, str] = {
-    "run": COLUMNS["run"],
-    "key": COLUMNS["key"],
-    "backbone": COLUMNS["backbone"],
-    "label": COLUMNS["label"],
-    "budget": COLUMNS["budget"],
-    "seed": COLUMNS["seed"],
-    "image": "number of the image in its data set",
-    "label_true": "number of its class",
-    "prediction": "number of the class that was named",
-    "top5": "whether its class is among the five best",
-    "loss": "cross-entropy, nats",
-    "margin": "logit of the true class less the best other",
-    "agree": "whether the answer is the dense model's",
-    "kl": "KL(dense || cell), nats",
-    "tau": "Kendall's tau of the surviving tokens' order",
-}
+for _name, _text in TOTALS.items():
+    COLUMNS[f"total_{_name}"] = f"total of one image by the convention `{_name}`: {_text}"
+for _name in TOTALS:
+    COLUMNS[f"removed_{_name}"] = f"share of the dense total removed, by the convention `{_name}`"
+COLUMNS |= {name: MEANINGS[stored] for name, stored in PAIRED.items()}
+COLUMNS |= TIMING | SETTINGS | PROVENANCE
+CELL = ("run", "key", "backbone", "label", "budget", "seed")
+IMAGE_COLUMNS = {name: COLUMNS[name] for name in CELL} | dict(CLASSIFICATION.outcomes)
 
 
 def cell_rows(folder: Path) -> list[Row]:
-    """One row a cell of the run in `folder`, its columns `COLUMNS`; None where nothing is known.
+    """One row a cell of the run in `folder`, with `COLUMNS`; None where nothing is known.
 
     UserError if it is no run, is damaged, or has no cells.
     """
     run = _with_cells(folder)
-    paired = {
-        (row["backbone"], row["label"], _known(row["budget"])): row
-        for row in run.statistics.to_dict("records")
-    }
+    statistics = {}
+    for row in run.statistics.to_dict("records"):
+        statistics[row["backbone"], row["label"], _known(row["budget"])] = row
     rows = []
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json_object(inside(path, folder))
-        found = paired.get(
-            (cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))), {}
-        )
-        rows.append(_row(run, cell, found if cell.get("status") == "ok" else {}))
-    return sorted(
-        rows,
-        key=lambda row: (row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0),
-    )
+        identity = cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))
+        paired = statistics.get(identity, {}) if cell.get("status") == "ok" else {}
+        rows.append(_row(run, cell, paired))
+
+    def order(row: Row) -> tuple[str, str, float, int]:
+        return row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0
+
+    return sorted(rows, key=order)
 
 
 def _with_cells(folder: Path) -> Run:
-    """The run in `folder`; UserError for a finished one without cells, as `sensitivity` and `bench` leave it."""
+    """Read the run in `folder`; UserError if it has no cells, as `sensitivity` and `bench`."""
     if any((folder / "cells").glob("*.json")):
         return load(folder)
-    load(folder, sections.needed())  # which has another word for one that is not finished
+    # One that is not finished is refused for that.
+    load(folder, sections.needed())
     raise UserError(
-        f"'{folder}' is finished and has tables, no cells to export: `python -m suite report {folder}` writes them to "
-        f"{folder / 'report' / 'tables'}"
+        f"'{folder}' is finished and has tables, no cells to export: `python -m suite report "
+        f"{folder}` writes them to {folder / 'report' / 'tables'}"
     )
 
 
-def _row(run: Run, cell: Row, paired: Row) -> Row:
+def _row(run: Run, cell: Row, paired: Mapping[Any, Any]) -> Row:
+    """The columns of one cell; of a merged report those of the cell's own run."""
     name = str(cell.get("run") or run.name)
-    environment = {**run.environment, **mapping(mapping(run.environment.get("runs")).get(name))}
+    own = mapping(mapping(run.environment.get("runs")).get(name))
+    environment = {**run.environment, **own}
     spec = mapping(mapping(run.spec.get("runs")).get(name)) or run.spec
-    house = str(cell.get("backbone"))
-    flops, totals, removed = (mapping(cell.get(field)) for field in ("flops", "total", "removed"))
     timing = run.cells.loc[run.cells["key"] == cell.get("key"), list(TIMING)].iloc[0]
-    renamed = {"top1_mean": "top1"}  # the cell has a top1 of its own, that of one seed
-    return {
-        "run": name,
-        **{field: cell.get(field) for field in FROM_CELL},
-        **{field: mapping(cell.get("metrics")).get(field) for field in METRICS},
-        **{f"{kind}_count": flops.get(kind) for kind in KINDS},
-        **{f"total_{field}": totals.get(field) for field in TOTALS},
-        **{f"removed_{field}": removed.get(field) for field in TOTALS},
-        **{field: _known(paired.get(renamed.get(field, field))) for field in STATISTICS},
-        **{field: _known(timing[field]) for field in TIMING},
-        **{field: spec.get(field.removesuffix("_asked")) for field in SETTINGS},
-        "data_hash": run.dataset.get("hash"),
-        "weights_sha256": mapping(environment.get("weights")).get(house),
-        "kernel": mapping(environment.get("kernel")).get(house),
-        **{field: environment.get(field) for field in list(PROVENANCE)[3:]},
-    }
+    metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
+    totals, removed = mapping(cell.get("total")), mapping(cell.get("removed"))
+    row: Row = {"run": name}
+    row |= {field: cell.get(field) for field in FROM_CELL}
+    row |= {field: metrics.get(field) for field in METRICS}
+    row |= {f"{kind}_count": flops.get(kind) for kind in KINDS}
+    row |= {f"total_{field}": totals.get(field) for field in TOTALS}
+    row |= {f"removed_{field}": removed.get(field) for field in TOTALS}
+    row |= {field: _known(paired.get(stored)) for field, stored in PAIRED.items()}
+    row |= {field: _known(timing[field]) for field in TIMING}
+    row |= {field: spec.get(field.removesuffix("_asked")) for field in SETTINGS}
+    row |= {field: environment.get(field) for field in PROVENANCE}
+    row["data_hash"] = run.dataset.get("hash")
+    row["kernel"] = mapping(environment.get("kernel")).get(str(cell.get("backbone")))
+    return row
 
 
 def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
-    """Per-image outcomes of every finished cell of the run in `folder`, a frame each, its columns `IMAGE_COLUMNS`."""
+    """Outcomes of every finished cell of the run in `folder`, with `IMAGE_COLUMNS`."""
     run = _with_cells(folder)
     for cell in run.cells[run.cells["status"] == "ok"].to_dict("records"):
         frame = outcomes(run, cell["key"])
         if len(frame):
-            names = {name: cell[name] for name in ("key", "backbone", "label", "budget", "seed")}
+            names = {name: cell[name] for name in CELL[1:]}
             rows = frame.assign(run=run.name, **names).reindex(columns=list(IMAGE_COLUMNS))
+            # The column is a number like any other, so that it can be missing.
             yield rows.assign(seed=rows["seed"].round().astype("Int64"))
 
 
 def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) -> None:
-    """Write the cells of the runs in `folders`, or with `images` their outcomes, to `stream` as one of `FORMATS`.
+    """Write the cells of runs, or their `images`, to `stream` as one of `FORMATS`.
 
-    LaTeX and Markdown are the report's table of results, one after the other. UserError for a
+    LaTeX and Markdown are the report's table of results, one run below the other. UserError for a
     folder that is no run.
     """
     if form in ("latex", "markdown"):
-        printed = [printed_table(Sheet.of(_with_cells(folder)), form) for folder in folders]
-        stream.write("\n".join(printed).encode())
+        tables = [printed_table(Sheet.of(_with_cells(folder)), form) for folder in folders]
+        stream.write("\n".join(tables).encode())
         return
     if images:
-        frames = [frame for folder in folders for frame in image_rows(folder)]
+        frames: list[pd.DataFrame] = []
+        for folder in folders:
+            frames += image_rows(folder)
         if not frames:
             raise UserError("the runs hold no outcomes of images: their shards/ are gone")
         frame = pd.concat(frames, ignore_index=True)
     else:
-        rows = [row for folder in folders for row in cell_rows(folder)]
+        rows: list[Row] = []
+        for folder in folders:
+            rows += cell_rows(folder)
         if form == "json":
-            stream.write(
-                (json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
-            )
+            # Nested values stay nested.
+            text = json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False)
+            stream.write(f"{text}\n".encode())
             return
         frame = flat(rows)
     if form == "parquet":
@@ -270,44 +227,59 @@ def printed_table(sheet: Sheet, form: str) -> str:
     return f"{markdown(sheet.caption)}\n\n{results_md(sheet.frame, sheet.run.convention)}"
 
 
-def flat(rows: list[Row]) -> pd.DataFrame:
-    """`rows` as a table of plain values: what is nested as JSON text, whole numbers whole where some are missing."""
-    texts = [
-        {name: json.dumps(value, sort_keys=True) if name in NESTED and value is not None else value
-         for name, value in row.items()}
-        for row in rows
-    ]  # fmt: skip
-    frame = pd.DataFrame(texts, columns=list(COLUMNS), dtype=object)
+def flat(rows: Sequence[Row]) -> pd.DataFrame:
+    """`rows` as a table of plain values, nested ones as JSON text."""
+    plain = []
+    for row in rows:
+        texts = {}
+        for name in NESTED:
+            if row[name] is not None:
+                texts[name] = json.dumps(row[name], sort_keys=True)
+        plain.append(row | texts)
+    frame = pd.DataFrame(plain, columns=list(COLUMNS), dtype=object)
     for name in frame.columns:
+        # Types that have a missing value: whole numbers stay whole.
         kinds = {type(value) for value in frame[name] if value is not None}
+        dtype = "string"
         if kinds == {int}:
-            frame[name] = frame[name].astype("Int64")
+            dtype = "Int64"
         elif kinds and kinds <= {int, float}:
-            frame[name] = frame[name].astype("Float64")
+            dtype = "Float64"
         elif kinds == {bool}:
-            frame[name] = frame[name].astype("boolean")
-        else:
-            frame[name] = frame[name].astype("string")
+            dtype = "boolean"
+        frame[name] = frame[name].astype(dtype)
     return frame
 
 
 def dictionary() -> str:
-    """The columns of both tables in Markdown."""
-    parts = []
-    for title, columns in (
-        ("One row a cell", COLUMNS),
-        ("One row an image and cell (`--images`)", IMAGE_COLUMNS),
-    ):
-        lines = [
-            f"| `{name}` | {markdown(text).replace(chr(92) + '`', '`')} |"
-            for name, text in columns.items()
-        ]
-        parts.append(
-            "\n".join([f"## {title}", "", "| Column | Meaning |", "|---|---|", *lines, ""])
-        )
+    """The columns of the exports and of the stored tables in Markdown."""
+    rows = {f"{name}.parquet": table for name, table in TABLES.items()}
+    parts = [
+        _section("One row a cell", COLUMNS),
+        _section("One row an image and cell (`--images`)", IMAGE_COLUMNS),
+        "## Tables in `analyses/`\n",
+        "| Table | One row is | Columns |\n|---|---|---|",
+    ]
+    for name, table in rows.items():
+        columns = ", ".join(f"`{column}`" for column in table.columns)
+        parts.append(f"| `{name}` | {_escaped(table.row)} | {columns} |")
+    parts += ["", _section("Columns of these tables", MEANINGS)]
     return "\n".join(parts)
 
 
+def _section(title: str, columns: Mapping[str, str]) -> str:
+    lines = [f"## {title}", "", "| Column | Meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {_escaped(text)} |" for name, text in columns.items()]
+    return "\n".join([*lines, ""])
+
+
+def _escaped(text: str) -> str:
+    # Names in backticks stay as they are.
+    parts = text.split("`")
+    parts[::2] = [part.translate(ESCAPES) for part in parts[::2]]
+    return "`".join(parts)
+
+
 def _known(value: Any) -> Any:
-    """`value`, None if it is no number."""
+    """Return `value`, or None if it is no number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

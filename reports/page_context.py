@@ -264,7 +264,7 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
     mark = sheet.marks.get((house, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
     # room to rank does not mean that a method ranks above the baselines
-    if row.get("can_rank") and mark and mark.everywhere:
+    if row.get("can_rank") and mark and mark.none_shown:
         sentence += (
             f" But no method was shown to beat the blind baselines (best: {mark.baseline}), "
             "so this is no ranking."

@@ -12,7 +12,7 @@ from reports.formatting import ENVELOPE
 from reports.run import Run, correctness
 from reports.style import Look, looks
 from reports.token_overlay import Pixels
-from suite.stats.blind_baselines import Mark, marks_of
+from suite.stats.blind_baselines import BlindComparison, read_blind_table
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sheet:
     pictures: dict[int, Pixels]
     shape: tuple[int, int] | None
     correct: dict[str, pd.Series]
-    marks: dict[tuple[str, float], Mark]
+    marks: dict[tuple[str, float], BlindComparison]
 
     @classmethod
     def of(cls, run: Run) -> Sheet:
@@ -58,7 +58,7 @@ class Sheet:
             pictures=shown,
             shape=panels.grid_shape(run, shown),
             correct=correctness(run),
-            marks=marks_of(run.blind_comparison, order),
+            marks=read_blind_table(run.blind_comparison, order),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""A run folder read into typed frames; every way in which it can be broken ends in one clear line."""
+"""Read a run folder into typed frames; every way in which it can be broken is one clear line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pandas as pd
 from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
-from suite.config.spec_file import check_schema
-from suite.stats.blind_baselines import COLUMNS as BLIND_COLUMNS
 from suite.store.find_run import run_spec
+from suite.store.schema import TABLES, ClassificationMetrics, check_schema
 
 STATUSES = ("ok", "skipped", "failed")
-METRICS = ("top1", "top5", "loss", "margin", "agreement", "kl", "dense_top1")
+METRICS = tuple(ClassificationMetrics.model_fields)
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
+TIMING = ("seconds", "images_per_second", "reduction_share")
+# Columns of `Run.cells`.
 TEXTS = (
     "key",
     "status",
@@ -32,29 +33,15 @@ TEXTS = (
     "family",
     "protocol",
 )
-NUMBERS = (
-    "budget", "seed", "images", "token_ratio", *METRICS, *KINDS, "total", "removed",
-    "seconds", "images_per_second", "reduction_share",
-)  # fmt: skip
-ANALYSES: dict[str, tuple[str, ...]] = {
-    "statistics": (
-        "backbone", "budget", "label", "reference", "difference", "difference_low", "difference_high", "p", "p_holm", "significant",
-        "only_method_correct", "only_reference_correct", "top1", "top1_low", "top1_high", "seeds", "images",
-    ),
-    "blind_comparison": BLIND_COLUMNS,
-    "kept_tokens": ("backbone", "label", "budget", "seed", "block", "row", "col", "kept"),
-    "foreground": ("backbone", "label", "budget", "seed", "block", "foreground_kept", "kept", "images"),
-    "gallery": (
-        "backbone", "label", "budget", "seed", "image", "block", "owner", "label_true", "prediction",
-        "dense_prediction", "confidence", "dense_confidence",
-    ),
-    "images": ("image", "png", "label_true"),
-}  # fmt: skip
+FIELDS = ("budget", "seed", "images", "token_ratio")
+NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *TIMING)
+# Tables of every comparison; the others belong to sections of the page.
+COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "gallery", "images")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """What the run's statistics say in words; all empty when the engine wrote none."""
+    """Findings of the run in words; all empty if it wrote none."""
 
     sentence: str = ""
     resolution: tuple[dict[str, Any], ...] = ()
@@ -63,10 +50,10 @@ class Headline:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `cells` has a row per cell, the other frames the columns of `ANALYSES` and no row where absent.
+    """One run: `cells` has a row a cell, the other frames are tables, without rows if absent.
 
-    `others` are the analyses beyond those that were asked for and are there, by name;
-    `reports.sections` reads them.
+    `others` are the further tables that were asked for and are there, by name, for
+    `reports.sections`.
     """
 
     folder: Path
@@ -86,26 +73,25 @@ class Run:
 
     @property
     def convention(self) -> str:
-        """The FLOPs convention that every total of this run is given in."""
+        """FLOPs convention of every total of this run."""
         return str(self.spec.get("flops_convention") or "flops")
 
     @property
     def ablates(self) -> bool:
-        """Whether it varies a method along axes, and so does every run that it was merged from."""
-        merged = mapping(self.spec.get("runs"))
-        compared = [spec for spec in map(mapping, merged.values()) if "kind" not in spec] or [
-            self.spec
-        ]
-        return all(spec.get("axes") for spec in compared)
+        """Whether it varies methods along axes, as does every comparison it was merged from."""
+        merged = [mapping(spec) for spec in mapping(self.spec.get("runs")).values()]
+        # Only a comparison's spec names no kind.
+        compared = [spec for spec in merged if "kind" not in spec]
+        return all(spec.get("axes") for spec in compared or [self.spec])
 
     @property
     def chance(self) -> float | None:
-        """Top-1 of a guess among the classes, in [0, 1]; None where fewer than two are named."""
+        """Top-1 of a guess among the classes, in [0, 1]; None if fewer than two are named."""
         classes = self.dataset.get("classes")
         return 1 / len(classes) if isinstance(classes, list) and len(classes) > 1 else None
 
     def class_name(self, index: Any) -> str:
-        """The name of class `index`, or its number where the data set names none."""
+        """Name of class `index`, or its number if the data set names none."""
         classes = self.dataset.get("classes")
         number = int(index)
         if isinstance(classes, list) and 0 <= number < len(classes):
@@ -114,22 +100,25 @@ class Run:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """`value` if it is a mapping, else an empty one."""
+    """Return `value` if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> Run:
-    """Read the run in `folder`; `UserError` if it is missing, is not a run, or is damaged.
+    """Read the run in `folder`; UserError if it is missing, is not a run, or is damaged.
 
-    `others` are further analyses that are wanted where they are there, with the columns that they
-    must have.
+    `others` are further tables to read if they are there, with the columns that they must have.
     """
     spec = _spec(folder)
-    analyses = {name: _analysis(folder, name, columns) for name, columns in ANALYSES.items()}
-    more = {name: _analysis(folder, name, columns) for name, columns in (others or {}).items()}
-    more = {name: frame for name, frame in more.items() if len(frame)}
+    tables = {name: _table(folder, name, TABLES[name].columns) for name in COMMON}
+    more = {}
+    for name, columns in (others or {}).items():
+        frame = _table(folder, name, columns)
+        if len(frame):
+            more[name] = frame
     cells = _cells(folder, str(spec.get("flops_convention") or "flops"))
-    if cells.empty and ("kind" not in spec or not more):  # only a comparison's spec names no kind
+    # A measurement of speed, say, has tables and no cells.
+    if cells.empty and ("kind" not in spec or not more):
         raise UserError(
             f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"
         )
@@ -142,33 +131,32 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         cells=cells,
         headline=_headline(folder),
         others=more,
-        **analyses,
+        **tables,
     )
 
 
 def outcomes(run: Run, key: str) -> pd.DataFrame:
-    """The per-image outcomes of cell `key`, all its shards in order; no row where there are none."""
+    """Outcomes of cell `key`, all its shards in order; without rows if there are none."""
     files = sorted((run.folder / "shards" / key).glob("*.parquet")) if key else []
-    wanted = ("image", "label_true", "prediction")
-    frames = [read_frame(inside(file, run.folder), wanted) for file in files]
-    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    if len(found) and found["image"].duplicated().any():
+    columns = ("image", "label_true", "prediction")
+    frames = [read_frame(inside(file, run.folder), columns) for file in files]
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if len(frame) and frame["image"].duplicated().any():
         raise UserError(
             f"'{files[0].parent}' has an image twice: delete the folder and resume the run"
         )
-    return found
+    return frame
 
 
 def correctness(run: Run) -> dict[str, pd.Series]:
-    """For each finished cell whose outcomes are there, whether each image (the index) was named right."""
-    found = {}
+    """By key of the finished cells with outcomes, whether the cell is right on each image."""
+    correct = {}
     for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
         rows = outcomes(run, str(key))
-        if {"image", "label_true", "prediction"} <= set(rows.columns):
-            found[str(key)] = pd.Series(
-                (rows["label_true"] == rows["prediction"]).to_numpy(), index=rows["image"]
-            )
-    return found
+        if len(rows.columns):
+            right = rows["label_true"] == rows["prediction"]
+            correct[str(key)] = pd.Series(right.to_numpy(), index=rows["image"])
+    return correct
 
 
 def _spec(folder: Path) -> dict[str, Any]:
@@ -181,34 +169,27 @@ def _spec(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(spec, dict) or "schema" not in spec:
         raise UserError(
-            f"'{path}' is not the spec of a run (it names no schema): give a folder that `compare` wrote"
+            f"'{path}' is not the spec of a run (it names no schema): give a folder that "
+            "`compare` wrote"
         )
     check_schema(folder, spec["schema"])
     return spec
 
 
 def _cells(folder: Path, convention: str) -> pd.DataFrame:
-    files = sorted((folder / "cells").glob("*.json"))
-    rows = [_cell(json_object(inside(file, folder)), file.stem, convention) for file in files]
-    timing = {
-        file.stem: json_object(inside(file, folder))
-        for file in sorted((folder / "timing").glob("*.json"))
-    }
-    for row in rows:
-        measured = timing.get(row["key"], {})
-        row.update(
-            {
-                name: measured.get(name)
-                for name in ("seconds", "images_per_second", "reduction_share")
-            }
-        )
+    timing = {}
+    for file in sorted((folder / "timing").glob("*.json")):
+        timing[file.stem] = json_object(inside(file, folder))
+    rows = []
+    for file in sorted((folder / "cells").glob("*.json")):
+        row = _cell(json_object(inside(file, folder)), file.stem, convention)
+        measured = timing.get(file.stem, {})
+        rows.append(row | {name: measured.get(name) for name in TIMING})
     frame = pd.DataFrame(rows, columns=None if rows else [*TEXTS, *NUMBERS, "stochastic"])
     for name in NUMBERS:
         frame[name] = frame[name].map(_number).astype("float64")
     for name in TEXTS:
-        frame[name] = (
-            frame[name].map(lambda value: "" if value is None else str(value)).astype(object)
-        )
+        frame[name] = frame[name].map(_text).astype(object)
     return frame
 
 
@@ -216,14 +197,14 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
     status = cell.get("status")
     if status not in STATUSES:
         raise UserError(
-            f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: delete it and resume"
+            f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: "
+            "delete it and resume"
         )
+    # The file may come from anyone: whatever is missing or of another kind is shown as a dash.
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
-    row: dict[str, Any] = {
-        name: cell.get(name) for name in (*TEXTS, "budget", "seed", "images", "token_ratio")
-    }
-    row.update({name: metrics.get(name) for name in METRICS})
-    row.update({name: flops.get(name) for name in KINDS})
+    row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, *FIELDS)}
+    row |= {name: metrics.get(name) for name in METRICS}
+    row |= {name: flops.get(name) for name in KINDS}
     row["key"] = key
     row["label"] = cell.get("label") or cell.get("spec") or cell.get("method") or key
     row["total"] = _positive(mapping(cell.get("total")).get(convention))
@@ -233,18 +214,22 @@ def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float:
-    """`value` if it is a number that can be shown, else NaN."""
+    """Return `value` if it is a number that can be shown, else NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
         return math.nan
     return float(value)
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
 def _positive(value: Any) -> float | None:
-    """`value` if it is a number above 0, as a cost is, else None."""
+    """Return `value` if it is a number above 0, as a cost is, else None."""
     return value if _number(value) > 0 else None
 
 
-def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     path = folder / "analyses" / f"{name}.parquet"
     if not (path.exists() or path.is_symlink()):
         return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
@@ -252,15 +237,14 @@ def _analysis(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame
 
 
 def _headline(folder: Path) -> Headline:
-    found = _optional_json(folder / "analyses" / "headline.json", folder)
-    rows = found.get("resolution")
-    words = found.get("paragraphs")
+    headline = _optional_json(folder / "analyses" / "headline.json", folder)
+    rows, paragraphs = headline.get("resolution"), headline.get("paragraphs")
+    rows = rows if isinstance(rows, list) else []
+    paragraphs = paragraphs if isinstance(paragraphs, list) else []
     return Headline(
-        sentence=str(found.get("headline") or ""),
-        resolution=tuple(row for row in rows if isinstance(row, dict))
-        if isinstance(rows, list)
-        else (),
-        paragraphs=tuple(str(word) for word in words) if isinstance(words, list) else (),
+        sentence=str(headline.get("headline") or ""),
+        resolution=tuple(row for row in rows if isinstance(row, dict)),
+        paragraphs=tuple(map(str, paragraphs)),
     )
 
 
@@ -269,17 +253,16 @@ def _optional_json(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """The JSON object at `path`; `UserError` if it is none."""
+    """Read the JSON object at `path`; UserError if it is none."""
+    fix = "delete it and resume the run"
     try:
-        found = read_json(path)
+        value = read_json(path)
     except ValueError as error:
-        raise UserError(
-            f"'{path}' cannot be read ({error}): delete it and resume the run"
-        ) from error
-    if not isinstance(found, dict):
-        raise UserError(f"'{path}' does not hold a JSON object: delete it and resume the run")
-    return found
+        raise UserError(f"'{path}' cannot be read ({error}): {fix}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' does not hold a JSON object: {fix}")
+    return value
 
 
-def _short(found: object) -> str:
-    return " ".join(str(found).split())[:120]
+def _short(value: object) -> str:
+    return " ".join(str(value).split())[:120]

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from pandas.api.types import is_bool, is_number, is_scalar
 
 from backbones.common.errors import UserError
+from suite.store.schema import BYTES, INDICES, LISTS, TEXTS, WHOLE
+from suite.store.schema import TRUTHS as NULLABLE
 
 AGAIN = "delete the file and run the command of this run again"
 MOST = 1e30  # of a measurement
@@ -24,42 +26,9 @@ MOST_ROWS = 20_000_000
 MOST_BYTES = 1 << 30
 LARGEST = 1 << 40  # of a whole number, which may be an image or a count of tokens
 LARGEST_PLACE = 1 << 12  # of a row, a column or a block
-TEXTS = frozenset(
-    (
-        "backbone",
-        "label",
-        "reference",
-        "one",
-        "other",
-        "axis",
-        "method",
-        "setting",
-        "status",
-        "reason",
-        "sentence",
-        "verdict",
-        "interval",
-        "machine",
-        "precision",
-        "mixer",
-        "against",
-        "quantity",
-        "first",
-        "second",
-        "ranking",
-        "target",
-        "score",
-        "given",
-        "nearness",
-        "baseline",
-    )
-)
-WHOLE = frozenset(("image", "prediction", "dense_prediction", "label_true"))
-PLACES = frozenset(("block", "row", "col", "seed"))
 SPARSE = 1 << 16  # places of a grid of which few may be known
-LISTS = frozenset(("owner",))
-BYTES = frozenset(("png",))
-TRUTHS = frozenset(("significant", "shown"))
+# This one is a mask, never empty, and stays of its own type.
+TRUTHS = frozenset(NULLABLE) - {"is_reference"}
 
 
 def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -156,7 +125,7 @@ def _typed(values: pd.Series, column: str, path: Path) -> pd.Series:
         return _truths(values, column, path)
     if column in WHOLE:
         return _whole(values, column, path, LARGEST)
-    if column in PLACES:
+    if column in INDICES:
         return _whole(values, column, path, LARGEST_PLACE, -1 if column == "block" else 0)
     if not (pd.api.types.is_numeric_dtype(values) or values.isna().all()):
         raise _wrong(path, column, "numbers")

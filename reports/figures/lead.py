@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import COLUMN, GUIDE, heading, paper, sheet, stroke
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Look
-from suite.stats.blind_baselines import Mark
+from suite.stats.blind_baselines import BlindComparison
 
 LINE = 0.19  # inches a method
 ACROSS = 3  # panels beside each other where there is the width
 
 
 def lead_figure(
-    marks: Sequence[Mark], looks: Mapping[str, Look], title: str, width: float
+    marks: Sequence[BlindComparison], looks: Mapping[str, Look], title: str, width: float
 ) -> Figure:
     """Draw the difference in top-1 from the best blind baseline, with paired 95 % intervals.
 

@@ -27,9 +27,9 @@ from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
 from reports.formatting import CONVENTIONS, fold, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Look
-from suite.stats.blind_baselines import Mark
+from suite.stats.blind_baselines import BlindComparison
 
-Marks = Mapping[tuple[str, float], Mark]
+Marks = Mapping[tuple[str, float], BlindComparison]
 PASSES = 6  # in which names are placed again, at most
 
 
@@ -314,7 +314,7 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     bands = []
     for budget, rows in part.groupby("budget"):
         mark = marks.get((str(rows["backbone"].iloc[0]), float(str(budget))))
-        if mark and mark.everywhere:
+        if mark and mark.none_shown:
             equal = rows[rows["label"].isin(mark.not_shown)]
             bands.append((float(equal["total"].mean()), width, mark.baseline))
     return bands

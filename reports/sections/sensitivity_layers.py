@@ -25,7 +25,7 @@ from reports.sensitivity_common import (
 )
 from reports.style import Look
 
-NEEDS = {"sensitivity_methods": ("backbone", "label", "quantity", *INTERVAL, "removed")}
+NEEDS = {"sensitivity_methods": ("backbone", "label", "quantity", *INTERVAL, "tokens_removed")}
 OPTIONAL = {
     "sensitivity_kept": ("backbone", "label", "block", "row", "col", "kept"),
     "sensitivity_skipped": ("backbone", "label", "reason"),
@@ -68,7 +68,7 @@ def _sentence(part: BackbonePart) -> str:
     best, worst = early.iloc[0], early.iloc[-1]
     late_best, late_worst = late.iloc[0], late.iloc[-1]
     # All methods remove as many tokens, on the same images.
-    removed, images = int(best["removed"]), int(best["images"])
+    removed, images = int(best["tokens_removed"]), int(best["images"])
     return (
         f"On {part.backbone}, with {removed} tokens removed before block "
         f"{int(first)} alone, {best['label']} changes the fewest predictions "
@@ -79,7 +79,7 @@ def _sentence(part: BackbonePart) -> str:
 
 
 def _curves(part: BackbonePart, looks: Mapping[str, Look]) -> Drawing:
-    removed = int(part.rows["removed"].iloc[0])
+    removed = int(part.rows["tokens_removed"].iloc[0])
     return part.drawing(
         "sensitivity-layers",
         partial(layer_lines, part.rows, looks),

@@ -1,4 +1,6 @@
-"""Tables derived from a run's outcomes: statistics, headline, ablation, overlap of kept tokens, gallery.
+"""Tables derived from a run's outcomes: statistics, ablation, overlap of kept tokens, gallery.
 
-`suite.comparison` calls them when all cells are evaluated.
+`suite.comparison` calls `comparison_tables` when all cells are evaluated; `suite.merge` repeats for
+several runs what depends on pairs of cells. Every analysis returns its tables by name, and
+`suite.analysis.write` writes them.
 """

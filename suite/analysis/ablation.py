@@ -1,142 +1,276 @@
-"""What an ablation says: each axis around a method, setting by setting, with paired statistics against the method.
+"""The ablation: each axis around a method, setting by setting, compared with the method itself.
 
-Two tables come of it: ``ablation`` has a row for each setting, ``ablation_sentences`` a sentence for
-each axis.
-
-The settings of one axis, backbone, method and budget are the family of Holm's correction. What
-removes nothing (the permutations of the axis order) is compared with the dense model, as a family
-of its own.
+The settings of one axis, backbone, method and budget are one family of Holm's correction. Settings
+that remove nothing (the permutations of the axis order) are compared with the dense model, as a
+family of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from rich.table import Table
 from scipy.stats import spearmanr
 
 from methods.spec import parse
-from suite.analysis.statistics import Records, read
+from suite.analysis.statistics import outcomes_at
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
-from suite.plan.cells import DENSE, SAME
-from suite.stats import Outcomes, compare_to_reference, wilson
-from suite.stats.compare import Comparison
-from suite.store.run_folder import Store
+from suite.plan.cells import DENSE
+from suite.stats.compare import Comparison, compare_to_reference
+from suite.stats.correctness import Outcomes
+from suite.stats.single import wilson
+from suite.store.results import Results
+from suite.store.schema import SAME, TABLES, CellRecord
 
-METRICS = ("top1", "agreement", "kl", "tau")
-COLUMNS = (
-    "axis", "backbone", "method", "budget", "setting", "label", "spec", "is_reference", "status", "reason", "seeds",
-    "images", *METRICS, "removed", "top1_low", "top1_high", "difference", "difference_low", "difference_high", "interval", "p",
-    "p_holm", "only_method_correct", "only_reference_correct", "smallest", "significant",
-)  # fmt: skip
-ORDER_FIGURES = 3  # settings at least for a correlation
+LEAST_FOR_RHO = 3  # settings, for a correlation
 
 
-def write_ablation(records: Records, spec: RunSpec, store: Store, slices: int) -> list[str]:
-    """Write ``ablation.parquet`` and ``ablation_sentences.parquet`` of a finished run; returns the sentences."""
-    families = list(_families(records, spec, store, slices))
-    rows = [row for _, family in families for row in family]
-    words = [head | {"sentence": sentence(family, spec)} for head, family in families]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"significant": "boolean"})
-    store.write_analysis("ablation", frame)
-    store.write_analysis("ablation_sentences", pd.DataFrame(words))
-    return [row["sentence"] for row in words]
+class Family(NamedTuple):
+    """What the settings of one family vary; budget 0 for those that remove nothing."""
+
+    axis: str
+    backbone: str
+    method: str
+    budget: float
 
 
-def _families(
-    records: Records, spec: RunSpec, store: Store, slices: int
-) -> Iterator[tuple[dict[str, Any], Records]]:
-    """What names a family, and its rows, the reference first."""
+@dataclass(frozen=True)
+class AblationRow:
+    """One setting: a row of the table ``ablation``, with its columns."""
+
+    axis: str
+    backbone: str
+    method: str
+    budget: float
+    setting: str
+    label: str
+    spec: str
+    is_reference: bool
+    status: str = "ok"
+    reason: str = ""
+    interval: str = ""
+    seeds: int | None = None
+    images: int | None = None
+    top1: float | None = None
+    agreement: float | None = None
+    kl: float | None = None
+    tau: float | None = None
+    removed: float | None = None
+    top1_low: float | None = None
+    top1_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    only_method_correct: int | None = None
+    only_reference_correct: int | None = None
+    smallest: float | None = None
+    significant: bool | None = None
+
+
+def ablation_tables(
+    records: Sequence[CellRecord], spec: RunSpec, results: Results
+) -> dict[str, pd.DataFrame]:
+    """The tables ``ablation``, a row a setting, and ``ablation_sentences``, one for each family."""
+    rows, sentences = [], []
+    for family, settings_of_family in _families(spec):
+        members = [record for record in records if record.backbone == family.backbone]
+        measured = _family_rows(family, settings_of_family, members, results)
+        rows += [asdict(row) for row in measured]
+        sentences.append({**family._asdict(), "sentence": sentence(measured, spec)})
+    frame = pd.DataFrame(rows, columns=list(TABLES["ablation"].columns))
+    return {
+        "ablation": frame.astype({"significant": "boolean"}),
+        "ablation_sentences": pd.DataFrame(sentences),
+    }
+
+
+def _families(spec: RunSpec) -> Iterator[tuple[Family, list[Setting]]]:
+    """Every family and its settings, the reference first."""
     for backbone in spec.backbones:
-        mine = [record for record in records if record["backbone"] == backbone]
         for axis in spec.axes:
             for text in spec.methods:
                 method = parse(text)
                 for budget in spec.budgets:
-                    head = {
-                        "axis": axis,
-                        "backbone": backbone,
-                        "method": method.text,
-                        "budget": budget,
-                    }
-                    found = settings(method, axis)
-                    there = [record for record in mine if record["budget"] == budget]
-                    yield head, _family(head, found, there, store, slices)
+                    yield Family(axis, backbone, method.text, budget), settings(method, axis)
             if axis == "order":
-                head = {"axis": axis, "backbone": backbone, "method": "permute", "budget": 0.0}
-                found = [Setting("order=restored", DENSE), *permutations()]
-                there = [{**record, "budget": 0.0} for record in mine if not record["budget"]]
-                yield head, _family(head, found, there, store, slices)
+                dense = Setting("order=restored", DENSE)
+                yield Family(axis, backbone, "permute", 0.0), [dense, *permutations()]
 
 
-def _family(
-    head: dict[str, Any], found: Sequence[Setting], records: Records, store: Store, slices: int
-) -> Records:
-    """The rows of one family; settings that come to the same cell are one row under all their words."""
-    done = [record for record in records if record["status"] == "ok"]
-    outcomes = {cell.label: cell for cell in read(store, done, slices, head["budget"])}
-    by_text = {text: record["label"] for record in records for text in record["label"].split(SAME)}
-    reference = outcomes.get(by_text.get(found[0].method.text, ""))
-    labels = {by_text.get(setting.method.text) for setting in found}
-    others = [cell for label, cell in outcomes.items() if label in labels]
-    compared = (
-        {row.label: row for row in compare_to_reference(reference, others)} if reference else {}
-    )
-    rows: dict[str, dict[str, Any]] = {}
-    for setting in found:
-        label = by_text.get(setting.method.text, setting.method.text)
+def _family_rows(
+    family: Family, members: Sequence[Setting], records: Sequence[CellRecord], results: Results
+) -> list[AblationRow]:
+    """Rows of one family; settings that come to the same cell are one row under all their words."""
+    # The dense cell has no budget, the permutations one of 0.
+    budgets = (family.budget,) if family.budget else (None, 0.0)
+    cells = [record for record in records if record.budget in budgets]
+    done = [record for record in cells if record.status == "ok"]
+    outcomes: dict[str, Outcomes] = {}
+    for budget in budgets:
+        outcomes |= {cell.label: cell for cell in outcomes_at(done, results, budget)}
+    label_of = {spec: record.label for record in cells for spec in record.label.split(SAME)}
+    labels = [label_of.get(setting.method.text, setting.method.text) for setting in members]
+    reference = outcomes.get(labels[0])
+    compared: dict[str, Comparison] = {}
+    if reference:
+        others = [cell for label, cell in outcomes.items() if label in labels]
+        compared = {row.label: row for row in compare_to_reference(reference, others)}
+    rows: dict[str, AblationRow] = {}
+    for setting, label in zip(members, labels, strict=True):
         if label in rows:
-            known = [] if rows[label]["setting"] == UNCHANGED else [rows[label]["setting"]]
-            rows[label]["setting"] = ", ".join([*known, setting.words])
+            words = [rows[label].setting, setting.words]
+            joined = ", ".join(text for text in words if text != UNCHANGED)
+            rows[label] = replace(rows[label], setting=joined)
             continue
-        row = head | {"setting": setting.words, "label": label, "spec": setting.method.text}
-        same = [record for record in records if record["label"] == label]
-        rows[label] = row | _measured(same, outcomes.get(label), compared.get(label), setting)
-    first = next(iter(rows.values()))
-    return [row | {"is_reference": row is first} for row in rows.values()]
+        row = AblationRow(*family, setting.words, label, setting.method.text, not rows)
+        same = [record for record in cells if record.label == label]
+        rows[label] = _measured(row, same, outcomes.get(label), compared.get(label), setting)
+    return list(rows.values())
 
 
 def _measured(
-    records: Records, cell: Outcomes | None, compared: Comparison | None, setting: Setting
-) -> dict[str, Any]:
-    """What was found of one setting, its seeds together, or why nothing was."""
+    row: AblationRow,
+    records: Sequence[CellRecord],
+    cell: Outcomes | None,
+    compared: Comparison | None,
+    setting: Setting,
+) -> AblationRow:
+    """Add the results of a setting, its seeds together, or why there are none."""
     if cell is None:
-        failed = next(iter(records), {"status": "skipped", "reason": setting.refused})
-        return {"status": failed["status"], "reason": failed["reason"], "interval": ""}
+        if not records:
+            return replace(row, status="skipped", reason=setting.refused)
+        return replace(row, status=records[0].status, reason=records[0].reason or "")
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
-    means = {
-        name: sum(record["metrics"][name] for record in records) / len(records) for name in METRICS
-    }
-    row = {"status": "ok", "seeds": cell.seeds, "images": cell.count, "removed": cell.reduction, "top1_low": low,
-           "top1_high": high, "reason": "", "interval": "", **means}  # fmt: skip
+    metrics = [record.metrics for record in records if record.metrics]
+    row = replace(
+        row,
+        seeds=cell.seeds,
+        images=cell.count,
+        top1=sum(each.top1 for each in metrics) / len(metrics),
+        agreement=sum(each.agreement for each in metrics) / len(metrics),
+        kl=sum(each.kl for each in metrics) / len(metrics),
+        tau=sum(each.tau for each in metrics) / len(metrics),
+        removed=cell.removed,
+        top1_low=low,
+        top1_high=high,
+    )
     if compared is None:
         return row
-    return row | {
-        "difference": compared.difference,
-        "difference_low": compared.difference_low,
-        "difference_high": compared.difference_high,
-        "interval": compared.kind,
-        "p": compared.p,
-        "p_holm": compared.p_holm,
-        "only_method_correct": compared.only_method_correct,
-        "only_reference_correct": compared.only_reference_correct,
-        "smallest": compared.smallest,
-        "significant": compared.significant,
-    }
+    return replace(
+        row,
+        difference=compared.difference,
+        difference_low=compared.difference_low,
+        difference_high=compared.difference_high,
+        interval=compared.kind,
+        p=compared.p,
+        p_holm=compared.p_holm,
+        only_method_correct=compared.only_method_correct,
+        only_reference_correct=compared.only_reference_correct,
+        smallest=compared.smallest,
+        significant=compared.significant,
+    )
 
 
-def tables(folder: Path) -> Iterator[Table]:
-    """The families of the ablation in `folder` for a terminal, one table each."""
+def sentence(rows: Sequence[AblationRow], spec: RunSpec) -> str:
+    """What one family shows, on how many images and seeds, and what it cannot show."""
+    first, *others = rows
+    who, removed, own = first.method, f"{100 * first.budget:.4g} % of FLOPs removed", ""
+    if first.budget:
+        own = f" ({first.setting})"
+    else:
+        who, removed = "the dense model", "nothing removed"
+    place = f"Axis {first.axis} on {first.backbone}, {removed}"
+    if first.status != "ok" or first.top1 is None:
+        return f"{place}: {who} was {first.status}, {first.reason}."
+    seeds = max(row.seeds or 1 for row in rows)
+    drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
+    done = [row for row in others if row.status == "ok"]
+    tested = [row for row in done if row.p_holm is not None]
+    parts = [
+        f"{place}, {first.images:,} {spec.split} images{drawn}: {who}{own} is right on "
+        f"{100 * first.top1:.1f} %.",
+        _counted(tested),
+        _best_and_worst(tested),
+        _by_tau(rows) if first.axis == "order" else "",
+    ]
+    missing = [f"{row.setting} ({row.reason})" for row in others if row.status != "ok"]
+    if missing:
+        parts.append(f"Not measured: {'; '.join(missing)}.")
+    if len(tested) < len(done):
+        parts.append(
+            f"Not tested, since their FLOPs differ too much: {len(done) - len(tested)} settings."
+        )
+    return " ".join(part for part in parts if part)
+
+
+def _counted(tested: Sequence[AblationRow]) -> str:
+    """How many settings keep less, keep more, or cannot be told apart."""
+    if not tested:
+        return ""
+    apart = [row.difference or 0.0 for row in tested if row.significant]
+    worse, better = sum(gap < 0 for gap in apart), sum(gap > 0 for gap in apart)
+    if len(tested) == 1:
+        verdict = "cannot be told apart from it"
+        if apart:
+            verdict = "keeps less" if worse else "keeps more"
+        return f"The other setting {verdict} (5 %, McNemar's or the sign-flip test)."
+    return (
+        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % after "
+        "Holm's correction, and the interval on one side of zero); "
+        f"{len(tested) - worse - better} cannot be told apart from it."
+    )
+
+
+def _best_and_worst(tested: Sequence[AblationRow]) -> str:
+    """The best and the worst of the others with their intervals."""
+    ranked = sorted(tested, key=lambda row: row.difference or 0.0)
+    if not ranked:
+        return ""
+    best = f"Highest of the others: {_difference(ranked[-1])}"
+    return f"{best}; lowest: {_difference(ranked[0])}." if len(ranked) > 1 else f"{best}."
+
+
+def _difference(row: AblationRow) -> str:
+    over = "" if row.interval == "interval" else " over the seeds"
+    return (
+        f"{row.setting}, {_points(row.difference)} points (95 % {row.interval}{over} "
+        f"{_points(row.difference_low)} to {_points(row.difference_high)})"
+    )
+
+
+def _points(share: float | None) -> str:
+    return f"{100 * (share or 0.0):+.1f}"
+
+
+def _by_tau(rows: Sequence[AblationRow]) -> str:
+    """How top-1 follows the order of the survivors."""
+    done = [row for row in rows if row.status == "ok"]
+    tau, top1 = [row.tau or 0.0 for row in done], [row.top1 or 0.0 for row in done]
+    if len(done) < LEAST_FOR_RHO or len(set(tau)) < 2:
+        return ""
+    if len(set(top1)) < 2:
+        return "Top-1 is the same whatever Kendall's tau of the order."
+    rho = float(spearmanr(tau, top1).statistic)
+    return (
+        f"Over {len(done)} settings with Kendall's tau of the order from {min(tau):+.2f} to "
+        f"{max(tau):+.2f}, top-1 follows tau with Spearman's rho {rho:+.2f}."
+    )
+
+
+def console_tables(folder: Path) -> Iterator[Table]:
+    """The families of the ablation in `folder` as tables for a terminal."""
     frame = pd.read_parquet(folder / "analyses" / "ablation.parquet")
-    for (axis, backbone, method, budget), rows in frame.groupby(
-        ["axis", "backbone", "method", "budget"], sort=False
-    ):
-        removed = f"-{100 * budget:.4g} % FLOPs" if budget else "nothing removed"
-        heads = (
+    for key, rows in frame.groupby(list(Family._fields), sort=False):
+        family = Family(*key)
+        budget = f"-{100 * family.budget:.4g} % FLOPs" if family.budget else "nothing removed"
+        table = Table(
             "setting",
             "seeds",
             "top-1",
@@ -145,109 +279,23 @@ def tables(folder: Path) -> Iterator[Table]:
             "p (Holm)",
             "agreement",
             "tau",
+            title=f"{family.axis}: {family.method} on {family.backbone}, {budget}",
         )
-        table = Table(*heads, title=f"{axis}: {method} on {backbone}, {removed}")
-        for row in rows.to_dict("records"):
+        for row in rows.itertuples():
             table.add_row(*_printed(row))
         yield table
 
 
-def _printed(row: dict[str, Any]) -> tuple[str, ...]:
-    if row["status"] != "ok":
-        return (row["setting"], "", row["status"])
-    shown = (row["setting"], f"{row['seeds']:.0f}", f"{100 * row['top1']:.1f}")
-    kept = (f"{100 * row['agreement']:.1f}", f"{row['tau']:.2f}")
-    if row["is_reference"]:
-        return (*shown, "reference", "", "", *kept)
-    spread = f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}"
-    tested = _p(row["p_holm"]) if pd.notna(row["p_holm"]) else "not tested"
-    return (*shown, f"{100 * row['difference']:+.1f}", spread, tested, *kept)
-
-
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def sentence(rows: Records, spec: RunSpec) -> str:
-    """What one family shows, with its figures, how many images and seeds it stands on, and what it cannot tell."""
-    first, *others = rows
-    whole = first["budget"] == 0
-    who = "the dense model" if whole else first["method"]
-    what = "nothing removed" if whole else f"{100 * first['budget']:.4g} % of FLOPs removed"
-    where = f"Axis {first['axis']} on {first['backbone']}, {what}"
-    if first["status"] != "ok":
-        return f"{where}: {who} was {first['status']}, {first['reason']}."
-    seeds = max((row.get("seeds") or 1) for row in rows)
-    drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
-    own = "" if whole else f" ({first['setting']})"
-    begin = f"{where}, {first['images']:,} {spec.split} images{drawn}: {who}{own} is right on {100 * first['top1']:.1f} %."
-    done = [row for row in others if row["status"] == "ok"]
-    tested = [row for row in done if row["p_holm"] is not None]
-    parts = [
-        begin,
-        _counted(tested),
-        _ends(tested),
-        _by_tau(rows) if first["axis"] == "order" else "",
-    ]
-    left = [row for row in others if row["status"] != "ok"]
-    if left:
-        parts.append(f"Not measured: {'; '.join(_why(row) for row in left)}.")
-    if len(tested) < len(done):
-        parts.append(
-            f"Not tested, since their FLOPs differ too much: {len(done) - len(tested)} settings."
-        )
-    return " ".join(part for part in parts if part)
-
-
-def _why(row: dict[str, Any]) -> str:
-    return f"{row['setting']} ({row['reason']})"
-
-
-def _counted(tested: Records) -> str:
-    """How many settings keep less, more, or cannot be told apart."""
-    if not tested:
-        return ""
-    worse = sum(row["significant"] and row["difference"] < 0 for row in tested)
-    better = sum(row["significant"] and row["difference"] > 0 for row in tested)
-    open_ = len(tested) - worse - better
-    if len(tested) == 1:
-        found = (
-            "keeps less" if worse else "keeps more" if better else "cannot be told apart from it"
-        )
-        return f"The other setting {found} (5 %, McNemar's or the sign-flip test)."
-    return (
-        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % after Holm's correction, "
-        f"and the interval on one side of zero); {open_} cannot be told apart from it."
-    )
-
-
-def _ends(tested: Records) -> str:
-    """The best and the worst of the others with their intervals."""
-    ranked = sorted(tested, key=lambda row: row["difference"])
-    if not ranked:
-        return ""
-    best = f"Highest of the others: {_difference(ranked[-1])}"
-    return f"{best}; lowest: {_difference(ranked[0])}." if len(ranked) > 1 else f"{best}."
-
-
-def _difference(row: dict[str, Any]) -> str:
-    over = "" if row["interval"] == "interval" else " over the seeds"
-    return (
-        f"{row['setting']}, {100 * row['difference']:+.1f} points (95 % {row['interval']}{over} "
-        f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f})"
-    )
-
-
-def _by_tau(rows: Records) -> str:
-    """How top-1 and agreement follow the order of the survivors."""
-    done = [row for row in rows if row["status"] == "ok"]
-    if len(done) < ORDER_FIGURES or len({row["tau"] for row in done}) < 2:
-        return ""
-    tau, top1 = [row["tau"] for row in done], [row["top1"] for row in done]
-    if len(set(top1)) < 2:
-        return "Top-1 is the same whatever Kendall's tau of the order."
-    rho = float(spearmanr(tau, top1).statistic)
-    return (
-        f"Over {len(done)} settings with Kendall's tau of the order from {min(tau):+.2f} to {max(tau):+.2f}, top-1 "
-        f"follows tau with Spearman's rho {rho:+.2f}."
-    )
+def _printed(row: Any) -> tuple[str, ...]:
+    """Cells of the printed row of one setting."""
+    if row.status != "ok":
+        return (row.setting, "", row.status)
+    shown = (row.setting, f"{row.seeds:.0f}", f"{100 * row.top1:.1f}")
+    agreement = (f"{100 * row.agreement:.1f}", f"{row.tau:.2f}")
+    if row.is_reference:
+        return (*shown, "reference", "", "", *agreement)
+    spread = f"{_points(row.difference_low)} to {_points(row.difference_high)}"
+    p = "not tested"
+    if pd.notna(row.p_holm):
+        p = "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+    return (*shown, _points(row.difference), spread, p, *agreement)

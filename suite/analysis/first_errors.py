@@ -1,4 +1,4 @@
-"""The images whose right dense answer a method breaks first: where it begins to hurt."""
+"""First errors: the images on which a method loses the dense model's right answer first."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from suite.plan.cells import Named
+from suite.store.schema import TABLES, CellRecord
 
-KEPT = 16  # images of each method
+PER_METHOD = 16  # images of each method
+READ = ("image", "label_true", "prediction", "kl")
 
 
-def breaks_frame(
-    dense: Mapping[str, str], cells: Iterable[Named], outcomes: Callable[[str], pd.DataFrame]
+def first_errors_table(
+    dense: Mapping[str, str],
+    records: Iterable[CellRecord],
+    outcomes: Callable[[str], pd.DataFrame],
 ) -> pd.DataFrame:
-    """For each method the `KEPT` images whose right dense answer it loses first, and at which budget.
+    """For each method the `PER_METHOD` images on which it goes wrong first, and at which budget.
 
-    `dense` names the key of each backbone's dense cell, `cells` are those that reduce, and `outcomes` reads those of a
-    key, all with the images in the same order. First is at the smallest budget, and there with the largest divergence
-    ``kl`` from the dense model. The first seed stands for all. Columns backbone, label, image, budget, kl, in this
-    order of the images.
+    First is at the smallest budget, and there with the largest divergence from the dense model; the
+    rows are in this order. `dense` gives the key of each backbone's dense cell, `records` are the
+    cells that reduce, and `outcomes` reads those of a key, all with the images in one order.
     """
-    members: dict[tuple[str, str], list[Named]] = {}
-    for cell in cells:
-        if cell.budget is not None and cell.seed == 0:
-            members.setdefault((cell.backbone, cell.label), []).append(cell)
+    members: dict[tuple[str, str], list[CellRecord]] = {}
+    for record in records:
+        # The first seed stands for all.
+        if record.budget is not None and record.seed == 0:
+            members.setdefault((record.backbone, record.label), []).append(record)
     frames = []
-    for (backbone, label), theirs in members.items():
+    for (backbone, label), cells in members.items():
         whole = outcomes(dense[backbone])
-        held = (
-            whole.prediction == whole.label_true
-        ).to_numpy()  # right answers that no smaller budget has lost
-        lost: list[pd.DataFrame] = []
-        for cell in sorted(theirs, key=lambda cell: cell.budget or 0.0):
-            found = outcomes(cell.key)
-            gone = found[held & (found.prediction != found.label_true).to_numpy()]
-            held = held & (found.prediction == found.label_true).to_numpy()
-            lost.append(gone.nlargest(KEPT, "kl")[["image", "kl"]].assign(budget=cell.budget))
-        frames.append(pd.concat(lost).head(KEPT).assign(backbone=backbone, label=label))
-    columns = ["backbone", "label", "image", "budget", "kl"]
-    return (
-        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    )
+        # Images that the dense model and every smaller budget get right.
+        right_so_far = (whole.prediction == whole.label_true).to_numpy()
+        errors: list[pd.DataFrame] = []
+        for record in sorted(cells, key=lambda cell: cell.budget or 0.0):
+            rows = outcomes(record.key)
+            right = (rows.prediction == rows.label_true).to_numpy()
+            wrong = rows[right_so_far & ~right].nlargest(PER_METHOD, "kl")
+            errors.append(wrong[["image", "kl"]].assign(budget=record.budget))
+            right_so_far = right_so_far & right
+        first = pd.concat(errors).head(PER_METHOD)
+        frames.append(first.assign(backbone=backbone, label=label))
+    columns = list(TABLES["first_errors"].columns)
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
-def broken_first(breaks: pd.DataFrame, labels: Sequence[str]) -> dict[int, str]:
-    """The image that each method of `labels` breaks first, and by which methods in words; shared ones once."""
-    found: dict[int, list[str]] = {}
-    for label, rows in breaks[breaks.label.isin(list(labels))].groupby("label", sort=False):
-        found.setdefault(int(rows.image.iloc[0]), []).append(str(label))
-    return {image: f"broken first by {', '.join(methods)}" for image, methods in found.items()}
+def first_error_pictures(table: pd.DataFrame, labels: Sequence[str]) -> dict[int, str]:
+    """The image on which each method of `labels` goes wrong first, and which methods those are."""
+    methods: dict[int, list[str]] = {}
+    for label, rows in table[table.label.isin(list(labels))].groupby("label", sort=False):
+        methods.setdefault(int(rows.image.iloc[0]), []).append(str(label))
+    return {image: f"broken first by {', '.join(names)}" for image, names in methods.items()}

@@ -1,4 +1,4 @@
-"""What became of every token of a few images, block by block, for the report to draw over their pixels."""
+"""The gallery: what becomes of every token of a few images, block by block."""
 
 from __future__ import annotations
 
@@ -14,118 +14,172 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
+from suite.analysis.first_errors import first_error_pictures
+from suite.data import pictured
 from suite.data.base import Dataset
 from suite.evaluation.tree import Failure, evaluate, jobs_for
 from suite.plan.cells import Cell
+from suite.plan.prepare import Prepared
+from suite.system.out_of_memory import with_smaller_batch
 
+# Marks of a patch that lives in no other patch's token.
 DROPPED, IN_SPECIAL = -1, -2
 
 
-def groups(tokens: TokenSequence) -> Tensor:
-    """For each grid place (B, patches): the grid place of the token it lives in now, DROPPED, or IN_SPECIAL."""
-    assert tokens.owner is not None
-    special = tokens.position.gather(1, tokens.special)
-    owner_place = tokens.position.gather(1, tokens.owner.clamp(min=0))
-    before = (special[:, None, :] < owner_place[:, :, None]).sum(2)
-    in_special = (special[:, None, :] == owner_place[:, :, None]).any(2)
-    group = torch.where(in_special, IN_SPECIAL, owner_place - before)
-    group = torch.where(tokens.owner < 0, DROPPED, group)
-    is_patch = torch.ones_like(group, dtype=torch.bool).scatter_(1, special, False)
-    return group[is_patch].view(group.shape[0], -1)
+def gallery_tables(
+    prepared: Prepared, cells: Sequence[Cell], first_errors: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The tables ``gallery`` and ``images``, of the spec's images and of first errors.
+
+    `cells` are those that succeeded. Without images in the spec there is no gallery.
+    """
+    wanted = prepared.spec.gallery
+    chosen = pictured(prepared.indices, wanted)
+    if not chosen:
+        return {}
+    named = [cell.label for cell in cells if cell.method.method.family != "baseline"]
+    errors = first_error_pictures(first_errors, named)
+    drawn = "drawn at random" if isinstance(wanted, int) else "chosen"
+    why = errors | dict.fromkeys(chosen, drawn)
+    index = torch.tensor([*chosen, *(image for image in errors if image not in chosen)])
+    labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
+    frames = []
+    for name, model in prepared.models.items():
+        samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
+        images = torch.from_numpy(samples).to(prepared.device)
+        members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
+        if members:
+            frames.append(gallery_in_parts(model, images, index, labels, members))
+    largest = max(prepared.models.values(), key=lambda model: model.image_size)
+    return {
+        "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        "images": picture_table(prepared.data_for(largest), index, largest.image_size, why),
+    }
 
 
-def side_by_side(group: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Groups (B, T H W) of a clip's places as those of one picture of H rows and T W columns."""
-    frames, height, width = grid
-    if frames == 1:
-        return group
-    place = (
-        torch.arange(group.shape[1], device=group.device)
-        .view(frames, height, width)
-        .transpose(0, 1)
-        .flatten()
-    )
-    moved = place.argsort()  # where each place of the clip comes to stand
-    return torch.where(group >= 0, moved[group.clamp(min=0)], group)[:, place]
+def gallery_in_parts(
+    model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]
+) -> pd.DataFrame:
+    """`gallery`, with fewer images at once if memory runs out; the rows are the same."""
+
+    def of_parts(size: int) -> pd.DataFrame:
+        parts = zip(images.split(size), index.split(size), labels.split(size), strict=True)
+        return pd.concat([gallery(model, *part, cells) for part in parts], ignore_index=True)
+
+    frame, _ = with_smaller_batch(len(index), of_parts, f"the gallery of {model.name}")
+    if frame.empty:
+        return frame
+    # Cell by cell, as of all images at once, not part by part.
+    columns = ["label", "budget", "seed", "block"]
+    group = frame.groupby(columns, sort=False, dropna=False).ngroup()
+    return frame.iloc[group.argsort(kind="stable")].reset_index(drop=True)
 
 
 def gallery(
     model: Backbone, images: Tensor, index: Tensor, labels: Tensor, cells: Sequence[Cell]
 ) -> pd.DataFrame:
-    """One row for each image, cell and site: group of every grid place after that site, and both predictions.
+    """One row for each image, cell and site: where every patch's token is, and both answers.
 
-    `images` (B, 3, S, S) are normalised, `index` (B,) their places in `dataset`; cells on other
-    image sizes are left out, since nothing is removed there. Of videos they are one clip each, and
-    its frames stand side by side.
+    `images` (B, 3, S, S) are normalised, `index` (B,) their numbers in the data set. Of a video
+    they are one clip, whose frames are put side by side. Cells on a smaller image are left out,
+    since nothing is removed there.
     """
-    found_groups: dict[str, dict[int, Tensor]] = {}
+    sites: dict[str, dict[int, Tensor]] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
-        group = side_by_side(groups(tokens), tokens.grid).cpu()
+        owner = side_by_side(patch_owners(tokens), tokens.grid).cpu()
         for key in keys:
-            found_groups.setdefault(key, {})[site] = group
+            sites.setdefault(key, {})[site] = owner
 
-    tracked = [
-        cell for cell in cells if cell.image_size == model.image_size and cell.plan is not None
-    ]
+    tracked = [cell for cell in cells if cell.plan and cell.image_size == model.image_size]
     with torch.inference_mode():
         tokens = model.embed(images, index).tracked()
         jobs = jobs_for(tracked, model, index, labels)
-        found = {job.key: logits for job, logits in evaluate(model, tokens, jobs, observe)}
-    dense = next(found[cell.key] for cell in tracked if cell.budget is None)
+        logits = {job.key: answer for job, answer in evaluate(model, tokens, jobs, observe)}
+    dense = next(logits[cell.key] for cell in tracked if cell.budget is None)
     assert isinstance(dense, Tensor)
     rows = []
     for cell in tracked:
-        logits = found[cell.key]
-        if not isinstance(logits, Failure):
-            for site, group in found_groups.get(cell.key, {}).items():
-                rows += _rows(cell, site, group, logits, dense, index, labels)
+        answer = logits[cell.key]
+        if isinstance(answer, Failure):
+            continue
+        for site, owner in sites.get(cell.key, {}).items():
+            rows += _rows(cell, site, owner, answer, dense, index, labels)
     return pd.DataFrame(rows)
+
+
+def patch_owners(tokens: TokenSequence) -> Tensor:
+    """For each patch (B, patches) the patch whose token it lives in, DROPPED or IN_SPECIAL."""
+    assert tokens.owner is not None
+    special = tokens.position.gather(1, tokens.special)
+    owner = tokens.position.gather(1, tokens.owner.clamp(min=0))
+    # Positions count special tokens too: less those before it, a position is a patch.
+    before = (special[:, None, :] < owner[:, :, None]).sum(2)
+    in_special = (special[:, None, :] == owner[:, :, None]).any(2)
+    patch = torch.where(in_special, IN_SPECIAL, owner - before)
+    patch = torch.where(tokens.owner < 0, DROPPED, patch)
+    is_patch = torch.ones_like(patch, dtype=torch.bool).scatter_(1, special, False)
+    return patch[is_patch].view(patch.shape[0], -1)
+
+
+def side_by_side(owner: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Owners (B, T H W) of a clip's patches as those of one picture of H rows and T W columns."""
+    frames, height, width = grid
+    if frames == 1:
+        return owner
+    patches = torch.arange(owner.shape[1], device=owner.device)
+    # In the order of the picture: row by row, and in a row frame by frame.
+    order = patches.view(frames, height, width).transpose(0, 1).flatten()
+    moved = order.argsort()  # where each patch of the clip is in the picture
+    return torch.where(owner >= 0, moved[owner.clamp(min=0)], owner)[:, order]
 
 
 def _rows(
     cell: Cell,
     site: int,
-    group: Tensor,
+    owner: Tensor,
     logits: Tensor,
     dense: Tensor,
     index: Tensor,
     labels: Tensor,
 ) -> list[dict[str, Any]]:
-    probability, before = logits.double().softmax(1).cpu(), dense.double().softmax(1).cpu()
-    return [
-        {
-            "backbone": cell.backbone,
-            "label": cell.label,
-            "budget": cell.budget,
-            "seed": cell.seed,
-            "image": int(index[row]),
-            "block": site,
-            "owner": group[row].numpy().astype(np.int32),
-            "label_true": int(labels[row]),
-            "prediction": int(probability[row].argmax()),
-            "dense_prediction": int(before[row].argmax()),
-            "confidence": float(probability[row].max()),
-            "dense_confidence": float(before[row].max()),
-        }
-        for row in range(len(index))
-    ]
+    """One row for each image of one cell after one site."""
+    confidence, prediction = logits.double().softmax(1).cpu().max(1)
+    dense_confidence, dense_prediction = dense.double().softmax(1).cpu().max(1)
+    rows = []
+    for row in range(len(index)):
+        rows.append(
+            {
+                "backbone": cell.backbone,
+                "label": cell.label,
+                "budget": cell.budget,
+                "seed": cell.seed,
+                "image": int(index[row]),
+                "block": site,
+                "owner": owner[row].numpy().astype(np.int32),
+                "label_true": int(labels[row]),
+                "prediction": int(prediction[row]),
+                "dense_prediction": int(dense_prediction[row]),
+                "confidence": float(confidence[row]),
+                "dense_confidence": float(dense_confidence[row]),
+            }
+        )
+    return rows
 
 
-def pictures(
+def picture_table(
     dataset: Dataset, index: Tensor, image_size: int, why: Mapping[int, str]
 ) -> pd.DataFrame:
-    """The pixels under the token grid of each image, as PNG, and why it was chosen."""
+    """The pixels under the tokens of each image, as PNG, and why it was chosen."""
     rows = []
     for image in index.tolist():
         buffer = io.BytesIO()
         Image.fromarray(dataset.view(image, image_size)).save(buffer, format="PNG")
-        label = int(dataset.labels[image])
         rows.append(
             {
                 "image": image,
                 "png": buffer.getvalue(),
-                "label_true": label,
+                "label_true": int(dataset.labels[image]),
                 "why": why.get(image, ""),
             }
         )

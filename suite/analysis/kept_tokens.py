@@ -1,51 +1,54 @@
-"""Tables about the tokens themselves, from the counts that the shards keep."""
+"""Tables of the tokens themselves: which are kept, and how many of them show the object."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
-from suite.store.run_folder import Store, slices
+from suite.store.results import Results
+from suite.store.schema import CellRecord
 
 
-def kept_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
-    """Share of images in which the token of each grid place survives into each block after a reduction.
+def reduced_cells(records: Iterable[CellRecord]) -> list[CellRecord]:
+    """The finished cells in which tokens are removed."""
+    return [record for record in records if record.status == "ok" and record.removals]
 
-    In clips the mean of a place over the frames.
+
+def kept_table(prepared: Prepared, results: Results, records: Sequence[CellRecord]) -> pd.DataFrame:
+    """Share of images that keep the token of each patch, by block, of cells that reduce.
+
+    For clips it is the mean over their frames.
     """
     frames = []
-    for cell in reduced(cells):
-        places = (
-            patch_counts(prepared, store, cell)
-            .groupby(["block", "row", "col"], as_index=False)["present"]
-            .mean()
-        )
-        frames.append(
-            places[["block", "row", "col"]].assign(
-                **_names(cell), kept=places.present / prepared.samples
-            )
-        )
+    for record in records:
+        counts = patch_counts(prepared, results, record)
+        patches = counts.groupby(["block", "row", "col"], as_index=False)["present"].mean()
+        kept = patches.present / prepared.samples
+        frames.append(patches[["block", "row", "col"]].assign(**cell_columns(record), kept=kept))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def foreground_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) -> pd.DataFrame:
-    """By cell and block, the share of object tokens and of all patch tokens left; empty if no objects are known."""
+def foreground_table(
+    prepared: Prepared, results: Results, records: Sequence[CellRecord]
+) -> pd.DataFrame:
+    """Shares of object tokens and of all tokens left, by block, of cells that reduce.
+
+    Empty if the data set does not know where objects are.
+    """
     rows = []
-    for cell in reduced(cells):
-        counts = patch_counts(prepared, store, cell)
+    for record in records:
+        counts = patch_counts(prepared, results, record)
         if (counts.foreground < 0).any():
             continue
         left = counts.groupby("block")[["foreground", "present"]].sum()
-        shares = left / left.loc[0]
-        for block, share in shares.iterrows():
+        for block, share in (left / left.loc[0]).iterrows():
             rows.append(
                 {
-                    **_names(cell),
+                    **cell_columns(record),
                     "block": block,
                     "foreground_kept": share.foreground,
                     "kept": share.present,
@@ -55,27 +58,29 @@ def foreground_frame(prepared: Prepared, store: Store, cells: Sequence[Cell]) ->
     return pd.DataFrame(rows)
 
 
-def reduced(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells in which tokens are removed."""
-    return [cell for cell in cells if cell.plan is not None and cell.plan.counts]
+def patch_counts(prepared: Prepared, results: Results, record: CellRecord) -> pd.DataFrame:
+    """Counts of one cell by block and patch, for clips frame by frame.
 
-
-def patch_counts(prepared: Prepared, store: Store, cell: Cell) -> pd.DataFrame:
-    """Counts of one cell on the grid, by frame: block (0: before any reduction), row, col, present, foreground."""
-    counts = store.presence(cell.key, len(slices(prepared.indices, prepared.spec.shard_size)))
-    model = prepared.models[cell.backbone]
+    Columns block (0: before any reduction), row, col, present, foreground.
+    """
+    model = prepared.models[record.backbone]
     special = np.array(model.special_places)
+    counts = results.token_counts(record.key)
     counts = counts[~counts.position.isin(special)]
-    patch = counts.position - (special[None, :] < counts.position.to_numpy()[:, None]).sum(1)
+    # Special tokens have positions of their own between those of the patches.
+    before = special[None, :] < counts.position.to_numpy()[:, None]
+    patch = counts.position - before.sum(1)
     side = model.describe().side
     assert side is not None
-    return counts.assign(row=patch // side % side, col=patch % side).drop(columns="position")
+    grid = counts.assign(row=patch // side % side, col=patch % side)
+    return grid.drop(columns="position")
 
 
-def _names(cell: Cell) -> dict[str, Any]:
+def cell_columns(record: CellRecord) -> dict[str, Any]:
+    """The columns by which a table names a cell."""
     return {
-        "backbone": cell.backbone,
-        "label": cell.label,
-        "budget": cell.budget,
-        "seed": cell.seed,
+        "backbone": record.backbone,
+        "label": record.label,
+        "budget": record.budget,
+        "seed": record.seed,
     }

@@ -1,12 +1,12 @@
-"""Mamba beside attention: what share of its dense accuracy each backbone keeps under the same reduction.
+"""Mamba beside attention: the share of its dense accuracy that each backbone keeps.
 
-Only methods that ran on all backbones are set side by side, each at the same share of the
-backbone's own FLOPs.
+Only methods that ran on all backbones are compared, each at the same share of the backbone's own
+FLOPs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,139 +14,104 @@ import numpy as np
 import pandas as pd
 
 from backbones.base import Backbone
-from suite.analysis.statistics import Records, read
-from suite.plan.cells import SAME
-from suite.stats import Outcomes, difference_spread, kept, kept_spread
-from suite.stats.relative import Pair
-from suite.store.run_folder import Store
+from suite.analysis.statistics import outcomes_at
+from suite.stats.correctness import Outcomes
+from suite.stats.relative import Pair, difference_spread, kept, kept_spread
+from suite.store.results import Results
+from suite.store.schema import SAME, TABLES, CellRecord
 
 ATTENTION, SCANS = "attention", "Mamba"
-KEPT = [
-    "backbone",
-    "mixer",
-    "method",
-    "budget",
-    "removed",
-    "images",
-    "seeds",
-    "dense_top1",
-    "kept",
-    "kept_low",
-    "kept_high",
-]
-CONTRASTS = [
-    "method",
-    "budget",
-    "backbone",
-    "against",
-    "difference",
-    "difference_low",
-    "difference_high",
-]
 
 
-def family(model: Backbone) -> str:
+def mixer_of(model: Backbone) -> str:
     """What mixes the tokens of a backbone."""
     return ATTENTION if model.describe().heads else SCANS
 
 
-def family_frames(
-    kinds: Mapping[str, str], records: Records, store: Store, slices: int
+def mamba_vs_attention_tables(
+    mixers: Mapping[str, str], records: Sequence[CellRecord], results: Results
 ) -> dict[str, pd.DataFrame]:
-    """``mamba_vs_attention`` by backbone, method and budget; ``mamba_minus_attention`` by method, budget and pair of families.
+    """The tables ``mamba_vs_attention`` and ``mamba_minus_attention``.
 
-    `kinds` is the `family` of each backbone. Nothing unless there are both and a method that ran on
-    all.
+    `mixers` gives `mixer_of` each backbone. Empty unless there are both kinds and a method that ran
+    on all backbones.
     """
-    if len(set(kinds.values())) < 2:
+    if len(set(mixers.values())) < 2:
         return {}
-    done = {
-        name: [
-            record for record in records if record["backbone"] == name and record["status"] == "ok"
-        ]
-        for name in kinds
-    }
-    dense = {
-        name: found[0] for name, mine in done.items() if (found := read(store, mine, slices, None))
-    }
-    if dense.keys() != kinds.keys():
+    done, dense = {}, {}
+    for name in mixers:
+        done[name] = [r for r in records if r.backbone == name and r.status == "ok"]
+        whole = outcomes_at(done[name], results, None)
+        if not whole:
+            return {}
+        dense[name] = whole[0]
+    rows, contrasts = [], []
+    for method, budget, outcomes in _shared(done, results):
+        pairs = {name: _pair(dense[name], outcomes[name]) for name in mixers}
+        for name, mixer in mixers.items():
+            row = {"backbone": name, "mixer": mixer, "method": method, "budget": budget}
+            rows.append(row | _kept_columns(dense[name], outcomes[name], pairs[name]))
+        for one, other in product(mixers, mixers):
+            if (mixers[one], mixers[other]) == (SCANS, ATTENTION):
+                spread = difference_spread(pairs[one], pairs[other])
+                contrasts.append(
+                    {
+                        "method": method,
+                        "budget": budget,
+                        "backbone": one,
+                        "against": other,
+                        "difference": kept(pairs[one]) - kept(pairs[other]),
+                        "difference_low": spread.low,
+                        "difference_high": spread.high,
+                    }
+                )
+    if not rows:
         return {}
-    shared = list(_shared(done, store, slices))
-    rows = [
-        _kept_row(name, kinds[name], dense[name], *place, found[name])
-        for place, found in shared
-        for name in kinds
-    ]
-    contrasts = [
-        _contrast_row(one, other, dense, *place, found)
-        for place, found in shared
-        for one, other in product(kinds, kinds)
-        if (kinds[one], kinds[other]) == (SCANS, ATTENTION)
-    ]
-    frames = {"mamba_vs_attention": pd.DataFrame(rows, columns=KEPT)}
-    return (
-        frames | {"mamba_minus_attention": pd.DataFrame(contrasts, columns=CONTRASTS)}
-        if rows
-        else {}
-    )
+    tables = {"mamba_vs_attention": rows, "mamba_minus_attention": contrasts}
+    return {
+        name: pd.DataFrame(of_table, columns=list(TABLES[name].columns))
+        for name, of_table in tables.items()
+    }
 
 
 def _shared(
-    done: dict[str, Records], store: Store, slices: int
-) -> Iterator[tuple[tuple[str, float], dict[str, Outcomes]]]:
-    """((method text, budget), outcomes by backbone) of all reductions that ran on all backbones, in the run's order.
+    done: Mapping[str, Sequence[CellRecord]], results: Results
+) -> Iterator[tuple[str, float, dict[str, Outcomes]]]:
+    """Spec, budget and outcomes by backbone of the reductions that ran on all backbones.
 
-    A cell answers to every text that means its composition, which may differ from one backbone to
-    another.
+    A cell counts under every spec that comes to it, which may differ between backbones.
     """
-    reducing = {
-        name: [record for record in mine if record["composition"]] for name, mine in done.items()
-    }
-    budgets = sorted(
-        {record["budget"] for mine in reducing.values() for record in mine if record["budget"]}
-    )
-    for budget in budgets:
-        by_text = {
-            name: {
-                text: cell
-                for cell in read(store, mine, slices, budget)
-                for text in cell.label.split(SAME)
-            }
-            for name, mine in reducing.items()
-        }
-        first, *others = by_text.values()
-        for text in first:
-            if all(text in other for other in others):
-                yield (text, budget), {name: found[text] for name, found in by_text.items()}
+    reducing = {}
+    budgets: set[float] = set()
+    for name, records in done.items():
+        reducing[name] = [record for record in records if record.composition]
+        budgets |= {record.budget for record in reducing[name] if record.budget}
+    for budget in sorted(budgets):
+        by_spec: dict[str, dict[str, Outcomes]] = {}
+        for name, records in reducing.items():
+            by_spec[name] = {}
+            for cell in outcomes_at(records, results, budget):
+                by_spec[name] |= dict.fromkeys(cell.label.split(SAME), cell)
+        first, *others = by_spec.values()
+        for spec in first:
+            if all(spec in other for other in others):
+                yield spec, budget, {name: cells[spec] for name, cells in by_spec.items()}
 
 
 def _pair(dense: Outcomes, reduced: Outcomes) -> Pair:
+    # In ascending order of images, in which all backbones agree.
     one, other = np.argsort(dense.images), np.argsort(reduced.images)
     return dense.correct[0, one], reduced.correct[:, other]
 
 
-def _kept_row(
-    name: str, kind: str, dense: Outcomes, method: str, budget: float, reduced: Outcomes
-) -> dict[str, Any]:
-    pair = _pair(dense, reduced)
+def _kept_columns(dense: Outcomes, reduced: Outcomes, pair: Pair) -> dict[str, Any]:
     spread = kept_spread(pair)
-    values = (
-        name, kind, method, budget, reduced.reduction, reduced.count, reduced.seeds, dense.accuracy, kept(pair),
-        spread.low, spread.high,
-    )  # fmt: skip
-    return dict(zip(KEPT, values, strict=True))
-
-
-def _contrast_row(
-    one: str,
-    other: str,
-    dense: dict[str, Outcomes],
-    method: str,
-    budget: float,
-    found: dict[str, Outcomes],
-) -> dict[str, Any]:
-    """How much more `one` keeps than `other`, as a difference of shares."""
-    pairs = _pair(dense[one], found[one]), _pair(dense[other], found[other])
-    spread = difference_spread(*pairs)
-    values = (method, budget, one, other, kept(pairs[0]) - kept(pairs[1]), spread.low, spread.high)
-    return dict(zip(CONTRASTS, values, strict=True))
+    return {
+        "removed": reduced.removed,
+        "images": reduced.count,
+        "seeds": reduced.seeds,
+        "dense_top1": dense.accuracy,
+        "kept": kept(pair),
+        "kept_low": spread.low,
+        "kept_high": spread.high,
+    }

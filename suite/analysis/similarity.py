@@ -1,4 +1,4 @@
-"""How alike two methods choose: the overlap of the tokens they keep, and whether alike choices make alike answers."""
+"""How similar methods are: the overlap of the tokens they keep, and of what they answer."""
 
 from __future__ import annotations
 
@@ -11,46 +11,52 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from suite.plan.cells import Named
+from suite.stats.correctness import Bits
+from suite.store.results import Alive
+from suite.store.schema import CellRecord
 
 DRAWS = 2000
-Kept = NDArray[np.bool_]
 
 
-def overlap(one: Kept, other: Kept) -> tuple[float, float, float]:
-    """IoU of two kept sets, the IoU of random sets of their sizes, and their correlation: means over the images.
+def overlap(one: Bits, other: Bits) -> tuple[float, float, float]:
+    """IoU of two kept sets, IoU of random sets of their sizes, and their correlation.
 
-    `one` and `other` are (images, places). The chance value is the ratio of expected sizes. The
-    correlation is that of the two indicators (phi, which for sets is Pearson's and Spearman's
-    alike); NaN where a set holds all or none.
+    Means over the images; `one` and `other` are (images, positions). The chance value is the ratio
+    of expected sizes. The correlation is that of the two indicators (phi, for sets equal to
+    Pearson's and Spearman's); NaN where a set has all or no tokens.
     """
     both = (one & other).sum(1).astype(np.float64)
-    first, second, places = one.sum(1), other.sum(1), one.shape[1]
-    chance = first * second / places
-    width = np.sqrt(first * (places - first) * second * (places - second) / places**2)
+    first, second, positions = one.sum(1), other.sum(1), one.shape[1]
+    chance = first * second / positions
+    variance = first * (positions - first) * second * (positions - second) / positions**2
+    width = np.sqrt(variance)
     phi = np.divide(both - chance, width, out=np.full(len(both), np.nan), where=width > 0)
-    return (
-        float((both / np.maximum(first + second - both, 1)).mean()),
-        float((chance / np.maximum(first + second - chance, 1)).mean()),
-        float(np.nanmean(phi)) if np.isfinite(phi).any() else float("nan"),
-    )
+    # The union is at least 1, so that two empty sets divide nothing by nothing.
+    iou = both / np.maximum(first + second - both, 1)
+    iou_by_chance = chance / np.maximum(first + second - chance, 1)
+    return float(iou.mean()), float(iou_by_chance.mean()), _mean(phi)
 
 
-def survival(alive: dict[int, Kept], blocks: Iterable[int]) -> NDArray[np.int64]:
-    """Of how many of `blocks` each token is still there (images, places)."""
-    return sum(
-        (at(alive, block).astype(np.int64) for block in blocks),
-        np.zeros_like(at(alive, 0), dtype=np.int64),
-    )
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean of the finite `values`; NaN without any."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def at(alive: dict[int, Kept], block: int) -> Kept:
+def survival(alive: Alive, blocks: Iterable[int]) -> NDArray[np.int64]:
+    """How many of `blocks` each token survives into (images, positions)."""
+    total = np.zeros_like(alive_at(alive, 0), dtype=np.int64)
+    for block in blocks:
+        total += alive_at(alive, block)
+    return total
+
+
+def alive_at(alive: Alive, block: int) -> Bits:
     """The tokens that enter `block`: those left by the last reduction at or before it."""
-    return alive[max(known for known in alive if known <= block)]
+    return alive[max(site for site in alive if site <= block)]
 
 
 def centred_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Ranks within each row (images, places), ties at their mean rank, less their mean and of length 1; NaN if flat."""
+    """Ranks within each row, ties at their mean rank, centred and of length 1; NaN if constant."""
     ranks = rankdata(values, axis=1)
     ranks -= ranks.mean(1, keepdims=True)
     length = np.sqrt((ranks**2).sum(1, keepdims=True))
@@ -58,13 +64,12 @@ def centred_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's correlation of the rows of two tables of `centred_ranks`; the mean over the images that have one."""
-    found = (one * other).sum(1)
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+    """Spearman's correlation of the rows of two tables of `centred_ranks`, mean over the rows."""
+    return _mean((one * other).sum(1))
 
 
-def kappa(one: Kept, other: Kept) -> float:
-    """Cohen's kappa of who is right on which image (n,): 1 on the same, 0 as if independent; NaN if all are right."""
+def kappa(one: Bits, other: Bits) -> float:
+    """Cohen's kappa of the hits (n,) of two methods: 0 if independent; NaN if all are hits."""
     first, second = one.mean(), other.mean()
     chance = first * second + (1 - first) * (1 - second)
     return float(((one == other).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
@@ -73,80 +78,89 @@ def kappa(one: Kept, other: Kept) -> float:
 def mantel(
     one: NDArray[np.float64], other: NDArray[np.float64], draws: int = DRAWS
 ) -> tuple[float, float]:
-    """Spearman's correlation of two symmetric matrices (m, m) off their diagonals, and its two-sided p.
+    """Spearman's correlation of two symmetric matrices (m, m) off their diagonals, and its p.
 
-    The pairs of m methods are not independent, so p comes from permuting the methods of one matrix
-    (Mantel, Cancer Research 1967), `draws` times by a fixed seed. NaN for fewer than four methods,
-    and where a matrix is flat.
+    The pairs of m methods are not independent, so the two-sided p is from permuting the methods of
+    one matrix (Mantel, Cancer Research 1967), `draws` times by a fixed seed. NaN for fewer than
+    four methods, and for a constant matrix.
     """
     count = len(one)
     rows, columns = np.triu_indices(count, 1)
     if count < 4 or np.ptp(one[rows, columns]) == 0 or np.ptp(other[rows, columns]) == 0:
         return float("nan"), float("nan")
-    first, ranks = centred_ranks(one[rows, columns][None])[0], np.zeros((count, count))
+    first = centred_ranks(one[rows, columns][None])[0]
+    # As a full matrix, so that permuting rows and columns permutes methods.
+    ranks = np.zeros((count, count))
     ranks[rows, columns] = ranks[columns, rows] = centred_ranks(other[rows, columns][None])[0]
     rng = np.random.default_rng(0)
-    orders = np.stack([np.arange(count), *(rng.permutation(count) for _ in range(draws))])
-    found = ranks[orders[:, rows], orders[:, columns]] @ first
-    beyond = int((np.abs(found[1:]) >= abs(found[0]) - 1e-12).sum())
-    return float(found[0]), (1 + beyond) / (1 + draws)
+    orders = [np.arange(count), *(rng.permutation(count) for _ in range(draws))]
+    permuted = np.stack(orders)
+    rho = ranks[permuted[:, rows], permuted[:, columns]] @ first
+    # The same permutation may come again, with a rounding error.
+    beyond = int((np.abs(rho[1:]) >= abs(rho[0]) - 1e-12).sum())
+    return float(rho[0]), (1 + beyond) / (1 + draws)
 
 
-def similarity_frames(
-    cells: Iterable[Named], kept: Callable[[Named], dict[int, Kept]], right: Callable[[Named], Kept]
+def similarity_tables(
+    records: Iterable[CellRecord],
+    kept: Callable[[CellRecord], Alive],
+    hits: Callable[[CellRecord], Bits],
 ) -> dict[str, pd.DataFrame]:
-    """``token_overlap`` by pair, budget and block; ``method_similarity`` by pair and budget; ``mantel_test`` by budget.
+    """The tables ``token_overlap``, ``method_similarity`` and ``mantel_test``.
 
-    `cells` are those that reduce; of a stochastic method the first seed stands for all. `kept`
-    gives the patch tokens of the watched images that survive, by block, `right` which images are
-    named right.
+    `records` are the cells that reduce; of a stochastic method the first seed stands for all.
+    `kept` gives the patch tokens that survive in the tracked images, `hits` the images (n,) on
+    which a cell is right.
     """
-    layers: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
-    links: list[dict[str, Any]] = []
-    for place, members in _by_budget(cells).items():
-        named = dict(zip(("backbone", "budget"), place, strict=True))
-        alive = {cell.label: kept(cell) for cell in members}
-        hits = {cell.label: right(cell) for cell in members}
-        blocks = sorted({block for found in alive.values() for block in found} - {0})
-        depths = {label: centred_ranks(survival(found, blocks)) for label, found in alive.items()}
-        tables = {
-            name: np.full((len(members), len(members)), np.nan) for name in ("survival", "kappa")
-        }
+    overlaps: list[dict[str, Any]] = []
+    similarities: list[dict[str, Any]] = []
+    tests: list[dict[str, Any]] = []
+    for (backbone, budget), members in _by_budget(records).items():
+        columns = {"backbone": backbone, "budget": budget}
+        alive = {record.label: kept(record) for record in members}
+        right = {record.label: hits(record) for record in members}
+        sites: set[int] = set()
+        for sets in alive.values():
+            sites |= sets.keys()
+        blocks = sorted(sites - {0})
+        depths = {label: centred_ranks(survival(sets, blocks)) for label, sets in alive.items()}
+        chosen_alike, right_alike = np.full((2, len(members), len(members)), np.nan)
         for (i, one), (j, other) in combinations(enumerate(alive), 2):
-            names = {**named, "one": one, "other": other}
+            pair = {**columns, "one": one, "other": other}
             for block in blocks:
-                iou, chance, phi = overlap(at(alive[one], block), at(alive[other], block))
-                layers.append(
-                    {**names, "block": block, "iou": iou, "chance": chance, "correlation": phi}
-                )
-            same = rank_correlation(depths[one], depths[other]), kappa(hits[one], hits[other])
-            for table, value in zip(tables.values(), same, strict=True):
-                table[i, j] = table[j, i] = value
-            agree = float((hits[one] == hits[other]).mean())
-            count = len(at(alive[one], 0))
-            pairs.append(
-                {**names, "survival": same[0], "kappa": same[1], "agree": agree, "images": count}
-            )
-        whole = np.flatnonzero(
-            np.isfinite(tables["survival"] + tables["kappa"]).sum(1) == len(members) - 1
-        )
-        rho, p = mantel(
-            tables["survival"][np.ix_(whole, whole)], tables["kappa"][np.ix_(whole, whole)]
-        )
+                first, second = alive_at(alive[one], block), alive_at(alive[other], block)
+                iou, chance, phi = overlap(first, second)
+                row = {"block": block, "iou": iou, "chance": chance, "correlation": phi}
+                overlaps.append(pair | row)
+            choice = rank_correlation(depths[one], depths[other])
+            answer = kappa(right[one], right[other])
+            chosen_alike[i, j] = chosen_alike[j, i] = choice
+            right_alike[i, j] = right_alike[j, i] = answer
+            row = {
+                "survival": choice,
+                "kappa": answer,
+                "agree": float((right[one] == right[other]).mean()),
+                "images": len(alive_at(alive[one], 0)),
+            }
+            similarities.append(pair | row)
+        # A method that keeps every token, say, has no correlation with the others.
+        valid = np.isfinite(chosen_alike + right_alike).sum(1) == len(members) - 1
+        complete = np.ix_(valid, valid)
+        rho, p = mantel(chosen_alike[complete], right_alike[complete])
         if np.isfinite(rho):
-            links.append({**named, "methods": len(whole), "rho": rho, "p": p})
+            tests.append({**columns, "methods": int(valid.sum()), "rho": rho, "p": p})
     return {
-        "token_overlap": pd.DataFrame(layers),
-        "method_similarity": pd.DataFrame(pairs),
-        "mantel_test": pd.DataFrame(links),
+        "token_overlap": pd.DataFrame(overlaps),
+        "method_similarity": pd.DataFrame(similarities),
+        "mantel_test": pd.DataFrame(tests),
     }
 
 
-def _by_budget(cells: Iterable[Named]) -> dict[tuple[str, float], list[Named]]:
-    """The cells of each backbone and budget, one a label."""
-    found: dict[tuple[str, float], dict[str, Named]] = {}
-    for cell in cells:
-        if cell.budget is not None:
-            found.setdefault((cell.backbone, cell.budget), {}).setdefault(cell.label, cell)
-    return {place: list(members.values()) for place, members in found.items()}
+def _by_budget(records: Iterable[CellRecord]) -> dict[tuple[str, float], list[CellRecord]]:
+    """The cells of each backbone and budget, the first of each label."""
+    groups: dict[tuple[str, float], dict[str, CellRecord]] = {}
+    for record in records:
+        if record.budget is not None:
+            group = groups.setdefault((record.backbone, record.budget), {})
+            group.setdefault(record.label, record)
+    return {key: list(group.values()) for key, group in groups.items()}

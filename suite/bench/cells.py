@@ -17,7 +17,8 @@ from suite.bench.speed import Record, measure_speed
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell
-from suite.plan.prepare import layout, merge_equal, prepare
+from suite.plan.layout import layout
+from suite.plan.prepare import prepare
 from suite.store.find_run import run_spec
 from suite.system.hardware import DTYPES, check_precision
 
@@ -45,7 +46,7 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
             for model, of_budgets, batch in settings:
                 # times of other sizes and precisions must not share a key
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
-                cells = merge_equal(layout(name, model, methods, of_budgets, context))
+                cells = layout(name, model, methods, of_budgets, context)
                 yield from _timed(model, precision, cells, batch, spec.rounds, device, notify)
 
 

@@ -30,7 +30,7 @@ from suite.bench.speed import random_images
 from suite.bench.tables import figures_table
 from suite.bench.timing import seconds
 from suite.plan.cells import Cell
-from suite.plan.prepare import layout
+from suite.plan.layout import layout
 from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
@@ -109,9 +109,10 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
         model = create_model(name, kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
         if kernel == AUTHORS:
             model.layers = authors_blocks(model.blocks)
-        # budgets are solved as the cells are taken, which only the last kernel needs
-        cells = layout(name, model, methods, spec.run_spec(), "")
-        dense = _row(model, precision, kernel, next(cells), batch)
+        # budgets are solved for the one kernel under which reduced cells are timed
+        reducing = methods if kernel == REDUCED_BY else []
+        whole, *cells = layout(name, model, reducing, spec.run_spec(), "")
+        dense = _row(model, precision, kernel, whole, batch)
         yield dense
         if kernel == REDUCED_BY:
             for cell in cells_with_plan(cells, notify):

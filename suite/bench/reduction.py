@@ -20,7 +20,7 @@ from suite.bench.spec import BenchSpec
 from suite.bench.speed import random_images
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds, seconds, timer
-from suite.plan.prepare import layout
+from suite.plan.layout import layout
 
 COLUMNS = {
     "backbone": "{row.backbone}",

@@ -22,7 +22,7 @@ from suite.bench.tables import figures_table
 from suite.bench.time_breakdown import time_breakdown
 from suite.bench.timing import in_rounds, seconds
 from suite.plan.cells import Cell
-from suite.stats import median_interval
+from suite.stats.single import median_interval
 
 Record = dict[str, Any]
 TABLE = {

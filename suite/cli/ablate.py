@@ -13,30 +13,32 @@ from suite.config.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from suite.comparison import Result
+    from suite.plan.prepare import Prepared
 
 # Many settings of one method at one budget; choices are made on dev, and the page has no gallery.
 DEFAULTS = RunSpec(methods=("mtr",), split="dev", budgets=(0.4,), baselines=False, gallery=0)
 
 
 @with_options(DEFAULTS, without={"out"})
-def ablate(spec: RunSpec, options: RunOptions) -> int:
+def ablate(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Vary one axis of a method at a time at matched FLOPs, each setting paired with the method."""
     # No axis is the default, since none is of more interest than the others.
     if not spec.axes:
         raise UserError("nothing to vary: name an axis, such as --axes order")
-    return run_and_show(spec, options, show)
+    return run_and_show(spec, options, show, prepared)
 
 
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print a table of each axis, the findings, and the paths of the figures."""
-    from suite.analysis.ablation import tables
-    from suite.stats import unbeaten
+    from suite.analysis.ablation import console_tables
+    from suite.stats.blind_baselines import no_method_beats_blind
     from suite.terminal.tables import print_table
 
-    for table in tables(folder):
+    for table in console_tables(folder):
         print_table(table)
     headline = result.headline
-    for sentence in (*unbeaten(result.marks), headline["headline"], *headline["paragraphs"]):
+    blind = no_method_beats_blind(result.blind)
+    for sentence in (*blind, headline.headline, *headline.paragraphs):
         print(sentence)
     if page:
         for figure in sorted((page.parent / "figures").glob("ablation-*.png")):

@@ -14,20 +14,25 @@ from suite.config.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from suite.comparison import Result
+    from suite.plan.prepare import Prepared
 
 
 @with_options(RunSpec(), without={"axes", "out"})
-def compare(spec: RunSpec, options: RunOptions) -> int:
+def compare(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Compare methods at equal cost and write a report. Rerun the command to resume."""
-    return run_and_show(spec, options, show)
+    return run_and_show(spec, options, show, prepared)
 
 
 def run_and_show(
-    spec: RunSpec, options: RunOptions, show: Callable[[Result, Path, Path | None], None]
+    spec: RunSpec,
+    options: RunOptions,
+    show: Callable[[Result, Path, Path | None], None],
+    prepared: Prepared | None,
 ) -> int:
     """Run a comparison, report it, and print its results; the exit code.
 
-    `show` prints them as text, given the result, the run's folder and the page of the report.
+    `show` prints them as text, given the result, the run's folder and the page of the report. The
+    plan may be `prepared` already, as in a sweep.
     """
     folder = options.folder(spec.default_name())
     # Before the imports below, which take seconds: another process compiles meanwhile.
@@ -39,7 +44,9 @@ def run_and_show(
     # Wrong names are found before the run, which may take hours.
     trackers = chosen_trackers(options.track)
     executor = executor_of(options.executor, options.address, options.workers)
-    result = run_comparison(spec, folder, options.json, options.resume, options.fail_fast, executor)
+    result = run_comparison(
+        spec, folder, options.json, options.resume, options.fail_fast, executor, prepared
+    )
     page = publish(folder, options, trackers)
     if options.json:
         print_json(folder, page, result.summary())
@@ -52,19 +59,19 @@ def run_and_show(
 
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print the table of accuracies and the headline of a comparison."""
-    from suite.stats import unbeaten
+    from suite.stats.blind_baselines import no_method_beats_blind
     from suite.terminal.tables import astray, comparison_table, left_out, print_table
 
     print_table(comparison_table(result.records))
     for line in (*astray(result.records), *left_out(result.records)):
         print(line)
     headline = result.headline
-    warnings, beside = headline["warnings"], headline["beside"]
+    warnings, beside = headline.warnings, headline.beside
     for warning in warnings:
         print(f"WARNING: {warning}")
-    for sentence in unbeaten(result.marks):
+    for sentence in no_method_beats_blind(result.blind):
         print(sentence)
-    print(headline["headline"])
+    print(headline.headline)
     # The paragraphs begin with the warnings; the page has the later ones.
-    for paragraph in headline["paragraphs"][len(warnings) : len(warnings) + len(beside) + 1]:
+    for paragraph in headline.paragraphs[len(warnings) : len(warnings) + len(beside) + 1]:
         print(paragraph)

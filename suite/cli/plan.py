@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from suite.cli.run_options import RunOptions
 from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from suite.plan.prepare import Prepared
 
 # Options that say how a run is carried out, and where.
 RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", "sweep", "json"}
 
 
 @with_options(RunSpec(), without=RUNNING)
-def plan(spec: RunSpec, options: RunOptions) -> int:
+def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
-    from suite.plan.prepare import out_of_reach, prepare, undivided
-    from suite.plan.records import describe
+    from suite.plan.notes import note_unused_split, unreachable_budgets
+    from suite.plan.prepare import prepare
     from suite.plan.run_time import estimate_seconds
     from suite.terminal.tables import plan_table, print_table
 
-    prepared = prepare(spec)
+    prepared = prepared or prepare(spec)
     images = len(prepared.indices)
-    records = [describe(cell, spec, images) for cell in prepared.cells]
+    records = [prepared.record(cell) for cell in prepared.cells]
     # Timed on a few batches of the dense model, which is all that runs here.
     seconds = estimate_seconds(prepared)
     if options.json:
-        print(json.dumps({"cells": records, "images": images, "seconds": seconds}, indent=1))
+        cells = [record.as_json() for record in records]
+        print(json.dumps({"cells": cells, "images": images, "seconds": seconds}, indent=1))
         return 0
     print_table(plan_table(records, spec.flops_convention))
-    skipped = sum(record["status"] == "skipped" for record in records)
+    skipped = sum(record.status == "skipped" for record in records)
     print(
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} images: "
         f"about {seconds:.0f} s on this machine, kernels compiled"
     )
-    for warning in out_of_reach(prepared):
+    for warning in unreachable_budgets(prepared):
         print(f"WARNING: {warning}")
-    if whole := undivided(prepared):
+    if whole := note_unused_split(prepared):
         print(whole)
     return 0

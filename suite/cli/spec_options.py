@@ -22,7 +22,7 @@ from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
-from suite.plan.ablation_axes import EVERY, axes_of, known
+from suite.plan.ablation_axes import EVERY, axes_of, check_axis
 
 # Either names the same option, for one or for several.
 SINGULAR = {
@@ -124,7 +124,7 @@ def settled(spec: Spec) -> Spec:
     changed = {"methods": methods}
     if isinstance(spec, RunSpec):
         # Before `all` is replaced, which imports the methods: a wrong word is refused at once.
-        checked = [name if name == EVERY else known(name) for name in spec.axes]
+        checked = [name if name == EVERY else check_axis(name) for name in spec.axes]
         axes: list[str] = []
         for name in checked:
             axes += axes_of([parse(text) for text in methods]) if name == EVERY else [name]

@@ -18,7 +18,8 @@ from suite.cli.exit_codes import INTERRUPTED, exit_code_of
 from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
 
-Command = Callable[[Any, RunOptions], int]
+# Takes a specification, the options of its run, and its plan.
+Command = Callable[..., int]
 
 
 def run_all(
@@ -30,13 +31,15 @@ def run_all(
     others. If the command `writes` run folders, those that can be compared are merged into one
     report at the end.
     """
-    from suite.plan.prepare import prepare
+    from suite.plan.prepare import Prepared, prepare
 
     runs = [(label, spec, _own(options, label)) for label, spec in specs]
+    plans: list[Prepared] = []
     # A mistake in the last combination must not show after hours of the others.
     for label, spec, own in runs:
         try:
-            prepare(spec)
+            # Runs on the same data and weights share them, which are loaded once.
+            plans.append(prepare(spec, plans))
             own.folder(spec.default_name())
         except UserError as error:
             raise UserError(f"sweep ({label}): {error}") from None
@@ -44,12 +47,12 @@ def run_all(
     for label, spec, own in runs:
         # Before the run, which may fail and print nothing.
         folder = str(own.folder(spec.default_name())) if writes else None
-        document = None
+        document, plan = None, plans.pop(0)  # a plan that is done gives its models free
         if options.json:
-            code, document = _captured(command, spec, own)
+            code, document = _captured(command, spec, own, plan)
         else:
             print(f"--- {label}")
-            code = exit_code_of(command, spec, own)
+            code = exit_code_of(command, spec, own, plan)
         rows.append({"sweep": label, "exit": code, "run": folder, "result": document})
         if code == INTERRUPTED:  # interrupted by the user, who wants none of the others either
             break
@@ -70,11 +73,11 @@ def _own(options: RunOptions, label: str) -> RunOptions:
     return replace(options, name=f"{options.name}-{safe}")
 
 
-def _captured(command: Command, spec: RunSpec, options: RunOptions) -> tuple[int, Any]:
+def _captured(command: Command, *arguments: Any) -> tuple[int, Any]:
     """Exit code of a command, and the JSON it printed; None if it printed nothing."""
     # The documents of all runs become one, so that standard output can be parsed.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = exit_code_of(command, spec, options)
+        code = exit_code_of(command, *arguments)
     return code, json.loads(printed.getvalue()) if printed.getvalue() else None
 
 
@@ -115,7 +118,7 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
         return
     # The store has them by key, a hash; readers want methods by name and baselines last.
     records = Store(Path(merged["run"])).cells()
-    records.sort(key=lambda record: (record["family"] == "baseline", record["spec"]))
+    records.sort(key=lambda record: (record.family == "baseline", record.spec))
     print_table(comparison_table(records))
     for line in astray(records):
         print(line)

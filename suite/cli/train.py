@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backbones.common.errors import UserError
-from suite.store.locks import claimed
+from suite.store.locks import file_lock
 
 if TYPE_CHECKING:
     from suite.training.loop import Trainer
@@ -55,7 +55,7 @@ def train(
     images_from = str(source) if source else None
     with process_group(picked_device) as group:
         # One process of the group takes the lock for all.
-        lock = claimed(folder / "train.lock", wait=False) if group.is_main else nullcontext(True)
+        lock = file_lock(folder / "train.lock", wait=False) if group.is_main else nullcontext(True)
         with lock as is_free:
             if not is_free:
                 raise UserError(

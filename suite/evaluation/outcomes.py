@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from suite.store.schema import ClassificationMetrics
+
 COLUMNS = {
     "image": np.int64,
     "label_true": np.int32,
@@ -111,20 +113,20 @@ def accuracy(frame: pd.DataFrame) -> float:
     return float((frame.prediction == frame.label_true).mean())
 
 
-def metrics(frame: pd.DataFrame, dense_top1: float) -> dict[str, float]:
+def metrics(frame: pd.DataFrame, dense_top1: float) -> ClassificationMetrics:
     """Means over the images of one cell; fractions between 0 and 1, losses in nats."""
 
     def mean(column: str) -> float:
         # float64, since a sum of many float32 values depends on the order they are added in.
         return float(frame[column].astype(np.float64).mean())
 
-    return {
-        "top1": accuracy(frame),
-        "top5": mean("top5"),
-        "loss": mean("loss"),
-        "margin": mean("margin"),
-        "agreement": mean("agree"),
-        "kl": mean("kl"),
-        "tau": mean("tau"),
-        "dense_top1": dense_top1,
-    }
+    return ClassificationMetrics(
+        top1=accuracy(frame),
+        top5=mean("top5"),
+        loss=mean("loss"),
+        margin=mean("margin"),
+        agreement=mean("agree"),
+        kl=mean("kl"),
+        tau=mean("tau"),
+        dense_top1=dense_top1,
+    )

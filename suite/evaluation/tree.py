@@ -60,8 +60,8 @@ def oracle_reducers(
     assert cell.plan is not None
     label_of = dict(zip(index.tolist(), labels.tolist(), strict=True))
     reducers = {}
-    for site, count in cell.plan.counts.items():
-        reducers[site] = OracleReducer(model, label_of, count, site)
+    for site, removal in cell.plan.removals.items():
+        reducers[site] = OracleReducer(model, label_of, removal.tokens, site)
     return reducers
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from backbones.scan import chosen
-from suite.plan.prepare import Prepared, undivided
+from suite.plan.notes import note_unused_split
+from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
 from suite.system.hardware import DTYPES
@@ -19,7 +20,7 @@ def run_size(prepared: Prepared) -> str:
     """
     cells = sum(len(prepared.runnable(name)) for name in prepared.models)
     size = f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
-    note = undivided(prepared)
+    note = note_unused_split(prepared)
     return f"{size}; {note}" if note else size
 
 

@@ -13,7 +13,7 @@ from suite.data.base import one_line
 from suite.evaluation.runner import Progress, ShardResult, evaluate_shard
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
-from suite.store.run_folder import Store, slices
+from suite.store.run_folder import Store
 from suite.system.out_of_memory import (
     DeviceLostError,
     StoppedError,
@@ -36,7 +36,7 @@ class Shard:
 def shards(prepared: Prepared) -> Iterator[Shard]:
     """All shards of a run, in the order in which one process evaluates them."""
     for backbone in prepared.models:
-        for index, images in enumerate(slices(prepared.indices, prepared.spec.shard_size)):
+        for index, images in enumerate(prepared.shards):
             yield Shard(backbone, index, images)
 
 
@@ -73,7 +73,7 @@ def lock(
     prepared: Prepared, store: Store, shard: Shard, wait: bool
 ) -> AbstractContextManager[bool]:
     """Lock `shard` among processes; gives False if another has it and `wait` is False."""
-    return store.claim(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
+    return store.lock(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
 
 
 def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
@@ -116,7 +116,7 @@ def count_existing(prepared: Prepared, store: Store) -> Existing:
         for cell in prepared.runnable(shard.backbone):
             total += len(shard.images)
             # Whether the file is sound is found out when its shard's turn comes.
-            if store.shard_path(cell.key, shard.index).is_file():
+            if store.outcomes_path(cell.key, shard.index).is_file():
                 done += len(shard.images)
     return done, total, "outcomes"
 

@@ -1,4 +1,8 @@
-"""Several runs as one: their cells side by side in a folder of their own, from which the one report is drawn."""
+"""Several runs as one report: their cells in a folder of their own, from which it is drawn.
+
+Cells are united by key; what depends on pairs of cells is computed again, other tables are put
+together. `python -m suite report RUN RUN ...` and sweeps use it.
+"""
 
 from __future__ import annotations
 

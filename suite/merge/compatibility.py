@@ -1,73 +1,83 @@
-"""Whether runs may stand in one report: what must be the same in all, and what a reader must be told is not."""
+"""Whether runs may be in one report: what must be equal, and which differences are noted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from backbones.common.errors import UserError
-from suite.config.run_spec import RunSpec
-from suite.merge.finished_run import Part
+from suite.merge.finished_run import FinishedRun
+from suite.sensitivity.spec import SensitivitySpec
 
-Read = Callable[[Part], Any]
-# What a figure means depends on these; a difference between two cells would be theirs, not the
-# methods'.
-ALIKE: tuple[tuple[str, Read], ...] = (
-    ("the data set", lambda part: part.dataset.get("name")),
-    ("the split", lambda part: part.dataset.get("split")),
-    ("the views of a video", lambda part: part.dataset.get("views")),
-    ("the data's hash", lambda part: part.dataset.get("hash")),
-    ("the number of images", lambda part: part.dataset.get("images")),
-    ("the protocol", lambda part: part.asked.protocol),
-    ("the FLOPs convention", lambda part: part.asked.flops_convention),
-    ("the precision", lambda part: part.asked.precision),
-    ("the device", lambda part: part.environment.get("device")),
-)
-ON_CUDA: tuple[tuple[str, Read], ...] = (  # there a batch's size and TF32 change what comes out
-    ("the batch", lambda part: part.asked.batch_size),
-    ("the precision of products (TF32)", lambda part: part.environment.get("matmul_precision")),
-)
-BY_BACKBONE = (("weights", "weights"), ("preprocessing", "preprocessing"))
-TOLD = (("suite", "the suite"), ("git", "the code's commit"), ("torch", "PyTorch"))
+Read = Callable[[FinishedRun], Any]
+# A figure depends on these: a difference between two cells would be theirs, not the methods'.
+MUST_AGREE: dict[str, Read] = {
+    "the data set": lambda run: run.dataset.get("name"),
+    "the split": lambda run: run.dataset.get("split"),
+    "the views of a video": lambda run: run.dataset.get("views"),
+    "the data's hash": lambda run: run.dataset.get("hash"),
+    "the number of images": lambda run: run.dataset.get("images"),
+    "the protocol": lambda run: run.comparison.protocol,
+    "the FLOPs convention": lambda run: run.comparison.flops_convention,
+    "the precision": lambda run: run.comparison.precision,
+    "the device": lambda run: run.environment.get("device"),
+}
+# On a GPU the size of a batch and TF32 change results.
+MUST_AGREE_ON_CUDA: dict[str, Read] = {
+    "the batch": lambda run: run.comparison.batch_size,
+    "the precision of products (TF32)": lambda run: run.environment.get("matmul_precision"),
+}
+BY_BACKBONE = ("weights", "preprocessing")
+NOTED = {"suite": "the suite", "git": "the code's commit", "torch": "PyTorch"}
+# Settings that say which cells there are, and change none.
+WHICH_CELLS = {
+    "methods",
+    "budgets",
+    "axes",
+    "gallery",
+    "baselines",
+    "shard",
+    "seeds",
+    "backbones",
+}
 
 
-def refuse_unlike(parts: Sequence[Part]) -> None:
-    """UserError with the first reason for which `parts` cannot be one report."""
-    compared = [part for part in parts if isinstance(part.spec, RunSpec)]
-    for part in compared[1:]:
-        on_cuda = str(part.environment.get("device")).startswith("cuda")
-        for what, read in (*ALIKE, *(ON_CUDA if on_cuda else ())):
-            _same(what, compared[0], read(compared[0]), part, read(part))
-    seen: dict[tuple[str, str], tuple[Part, Any]] = {}
-    analysed: dict[tuple[str, str], Part] = {}
-    for part in parts:
-        for what, field in BY_BACKBONE:
-            for backbone, value in (part.environment.get(field) or {}).items():
-                first, known = seen.setdefault((field, backbone), (part, value))
-                _same(f"{what} of {backbone}", first, known, part, value)
-        if getattr(part.spec, "kind", None) == "sensitivity":
-            other = analysed.setdefault(("sensitivity", part.backbones[0]), part)
-            if other is not part:
+def refuse_different(runs: Sequence[FinishedRun]) -> None:
+    """UserError with the first reason why `runs` cannot be one report."""
+    compared = [run for run in runs if run.compares]
+    for run in compared[1:]:
+        for what, read in (MUST_AGREE | (MUST_AGREE_ON_CUDA if run.on_cuda else {})).items():
+            _refuse_unless_equal(what, compared[0], read(compared[0]), run, read(run))
+    first: dict[tuple[str, str], tuple[FinishedRun, Any]] = {}
+    analysed: dict[str, FinishedRun] = {}
+    for run in runs:
+        for what in BY_BACKBONE:
+            for backbone, value in (run.environment.get(what) or {}).items():
+                other, expected = first.setdefault((what, backbone), (run, value))
+                _refuse_unless_equal(f"{what} of {backbone}", other, expected, run, value)
+        if isinstance(run.spec, SensitivitySpec):
+            other = analysed.setdefault(run.spec.backbone, run)
+            if other is not run:
                 raise UserError(
-                    f"'{other.name}' and '{part.name}' are both sensitivity analyses of {part.backbones[0]}: "
-                    "report them apart"
+                    f"'{other.name}' and '{run.name}' are both sensitivity analyses of "
+                    f"{run.spec.backbone}: report them apart"
                 )
-    asked = [part for part in parts if hasattr(part.spec, "data")]
-    for part in asked[1:]:
-        _same(
-            "the data set",
-            asked[0],
-            getattr(asked[0].spec, "data"),
-            part,
-            getattr(part.spec, "data"),
-        )  # noqa: B009
+    # Of a measurement of speed no data are named.
+    with_data = [run for run in runs if hasattr(run.spec, "data")]
+    for run in with_data[1:]:
+        one, two = (getattr(each.spec, "data", None) for each in (with_data[0], run))
+        _refuse_unless_equal("the data set", with_data[0], one, run, two)
 
 
-def _same(what: str, first: Part, one: Any, other: Part, two: Any) -> None:
+def _refuse_unless_equal(
+    what: str, first: FinishedRun, one: Any, other: FinishedRun, two: Any
+) -> None:
     if one != two:
         raise UserError(
-            f"'{first.name}' and '{other.name}' cannot be one report: {what} is {_shown(one)} in the first and "
-            f"{_shown(two)} in the second"
+            f"'{first.name}' and '{other.name}' cannot be one report: {what} is {_shown(one)} in "
+            f"the first and {_shown(two)} in the second"
         )
 
 
@@ -75,32 +85,39 @@ def _shown(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
-def unlike_settings(parts: Sequence[Part]) -> list[str]:
-    """A sentence for each thing that need not be the same and is not."""
-    found = []
-    for field, what in TOLD:
-        values = {part.name: str(part.environment.get(field)) for part in parts}
+def refuse_other_images(first: FinishedRun, run: FinishedRun) -> None:
+    """UserError if two comparisons have different images, or different labels of them."""
+    if not np.array_equal(first.images, run.images):
+        shared = len(np.intersect1d(first.images, run.images))
+        raise UserError(
+            f"'{first.name}' and '{run.name}' cannot be one report: they saw different images "
+            f"({shared} of {len(first.images)} are the same), so nothing in them can be paired"
+        )
+    labels = first.outcomes(first.dense).label_true
+    if not labels.equals(run.outcomes(run.dense).label_true):
+        raise UserError(
+            f"'{first.name}' and '{run.name}' cannot be one report: their images bear different "
+            "labels"
+        )
+
+
+def noted_differences(runs: Sequence[FinishedRun]) -> list[str]:
+    """A sentence for each version that differs between the runs, which may be harmless."""
+    sentences = []
+    for field, what in NOTED.items():
+        values = {run.name: str(run.environment.get(field)) for run in runs}
         if len(set(values.values())) > 1:
-            found.append(
-                f"{what} differs: {', '.join(f'{value} in {name}' for name, value in values.items())}."
-            )
-    return [sentence[0].upper() + sentence[1:] for sentence in found]
+            listed = ", ".join(f"{value} in {name}" for name, value in values.items())
+            sentences.append(f"{what[0].upper()}{what[1:]} differs: {listed}.")
+    return sentences
 
 
-def differences(one: Part, other: Part) -> str:
-    """In words, the settings and circumstances in which two comparisons differ: what may have made a cell another."""
-    mine, theirs = one.asked.model_dump(), other.asked.model_dump()
-    about = (
-        "methods",
-        "budgets",
-        "axes",
-        "gallery",
-        "baselines",
-        "shard_size",
-        "seeds",
-        "backbones",
-    )  # change no cell
-    found = [name for name in mine if name not in about and mine[name] != theirs[name]]
-    found += [field for field in ("kernel", "git", "suite", "torch") if field not in found
-              and one.environment.get(field) != other.environment.get(field)]  # fmt: skip
-    return ", ".join(found) or "nothing that was recorded"
+def explain_difference(one: FinishedRun, other: FinishedRun) -> str:
+    """Settings and circumstances in which two comparisons differ, as causes of another result."""
+    mine, theirs = one.comparison.model_dump(), other.comparison.model_dump()
+    causes = [name for name in mine if mine[name] != theirs[name] and name not in WHICH_CELLS]
+    for field in ("kernel", "git", "suite", "torch"):
+        differs = one.environment.get(field) != other.environment.get(field)
+        if differs and field not in causes:
+            causes.append(field)
+    return ", ".join(causes) or "nothing that was recorded"

@@ -1,25 +1,26 @@
-"""The analyses of a merged report: what rests on pairs of cells is worked out anew, the rest is put together."""
+"""The tables of a merged report: what depends on pairs of cells is computed again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from backbones import BACKBONES, create_model
 from backbones.base import Backbone
-from suite.analysis.first_errors import breaks_frame
-from suite.analysis.similarity import Kept, similarity_frames
-from suite.merge.finished_run import Part, Record
+from suite.analysis.first_errors import READ, first_errors_table
+from suite.analysis.kept_tokens import reduced_cells
+from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
+from suite.analysis.similarity import similarity_tables
+from suite.analysis.write import Tables, without_specials
+from suite.merge.finished_run import FinishedRun, is_dense
 from suite.merge.union import Union
-from suite.plan.cells import DENSE, Named
-from suite.store.run_folder import Store
+from suite.stats.correctness import Bits
+from suite.store.results import Alive, Results
+from suite.store.schema import CellRecord
 
-ANEW = (
+AGAIN = {
     "statistics",
     "blind_comparison",
     "first_errors",
@@ -28,98 +29,86 @@ ANEW = (
     "mantel_test",
     "mamba_vs_attention",
     "mamba_minus_attention",
-)
-OF_CELLS = ("kept_tokens", "foreground", "gallery")
-ONCE = {
+}
+# Tables whose rows name a cell, of which the union has one run's alone.
+OF_CELLS = {"kept_tokens", "foreground", "gallery"}
+# Tables in which several runs may have the same row, and the columns that identify it.
+IDENTITY = {
     "images": ["image"],
     "ablation": ["axis", "backbone", "method", "budget", "setting"],
     "ablation_sentences": ["axis", "backbone", "method", "budget"],
-}  # what of several runs may say the same thing, and by which columns that is known
+}
+CELL = ["backbone", "label", "budget", "seed"]
 
 
-@dataclass(frozen=True)
-class Member:
-    """A cell of the union (see `suite.plan.cells.Named`)."""
-
-    key: str
-    backbone: str
-    label: str
-    budget: float | None
-    seed: int
-
-
-def joined(parts: Sequence[Part], union: Union) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The tables that are those of the runs put together, by name."""
-    found: dict[str, list[pd.DataFrame]] = {}
-    for part in parts:
-        for name, frame in part.analyses():
-            if name not in ANEW:
-                found.setdefault(name, []).append(
-                    owned(frame, part, union) if name in OF_CELLS else frame
-                )
-    for name, frames in found.items():
-        whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
-        if name in ONCE:
-            whole = whole.drop_duplicates(ONCE[name], ignore_index=True)
-        if name == "gallery":
-            whole = of_common_images(whole)
-        yield name, whole
+def joined_tables(runs: Sequence[FinishedRun], union: Union) -> Tables:
+    """The tables that are those of the runs one below the other."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        for name, frame in run.tables():
+            if name in OF_CELLS:
+                frame = rows_of_union(frame, run, union)
+            if name not in AGAIN:
+                parts.setdefault(name, []).append(frame)
+    tables = {}
+    for name, frames in parts.items():
+        # Empty frames would turn whole numbers into floats.
+        table = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+        if name in IDENTITY:
+            table = table.drop_duplicates(IDENTITY[name], ignore_index=True)
+        tables[name] = common_images(table) if name == "gallery" else table
+    return tables
 
 
-def owned(frame: pd.DataFrame, part: Part, union: Union) -> pd.DataFrame:
-    """The rows of those cells that the union has from `part`, under the union's labels."""
-    mine = [record for key, record in union.cells.items() if union.source[key] is part]
-    names = pd.DataFrame(
-        [(r["backbone"], union.called[r["key"]], r["budget"], r["seed"], r["label"]) for r in mine],
-        columns=["backbone", "label", "budget", "seed", "_label"],
-    ).astype({"budget": "float64"})
-    found = frame.merge(names, on=["backbone", "label", "budget", "seed"], how="inner")
-    return found.assign(label=found["_label"])[frame.columns.tolist()]
+def rows_of_union(frame: pd.DataFrame, run: FinishedRun, union: Union) -> pd.DataFrame:
+    """The rows of those cells that the union has from `run`, under the union's labels."""
+    rows = []
+    for key, record in union.cells.items():
+        if union.source[key] is run:
+            label = union.labels[key]
+            rows.append((record.backbone, label, record.budget, record.seed, record.label))
+    names = pd.DataFrame(rows, columns=[*CELL, "_label"]).astype({"budget": "float64"})
+    kept = frame.merge(names, on=CELL, how="inner")
+    return kept.assign(label=kept["_label"])[frame.columns.tolist()]
 
 
-def of_common_images(gallery: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the pictures that are known under every cell of their backbone."""
-    keep = []
+def common_images(gallery: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the images that are there under every cell of their backbone."""
+    kept = []
     for _, rows in gallery.groupby("backbone", sort=False):
-        cells = rows.groupby(["label", "budget", "seed"], sort=False)["image"].agg(set)
-        keep.append(rows[rows["image"].isin(set.intersection(*cells))])
-    return pd.concat(keep, ignore_index=True) if keep else gallery
+        images = rows.groupby(CELL[1:], sort=False)["image"].agg(set)
+        kept.append(rows[rows["image"].isin(set.intersection(*images))])
+    return pd.concat(kept, ignore_index=True) if kept else gallery
 
 
-def anew(parts: Sequence[Part], union: Union, store: Store) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The tables that rest on pairs of cells, whichever runs these are from, by name; `store` has the outcomes."""
-    done = [record for record in union.cells.values() if record["status"] == "ok"]
-    dense = {record["backbone"]: record["key"] for record in done if record["method"] == DENSE.name}
-    reducing = [
-        member(record) for record in done if record.get("counts") and record["backbone"] in dense
-    ]
-    yield "first_errors", breaks_frame(dense, reducing, lambda key: store.outcomes(key, 1))
-    special = {name: list(model.special_places) for name, model in shapes(dense).items()}
+def tables_of_pairs(union: Union, results: Results) -> Tables:
+    """The tables that depend on pairs of cells, whichever runs these are from."""
+    records = list(union.cells.values())
+    dense = {record.backbone: record.key for record in records if is_dense(record)}
+    reducing = [record for record in reduced_cells(records) if record.backbone in dense]
+    models = shapes(dict.fromkeys(record.backbone for record in records))
 
-    def kept(cell: Named) -> dict[int, Kept]:
-        alive = union.source[cell.key].alive(cell.key)
-        return {
-            block: np.delete(found, special[cell.backbone], axis=1)
-            for block, found in alive.items()
-        }
+    def kept_patches(record: CellRecord) -> Alive:
+        alive = union.source[record.key].alive(record)
+        return without_specials(alive, list(models[record.backbone].special_places))
 
-    def right(cell: Named) -> NDArray[np.bool_]:
-        frame = store.outcomes(cell.key, 1)
-        return (frame.prediction == frame.label_true).to_numpy()
+    def hits(record: CellRecord) -> Bits:
+        return results.hits(record.key)[1]
 
-    known = [cell for cell in reducing if cell.backbone in special]
-    yield from similarity_frames(known, kept, right).items()
-
-
-def member(record: Record) -> Member:
-    """The cell of a record."""
-    return Member(
-        record["key"], record["backbone"], record["label"], record["budget"], record["seed"]
-    )
+    known = [record for record in reducing if record.backbone in models]
+    mixers = {name: mixer_of(model) for name, model in models.items()}
+    return {
+        "first_errors": first_errors_table(
+            dense, reducing, lambda key: results.outcomes(key, READ)
+        ),
+        **similarity_tables(known, kept_patches, hits),
+        **mamba_vs_attention_tables(mixers, records, results),
+    }
 
 
 def shapes(names: Iterable[str]) -> dict[str, Backbone]:
-    """Those backbones that are registered here, without weights; a run may be from where there are others."""
+    """Those backbones that are registered here, without weights."""
+    # A run may be from where there are others.
     known = [name for name in names if name.partition("[")[0] in BACKBONES]
     with torch.device("meta"):
         return {name: create_model(name) for name in known}

@@ -1,7 +1,7 @@
-"""The axes of an ablation: which settings of a method are varied, one at a time, around its own.
+"""The axes of an ablation: settings of a method that are varied one at a time, around its own.
 
-An axis is a list of options and the values each takes; a method has those of them that it offers.
-What comes out is the text of a method, so that an ablation is a list of ordinary cells.
+An axis lists options and the values that each takes; a method is varied in those that it offers.
+Every setting is a method spec, so that an ablation is a list of ordinary cells.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ UNCHANGED = "as it is"
 
 @dataclass(frozen=True)
 class Vary:
-    """One option and its `values` (None: all its choices); `given` are options that it needs to make a difference."""
+    """One option and its `values`, None: all its choices.
+
+    `requires` are other options without which it makes no difference.
+    """
 
     option: str
     values: tuple[Value, ...] | None = None
-    given: Mapping[str, Value] = field(default_factory=dict)
+    requires: Mapping[str, Value] = field(default_factory=dict)
 
 
 AXES: dict[str, tuple[Vary, ...]] = {
@@ -57,7 +60,10 @@ AXES: dict[str, tuple[Vary, ...]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of an axis: in words what is set, the method so set, and why it cannot be (empty: it can)."""
+    """One point of an axis: what is set, in `words`, and the method with it.
+
+    `refused` says why the method cannot be set so; empty if it can.
+    """
 
     words: str
     method: MethodSpec
@@ -65,75 +71,79 @@ class Setting:
 
 
 def settings(method: MethodSpec, axis: str) -> list[Setting]:
-    """The settings of `axis` around `method`, the method itself first; UserError if it has nothing to vary there."""
-    found: dict[str, list[Setting]] = {method.text: []}
+    """List the settings of `axis` around `method`, the method itself first.
+
+    UserError if it has nothing to vary there.
+    """
+    by_spec: dict[str, list[Setting]] = {method.text: []}
     for setting in _varied(method, axis):
-        found.setdefault(setting.method.text, []).append(setting)
-    if len(found) == 1:
+        by_spec.setdefault(setting.method.text, []).append(setting)
+    if len(by_spec) == 1:
         offered = ", ".join(axes_of([method])) or "none"
         raise UserError(f"{method} has nothing to vary on the axis {axis}: its axes are {offered}")
-    own = ", ".join(setting.words for setting in found.pop(method.text)) or UNCHANGED
-    return [Setting(own, method), *(alike[0] for alike in found.values())]
+    own = ", ".join(setting.words for setting in by_spec.pop(method.text)) or UNCHANGED
+    # Of settings that come to the same method the first stands for all.
+    return [Setting(own, method), *(alike[0] for alike in by_spec.values())]
 
 
 def permutations() -> list[Setting]:
-    """The settings of the axis order with nothing removed."""
-    return [
-        setting
-        for setting in _varied(parse("permute"), "order")
-        if setting.words != "order=restored"
-    ]
+    """List the settings of the axis order with nothing removed."""
+    varied = _varied(parse("permute"), "order")
+    return [setting for setting in varied if setting.words != "order=restored"]
 
 
 def ablated(methods: Sequence[MethodSpec], axes: Sequence[str]) -> list[MethodSpec]:
-    """Every method that the `axes` around `methods` name, once each; `methods` themselves without axes."""
-    found = dict.fromkeys(methods)
+    """List `methods`, and every method that the `axes` around them make, once each."""
+    unique = dict.fromkeys(methods)
     for axis in axes:
         for method in methods:
-            found |= dict.fromkeys(
-                setting.method for setting in settings(method, axis) if not setting.refused
-            )
+            for setting in settings(method, axis):
+                if not setting.refused:
+                    unique[setting.method] = None
         if axis == "order":
-            found |= dict.fromkeys(setting.method for setting in permutations())
-    return list(found)
+            unique |= dict.fromkeys(setting.method for setting in permutations())
+    return list(unique)
 
 
 def axes_of(methods: Sequence[MethodSpec]) -> list[str]:
-    """The axes on which every one of `methods` can be varied."""
-    return [
-        axis
-        for axis in AXES
-        if all(
-            any(setting.method != method for setting in _varied(method, axis)) for method in methods
-        )
-    ]
+    """List the axes on which every one of `methods` can be varied."""
+
+    def can_vary(method: MethodSpec, axis: str) -> bool:
+        return any(setting.method != method for setting in _varied(method, axis))
+
+    return [axis for axis in AXES if all(can_vary(method, axis) for method in methods)]
 
 
-def known(axis: str) -> str:
-    """`axis` if there is one of this name, else a UserError; no method is looked at, which would take PyTorch."""
+def check_axis(axis: str) -> str:
+    """Return `axis` if there is one of this name, else a UserError.
+
+    Looks at no method: the command line refuses a misspelt axis before PyTorch is loaded.
+    """
     if axis not in AXES:
         raise UserError(f"unknown axis '{axis}': {nearest(axis, AXES)}")
     return axis
 
 
 def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
+    # Only what removes tokens has a schedule.
     if axis == "schedule" and method.method.kind == "sequence":
         for name in (*SCHEDULES, "every-2"):
             yield Setting(f"schedule={name}", MethodSpec(method.name, method.options, name))
-    for vary in AXES[known(axis)]:
+    for vary in AXES[check_axis(axis)]:
         option = method.method.options.get(vary.option)
         if option is None:
             continue
         for value in vary.values or option.choices or (True, False):
+            # NATIVE follows the backbone: it is one of the other values under another name.
             if value != NATIVE and (not option.choices or value in option.choices):
-                yield _changed(method, {**vary.given, vary.option: value})
+                yield _changed(method, vary, value)
 
 
-def _changed(method: MethodSpec, changes: Mapping[str, Value]) -> Setting:
-    """`method` with other options; refused if they do not go together."""
-    options = method.method.settings({**method.options, **changes})
-    spec = MethodSpec(method.name, options, method.schedule)
-    words = ", ".join(f"{name}={shown(value)}" for name, value in list(changes.items())[-1:])
+def _changed(method: MethodSpec, vary: Vary, value: Value) -> Setting:
+    """Set one option of `method`; refused if it does not go with the others."""
+    options = {**method.options, **vary.requires, vary.option: value}
+    spec = MethodSpec(method.name, method.method.settings(options), method.schedule)
+    words = f"{vary.option}={shown(value)}"
     try:
         spec.composition()
     except UserError as error:

@@ -1,9 +1,9 @@
-"""From a budget to token counts: which plan removes a given share of a backbone's work.
+"""Solve a budget: how many tokens leave at each site so that a given share of the work is removed.
 
 `solve` (protocol `matched`) finds one scale for a method's schedule so that the total work, the
 method's own cost included, meets the budget; `solve_tokens` (protocol `tokens`) gives every method
 the counts that a cost-free removal would need. A budget that a method cannot meet raises
-`BudgetUnreachable`; nothing is clamped.
+`BudgetUnreachable`; nothing is clamped. `suite.plan.layout` calls the solvers.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
-from typing import Any, Protocol
+from typing import Protocol
 
 from backbones.shape import Shape
 from suite.flops.closed_form import Cost, Flops, count, dense, total, totals
 from suite.plan.schedule import CONSTANT_RATIO, Schedule, check_sites, default_sites
+from suite.store.schema import Removal
 
+# Farthest that the removed share may lie from the budget. Two cells of one budget are then within
+# 0.4 point of each other, less than the 0.5 up to which they count as the same work.
 TOLERANCE = 0.002
+BISECTIONS = 60  # more than the 53 bits of a scale
+
+Survivors = tuple[int, ...]  # patch tokens left after each site
 
 
-class Composition(Protocol):
-    """What the solver has to know of a method."""
+class Reduction(Protocol):
+    """What the solver uses of a method's composition."""
 
     def cap(self, patches: int, specials: int) -> int:
-        """How many of `patches` tokens, beside `specials` that never go, can go at one site, at most."""
+        """Most of `patches` tokens that can leave at one site, beside `specials` that never do."""
         ...
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Cost:
@@ -32,10 +38,10 @@ class Composition(Protocol):
         ...
 
 
-class BudgetUnreachable(Exception):  # noqa: N818  (an outcome that makes a skipped cell, not a fault)
-    """No plan of this method, on these sites, meets the budget; the message is one line for the skipped cell.
+class BudgetUnreachable(Exception):  # noqa: N818  (it makes a skipped cell, and is no fault)
+    """No plan of this method on these sites meets the budget; the message is the cell's reason.
 
-    `budget` is what was asked, `nearest` the closest share of work that can be removed.
+    `budget` is the requested share of work, `nearest` the closest one that can be removed.
     """
 
     def __init__(self, budget: float, nearest: float, why: str) -> None:
@@ -46,7 +52,7 @@ class BudgetUnreachable(Exception):  # noqa: N818  (an outcome that makes a skip
 
 @dataclass(frozen=True)
 class Free:
-    """A removal that costs nothing and leaves at least one patch token."""
+    """A reduction without cost that leaves at least one patch token; also its own `Cost`."""
 
     matmul_macs: int = 0
     arithmetic: int = 0
@@ -56,16 +62,16 @@ class Free:
         return max(0, patches - 1)
 
     def cost(self, patches: int, removed: int, shape: Shape) -> Cost:
-        """Nothing."""
+        """Zero."""
         return self
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Token counts and the work they leave.
+    """What is removed at each site, and the work that remains.
 
     Attributes:
-        counts: tokens removed at each site, sites without removal left out.
+        removals: what leaves at each site; sites without removal are left out.
         lengths: tokens entering each block, special ones included.
         flops: work by kind.
         total: work under each convention.
@@ -74,279 +80,256 @@ class Plan:
 
     """
 
-    counts: Mapping[int, int]
+    removals: Mapping[int, Removal]
     lengths: tuple[int, ...]
     flops: Flops
     total: Mapping[str, int]
     removed: Mapping[str, float]
     token_ratio: float
 
-    def record(self) -> dict[str, Any]:
-        """The plan as JSON-able fields of a cell."""
-        return {
-            "counts": {str(site): removed for site, removed in self.counts.items()},
-            "lengths": list(self.lengths),
-            "flops": self.flops.by_kind(),
-            "total": dict(self.total),
-            "removed": dict(self.removed),
-            "token_ratio": self.token_ratio,
-        }
 
+def plan_of(shape: Shape, counts: Mapping[int, int], reduction: Reduction | None = None) -> Plan:
+    """Make the plan that removes `counts[site]` tokens at each site.
 
-def plan_of(
-    shape: Shape, counts: Mapping[int, int], composition: Composition | None = None
-) -> Plan:
-    """The plan that removes `counts[site]` tokens at each site; ValueError if they do not fit the sequence or cap."""
-    composition = Free() if composition is None else composition
-    kept = {site: removed for site, removed in sorted(counts.items()) if removed}
-    if kept:
-        check_sites(tuple(kept), shape)
-    patches, lengths, costs = shape.patches, [], []
-    for block in range(shape.depth):
-        removed = kept.get(block, 0)
-        if removed:
-            if not 0 <= removed <= composition.cap(patches, shape.specials):
-                raise ValueError(
-                    f"cannot remove {removed} of {patches} patch tokens before block {block}"
-                )
-            costs.append(composition.cost(patches, removed, shape))
-            patches -= removed
-        lengths.append(patches + shape.specials)
-    return _finished(shape, kept, tuple(lengths), count(shape, lengths, costs), shape)
+    ValueError if they do not fit the sequence, or exceed the cap of `reduction`.
+    """
+    reduction = Free() if reduction is None else reduction
+    counts = {site: tokens for site, tokens in sorted(counts.items()) if tokens}
+    if counts:
+        check_sites(tuple(counts), shape)
+    patches = shape.patches
+    for site, tokens in counts.items():
+        if not 0 <= tokens <= reduction.cap(patches, shape.specials):
+            raise ValueError(
+                f"cannot remove {tokens} of {patches} patch tokens before block {site}"
+            )
+        patches -= tokens
+    lengths, costs = _lengths_and_costs(shape, counts, reduction)
+    removals = {site: Removal(tokens=tokens) for site, tokens in counts.items()}
+    return _finished(shape, removals, tuple(lengths), count(shape, lengths, costs), shape)
 
 
 def dense_plan(shape: Shape) -> Plan:
-    """Nothing removed."""
+    """Make the plan that removes nothing."""
     return plan_of(shape, {})
 
 
+def _lengths_and_costs(
+    shape: Shape, counts: Mapping[int, int], reduction: Reduction
+) -> tuple[list[int], list[Cost]]:
+    """Tokens entering each block, and the cost of the reduction at each site that removes some."""
+    patches, lengths, costs = shape.patches, [], []
+    for block in range(shape.depth):
+        tokens = counts.get(block, 0)
+        if tokens:
+            costs.append(reduction.cost(patches, tokens, shape))
+            patches -= tokens
+        lengths.append(patches + shape.specials)
+    return lengths, costs
+
+
 def _finished(
-    shape: Shape, counts: Mapping[int, int], lengths: tuple[int, ...], work: Flops, whole: Shape
+    shape: Shape,
+    removals: Mapping[int, Removal],
+    lengths: tuple[int, ...],
+    work: Flops,
+    whole: Shape,
 ) -> Plan:
-    """The plan with its totals, compared with the dense model `whole`."""
+    """Add totals, and shares of the dense model `whole`."""
     after, before = totals(work), totals(dense(whole))
-    fractions = {name: 1 - after[name] / before[name] for name in after}
+    removed = {name: 1 - after[name] / before[name] for name in after}
     token_ratio = 1 - sum(lengths) / (whole.length * shape.depth)
-    return Plan(counts, lengths, work, after, fractions, token_ratio)
+    return Plan(removals, lengths, work, after, removed, token_ratio)
 
 
 class _Problem:
-    """One method on one backbone: from a scale, or survivors after each site, to the share of work removed."""
+    """One method on one backbone: from a scale to survivors, and on to the share removed."""
 
     def __init__(
         self,
         shape: Shape,
-        composition: Composition,
-        sites: Sequence[int],
+        reduction: Reduction,
+        sites: Sequence[int] | None,
         schedule: Schedule,
         convention: str,
     ) -> None:
-        self.shape, self.composition, self.convention = shape, composition, convention
-        sites = check_sites(sites, shape)
-        weighted = zip(sites, schedule.weights(sites, shape.depth), strict=True)
-        self.weights = {site: weight for site, weight in weighted if weight > 0}
-        self.sites = tuple(self.weights)
+        self.shape, self.reduction, self.convention = shape, reduction, convention
+        ordered = check_sites(default_sites(shape.sites) if sites is None else sites, shape)
+        weights = schedule.weights(ordered, shape.depth)
+        # Sites of weight zero never remove anything; without them every site bounds the scale.
+        self.weights = {
+            site: weight for site, weight in zip(ordered, weights, strict=True) if weight > 0
+        }
         self.of = schedule.of
-        self.full = total(dense(shape), convention)
-        self.widest = 1.0 / min(self.weights.values())
+        self.dense_work = total(dense(shape), convention)
+        # From this scale on every site takes all that its cap allows.
+        self.largest_scale = 1.0 / min(self.weights.values())
 
-    def survivors(self, scale: float) -> tuple[int, ...]:
-        """Patch tokens left after each site: the schedule's curve rounded to whole tokens, held back by the caps."""
-        wanted, standing, left = float(self.shape.patches), self.shape.patches, []
+    def survivors(self, scale: float) -> Survivors:
+        """Patch tokens left after each site: the schedule's curve, rounded, within the caps."""
+        target, patches = float(self.shape.patches), self.shape.patches
+        left = []
         for weight in self.weights.values():
-            base = wanted if self.of == "current" else float(self.shape.patches)
-            wanted = max(0.0, wanted - base * min(1.0, scale * weight))
-            standing = min(standing, max(floor(wanted + 0.5), standing - self.cap(standing)))
-            left.append(standing)
+            base = target if self.of == "current" else float(self.shape.patches)
+            # The curve goes on in fractions of tokens, so that roundings do not add up.
+            target = max(0.0, target - base * min(1.0, scale * weight))
+            least = patches - self.reduction.cap(patches, self.shape.specials)
+            patches = min(patches, max(floor(target + 0.5), least))
+            left.append(patches)
         return tuple(left)
 
-    def counts(self, survivors: Sequence[int]) -> dict[int, int]:
-        """Tokens removed at each site."""
-        before = (self.shape.patches, *survivors[:-1])
-        return {
-            site: old - new
-            for site, old, new in zip(self.sites, before, survivors, strict=True)
-            if old > new
-        }
+    def steps(self, survivors: Survivors) -> list[tuple[int, int]]:
+        """Patch tokens before and after each site."""
+        return list(zip((self.shape.patches, *survivors[:-1]), survivors, strict=True))
 
-    def removed(self, survivors: Sequence[int]) -> float:
-        """Share of the dense model's work that goes, the method's own cost paid."""
-        lengths, costs, reached = [], [], 0
-        standing = self.shape.patches
-        for block in range(self.shape.depth):
-            if reached < len(self.sites) and self.sites[reached] == block:
-                if survivors[reached] < standing:
-                    costs.append(
-                        self.composition.cost(standing, standing - survivors[reached], self.shape)
-                    )
-                standing = survivors[reached]
-                reached += 1
-            lengths.append(standing + self.shape.specials)
-        return 1 - total(count(self.shape, lengths, costs), self.convention) / self.full
+    def counts(self, survivors: Survivors) -> dict[int, int]:
+        """Tokens removed at each site, by block."""
+        removed = [before - after for before, after in self.steps(survivors)]
+        return dict(zip(self.weights, removed, strict=True))
 
-    def cap(self, patches: int) -> int:
-        """How many of `patches` tokens the method can remove at one site."""
-        return self.composition.cap(patches, self.shape.specials)
+    def removed(self, survivors: Survivors) -> float:
+        """Share of the dense model's work removed, less the method's own cost."""
+        lengths, costs = _lengths_and_costs(self.shape, self.counts(survivors), self.reduction)
+        return 1 - total(count(self.shape, lengths, costs), self.convention) / self.dense_work
 
-    def allowed(self, survivors: Sequence[int]) -> bool:
-        """Whether every site removes between nothing and its cap."""
-        before = (self.shape.patches, *survivors[:-1])
-        return all(
-            0 <= old - new <= self.cap(old) for old, new in zip(before, survivors, strict=True)
-        )
+    def within_caps(self, survivors: Survivors, reduction: Reduction) -> bool:
+        """Whether every site removes between nothing and the cap of `reduction`."""
+        for before, after in self.steps(survivors):
+            if not 0 <= before - after <= reduction.cap(before, self.shape.specials):
+                return False
+        return True
 
 
-def _bisect(
-    problem: _Problem, reached: Callable[[tuple[int, ...]], bool]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Neighbouring survivor tuples, the first not `reached`, the second `reached`; the widest scale must be."""
-    low, high = 0.0, problem.widest
+def _bisect(problem: _Problem, reached: Callable[[Survivors], bool]) -> tuple[Survivors, Survivors]:
+    """Bracket a condition by neighbouring survivors, the first not `reached`, the second `reached`.
+
+    The condition must hold at the largest scale.
+    """
+    low, high = 0.0, problem.largest_scale
     below, above = problem.survivors(low), problem.survivors(high)
-    for _ in range(60):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         tried = problem.survivors(middle)
         if reached(tried):
             high, above = middle, tried
         else:
             low, below = middle, tried
-        if (
-            max(b - a for b, a in zip(below, above, strict=True)) <= 1
-            and sum(below) - sum(above) <= 1
-        ):
-            break
+        gaps = [more - fewer for more, fewer in zip(below, above, strict=True)]
+        if max(gaps) <= 1 and sum(gaps) <= 1:
+            break  # one token apart: nothing lies between them
     return below, above
 
 
-def _between(
-    problem: _Problem, below: tuple[int, ...], above: tuple[int, ...]
-) -> list[tuple[int, ...]]:
-    """Every step from `below` to `above` that hands out one token at a time, at the latest sites first."""
+def _between(problem: _Problem, below: Survivors, above: Survivors) -> list[Survivors]:
+    """Every step from `below` to `above` by one token at a time, the latest sites first.
+
+    One scale can move several sites at once, by more work than the tolerance; the steps between
+    come nearer to the budget. Late sites first, since a token there is worth the least work.
+    """
     steps, now = [below], list(below)
     while tuple(now) != above:
         for index in reversed(range(len(now))):
-            floor_here = now[index + 1] if index + 1 < len(now) else 0
-            if now[index] > above[index] and now[index] > floor_here:
+            following = now[index + 1] if index + 1 < len(now) else 0
+            if now[index] > max(above[index], following):
                 now[index] -= 1
                 steps.append(tuple(now))
                 break
         else:
-            break
-    return [step for step in steps if problem.allowed(step)] + [above]
+            break  # caps allow no further step
+    return [step for step in steps if problem.within_caps(step, problem.reduction)] + [above]
 
 
 def solve(
     shape: Shape,
-    composition: Composition | None,
+    reduction: Reduction | None,
     budget: float,
     sites: Sequence[int] | None = None,
     schedule: Schedule = CONSTANT_RATIO,
     convention: str = "flops",
 ) -> Plan:
-    """The plan whose removed share of work, the method's own cost included, is nearest to `budget` (0.4: 40 %).
+    """Find the plan whose removed share of work, the method's own cost included, meets `budget`.
 
-    `composition` None is the method that removes nothing, and `sites` None the default ones. Raises
-    `BudgetUnreachable` when the caps do not allow it or no whole number of tokens comes within 0.2
-    point.
+    `budget` is a fraction (0.4: 40 %), `reduction` None the method that removes nothing, `sites`
+    None the default ones. `BudgetUnreachable` if the caps do not allow it, or if no whole number of
+    tokens comes within 0.2 point.
     """
-    if composition is None:
+    if reduction is None:
         return dense_plan(shape)
     if budget == 0:
-        return plan_of(shape, {}, composition)
-    problem = _Problem(
-        shape,
-        composition,
-        default_sites(shape.sites) if sites is None else sites,
-        schedule,
-        convention,
-    )
-    survivors = _matched(problem, budget)
-    return plan_of(shape, problem.counts(survivors), composition)
-
-
-def _matched(problem: _Problem, budget: float) -> tuple[int, ...]:
-    most = problem.removed(problem.survivors(problem.widest))
+        return plan_of(shape, {}, reduction)
+    problem = _Problem(shape, reduction, sites, schedule, convention)
+    most = problem.removed(problem.survivors(problem.largest_scale))
     if most < budget - TOLERANCE:
+        why = f"at most {100 * most:.1f} % on these sites"
         raise BudgetUnreachable(
-            budget,
-            most,
-            f"cannot remove {100 * budget:.4g} % of the work: at most {100 * most:.1f} % on these sites",
+            budget, most, f"cannot remove {_percent(budget)} of the work: {why}"
         )
     below, above = _bisect(problem, lambda tried: problem.removed(tried) >= min(budget, most))
-    best = min(
-        _between(problem, below, above), key=lambda step: abs(problem.removed(step) - budget)
-    )
+    steps = _between(problem, below, above)
+    best = min(steps, key=lambda step: abs(problem.removed(step) - budget))
     achieved = problem.removed(best)
     if abs(achieved - budget) > TOLERANCE:
-        why = f"no whole number of tokens removes {100 * budget:.4g} % of the work, nearest is {100 * achieved:.2f} %"
+        why = (
+            f"no whole number of tokens removes {_percent(budget)} of the work, nearest is "
+            f"{100 * achieved:.2f} %"
+        )
         raise BudgetUnreachable(budget, achieved, why)
-    return best
+    return plan_of(shape, problem.counts(best), reduction)
 
 
 def solve_tokens(
     shape: Shape,
-    composition: Composition | None,
+    reduction: Reduction | None,
     budget: float,
     sites: Sequence[int] | None = None,
     schedule: Schedule = CONSTANT_RATIO,
     convention: str = "flops",
 ) -> Plan:
-    """The plan with the counts that a cost-free removal needs for `budget`: the same tokens for every method.
+    """Give a method the counts that a cost-free removal needs for `budget`: equal for all methods.
 
-    Raises `BudgetUnreachable` when the method's cap is below one of these counts.
+    `BudgetUnreachable` if the method's cap is below one of these counts.
     """
-    if composition is None:
+    if reduction is None:
         return dense_plan(shape)
     free = solve(shape, Free(), budget, sites, schedule, convention)
-    standing = shape.patches
-    for site, removed in free.counts.items():
-        cap = composition.cap(standing, shape.specials)
-        if removed > cap:
-            where = default_sites(shape.sites) if sites is None else sites
-            most = _most_tokens(_Problem(shape, Free(), where, schedule, convention), composition)
+    counts = {site: removal.tokens for site, removal in free.removals.items()}
+    patches = shape.patches
+    for site, tokens in counts.items():
+        cap = reduction.cap(patches, shape.specials)
+        if tokens > cap:
+            problem = _Problem(shape, Free(), sites, schedule, convention)
+            below, _ = _bisect(problem, lambda tried: not problem.within_caps(tried, reduction))
+            most = problem.removed(below)
             why = (
-                f"cannot remove the {removed} of {standing} tokens due before block {site}, at most {cap}: "
-                f"budgets up to {100 * most:.1f} % can be had with equal counts"
+                f"cannot remove the {tokens} of {patches} tokens due before block {site}, at most "
+                f"{cap}: budgets up to {100 * most:.1f} % can be had with equal counts"
             )
             raise BudgetUnreachable(budget, most, why)
-        standing -= removed
-    return plan_of(shape, free.counts, composition)
-
-
-def _most_tokens(problem: _Problem, composition: Composition) -> float:
-    """The largest share of work that a cost-free removal takes while every count stays within `composition`'s cap."""
-
-    def too_many(survivors: tuple[int, ...]) -> bool:
-        before = (problem.shape.patches, *survivors[:-1])
-        specials = problem.shape.specials
-        return any(
-            old - new > composition.cap(old, specials)
-            for old, new in zip(before, survivors, strict=True)
-        )
-
-    below, _ = _bisect(problem, too_many)
-    return problem.removed(below)
+        patches -= tokens
+    return plan_of(shape, counts, reduction)
 
 
 def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:
-    """Patches along one side of the smaller square image whose work comes closest to the budget; the smaller in a tie.
+    """Patches a side of the smaller square image whose work is nearest to the budget.
 
-    Raises `BudgetUnreachable` for a backbone whose patches form no square.
+    The smaller one in a tie. `BudgetUnreachable` for a backbone whose patches form no square.
     """
     if shape.side is None:
-        raise BudgetUnreachable(
-            budget, 0.0, f"{shape.name} has no square grid of patches to make smaller"
-        )
-    return min(
-        range(1, shape.side + 1),
-        key=lambda grid: (
-            abs(smaller_image(shape, grid).removed[convention] - budget),
-            grid,
-        ),
-    )
+        why = f"{shape.name} has no square grid of patches to make smaller"
+        raise BudgetUnreachable(budget, 0.0, why)
+
+    def distance(grid: int) -> float:
+        return abs(smaller_image(shape, grid).removed[convention] - budget)
+
+    return min(range(1, shape.side + 1), key=distance)
 
 
 def smaller_image(shape: Shape, grid: int) -> Plan:
-    """The plan of an image, or a clip, of grid x grid patches a frame, compared with the full one, all kept."""
+    """Plan of an image, or clip, of grid x grid patches a frame, compared with the full one."""
     small = replace(shape, patches=shape.frames * grid * grid)
     lengths = (small.length,) * small.depth
     return _finished(small, {}, lengths, dense(small), shape)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"

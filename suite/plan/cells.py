@@ -1,59 +1,36 @@
-"""Cells: the unit of result, what makes two of them the same, and how a run's cells follow from its settings."""
+"""Cells, the unit of result: what identifies one, and what is recorded of it before it runs."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from backbones.base import Reducer
 from methods.base import Method
 from methods.composition import Composition
 from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
+from suite.config.run_spec import RunSpec
 from suite.data.base import digest
 from suite.plan.budget import Plan
+from suite.store.schema import SAME, CellRecord, Removal
 
 DENSE = MethodSpec("none", {})
-SAME = " = "
 BASELINES = ("random", "stride", "pool", "downsample")
-
-
-class Named(Protocol):
-    """What a table needs to know of a cell: its place in the run, and its name on disk."""
-
-    @property
-    def key(self) -> str:
-        """Its name on disk."""
-
-    @property
-    def backbone(self) -> str:
-        """The backbone it is of."""
-
-    @property
-    def label(self) -> str:
-        """What it is called."""
-
-    @property
-    def budget(self) -> float | None:
-        """The share of FLOPs to remove, None if dense."""
-
-    @property
-    def seed(self) -> int:
-        """Its seed."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
-    A cell without a plan is skipped, for its `reason`; where that is the budget, `closest` is the
-    share of work nearest to it that can be removed. `aliases` are other texts for the same
-    composition.
+    A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
+    nearest share of work that can be removed. `aliases` are other specs of the same composition.
     """
 
     backbone: str
@@ -70,35 +47,39 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What the cell is called: its method's text, and the other texts that mean the same."""
+        """Spec of the method, and the other specs that come to the same cell."""
         return SAME.join([self.method.text, *self.aliases])
 
     @property
     def kind(self) -> str:
-        """The kind of its method (see `methods.base.Method`)."""
+        """Kind of its method (see `methods.base.Method`)."""
         return self.method.method.kind
 
     @property
-    def unlike_dense(self) -> str | None:
-        """What sets a cell without composition apart from the dense model besides its image size."""
-        return "oracle" if self.kind == "oracle" else None
+    def stochastic(self) -> bool:
+        """Whether the result depends on the seed."""
+        return self.composition is not None and self.composition.stochastic
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that the result depends on; the order of the run is no part of it."""
-        stochastic = self.composition is not None and self.composition.stochastic
+        """Everything that the result depends on; the order of the run is no part of it."""
+        # Without a composition: a smaller image is told by its size, the oracle by its kind.
+        composition: Any = "oracle" if self.kind == "oracle" else None
+        if self.composition:
+            composition = self.composition.canonical()
+        removals, unreachable = None, None
+        if self.plan:
+            removals = {str(site): r.model_dump() for site, r in self.plan.removals.items()}
+        else:
+            unreachable = [None if self.composition else self.method.text, self.budget]
         return {
             "context": self.context,
             "backbone": self.backbone,
             "image_size": self.image_size,
-            "composition": self.composition.canonical() if self.composition else self.unlike_dense,
-            "counts": {str(site): count for site, count in self.plan.counts.items()}
-            if self.plan
-            else None,
-            "seed": self.seed if stochastic else None,
-            "unreachable": None
-            if self.plan
-            else [None if self.composition else self.method.text, self.budget],
+            "composition": composition,
+            "removals": removals,
+            "seed": self.seed if self.stochastic else None,
+            "unreachable": unreachable,
             "code": [code_digest(), source_digest(self.method.method)],
         }
 
@@ -118,32 +99,87 @@ class Cell:
         return reducers(self.composition, self.plan, self.seed)
 
 
+def describe(cell: Cell, spec: RunSpec, images: int, weights: str | None) -> CellRecord:
+    """Record of a cell before it ran, with its cost; `weights` is their SHA-256."""
+    plan: dict[str, Any] = {}
+    if cell.plan:
+        plan = {
+            "removals": dict(cell.plan.removals),
+            "lengths": list(cell.plan.lengths),
+            "flops": cell.plan.flops.by_kind(),
+            "total": dict(cell.plan.total),
+            "removed": dict(cell.plan.removed),
+            "token_ratio": cell.plan.token_ratio,
+        }
+    return CellRecord(
+        key=cell.key,
+        status="skipped" if cell.reason else "planned",
+        reason=cell.reason,
+        backbone=cell.backbone,
+        checkpoint=spec.checkpoint,
+        weights=weights,
+        dataset=spec.data,
+        split=spec.split,
+        images=images,
+        method=cell.method.name,
+        label=cell.label,
+        spec=cell.method.text,
+        title=cell.method.method.title,
+        family=cell.method.method.family,
+        stochastic=cell.stochastic,
+        options=dict(cell.method.options),
+        composition=cell.composition.canonical() if cell.composition else None,
+        protocol=spec.protocol,
+        flops_convention=spec.flops_convention,
+        precision=spec.precision,
+        image_size=cell.image_size,
+        budget=cell.budget,
+        seed=cell.seed,
+        **plan,
+    )
+
+
 def reducers(composition: Composition, plan: Plan, seed: int) -> dict[int, Reducer]:
-    """The reducer at each site of `plan`."""
+    """Build the reducer at each site of `plan`."""
+    # All seeds of a deterministic method share their reducers, and so the work of a prefix.
     drawn = seed if composition.stochastic else 0
-    return {site: reducer(composition, count, site, drawn) for site, count in plan.counts.items()}
+    return {
+        site: reducer(composition, removal, site, drawn) for site, removal in plan.removals.items()
+    }
 
 
 @cache
-def reducer(composition: Composition, remove: int, site: int, seed: int) -> Reducer:
-    """The one reducer of its kind, so that cells which share it can be seen to share it."""
-    return TokenReducer(composition, remove, site, seed)
+def reducer(composition: Composition, removal: Removal, site: int, seed: int) -> Reducer:
+    """Build a reducer once, so that cells that share it can be seen to share it."""
+    return TokenReducer(composition, removal.tokens, site, seed)
 
 
 @cache
 def code_digest(packages: tuple[str, ...] = ("backbones", "methods")) -> str:
-    """Hash of the code of backbones and methods, so that a changed one never meets its old results."""
-    roots = [Path(str(resources.files(package))) for package in packages]
-    files = [
-        (path.relative_to(root.parent).as_posix(), path)
-        for root in roots
-        for path in root.rglob("*.py")
-    ]
-    return digest([[name, path.read_text("utf-8")] for name, path in sorted(files)])[:16]
+    """Hash the code of `packages`, so that changed code never meets results of the old.
+
+    The code is parsed and its docstrings dropped: comments, layout and documentation are no part.
+    """
+    trees = []
+    for package in packages:
+        root = Path(str(resources.files(package)))
+        for path in sorted(root.rglob("*.py")):
+            name = path.relative_to(root.parent).as_posix()
+            trees.append([name, ast.dump(without_docstrings(ast.parse(path.read_bytes())))])
+    return digest(trees)[:16]
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Drop the docstrings of a module, its classes and functions, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+    return tree
 
 
 def source_digest(method: Method) -> str | None:
-    """Hash of the file that builds a third party's method; None for ours, whose code `code_digest` covers."""
+    """Hash the file that builds a third party's method; None for ours, which `code_digest` covers."""
     name = inspect.getsourcefile(method.build) if method.build else None
     if name is None or Path(name).is_relative_to(str(resources.files("methods"))):
         return None

@@ -1,4 +1,4 @@
-"""How long a run will take: the dense model is timed on one batch again and again, the rest follows from FLOPs."""
+"""Estimate how long a run takes: the dense model is timed, the rest follows from FLOPs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ from suite.plan.budget import Plan
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 
-FEWEST = 2  # batches that are timed, however long they take
+FEWEST = 2  # batches timed at least, however long they take
 ENOUGH = 1.0  # seconds of timed batches
 
 
-def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) -> float:
-    """Seconds an image or a clip takes through the dense model, after a warm-up.
-
-    The least of the batches that take `ENOUGH` together, at least `FEWEST`: what else the machine
-    does only adds time.
-    """
-    chosen = np.arange(min(batch, len(dataset)))
-    images = torch.from_numpy(dataset.samples(chosen, model.image_size)).to(device)
+def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch_size: int) -> float:
+    """Seconds an image or a clip takes through the dense model, after a warm-up."""
+    indices = np.arange(min(batch_size, len(dataset)))
+    images = torch.from_numpy(dataset.samples(indices, model.image_size)).to(device)
     times: list[float] = []
     with torch.inference_mode():
         model(images).cpu()
@@ -37,45 +33,43 @@ def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch: int) ->
             started = time.perf_counter()
             model(images).cpu()
             times.append(time.perf_counter() - started)
-    return min(times) / len(chosen)
+    # The least, not the mean: whatever else the machine does only adds time.
+    return min(times) / len(indices)
 
 
 def estimate_seconds(prepared: Prepared) -> float:
-    """Seconds for all cells of a run and its gallery, as if none shared a prefix; loading and report come on top.
+    """Seconds for all cells of a run and its gallery, as if none shared a prefix.
 
-    The images that methods break first, which the gallery shows too, are not known before the run.
+    Loading and the report are not counted, nor the pictures of first errors, which are not known
+    before the run.
     """
-    shown = len(pictured(prepared.indices, prepared.spec.gallery))
+    pictures = len(pictured(prepared.indices, prepared.spec.gallery))
     total = 0.0
     for name, model in prepared.models.items():
-        seconds = dense_seconds(
-            model, prepared.data_for(model).once(), prepared.device, prepared.spec.batch_size
-        )
+        data = prepared.data_for(model).once()
+        seconds = dense_seconds(model, data, prepared.device, prepared.spec.batch_size)
         for cell in prepared.runnable(name):
-            images = prepared.samples + (shown if cell.seed == 0 else 0)
+            # The gallery shows the first seed only.
+            images = prepared.samples + (pictures if cell.seed == 0 else 0)
             total += seconds * passes(cell, model.describe()) * images
     return total
 
 
 def passes(cell: Cell, shape: Shape) -> float:
-    """What an image costs under `cell`, in passes of the dense model by FLOPs; the oracle's search counts."""
+    """Cost of an image under `cell` in dense passes, by FLOPs, with the oracle's search."""
     assert cell.plan is not None
     left = 1 - cell.plan.removed["flops"]
     return left + (search_passes(cell.plan, shape) if cell.kind == "oracle" else 0.0)
 
 
 def search_passes(plan: Plan, shape: Shape) -> float:
-    """What the oracle's search costs an image, in passes of the dense model by FLOPs.
-
-    In each round every patch token still there is left out once, and the blocks from the site on
-    are run without it.
-    """
+    """Cost of the oracle's search for an image in dense passes, by FLOPs."""
     work, patches = 0, shape.patches
-    for site, remove in plan.counts.items():
-        for count in tokens_per_round(remove):
+    for site, removal in plan.removals.items():
+        for count in tokens_per_round(removal.tokens):
+            # In each round every patch token left is removed once, and the later blocks run again.
             length = patches - 1 + shape.specials
-            work += patches * sum(
-                flops_of(block_flops(shape, block, length)) for block in range(site, shape.depth)
-            )
+            blocks = [block_flops(shape, block, length) for block in range(site, shape.depth)]
+            work += patches * sum(flops_of(block) for block in blocks)
             patches -= count
     return work / flops_of(dense(shape))

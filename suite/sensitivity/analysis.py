@@ -19,7 +19,8 @@ from suite.data.base import digest
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record, run_size
 from suite.execution.shards import count_existing
-from suite.plan.prepare import Prepared, choose_images, context_of, load_model
+from suite.plan.models import load_model
+from suite.plan.prepare import Prepared, choose_images, context_of
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores
@@ -40,6 +41,7 @@ from suite.sensitivity.token_tables import (
     profile_table,
     score_table,
 )
+from suite.store.results import Results
 from suite.store.session import session
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
@@ -162,12 +164,13 @@ def conclude(
     # All of them are on disk now, whichever process probed them.
     images = [probes.read(index) for index in prepared.indices.tolist()]
     frames = image_tables(spec.backbone, model, images)
-    frames["sensitivity_methods"] = methods_table(prepared, store, failures)
-    frames["sensitivity_kept"] = kept_table(prepared, store, failures)
+    results = Results(store, prepared.shards)
+    frames["sensitivity_methods"] = methods_table(prepared, results, failures)
+    frames["sensitivity_kept"] = kept_table(prepared, results, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
     headline = summarize_findings(spec, frames)
     for name, frame in frames.items():
-        store.write_analysis(name, frame)
+        store.write_table(name, frame)
     store.write_headline(headline)
     store.write_dataset(dataset_record(prepared))
     usage = resource_usage(started)

@@ -37,27 +37,27 @@ class ProbeStore:
         """Path of one table of image `index`."""
         return self.store.folder / "images" / f"{index:05d}" / f"{part}.parquet"
 
-    def claim(self, index: int, wait: bool) -> AbstractContextManager[bool]:
-        """Keep other processes from image `index` (see `suite.store.locks.claimed`)."""
-        return self.store.claim(f"image-{index:05d}", wait)
+    def lock(self, index: int, wait: bool) -> AbstractContextManager[bool]:
+        """Keep other processes from image `index` (see `suite.store.locks.file_lock`)."""
+        return self.store.lock(f"image-{index:05d}", wait)
 
     def count_existing(self, indices: Sequence[int]) -> int:
         """Number of images with results, by the presence of their files only."""
         return sum(self.path(index, PARTS[-1]).is_file() for index in indices)
 
     def has(self, index: int) -> bool:
-        """Whether image `index` has valid results; call it while holding the claim."""
+        """Whether image `index` has valid results; call it while holding the lock."""
         # A list, not a generator: every damaged file must be looked at to be set aside.
         valid = []
         for part in PARTS:
             path = self.path(index, part)
-            valid.append(self.store.has(path, self._contents(path)))
+            valid.append(self.store.is_valid(path, self._contents(path)))
         return all(valid)
 
     def is_done(self, index: int) -> bool:
         """Whether image `index` has valid results and no other process works on it."""
-        with self.claim(index, wait=False) as claimed:
-            return claimed and self.has(index)
+        with self.lock(index, wait=False) as acquired:
+            return acquired and self.has(index)
 
     def write(self, index: int, tables: ProbeTables) -> None:
         """Store the results of image `index`."""
@@ -65,7 +65,7 @@ class ProbeStore:
         for part in PARTS:
             path = self.path(index, part)
             files[path] = getattr(tables, part), self._contents(path)
-        self.store.write_sealed(files)
+        self.store.write_checked(files)
 
     def read(self, index: int) -> ProbeTables:
         """Load the results of image `index`."""
@@ -111,8 +111,8 @@ def probe_images(
         order, missing = np.array(missing, dtype=np.int64), []
         for batch in batches(data, order, 1, model.image_size, mask_grid):
             index = int(batch.indices)
-            with probes.claim(index, wait) as claimed:
-                if not claimed:
+            with probes.lock(index, wait) as acquired:
+                if not acquired:
                     missing.append(index)
                     continue
                 # Another process may have finished it since `missing` was listed.

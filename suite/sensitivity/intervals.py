@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suite.stats.means import mean_over_images
+from suite.stats.paired import mean_over_images
 
 Array = NDArray[np.float64]
 

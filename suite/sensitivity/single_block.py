@@ -11,13 +11,14 @@ import pandas as pd
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.spec import parse
-from suite.analysis.kept_tokens import kept_frame
+from suite.analysis import kept_tokens
 from suite.plan.budget import dense_plan, plan_of
 from suite.plan.cells import DENSE, Cell
-from suite.plan.prepare import Prepared, merge_equal, unfit
+from suite.plan.layout import incompatibility, merge_equal
+from suite.plan.prepare import Prepared
 from suite.sensitivity.intervals import interval_rows
 from suite.sensitivity.spec import SensitivitySpec
-from suite.store.run_folder import Store, slices
+from suite.store.results import Results
 
 
 def single_block_cells(
@@ -47,7 +48,7 @@ def single_block_cells(
         cell = replace(base_cell, method=method, composition=composition, seed=spec.seed)
         cells += _cells_of_method(cell, model, layers, group)
     # Two texts of one composition are evaluated once.
-    return merge_equal(iter(cells))
+    return merge_equal(cells)
 
 
 def _cells_of_method(
@@ -58,7 +59,7 @@ def _cells_of_method(
 ) -> Iterator[Cell]:
     """Yield `cell` once per layer with its plan, or once with the reason why it cannot run."""
     assert cell.composition is not None
-    if reason := unfit(cell.composition, model):
+    if reason := incompatibility(cell.composition, model):
         yield replace(cell, reason=reason)
         return
     # Methods read the trace of the block before, and block 0 has none before it.
@@ -79,26 +80,27 @@ def evaluated_cells(prepared: Prepared, failures: Mapping[str, str]) -> list[Cel
     evaluated = []
     for cell in prepared.cells:
         # A skipped cell has no plan, and the dense one removes nothing.
-        reduces = cell.plan is not None and cell.plan.counts
+        reduces = cell.plan is not None and cell.plan.removals
         if reduces and cell.key not in failures:
             evaluated.append(cell)
     return evaluated
 
 
-def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
+def methods_table(
+    prepared: Prepared, results: Results, failures: Mapping[str, str]
+) -> pd.DataFrame:
     """Tabulate by method and block the mean changes against the dense model, with intervals.
 
     ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
     """
-    shards = len(slices(prepared.indices, prepared.spec.shard_size))
     backbone = prepared.spec.backbones[0]
-    dense = store.outcomes(prepared.dense(backbone).key, shards)
+    dense = results.outcomes(prepared.dense(backbone).key)
     dense_correct = dense.prediction == dense.label_true
     rows = []
     for cell in evaluated_cells(prepared, failures):
         assert cell.plan is not None
-        ((block, removed),) = cell.plan.counts.items()
-        outcomes = store.outcomes(cell.key, shards)
+        ((block, removal),) = cell.plan.removals.items()
+        outcomes = results.outcomes(cell.key)
         correct = outcomes.prediction == outcomes.label_true
         changes = {
             "loss": outcomes.loss - dense.loss,
@@ -112,16 +114,17 @@ def methods_table(prepared: Prepared, store: Store, failures: Mapping[str, str])
         for quantity, values in changes.items():
             per_image = values.to_numpy(np.float64)[:, None]
             row = interval_rows({**keys, "quantity": quantity}, per_image)
-            rows.append(row.assign(removed=removed))
+            rows.append(row.assign(tokens_removed=removal.tokens))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def kept_table(prepared: Prepared, store: Store, failures: Mapping[str, str]) -> pd.DataFrame:
+def kept_table(prepared: Prepared, results: Results, failures: Mapping[str, str]) -> pd.DataFrame:
     """Tabulate by method and block how many of the images keep each grid position's token.
 
     ``kept`` is a share of the images; for clips the mean over their frames.
     """
-    kept = kept_frame(prepared, store, evaluated_cells(prepared, failures))
+    records = [prepared.record(cell) for cell in evaluated_cells(prepared, failures)]
+    kept = kept_tokens.kept_table(prepared, results, records)
     if kept.empty:
         return kept
     # Block 0 counts the tokens before the reduction, all of them; the other block is the cell's.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from suite.sensitivity.intervals import finite_mean, interval_rows
 from suite.sensitivity.probe import EFFECTS
-from suite.stats.means import mean_over_images
+from suite.stats.paired import mean_over_images
 from suite.stats.rank_correlation import partial_spearman, percentile, separation, spearman
 
 # Block number of a row that covers all blocks.

@@ -1,13 +1,13 @@
-"""Which methods were shown to do better than every baseline that does not look at the image.
+"""Which methods were shown to be better than every baseline that does not look at the image.
 
-This is the one rule for it: it is applied once, when a run is concluded, and stored; the terminal,
-``--json`` and the page all say what `against_blind` found.
+The rule is applied once, when a run is concluded, and stored; the terminal, ``--json`` and the page
+repeat what `compare_to_blind` returned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pandas as pd
@@ -15,34 +15,23 @@ import pandas as pd
 from suite.stats.compare import ALPHA, Comparison, compare
 from suite.stats.correctness import Outcomes
 
-COLUMNS = (
-    "backbone",
-    "budget",
-    "baseline",
-    "top1",
-    "label",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "shown",
-)
+BASELINE = ("backbone", "budget", "baseline", "top1")
 
 
 @dataclass(frozen=True)
-class Lead:
-    """How far a method is ahead of the best blind baseline, as a share of the images (see `suite.stats.compare`).
+class LeadOverBaseline:
+    """A method's lead over the best blind baseline, as a share of the images.
 
-    The baseline is the best on these very images, so the difference is a little too small in the
-    mean; `shown` is not touched by that, since it asks for a lead over every blind baseline.
+    The baseline is the best on these very images, so the difference is slightly too small in the
+    mean. `shown` is not affected: it requires a lead over every blind baseline.
 
     Attributes:
         label: the method.
-        difference: its top-1 less the baseline's.
-        difference_low: lower end of the paired 95 % interval, or of its range over two to four seeds.
+        difference: its top-1 minus the baseline's.
+        difference_low: lower end of the paired 95 % interval, or of its range over 2 to 4 seeds.
         difference_high: upper end.
-        p: exact two-sided p, without correction for the number of methods.
-        shown: whether it was shown to beat every blind baseline of the same work: p below 0.05, interval above zero.
+        p: exact two-sided p, not corrected for the number of methods.
+        shown: whether it beats every blind baseline of the same work: p < 0.05, interval above 0.
 
     """
 
@@ -55,119 +44,118 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """The best blind baseline of one backbone and budget, and the leads of the methods that do as much work."""
+class BlindComparison:
+    """The best blind baseline of one backbone and budget, and the leads of methods of that work."""
 
     backbone: str
     budget: float
     baseline: str
     top1: float
-    leads: tuple[Lead, ...]
+    leads: tuple[LeadOverBaseline, ...]
 
     @property
     def not_shown(self) -> tuple[str, ...]:
-        """The methods that were not shown to do better than every blind baseline."""
+        """Methods that were not shown to be better than every blind baseline."""
         return tuple(lead.label for lead in self.leads if not lead.shown)
 
     @property
-    def everywhere(self) -> bool:
-        """Whether no method at all was shown to do better."""
+    def none_shown(self) -> bool:
+        """Whether no method was shown to be better."""
         return len(self.not_shown) == len(self.leads)
 
     def record(self) -> dict[str, Any]:
-        """The mark as plain values; ``none_shown_better`` says whether ``not_shown_better`` are all methods."""
+        """Plain values; ``none_shown_better`` says whether ``not_shown_better`` are all methods."""
         return {
             "backbone": self.backbone,
             "budget": self.budget,
             "baseline": self.baseline,
             "top1": self.top1,
             "not_shown_better": list(self.not_shown),
-            "none_shown_better": self.everywhere,
+            "none_shown_better": self.none_shown,
             "leads": [asdict(lead) for lead in self.leads],
         }
 
 
-def against_blind(
+def compare_to_blind(
     backbone: str, budget: float, blind: Sequence[Outcomes], methods: Sequence[Outcomes]
-) -> Mark | None:
-    """How `methods`, which look at the image, stand against the `blind` cells of one budget.
+) -> BlindComparison | None:
+    """Compare `methods`, which look at the image, with the `blind` cells of one budget.
 
-    A method is held only against baselines of the same work, within 0.5 point, and has no lead
-    where the best of them is of another. None where no method has one.
+    A method is compared with baselines of the same work only, within 0.5 point, and has no lead if
+    the best of them is of another. None if no method has a lead.
     """
     if not blind:
         return None
     best = max(blind, key=lambda cell: cell.accuracy)
     leads = []
     for method in methods:
-        rows = {
-            row.reference: row
-            for row in (compare(method, cell) for cell in blind)
-            if row.p is not None
-        }
-        if best.label in rows:
-            leads.append(_lead(rows[best.label], shown=all(_beats(row) for row in rows.values())))
-    return Mark(backbone, budget, best.label, best.accuracy, tuple(leads)) if leads else None
-
-
-def unbeaten(found: Iterable[Mark]) -> list[str]:
-    """At which budgets no method was shown to do better than a blind choice, a sentence for each backbone."""
-    places: dict[str, list[str]] = {}
-    for mark in found:
-        if mark.everywhere:
-            place = (
-                f"-{100 * mark.budget:.4g} % FLOPs (best: {mark.baseline}, {100 * mark.top1:.1f} %)"
+        rows = [compare(method, cell) for cell in blind]
+        tested = {row.reference: row for row in rows if row.p is not None}
+        if best.label in tested:
+            row = tested[best.label]
+            assert row.p is not None
+            lead = LeadOverBaseline(
+                method.label,
+                row.difference,
+                row.difference_low,
+                row.difference_high,
+                row.p,
+                shown=all(_is_better(row) for row in tested.values()),
             )
-            places.setdefault(mark.backbone, []).append(place)
-    return [
-        f"No method was shown to beat the blind baselines on {backbone} at {' or at '.join(where)}: none keeps more "
-        "than each of them by paired tests at 5 %, not corrected for the number of methods."
-        for backbone, where in places.items()
-    ]
+            leads.append(lead)
+    if not leads:
+        return None
+    return BlindComparison(backbone, budget, best.label, best.accuracy, tuple(leads))
 
 
-def marks_frame(found: Iterable[Mark]) -> pd.DataFrame:
-    """The marks as a table of `COLUMNS`, a row a lead."""
-    rows = [
-        {
-            "backbone": mark.backbone,
-            "budget": mark.budget,
-            "baseline": mark.baseline,
-            "top1": mark.top1,
-        }
-        | asdict(lead)
-        for mark in found
-        for lead in mark.leads
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"shown": bool})
-
-
-def marks_of(frame: pd.DataFrame, labels: Collection[str]) -> dict[tuple[str, float], Mark]:
-    """The marks in a table of `marks_frame`, by backbone and budget, with the leads of the methods in `labels`."""
-    found = {}
-    for (backbone, budget, baseline, top1), rows in frame.groupby(list(COLUMNS[:4]), sort=True):
-        leads = tuple(
-            Lead(
-                str(row.label),
-                float(row.difference),
-                float(row.difference_low),
-                float(row.difference_high),
-                float(row.p),
-                bool(row.shown),
-            )
-            for row in rows.itertuples()
-            if row.label in labels
-        )
-        if leads:
-            place = str(backbone), float(str(budget))
-            found[place] = Mark(*place, str(baseline), float(str(top1)), leads)
-    return found
-
-
-def _lead(row: Comparison, shown: bool) -> Lead:
-    assert row.p is not None, "only cells of the same work are tested"
-    return Lead(row.label, row.difference, row.difference_low, row.difference_high, row.p, shown)
-
-
-def _beats(row: Comparison) -> bool:
+def _is_better(row: Comparison) -> bool:
+    # Both: with few seeds the interval is an envelope, which the exact test knows nothing of.
     return row.p is not None and row.p < ALPHA and row.difference_low > 0
+
+
+def no_method_beats_blind(comparisons: Iterable[BlindComparison]) -> list[str]:
+    """Name the budgets at which no method was shown to beat the blind baselines, by backbone."""
+    budgets: dict[str, list[str]] = {}
+    for row in comparisons:
+        if row.none_shown:
+            best = f"best: {row.baseline}, {100 * row.top1:.1f} %"
+            budget = f"-{100 * row.budget:.4g} % FLOPs ({best})"
+            budgets.setdefault(row.backbone, []).append(budget)
+    sentences = []
+    for backbone, places in budgets.items():
+        sentences.append(
+            f"No method was shown to beat the blind baselines on {backbone} at "
+            f"{' or at '.join(places)}: none keeps more than each of them by paired tests at 5 %, "
+            "not corrected for the number of methods."
+        )
+    return sentences
+
+
+def blind_table(comparisons: Iterable[BlindComparison]) -> pd.DataFrame:
+    """Tabulate the comparisons, a row a lead."""
+    rows = []
+    for comparison in comparisons:
+        baseline = {name: getattr(comparison, name) for name in BASELINE}
+        rows += [baseline | asdict(lead) for lead in comparison.leads]
+    columns = [*BASELINE, *(field.name for field in fields(LeadOverBaseline))]
+    return pd.DataFrame(rows, columns=columns).astype({"shown": bool})
+
+
+def read_blind_table(
+    table: pd.DataFrame, labels: Collection[str]
+) -> dict[tuple[str, float], BlindComparison]:
+    """Restore comparisons by backbone and budget, with the leads of the methods in `labels`."""
+    comparisons = {}
+    for (backbone, budget, baseline, top1), rows in table.groupby(list(BASELINE), sort=True):
+        leads = []
+        for row in rows[rows["label"].isin(list(labels))].itertuples():
+            ends = float(row.difference_low), float(row.difference_high)
+            leads.append(
+                LeadOverBaseline(
+                    str(row.label), float(row.difference), *ends, float(row.p), bool(row.shown)
+                )
+            )
+        if leads:
+            key = str(backbone), float(str(budget))
+            comparisons[key] = BlindComparison(*key, str(baseline), float(str(top1)), tuple(leads))
+    return comparisons

@@ -1,38 +1,38 @@
-"""The significance table: every method against the reference method at one budget."""
+"""Compare every method with the reference method at one budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from suite.stats.correctness import Outcomes, aligned
-from suite.stats.paired import Spread, bootstrap, mcnemar, sign_flip
+from suite.stats.paired import bootstrap, mcnemar, sign_flip
 from suite.stats.power import smallest_detectable
 from suite.stats.single import holm
 
-SAME_WORK = 0.005  # shares of removed FLOPs this near are said to be the same
+SAME_WORK = 0.005  # largest difference of removed shares of FLOPs that counts as the same work
 ALPHA = 0.05  # of the corrected test
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against the reference; differences are method minus reference, as fractions of the images.
+    """One method against the reference, differences as method minus reference in [-1, 1].
 
     Attributes:
         label: the method.
         reference: the method it is compared with.
-        images: images both saw.
+        images: images both were evaluated on.
         accuracy: top-1 of the method, mean over seeds.
         reference_accuracy: top-1 of the reference.
         difference: the first minus the second.
         difference_low: lower end of the difference's interval or range.
         difference_high: upper end.
-        kind: "interval", or "range" where seeds are too few for one.
-        only_method_correct: images on which the method is right (more often, over seeds) and the reference is not.
-        only_reference_correct: images on which it is the other way round.
+        kind: "interval", or "range" if seeds are too few for one.
+        only_method_correct: images on which the method is right more often (over seeds).
+        only_reference_correct: images on which the reference is.
         smallest: smallest difference these images can show at the discordance seen.
-        test: how p was found; None when the two differ too much in work to be tested.
+        test: how p was computed; None if the two differ too much in work to be tested.
         p: exact two-sided p.
         p_holm: p after Holm's correction over all tested rows.
 
@@ -61,28 +61,24 @@ class Comparison:
 
     @property
     def significant(self) -> bool | None:
-        """Whether the corrected test rejects equality and the interval or range leaves out zero; None without a test.
+        """Whether the test rejects equality and the interval excludes zero; None without a test.
 
-        Whatever marks a difference from the reference, in words, tables or figures, goes by this
-        alone.
+        Every mark of a difference from the reference, in words, tables or figures, follows this.
         """
-        return (
-            None
-            if self.p_holm is None
-            else self.rejected and not self.difference_low <= 0 <= self.difference_high
-        )
-
-    def record(self) -> dict[str, Any]:
-        """The row as plain values."""
-        return asdict(self)
+        if self.p_holm is None:
+            return None
+        return self.rejected and not self.difference_low <= 0 <= self.difference_high
 
 
 def compare(
     method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed: int = 0
 ) -> Comparison:
-    """`method` against `reference` on the same images, p uncorrected and only within 0.5 point of the same work."""
+    """Compare `method` with `reference` on the same images.
+
+    p is uncorrected, and only given if their work is the same within 0.5 point.
+    """
     first, second = aligned(method, reference)
-    spread: Spread = bootstrap(first, second, level=level, seed=seed)
+    spread = bootstrap(first, second, level=level, seed=seed)
     lead = first.mean(axis=0) - second.mean(axis=0)
     discordance = float((first[:, None] != second[None]).mean())
     row = Comparison(
@@ -99,31 +95,30 @@ def compare(
         only_reference_correct=int((lead < 0).sum()),
         smallest=smallest_detectable(method.count, discordance),
     )
-    if other_work(method.reduction, reference.reduction):
+    if other_work(method.removed, reference.removed):
         return row
+    # Of one seed each the sign-flip test is McNemar's; that one has a closed form.
     if method.seeds == reference.seeds == 1:
         return replace(row, test="mcnemar", p=mcnemar(first[0], second[0]).p)
     return replace(row, test="sign-flip", p=sign_flip(first, second))
 
 
 def other_work(one: float, other: float) -> bool:
-    """Whether two shares of removed FLOPs are too far apart for their cells to be held against each other."""
+    """Whether two removed shares of FLOPs are too far apart for their cells to be compared."""
     return abs(one - other) > SAME_WORK
 
 
 def compare_to_reference(
     reference: Outcomes, others: Sequence[Outcomes], *, level: float = 0.95, seed: int = 0
 ) -> list[Comparison]:
-    """Every one of `others` against `reference`, in the order given, Holm's correction over those that are tested.
+    """Compare each of `others` with `reference`, with Holm's correction over the tested ones.
 
-    Give the cells of one backbone, data set and budget: that is the family the correction is for.
-    The reference itself is left out if it is among them. ValueError for cells that did not see the
-    same images.
+    Pass the cells of one backbone, data set and budget: the family of the correction. The reference
+    itself is left out. ValueError for cells that were not evaluated on the same images.
     """
-    rows = [
-        compare(other, reference, level=level, seed=seed)
-        for other in others
-        if other.label != reference.label
-    ]
+    rows = []
+    for other in others:
+        if other.label != reference.label:
+            rows.append(compare(other, reference, level=level, seed=seed))
     corrected = iter(holm([row.p for row in rows if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]

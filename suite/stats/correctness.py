@@ -1,4 +1,4 @@
-"""What one cell got right, image by image: the raw material of every comparison."""
+"""What one method got right, image by image: the input of every comparison."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Outcomes:
     """Correctness of one method at one budget.
 
     Attributes:
-        label: canonical name of the method.
+        label: label of the method's cells.
         correct: (S, n) top-1 hits for S seeds (1 for a deterministic method) and n images.
-        images: (n,) index of each image in its dataset.
-        reduction: share of the dense model's work removed, in the run's convention.
+        images: (n,) number of each image in its data set.
+        removed: share of the dense model's work removed, in the run's convention.
 
     """
 
     label: str
     correct: Bits
     images: NDArray[np.int64]
-    reduction: float = 0.0
+    removed: float = 0.0
 
     def __post_init__(self) -> None:
-        """ValueError unless there is one column for each image and at least one of both."""
+        """ValueError unless each image has one column, and there is at least one hit or miss."""
         if self.correct.ndim != 2 or self.correct.dtype != np.bool_ or not self.correct.size:
             raise ValueError(
                 f"{self.label}: correct must be booleans of shape (seeds, images), and not empty"
@@ -55,10 +55,11 @@ class Outcomes:
 
 
 def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
-    """Hits of both in one order of images; ValueError unless both saw the very same images."""
+    """Hits of both in one order of images; ValueError unless both have the very same images."""
     first, second = np.argsort(one.images), np.argsort(two.images)
     if not np.array_equal(one.images[first], two.images[second]):
         raise ValueError(
-            f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be paired"
+            f"{one.label} and {two.label} were not evaluated on the same images, so they cannot be "
+            "paired"
         )
     return one.correct[:, first], two.correct[:, second]

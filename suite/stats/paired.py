@@ -1,10 +1,10 @@
-"""Two methods on the same images: exact tests, and bootstrap intervals of their difference in accuracy."""
+"""Two methods on the same images: exact tests, and bootstrap intervals over images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import lcm
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,17 @@ from scipy.stats import binom, binomtest
 
 from suite.stats.correctness import Bits
 
-SEEDS_FOR_INTERVAL = 5
+SEEDS_FOR_INTERVAL = 5  # fewer say too little of how seeds are distributed
 DRAWS = 4000
-ROUNDING = 1e-13
+ROUNDING = 1e-13  # of a p by convolution
+
+Array = NDArray[np.float64]
+Kind = Literal["interval", "range"]
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """`only_first` images are right only with the first method, `only_second` only with the second; exact two-sided p."""
+    """Images on which only the first or only the second method is right, and the exact p."""
 
     only_first: int
     only_second: int
@@ -37,27 +40,43 @@ class Spread:
 
     low: float
     high: float
-    kind: Literal["interval", "range"] = "interval"
+    kind: Kind = "interval"
+
+
+class Mean(NamedTuple):
+    """Means, the bounds of their intervals, and the images of each; all of one shape."""
+
+    mean: Array
+    low: Array
+    high: Array
+    images: NDArray[np.int64]
 
 
 def mcnemar(first: Bits, second: Bits) -> McNemar:
-    """McNemar's exact test of two methods' hits (n,) on the same images: a fair coin over the discordant ones."""
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    p = binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
-    return McNemar(only_first, only_second, float(p))
+    """McNemar's exact two-sided test of the hits (n,) of two methods on the same images."""
+    only_first, only_second = _discordant(first, second)
+    p = 1.0
+    if only_first + only_second:
+        p = float(binomtest(only_first, only_first + only_second).pvalue)
+    return McNemar(only_first, only_second, p)
+
+
+def _discordant(first: Bits, second: Bits) -> tuple[int, int]:
+    return int((first & ~second).sum()), int((second & ~first).sum())
 
 
 def sign_flip(first: Bits, second: Bits) -> float:
-    """Exact two-sided p of the mean difference of hits (S, n) and (T, n), averaged over seeds for each image.
+    """Exact two-sided p of the mean difference of hits (S, n) and (T, n), averaged over seeds.
 
     Under the null hypothesis each image's difference is as likely with the other sign. The
     distribution of the sum is the convolution of one binomial for each size of difference; for one
-    seed each it is McNemar's test. It speaks of the seeds that were run, not of seeds in general.
+    seed each it is McNemar's test. It is about the seeds that were run, not about seeds in general.
     Below 1e-13 the convolution is rounding, and 1e-13 is returned.
     """
+    # In units of one hit under one seed, the differences are whole numbers.
     scale = lcm(len(first), len(second))
-    weights = scale // len(first), scale // len(second)
-    difference = first.sum(axis=0) * weights[0] - second.sum(axis=0) * weights[1]
+    hits = first.sum(axis=0) * (scale // len(first))
+    difference = hits - second.sum(axis=0) * (scale // len(second))
     sizes, how_many = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     if not sizes.size:
         return 1.0
@@ -66,6 +85,7 @@ def sign_flip(first: Bits, second: Bits) -> float:
         return float(binomtest(positive, int(how_many[0])).pvalue)
     distribution = np.ones(1)
     for size, images in zip(sizes, how_many, strict=True):
+        # The sum of `images` signs times `size` takes every second multiple of it.
         steps = np.zeros(2 * size * images + 1)
         steps[:: 2 * size] = binom.pmf(np.arange(images + 1), images, 0.5)
         distribution = fftconvolve(distribution, steps)
@@ -75,13 +95,12 @@ def sign_flip(first: Bits, second: Bits) -> float:
 
 
 def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) -> Spread:
-    """Percentile bootstrap of the difference in accuracy of hits (S, n) and (T, n), first minus second.
+    """Percentile bootstrap of the difference in accuracy of hits (S, n) and (T, n).
 
-    Images are drawn with replacement, and seeds too where there are several; images with the same
-    outcomes under all seeds are one category of a multinomial draw, which makes 50,000 images as
-    cheap as 50. With 2 to 4 seeds the result is a range over seeds. Where no image tells the
-    methods apart, resampling would give a width of zero; the bound is then Clopper and Pearson's
-    for a share of discordant images of which none was seen.
+    Images are drawn with replacement, and seeds too if there are several. With 2 to 4 seeds the
+    result is a range over seeds. If the methods agree on every image, resampling would give a width
+    of zero; the bound is then Clopper and Pearson's for a share of discordant images of which none
+    was seen.
     """
     if any(1 < len(hits) < SEEDS_FOR_INTERVAL for hits in (first, second)):
         return _range(first, second, level, seed)
@@ -92,13 +111,13 @@ def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) 
 
 def _images_only(first: Bits, second: Bits, level: float, seed: int) -> Spread:
     n = len(first)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    only_first, only_second = _discordant(first, second)
     if only_first == only_second == 0:
         unseen = 1 - ((1 - level) / 2) ** (1 / n)
         return Spread(-unseen, unseen)
-    draws = np.random.default_rng(seed).multinomial(
-        n, [only_first / n, only_second / n, 1 - (only_first + only_second) / n], size=DRAWS
-    )
+    # Only how many images fall into each of three classes matters, so those counts are drawn.
+    shares = [only_first / n, only_second / n, 1 - (only_first + only_second) / n]
+    draws = np.random.default_rng(seed).multinomial(n, shares, size=DRAWS)
     return _percentiles((draws[:, 0] - draws[:, 1]) / n, level)
 
 
@@ -108,22 +127,52 @@ def _range(first: Bits, second: Bits, level: float, seed: int) -> Spread:
 
 
 def _images_and_seeds(first: Bits, second: Bits, level: float, seed: int) -> Spread:
+    # Images with the same outcomes under all seeds are one class of a multinomial draw, which
+    # makes 50,000 images as cheap as 50.
     patterns, how_many = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
     n, rng = int(how_many.sum()), np.random.default_rng(seed)
-    signed = np.concatenate(
-        [_seed_weights(rng, len(first)), -_seed_weights(rng, len(second))], axis=1
-    )
+    weights = [_seed_weights(rng, len(first)), -_seed_weights(rng, len(second))]
     images = rng.multinomial(n, how_many / n, size=DRAWS)
-    return _percentiles(
-        np.einsum("ds,sp,dp->d", signed, patterns.astype(float), images, optimize=True) / n, level
+    differences = np.einsum(
+        "ds,sp,dp->d",
+        np.concatenate(weights, axis=1),
+        patterns.astype(float),
+        images,
+        optimize=True,
     )
+    return _percentiles(differences / n, level)
 
 
-def _seed_weights(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
-    """How much each seed counts in each draw (DRAWS, seeds), rows adding to 1."""
+def _seed_weights(rng: np.random.Generator, seeds: int) -> Array:
+    """Weight of each seed in each draw (DRAWS, seeds), rows adding to 1."""
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> Spread:
+def _percentiles(values: Array, level: float) -> Spread:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Spread(float(low), float(high))
+
+
+def mean_over_images(values: Array, *, level: float = 0.95, seed: int = 0) -> Mean:
+    """Mean of `values` (n, ...) over n images, and its percentile bootstrap interval.
+
+    NaN marks an image without a value. A column with fewer than two values has no interval (NaN), a
+    column without any no mean.
+    """
+    flat = values.reshape(len(values), -1)
+    valid = np.isfinite(flat)
+    filled = np.where(valid, flat, 0.0)
+    images = valid.sum(0)
+    equal = np.full(len(flat), 1 / len(flat))
+    draws = np.random.default_rng(seed).multinomial(len(flat), equal, size=DRAWS)
+    enough = images > 1
+    mean, low, high = np.full((3, flat.shape[1]), np.nan)
+    np.divide(filled.sum(0), images, out=mean, where=images > 0)
+    if enough.any():
+        with np.errstate(invalid="ignore"):  # a draw may miss every image with a value
+            resampled = (draws @ filled[:, enough]) / (draws @ valid[:, enough])
+        # The second is far slower, and only needed for such draws.
+        quantile = np.quantile if np.isfinite(resampled).all() else np.nanquantile
+        low[enough], high[enough] = quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    shape = values.shape[1:]
+    return Mean(mean.reshape(shape), low.reshape(shape), high.reshape(shape), images.reshape(shape))

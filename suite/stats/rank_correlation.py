@@ -1,4 +1,8 @@
-"""Rank correlation and separation of many short lists at once."""
+"""Rank correlation and separation of many short lists at once.
+
+All functions work along the last axis of arrays (..., n). NaN marks a missing entry, which is left
+out together with its partner.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +14,61 @@ Array = NDArray[np.float64]
 
 
 def spearman(first: Array, second: Array) -> Array:
-    """Spearman's rank correlation along the last axis of two arrays (..., n), ties at their mean rank.
+    """Spearman's rank correlation, ties at their mean rank.
 
-    Places where either is NaN are left out. NaN where fewer than three are left or one of the two
-    is constant.
+    NaN if fewer than three entries are left, or one list is constant.
     """
     first, second = np.broadcast_arrays(first, second)
-    known = np.isfinite(first) & np.isfinite(second)
-    return _pearson(_ranks(first, known), _ranks(second, known), known)
+    valid = np.isfinite(first) & np.isfinite(second)
+    return _pearson(_ranks(first, valid), _ranks(second, valid), valid)
 
 
 def partial_spearman(first: Array, second: Array, given: Array) -> Array:
-    """Spearman's correlation of `first` and `second` with what both share with `given` taken out, all (..., n)."""
+    """Spearman's partial correlation of `first` and `second`, `given` held constant."""
     first, second, given = np.broadcast_arrays(first, second, given)
-    known = np.isfinite(first) & np.isfinite(second) & np.isfinite(given)
-    ranks = [_ranks(part, known) for part in (first, second, given)]
-    xy, xz, yz = (_pearson(ranks[i], ranks[j], known) for i, j in ((0, 1), (0, 2), (1, 2)))
+    valid = np.isfinite(first) & np.isfinite(second) & np.isfinite(given)
+    x, y, z = (_ranks(part, valid) for part in (first, second, given))
+    xy, xz, yz = _pearson(x, y, valid), _pearson(x, z, valid), _pearson(y, z, valid)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
 
 
 def separation(values: Array, marked: Array) -> Array:
-    """Probability that a marked place has the larger value than an unmarked one, ties half: the area under the ROC.
+    """Area under the ROC: probability that a marked entry exceeds an unmarked one, ties half.
 
-    Along the last axis of `values` (..., n), `marked` (..., n) being 1, 0 or NaN. NaN where either
-    kind is missing.
+    `marked` is 1, 0 or NaN. The result is NaN if either kind is missing.
     """
     values, marked = np.broadcast_arrays(values, marked)
-    known = np.isfinite(values) & np.isfinite(marked)
-    ranks = _ranks(values, known)
-    yes, no = known & (marked > 0.5), known & (marked < 0.5)
+    valid = np.isfinite(values) & np.isfinite(marked)
+    ranks = _ranks(values, valid)
+    yes, no = valid & (marked > 0.5), valid & (marked < 0.5)
     positive, negative = yes.sum(-1), no.sum(-1)
+    # The rank sum of the marked, less its least possible value, counts the pairs they win.
+    won = (ranks * yes).sum(-1) - positive * (positive + 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ((ranks * yes).sum(-1) - positive * (positive + 1) / 2) / (positive * negative)
+        return won / (positive * negative)
 
 
 def percentile(values: Array) -> Array:
-    """Where each place stands in its list, 0 the lowest and 1 the highest, along the last axis; NaN where unknown."""
-    known = np.isfinite(values)
+    """Rank of each entry in its list, from 0 for the lowest to 1 for the highest."""
+    valid = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (_ranks(values, known) - 1) / (known.sum(-1)[..., None] - 1)
-    return np.where(known, found, np.nan)
+        shares = (_ranks(values, valid) - 1) / (valid.sum(-1)[..., None] - 1)
+    return np.where(valid, shares, np.nan)
 
 
-def _ranks(values: Array, known: NDArray[np.bool_]) -> Array:
-    """Ranks 1.. among the known places of each list; 0 at the others."""
-    ranks = rankdata(np.where(known, values, np.inf), axis=-1)
-    return np.where(known, ranks, 0.0)
+def _ranks(values: Array, valid: NDArray[np.bool_]) -> Array:
+    """Ranks 1.. among the valid entries of each list; 0 at the others."""
+    # At infinity the others come last and do not shift the ranks of the valid ones.
+    ranks = rankdata(np.where(valid, values, np.inf), axis=-1)
+    return np.where(valid, ranks, 0.0)
 
 
-def _pearson(first: Array, second: Array, known: NDArray[np.bool_]) -> Array:
-    """Pearson's correlation of ranks over the known places of each list."""
-    count = known.sum(-1)
+def _pearson(first: Array, second: Array, valid: NDArray[np.bool_]) -> Array:
+    """Pearson's correlation of ranks over the valid entries of each list."""
+    count = valid.sum(-1)
+    middle = (count[..., None] + 1) / 2
+    a, b = np.where(valid, first - middle, 0.0), np.where(valid, second - middle, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        middle = (count[..., None] + 1) / 2
-        a, b = (np.where(known, part - middle, 0.0) for part in (first, second))
-        found = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-    return np.where(count >= 3, found, np.nan)
+        rho = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return np.where(count >= 3, rho, np.nan)

@@ -1,8 +1,8 @@
-"""Accuracy kept: what share of its dense accuracy a reduced model still has, and how two backbones differ in that."""
+"""Accuracy kept: the share of its dense accuracy that a reduced model still has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -16,18 +16,18 @@ Pair = tuple[Bits, Bits]
 
 
 def kept(pair: Pair) -> float:
-    """Accuracy of the reduced model, mean over seeds, over that of the dense one; NaN where that is never right."""
+    """Accuracy of the reduced model, mean over seeds, over that of the dense one; NaN over 0."""
     dense, reduced = pair
     return float(reduced.mean() / dense.mean()) if dense.any() else float("nan")
 
 
 def kept_spread(pair: Pair, *, level: float = 0.95, seed: int = 0) -> Spread:
-    """Percentile bootstrap of `kept` over images; with several seeds the envelope of the seeds' intervals."""
+    """Percentile bootstrap of `kept` over images; of several seeds the envelope."""
     return _spread([pair], lambda ratios: ratios[0], level, seed)
 
 
 def difference_spread(one: Pair, other: Pair, *, level: float = 0.95, seed: int = 0) -> Spread:
-    """The same of ``kept(one) - kept(other)``; both pairs saw the same images in the same order."""
+    """Percentile bootstrap of ``kept(one) - kept(other)``, of the same images in the same order."""
     return _spread([one, other], lambda ratios: ratios[0] - ratios[1], level, seed)
 
 
@@ -37,36 +37,39 @@ def _spread(
     level: float,
     seed: int,
 ) -> Spread:
-    """Over every choice of one seed for each pair: from the lowest bound to the highest."""
-    bounds = []
-    for chosen in product(*(range(len(reduced)) for _, reduced in pairs)):
-        hits = [
-            (dense, reduced[index]) for (dense, reduced), index in zip(pairs, chosen, strict=True)
-        ]
+    """From the lowest bound to the highest over every choice of one seed for each pair."""
+    by_seed = []
+    for dense, reduced in pairs:
+        by_seed.append([(dense, hits) for hits in reduced])
+    lows, highs = [], []
+    for hits in product(*by_seed):
         values = statistic(_ratios(hits, seed))
+        low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
         slack = sum(_unseen(*pair, level) for pair in hits)
-        bounds.append(
-            np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]) + np.array([-slack, slack])
-        )
-    low, high = np.min(bounds, axis=0)[0], np.max(bounds, axis=0)[1]
-    several = any(len(reduced) > 1 for _, reduced in pairs)
-    return Spread(float(low), float(high), "range" if several else "interval")
+        lows.append(low - slack)
+        highs.append(high + slack)
+    return Spread(float(min(lows)), float(max(highs)), "range" if len(lows) > 1 else "interval")
 
 
-def _ratios(hits: list[tuple[Bits, Bits]], seed: int) -> NDArray[np.float64]:
-    """Share kept of each pair (pairs, DRAWS) in images drawn with replacement, the same images for all pairs."""
-    table = np.stack([row for pair in hits for row in pair])
+def _ratios(hits: Sequence[Pair], seed: int) -> NDArray[np.float64]:
+    """Share kept of each pair (pairs, DRAWS) in images drawn with replacement.
+
+    All pairs have the same images in a draw.
+    """
+    table = np.concatenate([np.stack(pair) for pair in hits])
+    # Images with equal columns are one class of a multinomial draw (see `suite.stats.paired`).
     patterns, how_many = np.unique(table, axis=1, return_counts=True)
     images = int(how_many.sum())
     drawn = np.random.default_rng(seed).multinomial(images, how_many / images, size=DRAWS)
     counts = patterns.astype(float) @ drawn.T
-    return np.divide(
-        counts[1::2], counts[0::2], out=np.full_like(counts[1::2], np.nan), where=counts[0::2] > 0
-    )
+    dense, reduced = counts[0::2], counts[1::2]
+    return np.divide(reduced, dense, out=np.full_like(reduced, np.nan), where=dense > 0)
 
 
 def _unseen(dense: Bits, reduced: Bits, level: float) -> float:
-    """What resampling cannot see where no image tells the two apart: Clopper and Pearson's bound, as a share kept."""
+    """Width that resampling misses if both agree on every image: Clopper and Pearson's bound."""
     if (dense != reduced).any():
         return 0.0
-    return float((1 - ((1 - level) / 2) ** (1 / len(dense))) / max(dense.mean(), 1 / len(dense)))
+    images = len(dense)
+    bound = 1 - ((1 - level) / 2) ** (1 / images)
+    return float(bound / max(dense.mean(), 1 / images))  # as a share of the dense accuracy

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from suite.stats.correctness import Outcomes, aligned
 from suite.stats.power import smallest_detectable
 
-BLIND = ("random", "stride", "pool")  # what to run beside methods to know
+BLIND = ("random", "stride", "pool")  # named as what to run
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the blind baselines say about a budget.
+    """Whether methods can be ranked at one budget.
 
     Attributes:
-        can_rank: False if a blind baseline loses too little to be seen; None without blind baselines.
-        smallest: smallest loss the images can show for the baseline named; None without one.
+        can_rank: False if a blind baseline loses too little to be seen; None without one.
+        smallest: smallest loss of that baseline that the images can show; None without one.
         baseline: the blind baseline that loses least beyond what can be seen.
-        loss: what it loses against the dense model, as a fraction.
+        loss: its loss against the dense model, as a fraction.
         text: the same in one sentence.
 
     """
@@ -40,12 +40,12 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     """
     if not blind:
         text = (
-            f"No blind baseline ({', '.join(BLIND)}) ran at this budget, so whether this data can rank methods is not "
-            "known."
+            f"No blind baseline ({', '.join(BLIND)}) ran at this budget, so whether this data can "
+            "rank methods is not known."
         )
         return Verdict(None, None, None, None, text)
-    judged = [(*_loss(dense, cell), cell.label) for cell in blind]
-    loss, smallest, label = min(judged, key=lambda found: found[0] - found[1])
+    losses = [(*_loss(dense, cell), cell.label) for cell in blind]
+    loss, smallest, label = min(losses, key=lambda row: row[0] - row[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
     seen = f"{label} {_loses(loss)} against the dense model"
     limit = f"the {100 * smallest:.1f} points that {dense.count:,} images show in four runs of five"
@@ -58,11 +58,8 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
 
 def _loses(loss: float) -> str:
     """A loss in words, with its sign."""
-    return (
-        f"loses {100 * loss:.1f} points of top-1"
-        if loss >= 0
-        else f"gains {-100 * loss:.1f} points of top-1"
-    )
+    change = "loses" if loss >= 0 else "gains"
+    return f"{change} {abs(100 * loss):.1f} points of top-1"
 
 
 def _loss(dense: Outcomes, cell: Outcomes) -> tuple[float, float]:

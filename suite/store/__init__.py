@@ -1,1 +1,5 @@
-"""A run on disk: its folder, the columns and units of its tables, checksums, locks, and how a run is found."""
+"""The run folder: its schema, files with checksums, locks, and how a run is found.
+
+Execution writes shards here, `suite.comparison` records and tables; reports read what
+`suite.store.schema` describes.
+"""

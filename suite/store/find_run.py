@@ -1,4 +1,4 @@
-"""Where a run is: its folder, or what is said where there is none."""
+"""Find the specification of a run, or say which runs there are instead."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from pathlib import Path
 from backbones.common.errors import UserError
 from suite.config.spec_file import SPEC
 
-USUAL = Path("runs")
-NAMED = 3  # runs of which the message speaks
+DEFAULT_FOLDER = Path("runs")
+MAX_NAMED = 3  # runs named in a message
 
 
 def run_spec(folder: Path) -> Path:
-    """The file of settings of the run in `folder`; UserError that names the runs that are there, if it is none."""
+    """Path of the specification in `folder`; UserError that names other runs if it has none."""
     path = folder / SPEC
     if path.is_file():
         return path
     problem = f"no run folder at '{folder}'"
     if folder.is_dir():
         problem = f"'{folder}' is not a run folder (it has no {SPEC})"
-    if (run := _around(folder)) is not None:
+    if (run := _enclosing_run(folder)) is not None:
         raise UserError(f"{problem}: it lies inside a run, give {run}")
-    known = _beside(folder)
-    if not known:
+    runs = _nearby_runs(folder)
+    if not runs:
         raise UserError(f"{problem}: make one with python -m suite compare")
-    more = f" ({len(known)} in all)" if len(known) > NAMED else ""
-    raise UserError(
-        f"{problem}: give one that is there, such as {', '.join(map(str, known[:NAMED]))}{more}"
-    )
+    more = f" ({len(runs)} in all)" if len(runs) > MAX_NAMED else ""
+    names = ", ".join(map(str, runs[:MAX_NAMED]))
+    raise UserError(f"{problem}: give one that is there, such as {names}{more}")
 
 
-def _around(folder: Path) -> Path | None:
-    """The run in which `folder`, or a file given in its place, lies; `SPEC` alone, a common name, makes no run."""
-    above = (*folder.parents, *folder.absolute().parents)
-    return next(
-        (place for place in above if (place / SPEC).is_file() and (place / "analyses").is_dir()),
-        None,
-    )
+def _enclosing_run(folder: Path) -> Path | None:
+    """The run that contains `folder`, or the file given in its place."""
+    for above in (*folder.parents, *folder.absolute().parents):
+        # The name of the specification is a common one and alone makes no run.
+        if (above / SPEC).is_file() and (above / "analyses").is_dir():
+            return above
+    return None
 
 
-def _beside(folder: Path) -> list[Path]:
-    """The runs where `folder` would be and in the usual place, the newest first."""
-    places = {place.resolve(): place for place in (folder.parent, USUAL) if place.is_dir()}
-    files = [file for place in places.values() for file in place.glob(f"*/{SPEC}")]
-    return [
-        file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
-    ]
+def _nearby_runs(folder: Path) -> list[Path]:
+    """Runs beside `folder` and in the default folder, the newest first."""
+    places = {place.resolve(): place for place in (folder.parent, DEFAULT_FOLDER) if place.is_dir()}
+    files: list[Path] = []
+    for place in places.values():
+        files += place.glob(f"*/{SPEC}")
+    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file.parent for file in files]

@@ -1,9 +1,8 @@
-"""Claims: locks on files that the kernel gives back when their holder ends, however it ends.
+"""Locks on files, which the kernel releases when their process ends, however it ends.
 
-They hold between processes of one machine, and between machines where the file system carries locks
-(ext4, XFS, NFS, Lustre mounted with ``flock``). Where it carries none everybody is told that the
-claim is theirs: files are still whole, since each is put in its place in one step, but the same
-work may be done twice.
+They work between processes of one machine, and between machines whose file system carries locks
+(ext4, XFS, NFS, Lustre mounted with ``flock``). On one without, every process gets the lock: files
+are still whole, since each is replaced in one step, but work may be done twice.
 """
 
 from __future__ import annotations
@@ -16,27 +15,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-WITHOUT_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 @contextmanager
-def claimed(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold the file `path` alone among processes; says False at once if another holds it and we do not `wait`."""
+def file_lock(path: Path, wait: bool) -> Iterator[bool]:
+    """Lock the file `path` among processes; gives False if another has it and we do not `wait`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _opened(path)
+    descriptor = _open(path)
     try:
-        yield _lock(
-            descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, otherwise=True
-        )
+        how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+        yield _lock(descriptor, how, unsupported=True)
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # releases the lock
 
 
-class Members:
-    """The processes at work in one folder, by a file that they hold together; an instance is this one among them."""
+class RunLock:
+    """The lock of a run folder: shared by all processes at work, exclusive for tidying up."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = _opened(path)
+        self._descriptor = _open(path)
 
     def __enter__(self) -> Self:
         return self
@@ -44,27 +42,28 @@ class Members:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def alone(self) -> bool:
-        """Keep all others out, if there are none; what was held before is given up either way."""
-        return _lock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, otherwise=False)
+    def try_exclusive(self) -> bool:
+        """Take the exclusive lock if no other process has any; a shared one is lost either way."""
+        # Without locks nobody may tidy up: others could be at work.
+        return _lock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, unsupported=False)
 
-    def join(self) -> None:
-        """Be one of several, as soon as nobody keeps the others out."""
-        _lock(self._descriptor, fcntl.LOCK_SH, otherwise=True)
+    def shared(self) -> None:
+        """Take the shared lock; blocks while another process holds it exclusively."""
+        _lock(self._descriptor, fcntl.LOCK_SH, unsupported=True)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
-def _lock(descriptor: int, how: int, otherwise: bool) -> bool:
-    """Whether the lock was had; `otherwise` where the file system has no locks."""
+def _lock(descriptor: int, how: int, unsupported: bool) -> bool:
+    """Whether the lock was taken; `unsupported` on a file system without locks."""
     try:
         fcntl.flock(descriptor, how)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
+        if error.errno not in UNSUPPORTED:
             raise
-        return otherwise
+        return unsupported
     return True

@@ -1,4 +1,4 @@
-"""One process's work in the folder of a run, beside others that do the same or went before."""
+"""Open a run folder for one process, beside others that work on the same run."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from suite.store.locks import Members
-from suite.store.run_folder import MEMBERS, Store
+from suite.store.locks import RunLock
+from suite.store.run_folder import LOCK, Store
 
 
 @contextmanager
 def session(
     folder: Path, spec: BaseModel, resume: bool = True, again: bool = False
 ) -> Iterator[Store]:
-    """The store of a run that is begun or gone on with; UserError if `folder` is not this run's.
+    """Create or resume the run in `folder`, and clean up what killed processes left.
 
-    Whoever comes first, and whoever is the last to end well, tidies up. `again` tries cells that
-    failed before the run was interrupted once more, as the next run does when all is done.
+    `again` retries cells that failed before an interruption, as the next run of a finished one
+    does. UserError if `folder` is not this run's.
     """
-    Store.check(folder, spec, resume)  # before anything is put there
+    # Before anything is created in a folder that may be another's.
+    Store.check(folder, spec, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    with Members(folder / MEMBERS) as members:
-        if members.alone():
+    with RunLock(folder / LOCK) as lock:
+        if lock.try_exclusive():
             store = Store.open(folder, spec, resume)
             tidy(folder, failures=again)
-            members.join()
+            lock.shared()
         else:
-            members.join()
+            # Another process is starting or at work; the spec is there once it shares the lock.
+            lock.shared()
             store = Store.open(folder, spec, resume)
         yield store
-        if members.alone():
-            tidy(folder, failures=True)  # they are in the records of the cells
+        # Failures are in the records of the cells now, and are tried again the next time.
+        if lock.try_exclusive():
+            tidy(folder, failures=True)
 
 
 def tidy(folder: Path, failures: bool) -> None:
-    """Remove what processes that are gone left: half-written files, claims and, if asked, what is told of failures.
+    """Remove half-written files, locks of shards and, on request, failures of dead processes.
 
-    Nobody else may be at work.
+    No other process may be at work.
     """
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
-    for name in ("claims", "failures") if failures else ("claims",):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    if failures:
+        shutil.rmtree(folder / "failures", ignore_errors=True)

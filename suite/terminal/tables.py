@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from suite.stats.compare import other_work
+from suite.store.schema import CellRecord
 
 GIGA = 1e9
 DAGGER = "†"
@@ -24,12 +24,12 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
-    """What goes where, and what it leaves: one row a cell, the seeds of a stochastic method together."""
+def plan_table(records: Sequence[CellRecord], convention: str) -> Table:
+    """What each cell removes and what it leaves, a row a cell, seeds together."""
     table = Table(
         "backbone", "method", "asked", "seeds", "tokens removed", f"G ({convention})", "removed"
     )
-    if any(record["status"] == "skipped" for record in records):
+    if any(record.status == "skipped" for record in records):
         table.add_column("reason")
     for row, seeds in Counter(_planned(record, convention) for record in records).items():
         backbone, method, asked, stochastic, *rest = row
@@ -37,74 +37,78 @@ def plan_table(records: Sequence[dict[str, Any]], convention: str) -> Table:
     return table
 
 
-def _planned(record: dict[str, Any], convention: str) -> tuple[Any, ...]:
-    """All that is said of a planned cell but its seed; fourth is whether it has one."""
-    asked = "dense" if record["budget"] is None else f"{100 * record['budget']:.0f} %"
-    cell = (record["backbone"], record["label"], asked)
-    if record["status"] == "skipped":
-        return (*cell, False, "", "", "", record["reason"])
+def _planned(record: CellRecord, convention: str) -> tuple[Any, ...]:
+    """Everything shown of a planned cell but its seed; the fourth entry says whether it has one."""
+    budget = "dense" if record.budget is None else f"{100 * record.budget:.0f} %"
+    cell = (record.backbone, record.label, budget)
+    if record.status == "skipped":
+        return (*cell, False, "", "", "", record.reason)
     return (
         *cell,
-        record["stochastic"],
-        f"{100 * record['token_ratio']:.1f} %",
-        f"{record['total'][convention] / GIGA:.4g}",
-        f"{100 * record['removed'][convention]:.2f} %",
+        record.stochastic,
+        f"{100 * (record.token_ratio or 0.0):.1f} %",
+        f"{record.total[convention] / GIGA:.4g}",
+        f"{100 * record.removed[convention]:.2f} %",
     )
 
 
-def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Top-1 by method and budget, seeds averaged; what is no result says so, what costs another share has a dagger."""
-    frame = pd.DataFrame(records)
-    budgets = sorted(frame.budget.dropna().unique())
+def comparison_table(records: Sequence[CellRecord]) -> Table:
+    """Top-1 by method and budget, seeds averaged.
+
+    A cell without result says why; one that removes another share than its column has a dagger.
+    """
+    budgets = sorted({record.budget for record in records if record.budget is not None})
     heads = ("all FLOPs", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets))
     table = Table("backbone", "method", *heads, title="top-1 accuracy (%)")
-    for backbone, of_backbone in frame.groupby("backbone", sort=False):
-        dense = of_backbone[of_backbone.budget.isna()].iloc[0]
-        table.add_row(str(backbone), "dense", _percent([dense]))
-        for label, rows in of_backbone[of_backbone.budget.notna()].groupby("label", sort=False):
-            cells = [
-                _percent([row for _, row in rows[rows.budget == budget].iterrows()])
-                for budget in budgets
-            ]
-            table.add_row(str(backbone), str(label), "", *cells)
+    groups: dict[str, dict[str, list[CellRecord]]] = {}
+    for record in records:
+        methods = groups.setdefault(record.backbone, {})
+        methods.setdefault("dense" if record.budget is None else record.label, []).append(record)
+    for backbone, methods in groups.items():
+        table.add_row(backbone, "dense", _percent(methods.pop("dense")[:1]))
+        for label, rows in methods.items():
+            cells = [_percent([row for row in rows if row.budget == at]) for at in budgets]
+            table.add_row(backbone, label, "", *cells)
     return table
 
 
-def astray(records: Sequence[dict[str, Any]]) -> list[str]:
-    """What the cells with a dagger remove, a line for each method: a smaller image lands where its size lets it."""
-    found: dict[tuple[str, str], list[str]] = {}
+def astray(records: Sequence[CellRecord]) -> list[str]:
+    """What the cells with a dagger remove, a line for each method, such as a smaller image."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if _is_astray(record):
-            removed = f"{100 * record['removed'][record['convention']]:.1f}"
-            found.setdefault((record["label"], record["backbone"]), []).append(removed)
-    return [
-        f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs there, not what the "
-        "column says, and is not tested against the others."
-        for (label, backbone), shares in found.items()
-    ]
+            shares = groups.setdefault((record.label, record.backbone), [])
+            shares.append(f"{100 * record.removed_share:.1f}")
+    lines = []
+    for (label, backbone), shares in groups.items():
+        lines.append(
+            f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs "
+            "there, not what the column says, and is not tested against the others."
+        )
+    return lines
 
 
-def _is_astray(record: Mapping[str, Any] | pd.Series) -> bool:
-    if record["status"] != "ok" or pd.isna(record["budget"]) or not record["budget"]:
+def _is_astray(record: CellRecord) -> bool:
+    if record.status != "ok" or not record.budget:
         return False
-    return other_work(record["removed"][record["convention"]], record["budget"])
+    return other_work(record.removed_share, record.budget)
 
 
-def left_out(records: Sequence[dict[str, Any]]) -> list[str]:
+def left_out(records: Sequence[CellRecord]) -> list[str]:
     """Why cells were skipped or failed, a line for each method and reason."""
     lines = [
-        f"{record['status']}: {record['label']} on {record['backbone']}: {record['reason']}"
+        f"{record.status}: {record.label} on {record.backbone}: {record.reason}"
         for record in records
-        if record["status"] != "ok"
+        if record.status != "ok"
     ]
     return list(dict.fromkeys(lines))
 
 
-def _percent(cells: Sequence[Any]) -> str:
+def _percent(cells: Sequence[CellRecord]) -> str:
     """Mean top-1 of the cells and, for several seeds, half their range; or why there is none."""
-    done = [cell.metrics["top1"] for cell in cells if cell.status == "ok"]
+    done = [cell.metrics.top1 for cell in cells if cell.metrics]
     if not done:
-        return "same as above" if not cells else str(cells[0].status)
+        return cells[0].status if cells else "same as above"
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
     mark = f" {DAGGER}" if any(_is_astray(cell) for cell in cells) else ""
     return f"{100 * sum(done) / len(done):.1f}{spread}{mark}"

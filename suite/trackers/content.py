@@ -12,6 +12,7 @@ from typing import Any
 from backbones.common.documents import read_json, read_yaml
 from suite.config.spec_file import SPEC
 from suite.store.run_folder import Store
+from suite.store.schema import CellRecord
 
 PROJECT = "mamba-token-suite"
 
@@ -59,22 +60,19 @@ def read_content(folder: Path) -> Content:
     )
 
 
-def curves(records: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
+def curves(records: list[CellRecord]) -> dict[str, dict[int, float]]:
     """Each metric of each method by percent of FLOPs removed, seeds averaged, and what the method really removed."""
     seeds: dict[str, dict[int, list[float]]] = {}
     for record in records:
-        if record["status"] != "ok":
+        if record.metrics is None:
             continue
-        convention = record["convention"]
-        costs = {
-            "removed": record["removed"][convention],
-            convention: record["total"][convention],
-        }
-        for metric, value in (record["metrics"] | costs).items():
-            name = tag(record["backbone"], record["label"], metric)
-            seeds.setdefault(name, {}).setdefault(
-                round(100 * (record["budget"] or 0.0)), []
-            ).append(float(value))
+        values = record.metrics.model_dump()
+        values["removed"] = record.removed_share
+        values[record.flops_convention] = record.total[record.flops_convention]
+        step = round(100 * (record.budget or 0.0))
+        for metric, value in values.items():
+            steps = seeds.setdefault(tag(record.backbone, record.label, metric), {})
+            steps.setdefault(step, []).append(float(value))
     return {
         name: {step: mean(values) for step, values in sorted(steps.items())}
         for name, steps in seeds.items()

@@ -19,6 +19,7 @@ from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods.composition import Composition
 from suite.flops.counters import count_with_torch
 from suite.plan.cells import reducer
+from suite.store.schema import Removal
 from suite.verify.checks import distinct_model, problem_of, title
 from suite.verify.step_contract import STEP_CHECKS, Step, StepCheck, same_tokens, single_image
 
@@ -57,7 +58,7 @@ def reduced(
     composition: Composition, tokens: TokenSequence, count: int, seed: int = 0
 ) -> TokenSequence:
     """The tokens after the method removed `count` of them."""
-    return reducer(composition, count, SITE, seed)(tokens)
+    return reducer(composition, Removal(tokens=count), SITE, seed)(tokens)
 
 
 def steps(composition: Composition) -> Iterator[Step]:

@@ -56,7 +56,11 @@ PAIRED = {
     "only_reference_correct": "discordant_worse",
 }
 RENAMED_IN: dict[str, dict[str, str]] = {
-    "cells": {"removed": "reduction_fraction"},
+    "cells": {
+        "removed": "reduction_fraction",
+        "removals": "counts",
+        "flops_convention": "convention",
+    },
     "outcomes": {"label_true": "label"},
     "images": {"label_true": "label"},
     "statistics": {
@@ -70,11 +74,14 @@ RENAMED_IN: dict[str, dict[str, str]] = {
         "batch_size": "batch",
         "shard_size": "shard",
         "top1_mean": "method_top1",
+        "removals": "counts",
+        "flops_convention": "convention",
         "top1_low": "method_low",
         "top1_high": "method_high",
         **PAIRED,
     },
     "blind_comparison": DIFFERENCE,
+    "sensitivity_methods": {"tokens_removed": "removed"},
     "mamba_minus_attention": DIFFERENCE,
     "mamba_vs_attention": {"kept_low": "low", "kept_high": "high"},
     "ablation": {
@@ -85,8 +92,9 @@ RENAMED_IN: dict[str, dict[str, str]] = {
     },
 }
 IDENTITY = ["backbone", "label", "budget", "seed"]
-PASSED_OVER = {"key", "weights", "hash", "png", "version", "schema"}
+PASSED_OVER = {"key", "weights", "hash", "png", "version", "schema", "task"}
 LOSS, MARGIN = 1e-4, 1e-4
+EMPTY = ["null", "{}", "[]"]
 
 
 def run(folder: Path) -> None:
@@ -118,6 +126,8 @@ def old_names(table: str) -> dict[str, str]:
 def plain(value: object) -> object:
     """A cell's record with the old names of fields, without what is not compared."""
     if isinstance(value, dict):
+        if set(value) == {"tokens"}:  # a removal, then an integer
+            return value["tokens"]
         names = old_names("cells")
         kept = {names.get(str(name), str(name)): plain(inner) for name, inner in value.items()}
         return {name: inner for name, inner in sorted(kept.items()) if name not in PASSED_OVER}
@@ -159,7 +169,12 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
             table = RENAMED_TABLES.get(path.stem, path.stem)
             found[f"{name}/{table}"] = frame
     export = pd.read_csv(folder / "export.csv").rename(columns=old_names("export"))
-    changing = "key data_hash weights_sha256 git started finished suite cpu torch python".split()
+    if "counts" in export:
+        export["counts"] = [
+            json.dumps(plain(json.loads(text)), sort_keys=True) if isinstance(text, str) else text
+            for text in export["counts"]
+        ]
+    changing = "key data_hash weights_sha256 weights task git started finished suite cpu torch python".split()
     found["export"] = export.drop(columns=[name for name in changing if name in export.columns])
     return found
 
@@ -216,6 +231,8 @@ def differences(name: str, before: pd.DataFrame, after: pd.DataFrame) -> list[st
                 part.astype(object).where(part.notna(), "nothing").astype(str)
                 for part in (one, other)
             )
+            if name.endswith("/cells"):  # fields that a skipped cell has not got were left out
+                one, other = (part.mask(part.isin(EMPTY), "nothing") for part in (one, other))
             unequal = one.to_numpy() != other.to_numpy()
             if unequal.any():
                 where = before.loc[unequal, [key for key in keys if key in IDENTITY]].head(2)

@@ -131,7 +131,7 @@ def one_run(folder: Path, images: int) -> EngineRow:
     parts = {name: seconds_by_part.get(PART_OF_RUN.get(name, name), 0.0) for name in PARTS}
     return EngineRow(
         images=images,
-        cells=sum(record["status"] == "ok" for record in result.records),
+        cells=sum(record.status == "ok" for record in result.records),
         wall=wall,
         processor=processor,
         own=own * batches,

@@ -26,7 +26,7 @@ from suite.data import open_dataset
 from suite.evaluation.tree import Job, evaluate
 from suite.flops.closed_form import block_flops, stem_flops, total
 from suite.plan.cells import Cell
-from suite.plan.prepare import layout, merge_equal
+from suite.plan.layout import layout
 from suite.system.hardware import pick_device
 from suite.terminal.tables import print_table
 
@@ -60,7 +60,7 @@ def measure_sharing(spec: RunSpec, rounds: int, device: str) -> SharingRow:
     methods = [parse(text) for text in spec.methods]
     cells = [
         cell
-        for cell in merge_equal(layout(name, model, methods, spec, context=""))
+        for cell in layout(name, model, methods, spec, context="")
         if cell.plan and cell.image_size == model.image_size
     ]
     samples = open_dataset(spec.data, spec.split).samples(

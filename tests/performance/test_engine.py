@@ -95,7 +95,7 @@ def test_every_call_of_a_batch_is_recorded_once() -> None:
     prepared = prepare(engine.settings(40))
     calls, model_calls = recorded(prepared)
     cells = prepared.runnable("stub")
-    sites = {cell.key: sorted(cell.plan.counts) for cell in cells if cell.plan is not None}
+    sites = {cell.key: sorted(cell.plan.removals) for cell in cells if cell.plan is not None}
     # no two cells share a reduction here
     assert len(calls) - len(model_calls) == sum(map(len, sites.values()))
     reduced = [cell for cell in cells if sites[cell.key]]

@@ -6,15 +6,15 @@ from prefix_sharing import measure_sharing, table, work_share
 from backbones import create_model
 from methods.spec import parse
 from suite.config.spec_file import build_spec
-from suite.plan.prepare import layout, merge_equal
+from suite.plan.layout import layout
 
 
 def test_what_cells_share_is_counted_once() -> None:
     model = create_model("vim_nano")
     spec = build_spec(budgets=(0.4,), baselines=False)
-    (dense,) = merge_equal(layout("vim_nano", model, [], spec, context=""))
+    (dense,) = layout("vim_nano", model, [], spec, context="")
     assert work_share([dense], model.describe()) == 1
-    cells = merge_equal(layout("vim_nano", model, [parse("mtr")], spec, context=""))
+    cells = layout("vim_nano", model, [parse("mtr")], spec, context="")
     assert 0.5 < work_share(cells, model.describe()) < 1
 
 

@@ -15,7 +15,8 @@ import yaml
 from PIL import Image
 
 import reports
-from suite.stats import Outcomes, against_blind, marks_frame
+from suite.stats.blind_baselines import blind_table, compare_to_blind
+from suite.stats.correctness import Outcomes
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = [
@@ -84,12 +85,13 @@ def _cell(
     outcomes = np.random.default_rng(3).random(IMAGES) >= 0.148 + fall
     return {
         "key": _key(label, budget, seed), "status": "ok", "reason": None, "backbone": "vim_nano",
-        "checkpoint": "bundled", "dataset": "fashion-clutter", "split": "test", "images": IMAGES, "method": method,
+        "task": "classification", "checkpoint": "bundled", "weights": "05efe4d8", "dataset": "fashion-clutter",
+        "split": "test", "images": IMAGES, "method": method,
         "label": names.get(label, label), "spec": names.get(label, label).split(" = ")[0],
         "title": label.upper(), "family": family, "stochastic": label == "random",
-        "options": {}, "composition": {}, "protocol": "matched", "convention": "flops",
+        "options": {}, "composition": {}, "protocol": "matched", "flops_convention": "flops",
         "precision": "fp32", "image_size": 56, "budget": budget, "seed": seed,
-        "counts": {"2": 30}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),
+        "removals": {"2": {"tokens": 30}}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),
         "removed": dict.fromkeys(("flops", "macs", "paper"), achieved), "token_ratio": achieved * 1.05,
         "metrics": {
             "top1": float(outcomes.mean()), "top5": 0.99, "loss": 0.5 + fall, "margin": 2.0 - fall,
@@ -166,9 +168,9 @@ def _blind(
         }
         blind = [told.pop(label) for label in ("random", "stride", "pool") if label in told]
         told.pop("downsample", None)
-        mark = against_blind("vim_nano", budget, blind, list(told.values()))
+        mark = compare_to_blind("vim_nano", budget, blind, list(told.values()))
         found += [mark] if mark else []
-    return marks_frame(found)
+    return blind_table(found)
 
 
 def _kept(

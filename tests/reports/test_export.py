@@ -31,7 +31,7 @@ TEXTS = (
     "key",
     "git",
     "data_hash",
-    "weights_sha256",
+    "weights",
     "suite",
     "torch",
 )  # which may look like numbers
@@ -97,7 +97,7 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
             "seed",
             "images",
             "options",
-            "counts",
+            "removals",
             "token_ratio",
         ):
             assert row[name] == cell[name], name
@@ -123,7 +123,7 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
                     None if isinstance(stored, float) and math.isnan(stored) else stored
                 ), name
         assert (row["batch_size"], row["kernel_asked"]) == (spec["batch_size"], spec["kernel"])
-        assert (row["git"], row["kernel"], row["weights_sha256"]) == (
+        assert (row["git"], row["kernel"], row["weights"]) == (
             environment["git"], environment["kernel"]["vim_nano"], environment["weights"]["vim_nano"]
         )  # fmt: skip
 

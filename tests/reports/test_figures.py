@@ -121,7 +121,7 @@ def test_names_beside_the_lines_never_touch(sheet: Sheet) -> None:
 
 
 def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> None:
-    unbeaten = {mark.budget for mark in sheet.marks.values() if mark.everywhere}
+    unbeaten = {mark.budget for mark in sheet.marks.values() if mark.none_shown}
     assert unbeaten
     assert unbeaten < set(sheet.budgets)
     layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)["layout"]

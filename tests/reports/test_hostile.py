@@ -86,7 +86,9 @@ def stain(folder: Path) -> Path:
 
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json.loads(path.read_text())
-        kept = {key: cell[key] for key in ("status", "family", "method", "convention", "backbone")}
+        kept = {
+            key: cell[key] for key in ("status", "family", "method", "flops_convention", "backbone")
+        }
         cell = (
             stained(cell, turn)
             | kept

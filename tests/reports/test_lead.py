@@ -6,17 +6,22 @@ import pytest
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.lead import lead_figure
 from reports.style import looks
-from suite.stats.blind_baselines import Lead, Mark
+from suite.stats.blind_baselines import BlindComparison, LeadOverBaseline
 
 MARKS = [
-    Mark(
+    BlindComparison(
         "b",
         0.2,
         "pool",
         0.5,
-        (Lead("tome", -0.02, -0.05, 0.01, 0.3, False), Lead("mtr", 0.03, 0.01, 0.05, 0.01, True)),
+        (
+            LeadOverBaseline("tome", -0.02, -0.05, 0.01, 0.3, False),
+            LeadOverBaseline("mtr", 0.03, 0.01, 0.05, 0.01, True),
+        ),
     ),
-    Mark("b", 0.4, "random", 0.3, (Lead("mtr", 0.01, -0.01, 0.03, 0.4, False),)),
+    BlindComparison(
+        "b", 0.4, "random", 0.3, (LeadOverBaseline("mtr", 0.01, -0.01, 0.03, 0.4, False),)
+    ),
 ]
 
 
@@ -42,10 +47,11 @@ def test_marks_and_intervals_stand_where_the_leads_say(width: float) -> None:
 def test_a_variant_that_was_shown_to_be_ahead_is_filled_though_its_look_is_hollow() -> None:
     labels = ["mtr", "mtr[order=appended]", "mtr[order=score]"]
     leads = tuple(
-        Lead(label, 0.03, 0.01, 0.05, 0.01, label != "mtr[order=score]") for label in labels
+        LeadOverBaseline(label, 0.03, 0.01, 0.05, 0.01, label != "mtr[order=score]")
+        for label in labels
     )
     drawn = looks(labels)
     assert not drawn[labels[1]].filled
-    axes = lead_figure([Mark("b", 0.4, "random", 0.3, leads)], drawn, "b", WIDTH).axes[0]
+    axes = lead_figure([BlindComparison("b", 0.4, "random", 0.3, leads)], drawn, "b", WIDTH).axes[0]
     faces = [line.get_markerfacecolor() for line in axes.get_lines()[1:-1:2]]
     assert faces == [drawn[labels[0]].light, drawn[labels[1]].light, "white"]

@@ -81,7 +81,7 @@ def _frames(backbone: str, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         ),
         "methods": _measured(
             rng, backbone, block=blocks[1:], label=("mtr", "stride"), quantity=EFFECTS
-        ).assign(removed=6),
+        ).assign(tokens_removed=6),
         "kept": kept.assign(backbone=backbone, kept=rng.random(len(kept))),
         "skipped": pd.DataFrame(
             {"backbone": [backbone], "label": ["evit[score=cls-attention]"], "reason": ["no cls"]}

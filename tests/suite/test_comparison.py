@@ -40,23 +40,27 @@ def test_a_run_leaves_its_cells_shards_and_analyses(small: Specs, tmp_path: Path
     result = run(small(), tmp_path / "run")
     folder = tmp_path / "run"
     assert not result.failures
-    counted = Counter((record["method"], record["status"]) for record in result.records)
+    counted = Counter((record.method, record.status) for record in result.records)
     assert counted["none", "ok"] == 1
     assert counted["mtr", "ok"] == counted["stride", "ok"] == 2
     assert counted["random", "ok"] == 4
+    dense = result.records[0].metrics
     for record in result.records:
-        stored = json.loads((folder / "cells" / f"{record['key']}.json").read_text())
-        assert stored == record
-        if record["status"] != "ok":
+        stored = json.loads((folder / "cells" / f"{record.key}.json").read_text())
+        assert stored == record.as_json()
+        if record.status != "ok":
             continue
-        parts = sorted((folder / "shards" / record["key"]).glob("*.parquet"))
+        parts = sorted((folder / "shards" / record.key).glob("*.parquet"))
         assert [len(pd.read_parquet(part)) for part in parts] == [12, 12, 6]
         frame = pd.concat(map(pd.read_parquet, parts))
         assert frame.image.tolist() == list(range(30))
-        assert record["metrics"]["top1"] == np.mean(frame.prediction == frame.label_true)
-        assert record["metrics"]["dense_top1"] == result.records[0]["metrics"]["top1"]
-    assert result.records[0]["metrics"]["agreement"] == 1
-    assert result.records[0]["metrics"]["kl"] == 0
+        assert record.metrics is not None
+        assert record.metrics.top1 == np.mean(frame.prediction == frame.label_true)
+        assert dense is not None
+        assert record.metrics.dense_top1 == dense.top1
+    assert dense is not None
+    assert dense.agreement == 1
+    assert dense.kl == 0
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["weights"] == {"vim_mini": None}
     assert environment["device"] == "cpu"
@@ -71,15 +75,15 @@ def test_terminal_and_page_mark_the_same_methods_as_no_better_than_a_blind_choic
     result = run(small(methods=("mtr", "tome", "norm"), gallery=0), tmp_path)
     page = Sheet.of(load(tmp_path)).marks
 
-    assert [(mark.backbone, mark.budget) for mark in result.marks] == [
+    assert [(mark.backbone, mark.budget) for mark in result.blind] == [
         ("vim_mini", 0.3),
         ("vim_mini", 0.5),
     ]
-    assert result.marks == list(page.values())
-    assert {lead.label for mark in result.marks for lead in mark.leads} == {"mtr", "tome", "norm"}
-    assert any(mark.not_shown for mark in result.marks)
+    assert result.blind == list(page.values())
+    assert {lead.label for mark in result.blind for lead in mark.leads} == {"mtr", "tome", "norm"}
+    assert any(mark.not_shown for mark in result.blind)
     assert json.loads(json.dumps(result.summary()))["against_blind"] == [
-        mark.record() for mark in result.marks
+        mark.record() for mark in result.blind
     ]
 
 
@@ -109,7 +113,7 @@ def test_only_missing_shards_are_computed_and_come_out_the_same(
     result = run(small(gallery=0), tmp_path)
     before = content(tmp_path)
     mtr, stride = (
-        next(r["key"] for r in result.records if r["method"] == name) for name in ("mtr", "stride")
+        next(r.key for r in result.records if r.method == name) for name in ("mtr", "stride")
     )
     (tmp_path / "shards" / mtr / "00001.parquet").unlink()
     shutil.rmtree(tmp_path / "cells")
@@ -126,9 +130,7 @@ def test_batch_and_shard_sizes_do_not_change_what_is_found(small: Specs, tmp_pat
     few = {"methods": ("mtr", "tome"), "budgets": (0.4,), "gallery": 0}
     one = run(small(batch_size=30, shard_size=30, threads=1, **few), tmp_path / "one")
     other = run(small(batch_size=4, shard_size=7, threads=2, **few), tmp_path / "other")
-    assert [(r["key"], r["metrics"]) for r in one.records] == [
-        (r["key"], r["metrics"]) for r in other.records
-    ]
+    assert [(r.key, r.metrics) for r in one.records] == [(r.key, r.metrics) for r in other.records]
 
 
 def test_a_run_killed_at_any_shard_goes_on_to_the_same_files(
@@ -172,7 +174,7 @@ def test_one_image_that_the_dense_model_cannot_read_fails_all_its_cells(
     monkeypatch.setattr("suite.evaluation.runner.evaluate", ill)
     result = run(small(methods=("mtr",), baselines=False), tmp_path)
     reason = "logits are not finite (NaN or infinity)"
-    assert [r["reason"] for r in result.records] == [
+    assert [r.reason for r in result.records] == [
         reason,
         *[f"the dense model failed: {reason}"] * 2,
     ]
@@ -212,11 +214,11 @@ def test_equal_compositions_are_computed_once_under_both_names(
         ),
         tmp_path,
     )
-    labels = Counter(record["label"] for record in result.records)
+    labels = Counter(record.label for record in result.records)
     assert labels["mtr[weights=drop] = mtr[feature=branch,weights=drop]"] == 1
     assert labels["mtr[score=random,weights=drop] = random"] == 2
-    assert Counter(evaluated) == Counter(r["key"] for r in result.records if r["status"] == "ok")
-    assert "random" in result.headline["resolution"][0]["sentence"]
+    assert Counter(evaluated) == Counter(r.key for r in result.records if r.status == "ok")
+    assert "random" in result.headline.resolution[0]["sentence"]
 
 
 def test_what_cannot_be_done_is_skipped_with_its_reason(
@@ -225,7 +227,7 @@ def test_what_cannot_be_done_is_skipped_with_its_reason(
     monkeypatch.setattr(Vim, "provides", Vim.provides - {"delta_mean"})
     spec = small(methods=("tome", "mtr"), sites=(3,), budgets=(0.05, 0.6), baselines=False)
     result = run(spec, tmp_path)
-    reasons = {(r["method"], r["budget"]): (r["status"], r["reason"]) for r in result.records}
+    reasons = {(r.method, r.budget): (r.status, r.reason) for r in result.records}
     assert reasons["mtr", 0.05] == ("skipped", "needs delta_mean; vim_mini has none")
     assert reasons["tome", 0.05] == ("ok", None)
     status, reason = reasons["tome", 0.6]
@@ -238,11 +240,11 @@ def test_what_cannot_be_done_is_skipped_with_its_reason(
 def test_cells_of_code_that_changed_are_forgotten(small: Specs, tmp_path: Path) -> None:
     spec = small(budgets=(0.3,), methods=("mtr",), baselines=False, gallery=0)
     result = run(spec, tmp_path)
-    stale = {**result.records[1], "key": "0123456789abcdef"}
+    stale = {**result.records[1].as_json(), "key": "0123456789abcdef"}
     (tmp_path / "cells" / "0123456789abcdef.json").write_text(json.dumps(stale))
     run(spec, tmp_path)
     assert {file.stem for file in (tmp_path / "cells").iterdir()} == {
-        record["key"] for record in result.records
+        record.key for record in result.records
     }
 
 
@@ -300,11 +302,11 @@ def test_a_cell_that_fails_leaves_the_others_as_they_are(
     sound = run(small(**few), tmp_path / "sound")
     poison(monkeypatch, "tome", harm)
     result = run(small(**few), tmp_path / "ill")
-    assert {r["method"] for r in result.records if r["status"] == "failed"} == {"tome"}
+    assert {r.method for r in result.records if r.status == "failed"} == {"tome"}
     assert set(result.failures.values()) == {reason}
     for before, after in zip(sound.records, result.records, strict=True):
-        if after["method"] == "tome" and before["status"] == "ok":
-            assert (after["status"], after["reason"], after["metrics"]) == ("failed", reason, None)
+        if after.method == "tome" and before.status == "ok":
+            assert (after.status, after.reason, after.metrics) == ("failed", reason, None)
         else:
             assert after == before
     assert reports.build(tmp_path / "ill").exists()
@@ -316,9 +318,9 @@ def test_with_the_dense_model_all_its_cells_fail(
     readout = Vim.readout
     monkeypatch.setattr(Vim, "readout", lambda self, tokens: readout(self, tokens) * torch.nan)
     result = run(small(), tmp_path)
-    assert {record["status"] for record in result.records} <= {"failed", "skipped"}
+    assert {record.status for record in result.records} <= {"failed", "skipped"}
     assert all("logits are not finite" in reason for reason in result.failures.values())
-    assert "No method was compared" in result.headline["headline"]
+    assert "No method was compared" in result.headline.headline
 
 
 @pytest.mark.parametrize("changed", [{"methods": ("none",)}, {"sites": (3,), "budgets": (0.9,)}])
@@ -326,7 +328,7 @@ def test_a_run_without_reduced_cells_still_ends_in_a_report(
     small: Specs, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     result = run(small(baselines=False, **changed), tmp_path)
-    assert [r["method"] for r in result.records if r["status"] == "ok"] == ["none"]
+    assert [r.method for r in result.records if r.status == "ok"] == ["none"]
     assert reports.build(tmp_path).exists()
 
 

@@ -19,7 +19,7 @@ from methods.composition import Composition
 from methods.parts.assemble import permuted
 from methods.parts.order import Chance
 from methods.reducer import Reducer
-from suite.plan.prepare import unfit
+from suite.plan.layout import incompatibility
 from suite.verify.step_contract import Step, same_tokens, step_problem
 
 REDUCING = [name for name in METHODS if METHODS[name].kind == "sequence"]
@@ -92,7 +92,7 @@ def cases(draw: st.DrawFn) -> tuple[Backbone, Composition, dict[int, Reducer]]:
     """A backbone, a composition for it, and a plan that removes from nothing to all it can."""
     model = backbone(draw(st.sampled_from(list(KINDS))), draw(st.integers(1, 4)))
     composition = draw(compositions(model.provides))
-    assume(unfit(composition, model) is None)
+    assume(incompatibility(composition, model) is None)
     plan, standing = {}, model.describe().patches
     for site in draw(st.sets(st.sampled_from(model.sites), min_size=1)):
         remove = draw(st.integers(0, composition.cap(standing, len(model.special_places))))
@@ -228,7 +228,7 @@ def test_batch_independence_at_full_size(name: str, model_name: str) -> None:
     model = create_model(model_name, **FULL_SIZE[model_name])
     composition = METHODS[name].compose(model.provides)
     assert composition is not None
-    if unfit(composition, model):
+    if incompatibility(composition, model):
         return
     pixels = images(model, 33)
     plan = {site: Reducer(composition, 20, site, 1) for site in (1, 3) if site in model.sites}

@@ -19,6 +19,7 @@ from suite.config.run_spec import RunSpec
 from suite.evaluation.views import average_views
 from suite.plan.prepare import prepare
 from suite.plan.run_time import estimate_seconds
+from suite.store.results import Results, cut_shards
 from suite.store.run_folder import Store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -68,9 +69,9 @@ def test_each_video_gets_the_mean_of_its_views(clips: Specs, tmp_path: Path) -> 
     prepared = prepare(spec)
     model = prepared.models["clip_mini"]
     data = prepared.data_for(model)
-    store = Store(tmp_path / "run")
+    results = Results(Store(tmp_path / "run"), prepared.shards)
     for cell in prepared.runnable("clip_mini"):
-        rows = store.outcomes(cell.key, 2)
+        rows = results.outcomes(cell.key)
         assert rows.image.tolist() == list(range(6))
         for video in range(6):
             shares = []
@@ -98,10 +99,9 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
         spec = clips(**changed)
         result = run_comparison(spec, tmp_path / name, quiet=True)
         assert not result.failures
-        count = -(-6 // spec.shard_size)
-        keys = [record["key"] for record in result.records if record["status"] == "ok"]
-        store = Store(tmp_path / name)
-        frames.append({key: store.outcomes(key, count) for key in keys})
+        keys = [record.key for record in result.records if record.status == "ok"]
+        results = Results(Store(tmp_path / name), cut_shards(np.arange(6), spec.shard_size))
+        frames.append({key: results.outcomes(key) for key in keys})
         kept = pd.read_parquet(tmp_path / name / "analyses" / "kept_tokens.parquet")
         assert kept.kept.between(0, 1).all()
         assert kept[kept.block == 0].kept.eq(1).all()
@@ -122,7 +122,7 @@ def test_folders_of_frames_give_the_same_rows(clips: Specs, films: Path, tmp_pat
     for kind in ("video", "frames"):
         spec = clips(data=f"{kind}:{films / kind}", methods=("stride",), baselines=False)
         result = run_comparison(spec, tmp_path / kind, quiet=True)
-        rows.append([record["metrics"] for record in result.records])
+        rows.append([record.metrics for record in result.records])
     assert rows[0] == rows[1]
 
 

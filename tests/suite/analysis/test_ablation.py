@@ -14,10 +14,11 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from methods.spec import parse
-from suite.analysis.ablation import sentence, tables
+from suite.analysis.ablation import AblationRow, console_tables, sentence
 from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import permutations, settings
+from suite.store.schema import CellRecord
 
 Specs = Callable[..., RunSpec]
 Done = tuple[Result, pd.DataFrame, Path]
@@ -43,12 +44,12 @@ def done(small: Specs, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return RUNS["order"]
 
 
-def correct(folder: Path, records: list[dict[str, Any]]) -> NDArray[np.bool_]:
+def correct(folder: Path, records: list[CellRecord]) -> NDArray[np.bool_]:
     """Hits (seeds, images) of the cells `records`."""
     found = []
     for record in records:
         parts = [
-            pd.read_parquet(part) for part in sorted((folder / "shards" / record["key"]).iterdir())
+            pd.read_parquet(part) for part in sorted((folder / "shards" / record.key).iterdir())
         ]
         frame = pd.concat(parts)
         found.append((frame.prediction == frame.label_true).to_numpy())
@@ -74,14 +75,16 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
     assert frame[frame.axis == "size"].spec.tolist() == ["mtr", "mtr[weights=size]"]
     assert frame.groupby(["axis", "budget"]).is_reference.sum().tolist() == [1, 1, 1]
     for row in frame.to_dict("records"):
-        cells = [r for r in result.records if r["spec"] == row["spec"]]
+        cells = [r for r in result.records if r.spec == row["spec"]]
         hits = correct(folder, cells)
         assert (row["status"], row["seeds"], row["images"]) == ("ok", len(cells), 30)
         assert row["top1"] == pytest.approx(hits.mean())
         assert row["top1_low"] <= row["top1"] <= row["top1_high"]
         for name in ("agreement", "kl", "tau"):
-            assert row[name] == pytest.approx(np.mean([cell["metrics"][name] for cell in cells]))
-        reference = [r for r in result.records if r["spec"] == ("mtr" if row["budget"] else "none")]
+            assert row[name] == pytest.approx(
+                np.mean([getattr(cell.metrics, name) for cell in cells])
+            )
+        reference = [r for r in result.records if r.spec == ("mtr" if row["budget"] else "none")]
         if not row["is_reference"]:
             assert row["difference"] == pytest.approx(
                 hits.mean() - correct(folder, reference).mean()
@@ -97,10 +100,10 @@ def test_every_setting_has_its_row_and_the_figures_of_its_cells(done: Done) -> N
 def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -> None:
     result, frame, folder = done
     for _, family in frame.groupby(["axis", "budget"], sort=False):
-        own = correct(folder, [r for r in result.records if r["spec"] == family.spec.iloc[0]])[0]
+        own = correct(folder, [r for r in result.records if r.spec == family.spec.iloc[0]])[0]
         others = family[~family.is_reference]
         for row in others[others.seeds == 1].to_dict("records"):
-            cells = [r for r in result.records if r["spec"] == row["spec"]]
+            cells = [r for r in result.records if r.spec == row["spec"]]
             assert row["p"] == pytest.approx(mcnemar(correct(folder, cells)[0], own))
         ranked = others.sort_values("p", kind="stable")
         wanted = np.minimum(
@@ -112,9 +115,9 @@ def test_p_values_are_mcnemars_with_holms_correction_over_one_axis(done: Done) -
 def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     result, frame, folder = done
     words = pd.read_parquet(folder / "analyses" / "ablation_sentences.parquet")
-    warnings, paragraphs = result.headline["warnings"], result.headline["paragraphs"]
+    warnings, paragraphs = result.headline.warnings, result.headline.paragraphs
     assert paragraphs[: len(warnings)] == warnings
-    assert [result.headline["headline"], *paragraphs[len(warnings) :]] == words.sentence.tolist()
+    assert [result.headline.headline, *paragraphs[len(warnings) :]] == words.sentence.tolist()
     assert words.axis.tolist() == ["order", "order", "size"]
     order = frame[(frame.axis == "order") & (frame.budget > 0)]
     text = words.sentence[0]
@@ -130,7 +133,7 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     assert "nothing removed" in words.sentence[1]
     page = io.StringIO()
     shown = Console(width=140, file=page)
-    for table in tables(folder):
+    for table in console_tables(folder):
         shown.print(table)
     assert all(setting in page.getvalue() for setting in order.setting)
 
@@ -171,8 +174,14 @@ def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_pat
 
 
 def test_nothing_is_claimed_of_nothing() -> None:
-    row = {"axis": "size", "backbone": "b", "method": "mtr", "budget": 0.4, "setting": "weights=mean", "status": "ok",
-           "top1": 0.5, "images": 9, "seeds": 1, "is_reference": True, "p_holm": None, "tau": 1.0}  # fmt: skip
+    row = AblationRow(
+        *("size", "b", "mtr", 0.4, "weights=mean", "mtr", "mtr"),
+        is_reference=True,
+        images=9,
+        seeds=1,
+        top1=0.5,
+        tau=1.0,
+    )
     text = sentence([row], RunSpec())
     assert (
         text

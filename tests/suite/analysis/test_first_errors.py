@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from backbones.common.errors import UserError
-from suite.analysis.first_errors import KEPT, broken_first
+from suite.analysis.first_errors import PER_METHOD, first_error_pictures
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.data import pictured
 from suite.plan.prepare import prepare
+from suite.store.results import Results
 from suite.store.run_folder import Store
 
 Specs = Callable[..., RunSpec]
@@ -21,9 +22,10 @@ Specs = Callable[..., RunSpec]
 def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path) -> None:
     spec = small(methods=("mtr", "random"), budgets=(0.5, 0.3, 0.6), baselines=False, gallery=2)
     run_comparison(spec, tmp_path, quiet=True)
-    prepared, store = prepare(spec), Store(tmp_path)
+    prepared = prepare(spec)
+    results = Results(Store(tmp_path), prepared.shards)
     breaks = pd.read_parquet(tmp_path / "analyses" / "first_errors.parquet")
-    dense = store.outcomes(prepared.cells[0].key, 3).set_index("image")
+    dense = results.outcomes(prepared.cells[0].key).set_index("image")
     for label in ("mtr", "random"):
         want = []
         for image in dense.index:
@@ -33,14 +35,14 @@ def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path
                 cell = next(
                     c for c in prepared.cells if (c.label, c.budget, c.seed) == (label, budget, 0)
                 )
-                row = store.outcomes(cell.key, 3).set_index("image").loc[image]
+                row = results.outcomes(cell.key).set_index("image").loc[image]
                 if row.prediction != row.label_true:
                     want.append((budget, -row.kl, image))
                     break
         rows = breaks[breaks.label == label]
-        assert len(rows) == min(KEPT, len(want))
+        assert len(rows) == min(PER_METHOD, len(want))
         assert list(zip(rows.budget, rows.image, strict=True)) == [
-            (b, i) for b, _, i in sorted(want)[:KEPT]
+            (b, i) for b, _, i in sorted(want)[:PER_METHOD]
         ]
     images = pd.read_parquet(tmp_path / "analyses" / "images.parquet")
     first = int(breaks[breaks.label == "mtr"].image.iloc[0])
@@ -53,9 +55,12 @@ def test_breaks_are_those_of_looking_at_every_image(small: Specs, tmp_path: Path
 def test_an_image_that_several_methods_break_first_is_shown_once() -> None:
     rows = [("a", 3, 0.2), ("a", 9, 0.4), ("b", 3, 0.4), ("c", 5, 0.2)]
     frame = pd.DataFrame(rows, columns=["label", "image", "budget"])
-    assert broken_first(frame, ["a", "b"]) == {3: "broken first by a, b"}
-    assert broken_first(frame, ["c", "a"]) == {3: "broken first by a", 5: "broken first by c"}
-    assert broken_first(frame, []) == {}
+    assert first_error_pictures(frame, ["a", "b"]) == {3: "broken first by a, b"}
+    assert first_error_pictures(frame, ["c", "a"]) == {
+        3: "broken first by a",
+        5: "broken first by c",
+    }
+    assert first_error_pictures(frame, []) == {}
 
 
 def test_pictures_are_drawn_or_named(small: Specs) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from backbones.sequence import TokenSequence, new_sequence
 from methods.composition import Composition
 from methods.reducer import Reducer
-from suite.analysis.gallery import DROPPED, IN_SPECIAL, gallery, groups, pictures
+from suite.analysis.gallery import DROPPED, IN_SPECIAL, gallery, patch_owners, picture_table
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.plan.prepare import prepare
@@ -66,13 +66,13 @@ def test_groups_are_those_of_following_every_token(
     if tokens.special.shape[1] != len(special):
         return
     tokens = Reducer(FEW, dropped, 2, seed)(Reducer(MERGED, merged, 1)(tokens.tracked()))
-    assert groups(tokens).tolist() == followed(tokens)
+    assert patch_owners(tokens).tolist() == followed(tokens)
 
 
 def test_a_token_that_went_into_a_special_one_is_marked() -> None:
     tokens = new_sequence(torch.zeros(1, 5, 2), [2], (1, 2, 2)).tracked()
     owner = torch.tensor([[0, 2, 2, 3, -1]])
-    assert groups(TokenSequence(**{**tokens.__dict__, "owner": owner})).tolist() == [
+    assert patch_owners(TokenSequence(**{**tokens.__dict__, "owner": owner})).tolist() == [
         [0, IN_SPECIAL, 2, DROPPED]
     ]
 
@@ -106,16 +106,16 @@ def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) 
         assert row.dense_confidence == pytest.approx(float(dense.max()))
         assert row.label_true == row.image % 3
         survivors = 100 - sum(
-            count for site, count in cell.plan.counts.items() if site <= row.block
+            removal.tokens for site, removal in cell.plan.removals.items() if site <= row.block
         )
         assert len({group for group in row.owner if group >= 0}) == survivors
         assert (DROPPED in row.owner) == (row.label == "stride")
-    assert len(frame) == 3 * sum(len(cell.plan.counts) for cell in prepared.cells if cell.plan)
+    assert len(frame) == 3 * sum(len(cell.plan.removals) for cell in prepared.cells if cell.plan)
 
 
 def test_pictures_are_what_the_model_sees(small: Specs) -> None:
     dataset = prepare(small(methods=("none",), baselines=False)).dataset
-    frame = pictures(dataset, torch.tensor([7, 2]), 40, {2: "chosen"})
+    frame = picture_table(dataset, torch.tensor([7, 2]), 40, {2: "chosen"})
     assert frame.image.tolist() == [7, 2]
     assert frame.label_true.tolist() == [1, 2]
     assert frame.why.tolist() == ["", "chosen"]
@@ -134,7 +134,7 @@ def test_kept_and_foreground_tables_are_counted_token_by_token(
     model = prepared.models["vim_mini"]
     for cell in prepared.cells[1:]:
         assert cell.plan is not None
-        present = {block: np.zeros(100) for block in (0, *cell.plan.counts)}
+        present = {block: np.zeros(100) for block in (0, *cell.plan.removals)}
         shown = dict.fromkeys(present, 0)
         for image in prepared.indices:
             mask = prepared.dataset.foreground(int(image), (10, 10))

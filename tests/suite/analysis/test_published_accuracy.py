@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbones.checkpoints.published import published_file
-from suite.analysis.published_accuracy import expected, off
-from suite.stats import Outcomes
+from suite.analysis.published_accuracy import accuracy_warning, published_result
+from suite.stats.correctness import Outcomes
 
 
 def model(source: str, path: str) -> Any:
@@ -61,12 +61,12 @@ VIM = published_file("vim_tiny")
 def test_the_row_that_speaks_of_these_weights_and_data(
     backbone: str, source: str, path: str, seen: Any, top1: float | None
 ) -> None:
-    row = expected(backbone, model(source, path), seen)
+    row = published_result(backbone, model(source, path), seen)
     assert (row.top1 if row else None) == top1
 
 
 def test_untrained_weights_are_expected_to_do_nothing() -> None:
-    assert expected("vim_tiny", SimpleNamespace(provenance=None), VAL) is None  # type: ignore[arg-type]
+    assert published_result("vim_tiny", SimpleNamespace(provenance=None), VAL) is None  # type: ignore[arg-type]
 
 
 def outcomes(right: int, count: int) -> Outcomes:
@@ -84,7 +84,7 @@ def outcomes(right: int, count: int) -> Outcomes:
     ],
 )
 def test_loud_where_the_images_show_it(right: int, count: int, loud: bool) -> None:
-    found = off(outcomes(right, count), "vim_tiny", VIM)
+    found = accuracy_warning(outcomes(right, count), "vim_tiny", VIM)
     assert bool(found) is loud
     assert (
         not loud or "76.1 % was published of it on imagenet, vim_t_midclstok_76p1acc.pth" in found
@@ -93,4 +93,4 @@ def test_loud_where_the_images_show_it(right: int, count: int, loud: bool) -> No
 
 @given(st.integers(20, 400))
 def test_the_published_share_itself_is_never_off(count: int) -> None:
-    assert off(outcomes(round(0.761 * count), count), "vim_tiny", VIM) == ""
+    assert accuracy_warning(outcomes(round(0.761 * count), count), "vim_tiny", VIM) == ""

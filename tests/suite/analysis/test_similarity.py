@@ -111,7 +111,7 @@ def test_tables_are_those_of_following_every_token(
     for cell in prepared.cells[1:]:
         assert cell.plan is not None
         shown = alive[cell.label] = {
-            block: np.zeros((len(images), 100), bool) for block in cell.plan.counts
+            block: np.zeros((len(images), 100), bool) for block in cell.plan.removals
         }
         for row, image in enumerate(images):
             pixels = torch.from_numpy(prepared.dataset.sample(int(image), 40))[None]

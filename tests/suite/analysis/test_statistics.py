@@ -1,6 +1,5 @@
 """Statistics and headline of a run, from outcomes written by hand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,20 @@ from scipy.stats import binomtest
 
 from backbones.checkpoints.published import PublishedFile
 from methods.spec import parse
-from suite.analysis.statistics import asked_for, read, reference_of, summarise
+from suite.analysis.headline import make_headline, run_warnings
+from suite.analysis.statistics import (
+    compute_statistics,
+    outcomes_at,
+    reference_of,
+    requested_methods,
+    statistics_tables,
+)
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
-from suite.stats.blind_baselines import marks_frame, marks_of
+from suite.stats.blind_baselines import read_blind_table
+from suite.store.results import Results
 from suite.store.run_folder import Store
+from suite.store.schema import CellRecord, ClassificationMetrics
 from suite.terminal.tables import astray, comparison_table, left_out, plan_table
 
 COUNT = 40
@@ -26,11 +34,48 @@ def correct_on(*wrong: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return ~np.isin(np.arange(COUNT), wrong)
 
 
+def record(**fields: Any) -> CellRecord:
+    """A record with these fields, the others as of a small run."""
+    common: dict[str, Any] = {
+        "key": "0" * 16,
+        "status": "planned",
+        "backbone": "b",
+        "checkpoint": "random",
+        "weights": None,
+        "dataset": "fashion-clutter",
+        "split": "test",
+        "images": COUNT,
+        "method": "mtr",
+        "label": "mtr",
+        "spec": "mtr",
+        "title": "MTR",
+        "family": "merging",
+        "stochastic": False,
+        "options": {},
+        "composition": None,
+        "protocol": "matched",
+        "flops_convention": "flops",
+        "precision": "fp32",
+        "image_size": 8,
+        "budget": None,
+        "seed": 0,
+    }
+    return CellRecord(**common | fields)
+
+
+def metrics(top1: float) -> ClassificationMetrics:
+    return ClassificationMetrics(
+        top1=top1, top5=1.0, loss=0.5, margin=1.0, agreement=0.5, kl=0.1, tau=1.0, dense_top1=1.0
+    )
+
+
 class Fabricated:
     """Records and shards of a run that never was: two shards a cell."""
 
     def __init__(self, folder: Path, spec: RunSpec) -> None:
-        self.spec, self.store, self.records = spec, Store.open(folder, spec), list[dict[str, Any]]()
+        self.spec, self.store, self.records = spec, Store.open(folder, spec), list[CellRecord]()
+        images = np.arange(COUNT) * 3
+        self.results = Results(self.store, [images[:25], images[25:]])
 
     def add(
         self,
@@ -40,7 +85,7 @@ class Fabricated:
         removed: float = 0.0,
         **more: Any,
     ) -> None:
-        key = f"k{len(self.records)}"
+        key = f"{len(self.records):016x}"
         if correct is not None:
             prediction = np.where(correct, LABELS, LABELS + 1)
             frame = pd.DataFrame(
@@ -52,32 +97,34 @@ class Fabricated:
         text = label.split(" = ")[0]
         composition = parse(text).composition()
         self.records.append(
-            {
-                "key": key,
-                "backbone": "b",
-                "label": label,
-                "spec": text,
-                "method": text.split("[")[0],
-                "budget": budget,
-                "composition": composition.canonical() if composition else None,
-                "status": "skipped" if correct is None else "ok",
-                "convention": "flops",
-                "removed": {"flops": removed},
-                "image_size": 8,
-                "metrics": None if correct is None else {"top1": float(correct.mean())},
+            record(
+                key=key,
+                status="skipped" if correct is None else "ok",
+                label=label,
+                spec=text,
+                method=text.split("[")[0],
+                budget=budget,
+                composition=composition.canonical() if composition else None,
+                removed={"flops": removed},
+                metrics=None if correct is None else metrics(float(correct.mean())),
                 **more,
-            }
+            )
         )
 
     def summarise(self, **published: PublishedFile) -> tuple[dict[str, Any], pd.DataFrame]:
-        found, marks = summarise(
-            self.records, self.spec, asked_for(self.spec), self.store, 2, 10, published
-        )
-        blind = self.store.folder / "analyses" / "blind_comparison.parquet"
-        stored = pd.read_parquet(blind) if blind.exists() else marks_frame([])
-        assert list(marks_of(stored, set(stored.label)).values()) == marks
-        assert json.loads((self.store.folder / "analyses" / "headline.json").read_text()) == found
-        return found, pd.read_parquet(self.store.folder / "analyses" / "statistics.parquet")
+        requested = requested_methods(self.spec)
+        statistics = compute_statistics(self.records, self.results, self.spec, requested)
+        warnings = run_warnings(statistics, self.spec, 10, published)
+        headline = make_headline(statistics, self.spec, requested, warnings)
+        frames = {}
+        for name, table in statistics_tables(statistics).items():
+            self.store.write_table(name, table)
+            path = self.store.folder / "analyses" / f"{name}.parquet"
+            frames[name] = pd.read_parquet(path) if path.exists() else table
+        blind = frames["blind_comparison"]
+        expected = [at.blind for part in statistics for at in part.budgets if at.blind]
+        assert list(read_blind_table(blind, set(blind.label)).values()) == expected
+        return headline.record(), frames["statistics"]
 
 
 @pytest.fixture
@@ -271,9 +318,9 @@ def test_of_many_named_methods_only_the_best_has_a_sentence(tmp_path: Path) -> N
 
 
 def test_the_terminal_says_why_a_cell_is_missing() -> None:
-    cell = {"label": "mtr", "backbone": "b", "status": "skipped", "reason": "at most 72 %"}
-    done = {"label": "tome", "backbone": "b", "status": "ok", "reason": None}
-    failed = {"label": "evit", "backbone": "b", "status": "failed", "reason": "NaN"}
+    cell = record(label="mtr", status="skipped", reason="at most 72 %")
+    done = record(label="tome", status="ok")
+    failed = record(label="evit", status="failed", reason="NaN")
     assert left_out([cell, done, cell, failed]) == [
         "skipped: mtr on b: at most 72 %",
         "failed: evit on b: NaN",
@@ -326,12 +373,14 @@ def test_a_dense_model_that_is_not_what_was_published_is_said_first(tmp_path: Pa
 
 
 def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> None:
-    ok = [record for record in run.records if record["status"] == "ok"]
-    found = {cell.label: cell for cell in read(run.store, ok, 2, 0.3)}
+    ok = [record for record in run.records if record.status == "ok"]
+    found = {cell.label: cell for cell in outcomes_at(ok, run.results, 0.3)}
     assert found["random"].correct.shape == (2, COUNT)
     assert found["random"].correct[1].tolist() == correct_on(*range(10, 32)).tolist()
     assert found["mtr"].images.tolist() == [3 * image for image in range(COUNT)]
-    reference = reference_of(list(found.values()), ok, asked_for(run.spec), run.spec.protocol)
+    reference = reference_of(
+        list(found.values()), ok, requested_methods(run.spec), run.spec.protocol
+    )
     assert reference is found["mtr"]
 
 
@@ -341,7 +390,7 @@ def rows_of(table: Any) -> list[list[str]]:
 
 def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> None:
     run.add("evit", 0.3, None)
-    run.records[-1]["status"] = "failed"
+    run.records[-1] = run.records[-1].model_copy(update={"status": "failed"})
     table = comparison_table(run.records)
     assert [column.header for column in table.columns[2:]] == [
         "all FLOPs",
@@ -368,26 +417,18 @@ def test_what_another_share_was_removed_from_is_told(run: Fabricated) -> None:
 
 
 def test_a_plan_shows_what_goes_and_what_is_left() -> None:
-    common = {
-        "backbone": "b",
-        "label": "mtr[order=score]",
-        "seed": 0,
-        "stochastic": False,
+    done: dict[str, Any] = {
         "token_ratio": 0.25,
-    }
-    done = {
-        "status": "planned",
-        "total": {"flops": 1.25e9},
+        "total": {"flops": 1250000000},
         "removed": {"flops": 0.2004},
-        "reason": None,
     }
-    skipped = {"status": "skipped", "reason": "at most 5 %"}
-    drawn = common | {"label": "random", "stochastic": True}
+    skipped: dict[str, Any] = {"status": "skipped", "reason": "at most 5 %"}
+    drawn: dict[str, Any] = {"label": "random", "stochastic": True}
     cells = [
-        {**common, **done, "budget": 0.2},
-        {**common, **skipped, "budget": 0.5},
-        *({**drawn, **done, "budget": 0.2, "seed": seed} for seed in range(3)),
-        {**drawn, **skipped, "budget": 0.5},
+        record(label="mtr[order=score]", budget=0.2, **done),
+        record(label="mtr[order=score]", budget=0.5, **skipped),
+        *(record(budget=0.2, seed=seed, **drawn, **done) for seed in range(3)),
+        record(budget=0.5, **drawn, **skipped),
     ]
     table = plan_table(cells, "flops")
     assert [column.header for column in table.columns][3] == "seeds"

@@ -16,7 +16,7 @@ from methods.spec import parse, parse_list
 from suite.bench.spec import BenchSpec
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import with_file
-from suite.plan.schedule import named
+from suite.plan.schedule import find_schedule
 from suite.sensitivity.selection import select
 from suite.sensitivity.spec import SensitivitySpec
 
@@ -91,7 +91,7 @@ def name_things(text: str) -> None:
     told(parse, text)
     told(parse_list, text)
     told(bracketed, text)
-    told(named, text)
+    told(find_schedule, text)
     told(select, text, (1, 2, 3), "layers")
 
 

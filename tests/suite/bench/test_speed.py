@@ -252,11 +252,7 @@ def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> Non
     )
     result = run_comparison(spec, tmp_path, quiet=True)
     rows = list(time_run(tmp_path, BenchSpec(batches=(2,), rounds=2), "cpu", lambda line: None))
-    keys = {
-        record["key"]
-        for record in result.records
-        if record["status"] == "ok" and record["seed"] == 0
-    }
+    keys = {record.key for record in result.records if record.status == "ok" and record.seed == 0}
     assert {row["key"] for row in rows} == keys
     words = write_timing(tmp_path, rows)
     assert [text for _, text in sentences(rows)] == words

@@ -20,7 +20,7 @@ from suite.cli.exit_codes import exit_code_of
 from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure
 from suite.plan.cells import Cell
-from suite.store.locks import claimed
+from suite.store.locks import file_lock
 
 Specs = Callable[..., RunSpec]
 Out = pytest.CaptureFixture[str]
@@ -342,7 +342,7 @@ def test_a_second_process_does_not_train_in_the_same_folder(
     capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("suite.training.images.training_images", lambda *_: None)
-    with claimed(tmp_path / "train.lock", wait=False):
+    with file_lock(tmp_path / "train.lock", wait=False):
         assert run(["train", "--recipe", "vim_nano", "--out", str(tmp_path)]) == 2
     assert f"another process trains in {tmp_path}" in capsys.readouterr().err
 
@@ -514,7 +514,7 @@ def test_old_spellings_work_and_are_not_shown(small: Specs, capsys: Out) -> None
         assert run([*line, *flags]) == 0
         cells.append(json.loads(capsys.readouterr().out)["cells"])
     assert cells[0] == cells[1]
-    assert cells[0][-1]["convention"] == "macs"
+    assert cells[0][-1]["flops_convention"] == "macs"
     assert run(["plan", "--data-dir", "nowhere"]) == 2
     assert "--source, or run python -m suite fetch" in capsys.readouterr().err
     for command, hidden in (

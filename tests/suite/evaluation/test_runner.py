@@ -125,7 +125,7 @@ def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: 
         assert execute(prepared, store, counted.append) == {}
         assert sum(counted) == 30 * len(cells)
         assert count_existing(prepared, store) == (everything, everything, "outcomes")
-        store.shard_path(cells[2].key, 1).unlink()
+        store.outcomes_path(cells[2].key, 1).unlink()
         assert count_existing(prepared, store) == (everything - 12, everything, "outcomes")
 
 

@@ -170,7 +170,7 @@ def test_two_processes_share_the_work(scene: Any, faults: Faults) -> None:
     scene.check("shared", 0)
     begun = Counter(pid for what, pid, _ in scene.log("shared") if what == "begin")
     assert set(begun) == {str(child.pid) for child in children}
-    assert not (scene.root / "shared" / "claims").exists()
+    assert not (scene.root / "shared" / "locks").exists()
 
 
 @pytest.mark.slow

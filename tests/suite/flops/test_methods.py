@@ -12,7 +12,7 @@ from methods import METHODS
 from methods.reducer import Reducer
 from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
 from suite.plan.budget import solve
-from suite.plan.prepare import unfit
+from suite.plan.layout import incompatibility
 
 SMALL: dict[str, Any] = {
     "kernel": "reference",
@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 def served(kind: str, name: str) -> bool:
     """Whether the method composes something that fits the backbone."""
     composition = METHODS[name].compose(MODELS[kind].provides)
-    return composition is not None and unfit(composition, MODELS[kind]) is None
+    return composition is not None and incompatibility(composition, MODELS[kind]) is None
 
 
 PAIRS = [(k, n) for k in MODELS for n in METHODS if METHODS[n].kind == "sequence" and served(k, n)]
@@ -82,7 +82,9 @@ def check(
     composition = METHODS[name].compose(model.provides)
     assert composition is not None
     plan = solve(model.describe(), composition, 0.3)
-    reducers = {site: Reducer(composition, removed, site) for site, removed in plan.counts.items()}
+    reducers = {
+        site: Reducer(composition, removal.tokens, site) for site, removal in plan.removals.items()
+    }
 
     def cut(images: Tensor) -> Tensor:
         return model.readout(model.run(model.embed(images), plan=reducers))

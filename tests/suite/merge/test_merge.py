@@ -63,7 +63,7 @@ def edit_shards(folder: Path, key: str, change: Callable[[pd.DataFrame], pd.Data
     store = Store(folder)
     for path in sorted((folder / "shards" / key).glob("*.parquet")):
         shard = change(pd.read_parquet(path))
-        store.write_sealed({path: (shard, store.holding(path, shard.image.to_numpy()))})
+        store.write_checked({path: (shard, store.contents(path, shard.image.to_numpy()))})
 
 
 def cell(folder: Path, **wanted: Any) -> Path:
@@ -226,9 +226,9 @@ def test_a_cell_of_two_runs_counts_once_if_it_came_out_alike(
             for old in sorted((halves[1] / place / path.stem).glob("*.parquet")):
                 new = halves[1] / place / record["key"] / old.name
                 images = pd.read_parquet(
-                    store.shard_path(path.stem, int(old.stem))
+                    store.outcomes_path(path.stem, int(old.stem))
                 ).image.to_numpy()
-                store.write_sealed({new: (pd.read_parquet(old), store.holding(new, images))})
+                store.write_checked({new: (pd.read_parquet(old), store.contents(new, images))})
     edit(halves[1] / "environment.json", git="2222222")
     folder, told = merge(halves, tmp_path / "merged")
     assert len(told) == 1

@@ -12,9 +12,9 @@ from backbones.shape import Shape
 from suite.flops.closed_form import CONVENTIONS
 from suite.plan.budget import (
     BudgetUnreachable,
-    Composition,
     Free,
     Plan,
+    Reduction,
     dense_plan,
     nearest_grid,
     plan_of,
@@ -22,7 +22,7 @@ from suite.plan.budget import (
     solve,
     solve_tokens,
 )
-from suite.plan.schedule import CONSTANT_RATIO, SCHEDULES, Schedule, default_sites, named
+from suite.plan.schedule import CONSTANT_RATIO, SCHEDULES, Schedule, default_sites, find_schedule
 
 TINY = Shape("vim_tiny", 24, 192, 384, 16, 12, 4, 2, (1, 16, 16), 3, 196, 1, 1000)
 BASE = Shape("vim_base", 24, 768, 1536, 16, 48, 4, 2, (1, 16, 16), 3, 196, 1, 1000)
@@ -48,10 +48,14 @@ class Bipartite:
         )
 
 
-METHODS: list[Composition] = [Free(), Bipartite()]
+def counts(plan: Plan) -> dict[int, int]:
+    return {site: removal.tokens for site, removal in plan.removals.items()}
 
 
-def recount(shape: Shape, counts: Mapping[int, int], composition: Composition) -> int:
+METHODS: list[Reduction] = [Free(), Bipartite()]
+
+
+def recount(shape: Shape, counts: Mapping[int, int], composition: Reduction) -> int:
     """True FLOPs written out flat, independent of suite.flops.closed_form: sums over blocks of the published formulas."""
     C, E, N, R, K = shape.dim, shape.inner, shape.states, shape.dt_rank, shape.conv_kernel
     work, patches = 0, shape.patches
@@ -71,38 +75,38 @@ def recount(shape: Shape, counts: Mapping[int, int], composition: Composition) -
 @pytest.mark.parametrize("composition", METHODS, ids=["free", "bipartite"])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_matched_budget_by_independent_recount(
-    shape: Shape, composition: Composition, budget: float
+    shape: Shape, composition: Reduction, budget: float
 ) -> None:
     plan = solve(shape, composition, budget)
-    achieved = 1 - recount(shape, plan.counts, composition) / recount(shape, {}, composition)
+    achieved = 1 - recount(shape, counts(plan), composition) / recount(shape, {}, composition)
     assert abs(achieved - budget) < 0.002
     assert achieved == pytest.approx(plan.removed["flops"], abs=1e-12)
-    assert set(plan.counts) <= set(default_sites(shape.sites))
+    assert set(counts(plan)) <= set(default_sites(shape.sites))
 
 
 @pytest.mark.parametrize("name", [*SCHEDULES, "every-2", "every-4"])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_schedule_and_convention_meets_a_budget(name: str, convention: str) -> None:
-    plan = solve(TINY, Free(), 0.4, schedule=named(name), convention=convention)
+    plan = solve(TINY, Free(), 0.4, schedule=find_schedule(name), convention=convention)
     assert abs(plan.removed[convention] - 0.4) < 0.002
 
 
 def test_shapes_of_schedules() -> None:
-    counts = {
-        name: list(solve(TINY, Free(), 0.3, schedule=named(name)).counts.values())
+    removed = {
+        name: list(counts(solve(TINY, Free(), 0.3, schedule=find_schedule(name))).values())
         for name in SCHEDULES
     }
-    assert max(counts["constant-count"]) - min(counts["constant-count"]) <= 1
-    assert len(counts["one-shot"]) == 1
-    assert list(solve(TINY, Free(), 0.3, schedule=named("staged")).counts) == [6, 12, 18]
-    assert counts["rising"][0] < counts["rising"][5]
-    assert counts["falling"][0] > counts["falling"][5]
+    assert max(removed["constant-count"]) - min(removed["constant-count"]) <= 1
+    assert len(removed["one-shot"]) == 1
+    assert list(solve(TINY, Free(), 0.3, schedule=find_schedule("staged")).removals) == [6, 12, 18]
+    assert removed["rising"][0] < removed["rising"][5]
+    assert removed["falling"][0] > removed["falling"][5]
 
 
 def test_constant_ratio_removes_the_same_share_everywhere() -> None:
     """One ratio explains every count to within a token, the handed-out remainder included."""
     plan, standing, lowest, highest = solve(TINY, Free(), 0.4), 196, [], []
-    for removed in plan.counts.values():
+    for removed in counts(plan).values():
         lowest.append((removed - 1) / standing)
         highest.append((removed + 1) / standing)
         standing -= removed
@@ -111,7 +115,7 @@ def test_constant_ratio_removes_the_same_share_everywhere() -> None:
 
 def test_plan_by_hand() -> None:
     plan = plan_of(TINY, {2: 5, 4: 5, 7: 0})
-    assert plan.counts == {2: 5, 4: 5}
+    assert counts(plan) == {2: 5, 4: 5}
     assert plan.lengths == (197, 197, 192, 192, *[187] * 20)
     assert plan.token_ratio == pytest.approx((2 * 5 + 20 * 10) / (24 * 197))
 
@@ -129,28 +133,13 @@ def test_none_and_zero_are_dense() -> None:
         solve_tokens(TINY, None, 0.4),
     ):
         assert plan == dense_plan(TINY)
-        assert plan.counts == {}
+        assert counts(plan) == {}
         assert set(plan.removed.values()) == {0.0}
         assert plan.token_ratio == 0
 
 
-def test_record_is_what_a_cell_stores() -> None:
-    record = solve(NANO, Bipartite(), 0.4).record()
-    assert list(record) == [
-        "counts",
-        "lengths",
-        "flops",
-        "total",
-        "removed",
-        "token_ratio",
-    ]
-    assert list(record["flops"]) == ["gemm", "conv", "scan", "elementwise", "reduction"]
-    assert all(isinstance(site, str) for site in record["counts"])
-    assert record["flops"]["reduction"] > 0
-
-
 def attempt(
-    shape: Shape, method: Composition, budget: float, schedule: Schedule = CONSTANT_RATIO
+    shape: Shape, method: Reduction, budget: float, schedule: Schedule = CONSTANT_RATIO
 ) -> Plan | BudgetUnreachable:
     try:
         return solve(shape, method, budget, schedule=schedule)
@@ -183,7 +172,7 @@ class Limited:
 
 
 limited = st.builds(Limited, st.floats(0.0, 1.0), st.sampled_from([0, 100, 3000]))
-any_schedule = st.sampled_from([*SCHEDULES, "every-2"]).map(named)
+any_schedule = st.sampled_from([*SCHEDULES, "every-2"]).map(find_schedule)
 
 
 @settings(max_examples=150, deadline=None)
@@ -197,7 +186,7 @@ def test_a_plan_is_exact_and_within_caps_or_the_budget_is_named_unreachable(
         return
     assert abs(plan.removed["flops"] - budget) <= 0.002
     standing = shape.patches
-    for removed in plan.counts.values():
+    for removed in counts(plan).values():
         assert 0 < removed <= method.cap(standing, shape.specials)
         standing -= removed
     assert plan.lengths[-1] == standing + shape.specials >= 1
@@ -227,32 +216,32 @@ def test_no_other_plan_of_the_shape_is_much_nearer(budget: float) -> None:
     shape = replace(NANO, depth=4, patches=12)
     whole = recount(shape, {}, Free())
 
-    def off(counts: tuple[int, ...]) -> float:
+    def off(removed: tuple[int, ...]) -> float:
         return abs(
-            1 - recount(shape, dict(zip((1, 2, 3), counts, strict=True)), Free()) / whole - budget
+            1 - recount(shape, dict(zip((1, 2, 3), removed, strict=True)), Free()) / whole - budget
         )
 
-    everything = [counts for counts in product(range(12), repeat=3) if sum(counts) < 12]
+    everything = [removed for removed in product(range(12), repeat=3) if sum(removed) < 12]
     token = (1 - recount(shape, {3: 1}, Free()) / whole) * 1.01
     plan = attempt(shape, Free(), budget)
     if isinstance(plan, BudgetUnreachable):
         found = abs(plan.nearest - budget)
     else:
-        found = off(tuple(plan.counts.get(site, 0) for site in (1, 2, 3)))
+        found = off(tuple(counts(plan).get(site, 0) for site in (1, 2, 3)))
     assert found <= min(map(off, everything)) + token
 
 
 def test_beyond_the_cap_names_the_maximum() -> None:
     with pytest.raises(BudgetUnreachable, match=r"95 % of the work: at most 80\.\d %") as caught:
         solve(TINY, Bipartite(), 0.95)
-    patches, counts = 196, {}
+    patches, removed = 196, {}
     for site in default_sites(range(1, 24)):
-        counts[site] = patches // 2
+        removed[site] = patches // 2
         patches -= patches // 2
-    most = 1 - recount(TINY, counts, Bipartite()) / recount(TINY, {}, Bipartite())
+    most = 1 - recount(TINY, removed, Bipartite()) / recount(TINY, {}, Bipartite())
     assert caught.value.nearest == pytest.approx(most)
-    assert solve(TINY, Bipartite(), most).counts == {
-        site: removed for site, removed in counts.items() if removed
+    assert counts(solve(TINY, Bipartite(), most)) == {
+        site: tokens for site, tokens in removed.items() if tokens
     }
 
 
@@ -263,7 +252,7 @@ def test_too_few_tokens_for_the_budget_says_so() -> None:
 
 def test_equal_counts_whatever_the_method_costs() -> None:
     free, dear = solve_tokens(TINY, Free(), 0.4), solve_tokens(TINY, Bipartite(), 0.4)
-    assert free.counts == dear.counts
+    assert free.removals == dear.removals
     assert free.removed["flops"] == pytest.approx(0.4, abs=0.002)
     assert dear.removed["flops"] < free.removed["flops"]
 
@@ -302,7 +291,7 @@ def test_nearest_grid_is_the_nearest_of_all(budget: float) -> None:
     assert off(grid) == min(off(side) for side in range(1, 15))
     plan = smaller_image(TINY, grid)
     assert plan.lengths == (grid**2 + 1,) * 24
-    assert plan.counts == {}
+    assert counts(plan) == {}
     assert abs(plan.removed["flops"] - budget) == pytest.approx(off(grid))
 
 

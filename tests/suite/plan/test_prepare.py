@@ -19,12 +19,19 @@ from suite import cli
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.plan import cells
+from suite.plan.budget import Plan
 from suite.plan.cells import Cell, reducer
-from suite.plan.prepare import Prepared, choose_images, merge_equal, out_of_reach, prepare
-from suite.plan.records import describe
+from suite.plan.layout import merge_equal
+from suite.plan.notes import unreachable_budgets
+from suite.plan.prepare import Prepared, choose_images, prepare
+from suite.store.schema import CellRecord, Removal
 
 Specs = Callable[..., RunSpec]
 Err = pytest.CaptureFixture[str]
+
+
+def counts_of(plan: Plan) -> dict[int, int]:
+    return {site: removal.tokens for site, removal in plan.removals.items()}
 
 
 def texts(prepared: Prepared) -> list[tuple[str, float | None, int]]:
@@ -103,13 +110,13 @@ def test_a_split_of_an_undivided_data_set_is_said_to_choose_nothing(
 
 def test_a_budget_beyond_all_methods_is_said_with_what_comes_closest(small: Specs) -> None:
     prepared = prepare(small(methods=("mtr", "tome"), budgets=(0.3, 0.98)))
-    [told] = out_of_reach(prepared)
+    [told] = unreachable_budgets(prepared)
     closest = max((cell.closest, cell.label) for cell in prepared.cells if cell.closest is not None)
     assert told.startswith(
         "no method that removes tokens can remove 98 % of the work of vim_mini: the closest, "
     )
     assert told.endswith(f"removes {100 * closest[0]:.1f} %.")
-    assert out_of_reach(prepare(small(budgets=(0.3,)))) == []
+    assert unreachable_budgets(prepare(small(budgets=(0.3,)))) == []
 
 
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:
@@ -117,7 +124,7 @@ def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Spec
     plans = {
         c.method.name: c.plan for c in prepared.cells if c.method.name in ("mtr", "evit", "stride")
     }
-    counts = [dict(plan.counts) for plan in plans.values() if plan is not None]
+    counts = [dict(plan.removals) for plan in plans.values() if plan is not None]
     assert len(counts) == 3
     assert counts[0] == counts[1] == counts[2]
 
@@ -126,8 +133,8 @@ def test_sites_are_where_the_user_puts_them(small: Specs) -> None:
     prepared = prepare(small(methods=("mtr",), budgets=(0.2,), sites=(3, 1)))
     for cell in prepared.cells:
         if cell.composition is not None and cell.plan is not None:
-            assert set(cell.plan.counts) == {1, 3}
-            assert {site: r.remove for site, r in cell.reducers().items()} == dict(cell.plan.counts)  # type: ignore[attr-defined]
+            assert set(cell.plan.removals) == {1, 3}
+            assert {site: r.remove for site, r in cell.reducers().items()} == counts_of(cell.plan)  # type: ignore[attr-defined]
 
 
 def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_scans_is_skipped(
@@ -158,7 +165,7 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
     for label in list(attention)[2:]:
         plan = attention[label].plan
         assert plan is not None
-        assert set(plan.counts) <= {1, 3, 5}
+        assert set(plan.removals) <= {1, 3, 5}
         assert plan.removed["flops"] == pytest.approx(0.2, abs=0.002)
     assert found["vim_mini", "mtr"].plan is not None
     assert (
@@ -168,7 +175,10 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
     published = prepare(
         small(backbones=("deit_mini",), methods=("tome", "mtr"), protocol="paper", baselines=False)
     )
-    assert [cell.plan.counts for cell in published.cells if cell.plan] == [{}, {1: 7, 3: 7, 5: 7}]
+    assert [counts_of(cell.plan) for cell in published.cells if cell.plan] == [
+        {},
+        {1: 7, 3: 7, 5: 7},
+    ]
 
 
 def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is_none(
@@ -211,7 +221,7 @@ def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
         "mtr@falling",
         "mtr@one-shot",
     ]
-    counts = [list(cell.plan.counts.values()) for cell in cells if cell.plan]
+    counts = [list(counts_of(cell.plan).values()) for cell in cells if cell.plan]
     assert counts[1] == sorted(counts[1], reverse=True)
     assert counts[1] != counts[0]
     assert len(counts[2]) == 1
@@ -274,8 +284,9 @@ def test_cells_that_share_a_reducer_share_the_object() -> None:
     one, other = parse("mtr").composition(), parse("mtr[order=restored]").composition()
     assert one is not None
     assert other is not None
-    assert reducer(one, 3, 2, 0) is reducer(other, 3, 2, 0)
-    assert reducer(one, 3, 2, 0) is not reducer(one, 4, 2, 0)
+    three, four = Removal(tokens=3), Removal(tokens=4)
+    assert reducer(one, three, 2, 0) is reducer(other, Removal(tokens=3), 2, 0)
+    assert reducer(one, three, 2, 0) is not reducer(one, four, 2, 0)
 
 
 def blank(text: str, seed: int = 0) -> Cell:
@@ -288,7 +299,7 @@ def test_cells_of_one_identity_become_one_with_all_names() -> None:
         from suite.plan.budget import dense_plan
 
         plan = dense_plan(create_model("vim_nano", depth=1).describe())
-        return merge_equal(iter([replace(blank(text, seed), plan=plan) for text, seed in found]))
+        return merge_equal([replace(blank(text, seed), plan=plan) for text, seed in found])
 
     merged = cells(
         ("mtr[weights=drop]", 0),
@@ -356,30 +367,26 @@ def test_weights_are_converted_to_the_asked_precision(small: Specs) -> None:
 def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) -> None:
     spec = small(methods=("mtr[order=appended]",), budgets=(0.2, 0.95), baselines=False)
     prepared = prepare(spec)
-    dense, planned, skipped = (describe(cell, spec, 30) for cell in prepared.cells)
-    assert json.loads(json.dumps([dense, planned, skipped], allow_nan=False)) == [
-        dense,
-        planned,
-        skipped,
-    ]
-    assert (dense["budget"], dense["composition"], dense["removed"]["flops"]) == (
-        None,
-        None,
-        0,
-    )
-    assert planned["options"] == {"order": "appended"}
-    assert (planned["label"], planned["method"], planned["images"]) == (
-        "mtr[order=appended]",
-        "mtr",
-        30,
-    )
-    lost = sum(count * (4 - int(site)) for site, count in planned["counts"].items())
-    assert planned["token_ratio"] == pytest.approx(lost / (4 * 101))
-    assert planned["lengths"][0] == 101
-    assert planned["total"]["flops"] < dense["total"]["flops"]
-    assert skipped["status"] == "skipped"
-    assert "at most" in skipped["reason"]
-    assert "flops" not in skipped
+    dense, planned, skipped = (prepared.record(cell) for cell in prepared.cells)
+    for record in (dense, planned, skipped):
+        text = json.dumps(record.as_json(), allow_nan=False)
+        assert CellRecord.model_validate(json.loads(text)) == record
+    assert (dense.budget, dense.composition, dense.removed_share) == (None, None, 0)
+    assert planned.options == {"order": "appended"}
+    assert (planned.label, planned.method) == ("mtr[order=appended]", "mtr")
+    assert planned.images == len(prepared.indices)
+    assert (planned.task, planned.weights) == ("classification", None)
+    removed = planned.removals.items()
+    lost = sum(removal.tokens * (4 - site) for site, removal in removed)
+    assert planned.token_ratio == pytest.approx(lost / (4 * 101))
+    assert planned.lengths[0] == 101
+    assert planned.total["flops"] < dense.total["flops"]
+    assert list(planned.flops) == ["gemm", "conv", "scan", "elementwise", "reduction"]
+    assert planned.flops["reduction"] > 0
+    assert all(isinstance(site, str) for site in planned.as_json()["removals"])
+    assert skipped.status == "skipped"
+    assert "at most" in str(skipped.reason)
+    assert skipped.flops == {}
 
 
 def test_protocol_paper_takes_published_counts_and_matches_the_baselines_to_them() -> None:
@@ -393,7 +400,7 @@ def test_protocol_paper_takes_published_counts_and_matches_the_baselines_to_them
     # HSA: 80 % kept, an even number, after blocks 5, 10 and 15 of 24, so before 2, 3 and 5 of 8
     hsa = by_name["hsa"][0].plan
     assert hsa is not None
-    assert dict(hsa.counts) == {2: 40, 3: 32, 5: 24}
+    assert counts_of(hsa) == {2: 40, 3: 32, 5: 24}
     assert by_name["mtr"][0].plan is None
     assert "states no sites and counts" in str(by_name["mtr"][0].reason)
     removed = [by_name[name][0].budget for name in ("hsa", "tome")]
@@ -427,6 +434,23 @@ def test_a_change_in_any_file_of_backbones_or_methods_is_another_code(
     assert cells.code_digest.__wrapped__() == before
     (tmp_path / changed).write_text("two")
     assert cells.code_digest.__wrapped__() != before
+
+
+def test_the_code_is_hashed_without_its_docstrings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(content: str) -> str:
+        (tmp_path / "methods").mkdir(exist_ok=True)
+        (tmp_path / "methods" / "score.py").write_text(content)
+        return str(cells.code_digest.__wrapped__(("methods",)))
+
+    monkeypatch.setattr(cells.resources, "files", lambda package: tmp_path / package)
+    code = '"""Scores."""\n\nclass Score:\n    """One."""\n\n    def of(self, x):\n        """It."""\n        return 2 * x\n'
+    same = 'class Score:\n    """Another text."""\n    def of(self, x):  # why\n        return (2 * x)\n'
+    assert digest(code) == digest(same)
+    assert digest(code) != digest(code.replace("2 * x", "3 * x"))
+    text = 'NAME = "Scores"\n'
+    assert digest(text) != digest(text.replace("Scores", "Others"))  # a constant is no docstring
 
 
 def test_folders_named_like_the_weights_classes_must_be_numbered_like_them(tmp_path: Path) -> None:

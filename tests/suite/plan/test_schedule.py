@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
 from backbones.shape import Shape
-from suite.plan.schedule import SCHEDULES, check_sites, default_sites, every, named
+from suite.plan.schedule import SCHEDULES, check_sites, default_sites, every, find_schedule
 
 
 def blocks(depth: int) -> Shape:
@@ -69,7 +69,7 @@ def test_a_transformer_lists_the_places_between_attention_and_mlp(
 )
 def test_weights(name: str, weights: list[int]) -> None:
     """On the eleven sites 2, 4, ..., 22; staged is DyVM's {6, 12, 18}."""
-    schedule = named(name)
+    schedule = find_schedule(name)
     assert schedule.name == name
     assert schedule.weights(default_sites(range(1, 24)), 24) == weights
 
@@ -79,7 +79,7 @@ def test_weights_are_usable_on_any_sites(name: str, depth: int, data: st.DataObj
     sites = data.draw(
         st.sets(st.integers(1, depth - 1), min_size=1).map(lambda chosen: tuple(sorted(chosen)))
     )
-    weights = named(name).weights(sites, depth)
+    weights = find_schedule(name).weights(sites, depth)
     assert len(weights) == len(sites)
     assert min(weights) >= 0
     assert max(weights) > 0
@@ -87,7 +87,7 @@ def test_weights_are_usable_on_any_sites(name: str, depth: int, data: st.DataObj
 
 def test_what_a_user_gets_wrong() -> None:
     with pytest.raises(UserError, match="did you mean staged"):
-        named("stages")
+        find_schedule("stages")
     with pytest.raises(UserError, match="at least 1"):
         every(0)
     for sites in ([0, 2], [24], [2, 2], []):

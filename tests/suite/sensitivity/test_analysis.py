@@ -13,7 +13,7 @@ import yaml
 
 from backbones.common.errors import UserError
 from suite.cli import run as command
-from suite.plan.prepare import load_model
+from suite.plan.models import load_model
 from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
 from suite.sensitivity.image_probes import ProbeStore
 from suite.sensitivity.probe import ProbeTables, probe
@@ -40,7 +40,7 @@ def test_an_analysis_is_tables_that_its_spec_repeats(asking: Asking, tmp_path: P
     assert all((frame.backbone == "vim_mini").all() for frame in stored.values())
     methods = stored["sensitivity_methods"]
     assert set(zip(methods.label, methods.block, strict=True)) == {("mtr", 3), ("random", 3)}
-    assert set(methods.removed) == {40}
+    assert set(methods.tokens_removed) == {40}
     kept = stored["sensitivity_kept"]
     assert kept.groupby("label").kept.sum().tolist() == pytest.approx([60, 60])
     assert (

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from suite.stats.blind_baselines import Lead, Mark, against_blind, marks_frame, marks_of, unbeaten
+from suite.stats.blind_baselines import (
+    BlindComparison,
+    LeadOverBaseline,
+    blind_table,
+    compare_to_blind,
+    no_method_beats_blind,
+    read_blind_table,
+)
 from suite.stats.compare import SAME_WORK
 from suite.stats.correctness import Outcomes
 
@@ -27,7 +34,7 @@ def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     stride = np.arange(400) < 200
     method = stride.copy()
     method[:lost], method[200 : 200 + gained] = False, True
-    mark = against_blind("b", 0.4, [cell("stride", stride)], [cell("mtr", method)])
+    mark = compare_to_blind("b", 0.4, [cell("stride", stride)], [cell("mtr", method)])
     assert mark is not None
     (lead,) = mark.leads
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
@@ -35,7 +42,7 @@ def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     assert lead.difference == pytest.approx((gained - lost) / 400)
     assert lead.difference_low <= lead.difference <= lead.difference_high
     assert lead.shown == (p < 0.05 and gained > lost)
-    assert mark.everywhere == (mark.not_shown == ("mtr",)) == (not lead.shown)
+    assert mark.none_shown == (mark.not_shown == ("mtr",)) == (not lead.shown)
 
 
 def test_methods_as_good_as_all_baselines_are_seldom_shown_to_be_better() -> None:
@@ -48,7 +55,7 @@ def test_methods_as_good_as_all_baselines_are_seldom_shown_to_be_better() -> Non
             cell(name, hits)
             for name, hits in zip(("random", "stride", "pool"), right[:3], strict=True)
         ]
-        mark = against_blind("b", 0.4, blind, [cell("mtr", right[3])])
+        mark = compare_to_blind("b", 0.4, blind, [cell("mtr", right[3])])
         assert mark is not None
         shown += mark.leads[0].shown
     assert shown <= 10  # 2.5 % would be 5 for a single baseline, and three are asked for
@@ -57,7 +64,7 @@ def test_methods_as_good_as_all_baselines_are_seldom_shown_to_be_better() -> Non
 def test_a_method_must_be_ahead_of_every_blind_baseline() -> None:
     stride, pool = first(0.5), ~first(0.5)  # each as good, on other images
     method = first(0.65)
-    mark = against_blind(
+    mark = compare_to_blind(
         "b", 0.4, [cell("stride", stride), cell("pool", pool)], [cell("mtr", method)]
     )
     assert mark is not None
@@ -71,12 +78,12 @@ def test_a_method_must_be_ahead_of_every_blind_baseline() -> None:
 @pytest.mark.parametrize("other", ["stride", "pool"])
 def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
     half, most, all_ = first(0.5), first(0.7), first(1.0)
-    best = against_blind(
+    best = compare_to_blind(
         "b", 0.4, [cell("random", half, half), cell(other, most)], [cell("mtr", most)]
     )
     assert best is not None
     assert (best.baseline, best.top1, best.not_shown) == (other, pytest.approx(0.7), ("mtr",))
-    found = against_blind(
+    found = compare_to_blind(
         "b",
         0.4,
         [cell("random", half, most), cell(other, half)],
@@ -90,51 +97,59 @@ def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
 def test_only_cells_of_the_same_work_are_held_against_each_other() -> None:
     half, most = first(0.5), first(0.8)
     random, stride = cell("random", half, removed=0.38), cell("stride", first(0.4), removed=0.4)
-    assert against_blind("b", 0.4, [random, stride], [cell("mtr", most, removed=0.4)]) is None
+    assert compare_to_blind("b", 0.4, [random, stride], [cell("mtr", most, removed=0.4)]) is None
     near = cell("tome", most, removed=0.38 + 0.9 * SAME_WORK)
-    mark = against_blind("b", 0.4, [random, stride], [cell("mtr", most, removed=0.4), near])
+    mark = compare_to_blind("b", 0.4, [random, stride], [cell("mtr", most, removed=0.4), near])
     assert mark is not None
     assert [lead.label for lead in mark.leads] == ["tome"]
 
 
 def test_without_a_blind_baseline_or_a_method_there_is_nothing_to_say() -> None:
-    assert against_blind("b", 0.4, [], [cell("mtr", first(0.5))]) is None
-    assert against_blind("b", 0.4, [cell("stride", first(0.5))], []) is None
+    assert compare_to_blind("b", 0.4, [], [cell("mtr", first(0.5))]) is None
+    assert compare_to_blind("b", 0.4, [cell("stride", first(0.5))], []) is None
 
 
 def test_one_image_is_finite_and_shows_nothing() -> None:
-    mark = against_blind("b", 0.4, [cell("stride", first(0.0, 1))], [cell("mtr", first(1.0, 1))])
+    mark = compare_to_blind("b", 0.4, [cell("stride", first(0.0, 1))], [cell("mtr", first(1.0, 1))])
     assert mark is not None
-    assert mark.everywhere
+    assert mark.none_shown
     json.dumps(mark.record(), allow_nan=False)
 
 
 def test_marks_come_back_from_their_table_without_what_is_not_known() -> None:
-    leads = (Lead("mtr", 0.1, 0.05, 0.15, 0.01, True), Lead("tome", 0.0, -0.1, 0.1, 1.0, False))
-    marks = [Mark("b", 0.2, "stride", 0.5, leads), Mark("c", 0.4, "pool", 0.25, leads[1:])]
-    frame = marks_frame(marks)
-    assert marks_of(frame, ("mtr", "tome")) == {("b", 0.2): marks[0], ("c", 0.4): marks[1]}
-    assert marks_of(frame, ("mtr",)) == {("b", 0.2): Mark("b", 0.2, "stride", 0.5, leads[:1])}
-    assert marks_of(marks_frame([]), ("mtr",)) == {}
+    leads = (
+        LeadOverBaseline("mtr", 0.1, 0.05, 0.15, 0.01, True),
+        LeadOverBaseline("tome", 0.0, -0.1, 0.1, 1.0, False),
+    )
+    marks = [
+        BlindComparison("b", 0.2, "stride", 0.5, leads),
+        BlindComparison("c", 0.4, "pool", 0.25, leads[1:]),
+    ]
+    frame = blind_table(marks)
+    assert read_blind_table(frame, ("mtr", "tome")) == {("b", 0.2): marks[0], ("c", 0.4): marks[1]}
+    assert read_blind_table(frame, ("mtr",)) == {
+        ("b", 0.2): BlindComparison("b", 0.2, "stride", 0.5, leads[:1])
+    }
+    assert read_blind_table(blind_table([]), ("mtr",)) == {}
 
 
 def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> (
     None
 ):
-    behind = [Lead(label, 0.1, -0.1, 0.3, 0.4, False) for label in ("mtr", "tome")]
-    ahead = [Lead(label, 0.1, 0.05, 0.15, 0.01, True) for label in ("mtr", "tome")]
+    behind = [LeadOverBaseline(label, 0.1, -0.1, 0.3, 0.4, False) for label in ("mtr", "tome")]
+    ahead = [LeadOverBaseline(label, 0.1, 0.05, 0.15, 0.01, True) for label in ("mtr", "tome")]
     found = [
-        Mark("b", 0.2, "stride", 0.756, tuple(behind)),
-        Mark("b", 0.3, "random", 0.5, (ahead[0], behind[1])),
-        Mark("b", 0.55, "random", 0.25, tuple(behind)),
-        Mark("c", 0.2, "stride", 0.5, tuple(ahead)),
+        BlindComparison("b", 0.2, "stride", 0.756, tuple(behind)),
+        BlindComparison("b", 0.3, "random", 0.5, (ahead[0], behind[1])),
+        BlindComparison("b", 0.55, "random", 0.25, tuple(behind)),
+        BlindComparison("c", 0.2, "stride", 0.5, tuple(ahead)),
     ]
-    (sentence,) = unbeaten(found)
+    (sentence,) = no_method_beats_blind(found)
     assert (
         "on b at -20 % FLOPs (best: stride, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):"
         in sentence
     )
-    assert unbeaten(found[1:2] + found[3:]) == []
+    assert no_method_beats_blind(found[1:2] + found[3:]) == []
     rows = [mark.record() for mark in found]
     assert [row["none_shown_better"] for row in rows] == [True, False, True, False]
     assert rows[1]["not_shown_better"] == ["tome"]

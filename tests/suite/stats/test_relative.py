@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.stats import difference_spread, kept, kept_spread
-from suite.stats.relative import Pair
+from suite.stats.relative import Pair, difference_spread, kept, kept_spread
 
 
 def drawn(seed: int, images: int, dense: float, falls: float, rises: float, seeds: int = 1) -> Pair:

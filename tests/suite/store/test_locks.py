@@ -10,45 +10,45 @@ from pathlib import Path
 
 import pytest
 
-from suite.store.locks import Members, claimed
+from suite.store.locks import RunLock, file_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from suite.store.locks import claimed
-with claimed(Path(sys.argv[1]), wait=True):
+from suite.store.locks import file_lock
+with file_lock(Path(sys.argv[1]), wait=True):
     print("held", flush=True)
     time.sleep(100)
 """
 
 
 def test_a_claim_is_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
-    path = tmp_path / "claims" / "one"
+    path = tmp_path / "locks" / "one"
     command = [sys.executable, "-c", HOLDER, str(path)]
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with claimed(path, wait=False) as mine:
+        with file_lock(path, wait=False) as mine:
             assert not mine
-        with claimed(path.with_name("other"), wait=False) as mine:
+        with file_lock(path.with_name("other"), wait=False) as mine:
             assert mine
         holder.send_signal(signal.SIGKILL)
-        with claimed(path, wait=True) as mine:
+        with file_lock(path, wait=True) as mine:
             assert mine
 
 
 def test_one_is_alone_until_another_joins(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
-    with Members(path) as one:
-        assert one.alone()
-        one.join()
-        with Members(path) as other:
-            assert not other.alone()
-            other.join()
-            assert not one.alone()
-            assert other.alone()  # the first gave up its place by asking
-        assert one.alone()
+    with RunLock(path) as one:
+        assert one.try_exclusive()
+        one.shared()
+        with RunLock(path) as other:
+            assert not other.try_exclusive()
+            other.shared()
+            assert not one.try_exclusive()
+            assert other.try_exclusive()  # the first gave up its place by asking
+        assert one.try_exclusive()
 
 
 def test_a_file_system_without_locks_lets_everybody_work_and_nobody_tidy(
@@ -58,7 +58,7 @@ def test_a_file_system_without_locks_lets_everybody_work_and_nobody_tidy(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    with claimed(tmp_path / "one", wait=False) as mine, Members(tmp_path / "run.lock") as members:
+    with file_lock(tmp_path / "one", wait=False) as mine, RunLock(tmp_path / "run.lock") as members:
         assert mine
-        assert not members.alone()
-        members.join()
+        assert not members.try_exclusive()
+        members.shared()

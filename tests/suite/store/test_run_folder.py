@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from backbones.common.errors import UserError
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
-from suite.store.run_folder import Store, slices
+from suite.store.results import Results, cut_shards
+from suite.store.run_folder import Store
+from suite.store.schema import CellRecord
 
 
 @given(st.lists(st.integers(0, 99), max_size=40), st.integers(1, 50))
-def test_slices_cut_without_loss(indices: list[int], size: int) -> None:
-    parts = slices(np.array(indices, dtype=np.int64), size)
+def test_shards_cut_without_loss(indices: list[int], size: int) -> None:
+    parts = cut_shards(np.array(indices, dtype=np.int64), size)
     assert [index for part in parts for index in part.tolist()] == indices
     assert all(len(part) == size for part in parts[:-1])
     assert not parts or 1 <= len(parts[-1]) <= size
@@ -62,6 +64,33 @@ def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+RECORD = CellRecord(
+    key="a" * 16,
+    status="skipped",
+    reason="at most 5 %",
+    backbone="vim_nano",
+    checkpoint="bundled",
+    weights=None,
+    dataset="fashion-clutter",
+    split="test",
+    images=500,
+    method="mtr",
+    label="mtr",
+    spec="mtr",
+    title="MTR",
+    family="hybrid",
+    stochastic=False,
+    options={},
+    composition=None,
+    protocol="matched",
+    flops_convention="flops",
+    precision="fp32",
+    image_size=56,
+    budget=0.4,
+    seed=0,
+)
+
+
 def counts(present: list[int]) -> pd.DataFrame:
     return pd.DataFrame(
         {"block": 0, "position": range(len(present)), "present": present, "foreground": 0}
@@ -77,8 +106,9 @@ def test_shards_are_found_again_in_order(tmp_path: Path) -> None:
             index, images, {"k": (pd.DataFrame({"image": images}), counts([index, 1]))}
         )
         assert store.has_shard("k", index, images)
-    assert store.outcomes("k", 3).image.tolist() == [0, 1, 2, 3, 4, 5]
-    assert store.presence("k", 3).present.tolist() == [3, 3]
+    results = Results(store, cut_shards(np.arange(6), 2))
+    assert results.outcomes("k").image.tolist() == [0, 1, 2, 3, 4, 5]
+    assert results.token_counts("k").present.tolist() == [3, 3]
 
 
 def test_a_shard_counts_as_done_only_when_its_token_counts_are_there(
@@ -96,27 +126,29 @@ def test_a_shard_counts_as_done_only_when_its_token_counts_are_there(
     with pytest.raises(KeyboardInterrupt):
         store.write_shards(0, images, {"k": (pd.DataFrame({"image": images}), counts([1]))})
     assert not store.has_shard("k", 0, images)
-    assert store.presence_path("k", 0).exists()
+    assert store.tokens_path("k", 0).exists()
 
 
 def test_an_analysis_without_rows_is_no_file(tmp_path: Path) -> None:
     store = Store.open(tmp_path, RunSpec())
     path = tmp_path / "analyses" / "kept_tokens.parquet"
-    store.write_analysis("kept_tokens", pd.DataFrame())
+    store.write_table("kept_tokens", pd.DataFrame())
     assert not path.exists()
-    store.write_analysis("kept_tokens", pd.DataFrame({"a": [1]}))
+    store.write_table("kept_tokens", pd.DataFrame({"a": [1]}))
     assert path.exists()
-    store.write_analysis("kept_tokens", pd.DataFrame())
+    store.write_table("kept_tokens", pd.DataFrame())
     assert not path.exists()
 
 
 def test_cells_are_read_back_by_key_and_forgotten(tmp_path: Path) -> None:
     store = Store.open(tmp_path, RunSpec())
-    for key in ("b", "a", "c"):
-        store.write_cell(key, {"key": key})
-    assert [record["key"] for record in store.cells()] == ["a", "b", "c"]
-    store.forget_cells_but(["a", "c"])
-    assert [record["key"] for record in store.cells()] == ["a", "c"]
+    a, b, c = (letter * 16 for letter in "abc")
+    for key in (b, a, c):
+        store.write_cell(RECORD.model_copy(update={"key": key}))
+    assert [record.key for record in store.cells()] == [a, b, c]
+    assert store.cells()[0] == RECORD
+    store.delete_other_cells([a, c])
+    assert [record.key for record in store.cells()] == [a, c]
 
 
 @pytest.mark.parametrize("torn", [b'{"backbone": "vim_na', b"[1]", b"\xff\xfe", b""])
@@ -132,5 +164,5 @@ def test_what_is_torn_is_set_aside_or_named(
     if torn != b"[1]":
         (tmp_path / "run" / "cells").mkdir(exist_ok=True)
         (tmp_path / "run" / "cells" / "12345678.json").write_bytes(torn)
-        with pytest.raises(UserError, match="run the same command again"):
+        with pytest.raises(UserError, match="run its command again"):
             store.cells()

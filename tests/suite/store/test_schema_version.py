@@ -10,7 +10,7 @@ from backbones.common.errors import UserError
 from reports.run import load
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import to_yaml, with_file
-from suite.merge.finished_run import read_part
+from suite.merge.finished_run import load_run
 from suite.store.run_folder import Store
 
 OLD = "schema: 1\nmethods: [mtr]\n"
@@ -19,7 +19,7 @@ REFUSED = r"was written by another version \(run schema 1, this one reads 2\): r
 
 def test_an_old_run_is_refused_in_one_line_that_names_the_fix(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(OLD)
-    for read in (load, read_part, lambda folder: Store.open(folder, RunSpec())):
+    for read in (load, load_run, lambda folder: Store.open(folder, RunSpec())):
         with pytest.raises(UserError, match=REFUSED) as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)

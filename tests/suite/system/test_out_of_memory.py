@@ -13,9 +13,8 @@ import torch
 from backbones.models.vim import Vim
 from backbones.sequence import TokenSequence
 from methods.reducer import Reducer
-from suite.analysis.gallery import gallery
+from suite.analysis.gallery import gallery, gallery_in_parts
 from suite.cli import run as command
-from suite.comparison import pictured_in_parts
 from suite.config.run_spec import RunSpec
 from suite.execution.shards import evaluate, shards
 from suite.plan.prepare import prepare
@@ -119,7 +118,7 @@ def test_the_gallery_is_the_same_in_parts(small: Specs, monkeypatch: pytest.Monk
     want = gallery(model, images, index, labels, prepared.cells)
     limited(monkeypatch, 2, MemoryError())
     pd.testing.assert_frame_equal(
-        pictured_in_parts(model, images, index, labels, prepared.cells), want
+        gallery_in_parts(model, images, index, labels, prepared.cells), want
     )
 
 

@@ -1,0 +1,297 @@
+"""The findings of a comparison in words: a headline, warnings, and paragraphs for the page.
+
+Every sentence about a difference has its interval, never a p alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from backbones.checkpoints.published import PublishedFile
+from suite.analysis.published_accuracy import accuracy_warning
+from suite.analysis.statistics import BackboneStatistics
+from suite.config.run_spec import RunSpec
+from suite.stats.compare import Comparison
+from suite.stats.correctness import Outcomes
+from suite.stats.single import wilson
+from suite.stats.verdict import Verdict
+from suite.store.schema import CellRecord
+
+FEW = 3  # methods that are named each in a sentence of its own
+TRAINED_ON = (
+    "these are images that weights are trained on (split `train`): no accuracy of this run is a "
+    "test of anything."
+)
+NOTHING_COMPARED = "No method was compared with another: it takes two that run at the same budget."
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Findings in words: ``analyses/headline.json``.
+
+    ``headline``    the middle budget of the first backbone
+    ``resolution``  by backbone and budget, whether the images can rank methods there
+    ``warnings``    what makes the figures doubtful
+    ``beside``      the other methods that were named, and the other backbones
+    ``paragraphs``  the warnings, ``beside``, smaller images, and the other budgets
+    """
+
+    headline: str
+    resolution: list[dict[str, Any]]
+    warnings: list[str]
+    beside: list[str]
+    paragraphs: list[str]
+
+    def record(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a comparison was made; the budget as a fraction, top-1 of the dense model."""
+
+    backbone: str
+    dataset: str
+    budget: float
+    dense_accuracy: float
+
+    @property
+    def place(self) -> str:
+        """Data set and backbone."""
+        return f"{self.dataset} ({self.backbone})"
+
+
+def make_headline(
+    statistics: Sequence[BackboneStatistics],
+    spec: RunSpec,
+    requested: Mapping[str, str],
+    warnings: Sequence[str],
+) -> Headline:
+    """Put the statistics of a run into words; `warnings` come before everything else."""
+    resolution: list[dict[str, Any]] = []
+    sentences: dict[tuple[str, float], str] = {}
+    secondary: dict[tuple[str, float], list[str]] = {}
+    uncompared: list[str] = []
+    remarks: list[str] = []
+    for part in statistics:
+        compared = False
+        for at in part.budgets:
+            resolution.append(_resolution_row(part.backbone, at.budget, at.verdict))
+            if at.reference is None:
+                continue
+            compared = True
+            setting = Setting(part.backbone, spec.data, at.budget, part.dense.accuracy)
+            rows = headline_rows(at.compared, part.records, requested)
+            key = part.backbone, at.budget
+            sentences[key] = best_sentence(setting, at.verdict, rows)
+            secondary[key] = []
+            for row in secondary_rows(rows, at.compared, part.records, requested):
+                secondary[key].append(pair_sentence(setting, row))
+        if not compared and len(spec.backbones) > 1:
+            uncompared.append(
+                f"On {part.backbone} no method that was asked for ran, so none is compared with "
+                "another."
+            )
+        if smaller := smaller_image(part):
+            remarks.append(smaller)
+    warned = list(warnings)
+    if not sentences:
+        return Headline(NOTHING_COMPARED, resolution, warned, [], warned)
+    shown = _one_budget_each(list(sentences))
+    leading = []
+    for key in shown:
+        leading += [sentences[key], *secondary[key]]
+    headline, *beside = [*leading, *uncompared]
+    others = [text for key, text in sentences.items() if key not in shown]
+    return Headline(headline, resolution, warned, beside, [*warned, *beside, *remarks, *others])
+
+
+def _one_budget_each(keys: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The budget to show of each backbone: the middle one of the first, or else its own middle."""
+    budgets: dict[str, list[float]] = {}
+    for backbone, budget in keys:
+        budgets.setdefault(backbone, []).append(budget)
+    first = next(iter(budgets.values()))
+    common = first[len(first) // 2]
+    shown = []
+    for backbone, own in budgets.items():
+        shown.append((backbone, common if common in own else own[len(own) // 2]))
+    return shown
+
+
+def _resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, Any]:
+    return {
+        "backbone": backbone,
+        "budget": budget,
+        "smallest_detectable": judged.smallest,
+        "can_rank": judged.can_rank,
+        "sentence": judged.text,
+    }
+
+
+def named_rows(
+    compared: Sequence[Comparison], records: Sequence[CellRecord], requested: Mapping[str, str]
+) -> list[Comparison]:
+    """The tested rows of the methods that were named."""
+    labels = {record.label for record in records if record.spec in requested}
+    return [row for row in compared if row.label in labels and row.p_holm is not None]
+
+
+def headline_rows(
+    compared: Sequence[Comparison], records: Sequence[CellRecord], requested: Mapping[str, str]
+) -> Sequence[Comparison]:
+    """The rows whose best is in the headline: of the named methods, unless another is better."""
+    named = named_rows(compared, records, requested)
+    best = max((row.accuracy for row in named), default=0.0)
+    better = [row for row in compared if row.p_holm is not None and row.accuracy > best]
+    return named if named and not better else compared
+
+
+def secondary_rows(
+    rows: Sequence[Comparison],
+    compared: Sequence[Comparison],
+    records: Sequence[CellRecord],
+    requested: Mapping[str, str],
+) -> list[Comparison]:
+    """Of a few named methods, those that are not the best of `rows`, which is in the headline."""
+    named = named_rows(compared, records, requested)
+    if len(named) > FEW:
+        return []
+    tested = [row for row in rows if row.p_holm is not None]
+    best = max(tested, key=lambda row: row.accuracy, default=None)
+    return [row for row in named if best is None or row.label != best.label]
+
+
+def best_sentence(setting: Setting, judged: Verdict, rows: Sequence[Comparison]) -> str:
+    """The reference of `rows` against the best other method of the same work."""
+    tested = [row for row in rows if row.p_holm is not None]
+    # That the data cannot rank is said first; the difference follows as a measurement.
+    doubt = "" if judged.can_rank else f"{judged.text} "
+    if not tested:
+        return (
+            f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on "
+            f"{setting.place}."
+        )
+    best = max(tested, key=lambda row: row.accuracy)
+    budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
+    relation = _relation(best, "the best other method, ")
+    return (
+        f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); "
+        f"{best.images:,} images find a true difference of {100 * best.smallest:.1f} points in "
+        "four runs of five."
+    )
+
+
+def pair_sentence(setting: Setting, row: Comparison) -> str:
+    """The reference of `row` against its method, in figures."""
+    place = f"On {setting.backbone} with {100 * setting.budget:.4g} % removed"
+    return f"{place} {_relation(row, '')} ({_figures(row, setting)})."
+
+
+def _relation(row: Comparison, rank: str) -> str:
+    """The reference of `row` against its method, called by its `rank`, in words."""
+    points = f"{abs(100 * row.difference):.1f} points of top-1"
+    other = f"{rank}{row.label}," if rank else row.label
+    if row.rejected and not row.significant and row.kind == "range":
+        return f"{row.reference} and {other} differ by {points}, though not for every seed"
+    if not row.significant:
+        return f"{row.reference} and {other} cannot be told apart: they differ by {points}"
+    if row.difference < 0:
+        return f"{row.reference} keeps {points} more than {rank}{row.label}"
+    return f"{row.reference} keeps {points} less than {row.label}"
+
+
+def _figures(row: Comparison, setting: Setting) -> str:
+    """Interval of reference minus method, both accuracies, the dense one, and p."""
+    low, high = _signed(-100 * row.difference_high), _signed(-100 * row.difference_low)
+    spread = f"95 % interval of the difference {low} to {high}"
+    if row.kind == "range":
+        spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
+    assert row.p_holm is not None, "only tested rows are put into words"
+    p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
+    return (
+        f"{spread}, {_percent(row.reference_accuracy)} against {_percent(row.accuracy)}, "
+        f"dense {_percent(setting.dense_accuracy)}, {p} after Holm's correction"
+    )
+
+
+def _signed(points: float) -> str:
+    """One digit, or two if one would hide on which side of zero the number lies."""
+    if not points:
+        return "0.0"
+    text = f"{points:+.1f}"
+    return text if float(text) else f"{points:+.2f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def smaller_image(part: BackboneStatistics) -> str:
+    """Compare each smaller image with the best reduction of the budget nearest in FLOPs removed.
+
+    Seeds are averaged. Both shares are named, since they differ. Empty without smaller images.
+    """
+    rows = []
+    for record in part.records:
+        if record.budget and record.metrics:
+            small, top1 = record.method == "downsample", record.metrics.top1
+            rows.append((small, record.budget, record.label, record.removed_share, top1))
+    cells = pd.DataFrame(rows, columns=["small", "budget", "label", "removed", "top1"])
+    reduced = cells[~cells.small.astype(bool)]
+    if reduced.empty:
+        return ""
+    means = reduced.groupby(["budget", "label"])[["top1", "removed"]].mean()
+    best = means.loc[means.groupby("budget").top1.idxmax()].reset_index()
+    # One image size may be the nearest to several budgets.
+    sizes = cells[cells.small.astype(bool)].drop_duplicates("removed")
+    parts = []
+    for size in sizes.itertuples():
+        nearest = best.loc[(best.removed - size.removed).abs().idxmin()]
+        parts.append(
+            f"{_percent(size.top1)} top-1 at {round(100 * size.removed, 1):g} % fewer FLOPs (best "
+            f"token reduction, at {round(100 * nearest.removed, 1):g} %: {nearest.label}, "
+            f"{_percent(nearest.top1)})"
+        )
+    if not parts:
+        return ""
+    dense = f"On {part.backbone}, dense {_percent(part.dense.accuracy)}"
+    return f"{dense}, a smaller image has {'; '.join(parts)}."
+
+
+def run_warnings(
+    statistics: Sequence[BackboneStatistics],
+    spec: RunSpec,
+    classes: int,
+    published: Mapping[str, PublishedFile],
+) -> list[str]:
+    """Warn of a training split, and of dense models that do not do what they should.
+
+    `published` gives, by backbone, what its weights are known to score on this data.
+    """
+    warnings = [TRAINED_ON] if spec.split == "train" else []
+    for part in statistics:
+        if chance := at_chance(part.dense, part.backbone, classes):
+            warnings.append(chance)
+        if part.backbone in published:
+            row = published[part.backbone]
+            if warning := accuracy_warning(part.dense, part.backbone, row):
+                warnings.append(warning)
+    return warnings
+
+
+def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
+    """Warn that the dense model is no better than guessing; empty if it is better."""
+    low, _ = wilson(round(dense.accuracy * dense.count), dense.count)
+    if low > 1 / classes:
+        return ""
+    return (
+        f"{backbone} itself is right on {_percent(dense.accuracy)} of these images, no better than "
+        f"guessing among {classes} classes: check that the weights belong to this data and that "
+        "they were loaded."
+    )

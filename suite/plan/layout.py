@@ -1,0 +1,146 @@
+"""Lay out the cells of one backbone, and solve the budget of each: the one place that does so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from methods.composition import Composition
+from methods.spec import MethodSpec
+from suite.config.run_spec import RunSpec
+from suite.plan.budget import (
+    BudgetUnreachable,
+    Free,
+    dense_plan,
+    nearest_grid,
+    plan_of,
+    smaller_image,
+    solve,
+    solve_tokens,
+)
+from suite.plan.cells import BASELINES, DENSE, Cell
+from suite.plan.schedule import check_sites, default_sites, find_schedule
+from suite.store.schema import Removal
+
+# Under protocol `paper` only the baselines have budgets to meet: those of the published schedules.
+SOLVERS = {"matched": solve, "tokens": solve_tokens, "paper": solve}
+
+
+def layout(
+    name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str
+) -> list[Cell]:
+    """List every cell of one backbone: dense, then by method, budget and seed.
+
+    Under protocol `paper` the budgets are what the published schedules remove, and the baselines
+    are matched to those. UserError for sites or a schedule that do not exist.
+    """
+    base_cell = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
+    cells = [replace(base_cell, plan=dense_plan(model.describe()))]
+    named = [method for method in dict.fromkeys(methods) if method != DENSE]
+    added = []
+    for baseline in BASELINES if spec.baselines else ():
+        if MethodSpec(baseline, {}) not in named:
+            added.append(MethodSpec(baseline, {}))
+    budgets = spec.budgets
+    if spec.protocol == "paper":
+        published = [published_cell(replace(base_cell, method=m), model, spec) for m in named]
+        budgets = tuple(
+            dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget)
+        )
+        cells += published
+        named = []
+    for method in [*named, *added]:
+        # What only reorders tokens has no budget to meet.
+        for budget in (0.0,) if method.method.kind == "order" else budgets:
+            cells.append(
+                planned_cell(replace(base_cell, method=method, budget=budget), model, spec)
+            )
+    return merge_equal(with_seeds(cells, spec.seeds))
+
+
+def published_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
+    """Plan a cell by the sites and counts of its method's paper, carried over to this backbone."""
+    if cell.method.schedule:
+        raise UserError(
+            f"{cell.method}: protocol paper has each method's own schedule, leave out '@'"
+        )
+    shape, composition = model.describe(), cell.method.composition(model.provides)
+    counts = cell.method.method.paper_counts(shape, **cell.method.options)
+    cell = replace(cell, composition=composition, budget=0.0)
+    if composition is None or counts is None:
+        reason = "its paper states no sites and counts: use --protocol matched"
+        return replace(cell, reason=reason)
+    if unfit := incompatibility(composition, model):
+        return replace(cell, reason=unfit)
+    try:
+        plan = plan_of(shape, counts, composition)
+    except ValueError as error:
+        return replace(cell, reason=str(error))
+    return replace(cell, plan=plan, budget=round(plan.removed[spec.flops_convention], 4))
+
+
+def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
+    """Solve the budget of a cell; without a plan and with the reason if that cannot be done."""
+    shape, budget = model.describe(), cell.budget
+    assert budget is not None
+    sites = check_sites(spec.sites or default_sites(shape.sites), shape)
+    schedule = find_schedule(cell.method.schedule or spec.schedule)
+    composition = cell.method.composition(model.provides)
+    cell = replace(cell, composition=composition)
+    if composition is not None and (unfit := incompatibility(composition, model)):
+        return replace(cell, reason=unfit)
+    solver = SOLVERS[spec.protocol]
+    try:
+        if cell.kind == "order":
+            reordered = dict.fromkeys(sites, Removal(tokens=0))
+            return replace(cell, plan=replace(dense_plan(shape), removals=reordered))
+        if composition is not None or cell.kind == "oracle":
+            # The oracle's own search is no cost of a method: it asks the labels.
+            reduction = Free() if composition is None else composition
+            plan = solver(shape, reduction, budget, sites, schedule, spec.flops_convention)
+            return replace(cell, plan=plan)
+        grid = nearest_grid(shape, budget, spec.flops_convention)
+    except BudgetUnreachable as error:
+        return replace(cell, reason=str(error), closest=error.nearest)
+    if grid == shape.side:
+        reason = f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
+        return replace(cell, reason=reason)
+    return replace(cell, plan=smaller_image(shape, grid), image_size=model.image_size_for(grid))
+
+
+def incompatibility(composition: Composition, model: Backbone) -> str | None:
+    """Say why `model` cannot be reduced by `composition`; None if it can."""
+    specials = len(model.special_places)
+    if missing := model.missing(composition.needs):
+        return f"needs {', '.join(sorted(missing))}; {model.name} has none"
+    if composition.aligned and (scans := model.describe().directions) != 2:
+        return f"hands decay on along one scan each way; {model.name} has {scans} scans"
+    if composition.needs_class_token and not specials:
+        return f"needs a class token; {model.name} has none"
+    if composition.special == "proportional" and specials > 1:
+        return (
+            f"special=proportional places one class token; {model.name} has {specials} special "
+            "tokens"
+        )
+    return None
+
+
+def with_seeds(cells: Iterable[Cell], seeds: int) -> list[Cell]:
+    """Repeat every cell that can run and depends on its seed, once a seed."""
+    repeated = []
+    for cell in cells:
+        count = seeds if cell.plan and cell.stochastic else 1
+        repeated += [replace(cell, seed=seed) for seed in range(count)]
+    return repeated
+
+
+def merge_equal(cells: Iterable[Cell]) -> list[Cell]:
+    """Merge cells of equal identity into the first, which keeps the other specs as aliases."""
+    merged: dict[str, Cell] = {}
+    for cell in cells:
+        first = merged.setdefault(cell.key, cell)
+        if first.method.text != cell.method.text:
+            merged[cell.key] = replace(first, aliases=(*first.aliases, cell.method.text))
+    return list(merged.values())

@@ -1,0 +1,101 @@
+"""Read the finished shards of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from suite.evaluation.token_counts import tracked_subset, unpacked
+from suite.store.run_folder import Store
+from suite.store.schema import CLASSIFICATION
+
+HIT_COLUMNS = ("image", "label_true", "prediction")
+FILES_AT_ONCE = 64  # files of token counts in memory together
+Alive = dict[int, NDArray[np.bool_]]
+
+
+def cut_shards(images: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Cut `images` into shards of `size`, the last one shorter."""
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+class Results:
+    """The finished shards of a run, of these images each.
+
+    What statistics read again and again stays in memory: a bit an image, and counts of tokens.
+    """
+
+    def __init__(self, store: Store, shards: Sequence[NDArray[np.int64]]) -> None:
+        self.store, self.shards = store, shards
+        tracked = tracked_subset(np.concatenate(shards))
+        self._tracked = [len(np.intersect1d(images, tracked)) for images in shards]
+        self._hits: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+        self._counts: dict[str, pd.DataFrame] = {}
+
+    def outcomes(
+        self, key: str, columns: Sequence[str] = tuple(CLASSIFICATION.outcomes)
+    ) -> pd.DataFrame:
+        """Outcomes of cell `key`, a row an image, in the order of the data set."""
+        paths = [self.store.outcomes_path(key, index) for index in range(len(self.shards))]
+        frame = _read(paths, columns)
+        if key not in self._hits and set(HIT_COLUMNS) <= set(frame.columns):
+            self._keep_hits(key, frame)
+        return frame
+
+    def hits(self, key: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Numbers of the images (n,) of cell `key`, and whether it is right on each (n,)."""
+        if key not in self._hits:
+            self._keep_hits(key, self.outcomes(key, HIT_COLUMNS))
+        images, packed = self._hits[key]
+        return images, np.unpackbits(packed, count=len(images)).astype(bool)
+
+    def _keep_hits(self, key: str, frame: pd.DataFrame) -> None:
+        images = frame.image.to_numpy()
+        # All cells have the same images as a rule: their numbers are kept once.
+        for other, _ in self._hits.values():
+            if np.array_equal(other, images):
+                images = other
+                break
+        right = frame.prediction.to_numpy() == frame.label_true.to_numpy()
+        self._hits[key] = images, np.packbits(right)
+
+    def token_counts(self, key: str) -> pd.DataFrame:
+        """Counts of surviving tokens of cell `key` by block and position, summed over images."""
+        if key not in self._counts:
+            paths = [self.store.tokens_path(key, index) for index in range(len(self.shards))]
+            total = pd.DataFrame()
+            for start in range(0, len(paths), FILES_AT_ONCE):
+                columns = ["block", "position", "present", "foreground"]
+                part = _read(paths[start : start + FILES_AT_ONCE], columns)
+                both = pd.concat([total, part])
+                total = both.groupby(["block", "position"], as_index=False).sum()
+            self._counts[key] = total
+        return self._counts[key].copy()
+
+    def alive(self, key: str) -> Alive:
+        """By block, which tokens of cell `key` survive in the tracked images (images, positions)."""
+        parts: dict[int, list[NDArray[np.bool_]]] = {}
+        for index, tracked in enumerate(self._tracked):
+            path = self.store.tokens_path(key, index)
+            frame = _read([path], ["block", "position", "alive"])
+            for block, rows in frame.sort_values(["block", "position"]).groupby("block"):
+                bits = unpacked(rows.alive.tolist(), tracked)
+                parts.setdefault(int(str(block)), []).append(bits)
+        return {block: np.concatenate(bits) for block, bits in parts.items()}
+
+
+def _read(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of Parquet files, one below the other."""
+    tables = []
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            # The files are small: threads would cost more than they save.
+            tables.append(file.read(list(columns), use_threads=False))
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame

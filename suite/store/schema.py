@@ -1,0 +1,420 @@
+"""What a run folder contains: the record of a cell, and every table with its columns and units.
+
+Writers, merging, reports and the export take names from here, and docs/export.md is printed from
+it. Shares and accuracies are fractions between 0 and 1; losses and divergences are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backbones.common.documents import read_json
+from backbones.common.errors import UserError
+from suite.config.spec_file import check_schema
+
+__all__ = ["check_schema"]
+
+SAME = " = "  # joins the specs in the label of a cell that several methods come to
+
+
+class Stored(BaseModel):
+    """A part of a record: immutable, and read back without conversions, such as of "3" to 3."""
+
+    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Removal(Stored):
+    """What a plan removes at one site."""
+
+    tokens: int
+    """patch tokens that leave the sequence"""
+
+
+class ClassificationMetrics(Stored):
+    """Means over the images of one cell."""
+
+    top1: float
+    """share of images whose class is named right, in [0, 1]"""
+    top5: float
+    """share of images whose class is among the five best, in [0, 1]"""
+    loss: float
+    """cross-entropy, nats, mean over images"""
+    margin: float
+    """logit of the true class less the best other, mean over images"""
+    agreement: float
+    """share of images with the dense model's answer, in [0, 1]"""
+    kl: float
+    """KL(dense || cell), nats, mean over images"""
+    tau: float
+    """Kendall's tau of the surviving tokens' order, in [-1, 1], mean over images"""
+    dense_top1: float
+    """top-1 of the dense model on the same images, in [0, 1]"""
+
+
+class CellRecord(Stored):
+    """One backbone under one method at one budget and seed: ``cells/KEY.json``.
+
+    The fields of the plan, from `removals` on, are empty for a cell that was skipped.
+    """
+
+    run: str | None = None
+    """name of the run that a merged report has the cell from"""
+    key: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
+    """name of the cell on disk: a hash of all that its result depends on"""
+    status: Literal["planned", "ok", "skipped", "failed"]
+    """`ok`, `skipped` or `failed`"""
+    reason: str | None = None
+    """why it was skipped or failed"""
+    task: str = "classification"
+    """what the backbone does, which decides on outcomes and metrics"""
+    backbone: str
+    """backbone, with its settings in brackets"""
+    checkpoint: str
+    """weights as they were asked for"""
+    weights: str | None
+    """SHA-256 of the weights, empty for untrained ones"""
+    dataset: str
+    """data set as it was asked for"""
+    split: str
+    """split of the data"""
+    images: int
+    """number of images (or videos)"""
+    method: str
+    """name of the method; `none` is the dense model"""
+    label: str
+    """specs of the methods that come to this cell, joined by ` = `"""
+    spec: str
+    """canonical text of the method with its options; the first of the label"""
+    title: str
+    """the method's title"""
+    family: str
+    """what kind of method it is; `baseline` for the trivial ones"""
+    stochastic: bool
+    """whether the result depends on the seed"""
+    options: dict[str, Any]
+    """options that differ from the method's defaults"""
+    composition: dict[str, Any] | None
+    """the parts that the method is made of, defaults filled in"""
+    protocol: str
+    """`matched`, `tokens` or `paper`"""
+    flops_convention: str
+    """FLOPs convention of the budget"""
+    precision: str
+    """number format of weights and activations"""
+    image_size: int
+    """side of the square image, pixels"""
+    budget: float | None
+    """share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model"""
+    seed: int
+    """seed of a stochastic method, else 0"""
+    # JSON has no keys but texts, which a strict model would refuse as numbers of blocks.
+    removals: dict[Annotated[int, Field(strict=False)], Removal] = {}
+    """`tokens` removed before each block, by block number (0-based)"""
+    lengths: list[int] = []
+    """tokens that enter each block, special ones included"""
+    flops: dict[str, int] = {}
+    """work of one image by kind"""
+    total: dict[str, int] = {}
+    """work of one image by convention"""
+    removed: dict[str, float] = {}
+    """share of the dense total removed, by convention"""
+    token_ratio: float | None = None
+    """share of tokens removed, over all blocks, in [0, 1]"""
+    metrics: ClassificationMetrics | None = None
+    """means over the images; empty unless `ok`"""
+
+    @property
+    def removed_share(self) -> float:
+        """Share of the dense model's FLOPs removed, in the convention of the run."""
+        return self.removed[self.flops_convention]
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as plain values; without a run unless it was merged."""
+        return self.model_dump(mode="json", exclude={"run"} if self.run is None else None)
+
+
+def described(kind: type[Stored]) -> dict[str, str]:
+    """The fields of a stored record and their meaning."""
+    return {name: field.description or "" for name, field in kind.model_fields.items()}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object at `path`; UserError if it is none."""
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise UserError(f"'{path}' cannot be read ({error}): run its command again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' does not hold a JSON object: run its command again")
+    return value
+
+
+def read_record(path: Path) -> CellRecord:
+    """Read ``cells/KEY.json``; UserError if it is damaged, or the record of another cell."""
+    value = read_object(path)
+    try:
+        record = CellRecord.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"'{path}' is not the record of a cell: {field}: {first['msg'].lower()}"
+        ) from None
+    if record.key != path.stem:
+        raise UserError(
+            f"'{path}' is the record of cell {record.key!r}: restore the file, or run its command "
+            "again"
+        )
+    if record.status == "ok" and not (record.metrics and record.flops_convention in record.removed):
+        raise UserError(f"'{path}' says ok and has no figures: delete it and run its command again")
+    return record
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the backbones of a run do, and so what is stored of an image and of a cell.
+
+    ``outcomes``  columns of ``shards/KEY/NNNNN.parquet``, one row an image
+    ``metrics``   means over the images, in ``cells/KEY.json``
+    """
+
+    name: str
+    outcomes: Mapping[str, str]
+    metrics: type[ClassificationMetrics]
+
+
+CLASSIFICATION = Task(
+    "classification",
+    {
+        "image": "number of the image in its data set",
+        "label_true": "number of its class",
+        "prediction": "number of the class that was named",
+        "top5": "whether its class is among the five best",
+        "loss": "cross-entropy, nats",
+        "margin": "logit of the true class less the best other",
+        "agree": "whether the answer is the dense model's",
+        "kl": "KL(dense || cell), nats",
+        "tau": "Kendall's tau of the surviving tokens' order",
+    },
+    ClassificationMetrics,
+)
+
+# Columns of all tables by the kind of their values: a name means the same wherever it occurs.
+TEXTS = {
+    "backbone": "backbone, with its settings in brackets",
+    "label": "label of the cell",
+    "method": "spec of the method",
+    "spec": "spec of the method as it is set",
+    "reference": "label of the method that differences are taken to",
+    "baseline": "label of the best blind baseline",
+    "one": "label of one method",
+    "other": "label of the method that it is compared with",
+    "first": "one measure of a token's worth",
+    "second": "measure that it is compared with",
+    "axis": "axis of the ablation; in `sensitivity_profile` `row`, `col`, `centre` or `sequence`",
+    "setting": "what is set on the axis, in words",
+    "status": "`ok`, `skipped` or `failed`",
+    "reason": "why there is no result",
+    "sentence": "finding in words",
+    "interval": "`interval`, or `range` where seeds are too few for one",
+    "mixer": "what mixes the backbone's tokens: `Mamba` or `attention`",
+    "against": "backbone that it is compared with",
+    "why": "why the picture was chosen",
+    "quantity": "what is measured, such as the change of the loss",
+    "ranking": "by what tokens are ordered before the group is removed",
+    "target": "what is predicted",
+    "score": "what predicts it",
+    "given": "what is held constant in the partial correlation; empty: nothing",
+    "nearness": "what the distance of a token is measured from",
+    "precision": "number format of weights and activations",
+    "verdict": "`faster`, `slower` or no gain shown",
+    "machine": "processor, or GPU",
+    "device": "`cpu` or `cuda`",
+    "kernel": "selective-scan kernel that ran",
+    "key": "name of the cell on disk: a hash of all that its result depends on",
+}
+WHOLE = {
+    "image": "number of the image in its data set",
+    "label_true": "number of its class",
+    "prediction": "number of the class that was named",
+    "dense_prediction": "number of the class that the dense model named",
+}
+# Indices of a grid, of blocks and of seeds: small, so that a report can make room for all of them.
+INDICES = {
+    "block": "block that the tokens enter; 0: before any removal, -1: all blocks together",
+    "row": "row in the grid of patches",
+    "col": "column in the grid of patches",
+    "frame": "frame of the clip; 0 for images",
+    "seed": "seed of a stochastic method, else 0",
+}
+NUMBERS = {
+    "budget": "share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model",
+    "removed": "share of the backbone's FLOPs removed, in [0, 1]",
+    "top1": "top-1, seeds averaged, in [0, 1]; in `blind_comparison` of the baseline",
+    "top1_low": "lower end of its 95 % interval (Wilson)",
+    "top1_high": "upper end of it",
+    "dense_top1": "top-1 of the dense model on the same images, in [0, 1]",
+    "agreement": "share of images with the dense model's answer, in [0, 1]",
+    "kl": "KL(dense || cell), nats",
+    "tau": "Kendall's tau of the surviving tokens' order, in [-1, 1]",
+    "seeds": "seeds evaluated",
+    "images": "images evaluated; in tables of tokens those whose tokens are tracked",
+    "difference": "top-1, or share kept, less that of the reference, paired by image",
+    "difference_low": "lower end of its 95 % interval, or of the range over two to four seeds",
+    "difference_high": "upper end of it",
+    "p": "two-sided p of the difference, exact, uncorrected; in `mantel_test` of `rho`",
+    "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test",
+    "only_method_correct": "images on which the method is right more often than the reference",
+    "only_reference_correct": "images on which it is right less often",
+    "smallest": "smallest difference that the images find in four runs of five",
+    "kept": "share of images that keep the token, of tokens kept, or of dense top-1 kept",
+    "kept_low": "lower end of its 95 % interval, or of the envelope over seeds",
+    "kept_high": "upper end of it",
+    "foreground_kept": "share of the tokens on the object that are left, in [0, 1]",
+    "confidence": "softmax of the class that was named",
+    "dense_confidence": "softmax of the class that the dense model named",
+    "iou": "intersection over union of the tokens kept, mean over images",
+    "chance": "the same of random sets of their sizes",
+    "correlation": "correlation (phi) of the sets kept, mean over images",
+    "survival": "rank correlation of how many blocks each token survives, mean over images",
+    "kappa": "Cohen's kappa of who is right on which image",
+    "agree": "share of images on which both are right or both wrong",
+    "methods": "methods compared",
+    "rho": "Spearman's correlation of `survival` and `kappa` over pairs",
+    "mean": "mean over images",
+    "low": "lower end of its 95 % interval (bootstrap)",
+    "high": "upper end of it",
+    "window": "tokens beside the class token that are protected",
+    "position": "index in the unreduced sequence",
+    "at": "place on the axis: row, column, or distance from the centre or the class token",
+    "tokens_removed": "tokens removed before the block",
+    "batch": "images a batch",
+    "image_size": "side of the square image, pixels",
+    "tokens": "patch tokens of the unreduced sequence",
+    "gflops": "FLOPs of one image, in billions",
+    "ms": "milliseconds a batch, median over rounds",
+    "ms_low": "lower end of its 95 % interval",
+    "ms_high": "upper end of it",
+    "images_per_second": "images a second",
+    "speedup": "dense time over reduced time, median over rounds",
+    "speedup_low": "lower end of its 95 % interval",
+    "speedup_high": "upper end of it",
+    "rounds": "rounds timed",
+    "reduction_flops": "share of the FLOPs that is the method's own work",
+    "peak_mib": "most memory that a pass allocates beyond weights and images, MiB",
+    "share_scan": "share of the time in selective scans",
+    "share_gemm": "share of the time in matrix products",
+    "share_elementwise": "share of the time in elementwise operations",
+    "share_reduction": "share of the time in the method's own work",
+    "share_rest": "rest of the time",
+    "cores": "cores of the machine",
+    "threads": "CPU threads used",
+    "load": "load of the machine before the timing",
+    "mhz": "clock of the processor, or of the GPU",
+}
+TRUTHS = {
+    "significant": "whether `p_holm` is below 0.05 and the interval without zero; empty untested",
+    "shown": "whether it was shown to beat every blind baseline of the same FLOPs",
+    "is_reference": "whether it is the method as it is, which the others are compared with",
+}
+LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
+BYTES = {"png": "the pixels under the tokens, as PNG"}
+MEANINGS = {**TEXTS, **WHOLE, **INDICES, **NUMBERS, **TRUTHS, **LISTS, **BYTES}
+
+
+class Table(NamedTuple):
+    """A table in ``analyses/``: what a row is, and its columns."""
+
+    row: str
+    columns: tuple[str, ...]
+
+
+def _table(row: str, columns: str) -> Table:
+    return Table(row, tuple(columns.split()))
+
+
+CELL = "backbone label budget seed"
+DIFFERENCE = "difference difference_low difference_high"
+INTERVAL = "block mean low high images"
+TABLES = {
+    "statistics": _table(
+        "a method at one budget, against the reference",
+        f"backbone budget label reference top1 top1_low top1_high seeds images {DIFFERENCE} p "
+        "p_holm significant only_method_correct only_reference_correct",
+    ),
+    "blind_comparison": _table(
+        "a method against the best blind baseline at one budget",
+        f"backbone budget baseline top1 label {DIFFERENCE} p shown",
+    ),
+    "ablation": _table(
+        "a setting of one axis, against the method as it is",
+        "axis backbone method budget setting label spec is_reference status reason seeds images "
+        f"top1 agreement kl tau removed top1_low top1_high {DIFFERENCE} interval p p_holm "
+        "only_method_correct only_reference_correct smallest significant",
+    ),
+    "ablation_sentences": _table(
+        "an axis around one method", "axis backbone method budget sentence"
+    ),
+    "mamba_vs_attention": _table(
+        "a method at one budget on one backbone",
+        "backbone mixer method budget removed images seeds dense_top1 kept kept_low kept_high",
+    ),
+    "mamba_minus_attention": _table(
+        "a method at one budget on a Mamba and on an attention backbone",
+        f"method budget backbone against {DIFFERENCE}",
+    ),
+    "kept_tokens": _table("a patch before one block", f"{CELL} block row col kept"),
+    "foreground": _table("a block of one cell", f"{CELL} block foreground_kept kept images"),
+    "token_overlap": _table(
+        "two methods before one block", "backbone budget one other block iou chance correlation"
+    ),
+    "method_similarity": _table(
+        "two methods at one budget", "backbone budget one other survival kappa agree images"
+    ),
+    "mantel_test": _table("a budget", "backbone budget methods rho p"),
+    "first_errors": _table(
+        "an image that a method is wrong on first, at the smallest budget and largest `kl`",
+        "backbone label image budget kl",
+    ),
+    "gallery": _table(
+        "a picture after one site of one cell",
+        f"{CELL} image block owner label_true prediction dense_prediction confidence "
+        "dense_confidence",
+    ),
+    "images": _table("a picture", "image png label_true why"),
+    "sensitivity_map": _table("a patch before one block", "backbone block frame row col"),
+    "sensitivity_agreement": _table(
+        "two measures of a token's worth", f"backbone quantity first second {INTERVAL}"
+    ),
+    "sensitivity_scores": _table(
+        "a score and what it predicts", f"backbone target score {INTERVAL}"
+    ),
+    "sensitivity_profile": _table("a place in the grid", f"backbone axis at quantity {INTERVAL}"),
+    "sensitivity_distance": _table(
+        "a quantity by distance", f"backbone quantity nearness given {INTERVAL}"
+    ),
+    "sensitivity_groups": _table(
+        "a group of tokens removed at once", f"backbone ranking window quantity {INTERVAL}"
+    ),
+    "sensitivity_placements": _table(
+        "a position of the class token", f"backbone position quantity {INTERVAL}"
+    ),
+    "sensitivity_methods": _table(
+        "a method before one block", f"backbone label quantity {INTERVAL} tokens_removed"
+    ),
+    "sensitivity_kept": _table("a patch before one block", "backbone label block row col kept"),
+    "sensitivity_skipped": _table("a method without result", "backbone label reason"),
+    "bench": _table(
+        "a cell at one batch",
+        "key backbone label budget batch image_size removed gflops ms ms_low ms_high "
+        "images_per_second speedup speedup_low speedup_high verdict interval rounds "
+        "reduction_flops tokens device peak_mib share_scan share_gemm share_elementwise "
+        "share_reduction share_rest machine cores threads load mhz precision kernel",
+    ),
+    "bench_words": _table("a backbone", "backbone sentence"),
+}
