@@ -1,4 +1,4 @@
-"""A kernel compiled by a process of its own, while this one still imports torch and reads weights and images.
+"""Compilation of a kernel in another process, while this one imports torch and reads data.
 
 The first run of an installation compiles for twenty seconds, all of it on one core; this lends it
 the second.
@@ -19,7 +19,7 @@ _WORKING: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def compile_ahead(module: str, maker: str) -> None:
-    """Have another process compile the kernel of `module` into the cache, if that was never done; nothing waits here.
+    """Let another process compile the kernel of `module` into the cache; returns at once.
 
     `maker` names its function that makes the kernel and takes nothing; names, so that nothing need
     be imported here. `awaited` waits for the process; if it fails, whoever waits compiles by

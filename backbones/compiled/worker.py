@@ -1,4 +1,4 @@
-"""A process that calls one function of a module, and ends with whoever began it: `ahead` writes its command line.
+"""Process that calls one function of a module and ends with its parent; started by `ahead`.
 
 Its standard input is a pipe that nothing is written to, and that closes when the other end dies,
 however it dies.

@@ -103,7 +103,7 @@ def comparison_headline(
 
 
 def flip_warning(halved: Sequence[Mapping[str, object]]) -> str:
-    """Warn that predictions depend on the batch; `halved` are the shards done with a smaller one."""
+    """Warn that predictions depend on the batch; `halved` are shards done with a smaller one."""
     flips = sum(int(str(row.get("flips", 0))) for row in halved)
     compared = sum(int(str(row.get("compared", 0))) for row in halved)
     if not flips:

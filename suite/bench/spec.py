@@ -15,7 +15,7 @@ Precision = Literal["fp32", "fp64", "bf16"]
 
 
 class BenchSpec(Specification):
-    """Which models, methods and budgets are timed, at which sizes: all that repeats a measurement."""
+    """Settings of a measurement: models, methods, budgets and sizes; enough to repeat it."""
 
     kind: Literal["bench"] = "bench"
     backbones: Annotated[tuple[str, ...], Field(min_length=1)] = ("vim_tiny",)

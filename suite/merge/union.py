@@ -73,10 +73,10 @@ class Union:
         scheduled = record.budget and record.method != "downsample"
         if own == schedule or not scheduled:
             return specs
-        if record.key in self.cells:
-            # Both schedules come to the same cell, which has its name already.
-            if not set(specs).isdisjoint(self.cells[record.key].label.split(SAME)):
-                return specs
+        # Both schedules may come to the same cell, which has its name already.
+        twin = self.cells.get(record.key)
+        if twin is not None and not set(specs).isdisjoint(twin.label.split(SAME)):
+            return specs
         return [spec if "@" in spec else f"{spec}@{own}" for spec in specs]
 
     def _compare(self, known: CellRecord, record: CellRecord, run: FinishedRun) -> None:

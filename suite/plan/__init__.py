@@ -1,4 +1,4 @@
-"""The plan of a run: models, images and cells, and how many tokens leave at each site to meet a budget.
+"""Plans of runs: models, images, cells, and the tokens that leave at each site for a budget.
 
 `suite.comparison` plans once; execution and analysis follow the plan.
 """

@@ -298,8 +298,7 @@ def solve_tokens(
         cap = reduction.cap(patches, shape.specials)
         if tokens > cap:
             problem = _Problem(shape, Free(), sites, schedule, convention)
-            below, _ = _bisect(problem, lambda tried: not problem.within_caps(tried, reduction))
-            most = problem.removed(below)
+            most = problem.removed(_largest_within_caps(problem, reduction))
             why = (
                 f"cannot remove the {tokens} of {patches} tokens due before block {site}, at most "
                 f"{cap}: budgets up to {100 * most:.1f} % can be had with equal counts"
@@ -307,6 +306,12 @@ def solve_tokens(
             raise BudgetUnreachable(budget, most, why)
         patches -= tokens
     return plan_of(shape, counts, reduction)
+
+
+def _largest_within_caps(problem: _Problem, reduction: Reduction) -> Survivors:
+    """Return the survivors at the largest scale at which no site exceeds its cap."""
+    below, _ = _bisect(problem, lambda tried: not problem.within_caps(tried, reduction))
+    return below
 
 
 def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:

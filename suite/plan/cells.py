@@ -171,15 +171,15 @@ def code_digest(packages: tuple[str, ...] = ("backbones", "methods")) -> str:
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Drop the docstrings of a module, its classes and functions, in place."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
     return tree
 
 
 def source_digest(method: Method) -> str | None:
-    """Hash the file that builds a third party's method; None for ours, which `code_digest` covers."""
+    """Hash the file of a third party's method; None for ours, which `code_digest` covers."""
     name = inspect.getsourcefile(method.build) if method.build else None
     if name is None or Path(name).is_relative_to(str(resources.files("methods"))):
         return None

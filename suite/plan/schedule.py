@@ -98,7 +98,7 @@ SCHEDULES = {schedule.name: schedule for schedule in ALL}
 
 
 def find_schedule(name: str) -> Schedule:
-    """Return the schedule `name`, `every-K` for any K; UserError with the nearest names if none is."""
+    """Return the schedule `name`, such as `every-2`; UserError names the nearest ones."""
     if name in SCHEDULES:
         return SCHEDULES[name]
     prefix, _, step = name.rpartition("-")

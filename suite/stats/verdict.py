@@ -32,7 +32,7 @@ class Verdict:
 
 
 def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdict:
-    """Judge one budget by its `blind` cells: methods that do not look at the image (`Composition.blind`).
+    """Judge what one budget can show by its `blind` cells (`Composition.blind`).
 
     If one of them loses less against the dense model than this many images can show (at the
     discordance between the two), then removing tokens blindly does no visible harm, and no choice

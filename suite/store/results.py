@@ -79,7 +79,7 @@ class Results:
         return self._counts[key].copy()
 
     def alive(self, key: str) -> Alive:
-        """By block, which tokens of cell `key` survive in the tracked images (images, positions)."""
+        """Read which tokens survive in the tracked images, by block: (images, positions)."""
         parts: dict[int, list[NDArray[np.bool_]]] = {}
         for index, tracked in enumerate(self._tracked):
             path = self.store.tokens_path(key, index)

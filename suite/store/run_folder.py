@@ -49,7 +49,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, spec: BaseModel, resume: bool = True) -> Store:
-        """Start a run in `folder`, or `resume` the one of the same spec; UserError if it differs."""
+        """Start a run in `folder`, or `resume` the one of this spec; UserError if it differs."""
         if cls.check(folder, spec, resume):
             write_text(folder / SPEC, to_yaml(spec))
         return cls(folder)
@@ -98,7 +98,7 @@ class Store:
         return f"{self.name(path)} of {len(images)} images {images_hash}"
 
     def has_shard(self, key: str, index: int, images: Images) -> bool:
-        """Whether cell `key` is done with shard `index`, of these `images`: both files are sound."""
+        """Return whether both files of cell `key` on shard `index` of these `images` are sound."""
         valid = []
         # Both are looked at, so that both are set aside if they are damaged.
         for path in (self.tokens_path(key, index), self.outcomes_path(key, index)):

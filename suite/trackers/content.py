@@ -22,7 +22,7 @@ class Content:
     """A finished run.
 
     ``settings``  the spec, nested as it is
-    ``curves``    metric name ``BACKBONE/METHOD/METRIC`` to its values by percent of FLOPs removed (0: dense), seeds
+    ``curves``    ``BACKBONE/METHOD/METRIC`` to values by percent of FLOPs removed (0: dense), seeds
                   averaged; nothing for an analysis without cells
     ``headline``  the finding in words
     ``figures``   PNG files by name
@@ -61,7 +61,7 @@ def read_content(folder: Path) -> Content:
 
 
 def curves(records: list[CellRecord]) -> dict[str, dict[int, float]]:
-    """Each metric of each method by percent of FLOPs removed, seeds averaged, and what the method really removed."""
+    """Return each metric by percent of FLOPs removed, averaged over seeds, and the true share."""
     seeds: dict[str, dict[int, list[float]]] = {}
     for record in records:
         if record.metrics is None:

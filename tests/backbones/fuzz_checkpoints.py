@@ -100,7 +100,7 @@ NAMES = (
     "torch._utils\n_rebuild_tensor_v2", "torch._utils\n_rebuild_parameter", "torch._utils\n_rebuild_sparse_tensor",
     "torch._utils\n_rebuild_meta_tensor_no_storage", "torch._utils\n_rebuild_qtensor", "argparse\nNamespace",
     "collections\nOrderedDict", "collections\nCounter", "_codecs\nencode", "copyreg\n_reconstructor",
-    "torch._tensor\n_rebuild_from_type_v2", "operator\nattrgetter", "functools\npartial", "pty\nspawn", "runpy\nrun_path",  # noqa: E501
+    "torch._tensor\n_rebuild_from_type_v2", "operator\nattrgetter", "functools\npartial", "pty\nspawn", "runpy\nrun_path",
     "webbrowser\nopen", "ctypes\nCDLL", "torch.serialization\n_get_layout",
 )  # fmt: skip
 small = st.integers(-3, 300)

@@ -174,7 +174,20 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
             json.dumps(plain(json.loads(text)), sort_keys=True) if isinstance(text, str) else text
             for text in export["counts"]
         ]
-    changing = "key data_hash weights_sha256 weights task git started finished suite cpu torch python".split()
+    changing = [
+        "key",
+        "data_hash",
+        "weights_sha256",
+        "weights",
+        "task",
+        "git",
+        "started",
+        "finished",
+        "suite",
+        "cpu",
+        "torch",
+        "python",
+    ]
     found["export"] = export.drop(columns=[name for name in changing if name in export.columns])
     return found
 

@@ -35,8 +35,8 @@ STRINGS = (
     "=cmd|' /C calc'!A0", "+1+cmd|'!A0", "-2+3+cmd|'!A0", "@SUM(1+1)*cmd|'!A0", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1",
     "\uff1d1+1",
     "\\input{/etc/passwd}", "\\write18{touch owned}", "$\\frac{", "^^5cinput{x}", "100 % & # _ { } ~ ^",
-    "| a | b |\n| - | - |", "[x](javascript:alert(1))", "![x](http://example.com/x.png)", "`code`", "# head", "**bold**",  # noqa: E501
-    "\x1b[2J\x1b]0;owned\x07", "a\u202egnp.exe", "\u2066x\u2069\u200b\ufeff", "a\x00b", "\u2028alert(1)\u2029", "\U000e0041",  # noqa: E501
+    "| a | b |\n| - | - |", "[x](javascript:alert(1))", "![x](http://example.com/x.png)", "`code`", "# head", "**bold**",
+    "\x1b[2J\x1b]0;owned\x07", "a\u202egnp.exe", "\u2066x\u2069\u200b\ufeff", "a\x00b", "\u2028alert(1)\u2029", "\U000e0041",
     "../../../etc/passwd", "/etc/passwd", "..\\..\\x", "CON", "a/b", "x" * 5000,
     "a\u0301\u0327" * 200,
 )  # fmt: skip

@@ -23,12 +23,12 @@ from suite.sensitivity.spec import SensitivitySpec
 SPECS = (RunSpec, SensitivitySpec, BenchSpec)
 KEYS = sorted({name for spec in SPECS for name in spec.model_fields} | {"schema"})
 PIECES = [
-    "&a ", "*a", "<<: *a", "!!python/object/apply:os.system ['touch owned']", "!!python/name:os.system", "!!binary aGk=",  # noqa: E501
+    "&a ", "*a", "<<: *a", "!!python/object/apply:os.system ['touch owned']", "!!python/name:os.system", "!!binary aGk=",
     "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2001-99-99", "!!float x", "!!int 0b2", "!x y",
     "? ", ": ", "- ", "[",
     "]", "{", "}", "|\n", ">\n", "---\n", "...\n", "%YAML 9.9\n", "\t", "\x00",
     "\x1b[2J", "\u202e", "\ufeff", "\ud7ff",
-    ".nan", ".inf", "1e999", "9" * 5000, "0x" + "f" * 4000, "1:1:1", "~", "yes", "'", '"', "\\x", "#", "\n", "  ", "[" * 2000,  # noqa: E501
+    ".nan", ".inf", "1e999", "9" * 5000, "0x" + "f" * 4000, "1:1:1", "~", "yes", "'", '"', "\\x", "#", "\n", "  ", "[" * 2000,
 ]  # fmt: skip
 texts = st.lists(
     st.one_of(st.sampled_from([*PIECES, *(f"{key}: " for key in KEYS)]), st.text(max_size=6)),

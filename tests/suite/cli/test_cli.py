@@ -227,7 +227,19 @@ def test_bench_measures_and_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("suite.bench.timing.LEAST_SECONDS", 0.0)
-    line = "bench --backbone vim_mini --methods mtr --budget 0.3 --batch-size 2 --rounds 2".split()
+    line = [
+        "bench",
+        "--backbone",
+        "vim_mini",
+        "--methods",
+        "mtr",
+        "--budget",
+        "0.3",
+        "--batch-size",
+        "2",
+        "--rounds",
+        "2",
+    ]
     line += ["--lengths", "", "--threads", "1"]
     assert run(line) == 0
     shown = capsys.readouterr().out
