@@ -25,10 +25,8 @@ __all__ = [
     "stratified",
 ]
 
-Opener = Callable[[Request], Dataset]
-
 # Modules are named rather than imported, so that listing the names needs no PyTorch, numba or PIL.
-DATASETS: Registry[Opener] = Registry(
+DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
     "data set",
     {
         "fashion-clutter": "suite.data.images.clutter:open_clutter",

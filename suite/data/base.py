@@ -47,7 +47,7 @@ class Request:
     ``interpolation``  filter of that resize
     ``views``          views of a video, CLIPSxCROPS such as ``4x3``
 
-    None stands for the data set's own default.
+    None is the data set's own default.
     """
 
     path: str | None = None

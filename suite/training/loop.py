@@ -84,7 +84,7 @@ def hardware(device: str, count: int) -> str:
 
 
 class Forward(torch.nn.Module):
-    """Logits in fp32 of normalised images (B, 3, S, S), at any size; computed in bf16 if asked."""
+    """Logits in fp32 of normalised images (B, 3, S, S), at any size, computed in fp32 or bf16."""
 
     def __init__(self, model: Backbone, reducers: dict[int, Reducer], bf16: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A comparison on videos: every view through the model, one row a video, the same whatever the batch."""
+"""A comparison on videos: every view through the model, one row a video, whatever the batch."""
 
 from collections.abc import Callable
 from pathlib import Path

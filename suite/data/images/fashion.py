@@ -43,7 +43,7 @@ class FashionMnist(Dataset):
         if max(grid) > SIDE:
             return None
         grey = self.garments.images[self.check_index(index)]
-        alpha = np.where(grey >= GARMENT_THRESHOLD, np.uint8(255), np.uint8(0))
+        alpha = np.uint8(255) * (grey >= GARMENT_THRESHOLD)
         covered: Mask = covered_cells(alpha[None], grid)[0]
         return covered
 

@@ -64,10 +64,7 @@ def find_folder(folder: Path | None = None) -> Path:
 def read_array(folder: Path, name: str, shape: tuple[int, ...]) -> Pixels:
     """The items (N, *shape) of one file in `folder`; UserError unless it is the published data."""
     path = _file_in(folder, name)
-    if path is None:
-        raise UserError(
-            f"{folder} has no {name}.gz: name another folder, or run python -m suite fetch"
-        )
+    assert path is not None  # `find_folder` has seen it
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

@@ -22,7 +22,7 @@ SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 
 def check_link(path: Path, root: Path) -> None:
     """UserError if the link `path` leads to a folder or out of `root`."""
-    # A folder could hold itself. A shared data set must not read other files of whoever opens it.
+    # A folder could hold itself. A shared data set must not read other files of its user.
     if path.is_dir():
         raise UserError(
             f"{path} is a link to a folder, which is not followed: put the folder itself there"

@@ -185,12 +185,13 @@ class ParquetImages(Photographs):
         if not len(self.labels):
             raise UserError(f"{paths[0]} has no rows: give a file that holds images")
         self.classes = class_names(schema, self.labels, str(paths[0]))
-        if sum(sizes) != len(self.labels):
+        self._ends = np.cumsum(sizes)
+        # A damaged footer may state other numbers of rows than the column of labels has.
+        if self._ends[-1] != len(self.labels):
             raise UserError(
-                f"{paths[0]} is damaged ({len(self.labels)} labels for {sum(sizes)} images): "
+                f"{paths[0]} is damaged ({len(self.labels)} labels for {self._ends[-1]} images): "
                 f"fetch it again"
             )
-        self._ends = np.cumsum(sizes)
         self._kept: tuple[int, Any] = (-1, None)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Garments:
         """SHA-256 over pixels, labels, indices in the original file, and the pool."""
         total = hashlib.sha256(self.split.encode())
         for array in (self.images, self.labels, self.source, self.pool):
-            total.update(np.ascontiguousarray(array).tobytes())
+            total.update(array.tobytes())
         return total.hexdigest()
 
 

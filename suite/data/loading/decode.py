@@ -93,8 +93,9 @@ def decode(content: bytes, name: str, upright: bool = True) -> Pixels:
             f"{name} has more pixels than is safe ({reason}): shrink it or take it out"
         ) from error
     except UnidentifiedImageError as error:
-        kinds = ", ".join(FORMATS)
-        raise UserError(f"{name} is not an image of a known kind ({kinds}): take it out") from error
+        raise UserError(
+            f"{name} is not an image of a known kind ({', '.join(FORMATS)}): take it out"
+        ) from error
     except Exception as error:
         # Pillow lets through any error of its parsers, such as TypeError or ZeroDivisionError.
         raise UserError(

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import resource_tracker
-from pathlib import Path
 from threading import Thread
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,11 +28,14 @@ from backbones.common.errors import UserError
 from suite.data.base import Dataset, Decoded, Grid, IntArray
 from suite.system.stopwatch import STOPWATCH
 
+DecodedOrError = Decoded | UserError
 # The images of a batch, the size they are decoded at, and the grid of their foreground.
 BatchSpec = tuple[tuple[int, ...], int, Grid | None]
 
+# The first keeps the model busy, the second makes up for one that takes longer than usual.
 AHEAD = 2
 NOTHING = np.empty(0, np.int64)
+# More would wait for the disk, and each takes memory.
 MAX_WORKERS = 8
 # A worker takes seconds to import PyTorch; fewer images are decoded sooner than that.
 MIN_IMAGES = 512
@@ -82,9 +84,8 @@ def is_user_script(main: ModuleType) -> bool:
 
     ``python -m``, the suite's own command and notebooks are not such scripts.
     """
-    file = getattr(main, "__file__", None)
     is_module = getattr(main, "__spec__", None) is not None
-    return file is not None and not is_module and Path(file).suffix == ".py"
+    return not is_module and str(getattr(main, "__file__", None)).endswith(".py")
 
 
 def batches(
@@ -121,12 +122,11 @@ def batches(
     reader.follow(plan)
     finished = False
     try:
-        for chosen in _cut(np.asarray(indices, np.int64), batch_size):
+        for chosen in _cut(indices, batch_size):
             with STOPWATCH.part("data wait"):
-                decoded = reader.next()
-            samples, foreground = decoded
+                samples, foreground = reader.next()
             yield Batch(
-                torch.from_numpy(chosen.copy()),
+                torch.tensor(chosen),
                 torch.from_numpy(samples),
                 torch.from_numpy(dataset.labels[chosen]),
                 None if foreground is None else torch.from_numpy(foreground),
@@ -137,6 +137,7 @@ def batches(
             dismiss()
             _waiting = reader
         else:
+            # Also when the caller stops early, as on Ctrl-C: no process may be left behind.
             reader.close()
 
 
@@ -163,10 +164,10 @@ class Reader:
         self.dataset = dataset
         self._decoder = Decoder(dataset)
         self._plan: deque[BatchSpec] = deque()  # batches that `next` has not returned yet
-        self._pending: deque[Future[Decoded | UserError]] = deque()
-        self._batches: Iterator[Decoded | UserError] = iter(())
+        self._pending: deque[Future[DecodedOrError]] = deque()
+        self._batches: Iterator[DecodedOrError] = iter(())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._loader: DataLoader[Decoded | UserError] | None = None
+        self._loader: DataLoader[DecodedOrError] | None = None
         self._specs: list[BatchSpec] = []  # what the workers decode, in order
         self.starting = Thread(target=self._start, args=(workers,), daemon=True)
         if workers:
@@ -218,7 +219,7 @@ class Reader:
 
     def next(self) -> Decoded:
         """Samples and foreground of the next batch; raises the error of an image in it."""
-        while len(self._pending) <= AHEAD and len(self._pending) < len(self._plan):
+        while len(self._pending) < min(AHEAD + 1, len(self._plan)):
             self._pending.append(self._thread.submit(next, self._batches))
         decoded = self._pending.popleft().result()
         self._plan.popleft()
@@ -233,7 +234,7 @@ class Reader:
         self._batches = iter(())
         self._loader = None
 
-    def _decode(self, plan: deque[BatchSpec]) -> Iterator[Decoded | UserError]:
+    def _decode(self, plan: deque[BatchSpec]) -> Iterator[DecodedOrError]:
         """Decode `plan` batch by batch, on the reader's thread."""
         while plan:
             if self._loader is not None:
@@ -242,8 +243,8 @@ class Reader:
                 yield self._decoder[plan.popleft()]
 
     def _collect(
-        self, loader: DataLoader[Decoded | UserError], plan: deque[BatchSpec]
-    ) -> Iterator[Decoded | UserError]:
+        self, loader: DataLoader[DecodedOrError], plan: deque[BatchSpec]
+    ) -> Iterator[DecodedOrError]:
         """Take batches off `plan` as the workers decode them, until one of the workers dies."""
         self._specs[:] = plan
         try:
@@ -260,13 +261,13 @@ class Reader:
             self._loader = None
 
 
-class Decoder(TorchDataset[Decoded | UserError]):
+class Decoder(TorchDataset[DecodedOrError]):
     """Decodes batches; this is what a worker process receives."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, spec: BatchSpec) -> Decoded | UserError:
+    def __getitem__(self, spec: BatchSpec) -> DecodedOrError:
         """Samples and foreground of a batch, or the error of one of its images."""
         indices, image_size, grid = spec
         try:

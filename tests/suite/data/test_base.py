@@ -35,7 +35,7 @@ def test_labels_that_fit() -> None:
         check_labels(Fake(np.array([0, 1])), 1000)
 
 
-def test_labels_that_do_not_fit_name_the_mend() -> None:
+def test_labels_that_do_not_fit_name_the_fix() -> None:
     with pytest.raises(
         UserError, match=r"3 classes but the model's head has 2: choose a checkpoint"
     ):
@@ -63,7 +63,10 @@ def test_manifest_hash_covers_all_of_it() -> None:
 
 
 def test_names_are_listed_without_torch_or_numba() -> None:
-    code = "import sys, suite.data as d; print(*d.DATASETS); sys.exit(bool({'torch', 'numba', 'PIL'} & set(sys.modules)))"
+    code = (
+        "import sys, suite.data as d; print(*d.DATASETS); "
+        "sys.exit(bool({'torch', 'numba', 'PIL'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "fashion-clutter" in done.stdout.split()

@@ -1,4 +1,4 @@
-"""Augmentation by what its definitions say: crops, mixes and dropped branches, each recognised in what comes out."""
+"""Augmentation by its definitions: crops, mixes and dropped branches seen in the output."""
 
 import pytest
 import torch
@@ -30,9 +30,9 @@ def altered(how: Augmentation, image: Tensor) -> Tensor:
 def test_the_defaults_leave_images_alone() -> None:
     assert Augmentation().of_image(16) is None
     images, labels = batch(0)
-    found = Augmentation().of_batch(5)(images, labels)
-    assert found[0] is images
-    assert found[1] is labels
+    unchanged = Augmentation().of_batch(5)(images, labels)
+    assert unchanged[0] is images
+    assert unchanged[1] is labels
 
 
 def test_a_crop_is_a_part_of_the_picture_at_the_size_of_the_whole() -> None:
@@ -116,10 +116,10 @@ def test_the_asked_share_of_batches_is_mixed_by_both_ways() -> None:
 
 def test_a_dropped_branch_is_nothing_and_the_others_make_up_for_it() -> None:
     tokens = new_sequence(torch.randn(2000, 3, 2), [1], (1, 1, 2))
-    found = DropPath(0.25)(tokens)
-    assert torch.equal(found.residual, tokens.residual)
-    kept = found.branch.flatten(1).any(1)
-    torch.testing.assert_close(found.branch[kept], tokens.branch[kept] / 0.75)
+    dropped = DropPath(0.25)(tokens)
+    assert torch.equal(dropped.residual, tokens.residual)
+    kept = dropped.branch.flatten(1).any(1)
+    torch.testing.assert_close(dropped.branch[kept], tokens.branch[kept] / 0.75)
     assert 0.2 < 1 - float(kept.double().mean()) < 0.3
 
 

@@ -50,7 +50,7 @@ def test_one_process_has_nothing_to_agree_on() -> None:
 def test_two_processes_end_in_the_weights_of_one(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(TRAINING)
-    told = []
+    figures = []
     for count in (1, 2):
         place = tmp_path / str(count)
         place.mkdir()
@@ -70,12 +70,14 @@ def test_two_processes_end_in_the_weights_of_one(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         )
         assert done.returncode == 0, done.stderr
-        told.append(
+        figures.append(
             [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
         )
     assert (tmp_path / "2" / "seen").read_text() == "0 of 2\n1 of 2\n"
-    assert len(told[0]) == len(told[1]) == 4
-    torch.testing.assert_close(torch.tensor(told[0]), torch.tensor(told[1]), rtol=1e-3, atol=1e-4)
+    assert len(figures[0]) == len(figures[1]) == 4
+    torch.testing.assert_close(
+        torch.tensor(figures[0]), torch.tensor(figures[1]), rtol=1e-3, atol=1e-4
+    )
     alone, together = (load_file(tmp_path / place / "state.safetensors") for place in ("1", "2"))
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-2, atol=2e-4, msg=name)

@@ -1,4 +1,4 @@
-"""Training on Tiny-ImageNet in Parquet, end to end on fabricated files: decoded once, resumed, exported, compared."""
+"""Training on Tiny-ImageNet in Parquet, end to end on fabricated files."""
 
 import json
 from dataclasses import replace

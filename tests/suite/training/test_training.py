@@ -99,9 +99,9 @@ def test_a_run_cut_in_pieces_ends_in_the_same_weights(tmp_path: Path, stops: lis
     last = trainer(tmp_path / "cut")
     assert last.done.epoch == len(stops)
     assert last.run(ignore)
-    expected, found = state_of(whole), state_of(last)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    expected, resumed = state_of(whole), state_of(last)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert (last.done.epoch, last.done.step) == (4, 12)
     assert last.run(ignore)
     assert last.done.step == 12
@@ -229,10 +229,10 @@ def test_pixels_are_normalised_and_averaged_over_areas() -> None:
     images = torch.randint(
         0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    found = normalise(images, Noise(), 8)
+    averaged = normalise(images, Noise(), 8)
     for channel, (mean, std) in enumerate(zip(Noise().mean, Noise().std, strict=True)):
         corner = (images[1, channel, 2:4, 4:6].double().mean() / 255 - mean) / std
-        assert float(found[1, channel, 1, 2]) == pytest.approx(float(corner), abs=1e-5)
+        assert float(averaged[1, channel, 1, 2]) == pytest.approx(float(corner), abs=1e-5)
     assert normalise(images, Noise(), 16).shape == (2, 3, 16, 16)
 
 

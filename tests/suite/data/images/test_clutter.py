@@ -38,7 +38,7 @@ def drawn(garments: Garments) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_pixels_of_generator_version_1_never_change(garments: Garments) -> None:
-    """These bytes are what weights were trained and results were made on: a change needs a new version."""
+    """Weights were trained and results made on these bytes: a change needs a new version."""
     images, alpha = render(garments, np.arange(0, 2000, 40), variant=3)
     assert hashlib.sha256(images.tobytes() + alpha.tobytes()).hexdigest() == GOLDEN
 
@@ -104,7 +104,7 @@ def background(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def paste_by_hand(
     canvas: np.ndarray, source: np.ndarray, corner: Sequence[int], side: int, dice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pasting rule in exact fractions of floats, pixel by pixel, without premultiplied shortcuts."""
+    """The pasting rule in floats, pixel by pixel, without premultiplied shortcuts."""
     scale = (256 + (int(dice[0]) * 129 >> 31)) / 256
     size = int(np.ceil(side * scale))
     top, left = (int(die) * (56 - size + 1) >> 31 for die in dice[1:3])
@@ -149,7 +149,7 @@ def test_composition_agrees_with_floating_point_by_hand(garments: Garments) -> N
 
 
 def test_a_garment_is_never_its_own_distractor() -> None:
-    """With a pool of two, every fragment comes from the other one, here a blank that draws nothing."""
+    """With a pool of two, every fragment comes from the other garment, here a blank one."""
     images = np.stack([np.full((28, 28), 200, np.uint8), np.zeros((28, 28), np.uint8)])
     pair = Garments("dev", images, np.array([0, 1]), np.array([0, 1]), np.array([0, 1]))
     for variant in range(20):
@@ -196,7 +196,7 @@ def test_noise_spectrum_falls_as_designed() -> None:
 
 
 def test_noise_has_no_fixed_place(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    """Knots are shifted at random: neither mean nor spread of the rim's pixels depends on the place in a token."""
+    """Knots are shifted at random: the rim's pixels do not depend on their place in a token."""
     rim = drawn[0][:, :4].astype(float).mean(axis=(0, 3))
     assert rim.std() < 5
 

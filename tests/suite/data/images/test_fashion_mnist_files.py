@@ -56,7 +56,7 @@ def published(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def requests(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A mirror of `files`, and the paths that it was asked for."""
+    """A mirror of `files`, and the paths of its requests."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,7 +89,7 @@ def test_download_then_open(
     assert len(load_full("test", folder, SMALL).labels) == 60
     count = len(requests)
     download(folder)
-    assert len(requests) == count, "what is there is not fetched again"
+    assert len(requests) == count, "existing files are not fetched again"
 
 
 def test_wrong_checksum_keeps_nothing(tmp_path: Path, requests: list[str], published: None) -> None:
@@ -143,7 +143,7 @@ def test_other_data_in_the_folder_is_refused(tmp_path: Path, files: dict[str, by
         load_full("test", tmp_path, SMALL)
 
 
-def test_message_names_every_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_names_every_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "absent"))
     monkeypatch.setattr(full, "DEBIAN", tmp_path / "debian")
     with pytest.raises(
@@ -158,15 +158,15 @@ def test_message_names_every_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_search_order(
     tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = [tmp_path / name for name in ("given", "cache", "debian")]
+    folders = [tmp_path / name for name in ("chosen", "cache", "debian")]
     for folder in folders:
         folder.mkdir()
         for name, data in files.items():
             (folder / f"{name}.gz").write_bytes(data)
-    given, cache, debian = folders
+    chosen, cache, debian = folders
     monkeypatch.setenv(FOLDER_VARIABLE, str(cache))
     monkeypatch.setattr(full, "DEBIAN", debian)
-    assert find_folder(given) == given
+    assert find_folder(chosen) == chosen
     assert find_folder() == cache
     (cache / "t10k-images-idx3-ubyte.gz").unlink()
     assert find_folder() == debian
@@ -180,7 +180,7 @@ def test_cache_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_debian_holds_the_published_labels() -> None:
-    """Debian's gzip differs from the authors' only in its header: with name and time put back, the MD5 is theirs."""
+    """With the name and time of the authors' header put back, Debian's gzip has their MD5."""
     name = "t10k-labels-idx1-ubyte"
     packed = (DEBIAN / f"{name}.gz").read_bytes()
     header = (

@@ -34,7 +34,7 @@ def write(path: Path, labels: list[int]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files of 20 training images a class in all, shuffled, and one validation image a class."""
+    """Two files of 20 training images a class, shuffled, and one validation image a class."""
     place = tmp_path_factory.mktemp("tiny")
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(200), 20)).tolist()
     write(place / "train-0-of-2.parquet", labels[:1500])
@@ -74,8 +74,8 @@ def test_the_quarter_has_every_fourth_class_of_each_split(folder: Path, split: s
 def test_a_picture_is_taken_whole(folder: Path) -> None:
     data = open_dataset(f"tiny-imagenet:{folder}")
     mean, std = np.array(data.mean), np.array(data.std)
-    wanted = (data.image(3) / 255.0 - mean) / std
-    assert np.allclose(data.sample(3, 64).transpose(1, 2, 0), wanted, atol=1e-5)
+    expected = (data.image(3) / 255.0 - mean) / std
+    assert np.allclose(data.sample(3, 64).transpose(1, 2, 0), expected, atol=1e-5)
     assert data.sample(3, 32).shape == (3, 32, 32)
     plain = open_dataset(f"parquet:{folder}", "valid").prepared_as(
         create_model("vim_tiny_64", depth=1).preprocessing

@@ -108,7 +108,7 @@ def test_first_frame_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_truncated_is_one_line_with_file_and_mend(kind: str) -> None:
+def test_truncated_is_one_line_with_file_and_fix(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(noise), kind)
     with pytest.raises(UserError, match=r"cat\.jpg is damaged.*fetch it again") as caught:

@@ -67,11 +67,11 @@ def test_a_backbone_is_given_images_as_it_was_published_unless_the_user_asked_ot
     assert np.array_equal(
         other.sample(1, 32), Preprocess(1.0, "bicubic", halves, halves)(other.image(1), 32)
     )
-    asked = open_dataset(f"imagefolder:{root}", crop=0.95, interpolation="bilinear").prepared_as(
-        published
-    )
-    assert isinstance(asked, Photographs)
-    assert asked.preprocess == Preprocess(0.95, "bilinear", halves, halves)
+    overridden = open_dataset(
+        f"imagefolder:{root}", crop=0.95, interpolation="bilinear"
+    ).prepared_as(published)
+    assert isinstance(overridden, Photographs)
+    assert overridden.preprocess == Preprocess(0.95, "bilinear", halves, halves)
     assert (
         open_dataset("fashion-clutter", "dev").prepared_as(published).mean != halves
     )  # it has a form of its own

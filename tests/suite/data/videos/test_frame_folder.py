@@ -24,8 +24,8 @@ def test_frames_stand_in_the_order_of_their_numbers(
     frames = make_film(4)
     folder = put_frames(tmp_path / "clip", frames)
     assert frame_names(folder) == [f"frame_{number}.png" for number in range(1, 13)]
-    found = read_frames(folder, tmp_path, lambda count: np.arange(count), same)
-    np.testing.assert_array_equal(np.stack(found), frames)
+    frames_read = read_frames(folder, tmp_path, lambda count: np.arange(count), same)
+    np.testing.assert_array_equal(np.stack(frames_read), frames)
     assert sorted(["img²10", "img9", "img²9", "img٣", "a"], key=natural) == [
         "a",
         "img٣",
@@ -51,8 +51,8 @@ def test_clips_are_the_folders_that_hold_images(
     put_frames(tmp_path / "run" / "deep" / "a", make_film(1, count=1))
     (tmp_path / "run" / "empty").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "run" / "loose.png")
-    found = list_clips(tmp_path / "run", tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["run/b", "run/deep/a"]
+    clips = list_clips(tmp_path / "run", tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in clips] == ["run/b", "run/deep/a"]
 
 
 def test_bad_frames_and_folders_are_named(tmp_path: Path, make_film: Make, put_frames: Put) -> None:

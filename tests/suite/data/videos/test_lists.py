@@ -39,10 +39,10 @@ def read(root: Path, text: str, split: str | None = None, name: str = "val.csv")
     ],
 )
 def test_a_path_and_a_number_a_line(root: Path, text: str) -> None:
-    found = read(root, text.format(root=root))
-    assert [path.name for path in found.paths] == ["a b.mp4", "d,e.mp4"]
-    assert found.labels.tolist() == [0, 1]
-    assert (found.classes, found.split, found.root) == (("0", "1"), "val", root)
+    listing = read(root, text.format(root=root))
+    assert [path.name for path in listing.paths] == ["a b.mp4", "d,e.mp4"]
+    assert listing.labels.tolist() == [0, 1]
+    assert (listing.classes, listing.split, listing.root) == (("0", "1"), "val", root)
 
 
 def test_lists_of_frame_folders_say_how_many_frames(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_lists_of_frame_folders_say_how_many_frames(tmp_path: Path) -> None:
         (tmp_path / "clips" / name).mkdir(parents=True)
     file = tmp_path / "list.txt"
     file.write_text("a 12 3\nb c 250 0\n")
-    found = from_list(file, tmp_path / "clips", None, find, Path.is_dir)
-    assert [path.name for path in found.paths] == ["a", "b c"]
-    assert found.labels.tolist() == [3, 0]
+    listing = from_list(file, tmp_path / "clips", None, find, Path.is_dir)
+    assert [path.name for path in listing.paths] == ["a", "b c"]
+    assert listing.labels.tolist() == [3, 0]
 
 
 def test_names_of_the_classes_stand_beside_the_list(root: Path) -> None:
@@ -81,18 +81,21 @@ def test_the_official_annotations(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / "videos").mkdir(exist_ok=True)
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"x")
-    found = read(tmp_path / "videos", KINETICS, split="test")
-    assert [path.stem for path in found.paths] == [names[0], "b", names[3], names[1]]
-    assert found.classes == ("jump", "jump, high", "run")
-    assert found.labels.tolist() == [0, 2, 1, 0]
-    assert found.split == "val"
+    listing = read(tmp_path / "videos", KINETICS, split="test")
+    assert [path.stem for path in listing.paths] == [names[0], "b", names[3], names[1]]
+    assert listing.classes == ("jump", "jump, high", "run")
+    assert listing.labels.tolist() == [0, 2, 1, 0]
+    assert listing.split == "val"
 
 
 def test_a_clip_that_is_there_twice_is_taken_from_its_class(tmp_path: Path) -> None:
     for folder in ("leaping_high", "jumping rope"):
         (tmp_path / "v" / folder).mkdir(parents=True)
         (tmp_path / "v" / folder / "x_000000_000010.mp4").write_bytes(b"x")
-    text = "label,youtube_id,time_start,time_end,split\njumping rope,x,0,10,val\nleaping high,x,0,10,val\n"
+    text = (
+        "label,youtube_id,time_start,time_end,split\n"
+        "jumping rope,x,0,10,val\nleaping high,x,0,10,val\n"
+    )
     assert [path.parent.name for path in read(tmp_path / "v", text).paths] == [
         "jumping rope",
         "leaping_high",

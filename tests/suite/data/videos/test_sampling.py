@@ -12,46 +12,46 @@ from suite.data.videos.sampling import Views, crop_offsets, cropped, frame_indic
 
 
 def rule(count: int, frames: int, clips: int) -> list[list[int]]:
-    """The test sampling of UMT and VideoMamba: a frame of each segment, moved on from clip to clip."""
+    """The test sampling of UMT and VideoMamba: a later frame of each segment in each clip."""
     segment = max(0.0, float(count - 1) / frames)
     duration = segment / (clips + 1)
-    found = []
+    clips_of_frames = []
     for clip in range(clips):
         row = []
         for i in range(frames):
             row.append(min(int(np.round(segment * i)) + int(duration * (clip + 1)), count - 1))
-        found.append(row)
-    return found
+        clips_of_frames.append(row)
+    return clips_of_frames
 
 
 @given(st.integers(1, 2000), st.integers(1, 64), st.integers(1, 20))
 def test_frames_are_those_of_the_published_rule(count: int, frames: int, clips: int) -> None:
-    found = frame_indices(count, frames, clips)
-    assert found.tolist() == rule(count, frames, clips)
-    assert found.min() >= 0
-    assert found.max() < count
-    assert (np.diff(found, axis=1) >= 0).all()
+    indices = frame_indices(count, frames, clips)
+    assert indices.tolist() == rule(count, frames, clips)
+    assert indices.min() >= 0
+    assert indices.max() < count
+    assert (np.diff(indices, axis=1) >= 0).all()
 
 
 def test_a_known_video() -> None:
     # 10 s at 30 frames a second, 8 frames, 4 clips: segments of 37.375 frames
-    found = frame_indices(300, 8, 4)
-    assert found[:, 0].tolist() == [7, 14, 22, 29]
-    assert found[0].tolist() == [7, 44, 82, 119, 157, 194, 231, 269]
+    indices = frame_indices(300, 8, 4)
+    assert indices[:, 0].tolist() == [7, 14, 22, 29]
+    assert indices[0].tolist() == [7, 44, 82, 119, 157, 194, 231, 269]
     assert frame_indices(3, 8, 1)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
     assert frame_indices(1, 4, 2).tolist() == [[0] * 4] * 2
 
 
 @given(st.integers(1, 400), st.integers(0, 400), st.integers(1, 5))
 def test_crops_lie_within_and_go_from_end_to_end(size: int, more: int, crops: int) -> None:
-    found = crop_offsets(size + more, size, crops)
-    assert len(found) == crops
-    assert all(0 <= offset <= more for offset in found)
+    offsets = crop_offsets(size + more, size, crops)
+    assert len(offsets) == crops
+    assert all(0 <= offset <= more for offset in offsets)
     if crops == 1:
-        assert found == [more // 2]
+        assert offsets == [more // 2]
     else:
-        assert (found[0], found[-1]) == (0, more)
-        assert all(0 <= b - a - more / (crops - 1) + 1 < 2 for a, b in pairwise(found))
+        assert (offsets[0], offsets[-1]) == (0, more)
+        assert all(0 <= b - a - more / (crops - 1) + 1 < 2 for a, b in pairwise(offsets))
 
 
 def test_crops_of_wide_and_tall_frames() -> None:

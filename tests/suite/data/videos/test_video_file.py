@@ -29,8 +29,8 @@ def test_chosen_frames_come_out_pixel_by_pixel(
     frames = make_film(3)
     path = put_film(tmp_path / "a.mkv", frames)
     assert count_frames(path) == 12
-    found = read_video(path, pick(0, 5, 5, 11), same)
-    np.testing.assert_array_equal(np.stack(found), frames[[0, 5, 5, 11]])
+    decoded = read_video(path, pick(0, 5, 5, 11), same)
+    np.testing.assert_array_equal(np.stack(decoded), frames[[0, 5, 5, 11]])
     every = read_video(path, lambda count: np.arange(count), same)
     np.testing.assert_array_equal(np.stack(every), frames)
 
@@ -48,11 +48,11 @@ def test_the_usual_containers_and_codecs(
 ) -> None:
     frames = make_film(1)
     path = put_film(tmp_path / name, frames, codec, pixels)
-    found = np.stack(read_video(path, lambda count: np.arange(count), same))
-    assert found.shape == frames.shape
-    assert np.abs(found.astype(int) - frames).mean() < 12
+    decoded = np.stack(read_video(path, lambda count: np.arange(count), same))
+    assert decoded.shape == frames.shape
+    assert np.abs(decoded.astype(int) - frames).mean() < 12
     # each is nearest to its own frame: none is lost, doubled or out of order
-    far = np.abs(found[:, None].astype(int) - frames[None]).mean((2, 3, 4))
+    far = np.abs(decoded[:, None].astype(int) - frames[None]).mean((2, 3, 4))
     assert far.argmin(1).tolist() == list(range(12))
 
 
@@ -68,8 +68,8 @@ def test_frames_are_counted_whatever_their_rate(tmp_path: Path, make_film: Make)
             frame.pts = number * number  # ever slower
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    found = read_video(tmp_path / "a.mkv", lambda count: np.arange(count), same)
-    np.testing.assert_array_equal(np.stack(found), frames)
+    decoded = read_video(tmp_path / "a.mkv", lambda count: np.arange(count), same)
+    np.testing.assert_array_equal(np.stack(decoded), frames)
 
 
 def cut(path: Path, share: float) -> None:

@@ -18,13 +18,13 @@ Make = Callable[..., np.ndarray]
 
 
 def opened(spec: str, **settings: str) -> Videos:
-    found = open_dataset(spec, **settings)
-    assert isinstance(found, Videos)
-    return found
+    data = open_dataset(spec, **settings)
+    assert isinstance(data, Videos)
+    return data
 
 
 def straight(frames: np.ndarray, count: int, clips: int, crops: int, size: int) -> np.ndarray:
-    """Every view of a video whose short side is `size` already, pixel by pixel as the protocol says."""
+    """Every view of a video whose short side is `size`, pixel by pixel as in the protocol."""
     total, height, width, _ = frames.shape
     views = []
     for clip in range(clips):
@@ -53,10 +53,10 @@ def test_every_view_is_that_of_the_protocol(
     data = opened(f"{kind}:{films / kind}", views=views).in_frames(4)
     assert data.views == clips * crops
     for index in (0, 5):
-        found = data.sample(index, 32)
+        sample = data.sample(index, 32)
         expected = straight(make_film(index, count=9 + index), 4, clips, crops, 32)
-        assert found.shape == expected.shape == (clips * crops, 3, 4, 32, 32)
-        np.testing.assert_allclose(found, expected, atol=2e-6)
+        assert sample.shape == expected.shape == (clips * crops, 3, 4, 32, 32)
+        np.testing.assert_allclose(sample, expected, atol=2e-6)
 
 
 def test_files_and_folders_of_the_same_frames_are_the_same(films: Path) -> None:
@@ -87,9 +87,9 @@ def test_the_short_side_is_resized_and_all_frames_alike(tmp_path: Path) -> None:
     Image.new("RGB", (60, 40), (255, 0, 0)).save(folder / "1.png")
     Image.new("RGB", (80, 40), (255, 0, 0)).save(folder / "2.png")  # a change of size in the middle
     data = opened(f"frames:{tmp_path}", views="1x3").in_frames(2)
-    found = data.sample(0, 20)
-    assert found.shape == (3, 3, 2, 20, 20)
-    np.testing.assert_allclose(found[:, 0], (1 - IMAGENET_MEAN[0]) / IMAGENET_STD[0], atol=1e-6)
+    sample = data.sample(0, 20)
+    assert sample.shape == (3, 3, 2, 20, 20)
+    np.testing.assert_allclose(sample[:, 0], (1 - IMAGENET_MEAN[0]) / IMAGENET_STD[0], atol=1e-6)
 
 
 def test_a_video_shorter_than_a_clip_repeats_frames(
@@ -97,8 +97,8 @@ def test_a_video_shorter_than_a_clip_repeats_frames(
 ) -> None:
     frames = make_film(1, count=2)
     put_frames(tmp_path / "run" / "clip", frames)
-    found = opened(f"frames:{tmp_path}", views="1x1").in_frames(8).sample(0, 32)
-    np.testing.assert_allclose(found, straight(frames, 8, 1, 1, 32), atol=2e-6)
+    sample = opened(f"frames:{tmp_path}", views="1x1").in_frames(8).sample(0, 32)
+    np.testing.assert_allclose(sample, straight(frames, 8, 1, 1, 32), atol=2e-6)
 
 
 def test_what_people_see_is_the_middle_view(films: Path, make_film: Make) -> None:
