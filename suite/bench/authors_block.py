@@ -35,6 +35,7 @@ class AuthorsBlock(nn.Module):
         if needs:
             raise ValueError("the authors' block has no trace")
         norm = self.block.norm
+        # one pass over the tokens, as their fused norm
         residual, u = add_norm(tokens.branch, tokens.residual, norm.weight, norm.eps)
         branch = authors_mixer(self.block.mixer, u)
         return replace(tokens, branch=branch, residual=residual, trace=None)
@@ -43,14 +44,18 @@ class AuthorsBlock(nn.Module):
 def authors_mixer(mixer: BidirectionalMixer, u: Tensor) -> Tensor:
     """The output of `BidirectionalMixer.forward` for tokens (B, L, C)."""
     batch, length, _ = u.shape
-    xz = mixer.in_proj.weight @ u.reshape(batch * length, -1).t()
+    # channels first, which is the layout of their kernels
+    columns = u.reshape(batch * length, -1).t()
+    xz = mixer.in_proj.weight @ columns
     xz = xz.view(-1, batch, length).transpose(0, 1)
     weights = mixer.scan_weights
     forward, backward = weights.directions
     A = weights.state_matrix()
-    y = _direction(forward, A[0], xz, mixer)
-    y = y + _direction(backward, A[1], xz.flip(-1), mixer).flip(-1)
-    y = y / 2 if weights.divide else y
+    # they flip the sequence for the second direction, and its output back
+    flipped = _direction(backward, A[1], xz.flip(-1), mixer)
+    y = _direction(forward, A[0], xz, mixer) + flipped.flip(-1)
+    if weights.divide:
+        y = y / 2
     return functional.linear(y.transpose(1, 2), mixer.out_proj.weight)
 
 
@@ -60,13 +65,16 @@ def _direction(weights: Direction, A: Tensor, xz: Tensor, mixer: BidirectionalMi
     x, z = xz.chunk(2, dim=1)
     conv, dt_proj = weights.conv, weights.dt_proj
     x = conv_function()(x, conv.weight.squeeze(1), conv.bias, activation="silu")
-    rows = functional.linear(x.transpose(1, 2).reshape(batch * length, -1), weights.x_proj.weight)
+    rows = x.transpose(1, 2).reshape(batch * length, -1)
+    rows = functional.linear(rows, weights.x_proj.weight)
     dt, B, C = rows.split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
-    delta = (dt_proj.weight @ dt.t()).view(-1, batch, length).transpose(0, 1)
+    delta = dt_proj.weight @ dt.t()
+    delta = delta.view(-1, batch, length).transpose(0, 1)
     # their kernel takes tokens last, in memory too
     B = B.view(batch, length, -1).transpose(1, 2).contiguous()
     C = C.view(batch, length, -1).transpose(1, 2).contiguous()
-    D, bias = weights.D.float(), dt_proj.bias.float()
+    D = weights.D.float()
+    bias = dt_proj.bias.float()
     y: Tensor = scan_function()(x, delta, A, B, C, D, z, bias, True)
     return y
 

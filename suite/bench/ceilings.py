@@ -40,6 +40,7 @@ def measure_ceilings() -> Ceilings:
     # each program keeps its values in registers, so that the memory is no limit
     values = torch.rand(PROGRAMS * BLOCK, device="cuda")
     grid, work = (PROGRAMS,), BLOCK * ROUNDS * PROGRAMS
+    # a copy reads and writes each byte
     copy = seconds(lambda: target.copy_(source), "cuda")
     exponentials = seconds(lambda: many_exponentials[grid](values, ROUNDS, BLOCK=BLOCK), "cuda")
     multiply_adds = seconds(lambda: many_multiply_adds[grid](values, ROUNDS, BLOCK=BLOCK), "cuda")

@@ -33,11 +33,14 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
     """
     methods = [parse(text) for text in spec.methods]
     every_budget = spec.run_spec()
+    # one budget shows how the cost grows with the length; all of them would take hours
     middle_budget = spec.run_spec(sorted(spec.budgets)[len(spec.budgets) // 2])
     for name in spec.backbones:
         for precision in spec.precisions:
             native = random_model(name, spec, precision, device)
+            # by batch, at the backbone's own length
             settings = [(native, every_budget, batch) for batch in dict.fromkeys(spec.batches)]
+            # by length, at one image
             for length in dict.fromkeys(spec.lengths):
                 size = image_size_of(native, length)
                 if size != native.image_size or 1 not in spec.batches:
@@ -53,7 +56,7 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
 def random_model(
     name: str, spec: BenchSpec, precision: str, device: str, **settings: Any
 ) -> Backbone:
-    """The backbone on random weights, whose values no time depends on."""
+    """The backbone on random weights: no time depends on their values."""
     model = create_model(name, kernel=spec.kernel, **settings)
     return model.to(device).cast(check_precision(precision, device))
 
@@ -72,6 +75,7 @@ def image_size_of(model: Backbone, length: int) -> int:
 def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
     """Time the cells of the run in `folder`, on its weights and in its precision."""
     of_run = read_spec(run_spec(folder), RunSpec)
+    # times of another device must not be shown beside the accuracy of this run
     if of_run.device not in ("auto", device):
         raise UserError(f"the run in {folder} was on {of_run.device}: use --device {of_run.device}")
     prepared = prepare(of_run.model_copy(update={"device": device}))
@@ -108,6 +112,7 @@ def _timed(
     notify(
         f"{cells[0].backbone}, {precision}, {patches} tokens, batch {batch}: {len(timed)} passes"
     )
+    # the kernel that `auto` means here; a transformer has no scan
     mixers = model.mixers()
     kernel = chosen(mixers[0].kernel, device, DTYPES[precision]).kernel if mixers else "none"
     for record in measure_speed(model, timed, batch, rounds, device):

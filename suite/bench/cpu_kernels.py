@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from rich.table import Table
 
@@ -27,12 +27,6 @@ from suite.bench.scan_inputs import (
 from suite.bench.tables import figures_table
 from suite.bench.timing import Run, best_seconds
 
-COLUMNS = {
-    "figure": "{row.name}",
-    "value": "{row.value:.3g}",
-    "unit": "{row.unit}",
-    "against": "{row.against}",
-}
 LENGTHS = (1, 2, 17, 100, 197, 200)  # around the tiles of the kernel and at Vim's own length
 
 
@@ -45,8 +39,7 @@ class KernelRow(NamedTuple):
     against: str = ""
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """Sizes of the scan alone and of a stack of blocks; `seconds` each call is repeated for."""
 
     batch: int = 32
@@ -68,10 +61,12 @@ class Sizes:
         return best_seconds(run, self.seconds)
 
 
-def measure_cpu_kernels(sizes: Sizes | None = None) -> list[KernelRow]:
+VIM_TINY = Sizes()
+
+
+def measure_cpu_kernels(sizes: Sizes = VIM_TINY) -> list[KernelRow]:
     """Measure in fp32; UserError if the `cpu` kernel does not pass its self-check."""
-    sizes = sizes or Sizes()
-    chosen("cpu", "cpu", torch.float32)
+    chosen("cpu", "cpu", torch.float32)  # compiles and checks it, which must not be timed
     with torch.no_grad():
         return [*_scan_rows(sizes), *_error_rows(), *_stack_rows(sizes)]
 
@@ -79,7 +74,13 @@ def measure_cpu_kernels(sizes: Sizes | None = None) -> list[KernelRow]:
 def table(rows: list[KernelRow]) -> Table:
     """The rows for a terminal, with the number of threads they were measured on."""
     title = f"Scan kernels, CPU, fp32, {torch.get_num_threads()} threads"
-    return figures_table(title, rows, COLUMNS)
+    columns = {
+        "figure": "{row.name}",
+        "value": "{row.value:.3g}",
+        "unit": "{row.unit}",
+        "against": "{row.against}",
+    }
+    return figures_table(title, rows, columns)
 
 
 def _scan_rows(sizes: Sizes) -> Iterator[KernelRow]:
@@ -102,14 +103,17 @@ def _scan_rows(sizes: Sizes) -> Iterator[KernelRow]:
 
 
 def _error_rows() -> Iterator[KernelRow]:
+    # relative to the largest value of a tensor, since single values may be near zero
     unit = "of the largest"
     for kernel in ("cpu", "reference"):
-        error = 0.0
+        errors = []
         for length in LENGTHS:
             inputs = random_inputs(2, 2, length, 48, 16, seed=length)
             exact = exact_results(inputs, gradients=False)
-            error = max(error, largest_error([scan(inputs, kernel)], exact))
+            errors.append(largest_error([scan(inputs, kernel)], exact))
+        error = float(np.max(errors))
         yield KernelRow(f"error of {kernel}", error, unit, "a loop in fp64")
+    # one length only: a backward pass in fp64 takes long
     inputs = random_inputs(2, 2, 64, 48, 16)
     both = results(partial(scan, kernel="cpu"), inputs, gradients=True)
     error = largest_error(both[1:], exact_results(inputs, gradients=True)[1:])
@@ -138,6 +142,7 @@ def _stack_rows(sizes: Sizes) -> Iterator[KernelRow]:
     inputs = random_inputs(2, batch, length, sizes.inner, sizes.states)
     scans = depth * sizes.best(lambda: scan(inputs, "cpu"))
     elementwise = depth * _convolution_and_norm(sizes)
+    # a stack that does nothing but products and scans, each as fast as alone
     floor = flops / rate + scans
     shape = f"{depth} blocks of width {sizes.dim}, {batch} images of {length} tokens"
     matmul = f"torch.matmul of {sizes.matrix} x {sizes.matrix}"

@@ -35,18 +35,7 @@ from suite.system.hardware import DTYPES
 KERNELS = ("reference", "mamba_ssm", "triton")
 OWN_LAYOUT = "mamba_ssm, its own layout"
 PRECISIONS = ("bf16", "fp32")
-COLUMNS = {
-    "shape": "{row.shape}",
-    "dtype": "{row.dtype}",
-    "pass": "{row.passes}",
-    "kernel": "{row.kernel}",
-    "ms": "{row.milliseconds:.3f}",
-    "bytes ms": "{row.bytes_milliseconds:.3f}",
-    "exp ms": "{row.exponentials_milliseconds:.3f}",
-    "fma ms": "{row.multiply_adds_milliseconds:.3f}",
-    "floor/time": "{row.share_of_floor:.2f}",
-    "error": "{row.error:.1e}",
-}
+# A, D and the bias are parameters, which stay in fp32
 IN_DTYPE = ("u", "delta", "B", "C", "z")
 
 
@@ -153,12 +142,12 @@ def _rows(shape: ScanShape, precision: str, ceilings: Ceilings) -> Iterator[Scan
             continue
         forward = own_layout_scan if kernel == OWN_LAYOUT else partial(scan, kernel=kernel)
         for gradients in (False, True):
-            torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # the graph of the row before
             run = partial(results, forward, gradients=gradients)
             # no graph of the reference: it would hold thousands of launches twice in memory
             launched = partial(run, inputs) if kernel == "reference" else captured(run, inputs)
             time = seconds(launched, "cuda")
-            error = float("nan")
+            error = float("nan")  # in its own layout it scans tokens in another order
             if kernel != OWN_LAYOUT:
                 error = largest_error(run(small), exact_results(small, gradients))
             least = ceilings.seconds(*work(shape, inputs.u.element_size(), gradients))
@@ -187,6 +176,7 @@ def own_layout_scan(inputs: ScanInputs) -> Tensor:
     outputs = []
     for k in range(2):
         tokens = [laid_out(tensor[k]) for tensor in (u, delta, B, C)]
+        # the second direction is not flipped first: the time is the same
         outputs.append(
             scan_function()(*tokens[:2], A[k], *tokens[2:], D[k], laid_out(z), bias[k], True)
         )
@@ -201,4 +191,16 @@ def table(rows: list[ScanRow], ceilings: Ceilings, device: str) -> Table:
         f"exponentials/s, {ceilings.multiply_adds / 1e12:.1f} T multiply-adds/s"
     )
     title = f"Scan kernels, both directions, {device}: {rates}"
-    return figures_table(title, rows, COLUMNS, names=4)
+    columns = {
+        "shape": "{row.shape}",
+        "dtype": "{row.dtype}",
+        "pass": "{row.passes}",
+        "kernel": "{row.kernel}",
+        "ms": "{row.milliseconds:.3f}",
+        "bytes ms": "{row.bytes_milliseconds:.3f}",
+        "exp ms": "{row.exponentials_milliseconds:.3f}",
+        "fma ms": "{row.multiply_adds_milliseconds:.3f}",
+        "floor/time": "{row.share_of_floor:.2f}",
+        "error": "{row.error:.1e}",
+    }
+    return figures_table(title, rows, columns, names=4)

@@ -8,13 +8,11 @@ reducers alone, on the tokens that they get in the pass, over the time of the wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from rich.table import Table
-from torch.profiler import ProfilerActivity, profile
 
 from backbones import create_model
 from backbones.base import Backbone
@@ -24,10 +22,10 @@ from suite.bench.cells import Notify, cells_with_plan
 from suite.bench.cuda_graphs import captured
 from suite.bench.cuda_kernels import PRECISIONS, obstacle
 from suite.bench.memory import peak_mib
-from suite.bench.passes import forward, reducer_calls
+from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import random_images
 from suite.bench.tables import figures_table
+from suite.bench.time_breakdown import profiled
 from suite.bench.timing import seconds
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
@@ -37,7 +35,7 @@ AUTHORS = "mamba_ssm, as Vim's authors run it"
 KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
 REDUCED_BY = "triton"
 DEVICE = "cuda"
-KERNELS_SHOWN = 12
+KERNELS_SHOWN = 12  # of each pass, the longest
 COLUMNS = {
     "backbone": "{row.backbone}",
     "precision": "{row.precision}",
@@ -100,8 +98,10 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
     """
     # full fp32 in the matrix products of all sides, or kernels would be compared with TF32
     torch.set_float32_matmul_precision("highest")
-    methods, batch = [parse(text) for text in spec.methods], spec.batches[-1]
+    methods = [parse(text) for text in spec.methods]
+    batch = spec.batches[-1]
     for name, precision, kernel in product(spec.backbones, PRECISIONS, KERNELS):
+        # the authors' block calls mamba_ssm's scan from a sequence of operations of its own
         own = "mamba_ssm" if kernel == AUTHORS else kernel
         if reason := obstacle(own, DTYPES[precision]):
             notify(f"{name} {precision} {kernel}: left out, {reason}")
@@ -114,6 +114,7 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
         whole, *cells = layout(name, model, reducing, spec.run_spec(), "")
         dense = _row(model, precision, kernel, whole, batch)
         yield dense
+        # with the fastest kernel, where the reduction has the largest share
         if kernel == REDUCED_BY:
             for cell in cells_with_plan(cells, notify):
                 row = _row(model, precision, kernel, cell, batch)
@@ -122,20 +123,20 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
 
 def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -> ModelRow:
     assert cell.plan is not None
-    plan = cell.reducers()
     images = random_images(model, batch, DEVICE)
-    of_images = partial(forward, model, plan=plan)
-    run = partial(of_images, images)
+    timed = Pass(model, images, cell.reducers())
     # no graph of the reference: it would hold thousands of launches twice in memory
     slow = kernel == "reference"
     with torch.inference_mode():
-        torch.cuda.empty_cache()
-        peak = peak_mib(run, DEVICE)
-        eager = seconds(run, DEVICE)
-        whole = eager if slow else seconds(captured(of_images, images), DEVICE)
-        calls = reducer_calls(model, images, plan)
+        torch.cuda.empty_cache()  # the graphs of the row before
+        peak = peak_mib(timed, DEVICE)
+        eager = timed.seconds()
+        whole = eager if slow else seconds(captured(Pass.__call__, timed), DEVICE)
+        # a graph, as the pass is: launched one by one, short kernels would wait for the host
+        calls = timed.reducer_calls()
         reduction = seconds(captured(_all, calls), DEVICE) if calls else 0.0
-        kernels = {} if slow else kernel_milliseconds(run)
+        kernels = {} if slow else profiled(timed, DEVICE)[0]
+    longest = sorted(kernels.items(), key=lambda kernel: -kernel[1])
     return ModelRow(
         backbone=model.name,
         precision=precision,
@@ -148,26 +149,12 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
         speedup=1.0,
         reduction_share=reduction / whole,
         peak_mib=peak,
-        kernel_milliseconds=kernels,
+        kernel_milliseconds={name: 1e3 * time for name, time in longest},
     )
 
 
 def _all(calls: Sequence[Callable[[], object]]) -> list[object]:
     return [call() for call in calls]
-
-
-def kernel_milliseconds(run: Callable[[], object]) -> dict[str, float]:
-    """Milliseconds of each CUDA kernel in one pass, the longest first."""
-    run()
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        run()
-        torch.cuda.synchronize()
-    times = {}
-    for event in profiler.key_averages():
-        if event.self_device_time_total > 0:  # others are operators of the host
-            times[event.key] = event.self_device_time_total / 1e3
-    return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
 def line(row: ModelRow) -> str:
@@ -183,6 +170,7 @@ def table(rows: list[ModelRow]) -> Table:
 
 def profile_table(rows: list[ModelRow]) -> Table:
     """Milliseconds by CUDA kernel, of the dense passes and of those under the first method."""
+    # all methods and budgets would be hundreds of lines
     reduced = [row.method for row in rows if row.method != "none"]
     times: list[KernelTime] = []
     for row in rows:

@@ -20,6 +20,7 @@ def state(device: str) -> dict[str, Any]:
     ``load`` is the mean number of running processes over the last minute, on the whole machine;
     ``mhz`` is the clock of the processor, or of the GPU if `device` is one.
     """
+    # None in containers and on some processors
     frequency = psutil.cpu_freq()
     clock = round(frequency.current) if frequency else None
     on_gpu = device == "cuda"

@@ -19,7 +19,7 @@ def peak_mib(run: Callable[[], object], device: str) -> float:
     On a GPU by the allocator's own count, on a CPU by the allocations and releases that the
     profiler records. Both count tensors only, not what a library allocates for itself.
     """
-    run()
+    run()  # what the first call allocates and keeps is no part of a pass
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

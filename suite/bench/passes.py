@@ -1,44 +1,89 @@
-"""One forward pass under a plan, and the calls of the reducers in it."""
+"""One forward pass under a plan: its logits, its time, and the calls of the reducers in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from backbones.base import Backbone, Reducer
 from backbones.sequence import TokenSequence
+from suite.bench.timing import now, seconds
 
-Plan = Mapping[int, Reducer]
 Observer = Callable[[Reducer, TokenSequence], TokenSequence]
 
 
-def forward(model: Backbone, images: Tensor, plan: Plan) -> Tensor:
-    """Logits (B, classes) of `images` (B, 3, S, S) with tokens removed by `plan`."""
-    return model.readout(model.run(model.embed(images), plan=plan))
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass of `model` on `images` (B, 3, S, S), with tokens removed by `plan`."""
+
+    model: Backbone
+    images: Tensor
+    plan: Mapping[int, Reducer]
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self.images.device.type
+
+    def __call__(self) -> Tensor:
+        """Logits (B, classes)."""
+        tokens = self.model.embed(self.images)
+        tokens = self.model.run(tokens, plan=self.plan)
+        return self.model.readout(tokens)
+
+    def seconds(self) -> float:
+        """Median seconds of the pass."""
+        return seconds(self, self.device)
+
+    def reducer_calls(self) -> list[Callable[[], TokenSequence]]:
+        """The calls of all reducers, each on the tokens that it gets in the pass."""
+        calls: list[Callable[[], TokenSequence]] = []
+
+        def record(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
+            calls.append(partial(reducer, tokens))
+            # the next one gets the tokens that this one leaves
+            return reducer(tokens)
+
+        self._observed(record)()
+        return calls
+
+    def reducer_seconds(self) -> float:
+        """Seconds inside the reducers of one pass."""
+        times = []
+
+        # in the pass, where the caches are as full of other data as they really are
+        def time(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
+            started = now()
+            reduced = reducer(tokens)
+            times.append(now() - started)
+            return reduced
+
+        self._observed(time)()
+        return sum(times)
+
+    def _observed(self, observer: Observer) -> Pass:
+        """The same pass with every call of a reducer made by `observer`."""
+        plan = {site: _Observed(reducer, observer) for site, reducer in self.plan.items()}
+        return replace(self, plan=plan)
 
 
-def observed(plan: Plan, observer: Observer) -> dict[int, Reducer]:
-    """The plan with every call of a reducer handed to `observer`, which makes the call."""
-    return {site: _ObservedReducer(reducer, observer) for site, reducer in plan.items()}
-
-
-def reducer_calls(model: Backbone, images: Tensor, plan: Plan) -> list[Callable[[], TokenSequence]]:
-    """The calls of all reducers in one pass, each on the tokens that it gets there."""
-    calls: list[Callable[[], TokenSequence]] = []
-
-    def record(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
-        calls.append(partial(reducer, tokens))
-        return reducer(tokens)
-
-    forward(model, images, observed(plan, record))
-    return calls
-
-
-class _ObservedReducer:
+class _Observed:
     def __init__(self, reducer: Reducer, observer: Observer) -> None:
+        # what a reducer needs of the trace is asked before it is called
         self.reducer, self.observer, self.needs = reducer, observer, reducer.needs
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
         return self.observer(self.reducer, tokens)
+
+
+def random_images(model: Backbone, batch: int, device: str) -> Tensor:
+    """Images, or clips, as the model takes them, always the same."""
+    frames = (model.frames,) if model.frames > 1 else ()
+    shape = (batch, 3, *frames, model.image_size, model.image_size)
+    # drawn on the CPU, whose generator gives the same numbers everywhere
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return images.to(device, next(model.parameters()).dtype)

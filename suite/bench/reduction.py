@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from rich.table import Table
-from torch import Tensor
 
-from backbones.base import Backbone, Reducer
-from backbones.sequence import TokenSequence
 from methods.spec import parse
 from suite.bench.cells import Notify, cells_with_plan, random_model
-from suite.bench.passes import Plan, forward, observed
+from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
-from suite.bench.speed import random_images
 from suite.bench.tables import figures_table
-from suite.bench.timing import in_rounds, seconds, timer
+from suite.bench.timing import in_rounds
 from suite.plan.layout import layout
-
-COLUMNS = {
-    "backbone": "{row.backbone}",
-    "method": "{row.method}",
-    "FLOPs removed": "{row.budget:.0%}",
-    "dense ms/image": "{row.dense_ms:.2f}",
-    "reduced ms/image": "{row.reduced_ms:.2f}",
-    "speed-up": "{row.speedup:.2f}",
-    "of it the reduction": "{row.share:.1%}",
-    "of FLOPs": "{row.flops_share:.1%}",
-}
 
 
 class ReductionRow(NamedTuple):
@@ -58,19 +42,22 @@ class ReductionRow(NamedTuple):
 
 def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[ReductionRow]:
     """Time every method at every budget, at the last batch size, on random weights and images."""
-    methods, batch = [parse(text) for text in spec.methods], spec.batches[-1]
+    methods = [parse(text) for text in spec.methods]
+    batch = spec.batches[-1]
     for name in spec.backbones:
         model = random_model(name, spec, spec.precisions[0], device)
         images = random_images(model, batch, device)
-        # dense first
+        # the dense cell is the first
         cells = cells_with_plan(layout(name, model, methods, spec.run_spec(), ""), notify)
         runs: dict[str, Callable[[], float]] = {}
         for cell in cells:
-            plan = cell.reducers()
-            runs[cell.key] = partial(seconds, partial(forward, model, images, plan), device)
-            runs[f"{cell.key} alone"] = partial(reduction_seconds, model, images, plan)
+            # the whole pass and its reducers take turns too, or drift would change the share
+            timed = Pass(model, images, cell.reducers())
+            runs[cell.key] = timed.seconds
+            runs[f"{cell.key} alone"] = timed.reducer_seconds
         with torch.inference_mode():
             times = in_rounds(runs, spec.rounds)
+        # an image: batches of different sizes stay comparable
         ms = {key: 1e3 * float(np.median(values)) / batch for key, values in times.items()}
         for cell in cells[1:]:
             assert cell.plan is not None
@@ -85,23 +72,17 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
             )
 
 
-def reduction_seconds(model: Backbone, images: Tensor, plan: Plan) -> float:
-    """Seconds inside the reducers of one forward pass."""
-    spent = 0.0
-
-    def timed(reducer: Reducer, tokens: TokenSequence) -> TokenSequence:
-        nonlocal spent
-        # inside the pass, where the caches are as full of other data as they really are
-        started = timer()
-        reduced = reducer(tokens)
-        spent += timer() - started
-        return reduced
-
-    forward(model, images, observed(plan, timed))
-    return spent
-
-
 def table(rows: list[ReductionRow]) -> Table:
     """The rows for a terminal."""
     title = f"Cost of the reduction, {torch.get_num_threads()} threads"
-    return figures_table(title, rows, COLUMNS, names=2)
+    columns = {
+        "backbone": "{row.backbone}",
+        "method": "{row.method}",
+        "FLOPs removed": "{row.budget:.0%}",
+        "dense ms/image": "{row.dense_ms:.2f}",
+        "reduced ms/image": "{row.reduced_ms:.2f}",
+        "speed-up": "{row.speedup:.2f}",
+        "of it the reduction": "{row.share:.1%}",
+        "of FLOPs": "{row.flops_share:.1%}",
+    }
+    return figures_table(title, rows, columns, names=2)

@@ -26,6 +26,7 @@ class BenchSpec(Specification):
     """Fractions of FLOPs to remove, comma-separated."""
     batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 32)
     """Images per batch, comma-separated; `reduction` and `models` take the last."""
+    # the grids of 224, 448, 672 and 1024 pixels in patches of 16
     lengths: tuple[Count, ...] = (196, 784, 1764, 4096)
     """Numbers of patch tokens, squares, over which to follow the cost of one image; empty: none."""
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
@@ -43,7 +44,7 @@ class BenchSpec(Specification):
             checkpoint="random",
             methods=self.methods,
             budgets=budgets or self.budgets,
-            baselines=False,
+            baselines=False,  # to time them, name them among the methods
             device=self.device,
             kernel=self.kernel,
             threads=self.threads,
@@ -51,5 +52,6 @@ class BenchSpec(Specification):
 
     def default_name(self) -> str:
         """Folder name with the backbones; the same settings always have the same folder."""
+        # brackets and commas of settings are awkward in names of folders
         backbones = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(self.backbones))
         return f"bench-{backbones}-{self.digest()}"

@@ -7,20 +7,18 @@ of the dense to the reduced pass of the same round.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from rich.table import Table
-from torch import Tensor
 
 from backbones.base import Backbone
 from suite.bench.machine import state
 from suite.bench.memory import peak_mib
-from suite.bench.passes import forward
+from suite.bench.passes import Pass, random_images
 from suite.bench.tables import figures_table
 from suite.bench.time_breakdown import time_breakdown
-from suite.bench.timing import in_rounds, seconds
+from suite.bench.timing import in_rounds
 from suite.plan.cells import Cell
 from suite.stats.single import median_interval
 
@@ -48,48 +46,42 @@ def measure_speed(
     ``removed`` and shares as fractions.
     """
     machine = state(device)  # before the timing, which is a load itself
-    # a smaller image is a method too, and has a model of its own
-    models = {model.image_size: model}
+    native = random_images(model, batch, device)
+    passes = {}
     for cell in cells:
-        if cell.image_size not in models:
-            models[cell.image_size] = model.resized(cell.image_size)
+        sized, images = model, native
+        if cell.image_size != model.image_size:
+            # a smaller image is a method too, and has a model of its own
+            sized = model.resized(cell.image_size)
+            images = random_images(sized, batch, device)
+        passes[cell.key] = Pass(sized, images, cell.reducers())
     with torch.inference_mode():
-        images = {size: random_images(sized, batch, device) for size, sized in models.items()}
-        passes = {}
-        for cell in cells:
-            size = cell.image_size
-            passes[cell.key] = (models[size], images[size], cell.reducers())
-        runs = {}
-        for key, arguments in passes.items():
-            runs[key] = partial(seconds, partial(forward, *arguments), device)
-        times = in_rounds(runs, rounds)
+        times = in_rounds({key: timed.seconds for key, timed in passes.items()}, rounds)
         dense = times[cells[0].key]
         for cell in cells:
-            arguments = passes[cell.key]
+            timed = passes[cell.key]
             record = figures(cell, times[cell.key], dense, batch)
-            record["tokens"] = models[cell.image_size].describe().patches
+            record["tokens"] = timed.model.describe().patches
             record["device"] = device
-            record["peak_mib"] = peak_mib(partial(forward, *arguments), device)
-            for kind, share in time_breakdown(*arguments).items():
+            record["peak_mib"] = peak_mib(timed, device)
+            for kind, share in time_breakdown(timed).items():
                 record[f"share_{kind}"] = share
             yield {**record, **machine}
-
-
-def random_images(model: Backbone, batch: int, device: str) -> Tensor:
-    """Images, or clips, as the model takes them, always the same."""
-    frames = (model.frames,) if model.frames > 1 else ()
-    shape = (batch, 3, *frames, model.image_size, model.image_size)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return images.to(device, next(model.parameters()).dtype)
 
 
 def figures(cell: Cell, times: Sequence[float], dense: Sequence[float], batch: int) -> Record:
     """The settings of a cell and its figures, from its times and the dense ones, by round."""
     assert cell.plan is not None
     median, spread = median_interval(times)
+    # of the passes of one round, which met the machine in the same state
     ratios = [whole / part for whole, part in zip(dense, times, strict=True)]
     speedup, gain = median_interval(ratios)
-    verdict = "faster" if gain.low > 1 else "slower" if gain.high < 1 else "no gain shown"
+    # a verdict needs the whole interval on one side of 1
+    verdict = "no gain shown"
+    if gain.low > 1:
+        verdict = "faster"
+    elif gain.high < 1:
+        verdict = "slower"
     flops = cell.plan.total["flops"]
     return {
         "key": cell.key,
@@ -129,6 +121,7 @@ def legend(rows: Sequence[Record]) -> str:
 def table(rows: Sequence[Record]) -> Table:
     """The rows for a terminal, without the shares of time, which the report shows."""
     first = rows[0]
+    # a column of its own would be the same in most tables
     several = len({row["precision"] for row in rows}) > 1
     shown = []
     for row in rows:

@@ -5,7 +5,7 @@ The tiles in `backbones.scan.triton_scan` are chosen by them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -23,19 +23,12 @@ from suite.bench.tables import figures_table
 from suite.bench.timing import seconds
 from suite.system.hardware import DTYPES
 
-COLUMNS = {
-    "shape": "{row.shape}",
-    "dtype": "{row.dtype}",
-    "forward block": "{row.tiles.forward}",
-    "backward block": "{row.tiles.backward}",
-    "chunk": "{row.tiles.chunk}",
-    "registers": "{row.tiles.registers}",
-    "pass": "{row.passes}",
-    "ms": "{row.milliseconds:.3f}",
-}
-FORWARD = (32, 64, 128)
-# block, chunk and registers; 168 registers a thread leave room for three programs a scheduler
-BACKWARD = (*product((32,), (2, 3, 4), (255, 168)), (64, 2, 255))
+FORWARD = [Tiles(forward=block) for block in (32, 64, 128)]
+# 168 registers a thread leave room for three programs a scheduler, 255 for two
+BACKWARD = [
+    Tiles(backward=block, chunk=chunk, registers=registers)
+    for block, chunk, registers in (*product((32,), (2, 3, 4), (255, 168)), (64, 2, 255))
+]
 
 
 class TileRow(NamedTuple):
@@ -59,18 +52,14 @@ def measure_tiles(shapes: tuple[ScanShape, ...] = SHAPES) -> list[TileRow]:
 
 def _rows(shape: ScanShape, precision: str) -> Iterator[TileRow]:
     inputs = cuda_inputs(shape, DTYPES[precision])
-    dy = torch.randn_like(inputs.u[0])
-    runs: list[tuple[Tiles, str, Callable[[ScanInputs], object]]] = []
-    for block in FORWARD:
-        tiles = Tiles(forward=block)
-        runs.append((tiles, "forward", partial(_forward, tiles=tiles)))
-    for block, chunk, registers in BACKWARD:
-        tiles = Tiles(backward=block, chunk=chunk, registers=registers)
-        runs.append((tiles, "backward", partial(_backward, tiles=tiles, dy=dy)))
+    # each pass depends on tiles of its own, so that they need not be combined
+    backward = partial(_backward, dy=torch.randn_like(inputs.u[0]))
+    passes = (("forward", FORWARD, _forward), ("backward", BACKWARD, backward))
     with torch.no_grad():
-        for tiles, passes, run in runs:
-            time = seconds(captured(run, inputs), "cuda")
-            yield TileRow(shape.name, precision, tiles, passes, 1e3 * time)
+        for name, every, run in passes:
+            for tiles in every:
+                time = seconds(captured(partial(run, tiles=tiles), inputs), "cuda")
+                yield TileRow(shape.name, precision, tiles, name, 1e3 * time)
 
 
 def _forward(inputs: ScanInputs, tiles: Tiles) -> Tensor:
@@ -78,10 +67,21 @@ def _forward(inputs: ScanInputs, tiles: Tiles) -> Tensor:
 
 
 def _backward(inputs: ScanInputs, tiles: Tiles, dy: Tensor) -> list[Tensor]:
+    # no gradient comes from the mean of the timescales
     dmean = torch.zeros(inputs.u.shape[:3], device=dy.device)
     return triton_scan_backward(dy, dmean, inputs, BOTH, False, tiles)
 
 
 def table(rows: list[TileRow]) -> Table:
     """The rows for a terminal."""
-    return figures_table("Tiles of the scan", rows, COLUMNS, names=2)
+    columns = {
+        "shape": "{row.shape}",
+        "dtype": "{row.dtype}",
+        "forward block": "{row.tiles.forward}",
+        "backward block": "{row.tiles.backward}",
+        "chunk": "{row.tiles.chunk}",
+        "registers": "{row.tiles.registers}",
+        "pass": "{row.passes}",
+        "ms": "{row.milliseconds:.3f}",
+    }
+    return figures_table("Tiles of the scan", rows, columns, names=2)

@@ -14,18 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
-from backbones.base import Backbone
 from backbones.scan import cpu, cpu_conv, cpu_norm
-from suite.bench.passes import Plan, forward, reducer_calls
-from suite.bench.timing import timer
+from suite.bench.passes import Pass
+from suite.bench.timing import now
 
 # else the profiler complains on stderr where there is no GPU
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-PASSES = 3
+PASSES = 3  # a profile of many passes takes long to evaluate
 KINDS = ("scan", "gemm", "elementwise", "reduction", "rest")
 COMPILED = ((cpu, "cpu_scan"), (cpu_conv, "convolve"), (cpu_norm, "add_norm"))
 # names of operators of PyTorch and of kernels of its libraries; attention is mostly products too
@@ -43,59 +41,63 @@ def kind_of(name: str) -> str:
     return "gemm" if GEMM.search(name) else "elementwise"
 
 
-def time_breakdown(model: Backbone, images: Tensor, plan: Plan) -> dict[str, float]:
+def time_breakdown(timed: Pass) -> dict[str, float]:
     """Share of the time of one pass for each of `KINDS`; together they are 1.
 
     ``rest`` is what no operator accounts for: Python, and on a GPU the waiting between kernels.
     Profile apart from timing, since a profile slows the pass.
     """
-    calls = reducer_calls(model, images, plan)
-    device = images.device.type
-    by_kind, wall = profiled(lambda: forward(model, images, plan), device)
-    of_reducers, _ = profiled(lambda: [call() for call in calls], device)
-    shares = {}
+    calls = timed.reducer_calls()
+    by_name, wall = profiled(timed, timed.device)
+    of_reducers, _ = profiled(lambda: [call() for call in calls], timed.device)
+    shares = dict.fromkeys(KINDS, 0.0)
+    for name, time in by_name.items():
+        shares[kind_of(name)] += time
+    for name, time in of_reducers.items():
+        shares[kind_of(name)] -= time
     for kind in KINDS:
         # the two profiles are of different runs, so that a difference may fall below zero
-        shares[kind] = max(0.0, by_kind.get(kind, 0.0) - of_reducers.get(kind, 0.0))
+        shares[kind] = max(0.0, shares[kind])
     shares["reduction"] = sum(of_reducers.values())
     shares["rest"] = max(0.0, wall - sum(shares.values()))
     whole = sum(shares.values())
-    return {kind: value / whole for kind, value in shares.items()}
+    return {kind: time / whole for kind, time in shares.items()}
 
 
 def profiled(run: Callable[[], object], device: str) -> tuple[dict[str, float], float]:
-    """Seconds by kind in `PASSES` runs, and of the whole; after one run that is not counted."""
+    """Seconds of a call of `run` by operator, on a GPU by kernel, and of the whole call.
+
+    Means of `PASSES` calls, after one that is not counted.
+    """
     run()
     on_gpu = device == "cuda"
     activities = [ProfilerActivity.CPU]
     if on_gpu:
         activities.append(ProfilerActivity.CUDA)
     with named_kernels(), profile(activities=activities) as profiler:
-        started = timer()  # waits for the GPU
+        started = now()
         for _ in range(PASSES):
             run()
-        wall = timer() - started
-    seconds: dict[str, float] = {}
+        wall = now() - started
+    times = {}
     for event in profiler.key_averages():
-        # on a GPU the operators' own time is that of launching, which the kernels overlap
-        if str(event.device_type).endswith("CUDA") != on_gpu:
-            continue
-        microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        kind = kind_of(event.key)
-        seconds[kind] = seconds.get(kind, 0.0) + microseconds / 1e6
-    return seconds, wall
+        # on a GPU an operator's own time is that of launching, which the kernels overlap
+        if str(event.device_type).endswith("CUDA") == on_gpu:
+            microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            times[event.key] = microseconds / 1e6 / PASSES
+    return times, wall / PASSES
 
 
 @contextmanager
 def named_kernels() -> Iterator[None]:
     """Give the compiled kernels names that the profiler sees, inside the block."""
-    functions = [getattr(module, name) for module, name in COMPILED]
-    for (module, name), function in zip(COMPILED, functions, strict=True):
+    originals = {target: getattr(*target) for target in COMPILED}
+    for (module, name), function in originals.items():
         setattr(module, name, _named(function, f"suite::{name}"))
     try:
         yield
     finally:
-        for (module, name), function in zip(COMPILED, functions, strict=True):
+        for (module, name), function in originals.items():
             setattr(module, name, function)
 
 

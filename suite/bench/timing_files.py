@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from suite.bench.cells import Notify, time_grid, time_run
+from suite.bench.cells import Notify, time_grid
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, without_gain
 from suite.store.run_folder import Store, write_frame
@@ -23,18 +23,10 @@ def measure_grid(
 
     UserError, before anything is timed, for what cannot be measured or written.
     """
-    Store.check(folder, spec)
+    Store.check(folder, spec)  # before the measurement, which takes minutes
     rows = list(time_grid(spec, device, notify))
     details = environment() | {"command": command_line(), "device": device}
     Store.open(folder, spec).write_environment(details)
-    return rows, write_timing(folder, rows)
-
-
-def measure_run(
-    folder: Path, spec: BenchSpec, device: str, notify: Notify
-) -> tuple[list[Record], list[str]]:
-    """Time the cells of the finished run in `folder` into it; rows and sentences likewise."""
-    rows = list(time_run(folder, spec, device, notify))
     return rows, write_timing(folder, rows)
 
 
@@ -49,6 +41,7 @@ def write_timing(folder: Path, rows: Sequence[Record]) -> list[str]:
     for row in rows:
         by_key.setdefault(row["key"], []).append(row)
     for key, cell_rows in by_key.items():
+        # the largest batch is what a user would choose for throughput
         best = max(cell_rows, key=lambda row: row["batch"])
         content = {
             "key": key,
@@ -98,13 +91,17 @@ def _sentences(name: str, rows: Sequence[Record]) -> Iterator[str]:
         yield _gain(best, f"the fastest method, {best['label']},")
     for row in smaller:
         yield _gain(row, f"the smaller image ({row['label']})")
+    # at every batch and length: a gain at one batch may be a loss at another
     timings = [row for row in rows if row["removed"] > 0]
     lost = []
     for row in timings:
         if without_gain(row):
+            # a method may lose at one length and gain at another
             where = f"(batch {row['batch']}, {row['tokens']} tokens)"
             lost.append(f"{row['label']} at {100 * row['budget']:.4g} % {where}")
-    which = f": {', '.join(lost)}" if lost else ""
+    which = ""
+    if lost:
+        which = f": {', '.join(lost)}"
     yield (f"FLOPs fall and time was not shown to in {len(lost)} of {len(timings)} timings{which}.")
 
 

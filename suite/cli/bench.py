@@ -89,12 +89,13 @@ def speed(
 def run(spec: BenchSpec, device: str, folder: Run, as_json: Json = False, save: Save = None) -> int:
     """Measure the same for the cells of a finished run, into its report."""
     from reports import check
-    from suite.bench.timing_files import measure_run
+    from suite.bench.cells import time_run
+    from suite.bench.timing_files import write_timing
 
     # A page that cannot be written is an error before the measurement, which takes minutes.
     check(folder)
-    rows, sentences = measure_run(folder, spec, device, notify)
-    return _report(folder, rows, sentences, as_json, save)
+    rows = list(time_run(folder, spec, device, notify))
+    return _report(folder, rows, write_timing(folder, rows), as_json, save)
 
 
 @measurement()

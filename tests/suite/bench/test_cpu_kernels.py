@@ -28,6 +28,7 @@ def test_the_error_is_relative_to_the_largest_value_of_each_tensor() -> None:
     exact = [torch.tensor([2.0, -4.0]), torch.tensor([0.1])]
     assert largest_error([torch.tensor([2.0, -4.4]), exact[1]], exact) == pytest.approx(0.1)
     assert largest_error([exact[0], torch.tensor([0.15])], exact) == pytest.approx(0.5)
+    assert np.isnan(largest_error([exact[0], torch.tensor([torch.nan])], exact))
 
 
 def test_the_exact_scan_is_in_fp64() -> None:

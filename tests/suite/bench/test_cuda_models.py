@@ -114,10 +114,11 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
         "obstacle": refuse,
         "seconds": timed,
         "captured": lambda run, inputs: lambda: run(inputs),
-        "kernel_milliseconds": lambda run: {"scan": 3.0},
+        "profiled": lambda run, device: ({"norm": 0.001, "scan": 0.003}, 0.005),
     }
     for name, value in stand_ins.items():
         monkeypatch.setattr(cuda_models, name, value)
+    monkeypatch.setattr("suite.bench.passes.seconds", timed)
     monkeypatch.setattr("suite.system.hardware.pick_device", lambda device: "cuda")
 
 
@@ -159,6 +160,8 @@ def test_the_whole_measurement_from_the_command_line(
         assert abs(entry["removed"] - entry["budget"]) < 0.05
         assert (entry["speedup"], entry["reduction_share"]) == (1.0, 1.0)
         assert entry["peak_mib"] > 0
+        # the longest first
+        assert list(entry["kernel_milliseconds"].items()) == [("scan", 3.0), ("norm", 1.0)]
     assert progress.count(" at 99 % on ") == 2
     assert "triton: left out, kernel 'triton' is not here" in progress
 

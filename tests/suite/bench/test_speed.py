@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from reports.sections.bench import NEEDS
 from suite.bench import machine
 from suite.bench.cells import image_size_of, time_grid, time_run
 from suite.bench.memory import peak_mib
+from suite.bench.passes import Pass
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import figures, legend, table, without_gain
 from suite.bench.time_breakdown import (
@@ -129,11 +131,11 @@ def test_the_kind_of_work_follows_from_the_name(name: str, kind: str) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_shares_add_up_and_only_a_reduced_pass_has_some_of_the_method() -> None:
-    model, images = mini(), torch.randn(2, 3, 40, 40)
+    whole = Pass(mini(), torch.randn(2, 3, 40, 40), {})
     with torch.inference_mode():
-        dense = time_breakdown(model, images, {})
+        dense = time_breakdown(whole)
         reducer = Reducer(Composition("keep-target-source", score="delta", feature="branch"), 40, 1)
-        reduced = time_breakdown(model, images, {1: reducer})
+        reduced = time_breakdown(replace(whole, plan={1: reducer}))
     for shares in (dense, reduced):
         assert tuple(shares) == KINDS
         assert sum(shares.values()) == pytest.approx(1)
@@ -161,8 +163,23 @@ def test_the_names_of_compiled_kernels_are_taken_off_again() -> None:
 
 def test_the_profile_knows_what_was_run() -> None:
     square = torch.randn(200, 200)
-    spent, wall = profiled(lambda: square @ square, "cpu")
-    assert 0 < spent["gemm"] <= wall
+    times, wall = profiled(lambda: square @ square, "cpu")
+    assert 0 < times["aten::mm"] <= wall
+
+
+@pytest.mark.usefixtures("small")
+def test_the_calls_of_the_reducers_are_those_of_the_pass() -> None:
+    composition = Composition("keep-target-source", score="delta", feature="branch")
+    plan = {site: Reducer(composition, 10, site) for site in (1, 2)}
+    timed = Pass(mini(), torch.randn(2, 3, 40, 40), plan)
+    with torch.inference_mode():
+        lengths = [call().length for call in timed.reducer_calls()]
+        assert lengths == [101 - 10, 101 - 20]
+        assert 0 < timed.reducer_seconds() < 60
+        assert torch.equal(
+            timed(),
+            timed.model.readout(timed.model.run(timed.model.embed(timed.images), plan=plan)),
+        )
 
 
 def test_peak_memory_is_what_is_held_at_once() -> None:
