@@ -37,7 +37,7 @@ def _mark_alive(position: Counts, alive: NDArray[np.bool_], present: Counts) -> 
         for i in range(position.shape[1]):
             here = position[b, i]
             if not 0 <= here < length:
-                # -1 stands for success, so a negative position is answered by another bad one.
+                # -1 means success, so a negative position is reported as another invalid one.
                 return int(here) if here >= 0 else length
             # Two tokens of a third party's method may bear one position, which counts once.
             if not alive[b, here]:
@@ -139,7 +139,7 @@ class TokenCounts:
             present.append(counts.present)
             foreground.append(counts.foreground)
             alive += _bits_by_position(counts.alive, length)
-        # int32 and packed bits: the files of a large run hold a row for every cell and shard.
+        # int32 and packed bits, since a run writes such a table for every cell and shard.
         blocks = np.array([site for site, _ in sites], dtype=np.int32)
         positions = np.arange(length, dtype=np.int32)
         return pd.DataFrame(

@@ -95,7 +95,7 @@ class OrderTracker:
             self._tau.setdefault(key, []).append(tau)
 
     def mean_tau(self, key: str, images: int) -> Tensor:
-        """Mean tau (`images`,) of one cell over its sites; 1 if it has none."""
+        """Mean tau (`images`,) of one cell over its sites; 1 without any."""
         if key not in self._tau:
             return torch.ones(images, dtype=torch.float64)
         return torch.from_numpy(np.stack(self._tau[key])).mean(0)

@@ -34,7 +34,8 @@ class Job:
         return min((site for site in self.reducers if site >= start), default=None)
 
     def where(self, block: int) -> str:
-        """Describe where `block` lies by the job's own sites, whatever jobs share the block."""
+        """Describe where `block` lies between the job's own sites."""
+        # Not by those of other jobs, so that a failure has the same reason in any company.
         following = self.next_site(block + 1)
         if following is not None:
             return f"before block {following}"

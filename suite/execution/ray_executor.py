@@ -30,7 +30,7 @@ from suite.store.run_folder import Store
 from suite.system.out_of_memory import DeviceLostError
 
 RETRIES = 1  # by Ray, where a worker dies that opens the run or evaluates one cell alone
-PATIENCE = 60.0  # seconds after which the user is told what the run waits for
+PATIENCE = 60.0  # seconds after which the user reads what the run waits for
 # Lets a process that opened its models on one GPU be used for another one, too. Ray's own way is a
 # new process for every task, because CUDA ignores a later change of CUDA_VISIBLE_DEVICES.
 ALL_GPUS = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
@@ -173,19 +173,19 @@ class ShardTasks:
     ) -> Iterator[Piece]:
         """Lock one shard after the other, in pieces if there are more workers than shards."""
         for shard in todo:
-            held = locks.enter_context(ExitStack())
-            if not held.enter_context(lock(self._prepared, self._store, shard, wait)):
+            stack = locks.enter_context(ExitStack())
+            if not stack.enter_context(lock(self._prepared, self._store, shard, wait)):
                 busy.append(shard)
-                held.close()
+                stack.close()
                 continue
             cells = self._prepared.runnable(shard.backbone)
             keys = [cell.key for cell in missing(self._store, shard, cells)]
             self._progress(len(shard.images) * (len(cells) - len(keys)))
             if not keys:
-                held.close()
+                stack.close()
                 continue
             count = min(len(keys), math.ceil(self._size / len(todo)))
-            locked = LockedShard(shard, held, count)
+            locked = LockedShard(shard, stack, count)
             for part in np.array_split(keys, count):
                 yield Piece(locked, part.tolist())
 

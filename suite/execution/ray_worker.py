@@ -69,7 +69,7 @@ def evaluate_cells(
 def _opened(handle: RunHandle, gpu: int | None) -> Prepared:
     """Load the run into this process, once for all shards that Ray sends it.
 
-    UserError if other versions of packages, or other data, are found here.
+    UserError if this machine has other versions of packages, or other data.
     """
     if problem := prefer_own_packages():
         raise ImportError(problem)

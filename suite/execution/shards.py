@@ -81,8 +81,8 @@ def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
     todo = []
     for cell in cells:
         done = store.has_shard(cell.key, shard.index, shard.images)
-        # A failure on a later shard does not count, so that the first one is found, and recorded,
-        # in whatever order the shards are taken.
+        # A failure on a later shard does not count. So the reason on record is that of the first
+        # shard on which the cell fails, in any order of shards.
         if not done and store.failure(cell.key, shard.index) is None:
             todo.append(cell)
     return todo
@@ -115,7 +115,7 @@ def count_existing(prepared: Prepared, store: Store) -> Existing:
     for shard in shards(prepared):
         for cell in prepared.runnable(shard.backbone):
             total += len(shard.images)
-            # Whether the file is sound is found out when its shard's turn comes.
+            # Whether the file is sound is checked when its shard is due; here that would take long.
             if store.outcomes_path(cell.key, shard.index).is_file():
                 done += len(shard.images)
     return done, total, "outcomes"
@@ -153,7 +153,7 @@ def evaluate(
     except Exception as error:
         if not out_of_memory(error):
             raise
-        # Not even one image fits: the cells fail, and the run goes on with the next shard.
+        # Not even one image fits: the cells fail, and the run continues with the next shard.
         progress(len(shard.images) * len(cells))
         reason = f"{type(error).__name__} with one image: {one_line(error)}"
         return ShardResult({}, {}, {cell.key: reason for cell in cells})
@@ -188,7 +188,7 @@ def count_flips(
 def save(store: Store, shard: Shard, result: ShardResult) -> None:
     """Write the results of a shard to disk."""
     with STOPWATCH.part("writing"):
-        # Failures first: a process that goes on after a crash in here leaves those cells alone.
+        # Failures first: after a crash in here, the next process does not run those cells again.
         store.write_failures(shard.index, result.failures)
         if result.halved:
             store.write_halved(shard.backbone, shard.index, result.halved)

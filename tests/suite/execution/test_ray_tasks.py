@@ -92,7 +92,7 @@ def alone(prepared: Prepared, content: Content, tmp_path: Path) -> dict[str, byt
 
 
 def results(content: Content, store: Store) -> dict[str, bytes]:
-    """The files of `store` that hold results, by name."""
+    """The files of `store` with results, by name."""
     return {
         name: data
         for name, data in content(store.folder).items()
@@ -101,7 +101,7 @@ def results(content: Content, store: Store) -> dict[str, bytes]:
 
 
 def work(ray: Any, prepared: Prepared, store: Store, fail_fast: bool = False) -> int:
-    """Have the workers do the run; returns the number of outcomes that progress was told of."""
+    """Have the workers do the run; returns the number of outcomes that progress counted."""
     counted: list[int] = []
     tasks = ShardTasks(ray, prepared, store, counted.append, named=False)
     tasks.start(ray.size)
