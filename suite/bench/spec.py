@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from suite.config.run_spec import Budget, RunSpec, Specification
 from suite.config.spec_file import build_spec
@@ -16,6 +16,8 @@ Precision = Literal["fp32", "fp64", "bf16"]
 
 class BenchSpec(Specification):
     """Settings of a measurement: models, methods, budgets and sizes; enough to repeat it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     kind: Literal["bench"] = "bench"
     backbones: Annotated[tuple[str, ...], Field(min_length=1)] = ("vim_tiny",)

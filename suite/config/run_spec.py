@@ -22,9 +22,7 @@ class Specification(BaseModel):
     fields is that of ``--help`` and of the file.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", serialize_by_alias=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     version: Literal[2] = Field(default=SCHEMA, alias="schema")
 
@@ -39,6 +37,9 @@ class RunSpec(Specification):
     It is all that repeats the run. With `axes`, every method is varied along them, one setting at
     a time (see `suite.plan.ablation_axes`).
     """
+
+    # Not in the base class: reading the texts costs 10 ms a class, at every start.
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     methods: tuple[str, ...] = ("mtr", "tome")
     """Methods, comma-separated: 'mtr,tome[order=appended]', 'mtr@falling', 'all', file.py:NAME.

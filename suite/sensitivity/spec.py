@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from suite.config.run_spec import RunSpec, Specification
 from suite.config.spec_file import build_spec
@@ -27,6 +27,8 @@ SHARED = {
 
 class SensitivitySpec(Specification):
     """One backbone on one data set, and what is removed from it: enough to repeat the analysis."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     kind: Literal["sensitivity"] = "sensitivity"
     backbone: str = "vim_nano"

@@ -1,4 +1,6 @@
-"""Files that may be anything, given to the loader of weights: weights or one line, nothing run, memory bounded.
+"""Arbitrary files for the loader of weights.
+
+The result must be weights or a message of one line; nothing may run, and memory is bounded.
 
 As a program (``python tests/backbones/fuzz_checkpoints.py EXAMPLES``) it takes that many of each
 kind, under a limit on memory, and prints how many were loaded and refused.
@@ -26,10 +28,27 @@ from backbones.checkpoints import load
 from backbones.common.errors import UserError
 
 FORBIDDEN = (
-    "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.rmdir",
-    "os.putenv", "os.chmod", "subprocess.Popen", "socket.", "pickle.find_class", "shutil.", "urllib.", "ftplib.",
-    "webbrowser.", "ctypes.dlopen", "builtins.input",
-)  # fmt: skip
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.putenv",
+    "os.chmod",
+    "subprocess.Popen",
+    "socket.",
+    "pickle.find_class",
+    "shutil.",
+    "urllib.",
+    "ftplib.",
+    "webbrowser.",
+    "ctypes.dlopen",
+    "builtins.input",
+)
 MOST = 1 << 30  # bytes that all examples together may add
 seen: list[str] = []
 watching = False
@@ -93,16 +112,46 @@ WHOLE = [
     save(sample()),
 ]
 NAMES = (
-    "os\nsystem", "posix\nsystem", "builtins\neval", "builtins\nexec", "builtins\n__import__", "__builtin__\neval",
-    "builtins\nopen", "builtins\ngetattr", "builtins\nbytearray", "builtins\nset", "builtins\ncomplex",
-    "subprocess\nPopen", "torch\nload", "torch.hub\nload", "torch\nFloatTensor", "torch.sparse\nFloatTensor",
-    "torch\nFloatStorage", "torch.storage\nUntypedStorage", "torch\nSize", "torch\ndevice", "torch\nfloat32",
-    "torch._utils\n_rebuild_tensor_v2", "torch._utils\n_rebuild_parameter", "torch._utils\n_rebuild_sparse_tensor",
-    "torch._utils\n_rebuild_meta_tensor_no_storage", "torch._utils\n_rebuild_qtensor", "argparse\nNamespace",
-    "collections\nOrderedDict", "collections\nCounter", "_codecs\nencode", "copyreg\n_reconstructor",
-    "torch._tensor\n_rebuild_from_type_v2", "operator\nattrgetter", "functools\npartial", "pty\nspawn", "runpy\nrun_path",
-    "webbrowser\nopen", "ctypes\nCDLL", "torch.serialization\n_get_layout",
-)  # fmt: skip
+    "os\nsystem",
+    "posix\nsystem",
+    "builtins\neval",
+    "builtins\nexec",
+    "builtins\n__import__",
+    "__builtin__\neval",
+    "builtins\nopen",
+    "builtins\ngetattr",
+    "builtins\nbytearray",
+    "builtins\nset",
+    "builtins\ncomplex",
+    "subprocess\nPopen",
+    "torch\nload",
+    "torch.hub\nload",
+    "torch\nFloatTensor",
+    "torch.sparse\nFloatTensor",
+    "torch\nFloatStorage",
+    "torch.storage\nUntypedStorage",
+    "torch\nSize",
+    "torch\ndevice",
+    "torch\nfloat32",
+    "torch._utils\n_rebuild_tensor_v2",
+    "torch._utils\n_rebuild_parameter",
+    "torch._utils\n_rebuild_sparse_tensor",
+    "torch._utils\n_rebuild_meta_tensor_no_storage",
+    "torch._utils\n_rebuild_qtensor",
+    "argparse\nNamespace",
+    "collections\nOrderedDict",
+    "collections\nCounter",
+    "_codecs\nencode",
+    "copyreg\n_reconstructor",
+    "torch._tensor\n_rebuild_from_type_v2",
+    "operator\nattrgetter",
+    "functools\npartial",
+    "pty\nspawn",
+    "runpy\nrun_path",
+    "webbrowser\nopen",
+    "ctypes\nCDLL",
+    "torch.serialization\n_get_layout",
+)
 small = st.integers(-3, 300)
 large = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -276,7 +325,7 @@ def check(content: bytes, path: Path) -> str:
 
 def fuzz(kind: str, examples: int, folder: Path) -> Counter[str]:
     """How many of so many files of a kind were loaded and refused."""
-    found: Counter[str] = Counter()
+    result: Counter[str] = Counter()
     path = folder / "c.pth"
 
     @settings(
@@ -284,11 +333,11 @@ def fuzz(kind: str, examples: int, folder: Path) -> Counter[str]:
     )
     @given(KINDS[kind])
     def run(content: bytes) -> None:
-        found[check(content, path)] += 1
+        result[check(content, path)] += 1
 
     typed: Callable[[], None] = run
     typed()
-    return found
+    return result
 
 
 def main(examples: int) -> None:

@@ -102,7 +102,8 @@ def norm2d(at: str, width: int) -> Table:
 
 
 def plain(dim: int, depth: int, convs: int) -> Table:
-    """PlainMamba (ChenhongyiYang/PlainMamba) in OpenMMLab's names; L1 (`convs` 1) has a local one."""
+    """PlainMamba (ChenhongyiYang/PlainMamba) in OpenMMLab's names."""
+    # L1 (`convs` 1) has a local convolution
     inner, rank, at = 2 * dim, -(-dim // 16), "backbone.patch_embed."
     table: Table = {
         "backbone.pos_embed": (1, 196, dim),

@@ -1,4 +1,4 @@
-"""Vision Mambas as their authors describe them, a line for each step on one image, sharing nothing with the product.
+"""Vision Mambas as their authors describe them, one image at a time; no code of the product.
 
 Slow and in whatever precision the weights have; state dicts are those of the published checkpoints.
 """
@@ -58,7 +58,7 @@ def patch_rows(state: State, image: Tensor, stride: int) -> list[Tensor]:
 
 
 def through_blocks(state: State, hidden: Tensor, depth: int, share: float) -> Tensor:
-    """All blocks and the final norm on tokens (L, C); a block's output is `share` of the sum of its directions."""
+    """All blocks and the final norm on tokens (L, C); `share` scales the sum of directions."""
     residual = torch.zeros_like(hidden)
     for layer in range(depth):
         at = f"layers.{layer}.mixer."
@@ -88,7 +88,8 @@ def videomamba(state: State, image: Tensor, stride: int, depth: int) -> Tensor:
 
 
 def videomamba_video(state: State, clip: Tensor, stride: int, depth: int) -> Tensor:
-    """Logits of one clip (3, T, S, S): image tokens of every frame, each frame's embedding added to its patches."""
+    """Logits of one clip (3, T, S, S)."""
+    # image tokens of every frame, with the frame's embedding added to its patches
     flat = dict(state) | {"patch_embed.proj.weight": state["patch_embed.proj.weight"][:, :, 0]}
     position = state["pos_embed"][0]
     tokens = [state["cls_token"][0, 0] + position[0]]
@@ -100,7 +101,7 @@ def videomamba_video(state: State, clip: Tensor, stride: int, depth: int) -> Ten
 
 
 def mambareg(state: State, image: Tensor, stride: int, depth: int) -> Tensor:
-    """Logits of one image (3, S, S): a register after every stretch of patches, all of them read."""
+    """Logits of one image (3, S, S): a register after each stretch of patches, all read."""
     patches = [
         row + where
         for row, where in zip(patch_rows(state, image, stride), state["pos_embed"][0], strict=True)

@@ -1,4 +1,4 @@
-"""PlainMamba as its authors describe it, a token at a time on one image, also when tokens are missing.
+"""PlainMamba as its authors describe it, token by token, also with tokens missing.
 
 Shares nothing with the product; state dicts are those of the published checkpoints (OpenMMLab's
 prefixes).
@@ -77,10 +77,11 @@ def patches(state: State, image: Tensor, patch: int) -> Tensor:
 
 
 def walk(height: int, width: int, kind: int) -> list[tuple[Cell, int]]:
-    """Cells in the order of a walk, with how each is reached: 0 start, 1 right, 2 left, 3 up, 4 down.
+    """Cells in the order of a walk, with the move that reaches each.
 
-    Kinds: rows from the top, rows from the bottom, columns from the left, columns from the right;
-    each begins where the one before it in its pair ends.
+    Moves: 0 start, 1 right, 2 left, 3 up, 4 down. Kinds: rows from the top, rows from the bottom,
+    columns from the left, columns from the right; each begins where the one before it in its pair
+    ends.
     """
     long, short = (height, width) if kind < 2 else (width, height)
     line, place, ahead = 0, 0, True
@@ -141,7 +142,7 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
 def plainmamba(
     state: State, image: Tensor, patch: int, depth: int, kept: Mapping[int, list[int]] | None = None
 ) -> Tensor:
-    """Logits of one image (3, S, S); `kept` names, before a block, the places of the tokens that go on, in order."""
+    """Logits of one image (3, S, S); `kept` lists the tokens that remain before a block."""
     side = image.shape[1] // patch
     x = patches(state, image, patch) + state["backbone.pos_embed"][0]
     places = [(i // side, i % side) for i in range(side * side)]

@@ -1,4 +1,4 @@
-"""Vision transformers as their authors describe them, one query and head at a time, and the original ToMe and EViT.
+"""Vision transformers, ToMe and EViT as their authors describe them, query by query.
 
 Shares nothing with the product; state dicts are those of the published checkpoints. One image at a
 time.
@@ -28,7 +28,7 @@ def affine(x: Tensor, state: State, at: str) -> Tensor:
 def attended(
     x: Tensor, state: State, at: str, heads: int, size: list[float]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention among tokens (L, C) of these sizes, one query and head at a time; also keys and the first one's row."""
+    """Attention among tokens (L, C) of these sizes; also the keys and the first token's row."""
     dim = x.shape[1]
     width = dim // heads
     q, k, v = affine(x, state, f"{at}.qkv").split(dim, dim=1)
@@ -91,7 +91,8 @@ def by_hand(
 
 
 def tome(removed: int) -> Reduce:
-    """ToMe as published: token 0 is the class token; even places merge into odd ones; sizes count in attention."""
+    """ToMe as published."""
+    # Token 0 is the class token; even places merge into odd ones; sizes count in attention.
 
     def reduce(
         x: Tensor, keys: Tensor, row: Tensor, size: list[float]
@@ -117,7 +118,8 @@ def tome(removed: int) -> Reduce:
 
 
 def evit(removed: int) -> Reduce:
-    """EViT as published: the patches the class token attends to stay, by descending attention; the others are fused."""
+    """EViT as published."""
+    # The patches the class token attends to stay, by descending attention; the others are fused.
 
     def reduce(
         x: Tensor, keys: Tensor, row: Tensor, size: list[float]

@@ -1,4 +1,4 @@
-"""`create_model`: names, settings, checkpoints in the published layout, and the bundled weights."""
+"""`create_model`: names, settings, published layouts, and the bundled weights."""
 
 from argparse import Namespace
 from pathlib import Path

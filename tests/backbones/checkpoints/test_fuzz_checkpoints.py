@@ -1,4 +1,4 @@
-"""The loader of weights under fire: a few files of every kind here, tens of thousands among the slow tests."""
+"""Fuzzing the loader of weights: a few files of every kind; the slow tests take thousands."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_tens_of_thousands_of_files(tmp_path: Path) -> None:
         line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=3600
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(found)
-    assert sum(sum(outcomes.values()) for outcomes in found["outcomes"].values()) >= 20_000
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(result)
+    assert sum(sum(outcomes.values()) for outcomes in result["outcomes"].values()) >= 20_000
     assert not list(tmp_path.iterdir())

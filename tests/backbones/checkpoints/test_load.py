@@ -105,16 +105,16 @@ def test_the_branch_is_chosen_by_name_or_asked_for(
 
 def test_provenance_recognises_the_file(tmp_path: Path) -> None:
     path = official(tmp_path / "c.pth")
-    found = load.load(str(path), model_name="vim_tiny").provenance
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (found.source, found.path, found.format, found.keys) == (
+    result = load.load(str(path), model_name="vim_tiny").provenance
+    assert result.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (result.source, result.path, result.format, result.keys) == (
         str(path),
         str(path),
         "torch",
         4,
     )
     lines = "head.bias (3,)\nhead.weight (3, 4)\nnorm_f.weight (1, 4)\npos_embed (1, 5, 4)"
-    assert found.key_digest == hashlib.sha256(lines.encode()).hexdigest()
+    assert result.key_digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
 def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_file_may_go_after_loading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ema", [True, None])
-def test_missing_averaged_weights_name_the_mend(tmp_path: Path, ema: bool | None) -> None:
+def test_missing_averaged_weights_name_the_fix(tmp_path: Path, ema: bool | None) -> None:
     path = official(tmp_path / "c.pth", model_ema=None)
     with pytest.raises(UserError, match=r"no 'model_ema'.*ema=False") as error:
         load.load(str(path), model_name="vim_base", ema=ema)
@@ -360,17 +360,17 @@ def test_hub_specs(
     spec: str,
     expected: tuple[str, str, str | None],
 ) -> None:
-    asked = []
+    requested = []
 
     def download(repo: str, file: str, *, revision: str | None) -> str:
-        asked.append((repo, file, revision))
+        requested.append((repo, file, revision))
         return str(official(tmp_path / "a.pth"))
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(source, "_answers", lambda endpoint: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert load.load(spec, model_name="vim_tiny").provenance.source == spec
-    assert asked == [expected]
+    assert requested == [expected]
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def in_cache(cache: Path, row: PublishedFile, held: dict[str, Any]) -> Path:
-    """Put a file into the hub's cache as its client does: content under its SHA-256, a link under its name."""
-    repo, file = re.fullmatch(r"hf://([^/]+/[^/]+)/(.+)", row.source).groups()  # type: ignore[union-attr]
+def in_cache(cache: Path, row: PublishedFile, content: dict[str, Any]) -> Path:
+    """Put a file into the hub's cache as its client does."""
+    # the content under its SHA-256, a link to it under its name
+    match = re.fullmatch(r"hf://([^/]+/[^/]+)/(.+)", row.source)
+    assert match is not None
+    repo, file = match.groups()
     root = cache / f"models--{repo.replace('/', '--')}"
     made = cache / "made"
     if file.endswith(".safetensors"):
-        save_file(held, made)
+        save_file(content, made)
     else:
-        torch.save(held, made)
+        torch.save(content, made)
     blob = root / "blobs" / hashlib.sha256(made.read_bytes()).hexdigest()
     link = root / "snapshots" / ("0" * 40) / file
     for folder in (blob.parent, link.parent, root / "refs"):
@@ -91,17 +94,17 @@ def test_bundled_weights_load(name: str) -> None:
 def test_a_file_of_each_published_layout_is_found_in_the_cache_and_loaded(
     cache: Path, row: PublishedFile
 ) -> None:
-    held, wanted = made_up(row)
-    blob = in_cache(cache, row, held)
+    content, expected = made_up(row)
+    blob = in_cache(cache, row, content)
     model = create_model(row.backbone, row.source, **narrow(row.backbone))
     state = model.state_dict()
-    assert state.keys() == wanted.keys()
-    assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
     assert model.describe().classes == row.classes
     assert model.preprocessing == row.preprocessing
-    found = model.provenance
-    assert found is not None
-    assert (found.source, found.branch, found.sha256, found.adapted) == (
+    result = model.provenance
+    assert result is not None
+    assert (result.source, result.branch, result.sha256, result.adapted) == (
         row.source,
         row.layout,
         blob.name,
@@ -140,10 +143,10 @@ def test_official_is_the_file_of_the_settings_and_the_data() -> None:
 
 def test_the_word_official_loads_that_file(cache: Path) -> None:
     row = published_file("vim_base")
-    held, wanted = made_up(row)
-    in_cache(cache, row, held)
+    content, expected = made_up(row)
+    in_cache(cache, row, content)
     model = create_model("vim_base", "official", **NARROW)
-    assert torch.equal(model.state_dict()["cls_token"], wanted["cls_token"])
+    assert torch.equal(model.state_dict()["cls_token"], expected["cls_token"])
     assert model.provenance is not None
     assert model.provenance.source == row.source
 
@@ -151,9 +154,9 @@ def test_the_word_official_loads_that_file(cache: Path) -> None:
 def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
     row = published_file("vim_tiny")
     blob = in_cache(cache, row, made_up(row)[0])
-    held = bytearray(blob.read_bytes())
-    held[len(held) // 2] ^= 1
-    blob.write_bytes(held)
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
     with pytest.raises(UserError, match="damaged in the hub's cache"):
         create_model("vim_tiny", row.source, **NARROW)
 
@@ -196,8 +199,8 @@ def test_another_image_size_resamples_positions_and_spares_the_class_token(
 ) -> None:
     path, state = saved(tmp_path / "c.pth", class_token(16, 1))
     model = create_model(f"{name}[image_size=96]", path, **NARROW)
-    wanted = interpolate_pos_embed(state["pos_embed"], old, (14, 14), new, (6, 6))
-    assert torch.equal(model.get_parameter("pos_embed"), wanted)
+    expected = interpolate_pos_embed(state["pos_embed"], old, (14, 14), new, (6, 6))
+    assert torch.equal(model.get_parameter("pos_embed"), expected)
     assert torch.equal(model.get_parameter("pos_embed")[0, new], state["pos_embed"][0, old])
     assert model.provenance is not None
     assert model.provenance.adapted == ("positions resampled from 197 tokens to 37",)
@@ -227,11 +230,11 @@ def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
     ):
         create_model("videomamba_tiny_video", path, **NARROW)
     model = create_model("videomamba_tiny_video", path, num_classes=5, **NARROW)
-    found = model.state_dict()
-    assert torch.equal(found["patch_embed.proj.weight"][:, :, 0], state["patch_embed.proj.weight"])
-    assert not bool(found["temporal_pos_embedding"].any())
-    assert found["head.weight"].shape == (5, 16)
-    assert torch.equal(found["layers.0.mixer.D_b"], state["layers.0.mixer.D_b"])
+    result = model.state_dict()
+    assert torch.equal(result["patch_embed.proj.weight"][:, :, 0], state["patch_embed.proj.weight"])
+    assert not bool(result["temporal_pos_embedding"].any())
+    assert result["head.weight"].shape == (5, 16)
+    assert torch.equal(result["layers.0.mixer.D_b"], state["layers.0.mixer.D_b"])
     assert model.provenance is not None
     assert model.provenance.adapted == ("begun from an image model", NEW_HEAD)
 
@@ -239,10 +242,10 @@ def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
 def test_another_number_of_frames_resamples_theirs(tmp_path: Path) -> None:
     path, state = saved(tmp_path / "c.pth", video(16, 1, 8))
     model = create_model("videomamba_tiny_video[frames=16]", path, **NARROW)
-    found = model.get_parameter("temporal_pos_embedding")
-    assert torch.equal(found, resample_frames(state["temporal_pos_embedding"], 16))
+    result = model.get_parameter("temporal_pos_embedding")
+    assert torch.equal(result, resample_frames(state["temporal_pos_embedding"], 16))
     # twice as many frames: each old one lies between two new ones, a quarter of a step from both
-    middle = (found[0, 2] + found[0, 3]) / 2
+    middle = (result[0, 2] + result[0, 3]) / 2
     weights = torch.tensor([0.125, 0.75, 0.125])[:, None]
     torch.testing.assert_close(middle, (weights * state["temporal_pos_embedding"][0, 0:3]).sum(0))
     with pytest.raises(UserError, match="temporal_pos_embedding"):

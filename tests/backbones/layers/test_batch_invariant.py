@@ -1,7 +1,5 @@
 """A row's product does not depend on the rows beside it."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,13 +10,7 @@ from backbones.layers.batch_invariant import linear
 SHAPES = ((12, 384), (64, 256), (96, 41), (192, 768), (384, 44), (768, 384))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -52,8 +44,8 @@ def test_bits_of_a_row_are_its_own(
 @pytest.mark.parametrize("fast", [False, True])
 def test_is_the_product(fast: bool) -> None:
     x, weight = torch.randn(2, 3, 40), torch.randn(7, 40)
-    wanted = torch.einsum("blk,mk->blm", x.double(), weight.double()).float()
-    torch.testing.assert_close(linear(x, weight, fast=fast), wanted, rtol=1e-5, atol=1e-5)
+    expected = torch.einsum("blk,mk->blm", x.double(), weight.double()).float()
+    torch.testing.assert_close(linear(x, weight, fast=fast), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_pass_through_the_padding() -> None:

@@ -1,6 +1,5 @@
 """A block adds, normalises and mixes, by one pass or by three."""
 
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -12,14 +11,7 @@ from backbones.layers.mixer import BidirectionalMixer
 from backbones.layers.norm import RMSNorm
 from backbones.sequence import TokenSequence, new_sequence
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def sequence(
@@ -48,9 +40,9 @@ def test_adds_normalises_and_mixes(kernel: str, dim: int) -> None:
             / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt()
             * block.norm.weight.double()
         )
-        wanted, _ = block.mixer(u.float())
+        expected, _ = block.mixer(u.float())
     assert torch.equal(after.residual, tokens.residual + tokens.branch)
-    torch.testing.assert_close(after.branch, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.branch, expected, rtol=1e-4, atol=1e-5)
     assert after.trace is not None
     assert after.trace.delta_mean is not None
 

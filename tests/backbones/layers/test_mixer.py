@@ -1,8 +1,7 @@
-"""The mixer against a straight-line account of Vim's forward pass in fp64, and the promises made for its two paths."""
+"""The mixer against Vim's forward pass in fp64, and the promises of its two paths."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,13 +34,7 @@ VIM_TINY = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -51,11 +44,12 @@ def silu(x: np.ndarray) -> np.ndarray:
 def straight_line(
     mixer: BidirectionalMixer, u: np.ndarray, carry: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Vim's forward pass for one image u (L, C): the backward branch flips everything, scans forwards, flips back."""
+    """Vim's forward pass for one image u (L, C)."""
+    # The backward branch flips everything, scans forwards, and flips back.
     weights = {name: value.detach().double().numpy() for name, value in mixer.state_dict().items()}
     length = u.shape[0]
     xz = u @ weights["in_proj.weight"].T
-    found: dict[str, list[np.ndarray]] = {"delta": [], "B": [], "C": [], "y": []}
+    result: dict[str, list[np.ndarray]] = {"delta": [], "B": [], "C": [], "y": []}
     for suffix in ("", "_b"):
         flipped = xz[::-1] if suffix else xz
         x, z = flipped[:, : mixer.inner], flipped[:, mixer.inner :]
@@ -79,10 +73,10 @@ def straight_line(
             y[t] = state @ C[t] + weights[f"D{suffix}"] * inputs[t]
         y = y * silu(z)
         for name, part in (("delta", delta), ("B", B), ("C", C), ("y", y)):
-            found[name].append(part[::-1] if suffix else part)
-    combined = (found["y"][0] + found["y"][1]) / (2 if mixer.divide else 1)
-    shown = {"y_forward": found["y"][0], "y_backward": found["y"][1], "y": combined}
-    shown |= {name: np.stack(found[name]) for name in ("delta", "B", "C")}
+            result[name].append(part[::-1] if suffix else part)
+    combined = (result["y"][0] + result["y"][1]) / (2 if mixer.divide else 1)
+    shown = {"y_forward": result["y"][0], "y_backward": result["y"][1], "y": combined}
+    shown |= {name: np.stack(result[name]) for name in ("delta", "B", "C")}
     return shown | {
         "delta_mean": shown["delta"].mean(axis=2),
         "out": combined @ weights["out_proj.weight"].T,
@@ -111,21 +105,21 @@ def test_agrees_with_the_straight_line(length: int, divide: bool, carried: bool)
         fused, fused_trace = mixer(u.float(), needs, None if carry is None else carry.float())
         plain, trace = mixer.double()(u, needs, carry)
     for image in range(2):
-        wanted = straight_line(
+        expected = straight_line(
             mixer, u[image].numpy(), None if carry is None else carry[:, image].numpy()
         )
-        assert np.abs(plain[image].numpy() - wanted["out"]).max() < 1e-9
-        scale = np.abs(wanted["out"]).max()
-        assert np.abs(fused[image].numpy() - wanted["out"]).max() < 1e-5 * scale
+        assert np.abs(plain[image].numpy() - expected["out"]).max() < 1e-9
+        scale = np.abs(expected["out"]).max()
+        assert np.abs(fused[image].numpy() - expected["out"]).max() < 1e-5 * scale
         for name in needs:
             index = (image,) if name.startswith("y") else (slice(None), image)
             value, coarse = (
                 getattr(trace, name)[index].numpy(),
                 getattr(fused_trace, name)[index].numpy(),
             )
-            assert np.abs(value - wanted[name]).max() < 1e-9, name
-            assert np.abs(coarse - wanted[name]).max() < 1e-5 * max(
-                np.abs(wanted[name]).max(), 1
+            assert np.abs(value - expected[name]).max() < 1e-9, name
+            assert np.abs(coarse - expected[name]).max() < 1e-5 * max(
+                np.abs(expected[name]).max(), 1
             ), name
 
 
@@ -156,10 +150,10 @@ def test_asking_for_more_changes_no_bit(needs: frozenset[str], kernel: str) -> N
     mixer.kernel = kernel
     u = torch.randn(3, 9, 24)
     with torch.no_grad():
-        wanted, nothing = mixer(u)
+        expected, nothing = mixer(u)
         out, trace = mixer(u, needs)
         _, everything = mixer(u, TRACED)
-    assert torch.equal(out, wanted)
+    assert torch.equal(out, expected)
     for name in TRACED:
         assert getattr(nothing, name) is None
         assert (getattr(trace, name) is not None) == (name in needs)
@@ -204,15 +198,15 @@ def test_fused_and_plain_paths_agree() -> None:
 def test_training_on_the_cpu_kernel_gives_the_gradients_of_the_reference() -> None:
     mixer = new_mixer()
     u = torch.randn(2, 13, 24)
-    found = {}
+    result = {}
     for kernel in ("cpu", "reference"):
         mixer.kernel = kernel
         out, _ = mixer(u)
         gradients = torch.autograd.grad(out.square().sum(), list(mixer.parameters()))
-        found[kernel] = dict(zip(dict(mixer.named_parameters()), gradients, strict=True))
-    for name, wanted in found["reference"].items():
-        assert float((found["cpu"][name] - wanted).abs().max()) <= 1e-4 * float(
-            wanted.abs().max()
+        result[kernel] = dict(zip(dict(mixer.named_parameters()), gradients, strict=True))
+    for name, expected in result["reference"].items():
+        assert float((result["cpu"][name] - expected).abs().max()) <= 1e-4 * float(
+            expected.abs().max()
         ), name
 
 
@@ -221,10 +215,10 @@ def test_bf16_weights_run_with_an_fp32_scan() -> None:
     u = torch.randn(2, 9, 24).bfloat16()
     with torch.no_grad():
         out, trace = mixer(u, frozenset({"delta_mean", "A"}))
-        wanted, _ = mixer.float()(u.float())
+        expected, _ = mixer.float()(u.float())
     assert out.dtype == torch.bfloat16
     assert trace.delta_mean.dtype == trace.A.dtype == torch.float32
-    assert float((out.float() - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+    assert float((out.float() - expected).abs().max()) < 0.05 * float(expected.abs().max())
 
 
 def test_a_scan_begins_with_steps_and_decays_of_mamba() -> None:
@@ -238,14 +232,16 @@ def test_a_scan_begins_with_steps_and_decays_of_mamba() -> None:
 
 
 def test_shapes_alone_are_had_without_the_compiler() -> None:
-    """Whoever only counts, such as `list backbones`, waits for no arithmetic on values that are not there."""
+    """Commands that only count, such as `list backbones`, wait for no arithmetic."""
     code = """
 import sys, torch
 from backbones.layers.mixer import BidirectionalMixer
 real = BidirectionalMixer(24)
 with torch.device("meta"):
     hollow = BidirectionalMixer(24)
-described = [{name: (p.shape, p.dtype) for name, p in mixer.named_parameters()} for mixer in (real, hollow)]
+described = [
+    {name: (p.shape, p.dtype) for name, p in mixer.named_parameters()} for mixer in (real, hollow)
+]
 assert described[0] == described[1]
 assert "torch._dynamo" not in sys.modules
 """

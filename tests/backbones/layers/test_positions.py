@@ -49,9 +49,9 @@ def test_patches_are_resampled_and_the_class_token_goes_to_its_place_unmixed(
     place = data.draw(st.integers(0, len(patches)))
     embedding = torch.cat([patches[:place], cls, patches[place:]])[None]
     goes_to = data.draw(st.integers(0, new[0] * new[1]))
-    found = interpolate_pos_embed(embedding, place, old, goes_to, new)[0]
-    assert torch.equal(found[goes_to : goes_to + 1], cls)
-    rest = torch.cat([found[:goes_to], found[goes_to + 1 :]])
+    result = interpolate_pos_embed(embedding, place, old, goes_to, new)[0]
+    assert torch.equal(result[goes_to : goes_to + 1], cls)
+    rest = torch.cat([result[:goes_to], result[goes_to + 1 :]])
     expected = resampled_by_hand(patches.view(*old, 3), new).flatten(0, 1)
     torch.testing.assert_close(rest, expected, rtol=0, atol=1e-9)
 
@@ -59,7 +59,7 @@ def test_patches_are_resampled_and_the_class_token_goes_to_its_place_unmixed(
 @pytest.mark.parametrize("side", [1, 7, 14])
 def test_the_same_grid_is_the_same_embedding(side: int) -> None:
     embedding = torch.randn(1, side * side + 1, 4)
-    found = interpolate_pos_embed(
+    result = interpolate_pos_embed(
         embedding, side * side // 2, (side, side), side * side // 2, (side, side)
     )
-    torch.testing.assert_close(found, embedding)
+    torch.testing.assert_close(result, embedding)

@@ -1,4 +1,4 @@
-"""Mamba-Reg: the published names, shapes and sizes, and its numbers against the equations written out."""
+"""Mamba-Reg: published names, shapes and sizes; its numbers against the written equations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -111,12 +111,14 @@ def test_logits_are_those_of_the_equations(
     )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
-        found = model(images.to(dtype))
-    for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.mambareg(
+        result = model(images.to(dtype))
+    for image, logits in zip(images, result, strict=True):
+        expected = straight_line.mambareg(
             state, image.to(dtype).double(), config["stride"], config["depth"]
         )
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def test_resized_respreads_the_registers(shaken: Shaken) -> None:

@@ -36,13 +36,13 @@ def test_so_it_is_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     own = fused_path._on_cpu
 
     def counting(*given: Any) -> Any:
-        found, scan = own(*given)
+        result, scan = own(*given)
 
-        def once(*asked: Any) -> Any:
-            calls.append(found.u.shape[0])
-            return scan(*asked)
+        def once(*requested: Any) -> Any:
+            calls.append(result.u.shape[0])
+            return scan(*requested)
 
-        return found, once
+        return result, once
 
     model = create_model("vim_nano", depth=3, image_size=20)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""PlainMamba: the published names, shapes and sizes, and its numbers against the equations written out."""
+"""PlainMamba: published names, shapes and sizes; its numbers against the written equations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +52,7 @@ def official(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shaken(model: Backbone) -> Backbone:
-    """The model with every parameter and statistic moved, so that none is where a mistake would not show."""
+    """The model with every parameter and statistic moved, so that mistakes show."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in (*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())):
@@ -94,8 +94,8 @@ def test_a_published_file_is_loaded_and_raw_weights_beside_the_averaged_are_left
     assert loaded.provenance is not None
     assert loaded.provenance.branch == "state_dict"
     larger = create_model("plainmamba_l1", str(tmp_path / "l1.pth"), depth=2, image_size=256)
-    wanted = resample_positions(model.get_parameter("pos_embed"), (14, 14), (16, 16))
-    assert torch.equal(larger.get_parameter("pos_embed"), wanted)
+    expected = resample_positions(model.get_parameter("pos_embed"), (14, 14), (16, 16))
+    assert torch.equal(larger.get_parameter("pos_embed"), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(3, 4), (4, 3), (1, 5), (5, 1), (1, 1), (14, 14)])
@@ -109,11 +109,11 @@ def test_walks_are_those_of_a_walker(height: int, width: int) -> None:
 
 def test_paths_leave_out_what_is_gone() -> None:
     # Of the grid 0 1 / 2 3 the place 1 is gone: by rows 0, 3, 2, and 3 is still reached from above.
-    found = paths(torch.tensor([[0, 2, 3], [3, 0, 2]]), 2, 2)
-    assert found.order[0].tolist() == [[0, 2, 1], [1, 0, 2]]
-    assert found.step[0].tolist() == [[0, 2, 1], [1, 0, 2]]
-    assert found.arrival[0].tolist() == [[0, 4, 2], [0, 4, 2]]
-    assert found.order[1].tolist() == [[1, 2, 0], [2, 0, 1]]
+    result = paths(torch.tensor([[0, 2, 3], [3, 0, 2]]), 2, 2)
+    assert result.order[0].tolist() == [[0, 2, 1], [1, 0, 2]]
+    assert result.step[0].tolist() == [[0, 2, 1], [1, 0, 2]]
+    assert result.arrival[0].tolist() == [[0, 4, 2], [0, 4, 2]]
+    assert result.order[1].tolist() == [[1, 2, 0], [2, 0, 1]]
 
 
 CASES: list[dict[str, Any]] = [
@@ -144,20 +144,22 @@ def test_logits_are_those_of_the_equations(
     )
     state = official({name: tensor.double() for name, tensor in model.state_dict().items()})
     with torch.inference_mode():
-        found = model(images.to(dtype))
-    for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.plainmamba(
+        result = model(images.to(dtype))
+    for image, logits in zip(images, result, strict=True):
+        expected = straight_line.plainmamba(
             state, image.to(dtype).double(), config["patch"], config["depth"]
         )
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def dropped(tokens: TokenSequence, gone: list[list[int]], order: str = "restored") -> TokenSequence:
     """The sequence without the tokens of these ranks, one list an image."""
     source = torch.tensor(gone)
     matching = Matching(source, source, source[:, :0])
-    asked = Arranged(order, 1.0, "exact", Chance(0, tokens.image, 0))
-    arrangement = arrange(tokens, tokens.patches(), matching, None, asked)
+    requested = Arranged(order, 1.0, "exact", Chance(0, tokens.image, 0))
+    arrangement = arrange(tokens, tokens.patches(), matching, None, requested)
     merge = Merge.of(tokens.patches(), matching, None)
     return assembled(tokens, arrangement, merge, merge)
 
@@ -174,13 +176,15 @@ def test_missing_tokens_are_empty_places_of_the_grid_and_left_out_of_the_walks(
     gone = [[0, 4, 5], [2, 7, 8]]
     with torch.inference_mode():
         tokens = dropped(model.run(model.embed(images), 0, 2), gone, order)
-        found = model.readout(model.run(tokens, 2))
+        result = model.readout(model.run(tokens, 2))
     state = official({name: tensor.double() for name, tensor in model.state_dict().items()})
-    for image, logits, missing in zip(images, found, gone, strict=True):
+    for image, logits, missing in zip(images, result, gone, strict=True):
         kept = [place for place in range(9) if place not in missing]
         kept = kept[::-1] if order == "reversed" else kept
-        wanted = straight_line.plainmamba(state, image.double(), 4, 3, {2: kept})
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        expected = straight_line.plainmamba(state, image.double(), 4, 3, {2: kept})
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
@@ -202,7 +206,7 @@ def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
     own = trace.delta[0, 0][[0, 1, 3, 2]]  # Delta by step, the same in every walk
     for kind, walked in enumerate(([0, 1, 3, 2], [2, 3, 1, 0], [0, 2, 3, 1], [1, 3, 2, 0])):
         torch.testing.assert_close(trace.delta[kind, 0][walked], own)
-    arrivals = model.layers[0].mamba.direction_Bs.detach()  # type: ignore[index, union-attr, operator]
+    arrivals = model.get_parameter("layers.0.mamba.direction_Bs").detach()
     plain = trace.B[0, 0][[0, 1, 3, 2]] - arrivals[[0, 1, 4, 2]]
     torch.testing.assert_close(trace.B[2, 0][[0, 2, 3, 1]] - arrivals[[0, 4, 1, 3]], plain)
 
@@ -217,8 +221,8 @@ def test_the_mean_counts_a_token_by_its_size_unless_told_otherwise() -> None:
     sized = replace(tokens, size=torch.tensor([[3.0, 1, 1, 1, 1, 1, 1, 1, 1]]))
     final = models[True].ln1(tokens.branch)  # type: ignore[operator]
     for weighted, rows in ((True, [0, 0, *range(9)]), (False, list(range(9)))):
-        wanted = models[weighted].head(final[0, rows].mean(0))  # type: ignore[operator]
-        torch.testing.assert_close(models[weighted].readout(sized)[0], wanted)
+        expected = models[weighted].head(final[0, rows].mean(0))  # type: ignore[operator]
+        torch.testing.assert_close(models[weighted].readout(sized)[0], expected)
         torch.testing.assert_close(models[weighted].readout(tokens), models[True].readout(tokens))
 
 

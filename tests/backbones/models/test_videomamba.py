@@ -1,4 +1,4 @@
-"""VideoMamba: the published names, shapes and sizes, and its numbers against the equations written out."""
+"""VideoMamba: published names, shapes and sizes; its numbers against the written equations."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -68,12 +68,14 @@ def test_logits_are_those_of_the_equations(
     )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
-        found = model(images.to(dtype))
-    for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.videomamba(
+        result = model(images.to(dtype))
+    for image, logits in zip(images, result, strict=True):
+        expected = straight_line.videomamba(
             state, image.to(dtype).double(), config["stride"], config["depth"]
         )
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def test_the_class_token_stands_first_at_every_size(shaken: Shaken) -> None:

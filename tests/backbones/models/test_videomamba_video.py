@@ -1,4 +1,4 @@
-"""VideoMamba for clips: the published names, shapes and sizes, and its numbers against the equations written out."""
+"""VideoMamba for clips: published names and shapes; its numbers against the equations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,12 +72,14 @@ def test_logits_are_those_of_the_equations(
     )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
-        found = model(clips.to(dtype))
-    for clip, logits in zip(clips, found, strict=True):
-        wanted = straight_line.videomamba_video(
+        result = model(clips.to(dtype))
+    for clip, logits in zip(clips, result, strict=True):
+        expected = straight_line.videomamba_video(
             state, clip.to(dtype).double(), config["stride"], config["depth"]
         )
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def test_smaller_frames_are_the_same_model_with_resampled_positions(shaken: Shaken) -> None:
@@ -102,7 +104,7 @@ def test_smaller_frames_are_the_same_model_with_resampled_positions(shaken: Shak
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 224, 224), (2, 3, 4, 224, 224), (2, 8, 3, 224, 224)])
-def test_anything_but_clips_is_refused_with_the_mend(shape: tuple[int, ...]) -> None:
+def test_anything_but_clips_is_refused_with_the_fix(shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
         model = create_model("videomamba_tiny_video", depth=1)
         with pytest.raises(UserError, match="sample 8 frames"):

@@ -1,4 +1,4 @@
-"""Vim: the published names, shapes and sizes, and its numbers against the equations written out."""
+"""Vim: published names, shapes and sizes; its numbers against the written equations."""
 
 import math
 from collections.abc import Callable
@@ -78,12 +78,14 @@ def test_logits_are_those_of_the_equations(
     )
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     with torch.inference_mode():
-        found = model(images.to(dtype))
-    for image, logits in zip(images, found, strict=True):
-        wanted = straight_line.vim(
+        result = model(images.to(dtype))
+    for image, logits in zip(images, result, strict=True):
+        expected = straight_line.vim(
             state, image.to(dtype).double(), config["stride"], config["depth"]
         )
-        assert (logits.double() - wanted).abs().max() < error * max(1.0, float(wanted.abs().max()))
+        assert (logits.double() - expected).abs().max() < error * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def test_the_class_token_stands_between_the_halves_and_is_read_wherever_it_stands(
@@ -134,7 +136,7 @@ def test_training_at_a_smaller_size_teaches_the_one_position_embedding() -> None
 
 
 @pytest.mark.parametrize("shape", [(3, 56, 56), (1, 1, 56, 56), (2, 3, 28, 28)])
-def test_images_of_another_shape_are_refused_with_the_mend(shape: tuple[int, ...]) -> None:
+def test_images_of_another_shape_are_refused_with_the_fix(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="image_size="):
         create_model("vim_nano", depth=1)(torch.zeros(shape))
 

@@ -37,7 +37,7 @@ def on_meta(name: str) -> Backbone:
 
 
 def shaken(model: Backbone, by: float = 0.3) -> Backbone:
-    """The model with every parameter moved, so that none is at a value where a mistake would not show."""
+    """The model with every parameter moved, so that mistakes show."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -70,8 +70,8 @@ def test_dense_logits_are_timms_own(name: str, gradients: bool) -> None:
     model.load_state_dict(shaken(theirs, by=0.02).state_dict())
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.set_grad_enabled(gradients):
-        wanted, found = theirs(images), model(images)
-    assert float((found - wanted).detach().norm()) < 2e-6 * float(wanted.detach().norm())
+        expected, result = theirs(images), model(images)
+    assert float((result - expected).detach().norm()) < 2e-6 * float(expected.detach().norm())
     with torch.inference_mode():
         double = theirs.double()(images.double())
         assert (model.double()(images.double()) - double).abs().max() <= 1e-12 * float(
@@ -95,11 +95,11 @@ def test_logits_are_those_of_the_equations(
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
     for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
-            found = model(images.to(dtype)).detach()
-        for image, logits in zip(images, found, strict=True):
-            wanted = by_hand(state, image.to(dtype).double(), config)
-            assert (logits.double() - wanted).abs().max() < error * max(
-                1.0, float(wanted.abs().max())
+            result = model(images.to(dtype)).detach()
+        for image, logits in zip(images, result, strict=True):
+            expected = by_hand(state, image.to(dtype).double(), config)
+            assert (logits.double() - expected).abs().max() < error * max(
+                1.0, float(expected.abs().max())
             )
 
 
@@ -120,19 +120,19 @@ def test_traces_and_proportional_attention_are_those_of_the_equations(gradients:
         [[1, 3, 1, 2, 5, 1, 1, 4, 1, 1], [1, 1, 1, 1, 9, 1, 2, 2, 1, 3]], dtype=torch.float32
     )
     weighted = type(tokens)(**{**tokens.__dict__, "size": sizes, "weighted": True})
-    for given, counted in ((tokens, torch.ones(2, 10)), (weighted, sizes)):
+    for inputs, counted in ((tokens, torch.ones(2, 10)), (weighted, sizes)):
         with torch.set_grad_enabled(gradients):
-            after = model.run(given, 0, 1, needs=TRACED)
+            after = model.run(inputs, 0, 1, needs=TRACED)
         assert after.trace is not None
         assert after.trace.keys is not None
         assert after.trace.cls_attention is not None
         for row in range(2):
             u = normed(tokens.branch[row], state, "blocks.0.norm1")
-            wanted = attended(u, state, "blocks.0.attn", 3, counted[row].tolist())
-            for found, right in zip(
-                (after.branch, after.trace.keys, after.trace.cls_attention), wanted, strict=True
+            expected = attended(u, state, "blocks.0.attn", 3, counted[row].tolist())
+            for result, right in zip(
+                (after.branch, after.trace.keys, after.trace.cls_attention), expected, strict=True
             ):
-                torch.testing.assert_close(found[row].detach(), right.detach(), rtol=0, atol=1e-11)
+                torch.testing.assert_close(result[row].detach(), right.detach(), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("gradients", [False, True])
@@ -141,11 +141,11 @@ def test_attention_weighted_by_sizes_of_one_is_plain_attention_to_the_bit(gradie
     tokens = tokens_of(model, 3)
     weighted = type(tokens)(**{**tokens.__dict__, "weighted": True})
     with torch.set_grad_enabled(gradients):
-        plain, other = (model.run(given, 0, 3, needs=frozenset()) for given in (tokens, weighted))
+        plain, other = (model.run(inputs, 0, 3, needs=frozenset()) for inputs in (tokens, weighted))
         assert torch.equal(plain.branch, other.branch)
         one, two = (
-            model.run(given, 2, 3, needs=frozenset({"cls_attention"})).trace
-            for given in (plain, other)
+            model.run(inputs, 2, 3, needs=frozenset({"cls_attention"})).trace
+            for inputs in (plain, other)
         )
     assert one is not None
     assert two is not None
@@ -186,8 +186,8 @@ def test_resized_is_the_same_model_with_resampled_positions() -> None:
     image = torch.randn(3, 28, 28, dtype=torch.float64)
     with torch.inference_mode():
         logits = small(image[None])[0]
-    wanted = by_hand(state, image, {"patch": 4, "layers": 2, "heads": VIT["deit_nano"].heads})
-    assert (logits - wanted).abs().max() < 1e-9
+    expected = by_hand(state, image, {"patch": 4, "layers": 2, "heads": VIT["deit_nano"].heads})
+    assert (logits - expected).abs().max() < 1e-9
     assert small.describe().patches == 49
     assert (model.image_size, model.describe().patches) == (56, 196)
     assert small.image_size_for(7) == 28

@@ -1,4 +1,4 @@
-"""ToMe and EViT on attention in their original form, through whole forward passes, against loops over tokens."""
+"""ToMe and EViT on attention as published, through whole passes, against loops over tokens."""
 
 from typing import Any
 
@@ -37,9 +37,9 @@ def test_logits_are_those_of_the_original(name: str, original: Any, counts: dict
     plan = {site: Reducer(composition, count, site) for site, count in sites.items()}
     images = torch.randn(2, 3, 20, 20, dtype=torch.float64, generator=generator)
     with torch.inference_mode():
-        found = model.readout(model.run(model.embed(images), plan=plan))
-    for image, logits in zip(images, found, strict=True):
+        result = model.readout(model.run(model.embed(images), plan=plan))
+    for image, logits in zip(images, result, strict=True):
         reduce = {layer: original(count) for layer, count in counts.items()}
-        wanted = by_hand(model.state_dict(), image, CONFIG, reduce)
-        assert (logits - wanted).abs().max() < 1e-9 * float(wanted.abs().max())
-        assert (wanted - by_hand(model.state_dict(), image, CONFIG)).abs().max() > 1e-3
+        expected = by_hand(model.state_dict(), image, CONFIG, reduce)
+        assert (logits - expected).abs().max() < 1e-9 * float(expected.abs().max())
+        assert (expected - by_hand(model.state_dict(), image, CONFIG)).abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""Compile every Triton kernel for a Hopper GPU, which needs no GPU; prints what each is made of.
+"""Compile every Triton kernel for a Hopper GPU, without one, and print its resources.
 
 Registers, spilled bytes, and the instructions of its longest loop by kind: of the scans the work of
 a token forward, of `CHUNK` tokens backward. Run as a script: Triton's interpreter, which the tests

@@ -1,6 +1,6 @@
-"""An independent fp64 selective scan: Python loops over the definition, no code of the product."""
+"""An independent selective scan in fp64: Python loops, without code of the product."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,18 @@ def _softplus(x: np.ndarray) -> np.ndarray:
 
 
 def _loop_scan(
-    u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any = None, z: Any = None, delta_bias: Any = None,
-    *, reverse: tuple[bool, ...], carry: Any = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    u: Any,
+    delta: Any,
+    A: Any,
+    B: Any,
+    C: Any,
+    D: Any = None,
+    z: Any = None,
+    delta_bias: Any = None,
+    *,
+    reverse: tuple[bool, ...],
+    carry: Any = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Each direction's output (K, B, L, E) and the mean timescale (K, B, L), token by token."""
     arrays = [
         None if x is None else np.asarray(x, dtype=np.float64)
@@ -46,9 +55,17 @@ def _loop_scan(
 
 
 def _make_inputs(
-    directions: int, batch: int, length: int, width: int, states: int,
-    *, seed: int = 0, scale: float = 1.0, shift: float = 0.0, dtype: torch.dtype = torch.float32,
-) -> dict[str, torch.Tensor]:  # fmt: skip
+    directions: int,
+    batch: int,
+    length: int,
+    width: int,
+    states: int,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    shift: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, torch.Tensor]:
     """Every input of a scan, optional ones too; `delta` is scale * N(0, 1) + shift."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -81,9 +98,5 @@ def make_inputs() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Many small operations: more threads would only wait for each other. Tests of threads ask for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _one_thread(one_thread: None) -> None:
+    """For all tests of scans."""

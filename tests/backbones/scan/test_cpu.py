@@ -14,10 +14,10 @@ from backbones.scan import selective_scan
 BOTH = (False, True)
 
 
-def relative(found: Any, wanted: Any) -> float:
+def relative(found: Any, expected: Any) -> float:
     """Largest error over the largest value."""
-    found, wanted = np.asarray(found, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
-    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-300))
+    found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300))
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (2.0, 25.0), (1.0, -14.0), (8.0, -3.0)])
@@ -66,7 +66,7 @@ def test_any_shape_agrees_with_the_loop(
 
 def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
     inputs = make_inputs(2, 3, 9, 20, 4)
-    wanted = selective_scan(**inputs, reverse=BOTH, kernel="cpu")
+    expected = selective_scan(**inputs, reverse=BOTH, kernel="cpu")
     wide = {
         name: torch.cat([inputs[name], inputs[name] + 1], dim=-1)
         for name in ("u", "delta", "B", "C", "z", "carry")
@@ -74,8 +74,8 @@ def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
     slices = {name: tensor[..., : inputs[name].shape[-1]] for name, tensor in wide.items()}
     transposed = inputs["u"].transpose(2, 3).contiguous().transpose(2, 3)
     found = selective_scan(**inputs | slices | {"u": transposed}, reverse=BOTH, kernel="cpu")
-    assert torch.equal(found.y, wanted.y)
-    assert torch.equal(found.delta_mean, wanted.delta_mean)
+    assert torch.equal(found.y, expected.y)
+    assert torch.equal(found.delta_mean, expected.delta_mean)
 
 
 @settings(max_examples=15, deadline=None)
@@ -111,10 +111,10 @@ def test_threads_of_python_give_the_same_bits(
     make_inputs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = make_inputs(2, 5, 30, 40, 4)
-    wanted = selective_scan(**inputs, reverse=BOTH, kernel="cpu").y
+    expected = selective_scan(**inputs, reverse=BOTH, kernel="cpu").y
     monkeypatch.setattr(threads, "_openmp_parallel", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert torch.equal(selective_scan(**inputs, reverse=BOTH, kernel="cpu").y, wanted)
+    assert torch.equal(selective_scan(**inputs, reverse=BOTH, kernel="cpu").y, expected)
 
 
 def test_nan_is_not_hidden(make_inputs: Any) -> None:
@@ -171,8 +171,8 @@ def test_gradients_agree_with_autograd_in_fp64(
     inputs = {name: tensor for name, tensor in inputs.items() if name not in left_out}
     found = gradients(inputs, "cpu", reverse, separate)
     wide = {name: tensor.double() for name, tensor in inputs.items()}
-    wanted = gradients(wide, "reference", reverse, separate)
-    for name, gradient in wanted.items():
+    expected = gradients(wide, "reference", reverse, separate)
+    for name, gradient in expected.items():
         # a gradient of a sum of two terms that nearly cancel is only as exact as the terms
-        scale = max(float(gradient.abs().max()), 1e-3 * float(wanted["u"].abs().max()))
+        scale = max(float(gradient.abs().max()), 1e-3 * float(expected["u"].abs().max()))
         assert float((found[name].double() - gradient).abs().max()) < 1e-4 * scale, name

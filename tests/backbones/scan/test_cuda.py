@@ -1,5 +1,7 @@
 """The CUDA kernels on a real device, against the reference in fp64 on the CPU."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -40,8 +42,9 @@ def inputs(length: int, dtype: torch.dtype, carry: bool) -> ScanInputs:
 
 
 def scan(given: ScanInputs, kernel: str) -> tuple[Tensor, Tensor]:
+    plain: Any
     *plain, carry = given
-    result = selective_scan(*plain, reverse=BOTH, carry=carry, kernel=kernel)  # type: ignore[arg-type]
+    result = selective_scan(*plain, reverse=BOTH, carry=carry, kernel=kernel)
     return result.y, result.delta_mean
 
 
@@ -52,8 +55,8 @@ def on_cuda(given: ScanInputs, dtype: torch.dtype) -> ScanInputs:
     )
 
 
-def relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found.cpu().double() - wanted).abs().max() / wanted.abs().max())
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found.cpu().double() - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("carry", [False, True])
@@ -64,9 +67,9 @@ def test_agrees_with_the_reference(
     kernel: str, dtype: torch.dtype, bound: float, length: int, carry: bool
 ) -> None:
     given = inputs(length, dtype, carry)
-    wanted, mean = scan(given, "reference")
+    expected, mean = scan(given, "reference")
     found, found_mean = scan(on_cuda(given, dtype), kernel)
-    assert relative(found, wanted) < bound
+    assert relative(found, expected) < bound
     assert relative(found_mean, mean) < bound
 
 
@@ -76,13 +79,13 @@ def test_gradients_agree_with_autograd_in_fp64(kernel: str) -> None:
 
     def gradients(leaves: ScanInputs, kernel: str) -> list[Tensor]:
         leaves = leaves.map(lambda tensor: tensor.detach().requires_grad_())
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        return list(torch.autograd.grad(scan(leaves, kernel)[0].square().sum(), wanted))
+        expected = [leaf for leaf in leaves if leaf is not None]
+        return list(torch.autograd.grad(scan(leaves, kernel)[0].square().sum(), expected))
 
     pairs = zip(
         gradients(on_cuda(given, torch.float32), kernel), gradients(given, "reference"), strict=True
     )
-    assert max(relative(found, wanted) for found, wanted in pairs) < 1e-3
+    assert max(relative(found, expected) for found, expected in pairs) < 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -93,9 +96,9 @@ def test_triton_passes_its_self_check(dtype: torch.dtype) -> None:
 def test_triton_serves_a_graph_and_gives_the_same_bits() -> None:
     given = on_cuda(inputs(197, torch.bfloat16, carry=False), torch.bfloat16)
     replay = captured(lambda inputs: scan(inputs, "triton")[0], given)
-    wanted = scan(given, "triton")[0].clone()
+    expected = scan(given, "triton")[0].clone()
     for _ in range(3):
-        assert torch.equal(replay(), wanted)
+        assert torch.equal(replay(), expected)
 
 
 def test_auto_picks_triton_the_fastest() -> None:
@@ -108,10 +111,10 @@ def test_the_model_gives_the_logits_of_the_cpu(kernel: str) -> None:
     model = create_model("vim_nano", checkpoint="bundled", kernel=kernel)
     with torch.inference_mode():
         found = model.cuda()(images.cuda())
-        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
+        expected = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
             images.double()
         )
-    assert relative(found, wanted) < 1e-4
+    assert relative(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
@@ -125,10 +128,10 @@ def test_the_fused_model_in_a_graph_gives_the_logits_of_the_cpu(
         replay = captured(model, given)
         given.copy_(images)
         found = replay()
-        wanted = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
+        expected = create_model("vim_nano", checkpoint="bundled", kernel="reference").double()(
             images.double()
         )
-    assert relative(found, wanted) < bound
+    assert relative(found, expected) < bound
 
 
 def test_a_training_step_has_the_gradients_of_the_cpu() -> None:
@@ -140,10 +143,10 @@ def test_a_training_step_has_the_gradients_of_the_cpu() -> None:
         named = dict(model.named_parameters())
         return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
 
-    wanted = gradients("reference", "cpu", torch.float64)
+    expected = gradients("reference", "cpu", torch.float64)
     found = gradients("triton", "cuda", torch.float32)
     assert {
-        name: relative(found[name], wanted[name])
-        for name in wanted
-        if relative(found[name], wanted[name]) > 1e-3
+        name: relative(found[name], expected[name])
+        for name in expected
+        if relative(found[name], expected[name]) > 1e-3
     } == {}

@@ -132,7 +132,7 @@ def test_a_wrong_gradient_is_refused(
 
 def test_the_check_leaves_random_numbers_alone(fresh: None) -> None:
     torch.manual_seed(7)
-    wanted = torch.randn(3)
+    expected = torch.randn(3)
     torch.manual_seed(7)
     chosen("cpu", "cpu", torch.float32)
-    assert torch.equal(torch.randn(3), wanted)
+    assert torch.equal(torch.randn(3), expected)

@@ -32,11 +32,11 @@ def test_agrees_with_the_loop(
 ) -> None:
     inputs = make_inputs(len(reverse), batch, length, width, states, seed=seed, dtype=torch.float64)
     inputs = {name: tensor for name, tensor in inputs.items() if name not in left_out}
-    wanted, mean = loop_scan(**inputs, reverse=reverse)
+    expected, mean = loop_scan(**inputs, reverse=reverse)
     apart = selective_scan(**inputs, reverse=reverse, separate=True, kernel="reference")
     summed = selective_scan(**inputs, reverse=reverse, kernel="reference")
-    np.testing.assert_allclose(apart.y, wanted, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(summed.y, wanted.sum(axis=0), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(apart.y, expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(summed.y, expected.sum(axis=0), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(summed.delta_mean, mean, rtol=1e-10)
 
 

@@ -1,4 +1,4 @@
-"""The layout logic around the CUDA packages, with stand-ins that state those packages' contracts in plain PyTorch."""
+"""The layout logic around the CUDA packages, with stand-ins in plain PyTorch."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def stand_in_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """`selective_scan_fn` as documented: tokens last, (B, E, L); it refuses what the CUDA code refuses."""
+    """`selective_scan_fn` as documented, (B, E, L); it refuses what the CUDA code refuses."""
     for tokens in (u, delta, B, C, *([] if z is None else [z])):
         assert tokens.is_contiguous()
         assert tokens.dtype == u.dtype
@@ -74,10 +74,11 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_agrees_with_the_reference(
     make_inputs: Any, left_out: tuple[str, ...], separate: bool
 ) -> None:
-    inputs = ScanInputs(**make_inputs(2, 3, 7, 6, 4))._replace(**dict.fromkeys(left_out))  # type: ignore[arg-type]
-    found, wanted = stock_scan(inputs, BOTH, separate), reference_scan(inputs, BOTH, separate)
-    torch.testing.assert_close(found.y, wanted.y, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.delta_mean, wanted.delta_mean)
+    absent: Any = dict.fromkeys(left_out)
+    inputs = ScanInputs(**make_inputs(2, 3, 7, 6, 4))._replace(**absent)
+    result, expected = stock_scan(inputs, BOTH, separate), reference_scan(inputs, BOTH, separate)
+    torch.testing.assert_close(result.y, expected.y, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.delta_mean, expected.delta_mean)
     assert stock_scan(inputs, BOTH, separate, mean=False).delta_mean.numel() == 0
 
 
@@ -88,9 +89,9 @@ def test_gradients_reach_every_input(make_inputs: Any, carried: bool) -> None:
         lambda part: part.requires_grad_()
     )
     leaves = [part for part in inputs if part is not None]
-    found = torch.autograd.grad(stock_scan(inputs, BOTH, False).y.square().sum(), leaves)
-    wanted = torch.autograd.grad(reference_scan(inputs, BOTH, False).y.square().sum(), leaves)
-    for one, other in zip(found, wanted, strict=True):
+    result = torch.autograd.grad(stock_scan(inputs, BOTH, False).y.square().sum(), leaves)
+    expected = torch.autograd.grad(reference_scan(inputs, BOTH, False).y.square().sum(), leaves)
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
@@ -109,10 +110,10 @@ def test_bf16_tokens_with_fp32_parameters(make_inputs: Any) -> None:
     }
     for carry in (None, given["carry"]):
         inputs = ScanInputs(**coarse | {"carry": carry})
-        found, wanted = stock_scan(inputs, BOTH, False), reference_scan(inputs, BOTH, False)
-        assert found.y.dtype == torch.bfloat16
-        assert found.delta_mean.dtype == torch.float32
-        torch.testing.assert_close(found.y.float(), wanted.y.float(), rtol=0.05, atol=0.05)
+        result, expected = stock_scan(inputs, BOTH, False), reference_scan(inputs, BOTH, False)
+        assert result.y.dtype == torch.bfloat16
+        assert result.delta_mean.dtype == torch.float32
+        torch.testing.assert_close(result.y.float(), expected.y.float(), rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -120,5 +121,5 @@ def test_bf16_tokens_with_fp32_parameters(make_inputs: Any) -> None:
 def test_convolution_agrees_with_torch(backwards: bool, length: int) -> None:
     torch.manual_seed(length)
     x, weight, bias = torch.randn(2, length, 12)[..., 6:], torch.randn(6, 1, 4), torch.randn(6)
-    wanted = plain_convolve(x, weight, bias, backwards)
-    torch.testing.assert_close(stock_convolve(x, weight, bias, backwards), wanted)
+    expected = plain_convolve(x, weight, bias, backwards)
+    torch.testing.assert_close(stock_convolve(x, weight, bias, backwards), expected)

@@ -1,4 +1,4 @@
-"""The Triton kernels against the fp64 loop and autograd, on the GPU where there is one, else in the interpreter."""
+"""The Triton kernels against the fp64 loop and autograd, on a GPU or in the interpreter."""
 
 from typing import Any
 
@@ -20,10 +20,12 @@ def on_device(inputs: dict[str, Any]) -> ScanInputs:
     return ScanInputs(**inputs).map(lambda part: part.to(DEVICE))
 
 
-def relative(found: Any, wanted: Any) -> float:
+def relative(result: Any, expected: Any) -> float:
     """Largest error over the largest value."""
-    wanted = torch.as_tensor(wanted).double()
-    return float((found.cpu().double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-300))
+    expected = torch.as_tensor(expected).double()
+    return float(
+        (result.cpu().double() - expected).abs().max() / expected.abs().max().clamp(min=1e-300)
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,30 +65,30 @@ def test_timescales_that_saturate_or_vanish(
 ) -> None:
     inputs = make_inputs(2, 1, 9, 6, 3, scale=scale, shift=shift)
     y, mean = loop_scan(**inputs, reverse=BOTH)
-    found = triton_scan(on_device(inputs), BOTH, separate=True)
-    assert relative(found.y, y) < 1e-5
-    assert relative(found.delta_mean, mean) < 1e-5
+    result = triton_scan(on_device(inputs), BOTH, separate=True)
+    assert relative(result.y, y) < 1e-5
+    assert relative(result.delta_mean, mean) < 1e-5
 
 
 def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
     inputs = make_inputs(2, 2, 5, 20, 4)
-    wanted = triton_scan(on_device(inputs), BOTH, separate=False)
+    expected = triton_scan(on_device(inputs), BOTH, separate=False)
     wide = {name: torch.cat([inputs[name], inputs[name] + 1], dim=-1).to(DEVICE) for name in TOKENS}
     slices = {name: tensor[..., : inputs[name].shape[-1]] for name, tensor in wide.items()}
     transposed = inputs["u"].to(DEVICE).transpose(2, 3).contiguous().transpose(2, 3)
     given = on_device(inputs)._replace(**slices)._replace(u=transposed)
-    found = triton_scan(given, BOTH, separate=False)
-    assert torch.equal(found.y, wanted.y)
-    assert torch.equal(found.delta_mean, wanted.delta_mean)
+    result = triton_scan(given, BOTH, separate=False)
+    assert torch.equal(result.y, expected.y)
+    assert torch.equal(result.delta_mean, expected.delta_mean)
 
 
 def test_by_products(make_inputs: Any) -> None:
     inputs = on_device(make_inputs(2, 2, 5, 20, 4))
     step = torch.empty_like(inputs.u)
     whole = triton_scan(inputs, BOTH, separate=False)
-    found = triton_scan(inputs, BOTH, separate=False, scale=0.5, mean=False, step=step)
-    assert torch.equal(found.y, 0.5 * whole.y)
-    assert found.delta_mean.numel() == 0
+    result = triton_scan(inputs, BOTH, separate=False, scale=0.5, mean=False, step=step)
+    assert torch.equal(result.y, 0.5 * whole.y)
+    assert result.delta_mean.numel() == 0
     torch.testing.assert_close(step.mean(dim=-1), whole.delta_mean)
 
 
@@ -96,18 +98,18 @@ def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any
         for name, tensor in make_inputs(2, 1, 12, 8, 4).items()
     }
     y, mean = loop_scan(**{name: tensor.float() for name, tensor in coarse.items()}, reverse=BOTH)
-    found = triton_scan(on_device(coarse), BOTH, separate=True)
-    assert found.y.dtype == torch.bfloat16
-    assert found.delta_mean.dtype == torch.float32
+    result = triton_scan(on_device(coarse), BOTH, separate=True)
+    assert result.y.dtype == torch.bfloat16
+    assert result.delta_mean.dtype == torch.float32
     assert (
-        relative(found.y, y) < 8e-3
+        relative(result.y, y) < 8e-3
     )  # one rounding of the output; the interpreter rounds towards zero
-    assert relative(found.delta_mean, mean) < 1e-5
+    assert relative(result.delta_mean, mean) < 1e-5
     summed = triton_scan(on_device(coarse), BOTH, separate=False)
     if DEVICE == "cuda":
-        assert torch.equal(summed.y, found.y[0] + found.y[1])
+        assert torch.equal(summed.y, result.y[0] + result.y[1])
     else:
-        torch.testing.assert_close(summed.y, found.y[0] + found.y[1], rtol=1 / 64, atol=0)
+        torch.testing.assert_close(summed.y, result.y[0] + result.y[1], rtol=1 / 64, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -136,25 +138,25 @@ def test_gradients_agree_with_autograd_in_fp64(
     outputs = reference_scan(leaves, reverse, separate)
     weights = [torch.cos(torch.arange(part.numel()).double()).view(part.shape) for part in outputs]
     present = [leaf for leaf in leaves if leaf is not None]
-    wanted = dict(zip(inputs, torch.autograd.grad(tuple(outputs), present, weights), strict=True))
+    expected = dict(zip(inputs, torch.autograd.grad(tuple(outputs), present, weights), strict=True))
     dy, dmean = (weight.float().to(DEVICE) for weight in weights)
-    found = triton_scan_backward(dy, dmean, on_device(inputs), reverse, separate)
-    for name, gradient in zip(ScanInputs._fields, found, strict=True):
+    result = triton_scan_backward(dy, dmean, on_device(inputs), reverse, separate)
+    for name, gradient in zip(ScanInputs._fields, result, strict=True):
         if name not in inputs:
             assert gradient.numel() == 0
             continue
         # a gradient of a sum of two terms that nearly cancel is only as exact as the terms
-        scale = max(float(wanted[name].abs().max()), 1e-3 * float(wanted["u"].abs().max()))
-        assert float((gradient.cpu().double() - wanted[name]).abs().max()) < 1e-5 * scale, name
+        scale = max(float(expected[name].abs().max()), 1e-3 * float(expected["u"].abs().max()))
+        assert float((gradient.cpu().double() - expected[name]).abs().max()) < 1e-5 * scale, name
 
 
 @pytest.mark.parametrize("tiles", [Tiles(32, 64, 3)])
 def test_however_the_work_is_cut(make_inputs: Any, tiles: Tiles) -> None:
     inputs = on_device(make_inputs(2, 1, 5, 40, 3))
-    wanted = triton_scan(inputs, BOTH, separate=False)
-    found = triton_scan(inputs, BOTH, separate=False, tiles=tiles)
-    torch.testing.assert_close(found, wanted)
-    given = torch.ones_like(wanted.y), torch.ones_like(wanted.delta_mean), inputs, BOTH, False
+    expected = triton_scan(inputs, BOTH, separate=False)
+    result = triton_scan(inputs, BOTH, separate=False, tiles=tiles)
+    torch.testing.assert_close(result, expected)
+    given = torch.ones_like(expected.y), torch.ones_like(expected.delta_mean), inputs, BOTH, False
     pairs = zip(triton_scan_backward(*given, tiles), triton_scan_backward(*given), strict=True)
     for one, other in pairs:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -170,9 +172,9 @@ def test_gradients_pass_through_the_operator(make_inputs: Any) -> None:
     given = make_inputs(2, 1, 3, 4, 2)
     leaves = on_device(given).map(lambda part: part.requires_grad_())
     y, _ = scan_operator(*leaves, list(BOTH), False, "triton")
-    found = torch.autograd.grad(y.square().sum(), [x for x in leaves if x is not None])
+    result = torch.autograd.grad(y.square().sum(), [x for x in leaves if x is not None])
     wide = ScanInputs(**given).map(lambda part: part.double().requires_grad_())
     loss = reference_scan(wide, BOTH, False).y.square().sum()
-    wanted = torch.autograd.grad(loss, [x for x in wide if x is not None])
-    for one, other in zip(found, wanted, strict=True):
+    expected = torch.autograd.grad(loss, [x for x in wide if x is not None])
+    for one, other in zip(result, expected, strict=True):
         assert relative(one, other) < 1e-5

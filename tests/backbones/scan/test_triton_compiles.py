@@ -1,4 +1,4 @@
-"""The interpreter takes what the compiler does not: every kernel is compiled for a GPU, on any machine."""
+"""Every kernel compiles for a GPU; Triton's interpreter accepts more than its compiler."""
 
 import os
 import subprocess

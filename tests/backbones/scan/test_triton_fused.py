@@ -1,4 +1,4 @@
-"""The other passes of a block as Triton programs, in the interpreter without a GPU, and the block made of them."""
+"""The other passes of a block as Triton programs, and the block made of them."""
 
 from typing import Any
 
@@ -42,13 +42,13 @@ def test_convolution_and_its_gradients_agree_with_torch(
     ]
     leaves = [part.to(DEVICE).requires_grad_() for part in given]
     exact = [part.double().requires_grad_() for part in given]
-    found = convolve(leaves[0][..., width:], *leaves[1:], BACKWARDS)
-    wanted = both_directions(exact[0][..., width:], *exact[1:])
-    torch.testing.assert_close(found.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
-    weights = torch.randn(wanted.shape, generator=generator)
+    result = convolve(leaves[0][..., width:], *leaves[1:], BACKWARDS)
+    expected = both_directions(exact[0][..., width:], *exact[1:])
+    torch.testing.assert_close(result.cpu().double(), expected, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(expected.shape, generator=generator)
     pairs = zip(
-        torch.autograd.grad(found, leaves, weights.to(DEVICE)),
-        torch.autograd.grad(wanted, exact, weights.double()),
+        torch.autograd.grad(result, leaves, weights.to(DEVICE)),
+        torch.autograd.grad(expected, exact, weights.double()),
         strict=True,
     )
     for one, other in pairs:
@@ -64,11 +64,11 @@ def test_addition_and_norm() -> None:
         branch.bfloat16().to(DEVICE), residual.to(DEVICE), weight.to(DEVICE), 1e-3
     )
     total = residual + branch.bfloat16().float()
-    wanted = (
+    expected = (
         total.double() / (total.double().square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * weight
     )
     assert torch.equal(added.cpu(), total)
-    torch.testing.assert_close(normed.cpu().double(), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(normed.cpu().double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_of_addition_and_norm() -> None:
@@ -78,11 +78,11 @@ def test_gradients_of_addition_and_norm() -> None:
     leaves = [part.to(DEVICE).requires_grad_() for part in given]
     exact = [part.double().requires_grad_() for part in given]
     total = exact[0] + exact[1]
-    wanted = (total, total / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * exact[2])
-    found = add_norm(*leaves, 1e-3)  # type: ignore[call-arg, arg-type]
+    expected = (total, total / (total.square().mean(dim=-1, keepdim=True) + 1e-3).sqrt() * exact[2])
+    result = add_norm(*leaves, 1e-3)  # type: ignore[call-arg, arg-type]
     pairs = zip(
-        torch.autograd.grad(found, leaves, [weight.to(DEVICE) for weight in weights]),
-        torch.autograd.grad(wanted, exact, [weight.double() for weight in weights]),
+        torch.autograd.grad(result, leaves, [weight.to(DEVICE) for weight in weights]),
+        torch.autograd.grad(expected, exact, [weight.double() for weight in weights]),
         strict=True,
     )
     for one, other in pairs:
@@ -100,9 +100,9 @@ def test_the_mixer_made_of_them(
     u, carry = torch.randn(2, 6, 12, device=DEVICE), torch.rand(2, 2, 6, 24, device=DEVICE)
     monkeypatch.setattr(fused_path, "_on_cpu", fused_path._on_gpu)
     with torch.no_grad():
-        wanted, wanted_trace = mixer(u, needs, carry)
-        found, trace = fused_path.mix(mixer.scan_weights, u, needs, carry, StackCache())
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        expected, wanted_trace = mixer(u, needs, carry)
+        result, trace = fused_path.mix(mixer.scan_weights, u, needs, carry, StackCache())
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     for name in needs:
         torch.testing.assert_close(
             getattr(trace, name), getattr(wanted_trace, name), rtol=1e-4, atol=1e-5
@@ -149,9 +149,9 @@ def test_training_under_autocast_gives_the_scan_the_kinds_of_a_bf16_model(
         with torch.autocast(DEVICE, torch.bfloat16, enabled=not precise):
             inputs = mixer.scan_inputs(u, None)
         if not precise:
-            wanted = rounded.scan_inputs(u.bfloat16(), None)
+            expected = rounded.scan_inputs(u.bfloat16(), None)
             kinds = [
-                [part.dtype for part in given if part is not None] for given in (inputs, wanted)
+                [part.dtype for part in given if part is not None] for given in (inputs, expected)
             ]
             assert kinds[0] == kinds[1]
         loss = sum(
@@ -211,8 +211,8 @@ def test_spare_columns_leave_the_projection_as_it_is() -> None:
     rows = torch.randn(2, 4, 16)
     projected = rows @ own.project
     assert projected.shape[-1] == 8 + 2 * 2
-    wanted = rows[1] @ mixer.x_proj_b.weight.t()
-    torch.testing.assert_close(projected[1, :, 8:], wanted[:, 3:])
+    expected = rows[1] @ mixer.x_proj_b.weight.t()
+    torch.testing.assert_close(projected[1, :, 8:], expected[:, 3:])
     torch.testing.assert_close(
-        projected[1, :, :8] @ own.expand[1], wanted[:, :3] @ mixer.dt_proj_b.weight.t()
+        projected[1, :, :8] @ own.expand[1], expected[:, :3] @ mixer.dt_proj_b.weight.t()
     )
