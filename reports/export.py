@@ -17,7 +17,7 @@ from backbones.common.documents import inside
 from backbones.common.errors import UserError
 from reports import sections
 from reports.formatting import markdown
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import KINDS, Run, json_object, load, mapping, outcomes
 from reports.tables import inert, results_md, results_tex
 from suite.store.schema import (
@@ -192,7 +192,7 @@ def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) ->
     folder that is no run.
     """
     if form in ("latex", "markdown"):
-        tables = [printed_table(Sheet.of(_with_cells(folder)), form) for folder in folders]
+        tables = [printed_table(ReportData.of(_with_cells(folder)), form) for folder in folders]
         stream.write("\n".join(tables).encode())
         return
     if images:
@@ -220,11 +220,11 @@ def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) ->
         frame.map(inert).to_csv(stream, index=False, lineterminator="\n")
 
 
-def printed_table(sheet: Sheet, form: str) -> str:
+def printed_table(report: ReportData, form: str) -> str:
     """The results of one run as a reader sees them, seeds averaged."""
     if form == "latex":
-        return results_tex(sheet.frame, sheet.run.convention, sheet.caption)
-    return f"{markdown(sheet.caption)}\n\n{results_md(sheet.frame, sheet.run.convention)}"
+        return results_tex(report.frame, report.run.convention, report.caption)
+    return f"{markdown(report.caption)}\n\n{results_md(report.frame, report.run.convention)}"
 
 
 def flat(rows: Sequence[Row]) -> pd.DataFrame:

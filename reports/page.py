@@ -11,25 +11,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backbones.common.documents import inside
 from backbones.common.errors import UserError, hint
-from reports import sections, tables
-from reports import static_figures as paper
+from reports import sections, static_figures, tables
 from reports.figures.canvas import render, render_pdf
 from reports.formatting import breakable, typeset
 from reports.page_context import context
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
 
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
-def read(folder: Path) -> Sheet:
+def read(folder: Path) -> ReportData:
     """Read the run in `folder` for its page; UserError if it is damaged."""
     out = folder / "report"
     # a link in a foreign folder must not lead the report elsewhere
     for path in (out, out / "figures", out / "tables"):
         inside(path, folder)
-    return Sheet.of(load(folder, sections.needed()))
+    return ReportData.of(load(folder, sections.needed()))
 
 
 def write(folder: Path, for_paper: bool = False) -> Path:
@@ -37,16 +36,16 @@ def write(folder: Path, for_paper: bool = False) -> Path:
 
     Every file is written whole or not at all. `for_paper` adds figures and tables for a paper.
     """
-    sheet = read(folder)
-    found = sections.sections(sheet)
+    report = read(folder)
+    found = sections.sections(report)
     out = folder / "report"
     try:
-        twins = _figures(sheet, found, out / "figures")
-        _tables(sheet, found, out / "tables")
-        page = _environment().get_template("index.html.j2").render(context(sheet, found, twins))
+        twins = _figures(report, found, out / "figures")
+        _tables(report, found, out / "tables")
+        page = _environment().get_template("index.html.j2").render(context(report, found, twins))
         _place(out / "index.html", page.encode("utf-8", "replace"))
         if for_paper:
-            _paper(sheet, found, out / "paper")
+            _paper(report, found, out / "paper")
     except OSError as error:
         raise UserError(
             f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
@@ -71,10 +70,10 @@ def _environment() -> Environment:
     return made
 
 
-def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, str]:
+def _figures(report: ReportData, found: Sequence[Section], folder: Path) -> dict[str, str]:
     """Save every figure; returns the smaller format of each as a data URI for the page."""
     twins, written = {}, set()
-    for name, figure in paper.drawn(sheet, found):
+    for name, figure in static_figures.drawn(report, found):
         files = render(figure)
         for form, content in files.items():
             _place(folder / f"{name}.{form}", content)
@@ -85,14 +84,14 @@ def _figures(sheet: Sheet, found: Sequence[Section], folder: Path) -> dict[str, 
     return twins
 
 
-def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
+def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> None:
     """Save every figure at page width and, if it fits, in one column; and the LaTeX tables.
 
     Files of one column are called ``NAME-column``.
     """
     written = set()
-    for room, ending in ((paper.PAGE, ""), (paper.ONE_COLUMN, "-column")):
-        for name, figure in paper.drawn(sheet, found, room):
+    for room, ending in ((static_figures.PAGE, ""), (static_figures.ONE_COLUMN, "-column")):
+        for name, figure in static_figures.drawn(report, found, room):
             if figure.get_figwidth() > room.width:
                 continue
             for form, content in (render(figure) | {"pdf": render_pdf(figure)}).items():
@@ -102,11 +101,13 @@ def _paper(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
     for section in found:
         for table in section.tables:
             files[f"{table.name}.tex"] = tables.table_tex(table)
-    if not sheet.frame.empty:
-        files["results.tex"] = tables.results_tex(sheet.frame, sheet.run.convention, sheet.caption)
-    for house in sheet.houses:
-        name = f"{paper.named('results', house, sheet)}-column.tex"
-        files[name] = tables.compact_tex(sheet.frame, house, sheet.caption)
+    if not report.frame.empty:
+        files["results.tex"] = tables.results_tex(
+            report.frame, report.run.convention, report.caption
+        )
+    for backbone in report.backbones:
+        name = f"{static_figures.named('results', backbone, report)}-column.tex"
+        files[name] = tables.compact_tex(report.frame, backbone, report.caption)
     for name, text in files.items():
         _place(folder / name, text.encode("utf-8", "replace"))
     _forget(folder, {*written, *files})
@@ -119,13 +120,13 @@ def _forget(folder: Path, written: Collection[str]) -> None:
             old.unlink()
 
 
-def _tables(sheet: Sheet, found: Sequence[Section], folder: Path) -> None:
+def _tables(report: ReportData, found: Sequence[Section], folder: Path) -> None:
     """Save the tables as CSV, Markdown and LaTeX."""
-    run, frame = sheet.run, sheet.frame
+    run, frame = report.run, report.frame
     files = {
         "results.csv": tables.results_csv(frame),
         "results.md": tables.results_md(frame, run.convention),
-        "results.tex": tables.results_tex(frame, run.convention, sheet.caption),
+        "results.tex": tables.results_tex(frame, run.convention, report.caption),
         "cells.csv": tables.cells_csv(run),
     }
     for section in found:

@@ -12,9 +12,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import aggregate as points
-from reports import charts, tables
-from reports import static_figures as paper
+from reports import aggregate, charts, static_figures, tables
 from reports.figures.tokens import DIVERGING, MAP
 from reports.figures.tradeoff import one_budget
 from reports.formatting import (
@@ -29,7 +27,7 @@ from reports.formatting import (
 )
 from reports.page_panels import gallery_panel, kept_panel, stack_panel
 from reports.page_tables import achieved_table, result_heads, result_rows, unfinished_rows
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import Run
 from reports.section import Part, Section
 from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
@@ -39,16 +37,16 @@ PARTS: tuple[Part, ...] = get_args(Part)
 KINDS = ("pareto", "agreement", "divergence", "foreground", "lift")
 
 
-def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Context:
+def context(report: ReportData, found: Sequence[Section], twins: dict[str, str]) -> Context:
     """Return everything that the page prints.
 
     `twins` are the static figures as data URIs, by name.
     """
-    run = sheet.run
-    houses = [_house(sheet, house, twins) for house in sheet.houses]
+    run = report.run
+    backbones = [_backbone(report, backbone, twins) for backbone in report.backbones]
     interactive, stacks = {}, {}
-    for house in houses:
-        for chart in house["charts"].values():
+    for backbone in backbones:
+        for chart in backbone["charts"].values():
             if chart:
                 interactive[chart["id"]] = chart["figure"]
     for one in found:
@@ -57,11 +55,13 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
                 stacks[drawing.name] = stack_panel(drawing.maps)
     # what the page's script reads
     data = {
-        "palette": {theme: charts.palette(sheet.looks, theme) for theme in ("light", "dark")},
-        "labels": [_shown_name(label) for label in sheet.labels],
+        "palette": {theme: charts.palette(report.looks, theme) for theme in ("light", "dark")},
+        "labels": [_shown_name(label) for label in report.labels],
         "charts": interactive,
-        "kept": {house["id"]: house["kept"] for house in houses if house["kept"]},
-        "gallery": {house["id"]: house["gallery"] for house in houses if house["gallery"]},
+        "kept": {backbone["id"]: backbone["kept"] for backbone in backbones if backbone["kept"]},
+        "gallery": {
+            backbone["id"]: backbone["gallery"] for backbone in backbones if backbone["gallery"]
+        },
         "stacks": stacks,
         "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
         "scale": sns.color_palette(MAP, 64).as_hex(),
@@ -71,36 +71,36 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
     }
     own = (run.convention, "a convention of the run's own")
     short, words = CONVENTIONS.get(run.convention, own)
-    agree, differ = points.audit(run, sheet.correct)
+    agree, differ = aggregate.audit(run, report.correct)
     sections: dict[str, list[Context]] = {part: [] for part in PARTS}
     for one in found:
         sections[one.part].append(_section(one, twins))
     styles = []
-    for index, look in enumerate(sheet.looks.values()):
+    for index, look in enumerate(report.looks.values()):
         styles.append({"index": index, "look": look})
     environment = dict(run.environment)
     # the command has a place of its own on the page
     command = str(environment.pop("command", None) or "")
     return {
         "name": run.name,
-        "facts": _facts(sheet),
+        "facts": _facts(report),
         "headline": run.headline.sentence,
-        "resolution": [_resolution(sheet, row) for row in _resolved(run)],
-        "smaller": bool((sheet.frame["method"] == "downsample").any()),
-        "blind": bool(sheet.marks),
-        "envelope": ENVELOPE if points.few_seeds(sheet.frame) else "",
+        "resolution": [_resolution(report, row) for row in _resolved(run)],
+        "smaller": bool((report.frame["method"] == "downsample").any()),
+        "blind": bool(report.marks),
+        "envelope": ENVELOPE if aggregate.few_seeds(report.frame) else "",
         "paragraphs": run.headline.paragraphs,
         "compared": not run.cells.empty,
-        "trades": sheet.trades,
-        "houses": houses,
+        "trades": report.trades,
+        "backbones": backbones,
         "twins": twins,
-        "budgets": _choices(sheet, sheet.frame),
+        "budgets": _choices(report, report.frame),
         "convention": {"name": run.convention, "short": short, "words": words},
-        "heads": result_heads(sheet),
-        "rows": result_rows(sheet),
-        "reference": _references(sheet.frame),
-        "achieved": achieved_table(sheet),
-        "unfinished": unfinished_rows(sheet),
+        "heads": result_heads(report),
+        "rows": result_rows(report),
+        "reference": _references(report.frame),
+        "achieved": achieved_table(report),
+        "unfinished": unfinished_rows(report),
         "sections": sections,
         "audit": {"agree": agree, "differ": differ},
         "environment": _flat(environment),
@@ -114,48 +114,50 @@ def context(sheet: Sheet, found: Sequence[Section], twins: dict[str, str]) -> Co
     }
 
 
-def _house(sheet: Sheet, house: str, twins: dict[str, str]) -> Context:
+def _backbone(report: ReportData, backbone: str, twins: dict[str, str]) -> Context:
     """Return one backbone's charts, panels, legends and static figures."""
-    run, number = sheet.run, sheet.houses.index(house)
-    part = sheet.frame[sheet.frame["backbone"] == house]
-    blocks = sheet.blocks[sheet.blocks["backbone"] == house]
-    kept_rows = run.kept_tokens[run.kept_tokens["backbone"] == house]
-    gallery_rows = run.gallery[run.gallery["backbone"] == house]
+    run, number = report.run, report.backbones.index(backbone)
+    part = report.frame[report.frame["backbone"] == backbone]
+    blocks = report.blocks[report.blocks["backbone"] == backbone]
+    kept_rows = run.kept_tokens[run.kept_tokens["backbone"] == backbone]
+    gallery_rows = run.gallery[run.gallery["backbone"] == backbone]
     kinds: dict[str, Context] = {}
-    if sheet.trades and not part.empty:
-        kinds["pareto"] = charts.pareto(part, sheet.looks, run.convention, sheet.marks, run.chance)
+    if report.trades and not part.empty:
+        kinds["pareto"] = charts.pareto(
+            part, report.looks, run.convention, report.marks, run.chance
+        )
     reduced = part[part["method"] != "none"]
-    if sheet.trades and not reduced.empty:
-        kinds["agreement"] = charts.agreement(part, sheet.looks, sheet.run.convention)
-        kinds["divergence"] = charts.divergence(part, sheet.looks, sheet.run.convention)
+    if report.trades and not reduced.empty:
+        kinds["agreement"] = charts.agreement(part, report.looks, report.run.convention)
+        kinds["divergence"] = charts.divergence(part, report.looks, report.run.convention)
     if not blocks.empty:
-        kinds["foreground"] = charts.by_block(blocks, sheet.looks, "foreground_kept")
-        kinds["lift"] = charts.by_block(blocks, sheet.looks, "lift")
+        kinds["foreground"] = charts.by_block(blocks, report.looks, "foreground_kept")
+        kinds["lift"] = charts.by_block(blocks, report.looks, "lift")
     # the template asks for every kind, so a missing one is None
     figures: dict[str, Context | None] = dict.fromkeys(KINDS)
     for kind, figure in kinds.items():
         figures[kind] = {"id": f"{kind}-{number}", "figure": figure}
     gallery = None
-    if sheet.shape is not None and sheet.pictures:
-        gallery = gallery_panel(sheet.run, house, sheet.labels, sheet.pictures, sheet.shape)
+    if report.shape is not None and report.pictures:
+        gallery = gallery_panel(report.run, backbone, report.labels, report.pictures, report.shape)
     return {
         "id": f"b{number}",
-        "name": house,
+        "name": backbone,
         "single": one_budget(part),
         "charts": figures,
-        "groups_twin": twins.get(paper.named("groups", house, sheet)),
-        "lead_twin": twins.get(paper.named("lead", house, sheet)),
-        "legend": _legend(sheet, part),
-        "legend_reduced": _legend(sheet, reduced),
-        "legend_blocks": _legend(sheet, blocks),
-        "block_budgets": _choices(sheet, blocks),
-        "kept": kept_panel(sheet.run, house, sheet.labels),
-        "kept_budgets": _choices(sheet, kept_rows),
-        "kept_twin": twins.get(paper.named("kept", house, sheet)),
+        "groups_twin": twins.get(static_figures.named("groups", backbone, report)),
+        "lead_twin": twins.get(static_figures.named("lead", backbone, report)),
+        "legend": _legend(report, part),
+        "legend_reduced": _legend(report, reduced),
+        "legend_blocks": _legend(report, blocks),
+        "block_budgets": _choices(report, blocks),
+        "kept": kept_panel(report.run, backbone, report.labels),
+        "kept_budgets": _choices(report, kept_rows),
+        "kept_twin": twins.get(static_figures.named("kept", backbone, report)),
         "gallery": gallery,
-        "gallery_budgets": _choices(sheet, gallery_rows),
-        "gallery_twin": twins.get(paper.named("gallery", house, sheet)),
-        "layers_twin": twins.get(paper.named("gallery-layers", house, sheet)),
+        "gallery_budgets": _choices(report, gallery_rows),
+        "gallery_twin": twins.get(static_figures.named("gallery", backbone, report)),
+        "layers_twin": twins.get(static_figures.named("gallery-layers", backbone, report)),
     }
 
 
@@ -192,23 +194,23 @@ def _section(section: Section, twins: dict[str, str]) -> Context:
     }
 
 
-def _legend(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
+def _legend(report: ReportData, frame: pd.DataFrame) -> list[Context]:
     """Return the labels of `frame` as toggles, by group of methods."""
     groups: dict[str, list[Context]] = {}
-    for label in sheet.ordered(frame):
+    for label in report.ordered(frame):
         entry = {
-            "index": sheet.labels.index(label),
+            "index": report.labels.index(label),
             "name": _shown_name(label),
-            "look": sheet.looks[label],
+            "look": report.looks[label],
         }
-        groups.setdefault(sheet.looks[label].group, []).append(entry)
+        groups.setdefault(report.looks[label].group, []).append(entry)
     return [{"family": family, "entries": entries} for family, entries in groups.items()]
 
 
-def _choices(sheet: Sheet, frame: pd.DataFrame) -> list[Context]:
+def _choices(report: ReportData, frame: pd.DataFrame) -> list[Context]:
     """Return the budgets of `frame` for radio buttons, with the one in focus checked."""
     budgets = sorted(float(budget) for budget in frame["budget"].dropna().unique())
-    chosen = sheet.focus(frame) if budgets else None
+    chosen = report.focus(frame) if budgets else None
     choices = []
     for budget in budgets:
         name = budget_name(budget)
@@ -221,15 +223,15 @@ def _shown_name(label: str) -> str:
     return "dense" if label == "none" else label
 
 
-def _facts(sheet: Sheet) -> list[tuple[str, str]]:
+def _facts(report: ReportData) -> list[tuple[str, str]]:
     """Return what a reader must know before any number, as terms and texts."""
-    run, data = sheet.run, sheet.run.dataset
+    run, data = report.run, report.run.dataset
     images = str(data.get("images", ""))
     available = f" of {data['available']}" if present(data.get("available")) else ""
     chosen = f", {data['selection']}" if data.get("selection") else ""
     views = f", {data['views']} views each" if data.get("kind") == "videos" else ""
     facts = [
-        ("Backbone", ", ".join(sheet.houses)),
+        ("Backbone", ", ".join(report.backbones)),
         ("Data", " ".join(str(data.get(key) or "") for key in ("name", "split")).strip()),
         (
             str(data.get("kind") or "images").capitalize(),
@@ -257,11 +259,11 @@ def _resolved(run: Run) -> list[dict[str, Any]]:
     return [row for row in rows if row.get("can_rank") is not None or not run.ablates]
 
 
-def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
+def _resolution(report: ReportData, row: dict[str, Any]) -> Context:
     """Return what the images can show at one budget, and which methods do not beat blind ones."""
     smallest = row.get("smallest_detectable")
-    house = str(row.get("backbone") or next(iter(sheet.houses), ""))
-    mark = sheet.marks.get((house, row.get("budget", -1.0)))
+    backbone = str(row.get("backbone") or next(iter(report.backbones), ""))
+    mark = report.marks.get((backbone, row.get("budget", -1.0)))
     sentence = str(row.get("sentence") or "")
     # room to rank does not mean that a method ranks above the baselines
     if row.get("can_rank") and mark and mark.none_shown:
@@ -270,9 +272,9 @@ def _resolution(sheet: Sheet, row: dict[str, Any]) -> Context:
             "so this is no ranking."
         )
     return {
-        "house": house,
+        "backbone": backbone,
         "baseline": f"{mark.baseline} {percent(mark.top1)} %" if mark else "",
-        "equals": sorted(mark.not_shown, key=sheet.labels.index) if mark else [],
+        "equals": sorted(mark.not_shown, key=report.labels.index) if mark else [],
         "budget": budget_name(row.get("budget")),
         "smallest": f"{percent(smallest)} points" if present(smallest) else MISSING,
         "ranks": row.get("can_rank"),

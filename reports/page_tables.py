@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import aggregate as points
-from reports import tables
+from reports import aggregate, tables
 from reports.formatting import MISSING, budget_name, number, percent, present, unit
 from reports.formatting import points as signed
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 
 Row = dict[str, Any]
 TOLERANCE = 0.002  # how far from its budget a matched cell may land
@@ -29,38 +28,38 @@ SORTS = (
 )
 
 
-def result_heads(sheet: Sheet) -> list[Row]:
+def result_heads(report: ReportData) -> list[Row]:
     """Return the column heads; a single backbone has no column."""
     listed = []
-    for head, sort in zip(tables.heads(sheet.frame, sheet.run.convention), SORTS, strict=False):
+    for head, sort in zip(tables.heads(report.frame, report.run.convention), SORTS, strict=False):
         listed.append({"text": head, "sortable": sort is not None})
-    return listed[_first(sheet) :]
+    return listed[_first(report) :]
 
 
-def result_rows(sheet: Sheet) -> list[Row]:
+def result_rows(report: ReportData) -> list[Row]:
     """Return a row for each cell, with its budget for the filter and its significance."""
     rows = []
-    for words, row in zip(tables.body(sheet.frame), sheet.frame.to_dict("records"), strict=True):
+    for words, row in zip(tables.body(report.frame), report.frame.to_dict("records"), strict=True):
         cells = []
         for text, sort in zip(words, SORTS, strict=False):
             cells.append({"text": text, "sort": _sort(row[sort]) if sort else ""})
         rows.append(
             {
-                "cells": cells[_first(sheet) :],
+                "cells": cells[_first(report) :],
                 "budget": row["budget"] if present(row["budget"]) else "",
-                "index": sheet.labels.index(row["label"]),
-                "look": sheet.looks[row["label"]],
+                "index": report.labels.index(row["label"]),
+                "look": report.looks[row["label"]],
                 "verdict": _verdict(row),
-                "blind": _blind(sheet, row),
+                "blind": _blind(report, row),
                 "title": row["title"],
             }
         )
     return rows
 
 
-def _first(sheet: Sheet) -> int:
+def _first(report: ReportData) -> int:
     """Return the first column that is shown."""
-    return 0 if len(sheet.houses) > 1 else 1
+    return 0 if len(report.backbones) > 1 else 1
 
 
 def _sort(value: Any) -> str:
@@ -70,9 +69,9 @@ def _sort(value: Any) -> str:
     return repr(float(value)) if present(value) else ""
 
 
-def _blind(sheet: Sheet, row: Row) -> str:
+def _blind(report: ReportData, row: Row) -> str:
     """Return the best blind baseline if the cell was not shown to beat all of them, else empty."""
-    mark = sheet.marks.get((row["backbone"], row["budget"]))
+    mark = report.marks.get((row["backbone"], row["budget"]))
     return mark.baseline if mark and row["label"] in mark.not_shown else ""
 
 
@@ -83,33 +82,33 @@ def _verdict(row: Row) -> str:
     return "better" if row["difference"] > 0 else "worse"
 
 
-def achieved_table(sheet: Sheet) -> list[Row]:
+def achieved_table(report: ReportData) -> list[Row]:
     """Return the share of FLOPs removed by method and budget, for each backbone."""
     blocks = []
-    for house in sheet.houses:
-        part = sheet.frame[(sheet.frame["backbone"] == house) & sheet.frame["budget"].notna()]
+    for backbone in report.backbones:
+        part = report.frame[(report.frame["backbone"] == backbone) & report.frame["budget"].notna()]
         lines = []
-        for label in sheet.ordered(part):
+        for label in report.ordered(part):
             by_budget = {}
             for row in part[part["label"] == label].to_dict("records"):
                 by_budget[float(row["budget"])] = row
-            own = by_budget[points.focus(sorted(by_budget))]
+            own = by_budget[aggregate.focus(sorted(by_budget))]
             # the method's own share of the work, at the budget in focus
             share = MISSING
             if present(own["total"]) and own["total"]:
                 share = f"{percent(own['reduction'] / own['total'], 2)} %"
-            cells = [_landed(by_budget.get(budget), budget) for budget in sheet.budgets]
+            cells = [_landed(by_budget.get(budget), budget) for budget in report.budgets]
             lines.append(
                 {
                     "label": label,
-                    "look": sheet.looks[label],
-                    "index": sheet.labels.index(label),
+                    "look": report.looks[label],
+                    "index": report.labels.index(label),
                     "cells": cells,
                     "own": share,
                 }
             )
         if lines:
-            blocks.append({"backbone": house, "kinds": _kinds(sheet, house), "lines": lines})
+            blocks.append({"backbone": backbone, "kinds": _kinds(report, backbone), "lines": lines})
     return blocks
 
 
@@ -122,10 +121,10 @@ def _landed(row: Row | None, budget: float) -> Row:
     return {"text": percent(row["removed"], 2), "off": off}
 
 
-def _kinds(sheet: Sheet, house: str) -> list[tuple[str, str]]:
+def _kinds(report: ReportData, backbone: str) -> list[tuple[str, str]]:
     """Return the dense model's FLOPs by kind."""
-    frame = sheet.frame
-    dense = frame[(frame["backbone"] == house) & (frame["method"] == "none")]
+    frame = report.frame
+    dense = frame[(frame["backbone"] == backbone) & (frame["method"] == "none")]
     if dense.empty:
         return []
     row = dense.iloc[0]
@@ -143,10 +142,10 @@ def _kinds(sheet: Sheet, house: str) -> list[tuple[str, str]]:
     return kinds
 
 
-def unfinished_rows(sheet: Sheet) -> list[Row]:
+def unfinished_rows(report: ReportData) -> list[Row]:
     """Return skipped and failed cells with their reasons."""
     rows = []
-    for row in points.unfinished(sheet.run).to_dict("records"):
+    for row in aggregate.unfinished(report.run).to_dict("records"):
         rows.append(
             {
                 "status": row["status"],

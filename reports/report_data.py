@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import aggregate as points
-from reports import page_panels as panels
+from reports import aggregate, page_panels
 from reports.formatting import ENVELOPE
 from reports.run import Run, correctness
 from reports.style import Look, looks
@@ -16,7 +15,7 @@ from suite.stats.blind_baselines import BlindComparison, read_blind_table
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ReportData:
     """A run with its aggregated tables.
 
     ``labels`` is the order in which methods are drawn, ``looks`` their colours and markers.
@@ -28,7 +27,7 @@ class Sheet:
     frame: pd.DataFrame
     labels: list[str]
     looks: dict[str, Look]
-    houses: list[str]
+    backbones: list[str]
     budgets: list[float]
     blocks: pd.DataFrame
     pictures: dict[int, Pixels]
@@ -37,26 +36,26 @@ class Sheet:
     marks: dict[tuple[str, float], BlindComparison]
 
     @classmethod
-    def of(cls, run: Run) -> Sheet:
+    def of(cls, run: Run) -> ReportData:
         """Aggregate the tables of `run`."""
-        order = points.labels(run)
+        order = aggregate.labels(run)
         analysed: set[str] = set()
         for table in (run.kept_tokens, run.foreground, run.gallery, *run.others.values()):
             if "label" in table:
                 analysed |= set(table["label"].dropna().astype(str))
         # an analysis may name methods that no cell has, such as those of a sensitivity run
         order += sorted(analysed - set(order))
-        shown = panels.pictures(run)
+        shown = page_panels.pictures(run)
         return cls(
             run=run,
-            frame=points.points(run),
+            frame=aggregate.points(run),
             labels=order,
             looks=looks(order),
-            houses=points.backbones(run),
-            budgets=points.budgets(run),
-            blocks=points.by_block(run),
+            backbones=aggregate.backbones(run),
+            budgets=aggregate.budgets(run),
+            blocks=aggregate.by_block(run),
             pictures=shown,
-            shape=panels.grid_shape(run, shown),
+            shape=page_panels.grid_shape(run, shown),
             correct=correctness(run),
             marks=read_blind_table(run.blind_comparison, order),
         )
@@ -67,11 +66,11 @@ class Sheet:
         data = self.run.dataset
         images = data.get("images", "an unknown number of")
         caption = (
-            f"Token reduction on {', '.join(self.houses)}, "
+            f"Token reduction on {', '.join(self.backbones)}, "
             f"{data.get('name', 'unnamed data')} {data.get('split', '')}, {images} images; "
             f"FLOPs by the convention '{self.run.convention}'."
         )
-        return f"{caption} {ENVELOPE}" if points.few_seeds(self.frame) else caption
+        return f"{caption} {ENVELOPE}" if aggregate.few_seeds(self.frame) else caption
 
     @property
     def trades(self) -> bool:
@@ -81,7 +80,7 @@ class Sheet:
     def focus(self, frame: pd.DataFrame) -> float:
         """Return the budget of `frame` for a figure with room for one."""
         budgets = [float(budget) for budget in frame["budget"].dropna().unique()]
-        return points.focus(sorted(budgets))
+        return aggregate.focus(sorted(budgets))
 
     def ordered(self, frame: pd.DataFrame) -> list[str]:
         """Return the labels of `frame` in drawing order."""

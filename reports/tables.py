@@ -182,13 +182,13 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
     return "\n".join([*lines, *end])
 
 
-def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
+def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     """Return top-1 of one backbone in LaTeX for one column, methods by budgets.
 
     A star marks a significant difference from the reference. A dagger marks a cell whose share of
     FLOPs is more than half a point off its column; such cells are not tested.
     """
-    part = frame[frame["backbone"] == house]
+    part = frame[frame["backbone"] == backbone]
     budgets = sorted(part["budget"].dropna().unique())
     references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
     star = ""
@@ -198,7 +198,7 @@ def compact_tex(frame: pd.DataFrame, house: str, caption: str) -> str:
     dagger = ""
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
-    words = f"Top-1 accuracy (%) of {house} by the share of FLOPs removed.{star}"
+    words = f"Top-1 accuracy (%) of {backbone} by the share of FLOPs removed.{star}"
     lines = [
         PACKAGES,
         "\\begin{table}",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.figures.canvas import GUIDE, columns, paper, sheet
+from reports.figures.canvas import GUIDE, columns, new_figure, paper_style
 from reports.figures.names import Tag, near
 from reports.formatting import budget_name, fold
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
@@ -51,8 +51,8 @@ def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
     rows = rows[rows["status"] == "ok"]
     families = [(key, part) for key, part in rows.groupby(FAMILY, sort=False)]
     heights = [LINE * len(part) + 0.75 for _, part in families]
-    with paper():
-        figure = sheet(width, sum(heights))
+    with paper_style():
+        figure = new_figure(width, sum(heights))
         grid = figure.subplots(len(families), 2, squeeze=False, height_ratios=heights)
         for (left, right), (key, part) in zip(grid, families, strict=True):
             records = part.to_dict("records")
@@ -100,8 +100,8 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
     a method; its other orders are points with a name. Hollow marks: no token was removed.
     """
     rows = rows[rows["status"] == "ok"]
-    with paper():
-        figure = sheet(width, 3.1)
+    with paper_style():
+        figure = new_figure(width, 3.1)
         panels = figure.subplots(1, 2)
         tags: list[list[Tag]] = [[], []]
         joined: list[list[NDArray[np.float64]]] = [[], []]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, blank, paper, sheet
+from reports.figures.canvas import COLUMN, blank, new_figure, paper_style
 from reports.formatting import fold
 from reports.token_overlay import Pixels, overlay
 
@@ -37,9 +37,9 @@ def broken(breaks: Sequence[Break], shape: tuple[int, int], width: float) -> Fig
     """Draw a pair of pictures for each lost answer, on a grid of tokens of this `shape`."""
     pairs = PAIRS[width > COLUMN]
     lines = -(-len(breaks) // pairs)
-    with paper():
+    with paper_style():
         size = width / (2 * pairs + 0.3 * pairs)
-        figure = sheet(width, (size * shape[0] / shape[1] + 0.42) * max(lines, 1), pad=0.02)
+        figure = new_figure(width, (size * shape[0] / shape[1] + 0.42) * max(lines, 1), pad=0.02)
         panels = figure.subplots(max(lines, 1), 2 * pairs, squeeze=False)
         for axes in panels.ravel():
             blank(axes)

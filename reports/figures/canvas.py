@@ -83,13 +83,15 @@ DASHES: dict[str, Any] = {
 
 
 @contextmanager
-def paper() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
     """Apply the settings of a paper figure; needed both to draw and to save."""
     with mpl.rc_context(SETTINGS):
         yield
 
 
-def sheet(width: float, height: float, pad: float = 0.04, across: float | None = None) -> Figure:
+def new_figure(
+    width: float, height: float, pad: float = 0.04, across: float | None = None
+) -> Figure:
     """Return an empty figure of so many inches, without pyplot's global state.
 
     `pad` inches are left around each panel, `across` inches at its sides if they need more.
@@ -149,7 +151,7 @@ def render(figure: Figure) -> dict[str, bytes]:
     """Return a figure as PNG and SVG, by format, without dates or version strings."""
     # `Figure.savefig` draws each format twice, once only to measure; the canvases draw once
     raster, vector = io.BytesIO(), io.BytesIO()
-    with paper():
+    with paper_style():
         figure.set_facecolor("white")
         _print(FigureCanvasAgg(figure).print_png, raster, {"Software": None})
         # the layout is final; without this the SVG would be laid out again
@@ -161,7 +163,7 @@ def render(figure: Figure) -> dict[str, bytes]:
 def render_pdf(figure: Figure) -> bytes:
     """Return a figure that `render` has laid out as PDF, with embedded fonts and no dates."""
     vector = io.BytesIO()
-    with paper():
+    with paper_style():
         undated = {"CreationDate": None, "Creator": None, "Producer": None}
         _print(FigureCanvasPdf(figure).print_pdf, vector, undated)
     return vector.getvalue()

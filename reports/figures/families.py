@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.canvas import COLUMN, THIN, columns, paper, sheet
+from reports.figures.canvas import COLUMN, THIN, columns, new_figure, paper_style
 from reports.formatting import fold
 from reports.style import SOFT
 
@@ -32,10 +32,10 @@ def families_figure(frame: pd.DataFrame, width: float) -> Figure:
     """
     methods = list(dict.fromkeys(frame["method"]))
     strokes = backbone_strokes(frame)
-    with paper():
+    with paper_style():
         across = columns(len(methods), 2 if width <= COLUMN else 4)
         rows = -(-len(methods) // across)
-        figure = sheet(width, PANEL * rows + 0.7)
+        figure = new_figure(width, PANEL * rows + 0.7)
         panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, method in zip(panels, methods, strict=False):
             axes.set_title(fold(method, 24))

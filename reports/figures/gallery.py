@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, heading, paper, sheet
+from reports.figures.canvas import COLUMN, WIDTH, blank, heading, new_figure, paper_style
 from reports.formatting import distinct_names, fold, percent
 from reports.run import Run
 from reports.style import INK, SOFT
@@ -46,7 +46,7 @@ def gallery(
         if shown:
             images.append(image)
             owners += [cell.owner for cell in shown]
-    with paper():
+    with paper_style():
         size = width / (len(labels) + 1)
         below = _words_below(owners, labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
@@ -91,7 +91,7 @@ def layers(
     `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at
     or before it. The words below name the true class, and the methods that are `absent`.
     """
-    with paper():
+    with paper_style():
         size = (width - 0.9) / (len(blocks) + 1)
         below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75
@@ -127,7 +127,7 @@ def layers(
 
 def _sheet(width: float, height: float, title: str, below: str) -> Figure:
     """Return a figure with its title, higher by the lines of the words `below`."""
-    figure = sheet(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
+    figure = new_figure(width, height + INCHES_A_SMALL_LINE * below.count("\n"), pad=0.02)
     heading(figure, title)
     figure.supxlabel(below, x=0.01, ha="left", fontsize=7, color=SOFT["light"])
     return figure

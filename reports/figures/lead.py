@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, GUIDE, heading, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, GUIDE, heading, new_figure, paper_style, stroke
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Look
 from suite.stats.blind_baselines import BlindComparison
@@ -29,8 +29,8 @@ def lead_figure(
     most, gap, room = (ACROSS, " ", 0.8) if width > COLUMN else (1, "\n", 0.95)
     across = min(len(marks), most)
     rows = -(-len(marks) // across)
-    with paper():
-        figure = sheet(width, rows * (LINE * len(labels) + room) + 0.25)
+    with paper_style():
+        figure = new_figure(width, rows * (LINE * len(labels) + room) + 0.25)
         heading(figure, title)
         panels = figure.subplots(rows, across, squeeze=False, sharey=True).ravel()
         for axes, mark in zip(panels, marks, strict=False):

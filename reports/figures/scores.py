@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import GUIDE, paper, sheet
+from reports.figures.canvas import GUIDE, new_figure, paper_style
 from reports.figures.lines import by_block, level, line
 from reports.sensitivity_common import (
     REFERENCES,
@@ -57,8 +57,8 @@ def score_dots(rows: pd.DataFrame, width: float) -> Figure:
         order = list(ranked(select_rows(rows, target=targets[0]), ascending=True)["score"])
     # Scores without a value for the first target go to the bottom.
     order = [name for name in rows["score"].unique() if name not in order] + order
-    with paper():
-        figure = sheet(width, 0.6 + 0.165 * len(order))
+    with paper_style():
+        figure = new_figure(width, 0.6 + 0.165 * len(order))
         panels = figure.subplots(1, max(1, len(targets)), squeeze=False, sharey=True)[0]
         for axes, target in zip(panels, targets, strict=False):
             _draw_dots(axes, select_rows(rows, target=target), order)
@@ -101,8 +101,8 @@ def score_lines(rows: pd.DataFrame, width: float) -> Figure:
     # Of the references only `place` is drawn: the others would crowd the scores.
     hidden = [name for name in REFERENCES if name != "place"]
     rows = rows[~rows["score"].isin(hidden)]
-    with paper():
-        figure = sheet(width, 3.3)
+    with paper_style():
+        figure = new_figure(width, 3.3)
         panels = figure.subplots(1, max(1, len(targets)), squeeze=False)[0]
         for axes, target in zip(panels, targets, strict=False):
             _draw_lines(axes, select_rows(rows, target=target), "score", band=True)
@@ -125,8 +125,8 @@ def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str, band: bool) -> None
 
 def pruning_lines(groups: pd.DataFrame, width: float) -> Figure:
     """Draw the rise of the loss and flips by block, a line for each ranking."""
-    with paper():
-        figure = sheet(width, 3.6)
+    with paper_style():
+        figure = new_figure(width, 3.6)
         panels = figure.subplots(1, len(COSTS))
         for axes, (quantity, name) in zip(panels, COSTS.items(), strict=True):
             # The bands of fifteen lines would hide them.

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, paper, sheet, stroke
+from reports.figures.canvas import COLUMN, WIDTH, blank, new_figure, paper_style, stroke
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.formatting import distinct_names, fold, number
@@ -58,9 +58,9 @@ def pairs_table(
     In a figure of one column the values are in hundredths and the colour scale is below the table.
     """
     width = min(width, WIDTH)
-    with paper():
+    with paper_style():
         wide = width > COLUMN
-        figure = sheet(width, width * ((0.82 if len(labels) > 4 else 0.6) if wide else 1.2))
+        figure = new_figure(width, width * ((0.82 if len(labels) > 4 else 0.6) if wide else 1.2))
         axes = figure.subplots()
         blank(axes)
         image = axes.imshow(table, cmap=sns.color_palette(DIVERGING, as_cmap=True), vmin=-1, vmax=1)
@@ -105,8 +105,8 @@ def by_block(
     layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float
 ) -> Figure:
     """Draw the overlap of each method's tokens with those of `reference`; 0 is chance."""
-    with paper():
-        figure = sheet(width, 3.2)
+    with paper_style():
+        figure = new_figure(width, 3.2)
         axes = figure.subplots()
         tags = []
         for label, look in looks.items():
@@ -134,8 +134,8 @@ def by_block(
 def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
     """Draw each pair of methods by how alike they choose and answer; extreme pairs are named."""
     complete = pairs.dropna(subset=["survival", "kappa"])
-    with paper():
-        figure = sheet(width, min(3.4, width))
+    with paper_style():
+        figure = new_figure(width, min(3.4, width))
         axes = figure.subplots()
         dot: dict[str, Any] = {
             "color": "#0c6ab6",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.canvas import GUIDE, columns, paper, sheet, stroke
+from reports.figures.canvas import GUIDE, columns, new_figure, paper_style, stroke
 from reports.figures.lines import level
 from reports.formatting import fold, percent
 from reports.style import INK, KNOWN, SOFT, Look
@@ -50,7 +50,7 @@ def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) 
     groups = []
     for key, part in native(rows).groupby(PLACE, sort=False):
         groups.append((key, part[part["removed"] > 0]))
-    with paper():
+    with paper_style():
         figure, panels = _panels(len(groups), width, 2.7)
         for axes, (key, part) in zip(panels, groups, strict=False):
             _followed(axes, part)
@@ -106,8 +106,8 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
     """
     groups = list(native(rows).groupby(PLACE, sort=False))
     heights = [BAR * len(part) + 0.7 for _, part in groups]
-    with paper():
-        figure = sheet(width, sum(heights) + 0.3)
+    with paper_style():
+        figure = new_figure(width, sum(heights) + 0.3)
         panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=heights).ravel()
         for axes, (key, part) in zip(panels, groups, strict=True):
             records = part.to_dict("records")
@@ -154,8 +154,8 @@ def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -
     """
     part = by_length(rows)
     groups = list(part.groupby("backbone", sort=False))
-    with paper():
-        figure = sheet(width, 2.6 * len(groups) + 0.5)
+    with paper_style():
+        figure = new_figure(width, 2.6 * len(groups) + 0.5)
         panels = figure.subplots(len(groups), 2, squeeze=False, sharex=True, sharey="col")
         for pair, (backbone, own) in zip(panels, groups, strict=True):
             pair[0].set_title(str(backbone))
@@ -216,7 +216,7 @@ def time_figure(frame: pd.DataFrame, looks: Mapping[str, Look], width: float) ->
     `frame` has a row a method and budget: backbone, label, top1, ms (an image), ms_low, ms_high.
     """
     groups = list(frame.groupby("backbone", sort=False))
-    with paper():
+    with paper_style():
         figure, panels = _panels(len(groups), width, 3.0)
         for axes, (backbone, part) in zip(panels, groups, strict=False):
             for label, line in part.groupby("label", sort=False):
@@ -238,7 +238,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, Any]:
     """Return a figure of `count` panels, each `height` inches high, in one or two columns."""
     across = min(count, 2 if width > 5 else 1)
     down = -(-count // across)
-    figure = sheet(width, height * down + 0.4)
+    figure = new_figure(width, height * down + 0.4)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes in panels[count:]:
         axes.set_axis_off()

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import blank, paper, sheet
+from reports.figures.canvas import blank, new_figure, paper_style
 from reports.figures.tokens import DIVERGING, MAP
 from reports.formatting import fold
 from reports.section import Maps
@@ -49,11 +49,11 @@ def stacked(maps: Maps, width: float) -> Figure:
     shown = np.unique(spread.round().astype(int))
     ratio = maps.values.shape[2] / maps.values.shape[3]
     colours = sns.color_palette(DIVERGING if maps.diverging else MAP, as_cmap=True)
-    with paper():
+    with paper_style():
         size = (width - 1.4) / MOST
         # names on the left and a colour scale on the right need 1.4 inches
         wide = 0.5 + 0.9 + size * max(3, len(shown))
-        figure = sheet(wide, 0.3 + (size * ratio + 0.1) * len(maps.rows))
+        figure = new_figure(wide, 0.3 + (size * ratio + 0.1) * len(maps.rows))
         panels = figure.subplots(len(maps.rows), len(shown), squeeze=False)
         for line, name, stack, (low, high) in zip(
             panels, maps.rows, maps.values, maps.bounds(), strict=True

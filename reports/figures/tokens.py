@@ -19,8 +19,8 @@ from reports.figures.canvas import (
     columns,
     fitting,
     heading,
-    paper,
-    sheet,
+    new_figure,
+    paper_style,
     stroke,
 )
 from reports.formatting import budget_name, fold
@@ -41,12 +41,12 @@ def foreground(
     """
     part = blocks[blocks["budget"] == budget]
     backbones = list(dict.fromkeys(part["backbone"]))
-    with paper():
+    with paper_style():
         across = 2 if width > COLUMN else 1
         lines = max(len(backbones), 1) * 2 // across
         height = (2.9 if across == 2 else 2.3) * lines + (0.0 if across == 2 else 0.6)
         # wider gaps keep the inner label clear of the left panel
-        figure = sheet(width, height, across=0.12 if across == 2 else None)
+        figure = new_figure(width, height, across=0.12 if across == 2 else None)
         grid = figure.subplots(lines, across, squeeze=False).reshape(-1, 2)
         for (left, right), backbone in zip(grid, backbones, strict=False):
             rows = part[part["backbone"] == backbone]
@@ -108,9 +108,11 @@ def kept_maps(
     cells = {}
     for (label, block), rows in kept.groupby(["label", "block"]):
         cells[str(label), int(block)] = rows
-    with paper():
+    with paper_style():
         size = min(0.86, (width - 1.5) / len(blocks))
-        figure = sheet(1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1])
+        figure = new_figure(
+            1.5 + size * len(blocks), 0.55 + size * len(labels) * shape[0] / shape[1]
+        )
         heading(figure, title)
         panels = figure.subplots(len(labels), len(blocks), squeeze=False)
         colours = sns.color_palette(MAP, as_cmap=True)

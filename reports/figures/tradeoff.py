@@ -19,8 +19,8 @@ from reports.figures.canvas import (
     columns,
     fitting,
     heading,
-    paper,
-    sheet,
+    new_figure,
+    paper_style,
     stroke,
 )
 from reports.figures.dots import dots
@@ -49,12 +49,12 @@ def pareto(
     ranks the methods instead.
     """
     backbones = list(dict.fromkeys(frame["backbone"]))
-    with paper():
+    with paper_style():
         across = min(len(backbones), 2 if width > COLUMN else 1)
         rows = -(-len(backbones) // across)
         parts = [frame[frame["backbone"] == backbone] for backbone in backbones]
         tall = max([_height(part) for part in parts], default=3.0)
-        figure = sheet(width, tall * rows)
+        figure = new_figure(width, tall * rows)
         panels = figure.subplots(rows, across, squeeze=False).ravel()
         for axes, backbone, part in zip(panels, backbones, parts, strict=False):
             if one_budget(part):
@@ -87,10 +87,10 @@ def groups(
 ) -> Figure:
     """Draw top-1 against FLOPs of one backbone, a panel a group, other methods in grey."""
     kinds = grouped(frame, looks)
-    with paper():
+    with paper_style():
         across = 2 if width > COLUMN else 1
         rows = -(-len(kinds) // across)
-        figure = sheet(width, 2.5 * rows + 0.3)
+        figure = new_figure(width, 2.5 * rows + 0.3)
         heading(figure, title)
         panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
@@ -208,10 +208,10 @@ def agreement(
     Each backbone has two panels, one below the other in a figure of one column.
     """
     backbones = list(dict.fromkeys(frame["backbone"]))
-    with paper():
+    with paper_style():
         across = 2 if width > COLUMN else 1
         rows = max(len(backbones), 1) * 2 // across
-        figure = sheet(width, 2.9 * rows + (0.3 if across == 2 else 0.6))
+        figure = new_figure(width, 2.9 * rows + (0.3 if across == 2 else 0.6))
         grid = figure.subplots(rows, across, squeeze=False).reshape(-1, 2)
         for (left, right), backbone in zip(grid, backbones, strict=False):
             # the dense model agrees with itself

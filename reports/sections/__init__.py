@@ -5,7 +5,7 @@ A module names the tables it reads and turns them into its section of the page::
     # analyses/sensitivity.parquet, and the columns it needs
     NEEDS = {"sensitivity": ("backbone", "block", "row", "col", "loss")}
 
-    def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
+    def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
 
 `section` is called only when all files of ``NEEDS`` exist and have rows; a missing column is the
 user's error, not the module's. ``OPTIONAL``, of the same form, names files that it uses where they
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Section
 from reports.sections import (
     ablation,
@@ -67,7 +67,7 @@ def needed() -> dict[str, tuple[str, ...]]:
     return tables
 
 
-def sections(report: Sheet) -> list[Section]:
+def sections(report: ReportData) -> list[Section]:
     """Build the sections that this run has the data for."""
     stored = report.run.others
     built = []

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.figures.ablation import axis_figure, order_figure
 from reports.formatting import p_value, percent
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table, scaled_table
 
 NEEDS = {
@@ -87,7 +87,7 @@ BY_TAU = (
 )
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build a figure and a table for each axis."""
     rows, words = frames["ablation"], frames["ablation_sentences"]
     axes = list(rows["axis"].unique())

@@ -15,7 +15,7 @@ from reports.figures.speed import (
     speedup_figure,
     time_figure,
 )
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table, scaled_table
 
 NEEDS = {
@@ -104,7 +104,7 @@ CELL = ["backbone", "label", "budget"]
 BUSY = 0.5
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the figures of speed-up, accuracy by time, time shares and sequence lengths."""
     rows, words = frames["bench"], frames["bench_words"]
     # The first sentence is the finding; the others qualify it.
@@ -125,7 +125,7 @@ def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None
     )
 
 
-def _drawings(report: Sheet, rows: pd.DataFrame) -> list[Drawing]:
+def _drawings(report: ReportData, rows: pd.DataFrame) -> list[Drawing]:
     """Return the figures that `rows` have the data for."""
     looks = report.looks
     drawings = []

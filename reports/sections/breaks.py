@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.figures.breaks import Break, broken
 from reports.formatting import budget_name, percent
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table
 
 NEEDS = {"first_errors": ("backbone", "label", "image", "budget", "kl")}
@@ -23,7 +23,7 @@ READING = (
 )
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the pictures of each method's first lost answer; None without pictures."""
     # A method's rows are in the order of its budgets, and of the divergence within one.
     first = frames["first_errors"].drop_duplicates(["backbone", "label"])
@@ -49,7 +49,7 @@ def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None
     )
 
 
-def _in_gallery(report: Sheet, first: pd.DataFrame) -> pd.DataFrame:
+def _in_gallery(report: ReportData, first: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `first` whose picture and tokens are in the gallery, in drawing order."""
     cell = ["backbone", "label", "budget", "image"]
     # The last block has the tokens that reach the head.
@@ -61,12 +61,12 @@ def _in_gallery(report: Sheet, first: pd.DataFrame) -> pd.DataFrame:
     return joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0))
 
 
-def _breaks(report: Sheet, rows: pd.DataFrame) -> list[Break]:
+def _breaks(report: ReportData, rows: pd.DataFrame) -> list[Break]:
     class_name = report.run.class_name
     breaks = []
     for row in rows.itertuples():
         # On a page of one backbone its name would only repeat.
-        label = row.label if len(report.houses) < 2 else f"{row.label}, {row.backbone}"
+        label = row.label if len(report.backbones) < 2 else f"{row.label}, {row.backbone}"
         lost = Break(
             label=label,
             budget=budget_name(row.budget),
@@ -79,7 +79,7 @@ def _breaks(report: Sheet, rows: pd.DataFrame) -> list[Break]:
     return breaks
 
 
-def _table(report: Sheet, rows: pd.DataFrame, breaks: list[Break]) -> Table:
+def _table(report: ReportData, rows: pd.DataFrame, breaks: list[Break]) -> Table:
     # The pictures' answers again, for readers who cannot see them.
     frame = pd.DataFrame(
         {
@@ -95,7 +95,7 @@ def _table(report: Sheet, rows: pd.DataFrame, breaks: list[Break]) -> Table:
     return Table("breaks", "The first lost answer of each method.", frame)
 
 
-def _not_shown(report: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
+def _not_shown(report: ReportData, first: pd.DataFrame, pictured: pd.DataFrame) -> str:
     """Name the methods without a pair of pictures, and why.
 
     `first` are all first losses, `pictured` those with a picture in the gallery.
@@ -112,12 +112,12 @@ def _not_shown(report: Sheet, first: pd.DataFrame, pictured: pd.DataFrame) -> st
     return f" Not shown: {'; '.join(clauses)}." if clauses else ""
 
 
-def _methods(report: Sheet, rows: pd.DataFrame) -> list[str]:
+def _methods(report: ReportData, rows: pd.DataFrame) -> list[str]:
     """Return the methods of `rows` in drawing order, with their backbone if there are several."""
     pairs = rows[["backbone", "label"]].drop_duplicates().itertuples(index=False)
     names = []
     for pair in sorted(pairs, key=lambda pair: report.labels.index(pair.label)):
-        several = len(report.houses) > 1
+        several = len(report.backbones) > 1
         names.append(f"{pair.label} on {pair.backbone}" if several else pair.label)
     return names
 

@@ -7,11 +7,11 @@ from functools import partial
 
 import pandas as pd
 
-from reports import aggregate as points
+from reports import aggregate
 from reports.figures.families import families_figure
 from reports.formatting import budget_name, interval, percent
 from reports.formatting import points as signed_points
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table, scaled_table
 from reports.style import PLAIN, group
 
@@ -85,11 +85,11 @@ ALT = (
 )
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the figure, its tables, and a sentence for each method."""
     kept, contrasts = frames["mamba_vs_attention"], frames["mamba_minus_attention"]
     # Sentences are about one budget; the figure and the tables have all.
-    budget = points.focus(sorted(kept["budget"].unique()))
+    budget = aggregate.focus(sorted(kept["budget"].unique()))
     methods = list(kept["method"].unique())
     sentences = {method: _sentence(method, budget, kept, contrasts) for method in methods}
     # The section opens with a method that chooses, not with a blind baseline.
@@ -130,7 +130,7 @@ def _sentence(method: str, budget: float, kept: pd.DataFrame, contrasts: pd.Data
     )
 
 
-def _missing(report: Sheet, methods: list[str]) -> list[str]:
+def _missing(report: ReportData, methods: list[str]) -> list[str]:
     """Name the methods that did not run everywhere, with the first skipped cell's reason."""
     # A method is drawn only if it ran on all backbones, or the panels could not be compared.
     cells = report.run.cells

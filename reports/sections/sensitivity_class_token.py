@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import paper, sheet
+from reports.figures.canvas import new_figure, paper_style
 from reports.figures.lines import level, line
 from reports.formatting import percent
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section
 from reports.sensitivity_common import (
     INTERVAL,
@@ -31,7 +31,7 @@ OPTIONAL = {"sensitivity_groups": ("backbone", "ranking", "window", "quantity", 
 SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the figures of moved class tokens and of protection windows."""
     parts = by_backbone(frames["sensitivity_placements"])
     figures = [_placement_figure(part) for part in parts]
@@ -98,8 +98,8 @@ def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
     depth = rows["block"].max()
     moved = rows[rows["block"] != depth]
     own = own_position(rows)
-    with paper():
-        figure = sheet(width, 3.3)
+    with paper_style():
+        figure = new_figure(width, 3.3)
         panels = figure.subplots(1, len(SHOWN))
         for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
             part = select_rows(rows, quantity=quantity)
@@ -131,8 +131,8 @@ def window_lines(groups: pd.DataFrame, width: float) -> Figure:
     """Draw the rise of the loss by the window's width: a panel per ranking, a line per block."""
     groups = select_rows(groups, quantity="loss")
     rankings = groups["ranking"].unique()
-    with paper():
-        figure = sheet(width, 3.1)
+    with paper_style():
+        figure = new_figure(width, 3.1)
         panels = figure.subplots(1, len(rankings), squeeze=False)[0]
         for axes, ranking in zip(panels, rankings, strict=True):
             part = select_rows(groups, ranking=ranking)

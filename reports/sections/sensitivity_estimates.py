@@ -8,9 +8,9 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import paper, sheet
+from reports.figures.canvas import new_figure, paper_style
 from reports.figures.lines import by_block, level, line
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table
 from reports.sensitivity_common import (
     INTERVAL,
@@ -50,7 +50,7 @@ READING = (
 )
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the figure and the table of correlations between estimates and exact effects."""
     parts = by_backbone(frames["sensitivity_agreement"])
     return Section(
@@ -91,8 +91,8 @@ def agreement(rows: pd.DataFrame, width: float) -> Figure:
     """Draw the correlations of one backbone by block, a line for each pair."""
     # The overall row ranks the tokens of all blocks together and has no place on the axis.
     rows = rows[rows["block"] != OVERALL]
-    with paper():
-        figure = sheet(width, 3.6)
+    with paper_style():
+        figure = new_figure(width, 3.6)
         axes = figure.subplots()
         for pair, (name, colour) in PAIRS.items():
             quantity, first, second = pair

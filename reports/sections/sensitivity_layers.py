@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import paper, sheet
+from reports.figures.canvas import new_figure, paper_style
 from reports.figures.lines import by_block, level, line
 from reports.figures.stacks import grids, stacked
 from reports.formatting import fold, number, percent
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Maps, Section
 from reports.sensitivity_common import (
     INTERVAL,
@@ -34,7 +34,7 @@ OPTIONAL = {
 SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the curves and kept-token maps of each backbone, with notes on skipped methods."""
     parts = by_backbone(frames["sensitivity_methods"])
     kept = frames.get("sensitivity_kept")
@@ -95,8 +95,8 @@ def layer_lines(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> 
     """Draw the rise of the loss and the share of flips by block, a line for each method."""
     # `looks` has the methods of all tables of the run.
     evaluated = set(rows["label"])
-    with paper():
-        figure = sheet(width, 3.4)
+    with paper_style():
+        figure = new_figure(width, 3.4)
         panels = figure.subplots(1, len(SHOWN))
         for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
             # In the order of `looks`, which is that of all figures of the page.

@@ -8,11 +8,11 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import paper, sheet
+from reports.figures.canvas import new_figure, paper_style
 from reports.figures.lines import level
 from reports.figures.stacks import stacked
 from reports.formatting import number
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table
 from reports.sensitivity_common import (
     INTERVAL,
@@ -98,7 +98,7 @@ NOTE = (
 )
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build maps, profiles and the table of nearness; None if no token was removed."""
     # After the last block, and where no token was tried, the table has scores only.
     maps = frames["sensitivity_map"].dropna(subset=["removal_loss"])
@@ -185,8 +185,8 @@ def profiles(rows: pd.DataFrame, width: float) -> Figure:
     shown = [axis for axis in AXES if axis in measured]
     # A line for every block would be too many to follow.
     blocks = spread_blocks(rows)
-    with paper():
-        figure = sheet(width, 5.6)
+    with paper_style():
+        figure = new_figure(width, 5.6)
         grid = figure.subplots(len(PROFILED), len(shown), squeeze=False, sharex="col", sharey="row")
         for panels, (quantity, name) in zip(grid, PROFILED.items(), strict=True):
             for axes, axis in zip(panels, shown, strict=True):

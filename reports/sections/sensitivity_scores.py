@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.figures.scores import TARGETS, pruning_lines, score_dots, score_lines
 from reports.figures.stacks import stacked
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Section, Table
 from reports.sensitivity_common import (
     INTERVAL,
@@ -34,7 +34,7 @@ OPTIONAL = {
 TRACES = {"delta": "mean Δ", "b": "mean |B|", "c": "mean |C|"}
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
     """Build the figures and tables of what scores predict and what pruning by them costs."""
     parts = by_backbone(frames["sensitivity_scores"])
     groups, maps = frames.get("sensitivity_groups"), frames.get("sensitivity_map")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.figures.similarity import alike_together, by_block, link, matrix, pairs_table
 from reports.formatting import budget_name, number, p_value
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Maps, Section, Table
 from reports.style import DENSE, PLAIN
 
@@ -74,7 +74,7 @@ class Pairs:
     suffix: str
 
 
-def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
+def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
     """Build the figures of overlap at one budget per backbone, and its link to the answers."""
     pairs, layers = frames["method_similarity"], frames["token_overlap"]
     # The test needs permutations of several methods: short comparisons have none.
@@ -85,8 +85,8 @@ def section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
     for backbone in pairs["backbone"].unique():
         suffix = ""
         # Numbered, since a backbone's name may have characters that file names must not have.
-        if len(report.houses) > 1:
-            suffix = f"-{report.houses.index(backbone) + 1}"
+        if len(report.backbones) > 1:
+            suffix = f"-{report.backbones.index(backbone) + 1}"
         part = Pairs(
             pairs=_at(pairs, backbone, budget),
             layers=_at(layers, backbone, budget),
@@ -109,7 +109,7 @@ def _at(frame: pd.DataFrame, backbone: str, budget: float) -> pd.DataFrame:
     return frame[(frame["backbone"] == backbone) & (frame["budget"] == budget)]
 
 
-def _drawings(report: Sheet, part: Pairs) -> list[Drawing]:
+def _drawings(report: ReportData, part: Pairs) -> list[Drawing]:
     """Return the table of pairs, the lines by block, and the dots of answers against tokens."""
     # Labels in the order of the page, without the dense model, which keeps all tokens.
     compared = set(part.pairs["one"]) | set(part.pairs["other"])
@@ -128,7 +128,7 @@ def _drawings(report: Sheet, part: Pairs) -> list[Drawing]:
     return drawings
 
 
-def _pairs_figure(report: Sheet, part: Pairs, labels: list[str]) -> Drawing:
+def _pairs_figure(report: ReportData, part: Pairs, labels: list[str]) -> Drawing:
     # Groups of alike methods become squares on the diagonal.
     order = alike_together(matrix(part.pairs, labels, "survival"), labels)
     blocks = sorted(int(block) for block in part.layers["block"].unique())
@@ -158,7 +158,7 @@ def _pairs_figure(report: Sheet, part: Pairs, labels: list[str]) -> Drawing:
     )
 
 
-def _block_figure(report: Sheet, part: Pairs, labels: list[str]) -> Drawing:
+def _block_figure(report: ReportData, part: Pairs, labels: list[str]) -> Drawing:
     """Return the lines of all methods' overlap with one, the first that does not choose blindly."""
     informed = [label for label in labels if report.looks[label].group not in (DENSE, PLAIN)]
     # With blind baselines alone any of them will do.

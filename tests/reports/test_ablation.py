@@ -18,7 +18,7 @@ from reports.figures.ablation import COLOURS, axis_figure, order_figure, verdict
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.page import read
 from reports.page_context import context
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -174,20 +174,20 @@ def test_settings_at_one_budget_are_no_trade_off(fresh: Callable[[], Path]) -> N
     folder = quick(fresh)
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
-    assert Sheet.of(load(folder)).trades  # there are several budgets
+    assert ReportData.of(load(folder)).trades  # there are several budgets
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": []}))
     for path in (folder / "cells").iterdir():
         record = json.loads(path.read_text())
         if record["budget"] not in (None, 0.4):
             path.unlink()
-    assert Sheet.of(load(folder)).trades  # methods at one budget are ranked
+    assert ReportData.of(load(folder)).trades  # methods at one budget are ranked
     ablations, other = (
         {"one": {"axes": ["order"]}, "two": {"axes": ["size"]}},
         {"three": {"kind": "sensitivity"}},
     )
     for runs, trades in ((ablations | other, False), (ablations | {"four": {"axes": []}}, True)):
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"kind": "merged", "runs": runs}))
-        assert Sheet.of(load(folder)).trades == trades
+        assert ReportData.of(load(folder)).trades == trades
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
     page = reports.build(folder).read_text("utf-8")
     assert 'id="results"' in page

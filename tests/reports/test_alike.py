@@ -13,7 +13,7 @@ from reports import sections
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.similarity import alike_together, matrix, pairs_table
 from reports.formatting import distinct_names, number
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
 from reports.sections import breaks
@@ -22,8 +22,8 @@ from reports.style import looks
 
 @pytest.fixture(scope="module")
 def built(run_folder: Path) -> dict[str, Section]:
-    sheet = Sheet.of(load(run_folder, sections.needed()))
-    return {section.key: section for section in sections.sections(sheet)}
+    report = ReportData.of(load(run_folder, sections.needed()))
+    return {section.key: section for section in sections.sections(report)}
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +162,12 @@ def test_each_methods_first_broken_picture_is_shown(
 def test_methods_without_a_broken_picture_are_named_with_the_reason(
     stored_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sheet = Sheet.of(load(stored_folder, sections.needed()))
+    report = ReportData.of(load(stored_folder, sections.needed()))
     frame = pd.read_parquet(stored_folder / "analyses" / "first_errors.parquet")
     frame = frame[frame["label"] != "evit"]
     frame.loc[frame["label"].isin(["stride", "pool"]), "image"] = 999  # in no gallery
     monkeypatch.setattr(breaks, "MOST", 3)
-    made = breaks.section(sheet, {"first_errors": frame})
+    made = breaks.section(report, {"first_errors": frame})
     assert made is not None
     assert made.figures[0].caption.endswith(
         " Not shown: stride, pool, whose picture is not in the gallery; random, for which there is "
@@ -178,8 +178,8 @@ def test_methods_without_a_broken_picture_are_named_with_the_reason(
 def test_without_pictures_there_is_no_section_of_broken_ones(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     (folder / "analyses" / "gallery.parquet").unlink()
-    sheet = Sheet.of(load(folder, sections.needed()))
-    assert [section.key for section in sections.sections(sheet)] == ["similarity"]
+    report = ReportData.of(load(folder, sections.needed()))
+    assert [section.key for section in sections.sections(report)] == ["similarity"]
 
 
 def test_alike_methods_stand_side_by_side() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 
 BROWSER = (
@@ -117,7 +117,7 @@ def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path)
 
 def test_a_point_says_its_cell_on_hover(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
-    row = Sheet.of(load(run_folder)).frame.query("label == 'mtr' and budget == 0.4").iloc[0]
+    row = ReportData.of(load(run_folder)).frame.query("label == 'mtr' and budget == 0.4").iloc[0]
     place = page.locator('[data-chart="pareto-0"]')
     place.scroll_into_view_if_needed()
     script = (
@@ -137,7 +137,7 @@ def test_results_are_filtered_and_sorted_by_the_keyboard_alone(
     opened: Opener, folder: Path
 ) -> None:
     page = opened(folder)
-    frame = Sheet.of(load(folder)).frame
+    frame = ReportData.of(load(folder)).frame
     following = min(budget for budget in frame["budget"].dropna() if budget > 0.4)
     rows = page.locator("#results-t tbody tr:not([hidden])")
     assert rows.count() == (frame["budget"].isna() | (frame["budget"] == 0.4)).sum()
@@ -163,7 +163,7 @@ def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Pa
     page = opened(run_folder)
     page.locator('[name=budget-fb0][value="0.6"]').check(force=True)
     assert {trace["meta"]["budget"] for trace in shown(page, "lift-0")} == {0.6}
-    kept = Sheet.of(load(run_folder)).run.kept_tokens.query("label == 'mtr' and block == 7")
+    kept = ReportData.of(load(run_folder)).run.kept_tokens.query("label == 'mtr' and block == 7")
     for budget in (0.2, 0.6):
         page.locator(f'[name=budget-kb0][value="{budget}"]').check(force=True)
         mean = 100 * kept[kept["budget"] == budget]["kept"].mean()
@@ -180,7 +180,7 @@ def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Pa
 
 def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
-    rows = Sheet.of(load(run_folder)).run.gallery.query("label == 'mtr' and image == 102")
+    rows = ReportData.of(load(run_folder)).run.gallery.query("label == 'mtr' and image == 102")
     page.locator("[data-image]").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")

@@ -15,11 +15,11 @@ BUDGETS = (0.4, 0.2)
 def frame() -> pd.DataFrame:
     rows = [
         {
-            "backbone": house, "mixer": family, "method": method, "budget": budget, "removed": budget + 0.001,
+            "backbone": backbone, "mixer": family, "method": method, "budget": budget, "removed": budget + 0.001,
             "images": 500, "seeds": 1, "dense_top1": 0.9, "kept": 1 - budget / 2, "kept_low": 0.95 - budget / 2,
             "kept_high": 1.05 - budget / 2,
         }
-        for method in ("tome", "evit", "random[weights=mean]") for house, family in HOUSES.items() for budget in BUDGETS
+        for method in ("tome", "evit", "random[weights=mean]") for backbone, family in HOUSES.items() for budget in BUDGETS
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -40,7 +40,7 @@ def test_a_panel_a_method_and_a_line_a_backbone(frame: pd.DataFrame, width: floa
             assert np.asarray(line.get_xdata()) == pytest.approx([0.0, 20.1, 40.1])
             assert np.asarray(line.get_ydata()) == pytest.approx([100.0, 90.0, 80.0])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        f"{house} ({family})" for house, family in HOUSES.items()
+        f"{backbone} ({family})" for backbone, family in HOUSES.items()
     ]
     assert render(figure)["svg"]
 

@@ -8,28 +8,26 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reports import aggregate as points
-from reports import charts
+from reports import aggregate, charts, static_figures
 from reports import formatting as text
-from reports import static_figures as paper
 from reports.figures.canvas import columns, render
 from reports.figures.gallery import gallery
 from reports.figures.tokens import kept_map
 from reports.figures.tradeoff import pareto
 from reports.page_panels import last_block
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.token_overlay import SPECIAL_COLOUR, VEIL, overlay
 
 
 @pytest.fixture(scope="module")
-def sheet(run_folder: Path) -> Sheet:
-    return Sheet.of(load(run_folder))
+def report(run_folder: Path) -> ReportData:
+    return ReportData.of(load(run_folder))
 
 
 @pytest.fixture(scope="module")
-def drawn(sheet: Sheet) -> dict[str, Figure]:
-    return dict(paper.drawn(sheet))
+def drawn(report: ReportData) -> dict[str, Figure]:
+    return dict(static_figures.drawn(report))
 
 
 def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
@@ -49,11 +47,11 @@ def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
     [("pareto", 0, "top1", 100), ("agreement", 0, "agreement", 100), ("agreement", 1, "kl", 1)],
 )
 def test_lines_hold_the_stored_values(
-    sheet: Sheet, drawn: dict[str, Figure], name: str, panel: int, column: str, scale: float
+    report: ReportData, drawn: dict[str, Figure], name: str, panel: int, column: str, scale: float
 ) -> None:
     lines = {line.get_label(): line for line in drawn[name].axes[panel].get_lines()}
-    for label in sheet.labels:
-        rows = sheet.frame[(sheet.frame["label"] == label)].sort_values("total")
+    for label in report.labels:
+        rows = report.frame[(report.frame["label"] == label)].sort_values("total")
         if label == "none" and name != "pareto":
             assert label not in lines
             continue
@@ -70,15 +68,15 @@ def test_lines_hold_the_stored_values(
     ],
 )
 def test_charts_hold_the_stored_values(
-    sheet: Sheet, make: object, column: str, scale: float
+    report: ReportData, make: object, column: str, scale: float
 ) -> None:
     assert callable(make)
     chart = make(
-        sheet.frame, sheet.looks, "flops", *([sheet.marks] if make is charts.pareto else [])
+        report.frame, report.looks, "flops", *([report.marks] if make is charts.pareto else [])
     )
     traces = {trace["meta"]["label"]: trace for trace in chart["data"] if trace.get("text")}
-    for index, label in enumerate(sheet.labels):
-        rows = sheet.frame[sheet.frame["label"] == label].sort_values("total")
+    for index, label in enumerate(report.labels):
+        rows = report.frame[report.frame["label"] == label].sort_values("total")
         if label == "none" and column != "top1":
             assert index not in traces
             continue
@@ -88,43 +86,45 @@ def test_charts_hold_the_stored_values(
         assert "“flops”" in chart["layout"]["xaxis"]["title"]["text"]
 
 
-def test_random_is_a_range_over_its_seeds(sheet: Sheet) -> None:
-    chart = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)
+def test_random_is_a_range_over_its_seeds(report: ReportData) -> None:
+    chart = charts.pareto(report.frame, report.looks, "flops", report.marks)
     bands = [trace for trace in chart["data"] if trace.get("fill")]
-    rows = sheet.frame[sheet.frame["label"] == "random"].sort_values("total")
+    rows = report.frame[report.frame["label"] == "random"].sort_values("total")
     assert len(bands) == 1
     expected = [*rows["seed_low"] * 100, *(rows["seed_high"] * 100)[::-1]]
     np.testing.assert_allclose(bands[0]["y"], expected)
 
 
 @pytest.mark.parametrize("column", ["foreground_kept", "lift"])
-def test_block_charts_hold_the_stored_values(sheet: Sheet, column: str) -> None:
-    chart = charts.by_block(sheet.blocks, sheet.looks, column)
+def test_block_charts_hold_the_stored_values(report: ReportData, column: str) -> None:
+    chart = charts.by_block(report.blocks, report.looks, column)
     scale = 100 if column == "foreground_kept" else 1
     lines = [trace for trace in chart["data"] if "label" in trace["meta"]]
     assert len(lines) == 7 * 5
     for trace in lines:
-        label, budget = sheet.labels[trace["meta"]["label"]], trace["meta"]["budget"]
-        rows = sheet.blocks[(sheet.blocks["label"] == label) & (sheet.blocks["budget"] == budget)]
+        label, budget = report.labels[trace["meta"]["label"]], trace["meta"]["budget"]
+        rows = report.blocks[
+            (report.blocks["label"] == label) & (report.blocks["budget"] == budget)
+        ]
         np.testing.assert_allclose(trace["y"], rows[column] * scale)
 
 
-def test_names_beside_the_lines_never_touch(sheet: Sheet) -> None:
-    chart = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)
+def test_names_beside_the_lines_never_touch(report: ReportData) -> None:
+    chart = charts.pareto(report.frame, report.looks, "flops", report.marks)
     low, high = chart["layout"]["yaxis"]["range"]
     heights = sorted(note["ay"] for note in chart["layout"]["annotations"] if note["showarrow"])
     room = charts.HEIGHT - chart["layout"]["margin"]["t"] - chart["layout"]["margin"]["b"]
-    assert len(heights) == len(sheet.labels) - 1
+    assert len(heights) == len(report.labels) - 1
     assert np.diff(heights).min() * room / (high - low) >= 17 - 1e-6
     assert low < heights[0]
     assert heights[-1] <= high
 
 
-def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> None:
-    unbeaten = {mark.budget for mark in sheet.marks.values() if mark.none_shown}
+def test_budgets_without_a_winner_over_the_blind_are_shaded(report: ReportData) -> None:
+    unbeaten = {mark.budget for mark in report.marks.values() if mark.none_shown}
     assert unbeaten
-    assert unbeaten < set(sheet.budgets)
-    layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks)["layout"]
+    assert unbeaten < set(report.budgets)
+    layout = charts.pareto(report.frame, report.looks, "flops", report.marks)["layout"]
     bands = [shape for shape in layout["shapes"] if shape["type"] == "rect"]
     words = [
         note["text"]
@@ -132,21 +132,21 @@ def test_budgets_without_a_winner_over_the_blind_are_shaded(sheet: Sheet) -> Non
         if note["text"].startswith("no method shown<br>to beat")
     ]
     assert len(bands) == len(words) == len(unbeaten)
-    rows = sheet.frame[sheet.frame["label"] == "mtr"].set_index("budget")
+    rows = report.frame[report.frame["label"] == "mtr"].set_index("budget")
     for band, budget in zip(bands, sorted(unbeaten), strict=True):
         assert band["x0"] < rows.loc[budget, "total"] < band["x1"]
 
 
 @pytest.mark.parametrize(("chance", "drawn_at"), [(0.6, [60.0]), (0.1, []), (None, [])])
 def test_chance_is_drawn_where_the_axis_reaches_it(
-    sheet: Sheet, chance: float | None, drawn_at: list[float]
+    report: ReportData, chance: float | None, drawn_at: list[float]
 ) -> None:
     from reports.figures.tradeoff import pareto
 
-    layout = charts.pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance)["layout"]
+    layout = charts.pareto(report.frame, report.looks, "flops", report.marks, chance)["layout"]
     assert [note["y"] for note in layout["annotations"] if note["text"] == "chance"] == drawn_at
     assert [shape["y0"] for shape in layout["shapes"] if shape["type"] == "line"][1:] == drawn_at
-    axes = pareto(sheet.frame, sheet.looks, "flops", sheet.marks, chance).axes[0]
+    axes = pareto(report.frame, report.looks, "flops", report.marks, chance).axes[0]
     assert [
         np.asarray(line.get_ydata())[0]
         for line in axes.get_lines()
@@ -155,13 +155,13 @@ def test_chance_is_drawn_where_the_axis_reaches_it(
     assert [words.xy[1] for words in axes.texts if words.get_text() == "chance"] == drawn_at  # type: ignore[attr-defined]
 
 
-def test_a_guess_is_right_once_in_as_many_times_as_there_are_classes(sheet: Sheet) -> None:
-    assert sheet.run.chance == 1 / 10
-    assert replace(sheet.run, dataset={}).chance is None
+def test_a_guess_is_right_once_in_as_many_times_as_there_are_classes(report: ReportData) -> None:
+    assert report.run.chance == 1 / 10
+    assert replace(report.run, dataset={}).chance is None
 
 
-def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> None:
-    kept = sheet.run.kept_tokens.query("label == 'evit' and budget == 0.4 and block == 7")
+def test_maps_hold_the_stored_shares(report: ReportData, drawn: dict[str, Figure]) -> None:
+    kept = report.run.kept_tokens.query("label == 'evit' and budget == 0.4 and block == 7")
     want = np.full((14, 14), np.nan)
     for row in kept.itertuples():
         want[int(row.row), int(row.col)] = row.kept
@@ -171,13 +171,13 @@ def test_maps_hold_the_stored_shares(sheet: Sheet, drawn: dict[str, Figure]) -> 
 
 
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
-def test_one_method_far_below_the_dense_model_leaves_room_for_its_panel(sheet: Sheet) -> None:
-    downsample = sheet.frame[
-        (sheet.frame["method"] == "downsample") & sheet.frame["top1"].notna()
+def test_one_method_far_below_the_dense_model_leaves_room_for_its_panel(report: ReportData) -> None:
+    downsample = report.frame[
+        (report.frame["method"] == "downsample") & report.frame["top1"].notna()
     ].iloc[[0]]
     low = downsample.assign(top1=0.1, top1_low=0.03, top1_high=0.3)
-    dense = sheet.frame[sheet.frame["method"] == "none"].assign(top1=1.0)
-    figure = pareto(pd.concat([dense, low]), sheet.looks, "flops", {}, 0.1)
+    dense = report.frame[report.frame["method"] == "none"].assign(top1=1.0)
+    figure = pareto(pd.concat([dense, low]), report.looks, "flops", {}, 0.1)
     render(figure)
     low, high = figure.axes[0].get_xlim()
     assert low <= 3
@@ -195,21 +195,23 @@ def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure])
 
 
 def test_the_first_panel_of_each_row_names_the_true_class(
-    sheet: Sheet, drawn: dict[str, Figure]
+    report: ReportData, drawn: dict[str, Figure]
 ) -> None:
     names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
-    truths = [f"true: {sheet.run.class_name(image)}" for image in range(paper.GALLERY_ROWS)]
+    truths = [
+        f"true: {report.run.class_name(image)}" for image in range(static_figures.GALLERY_ROWS)
+    ]
     assert [name[0] for name in names if name] == truths
-    assert names[:: paper.PAGE.methods + 1] == [[truth] for truth in truths]
+    assert names[:: static_figures.PAGE.methods + 1] == [[truth] for truth in truths]
 
 
 def test_pictures_block_by_block_name_the_true_class(
-    sheet: Sheet, drawn: dict[str, Figure]
+    report: ReportData, drawn: dict[str, Figure]
 ) -> None:
     axes = drawn["gallery-layers"].axes
     first = [panel for panel in axes if panel.get_ylabel()]
-    assert {panel.get_xlabel() for panel in first} == {f"true: {sheet.run.class_name(0)}"}
-    assert len(first) == paper.LAYER_ROWS
+    assert {panel.get_xlabel() for panel in first} == {f"true: {report.run.class_name(0)}"}
+    assert len(first) == static_figures.LAYER_ROWS
 
 
 def _below(figure: Figure) -> str:
@@ -217,26 +219,26 @@ def _below(figure: Figure) -> str:
     return str(figure._supxlabel.get_text())
 
 
-def test_methods_without_room_in_the_gallery_are_named(sheet: Sheet) -> None:
-    narrow = dict(paper.drawn(sheet, (), paper.ONE_COLUMN))
+def test_methods_without_room_in_the_gallery_are_named(report: ReportData) -> None:
+    narrow = dict(static_figures.drawn(report, (), static_figures.ONE_COLUMN))
     for figure, shown in ((narrow["gallery"], 3), (narrow["gallery-layers"], 3)):
         words = _below(figure).replace("\n", " ")
-        known = sheet.ordered(sheet.run.gallery)
+        known = report.ordered(report.run.gallery)
         absent = text.distinct_names(known[shown:])
         assert (
             f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
         )
-    assert "not shown" not in _below(dict(paper.drawn(sheet))["gallery"])
+    assert "not shown" not in _below(dict(static_figures.drawn(report))["gallery"])
 
 
-def test_the_words_below_the_gallery_speak_of_what_is_there(sheet: Sheet) -> None:
-    rows = last_block(sheet.run.gallery[sheet.run.gallery["budget"] == 0.4])
-    assert sheet.shape is not None
+def test_the_words_below_the_gallery_speak_of_what_is_there(report: ReportData) -> None:
+    rows = last_block(report.run.gallery[report.run.gallery["budget"] == 0.4])
+    assert report.shape is not None
     for label, words in (("tome", "token"), ("evit", "token    dark: dropped")):
         mine = rows[rows["label"] == label]
-        assert _below(gallery(sheet.run, mine, sheet.pictures, sheet.shape, [label], "b")).endswith(
-            words
-        )
+        assert _below(
+            gallery(report.run, mine, report.pictures, report.shape, [label], "b")
+        ).endswith(words)
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:
@@ -258,9 +260,9 @@ def test_overlay_shows_what_became_of_each_token() -> None:
     assert drawn[4, 14].tolist() == [round(0.25 * 80 + 0.75 * 255)] * 3
 
 
-def test_the_same_run_gives_the_same_bytes(sheet: Sheet) -> None:
-    name, figure = next(paper.drawn(sheet))
-    again = next(paper.drawn(sheet))[1]
+def test_the_same_run_gives_the_same_bytes(report: ReportData) -> None:
+    name, figure = next(static_figures.drawn(report))
+    again = next(static_figures.drawn(report))[1]
     assert name == "pareto"
     first = render(figure)
     assert first == render(again)
@@ -268,21 +270,23 @@ def test_the_same_run_gives_the_same_bytes(sheet: Sheet) -> None:
 
 
 def test_the_shown_blocks_are_spread_and_end_with_the_last() -> None:
-    assert points.chosen_blocks(list(range(24))) == [1, 5, 8, 12, 16, 19, 23]
-    assert points.chosen_blocks([0, 1, 2]) == [1, 2]
-    assert points.chosen_blocks([4]) == [4]
+    assert aggregate.chosen_blocks(list(range(24))) == [1, 5, 8, 12, 16, 19, 23]
+    assert aggregate.chosen_blocks([0, 1, 2]) == [1, 2]
+    assert aggregate.chosen_blocks([4]) == [4]
 
 
-def test_several_backbones_each_have_their_panel(sheet: Sheet) -> None:
-    other = sheet.frame.assign(backbone="vim_tiny")
+def test_several_backbones_each_have_their_panel(report: ReportData) -> None:
+    other = report.frame.assign(backbone="vim_tiny")
     from reports.figures.tradeoff import agreement, pareto
 
-    both = pd.concat([sheet.frame, other])
-    assert [axes.get_title(loc="left") for axes in pareto(both, sheet.looks, "flops", {}).axes] == [
+    both = pd.concat([report.frame, other])
+    assert [
+        axes.get_title(loc="left") for axes in pareto(both, report.looks, "flops", {}).axes
+    ] == [
         "vim_nano",
         "vim_tiny",
     ]
-    assert len(agreement(both, sheet.looks, "flops").axes) == 4
+    assert len(agreement(both, report.looks, "flops").axes) == 4
 
 
 def test_a_legend_fills_its_rows() -> None:

@@ -17,7 +17,7 @@ from reports import charts
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.names import clear_places
 from reports.figures.tradeoff import grouped, groups, pareto
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.style import KNOWN, looks
 
@@ -25,8 +25,8 @@ LOOKS = looks(KNOWN)
 
 
 @pytest.fixture(scope="module")
-def sheet(run_folder: Path) -> Sheet:
-    return Sheet.of(load(run_folder))
+def report(run_folder: Path) -> ReportData:
+    return ReportData.of(load(run_folder))
 
 
 def every_method(budgets: tuple[float, ...]) -> pd.DataFrame:
@@ -191,12 +191,12 @@ def test_names_stay_in_their_panel_where_those_of_another_stretch_the_axis(width
         assert all(frame_box.x0 <= box.x0 and box.x1 <= frame_box.x1 for box in boxes)
 
 
-def test_one_budget_is_a_ranking_of_what_is_stored(sheet: Sheet) -> None:
-    part = sheet.frame[(sheet.frame["budget"] == 0.4) | sheet.frame["budget"].isna()]
+def test_one_budget_is_a_ranking_of_what_is_stored(report: ReportData) -> None:
+    part = report.frame[(report.frame["budget"] == 0.4) | report.frame["budget"].isna()]
     ranked = part[part["method"] != "none"].sort_values("top1", kind="stable")
-    axes = pareto(part, sheet.looks, "flops", sheet.marks).axes[0]
+    axes = pareto(part, report.looks, "flops", report.marks).axes[0]
     lines = {str(line.get_label()): line for line in axes.get_lines()}
-    chart = charts.pareto(part, sheet.looks, "flops", sheet.marks)
+    chart = charts.pareto(part, report.looks, "flops", report.marks)
     for place, row in enumerate(ranked.to_dict("records")):
         want = [100 * row["top1"]], [place]
         line, dot = lines[row["label"]], chart["data"][place]

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import aggregate as points
+from reports import aggregate, page_panels
 from reports import page_context as context
-from reports import page_panels as panels
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 
 VOID = {"meta", "link", "img", "input", "br", "path"}
@@ -126,7 +125,7 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     ]:
         assert expected in words
     assert "Room to rank: a blind baseline loses visibly" in words
-    marks = Sheet.of(load(run_folder)).marks
+    marks = ReportData.of(load(run_folder)).marks
     unbeaten = [
         marks["vim_nano", row["budget"]].baseline
         for row in headline["resolution"]
@@ -158,16 +157,16 @@ def test_the_environment_has_no_empty_rows() -> None:
 
 
 def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> None:
-    sheet = Sheet.of(load(run_folder))
-    panel = panels.kept_panel(sheet.run, "vim_nano", sheet.labels)
+    report = ReportData.of(load(run_folder))
+    panel = page_panels.kept_panel(report.run, "vim_nano", report.labels)
     assert panel is not None
-    stored = sheet.run.kept_tokens
+    stored = report.run.kept_tokens
     for entry in panel["maps"][::6]:
         values = (
             np.frombuffer(base64.b64decode(entry["v"]), dtype=np.uint8).reshape(-1, 14, 14) / 254
         )
         rows = stored[
-            (stored["label"] == sheet.labels[entry["m"]]) & (stored["budget"] == entry["u"])
+            (stored["label"] == report.labels[entry["m"]]) & (stored["budget"] == entry["u"])
         ]
         for block, got in zip(panel["blocks"], values, strict=True):
             want = (
@@ -176,15 +175,17 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
                 .to_numpy()
             )
             np.testing.assert_allclose(got, want, atol=0.5 / 254 + 1e-9)
-    shape = sheet.shape
+    shape = report.shape
     assert shape == (14, 14)
-    gallery = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, shape)
+    gallery = page_panels.gallery_panel(
+        report.run, "vim_nano", report.labels, report.pictures, shape
+    )
     assert gallery is not None
     assert gallery["blocks"] == [2, 5, 7]
     item = gallery["items"][17]
-    rows = sheet.run.gallery
+    rows = report.run.gallery
     rows = rows[
-        (rows["label"] == sheet.labels[item["m"]])
+        (rows["label"] == report.labels[item["m"]])
         & (rows["budget"] == item["u"])
         & (rows["image"] == gallery["images"][item["i"]]["id"])
     ]
@@ -198,13 +199,17 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
 def test_a_heavy_gallery_keeps_to_its_weight(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sheet = Sheet.of(load(run_folder))
-    whole = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
+    report = ReportData.of(load(run_folder))
+    whole = page_panels.gallery_panel(
+        report.run, "vim_nano", report.labels, report.pictures, (14, 14)
+    )
     assert whole is not None
     weight = sum(len(packed) for item in whole["items"] for packed in item["o"])
     for share in (0.7, 0.3, 0.1):
-        monkeypatch.setattr(panels, "HEAVY", int(share * weight))
-        part = panels.gallery_panel(sheet.run, "vim_nano", sheet.labels, sheet.pictures, (14, 14))
+        monkeypatch.setattr(page_panels, "HEAVY", int(share * weight))
+        part = page_panels.gallery_panel(
+            report.run, "vim_nano", report.labels, report.pictures, (14, 14)
+        )
         assert part is not None
         assert (
             sum(len(packed) for item in part["items"] for packed in item["o"])
@@ -216,14 +221,14 @@ def test_a_heavy_gallery_keeps_to_its_weight(
 
 def test_owners_of_a_block_without_reduction_are_those_before_it() -> None:
     owners = {3: np.array([0, 0, -1, 3]), 5: np.array([0, 0, -1, -2])}
-    assert panels._owners(owners, 1, wide=False).tolist() == [0, 1, 2, 3]
-    assert panels._owners(owners, 4, wide=False).tolist() == [0, 0, 255, 3]
-    assert panels._owners(owners, 9, wide=True).tolist() == [0, 0, 65535, 65534]
+    assert page_panels._owners(owners, 1, wide=False).tolist() == [0, 1, 2, 3]
+    assert page_panels._owners(owners, 4, wide=False).tolist() == [0, 0, 255, 3]
+    assert page_panels._owners(owners, 9, wide=True).tolist() == [0, 0, 65535, 65534]
 
 
 def test_csv_round_trips_every_digit(run_folder: Path) -> None:
     got = pd.read_csv(run_folder / "report" / "tables" / "results.csv")
-    want = Sheet.of(load(run_folder)).frame[list(got.columns)]
+    want = ReportData.of(load(run_folder)).frame[list(got.columns)]
     got["significant"] = got["significant"].where(got["significant"].notna(), None)
     assert want.loc[want["reference"] == want["label"], "significant"].isna().all()
     pd.testing.assert_frame_equal(got, want, check_dtype=False)
@@ -261,14 +266,14 @@ def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> 
     assert (
         told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
     )
-    frame = Sheet.of(load(run_folder)).frame
-    assert [points.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [
+    frame = ReportData.of(load(run_folder)).frame
+    assert [aggregate.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [
         False,
         True,
         True,
         False,
     ]
-    assert not points.few_seeds(frame.assign(difference_low=np.nan))
+    assert not aggregate.few_seeds(frame.assign(difference_low=np.nan))
 
 
 def test_the_chart_of_one_budget_has_words_of_its_own(

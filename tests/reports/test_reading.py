@@ -15,9 +15,9 @@ import yaml
 
 import reports
 from backbones.common.errors import UserError
-from reports import aggregate as points
+from reports import aggregate
 from reports.page_tables import result_rows
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import correctness, load, outcomes
 from reports.tables import compact_tex
 
@@ -26,7 +26,7 @@ SAME = "tome[order=appended] = tome[order=appended,weights=size]"
 
 def test_seeds_are_averaged_and_their_range_kept(run_folder: Path) -> None:
     run = load(run_folder)
-    row = points.points(run).query("label == 'random' and budget == 0.4").iloc[0]
+    row = aggregate.points(run).query("label == 'random' and budget == 0.4").iloc[0]
     cells = [json.loads(path.read_text()) for path in (run_folder / "cells").glob("*.json")]
     tops = [c["metrics"]["top1"] for c in cells if c["label"] == "random" and c["budget"] == 0.4]
     assert len(tops) == 3
@@ -35,7 +35,7 @@ def test_seeds_are_averaged_and_their_range_kept(run_folder: Path) -> None:
 
 
 def test_statistics_land_on_their_cell(run_folder: Path) -> None:
-    frame = points.points(load(run_folder))
+    frame = aggregate.points(load(run_folder))
     stored = pd.read_parquet(run_folder / "analyses" / "statistics.parquet")
     for _, want in stored.iterrows():
         same = (
@@ -65,7 +65,7 @@ def test_truths_are_read_as_what_they_say_whichever_way_they_were_written(
             type(truth) for truth in wanted
         ]
         assert run.statistics["significant"].tolist() == wanted
-        told = points.points(run).set_index(["label", "budget"])["significant"]
+        told = aggregate.points(run).set_index(["label", "budget"])["significant"]
         for row in stored.dropna(subset=["budget"]).itertuples():
             assert told[row.label, row.budget] is row.significant
     for odd in (0.5, "yes", [True]):
@@ -89,18 +89,18 @@ def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[]
     }  # by p alone all would be marked
     stored = stored.assign(**same, difference=signed, significant=told)
     stored.to_parquet(path)
-    sheet = Sheet.of(load(folder))
+    report = ReportData.of(load(folder))
     marked = {(row["label"], mark["verdict"])
-              for row, mark in zip(sheet.frame.to_dict("records"), result_rows(sheet), strict=True)
+              for row, mark in zip(report.frame.to_dict("records"), result_rows(report), strict=True)
               if mark["verdict"]}  # fmt: skip
     assert marked == {("tome", "better"), ("evit", "worse")}
-    starred = {line.partition(" &")[0] for line in compact_tex(sheet.frame, "vim_nano", "").splitlines()
+    starred = {line.partition(" &")[0] for line in compact_tex(report.frame, "vim_nano", "").splitlines()
                if "$^{*}$" in line}  # fmt: skip
     assert starred == {"tome", "evit"}
 
 
 def test_dense_first_then_groups_then_the_order_asked_for(run_folder: Path) -> None:
-    assert points.labels(load(run_folder)) == [
+    assert aggregate.labels(load(run_folder)) == [
         "none", "mtr", "tome", SAME, "evit", "random", "stride", "pool", "downsample",
     ]  # fmt: skip
 
@@ -109,13 +109,13 @@ def test_top1_is_recomputed_from_outcomes(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     run = load(folder)
     done = run.cells[run.cells["status"] == "ok"]
-    assert points.audit(run, correctness(run)) == (len(done), [])
+    assert aggregate.audit(run, correctness(run)) == (len(done), [])
     assert len(outcomes(run, done["key"].iloc[0])) == 400
     path = folder / "cells" / f"{done['key'].iloc[0]}.json"
     cell = json.loads(path.read_text())
     cell["metrics"]["top1"] += 0.01
     path.write_text(json.dumps(cell))
-    assert points.audit(load(folder), correctness(run)) == (len(done) - 1, [cell["key"]])
+    assert aggregate.audit(load(folder), correctness(run)) == (len(done) - 1, [cell["key"]])
 
 
 def test_lift_is_the_ratio_and_missing_where_nothing_is_left(fresh: Callable[[], Path]) -> None:
@@ -124,7 +124,7 @@ def test_lift_is_the_ratio_and_missing_where_nothing_is_left(fresh: Callable[[],
     frame = pd.read_parquet(path).head(2)
     frame["foreground_kept"], frame["kept"] = [0.6, 0.0], [0.4, 0.0]
     frame.to_parquet(path)
-    lift = points.by_block(load(folder))["lift"]
+    lift = aggregate.by_block(load(folder))["lift"]
     assert lift.iloc[0] == pytest.approx(1.5)
     assert pd.isna(lift.iloc[1])
 

@@ -15,10 +15,9 @@ from matplotlib.figure import Figure
 
 import reports
 from backbones.common.errors import UserError
-from reports import page_panels as panels
-from reports import sections, tables
+from reports import page_panels, sections, tables
 from reports.figures import canvas
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.section import Drawing, Maps, Section, Table
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -34,7 +33,7 @@ def _frame() -> pd.DataFrame:
     return frame.assign(backbone="vim_nano", label="newcomer", rise=rng.normal(0, 1, len(frame)))
 
 
-def _section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
+def _section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
     assert "newcomer" in report.looks
     rise = (
         frames["where"]
@@ -44,7 +43,7 @@ def _section(report: Sheet, frames: Mapping[str, pd.DataFrame]) -> Section:
     )
 
     def draw(width: float) -> Figure:
-        figure = canvas.sheet(width, 2)
+        figure = canvas.report(width, 2)
         figure.subplots().plot(rise.ravel())
         return figure
 
@@ -169,7 +168,7 @@ def test_a_colour_scale_holds_all_its_values(
 ) -> None:
     filled = np.full((1, 1, 1, 4), np.nan)
     filled[0, 0, 0, : len(values)] = values
-    assert panels.stack_panel(Maps(("a",), (0,), filled, "u", diverging))["bounds"] == [want]
+    assert page_panels.stack_panel(Maps(("a",), (0,), filled, "u", diverging))["bounds"] == [want]
 
 
 def test_maps_of_another_shape_are_refused() -> None:

@@ -15,7 +15,7 @@ from reports import sections
 from reports.figures.canvas import WIDTH
 from reports.figures.stacks import grids, stacked
 from reports.page_panels import stack_panel
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Maps, Section
 from reports.sections import sensitivity_maps
@@ -108,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _sections(folder: Path) -> list[Section]:
-    return sections.sections(Sheet.of(load(folder, sections.needed())))
+    return sections.sections(ReportData.of(load(folder, sections.needed())))
 
 
 @pytest.fixture(scope="module")
@@ -315,5 +315,5 @@ def test_the_page_carries_all_of_it(folder: Path) -> None:
 
 def test_nothing_removed_is_no_section(folder: Path) -> None:
     rows = _stored(folder, "map").assign(removal_loss=np.nan)
-    sheet = Sheet.of(load(folder, sections.needed()))
-    assert sensitivity_maps.section(sheet, {"sensitivity_map": rows}) is None
+    report = ReportData.of(load(folder, sections.needed()))
+    assert sensitivity_maps.section(report, {"sensitivity_map": rows}) is None

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from reports import static_figures as paper
-from reports import tables
+from reports import static_figures, tables
 from reports.figures.canvas import COLUMN, WIDTH, render, render_pdf
 from reports.formatting import latex
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.tables import DAGGER
 from suite.cli import run
@@ -25,13 +24,13 @@ SMALLEST = 6.0  # points
 
 
 @pytest.fixture(scope="module")
-def sheet(run_folder: Path) -> Sheet:
-    return Sheet.of(load(run_folder))
+def report(run_folder: Path) -> ReportData:
+    return ReportData.of(load(run_folder))
 
 
 @pytest.fixture(scope="module")
-def narrow(sheet: Sheet) -> dict[str, Figure]:
-    return dict(paper.drawn(sheet, (), paper.ONE_COLUMN))
+def narrow(report: ReportData) -> dict[str, Figure]:
+    return dict(static_figures.drawn(report, (), static_figures.ONE_COLUMN))
 
 
 def words(figure: Figure) -> list[Text]:
@@ -76,7 +75,11 @@ def test_figures_of_one_column_are_whole_and_legible(narrow: dict[str, Figure]) 
 
 
 def test_the_two_widths_are_those_of_the_style() -> None:
-    assert (paper.PAGE.width, paper.ONE_COLUMN.width) == (WIDTH, COLUMN) == (6.875, 3.25)
+    assert (
+        (static_figures.PAGE.width, static_figures.ONE_COLUMN.width)
+        == (WIDTH, COLUMN)
+        == (6.875, 3.25)
+    )
 
 
 @pytest.mark.skipif(shutil.which("pdffonts") is None, reason="poppler-utils is not installed")
@@ -138,15 +141,15 @@ def parsed(text: str) -> list[list[str]]:
 def test_tables_fit_together_whatever_the_names(
     hostile: bool, run_folder: Path, hostile_folder: Path
 ) -> None:
-    sheet = Sheet.of(load(hostile_folder if hostile else run_folder))
-    wide = parsed(tables.results_tex(sheet.frame, "flops", sheet.caption))
-    assert len(wide) == 1 + len(sheet.frame)
-    head, dense, *rows = parsed(tables.compact_tex(sheet.frame, "vim_nano", sheet.caption))
-    budgets = [round(budget, 2) for budget in sheet.budgets]
+    report = ReportData.of(load(hostile_folder if hostile else run_folder))
+    wide = parsed(tables.results_tex(report.frame, "flops", report.caption))
+    assert len(wide) == 1 + len(report.frame)
+    head, dense, *rows = parsed(tables.compact_tex(report.frame, "vim_nano", report.caption))
+    budgets = [round(budget, 2) for budget in report.budgets]
     assert head == ["Method", *(f"{100 * budget:.0f} \\%" for budget in budgets)]
     assert dense[0] == "dense"
     shown = {row[0]: row[1:] for row in rows}
-    for label, part in sheet.frame[sheet.frame["method"] != "none"].groupby("label"):
+    for label, part in report.frame[report.frame["method"] != "none"].groupby("label"):
         by_budget = {round(row["budget"], 2): row for row in part.to_dict("records")}
         cells = shown[latex(str(label).split(" = ")[0])]
         for budget, cell in zip(budgets, cells, strict=True):
@@ -158,7 +161,7 @@ def test_tables_fit_together_whatever_the_names(
             assert cell == f"{100 * row['top1']:.1f}" + (
                 DAGGER if astray else "$^{*}$" if row["significant"] else ""
             )
-    caption = tables.compact_tex(sheet.frame, "vim_nano", sheet.caption)
+    caption = tables.compact_tex(report.frame, "vim_nano", report.caption)
     shares = "49.0, 67.0" if hostile else "26.5, 49.0, 67.0"
     assert f"{DAGGER}: at another share of FLOPs (downsample: {shares} \\%), not tested." in caption
 
@@ -186,7 +189,7 @@ def test_the_whole_folder_compiles(
     for name in before:
         if name.endswith(".tex"):
             parsed(before[name].decode())
-    hostile = Sheet.of(load(hostile_folder))
+    hostile = ReportData.of(load(hostile_folder))
     (place / "hostile.tex").write_text(tables.results_tex(hostile.frame, "flops", hostile.caption))
     body = [f"\\input{{{path.name}}}" for path in sorted(place.glob("*.tex"))]
     body += [
