@@ -100,11 +100,11 @@ def test_by_hand() -> None:
         [math.log(0.5 / 0.75) / 2 + math.log(0.5 / 0.25) / 2] * 2
     )
     means = metrics(frame, 0.75)
-    assert means["top1"] == accuracy(frame) == 0.5
-    assert means["top5"] == 1
-    assert means["loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
-    assert means["margin"] == pytest.approx(0, abs=1e-7)
-    assert (means["agreement"], means["dense_top1"], means["tau"]) == (0.5, 0.75, 0.75)
+    assert means.top1 == accuracy(frame) == 0.5
+    assert means.top5 == 1
+    assert means.loss == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert means.margin == pytest.approx(0, abs=1e-7)
+    assert (means.agreement, means.dense_top1, means.tau) == (0.5, 0.75, 0.75)
 
 
 def test_the_same_logits_diverge_by_nothing() -> None:
