@@ -63,7 +63,7 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
             assert cell.plan is not None
             yield ReductionRow(
                 backbone=name,
-                method=cell.method.text,
+                method=cell.label,
                 budget=cell.budget or 0.0,
                 dense_ms=ms[cells[0].key],
                 reduced_ms=ms[cell.key],

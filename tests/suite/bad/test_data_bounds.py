@@ -19,12 +19,12 @@ def test_a_row_group_that_fills_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = table(image=[png()] * 50, label=[0] * 50)(tmp_path)
-    monkeypatch.setattr(parquet, "MOST_BYTES", 100)
+    monkeypatch.setattr(parquet, "MAX_BYTES", 100)
     with pytest.raises(
         UserError, match=r"a\.parquet has a row group of [\d,]+ bytes: write it anew"
     ):
         open_dataset(spec)
     monkeypatch.undo()
-    monkeypatch.setattr(parquet, "MOST_ROWS", 49)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 49)
     with pytest.raises(UserError, match=r"a\.parquet states 50 rows: split it"):
         open_dataset(spec)
