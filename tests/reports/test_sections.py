@@ -43,7 +43,7 @@ def _section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
     )
 
     def draw(width: float) -> Figure:
-        figure = canvas.report(width, 2)
+        figure = canvas.new_figure(width, 2)
         figure.subplots().plot(rise.ravel())
         return figure
 

@@ -19,7 +19,7 @@ from backbones.base import Reducer
 from backbones.common.errors import UserError
 from backbones.models.vim import Vim
 from backbones.sequence import TokenSequence
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
@@ -73,7 +73,7 @@ def test_terminal_and_page_mark_the_same_methods_as_no_better_than_a_blind_choic
     small: Specs, tmp_path: Path
 ) -> None:
     result = run(small(methods=("mtr", "tome", "norm"), gallery=0), tmp_path)
-    page = Sheet.of(load(tmp_path)).marks
+    page = ReportData.of(load(tmp_path)).marks
 
     assert [(mark.backbone, mark.budget) for mark in result.blind] == [
         ("vim_mini", 0.3),

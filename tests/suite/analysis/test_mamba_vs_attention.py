@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from reports.sections import needed, sections
 from suite.comparison import run_comparison
@@ -80,7 +80,9 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
         )
         assert row["difference"] == pytest.approx(one - other)
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    found = next(one for one in sections(Sheet.of(load(run, needed()))) if one.key == "families")
+    found = next(
+        one for one in sections(ReportData.of(load(run, needed()))) if one.key == "families"
+    )
     assert found.sentence.startswith("With 20 % of FLOPs removed, evit keeps ")
     assert (
         "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none."

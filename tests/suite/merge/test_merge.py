@@ -15,7 +15,7 @@ import yaml
 
 import reports
 from backbones.common.errors import UserError
-from reports.report_data import Sheet
+from reports.report_data import ReportData
 from reports.run import load
 from suite.cli import run
 from suite.config.run_spec import RunSpec
@@ -89,9 +89,9 @@ def test_halves_put_together_say_what_the_whole_run_says(
     pd.testing.assert_frame_equal(frame(folder, "statistics"), frame(whole, "statistics"))
     headline = json.loads((whole / "analyses" / "headline.json").read_text())
     assert json.loads((folder / "analyses" / "headline.json").read_text()) == headline
-    marks = Sheet.of(load(whole)).marks
+    marks = ReportData.of(load(whole)).marks
     assert marks
-    assert Sheet.of(load(folder)).marks == marks
+    assert ReportData.of(load(folder)).marks == marks
     for name in ("first_errors", "token_overlap", "method_similarity"):
         pd.testing.assert_frame_equal(frame(folder, name), frame(whole, name))
     for name, keys in {
