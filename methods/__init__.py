@@ -1,4 +1,4 @@
-"""Token reduction: scores, matching, combination and order as pure functions, and the named methods made of them.
+"""Token reduction: scores, matching, combination and order, and the named methods made of them.
 
 Importing this package does not import torch; a method's module is imported when the method is asked
 for.

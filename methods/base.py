@@ -19,12 +19,22 @@ FAMILIES = ("baseline", "merging", "pruning", "hybrid")
 KINDS = ("none", "sequence", "order", "image", "oracle")
 COMPOSING = ("sequence", "order")
 NATIVE = "native"
+OLD_SPELLINGS = {
+    "best": "neighbour_rank",
+    "hybrid": "drop_ratio",
+    "hybrid_residual": "residual_drop_ratio",
+    "neighbours": "path",
+    "protect": "cls_window",
+    "pruned": "prune_ratio",
+    "special": "cls_placement",
+}
+"""Earlier names of options, which commands and stored specs may still use."""
 NO_TRACE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Native:
-    """What an option left at ``native`` means: `there` on a backbone whose blocks show `trace`, `elsewhere` on others.
+    """The meaning of ``native``: `there` where blocks provide `trace`, `elsewhere` otherwise.
 
     So a method made for attention runs in its original form on attention and in its adapted one on
     a scan.
@@ -39,8 +49,10 @@ class Native:
 class Option:
     """One option of a method.
 
-    ``default`` gives the type as well: bool, int, float or str. ``choices`` lists the allowed values, or `minimum` and
-    `maximum` (both allowed) bound a number. ``native`` says what the value ``native`` means, where that is the default.
+    ``default`` gives the type as well: bool, int, float or str. ``choices`` lists the allowed
+                values, or `minimum` and
+    `maximum` (both allowed) bound a number. ``native`` says what the value ``native`` means, where
+    that is the default.
     """
 
     default: Value
@@ -51,7 +63,7 @@ class Option:
     native: Native | None = None
 
     def meant(self, value: Value, provides: frozenset[str]) -> Value:
-        """`value`, or what ``native`` means on a backbone that gives the trace fields `provides`."""
+        """Resolve ``native`` for a backbone that provides the trace fields `provides`."""
         if self.native is None or value != NATIVE:
             return value
         return self.native.there if self.native.trace in provides else self.native.elsewhere
@@ -108,7 +120,7 @@ def _typed(value: Value, kind: type) -> Value | None:
 
 
 def composed(**fields: Any) -> Composition:
-    """A `methods.composition.Composition`; torch is imported only now, so that listing methods is fast."""
+    """Build a `Composition`; torch is imported only here, so that listing methods is fast."""
     return composition_type()(**fields)
 
 
@@ -139,10 +151,12 @@ class Method:
     ``family``        baseline | merging | pruning | hybrid
     ``about``         the card: markdown, without the table of options
     ``build``         options -> Composition; None where no token sequence is touched
-    ``kind``          sequence: reduces tokens by its composition; order: only moves them; image: evaluates a smaller
-                      image; oracle: reads the labels; none: leaves the model as it is
+    ``kind``          sequence: reduces tokens by its composition; order: only moves them; image:
+                      evaluates a smaller image; oracle: reads the labels; none: leaves the model as
+                      it is
     ``stochastic``    whether the seed makes a difference with the default options
-    ``published``     (shape, options) -> {site: tokens removed} as in its paper (see `methods.published_schedules`), or None
+    ``published``     (shape, options) -> {site: tokens removed} as in its paper (see
+                      `methods.published_schedules`), or None
     """
 
     name: str
@@ -159,7 +173,7 @@ class Method:
     published: Callable[[Shape, Mapping[str, Value]], dict[int, int]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a method that contradicts itself, so that a third party's mistake shows at import."""
+        """Refuse a method that contradicts itself: third-party mistakes show at import."""
         if self.family not in FAMILIES or self.kind not in KINDS:
             raise ValueError(
                 f"method '{self.name}': family is one of {FAMILIES} and kind one of {KINDS}"
@@ -170,16 +184,26 @@ class Method:
             )
 
     def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
-        """The options that differ from their defaults, typed and sorted; UserError for one that does not exist."""
-        found: dict[str, Value] = {}
-        for name in sorted(given):
+        """Return the options that differ from their defaults, typed and sorted.
+
+        UserError for an option that does not exist or is named twice.
+        """
+        settings: dict[str, Value] = {}
+        for spelling in sorted(given):
+            name = spelling
+            if spelling not in self.options:
+                name = OLD_SPELLINGS.get(spelling, spelling)
             if name not in self.options:
                 hint = nearest(name, self.options) if self.options else "it has none"
                 raise UserError(f"method '{self.name}' has no option '{name}': {hint}")
-            value = self.options[name].read(given[name], name)
-            if value != self.options[name].default:
-                found[name] = value
-        return found
+            if name in settings:
+                raise UserError(f"method '{self.name}' is given '{name}' twice: name it once")
+            settings[name] = self.options[name].read(given[spelling], name)
+        return {
+            name: settings[name]
+            for name in sorted(settings)
+            if settings[name] != self.options[name].default
+        }
 
     def compose(self, provides: frozenset[str] = NO_TRACE, /, **options: Any) -> Composition | None:
         """The composition for these options (values or their text), the others at their defaults.
@@ -203,12 +227,13 @@ class Method:
         except Exception as error:  # a method may be anyone's
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"method '{self.name}' cannot be built ({type(error).__name__}: {reason}): mend it"
+                f"method '{self.name}' cannot be built "
+                f"({type(error).__name__}: {reason}): correct it"
             ) from error
         return made
 
     def paper_counts(self, shape: Shape, **options: Any) -> dict[int, int] | None:
-        """Tokens removed before each block of `shape` as published, by these options; None if that is not known."""
+        """Return the tokens removed before each block of `shape` as published; None if unknown."""
         return None if self.published is None else self.published(shape, self.settings(options))
 
     @property

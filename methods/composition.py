@@ -22,25 +22,30 @@ WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "drop")
 class Composition:
     """A way to reduce, as its four parts and their options.
 
-    ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced | runs
-                      (see `methods.parts.match`), or nothing: no token goes, the order alone is changed
+    ``matching``      lowest | fused | keep-target-source | odd-even | halves | neighbours | spaced
+                      | runs (see `methods.parts.match`), or nothing: no token goes, the order alone
+                      is changed
     ``score``         a name of `methods.parts.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
-    ``window``        the score of a token is the largest of the window x window grid cells round it; odd, 1 is off
+    ``window``        the score of a token is the largest of the window x window grid cells round
+                      it; odd, 1 is off
     ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
     ``feature``       a name of `methods.parts.features.FEATURES`, or None when nothing is compared
     ``sources``       even | odd: rank of the tokens that may go (odd-even)
-    ``best``          1: a token goes into the most similar one, k: into the k-th
-    ``target_ratio``  size of the Target group over that of the Source group, None: all the rest (keep-target-source)
-    ``walk``          sequence | grid: what neighbours are (runs)
-    ``pruned``        share of what goes that is dropped by score before the rest is matched
+    ``neighbour_rank``  1: a token goes into the most similar one, k: into the k-th
+    ``target_ratio``  size of the Target group over that of the Source group, None: all the rest
+                      (keep-target-source)
+    ``path``          sequence | grid: what neighbours are (runs)
+    ``prune_ratio``   share of what goes that is dropped by score before the rest is matched
     ``weights``       mean | size | pair | delta-b | attention | drop (see `methods.parts.combine`)
-    ``dropped_branch``, ``dropped_residual``  share of the sources, the last to be matched, that is dropped from that
-                      stream instead of merged; what is dropped from both is gone
+    ``branch_drop_ratio``, ``residual_drop_ratio``  share of the sources, the last to be matched,
+                      that is dropped from that stream instead of merged; what is dropped from both
+                      is gone
     ``proportional``  whether later attention counts a token of size s as s tokens
-    ``aligned``       whether the tokens that stay take over the decay of those dropped between them (``carry``)
-    ``protect``       w: the 2 w patch tokens nearest to each special token take no part
-    ``special``       exact | proportional | first | last: where the class token stands afterwards
+    ``aligned``       whether the tokens that stay take over the decay of those dropped between them
+                      (``carry``)
+    ``cls_window``    w: the 2 w patch tokens nearest to each special token take no part
+    ``cls_placement``  exact | proportional | first | last: where the class token stands afterwards
     ``order``         a name of `methods.parts.order.ORDERS`
     ``shuffle``       share of the survivors that the order shuffled moves
 
@@ -55,17 +60,17 @@ class Composition:
     sensitivity: float = 0.0
     feature: str | None = None
     sources: str = "even"
-    best: int = 1
+    neighbour_rank: int = 1
     target_ratio: float | None = 1.0
-    walk: str = "sequence"
-    pruned: float = 0.0
+    path: str = "sequence"
+    prune_ratio: float = 0.0
     weights: str = "drop"
-    dropped_branch: float = 0.0
-    dropped_residual: float = 0.0
+    branch_drop_ratio: float = 0.0
+    residual_drop_ratio: float = 0.0
     proportional: bool = False
     aligned: bool = False
-    protect: int = 0
-    special: str = "exact"
+    cls_window: int = 0
+    cls_placement: str = "exact"
     order: str = "restored"
     shuffle: float = 1.0
 
@@ -77,13 +82,14 @@ class Composition:
 
     def _refuse(self) -> None:
         """One line for each combination that cannot be."""
-        if (self.matching in SCORED or self.pruned) and self.score is None:
+        if (self.matching in SCORED or self.prune_ratio) and self.score is None:
             raise UserError(
                 f"matching '{self.matching}' ranks tokens: give a score ({', '.join(SCORES)})"
             )
         if self.matching in COMPARED and self.feature is None:
             raise UserError(
-                f"matching '{self.matching}' compares tokens: give a feature ({', '.join(FEATURES)})"
+                f"matching '{self.matching}' compares tokens: give a feature "
+                f"({', '.join(FEATURES)})"
             )
         if self.order == "score" and self.score is None:
             raise UserError("order 'score' needs a method with a score: choose another order")
@@ -91,13 +97,15 @@ class Composition:
             raise UserError("weights 'attention' need a method with a score: choose mean or size")
         if self.sensitivity and self.score in SIGNED:
             raise UserError(
-                f"sensitivity scales a score that is never negative, not '{self.score}': set it to 0"
+                f"sensitivity scales a score that is never negative, not '{self.score}': "
+                "set it to 0"
             )
         if self.aligned and (
-            self.weights != "drop" or self.order != "restored" or self.special != "exact"
+            self.weights != "drop" or self.order != "restored" or self.cls_placement != "exact"
         ):
             raise UserError(
-                "alignment follows dropped tokens in their order: use weights=drop and order=restored"
+                "alignment follows dropped tokens in their order: "
+                "use weights=drop and order=restored"
             )
 
     def canonical(self) -> dict[str, Any]:
@@ -123,12 +131,12 @@ class Composition:
 
     @property
     def chooses(self) -> bool:
-        """Whether it takes tokens away by what the image shows: by a score, or into a token that is like them."""
+        """Whether the image decides which tokens go, by a score or by similarity."""
         return self.matching != "nothing" and not self.blind
 
     @property
     def blind(self) -> bool:
-        """Whether which tokens go, and what becomes of them, is settled before the image is seen."""
+        """Whether the removal is settled before the image is seen."""
         unseen = self.score in (None, "random") and self.feature is None
         return (
             unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
@@ -149,19 +157,23 @@ class Composition:
             return 0
         free = self.free(patches, specials)
         if self.matching in PAIRED:
-            return bisect_right(range(1, free), free, key=lambda r: 2 * r - part(self.pruned, r))
+            return bisect_right(
+                range(1, free), free, key=lambda r: 2 * r - part(self.prune_ratio, r)
+            )
         return max(0, free - 1 - (specials if self.matching == "neighbours" else 0))
 
     def free(self, patches: int, specials: int) -> int:
         """How many of the patch tokens no window protects."""
-        return max(0, patches - 2 * self.protect * specials)
+        return max(0, patches - 2 * self.cls_window * specials)
 
     def merged(self, removed: int) -> tuple[int, int]:
         """How many of the `removed` tokens are merged in the branch and in the residual."""
         if self.weights == "drop":
             return 0, 0
-        whole = removed - part(self.pruned, removed)
-        return whole - part(self.dropped_branch, whole), whole - part(self.dropped_residual, whole)
+        whole = removed - part(self.prune_ratio, removed)
+        return whole - part(self.branch_drop_ratio, whole), whole - part(
+            self.residual_drop_ratio, whole
+        )
 
     def cost(self, patches: int, removed: int, shape: Widths) -> Cost:
         """Work of removing `removed` of `patches` tokens of one image; nothing if nothing goes.
@@ -183,7 +195,7 @@ class Composition:
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:
             work += 4 * shape.inner * removed
-        pruned = part(self.pruned, removed)
+        pruned = part(self.prune_ratio, removed)
         left = self.free(patches, shape.specials) - pruned
         return Cost(0, work) + self._comparison(left, removed - pruned, shape)
 
@@ -212,9 +224,9 @@ def _scans(direction: str, shape: Widths) -> int:
 def _effective(given: Composition) -> dict[str, Any]:
     """The fields of `given` with those that make no difference at their defaults."""
     fields = asdict(given)
-    if fields["dropped_branch"] == fields["dropped_residual"] == 1:
+    if fields["branch_drop_ratio"] == fields["residual_drop_ratio"] == 1:
         fields["weights"] = "drop"
-    if fields["pruned"] == 1 or (
+    if fields["prune_ratio"] == 1 or (
         fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")
     ):
         fields["matching"] = "lowest"
@@ -223,20 +235,22 @@ def _effective(given: Composition) -> dict[str, Any]:
         fields["order"] = "restored" if fields["order"] == "appended" else fields["order"]
     if fields["order"] == "shuffled" and fields["shuffle"] == 0:
         fields["order"] = "restored"
-    scored = fields["matching"] in SCORED or fields["order"] == "score" or 0 < fields["pruned"] < 1
+    scored = (
+        fields["matching"] in SCORED or fields["order"] == "score" or 0 < fields["prune_ratio"] < 1
+    )
     unused = {
         "score": not scored,
         "window": not scored,
         "sensitivity": not scored,
         "feature": fields["matching"] not in COMPARED,
         "sources": fields["matching"] != "odd-even",
-        "best": fields["matching"] not in COMPARED or fields["matching"] == "neighbours",
+        "neighbour_rank": fields["matching"] not in COMPARED or fields["matching"] == "neighbours",
         "target_ratio": fields["matching"] != "keep-target-source",
-        "walk": fields["matching"] != "runs",
-        "pruned": fields["matching"] == "lowest",
+        "path": fields["matching"] != "runs",
+        "prune_ratio": fields["matching"] == "lowest",
         "proportional": fields["weights"] == "drop",
-        "dropped_branch": fields["weights"] == "drop",
-        "dropped_residual": fields["weights"] == "drop",
+        "branch_drop_ratio": fields["weights"] == "drop",
+        "residual_drop_ratio": fields["weights"] == "drop",
         "shuffle": fields["order"] != "shuffled",
     }
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}

@@ -8,7 +8,7 @@ from methods.base import NATIVE, Native, Option, Value
 
 
 def native(option: Option, trace: str, there: Value) -> Option:
-    """`option` with the default ``native``: `there` on a backbone that shows `trace`, the old default elsewhere."""
+    """Return `option` with the default ``native``: `there` where blocks provide `trace`."""
     meaning = Native(trace, there, option.default)
     words = f"{option.help}; native: {there} where blocks show {trace}, else {option.default}"
     return replace(
@@ -56,7 +56,7 @@ def direction() -> Option:
     return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))
 
 
-def protect(default: int = 0) -> Option:
+def cls_window(default: int = 0) -> Option:
     """A window round the class token that no reduction touches."""
     return Option(
         default,
@@ -66,7 +66,7 @@ def protect(default: int = 0) -> Option:
     )
 
 
-def special() -> Option:
+def cls_placement() -> Option:
     """Where special tokens stand afterwards."""
     choices = ("exact", "proportional", "first", "last")
     return Option(
@@ -82,7 +82,7 @@ def sources() -> Option:
 
 
 def attention() -> Option:
-    """What later attention makes of a merged token: proportional, a token of size s counts as s tokens."""
+    """Attention to merged tokens: proportional counts a token of size s as s tokens."""
     return native(
         Option("plain", "what later attention makes of a merged token", ("plain",)),
         "keys",
@@ -90,7 +90,7 @@ def attention() -> Option:
     )
 
 
-def best() -> Option:
+def neighbour_rank() -> Option:
     """How similar the token is that another goes into."""
     return Option(
         1,

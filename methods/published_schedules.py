@@ -1,4 +1,4 @@
-"""Published schedules: where a method reduced in its paper, and by how much, carried over to any backbone.
+"""Published schedules: where and by how much a method reduced, scaled to any backbone.
 
 Each function gives the tokens removed before each block, {site: count}, for a `Shape`. Blocks are
 scaled by depth and counts of tokens by the number of patches, over the 24 blocks and 196 patches of
@@ -21,7 +21,7 @@ def _nearest(numerator: int, denominator: int) -> int:
 
 
 def sites_at(shape: Shape, blocks: Iterable[int]) -> list[int]:
-    """The last site of `shape` at or before each of these blocks, without repetition; the first if there is none."""
+    """The last site of `shape` at or before each block, else the first; without repetition."""
     listed = shape.sites
     return sorted(
         {
@@ -60,12 +60,12 @@ def by_keeping(shape: Shape, sites: Iterable[int], keep: Callable[[int], int]) -
 
 
 def merging(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """R-MeeTo, and ToMe as adapted: before every even block, 5 tokens at Vim-Ti's width and 11 above."""
+    """R-MeeTo, and adapted ToMe: before each even block, 5 tokens at Vim-Ti's width, 11 above."""
     return by_count(shape, sites_at(shape, range(2, shape.depth, 2)), 5 if shape.dim <= 192 else 11)
 
 
 def tome(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """ToMe: in every layer of a transformer, 13 tokens of ViT-S and -B and 7 of the deeper ViT-L; else as adapted."""
+    """ToMe: in each layer of a transformer, 13 tokens of ViT-S and -B, 7 of ViT-L; else adapted."""
     return (
         by_count(shape, shape.sites, 13 if len(shape.sites) <= 12 else 7)
         if shape.heads
@@ -80,17 +80,17 @@ def evit(shape: Shape, options: Mapping[str, object]) -> Counts:
 
 
 def pumer(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """PuMer for VQA: layers 0, 2, 4 and 6 of 12 (counted from 0) prune 20 % of their tokens and merge as many."""
+    """PuMer for VQA: layers 0, 2, 4, 6 of 12 (from 0) prune 20 % of their tokens, merge 20 %."""
     return by_keeping(shape, scaled((1, 3, 5, 7), shape, 12), lambda n: n - 2 * _nearest(n, 5))
 
 
 def utr(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """UTR on Mamba-2.8B: 90.5 % kept, rounded up, after layers 12, 17, ... 42 of 64 (counted from 0)."""
+    """UTR on Mamba-2.8B: 90.5 % kept, rounded up, after layers 12, 17, ... 42 of 64 (from 0)."""
     return by_keeping(shape, scaled(range(13, 44, 5), shape, 64), lambda n: -(-905 * n // 1000))
 
 
 def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """HSA: 80 % kept after blocks 5, 10 and 15 of 24, an even number of patch tokens: 196, 156, 124, 100."""
+    """HSA: 80 % kept after blocks 5, 10, 15 of 24, an even number: 196, 156, 124, 100 patches."""
 
     def keep(patches: int) -> int:
         kept = -(-4 * patches // 5)
@@ -100,7 +100,7 @@ def hsa(shape: Shape, options: Mapping[str, object]) -> Counts:
 
 
 def fambav(shape: Shape, options: Mapping[str, object]) -> Counts:
-    """Famba-V's layer strategies: all (7 tokens), alternate (14), the lower five or those above the 18th (9)."""
+    """Famba-V's layers: all (7 tokens), alternate (14), the lower five or from the 19th on (9)."""
     everywhere = shape.sites
     strategies = {
         "all": (everywhere, 7),

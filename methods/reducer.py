@@ -8,20 +8,21 @@ from methods.composition import Composition
 from methods.fused import dispatch
 from methods.parts.assemble import permuted
 from methods.parts.order import Chance
-from methods.parts.score import Place
+from methods.parts.score import SiteContext
 from methods.reduce import reduced
 
 
 class Reducer:
-    """A composition at one site, taking `remove` patch tokens away from whatever sequence it is given.
+    """A composition at one site that removes `remove` patch tokens of the sequence it is given.
 
-    ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens are returned as
-    they are, whatever the order: a site where nothing goes is no site. A composition that only moves tokens moves them
-    at every site.
+    ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens
+              are returned as
+    they are, whatever the order: a site where nothing goes is no site. A composition that only
+    moves tokens moves them at every site.
     """
 
     def __init__(self, composition: Composition, remove: int, site: int, seed: int = 0) -> None:
-        """`site` is the block whose input is reduced; `seed` and it are what random numbers hang on."""
+        """`site` is the block whose input is reduced; random numbers depend on it and on `seed`."""
         if remove < 0:
             raise ValueError(f"cannot remove {remove} tokens")
         self.composition = composition
@@ -31,7 +32,7 @@ class Reducer:
         self.needs = composition.needs if remove else frozenset[str]()
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
-        """The sequence with exactly `remove` patch tokens less; UserError if the method's cap does not allow it."""
+        """Remove exactly `remove` patch tokens; UserError if the method's cap does not allow it."""
         if self.remove == 0:
             composition, chance = self.composition, Chance(self.seed, tokens.image, self.site)
             moves = composition.matching == "nothing"
@@ -44,9 +45,10 @@ class Reducer:
         cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
         if self.remove > cap:
             raise UserError(
-                f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: at most {cap}"
+                f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: "
+                f"at most {cap}"
             )
-        place = Place(tokens, patches, self.seed, self.site)
+        context = SiteContext(tokens, patches, self.seed, self.site)
         if dispatch.serves(self.composition, tokens):
-            return dispatch.reduced(self.composition, place, self.remove)
-        return reduced(self.composition, place, self.remove)
+            return dispatch.reduced(self.composition, context, self.remove)
+        return reduced(self.composition, context, self.remove)

@@ -1,6 +1,7 @@
-"""The text a user names a method by: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``.
+"""Method texts: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``.
 
-``mtr@falling`` gives a method a schedule of its own, in place of the run's; what schedules there are the engine knows.
+``mtr@falling`` gives a method a schedule of its own, in place of the run's; what schedules there
+                are the engine knows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TEXT = re.compile(
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method, the options that differ from its defaults, typed, and its schedule; empty: the run's."""
+    """A method, its options that differ from the defaults, and its schedule; empty: the run's."""
 
     name: str
     options: Mapping[str, Value]
@@ -49,7 +50,7 @@ class MethodSpec:
         return f"{text}@{self.schedule}" if self.schedule else text
 
     def composition(self, provides: frozenset[str] = NO_TRACE) -> Composition | None:
-        """What it composes on a backbone with these trace fields, None if it reduces no token sequence."""
+        """Compose it for a backbone with these trace fields; None if no sequence is reduced."""
         return self.method.compose(provides, **self.options)
 
     def __hash__(self) -> int:
@@ -96,17 +97,19 @@ def _executed(path: Path) -> object:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{path} cannot be run ({type(error).__name__}: {' '.join(str(error).split())[:200]}): mend it"
+            f"{path} cannot be run ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}): correct the file"
         ) from error
     return module
 
 
 def parse(text: str) -> MethodSpec:
-    """Read one method's text; UserError says what is wrong with it and names the nearest right word."""
+    """Read one method's text; UserError names what is wrong and the nearest right word."""
     match = TEXT.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
         raise UserError(
-            f"'{text[:80]}' is not a method: write name or name[option=value,option=value] or name@schedule"
+            f"'{text[:80]}' is not a method: write name or name[option=value,option=value] "
+            "or name@schedule"
         )
     name = match["name"].strip()
     method = find(name)
@@ -117,7 +120,7 @@ def parse(text: str) -> MethodSpec:
 
 
 def parse_list(text: str) -> list[MethodSpec]:
-    """Read several methods, separated by commas; a repeated one is kept once, at its first place."""
+    """Read methods separated by commas; a repeated one is kept once, at its first place."""
     found = list(dict.fromkeys(parse(part) for part in split(text)))
     if not found:
         raise UserError("no method is named: give a list such as mtr,tome[weights=mean]")

@@ -1,1 +1,4 @@
-"""The reduction in one pass: see `inference`. Importing this package imports no torch: a compiler needs none."""
+"""The reduction in one pass, compiled for a CPU and as Triton programs for a GPU: see `dispatch`.
+
+Importing this package imports no torch, because the compiling process needs none.
+"""

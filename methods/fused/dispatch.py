@@ -1,4 +1,4 @@
-"""The reduction for inference: the same tokens by the same equations, on a CPU in one pass over the images.
+"""The reduction for inference: the plain path's result in one compiled pass over the images.
 
 `methods.reduce` is the truth, and serves gradients, fp64 and what is not here: orders other than
 the restored one, an inexact class token. On a CPU, in fp32, one compiled task does all of one image
@@ -23,7 +23,7 @@ from backbones.sequence import TokenSequence, Trace, new_sequence
 from methods import reduce as compose
 from methods.composition import Composition
 from methods.parts.features import traced
-from methods.parts.score import Place
+from methods.parts.score import SiteContext
 
 MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 
@@ -37,7 +37,7 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
         type(composition) is not Composition
     ):  # a third party's, which may mean something else by its fields
         return False
-    if composition.order != "restored" or composition.special != "exact":
+    if composition.order != "restored" or composition.cls_placement != "exact":
         return False
     if device == "cuda":
         return _on_gpu(composition, tokens) and _agrees(device)
@@ -67,38 +67,48 @@ def _agrees(device: str) -> bool:
     tokens = new_sequence(normal(2, 26, 24), [9], (1, 5, 5)).tracked()
     trace = Trace(delta=normal(2, 2, 26, 40).abs(), y=normal(2, 26, 40))
     tokens = replace(tokens, residual=normal(2, 26, 24), trace=trace)
-    place = Place(tokens, tokens.patches(), seed=0, site=1)
+    context = SiteContext(tokens, tokens.patches(), seed=0, site=1)
     for composition in (
         Composition(
-            "odd-even", feature="branch", score="norm", pruned=0.5, weights="size", protect=1
+            "odd-even",
+            feature="branch",
+            score="norm",
+            prune_ratio=0.5,
+            weights="size",
+            cls_window=1,
         ),
         Composition(
-            "keep-target-source", feature="delta", score="activation", best=2, weights="mean"
+            "keep-target-source",
+            feature="delta",
+            score="activation",
+            neighbour_rank=2,
+            weights="mean",
         ),
         Composition("neighbours", feature="branch+residual", weights="pair"),
         Composition("fused", score="cls-similarity", weights="attention"),
         Composition("lowest", score="activation", aligned=True),
     ):
-        found, wanted = reduced(composition, place, 8), compose.reduced(composition, place, 8)
+        found, wanted = reduced(composition, context, 8), compose.reduced(composition, context, 8)
         for name in MOVED:
             one, other = getattr(found, name), getattr(wanted, name)
             if one is not None and not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
                 raise UserError(
-                    f"the compiled reduction is wrong on this machine ({name} after '{composition.matching}'): "
+                    f"the compiled reduction is wrong on this machine ({name} after "
+                    f"'{composition.matching}'): "
                     "use --precision fp64, which does without it"
                 )
     return True
 
 
-def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
+def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
     """What `methods.reduce.reduced` gives."""
-    if place.tokens.branch.device.type == "cuda":
+    if context.tokens.branch.device.type == "cuda":
         from methods.fused.gpu import reduce as gpu
 
-        return gpu.reduced(composition, place, removed)
+        return gpu.reduced(composition, context, removed)
     from methods.fused.cpu.launch import launch
 
-    tokens, left = place.tokens, place.tokens.length - removed
+    tokens, left = context.tokens, context.tokens.length - removed
 
     def empty(like: Tensor, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
@@ -116,6 +126,6 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
             3
         ]
         new["carry"] = empty(tokens.branch, 2, tokens.batch, left, inner)
-    launch(composition, place, removed, {name: getattr(tokens, name) for name in MOVED}, new)
+    launch(composition, context, removed, {name: getattr(tokens, name) for name in MOVED}, new)
     weighted = tokens.weighted or composition.proportional
     return replace(tokens, **new, weighted=weighted, trace=None)  # type: ignore[arg-type]

@@ -11,15 +11,16 @@ DELTA = Method(
         "direction": options.direction(),
         "window": options.window(),
         "sensitivity": options.sensitivity(),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=True, merges=False),
         "shuffle": options.shuffle(),
     },
     build=lambda **given: composed(matching="lowest", score="delta", **given),
     about="""
-Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, the timescale after bias and softplus. The $r$
-tokens of lowest score are dropped, the others stand in their original order: MTR's score without its merge, so the two
-together say what merging adds. It is the same composition as `mtr[weights=drop]`.
+Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, the timescale after bias and
+softplus. The $r$ tokens of lowest score are dropped, the others stand in their original order:
+MTR's score without its merge, so the two together say what merging adds. It is the same composition
+as `mtr[weights=drop]`.
 
 **Cost.** No matrix products; one addition a token.
 """,

@@ -17,8 +17,8 @@ EVIT = Method(
     name="evit",
     title="EViT",
     family="hybrid",
-    paper="Liang et al., Not All Patches are What You Need: Expediting Vision Transformers via Token Reorganizations "
-    "(EViT), ICLR 2022, arXiv:2202.07800",
+    paper="Liang et al., Not All Patches are What You Need: Expediting Vision Transformers via "
+    "Token Reorganizations (EViT), ICLR 2022, arXiv:2202.07800",
     year=2022,
     published=published.evit,
     options={
@@ -30,7 +30,7 @@ EVIT = Method(
         "direction": options.direction(),
         "fused": Option(True, "merge what is not kept into one token, instead of dropping it"),
         "weights": options.weights("attention", "mean", "size"),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },
@@ -38,26 +38,30 @@ EVIT = Method(
     about="""
 1. Score: how much the class token attends to each patch token, $a_i$.
 2. The tokens of highest score stay.
-3. The others become one fused token $\\sum_i a_i x_i$, the weights not renormalised, as in the paper.
-4. Survivors stand in their original order; `order=score` is the released code's, kept by descending score, fused last.
+3. The others become one fused token $\\sum_i a_i x_i$, the weights not renormalised, as in the
+   paper.
+4. Survivors stand in their original order; `order=score` is the released code's, kept by descending
+   score, fused last.
 
-**On attention, as published.** Between attention and MLP, $a$ the class token's attention to the patches, mean over
-heads (`cls-attention`), as it is: its row includes the class token.
+**On attention, as published.** Between attention and MLP, $a$ the class token's attention to the
+patches, mean over heads (`cls-attention`), as it is: its row includes the class token.
 
-**A scan has no attention row**, so `score` says what stands for it. `cls-similarity`: cosine of branch + residual with
-the class token (mean over several special tokens; the size-weighted mean token where there is none).
-`hidden-attention`: the scan written as attention, each direction reading the tokens it passed before the class token,
-$\\alpha_{c,j} = \\sum_n C_c[n] \\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big) \\Delta_j B_j[n]$, and the mean of
-$|\\alpha|$ over channels is taken.
-`activation`: $\\frac1E \\sum_d \\max(0, y_d)$.
-For the fused sum these scores become weights that sum to one over all patch tokens: a softmax of the cosine, the others
+**A scan has no attention row**, so `score` says what stands for it. `cls-similarity`: cosine of
+branch + residual with the class token (mean over several special tokens; the size-weighted mean
+token where there is none). `hidden-attention`: the scan written as attention, each direction
+reading the tokens it passed before the class token, $\\alpha_{c,j} = \\sum_n C_c[n]
+\\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big) \\Delta_j B_j[n]$, and the mean of $|\\alpha|$
+over channels is taken. `activation`: $\\frac1E \\sum_d \\max(0, y_d)$. For the fused sum these
+scores become weights that sum to one over all patch tokens: a softmax of the cosine, the others
 divided by their sum.
 
-**Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes the place of the
-best-scored of them. `fused=false` drops the $r$ lowest.
+**Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes
+the place of the best-scored of them. `fused=false` drops the $r$ lowest.
 
-**Departures in public code.** One reimplementation for Mamba keeps the least important tokens (an ascending sort).
+**Departures in public code.** One reimplementation for Mamba keeps the least important tokens (an
+ascending sort).
 
-**Cost.** No matrix products. `hidden-attention` takes about $8 E N$ operations a token and special token.
+**Cost.** No matrix products. `hidden-attention` takes about $8 E N$ operations a token and special
+token.
 """,
 )

@@ -15,38 +15,40 @@ HSA = Method(
     name="hsa",
     title="HSA",
     family="pruning",
-    paper="Zhan et al., Exploring Token Pruning in Vision State Space Models (HSA), NeurIPS 2024, arXiv:2409.18962",
+    paper="Zhan et al., Exploring Token Pruning in Vision State Space Models (HSA), NeurIPS 2024, "
+    "arXiv:2409.18962",
     year=2024,
     published=published.hsa,
     options={
         "align": Option(True, "hand the decay of dropped tokens to the next token of each scan"),
         "score": options.score("activation", "delta", "norm", "random"),
         "direction": options.direction(),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
     },
     build=_composed,
     about="""
 1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the gated scan output.
-2. The $r$ tokens of lowest score are dropped from both streams; the others stand in their original order.
+2. The $r$ tokens of lowest score are dropped from both streams; the others stand in their original
+   order.
 3. Alignment: a dropped token $p$ keeps its place in the scan with its input taken away,
    $h_p = e^{\\Delta_p A} h_{p-1}$. So for kept neighbours $t' < t$:
    $h_t = e^{(\\Delta_t + g_t) A} h_{t'} + \\Delta_t B_t u_t$ with
    $g_t = \\sum_{t' < p < t} \\Delta_p$, mirrored for the backward scan.
 4. $g$ adds up over sites: what a dropped token carried goes on to the next kept one.
 
-**Left open by the paper, and chosen here.** A token that is gone has no $\\Delta$ in later blocks; its last one stands
-for it, the $\\Delta$ of the block before the site that dropped it, in each of the $E$ channels and both directions.
-Not offered: gap times softplus of the bias, since a bias is no part of a trace; gap times the kept token's own
-$\\Delta_t$, since that is known only inside each later block. What is dropped beyond the last token of a scan is
-nobody's. Alignment is defined for the original order only, so there is no other. `align=false` is the baseline
-`activation`.
+**Left open by the paper, and chosen here.** A token that is gone has no $\\Delta$ in later blocks;
+its last one stands for it, the $\\Delta$ of the block before the site that dropped it, in each of
+the $E$ channels and both directions. Not offered: gap times softplus of the bias, since a bias is
+no part of a trace; gap times the kept token's own $\\Delta_t$, since that is known only inside each
+later block. What is dropped beyond the last token of a scan is nobody's. Alignment is defined for
+the original order only, so there is no other. `align=false` is the baseline `activation`.
 
-**Departures in public code.** The released code has no alignment; it scores by the sum of the backward scan's output,
-unclipped and in flipped order, protects the class token of the first image alone, and moves the class token to the
-middle.
+**Departures in public code.** The released code has no alignment; it scores by the sum of the
+backward scan's output, unclipped and in flipped order, protects the class token of the first image
+alone, and moves the class token to the middle.
 
-**Cost.** No matrix products; $4 E$ additions for each dropped token, $E + 1$ operations a token for the score, and in
-each later block one more addition for each channel and direction of a token ($2 E L$): elementwise work of the scan,
-which by convention is in no total of FLOPs.
+**Cost.** No matrix products; $4 E$ additions for each dropped token, $E + 1$ operations a token for
+the score, and in each later block one more addition for each channel and direction of a token ($2 E
+L$): elementwise work of the scan, which by convention is in no total of FLOPs.
 """,
 )

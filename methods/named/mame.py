@@ -30,29 +30,31 @@ MAME = Method(
             maximum=100,
         ),
         "feature": options.feature("branch+residual"),
-        "best": options.best(),
+        "neighbour_rank": options.neighbour_rank(),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },
     build=_composed,
     about="""
-**An approximation.** Only the abstract is known: $\\Delta$ says how informative a token is, tokens are merged, and
-their arrangement preserves the flow of the sequence. Below is what we made of it; do not read its results as the
-paper's.
+**An approximation.** Only the abstract is known: $\\Delta$ says how informative a token is, tokens
+are merged, and their arrangement preserves the flow of the sequence. Below is what we made of it;
+do not read its results as the paper's.
 
 1. Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, as MTR's.
-2. $a$ = the $\\lfloor n/2 \\rfloor$ tokens of lowest score, $b$ = the others. Each of $a$ names its best of $b$ by
-   cosine.
+2. $a$ = the $\\lfloor n/2 \\rfloor$ tokens of lowest score, $b$ = the others. Each of $a$ names its
+   best of $b$ by cosine.
 3. The $r$ most similar pairs merge into their mean; what is informative and unlike any other stays.
-4. Arrangement: `order=restored` keeps the original sequence; `appended` puts the unmerged of $a$ before $b$, `score`
-   sorts by $\\Delta$, `odd-even` and `reversed` are further ones.
+4. Arrangement: `order=restored` keeps the original sequence; `appended` puts the unmerged of $a$
+   before $b$, `score` sorts by $\\Delta$, `odd-even` and `reversed` are further ones.
 
-The difference from MTR is in 2 and 3: there the $r$ of lowest $\\Delta$ go, alike or not, and only into the next above
-them. `matching=keep-target-source` is that split, and the same composition as `mtr`.
+The difference from MTR is in 2 and 3: there the $r$ of lowest $\\Delta$ go, alike or not, and only
+into the next above them. `matching=keep-target-source` is that split, and the same composition as
+`mtr`.
 
-**Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the feature, besides
-normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go at a site.
+**Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the
+feature, besides normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go
+at a site.
 """,
 )

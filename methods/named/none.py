@@ -9,6 +9,7 @@ NONE = Method(
     kind="none",
     build=None,
     about="""
-All tokens go through all blocks. Nothing is scored, merged or dropped, and nothing is added to the cost.
+All tokens go through all blocks. Nothing is scored, merged or dropped, and nothing is added to the
+cost.
 """,
 )

@@ -8,8 +8,8 @@ PUMER = Method(
     name="pumer",
     title="PuMer",
     family="hybrid",
-    paper="Cao et al., PuMer: Pruning and Merging Tokens for Efficient Vision Language Models, ACL 2023, "
-    "arXiv:2305.17530",
+    paper="Cao et al., PuMer: Pruning and Merging Tokens for Efficient Vision Language Models, "
+    "ACL 2023, arXiv:2305.17530",
     year=2023,
     published=published.pumer,
     options={
@@ -17,34 +17,38 @@ PUMER = Method(
             "cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"
         ),
         "direction": options.direction(),
-        "pruned": Option(
+        "prune_ratio": Option(
             0.5, "share of what goes that is pruned; the rest is merged", minimum=0, maximum=1
         ),
         "feature": options.feature("branch"),
-        "best": options.best(),
+        "neighbour_rank": options.neighbour_rank(),
         "weights": options.weights("mean", "size", "pair", "delta-b", "drop"),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },
     build=lambda **given: composed(matching="odd-even", **given),
     about="""
-1. Prune: of the $r$ tokens to go, the $p = \\lfloor r/2 + 1/2 \\rfloor$ of lowest score are dropped (`pruned` sets the
-   share).
-2. Merge: among those that stay, in sequence order, tokens of even rank name their best of odd rank by cosine, and the
-   $r - p$ most similar pairs become their mean.
+1. Prune: of the $r$ tokens to go, the $p = \\lfloor r/2 + 1/2 \\rfloor$ of lowest score are dropped
+   (`prune_ratio` sets the share).
+2. Merge: among those that stay, in sequence order, tokens of even rank name their best of odd rank
+   by cosine, and the $r - p$ most similar pairs become their mean.
 3. The survivors stand in their original order.
 
-**Adapted to vision alone.** PuMer scores an image token by the attention that the words of the query pay to it. There
-is no query here: the class token stands for it, and `score=cls-similarity` is the cosine of branch + residual with it
-(see `evit` for the other scores). Pruning and merging equal shares is the paper's setting for VQA (0.2 and 0.2).
+**Adapted to vision alone.** PuMer scores an image token by the attention that the words of the
+query pay to it. There is no query here: the class token stands for it, and `score=cls-similarity`
+is the cosine of branch + residual with it (see `evit` for the other scores). Pruning and merging
+equal shares is the paper's setting for VQA (0.2 and 0.2).
 
-**Left open, and chosen here.** The metric of the merge is the last mixer's output; the mean is unweighted.
+**Left open, and chosen here.** The metric of the merge is the last mixer's output; the mean is
+unweighted.
 
-**Departures in public code.** The paper's code keeps the survivors in the order of their score, here `order=score`, and
-forgets the pruning where nothing is merged. A released adaptation to Mamba does not prune at all.
+**Departures in public code.** The paper's code keeps the survivors in the order of their score,
+here `order=score`, and forgets the pruning where nothing is merged. A released adaptation to Mamba
+does not prune at all.
 
-**Cost.** $\\lceil m/2 \\rceil \\lfloor m/2 \\rfloor F$ multiply-accumulates, $m = n - p$ and $F$ the width of the
-feature, besides the score, normalising $m$ features and averaging. At most the $r$ with $2 r - p \\le n$ go at a site.
+**Cost.** $\\lceil m/2 \\rceil \\lfloor m/2 \\rfloor F$ multiply-accumulates, $m = n - p$ and $F$
+the width of the feature, besides the score, normalising $m$ features and averaging. At most the $r$
+with $2 r - p \\le n$ go at a site.
 """,
 )

@@ -11,7 +11,7 @@ RANDOM = Method(
     options={
         "weights": options.weights("drop", "mean", "size", "pair"),
         "feature": options.feature("branch+residual"),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },
@@ -21,10 +21,11 @@ RANDOM = Method(
         matching="keep-target-source", score="random", target_ratio=None, **given
     ),
     about="""
-Every patch token draws $u_i \\sim U[0, 1)$ and the $r$ tokens of smallest $u_i$ are dropped, per image independently.
-The numbers are a function of (seed, image, site, position) alone, so they do not depend on the batch, the device or
-the order of evaluation. With `weights=mean` (or size, pair) a random source is merged into the most similar of the
-tokens that stay, ToMe's random bipartite control.
+Every patch token draws $u_i \\sim U[0, 1)$ and the $r$ tokens of smallest $u_i$ are dropped, per
+image independently. The numbers are a function of (seed, image, site, position) alone, so they do
+not depend on the batch, the device or the order of evaluation. With `weights=mean` (or size, pair)
+a random source is merged into the most similar of the tokens that stay, ToMe's random bipartite
+control.
 
 **Cost.** Dropping: none. Merging: $r (n - r) F$ multiply-accumulates, $F$ the width of the feature.
 """,

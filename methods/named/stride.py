@@ -10,8 +10,9 @@ STRIDE = Method(
     options={"order": options.order(scored=False, merges=False), "shuffle": options.shuffle()},
     build=lambda **given: composed(matching="spaced", **given),
     about="""
-Of $n$ patch tokens in sequence order the $k = n - r$ at ranks $\\lfloor (2 i + 1) n / 2 k \\rfloor$,
-$i = 0 \\dots k-1$, stay: the middles of $k$ equal intervals, to the exact count. The others are dropped.
+Of $n$ patch tokens in sequence order the $k = n - r$ at ranks $\\lfloor (2 i + 1) n / 2 k
+\\rfloor$, $i = 0 \\dots k-1$, stay: the middles of $k$ equal intervals, to the exact count. The
+others are dropped.
 
 **Cost.** None.
 """,

@@ -7,9 +7,12 @@ from methods import published_schedules as published
 from methods.base import Method, Option, composed
 
 
-def _composed(hybrid: float, hybrid_residual: float, **given: Any) -> Any:
+def _composed(drop_ratio: float, residual_drop_ratio: float, **given: Any) -> Any:
     return composed(
-        matching="halves", dropped_branch=hybrid, dropped_residual=hybrid_residual, **given
+        matching="halves",
+        branch_drop_ratio=drop_ratio,
+        residual_drop_ratio=residual_drop_ratio,
+        **given,
     )
 
 
@@ -17,7 +20,8 @@ UTR = Method(
     name="utr",
     title="UTR",
     family="hybrid",
-    paper="Zhan et al., Rethinking Token Reduction for State Space Models (UTR), EMNLP 2024, arXiv:2410.14725",
+    paper="Zhan et al., Rethinking Token Reduction for State Space Models (UTR), EMNLP 2024, "
+    "arXiv:2410.14725",
     year=2024,
     published=published.utr,
     options={
@@ -26,15 +30,15 @@ UTR = Method(
         ),
         "direction": options.direction(),
         "feature": options.feature("branch"),
-        "best": options.best(),
-        "hybrid": Option(
+        "neighbour_rank": options.neighbour_rank(),
+        "drop_ratio": Option(
             0.5, "q: share of the tokens that go which the branch drops", minimum=0, maximum=1
         ),
-        "hybrid_residual": Option(
+        "residual_drop_ratio": Option(
             0.0, "share of them which the residual drops", minimum=0, maximum=1
         ),
         "weights": options.weights("pair", "mean", "size", "delta-b", "drop"),
-        "protect": options.protect(),
+        "cls_window": options.cls_window(),
         "order": options.order(scored=True, merges=True),
         "shuffle": options.shuffle(),
     },
@@ -44,17 +48,21 @@ UTR = Method(
 2. $M_A$ = the $\\lfloor n/2 \\rfloor$ least important tokens, $M_B$ = the others.
 3. Each $a_i$ names its best: $f_i = \\arg\\max_{b \\in M_B} \\cos(a_i, b)$, $g_i$ that cosine.
 4. The $r$ connections of largest $g$ are kept: their $a_i$ go.
-5. In the branch $q r$ of them are dropped and the others merged, $f_i \\leftarrow (a_i + f_i) / 2$; in the residual all
-   are merged. Both streams lose the same indices, and the survivors stand in their original order.
+5. In the branch $q r$ of them are dropped and the others merged, $f_i \\leftarrow (a_i + f_i) / 2$;
+   in the residual all are merged. Both streams lose the same indices, and the survivors stand in
+   their original order.
 
-**Left open by the paper, and chosen here.** Dropped are the connections of smallest $g$: a mean of two unlike tokens
-is neither of them. Several $a_i$ with one $f$ are averaged in one after the other, by descending $g$. Similarity is
-taken of the branch. A token merged in either stream lives on in its target: sizes and owners count it there.
+**Left open by the paper, and chosen here.** Dropped are the connections of smallest $g$: a mean of
+two unlike tokens is neither of them. Several $a_i$ with one $f$ are averaged in one after the
+other, by descending $g$. Similarity is taken of the branch. A token merged in either stream lives
+on in its target: sizes and owners count it there.
 
-**Departures in public code.** The released code sorts every channel over the tokens by itself, so that its rows are no
-tokens, always removes tokens of even position, and adds a source to another source's target.
+**Departures in public code.** The released code sorts every channel over the tokens by itself, so
+that its rows are no tokens, always removes tokens of even position, and adds a source to another
+source's target.
 
-**Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the feature, besides
-normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go at a site.
+**Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the
+feature, besides normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go
+at a site.
 """,
 )

@@ -19,7 +19,7 @@ from methods.parts.features import rows, traced
 
 
 def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangement) -> TokenSequence:
-    """`after`, freshly reduced, with the carry of the tokens dropped from `before`; its own carry is added to in place.
+    """Add the decay of the tokens dropped from `before` to the carry of `after`, in place.
 
     Both stand in order of position. What a dropped token carried itself goes with it; what is
     dropped beyond the last token of a scan is nobody's.

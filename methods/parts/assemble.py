@@ -1,4 +1,4 @@
-"""Assembly: the new token sequence, once it is known who goes into whom and where the survivors stand."""
+"""Assembly: the new token sequence from a matching and an order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from methods.parts.order import Chance, Survivors, permutation
 
 @dataclass(frozen=True)
 class Arranged:
-    """How the survivors are to stand: by `policy`, a shuffle moving `share` of them; where the class token does.
+    """The order asked for: a `policy`, the `share` a shuffle moves, the class token's place.
 
-    ``special``  exact: at its rank among the surviving positions; else see `_misplaced`
+    ``cls_placement``  exact: at its rank among the surviving positions; else see `_misplaced`
     """
 
     policy: str
     share: float
-    special: str
+    cls_placement: str
     chance: Chance
 
 
@@ -48,7 +48,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Merge:
-    """What is merged in one stream: current places ``source`` (B, m) and ``target`` (B, m), and how.
+    """The merges of one stream: indices ``source`` and ``target`` (B, m), and coefficients.
 
     A source that is its own target is dropped; without ``coefficients`` all are.
     """
@@ -84,13 +84,13 @@ def arrange(
     slot = (before - 1).masked_fill(stays == 0, -1)
     index = _inverted(slot, count)
     special = slot.gather(1, tokens.special)
-    if asked.policy != "restored" or asked.special != "exact":
+    if asked.policy != "restored" or asked.cls_placement != "exact":
         kept = index.gather(1, _others(special, count))
         if asked.policy != "restored":
             survivors = _survivors(tokens, patches, matching, score, kept)
             kept = kept.gather(1, permutation(asked.policy, survivors, asked.share, asked.chance))
-        if asked.special != "exact":
-            special = _misplaced(tokens, count, asked.special)
+        if asked.cls_placement != "exact":
+            special = _misplaced(tokens, count, asked.cls_placement)
         index = (
             torch.empty_like(index)
             .scatter_(1, special, tokens.special)
@@ -101,7 +101,7 @@ def arrange(
 
 
 def _inverted(slot: Tensor, count: int) -> Tensor:
-    """Which token (B, count) stands in each slot; `slot` (B, L) is -1 for those that stand in none."""
+    """Invert `slot` (B, L), -1 for tokens that are gone: the token (B, count) in each slot."""
     place = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
     index = slot.new_empty(slot.shape[0], count + 1)
     return index.scatter_(1, slot.where(slot >= 0, count), place)[:, :count]
@@ -142,7 +142,8 @@ def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
         return own + start
     if specials > 1:
         raise UserError(
-            "special=proportional places one class token and this backbone has several: use exact"
+            "cls_placement=proportional places one class token and this backbone has several: "
+            "use exact"
         )
     return torch.div(tokens.special * count, tokens.length, rounding_mode="floor")
 
@@ -156,7 +157,7 @@ def inverse(index: Tensor, length: int) -> Tensor:
 
 
 def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
-    """One of the two streams (B, L, C) after the reduction (B, k, C), worked out in fp32 at least."""
+    """Reduce one of the two streams (B, L, C) to (B, k, C), computed in fp32 at least."""
     survivors = rows(stream, arrangement.index)
     if merge.coefficients is None:
         return survivors
@@ -188,7 +189,7 @@ def new_sizes(tokens: TokenSequence, arrangement: Arrangement, merge: Merge) -> 
 
 
 def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
-    """Owners (B, L0) after the reduction: a merged token lives on in its target, a dropped one nowhere (-1)."""
+    """Owners (B, L0) after the reduction: a merged token's is its target, a dropped one's -1."""
     place = arrangement.slot.scatter(1, merge.source, arrangement.slot.gather(1, merge.target))
     return place.gather(1, owner.clamp_min(0)).where(owner >= 0, -1)
 

@@ -18,20 +18,20 @@ from methods.parts.match import Matching
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Of each source (B, r): its ``share``, and how much of its target it takes ``back``; 0 where it is dropped."""
+    """Each source's ``share`` (B, r) and what it takes ``back`` of its target; 0 if dropped."""
 
     share: Tensor
     back: Tensor
 
 
 def _arrived(matching: Matching, amount: Tensor, patches: int) -> Tensor:
-    """Sum of the `amount` (B, r) that goes into each token (B, n); what is dropped arrives nowhere."""
+    """Sum the `amount` (B, r) over the sources of each token (B, n); dropped ones count nowhere."""
     zero = torch.zeros(amount.shape[0], patches, dtype=amount.dtype, device=amount.device)
     return zero.scatter_add(1, matching.target, amount.where(matching.target != matching.source, 0))
 
 
 def averaged(matching: Matching, weight: Tensor) -> Coefficients:
-    """Weighted mean of a target and its sources, `weight` (B, n) not negative; all ones make the plain mean.
+    """Weighted mean of a target and its sources; equal weights (B, n) >= 0 make the plain mean.
 
     The shares and what is left of the target make one whole, so every source takes back its share.
     Where a whole group weighs nothing, its members count equally.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Widths(Protocol):
-    """The sizes of a backbone that a reduction's cost depends on; `backbones.shape.Shape` has them all."""
+    """Sizes of a backbone that a reduction's cost depends on; `backbones.shape.Shape` fits."""
 
     @property
     def dim(self) -> int:
@@ -42,9 +42,11 @@ class Widths(Protocol):
 class Cost:
     """Work of one reduction of one image.
 
-    ``matmul_macs``  multiply-accumulates inside matrix products: what fvcore and FlopCounterMode see
-    ``arithmetic``   elementwise additions, multiplications, divisions, roots and exponentials of score, norm and merge;
-                     comparisons, sorts, gathers and index arithmetic are counted as nothing
+    ``matmul_macs``  multiply-accumulates inside matrix products: what fvcore and FlopCounterMode
+                     see
+    ``arithmetic``   elementwise additions, multiplications, divisions, roots and exponentials of
+                     score, norm and merge; comparisons, sorts, gathers and index arithmetic are
+                     counted as nothing
     """
 
     matmul_macs: int

@@ -136,14 +136,14 @@ def cosine_of_neighbours(values: Tensor) -> Tensor:
 
 
 def cosine_cost(m: int, t: int, feature: str, shape: Widths) -> Cost:
-    """Of forming, measuring (square, add, root) and comparing m with t tokens: m t F multiply-accumulates."""
+    """Cost of forming, measuring and comparing m with t tokens: m t F multiply-accumulates."""
     return Cost(
         m * t * FEATURES[feature].width(shape), _measured(m + t, feature, shape) + 2 * m * t
     )
 
 
 def neighbours_cost(m: int, feature: str, shape: Widths) -> Cost:
-    """Of forming and measuring m tokens and comparing each with the next, which is no matrix product."""
+    """Cost of forming and measuring m tokens and comparing each with the next, elementwise."""
     return Cost(
         0, _measured(m, feature, shape) + 2 * max(0, m - 1) * (FEATURES[feature].width(shape) + 1)
     )

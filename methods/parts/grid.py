@@ -9,14 +9,14 @@ from backbones.sequence import TokenSequence
 
 
 def cells(tokens: TokenSequence, patches: Tensor) -> Tensor:
-    """Index (B, n) of each patch token's cell in the row-major grid: its position less the specials before it."""
+    """Row-major grid cell (B, n) of each patch token: its position less the specials before it."""
     position = tokens.position.gather(1, patches)
     special = tokens.position.gather(1, tokens.special)
     return position - (special[:, None, :] < position[:, :, None]).sum(2)
 
 
 def local_maximum(values: Tensor, cell: Tensor, grid: tuple[int, int, int], window: int) -> Tensor:
-    """The largest of `values` (B, n) in the `window` x `window` cells round each token, its own among them.
+    """The largest of `values` (B, n) in the `window` x `window` cells centred on each token.
 
     `cell` (B, n) are the tokens' cells in the (frames, height, width) `grid`; cells whose token is
     gone hold nothing, and neighbours are of the same frame. `window` is odd.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from methods.parts.features import rows
+
 
 @dataclass(frozen=True)
 class Matching:
@@ -19,7 +21,8 @@ class Matching:
 
     ``source`` (B, r)       tokens that go, in the order in which they are matched
     ``target`` (B, r)       the token each goes into; a source that is its own target is dropped
-    ``destinations`` (B, t) the set the targets were chosen from, whether or not anything went into them
+    ``destinations`` (B, t) the set the targets were chosen from, whether or not anything went into
+                     them
     """
 
     source: Tensor
@@ -35,7 +38,7 @@ class Matching:
         return Matching(self.source[:, :count], self.target[:, :count], self.destinations)
 
     def among(self, ranks: Tensor) -> Matching:
-        """The same matching of the tokens `ranks` (B, m) of a longer sequence, in that sequence's ranks."""
+        """Express the matching in the ranks (B, m) that its tokens have in a longer sequence."""
         return Matching(
             *(ranks.gather(1, part) for part in (self.source, self.target, self.destinations))
         )
@@ -77,7 +80,7 @@ def unprotected(patches: Tensor, special: Tensor, window: int) -> Tensor:
 
 
 def cut(score: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` tokens of lowest score (B, count), and the others (B, n - count), both in sequence order."""
+    """Split off the `count` tokens of lowest score, (B, count); the others in sequence order."""
     left = score.shape[1] - count
     low = torch.zeros(score.shape, dtype=torch.uint8, device=score.device)
     low.scatter_(1, ranked(score)[:, left:], 1)
@@ -86,26 +89,26 @@ def cut(score: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def fused(score: Tensor, r: int) -> Matching:
-    """The r + 1 tokens of lowest score become one, in the place of the best of them (EViT's inattentive token)."""
+    """Fuse the r + 1 tokens of lowest score into the best of them (EViT's inattentive token)."""
     last = ranked(score)[:, score.shape[1] - r - 1 :]
     target = last[:, :1]
     return Matching(last[:, 1:], target.expand(-1, r), target)
 
 
 def target_count(patches: int, r: int, ratio: float | None) -> int:
-    """Size of MTR's Target group: round(ratio r), at least 1, at most (and with None exactly) what is above Source."""
+    """Size of MTR's Target group: round(ratio r) within 1..n - r; None takes all n - r."""
     return patches - r if ratio is None else max(1, min(round(ratio * r), patches - r))
 
 
 def split(score: Tensor, r: int, targets: int) -> tuple[Tensor, Tensor]:
-    """MTR's asymmetric split: Source (B, r) = the lowest, Target (B, targets) = the next above; the rest is Keep."""
+    """MTR's split: Source (B, r), the lowest, and Target (B, targets), the next above."""
     order = ranked(score)
     first = score.shape[1] - r
     return order[:, first:], order[:, first - targets : first]
 
 
 def kth(similarity: Tensor, k: int) -> Tensor:
-    """Place (B, m) of the k-th largest of `similarity` (B, m, t), of the last where there are fewer than k."""
+    """Index (B, m) of the k-th largest of `similarity` (B, m, t), or of the last if fewer."""
     if k == 1:
         return similarity.argmax(dim=2)
     return similarity.argsort(dim=2, descending=True, stable=True)[
@@ -125,12 +128,12 @@ def alternate(patches: int, batch: int, device: torch.device) -> tuple[Tensor, T
 
 
 def halves(score: Tensor) -> tuple[Tensor, Tensor]:
-    """UTR's two sets: a = the floor(n / 2) tokens of lowest score, b = the others, each in sequence order."""
+    """UTR's two sets: a, the floor(n / 2) tokens of lowest score, and b, the others, in order."""
     return cut(score, score.shape[1] // 2)
 
 
 def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> Matching:
-    """ToMe's bipartite soft matching: each of `a` names its best of `b`, the r most similar of those edges merge.
+    """ToMe's bipartite soft matching: each of `a` names its best of `b`, the r best edges merge.
 
     `similarity` is (B, |a|, |b|); r is at most |a|. R-MeeTo's ablation names the k-th best instead.
     """
@@ -144,7 +147,7 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
         else similarity.gather(2, kth(similarity, k)[..., None])[..., 0]
     )
     chosen = ranked(edge)[:, :r]
-    strongest = similarity.gather(1, chosen[..., None].expand(-1, -1, similarity.shape[2]))
+    strongest = rows(similarity, chosen)
     return Matching(a.gather(1, chosen), b.gather(1, kth(strongest, k)), b)
 
 
@@ -164,7 +167,7 @@ def spaced(patches: int, r: int, batch: int, device: torch.device) -> Matching:
 
 
 def runs(path: Tensor, r: int) -> Matching:
-    """Cut a path through the tokens into n - r runs of near-equal length; each run becomes its middle token.
+    """Cut a path into n - r runs of near-equal length; each run becomes its middle token.
 
     `path` (B, n) lists the tokens in the order of the walk. The j-th token of it belongs to run
     floor(j (n - r) / n).
@@ -184,7 +187,7 @@ def runs(path: Tensor, r: int) -> Matching:
 
 
 def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Tokens (B, n) in the order of a Z curve over their grid cells, which keeps neighbours in space together.
+    """Sort tokens (B, n) along a Z curve over their grid cells, which keeps neighbours together.
 
     `cell` (B, n) is the index of each token's cell in the row-major (frames, height, width) grid; a
     clip is walked frame by frame.
@@ -200,7 +203,7 @@ def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 
 def neighbours(similarity: Tensor, bound: Tensor, r: int) -> Matching:
-    """The r most similar bonds between neighbours close; each run of tokens so joined becomes its middle token.
+    """Join the r most similar neighbours; each run so joined becomes its middle token.
 
     `similarity` (B, n - 1) of each token with the next, `bound` (B, n - 1) whether the two may be
     joined; at least r bonds of an image may.

@@ -20,7 +20,8 @@ ORDERS = ("restored", "appended", "score", "odd-even", "reversed", "shuffled")
 class Survivors:
     """What a policy may look at, all (B, k) in order of position.
 
-    ``position`` of the token, ``place`` where it stands now, ``destination`` whether it is of the set others were
+    ``position`` of the token, ``place`` where it stands now, ``destination`` whether it is of the
+                 set others were
     merged into, ``score`` or None.
     """
 
@@ -40,7 +41,7 @@ class Chance:
 
 
 def shuffled(position: Tensor, share: float, chance: Chance) -> Tensor:
-    """floor(share k) survivors change places among themselves at random, the others stay: a permutation (B, k)."""
+    """Permute floor(share k) of the survivors (B, k) at random among themselves."""
     batch, count = position.shape
     moving = int(share * count)
     draws = [uniform(chance.seed, chance.image, chance.site, position, draw) for draw in (1, 2)]

@@ -24,73 +24,73 @@ SIGNED = ("cls-similarity",)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a score is asked for: the tokens, the indices of their patches (B, n), and what random numbers hang on."""
+class SiteContext:
+    """The input of a reduction: tokens, indices of their patches (B, n), seed and site."""
 
     tokens: TokenSequence
     patches: Tensor
     seed: int
     site: int
 
-    def part(self, ranks: Tensor) -> Place:
-        """The same place with only the patches of these ranks (B, m)."""
+    def part(self, ranks: Tensor) -> SiteContext:
+        """The same site with only the patches of these ranks (B, m)."""
         return replace(self, patches=self.patches.gather(1, ranks))
 
 
 def of_direction(values: Tensor, direction: str) -> Tensor:
-    """One direction of `values` (K, ...), or the sum of all; forward is the first, backward the second."""
+    """One direction of `values` (K, ...), forward first, or the sum of all."""
     if direction == "both":
         return summed(values.unbind())
     return values[DIRECTIONS.index(direction) - 1]
 
 
-def _delta(place: Place, direction: str) -> Tensor:
+def _delta(context: SiteContext, direction: str) -> Tensor:
     """MTR: mean over channels of the timescale, s_i = (1/E) sum_d sum_direction Delta_{i,d}."""
-    return of_direction(precise(traced(place.tokens.trace, "delta_mean")), direction).gather(
-        1, place.patches
+    return of_direction(precise(traced(context.tokens.trace, "delta_mean")), direction).gather(
+        1, context.patches
     )
 
 
-def _magnitude(name: str) -> Callable[[Place, str], Tensor]:
+def _magnitude(name: str) -> Callable[[SiteContext, str], Tensor]:
     """Mean over states of |B| or |C|: how strongly a token writes to, or reads from, the state."""
 
-    def score(place: Place, direction: str) -> Tensor:
-        magnitude = precise(traced(place.tokens.trace, name)).abs().mean(-1)
-        return of_direction(magnitude, direction).gather(1, place.patches)
+    def score(context: SiteContext, direction: str) -> Tensor:
+        magnitude = precise(traced(context.tokens.trace, name)).abs().mean(-1)
+        return of_direction(magnitude, direction).gather(1, context.patches)
 
     return score
 
 
-def _delta_b(place: Place, direction: str) -> Tensor:
+def _delta_b(context: SiteContext, direction: str) -> Tensor:
     """Mean Delta times mean |B|, direction by direction: the size of the input gate Delta B."""
-    trace = place.tokens.trace
+    trace = context.tokens.trace
     gate = precise(traced(trace, "delta_mean")) * precise(traced(trace, "B")).abs().mean(-1)
-    return of_direction(gate, direction).gather(1, place.patches)
+    return of_direction(gate, direction).gather(1, context.patches)
 
 
-def _activation(place: Place, direction: str) -> Tensor:
+def _activation(context: SiteContext, direction: str) -> Tensor:
     """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
     name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
     # Some images at a time, so that what is clipped stays in cache.
-    images = traced(place.tokens.trace, name).split(8)
+    images = traced(context.tokens.trace, name).split(8)
     clipped = torch.cat([precise(y).clamp_min(0).mean(-1) for y in images])
-    return clipped.gather(1, place.patches)
+    return clipped.gather(1, context.patches)
 
 
-def _norm(place: Place, direction: str) -> Tensor:
+def _norm(context: SiteContext, direction: str) -> Tensor:
     """Length of branch + residual."""
-    return length(precise(place.tokens.residual) + precise(place.tokens.branch)).gather(
-        1, place.patches
+    return length(precise(context.tokens.residual) + precise(context.tokens.branch)).gather(
+        1, context.patches
     )
 
 
-def _cls_similarity(place: Place, direction: str) -> Tensor:
+def _cls_similarity(context: SiteContext, direction: str) -> Tensor:
     """Cosine of branch + residual with the class token, mean over several special tokens.
 
     A backbone without any reads its answer from the mean token, weighted by size; that stands for
     the class token.
     """
-    tokens = place.tokens
+    tokens = context.tokens
     total = precise(tokens.residual) + precise(tokens.branch)
     if tokens.special.shape[1] == 0:
         special = (total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True)
@@ -100,16 +100,16 @@ def _cls_similarity(place: Place, direction: str) -> Tensor:
     # The length is divided out of one number a token rather than of its C.
     size = length(total)
     cosines = [(total * special[:, j : j + 1]).sum(-1) / size for j in range(special.shape[1])]
-    return torch.stack(cosines).mean(0).gather(1, place.patches)
+    return torch.stack(cosines).mean(0).gather(1, context.patches)
 
 
-def _cls_attention(place: Place, direction: str) -> Tensor:
+def _cls_attention(context: SiteContext, direction: str) -> Tensor:
     """EViT: attention the class token pays, mean over heads (attention backbones)."""
-    return precise(traced(place.tokens.trace, "cls_attention")).gather(1, place.patches)
+    return precise(traced(context.tokens.trace, "cls_attention")).gather(1, context.patches)
 
 
 def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor) -> Tensor:
-    """|Hidden attention| that one token pays to those a scan visits before it, mean over channels (B, L).
+    """|Hidden attention| of one token to those scanned before it, mean over channels (B, L).
 
     alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0
     for j >= c. `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
@@ -127,14 +127,15 @@ def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor
     return row.where(earlier, 0)
 
 
-def _hidden_attention(place: Place, direction: str) -> Tensor:
-    """Hidden attention of the class token to each token; each direction sees the tokens it scans before it."""
-    special = place.tokens.special
+def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
+    """Hidden attention of the class token to each token scanned before it, by direction."""
+    special = context.tokens.special
     if special.shape[1] == 0:
         raise UserError(
-            "score 'hidden-attention' needs a class token and this backbone has none: use another score"
+            "score 'hidden-attention' needs a class token and this backbone has none: "
+            "use another score"
         )
-    trace = place.tokens.trace
+    trace = context.tokens.trace
     delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
     last = delta.shape[2] - 1
     total = torch.zeros_like(delta[0, ..., 0])
@@ -144,26 +145,26 @@ def _hidden_attention(place: Place, direction: str) -> Tensor:
         if direction != "forward":
             flipped = (delta[1].flip(1), A[1], B[1].flip(1), C[1].flip(1))
             total = total + attention_row(*flipped, last - special[:, j]).flip(1)
-    return (total / special.shape[1]).gather(1, place.patches)
+    return (total / special.shape[1]).gather(1, context.patches)
 
 
-def _random(place: Place, direction: str) -> Tensor:
+def _random(context: SiteContext, direction: str) -> Tensor:
     """Uniform numbers of (seed, image, site, position)."""
-    position = place.tokens.position.gather(1, place.patches)
-    return uniform(place.seed, place.tokens.image, place.site, position)
+    position = context.tokens.position.gather(1, context.patches)
+    return uniform(context.seed, context.tokens.image, context.site, position)
 
 
-def faded(score: Tensor, place: Place, rate: float) -> Tensor:
+def faded(score: Tensor, context: SiteContext, rate: float) -> Tensor:
     """`score` (B, n) times exp(-rate d), d the distance to the nearest special token.
 
     Distance is that of the unreduced sequence, over its length, so that 0 <= d < 1 at every site.
     """
-    tokens = place.tokens
+    tokens = context.tokens
     if tokens.special.shape[1] == 0:
         raise UserError("sensitivity needs a class token and this backbone has none: set it to 0")
     special = tokens.position.gather(1, tokens.special)
     distance = (
-        (tokens.position.gather(1, place.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
+        (tokens.position.gather(1, context.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
     )
     return score * torch.exp(-rate * distance.to(score.dtype) / tokens.original_length)
 
@@ -172,13 +173,13 @@ def faded(score: Tensor, place: Place, rate: float) -> Tensor:
 class Score:
     """A score.
 
-    ``read``        (place, direction) -> (B, n)
+    ``read``        (context, direction) -> (B, n)
     ``needs``       direction -> trace fields it reads
     ``directed``    whether the direction makes a difference
     ``arithmetic``  (tokens, directions read, shape) -> operations
     """
 
-    read: Callable[[Place, str], Tensor]
+    read: Callable[[SiteContext, str], Tensor]
     needs: Callable[[str], frozenset[str]]
     directed: bool
     arithmetic: Callable[[int, int, Widths], int]

@@ -39,21 +39,21 @@ AXES: dict[str, tuple[Vary, ...]] = {
     "score": (Vary("score"), Vary("window", (1, 3, 5)), Vary("sensitivity", (0.0, 1.0, 4.0, 16.0))),
     "combine": (
         Vary("weights"),
-        Vary("hybrid", (0.0, 0.25, 0.5, 0.75, 1.0)),
-        Vary("hybrid_residual", (0.0, 0.5, 1.0)),
+        Vary("drop_ratio", (0.0, 0.25, 0.5, 0.75, 1.0)),
+        Vary("residual_drop_ratio", (0.0, 0.5, 1.0)),
     ),
     "match": (
         Vary("matching"),
         Vary("sources"),
         Vary("targets", (0.25, 0.5, 1.0, 2.0, 4.0)),
-        Vary("pruned", (0.0, 0.25, 0.5, 0.75)),
+        Vary("prune_ratio", (0.0, 0.25, 0.5, 0.75)),
         Vary("fused"),
-        Vary("neighbours"),
+        Vary("path"),
     ),
     "schedule": (),
-    "class-token": (Vary("protect", (0, 1, 2, 4, 8, 16)), Vary("special")),
+    "class-token": (Vary("cls_window", (0, 1, 2, 4, 8, 16)), Vary("cls_placement")),
     "direction": (Vary("direction"),),
-    "similarity": (Vary("feature"), Vary("best", (1, 2, 4, 16))),
+    "similarity": (Vary("feature"), Vary("neighbour_rank", (1, 2, 4, 16))),
     "size": (Vary("weights", ("mean", "size")), Vary("attention")),
 }
 

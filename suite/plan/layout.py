@@ -119,10 +119,10 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
         return f"hands decay on along one scan each way; {model.name} has {scans} scans"
     if composition.needs_class_token and not specials:
         return f"needs a class token; {model.name} has none"
-    if composition.special == "proportional" and specials > 1:
+    if composition.cls_placement == "proportional" and specials > 1:
         return (
-            f"special=proportional places one class token; {model.name} has {specials} special "
-            "tokens"
+            f"cls_placement=proportional places one class token; {model.name} has {specials} "
+            "special tokens"
         )
     return None
 

@@ -19,7 +19,7 @@ from backbones.sequence import TokenSequence
 from methods.composition import Composition
 from methods.parts.counter_random import uniform
 from methods.parts.match import unprotected
-from methods.parts.score import DIRECTIONS, SCORES, Place
+from methods.parts.score import DIRECTIONS, SCORES, SiteContext
 from suite.data.loading.loader import Batch
 from suite.evaluation.outcomes import divergence, loss_and_margin
 from suite.evaluation.token_edits import moved, pruned, removed, zeroed
@@ -191,10 +191,10 @@ def last_block_has_trace(model: Backbone) -> bool:
 
 def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> dict[str, Array]:
     """Read all scores (n,) of the one image from the trace that `tokens` carry."""
-    place = Place(tokens, tokens.patches(), settings.seed, block)
+    context = SiteContext(tokens, tokens.patches(), settings.seed, block)
     values = {}
     for name, (score, direction) in settings.scores.items():
-        read = SCORES[score].read(place, direction)
+        read = SCORES[score].read(context, direction)
         values[name] = _array(read[0])
     return values
 

@@ -60,7 +60,7 @@ def check_specials(step: Step) -> str:
             return f"the {stream} of a special token changed"
     if not bool((after.size.gather(1, after.special) == 1).all()):
         return "a special token's size is not 1"
-    if step.composition.special != "exact":
+    if step.composition.cls_placement != "exact":
         # an option that misplaces the class token on purpose, as its method's released code does
         return ""
     smaller = (after.position[:, None, :] < positions[:, :, None]).sum(2)

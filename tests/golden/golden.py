@@ -1,8 +1,11 @@
 """What the suite gave before the rearrangement, and whether it still gives the same.
 
-``python tests/golden/golden.py record FOLDER`` runs the commands below and stores what they give in ``record.tar.xz``;
-``python tests/golden/golden.py compare FOLDER`` runs them again and lists what differs (runs that are in FOLDER already
-are not run again). Times, hashes, file names and the environment are not compared. Deleted when the work is done.
+``python tests/golden/golden.py record FOLDER`` runs the commands below and stores what they give in
+                                                ``record.tar.xz``;
+``python tests/golden/golden.py compare FOLDER`` runs them again and lists what differs (runs that
+                                                 are in FOLDER already
+are not run again). Times, hashes, file names and the environment are not compared. Deleted when the
+work is done.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def best_edges(
             ((alike(image, token, other, recipe=recipe), other) for other in b),
             key=lambda pair: -pair[0],
         )
-        value, other = values[min(recipe["best"], len(b)) - 1]
+        value, other = values[min(recipe["neighbour_rank"], len(b)) - 1]
         edges.append((value, token, other))
     return edges
 
@@ -100,7 +100,7 @@ def z_key(image: Image, token: Token) -> str:
 
 def match_runs(image: Image, open_: list[Token], recipe: dict[str, Any], r: int) -> Match:
     walk = open_
-    if recipe["neighbours"] == "grid":
+    if recipe["path"] == "grid":
         walk = sorted(walk, key=lambda token: z_key(image, token))
     groups: dict[int, list[Token]] = {}
     for j, token in enumerate(walk):
@@ -153,8 +153,8 @@ def unprotected(image: Image, window: int) -> list[Token]:
 
 
 def match_of(image: Image, recipe: dict[str, Any], r: int) -> Match:
-    open_ = unprotected(image, recipe["protect"])
-    pruned = math.floor(recipe["pruned"] * r + 0.5)
+    open_ = unprotected(image, recipe["cls_window"])
+    pruned = math.floor(recipe["prune_ratio"] * r + 0.5)
     gone = sorted(open_, key=lambda token: -token.score)[len(open_) - pruned :]
     left = [token for token in open_ if not any(token is other for other in gone)]
     pairs, destinations = MATCHINGS[recipe["matching"]](image, left, recipe, r - pruned)
@@ -162,7 +162,7 @@ def match_of(image: Image, recipe: dict[str, Any], r: int) -> Match:
         pairs = [(source, None) for source, _ in pairs]
         if recipe["matching"] in ("keep-target-source", "fused"):
             destinations = []  # ranked by score alone, nothing was compared
-    if recipe["pruned"] == 1:
+    if recipe["prune_ratio"] == 1:
         destinations = []
     return [(token, None) for token in gone] + pairs, destinations
 
@@ -264,10 +264,12 @@ def surviving(
     count = len(pairs)
     kept = {
         stream: count - math.floor(recipe[stream] * count + 0.5)
-        for stream in ("dropped_branch", "dropped_residual")
+        for stream in ("branch_drop_ratio", "residual_drop_ratio")
     }
-    branch = [source for source, target in pairs[: kept["dropped_branch"]] if target is token]
-    residual = [source for source, target in pairs[: kept["dropped_residual"]] if target is token]
+    branch = [source for source, target in pairs[: kept["branch_drop_ratio"]] if target is token]
+    residual = [
+        source for source, target in pairs[: kept["residual_drop_ratio"]] if target is token
+    ]
     living = branch if len(branch) > len(residual) else residual
     return Token(
         token.index,
@@ -284,7 +286,7 @@ def surviving(
 def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -> list[Token]:
     """The tokens of `image` after the reduction, in their new order, special tokens among them."""
     asks = recipe["matching"] in ("lowest", "fused", "keep-target-source", "halves")
-    asks = asks or recipe["order"] == "score" or recipe["pruned"] > 0
+    asks = asks or recipe["order"] == "score" or recipe["prune_ratio"] > 0
     for token in image.patches:
         token.score = score_of(image, token, recipe, seed, site) if asks else 0.0
     pairs, destinations = match_of(image, recipe, r)
@@ -296,10 +298,10 @@ def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -
     for rank, special in enumerate(sorted(image.specials, key=lambda token: token.position)):
         before = sum(token.position < special.position for token in survivors)
         place = before + sum(other.position < special.position for other in image.specials)
-        if recipe["special"] == "proportional":
+        if recipe["cls_placement"] == "proportional":
             place = special.index * (len(image.tokens) - r) // len(image.tokens)
-        if recipe["special"] in ("first", "last"):
-            place = rank if recipe["special"] == "first" else len(out)
+        if recipe["cls_placement"] in ("first", "last"):
+            place = rank if recipe["cls_placement"] == "first" else len(out)
         out.insert(place, surviving(image, survivors, special, pairs, recipe))
     return out
 
@@ -314,15 +316,15 @@ COMMON: dict[str, Any] = {
     "sensitivity": 0.0,
     "feature": None,
     "sources": "even",
-    "best": 1,
+    "neighbour_rank": 1,
     "targets": None,
-    "pruned": 0.0,
+    "prune_ratio": 0.0,
     "weights": "drop",
-    "dropped_branch": 0.0,
-    "dropped_residual": 0.0,
+    "branch_drop_ratio": 0.0,
+    "residual_drop_ratio": 0.0,
     "align": False,
-    "protect": 0,
-    "special": "exact",
+    "cls_window": 0,
+    "cls_placement": "exact",
     "order": "restored",
     "shuffle": 1.0,
 }
@@ -334,7 +336,7 @@ OWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "norm": lambda o: {"matching": "lowest", "score": "norm"},
     "activation": lambda o: {"matching": "lowest", "score": "activation"},
     "delta": lambda o: {"matching": "lowest", "score": "delta"},
-    "mtr": lambda o: {"dropped_branch": o["hybrid"], "dropped_residual": o["hybrid"]},
+    "mtr": lambda o: {"branch_drop_ratio": o["drop_ratio"], "residual_drop_ratio": o["drop_ratio"]},
     "tome": lambda o: {"matching": "odd-even"},
     "evit": lambda o: (
         {"matching": "fused"} if o["fused"] else {"matching": "lowest", "weights": "drop"}
@@ -342,8 +344,8 @@ OWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "hsa": lambda o: {"matching": "lowest"},
     "utr": lambda o: {
         "matching": "halves",
-        "dropped_branch": o["hybrid"],
-        "dropped_residual": o["hybrid_residual"],
+        "branch_drop_ratio": o["drop_ratio"],
+        "residual_drop_ratio": o["residual_drop_ratio"],
     },
     "rmeeto": lambda o: {"matching": "odd-even"},
     "pumer": lambda o: {"matching": "odd-even"},

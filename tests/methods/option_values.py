@@ -8,12 +8,12 @@ from methods.base import Method, Option
 NUMBERS: dict[str, tuple[Any, ...]] = {
     "targets": (1.0, 0.0, 0.5, 3.0),
     "shuffle": (1.0, 0.0, 0.5),
-    "protect": (0, 1, 2),
-    "best": (1, 2, 9),
+    "cls_window": (0, 1, 2),
+    "neighbour_rank": (1, 2, 9),
     "sensitivity": (0.0, 0.5, 8.0),
-    "pruned": (0.5, 0.0, 0.3, 1.0),
-    "hybrid": (0.5, 0.0, 0.2, 1.0),
-    "hybrid_residual": (0.0, 0.4, 1.0),
+    "prune_ratio": (0.5, 0.0, 0.3, 1.0),
+    "drop_ratio": (0.5, 0.0, 0.2, 1.0),
+    "residual_drop_ratio": (0.0, 0.4, 1.0),
 }
 
 

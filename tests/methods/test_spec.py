@@ -30,6 +30,11 @@ from methods.spec import MethodSpec, find, parse, parse_list
         ("downsample", "downsample"),
         ("mtr@falling", "mtr@falling"),
         (" mtr [order=appended] @ every-2", "mtr[order=appended]@every-2"),
+        ("mtr[best=2,hybrid=0.5]", "mtr[drop_ratio=0.5,neighbour_rank=2]"),
+        ("utr[hybrid_residual=1]", "utr[residual_drop_ratio=1]"),
+        ("rmeeto[protect=1,special=last]", "rmeeto[cls_placement=last,cls_window=1]"),
+        ("pool[neighbours=grid]", "pool[path=grid]"),
+        ("pumer[pruned=0]", "pumer[prune_ratio=0]"),
     ],
 )
 def test_canonical_text(text: str, canonical: str) -> None:
@@ -58,6 +63,7 @@ def test_a_list_is_split_outside_brackets() -> None:
         ("mtr[order]", "write name=value"),
         ("mtr[order=]", "write name=value"),
         ("mtr[order=score,order=score]", "twice"),
+        ("mtr[protect=1,cls_window=2]", "'cls_window' twice"),
         ("mtr[order=score", "write name or name"),
         ("mtr]", "write name or name"),
         ("mtr@", "did you mean mtr"),
@@ -89,11 +95,11 @@ def test_equal_compositions_have_one_canonical_form() -> None:
         ("tome[weights=mean]", "fambav[layers=upper]"),
         ("mame[matching=keep-target-source]", "mtr"),
         ("mtr[matching=odd-even,feature=branch,weights=size]", "tome"),
-        ("pumer[pruned=0,weights=size]", "tome"),
-        ("pumer[pruned=1,score=delta]", "delta"),
+        ("pumer[prune_ratio=0,weights=size]", "tome"),
+        ("pumer[prune_ratio=1,score=delta]", "delta"),
         ("hsa[align=false]", "activation"),
-        ("utr[hybrid=1,hybrid_residual=1]", "utr[weights=drop]"),
-        ("mtr[matching=neighbours,score=c]", "stm[weights=mean,protect=0]"),
+        ("utr[drop_ratio=1,residual_drop_ratio=1]", "utr[weights=drop]"),
+        ("mtr[matching=neighbours,score=c]", "stm[weights=mean,cls_window=0]"),
     ]
     for one, other in equal:
         a, b = parse(one).composition(), parse(other).composition()
@@ -182,7 +188,7 @@ def test_idle_fields_make_no_difference() -> None:
         "direction": "forward",
         "feature": "c",
         "target_ratio": 3.0,
-        "walk": "grid",
+        "path": "grid",
         "shuffle": 0.5,
         "weights": "size",
     }
@@ -196,7 +202,7 @@ def test_impossible_compositions_say_why() -> None:
         ({"matching": "odd-even"}, "give a feature"),
         ({"matching": "spaced", "order": "score"}, "needs a method with a score"),
         ({"matching": "runs", "weights": "attention"}, "need a method with a score"),
-        ({"matching": "odd-even", "feature": "b", "pruned": 0.5}, "give a score"),
+        ({"matching": "odd-even", "feature": "b", "prune_ratio": 0.5}, "give a score"),
         ({"matching": "lowest", "score": "cls-similarity", "sensitivity": 1.0}, "never negative"),
         (
             {"matching": "lowest", "score": "norm", "aligned": True, "order": "reversed"},

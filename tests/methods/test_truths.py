@@ -45,7 +45,7 @@ def cases(draw: st.DrawFn) -> tuple[Composition, int, dict[str, Any]]:
     grid = (draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     patches = grid[0] * grid[1] * grid[2]
     least = 1 if composition.needs_class_token else 0
-    most = 1 if composition.special == "proportional" else 5
+    most = 1 if composition.cls_placement == "proportional" else 5
     special = draw(st.sets(st.integers(0, patches), min_size=least, max_size=most))
     special = {place for place in special if place < patches + len(special)}
     worn = draw(st.integers(0, patches - 1))
@@ -136,7 +136,7 @@ def test_merging_both_streams_is_merging_their_sum(
     composition = METHODS[name].compose()
     assert composition is not None
     # A method with an operator of its own for each stream is asked for the same one.
-    composition = replace(composition, dropped_branch=composition.dropped_residual)
+    composition = replace(composition, branch_drop_ratio=composition.residual_drop_ratio)
     out = Reducer(composition, 6, site=1)(tokens)
     moved = replace(tokens, branch=tokens.branch * 0, residual=tokens.residual + tokens.branch)
     if composition.feature == "branch":
@@ -217,9 +217,9 @@ BLIND = (
     "random",
     "stride",
     "pool",
-    "pool[neighbours=grid]",
+    "pool[path=grid]",
     "stride[order=reversed]",
-    "random[protect=2]",
+    "random[cls_window=2]",
 )
 CHOOSING = (
     "mtr",

@@ -54,7 +54,7 @@ def passes(text: str, training: bool) -> Callable[[], list[Tensor]]:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
-    "text", ["mtr", "random", "mtr[order=shuffled,shuffle=0.5]", "pool[neighbours=grid]"]
+    "text", ["mtr", "random", "mtr[order=shuffled,shuffle=0.5]", "pool[path=grid]"]
 )
 def test_a_model_is_proved_and_runs_where_it_lives(text: str, training: bool) -> None:
     run = passes(text, training)

@@ -111,11 +111,11 @@ def check_step(
     assert step_problem(Step(composition, before, after, remove)) == ""
     for image in range(before.batch):
         old, new = before.special[image].tolist(), sorted(after.special[image].tolist())
-        if composition.special == "first":
+        if composition.cls_placement == "first":
             assert new == list(range(len(old)))
-        elif composition.special == "last":
+        elif composition.cls_placement == "last":
             assert new == list(range(after.length - len(old), after.length))
-        elif composition.special == "proportional":
+        elif composition.cls_placement == "proportional":
             # the released misplacement of the class token: floor(p k / t)
             assert new == [place * after.length // before.length for place in old]
 

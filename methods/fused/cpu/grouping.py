@@ -23,7 +23,7 @@ FAR = np.int64(1) << 60
 def unprotected(frame: Any, special: Any, patch: Any, among: Any) -> int:
     """`among` becomes the ranks that no window protects; returns how many there are."""
     count = frame.patches
-    closed = min(count, 2 * frame.protect * frame.specials)
+    closed = min(count, 2 * frame.cls_window * frame.specials)
     keys, places = np.empty(count, np.int64), np.empty(count, np.int64)
     if closed:
         for j in range(count):
@@ -42,7 +42,7 @@ def unprotected(frame: Any, special: Any, patch: Any, among: Any) -> int:
 
 @device
 def rank_scores(score: Any, among: Any, count: int, places: Any) -> None:
-    """Place of each of `among` by descending score."""
+    """SiteContext of each of `among` by descending score."""
     keys = np.empty(count, np.int64)
     for i in range(count):
         keys[i] = key(score[among[i]])
@@ -51,7 +51,7 @@ def rank_scores(score: Any, among: Any, count: int, places: Any) -> None:
 
 @device
 def prune(score: Any, among: Any, count: int, gone: int, source: Any, target: Any) -> int:
-    """The `gone` lowest of `among` are dropped, in sequence order; `among` becomes the others, how many is returned."""
+    """Drop the `gone` lowest of `among`, in sequence order; return how many are left in `among`."""
     places = np.empty(count, np.int64)
     rank_scores(score, among, count, places)
     low = left = 0
@@ -152,7 +152,7 @@ def match_by_cosine(
     source: Any,
     target: Any,
 ) -> None:
-    """Every source goes into its best target (split), or the r most similar pairs of two sets merge."""
+    """Match each source to its best target (split), or the r most similar pairs of two sets."""
     ones, others = np.empty(count, np.int64), np.empty(count, np.int64)
     if frame.matching == SPLIT:
         m, t = r, frame.targets
@@ -211,7 +211,7 @@ def match(
 ) -> None:
     """The pairs of one image: first those pruned by score, then the matching's."""
     among = np.empty(frame.patches, np.int64)
-    count, pruned = unprotected(frame, special, patch, among), frame.pruned
+    count, pruned = unprotected(frame, special, patch, among), frame.prune_count
     if pruned:
         count = prune(score, among, count, pruned, source, target)
     r = frame.removed - pruned

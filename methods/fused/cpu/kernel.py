@@ -1,4 +1,4 @@
-"""The compiled reduction: one task is one image, from its scores to its new streams, while its rows are in cache."""
+"""The compiled reduction: one task takes one image from its scores to its new streams, in cache."""
 
 from __future__ import annotations
 
@@ -40,11 +40,19 @@ FRAME = frame_type(
             "signed",
             "matching",
             "odd",
-            "best",
+            "neighbour_rank",
             "targets",
-            "protect",
+            "cls_window",
         ),
-        *("weighting", "sized", "removed", "pruned", "branch_pairs", "residual_pairs", "wrong"),
+        *(
+            "weighting",
+            "sized",
+            "removed",
+            "prune_count",
+            "branch_pairs",
+            "residual_pairs",
+            "wrong",
+        ),
     ),
 )
 
@@ -67,7 +75,7 @@ def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
 
 @device
 def is_whole(frame: Any, image: int) -> bool:
-    """Whether everything that points somewhere points into the sequence: compiled loops do not look."""
+    """Whether all indices lie within the sequence, which compiled loops do not check."""
     position = whole_row(frame.position, image * frame.length)
     for i in range(frame.length):
         if not 0 <= position[i] < frame.original_length:

@@ -15,7 +15,7 @@ from methods.fused.cpu.kernel import FRAME, reduction_kernel
 from methods.parts import combine
 from methods.parts.features import FEATURES, summed, traced
 from methods.parts.match import target_count
-from methods.parts.score import SCORES, SIGNED, Place
+from methods.parts.score import SCORES, SIGNED, SiteContext
 
 SCORINGS = {"activation": scoring.ACTIVATION, "norm": scoring.NORM, "cls-similarity": scoring.CLASS}
 """Scores that the kernel works out, those that read a row for every token; others it is given."""
@@ -37,18 +37,18 @@ Tensors = dict[str, Tensor]
 
 def launch(
     composition: Composition,
-    place: Place,
+    context: SiteContext,
     removed: int,
     old: Mapping[str, Tensor | None],
     new: Mapping[str, Tensor],
 ) -> None:
     """Reduce `old` into `new`, tensors of a token sequence by their names."""
-    tokens = place.tokens
+    tokens = context.tokens
     rows = {
         name: value if value.stride(-1) == 1 else value.contiguous()
         for name, value in _rows(composition, tokens)
     }
-    tensors, modes = _asked(composition, place, removed)
+    tensors, modes = _asked(composition, context, removed)
     tensors |= {name: value.contiguous() for name, value in old.items() if value is not None}
     wide = rows.get("y", rows.get("delta", tokens.carry))
     frame = fill(
@@ -58,7 +58,7 @@ def launch(
         {name: stride for part in map(_strides, rows.items()) for name, stride in part.items()},
         {"batch": tokens.batch, "length": tokens.length, "original_length": tokens.original_length},
         {
-            "patches": place.patches.shape[1],
+            "patches": context.patches.shape[1],
             "specials": tokens.special.shape[1],
             "width": tokens.branch.shape[2],
         },
@@ -72,7 +72,7 @@ def launch(
     reduction_kernel()(frame)
     if frame["wrong"][0]:
         raise ValueError(
-            "a position, an owner or the place of a special token lies outside of the token sequence"
+            "a position, an owner or the index of a special token lies outside the token sequence"
         )
 
 
@@ -112,34 +112,34 @@ def _scoring(composition: Composition, tokens: TokenSequence) -> int:
     return SCORINGS.get(composition.score, scoring.GIVEN)
 
 
-def _asked(composition: Composition, place: Place, removed: int) -> tuple[Tensors, Fields]:
-    """Score, pairs and weights where the kernel is given them, and how it finds them where it is not."""
-    pruned = part(composition.pruned, removed)
+def _asked(composition: Composition, context: SiteContext, removed: int) -> tuple[Tensors, Fields]:
+    """Return the tensors that the kernel is given, and the modes by which it finds the rest."""
+    pruned = part(composition.prune_ratio, removed)
     branch, residual = ((pruned + count if count else 0) for count in composition.merged(removed))
-    free = composition.free(place.patches.shape[1], place.tokens.special.shape[1]) - pruned
+    free = composition.free(context.patches.shape[1], context.tokens.special.shape[1]) - pruned
     modes = {
-        "scoring": _scoring(composition, place.tokens),
+        "scoring": _scoring(composition, context.tokens),
         "signed": composition.score in SIGNED,
         "matching": MATCHINGS.get(composition.matching, grouping.GIVEN),
         "odd": composition.sources == "odd",
-        "best": composition.best,
+        "neighbour_rank": composition.neighbour_rank,
         "targets": target_count(free, removed - pruned, composition.target_ratio),
-        "protect": composition.protect,
+        "cls_window": composition.cls_window,
         "weighting": WEIGHTINGS.get(composition.weights, merging.AVERAGE),
         "sized": composition.weights == "size",
         "removed": removed,
-        "pruned": pruned,
+        "prune_count": pruned,
         "branch_pairs": branch,
         "residual_pairs": residual,
     }
     tensors: Tensors = {}
     score = None
     if modes["scoring"] == scoring.GIVEN:
-        score = compose.scored(place, composition)
+        score = compose.scored(context, composition)
         assert score is not None
         tensors["score"] = score.double()
     if modes["matching"] == grouping.GIVEN:
-        pairs = compose.matched(place, composition, score, removed)
+        pairs = compose.matched(context, composition, score, removed)
         tensors |= {"source": pairs.source, "target": pairs.target}
     if composition.weights == "attention" and score is not None and composition.score is not None:
         tensors["weight"] = combine.attention(score, composition.score)

@@ -1,4 +1,4 @@
-"""The new sequence of one image: `methods.parts.combine` and `methods.parts.assemble` in one pass over both streams.
+"""The new sequence of one image: combination and assembly in one pass over both streams.
 
 Every addition happens in the order of the plain path, so the same pairs give the same bits.
 """
@@ -34,7 +34,7 @@ def averaged(source: Any, target: Any, count: int, weight: Any, share: Any, back
 
 @device
 def paired(target: Any, count: int, patches: int, share: Any, back: Any) -> None:
-    """`methods.parts.combine.paired`: the last source of a target keeps a half, the one before it half of that."""
+    """Pair averages (`combine.paired`): a target's last source keeps 1/2, the one before 1/4."""
     left = np.full(patches, HALF)
     for e in range(count - 1, -1, -1):
         share[e] = left[target[e]]
@@ -68,7 +68,7 @@ def combine(
 
 @device
 def arrange(frame: Any, image: int, gone: Any, index: Any, slot: Any, heir: Any) -> None:
-    """Survivors in order of position: `index` (k) says who stands where, `slot` (L) where each token is, -1: gone.
+    """Place the survivors by position: `index` (k) their tokens, `slot` (L) places, -1 if gone.
 
     `heir` (L) is the number of survivors whose position is not above that of each token.
     """
@@ -104,7 +104,7 @@ def move_stream(
     back: Any,
     count: int,
 ) -> None:
-    """Rows of the survivors, and what the first `count` pairs bring: share x source - back x target."""
+    """Copy the survivors' rows; add share x source - back x target of the first `count` pairs."""
     for i in range(index.shape[0]):
         start, end = index[i] * width, i * width
         for c in range(width):
@@ -118,7 +118,7 @@ def move_stream(
 
 @device
 def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, heir: Any) -> None:
-    """Decay carried by the survivors of one image in one direction, and what dropped tokens hand over to them."""
+    """Decay carried by one image's survivors in one direction, with that of the dropped tokens."""
     inner, left = frame.inner, index.shape[0]
     new = row(frame.new_carry, (direction * frame.batch + image) * left * inner)
     old = row(frame.carry, (direction * frame.batch + image) * frame.length * inner)
@@ -153,7 +153,7 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
 def move_facts(
     frame: Any, image: int, index: Any, slot: Any, gone: Any, into: Any, living: int
 ) -> None:
-    """Positions, sizes, owners and special tokens; of the pairs the first `living` live on in their targets."""
+    """Positions, sizes, owners and special tokens; the first `living` pairs are merged."""
     length, left = frame.length, index.shape[0]
     position, new_position = (
         whole_row(frame.position, image * length),

@@ -1,4 +1,4 @@
-"""Sorting, stably: few numbers by counting how many come before each, without a branch, more by merging runs."""
+"""Stable sorting: few numbers by counting those before each, without branches, more by merging."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _bits32(typing: Any, value: Any) -> Any:
 
 @device
 def key(value: Any) -> Any:
-    """A whole number that orders as `value` (float64) does; both zeros are one, and nan has a place as well."""
+    """An integer that orders as `value` (float64) does; both zeros are equal and nan is ordered."""
     bits = _bits(value + 0.0)
     return bits ^ ((bits >> 63) & MAGNITUDE)
 
 
 @device
 def rank(keys: Any, count: int, found: Any) -> None:
-    """Of each of the first `count` keys its place in descending order, the earlier of two equals first."""
+    """Rank of each of the first `count` keys in descending order, the earlier of equals first."""
     if count <= FEW:
         by_counting(keys, count, found)
     else:
@@ -83,7 +83,10 @@ def by_merging(keys: Any, count: int, found: Any) -> None:
 
 @device
 def largest(values: Any, count: int, keys: Any) -> int:
-    """Place of the largest of the first `count` >= 1 float32 `values`, the earlier of equals; `keys` is scratch."""
+    """Index of the largest of the first `count` >= 1 `values`, the earlier of equals.
+
+    `values` are float32; `keys` is scratch.
+    """
     top = np.int32(-MAGNITUDE32 - 1)
     for j in range(count):  # comparing whole numbers, the loop is vectorised
         bits = _bits32(values[j] + np.float32(0))
@@ -97,7 +100,7 @@ def largest(values: Any, count: int, keys: Any) -> int:
 
 @device
 def nth_largest(values: Any, count: int, nth: int) -> int:
-    """Place of the `nth` largest of the first `count` values, of the last where there are fewer."""
+    """Index of the `nth` largest of the first `count` values, of the last where there are fewer."""
     keys, places = np.empty(count, np.int64), np.empty(count, np.int64)
     for j in range(count):
         keys[j] = key(np.float64(values[j]))

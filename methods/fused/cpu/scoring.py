@@ -96,7 +96,7 @@ def gates(frame: Any, image: int, patch: Any, weight: Any) -> None:
 
 @device
 def attention(score: Any, count: int, signed: bool, weight: Any) -> None:
-    """The score as weights that sum to one: a softmax of a `signed` one, the others over their sum."""
+    """Turn the score into weights that sum to one: softmax if `signed`, else divided by the sum."""
     top, total = np.float32(-np.inf), ZERO
     for j in range(count):
         top = max(top, np.float32(score[j]))

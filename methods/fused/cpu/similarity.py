@@ -1,4 +1,4 @@
-"""Cosines of one image's tokens, and the best of each row, without the matrix ever leaving the cache."""
+"""Cosines of one image's tokens and the best of each row; the matrix stays in cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TINY = np.float32(1.1754944e-38)
 
 @reassociating
 def dot(a: Any, b: Any, count: int) -> Any:
-    """Inner product; the order of its sum is the compiler's, but always the same one for a given count."""
+    """Inner product, summed in the compiler's order, which is the same for a given count."""
     found = ZERO
     for index in range(count):
         found += a[index] * b[index]
@@ -46,7 +46,7 @@ def feature(frame: Any, image: int, place: int, out: Any) -> None:
 
 @device
 def look_ahead(frame: Any, image: int, places: Any, index: int, count: int) -> None:
-    """Ask for the feature of a token that comes soon: tokens that lie apart are not foreseen by the hardware."""
+    """Prefetch the feature of a token needed soon, which the hardware cannot foresee."""
     if index < count:
         one = row(frame.feature, image * frame.feature_b + places[index] * frame.feature_l)
         for f in range(0, frame.feature_width, COLUMNS):
@@ -97,7 +97,9 @@ def compare(
             for j in range(pitch):
                 cosine[j] *= down[j]
             best[first + i] = (
-                largest(cosine, t, keys) if frame.best == 1 else nth_largest(cosine, t, frame.best)
+                largest(cosine, t, keys)
+                if frame.neighbour_rank == 1
+                else nth_largest(cosine, t, frame.neighbour_rank)
             )
             edge[first + i] = cosine[best[first + i]] / across[i]
 

@@ -1,4 +1,4 @@
-"""The inner loop of a matrix product: a tile of inner products whose sums never leave the registers."""
+"""The inner loop of a matrix product: a tile of inner products, summed in registers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS, COLUMNS = (
 
 @intrinsic
 def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any) -> Any:
-    """Inner products of 6 vectors with 16, all of `width` >= 1 numbers, each summed in order with fused additions.
+    """Inner products of 6 vectors with 16 of `width` >= 1 numbers, summed in order with fused adds.
 
     `rows` is the address of (6, width), `columns` that of (width, 16); the row of `out` (6, pitch)
     that belongs to a vector receives 16 numbers. Written in the compiler's own language: loops over

@@ -1,4 +1,4 @@
-"""The new sequence as Triton programs: where everything stands and what it weighs, then every row in one pass."""
+"""The new sequence as Triton programs: first indices and coefficients, then every row."""
 
 # mypy: ignore-errors
 from __future__ import annotations
@@ -14,7 +14,8 @@ def arrange(
     position, size, special, owner, source, target,
     new_position, new_size, new_special, new_owner, index, landing, heir, share, seen, slot, total,
     length, original, left, removed, merged, specials, source_b, source_l, target_b, target_l,
-    SIZED: tl.constexpr, LENGTH: tl.constexpr, ORIGINAL: tl.constexpr, REMOVED: tl.constexpr, SPECIALS: tl.constexpr,
+    SIZED: tl.constexpr, LENGTH: tl.constexpr, ORIGINAL: tl.constexpr, REMOVED: tl.constexpr,
+    SPECIALS: tl.constexpr,
 ):  # fmt: skip
     """Grid (batch): everything of one image that is a number a token.
 
@@ -92,7 +93,7 @@ def move_rows(
     length, left, removed, width, source_b, source_l,
     MERGES: tl.constexpr, REMOVED: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Grid (k, batch): one row of both streams, x + sum of share x source - back x itself over what lands on it."""
+    """Grid (k, batch): one row of both streams, x + sum over sources of (share x_s - back x)."""
     slot, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     channel, e = tl.arange(0, WIDE), tl.arange(0, REMOVED)
     lane = channel < width
@@ -120,7 +121,7 @@ def move_carry(
     batch, length, left, removed, width, source_b, source_l, delta_k, delta_b, delta_l,
     REMOVED: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Grid (k, batch, 2): decay carried by one survivor, and with `delta` what dropped tokens hand over to it."""
+    """Grid (k, batch, 2): decay carried by one survivor, with `delta` also the dropped tokens'."""
     slot, b, k = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
     channel, e = tl.arange(0, WIDE), tl.arange(0, REMOVED)
     lane = channel < width

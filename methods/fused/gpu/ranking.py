@@ -12,7 +12,7 @@ BLOCK = 64
 
 
 def ranked(keys: Tensor, values: tuple[Tensor, ...], count: int) -> list[Tensor]:
-    """The first `count` of each of one or two `values` (B, n) by descending `keys` (B, n), fp32, the earlier of equals.
+    """The first `count` of one or two `values` (B, n) by descending fp32 `keys` (B, n), stably.
 
     Any strides.
     """
@@ -22,7 +22,7 @@ def ranked(keys: Tensor, values: tuple[Tensor, ...], count: int) -> list[Tensor]
     with torch.cuda.device_of(keys):
         rank_rows[(triton.cdiv(length, BLOCK), batch)](
             keys, first, second, found[0], found[-1], length, count,
-            keys.stride(0), keys.stride(1), first.stride(0), first.stride(1), second.stride(0), second.stride(1),
+            keys.stride(0), keys.stride(1), *first.stride()[:2], *second.stride()[:2],
             BLOCK=BLOCK, num_warps=4,
         )  # fmt: skip
     return found

@@ -21,7 +21,7 @@ from methods.fused.gpu.ranking import clipped_mean, ranked
 from methods.fused.gpu.similarity import most_similar
 from methods.parts.features import FEATURES, traced
 from methods.parts.match import target_count
-from methods.parts.score import SCORES, Place
+from methods.parts.score import SCORES, SiteContext
 
 MEANS = ("mean", "size")  # coefficients that `arrange` works out
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -32,7 +32,7 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     exact = [tokens.residual, tokens.size]
     exact += [] if tokens.carry is None else [tokens.carry]
     exact += [traced(tokens.trace, "delta")] if composition.aligned else []
-    same_pairs = composition.dropped_branch == composition.dropped_residual
+    same_pairs = composition.branch_drop_ratio == composition.residual_drop_ratio
     return (
         same_pairs
         and tokens.branch.dtype in DTYPES
@@ -40,10 +40,10 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     )
 
 
-def reduced(composition: Composition, place: Place, removed: int) -> TokenSequence:
+def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
     """What `methods.reduce.reduced` gives."""
-    tokens = place.tokens
-    source, target, coefficients = _pairs(composition, place, removed)
+    tokens = context.tokens
+    source, target, coefficients = _pairs(composition, context, removed)
     merged = _merged(composition, removed)
     left, batch, device = tokens.length - removed, tokens.batch, tokens.branch.device
 
@@ -82,8 +82,8 @@ def reduced(composition: Composition, place: Place, removed: int) -> TokenSequen
             like(tokens.residual, batch, left, width),
         )
         move_rows[(left, batch)](
-            tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual, index, source, landing, *given,
-            tokens.length, left, removed, width, *source.stride(),
+            tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual,
+            index, source, landing, *given, tokens.length, left, removed, width, *source.stride(),
             MERGES=merged > 0, WIDE=triton.next_power_of_2(width), **pair,
         )  # fmt: skip
         carry = _carried(composition, tokens, index, source, heir)
@@ -115,63 +115,68 @@ def _carried(
     delta = None if delta is None else delta if delta.stride(3) == 1 else delta.contiguous()
     strides = (0, 0, 0) if delta is None else delta.stride()[:3]
     move_carry[(left, batch, 2)](
-        None if tokens.carry is None else tokens.carry.contiguous(), delta, carry, index, source, heir,
-        batch, tokens.length, left, removed, width, *source.stride(), *strides,
+        None if tokens.carry is None else tokens.carry.contiguous(), delta, carry,
+        index, source, heir, batch, tokens.length, left, removed, width, *source.stride(), *strides,
         REMOVED=triton.next_power_of_2(removed), WIDE=triton.next_power_of_2(width), num_warps=4,
     )  # fmt: skip
     return carry
 
 
 def _merged(composition: Composition, removed: int) -> int:
-    """How many of the pairs are merged, the first ones; those that are pruned before count as their own targets."""
+    """Number of pairs that are merged, pruned ones included as their own targets."""
     count = composition.merged(removed)[0]
-    return part(composition.pruned, removed) + count if count else 0
+    return part(composition.prune_ratio, removed) + count if count else 0
 
 
 def _pairs(
-    composition: Composition, place: Place, removed: int
+    composition: Composition, context: SiteContext, removed: int
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-    """Places of the sources and of their targets (B, r), and share and back (B, r) where they are no mean."""
+    """Indices of sources and targets (B, r), and share and back (B, r) where they are no mean."""
     mean = composition.weights in MEANS or not _merged(composition, removed)
-    if composition.protect or composition.pruned or composition.best > 1 or not mean:
-        return _plain(composition, place, removed, mean)
+    if (
+        composition.cls_window
+        or composition.prune_ratio
+        or composition.neighbour_rank > 1
+        or not mean
+    ):
+        return _plain(composition, context, removed, mean)
     if composition.matching == "lowest":
-        source = _ranked_places(composition, place)[:, -removed:]
+        source = _ranked_places(composition, context)[:, -removed:]
         return source, source, None
     if composition.matching == "keep-target-source":
-        order = _ranked_places(composition, place)
+        order = _ranked_places(composition, context)
         first = order.shape[1] - removed
         targets = target_count(order.shape[1], removed, composition.target_ratio)
         source = order[:, first:]
         return (
             source,
-            most_similar(_features(composition, place), source, order[:, first - targets : first])[
-                0
-            ],
+            most_similar(
+                _features(composition, context), source, order[:, first - targets : first]
+            )[0],
             None,
         )
     if composition.matching == "odd-even":
         odd = composition.sources == "odd"
-        ones, others = place.patches[:, int(odd) :: 2], place.patches[:, 1 - int(odd) :: 2]
-        best, edge = most_similar(_features(composition, place), ones, others)
+        ones, others = context.patches[:, int(odd) :: 2], context.patches[:, 1 - int(odd) :: 2]
+        best, edge = most_similar(_features(composition, context), ones, others)
         source, target = ranked(edge, (ones, best), removed)
         return source, target, None
-    return _plain(composition, place, removed, mean)
+    return _plain(composition, context, removed, mean)
 
 
 def _plain(
-    composition: Composition, place: Place, removed: int, mean: bool
+    composition: Composition, context: SiteContext, removed: int, mean: bool
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """The pairs as `methods.reduce` finds them."""
-    score = compose.scored(place, composition)
-    matching = compose.matched(place, composition, score, removed)
+    score = compose.scored(context, composition)
+    matching = compose.matched(context, composition, score, removed)
     source, target = (
-        place.patches.gather(1, ranks) for ranks in (matching.source, matching.target)
+        context.patches.gather(1, ranks) for ranks in (matching.source, matching.target)
     )
     if mean:
         return source, target, None
     count = _merged(composition, removed)
-    found = compose.weighed(place, composition, score, matching.first(count))
+    found = compose.weighed(context, composition, score, matching.first(count))
     padded = [
         torch.nn.functional.pad(values.float(), (0, removed - count))
         for values in (found.share, found.back)
@@ -179,26 +184,26 @@ def _plain(
     return source, target, (padded[0].contiguous(), padded[1].contiguous())
 
 
-def _ranked_places(composition: Composition, place: Place) -> Tensor:
+def _ranked_places(composition: Composition, context: SiteContext) -> Tensor:
     """Places of the patch tokens (B, n) by descending score."""
-    score = _score(composition, place)
-    return ranked(score, (place.patches,), place.patches.shape[1])[0]
+    score = _score(composition, context)
+    return ranked(score, (context.patches,), context.patches.shape[1])[0]
 
 
-def _score(composition: Composition, place: Place) -> Tensor:
+def _score(composition: Composition, context: SiteContext) -> Tensor:
     bare = composition.window == 1 and composition.sensitivity == 0
     if bare and composition.score == "activation":
-        y = traced(place.tokens.trace, *SCORES["activation"].needs(composition.direction))
-        return clipped_mean(y).gather(1, place.patches)
-    score = compose.scored(place, composition)
+        y = traced(context.tokens.trace, *SCORES["activation"].needs(composition.direction))
+        return clipped_mean(y).gather(1, context.patches)
+    score = compose.scored(context, composition)
     assert score is not None
     return score
 
 
-def _features(composition: Composition, place: Place) -> tuple[Tensor, ...]:
+def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, ...]:
     """What tokens are compared by: one or two tensors (B, L, F) to be added."""
     assert composition.feature is not None
-    parts = FEATURES[composition.feature].parts(place.tokens)
+    parts = FEATURES[composition.feature].parts(context.tokens)
     if len(parts) > 2:
         parts = (torch.stack(parts).float().sum(0),)
     return tuple(values if values.stride(-1) == 1 else values.contiguous() for values in parts)

@@ -1,4 +1,4 @@
-"""Of each of some tokens the most similar of others, without the matrix of cosines, as a Triton program."""
+"""The most similar token of another set, without storing the cosines, as a Triton program."""
 
 # mypy: ignore-errors
 from __future__ import annotations
@@ -15,7 +15,9 @@ TINY = tl.constexpr(1.1754944e-38)
 def most_similar(
     features: tuple[Tensor, ...], ones: Tensor, others: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Which of `others` (B, t) is nearest to each of `ones` (B, m) by cosine, the earlier of equals, and the cosine.
+    """The nearest of `others` (B, t) to each of `ones` (B, m) by cosine, and that cosine.
+
+    Of equals the earlier wins.
 
     Both are places in the sequence; a token's feature is the sum of its rows in one or two
     `features` (B, L, F).

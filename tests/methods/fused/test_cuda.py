@@ -20,7 +20,7 @@ TEXTS = [
     "mtr[weights=pair]",
     "mtr[order=shuffled,shuffle=0.5]",
     "tome[order=appended]",
-    "pool[neighbours=grid]",
+    "pool[path=grid]",
     "evit[score=hidden-attention]",
 ]
 

@@ -19,7 +19,7 @@ from methods.composition import Composition
 from methods.fused import dispatch as inference
 from methods.fused.cpu.ranking import key, largest, nth_largest, rank
 from methods.fused.cpu.tile import COLUMNS, ROWS, tile
-from methods.parts.score import Place
+from methods.parts.score import SiteContext
 from methods.reducer import Reducer
 from methods.spec import parse
 
@@ -37,13 +37,17 @@ def compiled_one(text: str, tokens: TokenSequence, remove: int) -> TokenSequence
     composition = parse(text).composition()
     assert composition is not None
     assert inference.serves(composition, tokens)
-    return inference.reduced(composition, Place(tokens, tokens.patches(), seed=3, site=2), remove)
+    return inference.reduced(
+        composition, SiteContext(tokens, tokens.patches(), seed=3, site=2), remove
+    )
 
 
 def plain_one(text: str, tokens: TokenSequence, remove: int) -> TokenSequence:
     composition = parse(text).composition()
     assert composition is not None
-    return compose.reduced(composition, Place(tokens, tokens.patches(), seed=3, site=2), remove)
+    return compose.reduced(
+        composition, SiteContext(tokens, tokens.patches(), seed=3, site=2), remove
+    )
 
 
 def same(one: TokenSequence, other: TokenSequence) -> bool:
@@ -54,8 +58,8 @@ def same(one: TokenSequence, other: TokenSequence) -> bool:
     "text",
     [
         *(name for name in METHODS if METHODS[name].kind == "sequence"),
-        *("mtr[weights=pair,best=2]", "tome[protect=3,sources=odd]", "mtr[window=3]", "evit[weights=size]"),
-        *("tome[feature=b]", "tome[feature=delta]", "random[weights=mean]", "utr[hybrid=1,hybrid_residual=0.3]"),
+        *("mtr[weights=pair,neighbour_rank=2]", "tome[cls_window=3,sources=odd]", "mtr[window=3]", "evit[weights=size]"),
+        *("tome[feature=b]", "tome[feature=delta]", "random[weights=mean]", "utr[drop_ratio=1,residual_drop_ratio=0.3]"),
         "pumer[weights=delta-b]",
     ],
 )  # fmt: skip
@@ -124,7 +128,7 @@ def test_what_points_outside_is_refused_before_it_is_followed(
     tokens = fabricate()
     wrong = getattr(tokens, name).clone()
     wrong[1, 0] = value
-    with pytest.raises(ValueError, match="outside of the token sequence"):
+    with pytest.raises(ValueError, match="outside the token sequence"):
         compiled_one("tome", replace(tokens, **{name: wrong}), 3)
 
 
@@ -164,7 +168,7 @@ def test_it_serves_inference_in_single_precision_and_nothing_else(
     assert inference.serves(mtr, tokens)
     assert not inference.serves(Ours("lowest", score="delta"), tokens)
     assert not inference.serves(replace(mtr, order="reversed"), tokens)
-    assert not inference.serves(replace(mtr, special="proportional"), tokens)
+    assert not inference.serves(replace(mtr, cls_placement="proportional"), tokens)
     assert not inference.serves(mtr, fabricate(dtype=torch.float64))
     assert not inference.serves(mtr, replace(tokens, branch=tokens.branch.bfloat16()))
     with torch.enable_grad():

@@ -15,7 +15,7 @@ from methods.fused import dispatch as inference
 from methods.fused.gpu import reduce as gpu
 from methods.fused.gpu.ranking import clipped_mean, ranked
 from methods.fused.gpu.similarity import most_similar
-from methods.parts.score import Place
+from methods.parts.score import SiteContext
 from methods.spec import parse
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,14 +23,14 @@ MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 TEXTS = [
     *(name for name in METHODS if METHODS[name].kind == "sequence"),
     *(
-        "mtr[hybrid=0.5]",
+        "mtr[drop_ratio=0.5]",
         "mtr[weights=pair]",
-        "mtr[weights=delta-b,protect=1]",
+        "mtr[weights=delta-b,cls_window=1]",
         "mtr[targets=2,window=3]",
     ),
     *(
         "tome[sources=odd]",
-        "tome[best=2]",
+        "tome[neighbour_rank=2]",
         "tome[feature=b]",
         "evit[weights=size]",
         "hsa[direction=backward]",
@@ -61,7 +61,7 @@ def both(text: str, tokens: TokenSequence, remove: int) -> tuple[TokenSequence, 
     )
     if not gpu.serves(composition, tokens):
         pytest.skip("the plain path serves it")
-    place = Place(tokens, tokens.patches(), seed=3, site=2)
+    place = SiteContext(tokens, tokens.patches(), seed=3, site=2)
     return gpu.reduced(composition, place, remove), compose.reduced(composition, place, remove)
 
 

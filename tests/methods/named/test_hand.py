@@ -46,7 +46,7 @@ def test_mtr_drops() -> None:
 
 
 def test_mtr_merges_some_and_drops_the_lowest() -> None:
-    out = reduced("mtr[hybrid=0.5]", 2)
+    out = reduced("mtr[drop_ratio=0.5]", 2)
     # Sources are 3 and then 1, Targets 4 and 0: 3 goes into 0, the lowest is gone.
     assert out.position.tolist() == [[0, 2, 4]]
     assert out.owner is not None
@@ -126,7 +126,7 @@ def test_stride_and_pool() -> None:
     out = reduced("pool", 2)
     assert out.position.tolist() == [[0, 2, 3]]
     assert torch.allclose(out.branch[0, 0], torch.tensor([0.95, 0.05]))
-    out = reduced("pool[neighbours=grid]", 2)
+    out = reduced("pool[path=grid]", 2)
     assert out.size.tolist() == [[2, 1, 2]]
 
 
@@ -159,15 +159,15 @@ def test_the_second_reading_of_the_score() -> None:
 
 
 def test_a_window_protects_both_sides() -> None:
-    assert reduced("delta[protect=1]").position.tolist() == [[1, 2, 3, 4]]
-    composition = parse("delta[protect=1]").composition()
+    assert reduced("delta[cls_window=1]").position.tolist() == [[1, 2, 3, 4]]
+    composition = parse("delta[cls_window=1]").composition()
     assert composition is not None
     assert (composition.cap(4), composition.cap(4, 0), composition.cap(2)) == (1, 3, 0)
 
 
 def test_the_second_best_partner() -> None:
     # Second best of b = {1, 4} is 4 for both of a = {0, 3}, and cos(3, 4) = .196 > cos(0, 4) = 0.
-    out = reduced("tome[best=2]")
+    out = reduced("tome[neighbour_rank=2]")
     assert out.position.tolist() == [[0, 1, 2, 4]]
     assert torch.allclose(out.branch[0, 3], torch.tensor([0.5, 1.1]))
 
@@ -200,16 +200,16 @@ def test_pumer_prunes_then_merges() -> None:
 
 
 def test_stm_joins_neighbours_but_not_over_the_class_token() -> None:
-    out = reduced("stm[weights=mean,protect=0]")
+    out = reduced("stm[weights=mean,cls_window=0]")
     assert out.position.tolist() == [[0, 2, 3, 4]]
     assert torch.allclose(out.branch[0, 0], torch.tensor([0.95, 0.05]))
-    assert reduced("stm[weights=mean,protect=0]", 2).position.tolist() == [[0, 2, 3]]
+    assert reduced("stm[weights=mean,cls_window=0]", 2).position.tolist() == [[0, 2, 3]]
 
 
 def test_rmeeto_places_the_class_token() -> None:
     assert reduced("rmeeto").position.tolist() == [[0, 1, 2, 4]]
     # As released: floor(2 x 4 / 5) = 1, before patch 1.
-    out = reduced("rmeeto[special=proportional]")
+    out = reduced("rmeeto[cls_placement=proportional]")
     assert out.position.tolist() == [[0, 2, 1, 4]]
     assert out.special.tolist() == [[1]]
 

@@ -115,7 +115,7 @@ def asked(draw: st.DrawFn) -> tuple[str, dict[str, Any], int, dict[str, Any]]:
     assert composition is not None
     grid = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 4)))
     patches = grid[0] * grid[1] * grid[2]
-    most = 1 if composition.special == "proportional" else 3
+    most = 1 if composition.cls_placement == "proportional" else 3
     least = 1 if composition.needs_class_token else 0
     special = draw(st.sets(st.integers(0, patches - 1), min_size=least, max_size=most))
     worn = draw(st.integers(0, patches - 1))

@@ -30,11 +30,11 @@ TEXTS = [
     "evit[score=cls-attention]",
     "random[weights=mean]",
     "evit[score=hidden-attention]",
-    "tome[protect=2]",
-    "mtr[matching=halves,protect=1]",
+    "tome[cls_window=2]",
+    "mtr[matching=halves,cls_window=1]",
     "mtr[matching=neighbours]",
     "mtr[window=3,sensitivity=2]",
-    "pumer[pruned=0.3,protect=1]",
+    "pumer[prune_ratio=0.3,cls_window=1]",
     "utr[feature=b]",
     "mame[matching=keep-target-source,targets=2]",
 ]
@@ -121,7 +121,7 @@ def test_closed_forms_by_hand() -> None:
     assert composition_of("utr").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
     # Of 11 tokens to go PuMer prunes 6, and compares the 190 left.
     assert composition_of("pumer").cost(196, 11, sizes).matmul_macs == 95 * 95 * 192
-    assert composition_of("tome[protect=2]").cost(196, 11, sizes).matmul_macs == 96 * 96 * 192
+    assert composition_of("tome[cls_window=2]").cost(196, 11, sizes).matmul_macs == 96 * 96 * 192
     # HSA: a mean over 384 channels for each token's score, and 4 E for each of the dropped.
     assert composition_of("hsa").cost(196, 11, sizes).arithmetic == 197 * 385 + 11 * 4 * 384
     # In the branch half of UTR's sources are merged (11 - 6), in the residual all.

@@ -150,7 +150,7 @@ def test_a_setting_that_cannot_run_says_why_and_stops_nothing(small: Specs, tmp_
     assert len(skipped)
     assert skipped.reason.str.contains("at most").all()
     words = pd.read_parquet(tmp_path / "analyses" / "ablation_sentences.parquet").sentence
-    assert "Not measured: protect=" in " ".join(words)
+    assert "Not measured: cls_window=" in " ".join(words)
 
 
 def test_a_reference_that_cannot_run_is_said(small: Specs, tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_pat
     run_comparison(small(**ASKED | {"axes": ("combine", "schedule")}), tmp_path, quiet=True)
     frame = pd.read_parquet(tmp_path / "analyses" / "ablation.parquet")
     both = frame[frame.spec == "mtr[weights=drop]"]
-    assert both.setting.tolist() == ["weights=drop, hybrid=1"]
-    assert both.label.tolist() == ["mtr[weights=drop] = mtr[hybrid=1]"]
+    assert both.setting.tolist() == ["weights=drop, drop_ratio=1"]
+    assert both.label.tolist() == ["mtr[weights=drop] = mtr[drop_ratio=1]"]
     schedule = frame[frame.axis == "schedule"]
     assert schedule.setting.iloc[0].startswith("schedule=constant-ratio")
     assert not frame.duplicated(["axis", "label"]).any()

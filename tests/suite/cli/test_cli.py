@@ -296,7 +296,7 @@ def test_all_axes_are_those_of_every_method(capsys: Out) -> None:
     )
     texts = {cell["spec"] for cell in json.loads(capsys.readouterr().out)["cells"]}
     wanted = {
-        "delta[protect=4]",
+        "delta[cls_window=4]",
         "delta[order=reversed]",
         "permute",
         "delta[direction=forward]",

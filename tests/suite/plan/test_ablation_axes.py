@@ -31,7 +31,7 @@ def test_settings_are_methods_that_differ_in_one_thing(name: str, axis: str) -> 
 
 def test_mtr_has_every_axis_and_its_defaults_are_named() -> None:
     assert axes_of([parse("mtr")]) == list(AXES)
-    assert settings(parse("mtr"), "class-token")[0].words == "protect=0, special=exact"
+    assert settings(parse("mtr"), "class-token")[0].words == "cls_window=0, cls_placement=exact"
     assert settings(parse("mtr"), "schedule")[0].words == "as it is"
     assert axes_of([parse("mtr"), parse("stride")]) == ["order", "schedule"]
 
