@@ -27,8 +27,9 @@ protected. Below is what we made of it; do not read its results as the paper's.
    class token or its window.
 3. The $r$ strongest bonds close. Each run of tokens so joined becomes one, in the place of its
    middle token.
-4. It is their mean weighted by what each writes into the state, $w_i = \\sum_{\\mathrm{dir}}
-   \\overline{\\Delta}_i \\, \\overline{|B|}_i$, means over channels and over states.
+4. It is their mean weighted by what each writes into the state,
+   $w_i = \\sum_{\\mathrm{dir}} \\overline{\\Delta}_i \\, \\overline{|B|}_i$, means over channels
+   and over states.
 5. The survivors stand in their original order; a run is a stretch of the sequence, so nothing
    overtakes anything.
 

@@ -41,10 +41,10 @@ TOME = Method(
 5. A merged token keeps the place of its destination $b$.
 
 **On attention, as published.** Between attention and MLP; the metric $m$ is the keys, mean over
-heads; later attention is proportional, $\\text{softmax}(q k^\\top / \\sqrt d + \\log
-\\text{size})$; $a$ are the patches of odd rank (the published split counts the class token, which
-stands first), and the unmerged of $a$ stand before all of $b$ (`order=appended`), which attention
-minds only through the next split.
+heads; later attention is proportional,
+$\\text{softmax}(q k^\\top / \\sqrt d + \\log \\text{size})$; $a$ are the patches of odd rank (the
+published split counts the class token, which stands first), and the unmerged of $a$ stand before
+all of $b$ (`order=appended`), which attention minds only through the next split.
 
 **On a scan, adapted.** The metric is the last mixer's output (`branch`): there are no keys.
 Proportional attention has no counterpart. $a$ are the patches of even rank, and survivors stand in

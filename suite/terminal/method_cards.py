@@ -49,7 +49,9 @@ def print_cards(cards: str) -> None:
 
 def plain_equations(text: str) -> str:
     """Put every equation between dollar signs into plain characters, escaped for Markdown."""
-    return re.sub(r"\$([^$\n]+)\$", lambda match: _escaped(plain_equation(match[1])), text)
+    # an equation may span lines, but no paragraphs
+    equation = r"\$((?:[^$\n]|\n(?!\n))+)\$"
+    return re.sub(equation, lambda match: _escaped(plain_equation(match[1])), text)
 
 
 def plain_equation(source: str) -> str:

@@ -50,4 +50,4 @@ def test_a_terminal_gets_the_card_laid_out_and_a_pipe_as_it_is(
     assert "|---" not in shown
     assert "**" not in shown
     assert "s_i = 1/E Σ_d Σ_dir Δ_i,d" in shown
-    assert re.search(r"hybrid\s+0\s+a number from 0 to 1", shown)
+    assert re.search(r"drop_ratio\s+0\s+a number from 0 to 1", shown)
