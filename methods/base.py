@@ -1,4 +1,4 @@
-"""What a named method is: its parts, its source, its options and its card."""
+"""The named method: its composition, paper, options and card."""
 
 from __future__ import annotations
 
@@ -49,10 +49,9 @@ class Native:
 class Option:
     """One option of a method.
 
-    ``default`` gives the type as well: bool, int, float or str. ``choices`` lists the allowed
-                values, or `minimum` and
-    `maximum` (both allowed) bound a number. ``native`` says what the value ``native`` means, where
-    that is the default.
+    ``default``  its type is the option's: bool, int, float or str
+    ``choices``  the allowed values; of a number `minimum` and `maximum`, both allowed, instead
+    ``native``   the meaning of the value ``native``, where that is the default
     """
 
     default: Value
@@ -85,16 +84,17 @@ class Option:
 
     def read(self, value: Value, name: str) -> Value:
         """`value`, or the text of one, as this option's type; UserError names what is allowed."""
-        found = _typed(value, type(self.default))
-        if found is None or (self.choices and found not in self.choices) or not self._within(found):
+        typed = _typed(value, type(self.default))
+        if typed is None or (self.choices and typed not in self.choices) or not self._within(typed):
             close = difflib.get_close_matches(shown(value), map(shown, self.choices), n=1)
             meant = f"did you mean {close[0]}? it " if close else ""
             raise UserError(
                 f"option '{name}' cannot be '{shown(value)}': {meant}takes {self.allowed()}"
             )
-        return found
+        return typed
 
     def _within(self, value: Value) -> bool:
+        # True is 1 to Python: a flag would be compared with bounds.
         if isinstance(value, (bool, str)):
             return True
         return (self.minimum is None or value >= self.minimum) and (
@@ -108,6 +108,7 @@ def _typed(value: Value, kind: type) -> Value | None:
         return {"true": True, "false": False}.get(shown(value).lower())
     if kind is str:
         return shown(value)
+    # float(True) is 1.0, but a flag is no number.
     if isinstance(value, bool):
         return None
     try:
@@ -115,6 +116,7 @@ def _typed(value: Value, kind: type) -> Value | None:
     except ValueError:
         return None
     if kind is int:
+        # YAML files and sweeps may write a whole number as 3.0.
         return int(number) if number.is_integer() else None
     return number
 
@@ -135,6 +137,7 @@ def shown(value: Value) -> str:
     """A value as it is written in a method's text: true, 3, 0.5, mean."""
     if isinstance(value, bool):
         return str(value).lower()
+    # 3 and 3.0 are one setting and must have one text, by which cells are recognised.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
@@ -191,6 +194,7 @@ class Method:
         settings: dict[str, Value] = {}
         for spelling in sorted(given):
             name = spelling
+            # A method of somebody else's may have an option of an earlier name.
             if spelling not in self.options:
                 name = OLD_SPELLINGS.get(spelling, spelling)
             if name not in self.options:
@@ -199,6 +203,7 @@ class Method:
             if name in settings:
                 raise UserError(f"method '{self.name}' is given '{name}' twice: name it once")
             settings[name] = self.options[name].read(given[spelling], name)
+        # Defaults are left out: a text is the same whether or not it spells them out.
         return {
             name: settings[name]
             for name in sorted(settings)
@@ -206,10 +211,10 @@ class Method:
         }
 
     def compose(self, provides: frozenset[str] = NO_TRACE, /, **options: Any) -> Composition | None:
-        """The composition for these options (values or their text), the others at their defaults.
+        """Build the composition for these options (values or their text).
 
-        `provides` are the trace fields of the backbone it is for. None if the method touches no
-        token sequence.
+        Options that are not given have their defaults. `provides` are the trace fields of the
+        backbone. None if the method touches no token sequence.
         """
         settings = self.settings(options)
         if self.build is None:
@@ -223,7 +228,7 @@ class Method:
             if not isinstance(made, composition_type()):
                 raise TypeError(f"gave a {type(made).__name__}, no Composition")
         except UserError:
-            raise
+            raise  # names the mend already
         except Exception as error:  # a method may be anyone's
             reason = " ".join(str(error).split())[:200]
             raise UserError(

@@ -1,4 +1,4 @@
-"""Composition: the four parts of a method put together, closed under "same result, same fields"."""
+"""Composition: score, matching, combination and order of a method, in one normal form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
 from methods.parts.match import target_count
 from methods.parts.score import SCORES, SIGNED
 
+# Matchings by what they read. Those of PAIRED choose among pairs of two fixed sets, so that at most
+# one token of a pair can go; the others can go down to a single token.
 SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
 PAIRED = ("odd-even", "halves")
@@ -76,8 +78,10 @@ class Composition:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, then reduce the fields to those that matter."""
+        # Refused as written: normalising first would hide what the user got wrong.
         self._refuse()
         for field, value in _effective(self).items():
+            # The class is frozen; this is the only place where fields change.
             object.__setattr__(self, field, value)
 
     def _refuse(self) -> None:
@@ -93,13 +97,17 @@ class Composition:
             )
         if self.order == "score" and self.score is None:
             raise UserError("order 'score' needs a method with a score: choose another order")
+        # The weights of EViT's fused token are the scores themselves.
         if self.weights == "attention" and self.matching not in SCORED:
             raise UserError("weights 'attention' need a method with a score: choose mean or size")
+        # Fading scales towards zero, which would raise the rank of a negative score.
         if self.sensitivity and self.score in SIGNED:
             raise UserError(
                 f"sensitivity scales a score that is never negative, not '{self.score}': "
                 "set it to 0"
             )
+        # A merged token lives on in its target, and in another order the next token by position is
+        # not the next of the scan: in neither case is it defined who takes over the decay.
         if self.aligned and (
             self.weights != "drop" or self.order != "restored" or self.cls_placement != "exact"
         ):
@@ -115,14 +123,15 @@ class Composition:
     @property
     def needs(self) -> frozenset[str]:
         """Trace fields the reducer reads."""
-        found = frozenset({"delta"} if self.aligned else ())
+        fields = frozenset({"delta"} if self.aligned else ())
         if self.score is not None:
-            found |= SCORES[self.score].needs(self.direction)
+            fields |= SCORES[self.score].needs(self.direction)
         if self.feature is not None:
-            found |= FEATURES[self.feature].needs
+            fields |= FEATURES[self.feature].needs
         if self.weights == "delta-b":
-            found |= SCORES["delta-b"].needs("both")
-        return found
+            # A merge weighs by both scans, whichever of them the score reads.
+            fields |= SCORES["delta-b"].needs("both")
+        return fields
 
     @property
     def stochastic(self) -> bool:
@@ -137,6 +146,7 @@ class Composition:
     @property
     def blind(self) -> bool:
         """Whether the removal is settled before the image is seen."""
+        # Weights and decay from the trace depend on the image, even where the choice does not.
         unseen = self.score in (None, "random") and self.feature is None
         return (
             unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
@@ -157,6 +167,8 @@ class Composition:
             return 0
         free = self.free(patches, specials)
         if self.matching in PAIRED:
+            # With p pruned first, r - p sources must fit into half of the n - p left: 2 r - p <= n.
+            # The left side grows with r, so the largest r is found by bisection.
             return bisect_right(
                 range(1, free), free, key=lambda r: 2 * r - part(self.prune_ratio, r)
             )
@@ -170,6 +182,7 @@ class Composition:
         """How many of the `removed` tokens are merged in the branch and in the residual."""
         if self.weights == "drop":
             return 0, 0
+        # Pruned tokens are dropped anyway; the ratios share out the others.
         whole = removed - part(self.prune_ratio, removed)
         return whole - part(self.branch_drop_ratio, whole), whole - part(
             self.residual_drop_ratio, whole
@@ -186,7 +199,9 @@ class Composition:
         """
         if removed == 0:
             return NO_COST
+        # share x_s, back x_t, their difference and its addition, in every channel
         work = 4 * shape.dim * sum(self.merged(removed))
+        # Traces are scored whole; the scores of special tokens are then left out.
         tokens = patches + shape.specials
         if self.score is not None:
             work += SCORES[self.score].arithmetic(tokens, _scans(self.direction, shape), shape)
@@ -194,6 +209,7 @@ class Composition:
         if self.weights == "delta-b":
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:
+            # per direction: step plus what the token carried, and the sum to its heir
             work += 4 * shape.inner * removed
         pruned = part(self.prune_ratio, removed)
         left = self.free(patches, shape.specials) - pruned
@@ -214,6 +230,7 @@ class Composition:
 
 def part(share: float, count: int) -> int:
     """`share` of `count` things, to the nearest whole number, halves up."""
+    # not round(), which takes 0.5 to 0 and 1.5 to 2: shares would grow unevenly
     return int(share * count + 0.5)
 
 
@@ -221,15 +238,19 @@ def _scans(direction: str, shape: Widths) -> int:
     return shape.directions if direction == "both" else 1
 
 
-def _effective(given: Composition) -> dict[str, Any]:
-    """The fields of `given` with those that make no difference at their defaults."""
-    fields = asdict(given)
+def _effective(composition: Composition) -> dict[str, Any]:
+    """The fields of `composition`, those that make no difference set to their defaults."""
+    fields = asdict(composition)
+    # What both streams drop is merged nowhere.
     if fields["branch_drop_ratio"] == fields["residual_drop_ratio"] == 1:
         fields["weights"] = "drop"
+    # These two take the r lowest by score alone; once nothing merges, their targets do not matter.
+    # The other matchings choose who goes by similarity, and do so also when they drop.
     if fields["prune_ratio"] == 1 or (
         fields["weights"] == "drop" and fields["matching"] in ("fused", "keep-target-source")
     ):
         fields["matching"] = "lowest"
+    # No targets: nothing to weigh, and no set of destinations to append.
     if fields["matching"] in ("lowest", "spaced", "nothing"):
         fields["weights"] = "drop"
         fields["order"] = "restored" if fields["order"] == "appended" else fields["order"]
@@ -248,12 +269,14 @@ def _effective(given: Composition) -> dict[str, Any]:
         "target_ratio": fields["matching"] != "keep-target-source",
         "path": fields["matching"] != "runs",
         "prune_ratio": fields["matching"] == "lowest",
+        # without merges every size stays 1
         "proportional": fields["weights"] == "drop",
         "branch_drop_ratio": fields["weights"] == "drop",
         "residual_drop_ratio": fields["weights"] == "drop",
         "shuffle": fields["order"] != "shuffled",
     }
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}
+    # last, since the score itself may just have been reset
     if fields["score"] is None or not SCORES[fields["score"]].directed:
         fields["direction"] = "both"
     return fields

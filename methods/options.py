@@ -17,7 +17,7 @@ def native(option: Option, trace: str, there: Value) -> Option:
 
 
 def weights(default: str, *others: str) -> Option:
-    """How a target and its sources are combined."""
+    """The combination of a target and its sources."""
     return Option(
         default,
         "how a token and those merged into it are combined; drop removes them",
@@ -26,7 +26,8 @@ def weights(default: str, *others: str) -> Option:
 
 
 def order(*, scored: bool, merges: bool, default: str = "restored") -> Option:
-    """Where the survivors stand."""
+    """The order of the survivors."""
+    # Only what the method's parts define: `appended` needs destinations, `score` needs a score.
     choices: list[Value] = ["restored", "odd-even", "reversed", "shuffled"]
     if merges:
         choices.insert(1, "appended")
@@ -36,18 +37,18 @@ def order(*, scored: bool, merges: bool, default: str = "restored") -> Option:
 
 
 def shuffle() -> Option:
-    """How much a shuffle moves."""
+    """The share of the survivors that a shuffle moves."""
     return Option(1.0, "share of the survivors that order=shuffled moves", minimum=0, maximum=1)
 
 
 def feature(default: str) -> Option:
-    """What tokens are compared by."""
+    """The feature that tokens are compared by."""
     choices = ("branch", "residual", "branch+residual", "b", "c", "delta", "keys")
     return Option(default, "what the cosine of two tokens is taken of", choices)
 
 
 def score(default: str, *others: str) -> Option:
-    """What importance is."""
+    """The score of importance."""
     return Option(default, "how important a token is", (default, *others))
 
 
@@ -67,7 +68,7 @@ def cls_window(default: int = 0) -> Option:
 
 
 def cls_placement() -> Option:
-    """Where special tokens stand afterwards."""
+    """The place of the class token after a reduction."""
     choices = ("exact", "proportional", "first", "last")
     return Option(
         "exact", "where the class token stands: proportional is R-MeeTo's released code's", choices
@@ -75,7 +76,7 @@ def cls_placement() -> Option:
 
 
 def sources() -> Option:
-    """Which of ToMe's two sets a token belongs to."""
+    """The parity of rank of the tokens that may go, in ToMe's split."""
     return Option(
         "even", "rank of the patch tokens that may go, into those of the other", ("even", "odd")
     )
@@ -91,7 +92,7 @@ def attention() -> Option:
 
 
 def neighbour_rank() -> Option:
-    """How similar the token is that another goes into."""
+    """The neighbour that a token merges into, by rank of similarity."""
     return Option(
         1,
         "1: a token goes into the most similar one, k: into the k-th (the last if fewer)",
@@ -104,7 +105,7 @@ def window() -> Option:
     return Option(
         1,
         "a token's score is the largest within this many grid cells squared round it",
-        (1, 3, 5, 7),
+        (1, 3, 5, 7),  # odd, so that the window is centred on the token
     )
 
 

@@ -25,6 +25,7 @@ def scored(context: SiteContext, composition: Composition) -> Tensor | None:
     if composition.score is None:
         return None
     score = SCORES[composition.score].read(context, composition.direction)
+    # Pooled before it fades, so that fading depends on the token's own place, not a neighbour's.
     if composition.window > 1:
         score = local_maximum(
             score, cells(context.tokens, context.patches), context.tokens.grid, composition.window
@@ -33,7 +34,7 @@ def scored(context: SiteContext, composition: Composition) -> Tensor | None:
 
 
 def _featured(context: SiteContext, feature: str, ranks: Tensor) -> Tensor:
-    """What the patch tokens of these ranks (B, m) are compared by, (B, m, F)."""
+    """Features (B, m, F) of the patch tokens of these ranks (B, m)."""
     return FEATURES[feature].read(context.tokens, context.patches.gather(1, ranks))
 
 
@@ -42,6 +43,7 @@ def _bipartite(
 ) -> Tensor:
     """Cosine (B, m, t) of the patch tokens of two sets of ranks."""
     assert composition.feature is not None
+    # Only rows of the two sets are gathered: m t cosines rather than n^2.
     a, b = (_featured(context, composition.feature, ranks) for ranks in sets)
     return cosine(a, b)
 
@@ -49,13 +51,14 @@ def _bipartite(
 def _compared(
     context: SiteContext, composition: Composition, score: Tensor | None, r: int
 ) -> Matching:
-    """The matchings that compare tokens."""
+    """Match `r` tokens by the cosine of their features."""
     batch, count = context.patches.shape
     if composition.matching == "neighbours":
         assert composition.feature is not None
         bonds = cosine_of_neighbours(
             FEATURES[composition.feature].read(context.tokens, context.patches)
         )
+        # Two patches with a special token or a protected window between them are no neighbours.
         adjacent = context.patches[:, 1:] == context.patches[:, :-1] + 1
         return match.neighbours(bonds, adjacent, r)
     if composition.matching == "odd-even":
@@ -77,7 +80,7 @@ def _compared(
 def _matching(
     context: SiteContext, composition: Composition, score: Tensor | None, r: int
 ) -> Matching:
-    """Who goes into whom, of tokens that may all go."""
+    """Match `r` of the patch tokens of `context`, any of which may go."""
     batch, count = context.patches.shape
     if composition.feature is not None:
         return _compared(context, composition, score, r)
@@ -85,6 +88,7 @@ def _matching(
         return match.spaced(count, r, batch, context.patches.device)
     if composition.matching == "runs":
         ranks = torch.arange(count, device=context.patches.device).expand(batch, -1)
+        # A Z curve keeps a run compact on the image; a run along a row is a stripe.
         on_grid = composition.path == "grid"
         path = (
             match.curve(cells(context.tokens, context.patches), context.tokens.grid)
@@ -100,11 +104,13 @@ def matched(
     context: SiteContext, composition: Composition, score: Tensor | None, r: int
 ) -> Matching:
     """Match `r` patch tokens: first those pruned by score, then those of the matching."""
+    # None means all tokens: the usual method needs no gathers.
     ranks = pruned = None
     if composition.cls_window and context.tokens.special.shape[1]:
         ranks = match.unprotected(context.patches, context.tokens.special, composition.cls_window)
     if count := part(composition.prune_ratio, r):
         assert score is not None
+        # Only tokens outside the windows may be pruned.
         low, left = match.cut(score if ranks is None else score.gather(1, ranks), count)
         pruned, ranks = (
             (low, left) if ranks is None else (ranks.gather(1, low), ranks.gather(1, left))
@@ -112,10 +118,12 @@ def matched(
     if ranks is None:
         matching = _matching(context, composition, score, r)
     else:
-        those = None if score is None else score.gather(1, ranks)
-        matching = _matching(context.part(ranks), composition, those, r - count).among(ranks)
+        scores = None if score is None else score.gather(1, ranks)
+        matching = _matching(context.part(ranks), composition, scores, r - count).among(ranks)
+    # Dropped only now: similarity has already decided which tokens go.
     if composition.weights == "drop":
         matching = matching.dropped()
+    # Pruned pairs come first and are their own targets: a prefix of the pairs holds them all.
     return matching if pruned is None else matching.after(pruned)
 
 
@@ -123,6 +131,7 @@ def weighed(
     context: SiteContext, composition: Composition, score: Tensor | None, matching: Matching
 ) -> Coefficients:
     """The coefficients of the combination."""
+    # Sizes are fp32 always; an fp64 model must not lose digits through its coefficients.
     sizes = context.tokens.size.gather(1, context.patches).to(context.tokens.residual.dtype)
     if composition.weights == "pair":
         return combine.paired(matching, sizes)
@@ -131,6 +140,7 @@ def weighed(
         assert composition.score is not None
         return combine.summed(matching, combine.attention(score, composition.score).to(sizes.dtype))
     if composition.weights == "delta-b":
+        # A token counts by what it writes into the state, which the mean is to preserve.
         return combine.averaged(matching, SCORES["delta-b"].read(context, "both").to(sizes.dtype))
     return combine.averaged(
         matching, sizes if composition.weights == "size" else torch.ones_like(sizes)
@@ -138,12 +148,12 @@ def weighed(
 
 
 def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
-    """The tokens of `context` with `removed` patch tokens less."""
+    """Remove `removed` patch tokens from the tokens of `context`."""
     score = scored(context, composition)
     matching = matched(context, composition, score, removed)
     chance = Chance(context.seed, context.tokens.image, context.site)
-    asked = Arranged(composition.order, composition.shuffle, composition.cls_placement, chance)
-    arrangement = arrange(context.tokens, context.patches, matching, score, asked)
+    order = Arranged(composition.order, composition.shuffle, composition.cls_placement, chance)
+    arrangement = arrange(context.tokens, context.patches, matching, score, order)
     out = assembled(
         context.tokens, arrangement, *_merges(composition, context, matching, score, removed)
     )
@@ -159,12 +169,14 @@ def _merges(
     score: Tensor | None,
     removed: int,
 ) -> tuple[Merge, Merge]:
-    """What is merged in the branch, and in the residual."""
+    """The merges of the branch and of the residual."""
     pruned = part(composition.prune_ratio, removed)
     merges = {}
+    # Most methods merge the same pairs in both streams: coefficients are worked out once.
     for count in set(composition.merged(removed)):
-        those = matching.first(pruned + count if count else 0)
-        coefficients = weighed(context, composition, score, those) if count else None
-        merges[count] = Merge.of(context.patches, those, coefficients)
+        # Pairs are in order of matching: a stream that drops some drops the last.
+        pairs = matching.first(pruned + count if count else 0)
+        coefficients = weighed(context, composition, score, pairs) if count else None
+        merges[count] = Merge.of(context.patches, pairs, coefficients)
     branch, residual = composition.merged(removed)
     return merges[branch], merges[residual]

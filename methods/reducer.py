@@ -15,10 +15,9 @@ from methods.reduce import reduced
 class Reducer:
     """A composition at one site that removes `remove` patch tokens of the sequence it is given.
 
-    ``needs`` are the trace fields the block before has to supply. With nothing to remove the tokens
-              are returned as
-    they are, whatever the order: a site where nothing goes is no site. A composition that only
-    moves tokens moves them at every site.
+    ``needs`` lists the trace fields that the block before has to supply. Where `remove` is 0 the
+    tokens are returned as they are, whatever the order, unless the composition only moves tokens:
+    that one acts at every site.
     """
 
     def __init__(self, composition: Composition, remove: int, site: int, seed: int = 0) -> None:
@@ -29,6 +28,7 @@ class Reducer:
         self.remove = remove
         self.site = site
         self.seed = seed
+        # A site without removal asks for no trace, which would slow the block before it.
         self.needs = composition.needs if remove else frozenset[str]()
 
     def __call__(self, tokens: TokenSequence) -> TokenSequence:
@@ -42,6 +42,7 @@ class Reducer:
                 else tokens
             )
         patches = tokens.patches()
+        # Plans keep to the cap, direct callers may not, and compiled loops do not check bounds.
         cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
         if self.remove > cap:
             raise UserError(

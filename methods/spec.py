@@ -1,7 +1,7 @@
 """Method texts: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``.
 
-``mtr@falling`` gives a method a schedule of its own, in place of the run's; what schedules there
-                are the engine knows.
+``mtr@falling`` gives a method a schedule of its own in place of the run's. Names of schedules are
+checked by the planner, not here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from methods.base import NO_TRACE, Method, Value, shown
 if TYPE_CHECKING:
     from methods.composition import Composition
 
+# Longer texts are refused before they meet the pattern, which backtracks over runs of spaces.
 LONGEST = 1000  # characters of a method's text
+# A worker on another machine has a copy of a method's file, while specs name the original path.
 _LENT: dict[Path, Path] = {}
 TEXT = re.compile(
     r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?"
@@ -31,7 +33,7 @@ TEXT = re.compile(
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method, its options that differ from the defaults, and its schedule; empty: the run's."""
+    """A method, the options that differ from their defaults, and a schedule (empty: the run's)."""
 
     name: str
     options: Mapping[str, Value]
@@ -55,6 +57,7 @@ class MethodSpec:
 
     def __hash__(self) -> int:
         """By the canonical text."""
+        # the options are a dictionary, which has no hash
         return hash(self.text)
 
     def __str__(self) -> str:
@@ -80,13 +83,13 @@ def find(name: str) -> Method:
 
 
 def lend(path: Path, copied: Path) -> None:
-    """Let the file `copied` stand for `path`, which lies on another machine."""
+    """Run the file `copied` wherever a spec names `path`, a file of another machine."""
     _LENT[path.resolve()] = copied
 
 
 @cache
 def _executed(path: Path) -> object:
-    """The module that the file `path` makes; run once."""
+    """Run the file `path` as a module, once: a second run would make unequal methods."""
     path = _LENT.get(path, path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -95,6 +98,7 @@ def _executed(path: Path) -> object:
     announce_foreign_code(f"methods of {path}")
     try:
         spec.loader.exec_module(module)
+    # A script may end itself by sys.exit, which must not end the suite.
     except (Exception, SystemExit) as error:
         raise UserError(
             f"{path} cannot be run ({type(error).__name__}: "
@@ -115,13 +119,14 @@ def parse(text: str) -> MethodSpec:
     method = find(name)
     options = method.settings(settings(match["options"] or "", text))
     spec = MethodSpec(name, options, match["schedule"] or "")
+    # Built once here, so that contradictory options are refused before a run starts.
     spec.composition()
     return spec
 
 
 def parse_list(text: str) -> list[MethodSpec]:
     """Read methods separated by commas; a repeated one is kept once, at its first place."""
-    found = list(dict.fromkeys(parse(part) for part in split(text)))
-    if not found:
+    methods = list(dict.fromkeys(parse(part) for part in split(text)))
+    if not methods:
         raise UserError("no method is named: give a list such as mtr,tome[weights=mean]")
-    return found
+    return methods

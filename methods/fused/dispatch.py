@@ -1,9 +1,9 @@
 """The reduction for inference: the plain path's result in one compiled pass over the images.
 
-`methods.reduce` is the truth, and serves gradients, fp64 and what is not here: orders other than
-the restored one, an inexact class token. On a CPU, in fp32, one compiled task does all of one image
-while its rows are in cache: scores that read rows, the matching, coefficients, both streams,
-positions, sizes, owners and what is carried. On a GPU see `gpu`.
+`methods.reduce` is the reference. It also serves what is not compiled: gradients, fp64, orders
+other than the restored one, an inexact class token. On a CPU, in fp32, one compiled task reduces
+one image while its rows are in cache: scores that read rows, the matching, coefficients, both
+streams, positions, sizes, owners and the carried decay. On a GPU see `gpu`.
 
 Cosines, and scores that are read from rows, are summed in another order than on the plain path, so
 their last bits differ. Given the same pairs and weights a merge has the plain path's bits.
@@ -29,19 +29,20 @@ MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 
 
 def serves(composition: Composition, tokens: TokenSequence) -> bool:
-    """Whether this path stands for the plain one."""
+    """Whether this path may replace the plain one."""
     device = tokens.branch.device.type
+    # Compiled loops have no backward.
     if torch.is_grad_enabled() or device not in ("cpu", "cuda"):
         return False
-    if (
-        type(composition) is not Composition
-    ):  # a third party's, which may mean something else by its fields
+    # A subclass, somebody else's, may mean something else by the same fields.
+    if type(composition) is not Composition:
         return False
     if composition.order != "restored" or composition.cls_placement != "exact":
         return False
     if device == "cuda":
         return _on_gpu(composition, tokens) and _agrees(device)
     trace = [traced(tokens.trace, name) for name in composition.needs]
+    # A frame holds addresses without types: anything but fp32 would be read as garbage.
     read = (tokens.branch, tokens.residual, tokens.size, tokens.carry, *trace)
     return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees(
         device
@@ -51,6 +52,7 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
 def _on_gpu(composition: Composition, tokens: TokenSequence) -> bool:
     if triton_obstacle():
         return False
+    # imported late: Triton is not installed on machines without a GPU
     from methods.fused.gpu import reduce as gpu
 
     return gpu.serves(composition, tokens)
@@ -64,10 +66,13 @@ def _agrees(device: str) -> bool:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, device="cpu").to(device)
 
+    # Sizes are no multiples of the tile's 16, so that remainders are tried, too.
     tokens = new_sequence(normal(2, 26, 24), [9], (1, 5, 5)).tracked()
     trace = Trace(delta=normal(2, 2, 26, 40).abs(), y=normal(2, 26, 40))
     tokens = replace(tokens, residual=normal(2, 26, 24), trace=trace)
     context = SiteContext(tokens, tokens.patches(), seed=0, site=1)
+    # Together they reach most of the kernels: windows and pruning, the k-th neighbour, runs, EViT's
+    # sum, alignment.
     for composition in (
         Composition(
             "odd-even",
@@ -88,9 +93,10 @@ def _agrees(device: str) -> bool:
         Composition("fused", score="cls-similarity", weights="attention"),
         Composition("lowest", score="activation", aligned=True),
     ):
-        found, wanted = reduced(composition, context, 8), compose.reduced(composition, context, 8)
+        fast, plain = reduced(composition, context, 8), compose.reduced(composition, context, 8)
         for name in MOVED:
-            one, other = getattr(found, name), getattr(wanted, name)
+            one, other = getattr(fast, name), getattr(plain, name)
+            # a tolerance, since cosines are summed in another order
             if one is not None and not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
                 raise UserError(
                     f"the compiled reduction is wrong on this machine ({name} after "
@@ -101,11 +107,12 @@ def _agrees(device: str) -> bool:
 
 
 def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
-    """What `methods.reduce.reduced` gives."""
+    """Reduce as `methods.reduce.reduced` does."""
     if context.tokens.branch.device.type == "cuda":
         from methods.fused.gpu import reduce as gpu
 
         return gpu.reduced(composition, context, removed)
+    # imported late: a process without reductions need not load Numba
     from methods.fused.cpu.launch import launch
 
     tokens, left = context.tokens, context.tokens.length - removed
@@ -118,14 +125,13 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         for name in ("branch", "residual", "position", "size")
         if (value := getattr(tokens, name)) is not None
     }
+    # special tokens and owners keep their number: only their contents change
     new["special"] = empty(tokens.special, *tokens.special.shape)
     if tokens.owner is not None:
         new["owner"] = empty(tokens.owner, *tokens.owner.shape)
     if tokens.carry is not None or composition.aligned:
-        inner = (tokens.carry if tokens.carry is not None else traced(tokens.trace, "delta")).shape[
-            3
-        ]
-        new["carry"] = empty(tokens.branch, 2, tokens.batch, left, inner)
+        wide = tokens.carry if tokens.carry is not None else traced(tokens.trace, "delta")
+        new["carry"] = empty(tokens.branch, 2, tokens.batch, left, wide.shape[3])
     launch(composition, context, removed, {name: getattr(tokens, name) for name in MOVED}, new)
     weighted = tokens.weighted or composition.proportional
     return replace(tokens, **new, weighted=weighted, trace=None)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ DELTA = Method(
         "order": options.order(scored=True, merges=False),
         "shuffle": options.shuffle(),
     },
+    # MTR's Source group is the same r tokens, so the difference from MTR is the merge alone.
     build=lambda **given: composed(matching="lowest", score="delta", **given),
     about="""
 Score: $s_i = \\frac1E \\sum_d \\sum_{\\mathrm{dir}} \\Delta_{i,d}$, the timescale after bias and

@@ -8,6 +8,7 @@ from methods.base import Method, Option, composed
 
 
 def _composed(fused: bool, weights: str, **given: Any) -> Any:
+    # Without the fused token nothing is merged, and nothing has to be weighed.
     return composed(
         matching="fused" if fused else "lowest", weights=weights if fused else "drop", **given
     )

@@ -23,6 +23,7 @@ HSA = Method(
         "align": Option(True, "hand the decay of dropped tokens to the next token of each scan"),
         "score": options.score("activation", "delta", "norm", "random"),
         "direction": options.direction(),
+        # no `order`: alignment is defined for the original order alone
         "cls_window": options.cls_window(),
     },
     build=_composed,
@@ -34,13 +35,13 @@ HSA = Method(
    $h_p = e^{\\Delta_p A} h_{p-1}$. So for kept neighbours $t' < t$:
    $h_t = e^{(\\Delta_t + g_t) A} h_{t'} + \\Delta_t B_t u_t$ with
    $g_t = \\sum_{t' < p < t} \\Delta_p$, mirrored for the backward scan.
-4. $g$ adds up over sites: what a dropped token carried goes on to the next kept one.
+4. $g$ adds up over sites: a dropped token also hands on what it carried.
 
 **Left open by the paper, and chosen here.** A token that is gone has no $\\Delta$ in later blocks;
 its last one stands for it, the $\\Delta$ of the block before the site that dropped it, in each of
 the $E$ channels and both directions. Not offered: gap times softplus of the bias, since a bias is
 no part of a trace; gap times the kept token's own $\\Delta_t$, since that is known only inside each
-later block. What is dropped beyond the last token of a scan is nobody's. Alignment is defined for
+later block. The decay of tokens after the last kept one of a scan is lost. Alignment is defined for
 the original order only, so there is no other. `align=false` is the baseline `activation`.
 
 **Departures in public code.** The released code has no alignment; it scores by the sum of the

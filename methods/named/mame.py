@@ -7,6 +7,7 @@ from methods.base import Method, Option, composed
 
 
 def _composed(targets: float, **given: Any) -> Any:
+    # `targets` matters to keep-target-source only; compositions ignore it otherwise.
     return composed(score="delta", target_ratio=targets, **given)
 
 

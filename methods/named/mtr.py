@@ -7,6 +7,7 @@ from methods.base import Method, Option, composed
 
 
 def _composed(targets: float, drop_ratio: float, **given: Any) -> Any:
+    # One ratio for both streams: a token dropped from both is gone. UTR has one for each.
     return composed(
         target_ratio=targets,
         branch_drop_ratio=drop_ratio,

@@ -2,7 +2,7 @@
 
 from methods.base import Method
 
-ROUNDS = 8
+ROUNDS = 8  # ranking anew after every single token would multiply the passes by r / 8
 MAX_IMAGES = 64  # of a run, since an image costs a forward pass for every token, round and site
 
 ORACLE = Method(

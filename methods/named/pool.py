@@ -13,6 +13,7 @@ POOL = Method(
         "order": options.order(scored=False, merges=True),
         "shuffle": options.shuffle(),
     },
+    # Blind to content: a run depends on count and grid alone, which makes it a control for merging.
     build=lambda **given: composed(matching="runs", **given),
     about="""
 The $n$ patch tokens are cut into $k = n - r$ runs of neighbours, token $j$ belonging to run

@@ -21,20 +21,23 @@ from methods.parts.features import rows, traced
 def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangement) -> TokenSequence:
     """Add the decay of the tokens dropped from `before` to the carry of `after`, in place.
 
-    Both stand in order of position. What a dropped token carried itself goes with it; what is
-    dropped beyond the last token of a scan is nobody's.
+    Both sequences are in order of position. A dropped token hands on what it carried itself, too.
+    The decay of tokens that a scan meets after its last survivor is lost: nothing reads that state.
     """
     delta = traced(before.trace, "delta")
     carry = after.carry
+    # Added to in place: assembly has gathered the old carry into a tensor of its own.
     if carry is None:
         carry = delta.new_zeros(2, after.batch, after.length, delta.shape[-1])
     gone, last = arrangement.gone, after.length - 1
     # The survivors before a dropped token are one more than the slot of the nearest of them.
     nearest = arrangement.before.gather(1, gone) - 1
+    # After a gap the forward scan meets the survivor behind it, the backward scan the one before.
     for direction, heir in enumerate((nearest + 1, nearest)):
         amount = rows(delta[direction], gone)
         if before.carry is not None:
             amount = amount + rows(before.carry[direction], gone)
+        # Without an heir zeros are added to some row, which keeps images of one shape.
         amount = amount.where(((heir >= 0) & (heir <= last))[..., None], 0)
         _accumulate(carry[direction], heir.clamp(0, last), amount)
     return replace(after, carry=carry)
@@ -42,5 +45,6 @@ def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangemen
 
 def _accumulate(values: Tensor, index: Tensor, amount: Tensor) -> None:
     """Add `amount` (B, r, E) to the rows `index` (B, r) of `values` (B, k, E), in place."""
+    # One flat index over all images: whole rows are added, not single numbers.
     offset = torch.arange(values.shape[0], device=values.device)[:, None] * values.shape[1]
     values.view(-1, values.shape[2]).index_add_(0, (index + offset).flatten(), amount.flatten(0, 1))

@@ -17,7 +17,7 @@ from methods.parts.order import Chance, Survivors, permutation
 
 @dataclass(frozen=True)
 class Arranged:
-    """The order asked for: a `policy`, the `share` a shuffle moves, the class token's place.
+    """The requested order: a `policy`, the `share` a shuffle moves, the class token's place.
 
     ``cls_placement``  exact: at its rank among the surviving positions; else see `_misplaced`
     """
@@ -30,7 +30,7 @@ class Arranged:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where everything stands afterwards.
+    """Indices from the old sequence to the new one, and back.
 
     ``index``   (B, k) current places of the survivors in their new order
     ``special`` (B, S) new places of the special tokens
@@ -70,9 +70,9 @@ def arrange(
     patches: Tensor,
     matching: Matching,
     score: Tensor | None,
-    asked: Arranged,
+    requested: Arranged,
 ) -> Arrangement:
-    """Where the survivors among `patches` (B, n) and the special tokens will stand."""
+    """Place the survivors among `patches` (B, n) and the special tokens."""
     source = patches.gather(1, matching.source)
     count = tokens.length - source.shape[1]
     stays = torch.ones_like(tokens.position).scatter_(1, source, 0)
@@ -81,16 +81,20 @@ def arrange(
         1, tokens.position, stays
     )
     before = original.cumsum(1).gather(1, tokens.position)
+    # `before` counts the token itself.
     slot = (before - 1).masked_fill(stays == 0, -1)
     index = _inverted(slot, count)
     special = slot.gather(1, tokens.special)
-    if asked.policy != "restored" or asked.cls_placement != "exact":
+    # By position the special tokens are at their exact ranks: the usual case is done.
+    if requested.policy != "restored" or requested.cls_placement != "exact":
         kept = index.gather(1, _others(special, count))
-        if asked.policy != "restored":
+        if requested.policy != "restored":
             survivors = _survivors(tokens, patches, matching, score, kept)
-            kept = kept.gather(1, permutation(asked.policy, survivors, asked.share, asked.chance))
-        if asked.cls_placement != "exact":
-            special = _misplaced(tokens, count, asked.cls_placement)
+            places = permutation(requested.policy, survivors, requested.share, requested.chance)
+            kept = kept.gather(1, places)
+        if requested.cls_placement != "exact":
+            special = _misplaced(tokens, count, requested.cls_placement)
+        # Special tokens keep their places; the patches fill the others in their new order.
         index = (
             torch.empty_like(index)
             .scatter_(1, special, tokens.special)
@@ -103,12 +107,14 @@ def arrange(
 def _inverted(slot: Tensor, count: int) -> Tensor:
     """Invert `slot` (B, L), -1 for tokens that are gone: the token (B, count) in each slot."""
     place = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
+    # Tokens that are gone all write to one column too many, which is cut off.
     index = slot.new_empty(slot.shape[0], count + 1)
     return index.scatter_(1, slot.where(slot >= 0, count), place)[:, :count]
 
 
 def _others(special: Tensor, count: int) -> Tensor:
     """The places 0..count-1 that are not `special` (B, S), ascending (B, count - S)."""
+    # A stable sort of flags keeps equal ones ascending. nonzero would do, but makes a GPU wait.
     taken = torch.zeros(special.shape[0], count, dtype=torch.uint8, device=special.device).scatter_(
         1, special, 1
     )
@@ -118,11 +124,12 @@ def _others(special: Tensor, count: int) -> Tensor:
 def _survivors(
     tokens: TokenSequence, patches: Tensor, matching: Matching, score: Tensor | None, kept: Tensor
 ) -> Survivors:
-    """What a policy may know of the patch tokens `kept` (B, m), in order of position."""
+    """Describe the patch tokens `kept` (B, m), in order of position, for a policy."""
     destination = torch.zeros_like(tokens.position, dtype=torch.bool)
     destination.scatter_(1, patches.gather(1, matching.destinations), 1)
     ranked = None
     if score is not None:
+        # Scores are by rank among the patches, `kept` by place in the sequence.
         ranked = (
             score.new_zeros(tokens.batch, tokens.length).scatter_(1, patches, score).gather(1, kept)
         )
@@ -138,6 +145,7 @@ def _misplaced(tokens: TokenSequence, count: int, policy: str) -> Tensor:
     specials = tokens.special.shape[1]
     if policy in ("first", "last"):
         start = 0 if policy == "first" else count - specials
+        # The argsort of an argsort is the rank.
         own = tokens.position.gather(1, tokens.special).argsort(dim=1).argsort(dim=1)
         return own + start
     if specials > 1:
@@ -161,15 +169,18 @@ def merged_stream(stream: Tensor, arrangement: Arrangement, merge: Merge) -> Ten
     survivors = rows(stream, arrangement.index)
     if merge.coefficients is None:
         return survivors
+    # A bf16 branch would lose the small shares of a large group.
     merged = precise(survivors)
     share, back = (
         part[..., None].to(merged.dtype)
         for part in (merge.coefficients.share, merge.coefficients.back)
     )
+    # Read from the old stream: a target gives back its old row, whatever other sources add to it.
     brought = (
         precise(rows(stream, merge.source)) * share - precise(rows(stream, merge.target)) * back
     )
     batch, count = merged.shape[:2]
+    # A dropped source, its own target, has no slot; its coefficients are 0, so row 0 gains none.
     landing = arrangement.slot.gather(1, merge.target).clamp_min(0)
     offset = torch.arange(batch, device=merged.device)[:, None] * count
     # Rows added to a flat view are much faster than a scatter of single numbers, and each image
@@ -185,11 +196,13 @@ def new_sizes(tokens: TokenSequence, arrangement: Arrangement, merge: Merge) -> 
     sizes = tokens.size.gather(1, arrangement.index)
     landing = arrangement.slot.gather(1, merge.target)
     gained = tokens.size.gather(1, merge.source).where(landing >= 0, 0)
+    # Sizes are whole numbers, so the order of additions cannot change a bit.
     return sizes.scatter_add_(1, landing.clamp_min(0), gained)
 
 
 def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
     """Owners (B, L0) after the reduction: a merged token's is its target, a dropped one's -1."""
+    # A merged source leads to its target's slot; a dropped one is its own target and stays at -1.
     place = arrangement.slot.scatter(1, merge.source, arrangement.slot.gather(1, merge.target))
     return place.gather(1, owner.clamp_min(0)).where(owner >= 0, -1)
 
@@ -197,11 +210,12 @@ def new_owners(owner: Tensor, arrangement: Arrangement, merge: Merge) -> Tensor:
 def assembled(
     tokens: TokenSequence, arrangement: Arrangement, branch: Merge, residual: Merge
 ) -> TokenSequence:
-    """The reduced sequence; the trace, which spoke of the old one, is gone.
+    """Build the reduced sequence, without the trace, which describes the old one.
 
     A token that is merged in either stream lives on in its target.
     """
     index = arrangement.index
+    # Each stream merges a prefix of the same pairs, so the longer list contains the shorter.
     living = branch if branch.source.shape[1] > residual.source.shape[1] else residual
     return replace(
         tokens,
@@ -218,16 +232,16 @@ def assembled(
 
 def _carried(carry: Tensor, index: Tensor) -> Tensor:
     """`carry` (2, B, L, E) of the survivors `index` (B, k), both directions in one pass."""
+    # the directions as twice as many images: one gather instead of two
     return rows(carry.flatten(0, 1), torch.cat([index, index])).view(
         2, *index.shape, carry.shape[3]
     )
 
 
 def permuted(tokens: TokenSequence, policy: str, share: float, chance: Chance) -> TokenSequence:
-    """The pure permutation: every token survives, patches stand in the order of `policy`.
+    """Permute the patches by `policy`; every token survives.
 
-    The policies score and appended say what they sort by only in a reduction; here they keep the
-    order of position.
+    The policies score and appended sort by what only a reduction has; here they keep the order.
     """
     patches = tokens.patches()
     nothing = patches[:, :0]

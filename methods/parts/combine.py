@@ -26,6 +26,7 @@ class Coefficients:
 
 def _arrived(matching: Matching, amount: Tensor, patches: int) -> Tensor:
     """Sum the `amount` (B, r) over the sources of each token (B, n); dropped ones count nowhere."""
+    # A dropped token, its own target, would otherwise count towards itself.
     zero = torch.zeros(amount.shape[0], patches, dtype=amount.dtype, device=amount.device)
     return zero.scatter_add(1, matching.target, amount.where(matching.target != matching.source, 0))
 
@@ -36,6 +37,7 @@ def averaged(matching: Matching, weight: Tensor) -> Coefficients:
     The shares and what is left of the target make one whole, so every source takes back its share.
     Where a whole group weighs nothing, its members count equally.
     """
+    # Not 0 but tiny: a group that weighs nothing would divide 0 by 0.
     weight = weight.clamp_min(torch.finfo(weight.dtype).tiny)
     source = weight.gather(1, matching.source)
     total = weight + _arrived(matching, source, weight.shape[1])
@@ -51,6 +53,7 @@ def summed(matching: Matching, weight: Tensor) -> Coefficients:
     merged = matching.target != matching.source
     share = weight.gather(1, matching.source).where(merged, 0)
     sources = _arrived(matching, torch.ones_like(share), weight.shape[1])
+    # The parts taken back add up to 1 - w_t, which leaves w_t of the target.
     back = (1 - weight.gather(1, matching.target)) / sources.gather(1, matching.target)
     return Coefficients(share, back.where(merged, 0))
 
@@ -62,7 +65,9 @@ def paired(matching: Matching, like: Tensor) -> Coefficients:
     left of 1. `like` (B, n) gives the dtype.
     """
     merged = matching.target != matching.source
+    # (B, r, r): entry (e, f) tells whether pairs e and f share a target and f is merged.
     same = (matching.target[:, :, None] == matching.target[:, None, :]) & merged[:, None, :]
+    # Averaging in turn halves a share once for every later source. Powers of 2 are exact.
     after = same.triu(1).sum(2).to(like.dtype)
     share = torch.exp2(-1 - after).where(merged, 0)
     return Coefficients(share, share)
@@ -77,5 +82,6 @@ def attention(score: Tensor, kind: str) -> Tensor:
     if kind == "cls-attention":
         return score
     if kind == "cls-similarity":
+        # a cosine may be negative, which no weight may be
         return score.softmax(1)
     return score / score.sum(1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+# A protocol, so that the cost of a part can be had for any sizes, without a backbone.
 class Widths(Protocol):
     """Sizes of a backbone that a reduction's cost depends on; `backbones.shape.Shape` fits."""
 
@@ -49,6 +50,7 @@ class Cost:
                      counted as nothing
     """
 
+    # Kept apart: counters of FLOPs see matrix products only, and totals follow that convention.
     matmul_macs: int
     arithmetic: int
 

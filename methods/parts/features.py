@@ -46,11 +46,13 @@ def traced(trace: Trace | None, name: str) -> Tensor:
 
 
 def summed(parts: Sequence[Tensor]) -> Tensor:
-    """Their sum, added up in order."""
+    """Sum of the parts, added up in order."""
+    # not sum(), which begins by adding 0 to a whole tensor
     return reduce(add, parts)
 
 
 def _directions(name: str) -> Callable[[TokenSequence], tuple[Tensor, ...]]:
+    # Summed only after rows are chosen: a sum over directions first would read all L tokens.
     return lambda tokens: traced(tokens.trace, name).unbind(0)
 
 
@@ -86,6 +88,7 @@ FEATURES: dict[str, Feature] = {
     "residual": Feature(
         lambda tokens: (tokens.residual,), frozenset(), lambda shape: shape.dim, lambda shape: 0
     ),
+    # what the next block's norm sees: the sum is not formed before that block
     "branch+residual": Feature(
         lambda tokens: (tokens.residual, tokens.branch),
         frozenset(),
@@ -108,6 +111,7 @@ FEATURES: dict[str, Feature] = {
 
 def length(values: Tensor) -> Tensor:
     """Length (...) of vectors (..., F), never quite zero, so that it can be divided by."""
+    # clamp_min, not an epsilon added, which would change the bits of every length
     norm: Tensor = torch.linalg.vector_norm(values, dim=-1)
     return norm.clamp_min(torch.finfo(values.dtype).tiny)
 
@@ -132,6 +136,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def cosine_of_neighbours(values: Tensor) -> Tensor:
     """Cosine of every row of `values` (B, m, F) with the next: (B, m - 1)."""
     size = length(values)
+    # Elementwise: a matrix product would compute n^2 cosines to use n - 1.
     return (values[:, :-1] * values[:, 1:]).sum(-1) / size[:, :-1] / size[:, 1:]
 
 

@@ -1,8 +1,8 @@
 """Grouping and matching: which tokens go, and into which.
 
-All functions speak of patch tokens by their rank 0..n-1 in sequence order, n tokens of which r are
-to go. Sorts are stable and descending, so that between equals the earlier token wins: it is kept
-before, or matched before, the later one.
+Patch tokens are named by their rank 0..n-1 in sequence order; r of the n tokens are to go. Sorts
+are stable and descending: between equals the earlier token is kept, or matched, before the later
+one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from methods.parts.features import rows
 
 @dataclass(frozen=True)
 class Matching:
-    """Who goes into whom.
+    """Pairs of tokens, each source merging into its target.
 
     ``source`` (B, r)       tokens that go, in the order in which they are matched
     ``target`` (B, r)       the token each goes into; a source that is its own target is dropped
@@ -29,8 +29,9 @@ class Matching:
     target: Tensor
     destinations: Tensor
 
+    # A token as its own target means dropped: pairs keep one shape whatever becomes of them.
     def dropped(self) -> Matching:
-        """The same sources, going nowhere."""
+        """The same sources, dropped instead of merged."""
         return Matching(self.source, self.source, self.destinations)
 
     def first(self, count: int) -> Matching:
@@ -56,6 +57,7 @@ def _nothing(source: Tensor) -> Tensor:
 
 def ranked(score: Tensor) -> Tensor:
     """Tokens by descending score (B, n)."""
+    # stable, since ties are common (clipped scores, equal patches) and must not depend on a device
     return score.argsort(dim=1, descending=True, stable=True)
 
 
@@ -73,7 +75,9 @@ def unprotected(patches: Tensor, special: Tensor, window: int) -> Tensor:
     patch tokens or fewer are all protected.
     """
     count = min(patches.shape[1], 2 * window * special.shape[1])
+    # (B, S, n) to the minimum over special tokens (B, n)
     distance = (patches[:, None, :] - special[:, :, None]).abs().amin(1)
+    # By count rather than by distance: every image protects as many, so shapes stay rectangular.
     near = distance.argsort(dim=1, stable=True)[:, :count]
     closed = torch.zeros_like(patches).scatter_(1, near, 1)
     return closed.argsort(dim=1, stable=True)[:, : patches.shape[1] - count]
@@ -84,6 +88,7 @@ def cut(score: Tensor, count: int) -> tuple[Tensor, Tensor]:
     left = score.shape[1] - count
     low = torch.zeros(score.shape, dtype=torch.uint8, device=score.device)
     low.scatter_(1, ranked(score)[:, left:], 1)
+    # sorting flags, not scores: both parts come out in sequence order
     order = low.argsort(dim=1, stable=True)
     return order[:, left:], order[:, :left]
 
@@ -97,6 +102,7 @@ def fused(score: Tensor, r: int) -> Matching:
 
 def target_count(patches: int, r: int, ratio: float | None) -> int:
     """Size of MTR's Target group: round(ratio r) within 1..n - r; None takes all n - r."""
+    # One target at least, or the sources would have nothing to merge into.
     return patches - r if ratio is None else max(1, min(round(ratio * r), patches - r))
 
 
@@ -109,6 +115,7 @@ def split(score: Tensor, r: int, targets: int) -> tuple[Tensor, Tensor]:
 
 def kth(similarity: Tensor, k: int) -> Tensor:
     """Index (B, m) of the k-th largest of `similarity` (B, m, t), or of the last if fewer."""
+    # The usual case needs no sort.
     if k == 1:
         return similarity.argmax(dim=2)
     return similarity.argsort(dim=2, descending=True, stable=True)[
@@ -138,21 +145,23 @@ def top_edges(a: Tensor, b: Tensor, similarity: Tensor, r: int, k: int = 1) -> M
     `similarity` is (B, |a|, |b|); r is at most |a|. R-MeeTo's ablation names the k-th best instead.
     """
     if r == 0:
+        # `b` may be empty here, and then has no largest value.
         return Matching(_nothing(a), _nothing(a), b)
-    # The largest value is found much faster than its place, which is asked for only where it
-    # counts.
+    # The largest value is found much faster than its place, which is needed for r rows only.
     edge = (
         similarity.amax(2)
         if k == 1
         else similarity.gather(2, kth(similarity, k)[..., None])[..., 0]
     )
     chosen = ranked(edge)[:, :r]
+    # (B, r, |b|)
     strongest = rows(similarity, chosen)
     return Matching(a.gather(1, chosen), b.gather(1, kth(strongest, k)), b)
 
 
 def _centres(count: int, total: int, device: torch.device) -> Tensor:
     """`count` places spread evenly over 0..total-1: the middles of equal intervals."""
+    # Intervals are at least 1 wide, so no place comes twice and the count is exact.
     return torch.div(
         (2 * torch.arange(count, device=device) + 1) * total, 2 * count, rounding_mode="floor"
     )
@@ -176,6 +185,7 @@ def runs(path: Tensor, r: int) -> Matching:
     groups = patches - r
     place = torch.arange(patches, device=path.device)
     run = torch.div(place * groups, patches, rounding_mode="floor")
+    # Run g begins at the first j with floor(j k / n) = g, which is ceil(g n / k).
     edges = torch.div(
         torch.arange(groups + 1, device=path.device) * patches + groups - 1,
         groups,
@@ -195,6 +205,7 @@ def curve(cell: Tensor, grid: tuple[int, int, int]) -> Tensor:
     _, height, width = grid
     frame, row, column = cell // (height * width), cell // width % height, cell % width
     bits = max(height, width).bit_length()
+    # The bits of row and column alternate in the key (Morton, 1966), the frame above them all.
     key = frame << 2 * bits
     for bit in range(bits):
         for axis, coordinate in enumerate((column, row)):
@@ -208,14 +219,18 @@ def neighbours(similarity: Tensor, bound: Tensor, r: int) -> Matching:
     `similarity` (B, n - 1) of each token with the next, `bound` (B, n - 1) whether the two may be
     joined; at least r bonds of an image may.
     """
+    # -inf ranks below every cosine, and at least r bonds are not -inf.
     chosen = ranked(similarity.masked_fill(~bound, -torch.inf))[:, :r]
     closed = torch.zeros_like(bound).scatter_(1, chosen, 1)
+    # An open bond on the left begins a run, one on the right ends it; so do the sequence's ends.
     edge = torch.ones_like(bound[:, :1])
     place = torch.arange(bound.shape[1] + 1, device=bound.device)
     start, end = torch.cat([edge, ~closed], 1), torch.cat([~closed, edge], 1)
+    # Running maxima carry a run's first place to its end, running minima its last to its start.
     first = place.where(start, 0).cummax(1).values
     last = place.where(end, bound.shape[1]).flip(1).cummin(1).values.flip(1)
     middle = torch.div(first + last, 2, rounding_mode="floor")
     stays = middle == place
+    # r closed bonds leave n - r runs, each with one middle: exactly r tokens are none.
     source = stays.int().argsort(dim=1, stable=True)
     return Matching(source[:, :r], middle.gather(1, source[:, :r]), source[:, r:])

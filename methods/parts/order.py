@@ -1,7 +1,7 @@
-"""Order: where the survivors stand.
+"""Order: the places of the survivors in the new sequence.
 
-A policy permutes the surviving patch tokens, given in order of position; special tokens are never
-permuted but stand at the number of surviving patches of smaller position.
+A policy permutes the surviving patch tokens, given in order of position. Special tokens are never
+permuted: as many patches precede one as have a smaller position.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ ORDERS = ("restored", "appended", "score", "odd-even", "reversed", "shuffled")
 
 @dataclass(frozen=True)
 class Survivors:
-    """What a policy may look at, all (B, k) in order of position.
+    """Facts about the survivors that a policy may use, all (B, k) in order of position.
 
-    ``position`` of the token, ``place`` where it stands now, ``destination`` whether it is of the
-                 set others were
-    merged into, ``score`` or None.
+    ``position``     in the unreduced sequence
+    ``place``        in the sequence before this reduction
+    ``destination``  whether the token is of the set that targets were chosen from
+    ``score``        or None
     """
 
     position: Tensor
@@ -33,7 +34,7 @@ class Survivors:
 
 @dataclass(frozen=True)
 class Chance:
-    """What random numbers hang on: the seed, the images (B,) and the site."""
+    """The key of random numbers: the seed, the images (B,) and the site."""
 
     seed: int
     image: Tensor
@@ -44,8 +45,10 @@ def shuffled(position: Tensor, share: float, chance: Chance) -> Tensor:
     """Permute floor(share k) of the survivors (B, k) at random among themselves."""
     batch, count = position.shape
     moving = int(share * count)
+    # Draw 0 is the random score's; the order must not be related to who survived.
     draws = [uniform(chance.seed, chance.image, chance.site, position, draw) for draw in (1, 2)]
     chosen = draws[0].argsort(dim=1, stable=True)[:, :moving]
+    # Ascending, so that the second draw alone decides who arrives where.
     places = chosen.sort(dim=1).values
     arrivals = places.gather(1, draws[1].gather(1, places).argsort(dim=1, stable=True))
     stay = torch.arange(count, device=position.device).expand(batch, -1)
@@ -66,8 +69,10 @@ def permutation(policy: str, survivors: Survivors, share: float, chance: Chance)
     if policy == "score":
         assert survivors.score is not None
         return survivors.score.argsort(dim=1, descending=True, stable=True)
+    # Stable sorts of a key: where keys are equal, the order of position decides.
     keys = {
         "restored": place,
+        # what is added to a destination's place is more than any place
         "appended": survivors.place
         + survivors.destination * (1 + survivors.place.amax(1, keepdim=True)),
         "odd-even": place % 2,

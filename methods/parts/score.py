@@ -20,7 +20,7 @@ from methods.parts.counter_random import uniform
 from methods.parts.features import length, precise, rows, summed, traced
 
 DIRECTIONS = ("both", "forward", "backward")
-SIGNED = ("cls-similarity",)
+SIGNED = ("cls-similarity",)  # scores that may be negative
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ def _magnitude(name: str) -> Callable[[SiteContext, str], Tensor]:
 def _delta_b(context: SiteContext, direction: str) -> Tensor:
     """Mean Delta times mean |B|, direction by direction: the size of the input gate Delta B."""
     trace = context.tokens.trace
+    # Delta > 0 and B has no channels, so the mean of |Delta_d B_n| is the product of the means.
     gate = precise(traced(trace, "delta_mean")) * precise(traced(trace, "B")).abs().mean(-1)
     return of_direction(gate, direction).gather(1, context.patches)
 
 
 def _activation(context: SiteContext, direction: str) -> Tensor:
     """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
+    # y is combined as the block does, by sum or mean: the directions cannot be added here.
     name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
     # Some images at a time, so that what is clipped stays in cache.
     images = traced(context.tokens.trace, name).split(8)
@@ -93,12 +95,14 @@ def _cls_similarity(context: SiteContext, direction: str) -> Tensor:
     tokens = context.tokens
     total = precise(tokens.residual) + precise(tokens.branch)
     if tokens.special.shape[1] == 0:
+        # No division by the sizes' sum: only the direction matters to a cosine.
         special = (total * tokens.size.to(total.dtype)[..., None]).sum(1, keepdim=True)
     else:
         special = rows(total, tokens.special)
     special = special / length(special)[..., None]
     # The length is divided out of one number a token rather than of its C.
     size = length(total)
+    # One special token at a time, without a tensor (B, L, S, C); there are few.
     cosines = [(total * special[:, j : j + 1]).sum(-1) / size for j in range(special.shape[1])]
     return torch.stack(cosines).mean(0).gather(1, context.patches)
 
@@ -114,6 +118,7 @@ def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor
     alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0
     for j >= c. `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
     """
+    # The product of exp(Delta_t A) is exp of a sum, and that a difference of prefix sums.
     elapsed = delta.cumsum(1)
     place = reader[:, None, None]
     gap = elapsed.gather(1, place.expand(-1, 1, delta.shape[2])) - elapsed
@@ -121,6 +126,7 @@ def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor
     alpha = torch.zeros_like(delta)
     # State by state: all at once would hold B L E N numbers.
     for n in range(A.shape[1]):
+        # Behind the reader the gap is negative and exp would overflow; that part is cut off below.
         alpha += torch.exp(gap.clamp_min(0) * A[:, n]) * (read[..., n] * B[..., n])[..., None]
     row = (alpha * delta).abs().mean(-1)
     earlier = torch.arange(row.shape[1], device=row.device) < reader[:, None]
@@ -137,6 +143,7 @@ def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
         )
     trace = context.tokens.trace
     delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
+    # The backward scan reads the flipped sequence, in which place j is last - j.
     last = delta.shape[2] - 1
     total = torch.zeros_like(delta[0, ..., 0])
     for j in range(special.shape[1]):
@@ -150,6 +157,7 @@ def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
 
 def _random(context: SiteContext, direction: str) -> Tensor:
     """Uniform numbers of (seed, image, site, position)."""
+    # By position, not by rank: a token's number does not depend on who else survived.
     position = context.tokens.position.gather(1, context.patches)
     return uniform(context.seed, context.tokens.image, context.site, position)
 
@@ -162,6 +170,7 @@ def faded(score: Tensor, context: SiteContext, rate: float) -> Tensor:
     tokens = context.tokens
     if tokens.special.shape[1] == 0:
         raise UserError("sensitivity needs a class token and this backbone has none: set it to 0")
+    # Distances between survivors would shrink from site to site, and fading with them.
     special = tokens.position.gather(1, tokens.special)
     distance = (
         (tokens.position.gather(1, context.patches)[:, None, :] - special[:, :, None]).abs().amin(1)
@@ -195,6 +204,7 @@ def _activation_needs(direction: str) -> frozenset[str]:
     )
 
 
+# `arithmetic` counts what the plain path computes: n tokens, k scans read, s the backbone's sizes.
 SCORES: dict[str, Score] = {
     "delta": Score(_delta, _fixed("delta_mean"), True, lambda n, k, s: (k - 1) * n),
     "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),

@@ -98,8 +98,10 @@ def _families(spec: RunSpec) -> Iterator[tuple[Family, list[Setting]]]:
             for text in spec.methods:
                 method = parse(text)
                 for budget in spec.budgets:
+                    # `settings` begins with the method as it is, which is the family's reference.
                     yield Family(axis, backbone, method.text, budget), settings(method, axis)
             if axis == "order":
+                # Permutations remove nothing: beside a method they would win by that alone.
                 dense = Setting("order=restored", DENSE)
                 yield Family(axis, backbone, "permute", 0.0), [dense, *permutations()]
 
@@ -115,16 +117,19 @@ def _family_rows(
     outcomes: dict[str, Outcomes] = {}
     for budget in budgets:
         outcomes |= {cell.label: cell for cell in outcomes_at(done, results, budget)}
+    # A cell's label names every spec that comes to it; each leads to that cell.
     label_of = {spec: record.label for record in cells for spec in record.label.split(SAME)}
     labels = [label_of.get(setting.method.text, setting.method.text) for setting in members]
     reference = outcomes.get(labels[0])
     compared: dict[str, Comparison] = {}
     if reference:
+        # Every cell once, however many settings come to it: Holm's family counts tests, not words.
         others = [cell for label, cell in outcomes.items() if label in labels]
         compared = {row.label: row for row in compare_to_reference(reference, others)}
     rows: dict[str, AblationRow] = {}
     for setting, label in zip(members, labels, strict=True):
         if label in rows:
+            # a second setting of the same cell: its words join those of the first
             words = [rows[label].setting, setting.words]
             joined = ", ".join(text for text in words if text != UNCHANGED)
             rows[label] = replace(rows[label], setting=joined)
@@ -147,6 +152,7 @@ def _measured(
         if not records:
             return replace(row, status="skipped", reason=setting.refused)
         return replace(row, status=records[0].status, reason=records[0].reason or "")
+    # Hits averaged over seeds: several seeds of one image are not several images.
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
     metrics = [record.metrics for record in records if record.metrics]
     row = replace(
@@ -192,6 +198,7 @@ def sentence(rows: Sequence[AblationRow], spec: RunSpec) -> str:
     seeds = max(row.seeds or 1 for row in rows)
     drawn = f", {seeds} seeds of what is drawn at random" if seeds > 1 else ""
     done = [row for row in others if row.status == "ok"]
+    # Settings of other FLOPs have no p: their difference would mix work with the setting.
     tested = [row for row in done if row.p_holm is not None]
     parts = [
         f"{place}, {first.images:,} {spec.split} images{drawn}: {who}{own} is right on "
@@ -214,6 +221,7 @@ def _counted(tested: Sequence[AblationRow]) -> str:
     """How many settings keep less, keep more, or cannot be told apart."""
     if not tested:
         return ""
+    # Significant needs the corrected test and the interval, so both are in the sentence below.
     apart = [row.difference or 0.0 for row in tested if row.significant]
     worse, better = sum(gap < 0 for gap in apart), sum(gap > 0 for gap in apart)
     if len(tested) == 1:
@@ -253,8 +261,10 @@ def _by_tau(rows: Sequence[AblationRow]) -> str:
     """How top-1 follows the order of the survivors."""
     done = [row for row in rows if row.status == "ok"]
     tau, top1 = [row.tau or 0.0 for row in done], [row.top1 or 0.0 for row in done]
+    # Spearman's rho of two settings is always 1 or -1, and of one tau undefined.
     if len(done) < LEAST_FOR_RHO or len(set(tau)) < 2:
         return ""
+    # constant top-1: rho is undefined, but the finding is not
     if len(set(top1)) < 2:
         return "Top-1 is the same whatever Kendall's tau of the order."
     rho = float(spearmanr(tau, top1).statistic)

@@ -39,7 +39,9 @@ def first_errors_table(
             right = (rows.prediction == rows.label_true).to_numpy()
             wrong = rows[right_so_far & ~right].nlargest(PER_METHOD, "kl")
             errors.append(wrong[["image", "kl"]].assign(budget=record.budget))
+            # An image counts at the first budget that breaks it, even if a larger one is right.
             right_so_far = right_so_far & right
+        # Budgets ascend, so the head is what goes wrong first.
         first = pd.concat(errors).head(PER_METHOD)
         frames.append(first.assign(backbone=backbone, label=label))
     columns = list(TABLES["first_errors"].columns)

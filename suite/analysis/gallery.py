@@ -33,23 +33,27 @@ def gallery_tables(
 
     `cells` are those that succeeded. Without images in the spec there is no gallery.
     """
-    wanted = prepared.spec.gallery
-    chosen = pictured(prepared.indices, wanted)
+    choice = prepared.spec.gallery
+    chosen = pictured(prepared.indices, choice)
     if not chosen:
         return {}
+    # Baselines break images everywhere; the gallery is about methods.
     named = [cell.label for cell in cells if cell.method.method.family != "baseline"]
     errors = first_error_pictures(first_errors, named)
-    drawn = "drawn at random" if isinstance(wanted, int) else "chosen"
+    drawn = "drawn at random" if isinstance(choice, int) else "chosen"
+    # An image that was chosen says so, even if it is a first error, too.
     why = errors | dict.fromkeys(chosen, drawn)
     index = torch.tensor([*chosen, *(image for image in errors if image not in chosen)])
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     frames = []
     for name, model in prepared.models.items():
+        # one clip of a video: its tokens are drawn, not the mean of its views
         samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
         if members:
             frames.append(gallery_in_parts(model, images, index, labels, members))
+    # One picture an image for all backbones, so the sharpest.
     largest = max(prepared.models.values(), key=lambda model: model.image_size)
     return {
         "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
@@ -87,6 +91,7 @@ def gallery(
     sites: dict[str, dict[int, Tensor]] = {}
 
     def observe(keys: Sequence[str], site: int, tokens: TokenSequence) -> None:
+        # To the CPU at once: a map for every cell and site would fill the device's memory.
         owner = side_by_side(patch_owners(tokens), tokens.grid).cpu()
         for key in keys:
             sites.setdefault(key, {})[site] = owner
@@ -96,6 +101,7 @@ def gallery(
         tokens = model.embed(images, index).tracked()
         jobs = jobs_for(tracked, model, index, labels)
         logits = {job.key: answer for job, answer in evaluate(model, tokens, jobs, observe)}
+    # The dense cell has no budget and is always among those tracked.
     dense = next(logits[cell.key] for cell in tracked if cell.budget is None)
     assert isinstance(dense, Tensor)
     rows = []
@@ -118,6 +124,7 @@ def patch_owners(tokens: TokenSequence) -> Tensor:
     in_special = (special[:, None, :] == owner[:, :, None]).any(2)
     patch = torch.where(in_special, IN_SPECIAL, owner - before)
     patch = torch.where(tokens.owner < 0, DROPPED, patch)
+    # Each image has as many special tokens, so the rest is rectangular again.
     is_patch = torch.ones_like(patch, dtype=torch.bool).scatter_(1, special, False)
     return patch[is_patch].view(patch.shape[0], -1)
 
@@ -144,6 +151,7 @@ def _rows(
     labels: Tensor,
 ) -> list[dict[str, Any]]:
     """One row for each image of one cell after one site."""
+    # fp64, so that a confidence near 1 is not rounded to it
     confidence, prediction = logits.double().softmax(1).cpu().max(1)
     dense_confidence, dense_prediction = dense.double().softmax(1).cpu().max(1)
     rows = []

@@ -102,6 +102,7 @@ def make_headline(
     warned = list(warnings)
     if not sentences:
         return Headline(NOTHING_COMPARED, resolution, warned, [], warned)
+    # One sentence a backbone leads; the other budgets follow in the paragraphs.
     shown = _one_budget_each(list(sentences))
     leading = []
     for key in shown:
@@ -117,6 +118,7 @@ def _one_budget_each(keys: Sequence[tuple[str, float]]) -> list[tuple[str, float
     for backbone, budget in keys:
         budgets.setdefault(backbone, []).append(budget)
     first = next(iter(budgets.values()))
+    # One budget for all backbones where possible, so that their sentences can be compared.
     common = first[len(first) // 2]
     shown = []
     for backbone, own in budgets.items():
@@ -148,6 +150,7 @@ def headline_rows(
     """The rows whose best is in the headline: of the named methods, unless another is better."""
     named = named_rows(compared, records, requested)
     best = max((row.accuracy for row in named), default=0.0)
+    # A method that was not named but is better must not be passed over in the headline.
     better = [row for row in compared if row.p_holm is not None and row.accuracy > best]
     return named if named and not better else compared
 
@@ -197,6 +200,7 @@ def _relation(row: Comparison, rank: str) -> str:
     """The reference of `row` against its method, called by its `rank`, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
+    # Rejected over all seeds together, while the range over single seeds reaches zero.
     if row.rejected and not row.significant and row.kind == "range":
         return f"{row.reference} and {other} differ by {points}, though not for every seed"
     if not row.significant:
@@ -208,6 +212,7 @@ def _relation(row: Comparison, rank: str) -> str:
 
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
+    # Rows are method minus reference; the sentence has the reference first, so ends change places.
     low, high = _signed(-100 * row.difference_high), _signed(-100 * row.difference_low)
     spread = f"95 % interval of the difference {low} to {high}"
     if row.kind == "range":
@@ -224,6 +229,7 @@ def _signed(points: float) -> str:
     """One digit, or two if one would hide on which side of zero the number lies."""
     if not points:
         return "0.0"
+    # An interval that excludes zero must not be printed with an end of 0.0.
     text = f"{points:+.1f}"
     return text if float(text) else f"{points:+.2f}"
 
@@ -252,6 +258,7 @@ def smaller_image(part: BackboneStatistics) -> str:
     sizes = cells[cells.small.astype(bool)].drop_duplicates("removed")
     parts = []
     for size in sizes.itertuples():
+        # An image size has no budget of its own: it costs what its grid costs.
         nearest = best.loc[(best.removed - size.removed).abs().idxmin()]
         parts.append(
             f"{_percent(size.top1)} top-1 at {round(100 * size.removed, 1):g} % fewer FLOPs (best "
@@ -287,6 +294,7 @@ def run_warnings(
 
 def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
     """Warn that the dense model is no better than guessing; empty if it is better."""
+    # The lower bound: a few images above chance by luck are no evidence of loaded weights.
     low, _ = wilson(round(dense.accuracy * dense.count), dense.count)
     if low > 1 / classes:
         return ""

@@ -45,6 +45,7 @@ def foreground_table(
         if (counts.foreground < 0).any():
             continue
         left = counts.groupby("block")[["foreground", "present"]].sum()
+        # block 0 is before any reduction: shares of what there was
         for block, share in (left / left.loc[0]).iterrows():
             rows.append(
                 {
@@ -72,6 +73,7 @@ def patch_counts(prepared: Prepared, results: Results, record: CellRecord) -> pd
     patch = counts.position - before.sum(1)
     side = model.describe().side
     assert side is not None
+    # Modulo the side: the frames of a clip follow one another and share rows.
     grid = counts.assign(row=patch // side % side, col=patch % side)
     return grid.drop(columns="position")
 

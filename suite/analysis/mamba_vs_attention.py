@@ -42,6 +42,7 @@ def mamba_vs_attention_tables(
     for name in mixers:
         done[name] = [r for r in records if r.backbone == name and r.status == "ok"]
         whole = outcomes_at(done[name], results, None)
+        # Without its dense model a backbone has no accuracy to keep a share of.
         if not whole:
             return {}
         dense[name] = whole[0]
@@ -53,6 +54,7 @@ def mamba_vs_attention_tables(
             rows.append(row | _kept_columns(dense[name], outcomes[name], pairs[name]))
         for one, other in product(mixers, mixers):
             if (mixers[one], mixers[other]) == (SCANS, ATTENTION):
+                # Both backbones saw the same images: paired draws give a narrower interval.
                 spread = difference_spread(pairs[one], pairs[other])
                 contrasts.append(
                     {
@@ -84,6 +86,7 @@ def _shared(
     reducing = {}
     budgets: set[float] = set()
     for name, records in done.items():
+        # A smaller image and the oracle have no composition: neither reduces a token sequence.
         reducing[name] = [record for record in records if record.composition]
         budgets |= {record.budget for record in reducing[name] if record.budget}
     for budget in sorted(budgets):
@@ -92,6 +95,7 @@ def _shared(
             by_spec[name] = {}
             for cell in outcomes_at(records, results, budget):
                 by_spec[name] |= dict.fromkeys(cell.label.split(SAME), cell)
+        # A method that ran on some backbones only would compare different sets of methods.
         first, *others = by_spec.values()
         for spec in first:
             if all(spec in other for other in others):

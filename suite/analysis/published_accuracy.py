@@ -28,6 +28,7 @@ def published_result(backbone: str, model: Backbone, dataset: Dataset) -> Publis
         if not is_about(row, dataset):
             continue
         if row.source == source or (row.source != "bundled" and row.file == file):
+            # first the file itself; any other published file of this backbone only after it
             same.append(row)
         if row.source != "bundled" and source != "bundled":
             others.append(row)
@@ -37,6 +38,7 @@ def published_result(backbone: str, model: Backbone, dataset: Dataset) -> Publis
 def is_about(row: PublishedFile, dataset: Dataset) -> bool:
     """Whether `row` is a result on `dataset`."""
     if row.views:
+        # Local copies of a video data set go by the names of their folders.
         return dataset.kind == "videos" and len(dataset.classes) == row.classes
     return (row.data, row.split) == (dataset.name, dataset.split)
 
@@ -44,6 +46,7 @@ def is_about(row: PublishedFile, dataset: Dataset) -> bool:
 def accuracy_warning(dense: Outcomes, backbone: str, row: PublishedFile) -> str:
     """Warn that the accuracy is not the published one; empty unless the images show it."""
     low, high = wilson(round(dense.accuracy * dense.count), dense.count, SURE)
+    # The interval excuses few images, the slack excuses another resize; the rest is a fault.
     if low - SLACK <= row.top1 / 100 <= high + SLACK:
         return ""
     views = f" ({row.views} views)" if row.views else ""

@@ -15,7 +15,7 @@ from suite.stats.correctness import Bits
 from suite.store.results import Alive
 from suite.store.schema import CellRecord
 
-DRAWS = 2000
+DRAWS = 2000  # the smallest p is 1 / 2001
 
 
 def overlap(one: Bits, other: Bits) -> tuple[float, float, float]:
@@ -27,6 +27,7 @@ def overlap(one: Bits, other: Bits) -> tuple[float, float, float]:
     """
     both = (one & other).sum(1).astype(np.float64)
     first, second, positions = one.sum(1), other.sum(1), one.shape[1]
+    # Of sets drawn at random |A| |B| / n tokens are in both, the hypergeometric mean.
     chance = first * second / positions
     variance = first * (positions - first) * second * (positions - second) / positions**2
     width = np.sqrt(variance)
@@ -44,6 +45,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def survival(alive: Alive, blocks: Iterable[int]) -> NDArray[np.int64]:
     """How many of `blocks` each token survives into (images, positions)."""
+    # Depth of survival is a finer ranking than one set: it tells early losses from late ones.
     total = np.zeros_like(alive_at(alive, 0), dtype=np.int64)
     for block in blocks:
         total += alive_at(alive, block)
@@ -72,6 +74,7 @@ def kappa(one: Bits, other: Bits) -> float:
     """Cohen's kappa of the hits (n,) of two methods: 0 if independent; NaN if all are hits."""
     first, second = one.mean(), other.mean()
     chance = first * second + (1 - first) * (1 - second)
+    # Agreement alone is high wherever both are mostly right; kappa takes that off.
     return float(((one == other).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
@@ -98,6 +101,7 @@ def mantel(
     rho = ranks[permuted[:, rows], permuted[:, columns]] @ first
     # The same permutation may come again, with a rounding error.
     beyond = int((np.abs(rho[1:]) >= abs(rho[0]) - 1e-12).sum())
+    # The observed order counts as one draw, so p is never 0.
     return float(rho[0]), (1 + beyond) / (1 + draws)
 
 

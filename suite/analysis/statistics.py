@@ -68,6 +68,7 @@ def compute_statistics(
     for backbone in spec.backbones:
         mine = [r for r in records if r.backbone == backbone and r.status == "ok"]
         dense = outcomes_at(mine, results, None)
+        # A backbone whose dense cell failed has nothing that its methods could lose.
         if not dense:
             continue
         budgets = sorted({record.budget for record in mine if record.budget})
@@ -105,6 +106,7 @@ def _at_budget(
     reference = reference_of(cells, records, requested, spec.protocol)
     return BudgetStatistics(
         budget=budget,
+        # What blind removal loses says whether a choice of tokens can matter at this budget.
         verdict=verdict(dense, blind, budget),
         blind=compare_to_blind(records[0].backbone, budget, blind, choosing),
         cells=cells,
@@ -128,6 +130,7 @@ def outcomes_at(
             by_label.setdefault(record.label, []).append(record)
     outcomes = []
     for label, seeds in by_label.items():
+        # All seeds see the same images in the same order, so they stack to (S, n).
         hits = [results.hits(record.key) for record in seeds]
         correct = np.stack([right for _, right in hits])
         outcomes.append(Outcomes(label, correct, hits[0][0], seeds[0].removed_share))
@@ -154,6 +157,8 @@ def reference_of(
     else:
         candidates = [labels[spec] for spec in methods or specs if spec in labels][:1]
     by_label = {cell.label: cell for cell in cells}
+    # If the first was asked for but did not run at this budget there is no reference: another one
+    # would silently change what every row is compared with.
     return next((by_label[label] for label in candidates if label in by_label), None)
 
 
@@ -186,6 +191,7 @@ def accuracy_row(
     cell: Outcomes, backbone: str, budget: float | None, reference: str | None
 ) -> dict[str, Any]:
     """Accuracy of a method with its own interval."""
+    # hits averaged over seeds: several seeds of one image are not several images
     low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
     return {
         "backbone": backbone,

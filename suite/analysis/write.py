@@ -90,6 +90,7 @@ def comparison_headline(
         if row := published_result(name, model, dataset):
             published[name] = row
     flips = flip_warning(halved)
+    # Worst first: figures that depend on the batch are doubtful whatever else they show.
     warnings = [
         *([flips] if flips else []),
         *unreachable_budgets(prepared),
@@ -118,5 +119,6 @@ def flip_warning(halved: Sequence[Mapping[str, object]]) -> str:
 def write_analyses(store: Store, tables: Tables, headline: Headline) -> None:
     """Write the tables and the headline; tables of an earlier run that are not made go."""
     for name in COMPARISON_TABLES:
+        # None removes the file: an old table beside new ones would be reported as theirs.
         store.write_table(name, tables.get(name))
     store.write_headline(headline.record())

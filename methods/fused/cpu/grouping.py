@@ -1,6 +1,6 @@
-"""Who goes into whom, for one image: `methods.parts.match` with loops in the place of tensors.
+"""Matching of one image: `methods.parts.match` with loops in place of tensors.
 
-Tokens are spoken of by their rank 0..n-1 among the patch tokens of the sequence. `among` (m) lists,
+Tokens are named by their rank 0..n-1 among the patch tokens of the sequence. `among` (m) lists,
 in sequence order, the ranks of those that may go; `source` and `target` (r) receive the pairs in
 the order in which they are matched.
 """
@@ -16,12 +16,12 @@ from methods.fused.cpu.ranking import key, rank
 from methods.fused.cpu.similarity import compare, compare_neighbours
 
 GIVEN, LOWEST, FUSED, SPLIT, HALVES, ALTERNATE, NEIGHBOURS = range(7)
-FAR = np.int64(1) << 60
+FAR = np.int64(1) << 60  # beyond any distance; its negative does not overflow
 
 
 @device
 def unprotected(frame: Any, special: Any, patch: Any, among: Any) -> int:
-    """`among` becomes the ranks that no window protects; returns how many there are."""
+    """Fill `among` with the ranks that no window protects; return their number."""
     count = frame.patches
     closed = min(count, 2 * frame.cls_window * frame.specials)
     keys, places = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -30,10 +30,12 @@ def unprotected(frame: Any, special: Any, patch: Any, among: Any) -> int:
             nearest = FAR
             for s in range(frame.specials):
                 nearest = min(nearest, abs(patch[j] - special[s]))
+            # negated: `rank` is descending and the nearest are protected
             keys[j] = -nearest
         rank(keys, count, places)
     left = 0
     for j in range(count):
+        # `places` is filled only if a window protects something
         if closed == 0 or places[j] >= closed:
             among[left] = j
             left += 1
@@ -42,7 +44,7 @@ def unprotected(frame: Any, special: Any, patch: Any, among: Any) -> int:
 
 @device
 def rank_scores(score: Any, among: Any, count: int, places: Any) -> None:
-    """SiteContext of each of `among` by descending score."""
+    """Rank each of `among` by descending score."""
     keys = np.empty(count, np.int64)
     for i in range(count):
         keys[i] = key(score[among[i]])
@@ -57,10 +59,12 @@ def prune(score: Any, among: Any, count: int, gone: int, source: Any, target: An
     low = left = 0
     for i in range(count):
         if places[i] >= count - gone:
+            # its own target: dropped
             source[low] = among[i]
             target[low] = among[i]
             low += 1
         else:
+            # `left` never overtakes i, so the list is shortened in place.
             among[left] = among[i]
             left += 1
     return left
@@ -70,12 +74,13 @@ def prune(score: Any, among: Any, count: int, gone: int, source: Any, target: An
 def lowest(
     score: Any, among: Any, count: int, r: int, together: bool, source: Any, target: Any
 ) -> None:
-    """The r lowest are dropped; `together`, they go into the one above them."""
+    """Drop the r lowest; `together`, merge them into the next one above."""
     places = np.empty(count, np.int64)
     rank_scores(score, among, count, places)
     into = 0
     for i in range(count):
         if places[i] >= count - r:
+            # in descending order of score, in which the plain path matches and sums
             source[places[i] - (count - r)] = among[i]
         elif places[i] == count - r - 1:
             into = among[i]
@@ -87,7 +92,7 @@ def lowest(
 def split(
     score: Any, among: Any, count: int, r: int, targets: int, source: Any, others: Any
 ) -> None:
-    """MTR's split: the r lowest are sources, the next `targets` above are what they may go into."""
+    """MTR's split: the r lowest are sources, the next `targets` above are the Target group."""
     places = np.empty(count, np.int64)
     rank_scores(score, among, count, places)
     for i in range(count):
@@ -99,7 +104,7 @@ def split(
 
 @device
 def pair_up(frame: Any, score: Any, among: Any, count: int, ones: Any, others: Any) -> int:
-    """Two sets to choose pairs from, each in sequence order; returns the size of the first.
+    """Fill the two sets to choose pairs from, in sequence order; return the size of the first.
 
     Halves: the floor(m / 2) lowest against the rest. Alternate: even places against odd ones, or
     the other way round.
@@ -124,6 +129,7 @@ def strongest(edge: Any, count: int, r: int, chosen: Any) -> None:
     """The r largest of `count` edges, in descending order."""
     keys, places = np.empty(count, np.int64), np.empty(count, np.int64)
     for i in range(count):
+        # widening is exact, so that one `key` serves scores and cosines
         keys[i] = key(np.float64(edge[i]))
     rank(keys, count, places)
     for i in range(count):
@@ -133,11 +139,11 @@ def strongest(edge: Any, count: int, r: int, chosen: Any) -> None:
 
 @device
 def to_places(ranks: Any, count: int, patch: Any) -> Any:
-    """Places in the sequence of these ranks."""
-    found = np.empty(count, np.int64)
+    """Places of these ranks in the sequence."""
+    places = np.empty(count, np.int64)
     for i in range(count):
-        found[i] = patch[ranks[i]]
-    return found
+        places[i] = patch[ranks[i]]
+    return places
 
 
 @device
@@ -155,6 +161,7 @@ def match_by_cosine(
     """Match each source to its best target (split), or the r most similar pairs of two sets."""
     ones, others = np.empty(count, np.int64), np.empty(count, np.int64)
     if frame.matching == SPLIT:
+        # All r sources go, each to its best target: there are no edges to choose from.
         m, t = r, frame.targets
         split(score, among, count, r, t, source, others)
         ones[:r] = source[:r]
@@ -187,6 +194,7 @@ def match_neighbours(
     )
     compare_neighbours(frame, image, places, count, bond)
     for i in range(count - 1):
+        # A special token or a window lies between: this bond may not close.
         if places[i + 1] != places[i] + 1:
             bond[i] = -np.inf
     strongest(bond, count - 1, r, chosen)
@@ -194,6 +202,7 @@ def match_neighbours(
         closed[chosen[e]] = 1
     first = gone = 0
     for last in range(count):
+        # An open bond ends a run; the last token has none, and closed[count - 1] is 0.
         if closed[last]:
             continue
         middle = (first + last) // 2
@@ -209,12 +218,13 @@ def match_neighbours(
 def match(
     frame: Any, image: int, patch: Any, special: Any, score: Any, source: Any, target: Any
 ) -> None:
-    """The pairs of one image: first those pruned by score, then the matching's."""
+    """Match one image: first the pairs pruned by score, then those of the matching."""
     among = np.empty(frame.patches, np.int64)
     count, pruned = unprotected(frame, special, patch, among), frame.prune_count
     if pruned:
         count = prune(score, among, count, pruned, source, target)
     r = frame.removed - pruned
+    # views: the matching writes its pairs behind the pruned ones
     source_left, target_left = source[pruned:], target[pruned:]
     if r == 0:
         return

@@ -19,6 +19,7 @@ from methods.fused.cpu.scoring import attention, gates, score
 OLD = ("branch", "residual", "position", "size", "special", "owner", "carry")
 READ = ("y", "delta", "feature", "feature2", "gate", "step")  # by rows, where they lie
 GIVEN = ("score", "weight", "source", "target")
+# One record of integers for all compositions: one kernel is compiled, whatever the options.
 FRAME = frame_type(
     (*OLD, *(f"new_{name}" for name in OLD), *READ, *GIVEN),
     (
@@ -59,8 +60,9 @@ FRAME = frame_type(
 
 @device
 def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
-    """What each patch token weighs in a merge."""
+    """Weigh each patch token for a merge."""
     size, given = row(frame.size, image * frame.length), row(frame.weight, image * frame.patches)
+    # an address of 0 is a tensor that was not given
     if frame.weight != 0:
         for j in range(frame.patches):
             weight[j] = given[j]
@@ -76,6 +78,7 @@ def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
 @device
 def is_whole(frame: Any, image: int) -> bool:
     """Whether all indices lie within the sequence, which compiled loops do not check."""
+    # One pass over small arrays is cheap; a bad index would read or write memory of others.
     position = whole_row(frame.position, image * frame.length)
     for i in range(frame.length):
         if not 0 <= position[i] < frame.original_length:
@@ -94,17 +97,19 @@ def is_whole(frame: Any, image: int) -> bool:
 
 @device
 def reduce_image(frame: Any, image: int) -> None:
-    """Everything of one image."""
+    """Reduce one image: score, match, weigh, arrange, move."""
     length, count, removed = frame.length, frame.patches, frame.removed
     special = whole_row(frame.special, image * frame.specials)
     standing, patch = np.ones(length, np.uint8), np.zeros(count, np.int64)
     for s in range(frame.specials):
         standing[special[s]] = 0
-    found = 0
+    filled = 0
     for i in range(length):
-        if standing[i] and found < count:
-            patch[found] = i
-            found += 1
+        # The bound matters if a special token is listed twice: more tokens are left than patches.
+        if standing[i] and filled < count:
+            patch[filled] = i
+            filled += 1
+    # Random scores are fp64: rounded to fp32 some would tie, and ties choose other tokens.
     scores = np.empty(count, np.float64)
     score(frame, image, special, patch, scores)
     source, target = np.empty(removed, np.int64), np.empty(removed, np.int64)
@@ -119,12 +124,14 @@ def reduce_image(frame: Any, image: int) -> None:
     else:
         match(frame, image, patch, special, scores, source, target)
         if frame.weighting == merging.DROP:
+            # the matching has decided who goes, and only that
             target[:] = source
     weight = np.empty(count, np.float32)
     share, back = np.empty(removed, np.float32), np.empty(removed, np.float32)
     if frame.weighting != merging.DROP:
         weigh(frame, image, patch, scores, weight)
     gone, goal = to_places(source, removed, patch), to_places(target, removed, patch)
+    # `index` begins at zero: repeated positions would leave slots unset, and so read anywhere.
     index, slot, heir = (
         np.zeros(length - removed, np.int64),
         np.empty(length, np.int64),
@@ -142,6 +149,7 @@ def reduce_image(frame: Any, image: int) -> None:
     )
     combine(frame, source, target, frame.branch_pairs, weight, share, back)
     move_stream(branch, new_branch, width, index, slot, gone, goal, share, back, frame.branch_pairs)
+    # Sums over a group depend on how many pairs it has; else the coefficients serve both streams.
     if frame.residual_pairs != frame.branch_pairs:
         combine(frame, source, target, frame.residual_pairs, weight, share, back)
     move_stream(
@@ -150,6 +158,7 @@ def reduce_image(frame: Any, image: int) -> None:
     if frame.new_carry != 0:
         move_carry(frame, image, 0, index, gone, heir)
         move_carry(frame, image, 1, index, gone, heir)
+    # last, since it writes over `slot`
     move_facts(frame, image, index, slot, gone, goal, max(frame.branch_pairs, frame.residual_pairs))
 
 
@@ -160,6 +169,7 @@ def _entry(pointer: Any) -> None:
         if is_whole(frame, index):
             reduce_image(frame, index)
         else:
+            # Several threads may do this at once: all write the same, and the launcher raises.
             frame.wrong = 1
         index = take(pointer)
 

@@ -1,4 +1,4 @@
-"""What a composition asks of the compiled reduction: the fields of its frame."""
+"""Fill the frame of the compiled reduction from a composition, and run the kernel."""
 
 from __future__ import annotations
 
@@ -44,12 +44,15 @@ def launch(
 ) -> None:
     """Reduce `old` into `new`, tensors of a token sequence by their names."""
     tokens = context.tokens
+    # Strides are passed on: views of larger tensors are read where they lie, if channels are dense.
+    # The variables keep copies alive until the kernel has run, since a frame stores addresses only.
     rows = {
         name: value if value.stride(-1) == 1 else value.contiguous()
         for name, value in _rows(composition, tokens)
     }
-    tensors, modes = _asked(composition, context, removed)
+    tensors, modes = _inputs(composition, context, removed)
     tensors |= {name: value.contiguous() for name, value in old.items() if value is not None}
+    # Any of these has the inner width of the mixer.
     wide = rows.get("y", rows.get("delta", tokens.carry))
     frame = fill(
         FRAME,
@@ -84,6 +87,7 @@ def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str
         yield "delta", traced(tokens.trace, "delta")
     if composition.feature is not None:
         parts = FEATURES[composition.feature].parts(tokens)
+        # The kernel adds two rows as it reads them; more would cost a loop over addresses.
         parts = parts if len(parts) <= 2 else (summed(parts),)
         yield from zip(("feature", "feature2"), parts, strict=False)
     if composition.weights == "delta-b":
@@ -95,13 +99,15 @@ def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str
 def _strides(named: tuple[str, Tensor]) -> Fields:
     """Strides over tokens, images and directions."""
     name, tensor = named
+    # from the last axis but one outwards; without directions there is no third stride
     return dict(zip((f"{name}_l", f"{name}_b", f"{name}_k"), tensor.stride()[-2::-1], strict=False))
 
 
 def _scoring(composition: Composition, tokens: TokenSequence) -> int:
-    """How the kernel comes by its score."""
+    """Mode of the score: computed by the kernel, given to it, or none."""
     if composition.score is None:
         return scoring.NONE
+    # Pooling and fading read positions and neighbours, which the kernel's scores do not.
     bare = (
         composition.window == 1
         and composition.sensitivity == 0
@@ -112,8 +118,8 @@ def _scoring(composition: Composition, tokens: TokenSequence) -> int:
     return SCORINGS.get(composition.score, scoring.GIVEN)
 
 
-def _asked(composition: Composition, context: SiteContext, removed: int) -> tuple[Tensors, Fields]:
-    """Return the tensors that the kernel is given, and the modes by which it finds the rest."""
+def _inputs(composition: Composition, context: SiteContext, removed: int) -> tuple[Tensors, Fields]:
+    """Tensors computed here for the kernel, and the modes by which it computes the rest."""
     pruned = part(composition.prune_ratio, removed)
     branch, residual = ((pruned + count if count else 0) for count in composition.merged(removed))
     free = composition.free(context.patches.shape[1], context.tokens.special.shape[1]) - pruned
@@ -137,10 +143,12 @@ def _asked(composition: Composition, context: SiteContext, removed: int) -> tupl
     if modes["scoring"] == scoring.GIVEN:
         score = compose.scored(context, composition)
         assert score is not None
+        # exact for fp32, and needed by random scores, which are fp64
         tensors["score"] = score.double()
     if modes["matching"] == grouping.GIVEN:
         pairs = compose.matched(context, composition, score, removed)
         tensors |= {"source": pairs.source, "target": pairs.target}
+    # A score made here is turned into weights here; one of the kernel's own it normalises itself.
     if composition.weights == "attention" and score is not None and composition.score is not None:
         tensors["weight"] = combine.attention(score, composition.score)
     return {name: value.contiguous() for name, value in tensors.items()}, modes

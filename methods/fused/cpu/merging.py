@@ -21,6 +21,7 @@ HALF = np.float32(0.5)
 @device
 def averaged(source: Any, target: Any, count: int, weight: Any, share: Any, back: Any) -> None:
     """`methods.parts.combine.averaged` of the first `count` pairs."""
+    # Sources first, then the target's own weight: the plain path's order, and so its bits.
     arrived = np.zeros(weight.shape[0], np.float32)
     for e in range(count):
         if source[e] != target[e]:
@@ -35,6 +36,7 @@ def averaged(source: Any, target: Any, count: int, weight: Any, share: Any, back
 @device
 def paired(target: Any, count: int, patches: int, share: Any, back: Any) -> None:
     """Pair averages (`combine.paired`): a target's last source keeps 1/2, the one before 1/4."""
+    # Walked backwards, each target remembers what its next source keeps: no count of later sources.
     left = np.full(patches, HALF)
     for e in range(count - 1, -1, -1):
         share[e] = left[target[e]]
@@ -47,6 +49,7 @@ def summed(source: Any, target: Any, count: int, weight: Any, share: Any, back: 
     """`methods.parts.combine.summed`."""
     sources = np.zeros(weight.shape[0], np.float32)
     for e in range(count):
+        # Dropped pairs count here, too, but towards themselves, and their values are never read.
         sources[target[e]] += ONE
     for e in range(count):
         share[e] = weight[source[e]]
@@ -73,6 +76,7 @@ def arrange(frame: Any, image: int, gone: Any, index: Any, slot: Any, heir: Any)
     `heir` (L) is the number of survivors whose position is not above that of each token.
     """
     position = whole_row(frame.position, image * frame.length)
+    # A counting sort over original positions: linear, and without comparisons.
     seen = np.zeros(frame.original_length, np.int64)
     for i in range(frame.length):
         slot[i] = 0
@@ -82,6 +86,7 @@ def arrange(frame: Any, image: int, gone: Any, index: Any, slot: Any, heir: Any)
         seen[position[gone[e]]] = 0
     standing = 0
     for place in range(frame.original_length):
+        # `seen` is turned in place from flags to numbers of survivors up to each position.
         standing += seen[place]
         seen[place] = standing
     for i in range(frame.length):
@@ -111,8 +116,10 @@ def move_stream(
             new[end + c] = old[start + c]
     for e in range(count):
         if into[e] != gone[e]:
+            # Read from `old`: by now the target's new row may contain earlier sources.
             ours, theirs, end = gone[e] * width, into[e] * width, slot[into[e]] * width
             for c in range(width):
+                # the difference first, as on the plain path: two additions would round otherwise
                 new[end + c] += old[ours + c] * share[e] - old[theirs + c] * back[e]
 
 
@@ -124,6 +131,7 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
     old = row(frame.carry, (direction * frame.batch + image) * frame.length * inner)
     for i in range(left):
         start, end = index[i] * inner, i * inner
+        # One loop for each case: a condition inside would keep it from being vectorised.
         if frame.carry == 0:
             for d in range(inner):
                 new[end + d] = ZERO
@@ -135,6 +143,7 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
     for e in range(frame.removed):
         # The survivors before a dropped token are one more than the slot of the nearest of them.
         to = heir[gone[e]] if direction == 0 else heir[gone[e]] - 1
+        # otherwise beyond the last survivor of this scan, whose state nobody reads
         if 0 <= to < left:
             delta = row(
                 frame.delta,
@@ -171,6 +180,7 @@ def move_facts(
     for s in range(frame.specials):
         new_special[s] = slot[special[s]]
     if frame.owner != 0:
+        # Only now may `slot` be overwritten: special tokens have been placed by it.
         for e in range(living):
             slot[gone[e]] = slot[into[e]]
         owner = whole_row(frame.owner, image * frame.original_length)

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from backbones.compiled.jit import device, intrinsic, types
 
-FEW = 112  # above, merging is faster
+FEW = 112  # measured: above, merging is faster
 MAGNITUDE, MAGNITUDE32 = np.int64(0x7FFFFFFFFFFFFFFF), np.int32(0x7FFFFFFF)
 
 
@@ -32,33 +32,35 @@ def _bits32(typing: Any, value: Any) -> Any:
 @device
 def key(value: Any) -> Any:
     """An integer that orders as `value` (float64) does; both zeros are equal and nan is ordered."""
+    # Adding 0 makes -0 into +0. The bits of negative numbers order backwards, so they are flipped.
     bits = _bits(value + 0.0)
     return bits ^ ((bits >> 63) & MAGNITUDE)
 
 
 @device
-def rank(keys: Any, count: int, found: Any) -> None:
+def rank(keys: Any, count: int, places: Any) -> None:
     """Rank of each of the first `count` keys in descending order, the earlier of equals first."""
     if count <= FEW:
-        by_counting(keys, count, found)
+        by_counting(keys, count, places)
     else:
-        by_merging(keys, count, found)
+        by_merging(keys, count, places)
 
 
 @device
-def by_counting(keys: Any, count: int, found: Any) -> None:
+def by_counting(keys: Any, count: int, places: Any) -> None:
     """`rank` in count^2 comparisons, several at once."""
     for i in range(count):
         mine, before = keys[i], np.int64(0)
+        # Two loops instead of a test of the index: an earlier equal counts, a later one does not.
         for j in range(i):
             before += np.int64(keys[j] >= mine)
         for j in range(i + 1, count):
             before += np.int64(keys[j] > mine)
-        found[i] = before
+        places[i] = before
 
 
 @device
-def by_merging(keys: Any, count: int, found: Any) -> None:
+def by_merging(keys: Any, count: int, places: Any) -> None:
     """`rank` in count log(count) steps: sorted runs of 1, 2, 4, ... merged two by two."""
     order, merged = np.empty(count, np.int64), np.empty(count, np.int64)
     for i in range(count):
@@ -69,16 +71,18 @@ def by_merging(keys: Any, count: int, found: Any) -> None:
             middle, end = min(start + run, count), min(start + 2 * run, count)
             left, right = start, middle
             for place in range(start, end):
+                # From the left run between equals, which keeps the sort stable.
                 if left < middle and (right >= end or keys[order[left]] >= keys[order[right]]):
                     merged[place] = order[left]
                     left += 1
                 else:
                     merged[place] = order[right]
                     right += 1
+        # The buffers change roles; nothing is copied back.
         order, merged = merged, order
         run *= 2
     for place in range(count):
-        found[order[place]] = place
+        places[order[place]] = place
 
 
 @device
@@ -92,10 +96,10 @@ def largest(values: Any, count: int, keys: Any) -> int:
         bits = _bits32(values[j] + np.float32(0))
         keys[j] = bits ^ ((bits >> np.int32(31)) & MAGNITUDE32)
         top = max(top, keys[j])
-    found = 0
-    while keys[found] != top:
-        found += 1
-    return found
+    first = 0
+    while keys[first] != top:
+        first += 1
+    return first
 
 
 @device
@@ -105,7 +109,7 @@ def nth_largest(values: Any, count: int, nth: int) -> int:
     for j in range(count):
         keys[j] = key(np.float64(values[j]))
     rank(keys, count, places)
-    found = 0
-    while places[found] != min(nth, count) - 1:
-        found += 1
-    return found
+    index = 0
+    while places[index] != min(nth, count) - 1:
+        index += 1
+    return index

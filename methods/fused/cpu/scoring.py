@@ -17,10 +17,10 @@ NONE, GIVEN, ACTIVATION, NORM, CLASS = range(5)
 @reassociating
 def clipped(values: Any, count: int) -> Any:
     """Sum of max(0, value)."""
-    found = ZERO
+    total = ZERO
     for index in range(count):
-        found += max(values[index], ZERO)
-    return found
+        total += max(values[index], ZERO)
+    return total
 
 
 @device
@@ -33,7 +33,7 @@ def summed_token(frame: Any, image: int, place: int, out: Any) -> None:
 
 
 @device
-def class_similarity(frame: Any, image: int, special: Any, patch: Any, found: Any) -> None:
+def class_similarity(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
     """Cosine of branch + residual with the class token, mean over several special tokens."""
     width = frame.width
     heads, this = workspace(frame.specials * width), workspace(width)
@@ -42,42 +42,44 @@ def class_similarity(frame: Any, image: int, special: Any, patch: Any, found: An
         summed_token(frame, image, special[s], head)
         size = length(head, width)
         for c in range(width):
+            # Divided once here, so that a patch token costs one inner product and one division.
             head[c] /= size
     for j in range(frame.patches):
         summed_token(frame, image, patch[j], this)
         size, total = length(this, width), ZERO
         for s in range(frame.specials):
             total += dot(this, heads[s * width : (s + 1) * width], width) / size
-        found[j] = total / np.float32(frame.specials)
+        out[j] = total / np.float32(frame.specials)
 
 
 @device
-def score(frame: Any, image: int, special: Any, patch: Any, found: Any) -> None:
+def score(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
     """The score (n, float64) of one image's patch tokens."""
+    # The test is outside the loops: one mode serves the whole launch.
     if frame.scoring == GIVEN:
         given = wide_row(frame.score, image * frame.patches)
         for j in range(frame.patches):
-            found[j] = given[j]
+            out[j] = given[j]
     elif frame.scoring == ACTIVATION:
         for j in range(frame.patches):
             y = row(frame.y, image * frame.y_b + patch[j] * frame.y_l)
-            found[j] = clipped(y, frame.inner) / np.float32(frame.inner)
+            out[j] = clipped(y, frame.inner) / np.float32(frame.inner)
     elif frame.scoring == NORM:
         this = workspace(frame.width)
         for j in range(frame.patches):
             summed_token(frame, image, patch[j], this)
-            found[j] = length(this, frame.width)
+            out[j] = length(this, frame.width)
     elif frame.scoring == CLASS:
-        class_similarity(frame, image, special, patch, found)
+        class_similarity(frame, image, special, patch, out)
 
 
 @reassociating
 def magnitude(values: Any, count: int) -> Any:
     """Sum of |value|."""
-    found = ZERO
+    total = ZERO
     for index in range(count):
-        found += abs(values[index])
-    return found
+        total += abs(values[index])
+    return total
 
 
 @device
@@ -99,6 +101,7 @@ def attention(score: Any, count: int, signed: bool, weight: Any) -> None:
     """Turn the score into weights that sum to one: softmax if `signed`, else divided by the sum."""
     top, total = np.float32(-np.inf), ZERO
     for j in range(count):
+        # The largest is taken off before exp, which then cannot overflow.
         top = max(top, np.float32(score[j]))
     for j in range(count):
         weight[j] = exp(np.float32(score[j]) - top) if signed else np.float32(score[j])

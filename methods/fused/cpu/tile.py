@@ -8,10 +8,8 @@ from llvmlite import ir
 
 from backbones.compiled.jit import intrinsic, types
 
-ROWS, COLUMNS = (
-    6,
-    16,
-)  # of a tile: the sums fill twelve registers of eight numbers, or six of sixteen
+# Of a tile: the sums fill twelve registers of eight numbers, or six of sixteen.
+ROWS, COLUMNS = 6, 16
 
 
 @intrinsic
@@ -32,9 +30,11 @@ def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any)
             builder.inttoptr(lines, vector.as_pointer()),
         )
         name = f"llvm.fma.v{COLUMNS}f32"
+        # declared once a module, which several tiles may share
         fma = builder.module.globals.get(name)
         fma = fma or ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
         starts = [builder.gep(a, [builder.mul(count, whole(i))]) for i in range(ROWS)]
+        # The loop runs at least once (width >= 1), so it is tested at its end only.
         before, body, after = (
             builder.block,
             builder.append_basic_block("body"),
@@ -43,7 +43,10 @@ def tile(typing: Any, rows: Any, columns: Any, width: Any, out: Any, pitch: Any)
         builder.branch(body)
         builder.position_at_end(body)
         index = builder.phi(whole)
+        # Sums as phi nodes live in registers. Each adds in order of index, wherever its tile lies,
+        # so that an image's bits depend neither on its batch nor on the thread.
         sums = [builder.phi(vector) for _ in range(ROWS)]
+        # align=4: the caller's addresses need not be those of whole vectors
         line = builder.load(builder.gep(b, [index]), align=4)
         new = []
         for start, total in zip(starts, sums, strict=True):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+# Sizes that change from site to site: specialised on them, Triton would compile at every site.
 VARYING = ("length", "original", "left", "removed", "merged", "specials")
 
 
@@ -17,13 +18,13 @@ def arrange(
     SIZED: tl.constexpr, LENGTH: tl.constexpr, ORIGINAL: tl.constexpr, REMOVED: tl.constexpr,
     SPECIALS: tl.constexpr,
 ):  # fmt: skip
-    """Grid (batch): everything of one image that is a number a token.
+    """Grid (batch): all numbers of one image that are one a token.
 
     The pairs `source` and `target` (B, r) are places; of the first `merged` those whose target is
-    another merge, all others are dropped. Written are the new facts; `index` (B, k) who stands
-    where; `landing` (B, r) the slot of each pair's target, -1 where it is dropped; `heir` (B, r)
-    how many survivors stand before each; and, unless it is None, `share` (B, r) of a mean weighed
-    by size if `SIZED`. `seen` (B, L0), `slot` and `total` (B, L) are scratch.
+    another merge, all others are dropped. Written are the new facts; `index` (B, k) the old place
+    of each survivor; `landing` (B, r) the slot of each pair's target, -1 where it is dropped;
+    `heir` (B, r) the number of survivors before each source; and, unless it is None, `share` (B, r)
+    of a mean weighed by size if `SIZED`. `seen` (B, L0), `slot` and `total` (B, L) are scratch.
     """
     b = tl.program_id(0)
     i, o = tl.arange(0, LENGTH), tl.arange(0, ORIGINAL)
@@ -36,6 +37,8 @@ def arrange(
     gone = tl.load(source + b * source_b + e * source_l, pair, 0)
     into = tl.load(target + b * target_b + e * target_l, pair, 0)
 
+    # Scratch lies in global memory, since a program cannot index its registers. A barrier follows
+    # every store that other threads of the program read.
     tl.store(slot + i, 1, here)
     tl.store(seen + o, 0, there)
     tl.debug_barrier()
@@ -44,6 +47,7 @@ def arrange(
     stays = tl.load(slot + i, here, 0)
     tl.store(seen + where, stays, here)
     tl.debug_barrier()
+    # Counting over original positions orders survivors without a sort.
     standing = tl.cumsum(tl.load(seen + o, there, 0), axis=0)
     tl.debug_barrier()
     tl.store(seen + o, standing, there)
@@ -67,6 +71,7 @@ def arrange(
     passed = tl.load(position + b * length + gone, pair, 0)
     tl.store(heir + b * removed + e, tl.load(seen + passed, pair, 0), pair)
     brought = tl.load(size + b * length + gone, pair, 0.0)
+    # Sizes are whole numbers, exact in any order.
     tl.atomic_add(new_size + b * left + lands, brought, joins)
     if share is not None:
         # sums of sizes or of ones are whole numbers: their order makes no difference
@@ -94,6 +99,7 @@ def move_rows(
     MERGES: tl.constexpr, REMOVED: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Grid (k, batch): one row of both streams, x + sum over sources of (share x_s - back x)."""
+    # int64: offsets of large batches do not fit into 32 bits
     slot, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     channel, e = tl.arange(0, WIDE), tl.arange(0, REMOVED)
     lane = channel < width
@@ -105,6 +111,7 @@ def move_rows(
         hits = tl.load(landing + b * removed + e, e < removed, -1) == slot
         mine, whole = x, total
         last = -1
+        # One source at a time in order of matching, as the plain path adds; atomics have no order.
         for _ in range(tl.sum(hits.to(tl.int32))):
             last = tl.min(tl.where(hits & (e > last), e, REMOVED))
             gone = (b * length + tl.load(source + b * source_b + last * source_l)) * width + channel
@@ -126,9 +133,9 @@ def move_carry(
     channel, e = tl.arange(0, WIDE), tl.arange(0, REMOVED)
     lane = channel < width
     rows = k * batch + b
-    held = tl.zeros((WIDE,), tl.float32)
+    decay = tl.zeros((WIDE,), tl.float32)
     if carry is not None:
-        held = tl.load(
+        decay = tl.load(
             carry + (rows * length + tl.load(index + b * left + slot)) * width + channel, lane, 0.0
         )
     if delta is not None:
@@ -144,5 +151,5 @@ def move_carry(
             )
             if carry is not None:
                 amount += tl.load(carry + (rows * length + gone) * width + channel, lane, 0.0)
-            held += amount
-    tl.store(new_carry + (rows * left + slot) * width + channel, held, lane)
+            decay += amount
+    tl.store(new_carry + (rows * left + slot) * width + channel, decay, lane)

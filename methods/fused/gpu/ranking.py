@@ -17,27 +17,28 @@ def ranked(keys: Tensor, values: tuple[Tensor, ...], count: int) -> list[Tensor]
     Any strides.
     """
     batch, length = keys.shape
-    found = [torch.empty(batch, count, dtype=value.dtype, device=value.device) for value in values]
+    out = [torch.empty(batch, count, dtype=value.dtype, device=value.device) for value in values]
+    # One list is passed twice and written twice, with the same numbers: one program serves both.
     first, second = values[0], values[-1]
     with torch.cuda.device_of(keys):
         rank_rows[(triton.cdiv(length, BLOCK), batch)](
-            keys, first, second, found[0], found[-1], length, count,
+            keys, first, second, out[0], out[-1], length, count,
             keys.stride(0), keys.stride(1), *first.stride()[:2], *second.stride()[:2],
             BLOCK=BLOCK, num_warps=4,
         )  # fmt: skip
-    return found
+    return out
 
 
 def clipped_mean(y: Tensor) -> Tensor:
     """Mean over channels of max(0, y) of y (B, L, E), fp32 (B, L)."""
     y = y.contiguous()
-    found = torch.empty(y.shape[:2], dtype=torch.float32, device=y.device)
-    width, rows = y.shape[2], found.numel()
+    out = torch.empty(y.shape[:2], dtype=torch.float32, device=y.device)
+    width, rows = y.shape[2], out.numel()
     with torch.cuda.device_of(y):
         clipped_rows[(triton.cdiv(rows, 4),)](
-            y, found, rows, width, ROWS=4, WIDE=triton.next_power_of_2(width), num_warps=4
+            y, out, rows, width, ROWS=4, WIDE=triton.next_power_of_2(width), num_warps=4
         )
-    return found
+    return out
 
 
 @triton.jit
@@ -57,6 +58,7 @@ def rank_rows(
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = i < length
     mine = _order(tl.load(keys + b * keys_b + i * keys_l, inside, 0.0).to(tl.float32))
+    # n^2 comparisons, but no steps that wait for one another: n is a few hundred.
     before = tl.zeros((BLOCK,), tl.int32)
     for start in range(0, length, BLOCK):
         j = start + tl.arange(0, BLOCK)
@@ -77,11 +79,11 @@ def rank_rows(
 
 
 @triton.jit(do_not_specialize=("rows",))
-def clipped_rows(y, found, rows, width, ROWS: tl.constexpr, WIDE: tl.constexpr):
+def clipped_rows(y, out, rows, width, ROWS: tl.constexpr, WIDE: tl.constexpr):
     """Grid (blocks of rows)."""
     row, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDE)
     inside = (row < rows)[:, None] & (channel < width)[None, :]
     values = tl.load(y + row.to(tl.int64)[:, None] * width + channel[None, :], inside, 0.0).to(
         tl.float32
     )
-    tl.store(found + row, tl.sum(tl.maximum(values, 0.0), axis=1) / width, row < rows)
+    tl.store(out + row, tl.sum(tl.maximum(values, 0.0), axis=1) / width, row < rows)

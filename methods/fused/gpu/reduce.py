@@ -1,8 +1,7 @@
 """The reduction for inference on a GPU: a handful of launches in the place of a hundred.
 
-Ranking, the most similar token of each, where everything stands, and every row of both streams are
-a Triton program each. A matching that has none of its own is found by `methods.reduce`, and so are
-coefficients that are no mean.
+Ranking, most similar tokens, the new indices, and the rows of both streams have a Triton program
+each. Matchings without a program, and coefficients that are no mean, come from `methods.reduce`.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def serves(composition: Composition, tokens: TokenSequence) -> bool:
-    """Whether these tokens can be reduced by it."""
+    """Whether these programs can reduce `tokens` by `composition`."""
     exact = [tokens.residual, tokens.size]
     exact += [] if tokens.carry is None else [tokens.carry]
     exact += [traced(tokens.trace, "delta")] if composition.aligned else []
+    # `move_rows` moves both streams at once, with one list of pairs.
     same_pairs = composition.branch_drop_ratio == composition.residual_drop_ratio
     return (
         same_pairs
@@ -41,12 +41,13 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
 
 
 def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
-    """What `methods.reduce.reduced` gives."""
+    """Reduce as `methods.reduce.reduced` does."""
     tokens = context.tokens
     source, target, coefficients = _pairs(composition, context, removed)
     merged = _merged(composition, removed)
     left, batch, device = tokens.length - removed, tokens.batch, tokens.branch.device
 
+    # int32 and uninitialised: half the bytes of int64, and no launch that only clears.
     def whole(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=torch.int32, device=device)
 
@@ -63,6 +64,7 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         whole(batch, tokens.length),
         like(tokens.size, batch, tokens.length),
     )
+    # tl.arange takes powers of two only; lanes beyond the size are masked
     pair = {"REMOVED": triton.next_power_of_2(removed), "num_warps": 4}
     with torch.cuda.device_of(tokens.branch):
         arrange[(batch,)](
@@ -75,7 +77,8 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
             ORIGINAL=triton.next_power_of_2(tokens.original_length),
             SPECIALS=triton.next_power_of_2(max(1, tokens.special.shape[1])), **pair,
         )  # fmt: skip
-        given = (share, share) if coefficients is None else coefficients
+        # of a mean every source takes back what it brings
+        factors = (share, share) if coefficients is None else coefficients
         width = tokens.branch.shape[2]
         branch, residual = (
             like(tokens.branch, batch, left, width),
@@ -83,7 +86,7 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         )
         move_rows[(left, batch)](
             tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual,
-            index, source, landing, *given, tokens.length, left, removed, width, *source.stride(),
+            index, source, landing, *factors, tokens.length, left, removed, width, *source.stride(),
             MERGES=merged > 0, WIDE=triton.next_power_of_2(width), **pair,
         )  # fmt: skip
         carry = _carried(composition, tokens, index, source, heir)
@@ -112,6 +115,7 @@ def _carried(
     assert wide is not None
     width, (batch, left), removed = wide.shape[3], index.shape, source.shape[1]
     carry = torch.empty(2, batch, left, width, dtype=torch.float32, device=index.device)
+    # Other strides are passed on; channels have to be dense.
     delta = None if delta is None else delta if delta.stride(3) == 1 else delta.contiguous()
     strides = (0, 0, 0) if delta is None else delta.stride()[:3]
     move_carry[(left, batch, 2)](
@@ -176,10 +180,11 @@ def _plain(
     if mean:
         return source, target, None
     count = _merged(composition, removed)
-    found = compose.weighed(context, composition, score, matching.first(count))
+    weighed = compose.weighed(context, composition, score, matching.first(count))
+    # Pairs behind the first `count` are dropped: coefficients of 0.
     padded = [
         torch.nn.functional.pad(values.float(), (0, removed - count))
-        for values in (found.share, found.back)
+        for values in (weighed.share, weighed.back)
     ]
     return source, target, (padded[0].contiguous(), padded[1].contiguous())
 
@@ -205,5 +210,6 @@ def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, .
     assert composition.feature is not None
     parts = FEATURES[composition.feature].parts(context.tokens)
     if len(parts) > 2:
+        # The program adds two tensors as it reads them; more are added here.
         parts = (torch.stack(parts).float().sum(0),)
     return tuple(values if values.stride(-1) == 1 else values.contiguous() for values in parts)

@@ -38,12 +38,12 @@ def most_similar(
 @triton.jit
 def _feature(one, two, place, channel, inside, one_l, two_l, TWO: tl.constexpr):
     """Rows of the feature, in fp32."""
-    found = tl.load(one + place[:, None] * one_l + channel[None, :], inside, 0.0).to(tl.float32)
+    values = tl.load(one + place[:, None] * one_l + channel[None, :], inside, 0.0).to(tl.float32)
     if TWO:
-        found += tl.load(two + place[:, None] * two_l + channel[None, :], inside, 0.0).to(
+        values += tl.load(two + place[:, None] * two_l + channel[None, :], inside, 0.0).to(
             tl.float32
         )
-    return found
+    return values
 
 
 @triton.jit(do_not_specialize=("count", "total"))
@@ -59,7 +59,7 @@ def nearest(
     i = tl.program_id(0) * ONES + tl.arange(0, ONES)
     this = tl.load(ones + b * ones_b + i * ones_l, i < count, 0)
     top = tl.full((ONES,), float("-inf"), tl.float32)
-    found = tl.zeros((ONES,), tl.int32)
+    leader = tl.zeros((ONES,), tl.int32)
     for start in range(0, total, OTHERS):
         j = start + tl.arange(0, OTHERS)
         that = tl.load(others + b * others_b + j * others_l, j < total, 0)
@@ -72,6 +72,7 @@ def nearest(
             theirs = _feature(
                 one, two, that, channel, (j < total)[:, None] & lane, one_l, two_l, TWO
             )
+            # Three TF32 products are as good as fp32; one would confuse tokens nearly alike.
             product = tl.dot(mine, tl.trans(theirs), product, input_precision="tf32x3")
             across += tl.sum(mine * mine, axis=1)
             down += tl.sum(theirs * theirs, axis=1)
@@ -81,9 +82,10 @@ def nearest(
         )
         cosine = tl.where((j < total)[None, :], product / lengths[0] / lengths[1], float("-inf"))
         high = tl.max(cosine, axis=1)
+        # the earliest of equals in this block; by `>` below, an earlier block also wins
         at = tl.min(tl.where(cosine == high[:, None], j[None, :], total), axis=1)
-        found = tl.where(high > top, at, found)
+        leader = tl.where(high > top, at, leader)
         top = tl.maximum(high, top)
-    target = tl.load(others + b * others_b + tl.minimum(found, total - 1) * others_l, i < count, 0)
+    target = tl.load(others + b * others_b + tl.minimum(leader, total - 1) * others_l, i < count, 0)
     tl.store(best + b * count + i, target, i < count)
     tl.store(edge + b * count + i, top, i < count)
