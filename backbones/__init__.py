@@ -72,7 +72,7 @@ def create_model(
             model = factory(**settings, classes=weights.num_classes)
         adapted = load.apply(model, weights, settings.get("classes"), changed)
         model.provenance = replace(weights.provenance, adapted=adapted)
-    model.preprocessing = published.usual_preprocessing(name) or model.preprocessing
+    model.preprocessing = published.usual_preprocessing(plain) or model.preprocessing
     model.set_kernel(kernel)
     return model.eval()
 

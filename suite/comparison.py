@@ -13,27 +13,20 @@ from typing import Any
 
 from suite.analysis.headline import Headline
 from suite.analysis.statistics import compute_statistics, requested_methods
-from suite.analysis.write import (
-    comparison_headline,
-    paired_tables,
-    token_tables,
-    write_analyses,
-)
+from suite.analysis.tokens import token_tables
+from suite.analysis.write import comparison_headline, paired_tables, write_analyses
 from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import dismiss
 from suite.evaluation.outcomes import accuracy, metrics
 from suite.execution.choose import Executor
 from suite.execution.local import execute
-from suite.execution.provenance import dataset_record, execution_record, run_size
-from suite.execution.shards import count_existing
+from suite.execution.provenance import dataset_record, execution_record
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
-from suite.store.run_folder import Store
+from suite.store.run_folder import session
 from suite.store.schema import CellRecord
-from suite.store.session import session
 from suite.system.environment import environment, resource_usage
-from suite.system.hardware import set_threads
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import print_start, progress_bar
 
@@ -80,27 +73,23 @@ def run_comparison(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     plan = prepared or prepare(spec)
-    # Of several plans made in advance the last one has set the threads.
-    set_threads(spec.threads)
     with session(folder, spec, resume, again=fail_fast) as store:
-        existing = count_existing(plan, store)
-        print_start(folder, run_size(plan), [existing], quiet)
-        with progress_bar(existing[1], quiet) as progress:
+        done, total = store.count_outcomes(plan.keys, plan.shards)
+        print_start(folder, plan.size, [(done, total, "outcomes")], quiet)
+        with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
-        return conclude(plan, store, failures, started)
+        return conclude(plan, Results(store, plan.shards), failures, started)
 
 
 def conclude(
-    prepared: Prepared, store: Store, failures: dict[str, str], started: datetime
+    prepared: Prepared, results: Results, failures: dict[str, str], started: datetime
 ) -> Result:
     """Write records, tables and headline of the cells, which are done or have failed."""
     dismiss()  # the processes that decode images
-    results = Results(store, prepared.shards)
+    store = results.store
     with STOPWATCH.part("records"):
         records = cell_records(prepared, results, failures)
-        for record in records:
-            store.write_cell(record)
-        store.delete_other_cells(record.key for record in records)
+        store.write_cells(records)
     with STOPWATCH.part("analyses"):
         tables = token_tables(prepared, records, results)
     with STOPWATCH.part("statistics"):
@@ -125,17 +114,15 @@ def cell_records(
     """Records of all cells with their metrics, or the reasons why they have none."""
     records = []
     dense_top1: dict[str, float] = {}
-    for cell in prepared.cells:
-        record = prepared.record(cell)
+    for cell, record in zip(prepared.cells, prepared.records, strict=True):
         results.store.keep_only(cell.key, len(prepared.shards))
+        changes: dict[str, Any] = {}
         if cell.key in failures:
-            changes: dict[str, Any] = {"status": "failed", "reason": failures[cell.key]}
-            record = record.model_copy(update=changes)
+            changes = {"status": "failed", "reason": failures[cell.key]}
         elif cell.plan is not None:
             outcomes = results.outcomes(cell.key)
             # The dense cell comes first.
             top1 = dense_top1.setdefault(cell.backbone, accuracy(outcomes))
             changes = {"status": "ok", "metrics": metrics(outcomes, top1)}
-            record = record.model_copy(update=changes)
-        records.append(record)
+        records.append(record.model_copy(update=changes))
     return records

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from backbones.checkpoints.published import files_of
+from backbones.checkpoints.published import files_of, resolve
 from backbones.checkpoints.read import read, sha256
-from backbones.checkpoints.source import locate, resolve
+from backbones.checkpoints.source import locate
 from backbones.common.errors import UserError
 from backbones.common.naming import with_settings
 from backbones.provenance import NEW_HEAD, Provenance, key_digest

@@ -53,6 +53,11 @@ class PublishedFile:
     views: str = ""
 
     @property
+    def name(self) -> str:
+        """The backbone without settings."""
+        return self.backbone.partition("[")[0]
+
+    @property
     def file(self) -> str:
         """The file's name, without its repository."""
         return self.source.rpartition("/")[2]
@@ -217,18 +222,18 @@ def published_file(backbone: str, data: str | None = None) -> PublishedFile:
     rows = files_of(backbone)
     if not rows:
         # the nearest thing to suggest: the same backbone with other settings
-        others = [row.backbone for row in _same_name(backbone)]
+        name = bracketed(backbone)[0]
+        others = [row.backbone for row in published_files() if row.name == name]
         hint = f"published is {', '.join(dict.fromkeys(others))}" if others else "give a file"
         raise UserError(f"no checkpoint of {backbone} is published: {hint}")
     return next((row for row in rows if row.data == data), rows[0])
 
 
+def resolve(checkpoint: str, backbone: str, data: str | None = None) -> str:
+    """Replace ``official`` by the source of the file published for `backbone` (and `data`)."""
+    return published_file(backbone, data).source if checkpoint == "official" else checkpoint
+
+
 def usual_preprocessing(backbone: str) -> Preprocessing | None:
-    """The published preprocessing for `backbone`, whatever its settings; None if unpublished."""
-    return next((row.preprocessing for row in _same_name(backbone)), None)
-
-
-def _same_name(backbone: str) -> list[PublishedFile]:
-    """The published files for `backbone` with any settings."""
-    name = bracketed(backbone)[0]
-    return [row for row in published_files() if bracketed(row.backbone)[0] == name]
+    """The published preprocessing for `backbone`, a name without settings; None if unpublished."""
+    return next((row.preprocessing for row in published_files() if row.name == backbone), None)

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
 
-from backbones.checkpoints.published import WEIGHTS, published_file
+from backbones.checkpoints.published import WEIGHTS
 from backbones.checkpoints.read import sha256
 from backbones.common.errors import UserError
 from backbones.common.naming import bracketed
@@ -21,11 +21,6 @@ PATIENCE = 5.0  # seconds to wait for the hub
 def bundled() -> list[str]:
     """Names of the models whose weights come with the suite."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
-
-
-def resolve(spec: str, model_name: str, data: str | None = None) -> str:
-    """Replace ``official`` by the source of the file published for `model_name` (and `data`)."""
-    return published_file(model_name, data).source if spec == "official" else spec
 
 
 def locate(spec: str, model_name: str) -> Path:

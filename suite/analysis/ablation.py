@@ -17,17 +17,17 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from methods.spec import parse
-from suite.analysis.statistics import outcomes_at
+from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
 from suite.plan.cells import DENSE
 from suite.stats.compare import Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
-from suite.stats.single import wilson
 from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
 
 LEAST_FOR_RHO = 3  # settings, for a correlation
+MEANS = ("top1", "agreement", "kl", "tau")  # of the metrics, over seeds
 
 
 class Family(NamedTuple):
@@ -153,35 +153,15 @@ def _measured(
             return replace(row, status="skipped", reason=setting.refused)
         return replace(row, status=records[0].status, reason=records[0].reason or "")
     # Hits averaged over seeds: several seeds of one image are not several images.
-    low, high = wilson(round(float(cell.correct.mean(axis=0).sum())), cell.count)
+    accuracy = accuracy_row(cell, row.backbone, row.budget, None)
+    columns = {name: accuracy[name] for name in ("seeds", "images", "top1_low", "top1_high")}
     metrics = [record.metrics for record in records if record.metrics]
-    row = replace(
-        row,
-        seeds=cell.seeds,
-        images=cell.count,
-        top1=sum(each.top1 for each in metrics) / len(metrics),
-        agreement=sum(each.agreement for each in metrics) / len(metrics),
-        kl=sum(each.kl for each in metrics) / len(metrics),
-        tau=sum(each.tau for each in metrics) / len(metrics),
-        removed=cell.removed,
-        top1_low=low,
-        top1_high=high,
-    )
-    if compared is None:
-        return row
-    return replace(
-        row,
-        difference=compared.difference,
-        difference_low=compared.difference_low,
-        difference_high=compared.difference_high,
-        interval=compared.kind,
-        p=compared.p,
-        p_holm=compared.p_holm,
-        only_method_correct=compared.only_method_correct,
-        only_reference_correct=compared.only_reference_correct,
-        smallest=compared.smallest,
-        significant=compared.significant,
-    )
+    for name in MEANS:
+        columns[name] = sum(getattr(each, name) for each in metrics) / len(metrics)
+    if compared is not None:
+        columns |= difference_columns(compared)
+        columns |= {"interval": compared.kind, "smallest": compared.smallest}
+    return replace(row, removed=cell.removed, **columns)
 
 
 def sentence(rows: Sequence[AblationRow], spec: RunSpec) -> str:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.sequence import TokenSequence
-from suite.analysis.first_errors import first_error_pictures
 from suite.data import pictured
 from suite.data.base import Dataset
 from suite.evaluation.tree import Failure, evaluate, jobs_for
@@ -33,14 +32,14 @@ def gallery_tables(
 
     `cells` are those that succeeded. Without images in the spec there is no gallery.
     """
-    choice = prepared.spec.gallery
-    chosen = pictured(prepared.indices, choice)
+    wanted = prepared.spec.gallery
+    chosen = pictured(prepared.indices, wanted)
     if not chosen:
         return {}
     # Baselines break images everywhere; the gallery is about methods.
     named = [cell.label for cell in cells if cell.method.method.family != "baseline"]
     errors = first_error_pictures(first_errors, named)
-    drawn = "drawn at random" if isinstance(choice, int) else "chosen"
+    drawn = "drawn at random" if isinstance(wanted, int) else "chosen"
     # An image that was chosen says so, even if it is a first error, too.
     why = errors | dict.fromkeys(chosen, drawn)
     index = torch.tensor([*chosen, *(image for image in errors if image not in chosen)])
@@ -48,17 +47,25 @@ def gallery_tables(
     frames = []
     for name, model in prepared.models.items():
         # one clip of a video: its tokens are drawn, not the mean of its views
-        samples = prepared.data_for(model).once().samples(index.numpy(), model.image_size)
+        samples = prepared.data[name].once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
         members = [cell for cell in cells if cell.backbone == name and cell.seed == 0]
         if members:
             frames.append(gallery_in_parts(model, images, index, labels, members))
     # One picture an image for all backbones, so the sharpest.
-    largest = max(prepared.models.values(), key=lambda model: model.image_size)
+    name, largest = max(prepared.models.items(), key=lambda item: item[1].image_size)
     return {
         "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-        "images": picture_table(prepared.data_for(largest), index, largest.image_size, why),
+        "images": picture_table(prepared.data[name], index, largest.image_size, why),
     }
+
+
+def first_error_pictures(table: pd.DataFrame, labels: Sequence[str]) -> dict[int, str]:
+    """The image on which each method of `labels` goes wrong first, and which methods those are."""
+    methods: dict[int, list[str]] = {}
+    for label, rows in table[table.label.isin(list(labels))].groupby("label", sort=False):
+        methods.setdefault(int(rows.image.iloc[0]), []).append(str(label))
+    return {image: f"broken first by {', '.join(names)}" for image, names in methods.items()}
 
 
 def gallery_in_parts(

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from suite.analysis.ablation import ablation_tables
-from suite.analysis.first_errors import READ, first_errors_table
-from suite.analysis.gallery import gallery_tables
 from suite.analysis.headline import Headline, make_headline, run_warnings
-from suite.analysis.kept_tokens import foreground_table, kept_table, reduced_cells
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.published_accuracy import published_result
-from suite.analysis.similarity import similarity_tables
 from suite.analysis.statistics import (
     BackboneStatistics,
     requested_methods,
@@ -23,38 +18,13 @@ from suite.analysis.statistics import (
 )
 from suite.plan.notes import unreachable_budgets
 from suite.plan.prepare import Prepared
-from suite.stats.correctness import Bits
-from suite.store.results import Alive, Results
+from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.store.schema import TABLES, CellRecord
 
 Tables = dict[str, pd.DataFrame]
 # Tables of other commands, which may measure in the folder of a comparison.
 COMPARISON_TABLES = [name for name in TABLES if not name.startswith(("sensitivity", "bench"))]
-
-
-def token_tables(prepared: Prepared, records: Sequence[CellRecord], results: Results) -> Tables:
-    """Tables of single tokens and images: kept tokens, overlap, first errors, gallery."""
-    reducing = reduced_cells(records)
-    dense = {name: prepared.dense(name).key for name in prepared.models}
-    first_errors = first_errors_table(dense, reducing, lambda key: results.outcomes(key, READ))
-    done = {record.key for record in records if record.status == "ok"}
-    cells = [cell for cell in prepared.cells if cell.key in done]
-
-    def kept_patches(record: CellRecord) -> Alive:
-        special = list(prepared.models[record.backbone].special_places)
-        return without_specials(results.alive(record.key), special)
-
-    def hits(record: CellRecord) -> Bits:
-        return results.hits(record.key)[1]
-
-    return {
-        "kept_tokens": kept_table(prepared, results, reducing),
-        "foreground": foreground_table(prepared, results, reducing),
-        "first_errors": first_errors,
-        **similarity_tables(reducing, kept_patches, hits),
-        **gallery_tables(prepared, cells, first_errors),
-    }
 
 
 def paired_tables(
@@ -70,11 +40,6 @@ def paired_tables(
     if prepared.spec.axes:
         tables |= ablation_tables(records, prepared.spec, results)
     return tables
-
-
-def without_specials(alive: Alive, special: Sequence[int]) -> Alive:
-    """Drop the special tokens, which never leave, from the positions."""
-    return {block: np.delete(sets, special, axis=1) for block, sets in alive.items()}
 
 
 def comparison_headline(

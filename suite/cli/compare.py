@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backbones.compiled.ahead import compile_ahead
 from suite.cli.exit_codes import FAILED
-from suite.cli.precompile import begin_compiling
 from suite.cli.run_options import RunOptions, print_json, publish
 from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
@@ -15,6 +15,11 @@ from suite.config.run_spec import RunSpec
 if TYPE_CHECKING:
     from suite.comparison import Result
     from suite.plan.prepare import Prepared
+
+
+# Exists where a driver is loaded; asking PyTorch would mean to import it.
+NVIDIA = Path("/proc/driver/nvidia")
+KEEP_ALL = {"none", "downsample"}  # methods that remove no token from a sequence
 
 
 @with_options(RunSpec(), without={"axes", "out"})
@@ -57,13 +62,22 @@ def run_and_show(
     return FAILED if result.failures else 0
 
 
+def begin_compiling(spec: RunSpec) -> None:
+    """Let another process compile the reduction for the CPU if `spec` is likely to need it."""
+    on_cpu = spec.device == "cpu" or (spec.device == "auto" and not NVIDIA.exists())
+    reduces = spec.baselines or not KEEP_ALL.issuperset(spec.methods)
+    # The compiled reduction is for fp32; a wrong guess costs only the other process's time.
+    if on_cpu and reduces and spec.precision == "fp32":
+        compile_ahead("methods.fused.cpu.kernel", "reduction_kernel")
+
+
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print the table of accuracies and the headline of a comparison."""
     from suite.stats.blind_baselines import no_method_beats_blind
-    from suite.terminal.tables import astray, comparison_table, left_out, print_table
+    from suite.terminal.tables import comparison_table, left_out, off_budget, print_table
 
     print_table(comparison_table(result.records))
-    for line in (*astray(result.records), *left_out(result.records)):
+    for line in (*off_budget(result.records), *left_out(result.records)):
         print(line)
     headline = result.headline
     warnings, beside = headline.warnings, headline.beside

@@ -20,14 +20,14 @@ RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", 
 @with_options(RunSpec(), without=RUNNING)
 def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
-    from suite.plan.notes import note_unused_split, unreachable_budgets
+    from suite.plan.notes import unreachable_budgets
     from suite.plan.prepare import prepare
     from suite.plan.run_time import estimate_seconds
     from suite.terminal.tables import plan_table, print_table
 
     prepared = prepared or prepare(spec)
     images = len(prepared.indices)
-    records = [prepared.record(cell) for cell in prepared.cells]
+    records = prepared.records
     # Timed on a few batches of the dense model, which is all that runs here.
     seconds = estimate_seconds(prepared)
     if options.json:
@@ -42,6 +42,6 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     )
     for warning in unreachable_budgets(prepared):
         print(f"WARNING: {warning}")
-    if whole := note_unused_split(prepared):
-        print(whole)
+    if prepared.unused_split:
+        print(prepared.unused_split)
     return 0

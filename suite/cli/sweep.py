@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -17,6 +17,9 @@ from backbones.common.errors import UserError
 from suite.cli.exit_codes import INTERRUPTED, exit_code_of
 from suite.cli.run_options import RunOptions
 from suite.config.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from suite.plan.prepare import Prepared
 
 # Takes a specification, the options of its run, and its plan.
 Command = Callable[..., int]
@@ -31,23 +34,17 @@ def run_all(
     others. If the command `writes` run folders, those that can be compared are merged into one
     report at the end.
     """
-    from suite.plan.prepare import Prepared, prepare
+    from suite.system.hardware import set_threads
 
     runs = [(label, spec, _own(options, label)) for label, spec in specs]
-    plans: list[Prepared] = []
     # A mistake in the last combination must not show after hours of the others.
-    for label, spec, own in runs:
-        try:
-            # Runs on the same data and weights share them, which are loaded once.
-            plans.append(prepare(spec, plans))
-            own.folder(spec.default_name())
-        except UserError as error:
-            raise UserError(f"sweep ({label}): {error}") from None
+    plans = _planned(runs)
     rows: list[dict[str, Any]] = []
     for label, spec, own in runs:
         # Before the run, which may fail and print nothing.
         folder = str(own.folder(spec.default_name())) if writes else None
         document, plan = None, plans.pop(0)  # a plan that is done gives its models free
+        set_threads(spec.threads)  # the last plan has set its own
         if options.json:
             code, document = _captured(command, spec, own, plan)
         else:
@@ -62,6 +59,21 @@ def run_all(
     elif writes:
         _show(rows, merged)
     return max(int(row["exit"]) for row in rows)
+
+
+def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
+    """Plans of the labelled `runs`; UserError that names the first run that cannot begin."""
+    from suite.plan.prepare import Opened, prepare
+
+    # Runs on the same data and weights share them, which are loaded once.
+    opened, plans = Opened(), []
+    for label, spec, options in runs:
+        try:
+            plans.append(prepare(spec, opened))
+            options.folder(spec.default_name())
+        except UserError as error:
+            raise UserError(f"sweep ({label}): {error}") from None
+    return plans
 
 
 def _own(options: RunOptions, label: str) -> RunOptions:
@@ -105,7 +117,7 @@ def _merged(rows: Sequence[dict[str, Any]], options: RunOptions) -> dict[str, An
 def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
     """Print the exit code and folder of each combination, and the table of all together."""
     from suite.store.run_folder import Store
-    from suite.terminal.tables import astray, comparison_table, print_table
+    from suite.terminal.tables import comparison_table, off_budget, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
     for row in rows:
@@ -120,7 +132,7 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     records = Store(Path(merged["run"])).cells()
     records.sort(key=lambda record: (record.family == "baseline", record.spec))
     print_table(comparison_table(records))
-    for line in astray(records):
+    for line in off_budget(records):
         print(line)
     for note in merged["notes"]:
         print(f"note: {note}")

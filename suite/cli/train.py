@@ -91,7 +91,7 @@ def _finish(trainer: Trainer, max_minutes: float, images_from: str | None, final
     if not finished:
         print(
             f"stopped after epoch {trainer.done.epoch} of {recipe.epochs}: "
-            f"the same command goes on from there"
+            "run the same command to continue"
         )
         return 0
     model = export.averaged_model(trainer)

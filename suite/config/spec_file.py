@@ -99,7 +99,7 @@ def read_values(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
         values = read_yaml(path)
     except ValueError as error:
         raise UserError(
-            f"{path} cannot be read as a run's specification ({error}): mend it, or give another"
+            f"{path} cannot be read as a run's specification ({error}): fix it, or give another"
         ) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} is not a run's specification: it must be a mapping of settings")

@@ -17,14 +17,16 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
+from suite.data.base import Dataset
 from suite.data.loading.loader import Batch, batches
 from suite.evaluation.outcomes import COLUMNS, outcomes
-from suite.evaluation.token_counts import TokenCounts, tracked_subset
+from suite.evaluation.token_counts import TokenCounts
 from suite.evaluation.token_order import OrderTracker
 from suite.evaluation.tree import Failure, Job, evaluate, failures, jobs_for
 from suite.evaluation.views import average_views, split_views
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
+from suite.store.results import tracked_subset
 from suite.system.stopwatch import STOPWATCH
 
 Progress = Callable[[int], None]
@@ -74,15 +76,16 @@ def evaluate_shard(
     the number of outcomes, one image under one cell each, as they are done.
     """
     model = prepared.models[backbone]
-    dense = prepared.dense(backbone)
-    views = prepared.data_for(model).views
+    dense = prepared.dense[backbone]
+    data = prepared.data[backbone]
+    views = data.views
     tracked = tracked_subset(prepared.indices) * views  # of a video its first view
     # Every cell is compared with the dense model, which thus runs even if its results are on disk.
     running = {cell.key: cell for cell in (dense, *cells)}
     rows: dict[str, list[Rows]] = {cell.key: [] for cell in cells}
     reasons: dict[str, str] = {}
     counts = TokenCounts()
-    loader = shard_batches(prepared, model, images, batch_size)
+    loader = shard_batches(data, prepared.indices, model, images, batch_size)
     with torch.inference_mode(), closing(loader):
         for batch in loader:
             # 1. Run all cells on the batch, which is cut if its videos have many views.
@@ -121,25 +124,25 @@ def evaluate_shard(
 
 
 def shard_batches(
-    prepared: Prepared,
+    data: Dataset,
+    run: NDArray[np.int64],
     model: Backbone,
     images: NDArray[np.int64],
     batch_size: int,
 ) -> Generator[Batch, None, None]:
-    """Load `images` as `model` takes them, with masks of the object over its patches."""
-    data = prepared.data_for(model)
+    """Load `images` of those of the `run`, with masks of the object over the model's patches."""
     side = model.describe().side
     # A mask is of one image, not of a clip, and needs a square grid of patches.
     grid = (side, side) if side and model.frames == 1 else None
     # The loader prepares the first batches of the next shard while this one ends.
-    end = np.searchsorted(prepared.indices, images[-1], side="right")
+    end = np.searchsorted(run, images[-1], side="right")
     return batches(
         data,
         images,
         max(1, batch_size // data.views),
         model.image_size,
         grid,
-        following=prepared.indices[end:],
+        following=run[end:],
     )
 
 

@@ -17,14 +17,7 @@ from torch import Tensor
 from backbones.sequence import TokenSequence
 from suite.data.loading.compiled import compiled
 
-MAX_TRACKED = 256  # images of a run whose surviving tokens are kept one by one
 Counts = NDArray[np.int64]
-
-
-def tracked_subset(indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose the images whose surviving tokens are kept: evenly spread, the same for every cell."""
-    step = -(-len(indices) // MAX_TRACKED)  # rounded up, so that there are never more
-    return indices[:: max(1, step)]
 
 
 # Compiled loops: numpy would need several passes and arrays of every token for what is one pass
@@ -151,13 +144,6 @@ class TokenCounts:
                 "alive": alive,
             }
         )
-
-
-def unpacked(bits: Sequence[bytes], images: int) -> NDArray[np.bool_]:
-    """Unpack ``alive`` of a block: which images (images, L0) have the token of each position."""
-    packed = np.frombuffer(b"".join(bits), dtype=np.uint8)
-    packed = packed.reshape(len(bits), -1)
-    return np.unpackbits(packed, axis=1, count=images).T.astype(bool)
 
 
 def _bits_by_position(packed: list[NDArray[np.uint8]], length: int) -> list[bytes]:

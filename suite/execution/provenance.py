@@ -1,27 +1,15 @@
-"""What a run says of itself: to the user before it begins, and in its folder at the end."""
+"""What a finished run says in its folder of its images and of how it was executed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from backbones.scan import chosen
-from suite.plan.notes import note_unused_split
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
 from suite.system.hardware import DTYPES
 from suite.system.stopwatch import STOPWATCH
-
-
-def run_size(prepared: Prepared) -> str:
-    """Describe how many cells run on how many images or videos.
-
-    It adds that a split was set for a data set without splits.
-    """
-    cells = sum(len(prepared.runnable(name)) for name in prepared.models)
-    size = f"{cells:,} cells on {len(prepared.indices):,} {prepared.dataset.kind}"
-    note = note_unused_split(prepared)
-    return f"{size}; {note}" if note else size
 
 
 def dataset_record(prepared: Prepared) -> dict[str, Any]:
@@ -59,7 +47,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         if model.provenance:
             adapted[name] = model.provenance.adapted
         # Each backbone's own: checkpoints differ in resizing, crop and normalisation.
-        preprocessing[name] = prepared.data_for(model).identity().get("preprocess")
+        preprocessing[name] = prepared.data[name].identity().get("preprocess")
     return {
         "device": prepared.device,
         "kernel": kernels,

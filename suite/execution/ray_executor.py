@@ -59,7 +59,7 @@ class OnRay:
         StoppedError after the first piece of a shard with a cell that failed if `fail_fast`.
         """
         todo = list(shards(prepared))
-        if not any(missing(store, shard, prepared.runnable(shard.backbone)) for shard in todo):
+        if not any(missing(store, shard, prepared.runnable[shard.backbone]) for shard in todo):
             # Nothing is left to evaluate, and Ray takes seconds to start.
             return execute(prepared, store, progress, fail_fast)
         with connected(self.address, self.workers * prepared.threads or None) as ray:
@@ -178,7 +178,7 @@ class ShardTasks:
                 busy.append(shard)
                 stack.close()
                 continue
-            cells = self._prepared.runnable(shard.backbone)
+            cells = self._prepared.runnable[shard.backbone]
             keys = [cell.key for cell in missing(self._store, shard, cells)]
             self._progress(len(shard.images) * (len(cells) - len(keys)))
             if not keys:

@@ -21,7 +21,6 @@ from suite.system.out_of_memory import (
     with_smaller_batch,
 )
 from suite.system.stopwatch import STOPWATCH
-from suite.terminal.progress import Existing
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def complete(
     If another process works on it, returns None, or waits for it if `wait`. `progress` receives
     the number of outcomes done, one image under one cell each, those on disk included.
     """
-    cells = prepared.runnable(shard.backbone)
+    cells = prepared.runnable[shard.backbone]
     with lock(prepared, store, shard, wait) as acquired:
         if not acquired:
             return None
@@ -73,7 +72,7 @@ def lock(
     prepared: Prepared, store: Store, shard: Shard, wait: bool
 ) -> AbstractContextManager[bool]:
     """Lock `shard` among processes; gives False if another has it and `wait` is False."""
-    return store.lock(f"{prepared.dense(shard.backbone).key}-{shard.index:05d}", wait)
+    return store.lock(f"{prepared.dense[shard.backbone].key}-{shard.index:05d}", wait)
 
 
 def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
@@ -90,7 +89,7 @@ def missing(store: Store, shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
 
 def failures(prepared: Prepared, store: Store, shard: Shard | None = None) -> dict[str, str]:
     """Reasons of the cells that failed, by key; up to and including `shard` if one is given."""
-    cells = prepared.runnable(shard.backbone) if shard else prepared.cells
+    cells = prepared.runnable[shard.backbone] if shard else prepared.cells
     reasons = {}
     for cell in cells:
         reason = store.failure(cell.key, shard.index if shard else None)
@@ -105,20 +104,8 @@ def raise_first(prepared: Prepared, reasons: Mapping[str, str]) -> None:
         if cell.key in reasons:
             raise StoppedError(
                 f"{cell.label} on {cell.backbone} failed ({reasons[cell.key]}): "
-                "without --fail-fast the same command goes on with the others"
+                "run the same command without --fail-fast to continue with the others"
             )
-
-
-def count_existing(prepared: Prepared, store: Store) -> Existing:
-    """Count the outcomes on disk, of how many; an outcome is one image under one cell."""
-    done = total = 0
-    for shard in shards(prepared):
-        for cell in prepared.runnable(shard.backbone):
-            total += len(shard.images)
-            # Whether the file is sound is checked when its shard is due; here that would take long.
-            if store.outcomes_path(cell.key, shard.index).is_file():
-                done += len(shard.images)
-    return done, total, "outcomes"
 
 
 def evaluate(

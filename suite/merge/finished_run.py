@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,14 +62,6 @@ class FinishedRun:
         return self.spec
 
     @property
-    def backbones(self) -> tuple[str, ...]:
-        """Backbones of any run."""
-        if isinstance(self.spec, SensitivitySpec):
-            return (self.spec.backbone,)
-        names: tuple[str, ...] = getattr(self.spec, "backbones", ())
-        return names
-
-    @property
     def on_cuda(self) -> bool:
         """Whether it ran on a GPU, where the batch may change the last digits."""
         return str(self.environment.get("device")).startswith("cuda")
@@ -86,26 +77,31 @@ class FinishedRun:
         return self.outcomes(self.dense).image.to_numpy()
 
     def outcomes(self, record: CellRecord) -> pd.DataFrame:
-        """Outcomes of a cell by ascending image; UserError if a shard is missing or damaged."""
+        """Outcomes of a cell by ascending image; UserError unless they are whole, of all images."""
         store, key = Store(self.folder), record.key
         shards = -(-record.images // self.comparison.shard_size)
         frames = [self._verified(store.outcomes_path(key, index)) for index in range(shards)]
         frame = pd.concat(frames, ignore_index=True)
         columns = list(CLASSIFICATION.outcomes)
         complete = set(columns) <= set(frame.columns) and len(frame) == record.images
-        if not complete or not frame.image.is_unique:
+        if complete:
+            frame = frame[columns].sort_values("image", ignore_index=True)
+            same = record == self.dense or np.array_equal(frame.image, self.images)
+            complete = same and frame.image.is_unique
+        if not complete:
             raise UserError(
-                f"the outcomes in {self.folder / 'shards' / key} are not those of {record.images} "
-                "images: run it again"
+                f"the outcomes in {self.folder / 'shards' / key} are not those of the "
+                f"{record.images} images of the run: run it again"
             )
-        return frame[columns].sort_values("image", ignore_index=True)
+        return frame
 
-    def alive(self, record: CellRecord) -> Alive:
-        """By block, which tokens of a cell survive in the tracked images (images, positions)."""
+    def alive(self, record: CellRecord, special: Sequence[int]) -> Alive:
+        """`Results.alive` of a cell, after its files are verified."""
         store, shards = Store(self.folder), cut_shards(self.images, self.comparison.shard_size)
+        # Verified first: `Results` trusts what it reads.
         for index, images in enumerate(shards):
             self._verified(store.tokens_path(record.key, index), images)
-        return Results(store, shards).alive(record.key)
+        return Results(store, shards).alive(record.key, special)
 
     def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """The derived tables, by name."""
@@ -119,6 +115,7 @@ class FinishedRun:
     def _verified(self, path: Path, images: NDArray[np.int64] | None = None) -> pd.DataFrame:
         """The frame at `path`, of `images` (None: those it names); UserError if it was changed."""
         try:
+            # Read once, so that what is verified is what is used.
             content = path.read_bytes()
             frame = pd.read_parquet(io.BytesIO(content))
             images = frame["image"].to_numpy() if images is None else images
@@ -174,15 +171,12 @@ def spec_type(path: Path) -> type[BaseModel]:
 
 def refuse_links(folder: Path) -> None:
     """UserError if anything below `folder` is a symbolic link, which could lead out of it."""
-    for place, folders, files in os.walk(folder):
-        if Path(place) == folder and "track" in folders:
-            folders.remove("track")  # nothing is read there, and wandb makes links
-        for name in [*folders, *files]:
-            path = Path(place) / name
-            if path.is_symlink():
-                raise UserError(
-                    f"'{path}' is a symbolic link: a run that is merged must hold its own files"
-                )
+    for path in folder.rglob("*"):
+        # Nothing is read of trackers' files, among which wandb makes links.
+        if path.is_symlink() and path.relative_to(folder).parts[0] != "track":
+            raise UserError(
+                f"'{path}' is a symbolic link: a run that is merged must hold its own files"
+            )
 
 
 def read_optional(path: Path) -> dict[str, Any]:

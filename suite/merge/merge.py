@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from backbones.common.errors import UserError
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.statistics import compute_statistics, statistics_tables
-from suite.config.run_spec import SCHEMA, RunSpec
+from suite.config.run_spec import SCHEMA
 from suite.merge.compatibility import noted_differences, refuse_different
 from suite.merge.finished_run import FinishedRun, load_run, read_optional
 from suite.merge.tables import joined_tables, tables_of_pairs
 from suite.merge.union import Union, unite
+from suite.sensitivity.spec import SensitivitySpec
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.system.atomic_files import write_json
@@ -53,6 +53,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
 
     UserError with the reason if they cannot be one report.
     """
+    # Its cells would be compared with themselves.
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError("the same run is named twice: name each once")
     runs = [load_run(folder) for folder in folders]
@@ -69,18 +70,25 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     if compared:
         images = compared[0].images
         results = Results(store, [images])
-        common = common_spec(compared[0].comparison, union, spec)
         records = list(union.cells.values())
+        measured = tuple(dict.fromkeys(record.backbone for record in records))
+        common = compared[0].comparison.model_copy(
+            update={"backbones": measured, "methods": spec.methods, "axes": ()}
+        )
         statistics = compute_statistics(records, results, common, requested)
         tables |= tables_of_pairs(union, results)
         tables |= statistics_tables(statistics)
         classes = len(compared[0].dataset.get("classes") or ()) or 2
         warnings = run_warnings(statistics, common, classes, {})
+        # What was doubtful in a run is so in the report of all.
         own = [str(text) for run in compared for text in run.headline.get("warnings") or ()]
         more = [text for text in dict.fromkeys(own) if text not in warnings]
         headline = make_headline(statistics, common, requested, [*more, *warnings])
-    notes = [*noted_differences(runs), *union.notes, *schedule_notes(compared)]
-    write_tables(store, tables)
+    notes = [*noted_differences(runs), *schedule_notes(compared)]
+    for path in (store.folder / "analyses").glob("*.parquet"):
+        path.unlink()  # of an earlier merge
+    for name, frame in tables.items():
+        store.write_table(name, frame)
     store.write_headline(with_sentences(headline, runs, notes).record())
     store.write_dataset((compared or runs)[0].dataset)
     store.write_environment(merged_environment(runs, folders))
@@ -97,6 +105,7 @@ def refuse_namesakes(runs: Sequence[FinishedRun]) -> None:
 
 def requested_methods(union: Union, compared: Sequence[FinishedRun]) -> dict[str, str]:
     """Specs and families of the methods that some run named, in the order of the runs."""
+    # Texts as users wrote them: parsing one could run a user's file.
     named = {text for run in compared for text in run.comparison.methods}
     requested = {}
     for record in union.cells.values():
@@ -106,66 +115,43 @@ def requested_methods(union: Union, compared: Sequence[FinishedRun]) -> dict[str
     return requested
 
 
-def merged_spec(runs: Sequence[FinishedRun], requested: Mapping[str, str]) -> MergedSpec:
+def merged_spec(runs: Sequence[FinishedRun], methods: Iterable[str]) -> MergedSpec:
     """The specification of the merged folder."""
-    backbones: dict[str, None] = {}
+    backbones: list[str] = []
     for run in runs:
-        backbones |= dict.fromkeys(run.backbones)
+        if isinstance(run.spec, SensitivitySpec):
+            backbones.append(run.spec.backbone)
+        else:
+            backbones += getattr(run.spec, "backbones", ())
     common: dict[str, Any] = {}
     compared = [run.comparison for run in runs if run.compares]
     if compared:
-        common = {
-            name: getattr(compared[0], name)
-            for name in ("protocol", "flops_convention", "precision")
-        }
+        common = compared[0].model_dump(include={"protocol", "flops_convention", "precision"})
         common["seeds"] = max(spec.seeds for spec in compared)
     return MergedSpec(
-        backbones=tuple(backbones),
-        methods=tuple(requested),
+        backbones=tuple(dict.fromkeys(backbones)),
+        methods=tuple(methods),
         runs={run.name: run.spec.model_dump(mode="json") for run in runs},
         **common,
     )
 
 
-def common_spec(first: RunSpec, union: Union, spec: MergedSpec) -> RunSpec:
-    """The settings by which the cells of all runs are compared."""
-    measured = {record.backbone for record in union.cells.values()}
-    backbones = tuple(name for name in spec.backbones if name in measured)
-    changes = {"backbones": backbones, "methods": spec.methods, "axes": ()}
-    return first.model_copy(update=changes)
-
-
 def write_cells(union: Union, store: Store) -> None:
     """Write records, outcomes and timings of all cells; those of an earlier merge are deleted."""
-    store.delete_other_cells(union.cells)
     for place in (store.folder / "shards").glob("*"):
         if place.name not in union.cells:
             shutil.rmtree(place)
     for key, record in union.cells.items():
         run = union.source[key]
         if record.status == "ok":
-            frame = run.outcomes(record)
-            if not np.array_equal(frame.image, run.images):
-                raise UserError(
-                    f"the outcomes in {run.folder / 'shards' / key} are of other images than the "
-                    "dense model's: run it again"
-                )
             # All shards of a cell as one.
+            frame = run.outcomes(record)
             path = store.outcomes_path(key, 0)
             store.write_checked({path: (frame, store.contents(path, run.images))})
         timing = read_optional(run.folder / "timing" / f"{key}.json")
         if timing:
             write_json(store.folder / "timing" / f"{key}.json", timing)
-        store.write_cell(record)
-
-
-def write_tables(store: Store, tables: Mapping[str, Any]) -> None:
-    """Write all tables; those of an earlier merge are deleted."""
-    for path in (store.folder / "analyses").glob("*.parquet"):
-        if path.stem not in tables:
-            path.unlink()
-    for name, frame in tables.items():
-        store.write_table(name, frame)
+    store.write_cells(union.cells.values())
 
 
 def with_sentences(
@@ -177,6 +163,7 @@ def with_sentences(
     """
     compared = [run for run in runs if run.compares]
     paragraphs = headline.paragraphs
+    # Who is best is no question of an ablation.
     if compared and all(run.comparison.axes for run in compared):
         first, *others = dict.fromkeys(_sentence(run) for run in compared)
         headline, paragraphs = replace(headline, headline=first), [*others, *paragraphs]

@@ -9,11 +9,10 @@ import torch
 
 from backbones import BACKBONES, create_model
 from backbones.base import Backbone
-from suite.analysis.first_errors import READ, first_errors_table
-from suite.analysis.kept_tokens import reduced_cells
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.similarity import similarity_tables
-from suite.analysis.write import Tables, without_specials
+from suite.analysis.tokens import READ, first_errors_table, reduced_cells
+from suite.analysis.write import Tables
 from suite.merge.finished_run import FinishedRun, is_dense
 from suite.merge.union import Union
 from suite.stats.correctness import Bits
@@ -67,6 +66,7 @@ def rows_of_union(frame: pd.DataFrame, run: FinishedRun, union: Union) -> pd.Dat
         if union.source[key] is run:
             label = union.labels[key]
             rows.append((record.backbone, label, record.budget, record.seed, record.label))
+    # Matched by the label in the run itself, which may be another one in the union.
     names = pd.DataFrame(rows, columns=[*CELL, "_label"]).astype({"budget": "float64"})
     kept = frame.merge(names, on=CELL, how="inner")
     return kept.assign(label=kept["_label"])[frame.columns.tolist()]
@@ -76,6 +76,7 @@ def common_images(gallery: pd.DataFrame) -> pd.DataFrame:
     """The rows of the images that are there under every cell of their backbone."""
     kept = []
     for _, rows in gallery.groupby("backbone", sort=False):
+        # Runs draw their pictures apart; the page compares all cells on one picture.
         images = rows.groupby(CELL[1:], sort=False)["image"].agg(set)
         kept.append(rows[rows["image"].isin(set.intersection(*images))])
     return pd.concat(kept, ignore_index=True) if kept else gallery
@@ -89,8 +90,8 @@ def tables_of_pairs(union: Union, results: Results) -> Tables:
     models = shapes(dict.fromkeys(record.backbone for record in records))
 
     def kept_patches(record: CellRecord) -> Alive:
-        alive = union.source[record.key].alive(record)
-        return without_specials(alive, list(models[record.backbone].special_places))
+        special = models[record.backbone].special_places
+        return union.source[record.key].alive(record, special)
 
     def hits(record: CellRecord) -> Bits:
         return results.hits(record.key)[1]

@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
-from suite.merge.compatibility import explain_difference, refuse_other_images
+from suite.merge.compatibility import refuse_other_images
 from suite.merge.finished_run import FinishedRun
 from suite.plan.cells import BASELINES
 from suite.store.schema import SAME, CellRecord
 
-FLOATS = ["loss", "margin", "kl", "tau"]
-ANSWERS = ["prediction", "top5", "agree"]
-CUDA_TOLERANCE = 1e-3  # of losses, margins and divergences: what the order of sums changes there
-PREFERENCE = ("ok", "failed", "skipped")  # of two records of one cell
+Place = tuple[str, str, float | None, int]  # backbone, spec of a method, budget and seed
 
 
 @dataclass
@@ -29,43 +21,37 @@ class Union:
 
     ``source``  the run that each is from
     ``labels``  what it is called there
-    ``notes``   what a reader should know
     """
 
     cells: dict[str, CellRecord] = field(default_factory=dict)
     source: dict[str, FinishedRun] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    _by_spec: dict[tuple[str, str, float | None, int], str] = field(default_factory=dict)
+    _keys: dict[Place, str] = field(default_factory=dict)
 
     def add(self, record: CellRecord, run: FinishedRun, schedule: str) -> None:
         """Add a cell of `run`; one that is there already counts once.
 
-        Methods of another schedule than `schedule` are named with theirs. UserError if the two have
-        different results.
+        Methods of another schedule than `schedule` are named with theirs. UserError if changed code
+        gave the cell other results.
         """
-        specs = self._specs(record, run.comparison.schedule, schedule)
-        # Keys differ after a change of code that may have changed no result.
-        places = [(record.backbone, spec, record.budget, record.seed) for spec in specs]
-        twins = [self._by_spec[place] for place in places if place in self._by_spec]
-        twin = record.key if record.key in self.cells else next(iter(twins), None)
+        specs, label = self._specs(record, run.comparison.schedule, schedule), record.label
+        # Keys are hashes of all that a result depends on, the code included.
         key = record.key
-        if twin is not None:
-            other = self.cells[twin]
-            specs = list(dict.fromkeys([*other.label.split(SAME), *specs]))
-            if other.status == record.status == "ok":
-                self._compare(other, record, run)
-            if PREFERENCE.index(record.status) < PREFERENCE.index(other.status):
-                for by_key in (self.cells, self.source, self.labels):
-                    by_key.pop(twin)
-            else:
-                key = twin
-        if key not in self.cells:
-            self.cells[key] = record.model_copy(update={"run": run.name, "spec": specs[0]})
-            self.source[key], self.labels[key] = run, record.label
-        self.cells[key] = self.cells[key].model_copy(update={"label": SAME.join(specs)})
         for spec in specs:
-            self._by_spec[record.backbone, spec, record.budget, record.seed] = key
+            place = record.backbone, spec, record.budget, record.seed
+            key = key if key in self.cells else self._keys.get(place, key)
+        if key in self.cells:
+            known, source = self.cells.pop(key), self.source[key]
+            specs = list(dict.fromkeys([*known.label.split(SAME), *specs]))
+            if key != record.key and known.status == record.status == "ok":
+                refuse_other_results(known, source, record, run)
+            if known.status == "ok" or record.status != "ok":
+                record, run, label = known, source, self.labels[key]
+        changes = {"run": run.name, "spec": specs[0], "label": SAME.join(specs)}
+        self.cells[record.key] = record.model_copy(update=changes)
+        self.source[record.key], self.labels[record.key] = run, label
+        for spec in specs:
+            self._keys[record.backbone, spec, record.budget, record.seed] = record.key
 
     def _specs(self, record: CellRecord, own: str, schedule: str) -> list[str]:
         """The specs of a cell, with its run's `own` schedule if that is not `schedule`."""
@@ -74,49 +60,27 @@ class Union:
         if own == schedule or not scheduled:
             return specs
         # Both schedules may come to the same cell, which has its name already.
-        twin = self.cells.get(record.key)
-        if twin is not None and not set(specs).isdisjoint(twin.label.split(SAME)):
+        known = self.cells.get(record.key)
+        if known is not None and not set(specs).isdisjoint(known.label.split(SAME)):
             return specs
         return [spec if "@" in spec else f"{spec}@{own}" for spec in specs]
 
-    def _compare(self, known: CellRecord, record: CellRecord, run: FinishedRun) -> None:
-        """UserError if two results of one cell differ; flips of near ties on CUDA are noted."""
-        first = self.source[known.key]
-        one, two = first.outcomes(known), run.outcomes(record)
-        different, flips = unlike_images(one, two, exact=not run.on_cuda)
-        budget = "dense" if record.budget is None else f"at {100 * record.budget:.4g} %"
-        cell = f"{record.spec} on {record.backbone} {budget}"
-        if different:
-            raise UserError(
-                f"'{first.name}' and '{run.name}' contradict each other: {cell} came out otherwise "
-                f"on {different} of {len(one)} images; they differ in "
-                f"{explain_difference(first, run)}"
-            )
-        if flips:
-            self.notes.append(
-                f"{cell} is in {first.name} and {run.name}; {flips} of {len(one)} answers, all "
-                f"near ties, differ between the two: those of {first.name} are shown."
-            )
 
-
-def unlike_images(one: pd.DataFrame, two: pd.DataFrame, exact: bool) -> tuple[int, int]:
-    """Count the images on which two outcomes of a cell differ, and those with another answer only.
-
-    Both are of the same images in the same order. Unless `exact`, floats within `CUDA_TOLERANCE`
-    count as equal, and an answer may differ with them.
-    """
-    near = np.ones(len(one), dtype=bool)
-    for name in FLOATS:
-        near &= _near(one[name].to_numpy(), two[name].to_numpy(), 0 if exact else CUDA_TOLERANCE)
-    same = near & (one.label_true == two.label_true).to_numpy()
-    answers = (one[ANSWERS] == two[ANSWERS]).all(axis=1).to_numpy()
-    if exact:
-        same &= answers
-    return int((~same).sum()), int((same & ~answers).sum())
-
-
-def _near(one: NDArray[Any], two: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
-    return np.isclose(one, two, rtol=0, atol=tolerance, equal_nan=True)
+def refuse_other_results(
+    one: CellRecord, first: FinishedRun, other: CellRecord, run: FinishedRun
+) -> None:
+    """UserError if one cell has different outcomes in two runs of different code."""
+    differs = first.outcomes(one) != run.outcomes(other)
+    # NaN differs from itself. On a GPU the last digits of sums, and near ties with them, may vary.
+    differs &= first.outcomes(one).notna()
+    images = int(differs.any(axis=1).sum())
+    if images and not run.on_cuda:
+        budget = "dense" if one.budget is None else f"at {100 * one.budget:.4g} %"
+        raise UserError(
+            f"'{first.name}' and '{run.name}' contradict each other: {one.spec} on {one.backbone} "
+            f"{budget} came out otherwise on {images} of {len(differs)} images, by other code: run "
+            "both again"
+        )
 
 
 def unite(runs: Sequence[FinishedRun]) -> Union:
@@ -131,7 +95,7 @@ def unite(runs: Sequence[FinishedRun]) -> Union:
         refuse_other_images(runs[0], run)
         methods += run.comparison.methods
         backbones += run.comparison.backbones
-        for record in in_order(run.records, run.comparison.methods, run.comparison.backbones):
+        for record in run.records:
             union.add(record, run, runs[0].comparison.schedule)
     ordered = in_order(list(union.cells.values()), methods, backbones)
     union.cells = {record.key: record for record in ordered}

@@ -75,10 +75,12 @@ def settings(method: MethodSpec, axis: str) -> list[Setting]:
 
     UserError if it has nothing to vary there.
     """
+    # The method itself first, under whatever words of the axis name it, too.
     by_spec: dict[str, list[Setting]] = {method.text: []}
     for setting in _varied(method, axis):
         by_spec.setdefault(setting.method.text, []).append(setting)
     if len(by_spec) == 1:
+        # Computed only for the message, since it tries every axis.
         offered = ", ".join(axes_of([method])) or "none"
         raise UserError(f"{method} has nothing to vary on the axis {axis}: its axes are {offered}")
     own = ", ".join(setting.words for setting in by_spec.pop(method.text)) or UNCHANGED
@@ -94,6 +96,7 @@ def permutations() -> list[Setting]:
 
 def ablated(methods: Sequence[MethodSpec], axes: Sequence[str]) -> list[MethodSpec]:
     """List `methods`, and every method that the `axes` around them make, once each."""
+    # Axes overlap, and a cell that is named twice would be paired with itself.
     unique = dict.fromkeys(methods)
     for axis in axes:
         for method in methods:
@@ -141,6 +144,7 @@ def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
 
 def _changed(method: MethodSpec, vary: Vary, value: Value) -> Setting:
     """Set one option of `method`; refused if it does not go with the others."""
+    # What the option requires comes with it, or it would change nothing.
     options = {**method.options, **vary.requires, vary.option: value}
     spec = MethodSpec(method.name, method.method.settings(options), method.schedule)
     words = f"{vary.option}={shown(value)}"

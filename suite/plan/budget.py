@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import floor
 from typing import Protocol
 
 from backbones.shape import Shape
 from suite.flops.closed_form import Cost, Flops, count, dense, total, totals
-from suite.plan.schedule import CONSTANT_RATIO, Schedule, check_sites, default_sites
+from suite.plan.schedule import Schedule
 from suite.store.schema import Removal
 
 # Farthest that the removed share may lie from the budget. Two cells of one budget are then within
@@ -95,11 +96,9 @@ def plan_of(shape: Shape, counts: Mapping[int, int], reduction: Reduction | None
     """
     reduction = Free() if reduction is None else reduction
     counts = {site: tokens for site, tokens in sorted(counts.items()) if tokens}
-    if counts:
-        check_sites(tuple(counts), shape)
     patches = shape.patches
     for site, tokens in counts.items():
-        if not 0 <= tokens <= reduction.cap(patches, shape.specials):
+        if site not in shape.sites or not 0 <= tokens <= reduction.cap(patches, shape.specials):
             raise ValueError(
                 f"cannot remove {tokens} of {patches} patch tokens before block {site}"
             )
@@ -136,41 +135,50 @@ def _finished(
     whole: Shape,
 ) -> Plan:
     """Add totals, and shares of the dense model `whole`."""
+    # Of the dense model at its full size, also for a smaller image.
     after, before = totals(work), totals(dense(whole))
     removed = {name: 1 - after[name] / before[name] for name in after}
     token_ratio = 1 - sum(lengths) / (whole.length * shape.depth)
     return Plan(removals, lengths, work, after, removed, token_ratio)
 
 
-class _Problem:
-    """One method on one backbone: from a scale to survivors, and on to the share removed."""
+@dataclass(frozen=True)
+class Problem:
+    """One method on one backbone: from a scale to survivors, and on to the share removed.
 
-    def __init__(
-        self,
-        shape: Shape,
-        reduction: Reduction,
-        sites: Sequence[int] | None,
-        schedule: Schedule,
-        convention: str,
-    ) -> None:
-        self.shape, self.reduction, self.convention = shape, reduction, convention
-        ordered = check_sites(default_sites(shape.sites) if sites is None else sites, shape)
-        weights = schedule.weights(ordered, shape.depth)
+    `sites` ascend (see `suite.plan.schedule.check_sites`); `convention` is how FLOPs are counted.
+    """
+
+    shape: Shape
+    reduction: Reduction
+    sites: Sequence[int]
+    schedule: Schedule
+    convention: str
+
+    @cached_property
+    def weights(self) -> dict[int, float]:
+        """Weight of each site that removes anything."""
+        weights = self.schedule.weights(self.sites, self.shape.depth)
         # Sites of weight zero never remove anything; without them every site bounds the scale.
-        self.weights = {
-            site: weight for site, weight in zip(ordered, weights, strict=True) if weight > 0
-        }
-        self.of = schedule.of
-        self.dense_work = total(dense(shape), convention)
-        # From this scale on every site takes all that its cap allows.
-        self.largest_scale = 1.0 / min(self.weights.values())
+        return {site: weight for site, weight in zip(self.sites, weights, strict=True) if weight}
+
+    @cached_property
+    def dense_work(self) -> int:
+        """Work of the dense model."""
+        return total(dense(self.shape), self.convention)
+
+    @property
+    def largest_scale(self) -> float:
+        """The scale from which on every site takes all that its cap allows."""
+        return 1.0 / min(self.weights.values())
 
     def survivors(self, scale: float) -> Survivors:
         """Patch tokens left after each site: the schedule's curve, rounded, within the caps."""
         target, patches = float(self.shape.patches), self.shape.patches
         left = []
         for weight in self.weights.values():
-            base = target if self.of == "current" else float(self.shape.patches)
+            # Either a share of what arrives, or the same number of tokens everywhere.
+            base = target if self.schedule.of == "current" else float(self.shape.patches)
             # The curve goes on in fractions of tokens, so that roundings do not add up.
             target = max(0.0, target - base * min(1.0, scale * weight))
             least = patches - self.reduction.cap(patches, self.shape.specials)
@@ -200,11 +208,12 @@ class _Problem:
         return True
 
 
-def _bisect(problem: _Problem, reached: Callable[[Survivors], bool]) -> tuple[Survivors, Survivors]:
+def _bisect(problem: Problem, reached: Callable[[Survivors], bool]) -> tuple[Survivors, Survivors]:
     """Bracket a condition by neighbouring survivors, the first not `reached`, the second `reached`.
 
     The condition must hold at the largest scale.
     """
+    # Removal grows with the scale, so that bisection finds the one crossing.
     low, high = 0.0, problem.largest_scale
     below, above = problem.survivors(low), problem.survivors(high)
     for _ in range(BISECTIONS):
@@ -220,7 +229,7 @@ def _bisect(problem: _Problem, reached: Callable[[Survivors], bool]) -> tuple[Su
     return below, above
 
 
-def _between(problem: _Problem, below: Survivors, above: Survivors) -> list[Survivors]:
+def _between(problem: Problem, below: Survivors, above: Survivors) -> list[Survivors]:
     """Every step from `below` to `above` by one token at a time, the latest sites first.
 
     One scale can move several sites at once, by more work than the tolerance; the steps between
@@ -239,25 +248,15 @@ def _between(problem: _Problem, below: Survivors, above: Survivors) -> list[Surv
     return [step for step in steps if problem.within_caps(step, problem.reduction)] + [above]
 
 
-def solve(
-    shape: Shape,
-    reduction: Reduction | None,
-    budget: float,
-    sites: Sequence[int] | None = None,
-    schedule: Schedule = CONSTANT_RATIO,
-    convention: str = "flops",
-) -> Plan:
+def solve(problem: Problem, budget: float) -> Plan:
     """Find the plan whose removed share of work, the method's own cost included, meets `budget`.
 
-    `budget` is a fraction (0.4: 40 %), `reduction` None the method that removes nothing, `sites`
-    None the default ones. `BudgetUnreachable` if the caps do not allow it, or if no whole number of
-    tokens comes within 0.2 point.
+    `budget` is a fraction (0.4: 40 %). `BudgetUnreachable` if the caps do not allow it, or if no
+    whole number of tokens comes within 0.2 point.
     """
-    if reduction is None:
-        return dense_plan(shape)
     if budget == 0:
-        return plan_of(shape, {}, reduction)
-    problem = _Problem(shape, reduction, sites, schedule, convention)
+        return dense_plan(problem.shape)
+    # A method may cost more than it saves: even its caps can fall short of the budget.
     most = problem.removed(problem.survivors(problem.largest_scale))
     if most < budget - TOLERANCE:
         why = f"at most {100 * most:.1f} % on these sites"
@@ -268,37 +267,29 @@ def solve(
     steps = _between(problem, below, above)
     best = min(steps, key=lambda step: abs(problem.removed(step) - budget))
     achieved = problem.removed(best)
+    # Small sequences have few plans; one that is far off would be compared unfairly.
     if abs(achieved - budget) > TOLERANCE:
         why = (
             f"no whole number of tokens removes {_percent(budget)} of the work, nearest is "
             f"{100 * achieved:.2f} %"
         )
         raise BudgetUnreachable(budget, achieved, why)
-    return plan_of(shape, problem.counts(best), reduction)
+    return plan_of(problem.shape, problem.counts(best), problem.reduction)
 
 
-def solve_tokens(
-    shape: Shape,
-    reduction: Reduction | None,
-    budget: float,
-    sites: Sequence[int] | None = None,
-    schedule: Schedule = CONSTANT_RATIO,
-    convention: str = "flops",
-) -> Plan:
+def solve_tokens(problem: Problem, budget: float) -> Plan:
     """Give a method the counts that a cost-free removal needs for `budget`: equal for all methods.
 
     `BudgetUnreachable` if the method's cap is below one of these counts.
     """
-    if reduction is None:
-        return dense_plan(shape)
-    free = solve(shape, Free(), budget, sites, schedule, convention)
-    counts = {site: removal.tokens for site, removal in free.removals.items()}
+    shape, reduction, free = problem.shape, problem.reduction, replace(problem, reduction=Free())
+    counts = {site: removal.tokens for site, removal in solve(free, budget).removals.items()}
     patches = shape.patches
     for site, tokens in counts.items():
         cap = reduction.cap(patches, shape.specials)
         if tokens > cap:
-            problem = _Problem(shape, Free(), sites, schedule, convention)
-            most = problem.removed(_largest_within_caps(problem, reduction))
+            # The largest budget that this method can have, so that the message names a way out.
+            most = free.removed(_largest_within_caps(free, reduction))
             why = (
                 f"cannot remove the {tokens} of {patches} tokens due before block {site}, at most "
                 f"{cap}: budgets up to {100 * most:.1f} % can be had with equal counts"
@@ -308,13 +299,13 @@ def solve_tokens(
     return plan_of(shape, counts, reduction)
 
 
-def _largest_within_caps(problem: _Problem, reduction: Reduction) -> Survivors:
+def _largest_within_caps(problem: Problem, reduction: Reduction) -> Survivors:
     """Return the survivors at the largest scale at which no site exceeds its cap."""
     below, _ = _bisect(problem, lambda tried: not problem.within_caps(tried, reduction))
     return below
 
 
-def nearest_grid(shape: Shape, budget: float, convention: str = "flops") -> int:
+def nearest_grid(shape: Shape, budget: float, convention: str) -> int:
     """Patches a side of the smaller square image whose work is nearest to the budget.
 
     The smaller one in a tie. `BudgetUnreachable` for a backbone whose patches form no square.

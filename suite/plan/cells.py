@@ -67,6 +67,7 @@ class Cell:
         composition: Any = "oracle" if self.kind == "oracle" else None
         if self.composition:
             composition = self.composition.canonical()
+        # Two cells without a plan differ in what could not be reached.
         removals, unreachable = None, None
         if self.plan:
             removals = {str(site): r.model_dump() for site, r in self.plan.removals.items()}
@@ -99,8 +100,9 @@ class Cell:
         return reducers(self.composition, self.plan, self.seed)
 
 
-def describe(cell: Cell, spec: RunSpec, images: int, weights: str | None) -> CellRecord:
+def planned_record(cell: Cell, spec: RunSpec, images: int, weights: str | None) -> CellRecord:
     """Record of a cell before it ran, with its cost; `weights` is their SHA-256."""
+    # A skipped cell has no cost.
     plan: dict[str, Any] = {}
     if cell.plan:
         plan = {
@@ -163,6 +165,7 @@ def code_digest(packages: tuple[str, ...] = ("backbones", "methods")) -> str:
     trees = []
     for package in packages:
         root = Path(str(resources.files(package)))
+        # In one order on every file system.
         for path in sorted(root.rglob("*.py")):
             name = path.relative_to(root.parent).as_posix()
             trees.append([name, ast.dump(without_docstrings(ast.parse(path.read_bytes())))])
@@ -180,6 +183,7 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 def source_digest(method: Method) -> str | None:
     """Hash the file of a third party's method; None for ours, which `code_digest` covers."""
+    # A method from a file or a package of its own is no part of `code_digest`.
     name = inspect.getsourcefile(method.build) if method.build else None
     if name is None or Path(name).is_relative_to(str(resources.files("methods"))):
         return None

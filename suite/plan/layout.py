@@ -13,6 +13,7 @@ from suite.config.run_spec import RunSpec
 from suite.plan.budget import (
     BudgetUnreachable,
     Free,
+    Problem,
     dense_plan,
     nearest_grid,
     plan_of,
@@ -37,48 +38,53 @@ def layout(
     are matched to those. UserError for sites or a schedule that do not exist.
     """
     base_cell = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
-    cells = [replace(base_cell, plan=dense_plan(model.describe()))]
     named = [method for method in dict.fromkeys(methods) if method != DENSE]
+    # Baselines that were not named come last, and are no reference.
     added = []
     for baseline in BASELINES if spec.baselines else ():
         if MethodSpec(baseline, {}) not in named:
             added.append(MethodSpec(baseline, {}))
-    budgets = spec.budgets
-    if spec.protocol == "paper":
-        published = [published_cell(replace(base_cell, method=m), model, spec) for m in named]
-        budgets = tuple(
-            dict.fromkeys(cell.budget for cell in published if cell.plan and cell.budget)
-        )
-        cells += published
-        named = []
+    unplanned = []
     for method in [*named, *added]:
+        composition = method.composition(model.provides)
+        reason = incompatibility(composition, model) if composition else None
+        cell = replace(base_cell, method=method, composition=composition, reason=reason)
+        unplanned.append(cell)
+    cells, budgets = [], spec.budgets
+    if spec.protocol == "paper":
+        for cell in unplanned[: len(named)]:
+            cells.append(published_cell(cell, model, spec.flops_convention))
+        unplanned = unplanned[len(named) :]
+        # Baselines are matched to what each paper's schedule removes here.
+        budgets = tuple(dict.fromkeys(cell.budget for cell in cells if cell.plan and cell.budget))
+    for cell in unplanned:
         # What only reorders tokens has no budget to meet.
-        for budget in (0.0,) if method.method.kind == "order" else budgets:
-            cells.append(
-                planned_cell(replace(base_cell, method=method, budget=budget), model, spec)
-            )
-    return merge_equal(with_seeds(cells, spec.seeds))
+        for budget in (0.0,) if cell.kind == "order" else budgets:
+            cells.append(planned_cell(replace(cell, budget=budget), model, spec))
+    dense = replace(base_cell, plan=dense_plan(model.describe()))
+    return merge_equal(with_seeds([dense, *cells], spec.seeds))
 
 
-def published_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
+def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
     """Plan a cell by the sites and counts of its method's paper, carried over to this backbone."""
     if cell.method.schedule:
         raise UserError(
             f"{cell.method}: protocol paper has each method's own schedule, leave out '@'"
         )
-    shape, composition = model.describe(), cell.method.composition(model.provides)
+    shape = model.describe()
     counts = cell.method.method.paper_counts(shape, **cell.method.options)
-    cell = replace(cell, composition=composition, budget=0.0)
-    if composition is None or counts is None:
+    cell = replace(cell, budget=0.0)
+    # None of a composition: the oracle and a smaller image have no paper.
+    if cell.composition is None or counts is None:
         reason = "its paper states no sites and counts: use --protocol matched"
         return replace(cell, reason=reason)
-    if unfit := incompatibility(composition, model):
-        return replace(cell, reason=unfit)
+    if cell.reason:
+        return cell
     try:
-        plan = plan_of(shape, counts, composition)
+        plan = plan_of(shape, counts, cell.composition)
     except ValueError as error:
         return replace(cell, reason=str(error))
-    return replace(cell, plan=plan, budget=round(plan.removed[spec.flops_convention], 4))
+    return replace(cell, plan=plan, budget=round(plan.removed[convention], 4))
 
 
 def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
@@ -87,23 +93,22 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
     assert budget is not None
     sites = check_sites(spec.sites or default_sites(shape.sites), shape)
     schedule = find_schedule(cell.method.schedule or spec.schedule)
-    composition = cell.method.composition(model.provides)
-    cell = replace(cell, composition=composition)
-    if composition is not None and (unfit := incompatibility(composition, model)):
-        return replace(cell, reason=unfit)
-    solver = SOLVERS[spec.protocol]
+    if cell.reason:
+        return cell
     try:
         if cell.kind == "order":
+            # A site without removal still calls the reducer, which permutes.
             reordered = dict.fromkeys(sites, Removal(tokens=0))
             return replace(cell, plan=replace(dense_plan(shape), removals=reordered))
-        if composition is not None or cell.kind == "oracle":
+        if cell.composition is not None or cell.kind == "oracle":
             # The oracle's own search is no cost of a method: it asks the labels.
-            reduction = Free() if composition is None else composition
-            plan = solver(shape, reduction, budget, sites, schedule, spec.flops_convention)
-            return replace(cell, plan=plan)
+            reduction = cell.composition or Free()
+            problem = Problem(shape, reduction, sites, schedule, spec.flops_convention)
+            return replace(cell, plan=SOLVERS[spec.protocol](problem, budget))
         grid = nearest_grid(shape, budget, spec.flops_convention)
     except BudgetUnreachable as error:
         return replace(cell, reason=str(error), closest=error.nearest)
+    # It would be the dense model under another name.
     if grid == shape.side:
         reason = f"no smaller image comes closer to {100 * budget:.4g} % than the image itself"
         return replace(cell, reason=reason)

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from suite.data.base import UNDIVIDED
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
 
 REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
-
-
-def note_unused_split(prepared: Prepared) -> str:
-    """Say that the data set has no splits, if one was set that chose nothing; empty otherwise."""
-    dataset, split = prepared.dataset, prepared.spec.split
-    if dataset.split != UNDIVIDED or split == UNDIVIDED:
-        return ""
-    return (
-        f"the data set has no splits: --split {split} is all of its {len(dataset):,} {dataset.kind}"
-    )
 
 
 def unreachable_budgets(prepared: Prepared) -> list[str]:
@@ -28,6 +17,7 @@ def unreachable_budgets(prepared: Prepared) -> list[str]:
     sentences = []
     for (backbone, budget), cells in groups.items():
         shares = [(cell.closest, cell.label) for cell in cells if cell.closest is not None]
+        # One method that meets it is enough: the others say so in their own rows.
         if not shares or any(cell.plan for cell in cells):
             continue
         share, label = min(shares, key=lambda pair: abs(pair[0] - budget))

@@ -1,32 +1,35 @@
-"""Plan a run: open its models and images, lay out its cells, and refuse what cannot run."""
+"""Plan a run: open its images and models, lay out its cells, and refuse what cannot run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from backbones import create_model
 from backbones.base import Backbone
+from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError
+from backbones.common.naming import with_settings
 from backbones.preprocessing import Preprocessing
+from backbones.scan import check_kernel
 from methods.named.oracle import MAX_IMAGES
-from methods.spec import MethodSpec, parse
+from methods.spec import parse
 from suite.config.run_spec import RunSpec
-from suite.data import open_dataset, pictured, stratified
-from suite.data.base import Dataset, digest
+from suite.data import check_labels, open_dataset, pictured, stratified
+from suite.data.base import UNDIVIDED, Dataset, digest
+from suite.data.images.sources import CLASSES as GARMENTS
 from suite.plan.ablation_axes import ablated
-from suite.plan.cells import DENSE, Cell, describe
+from suite.plan.cells import DENSE, Cell, planned_record
 from suite.plan.layout import layout
-from suite.plan.models import load_model
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
 from suite.system.hardware import check_precision, pick_device, set_threads
-
-# Settings on which the data, and the models with it, depend.
-DATA_SETTINGS = ("data", "split", "source", "views")
-MODEL_SETTINGS = (*DATA_SETTINGS, "checkpoint", "kernel", "precision", "device")
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,6 @@ class Prepared:
     dataset: Dataset
     indices: NDArray[np.int64]
     cells: list[Cell]
-    _data: dict[tuple[int, Preprocessing, int], Dataset] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     @property
     def samples(self) -> int:
@@ -50,102 +50,200 @@ class Prepared:
         return len(self.indices) * self.dataset.views
 
     @property
+    def size(self) -> str:
+        """How many cells run on how many images or videos, in words."""
+        size = f"{len(self.keys):,} cells on {len(self.indices):,} {self.dataset.kind}"
+        return f"{size}; {self.unused_split}" if self.unused_split else size
+
+    @property
+    def unused_split(self) -> str:
+        """That the data set has no splits, if one was set that chose nothing; else empty."""
+        if self.dataset.split != UNDIVIDED or self.spec.split == UNDIVIDED:
+            return ""
+        return (
+            f"the data set has no splits: --split {self.spec.split} is all of its "
+            f"{len(self.dataset):,} {self.dataset.kind}"
+        )
+
+    @property
     def shards(self) -> list[NDArray[np.int64]]:
         """Numbers of the images of each shard."""
         return cut_shards(self.indices, self.spec.shard_size)
 
-    def data_for(self, model: Backbone) -> Dataset:
-        """The data in samples that `model` takes."""
+    @cached_property
+    def data(self) -> dict[str, Dataset]:
+        """The data in samples as each backbone takes them."""
         # One object for each kind of sample, since its decoding processes belong to it.
-        kind = id(self.dataset), model.preprocessing, model.frames
-        if kind not in self._data:
-            samples = self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
-            self._data[kind] = samples
-        return self._data[kind]
+        kinds: dict[tuple[Preprocessing, int], Dataset] = {}
+        data = {}
+        for name, model in self.models.items():
+            kind = model.preprocessing, model.frames
+            if kind not in kinds:
+                samples = self.dataset.prepared_as(model.preprocessing).in_frames(model.frames)
+                kinds[kind] = samples
+            data[name] = kinds[kind]
+        return data
 
-    def runnable(self, backbone: str) -> list[Cell]:
-        """Cells of `backbone` that have a plan, the dense one first."""
-        return [cell for cell in self.cells if cell.backbone == backbone and cell.plan is not None]
+    @cached_property
+    def runnable(self) -> dict[str, list[Cell]]:
+        """By backbone the cells that have a plan, the dense one first."""
+        runnable: dict[str, list[Cell]] = {name: [] for name in self.models}
+        for cell in self.cells:
+            if cell.plan is not None:
+                runnable[cell.backbone].append(cell)
+        return runnable
 
-    def dense(self, backbone: str) -> Cell:
-        """The unreduced cell of `backbone`."""
-        return next(
-            cell for cell in self.cells if cell.backbone == backbone and cell.method == DENSE
-        )
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the cells that have a plan."""
+        return [cell.key for cell in self.cells if cell.plan is not None]
 
-    def record(self, cell: Cell) -> CellRecord:
-        """What is stored of `cell` before it ran."""
-        provenance = self.models[cell.backbone].provenance
-        weights = provenance.sha256 if provenance else None
-        return describe(cell, self.spec, len(self.indices), weights)
+    @property
+    def dense(self) -> dict[str, Cell]:
+        """The unreduced cell of each backbone."""
+        return {cell.backbone: cell for cell in self.cells if cell.method == DENSE}
+
+    @property
+    def records(self) -> list[CellRecord]:
+        """What is stored of each cell before it ran, in their order."""
+        records = []
+        for cell in self.cells:
+            weights = weights_hash(self.models[cell.backbone])
+            records.append(planned_record(cell, self.spec, len(self.indices), weights))
+        return records
 
 
-def prepare(spec: RunSpec, earlier: Sequence[Prepared] = ()) -> Prepared:
+@dataclass
+class Opened:
+    """Data sets and models that several plans share, by the settings on which they depend."""
+
+    datasets: dict[tuple[str | None, ...], Dataset] = field(default_factory=dict)
+    models: dict[tuple[str | None, ...], Backbone] = field(default_factory=dict)
+
+
+def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
-    Data and models are taken over from those runs `earlier` that have the same.
+    Data and models that are `opened` already are used again, and others are added to them.
     """
+    opened = opened or Opened()
+    # What fails at once comes before what takes long to load.
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
     threads = set_threads(spec.threads)
-    alike = _alike(spec, earlier, DATA_SETTINGS)
-    if alike:
-        dataset = alike[0].dataset
-    else:
-        dataset = open_dataset(spec.data, spec.split, source=spec.source, views=spec.views)
-    indices = choose_images(dataset, spec)
+    data = spec.data, spec.split, spec.source, spec.views
+    if data not in opened.datasets:
+        opened.datasets[data] = open_dataset(
+            spec.data, spec.split, source=spec.source, views=spec.views
+        )
+    dataset = opened.datasets[data]
+    indices = choose_images(dataset, spec.images)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     methods = ablated([parse(text) for text in spec.methods], spec.axes)
-    check_oracle(methods, len(indices))
-    loaded: dict[str, Backbone] = {}
-    for other in _alike(spec, earlier, MODEL_SETTINGS):
-        loaded |= other.models
+    # The oracle runs a pass for each token and site.
+    if len(indices) > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
+        raise UserError(
+            f"oracle runs on at most {MAX_IMAGES} images, not {len(indices):,}: "
+            f"add --images {MAX_IMAGES}"
+        )
     models: dict[str, Backbone] = {}
     cells: list[Cell] = []
     for name in spec.backbones:
-        if name not in loaded:
-            loaded[name] = load_model(name, spec, dataset, device, dtype)
-        models[name] = loaded[name]
-        context = context_of(models[name], dataset, indices, spec, device)
+        weights = name, *data, spec.checkpoint, spec.kernel, spec.precision, device
+        if weights not in opened.models:
+            opened.models[weights] = load_model(
+                name, spec.checkpoint, spec.kernel, dataset, device, dtype
+            )
+        models[name] = opened.models[weights]
+        context = context_of(models[name], dataset, indices, spec.precision, device, spec.kernel)
         cells += layout(name, models[name], methods, spec, context)
     return Prepared(spec, device, threads, models, dataset, indices, cells)
 
 
-def _alike(spec: RunSpec, earlier: Iterable[Prepared], settings: Sequence[str]) -> list[Prepared]:
-    """Those of the runs `earlier` that have the same `settings`."""
-    alike = []
-    for other in earlier:
-        if all(getattr(other.spec, name) == getattr(spec, name) for name in settings):
-            alike.append(other)
-    return alike
+def choose_images(dataset: Dataset, images: int | Literal["all"]) -> NDArray[np.int64]:
+    """Numbers of the images of the run, ascending: all, or a sample stratified by class."""
+    return np.arange(len(dataset)) if images == "all" else stratified(dataset.labels, images)
+
+
+def load_model(
+    name: str, checkpoint: str, kernel: str, dataset: Dataset, device: str, dtype: torch.dtype
+) -> Backbone:
+    """Load a backbone with its weights onto `device`.
+
+    UserError if the kernel cannot run there, or if backbone, weights and data do not fit.
+    """
+    if checkpoint == "bundled":
+        check_order(dataset, name)
+    source = fix = None
+    if checkpoint != "random":
+        source = resolve(checkpoint, name, dataset.name)
+    else:
+        fitting = with_settings(name, classes=len(dataset.classes))
+        fix = f"give the untrained head as many, --backbones '{fitting}'"
+    # Untrained weights are the same in every process, so that their results can be compared.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = create_model(name, source, kernel=kernel)
+    # A transformer has no scan, whatever kernel was asked for.
+    if model.mixers():
+        check_kernel(kernel, device, dtype)
+    model = model.to(device).cast(dtype)
+    # Before labels are compared: the kind is the plainer reason.
+    if dataset.kind == "images" and model.frames > 1:
+        raise UserError(
+            f"{model.name} takes clips of {model.frames} frames and '{dataset.name}' has images: "
+            "use --data video:PATH or frames:PATH, or a backbone for images"
+        )
+    if dataset.kind == "videos" and model.frames == 1:
+        raise UserError(
+            f"{model.name} takes images and '{dataset.name}' has videos: use a backbone for clips "
+            "(python -m suite list backbones), or a data set of images"
+        )
+    check_labels(dataset, model.describe().classes, fix)
+    return model
+
+
+def check_order(dataset: Dataset, backbone: str) -> None:
+    """UserError if the classes are those of the bundled weights by name, but numbered otherwise.
+
+    Every prediction would then be compared with the wrong class.
+    """
+    given, expected = _plain_names(dataset.classes), _plain_names(GARMENTS)
+    if given != expected and sorted(given) == sorted(expected):
+        last = len(GARMENTS) - 1
+        raise UserError(
+            f"'{dataset.name}' numbers the classes in the order of their names, {backbone}'s "
+            "weights do not: begin each folder's name with its number "
+            f"(0-{GARMENTS[0]}, 1-{GARMENTS[1]}, ..., {last}-{GARMENTS[-1]})"
+        )
+
+
+def _plain_names(names: tuple[str, ...]) -> list[str]:
+    """Names without case, spaces and punctuation: folders spell them in several ways."""
+    return [re.sub(r"[\W_]", "", name).casefold() for name in names]
 
 
 def context_of(
-    model: Backbone, dataset: Dataset, indices: NDArray[np.int64], spec: RunSpec, device: str
+    model: Backbone,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    precision: str,
+    device: str,
+    kernel: str,
 ) -> str:
     """Hash what all cells of one backbone share: weights, images, and how numbers are computed."""
     return digest(
         {
-            "weights": model.provenance.sha256 if model.provenance else None,
+            "weights": weights_hash(model),
             "data": dataset.prepared_as(model.preprocessing).manifest(),
             "images": indices.tolist(),
-            "precision": spec.precision,
+            "precision": precision,
             "device": device,
-            "kernel": spec.kernel,
+            "kernel": kernel,
         }
     )
 
 
-def check_oracle(methods: Sequence[MethodSpec], images: int) -> None:
-    """UserError if the oracle, a pass for each token and site, has too many images to run on."""
-    if images > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
-        raise UserError(
-            f"oracle runs on at most {MAX_IMAGES} images, not {images:,}: add --images {MAX_IMAGES}"
-        )
-
-
-def choose_images(dataset: Dataset, spec: RunSpec) -> NDArray[np.int64]:
-    """Numbers of the images of the run, ascending: all, or a sample stratified by class."""
-    if spec.images == "all":
-        return np.arange(len(dataset))
-    return stratified(dataset.labels, spec.images)
+def weights_hash(model: Backbone) -> str | None:
+    """SHA-256 of the weights of a model; None of untrained ones."""
+    return model.provenance.sha256 if model.provenance else None

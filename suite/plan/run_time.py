@@ -46,9 +46,9 @@ def estimate_seconds(prepared: Prepared) -> float:
     pictures = len(pictured(prepared.indices, prepared.spec.gallery))
     total = 0.0
     for name, model in prepared.models.items():
-        data = prepared.data_for(model).once()
+        data = prepared.data[name].once()
         seconds = dense_seconds(model, data, prepared.device, prepared.spec.batch_size)
-        for cell in prepared.runnable(name):
+        for cell in prepared.runnable[name]:
             # The gallery shows the first seed only.
             images = prepared.samples + (pictures if cell.seed == 0 else 0)
             total += seconds * passes(cell, model.describe()) * images

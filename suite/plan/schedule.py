@@ -58,6 +58,7 @@ def first_only(sites: Sequence[int], depth: int) -> list[float]:
 
 def three_stages(sites: Sequence[int], depth: int) -> list[float]:
     """Weigh the sites nearest to a quarter, half and three quarters of the depth."""
+    # Of few sites the same one may be nearest to two of the three.
     chosen = set()
     for quarter in (1, 2, 3):
         # The earlier of two equally near sites.

@@ -17,10 +17,8 @@ from backbones.common.errors import UserError
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.execution.local import execute
-from suite.execution.provenance import dataset_record, execution_record, run_size
-from suite.execution.shards import count_existing
-from suite.plan.models import load_model
-from suite.plan.prepare import Prepared, choose_images, context_of
+from suite.execution.provenance import dataset_record, execution_record
+from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores
@@ -42,7 +40,7 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.results import Results
-from suite.store.session import session
+from suite.store.run_folder import session
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.system.stopwatch import STOPWATCH
@@ -77,11 +75,11 @@ def run_sensitivity(
     with session(folder, spec, resume, again=fail_fast) as store:
         probes = ProbeStore(store, probe_digest(prepared, spec))
         # Say where the results go and what an interrupted run has left.
-        existing = count_existing(prepared, store)
+        done, total = store.count_outcomes(prepared.keys, prepared.shards)
         probed = probes.count_existing(images), len(images), "images with tokens removed"
-        print_start(folder, run_size(prepared), [existing, probed], quiet)
+        print_start(folder, prepared.size, [(done, total, "outcomes"), probed], quiet)
         # Methods reducing before one block run as cells, as in a comparison.
-        with progress_bar(existing[1], quiet) as progress:
+        with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
         with progress_bar(len(images), quiet, "images") as progress:
             probe_images(prepared, settings, probes, progress)
@@ -100,8 +98,8 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     dataset = open_dataset(common.data, common.split, source=common.source)
     # One view of each video: a probe is about one sequence of tokens.
     dataset = dataset.once()
-    indices = choose_images(dataset, common)
-    model = load_model(spec.backbone, common, dataset, device, dtype)
+    indices = choose_images(dataset, common.images)
+    model = load_model(spec.backbone, common.checkpoint, common.kernel, dataset, device, dtype)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)
     # Maps and distances need rows and columns.
@@ -112,7 +110,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
         raise UserError(
             f"--share {spec.share} leaves none of {shape.patches} patch tokens: ask for less"
         )
-    context = context_of(model, dataset, indices, common, device)
+    context = context_of(model, dataset, indices, common.precision, device, common.kernel)
     cells = single_block_cells(spec, model, layers, group, context)
     # stratified() refuses a request for no images.
     zeroed = indices[:0]
@@ -147,7 +145,7 @@ def class_positions(model: Backbone, length: int, count: int) -> torch.Tensor:
 def probe_digest(prepared: Prepared, spec: SensitivitySpec) -> str:
     """Hash everything that the results of an image depend on: settings, weights and data."""
     # The key of the dense cell covers weights, images and how numbers are computed.
-    dense = prepared.dense(spec.backbone)
+    dense = prepared.dense[spec.backbone]
     return digest([spec.model_dump(mode="json"), dense.key])[:16]
 
 

@@ -97,8 +97,7 @@ def probe_images(
 
     `progress` receives the number of images finished since its last call.
     """
-    (model,) = prepared.models.values()
-    data = prepared.data_for(model)
+    (model,), (data,) = prepared.models.values(), prepared.data.values()
     frames, rows, columns = square_grid(model)
     # Data sets of videos have no masks of the object.
     mask_grid = (rows, columns) if frames == 1 else None

@@ -11,7 +11,7 @@ import pandas as pd
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.spec import parse
-from suite.analysis import kept_tokens
+from suite.analysis.tokens import kept_tables
 from suite.plan.budget import dense_plan, plan_of
 from suite.plan.cells import DENSE, Cell
 from suite.plan.layout import incompatibility, merge_equal
@@ -94,7 +94,7 @@ def methods_table(
     ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
     """
     backbone = prepared.spec.backbones[0]
-    dense = results.outcomes(prepared.dense(backbone).key)
+    dense = results.outcomes(prepared.dense[backbone].key)
     dense_correct = dense.prediction == dense.label_true
     rows = []
     for cell in evaluated_cells(prepared, failures):
@@ -123,8 +123,9 @@ def kept_table(prepared: Prepared, results: Results, failures: Mapping[str, str]
 
     ``kept`` is a share of the images; for clips the mean over their frames.
     """
-    records = [prepared.record(cell) for cell in evaluated_cells(prepared, failures)]
-    kept = kept_tokens.kept_table(prepared, results, records)
+    evaluated = {cell.key for cell in evaluated_cells(prepared, failures)}
+    records = [record for record in prepared.records if record.key in evaluated]
+    kept = kept_tables(prepared, results, records)["kept_tokens"]
     if kept.empty:
         return kept
     # Block 0 counts the tokens before the reduction, all of them; the other block is the cell's.

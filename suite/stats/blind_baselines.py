@@ -86,11 +86,14 @@ def compare_to_blind(
     """
     if not blind:
         return None
+    # Chosen by the same images, hence the bias named in `LeadOverBaseline`.
     best = max(blind, key=lambda cell: cell.accuracy)
     leads = []
     for method in methods:
+        # Against each of them, since the best by accuracy need not be the hardest to beat.
         rows = [compare(method, cell) for cell in blind]
         tested = {row.reference: row for row in rows if row.p is not None}
+        # A lead over the best would be one of work, not of choice, if their work differs.
         if best.label in tested:
             row = tested[best.label]
             assert row.p is not None
@@ -115,6 +118,7 @@ def _is_better(row: Comparison) -> bool:
 
 def no_method_beats_blind(comparisons: Iterable[BlindComparison]) -> list[str]:
     """Name the budgets at which no method was shown to beat the blind baselines, by backbone."""
+    # One sentence a backbone: budgets would repeat it five times.
     budgets: dict[str, list[str]] = {}
     for row in comparisons:
         if row.none_shown:

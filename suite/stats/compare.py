@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from suite.stats.correctness import Outcomes, aligned
-from suite.stats.paired import bootstrap, mcnemar, sign_flip
-from suite.stats.power import smallest_detectable
+from suite.stats.paired import bootstrap, sign_flip
 from suite.stats.single import holm
+from suite.stats.verdict import smallest_detectable
 
 SAME_WORK = 0.005  # largest difference of removed shares of FLOPs that counts as the same work
 ALPHA = 0.05  # of the corrected test
@@ -32,8 +32,7 @@ class Comparison:
         only_method_correct: images on which the method is right more often (over seeds).
         only_reference_correct: images on which the reference is.
         smallest: smallest difference these images can show at the discordance seen.
-        test: how p was computed; None if the two differ too much in work to be tested.
-        p: exact two-sided p.
+        p: exact two-sided p; None if the two differ too much in work to be tested.
         p_holm: p after Holm's correction over all tested rows.
 
     """
@@ -50,7 +49,6 @@ class Comparison:
     only_method_correct: int
     only_reference_correct: int
     smallest: float
-    test: Literal["mcnemar", "sign-flip"] | None = None
     p: float | None = None
     p_holm: float | None = None
 
@@ -70,16 +68,15 @@ class Comparison:
         return self.rejected and not self.difference_low <= 0 <= self.difference_high
 
 
-def compare(
-    method: Outcomes, reference: Outcomes, *, level: float = 0.95, seed: int = 0
-) -> Comparison:
+def compare(method: Outcomes, reference: Outcomes) -> Comparison:
     """Compare `method` with `reference` on the same images.
 
     p is uncorrected, and only given if their work is the same within 0.5 point.
     """
     first, second = aligned(method, reference)
-    spread = bootstrap(first, second, level=level, seed=seed)
+    spread = bootstrap(first, second)
     lead = first.mean(axis=0) - second.mean(axis=0)
+    # Over all pairs of seeds, as in the difference itself.
     discordance = float((first[:, None] != second[None]).mean())
     row = Comparison(
         label=method.label,
@@ -97,10 +94,7 @@ def compare(
     )
     if other_work(method.removed, reference.removed):
         return row
-    # Of one seed each the sign-flip test is McNemar's; that one has a closed form.
-    if method.seeds == reference.seeds == 1:
-        return replace(row, test="mcnemar", p=mcnemar(first[0], second[0]).p)
-    return replace(row, test="sign-flip", p=sign_flip(first, second))
+    return replace(row, p=sign_flip(first, second))
 
 
 def other_work(one: float, other: float) -> bool:
@@ -108,17 +102,16 @@ def other_work(one: float, other: float) -> bool:
     return abs(one - other) > SAME_WORK
 
 
-def compare_to_reference(
-    reference: Outcomes, others: Sequence[Outcomes], *, level: float = 0.95, seed: int = 0
-) -> list[Comparison]:
+def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> list[Comparison]:
     """Compare each of `others` with `reference`, with Holm's correction over the tested ones.
 
     Pass the cells of one backbone, data set and budget: the family of the correction. The reference
     itself is left out. ValueError for cells that were not evaluated on the same images.
     """
+    # The reference is not compared with itself: a p of 1 would make Holm's family larger.
     rows = []
     for other in others:
         if other.label != reference.label:
-            rows.append(compare(other, reference, level=level, seed=seed))
+            rows.append(compare(other, reference))
     corrected = iter(holm([row.p for row in rows if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]

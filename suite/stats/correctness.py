@@ -33,6 +33,7 @@ class Outcomes:
             raise ValueError(
                 f"{self.label}: correct must be booleans of shape (seeds, images), and not empty"
             )
+        # An image that counts twice would make every test too sure.
         if self.images.shape != self.correct.shape[1:] or len(np.unique(self.images)) != self.count:
             raise ValueError(
                 f"{self.label}: every column of correct needs an image index of its own"
@@ -56,6 +57,7 @@ class Outcomes:
 
 def aligned(one: Outcomes, two: Outcomes) -> tuple[Bits, Bits]:
     """Hits of both in one order of images; ValueError unless both have the very same images."""
+    # By number, since shards and runs may have images in other orders.
     first, second = np.argsort(one.images), np.argsort(two.images)
     if not np.array_equal(one.images[first], two.images[second]):
         raise ValueError(

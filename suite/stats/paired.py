@@ -15,19 +15,11 @@ from suite.stats.correctness import Bits
 
 SEEDS_FOR_INTERVAL = 5  # fewer say too little of how seeds are distributed
 DRAWS = 4000
+ENDS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # quantiles at which a 95 % interval ends
 ROUNDING = 1e-13  # of a p by convolution
 
 Array = NDArray[np.float64]
 Kind = Literal["interval", "range"]
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Images on which only the first or only the second method is right, and the exact p."""
-
-    only_first: int
-    only_second: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -52,19 +44,6 @@ class Mean(NamedTuple):
     images: NDArray[np.int64]
 
 
-def mcnemar(first: Bits, second: Bits) -> McNemar:
-    """McNemar's exact two-sided test of the hits (n,) of two methods on the same images."""
-    only_first, only_second = _discordant(first, second)
-    p = 1.0
-    if only_first + only_second:
-        p = float(binomtest(only_first, only_first + only_second).pvalue)
-    return McNemar(only_first, only_second, p)
-
-
-def _discordant(first: Bits, second: Bits) -> tuple[int, int]:
-    return int((first & ~second).sum()), int((second & ~first).sum())
-
-
 def sign_flip(first: Bits, second: Bits) -> float:
     """Exact two-sided p of the mean difference of hits (S, n) and (T, n), averaged over seeds.
 
@@ -80,6 +59,7 @@ def sign_flip(first: Bits, second: Bits) -> float:
     sizes, how_many = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     if not sizes.size:
         return 1.0
+    # All differences of one size: a binomial, as in McNemar's test, without rounding.
     if sizes.size == 1:
         positive = int((difference > 0).sum())
         return float(binomtest(positive, int(how_many[0])).pvalue)
@@ -89,12 +69,13 @@ def sign_flip(first: Bits, second: Bits) -> float:
         steps = np.zeros(2 * size * images + 1)
         steps[:: 2 * size] = binom.pmf(np.arange(images + 1), images, 0.5)
         distribution = fftconvolve(distribution, steps)
+    # Centred: entry `reach` is a sum of zero.
     reach = len(distribution) // 2
     outside = np.abs(np.arange(-reach, reach + 1)) >= abs(int(difference.sum()))
     return float(np.clip(distribution[outside].sum(), ROUNDING, 1.0))
 
 
-def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) -> Spread:
+def bootstrap(first: Bits, second: Bits, seed: int = 0) -> Spread:
     """Percentile bootstrap of the difference in accuracy of hits (S, n) and (T, n).
 
     Images are drawn with replacement, and seeds too if there are several. With 2 to 4 seeds the
@@ -103,34 +84,35 @@ def bootstrap(first: Bits, second: Bits, *, level: float = 0.95, seed: int = 0) 
     was seen.
     """
     if any(1 < len(hits) < SEEDS_FOR_INTERVAL for hits in (first, second)):
-        return _range(first, second, level, seed)
+        return _range(first, second, seed)
     if len(first) == len(second) == 1:
-        return _images_only(first[0], second[0], level, seed)
-    return _images_and_seeds(first, second, level, seed)
+        return _images_only(first[0], second[0], seed)
+    return _images_and_seeds(first, second, seed)
 
 
-def _images_only(first: Bits, second: Bits, level: float, seed: int) -> Spread:
+def _images_only(first: Bits, second: Bits, seed: int) -> Spread:
     n = len(first)
-    only_first, only_second = _discordant(first, second)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first == only_second == 0:
-        unseen = 1 - ((1 - level) / 2) ** (1 / n)
+        unseen = 1 - ENDS[0] ** (1 / n)
         return Spread(-unseen, unseen)
     # Only how many images fall into each of three classes matters, so those counts are drawn.
     shares = [only_first / n, only_second / n, 1 - (only_first + only_second) / n]
     draws = np.random.default_rng(seed).multinomial(n, shares, size=DRAWS)
-    return _percentiles((draws[:, 0] - draws[:, 1]) / n, level)
+    return _percentiles((draws[:, 0] - draws[:, 1]) / n)
 
 
-def _range(first: Bits, second: Bits, level: float, seed: int) -> Spread:
-    single = [_images_only(one, two, level, seed) for one in first for two in second]
+def _range(first: Bits, second: Bits, seed: int) -> Spread:
+    single = [_images_only(one, two, seed) for one in first for two in second]
     return Spread(min(each.low for each in single), max(each.high for each in single), "range")
 
 
-def _images_and_seeds(first: Bits, second: Bits, level: float, seed: int) -> Spread:
+def _images_and_seeds(first: Bits, second: Bits, seed: int) -> Spread:
     # Images with the same outcomes under all seeds are one class of a multinomial draw, which
     # makes 50,000 images as cheap as 50.
     patterns, how_many = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
     n, rng = int(how_many.sum()), np.random.default_rng(seed)
+    # Both methods draw their seeds apart, as these are not paired.
     weights = [_seed_weights(rng, len(first)), -_seed_weights(rng, len(second))]
     images = rng.multinomial(n, how_many / n, size=DRAWS)
     differences = np.einsum(
@@ -140,7 +122,7 @@ def _images_and_seeds(first: Bits, second: Bits, level: float, seed: int) -> Spr
         images,
         optimize=True,
     )
-    return _percentiles(differences / n, level)
+    return _percentiles(differences / n)
 
 
 def _seed_weights(rng: np.random.Generator, seeds: int) -> Array:
@@ -148,12 +130,12 @@ def _seed_weights(rng: np.random.Generator, seeds: int) -> Array:
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
 
 
-def _percentiles(values: Array, level: float) -> Spread:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def _percentiles(values: Array) -> Spread:
+    low, high = np.quantile(values, ENDS)
     return Spread(float(low), float(high))
 
 
-def mean_over_images(values: Array, *, level: float = 0.95, seed: int = 0) -> Mean:
+def mean_over_images(values: Array) -> Mean:
     """Mean of `values` (n, ...) over n images, and its percentile bootstrap interval.
 
     NaN marks an image without a value. A column with fewer than two values has no interval (NaN), a
@@ -164,7 +146,7 @@ def mean_over_images(values: Array, *, level: float = 0.95, seed: int = 0) -> Me
     filled = np.where(valid, flat, 0.0)
     images = valid.sum(0)
     equal = np.full(len(flat), 1 / len(flat))
-    draws = np.random.default_rng(seed).multinomial(len(flat), equal, size=DRAWS)
+    draws = np.random.default_rng(0).multinomial(len(flat), equal, size=DRAWS)
     enough = images > 1
     mean, low, high = np.full((3, flat.shape[1]), np.nan)
     np.divide(filled.sum(0), images, out=mean, where=images > 0)
@@ -173,6 +155,6 @@ def mean_over_images(values: Array, *, level: float = 0.95, seed: int = 0) -> Me
             resampled = (draws @ filled[:, enough]) / (draws @ valid[:, enough])
         # The second is far slower, and only needed for such draws.
         quantile = np.quantile if np.isfinite(resampled).all() else np.nanquantile
-        low[enough], high[enough] = quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        low[enough], high[enough] = quantile(resampled, ENDS, axis=0)
     shape = values.shape[1:]
     return Mean(mean.reshape(shape), low.reshape(shape), high.reshape(shape), images.reshape(shape))

@@ -67,6 +67,7 @@ def _ranks(values: Array, valid: NDArray[np.bool_]) -> Array:
 def _pearson(first: Array, second: Array, valid: NDArray[np.bool_]) -> Array:
     """Pearson's correlation of ranks over the valid entries of each list."""
     count = valid.sum(-1)
+    # The mean of ranks 1 to n, with ties, too.
     middle = (count[..., None] + 1) / 2
     a, b = np.where(valid, first - middle, 0.0), np.where(valid, second - middle, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -38,12 +38,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, Spread]:
+def median_interval(values: Sequence[float]) -> tuple[float, Spread]:
     """Median of independent `values`, and its interval between two order statistics.
 
     The interval from the k-th smallest to the k-th largest of n covers the true median with
     probability 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution; k is the largest for which
-    that is at least `level`. Fewer than six values do not reach 95 %: then it is their range, and
+    that is at least 95 %. Fewer than six values do not reach 95 %: then it is their range, and
     its `kind` says so.
     """
     ordered = np.sort(np.asarray(values, dtype=float))
@@ -53,7 +53,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     rank = 1
     kind: Kind = "range"
     for k in range(1, (count + 1) // 2 + 1):
-        if 1 - 2 * binom.cdf(k - 1, count, 0.5) >= level:
+        if 1 - 2 * binom.cdf(k - 1, count, 0.5) >= 0.95:
             rank, kind = k, "interval"
     low, high = float(ordered[rank - 1]), float(ordered[count - rank])
     return float(np.median(ordered)), Spread(low, high, kind)

@@ -24,6 +24,7 @@ def file_lock(path: Path, wait: bool) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path)
     try:
+        # The kernel drops it with the process, so that no stale lock is left behind.
         how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
         yield _lock(descriptor, how, unsupported=True)
     finally:

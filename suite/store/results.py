@@ -11,18 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from suite.evaluation.token_counts import tracked_subset, unpacked
 from suite.store.run_folder import Store
 from suite.store.schema import CLASSIFICATION
 
 HIT_COLUMNS = ("image", "label_true", "prediction")
 FILES_AT_ONCE = 64  # files of token counts in memory together
+MAX_TRACKED = 256  # images of a run whose surviving tokens are kept one by one
 Alive = dict[int, NDArray[np.bool_]]
 
 
 def cut_shards(images: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """Cut `images` into shards of `size`, the last one shorter."""
     return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def tracked_subset(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose the images whose surviving tokens are kept: evenly spread, the same for every cell."""
+    step = -(-len(indices) // MAX_TRACKED)  # rounded up, so that there are never more
+    return indices[:: max(1, step)]
 
 
 class Results:
@@ -33,6 +39,7 @@ class Results:
 
     def __init__(self, store: Store, shards: Sequence[NDArray[np.int64]]) -> None:
         self.store, self.shards = store, shards
+        # Their bits are stored without numbers: how many a shard has is worked out anew.
         tracked = tracked_subset(np.concatenate(shards))
         self._tracked = [len(np.intersect1d(images, tracked)) for images in shards]
         self._hits: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
@@ -78,16 +85,31 @@ class Results:
             self._counts[key] = total
         return self._counts[key].copy()
 
-    def alive(self, key: str) -> Alive:
-        """Read which tokens survive in the tracked images, by block: (images, positions)."""
+    def alive(self, key: str, special: Sequence[int] = ()) -> Alive:
+        """Read which tokens survive in the tracked images, by block: (images, positions).
+
+        The positions of `special` tokens, which never leave, are left out.
+        """
         parts: dict[int, list[NDArray[np.bool_]]] = {}
         for index, tracked in enumerate(self._tracked):
             path = self.store.tokens_path(key, index)
             frame = _read([path], ["block", "position", "alive"])
             for block, rows in frame.sort_values(["block", "position"]).groupby("block"):
+                # Shard by shard, since each has its own number of tracked images.
                 bits = unpacked(rows.alive.tolist(), tracked)
                 parts.setdefault(int(str(block)), []).append(bits)
-        return {block: np.concatenate(bits) for block, bits in parts.items()}
+        alive = {}
+        for block, of_images in parts.items():
+            alive[block] = np.delete(np.concatenate(of_images), special, axis=1)
+        return alive
+
+
+def unpacked(bits: Sequence[bytes], images: int) -> NDArray[np.bool_]:
+    """Unpack ``alive`` of a block: which images (images, L0) have the token of each position."""
+    # One row a position, eight images a byte.
+    packed = np.frombuffer(b"".join(bits), dtype=np.uint8)
+    packed = packed.reshape(len(bits), -1)
+    return np.unpackbits(packed, axis=1, count=images).T.astype(bool)
 
 
 def _read(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from backbones.common.errors import UserError
 from suite.config.spec_file import SPEC, read_spec, to_yaml
 from suite.data.base import digest
 from suite.store.checksums import parquet, verify_checksum, with_checksum
-from suite.store.locks import file_lock
+from suite.store.locks import RunLock, file_lock
 from suite.store.schema import CellRecord, read_record
 from suite.system.atomic_files import to_json, write_atomic, write_json, write_text
 
@@ -57,6 +58,7 @@ class Store:
     @classmethod
     def check(cls, folder: Path, spec: BaseModel, resume: bool = True) -> bool:
         """Whether a run would start in `folder`, not resume; UserError if it can do neither."""
+        # The settings make the run: without them the files of a folder mean nothing.
         path = folder / SPEC
         if not path.exists():
             if is_free(folder):
@@ -94,6 +96,7 @@ class Store:
 
     def contents(self, path: Path, images: Images) -> str:
         """What the file at `path` says that it contains: its place in the run, and the images."""
+        # Shards of equal names hold other images after a change of --images.
         images_hash = hashlib.sha256(images.tobytes()).hexdigest()[:16]
         return f"{self.name(path)} of {len(images)} images {images_hash}"
 
@@ -104,6 +107,19 @@ class Store:
         for path in (self.tokens_path(key, index), self.outcomes_path(key, index)):
             valid.append(self.is_valid(path, self.contents(path, images)))
         return all(valid)
+
+    def count_outcomes(self, keys: Sequence[str], shards: Sequence[Images]) -> tuple[int, int]:
+        """Outcomes on disk of these cells on these shards, one image under one cell each; of all.
+
+        Whether the files are sound is checked when their shard is due; here it would take long.
+        """
+        done = total = 0
+        for key in keys:
+            for index, images in enumerate(shards):
+                total += len(images)
+                if self.outcomes_path(key, index).is_file():
+                    done += len(images)
+        return done, total
 
     def is_valid(self, path: Path, contents: str) -> bool:
         """Whether the file at `path` is there with these `contents`; else it is set aside."""
@@ -120,7 +136,9 @@ class Store:
     def quarantine(self, path: Path, problem: str) -> None:
         """Move a damaged or foreign file to ``set-aside/``, and say so on standard error."""
         name = path.relative_to(self.folder)
+        # Kept, since it may be somebody's only copy of something.
         target = self.folder / "set-aside" / name
+        # The same file may be damaged more than once.
         number = 1
         while target.exists():
             number += 1
@@ -207,20 +225,17 @@ class Store:
             rows.append({name: value for name, value in row if isinstance(value, str | int)})
         return rows
 
-    def write_cell(self, record: CellRecord) -> None:
-        """Write the record of one cell."""
-        write_json(self.folder / "cells" / f"{record.key}.json", record.as_json())
+    def write_cells(self, records: Iterable[CellRecord]) -> None:
+        """Write the records of all cells; others, such as those of changed code, are deleted."""
+        folder = self.folder / "cells"
+        files = {folder / f"{r.key}.json": to_json(r.as_json()) for r in records}
+        write_atomic(files)
+        for path in set(folder.glob("*.json")) - set(files):
+            path.unlink()
 
     def cells(self) -> list[CellRecord]:
         """Read the records of all cells, sorted by key; UserError if one is damaged."""
         return [read_record(path) for path in sorted((self.folder / "cells").glob("*.json"))]
-
-    def delete_other_cells(self, keys: Iterable[str]) -> None:
-        """Delete the records of cells no longer in the run, such as those of changed code."""
-        current = set(keys)
-        for path in (self.folder / "cells").glob("*.json"):
-            if path.stem not in current:
-                path.unlink()
 
     def write_table(self, name: str, frame: pd.DataFrame | None) -> None:
         """Write a table derived from the cells; without rows the file is deleted."""
@@ -243,6 +258,45 @@ class Store:
         write_json(self.folder / "environment.json", environment)
 
 
+@contextmanager
+def session(
+    folder: Path, spec: BaseModel, resume: bool = True, again: bool = False
+) -> Iterator[Store]:
+    """Create or resume the run in `folder`, and clean up what killed processes left.
+
+    `again` retries cells that failed before an interruption, as the next run of a finished one
+    does. UserError if `folder` is not this run's.
+    """
+    # Before anything is created in a folder that may be another's.
+    Store.check(folder, spec, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    with RunLock(folder / LOCK) as lock:
+        if lock.try_exclusive():
+            store = Store.open(folder, spec, resume)
+            tidy(folder, failures=again)
+            lock.shared()
+        else:
+            # Another process is starting or at work; the spec is there once it shares the lock.
+            lock.shared()
+            store = Store.open(folder, spec, resume)
+        yield store
+        # Failures are in the records of the cells now, and are tried again the next time.
+        if lock.try_exclusive():
+            tidy(folder, failures=True)
+
+
+def tidy(folder: Path, failures: bool) -> None:
+    """Remove half-written files, locks of shards and, on request, failures of dead processes.
+
+    No other process may be at work.
+    """
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    if failures:
+        shutil.rmtree(folder / "failures", ignore_errors=True)
+
+
 def is_free(folder: Path) -> bool:
     """Whether `folder` contains nothing but what a killed start may have left."""
     if not folder.exists():
@@ -252,6 +306,7 @@ def is_free(folder: Path) -> bool:
 
 def differing(one: BaseModel, other: BaseModel) -> str:
     """The first setting in which two specs differ, ``batch is 32, not 16``; empty if none does."""
+    # As stored, so that equal settings of other types are equal.
     left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
     for name in left:
         if left[name] != right[name]:

@@ -156,15 +156,18 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_record(path: Path) -> CellRecord:
     """Read ``cells/KEY.json``; UserError if it is damaged, or the record of another cell."""
+    # Strictly: a merged run may be somebody else's.
     value = read_object(path)
     try:
         record = CellRecord.model_validate(value)
     except ValidationError as error:
+        # The first of them is enough to find the file.
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(
             f"'{path}' is not the record of a cell: {field}: {first['msg'].lower()}"
         ) from None
+    # A copied file would stand for a cell that never ran.
     if record.key != path.stem:
         raise UserError(
             f"'{path}' is the record of cell {record.key!r}: restore the file, or run its command "

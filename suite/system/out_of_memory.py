@@ -35,7 +35,7 @@ class DeviceLostError(StoppedError):
         why = next(iter(self.reasons.values()), "")
         return (
             f"the device takes no more work ({why}): "
-            "the same command goes on without the cells that were on it"
+            "run the same command to continue without the cells that were on it"
         )
 
 

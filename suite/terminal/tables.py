@@ -72,11 +72,11 @@ def comparison_table(records: Sequence[CellRecord]) -> Table:
     return table
 
 
-def astray(records: Sequence[CellRecord]) -> list[str]:
-    """What the cells with a dagger remove, a line for each method, such as a smaller image."""
+def off_budget(records: Sequence[CellRecord]) -> list[str]:
+    """What cells remove that lie off their budget, as smaller images do: a line for each method."""
     groups: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if _is_astray(record):
+        if _is_off_budget(record):
             shares = groups.setdefault((record.label, record.backbone), [])
             shares.append(f"{100 * record.removed_share:.1f}")
     lines = []
@@ -88,7 +88,7 @@ def astray(records: Sequence[CellRecord]) -> list[str]:
     return lines
 
 
-def _is_astray(record: CellRecord) -> bool:
+def _is_off_budget(record: CellRecord) -> bool:
     if record.status != "ok" or not record.budget:
         return False
     return other_work(record.removed_share, record.budget)
@@ -110,5 +110,5 @@ def _percent(cells: Sequence[CellRecord]) -> str:
     if not done:
         return cells[0].status if cells else "same as above"
     spread = f" ±{50 * (max(done) - min(done)):.1f}" if len(done) > 1 else ""
-    mark = f" {DAGGER}" if any(_is_astray(cell) for cell in cells) else ""
+    mark = f" {DAGGER}" if any(_is_off_budget(cell) for cell in cells) else ""
     return f"{100 * sum(done) / len(done):.1f}{spread}{mark}"

@@ -164,7 +164,7 @@ def recorded(prepared: Prepared) -> tuple[list[Call], list[Call]]:
     (model,) = prepared.models.values()
     first = prepared.indices[: prepared.spec.batch_size]
     batch = next(batches(prepared.dataset, first, len(first), model.image_size))
-    cells = prepared.runnable(model.name)
+    cells = prepared.runnable[model.name]
     calls: list[Call] = []
     model_calls: list[Call] = []
 

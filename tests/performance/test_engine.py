@@ -74,7 +74,7 @@ def test_the_stub_classifies_its_images_and_they_repeat() -> None:
 
 def test_the_measured_run_has_forty_cells() -> None:
     register()
-    assert len(prepare(settings(100)).runnable("stub")) == 40
+    assert len(prepare(settings(100)).runnable["stub"]) == 40
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_every_call_of_a_batch_is_recorded_once() -> None:
     register()
     prepared = prepare(engine.settings(40))
     calls, model_calls = recorded(prepared)
-    cells = prepared.runnable("stub")
+    cells = prepared.runnable["stub"]
     sites = {cell.key: sorted(cell.plan.removals) for cell in cells if cell.plan is not None}
     # no two cells share a reduction here
     assert len(calls) - len(model_calls) == sum(map(len, sites.values()))

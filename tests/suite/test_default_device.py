@@ -12,8 +12,9 @@ from backbones.layers import batch_invariant, fused_path
 from backbones.scan import dispatch
 from methods.fused import dispatch as inference
 from methods.spec import parse
-from suite.plan import budget as budgets
+from suite.plan.budget import Problem, solve
 from suite.plan.cells import reducers
+from suite.plan.schedule import CONSTANT_RATIO, default_sites
 
 SMALL: dict[str, Any] = {
     "depth": 4,
@@ -37,7 +38,14 @@ def passes(text: str, training: bool) -> Callable[[], list[Tensor]]:
     model = create_model("vim_nano", **SMALL)
     composition = parse(text).composition()
     assert composition is not None
-    plan = reducers(composition, budgets.solve(model.describe(), composition, 0.2), seed=1)
+    shape = model.describe()
+    plan = reducers(
+        composition,
+        solve(
+            Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.2
+        ),
+        seed=1,
+    )
     images = torch.randn(2, 3, 40, 40)
 
     def run() -> list[Tensor]:

@@ -68,9 +68,9 @@ def test_each_video_gets_the_mean_of_its_views(clips: Specs, tmp_path: Path) -> 
     assert not result.failures
     prepared = prepare(spec)
     model = prepared.models["clip_mini"]
-    data = prepared.data_for(model)
+    data = prepared.data["clip_mini"]
     results = Results(Store(tmp_path / "run"), prepared.shards)
-    for cell in prepared.runnable("clip_mini"):
+    for cell in prepared.runnable["clip_mini"]:
         rows = results.outcomes(cell.key)
         assert rows.image.tolist() == list(range(6))
         for video in range(6):

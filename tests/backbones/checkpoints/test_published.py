@@ -163,7 +163,7 @@ def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
 
 def test_preprocessing_is_the_published_one() -> None:
     assert usual_preprocessing("mambareg_base").crop == 1.0
-    assert usual_preprocessing("videomamba_tiny[image_size=448]").crop == 0.875
+    assert usual_preprocessing("videomamba_tiny").crop == 0.875
     assert usual_preprocessing("vit_small").mean == (0.5, 0.5, 0.5)
     assert create_model("vim_nano").preprocessing.text == "crop 0.875 bicubic"
 

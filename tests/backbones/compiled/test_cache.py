@@ -41,7 +41,7 @@ def test_what_was_compiled_from_a_file_is_seen_by_its_name(
 
 def test_to_look_and_to_begin_imports_nothing_that_takes_long() -> None:
     code = (
-        "import suite.cli.precompile, methods.fused, sys; "
+        "import suite.cli.compare, methods.fused, sys; "
         "assert not {'torch', 'numba', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

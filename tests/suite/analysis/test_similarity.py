@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 from suite.analysis.similarity import centred_ranks, kappa, mantel, overlap, rank_correlation
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
-from suite.evaluation.token_counts import MAX_TRACKED, tracked_subset, unpacked
 from suite.plan.prepare import prepare
+from suite.store.results import MAX_TRACKED, tracked_subset, unpacked
 
 Specs = Callable[..., RunSpec]
 
@@ -102,7 +102,7 @@ def test_tracked_images_are_spread_evenly_and_few() -> None:
 def test_tables_are_those_of_following_every_token(
     small: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.evaluation.token_counts.MAX_TRACKED", 8)
+    monkeypatch.setattr("suite.store.results.MAX_TRACKED", 8)
     spec = small(methods=("mtr", "tome", "delta"), budgets=(0.3,), baselines=False)
     run_comparison(spec, tmp_path, quiet=True)
     prepared = prepare(spec)

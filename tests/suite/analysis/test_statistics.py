@@ -24,7 +24,7 @@ from suite.stats.blind_baselines import read_blind_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.store.schema import CellRecord, ClassificationMetrics
-from suite.terminal.tables import astray, comparison_table, left_out, plan_table
+from suite.terminal.tables import comparison_table, left_out, off_budget, plan_table
 
 COUNT = 40
 LABELS = np.arange(COUNT) % 4
@@ -410,7 +410,7 @@ def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> No
 def test_what_another_share_was_removed_from_is_told(run: Fabricated) -> None:
     run.add("downsample", 0.3, correct_on(1), 0.2)
     run.add("downsample", 0.5, correct_on(1), 0.504)
-    assert [line.partition(",")[0] for line in astray(run.records)] == [
+    assert [line.partition(",")[0] for line in off_budget(run.records)] == [
         "† stride on b removes 29.0 % of FLOPs there",
         "† downsample on b removes 20.0 % of FLOPs there",
     ]

@@ -16,8 +16,9 @@ from backbones.base import Backbone
 from methods import METHODS
 from methods.spec import parse
 from suite.bench.cuda_graphs import captured
-from suite.plan import budget as budgets
+from suite.plan.budget import Problem, solve
 from suite.plan.cells import reducers
+from suite.plan.schedule import CONSTANT_RATIO, default_sites
 
 TEXTS = [
     *(name for name in METHODS if METHODS[name].kind == "sequence"),
@@ -59,7 +60,14 @@ def forward(text: str, model: Backbone) -> tuple[Callable[[Tensor], Tensor], Ten
     """A reduced model's pass, and its input."""
     composition = parse(text).composition()
     assert composition is not None
-    applied = reducers(composition, budgets.solve(model.describe(), composition, 0.2), seed=1)
+    shape = model.describe()
+    applied = reducers(
+        composition,
+        solve(
+            Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.2
+        ),
+        seed=1,
+    )
     assert applied
     images = torch.randn(2, 3, model.image_size, model.image_size)
     return lambda given: model.readout(model.run(model.embed(given), plan=applied)), images

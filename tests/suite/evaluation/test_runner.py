@@ -17,7 +17,6 @@ from suite.data.loading.loader import Batch
 from suite.evaluation.outcomes import outcomes
 from suite.evaluation.runner import ShardResult, concatenate, evaluate_batch, evaluate_shard, shrink
 from suite.execution.local import execute
-from suite.execution.shards import count_existing
 from suite.plan.prepare import Prepared, prepare
 from suite.store.run_folder import Store
 
@@ -30,7 +29,7 @@ def silent(count: int) -> None:
 
 def on_images(prepared: Prepared, images: list[int]) -> ShardResult:
     name = prepared.spec.backbones[0]
-    cells = prepared.runnable(name)
+    cells = prepared.runnable[name]
     return evaluate_shard(prepared, name, np.array(images), cells, prepared.spec.batch_size, silent)
 
 
@@ -55,9 +54,9 @@ def test_each_cell_gets_what_it_would_get_alone_image_by_image(small: Specs) -> 
     prepared = prepare(small(methods=methods, budgets=(0.3,)))
     chosen = [3, 4, 11, 17, 18, 19, 20, 25, 29]
     result = on_images(prepared, chosen)
-    model, dense = prepared.models["vim_mini"], prepared.dense("vim_mini")
+    model, dense = prepared.models["vim_mini"], prepared.dense["vim_mini"]
     assert not result.failures
-    for cell in prepared.runnable("vim_mini"):
+    for cell in prepared.runnable["vim_mini"]:
         rows = []
         for image in chosen:
             pixels = torch.from_numpy(prepared.dataset.sample(image, 40))[None]
@@ -107,7 +106,7 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
     assert cell.plan.lengths == ((cell.image_size // 4) ** 2 + 1,) * 4
     images = torch.from_numpy(prepared.dataset.samples(np.arange(2), 40))
     batch = Batch(torch.arange(2), images, torch.zeros(2, dtype=torch.long))
-    dense = prepared.dense("vim_mini")
+    dense = prepared.dense["vim_mini"]
     result = evaluate_batch(
         prepared.models["vim_mini"], batch, [dense, cell], dense.key, np.zeros(2, bool), "cpu"
     )
@@ -117,23 +116,23 @@ def test_downsample_is_the_dense_model_on_the_smaller_image_at_its_own_cost(smal
 def test_progress_counts_every_image_of_every_cell_once(small: Specs, tmp_path: Path) -> None:
     prepared = prepare(small(budgets=(0.3,)))
     store = Store.open(tmp_path, prepared.spec)
-    cells = prepared.runnable("vim_mini")
+    cells = prepared.runnable["vim_mini"]
     everything = 30 * len(cells)
-    assert count_existing(prepared, store) == (0, everything, "outcomes")
+    assert store.count_outcomes(prepared.keys, prepared.shards) == (0, everything)
     for _ in range(2):
         counted: list[int] = []
         assert execute(prepared, store, counted.append) == {}
         assert sum(counted) == 30 * len(cells)
-        assert count_existing(prepared, store) == (everything, everything, "outcomes")
+        assert store.count_outcomes(prepared.keys, prepared.shards) == (everything, everything)
         store.outcomes_path(cells[2].key, 1).unlink()
-        assert count_existing(prepared, store) == (everything - 12, everything, "outcomes")
+        assert store.count_outcomes(prepared.keys, prepared.shards) == (everything - 12, everything)
 
 
 def test_skipped_cells_are_not_run(small: Specs) -> None:
     prepared = prepare(small(budgets=(0.3, 0.95)))
     assert any(cell.plan is None for cell in prepared.cells)
-    assert all(cell.plan is not None for cell in prepared.runnable("vim_mini"))
-    assert prepared.runnable("vim_mini")[0].method.name == "none"
+    assert all(cell.plan is not None for cell in prepared.runnable["vim_mini"])
+    assert prepared.runnable["vim_mini"][0].method.name == "none"
 
 
 @pytest.mark.parametrize("precision", ["fp64", "fp32"])

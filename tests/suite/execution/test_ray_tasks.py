@@ -14,8 +14,7 @@ from suite.execution.ray_executor import RETRIES, ShardTasks
 from suite.execution.ray_worker import evaluate_cells
 from suite.execution.shards import failures, lock, shards
 from suite.plan.prepare import Prepared, prepare
-from suite.store.run_folder import Store
-from suite.store.session import session
+from suite.store.run_folder import Store, session
 from suite.system.out_of_memory import StoppedError
 
 Specs = Callable[..., RunSpec]

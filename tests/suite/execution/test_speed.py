@@ -10,7 +10,7 @@ import pytest
 from suite.config.spec_file import build_spec
 from suite.execution.shards import shards
 from suite.plan.prepare import prepare
-from suite.store.session import session
+from suite.store.run_folder import session
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install 'ray>=2.52'", allow_module_level=True)

@@ -11,8 +11,9 @@ from backbones import create_model
 from methods import METHODS
 from methods.reducer import Reducer
 from suite.flops.counters import Counted, count_with_fvcore, count_with_torch
-from suite.plan.budget import solve
+from suite.plan.budget import Problem, solve
 from suite.plan.layout import incompatibility
+from suite.plan.schedule import CONSTANT_RATIO, default_sites
 
 SMALL: dict[str, Any] = {
     "kernel": "reference",
@@ -81,7 +82,10 @@ def check(
     image = torch.randn(size, generator=torch.Generator().manual_seed(0))
     composition = METHODS[name].compose(model.provides)
     assert composition is not None
-    plan = solve(model.describe(), composition, 0.3)
+    shape = model.describe()
+    plan = solve(
+        Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.3
+    )
     reducers = {
         site: Reducer(composition, removal.tokens, site) for site, removal in plan.removals.items()
     }

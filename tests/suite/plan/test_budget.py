@@ -14,6 +14,7 @@ from suite.plan.budget import (
     BudgetUnreachable,
     Free,
     Plan,
+    Problem,
     Reduction,
     dense_plan,
     nearest_grid,
@@ -52,6 +53,15 @@ def counts(plan: Plan) -> dict[int, int]:
     return {site: removal.tokens for site, removal in plan.removals.items()}
 
 
+def problem(
+    shape: Shape,
+    method: Reduction,
+    schedule: Schedule = CONSTANT_RATIO,
+    convention: str = "flops",
+) -> Problem:
+    return Problem(shape, method, default_sites(shape.sites), schedule, convention)
+
+
 METHODS: list[Reduction] = [Free(), Bipartite()]
 
 
@@ -77,7 +87,7 @@ def recount(shape: Shape, counts: Mapping[int, int], composition: Reduction) -> 
 def test_matched_budget_by_independent_recount(
     shape: Shape, composition: Reduction, budget: float
 ) -> None:
-    plan = solve(shape, composition, budget)
+    plan = solve(problem(shape, composition), budget)
     achieved = 1 - recount(shape, counts(plan), composition) / recount(shape, {}, composition)
     assert abs(achieved - budget) < 0.002
     assert achieved == pytest.approx(plan.removed["flops"], abs=1e-12)
@@ -87,25 +97,25 @@ def test_matched_budget_by_independent_recount(
 @pytest.mark.parametrize("name", [*SCHEDULES, "every-2", "every-4"])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_schedule_and_convention_meets_a_budget(name: str, convention: str) -> None:
-    plan = solve(TINY, Free(), 0.4, schedule=find_schedule(name), convention=convention)
+    plan = solve(problem(TINY, Free(), find_schedule(name), convention), 0.4)
     assert abs(plan.removed[convention] - 0.4) < 0.002
 
 
 def test_shapes_of_schedules() -> None:
     removed = {
-        name: list(counts(solve(TINY, Free(), 0.3, schedule=find_schedule(name))).values())
+        name: list(counts(solve(problem(TINY, Free(), find_schedule(name)), 0.3)).values())
         for name in SCHEDULES
     }
     assert max(removed["constant-count"]) - min(removed["constant-count"]) <= 1
     assert len(removed["one-shot"]) == 1
-    assert list(solve(TINY, Free(), 0.3, schedule=find_schedule("staged")).removals) == [6, 12, 18]
+    assert list(solve(problem(TINY, Free(), find_schedule("staged")), 0.3).removals) == [6, 12, 18]
     assert removed["rising"][0] < removed["rising"][5]
     assert removed["falling"][0] > removed["falling"][5]
 
 
 def test_constant_ratio_removes_the_same_share_everywhere() -> None:
     """One ratio explains every count to within a token, the handed-out remainder included."""
-    plan, standing, lowest, highest = solve(TINY, Free(), 0.4), 196, [], []
+    plan, standing, lowest, highest = solve(problem(TINY, Free()), 0.4), 196, [], []
     for removed in counts(plan).values():
         lowest.append((removed - 1) / standing)
         highest.append((removed + 1) / standing)
@@ -126,12 +136,9 @@ def test_token_ratio_is_what_rmeeto_prints(removed: int, percent: float) -> None
     assert round(100 * plan.token_ratio, 2) == percent
 
 
-def test_none_and_zero_are_dense() -> None:
-    for plan in (
-        solve(TINY, None, 0.4),
-        solve(TINY, Bipartite(), 0.0),
-        solve_tokens(TINY, None, 0.4),
-    ):
+def test_a_budget_of_zero_is_dense() -> None:
+    for solver in (solve, solve_tokens):
+        plan = solver(problem(TINY, Bipartite()), 0.0)
         assert plan == dense_plan(TINY)
         assert counts(plan) == {}
         assert set(plan.removed.values()) == {0.0}
@@ -142,7 +149,7 @@ def attempt(
     shape: Shape, method: Reduction, budget: float, schedule: Schedule = CONSTANT_RATIO
 ) -> Plan | BudgetUnreachable:
     try:
-        return solve(shape, method, budget, schedule=schedule)
+        return solve(problem(shape, method, schedule), budget)
     except BudgetUnreachable as error:
         return error
 
@@ -233,25 +240,28 @@ def test_no_other_plan_of_the_shape_is_much_nearer(budget: float) -> None:
 
 def test_beyond_the_cap_names_the_maximum() -> None:
     with pytest.raises(BudgetUnreachable, match=r"95 % of the work: at most 80\.\d %") as caught:
-        solve(TINY, Bipartite(), 0.95)
+        solve(problem(TINY, Bipartite()), 0.95)
     patches, removed = 196, {}
     for site in default_sites(range(1, 24)):
         removed[site] = patches // 2
         patches -= patches // 2
     most = 1 - recount(TINY, removed, Bipartite()) / recount(TINY, {}, Bipartite())
     assert caught.value.nearest == pytest.approx(most)
-    assert counts(solve(TINY, Bipartite(), most)) == {
+    assert counts(solve(problem(TINY, Bipartite()), most)) == {
         site: tokens for site, tokens in removed.items() if tokens
     }
 
 
 def test_too_few_tokens_for_the_budget_says_so() -> None:
     with pytest.raises(BudgetUnreachable, match="no whole number of tokens"):
-        solve(replace(NANO, depth=3, patches=4), Free(), 0.21)
+        solve(problem(replace(NANO, depth=3, patches=4), Free()), 0.21)
 
 
 def test_equal_counts_whatever_the_method_costs() -> None:
-    free, dear = solve_tokens(TINY, Free(), 0.4), solve_tokens(TINY, Bipartite(), 0.4)
+    free, dear = (
+        solve_tokens(problem(TINY, Free()), 0.4),
+        solve_tokens(problem(TINY, Bipartite()), 0.4),
+    )
     assert free.removals == dear.removals
     assert free.removed["flops"] == pytest.approx(0.4, abs=0.002)
     assert dear.removed["flops"] < free.removed["flops"]
@@ -260,14 +270,14 @@ def test_equal_counts_whatever_the_method_costs() -> None:
 def test_equal_counts_beyond_a_cap_name_the_largest_budget() -> None:
     tenth = Limited(0.1, 0)
     with pytest.raises(BudgetUnreachable, match="equal counts") as caught:
-        solve_tokens(TINY, tenth, 0.6)
+        solve_tokens(problem(TINY, tenth), 0.6)
     most = caught.value.nearest
     assert 0.2 < most < 0.6
-    assert solve_tokens(TINY, tenth, most - 0.01).removed["flops"] == pytest.approx(
+    assert solve_tokens(problem(TINY, tenth), most - 0.01).removed["flops"] == pytest.approx(
         most - 0.01, abs=0.002
     )
     with pytest.raises(BudgetUnreachable):
-        solve_tokens(TINY, tenth, most + 0.01)
+        solve_tokens(problem(TINY, tenth), most + 0.01)
 
 
 def test_counts_that_do_not_fit_are_refused() -> None:
@@ -279,7 +289,7 @@ def test_counts_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_nearest_grid_is_the_nearest_of_all(budget: float) -> None:
-    grid = nearest_grid(TINY, budget)
+    grid = nearest_grid(TINY, budget, "flops")
 
     def off(side: int) -> float:
         return abs(
@@ -297,4 +307,4 @@ def test_nearest_grid_is_the_nearest_of_all(budget: float) -> None:
 
 def test_nearest_grid_needs_a_square() -> None:
     with pytest.raises(BudgetUnreachable, match="square"):
-        nearest_grid(replace(TINY, patches=1568), 0.4)
+        nearest_grid(replace(TINY, patches=1568), 0.4, "flops")

@@ -58,7 +58,7 @@ def test_cells_come_method_by_method_budget_by_budget_seed_by_seed(small: Specs)
         if cell.method.name != "downsample":
             assert cell.budget is not None
             assert cell.plan.removed["flops"] == pytest.approx(cell.budget, abs=0.002)
-    assert prepared.dense("vim_mini") is prepared.cells[0]
+    assert prepared.dense["vim_mini"] is prepared.cells[0]
 
 
 def test_baselines_can_be_switched_off_and_are_not_run_twice(small: Specs) -> None:
@@ -340,10 +340,10 @@ def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> N
 def test_images_are_all_or_stratified(small: Specs) -> None:
     prepared = prepare(small(methods=("none",), baselines=False))
     assert prepared.indices.tolist() == list(range(30))
-    chosen = choose_images(prepared.dataset, small(images=6))
+    chosen = choose_images(prepared.dataset, 6)
     assert np.bincount(prepared.dataset.labels[chosen]).tolist() == [2, 2, 2]
     with pytest.raises(UserError, match="31 images asked for"):
-        choose_images(prepared.dataset, small(images=31))
+        choose_images(prepared.dataset, 31)
 
 
 def test_a_head_that_does_not_fit_the_labels_is_refused(small: Specs) -> None:
@@ -367,7 +367,7 @@ def test_weights_are_converted_to_the_asked_precision(small: Specs) -> None:
 def test_the_record_of_a_cell_says_what_is_known_before_it_runs(small: Specs) -> None:
     spec = small(methods=("mtr[order=appended]",), budgets=(0.2, 0.95), baselines=False)
     prepared = prepare(spec)
-    dense, planned, skipped = (prepared.record(cell) for cell in prepared.cells)
+    dense, planned, skipped = prepared.records
     for record in (dense, planned, skipped):
         text = json.dumps(record.as_json(), allow_nan=False)
         assert CellRecord.model_validate(json.loads(text)) == record

@@ -13,7 +13,7 @@ import yaml
 
 from backbones.common.errors import UserError
 from suite.cli import run as command
-from suite.plan.models import load_model
+from suite.plan.prepare import load_model
 from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
 from suite.sensitivity.image_probes import ProbeStore
 from suite.sensitivity.probe import ProbeTables, probe
@@ -129,7 +129,7 @@ def test_without_a_class_token_nothing_is_placed(asking: Asking, tmp_path: Path)
     (index,) = (int(path.name) for path in (tmp_path / "images").iterdir())
     tables = ProbeStore(Store(tmp_path), "").read(index)
     bare = ProbeTables(tables.tokens, tables.groups, tables.placements.iloc[:0])
-    model = load_model("vim_mini", prepared.spec, prepared.dataset, "cpu", torch.float32)
+    model = load_model("vim_mini", "random", "auto", prepared.dataset, "cpu", torch.float32)
     assert image_tables("vim_mini", model, [bare])["sensitivity_placements"].empty
 
 

@@ -143,11 +143,11 @@ def test_an_analysis_without_rows_is_no_file(tmp_path: Path) -> None:
 def test_cells_are_read_back_by_key_and_forgotten(tmp_path: Path) -> None:
     store = Store.open(tmp_path, RunSpec())
     a, b, c = (letter * 16 for letter in "abc")
-    for key in (b, a, c):
-        store.write_cell(RECORD.model_copy(update={"key": key}))
+    records = {key: RECORD.model_copy(update={"key": key}) for key in (b, a, c)}
+    store.write_cells(records.values())
     assert [record.key for record in store.cells()] == [a, b, c]
     assert store.cells()[0] == RECORD
-    store.delete_other_cells([a, c])
+    store.write_cells([records[a], records[c]])
     assert [record.key for record in store.cells()] == [a, c]
 
 

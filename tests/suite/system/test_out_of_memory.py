@@ -177,7 +177,7 @@ def test_on_a_device_predictions_that_differ_are_counted(
     object.__setattr__(prepared, "device", "cuda")
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
     first = next(iter(shards(prepared)))
-    result = evaluate(prepared, first, prepared.runnable("vim_mini"), lambda _: None)
+    result = evaluate(prepared, first, prepared.runnable["vim_mini"], lambda _: None)
     assert result.halved == {"batch": 4, "compared": 8, "flips": 4}
 
 

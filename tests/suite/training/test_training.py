@@ -325,7 +325,7 @@ def test_the_command_leaves_weights_that_load_and_a_card(
         "0",
     ]
     assert run_cli([*line, "--max-minutes", "0.0000001"]) == 0
-    assert "stopped after epoch 1 of 4: the same command goes on" in capsys.readouterr().out
+    assert "stopped after epoch 1 of 4: run the same command to continue" in capsys.readouterr().out
     assert not (tmp_path / "vim_sprout.md").exists()
     assert run_cli(line) == 0
     assert splits == ["train", "train", "dev"]

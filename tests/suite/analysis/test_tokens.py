@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from backbones.common.errors import UserError
-from suite.analysis.first_errors import PER_METHOD, first_error_pictures
+from suite.analysis.gallery import first_error_pictures
+from suite.analysis.tokens import PER_METHOD
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.data import pictured

@@ -1,0 +1,136 @@
+"""Tables of single tokens and images: kept tokens, overlap of methods, first errors, gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from suite.analysis.gallery import gallery_tables
+from suite.analysis.similarity import similarity_tables
+from suite.plan.prepare import Prepared
+from suite.stats.correctness import Bits
+from suite.store.results import Alive, Results
+from suite.store.schema import TABLES, CellRecord
+
+PER_METHOD = 16  # first errors of each method
+READ = ("image", "label_true", "prediction", "kl")
+PATCH = ["block", "row", "col"]
+
+
+def token_tables(
+    prepared: Prepared, records: Sequence[CellRecord], results: Results
+) -> dict[str, pd.DataFrame]:
+    """All tables of single tokens and images of a comparison."""
+    reducing = reduced_cells(records)
+    dense = {name: cell.key for name, cell in prepared.dense.items()}
+    errors = first_errors_table(dense, reducing, lambda key: results.outcomes(key, READ))
+    tables = kept_tables(prepared, results, reducing)
+
+    def kept_patches(record: CellRecord) -> Alive:
+        return results.alive(record.key, prepared.models[record.backbone].special_places)
+
+    def hits(record: CellRecord) -> Bits:
+        return results.hits(record.key)[1]
+
+    done = {record.key for record in records if record.status == "ok"}
+    cells = [cell for cell in prepared.cells if cell.key in done]
+    return {
+        **tables,
+        "first_errors": errors,
+        **similarity_tables(reducing, kept_patches, hits),
+        **gallery_tables(prepared, cells, errors),
+    }
+
+
+def reduced_cells(records: Iterable[CellRecord]) -> list[CellRecord]:
+    """The finished cells in which tokens are removed."""
+    return [record for record in records if record.status == "ok" and record.removals]
+
+
+def kept_tables(
+    prepared: Prepared, results: Results, records: Sequence[CellRecord]
+) -> dict[str, pd.DataFrame]:
+    """The tables ``kept_tokens`` and ``foreground`` of cells that reduce.
+
+    The first has the share of images that keep the token of each patch, by block; for clips the
+    mean over their frames. The second has the shares of object tokens and of all tokens left, and
+    nothing of data that do not know where objects are.
+    """
+    kept, foreground = [pd.DataFrame()], []
+    for record in records:
+        cell = {name: getattr(record, name) for name in ("backbone", "label", "budget", "seed")}
+        # Summed over images, so that large runs cost no memory.
+        counts = patch_counts(prepared, results, record)
+        patches = counts.groupby(PATCH, as_index=False)["present"].mean()
+        kept.append(patches[PATCH].assign(**cell, kept=patches.present / prepared.samples))
+        if (counts.foreground < 0).any():
+            continue
+        # Relative to block 0, which no token has left yet.
+        left = counts.groupby("block")[["foreground", "present"]].sum()
+        for block, share in (left / left.loc[0]).iterrows():
+            row = {"foreground_kept": share.foreground, "kept": share.present}
+            foreground.append({**cell, "block": block, **row, "images": len(prepared.indices)})
+    return {
+        "kept_tokens": pd.concat(kept, ignore_index=True),
+        "foreground": pd.DataFrame(foreground),
+    }
+
+
+def patch_counts(prepared: Prepared, results: Results, record: CellRecord) -> pd.DataFrame:
+    """Counts of one cell by block and patch, for clips frame by frame.
+
+    Columns block (0: before any reduction), row, col, present, foreground.
+    """
+    model = prepared.models[record.backbone]
+    special = np.array(model.special_places)
+    counts = results.token_counts(record.key)
+    counts = counts[~counts.position.isin(special)]
+    # Special tokens have positions of their own between those of the patches.
+    before = special[None, :] < counts.position.to_numpy()[:, None]
+    patch = counts.position - before.sum(1)
+    side = model.describe().side
+    assert side is not None
+    # Modulo the side: the frames of a clip follow one another and share rows.
+    grid = counts.assign(row=patch // side % side, col=patch % side)
+    return grid.drop(columns="position")
+
+
+def first_errors_table(
+    dense: Mapping[str, str],
+    records: Iterable[CellRecord],
+    outcomes: Callable[[str], pd.DataFrame],
+) -> pd.DataFrame:
+    """For each method the `PER_METHOD` images on which it goes wrong first, and at which budget.
+
+    First is at the smallest budget, and there with the largest divergence from the dense model; the
+    rows are in this order. `dense` gives the key of each backbone's dense cell, `records` are the
+    cells that reduce, and `outcomes` reads those of a key, all with the images in one order.
+    """
+    members: dict[tuple[str, str], list[CellRecord]] = {}
+    for record in records:
+        # The first seed stands for all.
+        if record.budget is not None and record.seed == 0:
+            members.setdefault((record.backbone, record.label), []).append(record)
+    frames = []
+    for (backbone, label), cells in members.items():
+        # Read again for each method, so that few outcomes are in memory at once.
+        whole = outcomes(dense[backbone])
+        # Images that the dense model and every smaller budget get right.
+        right_so_far = (whole.prediction == whole.label_true).to_numpy()
+        errors: list[pd.DataFrame] = []
+        for record in sorted(cells, key=lambda cell: cell.budget or 0.0):
+            rows = outcomes(record.key)
+            right = (rows.prediction == rows.label_true).to_numpy()
+            wrong = rows[right_so_far & ~right].nlargest(PER_METHOD, "kl")
+            errors.append(wrong[["image", "kl"]].assign(budget=record.budget))
+            # An image counts at the first budget that breaks it, even if a larger one is right.
+            right_so_far = right_so_far & right
+        # Budgets ascend, so the head is what goes wrong first.
+        first = pd.concat(errors).head(PER_METHOD)
+        frames.append(first.assign(backbone=backbone, label=label))
+    columns = list(TABLES["first_errors"].columns)
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[columns]
