@@ -42,6 +42,7 @@ def cpu_scan() -> Check:
 
 def disk(folder: Path) -> Check:
     """Room for runs below `folder`."""
+    # Of the folder's own disk, which need not be the one that the suite is on.
     free = shutil.disk_usage(folder).free
     detail = f"{free / GIB:.1f} GiB free in {folder}"
     if free < DISK_NEEDED:

@@ -16,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -158,20 +159,16 @@ class _Census(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _vector_product(matrix: tuple[int, ...], *_: Any, **__: Any) -> int:
-    """Operations of a matrix or vector times a vector, twice the MACs; arguments are shapes."""
-    return 2 * prod(matrix)
-
-
-def _added_vector_product(_bias: Any, matrix: tuple[int, ...], *_: Any, **__: Any) -> int:
-    return 2 * prod(matrix)
+def _vector_product(*shapes: tuple[int, ...], at: int = 0, **_: Any) -> int:
+    """Operations of the matrix or vector `at` this argument times a vector, twice the MACs."""
+    return 2 * prod(shapes[at])
 
 
 # FlopCounterMode knows products of matrices only
 _TORCH_EXTRA = {
     torch.ops.aten.mv: _vector_product,
     torch.ops.aten.dot: _vector_product,
-    torch.ops.aten.addmv: _added_vector_product,
+    torch.ops.aten.addmv: partial(_vector_product, at=1),
 }
 
 
@@ -211,12 +208,8 @@ def _jit_shape(value: Any) -> list[int]:
     return sizes
 
 
-def _jit_vector_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"mv": prod(_jit_shape(inputs[0]))})
-
-
-def _jit_added_vector_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"mv": prod(_jit_shape(inputs[1]))})
+def _jit_vector_product(inputs: list[Any], outputs: list[Any], at: int = 0) -> Counter[str]:
+    return Counter({"mv": prod(_jit_shape(inputs[at]))})
 
 
 def _jit_batched_addition(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
@@ -299,7 +292,7 @@ def _fvcore_handles() -> dict[str, Any]:
     own = {
         "aten::mv": _jit_vector_product,
         "aten::dot": _jit_vector_product,
-        "aten::addmv": _jit_added_vector_product,
+        "aten::addmv": partial(_jit_vector_product, at=1),
         "aten::baddbmm": _jit_batched_addition,
         "aten::einsum": _jit_einsum,
         COUNTED_SCAN: _jit_scan,

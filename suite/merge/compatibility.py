@@ -32,6 +32,7 @@ def refuse_different(runs: Sequence[FinishedRun]) -> None:
     known: dict[str, tuple[FinishedRun, Any]] = {}
     for run in runs:
         for what, value in facts(run).items():
+            # Against the first run that has the fact: all others agree with it already.
             first, expected = known.setdefault(what, (run, value))
             if value != expected:
                 _refuse(first, run, f"{what} is {expected} in the first and {value} in the second")
@@ -82,6 +83,7 @@ def noted_differences(runs: Sequence[FinishedRun]) -> list[str]:
     """A sentence for each version that differs between the runs, which may be harmless."""
     sentences = []
     for field, what in NOTED.items():
+        # Runs of several versions are merged on purpose, as after a small fix.
         values = {run.name: str(run.environment.get(field)) for run in runs}
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{value} in {name}" for name, value in values.items())

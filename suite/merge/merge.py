@@ -127,6 +127,7 @@ def merged_spec(runs: Sequence[FinishedRun], methods: Iterable[str]) -> MergedSp
     compared = [run.comparison for run in runs if run.compares]
     if compared:
         common = compared[0].model_dump(include={"protocol", "flops_convention", "precision"})
+        # What the table may show at most; each row has its own.
         common["seeds"] = max(spec.seeds for spec in compared)
     return MergedSpec(
         backbones=tuple(dict.fromkeys(backbones)),

@@ -39,6 +39,7 @@ def with_checksum(frame: pd.DataFrame, contents: str) -> bytes:
 
 def verify_checksum(file: bytes, contents: str) -> str | None:
     """What is wrong with a file that should have these `contents`; None if nothing is."""
+    # The last one: the footer, after any data that happen to look like it.
     start = file.rfind(PREFIX)
     if start < 0:
         return "is torn, or not the suite's"

@@ -19,6 +19,7 @@ def run_spec(folder: Path) -> Path:
     problem = f"no run folder at '{folder}'"
     if folder.is_dir():
         problem = f"'{folder}' is not a run folder (it has no {SPEC})"
+    # Often a folder inside a run, or its page, is given in its place.
     if (run := _enclosing_run(folder)) is not None:
         raise UserError(f"{problem}: it lies inside a run, give {run}")
     runs = _nearby_runs(folder)
@@ -44,5 +45,6 @@ def _nearby_runs(folder: Path) -> list[Path]:
     files: list[Path] = []
     for place in places.values():
         files += place.glob(f"*/{SPEC}")
+    # The newest is most likely the one that was meant.
     files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     return [file.parent for file in files]

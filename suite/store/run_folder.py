@@ -64,6 +64,7 @@ class Store:
             if is_free(folder):
                 return True
             raise UserError(f"{folder} is not empty and holds no run: choose another folder")
+        # Cells of two settings in one folder would be reported as one run.
         if changed := differing(read_spec(path, type(spec)), spec):
             raise UserError(
                 f"{folder} holds a run with other settings: choose another folder (its {changed})"
@@ -228,8 +229,10 @@ class Store:
     def write_cells(self, records: Iterable[CellRecord]) -> None:
         """Write the records of all cells; others, such as those of changed code, are deleted."""
         folder = self.folder / "cells"
+        # In one step: a reader never sees the records of half a run.
         files = {folder / f"{r.key}.json": to_json(r.as_json()) for r in records}
         write_atomic(files)
+        # Records of changed code would be reported beside these.
         for path in set(folder.glob("*.json")) - set(files):
             path.unlink()
 

@@ -109,6 +109,7 @@ def check_shape(subject: Subject) -> str:
             f"the grid {tokens.grid} and {len(model.special_places)} special tokens are not those "
             "of describe()"
         )
+    # Methods and tables name tokens by position, and so need one numbering for all.
     if not torch.equal(tokens.position, torch.arange(shape.length).expand(3, -1)):
         return "positions of the unreduced sequence are not 0, 1, 2, ..."
     if not bool((tokens.size == 1).all()):
@@ -119,6 +120,7 @@ def check_shape(subject: Subject) -> str:
 def check_pieces(subject: Subject) -> str:
     """Run block by block it gives the same bits as at once."""
     model, tokens = subject.model, subject.tokens()
+    # As the evaluation tree stops, wherever a method has a site.
     for block in range(model.depth):
         tokens = model.run(tokens, block, block + 1)
     logits = model.readout(tokens)
@@ -134,6 +136,7 @@ def check_trace(subject: Subject) -> str:
     if unknown := model.provides - TRACE_FIELDS:
         fields_of_trace = ", ".join(sorted(TRACE_FIELDS))
         return f"provides {', '.join(sorted(unknown))}, but a trace has {fields_of_trace}"
+    # Before the first block there is no trace yet.
     site = model.sites[0]
     tokens = model.run(subject.tokens(), 0, site, needs=model.provides)
     # A is a parameter and has neither images nor tokens
@@ -184,6 +187,7 @@ def check_reduced(subject: Subject) -> str:
         return f"{end.length} tokens left the last block, not {left}"
     if not bool(torch.isfinite(model.readout(end)).all()):
         return "a logit is not finite after tokens went"
+    # A site at which nothing leaves must be no site at all.
     nothing = model.readout(model.run(subject.tokens(), plan=blind_plan(model, 0)))
     same = torch.equal(nothing, model(subject.images))
     return "" if same else "reducers with nothing to remove change the logits"
@@ -194,6 +198,7 @@ def check_head(subject: Subject) -> str:
     model = subject.model
     end = model.run(subject.tokens())
     streams = ("branch", "residual", "position", "size")
+    # After an order such as `score` the class token may stand anywhere.
     turned = {name: getattr(end, name).flip(1) for name in streams}
     logits = model.readout(end)
     other = model.readout(replace(end, **turned, special=end.length - 1 - end.special))

@@ -48,7 +48,9 @@ def model(side: int) -> Backbone:
 
 def tokens_before(composition: Composition, side: int, batch: int = 3) -> TokenSequence:
     """Tracked tokens at the site, with a trace of what the method declares and nothing more."""
+    # Numbers of images that are not their rows, so that a method cannot take one for the other.
     drawn = torch.randn(batch, 3, 4 * side, 4 * side, generator=torch.Generator().manual_seed(side))
+    # No field beyond those declared, or a method could read what it does not ask for.
     backbone = model(side)
     start = backbone.embed(drawn, torch.arange(10, 10 + batch)).tracked()
     return backbone.run(start, 0, SITE, needs=composition.needs)
@@ -103,6 +105,7 @@ def check_cap(composition: Composition) -> str:
         cap = composition.cap(patches)
         if not 0 <= cap < patches:
             return f"cap({patches}) is {cap}: it must be from 0 to {patches - 1}"
+    # A cap that clamps in silence would give a budget other than the solver's.
     beyond = composition.cap(25) + 1
     try:
         reduced(composition, tokens_before(composition, 5), beyond)
@@ -114,6 +117,7 @@ def check_cap(composition: Composition) -> str:
 def check_seed(composition: Composition) -> str:
     """The same seed gives the same result, another seed another one only if it is stochastic."""
     tokens = tokens_before(composition, 8)
+    # Half the cap: at the cap itself some methods have no choice left to draw.
     count = max(1, composition.cap(64) // 2)
     first = reduced(composition, tokens, count)
     if not same_tokens(first, reduced(composition, tokens, count)):
@@ -137,6 +141,7 @@ def check_batch(composition: Composition) -> str:
         tokens = tokens_before(composition, side)
         batch = reduced(composition, tokens, count)
         for row in range(tokens.batch):
+            # Whole runs must not depend on --batch-size.
             alone = reduced(composition, single_image(tokens, row), count)
             if not same_tokens(alone, single_image(batch, row)):
                 return (
@@ -161,6 +166,7 @@ def check_cost(composition: Composition) -> str:
         if count > composition.cap(patches):
             continue
         tokens = tokens_before(composition, side, batch=1)
+        # By a counter that knows nothing of cost(): the budget is met with this figure.
         counted = count_with_torch(partial(reduced, composition, tokens, count)).gemm
         stated = composition.cost(patches, count, model(side).describe()).matmul_macs
         if counted != stated:

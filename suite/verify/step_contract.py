@@ -50,6 +50,7 @@ def check_count(step: Step) -> str:
 def check_specials(step: Step) -> str:
     """Special tokens survive untouched, and `special` is their exact rank."""
     before, after = step.before, step.after
+    # By position: the rank of a special token changes with every token that leaves before it.
     positions = before.position.gather(1, before.special)
     if not torch.equal(after.position.gather(1, after.special), positions):
         return "`special` points at other tokens"
@@ -74,6 +75,7 @@ def check_order(step: Step) -> str:
     before, after = step.before, step.after
     if not bool((after.position.sort(dim=1).values.diff(dim=1) > 0).all()):
         return "a position occurs twice in the sequence"
+    # A merge may move features, but makes no new place in the sequence.
     known = after.position[:, :, None] == before.position[:, None, :]
     if not bool(known.any(2).all()):
         return "a position was not in the sequence before"
@@ -100,6 +102,7 @@ def check_sizes(step: Step) -> str:
     owner = target.gather(1, before.owner.clamp(min=0)).where(before.owner >= 0, -1)
     if not torch.equal(after.owner, owner):
         return "`owner` parts originals that were one token before"
+    # What was dropped counts nowhere; what was merged counts in its target.
     gained = before.size.where(target >= 0, 0)
     sizes = torch.zeros_like(after.size).scatter_add_(1, target.clamp(min=0), gained)
     if not torch.equal(sizes, after.size):
