@@ -7,45 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from reports.run import KINDS, Run
+from reports.run import KINDS, METRICS, Run
 from reports.style import GROUPS, group
+from suite.store.schema import PAIRED
 
-MEANS = (
-    "top1",
-    "top5",
-    "loss",
-    "margin",
-    "agreement",
-    "kl",
-    "token_ratio",
-    "total",
-    "removed",
-    *KINDS,
-)
-PAIRED = (
-    "top1_low",
-    "top1_high",
-    "reference",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "p_holm",
-    "significant",
-    "only_method_correct",
-    "only_reference_correct",
-)
+MEANS = [*METRICS, *KINDS, "token_ratio", "total", "removed", "images", "images_per_second"]
+# Of the table `statistics`; its top-1 is that of the cells.
+STATISTICS = ("top1_low", "top1_high", "reference", *PAIRED.split())
 PLACE = ["backbone", "label", "budget"]
 
 
 def backbones(run: Run) -> list[str]:
     """Return the backbones of the run in the order of the spec."""
-    present = list(dict.fromkeys(sorted(run.cells["backbone"])))
-    spec = _spec_list(run, "backbones")
+    present = set(run.cells["backbone"])
     # a merged run may have backbones that its spec does not name
-    return [name for name in spec if name in present] + [
-        name for name in present if name not in spec
-    ]
+    names = dict.fromkeys([*_spec_list(run, "backbones"), *sorted(present)])
+    return [name for name in names if name in present]
 
 
 def _spec_list(run: Run, name: str) -> list[str]:
@@ -82,23 +59,21 @@ def points(run: Run) -> pd.DataFrame:
     """Return finished cells averaged over seeds, with the range of seeds and paired statistics."""
     done = run.cells[(run.cells["status"] == "ok") & run.cells["top1"].notna()]
     groups = done.groupby(PLACE, dropna=False, sort=False)
-    frame = groups[[*MEANS, "images"]].mean().reset_index()
-    first = groups[["method", "title", "family", "stochastic"]].first().reset_index()
-    spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count").reset_index()
-    speed = groups["images_per_second"].mean().reset_index()
-    for other in (first, spread, speed):
-        frame = frame.merge(other, on=PLACE, how="left")
+    first = groups[["method", "title", "family", "stochastic"]].first()
+    spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count")
+    frame = pd.concat([groups[MEANS].mean(), first, spread], axis=1).reset_index()
     frame = frame.merge(_paired(run), on=PLACE, how="left")
     # merging turned cells without statistics into NaN, which is truthy
     significant = frame["significant"]
     frame["significant"] = significant.where(significant.notna(), None)
-    order = {label: index for index, label in enumerate(labels(run))}
-    ranks = {name: index for index, name in enumerate(backbones(run))}
-    frame["_label"], frame["_backbone"] = frame["label"].map(order), frame["backbone"].map(ranks)
+    orders = {"backbone": backbones(run), "label": labels(run)}
+
+    def rank(column: pd.Series) -> pd.Series:
+        return column.map(orders[column.name].index) if column.name in orders else column
+
     # the dense model has no budget and comes first
-    by = ["_backbone", "budget", "_label"]
-    frame = frame.sort_values(by, na_position="first", kind="stable")
-    return frame.drop(columns=["_label", "_backbone"]).reset_index(drop=True)
+    by = ["backbone", "budget", "label"]
+    return frame.sort_values(by, key=rank, na_position="first", ignore_index=True)
 
 
 def few_seeds(frame: pd.DataFrame) -> bool:
@@ -106,9 +81,17 @@ def few_seeds(frame: pd.DataFrame) -> bool:
     return bool(frame["seeds"].between(2, 4).any() and frame["difference_low"].notna().any())
 
 
+def references(frame: pd.DataFrame) -> str:
+    """Return the reference of all differences in `frame`.
+
+    There are several if two methods have the same composition at some budgets only.
+    """
+    return " or ".join(frame.loc[frame["budget"].notna(), "reference"].dropna().unique())
+
+
 def _paired(run: Run) -> pd.DataFrame:
     """Return the paired statistics, with dtypes that survive an empty table."""
-    frame = run.statistics[[*PLACE, *PAIRED]].drop_duplicates(PLACE)
+    frame = run.statistics[[*PLACE, *STATISTICS]].drop_duplicates(PLACE)
     objects = ("backbone", "label", "reference", "significant")
     return frame.astype({name: object if name in objects else "float64" for name in frame.columns})
 
@@ -116,8 +99,7 @@ def _paired(run: Run) -> pd.DataFrame:
 def unfinished(run: Run) -> pd.DataFrame:
     """Return skipped and failed cells with their reasons, failures first."""
     rows = run.cells[run.cells["status"] != "ok"]
-    by = ["status", "backbone", "label", "budget", "seed"]
-    return rows.sort_values(by, kind="stable").reset_index(drop=True)
+    return rows.sort_values(["status", "backbone", "label", "budget", "seed"], ignore_index=True)
 
 
 def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
@@ -133,6 +115,11 @@ def by_block(run: Run) -> pd.DataFrame:
     unknown = np.full(len(kept), np.nan)
     frame["lift"] = np.divide(frame["foreground_kept"], kept, out=unknown, where=kept > 0)
     return frame
+
+
+def blocks_of(rows: pd.DataFrame) -> list[int]:
+    """Return the blocks in `rows`, ascending."""
+    return sorted(map(int, rows["block"].unique()))
 
 
 def chosen_blocks(blocks: list[int], count: int = 7) -> list[int]:

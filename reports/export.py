@@ -16,10 +16,11 @@ import pandas as pd
 from backbones.common.documents import inside
 from backbones.common.errors import UserError
 from reports import sections
+from reports.aggregate import STATISTICS
 from reports.formatting import markdown
 from reports.report_data import ReportData
-from reports.run import KINDS, Run, json_object, load, mapping, outcomes
-from reports.tables import inert, results_md, results_tex
+from reports.run import KINDS, Row, Run, json_object, load, mapping, outcomes
+from reports.tables import csv, results_md, results_tex
 from suite.store.schema import (
     CLASSIFICATION,
     MEANINGS,
@@ -29,10 +30,8 @@ from suite.store.schema import (
     described,
 )
 
-Row = dict[str, Any]
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")
-# In a Markdown table.
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "*_[]|"})
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "*_[]|"})  # of Markdown
 # Lists and objects: JSON texts in CSV and Parquet.
 NESTED = ("options", "composition", "removals", "lengths", "sites")
 
@@ -55,21 +54,7 @@ TOTALS = {
     "paper": "as papers on vision Mamba print it: one scan direction, mixed units",
 }
 # Columns of the table `statistics`, whose top-1 is of all seeds: the cell's own is of one.
-PAIRED = {"top1_mean": "top1"}
-for _name in (
-    "top1_low",
-    "top1_high",
-    "reference",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "p_holm",
-    "significant",
-    "only_method_correct",
-    "only_reference_correct",
-):
-    PAIRED[_name] = _name
+PAIRED = {"top1_mean": "top1", **{name: name for name in STATISTICS}}
 TIMING = {
     "seconds": "seconds an image, median, where `bench` timed the cell",
     "images_per_second": "images a second, likewise",
@@ -217,7 +202,7 @@ def write(folders: Sequence[Path], form: str, images: bool, stream: BinaryIO) ->
     elif form == "json":
         frame.to_json(stream, orient="records", double_precision=15)
     else:
-        frame.map(inert).to_csv(stream, index=False, lineterminator="\n")
+        stream.write(csv(frame).encode())
 
 
 def printed_table(report: ReportData, form: str) -> str:
@@ -253,16 +238,15 @@ def flat(rows: Sequence[Row]) -> pd.DataFrame:
 
 def dictionary() -> str:
     """The columns of the exports and of the stored tables in Markdown."""
-    rows = {f"{name}.parquet": table for name, table in TABLES.items()}
     parts = [
         _section("One row a cell", COLUMNS),
         _section("One row an image and cell (`--images`)", IMAGE_COLUMNS),
         "## Tables in `analyses/`\n",
         "| Table | One row is | Columns |\n|---|---|---|",
     ]
-    for name, table in rows.items():
+    for name, table in TABLES.items():
         columns = ", ".join(f"`{column}`" for column in table.columns)
-        parts.append(f"| `{name}` | {_escaped(table.row)} | {columns} |")
+        parts.append(f"| `{name}.parquet` | {_escaped(table.row)} | {columns} |")
     parts += ["", _section("Columns of these tables", MEANINGS)]
     return "\n".join(parts)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
+import html
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.style import SAME
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from suite.store.schema import SAME
 
 MISSING = "–"
 
@@ -23,6 +26,30 @@ CONVENTIONS = {
     "macs": ("MACs", "GEMM + convolution MACs + scan in both directions"),
     "paper": ("FLOPs as papers print them", "MACs and scan FLOPs added up, one scan direction"),
 }
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "−": "$-$",
+        "–": "--",
+        "×": r"$\times$",
+        # a bracket after a line break would be read as its option
+        "[": "{[}",
+        "]": "{]}",
+    }
+)
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|"})
 
 ENVELOPE = (
     "Where a method or its reference has two to four seeds, the range of their difference is the "
@@ -79,12 +106,17 @@ def p_value(value: Any) -> str:
     return "<0.001" if float(value) < 0.001 else f"{float(value):.3f}"
 
 
+def convention_words(convention: str) -> tuple[str, str]:
+    """Return what a FLOPs convention counts, in short and in full; a foreign one has its name."""
+    return CONVENTIONS.get(convention, (convention, ""))
+
+
 def budget_name(value: Any) -> str:
     """Format a budget: ``40 %``, or ``dense`` if there is none."""
     return f"{float(value) * 100:g} %" if present(value) else "dense"
 
 
-def unit(values: list[float]) -> tuple[float, str]:
+def unit(values: Iterable[Any]) -> tuple[float, str]:
     """Return the divisor and SI prefix for the largest of `values`."""
     top = max((value for value in values if present(value)), default=0.0)
     for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -156,37 +188,21 @@ def spread(
 ) -> list[float]:
     """Move things of `sizes` apart: middles nearest to `values` at which none overlap.
 
-    Least squares under the constraint of order, by pool-adjacent-violators on the values less
-    their offsets. Middles lie within `low` and `high` if there is room; for least squares it
-    suffices to clip the means of the pools.
+    Least squares under the constraint of order: isotonic regression of the values less their
+    offsets. Middles lie within `low` and `high` if there is room, for which it suffices to clip.
     """
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    if isinstance(sizes, int | float):
-        room = [float(sizes)] * len(values)
-    else:
-        room = [sizes[index] for index in order]
+    order = np.argsort(values, kind="stable")
+    room = np.broadcast_to(np.asarray(sizes, dtype=float), len(values))[order]
+    if not len(order):
+        return []
     # the distance of each middle from the first, if all things touch
-    offsets = [0.0]
-    for size, following in itertools.pairwise(room):
-        offsets.append(offsets[-1] + (size + following) / 2)
-    pools: list[list[float]] = []
-    for index, offset in zip(order, offsets, strict=False):
-        pools.append([values[index] - offset, 1.0])
-        # a pool that overlaps the one before it is merged with it
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            mean, weight = pools.pop()
-            before, count = pools[-1]
-            both = count + weight
-            pools[-1] = [(before * count + mean * weight) / both, both]
-    bottom = low + (room[0] / 2 if room else 0.0)
-    top = max(high - offsets[-1] - (room[-1] / 2 if room else 0.0), bottom)
-    bases: list[float] = []
-    for mean, weight in pools:
-        bases += [min(max(mean, bottom), top)] * int(weight)
-    middles = [0.0] * len(values)
-    for index, base, offset in zip(order, bases, offsets, strict=False):
-        middles[index] = base + offset
-    return middles
+    offsets = np.concatenate([[0.0], np.cumsum((room[:-1] + room[1:]) / 2)])
+    bases = isotonic_regression(np.asarray(values, dtype=float)[order] - offsets).x
+    bottom = low + room[0] / 2
+    top = max(high - offsets[-1] - room[-1] / 2, bottom)
+    middles = np.empty(len(values))
+    middles[order] = np.clip(bases, bottom, top) + offsets
+    return middles.tolist()
 
 
 def moment(stamp: Any) -> str:
@@ -223,43 +239,15 @@ def script_json(value: Any) -> str:
 
 def shown(text: str) -> str:
     """Replace line breaks, escapes and direction marks in `text` by spaces."""
-    letters = []
-    for letter in text:
-        letters.append(letter if letter.isprintable() or letter == "\u00a0" else " ")
-    return "".join(letters)
+    return "".join(letter if letter.isprintable() or letter == "\u00a0" else " " for letter in text)
 
 
 def latex(text: str) -> str:
     """Escape `text` for the body of a LaTeX table."""
-    table = {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "−": "$-$",
-        "–": "--",
-        "×": r"$\times$",
-        "\n": " ",
-        "\r": " ",
-        "\0": "",
-        # a bracket after a line break would be read as its option
-        "[": "{[}",
-        "]": "{]}",
-    }
-    return "".join(table.get(character, character) for character in shown(text))
+    return shown(text).translate(LATEX)
 
 
 def markdown(text: str) -> str:
     """Escape `text` for a cell of a Markdown table."""
-    escaped = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for character in "\\`*_[]|":
-        escaped = escaped.replace(character, "\\" + character)
+    escaped = html.escape(shown(text), quote=False).translate(MARKDOWN)
     return " ".join(escaped.split())

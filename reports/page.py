@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,11 +12,13 @@ from backbones.common.documents import inside
 from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
 from reports.figures.canvas import render, render_pdf
-from reports.formatting import breakable, typeset
-from reports.page_context import context
+from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
+from reports.page_context import context, shown_name
+from reports.page_tables import sort_key
 from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
+from suite.system.atomic_files import write_atomic
 
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
@@ -43,7 +44,7 @@ def write(folder: Path, for_paper: bool = False) -> Path:
         twins = _figures(report, found, out / "figures")
         _tables(report, found, out / "tables")
         page = _environment().get_template("index.html.j2").render(context(report, found, twins))
-        _place(out / "index.html", page.encode("utf-8", "replace"))
+        _save(out, "index", {"html": page})
         if for_paper:
             _paper(report, found, out / "paper")
     except OSError as error:
@@ -63,10 +64,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "typeset": typeset,
         "breakable": breakable,
-        "first_true": lambda values: values.index(True),
+        "budget_name": budget_name,
+        "cells": tables.table_cells,
+        "moment": moment,
+        "number": number,
+        "numeric": tables.is_numeric,
+        "percent": percent,
+        "shown_name": shown_name,
+        "sort_key": sort_key,
+        "typeset": typeset,
     }
+    made.tests["present"] = present
+    made.globals["named"] = static_figures.named
     return made
 
 
@@ -75,9 +85,7 @@ def _figures(report: ReportData, found: Sequence[Section], folder: Path) -> dict
     twins, written = {}, set()
     for name, figure in static_figures.drawn(report, found):
         files = render(figure)
-        for form, content in files.items():
-            _place(folder / f"{name}.{form}", content)
-            written.add(f"{name}.{form}")
+        written |= _save(folder, name, files)
         form = min(FORMS, key=lambda form: len(files[form]))
         twins[name] = f"data:{FORMS[form]};base64,{base64.b64encode(files[form]).decode()}"
     _forget(folder, written)
@@ -92,59 +100,56 @@ def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> None:
     written = set()
     for room, ending in ((static_figures.PAGE, ""), (static_figures.ONE_COLUMN, "-column")):
         for name, figure in static_figures.drawn(report, found, room):
-            if figure.get_figwidth() > room.width:
-                continue
-            for form, content in (render(figure) | {"pdf": render_pdf(figure)}).items():
-                _place(folder / f"{name}{ending}.{form}", content)
-                written.add(f"{name}{ending}.{form}")
-    files = {}
+            if figure.get_figwidth() <= room.width:
+                files = render(figure) | {"pdf": render_pdf(figure)}
+                written |= _save(folder, f"{name}{ending}", files)
+    frame, convention, caption = report.frame, report.run.convention, report.caption
     for section in found:
         for table in section.tables:
-            files[f"{table.name}.tex"] = tables.table_tex(table)
-    if not report.frame.empty:
-        files["results.tex"] = tables.results_tex(
-            report.frame, report.run.convention, report.caption
-        )
+            written |= _save(folder, table.name, {"tex": tables.table_tex(table)})
+    if not frame.empty:
+        results = tables.results_tex(frame, convention, caption)
+        written |= _save(folder, "results", {"tex": results})
     for backbone in report.backbones:
-        name = f"{static_figures.named('results', backbone, report)}-column.tex"
-        files[name] = tables.compact_tex(report.frame, backbone, report.caption)
-    for name, text in files.items():
-        _place(folder / name, text.encode("utf-8", "replace"))
-    _forget(folder, {*written, *files})
+        name = f"{static_figures.named('results', backbone, report)}-column"
+        compact = tables.compact_tex(frame, backbone, caption)
+        written |= _save(folder, name, {"tex": compact})
+    _forget(folder, written)
 
 
-def _forget(folder: Path, written: Collection[str]) -> None:
+def _forget(folder: Path, written: Collection[Path]) -> None:
     """Delete figures and tables of an earlier report that this one does not have."""
     for old in folder.glob("*"):
-        if old.suffix in {".png", ".svg", ".pdf", ".tex"} and old.name not in written:
+        if old.suffix in {".png", ".svg", ".pdf", ".tex"} and old not in written:
             old.unlink()
 
 
 def _tables(report: ReportData, found: Sequence[Section], folder: Path) -> None:
     """Save the tables as CSV, Markdown and LaTeX."""
     run, frame = report.run, report.frame
-    files = {
-        "results.csv": tables.results_csv(frame),
-        "results.md": tables.results_md(frame, run.convention),
-        "results.tex": tables.results_tex(frame, run.convention, report.caption),
-        "cells.csv": tables.cells_csv(run),
+    results = {
+        "csv": tables.results_csv(frame),
+        "md": tables.results_md(frame, run.convention),
+        "tex": tables.results_tex(frame, run.convention, report.caption),
     }
+    _save(folder, "results", results)
+    _save(folder, "cells", {"csv": tables.csv(run.cells)})
     for section in found:
         for table in section.tables:
-            files[f"{table.name}.csv"] = tables.table_csv(table)
-            files[f"{table.name}.md"] = tables.table_md(table)
-            files[f"{table.name}.tex"] = tables.table_tex(table)
-    for name, text in files.items():
-        _place(folder / name, text.encode("utf-8", "replace"))
+            forms = {
+                "csv": tables.csv(table.frame),
+                "md": tables.table_md(table),
+                "tex": tables.table_tex(table),
+            }
+            _save(folder, table.name, forms)
 
 
-def _place(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that a reader never finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # if this process is killed, a later run removes the file by its name
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    # "x" refuses to write through a link of that name
-    with temporary.open("xb") as file:
-        file.write(content)
-    os.replace(temporary, path)
+def _save(folder: Path, name: str, forms: Mapping[str, bytes | str]) -> set[Path]:
+    """Write one figure or table in several formats; returns the paths of the files."""
+    files = {}
+    for form, content in forms.items():
+        if isinstance(content, str):
+            content = content.encode("utf-8", "replace")
+        files[folder / f"{name}.{form}"] = content
+    write_atomic(files)
+    return set(files)

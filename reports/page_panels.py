@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.aggregate import averaged, chosen_blocks
-from reports.figures.tokens import grid_of, kept_map
+from reports.aggregate import averaged, blocks_of, chosen_blocks
+from reports.figures.tokens import grid_of, grids
 from reports.formatting import distinct_names, percent
-from reports.run import Run
+from reports.run import Row, Run
 from reports.section import Maps
 from reports.token_overlay import Pixels, data_uri, decode
 
@@ -22,27 +22,27 @@ FEW = 8  # pictures that are shown at every block, if need be at fewer blocks
 HEAVY = 4_000_000  # bytes of tokens of one backbone on the page
 
 
-def kept_panel(run: Run, backbone: str, order: list[str]) -> dict[str, Any] | None:
+def kept_panel(run: Run, backbone: str, order: list[str]) -> Row | None:
     """Return the maps of one backbone by label and budget, a byte a position; None if none."""
     part = run.kept_tokens[run.kept_tokens["backbone"] == backbone]
     if part.empty:
         return None
     shape = grid_of(part)
-    blocks = chosen_blocks(sorted(int(block) for block in part["block"].unique()))
+    blocks = chosen_blocks(blocks_of(part))
     keys = ["label", "budget", "block", "row", "col"]
     part = averaged(part[part["block"].isin(blocks)], keys, "kept")
-    maps: list[dict[str, Any]] = []
+    maps: list[Row] = []
     for (label, budget), rows in part.groupby(["label", "budget"]):
-        stack = [kept_map(rows[rows["block"] == block], shape) for block in blocks]
         # 255 marks a position without a value
-        bytes_of = np.nan_to_num(np.clip(np.stack(stack), 0, 1) * 254, nan=255)
+        stack = np.clip(grids(rows, "kept", blocks, shape), 0, 1)
+        bytes_of = np.nan_to_num(stack * 254, nan=255)
         values = bytes_of.round().astype(np.uint8)
         maps.append({"m": order.index(str(label)), "u": float(str(budget)), "v": _packed(values)})
     shown = sorted({entry["m"] for entry in maps})
     return {"blocks": blocks, "shape": list(shape), "maps": maps, "labels": shown}
 
 
-def stack_panel(maps: Maps) -> dict[str, Any]:
+def stack_panel(maps: Maps) -> Row:
     """Return maps behind a slider: values as little-endian float32, and bounds of colours."""
     values = np.asarray(maps.values, dtype="<f4")
     return {
@@ -60,15 +60,12 @@ def stack_panel(maps: Maps) -> dict[str, Any]:
 
 def pictures(run: Run) -> dict[int, Pixels]:
     """Return the legible pictures of the gallery whose tokens are known, by image."""
-    tracked = set(run.gallery["image"].astype(int))
+    tracked = run.images[run.images["image"].isin(run.gallery["image"])]
     shown: dict[int, Pixels] = {}
-    for row in run.images.itertuples():
-        if len(shown) == PICTURES:
-            break
-        if int(row.image) in tracked and isinstance(row.png, bytes):
-            pixels = decode(row.png)
-            if pixels is not None:
-                shown[int(row.image)] = pixels
+    for row in tracked.itertuples():
+        pixels = decode(row.png) if len(shown) < PICTURES else None
+        if pixels is not None:
+            shown[int(row.image)] = pixels
     return shown
 
 
@@ -99,7 +96,7 @@ def last_block(rows: pd.DataFrame) -> pd.DataFrame:
 
 def gallery_panel(
     run: Run, backbone: str, order: list[str], shown: dict[int, Pixels], shape: tuple[int, int]
-) -> dict[str, Any] | None:
+) -> Row | None:
     """Return pictures of one backbone with the owner of each position by label, budget and block.
 
     As many pictures and blocks as fit `HEAVY` bytes, the last block always; None if there are none.
@@ -113,7 +110,7 @@ def gallery_panel(
     cells = part.groupby(["label", "budget"]).ngroups
     # bytes of one picture at one block; base64 takes 4 bytes for 3
     weight = math.prod(shape) * (2 if wide else 1) * 4 / 3 * cells
-    blocks = chosen_blocks([-1, *sorted(int(block) for block in part["block"].unique())])
+    blocks = chosen_blocks([-1, *blocks_of(part)])
     blocks = chosen_blocks([-1, *blocks], max(1, int(HEAVY / weight / min(len(shown), FEW))))
     shown = dict(list(shown.items())[: max(1, int(HEAVY / weight / len(blocks)))])
     part = part[part["image"].isin(list(shown))]
@@ -121,35 +118,39 @@ def gallery_panel(
     why = {}
     if "why" in run.images:
         why = dict(zip(run.images["image"], run.images["why"], strict=True))
-    images: list[dict[str, Any]] = []
+    images: list[Row] = []
     for image, pixels in shown.items():
         reason = str(why.get(image) or "")
         images.append({"id": image, "src": data_uri(pixels), "why": reason})
-    items: list[dict[str, Any]] = []
+
+    def answer(prediction: Any, confidence: Any) -> Row:
+        name, right = run.class_name(prediction), int(prediction) == int(truth)
+        return {"name": name, "share": percent(confidence, 0), "right": right}
+
+    items: list[Row] = []
     for (label, budget, picture), rows in part.groupby(["label", "budget", "image"], sort=False):
         row = rows.iloc[-1]
-        entry, truth = images[number[int(str(picture))]], row["label_true"]
+        index, truth = number[int(str(picture))], row["label_true"]
         # the same in every row of the picture
-        entry["truth"] = run.class_name(truth)
-        entry["dense"] = _answer(run, row["dense_prediction"], row["dense_confidence"], truth)
+        images[index]["truth"] = run.class_name(truth)
+        images[index]["dense"] = answer(row["dense_prediction"], row["dense_confidence"])
         owners = dict(zip(rows["block"].astype(int), rows["owner"], strict=True))
         items.append(
             {
                 "m": order.index(str(label)),
                 "u": float(str(budget)),
-                "i": number[int(str(picture))],
+                "i": index,
                 "o": [_packed(_owners(owners, block, wide)) for block in blocks],
-                "a": _answer(run, row["prediction"], row["confidence"], truth),
+                "a": answer(row["prediction"], row["confidence"]),
             }
         )
-    methods = sorted({item["m"] for item in items})
     return {
         "shape": list(shape),
         "wide": wide,
         "blocks": blocks,
         "images": images,
         "items": items,
-        "labels": methods,
+        "labels": sorted({item["m"] for item in items}),
     }
 
 
@@ -162,15 +163,6 @@ def _owners(owners: Mapping[int, Any], block: int, wide: bool) -> np.ndarray[Any
         values = np.arange(len(next(iter(owners.values()))))
     # -1 and -2 wrap to the two largest numbers of the type, as the page reads them
     return values.astype("<i4").astype("<u2" if wide else "u1")
-
-
-def _answer(run: Run, prediction: Any, confidence: Any, truth: Any) -> dict[str, Any]:
-    """Return a prediction in words, and whether it is correct."""
-    return {
-        "name": run.class_name(prediction),
-        "share": percent(confidence, 0),
-        "right": int(prediction) == int(truth),
-    }
 
 
 def _packed(values: np.ndarray[Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -77,12 +78,26 @@ class ReportData:
         """Whether to draw the trade-off; the settings of an ablation at one budget overlap."""
         return not (self.run.ablates and sum(budget > 0 for budget in self.budgets) == 1)
 
+    def budgets_of(self, frame: pd.DataFrame) -> list[float]:
+        """Return the budgets of `frame`, ascending."""
+        return sorted(float(budget) for budget in frame["budget"].dropna().unique())
+
     def focus(self, frame: pd.DataFrame) -> float:
         """Return the budget of `frame` for a figure with room for one."""
-        budgets = [float(budget) for budget in frame["budget"].dropna().unique()]
-        return aggregate.focus(sorted(budgets))
+        return aggregate.focus(self.budgets_of(frame))
+
+    def sorted(self, labels: Iterable[str]) -> list[str]:
+        """Return `labels` in drawing order."""
+        present = set(labels)
+        return [label for label in self.labels if label in present]
 
     def ordered(self, frame: pd.DataFrame) -> list[str]:
         """Return the labels of `frame` in drawing order."""
-        present = set(frame["label"].astype(str))
-        return [label for label in self.labels if label in present]
+        return self.sorted(frame["label"].astype(str))
+
+    def by_group(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+        """Return the labels of `frame` in drawing order, by group of methods."""
+        groups: dict[str, list[str]] = {}
+        for label in self.ordered(frame):
+            groups.setdefault(self.looks[label].group, []).append(label)
+        return groups

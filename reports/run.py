@@ -16,6 +16,7 @@ from reports.table_schema import MOST, read_frame
 from suite.store.find_run import run_spec
 from suite.store.schema import TABLES, ClassificationMetrics, check_schema
 
+Row = dict[str, Any]
 STATUSES = ("ok", "skipped", "failed")
 METRICS = tuple(ClassificationMetrics.model_fields)
 KINDS = ("gemm", "conv", "scan", "elementwise", "reduction")
@@ -44,7 +45,7 @@ class Headline:
     """Findings of the run in words; all empty if it wrote none."""
 
     sentence: str = ""
-    resolution: tuple[dict[str, Any], ...] = ()
+    resolution: tuple[Row, ...] = ()
     paragraphs: tuple[str, ...] = ()
 
 
@@ -58,9 +59,9 @@ class Run:
 
     folder: Path
     name: str
-    spec: dict[str, Any]
-    dataset: dict[str, Any]
-    environment: dict[str, Any]
+    spec: Row
+    dataset: Row
+    environment: Row
     cells: pd.DataFrame
     statistics: pd.DataFrame
     blind_comparison: pd.DataFrame
@@ -99,7 +100,7 @@ class Run:
         return f"class {number}"
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> Row:
     """Return `value` if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
 
@@ -159,7 +160,7 @@ def correctness(run: Run) -> dict[str, pd.Series]:
     return correct
 
 
-def _spec(folder: Path) -> dict[str, Any]:
+def _spec(folder: Path) -> Row:
     path = run_spec(folder)
     try:
         spec = read_yaml(inside(path, folder))
@@ -193,21 +194,24 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
     return frame
 
 
-def _cell(cell: dict[str, Any], key: str, convention: str) -> dict[str, Any]:
+def _cell(cell: Row, key: str, convention: str) -> Row:
     status = cell.get("status")
     if status not in STATUSES:
+        shown = " ".join(str(status).split())[:120]
         raise UserError(
-            f"cell '{key}' has status '{_short(status)}', not one of {', '.join(STATUSES)}: "
+            f"cell '{key}' has status '{shown}', not one of {', '.join(STATUSES)}: "
             "delete it and resume"
         )
     # The file may come from anyone: whatever is missing or of another kind is shown as a dash.
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
-    row: dict[str, Any] = {name: cell.get(name) for name in (*TEXTS, *FIELDS)}
+    row: Row = {name: cell.get(name) for name in (*TEXTS, *FIELDS)}
     row |= {name: metrics.get(name) for name in METRICS}
     row |= {name: flops.get(name) for name in KINDS}
     row["key"] = key
     row["label"] = cell.get("label") or cell.get("spec") or cell.get("method") or key
-    row["total"] = _positive(mapping(cell.get("total")).get(convention))
+    # a cost is above zero
+    total = mapping(cell.get("total")).get(convention)
+    row["total"] = total if _number(total) > 0 else None
     row["removed"] = mapping(cell.get("removed")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
     return row
@@ -222,11 +226,6 @@ def _number(value: Any) -> float:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _positive(value: Any) -> float | None:
-    """Return `value` if it is a number above 0, as a cost is, else None."""
-    return value if _number(value) > 0 else None
 
 
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -248,11 +247,11 @@ def _headline(folder: Path) -> Headline:
     )
 
 
-def _optional_json(path: Path, folder: Path) -> dict[str, Any]:
+def _optional_json(path: Path, folder: Path) -> Row:
     return json_object(inside(path, folder)) if path.exists() or path.is_symlink() else {}
 
 
-def json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> Row:
     """Read the JSON object at `path`; UserError if it is none."""
     fix = "delete it and resume the run"
     try:
@@ -262,7 +261,3 @@ def json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"'{path}' does not hold a JSON object: {fix}")
     return value
-
-
-def _short(value: object) -> str:
-    return " ".join(str(value).split())[:120]

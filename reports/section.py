@@ -11,8 +11,16 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from suite.store.schema import TABLES
+
+Frames = Mapping[str, pd.DataFrame]
 # The parts of the page that sections belong to, in its order.
 Part = Literal["answer", "why", "cost", "gallery"]
+
+
+def stored(*tables: str) -> dict[str, tuple[str, ...]]:
+    """Return the columns of tables of the run folder, by table."""
+    return {name: TABLES[name].columns for name in tables}
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import columns
-from reports.figures.lines import block_colours, line
-from reports.figures.stacks import grids
+from reports.aggregate import blocks_of
+from reports.figures.canvas import block_colours, legend_below, level, line, new_figure, paper_style
+from reports.figures.tokens import grids
 from reports.formatting import number, present
 from reports.section import Drawing, Maps
 
 # Block number of a row that covers all blocks.
 OVERALL = -1
-# Columns of a row of mean and 95 % interval.
-INTERVAL = ("block", "mean", "low", "high", "images")
+# What removing or moving a token costs, a panel each.
+COSTS = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
 # Rankings that are no registered score, by their names in figures.
 REFERENCES = {
     "removal": "exact removal, by the loss",
@@ -117,12 +117,6 @@ def interval_cells(
     return cells
 
 
-def block_order(rows: pd.DataFrame) -> list[int]:
-    """Return the blocks in `rows`, ascending, and `OVERALL` behind them."""
-    blocks = sorted(int(block) for block in rows["block"].unique())
-    return [block for block in blocks if block != OVERALL] + [OVERALL]
-
-
 def ranked(rows: pd.DataFrame, ascending: bool) -> pd.DataFrame:
     """Sort `rows` by ``mean``; rows of equal means keep their order."""
     return rows.sort_values("mean", ascending=ascending, kind="stable")
@@ -130,7 +124,7 @@ def ranked(rows: pd.DataFrame, ascending: bool) -> pd.DataFrame:
 
 def spread_blocks(rows: pd.DataFrame, most: int = 4) -> list[int]:
     """Return at most `most` of the blocks in `rows`, evenly spread from the first to the last."""
-    blocks = sorted(int(block) for block in rows["block"].unique())
+    blocks = blocks_of(rows)
     if not blocks:
         return []
     places = np.linspace(0, len(blocks) - 1, most).round().astype(int)
@@ -154,12 +148,58 @@ def draw_blocks(
         line(axes, part, x, f"{name} {block}", color=colours[block], **style)
 
 
-def legend_below(figure: Figure, axes: Axes, most: int = 5, **style: Any) -> None:
-    """Put one legend below all panels, of the lines of `axes`, in at most `most` columns."""
-    # All panels have the same lines.
-    handles, names = axes.get_legend_handles_labels()
-    count = columns(len(names), most)
-    figure.legend(handles, names, loc="outside lower center", ncols=count, **style)
+def cost_panels(
+    rows: pd.DataFrame,
+    width: float,
+    height: float,
+    draw: Callable[[Axes, pd.DataFrame], None],
+    most: int = 5,
+    **legend: Any,
+) -> Figure:
+    """Draw the rise of the loss and the share of flips side by side, the lines of each by `draw`.
+
+    `legend` are further keywords of the legend, which has at most `most` columns.
+    """
+    with paper_style():
+        figure = new_figure(width, height)
+        panels = figure.subplots(1, len(COSTS))
+        for axes, (quantity, name) in zip(panels, COSTS.items(), strict=True):
+            draw(axes, select_rows(rows, quantity=quantity))
+            level(axes)
+            axes.set_ylabel(name)
+        legend_below(figure, panels[:1], most, **legend)
+        return figure
+
+
+def block_table(
+    parts: Sequence[BackbonePart], heads: Mapping[str, Mapping[str, Any]], overall: str
+) -> pd.DataFrame:
+    """Tabulate intervals under `heads`, a row a block, and last that of all blocks, `overall`."""
+    lines = []
+    for part in parts:
+        for block in [*(block for block in blocks_of(part.rows) if block != OVERALL), OVERALL]:
+            name = overall if block == OVERALL else str(block)
+            cells = interval_cells(select_rows(part.rows, block=block), heads)
+            lines.append({"Block": f"{part.prefix}{name}", **cells})
+    return pd.DataFrame(lines, columns=["Block", *heads])
+
+
+def ranking_table(
+    part: BackbonePart,
+    column: str,
+    order: pd.DataFrame,
+    heads: Mapping[str, Mapping[str, Any]],
+    digits: int = 2,
+) -> list[dict[str, str]]:
+    """Tabulate intervals under `heads`, a row for each ranking in `column`.
+
+    Rankings are in the order of their rows in `order`, and the others behind them.
+    """
+    lines = []
+    for name in dict.fromkeys([*order[column], *part.rows[column]]):
+        cells = interval_cells(select_rows(part.rows, **{column: name}), heads, digits)
+        lines.append({"Ranking": f"{part.prefix}{ranking_name(name)}", **cells})
+    return lines
 
 
 def grid_maps(
@@ -173,6 +213,6 @@ def grid_maps(
     `kinds` maps the name of a row of maps to its column. Each kind has a colour scale of its own,
     since their values are of different sizes.
     """
-    layers = sorted(int(block) for block in rows["block"].unique())
+    layers = blocks_of(rows)
     values = np.stack([grids(rows, column, layers) for column in kinds.values()])
     return Maps(tuple(kinds), tuple(layers), values, unit, diverging, shared=False)

@@ -95,7 +95,7 @@ def _maps(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[str, 
         return
     budget = report.focus(kept)
     kept = kept[kept["budget"] == budget]
-    blocks = sorted(int(block) for block in kept["block"].unique())
+    blocks = aggregate.blocks_of(kept)
     blocks = aggregate.chosen_blocks(blocks, room.blocks)
     keys = ["label", "block", "row", "col"]
     mean = aggregate.averaged(kept[kept["block"].isin(blocks)], keys, "kept")
@@ -120,7 +120,7 @@ def _pictures(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[s
     )
     yield named("gallery", backbone, report), answers
     # -1, before all blocks, takes the place of the first, which is never shown
-    blocks = [-1, *sorted(int(block) for block in rows["block"].unique())]
+    blocks = [-1, *aggregate.blocks_of(rows)]
     blocks = aggregate.chosen_blocks(blocks, room.layers)
     if len(blocks) > 1:
         image, pixels = next(iter(shown.items()))

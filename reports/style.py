@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-SAME = " = "  # joins the texts of a label that name one composition
+from suite.store.schema import SAME
+
 INK = {"light": "#1b1f24", "dark": "#e6e9ed"}
 SOFT = {"light": "#59616b", "dark": "#a2abb6"}
 GRID = {"light": "#e3e6ea", "dark": "#2c323a"}
@@ -108,6 +109,9 @@ class Look:
         return MARKERS[self.marker][2]
 
 
+Looks = Mapping[str, Look]
+
+
 def group(label: str) -> str:
     """Return the group of a method text; a variant has its method's, foreign methods OTHER."""
     name = _method(label.split(SAME, 1)[0])
@@ -140,7 +144,9 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
         else:
             turn, index = divmod(free, len(CYCLE))
             light, dark, marker = CYCLE[index]
-            marker = _marker_after(marker, STEP * turn)
+            # another marker in each round, in a circle
+            markers = list(MARKERS)
+            marker = markers[(markers.index(marker) + STEP * turn) % len(markers)]
             free += 1
         if not plain:
             varied.add(name)
@@ -150,9 +156,3 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
             dash = "dot" if kind in {DENSE, PLAIN} else "solid"
         assigned[label] = Look(label, light, dark, marker, plain, dash, kind)
     return assigned
-
-
-def _marker_after(marker: str, steps: int) -> str:
-    """Return the marker `steps` after `marker`, in a circle."""
-    names = list(MARKERS)
-    return names[(names.index(marker) + steps) % len(names)]

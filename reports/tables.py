@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from reports.aggregate import references
 from reports.formatting import (
-    CONVENTIONS,
     budget_name,
+    convention_words,
     interval,
     latex,
     markdown,
@@ -22,9 +22,10 @@ from reports.formatting import (
     shown,
     unit,
 )
-from reports.run import Run
+from reports.run import KINDS
 from reports.section import Table
 from suite.stats.compare import other_work
+from suite.store.schema import PAIRED, SAME
 
 RESULT_COLUMNS = (
     "backbone",
@@ -43,32 +44,19 @@ RESULT_COLUMNS = (
     "seeds",
     "images",
     "reference",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "p_holm",
-    "significant",
-    "only_method_correct",
-    "only_reference_correct",
+    *PAIRED.split(),
     "top5",
     "loss",
     "margin",
     "agreement",
     "kl",
-    "gemm",
-    "conv",
-    "scan",
-    "elementwise",
-    "reduction",
+    *KINDS,
     "images_per_second",
 )
 
 DAGGER = r"$^{\dagger}$"
 # characters that begin a formula in a spreadsheet, with their wide forms
 FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
-END = ("\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}", "")
-PACKAGES = "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}"
 
 
 def results_csv(frame: pd.DataFrame) -> str:
@@ -76,45 +64,38 @@ def results_csv(frame: pd.DataFrame) -> str:
 
     A text that a spreadsheet would run as a formula begins with an apostrophe.
     """
-    return _csv(frame.loc[:, list(RESULT_COLUMNS)].map(inert))
+    return csv(frame.loc[:, list(RESULT_COLUMNS)])
 
 
-def cells_csv(run: Run) -> str:
-    """Return a row for each cell of the run, skipped and failed ones included."""
-    return _csv(run.cells.map(inert))
+def heads(frame: pd.DataFrame, convention: str) -> dict[str, str | None]:
+    """Return the heads of the printed table, with the column that each is sorted by.
+
+    Speed is the last column, if it was measured.
+    """
+    prefix, short = unit(frame["total"])[1], convention_words(convention)[0]
+    names: dict[str, str | None] = {
+        "Backbone": "backbone",
+        "Method": "label",
+        "Asked": "budget",
+        "Removed, %": "removed",
+        f"{prefix}{short}": "total",
+        "Tokens removed, %": "token_ratio",
+        "Top-1, %": "top1",
+        "95 % interval": None,
+        "Difference, points": "difference",
+        "Holm p": "p_holm",
+        "Agreement, %": "agreement",
+        "KL": "kl",
+    }
+    timed = frame["images_per_second"].notna().any()
+    return names | ({"Images/s": "images_per_second"} if timed else {})
 
 
-def heads(frame: pd.DataFrame, convention: str) -> list[str]:
-    """Return the column heads of the printed table."""
-    prefix = unit(frame["total"].dropna().tolist())[1]
-    short = CONVENTIONS.get(convention, (convention, ""))[0]
-    names = [
-        "Backbone",
-        "Method",
-        "Asked",
-        "Removed, %",
-        f"{prefix}{short}",
-        "Tokens removed, %",
-        "Top-1, %",
-        "95 % interval",
-        "Difference, points",
-        "Holm p",
-        "Agreement, %",
-        "KL",
-        "Images/s",
-    ]
-    return names[: columns(frame)]
-
-
-def columns(frame: pd.DataFrame) -> int:
-    """Return how many columns the printed table has; speed is the last, if it was measured."""
-    return 13 if frame["images_per_second"].notna().any() else 12
-
-
-def body(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the rows of the printed table under `heads`."""
-    size = unit(frame["total"].dropna().tolist())[0]
-    return [_row(row, size)[: columns(frame)] for row in frame.to_dict("records")]
+def printed(frame: pd.DataFrame, convention: str) -> tuple[dict[str, str | None], list[list[str]]]:
+    """Return the printed table: its `heads`, and the cells of each row."""
+    columns = heads(frame, convention)
+    size = unit(frame["total"])[0]
+    return columns, [_row(row, size)[: len(columns)] for row in frame.to_dict("records")]
 
 
 def _row(row: dict[Any, Any], size: float) -> list[str]:
@@ -142,8 +123,9 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
 
 def results_md(frame: pd.DataFrame, convention: str) -> str:
     """Return the printed table in Markdown."""
-    aligned = ["---"] * 2 + ["---:"] * (columns(frame) - 2)
-    return _markdown_table(heads(frame, convention), aligned, body(frame))
+    columns, rows = printed(frame, convention)
+    aligned = ["---"] * 2 + ["---:"] * (len(columns) - 2)
+    return _markdown_table(list(columns), aligned, rows)
 
 
 def _markdown_table(heads: list[str], aligned: list[str], rows: list[list[str]]) -> str:
@@ -159,27 +141,42 @@ def _tex_row(cells: Iterable[str]) -> str:
     return " & ".join(cells) + " \\\\"
 
 
-def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
-    """Return the printed table in LaTeX, with booktabs and a space between budgets."""
+def _tex_table(
+    caption: str, alignment: str, head: Iterable[str], rows: Sequence[str], wide: bool = False
+) -> str:
+    """Return a LaTeX table with booktabs, as wide as the page or as a column of it at most."""
+    star, width = ("*", "textwidth") if wide else ("", "columnwidth")
     lines = [
-        PACKAGES,
-        "\\begin{table*}",
+        "% needs \\usepackage{booktabs} and \\usepackage{adjustbox}",
+        f"\\begin{{table{star}}}",
         "\\centering",
-        f"\\caption{{{latex(caption)}}}",
-        "\\begin{adjustbox}{max width=\\textwidth}",
-        "\\begin{tabular}{ll" + "r" * (columns(frame) - 2) + "}",
+        f"\\caption{{{caption}}}",
+        f"\\begin{{adjustbox}}{{max width=\\{width}}}",
+        f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
-        _tex_row(latex(head) for head in heads(frame, convention)),
+        _tex_row(map(latex, head)),
         "\\midrule",
+        *rows,
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{adjustbox}",
+        f"\\end{{table{star}}}",
+        "",
     ]
+    return "\n".join(lines)
+
+
+def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
+    """Return the printed table in LaTeX, with a space between budgets."""
+    columns, rows = printed(frame, convention)
+    lines: list[str] = []
     before = None
-    for row in body(frame):
+    for row in rows:
         if before is not None and before != (row[0], row[2]):
             lines.append("\\addlinespace")
         before = (row[0], row[2])
-        lines.append(_tex_row(latex(cell) for cell in row))
-    end = ["\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table*}", ""]
-    return "\n".join([*lines, *end])
+        lines.append(_tex_row(map(latex, row)))
+    return _tex_table(latex(caption), f"ll{'r' * (len(columns) - 2)}", columns, lines, wide=True)
 
 
 def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
@@ -190,26 +187,16 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     """
     part = frame[frame["backbone"] == backbone]
     budgets = sorted(part["budget"].dropna().unique())
-    references = " or ".join(part.loc[part["budget"].notna(), "reference"].dropna().unique())
+    reference = references(part)
     star = ""
-    if references:
-        star = f" *: differs from {references} (5 %, Holm's correction; interval without zero)."
+    if reference:
+        star = f" *: differs from {reference} (5 %, Holm's correction; interval without zero)."
     off_budget = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
     dagger = ""
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
     words = f"Top-1 accuracy (%) of {backbone} by the share of FLOPs removed.{star}"
-    lines = [
-        PACKAGES,
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{latex(words)} {dagger}{latex(caption)}}}",
-        "\\begin{adjustbox}{max width=\\columnwidth}",
-        f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}",
-        "\\toprule",
-        _tex_row(["Method", *(latex(budget_name(budget)) for budget in budgets)]),
-        "\\midrule",
-    ]
+    lines = []
     for label, rows in part.groupby("label", sort=False):
         by_budget = {row["budget"]: row for row in rows.to_dict("records")}
         if budgets and (rows["method"] == "none").all():
@@ -219,8 +206,10 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
             lines += [_tex_row(["dense", dense]), "\\addlinespace"]
             continue
         cells = [_starred(by_budget.get(budget)) for budget in budgets]
-        lines.append(_tex_row([latex(str(label).split(" = ")[0]), *cells]))
-    return "\n".join([*lines, *END])
+        lines.append(_tex_row([latex(str(label).split(SAME)[0]), *cells]))
+    head = ["Method", *map(budget_name, budgets)]
+    caption = f"{latex(words)} {dagger}{latex(caption)}"
+    return _tex_table(caption, f"l{'r' * len(budgets)}", head, lines)
 
 
 def _starred(row: dict[Any, Any] | None) -> str:
@@ -238,7 +227,7 @@ def _shares(rows: pd.DataFrame) -> str:
     parts = []
     for label, own in rows.groupby("label", sort=False):
         shares = dict.fromkeys(percent(share) for share in own["removed"])
-        parts.append(f"{latex(str(label).split(' = ')[0])}: {', '.join(shares)}")
+        parts.append(f"{latex(str(label).split(SAME)[0])}: {', '.join(shares)}")
     return "; ".join(parts) + " \\%"
 
 
@@ -260,11 +249,6 @@ def is_numeric(table: Table) -> list[bool]:
     return numeric
 
 
-def table_csv(table: Table) -> str:
-    """Return an analysis's table as CSV, with every digit."""
-    return _csv(table.frame.map(inert))
-
-
 def table_md(table: Table) -> str:
     """Return an analysis's table in Markdown."""
     names = [str(head) for head in table.frame.columns]
@@ -275,20 +259,8 @@ def table_md(table: Table) -> str:
 def table_tex(table: Table) -> str:
     """Return an analysis's table in LaTeX, at most one column of a paper wide."""
     alignment = "".join("r" if numeric else "l" for numeric in is_numeric(table))
-    lines = [
-        PACKAGES,
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{latex(table.caption)}}}",
-        "\\begin{adjustbox}{max width=\\columnwidth}",
-        f"\\begin{{tabular}}{{{alignment}}}",
-        "\\toprule",
-        _tex_row(latex(str(head)) for head in table.frame.columns),
-        "\\midrule",
-    ]
-    for row in table_cells(table):
-        lines.append(_tex_row(latex(cell) for cell in row))
-    return "\n".join([*lines, *END])
+    rows = [_tex_row(map(latex, row)) for row in table_cells(table)]
+    return _tex_table(latex(table.caption), alignment, map(str, table.frame.columns), rows)
 
 
 def _printed(value: Any, digits: int) -> str:
@@ -300,11 +272,9 @@ def _printed(value: Any, digits: int) -> str:
     return number(value, digits) if isinstance(value, float) or value is None else str(value)
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV, with the same bytes on every platform."""
-    buffer = io.StringIO()
-    frame.to_csv(buffer, index=False, lineterminator="\n")
-    return buffer.getvalue()
+def csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV that nothing interprets, with the same bytes on every platform."""
+    return frame.map(inert).to_csv(index=False, lineterminator="\n")
 
 
 def inert(value: Any) -> Any:

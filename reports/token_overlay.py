@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -66,27 +66,10 @@ def overlay(
     merged = np.isin(owner, members[counts > 1])
     for member in members[counts > 1]:
         drawn[owner == member] = drawn[owner == member].mean(axis=(0, 1, 2))
-    drawn[owner == SPECIAL] = _colour(SPECIAL_COLOUR)
-    _rim(drawn, owner, merged)
-    return drawn.swapaxes(1, 2).reshape(height * cell, width * cell, 3).round().astype(np.uint8)
-
-
-def _rim(
-    drawn: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], merged: npt.NDArray[np.bool_]
-) -> None:
-    """Draw a line between merged tokens and their neighbours above and to the left."""
+    drawn[owner == SPECIAL] = ImageColor.getrgb(SPECIAL_COLOUR)
+    # a line between merged tokens and their neighbours above and to the left
     right = (owner[:, 1:] != owner[:, :-1]) & (merged[:, 1:] | merged[:, :-1])
     below = (owner[1:] != owner[:-1]) & (merged[1:] | merged[:-1])
-    columns, rows = drawn[:, 1:, :, 0], drawn[1:, :, 0, :]
-    columns[right] = _blend(columns[right])
-    rows[below] = _blend(rows[below])
-
-
-def _blend(line: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mix a line of pixels with the colour of the rim."""
-    return 0.25 * line + 0.75 * _colour(RIM)
-
-
-def _colour(text: str) -> npt.NDArray[np.float64]:
-    """Return the channels (3,) of a colour such as ``#ffffff``."""
-    return np.array([int(text[index : index + 2], 16) for index in (1, 3, 5)], dtype=np.float64)
+    for lines, between in ((drawn[:, 1:, :, 0], right), (drawn[1:, :, 0, :], below)):
+        lines[between] = 0.25 * lines[between] + 0.75 * np.array(ImageColor.getrgb(RIM))
+    return drawn.swapaxes(1, 2).reshape(height * cell, width * cell, 3).round().astype(np.uint8)

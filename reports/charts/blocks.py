@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from reports.charts.canvas import Chart, layout, level, plain, safe, title, trace
+from reports.charts.canvas import Chart, band, layout, level, safe, title, trace
 from reports.formatting import budget_name, number, percent
-from reports.style import Look
+from reports.style import Looks
 
 
-def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Chart:
+def by_block(part: pd.DataFrame, looks: Looks, column: str) -> Chart:
     """Draw `column` against the block for one backbone, a trace for each method and budget.
 
     `column` is ``foreground_kept``, a share, or ``lift``, its ratio to the share of all tokens.
@@ -21,7 +19,11 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
     data: list[Chart] = []
     for budget, rows in part.groupby("budget"):
         if share:
-            data.append(_all_tokens(rows, float(str(budget))))
+            # the shares of all tokens that methods keep, as a backdrop; half a point of height
+            # keeps it visible where all keep the same
+            base = rows.groupby("block")["kept"].agg(["min", "max"]) * 100
+            ends = base["min"], base["max"] + 0.6
+            data.append(band(base.index.tolist(), *ends, "@soft/0.22", budget=float(str(budget))))
         for label, line in sorted(rows.groupby("label"), key=lambda item: order[str(item[0])]):
             line = line.sort_values("block")
             words = []
@@ -51,21 +53,3 @@ def by_block(part: pd.DataFrame, looks: Mapping[str, Look], column: str) -> Char
         # a lift of 1: no better than dropping tokens at random
         shape["shapes"] = [level(1)]
     return {"data": data, "layout": shape}
-
-
-def _all_tokens(rows: pd.DataFrame, budget: float) -> Chart:
-    """Return the band of shares of all tokens that methods keep at this budget, as a backdrop."""
-    base = rows.groupby("block")["kept"].agg(["min", "max"]) * 100
-    blocks = base.index.tolist()
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": blocks + blocks[::-1],
-        "fill": "toself",
-        "fillcolor": "@soft/0.22",
-        # half a point of height keeps the band visible where all methods keep the same share
-        "y": plain(base["min"]) + plain(base["max"] + 0.6)[::-1],
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "meta": {"budget": budget},
-    }

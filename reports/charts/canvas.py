@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from reports import style
 from reports.formatting import present
-from reports.style import Look
+from reports.style import Look, Looks
 
 HEIGHT = 480
 MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}
@@ -19,7 +18,7 @@ SIZES = {"star": 13, "up": 11, "down": 11}
 Chart = dict[str, Any]
 
 
-def palette(looks: Mapping[str, Look], theme: str) -> dict[str, str]:
+def palette(looks: Looks, theme: str) -> dict[str, str]:
     """Return the colour of each token in `theme`, ``light`` or ``dark``."""
     basic = {"ink": style.INK, "soft": style.SOFT, "grid": style.GRID, "paper": style.PAPER}
     colours = {name: pair[theme] for name, pair in basic.items()}
@@ -72,6 +71,27 @@ def level(value: float) -> Chart:
         "y1": value,
         "layer": "below",
         "line": {"color": "@soft", "width": 1, "dash": "dot"},
+    }
+
+
+def note(text: str, size: float = 11.5, **at: Any) -> Chart:
+    """Return quiet words that end above the place `at`, given in Plotly's terms."""
+    font = {"color": "@soft", "size": size}
+    return {"text": text, "yanchor": "bottom", "showarrow": False, "font": font, **at}
+
+
+def band(x: list[Any], low: pd.Series, high: pd.Series, colour: str, **meta: Any) -> Chart:
+    """Return the area between two lines."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x + x[::-1],
+        "y": plain(low) + plain(high)[::-1],
+        "fill": "toself",
+        "fillcolor": colour,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "meta": meta,
     }
 
 

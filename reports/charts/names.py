@@ -5,15 +5,14 @@ Heights are computed here. The page computes the column, since it knows its own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.transforms import Bbox
 
 from reports.charts.canvas import HEIGHT, Chart, safe, token
-from reports.figures.names import clear_places
-from reports.formatting import spread
-from reports.style import DENSE, Look
+from reports.figures.names import clear_places, column_end
+from reports.style import DENSE, Look, Looks
 
 NAME = 34  # longest name, characters
 LINE = 17  # pixels between names
@@ -27,7 +26,7 @@ def short(label: str) -> str:
     return label if len(label) <= NAME else label[: NAME - 1] + "…"
 
 
-def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -> Chart | None:
+def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | None:
     """Name the methods at the ends of their lines, or near their points if most have only one.
 
     Adds annotations to the layout `shape`. Returns what the page needs to place the column of
@@ -42,8 +41,22 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
     low, high = low - pad, high + pad
     shape["yaxis"]["range"] = [low, high]
     room = HEIGHT - shape["margin"]["t"] - shape["margin"]["b"]
-    dense, lines = _dense_and_others(data, looks)
-    shape["annotations"] = [_dense_name(line) for line in dense]
+    listed = list(looks.values())
+    dense: list[Chart] = []
+    lines: list[Line] = []
+    shape["annotations"] = []
+    for line in data:
+        # bands and backdrops have no name
+        if "name" not in line:
+            continue
+        look = listed[line["meta"]["label"]]
+        if look.group != DENSE:
+            lines.append((look, line))
+            continue
+        dense.append(line)
+        name = {"text": "dense", "x": line["x"][-1], "y": line["y"][-1], "showarrow": False}
+        name |= {"yshift": 14, "font": {"color": "@ink", "size": 12}}
+        shape["annotations"].append(name | {"name": str(line["meta"]["label"])})
     if not lines:
         return None
     single = [line for _, line in lines if len(line["x"]) == 1]
@@ -51,7 +64,8 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
         # a column of names far from lone points could not be matched to them
         shape["annotations"] += _near(lines, dense, (low, high), room)
         return None
-    heights, end = _column(lines, LINE * (high - low) / room, low, high)
+    ends = {end: [line["y"][end] for _, line in lines] for end in (-1, 0)}
+    end, heights = column_end(ends, LINE * (high - low) / room, low, high)
     for (look, line), height in zip(lines, heights, strict=True):
         at = {"axref": "x", "ayref": "y", "ay": height, "xanchor": "left" if end else "right"}
         shape["annotations"].append(_name(look.label, line, end) | at)
@@ -63,76 +77,23 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Mapping[str, Look]) -
     }
 
 
-def _dense_and_others(
-    data: Sequence[Chart], looks: Mapping[str, Look]
-) -> tuple[list[Chart], list[Line]]:
-    """Split the named lines of a chart into those of the dense model and those of methods."""
-    listed = list(looks.values())
-    dense, lines = [], []
-    for line in data:
-        # bands and backdrops have no name
-        if "name" not in line:
-            continue
-        look = listed[line["meta"]["label"]]
-        if look.group == DENSE:
-            dense.append(line)
-        else:
-            lines.append((look, line))
-    return dense, lines
-
-
-def _dense_name(line: Chart) -> Chart:
-    """Return the name above the dense model's point."""
-    return {
-        "text": "dense",
-        "x": line["x"][-1],
-        "y": line["y"][-1],
-        "showarrow": False,
-        "yshift": 14,
-        "font": {"color": "@ink", "size": 12},
-        "name": str(line["meta"]["label"]),
-    }
-
-
-def _column(lines: Sequence[Line], gap: float, low: float, high: float) -> tuple[list[float], int]:
-    """Return the heights of a column of names, and the end of the lines it is at (-1 or 0).
-
-    The end is the one at which names move least from the ends of their lines.
-    """
-    best: tuple[float, list[float], int] | None = None
-    for end in (-1, 0):
-        wanted = [line["y"][end] for _, line in lines]
-        heights = spread(wanted, gap, low, high)
-        moved = sum(abs(one - other) for one, other in zip(wanted, heights, strict=True))
-        # at equal cost the right end wins, since readers look there first
-        if best is None or moved < best[0]:
-            best = moved, heights, end
-    assert best is not None
-    return best[1], best[2]
-
-
 def _near(
     lines: Sequence[Line], dense: Sequence[Chart], bounds: tuple[float, float], room: float
 ) -> list[Chart]:
     """Place names near their points, for a chart of the nominal width."""
     low, high = bounds
-    costs = []
-    for line in [*dense, *(line for _, line in lines)]:
-        costs += line["x"]
-    left, wide = min(costs), (max(costs) - min(costs)) or 1.0
-
-    def pixels(line: Chart) -> list[tuple[float, float]]:
-        points = []
-        for x, y in zip(line["x"], line["y"], strict=True):
-            points.append((NOMINAL * (x - left) / wide, room * (y - low) / (high - low)))
-        return points
-
-    positions = [pixels(line) for _, line in lines]
-    ends = np.array([points[-1] for points in positions])
+    placed = []
+    drawn = [*(line for _, line in lines), *dense]
+    costs = np.concatenate([line["x"] for line in drawn])
+    left, wide = costs.min(), np.ptp(costs) or 1.0
+    for line in drawn:
+        across = NOMINAL * (np.array(line["x"]) - left) / wide
+        placed.append(np.column_stack([across, room * (np.array(line["y"]) - low) / (high - low)]))
+    ends = np.array([points[-1] for points in placed[: len(lines)]])
     sizes = np.array([(LETTER * min(len(look.label), NAME), LINE) for look, _ in lines])
     # names avoid every point, the dense model's included
-    taken = np.concatenate([np.array(points) for points in [*positions, *map(pixels, dense)]])
-    middles = clear_places(ends, sizes, taken, Bbox.from_extents(-60, 0, NOMINAL + 60, room), 100)
+    frame = Bbox.from_extents(-60, 0, NOMINAL + 60, room)
+    middles = clear_places(ends, sizes, np.concatenate(placed), frame, 100)
     names = []
     for (look, line), end, middle in zip(lines, ends, middles, strict=True):
         # Plotly counts pixels downwards

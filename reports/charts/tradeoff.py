@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
-from reports.charts.canvas import Chart, layout, level, plain, safe, title, token, trace
-from reports.charts.cells import add_intervals, hover
-from reports.charts.dots import ranking
-from reports.charts.names import line_names
+from reports.charts.canvas import (
+    Chart,
+    band,
+    layout,
+    level,
+    note,
+    plain,
+    safe,
+    title,
+    token,
+    trace,
+)
+from reports.charts.names import line_names, short
+from reports.figures.dots import ranking, share_off
 from reports.figures.tradeoff import Marks, one_budget, shaded, ticks
-from reports.formatting import CONVENTIONS, unit
-from reports.style import Look
+from reports.formatting import (
+    budget_name,
+    convention_words,
+    interval,
+    number,
+    p_value,
+    percent,
+    points,
+    present,
+    unit,
+)
+from reports.style import Looks
 
 SHADED = 40  # pixels above a chart whose shaded budgets say why
 
 
 def pareto(
     part: pd.DataFrame,
-    looks: Mapping[str, Look],
+    looks: Looks,
     convention: str,
     marks: Marks,
     chance: float | None = None,
@@ -31,15 +52,20 @@ def pareto(
     bars.
     """
     if one_budget(part):
-        return ranking(part, looks, chance)
+        return dots(part, looks, chance)
     unbeaten = shaded(part, marks)
     chart = _curves(part, looks, convention, "top1", 100.0, top=SHADED if unbeaten else None)
-    chart["layout"]["yaxis"]["title"] = title("top-1 accuracy, %")
+    shape = chart["layout"]
+    shape["yaxis"]["title"] = title("top-1 accuracy, %")
     dense = part.loc[part["method"] == "none", "top1"].dropna()
-    chart["layout"]["shapes"] = [level(value * 100) for value in dense]
-    _level_of_chance(chart["layout"], chance)
+    shape["shapes"] = [level(value * 100) for value in dense]
+    notes = shape.setdefault("annotations", [])
+    low, high = shape["yaxis"].get("range", (1.0, 0.0))
+    if chance is not None and low <= chance * 100 <= high:
+        shape["shapes"].append(level(chance * 100))
+        notes.append(note("chance", xref="paper", x=1, xanchor="right", y=chance * 100))
     for place, width, baseline in unbeaten:
-        chart["layout"]["shapes"].append(
+        shape["shapes"].append(
             {
                 "type": "rect",
                 "yref": "paper",
@@ -52,49 +78,19 @@ def pareto(
                 "fillcolor": "@soft/0.14",
             }
         )
-        chart["layout"].setdefault("annotations", []).append(
-            {
-                "text": f"no method shown<br>to beat {safe(baseline)}",
-                "x": place,
-                "yref": "paper",
-                "y": 1,
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"color": "@soft", "size": 11},
-                "name": "shade",
-            }
-        )
+        words = f"no method shown<br>to beat {safe(baseline)}"
+        notes.append(note(words, 11, x=place, yref="paper", y=1, name="shade"))
     return chart
 
 
-def _level_of_chance(shape: Chart, chance: float | None) -> None:
-    """Mark the top-1 of a guess, if it lies within the axis."""
-    low, high = shape["yaxis"].get("range", (1.0, 0.0))
-    if chance is None or not low <= chance * 100 <= high:
-        return
-    shape["shapes"].append(level(chance * 100))
-    shape.setdefault("annotations", []).append(
-        {
-            "text": "chance",
-            "xref": "paper",
-            "x": 1,
-            "xanchor": "right",
-            "y": chance * 100,
-            "yanchor": "bottom",
-            "showarrow": False,
-            "font": {"color": "@soft", "size": 11.5},
-        }
-    )
-
-
-def agreement(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
+def agreement(part: pd.DataFrame, looks: Looks, convention: str) -> Chart:
     """Draw the share of images with the dense model's prediction against FLOPs."""
     chart = _curves(part[part["method"] != "none"], looks, convention, "agreement", 100.0)
     chart["layout"]["yaxis"]["title"] = title("same prediction as dense, %")
     return chart
 
 
-def divergence(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -> Chart:
+def divergence(part: pd.DataFrame, looks: Looks, convention: str) -> Chart:
     """Draw KL(dense || reduced), in nats, against FLOPs."""
     # a logarithmic axis has no place for a divergence of zero
     part = part[part["method"] != "none"]
@@ -105,7 +101,7 @@ def divergence(part: pd.DataFrame, looks: Mapping[str, Look], convention: str) -
 
 def _curves(
     part: pd.DataFrame,
-    looks: Mapping[str, Look],
+    looks: Looks,
     convention: str,
     column: str,
     scale: float,
@@ -113,7 +109,7 @@ def _curves(
     top: int | None = None,
 ) -> Chart:
     order = {label: index for index, label in enumerate(looks)}
-    size, prefix = unit(part["total"].dropna().tolist())
+    size, prefix = unit(part["total"])
     data: list[Chart] = []
     for label, rows in part.groupby("label", sort=False):
         rows = rows.dropna(subset=["total", column]).sort_values("total")
@@ -121,7 +117,9 @@ def _curves(
             continue
         look, index = looks[str(label)], order[str(label)]
         if column == "top1" and (rows["seeds"] > 1).any():
-            data.append(_band(rows, index))
+            low, high = rows["seed_low"] * 100, rows["seed_high"] * 100
+            costs = plain(rows["total"])
+            data.append(band(costs, low, high, f"@{token(index)}/0.2", label=index))
         words = [hover(row, size, prefix) for row in rows.to_dict("records")]
         line = trace(look, index, rows["total"], rows[column] * scale, words)
         if column == "top1":
@@ -135,45 +133,105 @@ def _curves(
         # ticks at powers of ten, unless the axis holds fewer than two of them
         if values.max() > 10 * values.min():
             shape["yaxis"]["dtick"] = 1
-    _cost_axis(shape, part, convention, size, prefix)
+    counted = f"{prefix}{safe(convention_words(convention)[0])} per image"
+    axis = f"{counted}, convention “{safe(convention)}”, and share removed"
+    shape["xaxis"]["title"] = title(axis)
+    places, stops = ticks(part)
+    if places:
+        lines = [stop.replace("\n", "<br>") for stop in stops]
+        shape["xaxis"] |= {"tickvals": places, "ticktext": lines}
     names = line_names(shape, data, looks) if column == "top1" and data else None
     # the axis title for pages too narrow for the long one
-    narrow = {"title": f"{prefix}{safe(_unit_of(convention))} per image"}
-    return {"data": data, "layout": shape, "narrow": narrow, "names": names}
+    return {"data": data, "layout": shape, "narrow": {"title": counted}, "names": names}
 
 
-def _unit_of(convention: str) -> str:
-    """Return the unit that a FLOPs convention counts in."""
-    return CONVENTIONS.get(convention, (convention, ""))[0]
+def hover(row: Mapping[Hashable, Any], size: float, prefix: str) -> str:
+    """Return the hover text of a cell; FLOPs in units of `size`, called `prefix`."""
+    # the dense model has no budget, reference or agreement to report
+    lines = [
+        f"<b>{safe('dense' if row['method'] == 'none' else row['label'])}</b>",
+        f"top-1 {percent(row['top1'])} % {interval(row['top1_low'], row['top1_high'])}",
+        f"{number(row['total'] / size, 3)} {prefix}FLOPs, {percent(row['removed'])} % removed"
+        + (f" (asked {budget_name(row['budget'])})" if present(row["budget"]) else ""),
+    ]
+    if row["seeds"] > 1:
+        between = f"{percent(row['seed_low'])} to {percent(row['seed_high'])} %"
+        lines.append(f"{int(row['seeds'])} seeds: {between}")
+    if present(row["difference"]) and present(row["reference"]):
+        bounds = interval(row["difference_low"], row["difference_high"], signed=True)
+        gap = f"{points(row['difference'])} {bounds}"
+        holm = f", Holm p {p_value(row['p_holm'])}" if present(row["p_holm"]) else ""
+        lines.append(f"against {safe(row['reference'])}: {gap}{holm}")
+    if row["method"] != "none":
+        lines.append(f"agrees with dense {percent(row['agreement'])} %, KL {number(row['kl'], 3)}")
+    return "<br>".join(line.strip() for line in lines)
 
 
-def _band(rows: pd.DataFrame, index: int) -> Chart:
-    """Return the range over seeds as a filled band."""
-    x = plain(rows["total"])
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x + x[::-1],
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "y": plain(rows["seed_low"] * 100) + plain(rows["seed_high"] * 100)[::-1],
-        "fill": "toself",
-        "fillcolor": f"@{token(index)}/0.2",
-        "meta": {"label": index},
-    }
-
-
-def _cost_axis(shape: Chart, part: pd.DataFrame, convention: str, size: float, prefix: str) -> None:
-    """Label the cost axis with FLOPs and, at chosen ticks, the share removed."""
-    unit_name, convention_name = safe(_unit_of(convention)), safe(convention)
-    words = f"{prefix}{unit_name} per image, convention “{convention_name}”, and share removed"
-    shape["xaxis"]["title"] = title(words)
-    costs = part[(part["removed"] < 0.999) & part["total"].notna()]
-    if not costs.empty:
-        # every cell implies the dense cost; the median is robust to rounding
-        dense = float((costs["total"] / (1 - costs["removed"])).median())
-        places, names = ticks(dense, float(costs["total"].min()), size)
-        shape["xaxis"] |= {
-            "tickvals": places,
-            "ticktext": [name.replace("\n", "<br>") for name in names],
+def add_intervals(line: Chart, rows: pd.DataFrame, index: int) -> None:
+    """Add the 95 % intervals of `rows` to `line` as error bars that the page can switch on."""
+    up, down = (rows["top1_high"] - rows["top1"]) * 100, (rows["top1"] - rows["top1_low"]) * 100
+    if up.notna().any():
+        line["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": plain(up),
+            "arrayminus": plain(down),
+            "visible": False,
+            "color": f"@{token(index)}",
+            "thickness": 1,
+            "width": 4,
         }
+
+
+def dots(part: pd.DataFrame, looks: Looks, chance: float | None) -> Chart:
+    """Rank the methods of one budget, a dot with its 95 % interval for each.
+
+    Dense accuracy and `chance` (None if unknown) are dotted levels.
+    """
+    size, prefix = unit(part["total"])
+    order = {label: index for index, label in enumerate(looks)}
+    methods, budget = ranking(part)
+    data, names = [], []
+    # the lowest row of the chart is the worst method
+    for height, row in enumerate(methods.to_dict("records")):
+        label = str(row["label"])
+        frame = pd.DataFrame([row])
+        values, heights = frame["top1"] * 100, pd.Series([height])
+        dot = trace(looks[label], order[label], values, heights, [hover(row, size, prefix)])
+        add_intervals(dot, frame, order[label])
+        # accuracy is on the x axis here, so its interval lies along x
+        if "error_y" in dot:
+            dot["error_x"] = dot.pop("error_y") | {"visible": True}
+        data.append(dot)
+        names.append(safe(short(label)) + share_off(row, budget))
+    shape = layout()
+    shape["height"] = 110 + 24 * len(names)
+    shape["margin"] |= {"t": 34, "b": 60}
+    shape["xaxis"] |= {
+        "title": title(f"top-1 accuracy, %, with {budget_name(budget)} of FLOPs removed"),
+        "showgrid": True,
+    }
+    shape["yaxis"] |= {
+        "tickvals": list(range(len(names))),
+        "ticktext": names,
+        "range": [-0.7, len(names) - 0.3],
+        "showgrid": False,
+        "ticks": "",
+        "showline": False,
+    }
+    levels = []
+    for value in part.loc[part["method"] == "none", "top1"].dropna():
+        levels.append((float(value), "dense"))
+    low, high = 0.0, 1.0
+    if len(methods):
+        low, high = float(methods["top1"].min()), float(methods["top1"].max())
+    # chance far to the left would squeeze all methods into a corner
+    if chance is not None and chance >= low - 0.25 * (high - low):
+        levels.append((chance, "chance"))
+    shape["shapes"], shape["annotations"] = [], []
+    for value, name in levels:
+        at = {"x0": value * 100, "x1": value * 100, "y0": 0, "y1": 1}
+        shape["shapes"].append(level(0) | {"xref": "x", "yref": "paper"} | at)
+        words = f"{name} {percent(value)}"
+        shape["annotations"].append(note(words, x=value * 100, yref="paper", y=1))
+    return {"data": data, "layout": shape, "names": None}

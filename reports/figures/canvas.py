@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
-from reports.style import GRID, INK, SOFT, Look
+from reports.formatting import fold
+from reports.style import SOFT, Look
+
+Style = dict[str, Any]
+Array = npt.NDArray[np.float64]
 
 DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
@@ -24,55 +35,34 @@ COLUMN = 3.25  # inches: one of its columns
 INCHES_A_BOLD_LETTER = 0.076  # of a heading
 INCHES_A_LETTER = 0.065  # of a name in a legend
 INCHES_A_LINE = 0.4  # of the line beside a name, and the gaps round it
-SETTINGS: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "axes.labelcolor": SOFT["light"],
-    "axes.edgecolor": SOFT["light"],
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID["light"],
-    "grid.linewidth": 0.6,
-    "text.color": INK["light"],
-    # a class or method name with a dollar sign is a name, not mathematics
-    "text.parse_math": False,
-    "text.usetex": False,
-    "xtick.color": SOFT["light"],
-    "ytick.color": SOFT["light"],
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "legend.frameon": False,
-    "legend.fontsize": 7.5,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4.5,
-    # text as outlines looks the same where the font is missing
-    "svg.fonttype": "path",
-    # without a fixed salt the ids of an SVG differ from run to run
-    "svg.hashsalt": "mamba-token-suite",
-    # TrueType: some publishers refuse Type 3 fonts
-    "pdf.fonttype": 42,
-}
+SETTINGS = Path(__file__).parents[1] / "templates" / "paper.mplstyle"
 # a quiet line at a level, such as the dense accuracy
-GUIDE: dict[str, Any] = {
+GUIDE: Style = {
     "color": SOFT["light"],
     "linewidth": 0.8,
     "linestyle": (0, (1, 2)),
     "zorder": 0,
 }
 THIN = GUIDE | {"linewidth": 0.7}  # a level with its name beside it
-DASHES: dict[str, Any] = {
+# coordinates of words beside an axis, and above it
+BESIDE, ABOVE = ("axes fraction", "data"), ("data", "axes fraction")
+# words at a point, beside the keywords that place them
+NOTE: Style = {
+    "textcoords": "offset points",
+    "va": "bottom",
+    "fontsize": 7,
+    "color": SOFT["light"],
+}
+# the titles of columns of pictures, and the labels of their rows
+COLUMN_NAME: Style = {"fontweight": "normal", "loc": "center", "fontsize": 7.5}
+ROW_NAME: Style = {
+    "rotation": 0,
+    "ha": "right",
+    "va": "center",
+    "color": "black",
+    "fontsize": 7,
+}
+DASHES: Style = {
     "solid": "-",
     "dot": (0, (1.2, 1.6)),
     "dash": (0, (4, 2)),
@@ -80,12 +70,13 @@ DASHES: dict[str, Any] = {
     "longdash": (0, (8, 2)),
     "longdashdot": (0, (8, 1.6, 1.2, 1.6)),
 }
+BLOCKS = "crest"  # pale for the first block, dark for the last, in grey print too
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Apply the settings of a paper figure; needed both to draw and to save."""
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(fname=SETTINGS):
         yield
 
 
@@ -102,6 +93,21 @@ def new_figure(
     return figure
 
 
+def panel_rows(
+    count: int, across: int, width: float, height: float, extra: float = 0.0, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` panels, `across` in a row, and the panels.
+
+    A row is `height` inches high, and the figure `extra` more; `shared` are keywords of `subplots`.
+    """
+    rows = -(-count // across)
+    figure = new_figure(width, height * rows + extra)
+    panels = figure.subplots(rows, across, squeeze=False, **shared).ravel()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, list(panels[:count])
+
+
 def heading(figure: Figure, title: str) -> None:
     """Put `title` above all panels; a figure of one column breaks it at its colon."""
     words = title if figure.get_figwidth() > COLUMN else title.replace(": ", ":\n", 1)
@@ -110,7 +116,7 @@ def heading(figure: Figure, title: str) -> None:
     figure.suptitle(words, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
 
 
-def stroke(look: Look) -> dict[str, Any]:
+def stroke(look: Look) -> Style:
     """Return the line and marker of `look` as keyword arguments of `Axes.plot`."""
     return {
         "color": look.light,
@@ -136,6 +142,40 @@ def fitting(names: Sequence[str], width: float, most: int) -> int:
     for name in names:
         longest = max([longest, *map(len, name.splitlines())])
     return min(most, max(1, int(width / (longest * INCHES_A_LETTER + INCHES_A_LINE))))
+
+
+def legend_below(
+    figure: Figure,
+    panels: Iterable[Axes],
+    most: int = 5,
+    letters: int | None = None,
+    height: Mapping[str, float] | None = None,
+    **style: Any,
+) -> None:
+    """Put one legend below all panels, each name once, in at most `most` columns.
+
+    Names that are folded to `letters` take fewer columns where they would not fit. They are
+    sorted by `height`, the highest first.
+    """
+    handles = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles[name] = handle
+    if height is not None:
+        order = sorted(handles, key=lambda name: -height.get(name, 0.0))
+        handles = {name: handles[name] for name in order}
+    names = list(handles)
+    if letters:
+        names = [fold(name, letters) for name in names]
+        most = fitting(names, figure.get_figwidth(), most)
+    across = columns(len(names), most)
+    figure.legend(handles.values(), names, loc="outside lower center", ncols=across, **style)
+
+
+def picture(axes: Axes, pixels: Any, **style: Any) -> AxesImage:
+    """Draw pixels alone, unsmoothed: smoothing would blur the borders of tokens."""
+    blank(axes)
+    return axes.imshow(pixels, interpolation="nearest", **style)
 
 
 def blank(axes: Axes) -> None:
@@ -172,3 +212,41 @@ def render_pdf(figure: Figure) -> bytes:
 def _print(method: Callable[..., Any], buffer: io.BytesIO, metadata: dict[str, None]) -> None:
     """Call a canvas's print method, whose signature matplotlib does not type."""
     method(buffer, metadata=metadata)
+
+
+def block_colours(blocks: Sequence[int]) -> dict[int, Any]:
+    """Return a colour for each block, darker for later ones."""
+    shades = sns.color_palette(BLOCKS, max(2, len(blocks)))
+    return dict(zip(sorted(blocks), shades, strict=False))
+
+
+def line(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    name: str,
+    look: Look | None = None,
+    band: bool = True,
+    **style: Any,
+) -> None:
+    """Draw ``mean`` of `rows` against `x`, with a `band` from ``low`` to ``high``.
+
+    The line has the look of a method if `look` is given, else the matplotlib `style`.
+    """
+    rows = rows.sort_values(x)
+    drawn: Mapping[str, Any] = stroke(look) if look else style
+    axes.plot(rows[x], rows["mean"], label=name, **drawn)
+    if band and rows["low"].notna().any():
+        colour = drawn["color"]
+        axes.fill_between(rows[x], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def level(axes: Axes, value: float = 0.0) -> None:
+    """Draw a quiet horizontal line at `value`."""
+    axes.axhline(value, **GUIDE)
+
+
+def by_block(axes: Axes) -> None:
+    """Label the x axis with blocks, in whole numbers."""
+    axes.set_xlabel("block before which it happens")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,24 +8,36 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import THIN, stroke
+from reports.figures.canvas import ABOVE, NOTE, THIN, Style, stroke
 from reports.formatting import budget_name, fold, percent, present
-from reports.style import SOFT, Look
+from reports.style import Looks
 from suite.stats.compare import other_work
 
+# behind words, so that no grid line crosses them
+WHITE = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
 
-def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: float | None) -> None:
+
+def dots(axes: Axes, part: pd.DataFrame, looks: Looks, chance: float | None) -> None:
     """Rank the methods at one budget: a dot with its 95 % interval, name and value each.
 
-    A name includes the share of FLOPs removed if that is more than half a point off the budget.
+    A wide pale line is the range of the seeds. A name includes the share of FLOPs removed if that
+    is more than half a point off the budget.
     """
-    ranked = (
-        part[part["method"] != "none"].dropna(subset=["top1"]).sort_values("top1", kind="stable")
-    )
-    budget = float(part["budget"].dropna().iloc[0])
+    ranked, budget = ranking(part)
+    names = []
     for height, row in enumerate(ranked.to_dict("records")):
-        _dot(axes, height, row, looks[str(row["label"])])
-    names = [_landed(row, budget) for row in ranked.to_dict("records")]
+        look, value = looks[str(row["label"])], row["top1"] * 100
+        low = high = value
+        if present(row["top1_low"]):
+            low, high = row["top1_low"] * 100, row["top1_high"] * 100
+        axes.hlines(height, low, high, color=look.light, linewidth=1.4, alpha=0.75, zorder=2)
+        if row["seeds"] > 1:
+            seeds = row["seed_low"] * 100, row["seed_high"] * 100
+            axes.hlines(height, *seeds, color=look.light, linewidth=4, alpha=0.3)
+        axes.plot(value, height, label=str(row["label"]), zorder=3, **stroke(look))
+        style: Style = NOTE | {"xytext": (5, 0), "va": "center", "zorder": 2, "bbox": WHITE}
+        axes.annotate(percent(row["top1"]), (max(high, value), height), **style)
+        names.append(fold(str(row["label"]), 30) + share_off(row, budget))
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     for text, label in zip(axes.get_yticklabels(), ranked["label"], strict=True):
         text.set_color(looks[str(label)].light)
@@ -49,49 +61,20 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look], chance: floa
         _level(axes, chance, "chance")
 
 
-def _dot(axes: Axes, height: int, row: dict[Any, Any], look: Look) -> None:
-    """Draw one method: its interval, the range of its seeds, its mark and its value."""
-    value = row["top1"] * 100
-    low = high = value
-    if present(row["top1_low"]):
-        low, high = row["top1_low"] * 100, row["top1_high"] * 100
-    axes.hlines(height, low, high, color=look.light, linewidth=1.4, alpha=0.75, zorder=2)
-    if row["seeds"] > 1:
-        seeds = row["seed_low"] * 100, row["seed_high"] * 100
-        axes.hlines(height, *seeds, color=look.light, linewidth=4, alpha=0.3)
-    axes.plot(value, height, label=str(row["label"]), zorder=3, **stroke(look))
-    axes.annotate(
-        percent(row["top1"]),
-        (max(high, value), height),
-        xytext=(5, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=7,
-        color=SOFT["light"],
-        zorder=2,
-        # white behind the digits, so that no grid line crosses them
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-    )
-
-
 def _level(axes: Axes, value: float, name: str) -> None:
     """Draw a vertical level with its name above the axes."""
     axes.axvline(value * 100, **THIN)
-    axes.annotate(
-        f"{name} {percent(value)}",
-        (value * 100, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=7,
-        color=SOFT["light"],
-    )
+    at, style = (value * 100, 1.0), NOTE | {"xytext": (0, 2)}
+    axes.annotate(f"{name} {percent(value)}", at, xycoords=ABOVE, ha="center", **style)
 
 
-def _landed(row: dict[Any, Any], budget: float) -> str:
-    """Return a method's name, with the share of FLOPs removed if that is not the budget."""
-    name = fold(str(row["label"]), 30)
+def ranking(part: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return the methods of `part`, the worst first, and their one budget."""
+    methods = part[part["method"] != "none"].dropna(subset=["top1"])
+    return methods.sort_values("top1", kind="stable"), float(part["budget"].dropna().iloc[0])
+
+
+def share_off(row: Mapping[Any, Any], budget: float) -> str:
+    """Return the share of FLOPs removed, in brackets, if that is not the budget."""
     away = present(row["removed"]) and other_work(row["removed"], budget)
-    return f"{name} (\u2212{percent(row['removed'], 0)} %)" if away else name
+    return f" (\u2212{percent(row['removed'], 0)} %)" if away else ""

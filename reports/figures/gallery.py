@@ -11,7 +11,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, heading, new_figure, paper_style
+from reports.figures.canvas import (
+    COLUMN,
+    COLUMN_NAME,
+    ROW_NAME,
+    WIDTH,
+    heading,
+    new_figure,
+    paper_style,
+    picture,
+)
 from reports.formatting import distinct_names, fold, percent
 from reports.run import Run
 from reports.style import INK, SOFT
@@ -39,39 +48,35 @@ def gallery(
     `rows` are gallery rows of one backbone and budget, one for each (image, label). `absent` are
     the methods without room, which the words below the figure name.
     """
-    cells = {(int(row.image), str(row.label)): row for row in rows.itertuples()}
-    images, owners = [], []
-    for image in pictures:
-        shown = [cells[image, label] for label in labels if (image, label) in cells]
-        if shown:
-            images.append(image)
-            owners += [cell.owner for cell in shown]
+    cells = {}
+    for row in rows[rows["image"].isin(list(pictures))].to_dict("records"):
+        if row["label"] in labels:
+            cells[row["image"], row["label"]] = row
+    images = [image for image in pictures if any(image == shown for shown, _ in cells)]
     with paper_style():
         size = width / (len(labels) + 1)
-        below = _words_below(owners, labels, absent, width)
+        below = _words_below([row["owner"] for row in cells.values()], labels, absent, width)
         height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
         figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
-            # every cell of an image stores the dense model's answer
-            row = next(cells[image, label] for label in labels if (image, label) in cells)
-            answer = row.dense_prediction, row.dense_confidence, row.label_true
-            _panel(line[0], pictures[image], run, *answer)
-            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(run, row.label_true)}")
             for axes, label in zip(line[1:], labels, strict=True):
-                cell = cells.get((image, label))
-                if cell is None:
+                if (image, label) not in cells:
                     axes.set_axis_off()
                     continue
-                owner = np.asarray(cell.owner, dtype=np.int64)
-                drawn = overlay(pictures[image], owner, shape)
-                _panel(axes, drawn, run, cell.prediction, cell.confidence, cell.label_true)
+                row = cells[image, label]
+                owner = np.asarray(row["owner"], dtype=np.int64)
+                picture(axes, overlay(pictures[image], owner, shape))
+                answer(axes, run, row)
+            # every cell of an image stores the dense model's answer
+            picture(line[0], pictures[image])
+            answer(line[0], run, row, "dense_")
+            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(run, row)}")
         for axes, name in zip(panels[0], ["dense", *labels], strict=True):
             lines = fold(name, 14)
             longest = max(map(len, lines.split("\n")))
             # in points: no title is wider than its panel
-            fitting = min(7.0, 118 * size / longest)
-            axes.set_title(lines, fontsize=fitting, loc="center", fontweight="normal")
+            axes.set_title(lines, **COLUMN_NAME | {"fontsize": min(7.0, 118 * size / longest)})
         return figure
 
 
@@ -100,28 +105,18 @@ def layers(
         for line, label in zip(panels, labels, strict=False):
             mine = rows[rows["label"] == label].sort_values("block")
             final = mine.iloc[-1]
-            blank(line[0])
-            line[0].imshow(pixels, interpolation="nearest")
-            beside: dict[str, Any] = {
-                "rotation": 0,
-                "ha": "right",
-                "va": "center",
-                "color": "black",
-            }
-            line[0].set_ylabel(fold(label, 14), fontsize=7, **beside)
-            truth = _truth(run, final["label_true"])
-            line[0].set_xlabel(truth, fontsize=6, labelpad=2, color=INK["light"])
+            picture(line[0], pixels)
+            line[0].set_ylabel(fold(label, 14), **ROW_NAME)
+            line[0].set_xlabel(_truth(run, final), fontsize=6, labelpad=2, color=INK["light"])
             for axes, block in zip(line[1:], blocks, strict=True):
-                blank(axes)
                 before = mine[mine["block"] <= block]
                 # before the first reduction every token is its own
                 owner = before.iloc[-1]["owner"] if len(before) else np.arange(shape[0] * shape[1])
-                drawn = overlay(pixels, np.asarray(owner, dtype=np.int64), shape)
-                axes.imshow(drawn, interpolation="nearest")
-            _answer(line[-1], run, final["prediction"], final["confidence"], final["label_true"])
+                picture(axes, overlay(pixels, np.asarray(owner, dtype=np.int64), shape))
+            answer(line[-1], run, final)
         names = ["picture", *(f"block {block}" for block in blocks)]
         for axes, name in zip(panels[0], names, strict=True):
-            axes.set_title(name, fontsize=7, loc="center", fontweight="normal")
+            axes.set_title(name, **COLUMN_NAME | {"fontsize": 7})
         return figure
 
 
@@ -137,11 +132,8 @@ def _words_below(
     owners: Iterable[Any], labels: Sequence[str], absent: Sequence[str], width: float
 ) -> str:
     """Return the key of token fates and the names of absent methods, in lines that fit."""
-    fates: set[int] = set()
-    for owner in owners:
-        fates |= {int(place) for place in np.unique(owner)}
-    key = [CLEAR, MERGED]
-    key += [words for fate, words in FATES.items() if fate in fates]
+    fates = set().union(*map(set, owners))
+    key = [CLEAR, MERGED, *(words for fate, words in FATES.items() if fate in fates)]
     lines = ["    ".join(key)] if width > COLUMN else key
     if absent:
         some = f"The first {len(labels)} of {len(labels) + len(absent)} methods"
@@ -152,22 +144,27 @@ def _words_below(
     return "\n".join(lines)
 
 
-def _truth(run: Run, truth: Any) -> str:
+def _truth(run: Run, row: Mapping[Any, Any]) -> str:
     """Return the true class in words short enough for a panel."""
-    return f"true: {run.class_name(truth)[:20]}"
+    return f"true: {run.class_name(row['label_true'])[:20]}"
 
 
-def _panel(
-    axes: Axes, pixels: Pixels, run: Run, prediction: Any, confidence: Any, truth: Any
+def answer(
+    axes: Axes,
+    run: Run,
+    row: Mapping[Any, Any],
+    whose: str = "",
+    right: bool | None = None,
+    letters: int = 16,
 ) -> None:
-    """Draw a picture with the answer below it."""
-    blank(axes)
-    axes.imshow(pixels, interpolation="nearest")
-    _answer(axes, run, prediction, confidence, truth)
+    """Write an answer of a gallery row below a picture, in red and with a cross if it is wrong.
 
-
-def _answer(axes: Axes, run: Run, prediction: Any, confidence: Any, truth: Any) -> None:
-    """Write the answer below a picture, in red and with a cross if it is wrong."""
-    right = int(prediction) == int(truth)
-    words = f"{'' if right else '× '}{run.class_name(prediction)[:16]} {percent(confidence, 0)} %"
-    axes.set_xlabel(words, fontsize=6, labelpad=2, color="#1b1f24" if right else "#b3261e")
+    `whose` is ``dense_`` for the dense model's. Whether it is `right` is read from the row if it is
+    not known already.
+    """
+    prediction = row[f"{whose}prediction"]
+    if right is None:
+        right = int(prediction) == int(row["label_true"])
+    share = percent(row[f"{whose}confidence"], 0)
+    words = f"{'' if right else '× '}{run.class_name(prediction)[:letters]} {share} %"
+    axes.set_xlabel(words, fontsize=6, labelpad=2, color=INK["light"] if right else "#b3261e")

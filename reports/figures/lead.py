@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import COLUMN, GUIDE, heading, new_figure, paper_style, stroke
+from reports.figures.canvas import COLUMN, GUIDE, heading, panel_rows, paper_style, stroke
 from reports.formatting import budget_name, fold
-from reports.style import SOFT, Look
+from reports.style import SOFT, Looks
 from suite.stats.blind_baselines import BlindComparison
 
 LINE = 0.19  # inches a method
 ACROSS = 3  # panels beside each other where there is the width
 
 
-def lead_figure(
-    marks: Sequence[BlindComparison], looks: Mapping[str, Look], title: str, width: float
-) -> Figure:
+def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, width: float) -> Figure:
     """Draw the difference in top-1 from the best blind baseline, with paired 95 % intervals.
 
     `marks` are the comparisons of one backbone in the order of their budgets, a panel each, with a
@@ -28,12 +26,11 @@ def lead_figure(
     labels = [label for label in looks if label in there]
     most, gap, room = (ACROSS, " ", 0.8) if width > COLUMN else (1, "\n", 0.95)
     across = min(len(marks), most)
-    rows = -(-len(marks) // across)
     with paper_style():
-        figure = new_figure(width, rows * (LINE * len(labels) + room) + 0.25)
+        height = LINE * len(labels) + room
+        figure, panels = panel_rows(len(marks), across, width, height, 0.25, sharey=True)
         heading(figure, title)
-        panels = figure.subplots(rows, across, squeeze=False, sharey=True).ravel()
-        for axes, mark in zip(panels, marks, strict=False):
+        for axes, mark in zip(panels, marks, strict=True):
             for lead in mark.leads:
                 place = labels.index(lead.label)
                 # hollow means "not shown" here, also for a method whose look is hollow elsewhere
@@ -45,8 +42,6 @@ def lead_figure(
             axes.axvline(0, **GUIDE)
             baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
             axes.set_title(f"−{budget_name(mark.budget)}, beside{gap}{baseline}")
-        for axes in panels[len(marks) :]:
-            axes.set_axis_off()
         panels[0].set_yticks(range(len(labels)), [fold(label, 24) for label in labels])
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
         words = "ahead of the best blind baseline, points of top-1"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import cos, pi, sin
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from reports.figures.canvas import Array
 from reports.formatting import fold, spread
 
 SIZE = 7.0  # points
@@ -27,10 +26,10 @@ class Tag:
 
     text: str
     colour: str
-    line: npt.NDArray[np.float64]
+    line: Array
 
 
-def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> list[Annotation]:
+def beside(axes: Axes, tags: Sequence[Tag], others: Array) -> list[Annotation]:
     """Write names in a column beside the ends of their lines, each joined to its own.
 
     The column is on the side where names move least from their lines; the x axis grows to hold it.
@@ -40,16 +39,11 @@ def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> 
     if not tags:
         return []
     boxes = [_extent(axes, tag) for tag in tags]
-    heights = [box.height for box in boxes]
     frame = axes.get_window_extent()
-    sides = {}
+    ends = {}
     for end in (-1, 0):
-        middles = [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
-        heights_at_end = spread(middles, heights, frame.y0, frame.y1)
-        moved = np.abs(np.subtract(middles, heights_at_end)).sum()
-        sides[end] = moved, heights_at_end
-    # `min` takes the first of equals: the right end, where readers look first
-    end = min(sides, key=lambda side: sides[side][0])
+        ends[end] = [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
+    end, middles = column_end(ends, [box.height for box in boxes], frame.y0, frame.y1)
     right = end == -1
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
     widest = max(box.width for box in boxes)
@@ -57,13 +51,31 @@ def beside(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> 
     # the column may have stretched the axis, so pixels are turned back into data only now
     upright = axes.transData.inverted()
     notes = []
-    for tag, middle in zip(tags, sides[end][1], strict=True):
+    for tag, middle in zip(tags, middles, strict=True):
         at = column, float(upright.transform((frame.x0, middle))[1])
-        notes.append(_note(axes, tag, tuple(tag.line[end]), at, "left" if right else "right"))
+        notes.append(_note(axes, tag, end, at, "left" if right else "right"))
     return notes
 
 
-def near(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> list[Annotation]:
+def column_end(
+    ends: Mapping[int, Sequence[float]], sizes: float | Sequence[float], low: float, high: float
+) -> tuple[int, list[float]]:
+    """Return the end of the lines that a column of names is at, and the heights of the names.
+
+    `ends` are the heights of the lines at each end; names of `sizes` move least from them.
+    """
+    best: tuple[float, int, list[float]] | None = None
+    for end, wanted in ends.items():
+        heights = spread(wanted, sizes, low, high)
+        moved = float(np.abs(np.subtract(wanted, heights)).sum())
+        # of equals the first wins: the right end, where readers look first
+        if best is None or moved < best[0]:
+            best = moved, end, heights
+    assert best is not None
+    return best[1:]
+
+
+def near(axes: Axes, tags: Sequence[Tag], others: Array) -> list[Annotation]:
     """Write each name near the last point of its line, where it covers least.
 
     For points that lie apart. `others` (n, 2) are points to keep clear of. The figure must be laid
@@ -80,17 +92,17 @@ def near(axes: Axes, tags: Sequence[Tag], others: npt.NDArray[np.float64]) -> li
     middles = axes.transData.inverted().transform(pixels)
     notes = []
     for tag, middle in zip(tags, middles, strict=True):
-        notes.append(_note(axes, tag, tuple(tag.line[-1]), tuple(middle), "center"))
+        notes.append(_note(axes, tag, -1, tuple(middle), "center"))
     return notes
 
 
 def clear_places(
-    ends: npt.NDArray[np.float64],
-    sizes: npt.NDArray[np.float64],
-    points: npt.NDArray[np.float64],
+    ends: Array,
+    sizes: Array,
+    points: Array,
     frame: Bbox,
     inch: float,
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Place names of `sizes` (n, 2) near their `ends` (n, 2); returns their middles (n, 2).
 
     All are in pixels, y upwards, with `inch` pixels to the inch. From left to right each name takes
@@ -100,9 +112,12 @@ def clear_places(
     taken: list[Bbox] = []
     placed = np.empty_like(ends)
     for index in np.lexsort((ends[:, 1], ends[:, 0])):
-        point = float(ends[index, 0]), float(ends[index, 1])
-        choices = _around(point, (float(sizes[index, 0]), float(sizes[index, 1])), inch)
-        best = min(choices, key=lambda place: _cost(place, point, frame, taken, points, inch))
+        point = ends[index]
+        costs = []
+        places = _around(point, sizes[index], inch)
+        for place in places:
+            costs.append(_cost(place, point, frame, taken, points, inch))
+        best = places[int(np.argmin(costs))]
         taken.append(best)
         placed[index] = (best.x0 + best.x1) / 2, (best.y0 + best.y1) / 2
     return placed
@@ -123,7 +138,7 @@ def _extent(axes: Axes, tag: Tag) -> Bbox:
 def _column(
     axes: Axes,
     ends: Sequence[float],
-    others: npt.NDArray[np.float64],
+    others: Array,
     right: bool,
     width: float,
     inch: float,
@@ -149,45 +164,39 @@ def _column(
     return float(outer + (1 if right else -1) * FAN * inch / room * (high - low))
 
 
-def _around(point: tuple[float, float], size: tuple[float, float], inch: float) -> list[Bbox]:
+def _around(point: Array, size: Array, inch: float) -> list[Bbox]:
     """Return places for a name at growing distances round a point, in pixels."""
-    (x, y), (width, height) = point, size
     boxes = []
-    for radius, turn in product((0.07, 0.12, 0.2, 0.3, 0.42, 0.56), np.arange(0, 16) * pi / 8):
-        across, up = cos(turn), sin(turn)
-        middle = x + across * (radius * inch + width / 2), y + up * (radius * inch + height / 2)
-        boxes.append(Bbox.from_bounds(middle[0] - width / 2, middle[1] - height / 2, width, height))
+    for radius, turn in product((0.07, 0.12, 0.2, 0.3, 0.42, 0.56), np.arange(0, 16) * np.pi / 8):
+        away = np.array([np.cos(turn), np.sin(turn)])
+        corner = point + away * (radius * inch + size / 2) - size / 2
+        boxes.append(Bbox.from_bounds(*corner, *size))
     return boxes
 
 
 def _cost(
     place: Bbox,
-    point: tuple[float, float],
+    point: Array,
     frame: Bbox,
     taken: Sequence[Bbox],
-    points: npt.NDArray[np.float64],
+    points: Array,
     inch: float,
 ) -> float:
     """Return the cost of a place: what it covers counts first, then the distance to its point."""
-    grown = place.padded(0.03 * inch)
-    hidden = sum(bool(grown.contains(*other)) for other in points)
-    overlaps = sum(bool(place.overlaps(other)) for other in taken)
-    across = place.x0 < frame.x0 or place.x1 > frame.x1
-    upright = place.y0 < frame.y0 or place.y1 > frame.y1
-    nearest = np.clip(point, (place.x0, place.y0), (place.x1, place.y1))
-    distance = float(np.hypot(*(nearest - point))) / inch
+    hidden = place.padded(0.03 * inch).count_contains(points)
+    overlaps = place.count_overlaps(taken)
+    outside = np.less(place.min, frame.min).any() or np.greater(place.max, frame.max).any()
+    distance = float(np.hypot(*(np.clip(point, place.min, place.max) - point))) / inch
     # a name outside the frame is cut off, one over another unreadable, one over a point misleading
-    return 1000 * (across or upright) + 100 * overlaps + 10 * hidden + distance
+    return 1000 * outside + 100 * overlaps + 10 * hidden + distance
 
 
-def _note(
-    axes: Axes, tag: Tag, point: tuple[float, ...], place: tuple[float, ...], ha: str
-) -> Annotation:
-    """Write a name at `place` with a leader to its `point`."""
+def _note(axes: Axes, tag: Tag, end: int, place: tuple[float, float], ha: str) -> Annotation:
+    """Write a name at `place` with a leader to an `end` of its line."""
     note = axes.annotate(
         fold(tag.text, FOLD),
-        xy=(point[0], point[1]),
-        xytext=(place[0], place[1]),
+        xy=tuple(tag.line[end]),
+        xytext=place,
         color=tag.colour,
         fontsize=SIZE,
         # below the lines and their marks

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from reports.figures.canvas import COLUMN, WIDTH, blank, new_figure, paper_style, stroke
+from reports.figures.canvas import (
+    COLUMN,
+    WIDTH,
+    Array,
+    Style,
+    blank,
+    new_figure,
+    paper_style,
+    stroke,
+)
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.formatting import distinct_names, fold, number
-from reports.style import INK, SOFT, Look
+from reports.style import INK, SOFT, Looks
 
-Matrix = npt.NDArray[np.float64]
 WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit
 LEAST = 4.0  # points: smaller numbers in the cells of a table are left out
 
 
-def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
+def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Array:
     """Return the symmetric table (m, m) of `value` over pairs of `labels`, 1 on the diagonal."""
     index = {label: number for number, label in enumerate(labels)}
     table = np.full((len(labels), len(labels)), np.nan)
@@ -38,7 +43,7 @@ def matrix(rows: pd.DataFrame, labels: Sequence[str], value: str) -> Matrix:
     return table
 
 
-def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
+def alike_together(table: Array, labels: Sequence[str]) -> list[str]:
     """Order `labels` by the leaves of an average-linkage tree: alike ones are neighbours."""
     if len(labels) < 3:
         return list(labels)
@@ -51,7 +56,7 @@ def alike_together(table: Matrix, labels: Sequence[str]) -> list[str]:
 
 
 def pairs_table(
-    table: Matrix, labels: Sequence[str], looks: Mapping[str, Look], title: str, width: float
+    table: Array, labels: Sequence[str], looks: Looks, title: str, width: float
 ) -> Figure:
     """Draw a table of pairs as coloured cells with their values, blue below zero, red above.
 
@@ -69,8 +74,8 @@ def pairs_table(
         axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)
         for ticks in (axes.get_yticklabels(), axes.get_xticklabels()):
-            for words, label in zip(ticks, labels, strict=True):
-                words.set_color(looks[label].light)
+            for tick, label in zip(ticks, labels, strict=True):
+                tick.set_color(looks[label].light)
         axes.tick_params(length=0)
         axes.set_title(title)
         side = "right" if wide else "bottom"
@@ -82,27 +87,18 @@ def pairs_table(
         figure.draw_without_rendering()
         cell = axes.get_window_extent().width / figure.dpi * 72 / max(len(labels), 1)
         letters, most, digits = (5, 0.75 * size, 2) if wide else (3, 6.0, 0)
-        _values(axes, table, min(most, cell / WIDE_DIGIT / letters), digits)
+        size = min(most, cell / WIDE_DIGIT / letters)
+        for (row, column), value in np.ndenumerate(table):
+            if size >= LEAST and row != column and np.isfinite(value):
+                words = number(value if wide else 100 * value, digits)
+                # dark cells need white digits
+                shade = "white" if abs(value) > 0.62 else INK["light"]
+                axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
         return figure
 
 
-def _values(axes: Axes, table: Matrix, size: float, digits: int) -> None:
-    """Write the numbers of `table` into its cells, `size` points high.
-
-    They have `digits` decimals, or are in hundredths if `digits` is 0.
-    """
-    if size < LEAST:
-        return
-    for (row, column), value in np.ndenumerate(table):
-        if row != column and np.isfinite(value):
-            words = number(value if digits else 100 * value, digits)
-            # dark cells need white digits
-            shade = "white" if abs(value) > 0.62 else INK["light"]
-            axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
-
-
 def by_block(
-    layers: pd.DataFrame, reference: str, looks: Mapping[str, Look], title: str, width: float
+    layers: pd.DataFrame, reference: str, looks: Looks, title: str, width: float
 ) -> Figure:
     """Draw the overlap of each method's tokens with those of `reference`; 0 is chance."""
     with paper_style():
@@ -137,7 +133,7 @@ def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
     with paper_style():
         figure = new_figure(width, min(3.4, width))
         axes = figure.subplots()
-        dot: dict[str, Any] = {
+        dot: Style = {
             "color": "#0c6ab6",
             "alpha": 0.55,
             "markersize": 4,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.canvas import GUIDE, columns, new_figure, paper_style, stroke
-from reports.figures.lines import level
+from reports.figures.canvas import (
+    GUIDE,
+    NOTE,
+    Style,
+    legend_below,
+    level,
+    new_figure,
+    panel_rows,
+    paper_style,
+    stroke,
+)
 from reports.formatting import fold, percent
-from reports.style import INK, KNOWN, SOFT, Look
+from reports.run import Row
+from reports.style import INK, KNOWN, SOFT, Looks
 
 PLACE = ["backbone", "precision", "batch"]
 KINDS = {
@@ -25,6 +31,15 @@ KINDS = {
     "rest": ("rest: Python, waiting", SOFT["dark"]),
 }
 BAR = 0.2  # inches
+# round cells that were not shown to be faster
+RING: Style = {
+    "linestyle": "",
+    "marker": "o",
+    "markersize": 10,
+    "markerfacecolor": "none",
+    "markeredgecolor": INK["light"],
+    "markeredgewidth": 1.0,
+}
 LENGTHWISE = {"ms": "milliseconds an image", "peak_mib": "peak memory of a pass, MiB"}
 
 
@@ -41,7 +56,7 @@ def place_name(backbone: str, precision: str, batch: int) -> str:
     return f"{backbone}, {precision}, batch {batch}"
 
 
-def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
+def speedup_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
     """Draw realised speed-up against FLOPs removed, a panel a backbone, precision and batch.
 
     The curve is the speed-up if time followed FLOPs, the line at 1 no gain. A ring marks a cell
@@ -51,51 +66,28 @@ def speedup_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) 
     for key, part in native(rows).groupby(PLACE, sort=False):
         groups.append((key, part[part["removed"] > 0]))
     with paper_style():
-        figure, panels = _panels(len(groups), width, 2.7)
-        for axes, (key, part) in zip(panels, groups, strict=False):
-            _followed(axes, part)
+        wide = width > 5
+        across = min(len(groups), 2 if wide else 1)
+        figure, panels = panel_rows(len(groups), across, width, 2.7, 0.4)
+        for axes, (key, part) in zip(panels, groups, strict=True):
+            share = np.linspace(0, float(part["removed"].max()) + 0.03 if len(part) else 0.5, 60)
+            dashed: Style = GUIDE | {"linestyle": (0, (4, 2))}
+            axes.plot(100 * share, 1 / (1 - share), label="if time followed FLOPs", **dashed)
+            level(axes, 1)
             for label, line in part.groupby("label", sort=False):
-                _gain(axes, line.sort_values("removed"), looks[str(label)])
+                line, look = line.sort_values("removed"), looks[str(label)]
+                removed, speedup = 100 * line["removed"], line["speedup"]
+                ends = [speedup - line["speedup_low"], line["speedup_high"] - speedup]
+                bars: Style = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
+                axes.errorbar(removed, speedup, ends, **bars)
+                axes.plot(removed, speedup, label=fold(look.label, 30), zorder=3, **stroke(look))
+                lost = line["verdict"] != "faster"
+                axes.plot(removed[lost], speedup[lost], label="_lost", zorder=4, **RING)
             axes.set_title(place_name(*key))
             axes.set_xlabel("FLOPs removed, %")
             axes.set_ylabel("times as fast as dense")
-        _legend(figure, panels, width)
+        legend_below(figure, panels, 4 if wide else 2)
         return figure
-
-
-def _followed(axes: Axes, part: pd.DataFrame) -> None:
-    """Draw the curve 1 / (1 - removed) and the level 1."""
-    removed = np.linspace(0, float(part["removed"].max()) + 0.03 if len(part) else 0.5, 60)
-    dashed: dict[str, Any] = GUIDE | {"linestyle": (0, (4, 2))}
-    axes.plot(100 * removed, 1 / (1 - removed), label="if time followed FLOPs", **dashed)
-    level(axes, 1)
-
-
-def _gain(axes: Axes, line: pd.DataFrame, look: Look) -> None:
-    """Draw one method with its intervals, and rings round cells without a gain."""
-    low, high = line["speedup"] - line["speedup_low"], line["speedup_high"] - line["speedup"]
-    axes.errorbar(
-        100 * line["removed"],
-        line["speedup"],
-        [low, high],
-        fmt="none",
-        ecolor=look.light,
-        linewidth=0.9,
-    )
-    axes.plot(100 * line["removed"], line["speedup"], label=look.label, zorder=3, **stroke(look))
-    lost = line[line["verdict"] != "faster"]
-    axes.plot(
-        100 * lost["removed"],
-        lost["speedup"],
-        linestyle="",
-        marker="o",
-        markersize=10,
-        markerfacecolor="none",
-        markeredgecolor=INK["light"],
-        markeredgewidth=1.0,
-        label="_lost",
-        zorder=4,
-    )
 
 
 def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
@@ -112,42 +104,34 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
         for axes, (key, part) in zip(panels, groups, strict=True):
             records = part.to_dict("records")
             for height, row in enumerate(records):
-                _bar(axes, height, row)
+                end, whole = 0.0, row["ms"] / row["batch"]
+                for kind, (name, colour) in KINDS.items():
+                    bar: Style = {"left": end, "height": 0.7, "color": colour, "label": name}
+                    length = row[f"share_{kind}"] * whole
+                    axes.barh(height, length, zorder=2, **bar)
+                    end += length
+                if row["verdict"] != "dense":
+                    words = f"{percent(row['share_reduction'])} %"
+                    behind: Style = NOTE | {"xytext": (3, 0), "va": "center", "fontsize": 6.5}
+                    axes.annotate(words, (end, height), **behind | {"color": INK["light"]})
             axes.set_yticks(range(len(records)), [fold(bar_name(row), 34) for row in records])
             axes.set_ylim(len(part) - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
             axes.set_title(place_name(*key))
             axes.set_xlabel("milliseconds an image")
             axes.margins(x=0.1)
-        handles, names = panels[0].get_legend_handles_labels()
-        # every bar adds the same names
-        unique = dict(zip(names, handles, strict=True))
-        ncols = columns(len(unique))
-        figure.legend(unique.values(), unique, loc="outside lower center", ncols=ncols)
+        legend_below(figure, panels[:1])
         return figure
 
 
-def bar_name(row: dict[str, Any]) -> str:
+def bar_name(row: Row) -> str:
     """Return a method and the share of FLOPs it removes."""
     if row["verdict"] == "dense":
         return "dense"
     return f"{row['label']}, \u2212{percent(row['removed'], 0)} %"
 
 
-def _bar(axes: Axes, height: int, row: dict[str, Any]) -> None:
-    """Draw the time of one cell, kind by kind."""
-    start, whole = 0.0, row["ms"] / row["batch"]
-    for kind, (name, colour) in KINDS.items():
-        length = row[f"share_{kind}"] * whole
-        axes.barh(height, length, left=start, height=0.7, color=colour, label=name, zorder=2)
-        start += length
-    if row["verdict"] != "dense":
-        share = f"{percent(row['share_reduction'])} %"
-        behind: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(share, (start, height), fontsize=6.5, **behind)
-
-
-def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
+def length_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
     """Draw time and peak memory of one image against its patch tokens, a row a backbone.
 
     Both axes are logarithmic and shared by all backbones.
@@ -163,27 +147,20 @@ def length_figure(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -
                 for label, line in own.groupby("label", sort=False):
                     line = line.sort_values("tokens")
                     look = stroke(looks[str(label)])
-                    text = "dense" if label == "none" else str(label)
+                    text = "dense" if label == "none" else fold(str(label), 30)
                     axes.plot(line["tokens"], line[name], label=text, zorder=3, **look)
-                _logarithmic(axes, sorted(part["tokens"].unique()))
-                axes.set_ylabel(words)
+                axes.set(xscale="log", yscale="log", ylabel=words)
+                axes.set_xticks(sorted(part["tokens"].unique()))
+                for side in (axes.xaxis, axes.yaxis):
+                    # plain numbers: 4096 is easier to read than a power of ten
+                    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                    side.set_minor_formatter(NullFormatter())
+                axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+                axes.minorticks_off()
         for axes in panels[-1]:
             axes.set_xlabel("patch tokens")
-        _legend(figure, panels.ravel(), width)
+        legend_below(figure, panels.ravel(), 4 if width > 5 else 2)
         return figure
-
-
-def _logarithmic(axes: Axes, lengths: list[int]) -> None:
-    """Make both axes logarithmic, with a tick at every length."""
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xticks(lengths)
-    for side in (axes.xaxis, axes.yaxis):
-        # plain numbers: 4096 is easier to read than a power of ten
-        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        side.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
-    axes.minorticks_off()
 
 
 def by_length(rows: pd.DataFrame) -> pd.DataFrame:
@@ -194,63 +171,37 @@ def by_length(rows: pd.DataFrame) -> pd.DataFrame:
     """
     single = rows[rows["batch"] == 1]
     dense = single[single["verdict"] == "dense"]
-    several = dense.groupby("backbone")["tokens"].nunique()
-    lengths = set(zip(dense["backbone"], dense["tokens"], strict=True))
-    kept = []
-    for row in single.itertuples():
-        kept.append(several.get(row.backbone, 0) > 1 and (row.backbone, row.tokens) in lengths)
-    timed = single[np.array(kept, dtype=bool)]
+    several = dense.groupby("backbone")["tokens"].nunique() > 1
+    lengths = dense.loc[dense["backbone"].map(several), ["backbone", "tokens"]]
+    timed = single.merge(lengths.drop_duplicates())
     counts = timed.groupby(["backbone", "budget"])["tokens"].nunique()
-    most_timed = counts.groupby("backbone").idxmax()
-    chosen = []
-    for row in timed.itertuples():
-        # the dense model has no budget
-        dense_row = pd.isna(row.budget)
-        chosen.append(dense_row or most_timed[row.backbone] == (row.backbone, row.budget))
-    return timed[np.array(chosen, dtype=bool)]
+    most_timed = dict(counts.groupby("backbone").idxmax().tolist())
+    # the dense model has no budget
+    chosen = timed["budget"].isna() | (timed["budget"] == timed["backbone"].map(most_timed))
+    return timed[chosen]
 
 
-def time_figure(frame: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
+def time_figure(frame: pd.DataFrame, looks: Looks, width: float) -> Figure:
     """Draw top-1 against measured milliseconds an image, a panel a backbone.
 
     `frame` has a row a method and budget: backbone, label, top1, ms (an image), ms_low, ms_high.
     """
     groups = list(frame.groupby("backbone", sort=False))
     with paper_style():
-        figure, panels = _panels(len(groups), width, 3.0)
-        for axes, (backbone, part) in zip(panels, groups, strict=False):
+        wide = width > 5
+        across = min(len(groups), 2 if wide else 1)
+        figure, panels = panel_rows(len(groups), across, width, 3.0, 0.4)
+        for axes, (backbone, part) in zip(panels, groups, strict=True):
             for label, line in part.groupby("label", sort=False):
                 line, look = line.sort_values("ms"), looks[str(label)]
                 top1 = 100 * line["top1"]
                 ends = [line["ms"] - line["ms_low"], line["ms_high"] - line["ms"]]
-                bars: dict[str, Any] = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
+                bars: Style = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
                 axes.errorbar(line["ms"], top1, xerr=ends, **bars)
-                name = "dense" if label == "none" else look.label
+                name = "dense" if label == "none" else fold(look.label, 30)
                 axes.plot(line["ms"], top1, label=name, zorder=3, **stroke(look))
             axes.set_title(str(backbone))
             axes.set_xlabel("measured milliseconds an image")
             axes.set_ylabel("top-1 accuracy, %")
-        _legend(figure, panels, width)
+        legend_below(figure, panels, 4 if wide else 2)
         return figure
-
-
-def _panels(count: int, width: float, height: float) -> tuple[Figure, Any]:
-    """Return a figure of `count` panels, each `height` inches high, in one or two columns."""
-    across = min(count, 2 if width > 5 else 1)
-    down = -(-count // across)
-    figure = new_figure(width, height * down + 0.4)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in panels[count:]:
-        axes.set_axis_off()
-    return figure, panels[:count]
-
-
-def _legend(figure: Figure, panels: Any, width: float) -> None:
-    """Add a legend with the names of all panels, once each."""
-    handles = {}
-    for axes in panels:
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles[name] = handle
-    names = [fold(name, 30) for name in handles]
-    ncols = columns(len(names), 4 if width > 5 else 2)
-    figure.legend(handles.values(), names, loc="outside lower center", ncols=ncols)

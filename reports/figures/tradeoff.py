@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,20 +12,23 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
 from reports.figures.canvas import (
+    ABOVE,
+    BESIDE,
     COLUMN,
+    NOTE,
     THIN,
     WIDTH,
-    columns,
-    fitting,
+    Style,
     heading,
-    new_figure,
+    legend_below,
+    panel_rows,
     paper_style,
     stroke,
 )
 from reports.figures.dots import dots
 from reports.figures.names import Tag, beside, near
-from reports.formatting import CONVENTIONS, fold, unit
-from reports.style import DENSE, GRID, GROUPS, SOFT, Look
+from reports.formatting import convention_words, unit
+from reports.style import DENSE, GRID, GROUPS, SOFT, Looks
 from suite.stats.blind_baselines import BlindComparison
 
 Marks = Mapping[tuple[str, float], BlindComparison]
@@ -35,7 +37,7 @@ PASSES = 6  # in which names are placed again, at most
 
 def pareto(
     frame: pd.DataFrame,
-    looks: Mapping[str, Look],
+    looks: Looks,
     convention: str,
     marks: Marks,
     chance: float | None = None,
@@ -49,14 +51,11 @@ def pareto(
     ranks the methods instead.
     """
     backbones = list(dict.fromkeys(frame["backbone"]))
+    parts = [frame[frame["backbone"] == backbone] for backbone in backbones]
     with paper_style():
         across = min(len(backbones), 2 if width > COLUMN else 1)
-        rows = -(-len(backbones) // across)
-        parts = [frame[frame["backbone"] == backbone] for backbone in backbones]
-        tall = max([_height(part) for part in parts], default=3.0)
-        figure = new_figure(width, tall * rows)
-        panels = figure.subplots(rows, across, squeeze=False).ravel()
-        for axes, backbone, part in zip(panels, backbones, parts, strict=False):
+        figure, panels = panel_rows(len(parts), across, width, max(map(_height, parts)))
+        for axes, backbone, part in zip(panels, backbones, parts, strict=True):
             if one_budget(part):
                 dots(axes, part, looks, chance)
                 axes.set_title(backbone, pad=14)
@@ -64,15 +63,23 @@ def pareto(
             # the words above a shaded budget need room
             axes.set_title(backbone, pad=20 if shaded(part, marks) else None)
             _curves(axes, part, looks, "top1", 100.0)
-            _shade(axes, part, marks)
-            _level_of_chance(axes, chance)
+            for place, band, baseline in shaded(part, marks):
+                grey: Style = {"color": SOFT["light"], "alpha": 0.13, "linewidth": 0}
+                axes.axvspan(place - band / 2, place + band / 2, zorder=0, **grey)
+                words = f"no method shown\nto beat {baseline}"
+                style: Style = NOTE | {"xytext": (0, 1), "fontsize": 6, "linespacing": 1.0}
+                axes.annotate(words, (place, 1.0), xycoords=ABOVE, ha="center", **style)
+            low, high = axes.get_ylim()
+            if chance is not None and low <= chance * 100 <= high:
+                axes.axhline(chance * 100, **THIN, label="_chance")
+                beside_axis: Style = NOTE | {"xytext": (0, 1.5), "fontsize": 6.5}
+                at = (1.0, chance * 100)
+                axes.annotate("chance", at, xycoords=BESIDE, ha="right", **beside_axis)
             _costs(axes, part, convention, words=across == 1 and width > COLUMN)
             axes.set_ylabel("top-1 accuracy, %")
-        for axes in panels[len(backbones) :]:
-            axes.set_axis_off()
         # names go where the finished layout leaves room
         figure.draw_without_rendering()
-        for axes, part in zip(panels, parts, strict=False):
+        for axes, part in zip(panels, parts, strict=True):
             if not one_budget(part):
                 _names(axes, part, looks)
         return figure
@@ -80,68 +87,46 @@ def pareto(
 
 def groups(
     frame: pd.DataFrame,
-    looks: Mapping[str, Look],
+    looks: Looks,
     convention: str,
     title: str,
     width: float = WIDTH,
 ) -> Figure:
     """Draw top-1 against FLOPs of one backbone, a panel a group, other methods in grey."""
     kinds = grouped(frame, looks)
+    named = [frame[frame["label"].isin([*labels, "none"])] for labels in kinds.values()]
     with paper_style():
         across = 2 if width > COLUMN else 1
-        rows = -(-len(kinds) // across)
-        figure = new_figure(width, 2.5 * rows + 0.3)
+        figure, panels = panel_rows(len(kinds), across, width, 2.5, 0.3, sharex=True, sharey=True)
         heading(figure, title)
-        panels = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel()
-        for axes, (kind, labels) in zip(panels, kinds.items(), strict=False):
-            others = frame[~frame["label"].isin(labels)]
+        for axes, (kind, labels), own in zip(panels, kinds.items(), named, strict=True):
+            others = frame[~frame["label"].isin(labels)].dropna(subset=["total", "top1"])
             for _, rest in others.groupby("label", sort=False):
-                rest = rest.dropna(subset=["total", "top1"]).sort_values("total")
-                axes.plot(
-                    rest["total"],
-                    rest["top1"] * 100,
-                    color=GRID["light"],
-                    linewidth=1,
-                    zorder=1,
-                    label="_rest",
-                )
-            own = frame[frame["label"].isin([*labels, "none"])]
+                rest = rest.sort_values("total")
+                grey: Style = {"color": GRID["light"], "linewidth": 1, "zorder": 1}
+                axes.plot(rest["total"], rest["top1"] * 100, label="_rest", **grey)
             _curves(axes, own, looks, "top1", 100.0)
             axes.set_title(kind)
             _costs(axes, frame, convention, words=False)
-            prefix = unit(frame["total"].dropna().tolist())[1]
-            axes.set_xlabel(prefix + CONVENTIONS.get(convention, (convention, ""))[0])
+            axes.set_xlabel(unit(frame["total"])[1] + convention_words(convention)[0])
             axes.label_outer(remove_inner_ticks=False)
-        for axes in panels[len(kinds) :]:
-            axes.set_axis_off()
         figure.supylabel("top-1 accuracy, %", fontsize=8, color=SOFT["light"])
         figure.draw_without_rendering()
-        named = [frame[frame["label"].isin([*labels, "none"])] for labels in kinds.values()]
-        _names_on_one_axis(list(panels[: len(kinds)]), named, looks)
+        # names in one panel may stretch the axis that all share, which moves those of the others
+        notes: list[Annotation] = []
+        for _ in range(PASSES):
+            for note in notes:
+                note.remove()
+            before = panels[0].get_xlim()
+            notes = []
+            for axes, own in zip(panels, named, strict=True):
+                notes += _names(axes, own, looks)
+            if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
+                break
         return figure
 
 
-def _names_on_one_axis(
-    panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Mapping[str, Look]
-) -> None:
-    """Write names in panels that share the x axis.
-
-    The names of one panel may stretch the axis, which moves the names of the others, so they are
-    placed until the axis stays.
-    """
-    notes: list[Annotation] = []
-    for _ in range(PASSES):
-        for note in notes:
-            note.remove()
-        before = panels[0].get_xlim()
-        notes = []
-        for axes, part in zip(panels, parts, strict=True):
-            notes += _names(axes, part, looks)
-        if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
-            return
-
-
-def grouped(frame: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, list[str]]:
+def grouped(frame: pd.DataFrame, looks: Looks) -> dict[str, list[str]]:
     """Return the labels of `frame` by group, in the order of groups, without the dense model."""
     present = set(frame["label"])
     groups: dict[str, list[str]] = {}
@@ -165,7 +150,7 @@ def _height(part: pd.DataFrame) -> float:
     return min(6.0, max(3.5, 2.6 + 0.11 * methods))
 
 
-def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[Annotation]:
+def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
     """Write each method's name at its line, in a column, or near its points.
 
     Names are near points if most methods have a budget of their own. Returns all annotations, the
@@ -185,35 +170,23 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> list[An
         return near(axes, [*tags, *levels], np.empty((0, 2)))
     notes = []
     for level in levels:
-        note = axes.annotate(
-            level.text,
-            (0.0, level.line[-1, 1]),
-            xycoords=("axes fraction", "data"),
-            xytext=(2, 1.5),
-            textcoords="offset points",
-            va="bottom",
-            fontsize=7,
-            color=level.colour,
-        )
-        notes.append(note)
+        style: Style = NOTE | {"xytext": (2, 1.5), "color": level.colour}
+        at = (0.0, level.line[-1, 1])
+        notes.append(axes.annotate(level.text, at, xycoords=BESIDE, **style))
     points = [np.empty((0, 2)), *(level.line for level in levels)]
     return notes + beside(axes, tags, np.concatenate(points))
 
 
-def agreement(
-    frame: pd.DataFrame, looks: Mapping[str, Look], convention: str, width: float = WIDTH
-) -> Figure:
+def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float = WIDTH) -> Figure:
     """Draw agreement with the dense model, and KL(dense || reduced), against FLOPs.
 
     Each backbone has two panels, one below the other in a figure of one column.
     """
     backbones = list(dict.fromkeys(frame["backbone"]))
     with paper_style():
-        across = 2 if width > COLUMN else 1
-        rows = max(len(backbones), 1) * 2 // across
-        figure = new_figure(width, 2.9 * rows + (0.3 if across == 2 else 0.6))
-        grid = figure.subplots(rows, across, squeeze=False).reshape(-1, 2)
-        for (left, right), backbone in zip(grid, backbones, strict=False):
+        across, extra, most = (2, 0.3, 5) if width > COLUMN else (1, 0.6, 3)
+        figure, panels = panel_rows(2 * len(backbones), across, width, 2.9, extra)
+        for left, right, backbone in zip(panels[::2], panels[1::2], backbones, strict=True):
             # the dense model agrees with itself
             part = frame[(frame["backbone"] == backbone) & (frame["method"] != "none")]
             _curves(left, part, looks, "agreement", 100.0)
@@ -225,14 +198,17 @@ def agreement(
             right.set_ylabel("KL(dense, reduced), nats")
             for axes in (left, right):
                 _costs(axes, part, convention, words=False)
-        _key(figure, grid.ravel()[::2], frame, 5 if across == 2 else 3)
+        # names are sorted as the lines are, by mean rank within a budget
+        ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
+        height = ranks.groupby(frame["label"]).mean().to_dict()
+        legend_below(figure, panels[::2], most, 30, height, handlelength=2.6)
         return figure
 
 
 def _curves(
     axes: Axes,
     part: pd.DataFrame,
-    looks: Mapping[str, Look],
+    looks: Looks,
     column: str,
     scale: float,
     log: bool = False,
@@ -248,60 +224,10 @@ def _curves(
         axes.plot(rows["total"], rows[column] * scale, label=str(label), zorder=3, **stroke(look))
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
-            shade: dict[str, Any] = {
-                "color": look.light,
-                "alpha": 0.25,
-                "linewidth": 0,
-                "zorder": 1,
-            }
-            axes.fill_between(rows["total"], *band, **shade)
+            shade: Style = {"color": look.light, "alpha": 0.25, "linewidth": 0}
+            axes.fill_between(rows["total"], *band, zorder=1, **shade)
         if (rows["method"] == "none").all():
-            level = float(rows[column].iloc[0]) * scale
-            axes.axhline(level, **THIN)
-
-
-def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
-    """Shade the budgets at which no method beats a blind baseline, and name the baseline."""
-    for place, width, baseline in shaded(part, marks):
-        axes.axvspan(
-            place - width / 2,
-            place + width / 2,
-            color=SOFT["light"],
-            alpha=0.13,
-            linewidth=0,
-            zorder=0,
-        )
-        axes.annotate(
-            f"no method shown\nto beat {baseline}",
-            (place, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 1),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=6,
-            linespacing=1.0,
-            color=SOFT["light"],
-        )
-
-
-def _level_of_chance(axes: Axes, chance: float | None) -> None:
-    """Mark the top-1 of a guess, if it lies within the axis."""
-    low, high = axes.get_ylim()
-    if chance is None or not low <= chance * 100 <= high:
-        return
-    axes.axhline(chance * 100, **THIN, label="_chance")
-    axes.annotate(
-        "chance",
-        (1.0, chance * 100),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 1.5),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        fontsize=6.5,
-        color=SOFT["light"],
-    )
+            axes.axhline(float(rows[column].iloc[0]) * scale, **THIN)
 
 
 def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
@@ -320,51 +246,32 @@ def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:
     return bands
 
 
-def _key(figure: Figure, panels: Iterable[Axes], frame: pd.DataFrame, most: int) -> None:
-    """Add a legend whose names are ordered as the lines are, by mean rank within a budget."""
-    handles = {}
-    for axes in panels:
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles[name] = handle
-    ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
-    height = ranks.groupby(frame["label"]).mean()
-    order = sorted(handles, key=lambda name: (name != "none", -float(height.get(name, 0.0))))
-    if not order:
-        return
-    names = [fold("dense" if name == "none" else name, 30) for name in order]
-    across = columns(len(names), fitting(names, figure.get_figwidth(), most))
-    figure.legend(
-        [handles[name] for name in order],
-        names,
-        loc="outside lower center",
-        ncols=across,
-        handlelength=2.6,
-    )
-
-
 def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) -> None:
     """Label the axis with FLOPs per image and the share removed; its title names the convention."""
-    size, prefix = unit(part["total"].dropna().tolist())
-    short, meaning = CONVENTIONS.get(convention, (convention, ""))
+    short, meaning = convention_words(convention)
     explained = f"\n({meaning})" if words and meaning else ""
     figure = axes.get_figure(root=True)
     narrow = figure is not None and figure.get_figwidth() <= COLUMN
     between = "\n" if narrow else " "
+    prefix = unit(part["total"])[1]
     axis = f"{prefix}{short} per image, convention “{convention}”,{between}and share removed"
     axes.set_xlabel(axis + explained)
+    places, names = ticks(part)
+    if places:
+        axes.set_xticks(places, names)
+
+
+def ticks(part: pd.DataFrame) -> tuple[list[float], list[str]]:
+    """Return places and two-line names of ticks from the dense to the cheapest cost of `part`."""
     costs = part[(part["removed"] < 0.999) & part["total"].notna()]
     if costs.empty:
-        return
+        return [], []
     # every cell implies the dense cost; the median is robust to rounding
     dense = float((costs["total"] / (1 - costs["removed"])).median())
-    axes.set_xticks(*ticks(dense, float(costs["total"].min()), size))
-
-
-def ticks(dense: float, cheapest: float, size: float) -> tuple[list[float], list[str]]:
-    """Return places and two-line names of ticks from the dense to the cheapest cost."""
-    deepest = 1 - cheapest / dense
+    deepest = 1 - float(costs["total"].min()) / dense
     # a tick every 10 % would crowd a long axis
     step = 10 if deepest < 0.45 else 20
+    size = unit(part["total"])[0]
     places, names = [], []
     for share in range(0, 100, step):
         if share / 100 > deepest + 0.04:

@@ -1,11 +1,10 @@
 """The analyses that the report can show, one module each, in the order of the page.
 
-A module names the tables it reads and turns them into its section of the page::
+A module names the tables it reads, makes its section of the page of them, and draws its figures::
 
-    # analyses/sensitivity.parquet, and the columns it needs
-    NEEDS = {"sensitivity": ("backbone", "block", "row", "col", "loss")}
+    NEEDS = stored("ablation")  # analyses/ablation.parquet, with the columns of the schema
 
-    def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None: ...
+    def section(report: ReportData, frames: Frames) -> Section | None: ...
 
 `section` is called only when all files of ``NEEDS`` exist and have rows; a missing column is the
 user's error, not the module's. ``OPTIONAL``, of the same form, names files that it uses where they

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
@@ -16,40 +15,9 @@ from reports.figures.speed import (
     time_figure,
 )
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table, scaled_table
+from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 
-NEEDS = {
-    "bench": (
-        "backbone",
-        "label",
-        "budget",
-        "batch",
-        "tokens",
-        "precision",
-        "removed",
-        "ms",
-        "ms_low",
-        "ms_high",
-        "images_per_second",
-        "speedup",
-        "speedup_low",
-        "speedup_high",
-        "verdict",
-        "interval",
-        "rounds",
-        "peak_mib",
-        "share_scan",
-        "share_gemm",
-        "share_elementwise",
-        "share_reduction",
-        "share_rest",
-        "machine",
-        "cores",
-        "threads",
-        "load",
-    ),
-    "bench_words": ("backbone", "sentence"),
-}
+NEEDS = stored("bench", "bench_words")
 # Columns of the table and their heads; an interval follows its value.
 HEADS = {
     "label": "Method",
@@ -104,7 +72,7 @@ CELL = ["backbone", "label", "budget"]
 BUSY = 0.5
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figures of speed-up, accuracy by time, time shares and sequence lengths."""
     rows, words = frames["bench"], frames["bench_words"]
     # The first sentence is the finding; the others qualify it.

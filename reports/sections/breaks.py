@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from reports.figures.breaks import Break, broken
-from reports.formatting import budget_name, percent
+from reports.figures.canvas import COLUMN, blank, new_figure, paper_style, picture
+from reports.figures.gallery import answer
+from reports.formatting import budget_name, fold, percent
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table
+from reports.section import Drawing, Frames, Section, Table, stored
+from reports.token_overlay import overlay
 
-NEEDS = {"first_errors": ("backbone", "label", "image", "budget", "kl")}
+NEEDS = stored("first_errors")
 # Pairs of pictures that fit on a page.
 MOST = 16
 READING = (
@@ -23,7 +26,7 @@ READING = (
 )
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the pictures of each method's first lost answer; None without pictures."""
     # A method's rows are in the order of its budgets, and of the divergence within one.
     first = frames["first_errors"].drop_duplicates(["backbone", "label"])
@@ -31,10 +34,9 @@ def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section |
     if pictured.empty or report.shape is None:
         return None
     shown = pictured.head(MOST)
-    breaks = _breaks(report, shown)
     drawing = Drawing(
         "breaks",
-        partial(broken, breaks, report.shape),
+        partial(pairs, report, shown),
         f"{READING}{_not_shown(report, first, pictured)}",
         "Pairs of pictures, one pair for each method: the dense answer, and the first answer that "
         "is lost.",
@@ -45,7 +47,7 @@ def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section |
         title="Where each method fails first",
         sentence=_sentence(first),
         figures=(drawing,),
-        tables=(_table(report, shown, breaks),),
+        tables=(_table(report, shown),),
     )
 
 
@@ -61,25 +63,35 @@ def _in_gallery(report: ReportData, first: pd.DataFrame) -> pd.DataFrame:
     return joined.sort_values(["backbone", "label"], key=lambda names: names.map(order).fillna(0))
 
 
-def _breaks(report: ReportData, rows: pd.DataFrame) -> list[Break]:
-    class_name = report.run.class_name
-    breaks = []
-    for row in rows.itertuples():
-        # On a page of one backbone its name would only repeat.
-        label = row.label if len(report.backbones) < 2 else f"{row.label}, {row.backbone}"
-        lost = Break(
-            label=label,
-            budget=budget_name(row.budget),
-            pixels=report.pictures[int(row.image)],
-            owner=row.owner,
-            dense=(class_name(row.dense_prediction), percent(row.dense_confidence, 0)),
-            answer=(class_name(row.prediction), percent(row.confidence, 0)),
-        )
-        breaks.append(lost)
-    return breaks
+def pairs(report: ReportData, rows: pd.DataFrame, width: float) -> Figure:
+    """Draw a pair of pictures for each lost answer: before, and the tokens that are left."""
+    assert report.shape is not None
+    across = 2 * (3 if width > COLUMN else 2)
+    lines = -(-2 * len(rows) // across)
+    with paper_style():
+        size = width / (across + 0.15 * across)
+        height = (size * report.shape[0] / report.shape[1] + 0.42) * lines
+        figure = new_figure(width, height, pad=0.02)
+        panels = figure.subplots(lines, across, squeeze=False).ravel()
+        for axes in panels:
+            blank(axes)
+        for index, row in enumerate(rows.to_dict("records")):
+            left, right = panels[2 * index : 2 * index + 2]
+            # On a page of one backbone its name would only repeat.
+            label = row["label"]
+            if len(report.backbones) > 1:
+                label = f"{label}, {row['backbone']}"
+            pixels = report.pictures[row["image"]]
+            picture(left, pixels)
+            picture(right, overlay(pixels, np.asarray(row["owner"], np.int64), report.shape))
+            title = f"{fold(label, 24)}, {budget_name(row['budget'])}"
+            left.set_title(title, fontsize=7, fontweight="normal")
+            answer(left, report.run, row, "dense_", right=True, letters=14)
+            answer(right, report.run, row, right=False, letters=14)
+        return figure
 
 
-def _table(report: ReportData, rows: pd.DataFrame, breaks: list[Break]) -> Table:
+def _table(report: ReportData, rows: pd.DataFrame) -> Table:
     # The pictures' answers again, for readers who cannot see them.
     frame = pd.DataFrame(
         {
@@ -88,10 +100,11 @@ def _table(report: ReportData, rows: pd.DataFrame, breaks: list[Break]) -> Table
             "FLOPs removed": rows["budget"].map(budget_name),
             "Image": rows["image"],
             "True class": rows["label_true"].map(report.run.class_name),
-            "Dense": [f"{lost.dense[0]} {lost.dense[1]} %" for lost in breaks],
-            "Reduced": [f"{lost.answer[0]} {lost.answer[1]} %" for lost in breaks],
         }
     )
+    for head, whose in (("Dense", "dense_"), ("Reduced", "")):
+        shares = rows[f"{whose}confidence"].map(lambda share: f" {percent(share, 0)} %")
+        frame[head] = rows[f"{whose}prediction"].map(report.run.class_name) + shares
     return Table("breaks", "The first lost answer of each method.", frame)
 
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from reports import aggregate
-from reports.figures.families import families_figure
-from reports.formatting import budget_name, interval, percent
+from reports.figures.canvas import COLUMN, THIN, Style, columns, panel_rows, paper_style
+from reports.formatting import budget_name, fold, interval, percent
 from reports.formatting import points as signed_points
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table, scaled_table
-from reports.style import PLAIN, group
+from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
+from reports.style import PLAIN, SOFT, group
 
-NEEDS = {
-    "mamba_vs_attention": (
-        "backbone",
-        "mixer",
-        "method",
-        "budget",
-        "removed",
-        "images",
-        "seeds",
-        "dense_top1",
-        "kept",
-        "kept_low",
-        "kept_high",
-    ),
-    "mamba_minus_attention": (
-        "method",
-        "budget",
-        "backbone",
-        "against",
-        "difference",
-        "difference_low",
-        "difference_high",
-    ),
-}
+NEEDS = stored("mamba_vs_attention", "mamba_minus_attention")
 # Columns of the two tables and their heads; an interval follows its value.
 KEPT_HEADS = {
     "method": "Method",
@@ -72,6 +50,18 @@ DIGITS = {
     "Dense top-1, %": 1,
     "Seeds": 0,
 }
+# Columns of either table that are stored as fractions.
+PERCENTAGES = {
+    "budget",
+    "removed",
+    "kept",
+    "kept_low",
+    "kept_high",
+    "dense_top1",
+    "difference",
+    "difference_low",
+    "difference_high",
+}
 READING = (
     "Top-1 as a share of the same backbone's dense top-1, against the share of its own FLOPs that "
     "was removed; shaded: 95 % intervals over images, for stochastic methods their envelope over "
@@ -83,9 +73,18 @@ ALT = (
     "Share of dense accuracy kept against share of FLOPs removed; one panel a method, one line a "
     "backbone."
 )
+ATTENTION = "attention"
+# warm for attention, cool for Mamba, as the hues of the methods made for each
+HUES = {
+    ATTENTION: ("#d1291c", "#6f2601", "#98033e"),
+    "Mamba": ("#0c6ab6", "#0b758a", "#8f44c1", "#053758"),
+}
+MARKERS = {ATTENTION: "s^h", "Mamba": "oDvp"}
+DASHES = ("-", (0, (4, 2)), (0, (1.2, 1.6)), (0, (5, 1, 1, 1)))
+PANEL = 1.9  # inches
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figure, its tables, and a sentence for each method."""
     kept, contrasts = frames["mamba_vs_attention"], frames["mamba_minus_attention"]
     # Sentences are about one budget; the figure and the tables have all.
@@ -103,7 +102,22 @@ def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section |
         title="Mamba beside attention",
         sentence=first,
         figures=(Drawing("families", partial(families_figure, kept), READING, ALT),),
-        tables=(_kept_table(kept), _contrast_table(contrasts)),
+        tables=(
+            Table(
+                "families",
+                f"Accuracy kept, {int(kept['images'].max()):,} images: top-1 over the same "
+                "backbone's dense top-1.",
+                scaled_table(kept, KEPT_HEADS, PERCENTAGES),
+                DIGITS,
+            ),
+            Table(
+                "family-contrasts",
+                "Accuracy kept by Mamba less that kept by attention, in points of a share; the "
+                "same images for both.",
+                scaled_table(contrasts, CONTRAST_HEADS, PERCENTAGES),
+                DIGITS,
+            ),
+        ),
         notes=(*notes, *_missing(report, methods)),
     )
 
@@ -146,25 +160,63 @@ def _missing(report: ReportData, methods: list[str]) -> list[str]:
     return notes
 
 
-def _kept_table(kept: pd.DataFrame) -> Table:
-    # Stored as fractions.
-    percentages = {"budget", "removed", "kept", "kept_low", "kept_high", "dense_top1"}
-    return Table(
-        "families",
-        f"Accuracy kept, {int(kept['images'].max()):,} images: top-1 over the same backbone's "
-        "dense top-1.",
-        scaled_table(kept, KEPT_HEADS, percentages),
-        DIGITS,
-    )
+def families_figure(frame: pd.DataFrame, width: float) -> Figure:
+    """Draw accuracy kept against FLOPs removed: a panel a method, a line a backbone.
+
+    95 % intervals are shaded.
+    """
+    methods = list(dict.fromkeys(frame["method"]))
+    strokes = backbone_strokes(frame)
+    with paper_style():
+        across = columns(len(methods), 2 if width <= COLUMN else 4)
+        figure, panels = panel_rows(
+            len(methods), across, width, PANEL, 0.7, sharex=True, sharey=True
+        )
+        for axes, method in zip(panels, methods, strict=True):
+            axes.set_title(fold(method, 24))
+            axes.axhline(100, **THIN)
+            own = frame[frame["method"] == method]
+            for name, part in own.groupby("backbone", sort=False):
+                stroke, part = strokes[str(name)], part.sort_values("removed")
+                # each line begins at the dense model, which removes nothing and keeps everything
+                removed = [0.0, *(part["removed"] * 100)]
+                kept, low, high = (
+                    [100.0, *(part[column] * 100)] for column in ("kept", "kept_low", "kept_high")
+                )
+                axes.plot(removed, kept, markevery=range(1, len(removed)), zorder=3, **stroke)
+                shade: Style = {"color": stroke["color"], "alpha": 0.16, "linewidth": 0}
+                axes.fill_between(removed, low, high, zorder=1, **shade)
+        # matplotlib labels the last row alone, which may have empty panels
+        for index, axes in enumerate(panels):
+            axes.tick_params(labelbottom=index + across >= len(methods))
+        figure.supxlabel("FLOPs removed, % of the backbone's own", fontsize=8, color=SOFT["light"])
+        figure.supylabel("accuracy kept, % of dense", fontsize=8, color=SOFT["light"])
+        handles = [Line2D([], [], **stroke) for stroke in strokes.values()]
+        names = [f"{name} ({_family(frame, name)})" for name in strokes]
+        ncols = columns(len(names), 3 if width > COLUMN else 1)
+        # long enough to show a whole period of the dashes
+        figure.legend(handles, names, loc="outside upper center", ncols=ncols, handlelength=2.8)
+        return figure
 
 
-def _contrast_table(contrasts: pd.DataFrame) -> Table:
-    # Differences of fractions, shown in points.
-    percentages = {"budget", "difference", "difference_low", "difference_high"}
-    return Table(
-        "family-contrasts",
-        "Accuracy kept by Mamba less that kept by attention, in points of a share; the same images "
-        "for both.",
-        scaled_table(contrasts, CONTRAST_HEADS, percentages),
-        DIGITS,
-    )
+def backbone_strokes(frame: pd.DataFrame) -> dict[str, Style]:
+    """Return line and marker of every backbone in `frame`, as arguments of `Axes.plot`."""
+    strokes: dict[str, Style] = {}
+    counts: dict[str, int] = {}
+    for name in dict.fromkeys(frame["backbone"]):
+        family = _family(frame, name)
+        index = counts[family] = counts.get(family, -1) + 1
+        hues, markers = HUES.get(family, HUES["Mamba"]), MARKERS.get(family, MARKERS["Mamba"])
+        strokes[str(name)] = {
+            "color": hues[index % len(hues)],
+            "marker": markers[index % len(markers)],
+            "linestyle": DASHES[index % len(DASHES)],
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.5,
+        }
+    return strokes
+
+
+def _family(frame: pd.DataFrame, name: object) -> str:
+    """Return whether a backbone mixes tokens by Mamba or by attention."""
+    return str(frame.loc[frame["backbone"] == name, "mixer"].iloc[0])

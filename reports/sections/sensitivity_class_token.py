@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import new_figure, paper_style
-from reports.figures.lines import level, line
+from reports.figures.canvas import line, new_figure, paper_style
 from reports.formatting import percent
 from reports.report_data import ReportData
-from reports.section import Drawing, Section
+from reports.section import Drawing, Frames, Section, stored
 from reports.sensitivity_common import (
-    INTERVAL,
+    COSTS,
     BackbonePart,
     by_backbone,
+    cost_panels,
     draw_blocks,
-    legend_below,
     ranking_name,
     select_rows,
     spread_blocks,
 )
 
-NEEDS = {"sensitivity_placements": ("backbone", "position", "quantity", *INTERVAL)}
-OPTIONAL = {"sensitivity_groups": ("backbone", "ranking", "window", "quantity", *INTERVAL)}
-# Quantities and the labels of their panels.
-SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
+NEEDS = stored("sensitivity_placements")
+OPTIONAL = stored("sensitivity_groups")
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figures of moved class tokens and of protection windows."""
     parts = by_backbone(frames["sensitivity_placements"])
     figures = [_placement_figure(part) for part in parts]
@@ -98,21 +94,16 @@ def placement_lines(rows: pd.DataFrame, width: float) -> Figure:
     depth = rows["block"].max()
     moved = rows[rows["block"] != depth]
     own = own_position(rows)
-    with paper_style():
-        figure = new_figure(width, 3.3)
-        panels = figure.subplots(1, len(SHOWN))
-        for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
-            part = select_rows(rows, quantity=quantity)
-            # Relative to its own position, which differs between backbones.
-            part = part.assign(steps=part["position"] - own)
-            draw_blocks(axes, part, "steps", spread_blocks(moved), "moved before block")
-            readout = select_rows(part, block=depth)
-            line(axes, readout, "steps", "another token read out", color="#89004c", linestyle=":")
-            level(axes)
-            axes.set_xlabel("places from the class token's own")
-            axes.set_ylabel(name)
-        legend_below(figure, panels[0], most=3)
-        return figure
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        # Relative to its own position, which differs between backbones.
+        part = part.assign(steps=part["position"] - own)
+        draw_blocks(axes, part, "steps", spread_blocks(moved), "moved before block")
+        readout = select_rows(part, block=depth)
+        line(axes, readout, "steps", "another token read out", color="#89004c", linestyle=":")
+        axes.set_xlabel("places from the class token's own")
+
+    return cost_panels(rows, width, 3.3, draw, most=3)
 
 
 def _window_figure(part: BackbonePart) -> Drawing:
@@ -135,20 +126,16 @@ def window_lines(groups: pd.DataFrame, width: float) -> Figure:
         figure = new_figure(width, 3.1)
         panels = figure.subplots(1, len(rankings), squeeze=False)[0]
         for axes, ranking in zip(panels, rankings, strict=True):
-            part = select_rows(groups, ranking=ranking)
-            _draw_windows(axes, part)
+            rows = select_rows(groups, ranking=ranking)
+            # Each ranking has its own blocks: before block 0 no score can be read.
+            blocks = spread_blocks(rows)
+            draw_blocks(axes, rows, "window", blocks, "before block", marker="o", markersize=3)
+            # Widths double, and the first is 0, which a logarithmic axis cannot show.
+            axes.set_xscale("symlog", base=2, linthresh=1)
+            windows = sorted(rows["window"].unique())
+            axes.set_xticks(windows, [str(window) for window in windows])
+            axes.set_xlabel("w, protected on each side")
+            axes.set_ylabel(COSTS["loss"])
+            axes.legend(fontsize=6.5)
             axes.set_title(f"tokens removed by {ranking_name(ranking)}", fontsize=7.5)
         return figure
-
-
-def _draw_windows(axes: Axes, rows: pd.DataFrame) -> None:
-    # Each ranking has its own blocks: before block 0 no score can be read.
-    blocks = spread_blocks(rows)
-    draw_blocks(axes, rows, "window", blocks, "before block", marker="o", markersize=3)
-    # Widths double, and the first is 0, which a logarithmic axis cannot show.
-    axes.set_xscale("symlog", base=2, linthresh=1)
-    windows = sorted(rows["window"].unique())
-    axes.set_xticks(windows, [str(window) for window in windows])
-    axes.set_xlabel("w, protected on each side")
-    axes.set_ylabel("rise of the loss, nats")
-    axes.legend(fontsize=6.5)

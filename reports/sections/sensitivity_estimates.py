@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import new_figure, paper_style
-from reports.figures.lines import by_block, level, line
+from reports.figures.canvas import by_block, legend_below, level, line, new_figure, paper_style
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table
+from reports.section import Frames, Section, Table, stored
 from reports.sensitivity_common import (
-    INTERVAL,
     OVERALL,
     REFERENCES,
     BackbonePart,
-    block_order,
+    block_table,
     by_backbone,
     format_interval,
-    interval_cells,
-    legend_below,
     select_rows,
 )
 
-NEEDS = {"sensitivity_agreement": ("backbone", "quantity", "first", "second", *INTERVAL)}
+NEEDS = stored("sensitivity_agreement")
 # Quantity and the two measures of it that a line correlates -> its name and colour.
 PAIRS = {
     ("loss", "estimate", "zeroing"): ("gradient × activation, with zeroing (loss)", "#3a6ec8"),
@@ -50,15 +45,24 @@ READING = (
 )
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figure and the table of correlations between estimates and exact effects."""
     parts = by_backbone(frames["sensitivity_agreement"])
+    figures = []
+    for part in parts:
+        drawing = part.drawing(
+            "sensitivity-estimates",
+            partial(agreement, part.rows),
+            READING,
+            "Line chart of the rank correlation of estimates with exact effects, by block.",
+        )
+        figures.append(drawing)
     return Section(
         key="estimates",
         part="why",
         title="Can the gradient estimates be trusted?",
         sentence=" ".join(filter(None, map(_sentence, parts))),
-        figures=tuple(map(_figure, parts)),
+        figures=tuple(figures),
         tables=(_table(parts),),
     )
 
@@ -75,15 +79,6 @@ def _sentence(part: BackbonePart) -> str:
         f"correlation {format_interval(estimate.iloc[0])} with what removing a token does to the "
         f"loss; the product of their lengths has {format_interval(bound.iloc[0])} with how far it "
         "moves the answer."
-    )
-
-
-def _figure(part: BackbonePart) -> Drawing:
-    return part.drawing(
-        "sensitivity-estimates",
-        partial(agreement, part.rows),
-        READING,
-        "Line chart of the rank correlation of estimates with exact effects, by block.",
     )
 
 
@@ -105,7 +100,7 @@ def agreement(rows: pd.DataFrame, width: float) -> Figure:
         by_block(axes)
         axes.set_ylabel("rank correlation")
         # Long handles, so that dashes can be told from solid lines.
-        legend_below(figure, axes, most=2, handlelength=3.2)
+        legend_below(figure, [axes], most=2, handlelength=3.2)
         return figure
 
 
@@ -113,16 +108,10 @@ def _table(parts: list[BackbonePart]) -> Table:
     heads = {}
     for (quantity, first, second), (name, _) in PAIRS.items():
         heads[name] = {"quantity": quantity, "first": first, "second": second}
-    lines = []
-    for part in parts:
-        for block in block_order(part.rows):
-            name = "all" if block == OVERALL else str(block)
-            cells = interval_cells(select_rows(part.rows, block=block), heads)
-            lines.append({"Block": f"{part.prefix}{name}", **cells})
     return Table(
         "sensitivity-estimates-table",
         "Rank correlation within an image over its tokens, mean over images with 95 % interval; "
         f"“all” ranks the tokens of all blocks together. {REFERENCES['bound']} has no sign and is "
         "compared with the KL to the unchanged answer.",
-        pd.DataFrame(lines),
+        block_table(parts, heads, "all"),
     )

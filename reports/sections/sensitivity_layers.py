@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import new_figure, paper_style
-from reports.figures.lines import by_block, level, line
-from reports.figures.stacks import grids, stacked
+from reports.aggregate import blocks_of
+from reports.figures.canvas import by_block, line
+from reports.figures.tokens import grids, stacked
 from reports.formatting import fold, number, percent
 from reports.report_data import ReportData
-from reports.section import Drawing, Maps, Section
+from reports.section import Drawing, Frames, Maps, Section, stored
 from reports.sensitivity_common import (
-    INTERVAL,
     BackbonePart,
     by_backbone,
-    legend_below,
+    cost_panels,
     ranked,
     select_rows,
 )
-from reports.style import Look
+from reports.style import Looks
 
-NEEDS = {"sensitivity_methods": ("backbone", "label", "quantity", *INTERVAL, "tokens_removed")}
-OPTIONAL = {
-    "sensitivity_kept": ("backbone", "label", "block", "row", "col", "kept"),
-    "sensitivity_skipped": ("backbone", "label", "reason"),
-}
-# Quantities and the labels of their panels.
-SHOWN = {"loss": "rise of the loss, nats", "flip": "share of predictions that flip"}
+NEEDS = stored("sensitivity_methods")
+OPTIONAL = stored("sensitivity_kept", "sensitivity_skipped")
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the curves and kept-token maps of each backbone, with notes on skipped methods."""
     parts = by_backbone(frames["sensitivity_methods"])
     kept = frames.get("sensitivity_kept")
@@ -78,7 +72,7 @@ def _sentence(part: BackbonePart) -> str:
     )
 
 
-def _curves(part: BackbonePart, looks: Mapping[str, Look]) -> Drawing:
+def _curves(part: BackbonePart, looks: Looks) -> Drawing:
     removed = int(part.rows["tokens_removed"].iloc[0])
     return part.drawing(
         "sensitivity-layers",
@@ -91,29 +85,23 @@ def _curves(part: BackbonePart, looks: Mapping[str, Look]) -> Drawing:
     )
 
 
-def layer_lines(rows: pd.DataFrame, looks: Mapping[str, Look], width: float) -> Figure:
+def layer_lines(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
     """Draw the rise of the loss and the share of flips by block, a line for each method."""
-    # `looks` has the methods of all tables of the run.
+    # `looks` has the methods of all tables of the run, in the order of all figures of the page.
     evaluated = set(rows["label"])
-    with paper_style():
-        figure = new_figure(width, 3.4)
-        panels = figure.subplots(1, len(SHOWN))
-        for axes, (quantity, name) in zip(panels, SHOWN.items(), strict=True):
-            # In the order of `looks`, which is that of all figures of the page.
-            for label, look in looks.items():
-                if label in evaluated:
-                    part = select_rows(rows, quantity=quantity, label=label)
-                    line(axes, part, "block", fold(label, 26), look)
-            level(axes)
-            by_block(axes)
-            axes.set_ylabel(name)
-        legend_below(figure, panels[0])
-        return figure
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        for label, look in looks.items():
+            if label in evaluated:
+                line(axes, select_rows(part, label=label), "block", fold(label, 26), look)
+        by_block(axes)
+
+    return cost_panels(rows, width, 3.4, draw)
 
 
 def _kept_maps(part: BackbonePart) -> Drawing:
     labels = tuple(part.rows["label"].unique())
-    layers = sorted(int(block) for block in part.rows["block"].unique())
+    layers = blocks_of(part.rows)
     # A row of maps for each method; shares are on one colour scale.
     values = [grids(select_rows(part.rows, label=label), "kept", layers) for label in labels]
     unit = "share of images in which the token is kept"

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.canvas import new_figure, paper_style
-from reports.figures.lines import level
-from reports.figures.stacks import stacked
+from reports.figures.canvas import legend_below, level, new_figure, paper_style
+from reports.figures.tokens import stacked
 from reports.formatting import number
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table
+from reports.section import Drawing, Frames, Section, Table, stored
 from reports.sensitivity_common import (
-    INTERVAL,
-    OVERALL,
     BackbonePart,
-    block_order,
+    block_table,
     by_backbone,
     draw_blocks,
     grid_maps,
-    interval_cells,
-    legend_below,
     select_rows,
     spread_blocks,
 )
@@ -41,10 +35,7 @@ NEEDS = {
         "removal_rank",
     )
 }
-OPTIONAL = {
-    "sensitivity_profile": ("backbone", "axis", "at", "quantity", *INTERVAL),
-    "sensitivity_distance": ("backbone", "quantity", "nearness", "given", *INTERVAL),
-}
+OPTIONAL = stored("sensitivity_profile", "sensitivity_distance")
 # Axes of the profiles and their labels.
 AXES = {
     "row": "row of the image",
@@ -98,7 +89,7 @@ NOTE = (
 )
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build maps, profiles and the table of nearness; None if no token was removed."""
     # After the last block, and where no token was tried, the table has scores only.
     maps = frames["sensitivity_map"].dropna(subset=["removal_loss"])
@@ -197,24 +188,18 @@ def profiles(rows: pd.DataFrame, width: float) -> Figure:
                     level(axes)
                     axes.set_xlabel(AXES[axis], fontsize=7)
             panels[0].set_ylabel(name)
-        legend_below(figure, grid[0][0])
+        legend_below(figure, grid[0][:1])
         return figure
 
 
 def _nearness_table(distance: pd.DataFrame) -> Table:
     """Tabulate by block the correlation with nearness, alone and with the other held fixed."""
     # The loss is in the stored table as well; one quantity is enough to read.
-    rows = distance[distance["quantity"] == "removal_kl"]
-    lines = []
-    for part in by_backbone(rows):
-        for block in block_order(part.rows):
-            name = "mean" if block == OVERALL else str(block)
-            cells = interval_cells(select_rows(part.rows, block=block), NEARNESS)
-            lines.append({"Block": f"{part.prefix}{name}", **cells})
+    parts = by_backbone(distance[distance["quantity"] == "removal_kl"])
     return Table(
         "sensitivity-nearness",
         "Rank correlation, within an image, between how far a token's removal moves the answer "
         "(KL) and how near the token is to the centre of the image and, in the sequence, to the "
         "class token; 95 % intervals over images.",
-        pd.DataFrame(lines, columns=["Block", *NEARNESS]),
+        block_table(parts, NEARNESS, "mean"),
     )

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from reports.figures.scores import TARGETS, pruning_lines, score_dots, score_lines
-from reports.figures.stacks import stacked
+from reports.figures.canvas import (
+    GUIDE,
+    Style,
+    by_block,
+    legend_below,
+    level,
+    line,
+    new_figure,
+    paper_style,
+)
+from reports.figures.tokens import stacked
 from reports.report_data import ReportData
-from reports.section import Drawing, Section, Table
+from reports.section import Drawing, Frames, Section, Table, stored
 from reports.sensitivity_common import (
-    INTERVAL,
     OVERALL,
     REFERENCES,
     BackbonePart,
     by_backbone,
+    cost_panels,
     format_interval,
     grid_maps,
-    interval_cells,
     ranked,
     ranking_name,
+    ranking_table,
     select_rows,
 )
+from reports.style import INK, SOFT
 
-NEEDS = {"sensitivity_scores": ("backbone", "target", "score", *INTERVAL)}
-OPTIONAL = {
-    "sensitivity_map": ("backbone", "block", "row", "col"),
-    "sensitivity_groups": ("backbone", "ranking", "window", "quantity", *INTERVAL),
-}
+NEEDS = stored("sensitivity_scores")
+OPTIONAL = stored("sensitivity_map", "sensitivity_groups")
 # Scores that are a quantity of the scan itself, and their symbols.
 TRACES = {"delta": "mean Δ", "b": "mean |B|", "c": "mean |C|"}
+# What a score is compared with: words, the measure of agreement, and its value by chance.
+TARGETS = {
+    "removal_kl": ("how far removal moves the answer", "rank correlation", 0.0),
+    "removal_loss": ("what removal costs", "rank correlation", 0.0),
+    "foreground": ("which tokens show the object", "area under the ROC", 0.5),
+}
+# The rankings drawn as lines. Those that are no score are grey or black, and most are dashed.
+STYLES: dict[str, dict[str, Any]] = {
+    "delta": {"color": "#3a6ec8"},
+    "b": {"color": "#147b4c"},
+    "c": {"color": "#e0200f"},
+    "delta-b": {"color": "#603594"},
+    "activation": {"color": "#796815"},
+    "norm": {"color": "#89004c"},
+    "cls-similarity": {"color": "#00718f"},
+    "hidden-attention": {"color": INK["light"]},
+    "cls-attention": {"color": "#b0387f"},
+    "random": {"color": "#9aa3af"},
+    "place": {"color": SOFT["light"], "linestyle": ":"},
+    "foreground": {"color": SOFT["light"], "linestyle": "--"},
+    "removal": {"color": SOFT["light"], "linestyle": "-."},
+    "removal-kl": {"color": INK["light"], "linestyle": ":"},
+    "bound": {"color": INK["light"], "linestyle": (0, (3, 1, 1, 1))},
+}
 
 
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section | None:
+def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figures and tables of what scores predict and what pruning by them costs."""
     parts = by_backbone(frames["sensitivity_scores"])
     groups, maps = frames.get("sensitivity_groups"), frames.get("sensitivity_map")
@@ -129,10 +166,8 @@ def _pruning_table(parts: Sequence[BackbonePart]) -> Table:
         rows = rows.assign(**{name: 100 * rows[name] for name in bounds})
         # Before block 0 no score can be read, so that it would favour the references.
         means = rows[rows["block"] > 0].groupby("ranking", as_index=False)["mean"].mean()
-        order = ranked(means, ascending=True)["ranking"]
-        for name in dict.fromkeys([*order, *rows["ranking"]]):
-            cells = interval_cells(select_rows(rows, ranking=name), heads, digits=0)
-            lines.append({"Ranking": f"{part.prefix}{ranking_name(name)}", **cells})
+        order = ranked(means, ascending=True)
+        lines += ranking_table(replace(part, rows=rows), "ranking", order, heads, digits=0)
     return Table(
         "sensitivity-groups-table",
         "Per cent of the predictions that flip when the tokens that a ranking puts last are "
@@ -177,10 +212,8 @@ def _score_table(parts: Sequence[BackbonePart]) -> Table:
     for part in parts:
         overall = select_rows(part.rows, block=OVERALL)
         # Best first by the first target; rankings without a value for it follow.
-        order = ranked(select_rows(overall, target="removal_kl"), ascending=False)["score"]
-        for name in dict.fromkeys([*order, *overall["score"]]):
-            cells = interval_cells(select_rows(overall, score=name), heads)
-            lines.append({"Ranking": f"{part.prefix}{ranking_name(name)}", **cells})
+        order = ranked(select_rows(overall, target="removal_kl"), ascending=False)
+        lines += ranking_table(replace(part, rows=overall), "score", order, heads)
     return Table(
         "sensitivity-scores-table",
         "How well each ranking predicts the targets, mean over the blocks from 1 on, with 95 % "
@@ -188,3 +221,77 @@ def _score_table(parts: Sequence[BackbonePart]) -> Table:
         "curve for the true object (0.5 is blind).",
         pd.DataFrame(lines),
     )
+
+
+def score_dots(rows: pd.DataFrame, width: float) -> Figure:
+    """Draw a panel for each target and a line for each score, best on top by the first target."""
+    targets = _measured_targets(rows)
+    order: list[str] = []
+    if targets:
+        order = list(ranked(select_rows(rows, target=targets[0]), ascending=True)["score"])
+    # Scores without a value for the first target go to the bottom.
+    order = [name for name in rows["score"].unique() if name not in order] + order
+    with paper_style():
+        figure = new_figure(width, 0.6 + 0.165 * len(order))
+        panels = figure.subplots(1, max(1, len(targets)), squeeze=False, sharey=True)[0]
+        for axes, target in zip(panels, targets, strict=False):
+            for row in select_rows(rows, target=target).to_dict("records"):
+                height = order.index(row["score"])
+                # A mean over one image has no interval.
+                if np.isfinite(row["low"]):
+                    axes.hlines(height, row["low"], row["high"], color=SOFT["light"], linewidth=1.4)
+                fill = "white" if row["score"] in REFERENCES else INK["light"]
+                dot: Style = {"color": INK["light"], "markersize": 3.8, "markerfacecolor": fill}
+                axes.plot(row["mean"], height, "o", **dot)
+            words, measure, blind = TARGETS[target]
+            axes.axvline(blind, **GUIDE)
+            axes.set_title(textwrap.fill(words, 18), fontsize=7.5)
+            axes.set_xlabel(measure)
+        names = [ranking_name(name) for name in order]
+        panels[0].set_yticks(range(len(order)), names, fontsize=7)
+        panels[0].set_ylim(-0.7, len(order) - 0.3)
+        return figure
+
+
+def _measured_targets(rows: pd.DataFrame) -> list[str]:
+    # Data sets without masks lack the object.
+    measured = set(rows["target"])
+    return [target for target in TARGETS if target in measured]
+
+
+def score_lines(rows: pd.DataFrame, width: float) -> Figure:
+    """Draw a panel for each target, a line for each score by block."""
+    targets = _measured_targets(rows)
+    # Of the references only `place` is drawn: the others would crowd the scores.
+    hidden = [name for name in REFERENCES if name != "place"]
+    rows = rows[~rows["score"].isin(hidden)]
+    with paper_style():
+        figure = new_figure(width, 3.3)
+        panels = figure.subplots(1, max(1, len(targets)), squeeze=False)[0]
+        for axes, target in zip(panels, targets, strict=False):
+            _draw_lines(axes, select_rows(rows, target=target), "score", band=True)
+            words, measure, blind = TARGETS[target]
+            level(axes, blind)
+            axes.set_title(textwrap.fill(words, 22), fontsize=7.5)
+            axes.set_ylabel(measure)
+        legend_below(figure, panels[:1], most=4, handlelength=3)
+        return figure
+
+
+def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str, band: bool) -> None:
+    """Draw a line by block for each ranking in `column` that has a style."""
+    for name, style in STYLES.items():
+        part = rows[rows[column] == name]
+        if len(part):
+            line(axes, part, "block", ranking_name(name), band=band, **style)
+    by_block(axes)
+
+
+def pruning_lines(groups: pd.DataFrame, width: float) -> Figure:
+    """Draw the rise of the loss and flips by block, a line for each ranking."""
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        # The bands of fifteen lines would hide them.
+        _draw_lines(axes, rows, "ranking", band=False)
+
+    return cost_panels(groups, width, 3.6, draw, most=4, handlelength=3)

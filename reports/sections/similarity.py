@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from reports.aggregate import blocks_of
 from reports.figures.similarity import alike_together, by_block, link, matrix, pairs_table
 from reports.formatting import budget_name, number, p_value
 from reports.report_data import ReportData
-from reports.section import Drawing, Maps, Section, Table
+from reports.section import Drawing, Frames, Maps, Section, Table, stored
+from reports.sensitivity_common import select_rows
 from reports.style import DENSE, PLAIN
 
-NEEDS = {
-    "token_overlap": (
-        "backbone",
-        "budget",
-        "one",
-        "other",
-        "block",
-        "iou",
-        "chance",
-        "correlation",
-    ),
-    "method_similarity": (
-        "backbone",
-        "budget",
-        "one",
-        "other",
-        "survival",
-        "kappa",
-        "agree",
-        "images",
-    ),
-}
-OPTIONAL = {"mantel_test": ("backbone", "budget", "methods", "rho", "p")}
+NEEDS = stored("token_overlap", "method_similarity")
+OPTIONAL = stored("mantel_test")
 # Columns of the table and their heads.
 HEADS = {
     "one": "Method",
@@ -58,23 +38,7 @@ KEPT_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """The pairs of methods of one backbone at one budget.
-
-    ``pairs``   a row per pair
-    ``layers``  a row per pair and block
-    ``title``   of the figures: the backbone and the budget
-    ``suffix``  of the figures' file stems, empty on a page of one backbone
-    """
-
-    pairs: pd.DataFrame
-    layers: pd.DataFrame
-    title: str
-    suffix: str
-
-
-def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
+def section(report: ReportData, frames: Frames) -> Section:
     """Build the figures of overlap at one budget per backbone, and its link to the answers."""
     pairs, layers = frames["method_similarity"], frames["token_overlap"]
     # The test needs permutations of several methods: short comparisons have none.
@@ -87,13 +51,10 @@ def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
         # Numbered, since a backbone's name may have characters that file names must not have.
         if len(report.backbones) > 1:
             suffix = f"-{report.backbones.index(backbone) + 1}"
-        part = Pairs(
-            pairs=_at(pairs, backbone, budget),
-            layers=_at(layers, backbone, budget),
-            title=f"{backbone}, {budget_name(budget)} of FLOPs removed",
-            suffix=suffix,
-        )
-        drawings += _drawings(report, part)
+        at = {"backbone": backbone, "budget": budget}
+        shown, kept = select_rows(pairs, **at), select_rows(layers, **at)
+        title = f"{backbone}, {budget_name(budget)} of FLOPs removed"
+        drawings += _drawings(report, shown, kept, title, suffix)
     return Section(
         key="similarity",
         part="why",
@@ -105,38 +66,19 @@ def section(report: ReportData, frames: Mapping[str, pd.DataFrame]) -> Section:
     )
 
 
-def _at(frame: pd.DataFrame, backbone: str, budget: float) -> pd.DataFrame:
-    return frame[(frame["backbone"] == backbone) & (frame["budget"] == budget)]
-
-
-def _drawings(report: ReportData, part: Pairs) -> list[Drawing]:
+def _drawings(
+    report: ReportData, pairs: pd.DataFrame, layers: pd.DataFrame, title: str, suffix: str
+) -> list[Drawing]:
     """Return the table of pairs, the lines by block, and the dots of answers against tokens."""
-    # Labels in the order of the page, without the dense model, which keeps all tokens.
-    compared = set(part.pairs["one"]) | set(part.pairs["other"])
-    labels = [label for label in report.labels if label in compared]
-    drawings = [_pairs_figure(report, part, labels), _block_figure(report, part, labels)]
-    # Two dots would always lie on a line.
-    if len(part.pairs.dropna(subset=["survival", "kappa"])) > 2:
-        answers = Drawing(
-            f"similarity-answers{part.suffix}",
-            partial(link, part.pairs, part.title),
-            "A dot for each pair of methods. If choosing alike made methods answer alike, the dots "
-            "would rise to the right.",
-            "Scatter of pairs of methods: agreement in answers against agreement in kept tokens.",
-        )
-        drawings.append(answers)
-    return drawings
-
-
-def _pairs_figure(report: ReportData, part: Pairs, labels: list[str]) -> Drawing:
+    # Without the dense model, which keeps all tokens.
+    labels = report.sorted([*pairs["one"], *pairs["other"]])
     # Groups of alike methods become squares on the diagonal.
-    order = alike_together(matrix(part.pairs, labels, "survival"), labels)
-    blocks = sorted(int(block) for block in part.layers["block"].unique())
+    order = alike_together(matrix(pairs, labels, "survival"), labels)
+    blocks = blocks_of(layers)
     # The slider shows the pairs block by block, the figure over all blocks.
     by_layer = []
     for block in blocks:
-        rows = part.layers[part.layers["block"] == block]
-        by_layer.append(matrix(rows, order, "correlation"))
+        by_layer.append(matrix(layers[layers["block"] == block], order, "correlation"))
     maps = Maps(
         rows=("kept alike",),
         layers=tuple(blocks),
@@ -146,34 +88,37 @@ def _pairs_figure(report: ReportData, part: Pairs, labels: list[str]) -> Drawing
         diverging=True,
         names=tuple(order),
     )
-    survival = matrix(part.pairs, order, "survival")
-    looks = {label: report.looks[label] for label in order}
-    return Drawing(
-        f"similarity{part.suffix}",
-        partial(pairs_table, survival, order, looks, part.title),
+    table = Drawing(
+        f"similarity{suffix}",
+        partial(pairs_table, matrix(pairs, order, "survival"), order, report.looks, title),
         "Red pairs keep the same tokens, blue ones opposite tokens, and pale ones are unrelated. "
         "Alike methods are side by side.",
         "Table of all pairs of methods, coloured by the correlation of the tokens they keep.",
         maps,
     )
-
-
-def _block_figure(report: ReportData, part: Pairs, labels: list[str]) -> Drawing:
-    """Return the lines of all methods' overlap with one, the first that does not choose blindly."""
+    # All are compared with one, the first that does not choose blindly if there is any.
     informed = [label for label in labels if report.looks[label].group not in (DENSE, PLAIN)]
-    # With blind baselines alone any of them will do.
     reference = (informed or labels)[0]
-    layers = part.layers
     rows = layers[(layers["one"] == reference) | (layers["other"] == reference)]
-    looks = {label: report.looks[label] for label in labels}
-    return Drawing(
-        f"similarity-blocks{part.suffix}",
-        partial(by_block, rows, reference, looks, part.title),
+    lines = Drawing(
+        f"similarity-blocks{suffix}",
+        partial(by_block, rows, reference, report.looks, title),
         f"How far the tokens that each method keeps are those that {reference} keeps, block by "
         "block: 1 the same, 0 as by chance.",
         "One line for each method: the correlation of its kept tokens with those of "
         f"{reference}, by block.",
     )
+    # Two dots would always lie on a line.
+    if len(pairs.dropna(subset=["survival", "kappa"])) < 3:
+        return [table, lines]
+    answers = Drawing(
+        f"similarity-answers{suffix}",
+        partial(link, pairs, title),
+        "A dot for each pair of methods. If choosing alike made methods answer alike, the dots "
+        "would rise to the right.",
+        "Scatter of pairs of methods: agreement in answers against agreement in kept tokens.",
+    )
+    return [table, lines, answers]
 
 
 def _table(pairs: pd.DataFrame) -> Table:

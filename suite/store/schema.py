@@ -343,12 +343,13 @@ def _table(row: str, columns: str) -> Table:
 
 CELL = "backbone label budget seed"
 DIFFERENCE = "difference difference_low difference_high"
+# What a method is found to be beside the reference, over the same images.
+PAIRED = f"{DIFFERENCE} p p_holm significant only_method_correct only_reference_correct"
 INTERVAL = "block mean low high images"
 TABLES = {
     "statistics": _table(
         "a method at one budget, against the reference",
-        f"backbone budget label reference top1 top1_low top1_high seeds images {DIFFERENCE} p "
-        "p_holm significant only_method_correct only_reference_correct",
+        f"backbone budget label reference top1 top1_low top1_high seeds images {PAIRED}",
     ),
     "blind_comparison": _table(
         "a method against the best blind baseline at one budget",

@@ -14,12 +14,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import reports
-from reports.figures.ablation import COLOURS, axis_figure, order_figure, verdict
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.page import read
 from reports.page_context import context
 from reports.report_data import ReportData
 from reports.run import load
+from reports.sections.ablation import COLOURS, axis_figure, order_figure, verdict
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -40,6 +40,8 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
         top1, gap = float(rng.uniform(0.2, 0.8)), float(rng.uniform(-0.3, 0.3))
         row: dict[str, Any] = {
             "axis": axis, "backbone": "vim_nano", "method": method, "budget": budget, "setting": name, "label": name,
+            "spec": name, "kl": 0.1, "removed": budget, "interval": "interval", "p": 0.01,
+            "only_method_correct": 5, "only_reference_correct": 4,
             "is_reference": place == 0, "status": "ok", "reason": "", "seeds": 3 if "shuffle" in name else 1,
             "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "top1_low": top1 - 0.04,
             "top1_high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from reports.figures.canvas import COLUMN, WIDTH, render
-from reports.figures.families import backbone_strokes, families_figure
+from reports.sections.families import backbone_strokes, families_figure
 
 HOUSES = {"vim_nano": "Mamba", "videomamba_nano": "Mamba", "deit_nano": "attention"}
 BUDGETS = (0.4, 0.2)

@@ -12,7 +12,7 @@ from reports import aggregate, charts, static_figures
 from reports import formatting as text
 from reports.figures.canvas import columns, render
 from reports.figures.gallery import gallery
-from reports.figures.tokens import kept_map
+from reports.figures.tokens import grids
 from reports.figures.tradeoff import pareto
 from reports.page_panels import last_block
 from reports.report_data import ReportData
@@ -165,7 +165,7 @@ def test_maps_hold_the_stored_shares(report: ReportData, drawn: dict[str, Figure
     want = np.full((14, 14), np.nan)
     for row in kept.itertuples():
         want[int(row.row), int(row.col)] = row.kept
-    np.testing.assert_array_equal(kept_map(kept, (14, 14)), want)
+    np.testing.assert_array_equal(grids(kept, "kept", [7], (14, 14))[0], want)
     shown = [image.get_array() for axes in drawn["kept"].axes for image in axes.get_images()]
     assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
 

@@ -16,7 +16,7 @@ import yaml
 import reports
 from backbones.common.errors import UserError
 from reports import aggregate
-from reports.page_tables import result_rows
+from reports.page_tables import results
 from reports.report_data import ReportData
 from reports.run import correctness, load, outcomes
 from reports.tables import compact_tex
@@ -91,7 +91,7 @@ def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[]
     stored.to_parquet(path)
     report = ReportData.of(load(folder))
     marked = {(row["label"], mark["verdict"])
-              for row, mark in zip(report.frame.to_dict("records"), result_rows(report), strict=True)
+              for row, mark in zip(report.frame.to_dict("records"), results(report)[1], strict=True)
               if mark["verdict"]}  # fmt: skip
     assert marked == {("tome", "better"), ("evit", "worse")}
     starred = {line.partition(" &")[0] for line in compact_tex(report.frame, "vim_nano", "").splitlines()

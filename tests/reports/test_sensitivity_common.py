@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import reports
 from reports import sections
 from reports.figures.canvas import WIDTH
-from reports.figures.stacks import grids, stacked
+from reports.figures.tokens import grids, stacked
 from reports.page_panels import stack_panel
 from reports.report_data import ReportData
 from reports.run import load
