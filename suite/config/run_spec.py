@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # Version of what a run folder contains; readers refuse any other, so raise it with every change of
 # a stored name. Specifications of version 1 are still read as settings (`with_file`).
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 MAX_GALLERY = 64
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
@@ -24,7 +24,7 @@ class Specification(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[2] = Field(default=SCHEMA, alias="schema")
+    version: Literal[3] = Field(default=SCHEMA, alias="schema")
 
     def digest(self) -> str:
         """Short hash of all settings, for the default name of the run."""

@@ -33,7 +33,7 @@ class MergedSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[2] = Field(default=SCHEMA, alias="schema")
+    version: Literal[3] = Field(default=SCHEMA, alias="schema")
     kind: Literal["merged"] = "merged"
     backbones: tuple[str, ...]
     methods: tuple[str, ...]

@@ -383,7 +383,7 @@ def _words(folder: Path, hostile: bool) -> None:
         "downsample",
     ]
     spec = {
-        "schema": 2, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
+        "schema": 3, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
         "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
         "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "flops_convention": "flops",
         "seeds": 3, "batch_size": 32, "shard_size": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",

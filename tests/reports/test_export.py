@@ -194,7 +194,7 @@ def test_a_run_without_cells_says_where_its_tables_are(
 ) -> None:
     folder = tmp_path / "bench-vim_nano"
     (folder / "analyses").mkdir(parents=True)
-    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 2, "kind": "bench"}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 3, "kind": "bench"}))
     with pytest.raises(UserError, match="run its command to the end"):
         exported([folder], form, images)
     words = pd.DataFrame([{"backbone": "vim_nano", "sentence": "It is fast."}])

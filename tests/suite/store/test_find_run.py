@@ -12,7 +12,7 @@ from suite.store.find_run import run_spec
 def make(folder: Path, time: int) -> Path:
     folder.mkdir(parents=True)
     path = folder / "spec.yaml"
-    path.write_text("schema: 2")
+    path.write_text("schema: 3")
     os.utime(path, (time, time))
     return path
 
