@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from reports.run import KINDS, METRICS, Run
+from reports.run import KINDS, METRICS, Run, sequence
 from reports.style import GROUPS, group
 from suite.store.schema import PAIRED
 
@@ -27,8 +27,7 @@ def backbones(run: Run) -> list[str]:
 
 def _spec_list(run: Run, name: str) -> list[str]:
     """Return a list of the spec as texts, empty if the spec has none."""
-    values = run.spec.get(name)
-    return [str(value) for value in values] if isinstance(values, list) else []
+    return list(map(str, sequence(run.spec.get(name))))
 
 
 def labels(run: Run) -> list[str]:

@@ -1,6 +1,6 @@
 """Export what is known of a run's cells as one flat table: settings, metrics, FLOPs, provenance.
 
-`COLUMNS` is the data dictionary, made from `suite.store.schema`; docs/export.md is printed from it.
+`COLUMNS` is the data dictionary, made from `suite.store.schema`; docs/export.md has it in full.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from reports.tables import csv, results_md, results_tex
 from suite.store.schema import (
     CLASSIFICATION,
     MEANINGS,
-    TABLES,
     CellRecord,
     ClassificationMetrics,
     described,
 )
 
 FORMATS = ("csv", "parquet", "json", "latex", "markdown")
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "*_[]|"})  # of Markdown
 # Lists and objects: JSON texts in CSV and Parquet.
 NESTED = ("options", "composition", "removals", "lengths", "sites")
 
@@ -234,34 +232,6 @@ def flat(rows: Sequence[Row]) -> pd.DataFrame:
             dtype = "boolean"
         frame[name] = frame[name].astype(dtype)
     return frame
-
-
-def dictionary() -> str:
-    """The columns of the exports and of the stored tables in Markdown."""
-    parts = [
-        _section("One row a cell", COLUMNS),
-        _section("One row an image and cell (`--images`)", IMAGE_COLUMNS),
-        "## Tables in `analyses/`\n",
-        "| Table | One row is | Columns |\n|---|---|---|",
-    ]
-    for name, table in TABLES.items():
-        columns = ", ".join(f"`{column}`" for column in table.columns)
-        parts.append(f"| `{name}.parquet` | {_escaped(table.row)} | {columns} |")
-    parts += ["", _section("Columns of these tables", MEANINGS)]
-    return "\n".join(parts)
-
-
-def _section(title: str, columns: Mapping[str, str]) -> str:
-    lines = [f"## {title}", "", "| Column | Meaning |", "|---|---|"]
-    lines += [f"| `{name}` | {_escaped(text)} |" for name, text in columns.items()]
-    return "\n".join([*lines, ""])
-
-
-def _escaped(text: str) -> str:
-    # Names in backticks stay as they are.
-    parts = text.split("`")
-    parts[::2] = [part.translate(ESCAPES) for part in parts[::2]]
-    return "`".join(parts)
 
 
 def _known(value: Any) -> Any:

@@ -13,8 +13,7 @@ from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
 from reports.figures.canvas import render, render_pdf
 from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
-from reports.page_context import context, shown_name
-from reports.page_tables import sort_key
+from reports.page_context import context, shown_name, sort_key
 from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section

@@ -41,20 +41,11 @@ COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "galler
 
 
 @dataclass(frozen=True)
-class Headline:
-    """Findings of the run in words; all empty if it wrote none."""
-
-    sentence: str = ""
-    resolution: tuple[Row, ...] = ()
-    paragraphs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Run:
     """One run: `cells` has a row a cell, the other frames are tables, without rows if absent.
 
-    `others` are the further tables that were asked for and are there, by name, for
-    `reports.sections`.
+    `headline` is its findings in words as they are stored. `others` are the further tables that
+    were asked for and are there, by name, for `reports.sections`.
     """
 
     folder: Path
@@ -69,7 +60,7 @@ class Run:
     foreground: pd.DataFrame
     gallery: pd.DataFrame
     images: pd.DataFrame
-    headline: Headline = field(default_factory=Headline)
+    headline: Row = field(default_factory=dict)
     others: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -105,6 +96,11 @@ def mapping(value: Any) -> Row:
     return value if isinstance(value, dict) else {}
 
 
+def sequence(value: Any) -> list[Any]:
+    """Return `value` if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> Run:
     """Read the run in `folder`; UserError if it is missing, is not a run, or is damaged.
 
@@ -130,7 +126,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         dataset=_optional_json(folder / "dataset.json", folder),
         environment=_optional_json(folder / "environment.json", folder),
         cells=cells,
-        headline=_headline(folder),
+        headline=_optional_json(folder / "analyses" / "headline.json", folder),
         others=more,
         **tables,
     )
@@ -233,18 +229,6 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     if not (path.exists() or path.is_symlink()):
         return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
     return read_frame(inside(path, folder), columns)
-
-
-def _headline(folder: Path) -> Headline:
-    headline = _optional_json(folder / "analyses" / "headline.json", folder)
-    rows, paragraphs = headline.get("resolution"), headline.get("paragraphs")
-    rows = rows if isinstance(rows, list) else []
-    paragraphs = paragraphs if isinstance(paragraphs, list) else []
-    return Headline(
-        sentence=str(headline.get("headline") or ""),
-        resolution=tuple(row for row in rows if isinstance(row, dict)),
-        paragraphs=tuple(map(str, paragraphs)),
-    )
 
 
 def _optional_json(path: Path, folder: Path) -> Row:

@@ -111,31 +111,17 @@ def _pictures(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[s
         return
     budget = report.focus(rows)
     rows = rows[rows["budget"] == budget]
-    shown = dict(list(report.pictures.items())[:GALLERY_ROWS])
-    title = f"{backbone}: what became of the tokens, {budget_name(budget)} of FLOPs removed"
-    labels = report.ordered(rows)
-    columns, others = labels[: room.methods], labels[room.methods :]
-    answers = gallery(
-        report.run, last_block(rows), shown, report.shape, columns, title, room.width, others
-    )
-    yield named("gallery", backbone, report), answers
+    words = f"{budget_name(budget)} of FLOPs removed"
+    labels, wide = report.ordered(rows), room.methods
     # -1, before all blocks, takes the place of the first, which is never shown
-    blocks = [-1, *aggregate.blocks_of(rows)]
-    blocks = aggregate.chosen_blocks(blocks, room.layers)
+    blocks = aggregate.chosen_blocks([-1, *aggregate.blocks_of(rows)], room.layers)
+    rows = rows[rows["image"].isin(list(report.pictures)[:GALLERY_ROWS])]
+    title = f"{backbone}: what became of the tokens, {words}"
+    answers = gallery(report, last_block(rows), labels[:wide], title, room.width, labels[wide:])
+    yield named("gallery", backbone, report), answers
     if len(blocks) > 1:
-        image, pixels = next(iter(shown.items()))
-        title = f"{backbone}: one picture block by block, {budget_name(budget)} of FLOPs removed"
-        mine = one_seed(rows[rows["image"] == image])
-        lines = columns[:LAYER_ROWS]
-        layered = layers(
-            report.run,
-            mine,
-            pixels,
-            report.shape,
-            lines,
-            blocks,
-            title,
-            room.width,
-            labels[len(lines) :],
-        )
+        image = next(iter(report.pictures))
+        title = f"{backbone}: one picture block by block, {words}"
+        mine, high = one_seed(rows[rows["image"] == image]), min(wide, LAYER_ROWS)
+        layered = layers(report, mine, labels[:high], blocks, title, room.width, labels[high:])
         yield named("gallery-layers", backbone, report), layered

@@ -22,9 +22,10 @@ from reports.figures.canvas import (
     picture,
 )
 from reports.formatting import distinct_names, fold, percent
+from reports.report_data import ReportData
 from reports.run import Run
 from reports.style import INK, SOFT
-from reports.token_overlay import DROPPED, SPECIAL, Pixels, overlay
+from reports.token_overlay import DROPPED, SPECIAL, overlay
 
 CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
 # the key names a fate only if a picture shows it
@@ -34,10 +35,8 @@ NAMED = 8  # methods without room of which each is named
 
 
 def gallery(
-    run: Run,
+    report: ReportData,
     rows: pd.DataFrame,
-    pictures: Mapping[int, Pixels],
-    shape: tuple[int, int],
     labels: list[str],
     title: str,
     width: float = WIDTH,
@@ -48,15 +47,15 @@ def gallery(
     `rows` are gallery rows of one backbone and budget, one for each (image, label). `absent` are
     the methods without room, which the words below the figure name.
     """
+    assert report.shape is not None
     cells = {}
-    for row in rows[rows["image"].isin(list(pictures))].to_dict("records"):
-        if row["label"] in labels:
-            cells[row["image"], row["label"]] = row
-    images = [image for image in pictures if any(image == shown for shown, _ in cells)]
+    for row in rows[rows["label"].isin(labels)].to_dict("records"):
+        cells[row["image"], row["label"]] = row
+    images = [image for image in report.pictures if any(image == shown for shown, _ in cells)]
     with paper_style():
         size = width / (len(labels) + 1)
         below = _words_below([row["owner"] for row in cells.values()], labels, absent, width)
-        height = (size * shape[0] / shape[1] + 0.2) * max(len(images), 1) + 0.65
+        height = (size * report.shape[0] / report.shape[1] + 0.2) * max(len(images), 1) + 0.65
         figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
@@ -66,12 +65,12 @@ def gallery(
                     continue
                 row = cells[image, label]
                 owner = np.asarray(row["owner"], dtype=np.int64)
-                picture(axes, overlay(pictures[image], owner, shape))
-                answer(axes, run, row)
+                picture(axes, overlay(report.pictures[image], owner, report.shape))
+                answer(axes, report.run, row)
             # every cell of an image stores the dense model's answer
-            picture(line[0], pictures[image])
-            answer(line[0], run, row, "dense_")
-            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(run, row)}")
+            picture(line[0], report.pictures[image])
+            answer(line[0], report.run, row, "dense_")
+            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(report.run, row)}")
         for axes, name in zip(panels[0], ["dense", *labels], strict=True):
             lines = fold(name, 14)
             longest = max(map(len, lines.split("\n")))
@@ -81,10 +80,8 @@ def gallery(
 
 
 def layers(
-    run: Run,
+    report: ReportData,
     rows: pd.DataFrame,
-    pixels: Pixels,
-    shape: tuple[int, int],
     labels: list[str],
     blocks: list[int],
     title: str,
@@ -96,6 +93,8 @@ def layers(
     `rows` are gallery rows of one backbone, budget and image; a block shows the last reduction at
     or before it. The words below name the true class, and the methods that are `absent`.
     """
+    assert report.shape is not None
+    shape, pixels = report.shape, report.pictures[int(rows["image"].iloc[0])]
     with paper_style():
         size = (width - 0.9) / (len(blocks) + 1)
         below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
@@ -107,13 +106,15 @@ def layers(
             final = mine.iloc[-1]
             picture(line[0], pixels)
             line[0].set_ylabel(fold(label, 14), **ROW_NAME)
-            line[0].set_xlabel(_truth(run, final), fontsize=6, labelpad=2, color=INK["light"])
+            line[0].set_xlabel(
+                _truth(report.run, final), fontsize=6, labelpad=2, color=INK["light"]
+            )
             for axes, block in zip(line[1:], blocks, strict=True):
                 before = mine[mine["block"] <= block]
                 # before the first reduction every token is its own
                 owner = before.iloc[-1]["owner"] if len(before) else np.arange(shape[0] * shape[1])
                 picture(axes, overlay(pixels, np.asarray(owner, dtype=np.int64), shape))
-            answer(line[-1], run, final)
+            answer(line[-1], report.run, final)
         names = ["picture", *(f"block {block}" for block in blocks)]
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name, **COLUMN_NAME | {"fontsize": 7})

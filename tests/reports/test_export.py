@@ -6,7 +6,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from reports.export import (
     IMAGE_COLUMNS,
     NESTED,
     cell_rows,
-    dictionary,
     flat,
     write,
 )
 from suite.cli import run
+from suite.store.schema import MEANINGS, TABLES
 
 TEXTS = (
     "key",
@@ -36,6 +36,7 @@ TEXTS = (
     "torch",
 )  # which may look like numbers
 DOC = Path(__file__).parents[2] / "docs" / "export.md"
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "*_[]|"})  # of Markdown
 
 
 def exported(folders: list[Path], form: str, images: bool = False) -> bytes:
@@ -178,9 +179,37 @@ def test_a_formula_is_a_text_in_csv_alone(tmp_path: Path, stored_folder: Path) -
     assert "'=cmd()" not in exported([folder], "json").decode()
 
 
+def dictionary() -> str:
+    """The columns of the exports and of the stored tables in Markdown."""
+    parts = [
+        _section("One row a cell", COLUMNS),
+        _section("One row an image and cell (`--images`)", IMAGE_COLUMNS),
+        "## Tables in `analyses/`\n",
+        "| Table | One row is | Columns |\n|---|---|---|",
+    ]
+    for name, table in TABLES.items():
+        columns = ", ".join(f"`{column}`" for column in table.columns)
+        parts.append(f"| `{name}.parquet` | {_escaped(table.row)} | {columns} |")
+    parts += ["", _section("Columns of these tables", MEANINGS)]
+    return "\n".join(parts)
+
+
+def _section(title: str, columns: Mapping[str, str]) -> str:
+    lines = [f"## {title}", "", "| Column | Meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {_escaped(text)} |" for name, text in columns.items()]
+    return "\n".join([*lines, ""])
+
+
+def _escaped(text: str) -> str:
+    # names in backticks stay as they are
+    parts = text.split("`")
+    parts[::2] = [part.translate(ESCAPES) for part in parts[::2]]
+    return "`".join(parts)
+
+
 def test_the_dictionary_is_the_documentation_and_whole(stored_folder: Path) -> None:
     assert DOC.read_text().endswith(dictionary()), (
-        "print reports.export.dictionary() below the text of docs/export.md"
+        "put the text of dictionary() below the first part of docs/export.md"
     )
     assert list(flat(cell_rows(stored_folder)).columns) == list(COLUMNS)
     assert all(text and text[0] != " " for text in (*COLUMNS.values(), *IMAGE_COLUMNS.values()))

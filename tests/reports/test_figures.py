@@ -236,9 +236,7 @@ def test_the_words_below_the_gallery_speak_of_what_is_there(report: ReportData) 
     assert report.shape is not None
     for label, words in (("tome", "token"), ("evit", "token    dark: dropped")):
         mine = rows[rows["label"] == label]
-        assert _below(
-            gallery(report.run, mine, report.pictures, report.shape, [label], "b")
-        ).endswith(words)
+        assert _below(gallery(report, mine, [label], "b")).endswith(words)
 
 
 def test_overlay_shows_what_became_of_each_token() -> None:

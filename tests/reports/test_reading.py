@@ -16,7 +16,7 @@ import yaml
 import reports
 from backbones.common.errors import UserError
 from reports import aggregate
-from reports.page_tables import results
+from reports.page_context import results
 from reports.report_data import ReportData
 from reports.run import correctness, load, outcomes
 from reports.tables import compact_tex
