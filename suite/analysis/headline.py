@@ -5,7 +5,7 @@ Every sentence about a difference has its interval, never a p alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from suite.stats.compare import Comparison
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
 from suite.stats.verdict import Verdict
-from suite.store.schema import CellRecord
 
 FEW = 3  # methods that are named each in a sentence of its own
 TRAINED_ON = (
@@ -79,6 +78,7 @@ def make_headline(
     uncompared: list[str] = []
     remarks: list[str] = []
     for part in statistics:
+        named = {record.label for record in part.records if record.spec in requested}
         compared = False
         for at in part.budgets:
             resolution.append(_resolution_row(part.backbone, at.budget, at.verdict))
@@ -86,12 +86,14 @@ def make_headline(
                 continue
             compared = True
             setting = Setting(part.backbone, spec.data, at.budget, part.dense.accuracy)
-            rows = headline_rows(at.compared, part.records, requested)
+            best = best_tested(at.compared, named)
             key = part.backbone, at.budget
-            sentences[key] = best_sentence(setting, at.verdict, rows)
+            sentences[key] = best_sentence(setting, at.verdict, best)
+            rows = [row for row in at.compared if row.label in named and row.p_holm is not None]
             secondary[key] = []
-            for row in secondary_rows(rows, at.compared, part.records, requested):
-                secondary[key].append(pair_sentence(setting, row))
+            for row in rows if len(rows) <= FEW else ():
+                if row is not best:
+                    secondary[key].append(pair_sentence(setting, row))
         if not compared and len(spec.backbones) > 1:
             uncompared.append(
                 f"On {part.backbone} no method that was asked for ran, so none is compared with "
@@ -136,51 +138,22 @@ def _resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, 
     }
 
 
-def named_rows(
-    compared: Sequence[Comparison], records: Sequence[CellRecord], requested: Mapping[str, str]
-) -> list[Comparison]:
-    """The tested rows of the methods that were named."""
-    labels = {record.label for record in records if record.spec in requested}
-    return [row for row in compared if row.label in labels and row.p_holm is not None]
-
-
-def headline_rows(
-    compared: Sequence[Comparison], records: Sequence[CellRecord], requested: Mapping[str, str]
-) -> Sequence[Comparison]:
-    """The rows whose best is in the headline: of the named methods, unless another is better."""
-    named = named_rows(compared, records, requested)
-    best = max((row.accuracy for row in named), default=0.0)
+def best_tested(rows: Iterable[Comparison], named: Collection[str]) -> Comparison | None:
+    """The most accurate of the tested rows; of equal ones that of a method in `named`."""
     # A method that was not named but is better must not be passed over in the headline.
-    better = [row for row in compared if row.p_holm is not None and row.accuracy > best]
-    return named if named and not better else compared
-
-
-def secondary_rows(
-    rows: Sequence[Comparison],
-    compared: Sequence[Comparison],
-    records: Sequence[CellRecord],
-    requested: Mapping[str, str],
-) -> list[Comparison]:
-    """Of a few named methods, those that are not the best of `rows`, which is in the headline."""
-    named = named_rows(compared, records, requested)
-    if len(named) > FEW:
-        return []
     tested = [row for row in rows if row.p_holm is not None]
-    best = max(tested, key=lambda row: row.accuracy, default=None)
-    return [row for row in named if best is None or row.label != best.label]
+    return max(tested, key=lambda row: (row.accuracy, row.label in named), default=None)
 
 
-def best_sentence(setting: Setting, judged: Verdict, rows: Sequence[Comparison]) -> str:
-    """The reference of `rows` against the best other method of the same work."""
-    tested = [row for row in rows if row.p_holm is not None]
+def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) -> str:
+    """The reference against the best other method of the same work; None if there is none."""
     # That the data cannot rank is said first; the difference follows as a measurement.
     doubt = "" if judged.can_rank else f"{judged.text} "
-    if not tested:
+    if best is None:
         return (
             f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on "
             f"{setting.place}."
         )
-    best = max(tested, key=lambda row: row.accuracy)
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
     relation = _relation(best, "the best other method, ")
     return (

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite.analysis.headline import Setting, _signed, best_sentence
+from suite.analysis.headline import Setting, _signed, best_sentence, best_tested
 from suite.stats.compare import compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.stats.verdict import verdict
@@ -49,7 +49,8 @@ def test_a_bound_near_zero_keeps_its_side(points: float, text: str) -> None:
 
 def told(*others: Outcomes, blind: float = 0.5) -> str:
     judged = verdict(DENSE, [cell("stride", blind)], 0.4)
-    return best_sentence(SETTING, judged, compare_to_reference(REFERENCE, others))
+    best = best_tested(compare_to_reference(REFERENCE, others), ())
+    return best_sentence(SETTING, judged, best)
 
 
 def test_headline_of_a_clear_win_a_clear_loss_and_a_tie() -> None:
@@ -104,7 +105,5 @@ def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
         difference_high=0.01,
     )
     judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
-    assert "cannot be told apart" in best_sentence(SETTING, judged, [row])
-    assert "though not for every seed" in best_sentence(
-        SETTING, judged, [replace(row, kind="range")]
-    )
+    assert "cannot be told apart" in best_sentence(SETTING, judged, row)
+    assert "though not for every seed" in best_sentence(SETTING, judged, replace(row, kind="range"))
