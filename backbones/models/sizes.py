@@ -107,6 +107,8 @@ def _nano(dim: int, divide: bool = True) -> MambaConfig:
     )
 
 
+_TINY_64 = MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200)
+
 # div2 models: the directions are averaged
 VIM = {
     "vim_tiny": MambaConfig(dim=192),
@@ -118,7 +120,9 @@ VIM = {
     "vim_nano": _nano(dim=64),
     "vim_pico": _nano(dim=48),
     # for Tiny-ImageNet's images of 64 x 64 pixels; the smaller one knows every fourth class
-    "vim_tiny_64": MambaConfig(dim=192, image_size=64, patch=4, stride=4, classes=200),
+    "vim_tiny_64": _TINY_64,
+    # the same, never trained on smaller images
+    "vim_tiny_64_full": _TINY_64,
     "vim_nano_64": MambaConfig(
         dim=64, depth=8, states=8, image_size=64, patch=8, stride=8, classes=50
     ),

@@ -19,7 +19,7 @@ from backbones.preprocessing import WHOLE
 
 # Images of 64 x 64 pixels are evaluated whole; no weights of `vim_nano_64` are bundled whose card
 # would say so.
-UNCROPPED = ("vim_tiny_64", "vim_nano_64")
+UNCROPPED = ("vim_tiny_64", "vim_tiny_64_full", "vim_nano_64")
 
 
 class Vim(ClassTokenMamba):

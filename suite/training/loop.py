@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
 from torch.utils.data import DataLoader
 
 from backbones import create_model
@@ -47,22 +48,34 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     return recipe.minimum_rate + (recipe.learning_rate - recipe.minimum_rate) * cosine
 
 
-def build_optimizer(model: Backbone, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW without weight decay on vectors, embeddings and the scan's A and D."""
+def build_optimizers(model: Backbone, recipe: Recipe) -> list[Optimizer]:
+    """AdamW, and Muon beside it if the recipe says so.
+
+    Vectors, embeddings and the scan's A and D have no weight decay.
+    """
     decayed: list[Tensor] = []
     spared: list[Tensor] = []
+    projections: list[Tensor] = []
     for name, parameter in model.named_parameters():
         is_embedding = "_token" in name or "pos_embed" in name
         # As state-space models are trained. D is a vector; A is a matrix, A_log or A_b_log.
         if parameter.ndim < 2 or is_embedding or "A_" in name:
             spared.append(parameter)
+        elif recipe.optimizer == "muon" and name.endswith(("in_proj.weight", "out_proj.weight")):
+            projections.append(parameter)
         else:
             decayed.append(parameter)
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimizers: list[Optimizer] = [AdamW(groups, lr=rate, betas=recipe.betas, fused=True)]
+    if projections:
+        # Steps as large as AdamW's, so that one rate serves both (Liu et al., arXiv 2502.16982).
+        size = "match_rms_adamw"
+        optimizers.append(Muon(projections, lr=rate, weight_decay=decay, adjust_lr_fn=size))
+    return optimizers
 
 
 def normalise(images: Tensor, dataset: TrainingImages, size: int) -> Tensor:
@@ -132,14 +145,16 @@ class Trainer:
         self.ema: dict[str, Tensor] = {}
         for name, tensor in self.model.state_dict().items():
             self.ema[name] = tensor.detach().clone()
-        self.optimizer = build_optimizer(self.model, recipe)
+        self.optimizers = build_optimizers(self.model, recipe)
         self._bf16 = recipe.precision == "bf16" and device.startswith("cuda")
         self._reducers = drop_paths(recipe.drop_path, self.model.depth)
         self._forwards: dict[int, torch.nn.Module] = {}
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
         self.done = TrainingProgress(recipe.backbone, fingerprint(recipe))
         if self.state_path.exists():
-            self.done = state.load(self.state_path, self.model, self.ema, self.optimizer, self.done)
+            self.done = state.load(
+                self.state_path, self.model, self.ema, self.optimizers, self.done
+            )
 
     @property
     def state_path(self) -> Path:
@@ -165,7 +180,7 @@ class Trainer:
             self.done.epoch += 1
             self.done.seconds = earlier_seconds + time.perf_counter() - begun
             if self.group.is_main:
-                state.save(self.state_path, self.model, self.ema, self.optimizer, self.done)
+                state.save(self.state_path, self.model, self.ema, self.optimizers, self.done)
                 seconds = time.perf_counter() - started
                 report({"epoch": self.done.epoch, **figures, "seconds": seconds})
             # The processes stop after the same epoch, else the others would wait for ever.
@@ -197,8 +212,9 @@ class Trainer:
         for index in range(steps):
             images, labels = next(batches)
             rate = learning_rate(self.recipe, self.done.epoch + index / steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
             images = normalise(images.to(self.device, non_blocking=True), self.dataset, size)
             labels = labels.to(self.device, non_blocking=True)
             # The total stays on the device: reading it would wait for every step.
@@ -225,13 +241,14 @@ class Trainer:
         images, targets = self.mix(images, labels)
         logits = self._forward(images.shape[-1])(images)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         # A parameter without a gradient has none in any of the processes.
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self.group.average(gradients)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.done.step += 1
         # Less decay at first, or the average would keep the random weights for long.
         step = self.done.step

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Muon, Optimizer
 
 from backbones.common.errors import UserError
 from suite.data.base import one_line
@@ -45,15 +46,16 @@ def save(
     path: Path,
     model: nn.Module,
     ema: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[Optimizer],
     done: TrainingProgress,
 ) -> None:
-    """Write model, averaged weights, optimizer moments and progress in one atomic step."""
+    """Write model, averaged weights, optimizers' moments and progress in one atomic step."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in ema.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        for name, value in moments.items():
-            tensors[f"optimizer.{index}.{name}"] = value
+    for first, optimizer in _numbered(optimizers):
+        for index, moments in optimizer.state_dict()["state"].items():
+            for name, value in moments.items():
+                tensors[f"optimizer.{first + index}.{name}"] = value
     for name, tensor in tensors.items():
         # safetensors refuses tensors that share memory.
         tensors[name] = tensor.detach().cpu().contiguous().clone()
@@ -65,10 +67,10 @@ def load(
     path: Path,
     model: nn.Module,
     ema: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[Optimizer],
     expected: TrainingProgress,
 ) -> TrainingProgress:
-    """Restore what `save` wrote into `model`, `ema` and `optimizer`, and return the progress.
+    """Restore what `save` wrote into `model`, `ema` and `optimizers`, and return the progress.
 
     UserError for a damaged file, or one of another recipe than `expected`.
     """
@@ -90,7 +92,7 @@ def load(
             f"delete it or use another --out"
         )
     # Before anything is changed: a part of a state would train on unnoticed.
-    _check_fit(path, tensors, model, optimizer)
+    _check_fit(path, tensors, model, optimizers)
     model.load_state_dict(_part(tensors, "model."))
     for name, tensor in _part(tensors, "ema.").items():
         ema[name].copy_(tensor)
@@ -98,24 +100,28 @@ def load(
     for name, tensor in _part(tensors, "optimizer.").items():
         index, moment = name.split(".")
         moments.setdefault(int(index), {})[moment] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for first, optimizer in _numbered(optimizers):
+        groups = optimizer.state_dict()["param_groups"]
+        own = {index: moments[first + index] for index in range(len(_parameters(optimizer)))}
+        optimizer.load_state_dict({"state": own, "param_groups": groups})
     return done
 
 
 def _check_fit(
-    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizers: list[Optimizer]
 ) -> None:
-    """UserError unless `tensors` are those of `model` and `optimizer`, in shape, and finite."""
+    """UserError unless `tensors` are those of `model` and `optimizers`, in shape, and finite."""
     shapes: dict[str, torch.Size] = {}
     for name, value in model.state_dict().items():
         shapes[f"model.{name}"] = shapes[f"ema.{name}"] = value.shape
-    # Numbered over all groups, as in the optimizer's state.
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, parameter in enumerate(parameters):
-        shapes[f"optimizer.{index}.step"] = torch.Size()
-        for moment in ("exp_avg", "exp_avg_sq"):
-            shapes[f"optimizer.{index}.{moment}"] = parameter.shape
+    for first, optimizer in _numbered(optimizers):
+        for index, parameter in enumerate(_parameters(optimizer), start=first):
+            if isinstance(optimizer, Muon):
+                shapes[f"optimizer.{index}.momentum_buffer"] = parameter.shape
+                continue
+            shapes[f"optimizer.{index}.step"] = torch.Size()
+            for moment in ("exp_avg", "exp_avg_sq"):
+                shapes[f"optimizer.{index}.{moment}"] = parameter.shape
     for name in sorted(shapes.keys() | tensors.keys()):
         tensor = tensors.get(name)
         fits = tensor is not None and tensor.shape == shapes.get(name)
@@ -123,6 +129,21 @@ def _check_fit(
             raise UserError(
                 f"{path} does not fit the recipe's model ('{name[:80]}'): delete it to start anew"
             )
+
+
+def _numbered(optimizers: list[Optimizer]) -> list[tuple[int, Optimizer]]:
+    """Each optimizer with the number of its first parameter, counted over all of them."""
+    numbered: list[tuple[int, Optimizer]] = []
+    count = 0
+    for optimizer in optimizers:
+        numbered.append((count, optimizer))
+        count += len(_parameters(optimizer))
+    return numbered
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    """The parameters of all groups, as the optimizer's state numbers them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

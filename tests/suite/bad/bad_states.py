@@ -11,7 +11,7 @@ from bad import Bad, written
 from safetensors.torch import save_file
 
 from backbones import create_model
-from suite.training.loop import build_optimizer, fingerprint
+from suite.training.loop import build_optimizers, fingerprint
 from suite.training.recipes import find_recipe
 
 LINE = "train --recipe vim_nano --out ROOT --workers 0 --max-minutes 0.0001"
@@ -29,7 +29,8 @@ def _sound() -> dict[str, torch.Tensor]:
         for part in ("model", "ema")
         for name, value in model.state_dict().items()
     }
-    groups = build_optimizer(model, plan).param_groups
+    (adamw,) = build_optimizers(model, plan)
+    groups = adamw.param_groups
     for index, parameter in enumerate(
         parameter for group in groups for parameter in group["params"]
     ):

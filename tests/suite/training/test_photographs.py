@@ -234,7 +234,7 @@ def test_the_same_weights_on_plain_parquet(folder: Path, tmp_path: Path) -> None
     assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["vim_tiny_64", "vim_nano_64"])
+@pytest.mark.parametrize("name", ["vim_tiny_64", "vim_tiny_64_full", "vim_nano_64"])
 def test_recipes_name_what_there_is(name: str) -> None:
     plan = RECIPES[name]
     model = create_model(plan.backbone)

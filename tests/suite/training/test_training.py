@@ -23,7 +23,7 @@ from suite.training.augment import Augmentation
 from suite.training.batches import Batches
 from suite.training.distributed import ProcessGroup
 from suite.training.images import training_images
-from suite.training.loop import Trainer, build_optimizer, fingerprint, learning_rate, normalise
+from suite.training.loop import Trainer, build_optimizers, fingerprint, learning_rate, normalise
 from suite.training.recipes import RECIPES, Phase, Recipe, find_recipe
 
 RECIPE = Recipe(
@@ -82,21 +82,25 @@ def ignore(figures: dict[str, float]) -> None:
 
 def state_of(one: Trainer) -> dict[str, torch.Tensor]:
     moments = {
-        f"moment {index} {name}": value
-        for index, values in one.optimizer.state_dict()["state"].items()
+        f"moment {type(optimizer).__name__} {index} {name}": value
+        for optimizer in one.optimizers
+        for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
     averaged = {f"ema {name}": value for name, value in one.ema.items()}
     return {**one.model.state_dict(), **averaged, **moments}
 
 
-@pytest.mark.parametrize("stops", [[0.0], [0.0, 0.0, 0.0]])
-def test_a_run_cut_in_pieces_ends_in_the_same_weights(tmp_path: Path, stops: list[float]) -> None:
-    whole = trainer(tmp_path / "whole")
+@pytest.mark.parametrize(("stops", "optimizer"), [([0.0], "muon"), ([0.0, 0.0, 0.0], "adamw")])
+def test_a_run_cut_in_pieces_ends_in_the_same_weights(
+    tmp_path: Path, stops: list[float], optimizer: str
+) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer)
+    whole = trainer(tmp_path / "whole", recipe)
     assert whole.run(ignore)
     for seconds in stops:
-        assert not trainer(tmp_path / "cut").run(ignore, max_seconds=seconds)
-    last = trainer(tmp_path / "cut")
+        assert not trainer(tmp_path / "cut", recipe).run(ignore, max_seconds=seconds)
+    last = trainer(tmp_path / "cut", recipe)
     assert last.done.epoch == len(stops)
     assert last.run(ignore)
     expected, resumed = state_of(whole), state_of(last)
@@ -241,7 +245,8 @@ def test_decay_spares_vectors_embeddings_and_the_scan() -> None:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, spared = (
         {names[id(parameter)] for parameter in group["params"]}
-        for group in build_optimizer(model, RECIPE).param_groups
+        for optimizer in build_optimizers(model, RECIPE)
+        for group in optimizer.param_groups
     )
     assert decayed | spared == set(names.values())
     assert not decayed & spared
@@ -259,13 +264,35 @@ def test_decay_spares_vectors_embeddings_and_the_scan() -> None:
     assert decayed == matrices | {"patch_embed.proj.weight", "head.weight"}
 
 
+def test_muon_turns_the_projections_by_hand(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, optimizer="muon", weight_decay=0.1)
+    model = create_model("vim_sprout")
+    adamw, muon = build_optimizers(model, recipe)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    (projections,) = ([names[id(p)] for p in group["params"]] for group in muon.param_groups)
+    assert projections == [
+        f"layers.{layer}.mixer.{part}_proj.weight" for layer in range(2) for part in ("in", "out")
+    ]
+    assert not any(names[id(p)] in projections for g in adamw.param_groups for p in g["params"])
+    weight = model.layers[0].mixer.in_proj.weight
+    before = weight.detach().clone()
+    weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(weight.grad, full_matrices=False)
+    muon.step()
+    # All singular values near 1, times 0.2 sqrt(64): the size of a step of AdamW.
+    step = ((1 - 1e-2 * 0.1) * before - weight.detach()) / (1e-2 * 0.2 * 8)
+    turned = u.T @ step @ v.T
+    assert ((turned.diag() > 0.6) & (turned.diag() < 1.3)).all()
+    assert (turned - turned.diag().diag()).abs().max() < 0.05
+
+
 def test_the_rate_changes_with_every_step(tmp_path: Path) -> None:
-    one, rates = trainer(tmp_path), list[float]()
-    one.optimizer.register_step_pre_hook(
-        lambda optimizer, *_: rates.append(optimizer.param_groups[1]["lr"])
-    )
+    one, rates = trainer(tmp_path, replace(RECIPE, optimizer="muon")), list[float]()
+    for optimizer in one.optimizers:
+        optimizer.register_step_pre_hook(lambda self, *_: rates.append(self.param_groups[-1]["lr"]))
     one.run(ignore)
-    assert rates == pytest.approx([learning_rate(RECIPE, step / 3) for step in range(12)])
+    expected = [learning_rate(RECIPE, step / 3) for step in range(12)]
+    assert rates[::2] == rates[1::2] == pytest.approx(expected)
 
 
 def test_the_average_follows_the_weights_by_hand(tmp_path: Path) -> None:
