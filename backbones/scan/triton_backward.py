@@ -1,7 +1,7 @@
 """Gradients of the selective scan as a Triton program.
 
 A program takes one block of channels of one image in one direction. Chunk after chunk from the
-last, the states inside are computed again into registers, from what `triton_states` saved, and the
+last, the states inside are computed again into registers, from what `scan_forward` saved, and the
 gradients run back through them. Sums over channels, images or directions are written in parts and
 added up outside, in a fixed order, so that a gradient's bits are the same every time.
 """
@@ -59,11 +59,11 @@ def scan_backward(
     C_k,
     C_b,
     C_l,
-    z_b,
-    z_l,
     carry_k,
     carry_b,
     carry_l,
+    z_b,
+    z_l,
     DIRECTIONS: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -72,7 +72,7 @@ def scan_backward(
     """Run the gradients back through the scan; grid (directions x blocks of channels, batch).
 
     Strides count elements, and the last axis has stride 1. `dy` is (B, L, E) or, with `dy_k`, (K,
-    B, L, E); `dmean` (K, B, L); `saved` as `scan_states` writes it. Parts: `dA` (K, B, E, N), `dD`,
+    B, L, E); `dmean` (K, B, L); `saved` as `scan_forward` writes it. Parts: `dA` (K, B, E, N), `dD`,
     `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
     """
     k = tl.program_id(0) % DIRECTIONS

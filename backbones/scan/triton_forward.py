@@ -7,6 +7,9 @@ tokens down.
 
 The program that finishes last among those of one block of channels adds up the outputs of all
 directions, in their order.
+
+The gradient begins with the same walk: without outputs, but with the state before every `CHUNK`
+tokens written down, from which `triton_backward` computes the states between again.
 """
 
 # mypy: ignore-errors
@@ -37,6 +40,7 @@ def scan_forward(
     mean,
     step,
     arrivals,
+    saved,
     batch,
     length,
     width,
@@ -55,24 +59,26 @@ def scan_forward(
     C_k,
     C_b,
     C_l,
-    z_b,
-    z_l,
     carry_k,
     carry_b,
     carry_l,
+    z_b,
+    z_l,
     DIRECTIONS: tl.constexpr,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
     EVEN: tl.constexpr,
     ROWS: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
     """Scan one block of channels; grid (directions x blocks of channels, batch).
 
     Strides count elements, and the last axis has stride 1. `parts` (K, B, L, E) receives each
     direction's output; `y` (B, L, E) their sum times `scale`, with `arrivals` (B, blocks) zeros;
     `mean` (blocks, K, B, L) sums of the timescale over a block of channels; `step` (K, B, L, E) the
-    timescale. Any of D, z, bias, carry, y, mean and step may be None. `EVEN`: no lane and no state
-    is padding.
+    timescale; `saved` (K, B, chunks, E, N) the state before each chunk. Any of D, z, bias, carry,
+    y, mean, step and saved may be None; without C there is no output, and no y. `EVEN`: no lane and
+    no state is padding.
     """
     k = tl.program_id(0) % DIRECTIONS
     block = tl.program_id(0) // DIRECTIONS
@@ -97,14 +103,18 @@ def scan_forward(
     u += k.to(tl.int64) * u_k + wide * u_b + channel
     delta += k.to(tl.int64) * delta_k + wide * delta_b + channel
     B += k.to(tl.int64) * B_k + wide * B_b + state
-    C += k.to(tl.int64) * C_k + wide * C_b + state
+    if C is not None:
+        C += k.to(tl.int64) * C_k + wide * C_b + state
+        part = parts + row * length * width + channel
     if z is not None:
         z += wide * z_b + channel
     if carry is not None:
         carry += k.to(tl.int64) * carry_k + wide * carry_b + channel
-    part = parts + row * length * width + channel
     if step is not None:
         step += row * length * width + channel
+    if saved is not None:
+        saved += row * tl.cdiv(length, CHUNK) * width * states
+        saved += channel[None, :] * states + state[:, None]
     if mean is not None:
         mean += (block * DIRECTIONS + k).to(tl.int64) * batch * length + wide * length
 
@@ -115,11 +125,14 @@ def scan_forward(
     u_next = tl.load(u + token * u_l, lane, other)
     delta_next = tl.load(delta + token * delta_l, lane, other)
     B_next = tl.load(B + token * B_l, low, other)
-    C_next = tl.load(C + token * C_l, low, other)
+    C_next = tl.load(C + token * C_l, low, other) if C is not None else B_next
     z_next = tl.load(z + token * z_l, lane, other) if z is not None else u_next
     carry_next = tl.load(carry + token * carry_l, lane, other) if carry is not None else u_next
     h = tl.zeros((N, BLOCK), tl.float32)
     for index in range(length):
+        if saved is not None:
+            if index % CHUNK == 0:
+                tl.store(saved + index // CHUNK * (width * states), h, fits)
         raw = delta_next.to(tl.float32)
         x = u_next.to(tl.float32)
         B_now = B_next.to(tl.float32)
@@ -131,7 +144,8 @@ def scan_forward(
         u_next = tl.load(u + ahead * u_l, lane, other)
         delta_next = tl.load(delta + ahead * delta_l, lane, other)
         B_next = tl.load(B + ahead * B_l, low, other)
-        C_next = tl.load(C + ahead * C_l, low, other)
+        if C is not None:
+            C_next = tl.load(C + ahead * C_l, low, other)
         if z is not None:
             z_next = tl.load(z + ahead * z_l, lane, other)
         if carry is not None:
@@ -148,12 +162,13 @@ def scan_forward(
         if carry is not None:
             decay = dt + carry_now.to(tl.float32)
         h = tl.exp2(decay[None, :] * a) * h + (dt * x)[None, :] * B_now[:, None]
-        out = tl.sum(h * C_now[:, None], axis=0)
-        if D is not None:
-            out += skip * x
-        if z is not None:
-            out *= silu(z_now.to(tl.float32))
-        tl.store(part + token * width, out.to(parts.dtype.element_ty), lane)
+        if C is not None:
+            out = tl.sum(h * C_now[:, None], axis=0)
+            if D is not None:
+                out += skip * x
+            if z is not None:
+                out *= silu(z_now.to(tl.float32))
+            tl.store(part + token * width, out.to(parts.dtype.element_ty), lane)
         token = ahead
 
     if y is not None:

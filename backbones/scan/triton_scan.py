@@ -11,7 +11,6 @@ from torch import Tensor
 from backbones.scan.contract import ScanInputs, ScanResult, backwards_bits, packed_gradients
 from backbones.scan.triton_backward import scan_backward
 from backbones.scan.triton_forward import scan_forward
-from backbones.scan.triton_states import scan_states
 
 ROWS = 16  # tokens that are added up at a time
 # Each thread keeps the states of its own channels, so that more warps would have nothing to share.
@@ -51,10 +50,7 @@ def triton_scan(
     """
     inputs = _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
-    states = inputs.A.shape[-1]
-    block = _block(width, tiles.forward)
-    blocks = triton.cdiv(width, block)
-    N = triton.next_power_of_2(states)
+    blocks = triton.cdiv(width, _block(width, tiles.forward))
     new = inputs.u.new_empty
     parts = new(inputs.u.shape)
     # A single direction without a scale needs no sum.
@@ -66,27 +62,7 @@ def triton_scan(
     if not alone:
         arrivals = torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
     with torch.cuda.device_of(inputs.u):
-        scan_forward[(directions * blocks, batch)](
-            *inputs,
-            parts,
-            y,
-            means,
-            step,
-            arrivals,
-            batch,
-            length,
-            width,
-            states,
-            backwards_bits(reverse),
-            scale,
-            *_strides(inputs),
-            DIRECTIONS=directions,
-            N=N,
-            BLOCK=block,
-            EVEN=width % block == 0 and states == N,
-            ROWS=ROWS,
-            **ONE_WARP,
-        )
+        _launch_forward(inputs, reverse, tiles, (parts, y, means, step, arrivals), scale)
     delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
     if y is None:
         y = parts if separate else parts[0]
@@ -127,32 +103,10 @@ def triton_scan_backward(
     dC = new(blocks, *tokens, states)
     saved = new(directions, batch, triton.cdiv(length, tiles.chunk), width, states)
     dy = dy.contiguous()
-    strides = _strides(inputs)
     with torch.cuda.device_of(inputs.u):
-        # as wide as the forward pass, which it resembles
-        wide = _block(width, tiles.forward)
-        scan_states[(directions * triton.cdiv(width, wide), batch)](
-            inputs.u,
-            inputs.delta,
-            inputs.A,
-            inputs.B,
-            inputs.delta_bias,
-            inputs.carry,
-            saved,
-            batch,
-            length,
-            width,
-            states,
-            backwards_bits(reverse),
-            # those of u, delta and B, and of carry
-            *strides[:9],
-            *strides[-3:],
-            DIRECTIONS=directions,
-            N=N,
-            BLOCK=wide,
-            CHUNK=tiles.chunk,
-            **ONE_WARP,
-        )
+        # the walk of the forward pass, for its states alone
+        walked = inputs._replace(C=None, D=None, z=None)
+        _launch_forward(walked, reverse, tiles, saved=saved)
         scan_backward[(directions * blocks, batch)](
             *inputs,
             dy,
@@ -173,7 +127,7 @@ def triton_scan_backward(
             states,
             backwards_bits(reverse),
             dy.stride(0) if separate else 0,
-            *strides,
+            *_strides(inputs),
             DIRECTIONS=directions,
             N=N,
             BLOCK=block,
@@ -188,6 +142,40 @@ def triton_scan_backward(
     return packed_gradients(original, gradients)
 
 
+def _launch_forward(
+    inputs: ScanInputs,
+    reverse: tuple[bool, ...],
+    tiles: Tiles,
+    outputs: tuple[Tensor | None, ...] = (None,) * 5,
+    scale: float = 1.0,
+    saved: Tensor | None = None,
+) -> None:
+    """Launch `scan_forward`; `outputs` are parts, y, mean, step and arrivals."""
+    directions, batch, length, width = inputs.u.shape
+    states = inputs.A.shape[-1]
+    block = _block(width, tiles.forward)
+    N = triton.next_power_of_2(states)
+    scan_forward[(directions * triton.cdiv(width, block), batch)](
+        *inputs,
+        *outputs,
+        saved,
+        batch,
+        length,
+        width,
+        states,
+        backwards_bits(reverse),
+        scale,
+        *_strides(inputs),
+        DIRECTIONS=directions,
+        N=N,
+        BLOCK=block,
+        EVEN=width % block == 0 and states == N,
+        ROWS=ROWS,
+        CHUNK=tiles.chunk,
+        **ONE_WARP,
+    )
+
+
 def _block(width: int, most: int) -> int:
     """Channels of one program: a power of two, at least one for each thread."""
     return max(32, min(most, triton.next_power_of_2(width)))
@@ -196,12 +184,10 @@ def _block(width: int, most: int) -> int:
 def _strides(inputs: ScanInputs) -> list[int]:
     """Strides over direction, image and token of each tensor that has tokens, 0 for None."""
     strides: list[int] = []
-    for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C):
-        strides += tensor.stride()[:3]
+    for tensor in (inputs.u, inputs.delta, inputs.B, inputs.C, inputs.carry):
+        strides += [0, 0, 0] if tensor is None else tensor.stride()[:3]
     # the gate is shared by the directions
-    strides += [0, 0] if inputs.z is None else inputs.z.stride()[:2]
-    strides += [0, 0, 0] if inputs.carry is None else inputs.carry.stride()[:3]
-    return strides
+    return strides + ([0, 0] if inputs.z is None else [*inputs.z.stride()[:2]])
 
 
 def _prepared(inputs: ScanInputs) -> ScanInputs:

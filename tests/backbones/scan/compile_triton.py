@@ -16,27 +16,24 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from backbones.scan import (
-    triton_backward,
-    triton_conv,
-    triton_forward,
-    triton_norm,
-    triton_states,
-)
+from backbones.scan import triton_backward, triton_conv, triton_forward, triton_norm
 
 SCAN = {"DIRECTIONS": 2, "N": 16}
 CONV = {"DIRECTIONS": 2, "TAPS": 4, "BACKWARDS": 2, "TOKENS": 32, "CHANNELS": 64}
 NORM = {"ROWS": 4, "WIDE": 256}
-KERNELS = {
-    triton_forward.scan_forward: SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16},
-    triton_states.scan_states: SCAN | {"BLOCK": 64, "CHUNK": 4},
-    triton_backward.scan_backward: SCAN | {"BLOCK": 32, "CHUNK": 4},
-    triton_conv.conv_forward: CONV,
-    triton_conv.conv_inner: CONV | {"TOKENS": triton_conv.SUMMED},
-    triton_conv.conv_outer: CONV,
-    triton_norm.add_norm_rows: NORM,
-    triton_norm.norm_gradients: NORM,
-}
+FORWARD = SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16, "CHUNK": 4}
+# with the arguments that are None
+KERNELS: list[tuple[Any, dict[str, int], str]] = [
+    (triton_forward.scan_forward, FORWARD, "saved"),
+    # the walk for its states alone
+    (triton_forward.scan_forward, FORWARD, "C|D|z|parts|y|mean|step|arrivals"),
+    (triton_backward.scan_backward, SCAN | {"BLOCK": 32, "CHUNK": 4}, ""),
+    (triton_conv.conv_forward, CONV, ""),
+    (triton_conv.conv_inner, CONV | {"TOKENS": triton_conv.SUMMED}, ""),
+    (triton_conv.conv_outer, CONV, ""),
+    (triton_norm.add_norm_rows, NORM, ""),
+    (triton_norm.norm_gradients, NORM, ""),
+]
 FP32 = re.compile(
     r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual"
 )
@@ -47,7 +44,7 @@ ODD = re.compile(
 )  # what no multiple of 16 can be expected of
 
 
-def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> Any:
+def compiled(kernel: Any, constants: dict[str, int], absent: str, dtype: str, bare: bool) -> Any:
     """The kernel with tensors of tokens in `dtype`, and without what is optional if `bare`."""
     signature: dict[str, str] = {}
     values: dict[str, Any] = dict(constants)
@@ -56,7 +53,7 @@ def compiled(kernel: Any, constants: dict[str, int], dtype: str, bare: bool) -> 
     for place, name in enumerate(kernel.arg_names):
         if name in constants:
             signature[name] = "constexpr"
-        elif scan and bare and OPTIONAL.fullmatch(name):
+        elif re.fullmatch(absent, name) or (scan and bare and OPTIONAL.fullmatch(name)):
             signature[name], values[name] = "constexpr", None
         elif name == "arrivals":
             signature[name] = "*i32"
@@ -104,8 +101,8 @@ def loop(binary: bytes, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    for kernel, constants in KERNELS.items():
+    for kernel, constants, absent in KERNELS:
         for dtype, bare in (("bf16", False), ("fp32", True)):
-            made = compiled(kernel, constants, dtype, bare)
+            made = compiled(kernel, constants, absent, dtype, bare)
             binary, folder = made.asm["cubin"], Path(sys.argv[1])
             print(kernel.__name__, dtype, resources(binary, folder), loop(binary, folder))
