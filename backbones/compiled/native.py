@@ -20,7 +20,15 @@ from llvmlite import ir
 
 from backbones.compiled.ahead import awaited
 from backbones.compiled.cache import cache_folder
-from backbones.compiled.jit import callback, config, intrinsic, record_of, types
+from backbones.compiled.jit import (
+    array_at,
+    callback,
+    config,
+    device,
+    intrinsic,
+    record_of,
+    types,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +101,19 @@ def take(typing: Any, frame: Any) -> Any:
         return builder.atomic_rmw("add", counter, ir.Constant(ir.IntType(64), 1), "seq_cst")
 
     return types.int64(frame), generate
+
+
+@device
+def each_task(frame: Any, task: Any) -> None:
+    """Call the compiled `task`, which takes a record and a number, for each task not yet taken.
+
+    The whole of a kernel's entry: numba keeps machine code by the file of the entry itself.
+    """
+    record = array_at(frame, 1)[0]
+    index = take(frame)
+    while index < record.tasks:
+        task(record, index)
+        index = take(frame)
 
 
 def compile_kernel(

@@ -13,7 +13,7 @@ thread's share.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -32,7 +32,6 @@ from backbones.sequence import Trace
 
 BACKWARDS = 0b10  # REVERSE as bits
 KERNELS = {"cpu": "cpu", "cuda": "triton"}  # the kernel of each device's fused path
-Scan = Callable[[bool, Tensor | None, bool], ScanResult]
 
 
 def can_run(kernel: str, tokens: Tensor) -> bool:
@@ -157,19 +156,19 @@ def mix(
 ) -> tuple[Tensor, Trace]:
     """Mix tokens `u` (B, L, C) as `plain_path` does: new tokens and the traced `needs`.
 
-    `stacks` is the mixer's own, used on a GPU.
+    `stacks` is the mixer's own.
     """
     projected = linear(u, weights.in_proj.weight, fast=True)
     # the scans' inputs and the gate
     x, z = projected.chunk(2, dim=-1)
     prepare = _on_cpu if u.device.type == "cpu" else _on_gpu
-    inputs, scan = prepare(weights, x, z, carry, stacks)
+    inputs, scan = prepare(weights, stacks.get(weights), x, z, carry, "delta_mean" in needs)
     step = None
     # The kernel writes the timescale only where a reducer reads it.
     if "delta" in needs:
         step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
     separate = is_separate(needs)
-    result = scan(separate, step, "delta_mean" in needs)
+    result = scan(separate, step=step)
     # The kernel scales the sum that it writes itself.
     y = (result.y[0] + result.y[1]) * weights.scale if separate else result.y
     out = linear(y, weights.out_proj.weight, fast=True)
@@ -177,68 +176,33 @@ def mix(
 
 
 def _on_cpu(
-    weights: ScanWeights,
-    x: Tensor,
-    z: Tensor,
-    carry: Tensor | None,
-    stacks: StackCache,
-) -> tuple[ScanInputs, Scan]:
+    weights: ScanWeights, own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None, mean: bool
+) -> tuple[ScanInputs, Callable[..., ScanResult]]:
     """The inputs of the scan, with the timescale not projected yet, and the scan."""
     from backbones.scan.cpu import cpu_scan
     from backbones.scan.cpu_conv import convolve
 
-    parts = weights.directions
-    taps = torch.stack([part.conv.weight.squeeze(1).t() for part in parts])
-    conv_bias = torch.stack([part.conv.get_parameter("bias") for part in parts])
-    u = convolve(x, taps, conv_bias, BACKWARDS)
+    u = convolve(x, own.taps, own.conv_bias, BACKWARDS)
     rows: list[Tensor] = []
-    for part, convolved in zip(parts, u, strict=True):
+    for part, convolved in zip(weights.directions, u, strict=True):
         rows.append(linear(convolved, part.x_proj.weight, fast=True))
-    projected = torch.stack(rows)
     sizes = [weights.dt_rank, weights.states, weights.states]
-    dt, B, C = projected.split(sizes, dim=-1)
-    D = torch.stack([part.D for part in parts])
-    expand = torch.stack([part.dt_proj.weight.t() for part in parts])
-    bias = torch.stack([part.dt_proj.bias for part in parts])
-    inputs = ScanInputs(u, dt, weights.state_matrix(), B, C, D, z, bias, carry)
-
-    # The kernel projects the timescale itself and always returns its mean.
-    def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return cpu_scan(
-            inputs,
-            REVERSE,
-            separate,
-            scale=weights.scale,
-            weight=expand,
-            step=step,
-        )
-
-    return inputs, scan
+    dt, B, C = torch.stack(rows).split(sizes, dim=-1)
+    inputs = ScanInputs(u, dt, own.A, B, C, own.D, z, own.step_bias, carry)
+    # The kernel projects the timescale itself, without the rows of zeros, and always returns its
+    # mean.
+    expand = own.expand[:, : weights.dt_rank].contiguous()
+    return inputs, partial(cpu_scan, inputs, REVERSE, scale=weights.scale, weight=expand)
 
 
 def _on_gpu(
-    weights: ScanWeights,
-    x: Tensor,
-    z: Tensor,
-    carry: Tensor | None,
-    stacks: StackCache,
-) -> tuple[ScanInputs, Scan]:
+    weights: ScanWeights, own: Stacked, x: Tensor, z: Tensor, carry: Tensor | None, mean: bool
+) -> tuple[ScanInputs, Callable[..., ScanResult]]:
     """The inputs of the scan, and the scan."""
     from backbones.scan.triton_scan import triton_scan
 
-    inputs = _gpu_inputs(stacks.get(weights), x, z, carry)
-
-    def scan(separate: bool, step: Tensor | None, mean: bool) -> ScanResult:
-        return triton_scan(
-            inputs,
-            REVERSE,
-            separate,
-            scale=weights.scale,
-            mean=mean,
-            step=step,
-        )
-
-    return inputs, scan
+    inputs = _gpu_inputs(own, x, z, carry)
+    return inputs, partial(triton_scan, inputs, REVERSE, scale=weights.scale, mean=mean)
 
 
 def scan_inputs(weights: ScanWeights, u: Tensor, carry: Tensor | None) -> ScanInputs:

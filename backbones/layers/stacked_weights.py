@@ -1,4 +1,4 @@
-"""The parameters of both scan directions stacked, as the Triton programs read them."""
+"""The parameters of both scan directions stacked, as the kernels read them."""
 
 from __future__ import annotations
 

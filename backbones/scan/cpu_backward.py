@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import compile_kernel, frame_type, row, take
+from backbones.compiled.jit import device
+from backbones.compiled.native import compile_kernel, each_task, frame_type, row
 from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, load, token_of
 
@@ -288,11 +288,7 @@ def backward_task(frame: Any, index: int) -> None:
 
 
 def _entry(pointer: Any) -> None:
-    frame = array_at(pointer, 1)[0]
-    index = take(pointer)
-    while index < frame.tasks:
-        backward_task(frame, index)
-        index = take(pointer)
+    each_task(pointer, backward_task)
 
 
 @cache

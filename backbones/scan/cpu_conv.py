@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import compile_kernel, fill, frame_type, row, take
+from backbones.compiled.jit import device
+from backbones.compiled.native import compile_kernel, each_task, fill, frame_type, row
 from backbones.compiled.numerics import fma, silu, workspace
 
 TOKENS = 16  # of one task
@@ -83,11 +83,7 @@ def conv_task(frame: Any, index: int) -> None:
 
 
 def _entry(pointer: Any) -> None:
-    frame = array_at(pointer, 1)[0]
-    index = take(pointer)
-    while index < frame.tasks:
-        conv_task(frame, index)
-        index = take(pointer)
+    each_task(pointer, conv_task)
 
 
 @cache

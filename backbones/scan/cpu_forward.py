@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import compile_kernel, frame_type, prefetch, row, take
+from backbones.compiled.jit import device
+from backbones.compiled.native import compile_kernel, each_task, frame_type, prefetch, row
 from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, timescale, token_of
 
@@ -172,11 +172,7 @@ def scan_task(frame: Any, index: int) -> None:
 
 
 def _entry(pointer: Any) -> None:
-    frame = array_at(pointer, 1)[0]
-    index = take(pointer)
-    while index < frame.tasks:
-        scan_task(frame, index)
-        index = take(pointer)
+    each_task(pointer, scan_task)
 
 
 @cache

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import compile_kernel, fill, frame_type, row, take
+from backbones.compiled.jit import device
+from backbones.compiled.native import compile_kernel, each_task, fill, frame_type, row
 from backbones.compiled.numerics import ONE, total, workspace
 
 ROWS = 64  # of one task
@@ -72,11 +72,7 @@ def norm_task(frame: Any, index: int) -> None:
 
 
 def _entry(pointer: Any) -> None:
-    frame = array_at(pointer, 1)[0]
-    index = take(pointer)
-    while index < frame.tasks:
-        norm_task(frame, index)
-        index = take(pointer)
+    each_task(pointer, norm_task)
 
 
 @cache

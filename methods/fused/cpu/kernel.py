@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import array_at, device
-from backbones.compiled.native import compile_kernel, frame_type, row, take, whole_row
+from backbones.compiled.jit import device
+from backbones.compiled.native import compile_kernel, each_task, frame_type, row, whole_row
 from backbones.compiled.numerics import ONE
 from methods.fused.cpu import grouping, merging
 from methods.fused.cpu.grouping import match, to_places
@@ -98,6 +98,10 @@ def is_whole(frame: Any, image: int) -> bool:
 @device
 def reduce_image(frame: Any, image: int) -> None:
     """Reduce one image: score, match, weigh, arrange, move."""
+    if not is_whole(frame, image):
+        # Several threads may do this at once: all write the same, and the launcher raises.
+        frame.wrong = 1
+        return
     length, count, removed = frame.length, frame.patches, frame.removed
     special = whole_row(frame.special, image * frame.specials)
     standing, patch = np.ones(length, np.uint8), np.zeros(count, np.int64)
@@ -163,15 +167,7 @@ def reduce_image(frame: Any, image: int) -> None:
 
 
 def _entry(pointer: Any) -> None:
-    frame = array_at(pointer, 1)[0]
-    index = take(pointer)
-    while index < frame.tasks:
-        if is_whole(frame, index):
-            reduce_image(frame, index)
-        else:
-            # Several threads may do this at once: all write the same, and the launcher raises.
-            frame.wrong = 1
-        index = take(pointer)
+    each_task(pointer, reduce_image)
 
 
 @cache

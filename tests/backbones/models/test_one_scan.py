@@ -38,9 +38,9 @@ def test_so_it_is_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     def counting(*given: Any) -> Any:
         result, scan = own(*given)
 
-        def once(*requested: Any) -> Any:
+        def once(*requested: Any, **named: Any) -> Any:
             calls.append(result.u.shape[0])
-            return scan(*requested)
+            return scan(*requested, **named)
 
         return result, once
 
