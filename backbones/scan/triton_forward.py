@@ -77,7 +77,7 @@ def scan_forward(
     direction's output; `y` (B, L, E) their sum times `scale`, with `arrivals` (B, blocks) zeros;
     `mean` (blocks, K, B, L) sums of the timescale over a block of channels; `step` (K, B, L, E) the
     timescale; `saved` (K, B, chunks, E, N) the state before each chunk. Any of D, z, bias, carry,
-    y, mean, step and saved may be None; without C there is no output, and no y. `EVEN`: no lane and
+    parts, y, mean, step and saved may be None; without parts there is no y. `EVEN`: no lane and
     no state is padding.
     """
     k = tl.program_id(0) % DIRECTIONS
@@ -103,7 +103,7 @@ def scan_forward(
     u += k.to(tl.int64) * u_k + wide * u_b + channel
     delta += k.to(tl.int64) * delta_k + wide * delta_b + channel
     B += k.to(tl.int64) * B_k + wide * B_b + state
-    if C is not None:
+    if parts is not None:
         C += k.to(tl.int64) * C_k + wide * C_b + state
         part = parts + row * length * width + channel
     if z is not None:
@@ -125,12 +125,13 @@ def scan_forward(
     u_next = tl.load(u + token * u_l, lane, other)
     delta_next = tl.load(delta + token * delta_l, lane, other)
     B_next = tl.load(B + token * B_l, low, other)
-    C_next = tl.load(C + token * C_l, low, other) if C is not None else B_next
+    C_next = tl.load(C + token * C_l, low, other) if parts is not None else B_next
     z_next = tl.load(z + token * z_l, lane, other) if z is not None else u_next
     carry_next = tl.load(carry + token * carry_l, lane, other) if carry is not None else u_next
     h = tl.zeros((N, BLOCK), tl.float32)
     for index in range(length):
-        if saved is not None:
+        # nested, since only the first condition is known to the compiler
+        if saved is not None:  # noqa: SIM102
             if index % CHUNK == 0:
                 tl.store(saved + index // CHUNK * (width * states), h, fits)
         raw = delta_next.to(tl.float32)
@@ -144,7 +145,7 @@ def scan_forward(
         u_next = tl.load(u + ahead * u_l, lane, other)
         delta_next = tl.load(delta + ahead * delta_l, lane, other)
         B_next = tl.load(B + ahead * B_l, low, other)
-        if C is not None:
+        if parts is not None:
             C_next = tl.load(C + ahead * C_l, low, other)
         if z is not None:
             z_next = tl.load(z + ahead * z_l, lane, other)
@@ -162,7 +163,7 @@ def scan_forward(
         if carry is not None:
             decay = dt + carry_now.to(tl.float32)
         h = tl.exp2(decay[None, :] * a) * h + (dt * x)[None, :] * B_now[:, None]
-        if C is not None:
+        if parts is not None:
             out = tl.sum(h * C_now[:, None], axis=0)
             if D is not None:
                 out += skip * x

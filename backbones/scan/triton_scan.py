@@ -105,7 +105,7 @@ def triton_scan_backward(
     dy = dy.contiguous()
     with torch.cuda.device_of(inputs.u):
         # the walk of the forward pass, for its states alone
-        walked = inputs._replace(C=None, D=None, z=None)
+        walked = inputs._replace(D=None, z=None)
         _launch_forward(walked, reverse, tiles, saved=saved)
         scan_backward[(directions * blocks, batch)](
             *inputs,

@@ -11,6 +11,7 @@ their last bits differ. Given the same pairs and weights a merge has the plain p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -106,15 +107,20 @@ def _agrees(device: str) -> bool:
     return True
 
 
-def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
-    """Reduce as `methods.reduce.reduced` does."""
-    if context.tokens.branch.device.type == "cuda":
+def launch_on(device: str) -> Callable[[Composition, SiteContext, int, dict[str, Tensor]], None]:
+    """The function that reduces on `device`, into given tensors."""
+    # imported late: a process without reductions need not load Numba, or have Triton
+    if device == "cuda":
         from methods.fused.gpu import reduce as gpu
 
-        return gpu.reduced(composition, context, removed)
-    # imported late: a process without reductions need not load Numba
+        return gpu.launch
     from methods.fused.cpu.launch import launch
 
+    return launch
+
+
+def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
+    """Reduce as `methods.reduce.reduced` does."""
     tokens, left = context.tokens, context.tokens.length - removed
 
     def empty(like: Tensor, *shape: int) -> Tensor:
@@ -131,7 +137,8 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         new["owner"] = empty(tokens.owner, *tokens.owner.shape)
     if tokens.carry is not None or composition.aligned:
         wide = tokens.carry if tokens.carry is not None else traced(tokens.trace, "delta")
-        new["carry"] = empty(tokens.branch, 2, tokens.batch, left, wide.shape[3])
-    launch(composition, context, removed, {name: getattr(tokens, name) for name in MOVED}, new)
+        # in fp32, as the sizes
+        new["carry"] = empty(tokens.size, 2, tokens.batch, left, wide.shape[3])
+    launch_on(tokens.branch.device.type)(composition, context, removed, new)
     weighted = tokens.weighted or composition.proportional
     return replace(tokens, **new, weighted=weighted, trace=None)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
 from methods.fused.cpu import grouping, merging, scoring
-from methods.fused.cpu.kernel import FRAME, reduction_kernel
+from methods.fused.cpu.kernel import FRAME, OLD, reduction_kernel
 from methods.parts import combine
 from methods.parts.features import FEATURES, summed, traced
 from methods.parts.match import target_count
@@ -39,10 +39,9 @@ def launch(
     composition: Composition,
     context: SiteContext,
     removed: int,
-    old: Mapping[str, Tensor | None],
     new: Mapping[str, Tensor],
 ) -> None:
-    """Reduce `old` into `new`, tensors of a token sequence by their names."""
+    """Reduce the tokens into `new`, tensors of a token sequence by their names."""
     tokens = context.tokens
     # Strides are passed on: views of larger tensors are read where they lie, if channels are dense.
     # The variables keep copies alive until the kernel has run, since a frame stores addresses only.
@@ -51,7 +50,9 @@ def launch(
         for name, value in _rows(composition, tokens)
     }
     tensors, modes = _inputs(composition, context, removed)
-    tensors |= {name: value.contiguous() for name, value in old.items() if value is not None}
+    for name in OLD:
+        if (value := getattr(tokens, name)) is not None:
+            tensors[name] = value.contiguous()
     # Any of these has the inner width of the mixer.
     wide = rows.get("y", rows.get("delta", tokens.carry))
     frame = fill(

@@ -6,8 +6,6 @@ each. Matchings without a program, and coefficients that are no mean, come from 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import triton
 from torch import Tensor
@@ -40,8 +38,10 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     )
 
 
-def reduced(composition: Composition, context: SiteContext, removed: int) -> TokenSequence:
-    """Reduce as `methods.reduce.reduced` does."""
+def launch(
+    composition: Composition, context: SiteContext, removed: int, new: dict[str, Tensor]
+) -> None:
+    """Reduce the tokens into `new`, tensors of a token sequence by their names."""
     tokens = context.tokens
     source, target, coefficients = _pairs(composition, context, removed)
     merged = _merged(composition, removed)
@@ -51,18 +51,13 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
     def whole(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=torch.int32, device=device)
 
-    def like(old: Tensor, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=old.dtype, device=device)
-
-    position, size = like(tokens.position, batch, left), like(tokens.size, batch, left)
-    special = torch.empty_like(tokens.special, memory_format=torch.contiguous_format)
-    owner = None if tokens.owner is None else like(tokens.owner, *tokens.owner.shape)
     index, landing, heir = whole(batch, left), whole(batch, removed), whole(batch, removed)
-    share = None if coefficients is not None or not merged else like(tokens.size, batch, removed)
+    averages = coefficients is None and merged
+    share = tokens.size.new_empty(batch, removed) if averages else None
     scratch = (
         whole(batch, tokens.original_length),
         whole(batch, tokens.length),
-        like(tokens.size, batch, tokens.length),
+        tokens.size.new_empty(batch, tokens.length),
     )
     # tl.arange takes powers of two only; lanes beyond the size are masked
     pair = {"REMOVED": triton.next_power_of_2(removed), "num_warps": 4}
@@ -70,7 +65,8 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         arrange[(batch,)](
             tokens.position.contiguous(), tokens.size.contiguous(), tokens.special.contiguous(),
             None if tokens.owner is None else tokens.owner.contiguous(), source, target,
-            position, size, special, owner, index, landing, heir, share, *scratch,
+            new["position"], new["size"], new["special"], new.get("owner"),
+            index, landing, heir, share, *scratch,
             tokens.length, tokens.original_length, left, removed, merged, tokens.special.shape[1],
             *source.stride(), *target.stride(),
             SIZED=composition.weights == "size", LENGTH=triton.next_power_of_2(tokens.length),
@@ -80,50 +76,27 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         # of a mean every source takes back what it brings
         factors = (share, share) if coefficients is None else coefficients
         width = tokens.branch.shape[2]
-        branch, residual = (
-            like(tokens.branch, batch, left, width),
-            like(tokens.residual, batch, left, width),
-        )
         move_rows[(left, batch)](
-            tokens.branch.contiguous(), tokens.residual.contiguous(), branch, residual,
-            index, source, landing, *factors, tokens.length, left, removed, width, *source.stride(),
-            MERGES=merged > 0, WIDE=triton.next_power_of_2(width), **pair,
+            tokens.branch.contiguous(), tokens.residual.contiguous(), new["branch"],
+            new["residual"], index, source, landing, *factors, tokens.length, left, removed, width,
+            *source.stride(), MERGES=merged > 0, WIDE=triton.next_power_of_2(width), **pair,
         )  # fmt: skip
-        carry = _carried(composition, tokens, index, source, heir)
-    return replace(
-        tokens,
-        branch=branch,
-        residual=residual,
-        position=position,
-        size=size,
-        special=special,
-        owner=owner,
-        carry=carry,
-        weighted=tokens.weighted or composition.proportional,
-        trace=None,
-    )
+        if "carry" in new:
+            delta, width = None, new["carry"].shape[3]
+            strides: tuple[int, ...] = (0, 0, 0)
+            if composition.aligned:
+                # Other strides are passed on; channels have to be dense.
+                delta = _dense(traced(tokens.trace, "delta"))
+                strides = delta.stride()[:3]
+            move_carry[(left, batch, 2)](
+                None if tokens.carry is None else tokens.carry.contiguous(), delta, new["carry"],
+                index, source, heir, batch, tokens.length, left, removed, width, *source.stride(),
+                *strides, WIDE=triton.next_power_of_2(width), **pair,
+            )  # fmt: skip
 
 
-def _carried(
-    composition: Composition, tokens: TokenSequence, index: Tensor, source: Tensor, heir: Tensor
-) -> Tensor | None:
-    """The decay that the survivors carry (2, B, k, E)."""
-    delta = traced(tokens.trace, "delta") if composition.aligned else None
-    if delta is None and tokens.carry is None:
-        return None
-    wide = delta if delta is not None else tokens.carry
-    assert wide is not None
-    width, (batch, left), removed = wide.shape[3], index.shape, source.shape[1]
-    carry = torch.empty(2, batch, left, width, dtype=torch.float32, device=index.device)
-    # Other strides are passed on; channels have to be dense.
-    delta = None if delta is None else delta if delta.stride(3) == 1 else delta.contiguous()
-    strides = (0, 0, 0) if delta is None else delta.stride()[:3]
-    move_carry[(left, batch, 2)](
-        None if tokens.carry is None else tokens.carry.contiguous(), delta, carry,
-        index, source, heir, batch, tokens.length, left, removed, width, *source.stride(), *strides,
-        REMOVED=triton.next_power_of_2(removed), WIDE=triton.next_power_of_2(width), num_warps=4,
-    )  # fmt: skip
-    return carry
+def _dense(values: Tensor) -> Tensor:
+    return values if values.stride(-1) == 1 else values.contiguous()
 
 
 def _merged(composition: Composition, removed: int) -> int:
@@ -212,4 +185,4 @@ def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, .
     if len(parts) > 2:
         # The program adds two tensors as it reads them; more are added here.
         parts = (torch.stack(parts).float().sum(0),)
-    return tuple(values if values.stride(-1) == 1 else values.contiguous() for values in parts)
+    return tuple(_dense(values) for values in parts)

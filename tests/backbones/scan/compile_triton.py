@@ -26,7 +26,7 @@ FORWARD = SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16, "CHUNK": 4}
 KERNELS: list[tuple[Any, dict[str, int], str]] = [
     (triton_forward.scan_forward, FORWARD, "saved"),
     # the walk for its states alone
-    (triton_forward.scan_forward, FORWARD, "C|D|z|parts|y|mean|step|arrivals"),
+    (triton_forward.scan_forward, FORWARD, "D|z|parts|y|mean|step|arrivals"),
     (triton_backward.scan_backward, SCAN | {"BLOCK": 32, "CHUNK": 4}, ""),
     (triton_conv.conv_forward, CONV, ""),
     (triton_conv.conv_inner, CONV | {"TOKENS": triton_conv.SUMMED}, ""),
