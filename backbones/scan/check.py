@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.scan.contract import ScanInputs, ScanResult, autograd_gradients, state_dtype
+from backbones.scan.contract import (
+    Scan,
+    ScanInputs,
+    ScanResult,
+    autograd_gradients,
+    state_dtype,
+)
 from backbones.scan.reference import reference_scan
 
-Scan = Callable[[ScanInputs, tuple[bool, ...], bool], ScanResult]
 REVERSE = (False, True)
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}  # of the largest value
 

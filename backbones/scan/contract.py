@@ -75,6 +75,9 @@ class ScanResult(NamedTuple):
     delta_mean: Tensor
 
 
+Scan = Callable[[ScanInputs, tuple[bool, ...], bool], ScanResult]
+
+
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """The precision in which a scan of `dtype` keeps its state: at least fp32."""
     return torch.promote_types(dtype, torch.float32)

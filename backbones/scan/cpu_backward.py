@@ -62,20 +62,39 @@ def keep_states(
 
 
 @device
-def ungate(
+def softplus_slope(step: Any) -> Any:
+    """Derivative of softplus from its value: 1 - e^-step."""
+    # by its series where the difference would cancel
+    series = step * (ONE - step * HALF * (ONE - step * THIRD * (ONE - step * QUARTER)))
+    return series if step < np.float32(0.05) else ONE - exp(-step)
+
+
+@device
+def output_back(
     frame: Any,
     k: int,
     image: int,
     token: int,
     first: int,
     count: int,
-    g: Any,
-    scanned: Any,
+    after: Any,
+    D: Any,
+    rows: Any,
 ) -> None:
-    """Gradient g of the scan's output from that of the gated output; add the gate's own to dz.
-
-    `scanned` is the output before the gate.
-    """
+    """Gradient g of the scan's output from that of the gated output; add the gate's own to dz."""
+    chunk = frame.chunk
+    g = rows[2]
+    u = rows[8]
+    scanned = rows[9]
+    C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
+    # the output before the gate, from the kept state
+    for c in range(chunk):
+        scanned[c] = D[c] * u[c]
+    for n in range(frame.states):
+        onto = C[n]
+        state = after[n * chunk :]
+        for c in range(chunk):
+            scanned[c] = fma(onto, state[c], scanned[c])
     place = image * frame.length + token
     dy = row(frame.dy, k * frame.dy_k + place * frame.width + first)
     for c in range(count):
@@ -92,22 +111,25 @@ def ungate(
 
 
 @device
-def states_back(
+def token_back(
     frame: Any,
     k: int,
     image: int,
     token: int,
-    part: int,
+    first: int,
+    count: int,
     a: Any,
     before: Any,
     after: Any,
     v: Any,
     dA: Any,
+    D: Any,
     rows: Any,
+    sums: Any,
 ) -> None:
-    """Take one token's states back: dB, dC, dA and the adjoint state.
+    """Take one token back: the adjoint state, dB, dC, du, ddelta and dcarry.
 
-    `rows` receives the gradients of step * u and of the decay.
+    Adds to dA, and to the gradients of D and bias in `sums`.
     """
     states = frame.states
     chunk = frame.chunk
@@ -118,10 +140,18 @@ def states_back(
     ddecay = rows[4]
     into_sum = rows[5]
     onto_sum = rows[6]
+    step = rows[7]
+    u = rows[8]
+    # the sums over states begin at zero for every token
+    for c in range(chunk):
+        drive[c] = step[c] * u[c]
+        ddrive[c] = ZERO
+        ddecay[c] = ZERO
     B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
     C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
     # every chunk has a part of dB and dC of its own
-    place = (((part * frame.directions + k) * frame.batch + image) * frame.length + token) * states
+    part = first // chunk * frame.directions + k
+    place = ((part * frame.batch + image) * frame.length + token) * states
     dB = row(frame.dB, place)
     dC = row(frame.dC, place)
     for n in range(states):
@@ -146,50 +176,6 @@ def states_back(
         # Summed apart from the loop above, which would not be vectorised with a reduction in it.
         dB[n] = total(into_sum, chunk)
         dC[n] = total(onto_sum, chunk)
-
-
-@device
-def scan_output(
-    frame: Any, k: int, image: int, token: int, after: Any, u: Any, D: Any, out: Any
-) -> None:
-    """Output of the scan before the gate, from the kept state."""
-    chunk = frame.chunk
-    C = row(frame.C, k * frame.C_k + image * frame.C_b + token * frame.C_l)
-    for c in range(chunk):
-        out[c] = D[c] * u[c]
-    for n in range(frame.states):
-        onto = C[n]
-        state = after[n * chunk :]
-        for c in range(chunk):
-            out[c] = fma(onto, state[c], out[c])
-
-
-@device
-def softplus_slope(step: Any) -> Any:
-    """Derivative of softplus from its value: 1 - e^-step."""
-    # by its series where the difference would cancel
-    series = step * (ONE - step * HALF * (ONE - step * THIRD * (ONE - step * QUARTER)))
-    return series if step < np.float32(0.05) else ONE - exp(-step)
-
-
-@device
-def write_token(
-    frame: Any,
-    k: int,
-    image: int,
-    token: int,
-    first: int,
-    count: int,
-    D: Any,
-    step: Any,
-    u: Any,
-    rows: Any,
-    sums: Any,
-) -> None:
-    """Write one token's gradients of u, delta and carry; add to D's and bias's in `sums`."""
-    g = rows[2]
-    ddrive = rows[3]
-    ddecay = rows[4]
     place = (k * frame.batch + image) * frame.length + token
     du = row(frame.du, place * frame.width + first)
     ddelta = row(frame.ddelta, place * frame.width + first)
@@ -232,24 +218,14 @@ def direction_back(
     skip = row(frame.D, k * frame.width + first)
     for c in range(count):
         D[c] = skip[c]
-    step = rows[7]
-    u = rows[8]
-    out = rows[9]
     # from the last step to the first, each with the states before and after it
     for t in range(frame.length - 1, -1, -1):
         token = token_of(frame, k, t)
         before = kept[t * size : (t + 1) * size]
         after = kept[(t + 1) * size : (t + 2) * size]
-        load(frame, k, image, token, first, count, step, rows[0], u)
-        scan_output(frame, k, image, token, after, u, D, out)
-        ungate(frame, k, image, token, first, count, rows[2], out)
-        # the sums over states begin at zero for every token
-        for c in range(chunk):
-            rows[1, c] = step[c] * u[c]
-            rows[3, c] = ZERO
-            rows[4, c] = ZERO
-        states_back(frame, k, image, token, first // chunk, a, before, after, v, dA, rows)
-        write_token(frame, k, image, token, first, count, D, step, u, rows, sums)
+        load(frame, k, image, token, first, count, rows[7], rows[0], rows[8])
+        output_back(frame, k, image, token, first, count, after, D, rows)
+        token_back(frame, k, image, token, first, count, a, before, after, v, dA, D, rows, sums)
     place = k * frame.batch + image
     for n in range(states):
         dA_out = row(frame.dA, (place * states + n) * frame.width + first)

@@ -19,7 +19,7 @@ from backbones.common.errors import UserError
 from backbones.common.registry import nearest
 from backbones.scan import check
 from backbones.scan.contract import ScanInputs, ScanResult
-from backbones.scan.operator import scan_operator
+from backbones.scan.operator import plain_function, scan_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
 # The order in which `auto` tries kernels. On an H200 `triton` took a sixth of mamba_ssm's time, a
@@ -86,7 +86,9 @@ def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
 
 def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
     try:
-        check.check_forward(kernel, _plain_function(kernel), torch.device(device), dtype)
+        # The operator's first call imports torch's compiler, which takes over a second.
+        scan = plain_function(kernel)
+        check.check_forward(kernel, scan, torch.device(device), dtype)
     except UserError:
         raise
     # A compiler on the user's machine or a driver may fail in any way.
@@ -95,20 +97,6 @@ def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
         raise UserError(
             f"scan kernel '{kernel}' cannot run here ({line}): use kernel 'reference'"
         ) from error
-
-
-def _plain_function(name: str) -> check.Scan:
-    """The kernel without the operator around it."""
-    # The operator's first call imports torch's compiler, which takes over a second.
-    if name == "cpu":
-        from backbones.scan.cpu import cpu_scan
-
-        return cpu_scan
-    if name == "triton":
-        from backbones.scan.triton_scan import triton_scan
-
-        return triton_scan
-    return lambda *arguments: _call(name, *arguments)
 
 
 @cache

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.scan.contract import ScanInputs, autograd_gradients, state_dtype
+from backbones.scan.contract import (
+    Scan,
+    ScanInputs,
+    autograd_gradients,
+    state_dtype,
+)
 from backbones.scan.reference import reference_scan
 
 
@@ -32,18 +37,26 @@ def scan_operator(
 ) -> tuple[Tensor, Tensor]:
     """`selective_scan` by the named kernel (`reference`, `cpu` or `triton`), as (y, delta_mean)."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, carry)
+    result = plain_function(kernel)(inputs, tuple(reverse), separate)
+    return result.y.contiguous(), result.delta_mean
+
+
+def plain_function(kernel: str) -> Scan:
+    """The kernel without the operator around it."""
     # Kernels are imported on use: numba and Triton take seconds, and may be missing.
     if kernel == "cpu":
         from backbones.scan.cpu import cpu_scan
 
-        result = cpu_scan(inputs, tuple(reverse), separate)
-    elif kernel == "triton":
+        return cpu_scan
+    if kernel == "triton":
         from backbones.scan.triton_scan import triton_scan
 
-        result = triton_scan(inputs, tuple(reverse), separate)
-    else:
-        result = reference_scan(inputs, tuple(reverse), separate)
-    return result.y.contiguous(), result.delta_mean
+        return triton_scan
+    if kernel == "mamba_ssm":
+        from backbones.scan.stock import stock_scan
+
+        return stock_scan
+    return reference_scan
 
 
 @scan_operator.register_fake

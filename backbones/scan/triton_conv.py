@@ -41,7 +41,35 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of x, taps and bias."""
-        return (*_backward(dy.contiguous(), *ctx.saved_tensors, ctx.backwards), None)
+        x, taps, bias = ctx.saved_tensors
+        dy = dy.contiguous()
+        x = _rows(x)
+        directions, reach, width = taps.shape
+        grid = _grid(x)
+        dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        inner = torch.empty_like(dy)
+        # an image's part of the gradients of taps and bias, added up below in a fixed order
+        parts = torch.empty(
+            grid[2], directions, reach + 1, width, dtype=torch.float32, device=x.device
+        )
+        with torch.cuda.device_of(x):
+            conv_inner[grid[0], grid[2]](
+                x,
+                taps.contiguous(),
+                bias.contiguous(),
+                dy,
+                inner,
+                parts,
+                *x.shape,
+                x.stride(0),
+                x.stride(1),
+                **_constants(taps, ctx.backwards) | {"TOKENS": SUMMED},
+            )
+            conv_outer[grid](
+                inner, taps.contiguous(), dx, *x.shape, **_constants(taps, ctx.backwards)
+            )
+        summed = parts.sum(0)
+        return dx, summed[:, :reach].to(taps.dtype), summed[:, reach].to(bias.dtype), None
 
 
 def _forward(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
@@ -59,34 +87,6 @@ def _forward(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
             **_constants(taps, backwards),
         )
     return y
-
-
-def _backward(
-    dy: Tensor, x: Tensor, taps: Tensor, bias: Tensor, backwards: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    x = _rows(x)
-    directions, reach, width = taps.shape
-    grid = _grid(x)
-    dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    inner = torch.empty_like(dy)
-    # an image's part of the gradients of taps and bias, added up below in a fixed order
-    parts = torch.empty(grid[2], directions, reach + 1, width, dtype=torch.float32, device=x.device)
-    with torch.cuda.device_of(x):
-        conv_inner[grid[0], grid[2]](
-            x,
-            taps.contiguous(),
-            bias.contiguous(),
-            dy,
-            inner,
-            parts,
-            *x.shape,
-            x.stride(0),
-            x.stride(1),
-            **_constants(taps, backwards) | {"TOKENS": SUMMED},
-        )
-        conv_outer[grid](inner, taps.contiguous(), dx, *x.shape, **_constants(taps, backwards))
-    summed = parts.sum(0)
-    return dx, summed[:, :reach].to(taps.dtype), summed[:, reach].to(bias.dtype)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -49,11 +49,28 @@ class _AddNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of branch, residual and weight."""
         added, weight = ctx.saved_tensors
-        d_residual, d_weight = _backward(
-            d_added.contiguous(), d_normed.contiguous(), added, weight, ctx.eps
-        )
+        width = added.shape[-1]
+        rows = added.numel() // width
+        programs = min(triton.cdiv(rows, ROWS), PROGRAMS)
+        d_residual = torch.empty_like(added)
+        parts = torch.empty(programs, width, dtype=torch.float32, device=added.device)
+        with torch.cuda.device_of(added):
+            norm_gradients[(programs,)](
+                added,
+                weight,
+                d_added.contiguous(),
+                d_normed.contiguous(),
+                d_residual,
+                parts,
+                rows,
+                width,
+                ctx.eps,
+                ROWS=ROWS,
+                WIDE=triton.next_power_of_2(width),
+                num_warps=WARPS,
+            )
         # both addends have the gradient of the sum
-        return d_residual.to(ctx.kind), d_residual, d_weight, None
+        return d_residual.to(ctx.kind), d_residual, parts.sum(0).to(weight.dtype), None
 
 
 def _forward(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -77,32 +94,6 @@ def _forward(branch: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tu
             num_warps=WARPS,
         )
     return added, normed
-
-
-def _backward(
-    d_added: Tensor, d_normed: Tensor, added: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    width = added.shape[-1]
-    rows = added.numel() // width
-    programs = min(triton.cdiv(rows, ROWS), PROGRAMS)
-    d_residual = torch.empty_like(added)
-    parts = torch.empty(programs, width, dtype=torch.float32, device=added.device)
-    with torch.cuda.device_of(added):
-        norm_gradients[(programs,)](
-            added,
-            weight,
-            d_added,
-            d_normed,
-            d_residual,
-            parts,
-            rows,
-            width,
-            eps,
-            ROWS=ROWS,
-            WIDE=triton.next_power_of_2(width),
-            num_warps=WARPS,
-        )
-    return d_residual, parts.sum(0).to(weight.dtype)
 
 
 @triton.jit(do_not_specialize=("rows",))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.table import Table
 from backbones.common.errors import UserError
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
-from suite.cli.spec_options import declared, options_of, spec_from_options
+from suite.cli.spec_options import declared, options_of, parameter, spec_from_options
 from suite.system.atomic_files import write_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,10 +31,21 @@ OLD_FLAGS = {
     "--sweep": "tiles",
     "--run": "run",
 }
-Command = Callable[..., int]
 
 
-def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]:
+class Measured(NamedTuple):
+    """What `--json` prints and `--save` writes, and what is printed else."""
+
+    document: Any
+    tables: Sequence[Table]
+    lines: Sequence[str] = ()
+
+
+# Yields what is measured so far, so that an interruption leaves it in the file of `--save`.
+Command = Callable[..., Iterator[Measured]]
+
+
+def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Callable[..., int]]:
     """Decorate ``command(spec, device, ...)``: its options are `settings` and its own parameters.
 
     `defaults` are the command's own, where those of BenchSpec do not suit it.
@@ -42,11 +53,12 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]
     names = {*settings, "device", "threads"}
     options = [option for option in options_of(BenchSpec(**defaults)) if option.name in names]
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Command) -> Callable[..., int]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
 
-        def wrapper(save: Path | None, **values: Any) -> int:
+        def wrapper(as_json: bool, save: Path | None, **values: Any) -> int:
             from suite.system.hardware import pick_device, set_threads
+            from suite.terminal.tables import print_table
 
             if save and save.is_dir():
                 file = save / "bench.json"
@@ -56,9 +68,21 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]
             texts = {option.name: values.pop(option.name) for option in options}
             spec = spec_from_options(BenchSpec, texts)
             set_threads(spec.threads)
-            return command(spec, pick_device(spec.device), save=save, **values)
+            for measured in command(spec, pick_device(spec.device), **values):
+                text = json.dumps(measured.document, indent=1)
+                if save:
+                    write_text(save, text + "\n")
+            if as_json:
+                print(text)
+                return 0
+            for table in measured.tables:
+                print_table(table)
+            for line in measured.lines:
+                print(line)
+            return 0
 
         parameters = [*options, *(part.replace(kind=part.KEYWORD_ONLY) for part in own)]
+        parameters += [parameter("as_json", Json, False), parameter("save", Save, None)]
         return declared(wrapper, parameters, command.__doc__)
 
     return decorate
@@ -67,13 +91,7 @@ def measurement(*settings: str, **defaults: Any) -> Callable[[Command], Command]
 @measurement(
     "backbones", "methods", "budgets", "batches", "lengths", "precisions", "kernel", "rounds"
 )
-def speed(
-    spec: BenchSpec,
-    device: str,
-    runs: Runs = Path("runs"),
-    as_json: Json = False,
-    save: Save = None,
-) -> int:
+def speed(spec: BenchSpec, device: str, runs: Runs = Path("runs")) -> Iterator[Measured]:
     """Measure latency, throughput and memory of methods by budget, batch and length, with a report.
 
     The default of `bench`. Weights and images are random.
@@ -82,11 +100,11 @@ def speed(
 
     folder = runs / spec.default_name()
     rows, sentences = measure_grid(folder, spec, device, notify)
-    return _report(folder, rows, sentences, as_json, save)
+    yield _report(folder, rows, sentences)
 
 
 @measurement("batches", "rounds")
-def run(spec: BenchSpec, device: str, folder: Run, as_json: Json = False, save: Save = None) -> int:
+def run(spec: BenchSpec, device: str, folder: Run) -> Iterator[Measured]:
     """Measure the same for the cells of a finished run, into its report."""
     from reports import check
     from suite.bench.cells import time_run
@@ -95,17 +113,18 @@ def run(spec: BenchSpec, device: str, folder: Run, as_json: Json = False, save: 
     # A page that cannot be written is an error before the measurement, which takes minutes.
     check(folder)
     rows = list(time_run(folder, spec, device, notify))
-    return _report(folder, rows, write_timing(folder, rows), as_json, save)
+    yield _report(folder, rows, write_timing(folder, rows))
 
 
 @measurement()
-def kernels(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+def kernels(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure speed and error of the scan kernels, beside yardsticks of the same run."""
     if device == "cpu":
         from suite.bench import cpu_kernels
 
         figures = cpu_kernels.measure_cpu_kernels()
-        return _show(figures, [cpu_kernels.table(figures)], as_json, save)
+        yield _figures(figures, cpu_kernels.table(figures))
+        return
     import torch
 
     from suite.bench import ceilings, cuda_kernels
@@ -113,20 +132,20 @@ def kernels(spec: BenchSpec, device: str, as_json: Json = False, save: Save = No
     limits = ceilings.measure_ceilings()
     rows = cuda_kernels.measure_cuda_kernels(limits)
     table = cuda_kernels.table(rows, limits, torch.cuda.get_device_name())
-    return _show([limits, *rows], [table], as_json, save)
+    yield _figures([limits, *rows], table)
 
 
 @measurement("backbones", "methods", "budgets", "batches", "rounds", budgets=(0.4,), batches=(32,))
-def reduction(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+def reduction(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the share of a pass that the reduction itself takes."""
     from suite.bench.reduction import measure_reduction, table
 
     rows = list(measure_reduction(_reducing(spec), device, notify))
-    return _show(rows, [table(rows)], as_json, save)
+    yield _figures(rows, table(rows))
 
 
 @measurement("backbones", "methods", "budgets", "batches", budgets=(0.4,), batches=(32,))
-def models(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+def models(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure whole models on a GPU by every scan kernel, dense and reduced."""
     _check_gpu(device)
     from suite.bench import cuda_models
@@ -135,19 +154,18 @@ def models(spec: BenchSpec, device: str, as_json: Json = False, save: Save = Non
     for row in cuda_models.measure_models(_reducing(spec), notify):
         rows.append(row)
         notify(cuda_models.line(row))
-        if save:  # after each, so that an interruption leaves what was measured before
-            write_text(save, _json(rows))
-    return _show(rows, [cuda_models.table(rows), cuda_models.profile_table(rows)], as_json, save)
+        yield _figures(rows)
+    yield _figures(rows, cuda_models.table(rows), cuda_models.profile_table(rows))
 
 
 @measurement()
-def tiles(spec: BenchSpec, device: str, as_json: Json = False, save: Save = None) -> int:
+def tiles(spec: BenchSpec, device: str) -> Iterator[Measured]:
     """Measure the triton scan on a GPU for every way to cut its work into tiles."""
     _check_gpu(device)
     from suite.bench.tile_sweep import measure_tiles, table
 
     rows = measure_tiles()
-    return _show(rows, [table(rows)], as_json, save)
+    yield _figures(rows, table(rows))
 
 
 BENCHES = {
@@ -193,43 +211,16 @@ def _check_gpu(device: str) -> None:
         raise UserError("this measures on a GPU, and there is none here: use bench speed")
 
 
-def _report(
-    folder: Path, rows: list[dict[str, Any]], sentences: list[str], as_json: bool, save: Path | None
-) -> int:
-    """Write the report of `folder`, and print the rows."""
+def _report(folder: Path, rows: list[dict[str, Any]], sentences: list[str]) -> Measured:
+    """Write the report of `folder`."""
     from reports import build
     from suite.bench.machine import busy
     from suite.bench.speed import legend, table
-    from suite.terminal.tables import print_table
 
     page = build(folder)
-    text = json.dumps({"run": str(folder), "rows": rows}, indent=1)
-    if save:
-        write_text(save, text + "\n")
-    if as_json:
-        print(text)
-        return 0
-    print_table(table(rows))
-    for sentence in filter(None, [legend(rows), *sentences, busy(rows[0])]):
-        print(sentence)
-    print(f"report: {page}")
-    return 0
+    lines = [*filter(None, [legend(rows), *sentences, busy(rows[0])]), f"report: {page}"]
+    return Measured({"run": str(folder), "rows": rows}, [table(rows)], lines)
 
 
-def _show(rows: Sequence[Any], tables: Sequence[Table], as_json: bool, save: Path | None) -> int:
-    """Write the rows to `save`, and print them as JSON or the tables."""
-    from suite.terminal.tables import print_table
-
-    text = _json(rows)
-    if save:
-        write_text(save, text + "\n")
-    if as_json:
-        print(text)
-        return 0
-    for table in tables:
-        print_table(table)
-    return 0
-
-
-def _json(rows: Sequence[Any]) -> str:
-    return json.dumps([row._asdict() for row in rows], indent=1)
+def _figures(rows: Sequence[Any], *tables: Table) -> Measured:
+    return Measured([row._asdict() for row in rows], tables)

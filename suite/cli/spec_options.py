@@ -69,11 +69,12 @@ def options_of(defaults: BaseModel) -> list[inspect.Parameter]:
         flags = [flag, *filter(None, [SINGULAR.get(flag) or PLURAL.get(flag)])]
         # Typer makes --x/--no-x of a yes or no by itself, unless it is told the name.
         option = typer.Option(*([] if kind is bool else flags), help=help_text)
-        options.append(_parameter(name, Annotated[kind, option], value))
+        options.append(parameter(name, Annotated[kind, option], value))
     return options
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """An option of that name."""
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
@@ -155,7 +156,7 @@ def with_options(
     hints = typing.get_type_hints(RunOptions, include_extras=True)
     settings = [option for option in options_of(defaults) if option.name not in without]
     others = [
-        _parameter(field.name, hints[field.name], field.default)
+        parameter(field.name, hints[field.name], field.default)
         for field in dataclasses.fields(RunOptions)
         if field.name not in without
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Status = Literal["ok", "missing", "broken"]
@@ -20,7 +20,8 @@ class Check:
     ``ok``. `required` says that the suite's defaults need it.
     """
 
-    name: str
+    # given where the inspections are listed
+    name: str = field(default="", kw_only=True)
     status: Status
     detail: str
     fix: str = ""
@@ -35,11 +36,11 @@ class Check:
 def guarded(name: str, inspect: Callable[[], Check], *, required: bool) -> Check:
     """The result of `inspect`; an exception in it is a result too."""
     try:
-        return replace(inspect(), required=required)
+        return replace(inspect(), name=name, required=required)
     # a half-installed package may raise anything, and the other checks must still run
     except Exception as error:
         reason = last_line(f"{type(error).__name__}: {error}")
-        return Check(name, "broken", reason, UNKNOWN_FIX, required)
+        return Check("broken", reason, UNKNOWN_FIX, required, name=name)
 
 
 def output_of(command: Sequence[str]) -> tuple[int, str, str]:

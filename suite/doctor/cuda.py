@@ -33,36 +33,34 @@ EXTENSIONS = {
 
 def driver() -> Check:
     """The NVIDIA driver and its devices."""
-    name = "nvidia driver"
     if shutil.which("nvidia-smi") is None:
-        return Check(name, "missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver")
+        return Check("missing", "no nvidia-smi", "only for CUDA: install NVIDIA's driver")
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     code, out, err = output_of(query)
     if code != 0 or not out:
         fix = "nvidia-smi must work: reinstall the driver"
-        return Check(name, "broken", last_line(err or out), fix)
-    return Check(name, "ok", "; ".join(out.splitlines()))
+        return Check("broken", last_line(err or out), fix)
+    return Check("ok", "; ".join(out.splitlines()))
 
 
 def device() -> Check:
     """The CUDA device that PyTorch can use."""
     import torch
 
-    name = "cuda device"
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         detail = f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}"
-        return Check(name, "ok", detail)
+        return Check("ok", detail)
     if torch.version.cuda is None:
         detail = "this PyTorch is built without CUDA"
-        return Check(name, "missing", detail, "only for CUDA: pip install torch")
+        return Check("missing", detail, "only for CUDA: pip install torch")
     if shutil.which("nvidia-smi") is None:
         detail = "no NVIDIA driver, so the CPU is used"
-        return Check(name, "missing", detail, "only for CUDA: see the driver")
+        return Check("missing", detail, "only for CUDA: see the driver")
     # there is a driver, and a PyTorch that wants one
     detail = f"the driver does not serve PyTorch's CUDA {torch.version.cuda}"
     fix = "update the driver, or install a PyTorch for an older CUDA"
-    return Check(name, "broken", detail, fix)
+    return Check("broken", detail, fix)
 
 
 def nvcc() -> Check:
@@ -81,17 +79,17 @@ def nvcc_against_torch(printed: str | None, built_with: str | None) -> Check:
     aim = f"CUDA {built_with.partition('.')[0]}" if built_with else "PyTorch's CUDA"
     if printed is None:
         detail = "needed only to build CUDA extensions"
-        return Check("nvcc", "missing", detail, f"install the toolkit of {aim}")
+        return Check("missing", detail, f"install the toolkit of {aim}")
     release = NVCC_RELEASE.search(printed)
     if release is None:
         detail = f"its version cannot be read: {last_line(printed)}"
-        return Check("nvcc", "broken", detail, f"install that of {aim}")
+        return Check("broken", detail, f"install that of {aim}")
     detail = f"{release[1]}.{release[2]}, PyTorch built with {built_with or 'no CUDA'}"
     # extensions of another minor version load, of another major version do not
     if built_with is not None and built_with.partition(".")[0] != release[1]:
         detail = f"{detail}: the major versions differ"
-        return Check("nvcc", "broken", detail, f"put nvcc of {aim} first on PATH")
-    return Check("nvcc", "ok", detail)
+        return Check("broken", detail, f"put nvcc of {aim} first on PATH")
+    return Check("ok", detail)
 
 
 def extension(package: str) -> Check:
@@ -102,13 +100,13 @@ def extension(package: str) -> Check:
     distribution, module, function = EXTENSIONS[package]
     fix = f"{BUILD.format(name=distribution)}, with nvcc of PyTorch's CUDA (docs/install.md)"
     if find_spec(package) is None:
-        return Check(package, "missing", "optional CUDA kernels", f"only for CUDA: {fix}")
+        return Check("missing", "optional CUDA kernels", f"only for CUDA: {fix}")
     code, _, err = output_of([sys.executable, "-c", IMPORT_WITHOUT_ROOT, package, module, function])
     if code != 0:
         reason = last_line(err) or f"the interpreter ended with code {code}"
-        return Check(package, "broken", reason, f"wanted: {wheel_name(distribution)}; or {fix}")
+        return Check("broken", reason, f"wanted: {wheel_name(distribution)}; or {fix}")
     detail = f"{function} can be imported; its numbers are checked when it is first used"
-    return Check(package, "ok", detail)
+    return Check("ok", detail)
 
 
 def wheel_name(distribution: str) -> str:

@@ -20,8 +20,8 @@ def python() -> Check:
     if sys.version_info < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         fix = f"install Python {oldest} or newer and make a new environment"
-        return Check("python", "broken", detail, fix)
-    return Check("python", "ok", detail)
+        return Check("broken", detail, fix)
+    return Check("ok", detail)
 
 
 def installation() -> Check:
@@ -29,9 +29,9 @@ def installation() -> Check:
     # their names are common words, which other packages may have too
     problem = prefer_own_packages()
     if problem:
-        return Check("installation", "broken", problem, "pip install --force-reinstall --no-deps .")
+        return Check("broken", problem, "pip install --force-reinstall --no-deps .")
     version = package_version("mamba-token-suite") or "not installed, run from its folder"
-    return Check("installation", "ok", f"{version}, from {ROOT}")
+    return Check("ok", f"{version}, from {ROOT}")
 
 
 def torch() -> Check:
@@ -43,7 +43,7 @@ def torch() -> Check:
 
     cuda = f"CUDA {module.version.cuda}" if module.version.cuda else "no CUDA"
     abi = str(module._C._GLIBCXX_USE_CXX11_ABI).upper()
-    return Check("torch", "ok", f"{module.__version__}, built with {cuda}, cxx11abi{abi}")
+    return Check("ok", f"{module.__version__}, built with {cuda}, cxx11abi{abi}")
 
 
 def importable(name: str, fix: str) -> Check:
@@ -54,7 +54,7 @@ def importable(name: str, fix: str) -> Check:
         # a package that lacks one of its own dependencies is there, and broken
         absent = isinstance(error, ModuleNotFoundError) and error.name == name
         status: Status = "missing" if absent else "broken"
-        return Check(name, status, last_line(str(error)), fix)
+        return Check(status, last_line(str(error)), fix)
     except Exception as error:  # a compiled part built for another PyTorch raises almost anything
-        return Check(name, "broken", last_line(f"{type(error).__name__}: {error}"), fix)
-    return Check(name, "ok", package_version(name) or "")
+        return Check("broken", last_line(f"{type(error).__name__}: {error}"), fix)
+    return Check("ok", package_version(name) or "")

@@ -27,17 +27,16 @@ def cpu_scan() -> Check:
     u, delta = torch.randn(2, 2, 1, PROBE_LENGTH, 8, generator=generator)
     B, C = torch.randn(2, 2, 1, PROBE_LENGTH, 4, generator=generator)
     A = -torch.rand(2, 8, 4, generator=generator)
-    name = "cpu scan kernel"
     scan = partial(selective_scan, u, delta, A, B, C, reverse=(False, True))
     try:
         y, exact = scan(kernel="cpu").y, scan(kernel="reference").y
     except UserError as refusal:
-        return Check(name, "broken", str(refusal), "pip install --force-reinstall numba")
+        return Check("broken", str(refusal), "pip install --force-reinstall numba")
     error = float((y - exact).abs().max() / exact.abs().max())
     if not error < TOLERANCE:  # nan too
         detail = f"differs from the reference by {error:.1e}"
-        return Check(name, "broken", detail, "--kernel reference until numba is another version")
-    return Check(name, "ok", f"agrees with the reference to {error:.0e}")
+        return Check("broken", detail, "--kernel reference until numba is another version")
+    return Check("ok", f"agrees with the reference to {error:.0e}")
 
 
 def disk(folder: Path) -> Check:
@@ -47,8 +46,8 @@ def disk(folder: Path) -> Check:
     detail = f"{free / GIB:.1f} GiB free in {folder}"
     if free < DISK_NEEDED:
         fix = "free some space, or run in a folder on another disk"
-        return Check("disk", "broken", detail, fix)
-    return Check("disk", "ok", detail)
+        return Check("broken", detail, fix)
+    return Check("ok", detail)
 
 
 def bundled_images() -> Check:
@@ -60,19 +59,18 @@ def bundled_images() -> Check:
         # read, not only looked for: a damaged file is found here
         images = len(open_dataset(DEFAULT_DATA, split).labels)
         counts.append(f"{images:,} {split}")
-    return Check("bundled images", "ok", f"{DEFAULT_DATA}: {', '.join(counts)}")
+    return Check("ok", f"{DEFAULT_DATA}: {', '.join(counts)}")
 
 
 def full_images() -> Check:
     """All of Fashion-MNIST, needed for training only."""
     from suite.data.images.fashion_mnist_files import find_folder
 
-    name = "full fashion-mnist"
     try:
-        return Check(name, "ok", str(find_folder()))
+        return Check("ok", str(find_folder()))
     except UserError:
         fix = "apt-get install dataset-fashion-mnist"
-        return Check(name, "missing", "only for training", fix)
+        return Check("missing", "only for training", fix)
 
 
 def weights() -> Check:
@@ -81,8 +79,8 @@ def weights() -> Check:
 
     names = bundled()
     if DEFAULT_BACKBONE in names:
-        return Check("bundled weights", "ok", ", ".join(names))
+        return Check("ok", ", ".join(names))
     fix = (
         f"install the released package again, or python -m suite train --recipe {DEFAULT_BACKBONE}"
     )
-    return Check("bundled weights", "missing", f"no weights of {DEFAULT_BACKBONE}", fix)
+    return Check("missing", f"no weights of {DEFAULT_BACKBONE}", fix)

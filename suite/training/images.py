@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -21,34 +20,12 @@ from suite.system.atomic_files import replacing
 FINAL = {"fashion-clutter": "test"} | dict.fromkeys(CLASS_STEP, "valid")
 
 
-class TrainingImages(Protocol):
-    """The data of the training loop."""
-
-    # Properties, which frozen data classes satisfy, unlike plain attributes.
-
-    @property
-    def mean(self) -> tuple[float, float, float]:
-        """Of the pixels in 0..1, by channel."""
-        ...
-
-    @property
-    def std(self) -> tuple[float, float, float]:
-        """Of the pixels in 0..1, by channel."""
-        ...
-
-    @property
-    def labels(self) -> IntArray:
-        """Class of every image (N,)."""
-        ...
-
-    def render(self, indices: IntArray, variant: int) -> Pixels:
-        """Images (B, H, W, 3); `variant` 0 is the data set as evaluated, others are new views."""
-        ...
-
-
 @dataclass(frozen=True)
 class ClutterImages:
-    """`fashion-clutter`: every variant puts the garment on a new canvas."""
+    """`fashion-clutter`: every variant puts the garment on a new canvas.
+
+    ``mean`` and ``std`` are those of the pixels in 0..1, by channel.
+    """
 
     garments: Garments
     mean: tuple[float, float, float] = clutter.MEAN
@@ -60,7 +37,7 @@ class ClutterImages:
         return self.garments.labels
 
     def render(self, indices: IntArray, variant: int = 0) -> Pixels:
-        """Canvases (B, 56, 56, 3)."""
+        """Canvases (B, 56, 56, 3); `variant` 0 is the data set as evaluated."""
         return clutter.render(self.garments, indices, variant)[0]
 
 
@@ -77,6 +54,9 @@ class DecodedImages:
         """A copy of the pictures at `indices`."""
         chosen: Pixels = self.pixels[indices]
         return chosen
+
+
+TrainingImages = ClutterImages | DecodedImages
 
 
 def decode_all(dataset: Dataset, cache: Path | None = None) -> DecodedImages:

@@ -132,7 +132,7 @@ def test_a_driver_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
     check = cuda.driver()
     assert (check.status, check.detail) == ("broken", "NVIDIA-SMI has failed")
     tool.write_text("#!/bin/sh\necho 'NVIDIA X, 580.1, 100 MiB'\n")
-    assert cuda.driver() == Check("nvidia driver", "ok", "NVIDIA X, 580.1, 100 MiB")
+    assert cuda.driver() == Check("ok", "NVIDIA X, 580.1, 100 MiB")
     monkeypatch.setenv("PATH", "")
     assert cuda.driver().status == "missing"
 
@@ -171,7 +171,7 @@ def test_weights_that_are_not_in_the_box(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(source, "WEIGHTS", tmp_path)
     assert resources.weights().status == "missing"
     (tmp_path / "vim_nano.safetensors").touch()
-    assert resources.weights() == Check("bundled weights", "ok", "vim_nano")
+    assert resources.weights() == Check("ok", "vim_nano")
 
 
 def test_training_images_are_looked_for_where_the_data_sets_look(
@@ -198,7 +198,7 @@ def test_commands_that_cannot_be_run() -> None:
 def test_the_table_shows_brackets_as_they_are() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(
-        doctor.table([Check("thing", "missing", "wants [cuda]", 'pip install "suite[cuda]"')])
+        doctor.table([Check("missing", "wants [cuda]", 'pip install "suite[cuda]"', name="thing")])
     )
     shown = console.export_text()
     assert "wants [cuda]" in shown
