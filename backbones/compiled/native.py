@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,14 @@ def each_task(frame: Any, task: Any) -> None:
         index = take(frame)
 
 
-def compile_kernel(
+def kernel_of(
     entry: Callable[[Any], None], frame: np.dtype[Any]
-) -> Callable[[np.ndarray], None]:
+) -> Callable[[], Callable[[np.ndarray], None]]:
+    """A function that returns the kernel of `entry`, compiled at its first call: some seconds."""
+    return cache(partial(_compiled, entry, frame))
+
+
+def _compiled(entry: Callable[[Any], None], frame: np.dtype[Any]) -> Callable[[np.ndarray], None]:
     """Compile `entry`, which takes a pointer to a frame; the result runs one on torch's threads."""
     # A C callback takes the frame by its address, from any thread and without the interpreter.
     signature = types.void(types.CPointer(record_of(frame)))

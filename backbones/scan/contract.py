@@ -119,3 +119,54 @@ def packed_gradients(inputs: ScanInputs, gradients: Sequence[Tensor | None]) -> 
         else:
             packed.append(gradient.to(tensor.dtype).contiguous())
     return packed
+
+
+class GradientParts(NamedTuple):
+    """What a kernel writes of the nine gradients: sums over images or channels in parts.
+
+    ``du``, ``ddelta`` (K, B, L, E) in u's dtype, all others in fp32: ``dA`` (K, B, N, E), ``dD``,
+    ``dbias`` (K, B, E), ``dB``, ``dC`` (blocks of channels, K, B, L, N), ``dcarry`` (K, B, L, E).
+    """
+
+    du: Tensor
+    ddelta: Tensor
+    dA: Tensor
+    dB: Tensor
+    dC: Tensor
+    dD: Tensor
+    dz: Tensor | None
+    dbias: Tensor
+    dcarry: Tensor | None
+
+    @classmethod
+    def new(cls, inputs: ScanInputs, blocks: int, dz: Tensor | None) -> GradientParts:
+        """Memory for all of them but `dz`, not initialised."""
+        directions, batch, length, width = inputs.u.shape
+        states = inputs.A.shape[-1]
+        per_image, per_token = (directions, batch), (directions, batch, length)
+
+        def new(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=torch.float32, device=inputs.u.device)
+
+        return cls(
+            du=inputs.u.new_empty(*per_token, width),
+            ddelta=inputs.u.new_empty(*per_token, width),
+            dA=new(*per_image, states, width),
+            dB=new(blocks, *per_token, states),
+            dC=new(blocks, *per_token, states),
+            dD=new(*per_image, width),
+            dz=dz,
+            dbias=new(*per_image, width),
+            dcarry=None if inputs.carry is None else new(*per_token, width),
+        )
+
+    def added_up(self, inputs: ScanInputs) -> list[Tensor]:
+        """The gradients of `inputs`, summed in a fixed order; empty for an input of None."""
+        sums = self._replace(
+            dA=self.dA.sum(1).transpose(1, 2),
+            dB=self.dB.sum(0),
+            dC=self.dC.sum(0),
+            dD=self.dD.sum(1),
+            dbias=self.dbias.sum(1),
+        )
+        return packed_gradients(inputs, sums)

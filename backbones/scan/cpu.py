@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backbones.compiled.native import fill
 from backbones.scan import cpu_backward
-from backbones.scan.contract import ScanInputs, ScanResult, backwards_bits, packed_gradients
+from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits
 from backbones.scan.cpu_forward import FRAME, WIDEST_CHUNK, forward_kernel
 
 LOG2E = 1.4426950408889634
@@ -39,11 +39,10 @@ def cpu_scan(
     means = new(chunks, directions, batch, length)
     # Variables keep the tensors alive until the kernel has run: a frame stores addresses only. A is
     # scaled so that the kernel can use exp2.
-    constants = _per_channel(inputs, LOG2E)
+    fields = _scan_fields(inputs, reverse, chunk, LOG2E)
     frame = fill(
         FRAME,
-        constants,
-        _scan_fields(inputs, reverse, chunk),
+        fields,
         weight=weight,
         y=y,
         step=step,
@@ -66,54 +65,25 @@ def cpu_scan_backward(
 ) -> list[Tensor]:
     """Gradients of the nine inputs for those of y and delta_mean; empty for an input of None."""
     inputs = inputs.map(_rows)
-    directions, batch, length, width = inputs.u.shape
-    states, chunk = inputs.A.shape[-1], chunk_width(width, cpu_backward.WIDEST_CHUNK)
+    batch, width = inputs.u.shape[1], inputs.u.shape[3]
+    chunk = chunk_width(width, cpu_backward.WIDEST_CHUNK)
     chunks = -(-width // chunk)
-    new = inputs.u.new_empty
-    # sums over images or channels in parts, added up below in a fixed order
-    per_image, per_token = (directions, batch), (directions, batch, length)
-    dA = new(*per_image, states, width)
-    dD, dbias = new(*per_image, width), new(*per_image, width)
-    dB, dC = new(chunks, *per_token, states), new(chunks, *per_token, states)
-    du, ddelta = new(*per_token, width), new(*per_token, width)
     # the directions add to dz in turn
     dz = None if inputs.z is None else torch.zeros(inputs.z.shape)
-    dcarry = None if inputs.carry is None else new(*per_token, width)
+    parts = GradientParts.new(inputs, chunks, dz)
     dy, dmean = dy.float().contiguous(), dmean.float().contiguous()
-    constants = _per_channel(inputs, 1.0)
+    fields = _scan_fields(inputs, reverse, chunk, 1.0)
     frame = fill(
         cpu_backward.FRAME,
-        constants,
-        _scan_fields(inputs, reverse, chunk),
+        fields,
+        parts._asdict(),
         dy=dy,
         dmean=dmean,
-        du=du,
-        ddelta=ddelta,
-        dA=dA,
-        dB=dB,
-        dC=dC,
-        dD=dD,
-        dz=dz,
-        dbias=dbias,
-        dcarry=dcarry,
         dy_k=dy.stride(0) if separate else 0,
         tasks=batch * chunks,
     )
     cpu_backward.backward_kernel()(frame)
-    return packed_gradients(
-        inputs,
-        [
-            du,
-            ddelta,
-            dA.sum(1).transpose(1, 2),
-            dB.sum(0),
-            dC.sum(0),
-            dD.sum(1),
-            dz,
-            dbias.sum(1),
-            dcarry,
-        ],
-    )
+    return parts.added_up(inputs)
 
 
 def chunk_width(width: int, widest: int = WIDEST_CHUNK) -> int:
@@ -123,10 +93,19 @@ def chunk_width(width: int, widest: int = WIDEST_CHUNK) -> int:
     return -(-width // (chunks * 16)) * 16
 
 
-def _scan_fields(inputs: ScanInputs, reverse: tuple[bool, ...], chunk: int) -> dict[str, Any]:
-    """The fields of a frame that the forward and the backward kernel share."""
+def _scan_fields(
+    inputs: ScanInputs, reverse: tuple[bool, ...], chunk: int, unit: float
+) -> dict[str, Any]:
+    """The fields of a frame that the forward and the backward kernel share.
+
+    By channel they read unit * A as (K, N, E), and D and bias or zeros.
+    """
     directions, batch, length, width = inputs.u.shape
+    zeros = inputs.A.new_zeros(directions, width)
     fields: dict[str, Any] = {
+        "A": (inputs.A.transpose(1, 2) * unit).contiguous(),
+        "D": zeros if inputs.D is None else inputs.D.contiguous(),
+        "bias": zeros if inputs.delta_bias is None else inputs.delta_bias.contiguous(),
         "directions": directions,
         "batch": batch,
         "length": length,
@@ -145,17 +124,6 @@ def _scan_fields(inputs: ScanInputs, reverse: tuple[bool, ...], chunk: int) -> d
     if inputs.z is not None:
         fields |= {"z": inputs.z, "z_b": inputs.z.stride(0), "z_l": inputs.z.stride(1)}
     return fields
-
-
-def _per_channel(inputs: ScanInputs, unit: float) -> dict[str, Tensor]:
-    """The tensors that a kernel reads per channel: unit * A as (K, N, E), D and bias or zeros."""
-    directions, width = inputs.A.shape[:2]
-    zeros = inputs.A.new_zeros(directions, width)
-    return {
-        "A": (inputs.A.transpose(1, 2) * unit).contiguous(),
-        "D": zeros if inputs.D is None else inputs.D.contiguous(),
-        "bias": zeros if inputs.delta_bias is None else inputs.delta_bias.contiguous(),
-    }
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -12,14 +12,12 @@ written per task and added up afterwards in a fixed order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from backbones.compiled.jit import device
-from backbones.compiled.native import compile_kernel, each_task, frame_type, row
+from backbones.compiled.native import each_task, frame_type, kernel_of, row
 from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, load, token_of
 
@@ -267,7 +265,5 @@ def _entry(pointer: Any) -> None:
     each_task(pointer, backward_task)
 
 
-@cache
-def backward_kernel() -> Callable[[np.ndarray], None]:
-    """The compiled kernel, made at the first gradient: inference never waits for it."""
-    return compile_kernel(_entry, FRAME)
+# made at the first gradient: inference never waits for it
+backward_kernel = kernel_of(_entry, FRAME)

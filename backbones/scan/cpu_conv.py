@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from backbones.compiled.jit import device
-from backbones.compiled.native import compile_kernel, each_task, fill, frame_type, row
+from backbones.compiled.native import each_task, fill, frame_type, kernel_of, row
 from backbones.compiled.numerics import fma, silu, workspace
 
 TOKENS = 16  # of one task
@@ -86,7 +83,4 @@ def _entry(pointer: Any) -> None:
     each_task(pointer, conv_task)
 
 
-@cache
-def conv_kernel() -> Callable[[np.ndarray], None]:
-    """The compiled kernel."""
-    return compile_kernel(_entry, FRAME)
+conv_kernel = kernel_of(_entry, FRAME)

@@ -7,14 +7,10 @@ sum over directions and, with a `rank`, the timescale's projection are part of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import numpy as np
-
 from backbones.compiled.jit import device
-from backbones.compiled.native import compile_kernel, each_task, frame_type, prefetch, row
+from backbones.compiled.native import each_task, frame_type, kernel_of, prefetch, row
 from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, timescale, token_of
 
@@ -175,7 +171,4 @@ def _entry(pointer: Any) -> None:
     each_task(pointer, scan_task)
 
 
-@cache
-def forward_kernel() -> Callable[[np.ndarray], None]:
-    """The compiled kernel; the first call of an installation takes some seconds."""
-    return compile_kernel(_entry, FRAME)
+forward_kernel = kernel_of(_entry, FRAME)

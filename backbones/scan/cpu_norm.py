@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backbones.compiled.jit import device
-from backbones.compiled.native import compile_kernel, each_task, fill, frame_type, row
+from backbones.compiled.native import each_task, fill, frame_type, kernel_of, row
 from backbones.compiled.numerics import ONE, total, workspace
 
 ROWS = 64  # of one task
@@ -75,7 +73,4 @@ def _entry(pointer: Any) -> None:
     each_task(pointer, norm_task)
 
 
-@cache
-def norm_kernel() -> Callable[[np.ndarray], None]:
-    """The compiled kernel."""
-    return compile_kernel(_entry, FRAME)
+norm_kernel = kernel_of(_entry, FRAME)

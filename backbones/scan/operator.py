@@ -15,6 +15,7 @@ from backbones.scan.contract import (
     Scan,
     ScanInputs,
     autograd_gradients,
+    packed_gradients,
     state_dtype,
 )
 from backbones.scan.reference import reference_scan
@@ -97,11 +98,7 @@ def backward_operator(
 @backward_operator.register_fake
 def _(dy: Tensor, dmean: Tensor, *arguments: Any) -> list[Tensor]:
     inputs = ScanInputs(*arguments[:9])
-    gradients: list[Tensor] = []
-    for tensor in inputs:
-        shape_source = inputs.u.new_empty(0) if tensor is None else torch.empty_like(tensor)
-        gradients.append(shape_source.contiguous())
-    return gradients
+    return packed_gradients(inputs, inputs.map(torch.empty_like))
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -72,8 +72,8 @@ def scan_backward(
     """Run the gradients back through the scan; grid (directions x blocks of channels, batch).
 
     Strides count elements, and the last axis has stride 1. `dy` is (B, L, E) or, with `dy_k`, (K,
-    B, L, E); `dmean` (K, B, L); `saved` as `scan_forward` writes it. Parts: `dA` (K, B, E, N),
-    `dD`, `dbias` (K, B, E), `dB`, `dC` (blocks, K, B, L, N), `dz` (K, B, L, E).
+    B, L, E); `dmean` (K, B, L); `saved` as `scan_forward` writes it. The parts
+    are those of `GradientParts`, `dz` (K, B, L, E).
     """
     k = tl.program_id(0) % DIRECTIONS
     block = tl.program_id(0) // DIRECTIONS
@@ -199,7 +199,7 @@ def scan_backward(
             dbias_sum += d_raw
             dh *= factor
             h = before[step]
-    tl.store(dA + (row * width + channel[None, :]) * states + state[:, None], dA_sum, fits)
+    tl.store(dA + (row * states + state[:, None]) * width + channel[None, :], dA_sum, fits)
     if D is not None:
         tl.store(dD + row * width + channel, dD_sum, lane)
     if bias is not None:

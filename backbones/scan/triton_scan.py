@@ -8,7 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
-from backbones.scan.contract import ScanInputs, ScanResult, backwards_bits, packed_gradients
+from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits
 from backbones.scan.triton_backward import scan_backward
 from backbones.scan.triton_forward import scan_forward
 
@@ -84,24 +84,10 @@ def triton_scan_backward(
     block = _block(width, tiles.backward)
     blocks = triton.cdiv(width, block)
     N = triton.next_power_of_2(states)
-    tokens = (directions, batch, length)
-
-    def new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device=inputs.u.device)
-
-    # Gradients of tokens in their own dtype; sums in fp32.
-    kind = inputs.u.dtype
-    du = new(*tokens, width, dtype=kind)
-    ddelta = new(*tokens, width, dtype=kind)
-    dz = None if inputs.z is None else new(*tokens, width, dtype=kind)
-    dcarry = None if inputs.carry is None else new(*tokens, width)
-    # Parts for each image or block of channels, added up below in a fixed order.
-    dA = new(directions, batch, width, states)
-    dD = new(directions, batch, width)
-    dbias = new(directions, batch, width)
-    dB = new(blocks, *tokens, states)
-    dC = new(blocks, *tokens, states)
-    saved = new(directions, batch, triton.cdiv(length, tiles.chunk), width, states)
+    dz = None if inputs.z is None else inputs.u.new_empty(inputs.u.shape)
+    parts = GradientParts.new(inputs, blocks, dz)
+    chunks = triton.cdiv(length, tiles.chunk)
+    saved = inputs.A.new_empty(directions, batch, chunks, width, states)
     dy = dy.contiguous()
     with torch.cuda.device_of(inputs.u):
         # the walk of the forward pass, for its states alone
@@ -112,15 +98,7 @@ def triton_scan_backward(
             dy,
             dmean.float().contiguous(),
             saved,
-            du,
-            ddelta,
-            dA,
-            dB,
-            dC,
-            dD,
-            dz,
-            dbias,
-            dcarry,
+            *parts,
             batch,
             length,
             width,
@@ -137,9 +115,8 @@ def triton_scan_backward(
         )
     if dz is not None:
         # torch's sum over two rows reads slowly
-        dz = dz[0] + dz[1] if directions == 2 else dz.sum(0)
-    gradients = [du, ddelta, dA.sum(1), dB.sum(0), dC.sum(0), dD.sum(1), dz, dbias.sum(1), dcarry]
-    return packed_gradients(original, gradients)
+        parts = parts._replace(dz=dz[0] + dz[1] if directions == 2 else dz.sum(0))
+    return parts.added_up(original)
 
 
 def _launch_forward(

@@ -126,11 +126,10 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
     def empty(like: Tensor, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
 
-    new: dict[str, Tensor] = {
-        name: empty(value, tokens.batch, left, *value.shape[2:])
-        for name in ("branch", "residual", "position", "size")
-        if (value := getattr(tokens, name)) is not None
-    }
+    new: dict[str, Tensor] = {}
+    for name in ("branch", "residual", "position", "size"):
+        value = getattr(tokens, name)
+        new[name] = empty(value, tokens.batch, left, *value.shape[2:])
     # special tokens and owners keep their number: only their contents change
     new["special"] = empty(tokens.special, *tokens.special.shape)
     if tokens.owner is not None:

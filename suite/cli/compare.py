@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbones.compiled.ahead import compile_ahead
 from suite.cli.exit_codes import FAILED
-from suite.cli.run_options import RunOptions, print_json, publish
+from suite.cli.run_options import RunOptions, finish
 from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
 
@@ -52,12 +53,7 @@ def run_and_show(
     result = run_comparison(
         spec, folder, options.json, options.resume, options.fail_fast, executor, prepared
     )
-    page = publish(folder, options, trackers)
-    if options.json:
-        print_json(folder, page, result.summary())
-    else:
-        show(result, folder, page)
-        print(f"report: {page}" if page else f"results: {folder}")
+    finish(folder, options, trackers, result.summary(), partial(show, result, folder))
     # Failed cells do not stop the others, but a script must notice them.
     return FAILED if result.failures else 0
 

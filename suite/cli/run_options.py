@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,8 +92,17 @@ class RunOptions:
         return self.runs / (name or default)
 
 
-def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path | None:
-    """Write the report of a finished run and log it to `trackers`; the path of the page."""
+def finish(
+    folder: Path,
+    options: RunOptions,
+    trackers: Sequence[str],
+    results: Mapping[str, Any],
+    show: Callable[[Path | None], None],
+) -> None:
+    """Write the report of a finished run, log it to `trackers`, and print its `results`.
+
+    They are one JSON document, or what `show` prints, given the path of the report's page.
+    """
     from suite.trackers import log_run
 
     page = None
@@ -103,11 +112,10 @@ def publish(folder: Path, options: RunOptions, trackers: Sequence[str]) -> Path 
 
         page = build(folder)
     log_run(trackers, folder)
-    return page
-
-
-def print_json(folder: Path, page: Path | None, results: Mapping[str, Any]) -> None:
-    """Print the results of a run as one JSON document, with the paths of its folder and page."""
-    # Absent is null, so that a program finds the same keys in every document.
-    paths = {"run": str(folder), "report": page and str(page)}
-    print(json.dumps({**paths, **results}, indent=1))
+    if options.json:
+        # Absent is null, so that a program finds the same keys in every document.
+        paths = {"run": str(folder), "report": page and str(page)}
+        print(json.dumps({**paths, **results}, indent=1))
+        return
+    show(page)
+    print(f"report: {page}" if page else f"results: {folder}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from suite.cli.exit_codes import FAILED
-from suite.cli.run_options import RunOptions, print_json, publish
+from suite.cli.run_options import RunOptions, finish
 from suite.cli.spec_options import with_options
 from suite.sensitivity.spec import SensitivitySpec
 
@@ -24,12 +26,11 @@ def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     trackers = chosen_trackers(options.track)
     folder = options.folder(spec.default_name())
     result = run_sensitivity(spec, folder, options.json, options.resume, options.fail_fast)
-    page = publish(folder, options, trackers)
-    if options.json:
-        print_json(folder, page, json_document(result))
-    else:
+
+    def show(page: Path | None) -> None:
         for table in console_tables(result.frames):
             print_table(table)
         print(result.headline["headline"])
-        print(f"report: {page}" if page else f"results: {folder}")
+
+    finish(folder, options, trackers, json_document(result), show)
     return FAILED if result.failures else 0

@@ -94,7 +94,8 @@ def _finish(trainer: Trainer, max_minutes: float, images_from: str | None, final
             "run the same command to continue"
         )
         return 0
-    model = export.averaged_model(trainer)
+    model = trainer.model.eval()
+    model.load_state_dict(trainer.ema)
     export.write_weights(folder / f"{recipe.backbone}.safetensors", model, recipe.stored)
     scores = {}
     for split in ("dev", FINAL[recipe.dataset]) if final else ("dev",):

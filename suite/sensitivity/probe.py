@@ -171,7 +171,11 @@ def run_prefix(
     entering = {}
     for block in range(model.depth + 1):
         if block in settings.layers or block == model.depth:
-            scores = read_scores(tokens, block, settings) if block in scored else {}
+            scores: dict[str, Array] = {}
+            if block in scored:
+                context = SiteContext(tokens, tokens.patches(), settings.seed, block)
+                for name, (score, direction) in settings.scores.items():
+                    scores[name] = _array(SCORES[score].read(context, direction)[0])
             entering[block] = tokens, scores
         if block < model.depth:
             # A trace costs time and memory, so it is requested only where a score reads it.
@@ -187,16 +191,6 @@ def last_block_has_trace(model: Backbone) -> bool:
     first, *others = model.sites
     step = others[0] - first if others else 1
     return (model.depth - first) % step == 0
-
-
-def read_scores(tokens: TokenSequence, block: int, settings: ProbeSettings) -> dict[str, Array]:
-    """Read all scores (n,) of the one image from the trace that `tokens` carry."""
-    context = SiteContext(tokens, tokens.patches(), settings.seed, block)
-    values = {}
-    for name, (score, direction) in settings.scores.items():
-        read = SCORES[score].read(context, direction)
-        values[name] = _array(read[0])
-    return values
 
 
 @dataclass(frozen=True)
@@ -221,39 +215,34 @@ class VariantEvaluator:
         make_variants: Callable[[Tensor], TokenSequence],
         edits: Tensor,
     ) -> dict[str, Array]:
-        """Return the effects (K,) of the variants made of `edits`, which has K entries."""
-        logits = [self.dense[:0]]
+        """Return the effects (K,) of the variants made of `edits`, which has K entries.
+
+        ``loss``    change of the cross-entropy in nats: positive where the token was needed
+        ``margin``  change of the true class's logit minus the best other's
+        ``flip``    1 where the predicted class differs
+        ``kl``      KL(dense || variant) in nats
+        """
+        outputs = [self.dense[:0]]
         # Splitting an empty tensor gives one empty part, which the model cannot run.
         parts = edits.split(self.batch) if len(edits) else ()
         for part in parts:
             output = self.model.run(make_variants(part), self.block)
-            logits.append(self.model.readout(output))
-        return compute_effects(torch.cat(logits), self.dense, self.label)
-
-
-def compute_effects(logits: Tensor, dense: Tensor, label: Tensor) -> dict[str, Array]:
-    """Compare logits of variants (K, C) with those of the unchanged model (1, C); label (1,).
-
-    ``loss``    change of the cross-entropy in nats: positive where the token was needed
-    ``margin``  change of the true class's logit minus the best other's
-    ``flip``    1 where the predicted class differs
-    ``kl``      KL(dense || variant) in nats
-    """
-    # In fp64 on the CPU, as outcomes are, so that small effects do not drown in rounding.
-    logits = logits.double().cpu()
-    dense = dense.double().cpu()
-    label = label.cpu()
-    log_p = logits.log_softmax(1)
-    log_q = dense.log_softmax(1)
-    loss, margin = loss_and_margin(logits, log_p, label.expand(len(logits)))
-    dense_loss, dense_margin = loss_and_margin(dense, log_q, label)
-    flip = logits.argmax(1) != dense.argmax(1)
-    return {
-        "loss": _array(loss - dense_loss),
-        "margin": _array(margin - dense_margin),
-        "flip": _array(flip),
-        "kl": _array(divergence(log_q, log_q.exp(), log_p)),
-    }
+            outputs.append(self.model.readout(output))
+        # In fp64 on the CPU, as outcomes are, so that small effects do not drown in rounding.
+        logits = torch.cat(outputs).double().cpu()
+        dense = self.dense.double().cpu()
+        label = self.label.cpu()
+        log_p = logits.log_softmax(1)
+        log_q = dense.log_softmax(1)
+        loss, margin = loss_and_margin(logits, log_p, label.expand(len(logits)))
+        dense_loss, dense_margin = loss_and_margin(dense, log_q, label)
+        flip = logits.argmax(1) != dense.argmax(1)
+        return {
+            "loss": _array(loss - dense_loss),
+            "margin": _array(margin - dense_margin),
+            "flip": _array(flip),
+            "kl": _array(divergence(log_q, log_q.exp(), log_p)),
+        }
 
 
 def single_token_effects(

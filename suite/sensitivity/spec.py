@@ -9,21 +9,6 @@ from pydantic import ConfigDict, Field
 from suite.config.run_spec import RunSpec, Specification
 from suite.config.spec_file import build_spec
 
-# Settings that mean the same as in a comparison.
-SHARED = {
-    "checkpoint",
-    "data",
-    "split",
-    "source",
-    "images",
-    "methods",
-    "batch_size",
-    "device",
-    "precision",
-    "kernel",
-    "threads",
-}
-
 
 class SensitivitySpec(Specification):
     """One backbone on one data set, and what is removed from it: enough to repeat the analysis."""
@@ -61,7 +46,8 @@ class SensitivitySpec(Specification):
 
     def run_spec(self) -> RunSpec:
         """Return the settings shared with a comparison; UserError if a comparison refuses them."""
-        shared = self.model_dump(include=SHARED)
+        # Settings of one name mean the same in both.
+        shared = self.model_dump(include=set(RunSpec.model_fields))
         return build_spec(backbones=(self.backbone,), baselines=False, **shared)
 
     def default_name(self) -> str:

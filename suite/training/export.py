@@ -33,12 +33,6 @@ def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int =
     return hits / len(dataset.labels)
 
 
-def averaged_model(trainer: Trainer) -> Backbone:
-    """The trainer's model with the exponentially averaged weights."""
-    trainer.model.load_state_dict(trainer.ema)
-    return trainer.model.eval()
-
-
 def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
     """Write the weights as safetensors, rounded to the precision they are `stored` in."""
     dtype = STORED[stored]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from backbones.compiled.jit import device
-from backbones.compiled.native import compile_kernel, each_task, frame_type, row, whole_row
+from backbones.compiled.native import each_task, frame_type, kernel_of, row, whole_row
 from backbones.compiled.numerics import ONE
 from methods.fused.cpu import grouping, merging
 from methods.fused.cpu.grouping import match, to_places
@@ -170,7 +168,4 @@ def _entry(pointer: Any) -> None:
     each_task(pointer, reduce_image)
 
 
-@cache
-def reduction_kernel() -> Callable[[np.ndarray], None]:
-    """The compiled kernel; the first call of an installation takes some seconds."""
-    return compile_kernel(_entry, FRAME)
+reduction_kernel = kernel_of(_entry, FRAME)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from backbones.compiled.native import address, fill
+from backbones.compiled.native import fill
 from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
@@ -53,25 +53,31 @@ def launch(
     for name in OLD:
         if (value := getattr(tokens, name)) is not None:
             tensors[name] = value.contiguous()
+    fields = modes
+    for name, value in rows.items():
+        # from the last axis but one outwards; without directions there is no third stride
+        strides = zip((f"{name}_l", f"{name}_b", f"{name}_k"), value.stride()[-2::-1], strict=False)
+        fields |= dict(strides)
     # Any of these has the inner width of the mixer.
     wide = rows.get("y", rows.get("delta", tokens.carry))
+    if wide is not None:
+        fields["inner"] = wide.shape[-1]
+    if "feature" in rows:
+        fields["feature_width"] = rows["feature"].shape[-1]
+    if "gate" in rows:
+        fields |= {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]}
     frame = fill(
         FRAME,
-        {name: address(value) for name, value in (rows | tensors).items()},
-        {f"new_{name}": address(value) for name, value in new.items()},
-        {name: stride for part in map(_strides, rows.items()) for name, stride in part.items()},
-        {"batch": tokens.batch, "length": tokens.length, "original_length": tokens.original_length},
-        {
-            "patches": context.patches.shape[1],
-            "specials": tokens.special.shape[1],
-            "width": tokens.branch.shape[2],
-        },
-        {"inner": 0 if wide is None else wide.shape[-1], "tasks": tokens.batch},
-        {"feature_width": rows["feature"].shape[-1] if "feature" in rows else 0},
-        {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]}
-        if "gate" in rows
-        else {},
-        modes,
+        rows | tensors,
+        {f"new_{name}": value for name, value in new.items()},
+        fields,
+        batch=tokens.batch,
+        length=tokens.length,
+        original_length=tokens.original_length,
+        patches=context.patches.shape[1],
+        specials=tokens.special.shape[1],
+        width=tokens.branch.shape[2],
+        tasks=tokens.batch,
     )
     reduction_kernel()(frame)
     if frame["wrong"][0]:
@@ -95,13 +101,6 @@ def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str
         yield "gate", traced(tokens.trace, "B")
         # as if of one channel, so that it has the strides of the others
         yield "step", traced(tokens.trace, "delta_mean")[..., None]
-
-
-def _strides(named: tuple[str, Tensor]) -> Fields:
-    """Strides over tokens, images and directions."""
-    name, tensor = named
-    # from the last axis but one outwards; without directions there is no third stride
-    return dict(zip((f"{name}_l", f"{name}_b", f"{name}_k"), tensor.stride()[-2::-1], strict=False))
 
 
 def _scoring(composition: Composition, tokens: TokenSequence) -> int:

@@ -164,18 +164,14 @@ def _plain(
 
 def _ranked_places(composition: Composition, context: SiteContext) -> Tensor:
     """Places of the patch tokens (B, n) by descending score."""
-    score = _score(composition, context)
-    return ranked(score, (context.patches,), context.patches.shape[1])[0]
-
-
-def _score(composition: Composition, context: SiteContext) -> Tensor:
     bare = composition.window == 1 and composition.sensitivity == 0
     if bare and composition.score == "activation":
         y = traced(context.tokens.trace, *SCORES["activation"].needs(composition.direction))
-        return clipped_mean(y).gather(1, context.patches)
-    score = compose.scored(context, composition)
+        score: Tensor | None = clipped_mean(y).gather(1, context.patches)
+    else:
+        score = compose.scored(context, composition)
     assert score is not None
-    return score
+    return ranked(score, (context.patches,), context.patches.shape[1])[0]
 
 
 def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, ...]:
