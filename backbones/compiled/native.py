@@ -151,15 +151,10 @@ def fill(
     frame = np.zeros(1, layout)
     for part in (*parts, fields):
         for name, value in part.items():
-            # not isinstance: torch may not be imported here
-            is_tensor = value is None or hasattr(value, "data_ptr")
-            frame[name] = address(value) if is_tensor else value
+            if value is not None:
+                # not isinstance: torch may not be imported here
+                frame[name] = value.data_ptr() if hasattr(value, "data_ptr") else value
     return frame
-
-
-def address(tensor: Tensor | None) -> int:
-    """The address of a tensor's first number; 0 for None."""
-    return 0 if tensor is None else tensor.data_ptr()
 
 
 @contextmanager

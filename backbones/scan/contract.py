@@ -83,6 +83,11 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor with its last axis contiguous, as every kernel reads it."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
 def backwards_bits(reverse: tuple[bool, ...]) -> int:
     """An integer whose bit k is set if direction k runs backwards."""
     # kernels take one integer, whatever the number of directions

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backbones.compiled.native import fill
 from backbones.scan import cpu_backward
-from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits
+from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits, dense
 from backbones.scan.cpu_forward import FRAME, WIDEST_CHUNK, forward_kernel
 
 LOG2E = 1.4426950408889634
@@ -30,7 +30,7 @@ def cpu_scan(
     L, R) and the raw timescale is delta @ weight. A tensor `step` (K, B, L, E) receives the
     timescale after bias and softplus.
     """
-    inputs = inputs.map(_rows)
+    inputs = inputs.map(lambda tensor: dense(tensor.float()))
     directions, batch, length, width = inputs.u.shape
     chunk = chunk_width(width)
     chunks = -(-width // chunk)
@@ -64,7 +64,7 @@ def cpu_scan_backward(
     dy: Tensor, dmean: Tensor, inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool
 ) -> list[Tensor]:
     """Gradients of the nine inputs for those of y and delta_mean; empty for an input of None."""
-    inputs = inputs.map(_rows)
+    inputs = inputs.map(lambda tensor: dense(tensor.float()))
     batch, width = inputs.u.shape[1], inputs.u.shape[3]
     chunk = chunk_width(width, cpu_backward.WIDEST_CHUNK)
     chunks = -(-width // chunk)
@@ -124,9 +124,3 @@ def _scan_fields(
     if inputs.z is not None:
         fields |= {"z": inputs.z, "z_b": inputs.z.stride(0), "z_l": inputs.z.stride(1)}
     return fields
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """The tensor in float32 with its last axis contiguous."""
-    tensor = tensor.float()
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -102,11 +102,7 @@ def _check_forward(kernel: str, device: str, dtype: torch.dtype) -> None:
 @cache
 def prove_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
     """UserError unless the gradients of `kernel` are those of the reference on this machine."""
-
-    def scan(inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool) -> ScanResult:
-        return _call(kernel, inputs, reverse, separate)
-
-    check.check_gradients(kernel, scan, torch.device(device), dtype)
+    check.check_gradients(kernel, partial(_call, kernel), torch.device(device), dtype)
 
 
 def _automatic(device: str, dtype: torch.dtype) -> Choice:

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from backbones.scan.contract import dense
 from backbones.scan.triton_numerics import sigmoid, silu
 
 # of one program: each thread reads and writes 16 bytes at a time
@@ -43,7 +44,7 @@ class _Convolution(torch.autograd.Function):
         """Gradients of x, taps and bias."""
         x, taps, bias = ctx.saved_tensors
         dy = dy.contiguous()
-        x = _rows(x)
+        x = dense(x)
         directions, reach, width = taps.shape
         grid = _grid(x)
         dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
@@ -73,7 +74,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _forward(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
-    x = _rows(x)
+    x = dense(x)
     y = x.new_empty(taps.shape[0], *x.shape)
     with torch.cuda.device_of(x):
         conv_forward[_grid(x)](
@@ -87,10 +88,6 @@ def _forward(x: Tensor, taps: Tensor, bias: Tensor, backwards: int) -> Tensor:
             **_constants(taps, backwards),
         )
     return y
-
-
-def _rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _grid(x: Tensor) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
-from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits
+from backbones.scan.contract import GradientParts, ScanInputs, ScanResult, backwards_bits, dense
 from backbones.scan.triton_backward import scan_backward
 from backbones.scan.triton_forward import scan_forward
 
@@ -175,6 +175,6 @@ def _prepared(inputs: ScanInputs) -> ScanInputs:
             continue
         if name in ("A", "D", "delta_bias"):
             changed[name] = tensor.float().contiguous()
-        elif tensor.stride(-1) != 1:
-            changed[name] = tensor.contiguous()
+        else:
+            changed[name] = dense(tensor)
     return inputs._replace(**changed)

@@ -7,7 +7,7 @@ reducers alone, on the tokens that they get in the pass, over the time of the wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
@@ -134,7 +134,10 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
         whole = eager if slow else seconds(captured(Pass.__call__, timed), DEVICE)
         # a graph, as the pass is: launched one by one, short kernels would wait for the host
         calls = timed.reducer_calls()
-        reduction = seconds(captured(_all, calls), DEVICE) if calls else 0.0
+        reduction = 0.0
+        if calls:
+            every = captured(lambda calls: [call() for call in calls], calls)
+            reduction = seconds(every, DEVICE)
         kernels = {} if slow else profiled(timed, DEVICE)[0]
     longest = sorted(kernels.items(), key=lambda kernel: -kernel[1])
     return ModelRow(
@@ -151,10 +154,6 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
         peak_mib=peak,
         kernel_milliseconds={name: 1e3 * time for name, time in longest},
     )
-
-
-def _all(calls: Sequence[Callable[[], object]]) -> list[object]:
-    return [call() for call in calls]
 
 
 def line(row: ModelRow) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from backbones.compiled.native import fill
+from backbones.scan.contract import dense
 from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
@@ -45,10 +46,7 @@ def launch(
     tokens = context.tokens
     # Strides are passed on: views of larger tensors are read where they lie, if channels are dense.
     # The variables keep copies alive until the kernel has run, since a frame stores addresses only.
-    rows = {
-        name: value if value.stride(-1) == 1 else value.contiguous()
-        for name, value in _rows(composition, tokens)
-    }
+    rows = {name: dense(value) for name, value in _rows(composition, tokens)}
     tensors, modes = _inputs(composition, context, removed)
     for name in OLD:
         if (value := getattr(tokens, name)) is not None:

@@ -10,6 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
+from backbones.scan.contract import dense
 from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
@@ -86,17 +87,13 @@ def launch(
             strides: tuple[int, ...] = (0, 0, 0)
             if composition.aligned:
                 # Other strides are passed on; channels have to be dense.
-                delta = _dense(traced(tokens.trace, "delta"))
+                delta = dense(traced(tokens.trace, "delta"))
                 strides = delta.stride()[:3]
             move_carry[(left, batch, 2)](
                 None if tokens.carry is None else tokens.carry.contiguous(), delta, new["carry"],
                 index, source, heir, batch, tokens.length, left, removed, width, *source.stride(),
                 *strides, WIDE=triton.next_power_of_2(width), **pair,
             )  # fmt: skip
-
-
-def _dense(values: Tensor) -> Tensor:
-    return values if values.stride(-1) == 1 else values.contiguous()
 
 
 def _merged(composition: Composition, removed: int) -> int:
@@ -181,4 +178,4 @@ def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, .
     if len(parts) > 2:
         # The program adds two tensors as it reads them; more are added here.
         parts = (torch.stack(parts).float().sum(0),)
-    return tuple(_dense(values) for values in parts)
+    return tuple(dense(values) for values in parts)
