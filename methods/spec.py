@@ -1,15 +1,16 @@
 """Method texts: ``mtr``, ``tome[order=appended,weights=mean]``, ``path/to/file.py:MINE``.
 
-``mtr@falling`` gives a method a schedule of its own in place of the run's. Names of schedules are
-checked by the planner, not here.
+``Gate=file.py:GATE`` calls a method by another name in tables and figures. ``mtr@falling`` gives
+it a schedule of its own in place of the run's; the planner checks the names of schedules.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,17 +28,24 @@ LONGEST = 1000  # characters of a method's text
 # A worker on another machine has a copy of a method's file, while specs name the original path.
 _LENT: dict[Path, Path] = {}
 TEXT = re.compile(
+    r"((?P<alias>\w[\w .+-]*?)\s*=\s*)?"
     r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?"
 )
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method, the options that differ from their defaults, and a schedule (empty: the run's)."""
+    """A method, its options that differ from the defaults, and its schedule; empty: the run's.
+
+    ``alias``     what the user calls it instead
+    ``with_file`` whether its label names its file as well, since another has the same name
+    """
 
     name: str
     options: Mapping[str, Value]
     schedule: str = ""
+    alias: str = ""
+    with_file: bool = field(default=False, compare=False)
 
     @property
     def method(self) -> Method:
@@ -47,8 +55,25 @@ class MethodSpec:
     @property
     def text(self) -> str:
         """The canonical text: defaults left out, options sorted."""
-        options = ",".join(f"{name}={shown(self.options[name])}" for name in sorted(self.options))
-        text = f"{self.name}[{options}]" if options else self.name
+        text = self._settings_after(self.name)
+        return f"{self.alias}={text}" if self.alias else text
+
+    @property
+    def label(self) -> str:
+        """The name in tables and figures: of a method in a file its own, without the path."""
+        if self.alias:
+            return self.alias
+        path, colon, _ = self.name.rpartition(":")
+        if not colon:
+            return self.text
+        name = self.method.name
+        return self._settings_after(f"{name} ({Path(path).stem})" if self.with_file else name)
+
+    def _settings_after(self, name: str) -> str:
+        values = ",".join(
+            f"{option}={shown(self.options[option])}" for option in sorted(self.options)
+        )
+        text = f"{name}[{values}]" if values else name
         return f"{text}@{self.schedule}" if self.schedule else text
 
     def composition(self, provides: frozenset[str] = NO_TRACE) -> Composition | None:
@@ -118,7 +143,7 @@ def parse(text: str) -> MethodSpec:
     name = match["name"].strip()
     method = find(name)
     options = method.settings(settings(match["options"] or "", text))
-    spec = MethodSpec(name, options, match["schedule"] or "")
+    spec = MethodSpec(name, options, match["schedule"] or "", (match["alias"] or "").strip())
     # Built once here, so that contradictory options are refused before a run starts.
     spec.composition()
     return spec
@@ -126,7 +151,23 @@ def parse(text: str) -> MethodSpec:
 
 def parse_list(text: str) -> list[MethodSpec]:
     """Read methods separated by commas; a repeated one is kept once, at its first place."""
-    methods = list(dict.fromkeys(parse(part) for part in split(text)))
-    if not methods:
+    specs = parse_all(split(text))
+    if not specs:
         raise UserError("no method is named: give a list such as mtr,tome[weights=mean]")
-    return methods
+    return specs
+
+
+def parse_all(texts: Iterable[str]) -> list[MethodSpec]:
+    """Read several methods' texts; each is kept once, and two of one label name their files.
+
+    UserError where two different methods are given one name by the user.
+    """
+    specs = list(dict.fromkeys(map(parse, texts)))
+    labels = Counter(spec.label for spec in specs)
+    distinct = []
+    for spec in specs:
+        clashes = labels[spec.label] > 1
+        if clashes and spec.alias:
+            raise UserError(f"two methods are called '{spec.alias}': give each a name of its own")
+        distinct.append(replace(spec, with_file=clashes))
+    return distinct

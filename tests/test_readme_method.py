@@ -36,7 +36,7 @@ def test_it_runs_beside_ours(printed: str, capsys: pytest.CaptureFixture[str]) -
     assert {cell["label"]: cell["status"] for cell in cells} == {
         "none": "ok",
         "mtr": "ok",
-        printed: "ok",
+        "spread": "ok",
     }
 
 

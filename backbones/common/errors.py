@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import site
 import sys
+import sysconfig
+import traceback
+from pathlib import Path
 
 LONGEST = 800  # characters of a message
 NO_SPACE = "free some space, or choose another folder"
@@ -50,6 +54,32 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def user_frame(error: BaseException) -> str:
+    """File, line and function where third-party code was last active before `error`; or empty.
+
+    Frames of this suite, of the standard library and of the tensor libraries are no such code.
+    """
+    root, packages = Path(__file__).parents[2], [Path(folder) for folder in site.getsitepackages()]
+    libraries = [root / name for name in ("backbones", "methods", "suite", "reports")]
+    libraries += [folder / name for folder in packages for name in ("torch", "numpy", "numba")]
+    standard = Path(sysconfig.get_path("stdlib"))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        ours = any(file.is_relative_to(folder) for folder in libraries)
+        # installed packages may lie inside the folder of the standard library
+        installed = any(file.is_relative_to(folder) for folder in packages)
+        if file.is_file() and not ours and (installed or not file.is_relative_to(standard)):
+            return f"{file.name}:{frame.lineno}, in {frame.name}"
+    return ""
+
+
+def describe_error(error: BaseException) -> str:
+    """Type and message of `error` on one line, with the place in third-party code, if any."""
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    place = user_frame(error)
+    return f"{message} ({place})" if place else message
 
 
 def announce_foreign_code(what: str) -> None:

@@ -117,8 +117,10 @@ def _family_rows(
     outcomes: dict[str, Outcomes] = {}
     for budget in budgets:
         outcomes |= {cell.label: cell for cell in outcomes_at(done, results, budget)}
-    # A cell's label names every spec that comes to it; each leads to that cell.
-    label_of = {spec: record.label for record in cells for spec in record.label.split(SAME)}
+    # A cell's label names every method that comes to it; each leads to that cell.
+    label_of = {name: record.label for record in cells for name in record.label.split(SAME)}
+    # a method in a file is labelled by its name, not by its spec
+    label_of |= {record.spec: record.label for record in cells}
     labels = [label_of.get(setting.method.text, setting.method.text) for setting in members]
     reference = outcomes.get(labels[0])
     compared: dict[str, Comparison] = {}

@@ -11,7 +11,7 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.scan import chosen
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, measure_speed
 from suite.config.run_spec import RunSpec
@@ -31,7 +31,7 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
     Each setting is timed once: one image of the backbone's own length is among the batches, if they
     have a batch of 1.
     """
-    methods = [parse(text) for text in spec.methods]
+    methods = parse_all(spec.methods)
     every_budget = spec.run_spec()
     # one budget shows how the cost grows with the length; all of them would take hours
     middle_budget = spec.run_spec(sorted(spec.budgets)[len(spec.budgets) // 2])

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from backbones import create_model
 from backbones.base import Backbone
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.bench.authors_block import authors_blocks
 from suite.bench.cells import Notify, cells_with_plan
 from suite.bench.cuda_graphs import captured
@@ -98,7 +98,7 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
     """
     # full fp32 in the matrix products of all sides, or kernels would be compared with TF32
     torch.set_float32_matmul_precision("highest")
-    methods = [parse(text) for text in spec.methods]
+    methods = parse_all(spec.methods)
     batch = spec.batches[-1]
     for name, precision, kernel in product(spec.backbones, PRECISIONS, KERNELS):
         # the authors' block calls mamba_ssm's scan from a sequence of operations of its own

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.bench.cells import Notify, cells_with_plan, random_model
 from suite.bench.passes import Pass, random_images
 from suite.bench.spec import BenchSpec
@@ -42,7 +42,7 @@ class ReductionRow(NamedTuple):
 
 def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[ReductionRow]:
     """Time every method at every budget, at the last batch size, on random weights and images."""
-    methods = [parse(text) for text in spec.methods]
+    methods = parse_all(spec.methods)
     batch = spec.batches[-1]
     for name in spec.backbones:
         model = random_model(name, spec, spec.precisions[0], device)

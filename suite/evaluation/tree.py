@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from backbones.base import Backbone, Reducer
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, user_frame
 from backbones.sequence import TokenSequence
 from suite.data.base import one_line
 from suite.evaluation.oracle import OracleReducer
@@ -86,6 +86,8 @@ def failures(
     reasons = {}
     for job in jobs:
         reasons[job.key] = f"{type(error).__name__} {where(job)}: {one_line(error)}"
+        if frame := user_frame(error):
+            reasons[job.key] += f" ({frame})"
     if device_is_lost(error):
         raise DeviceLostError(reasons) from error
     return [(job, Failure(reasons[job.key])) for job in jobs]

@@ -30,7 +30,7 @@ class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
-    nearest share of work that can be removed. `aliases` are other specs of the same composition.
+    nearest share of work that can be removed. `aliases` are labels of the same composition.
     """
 
     backbone: str
@@ -47,8 +47,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Spec of the method, and the other specs that come to the same cell."""
-        return SAME.join([self.method.text, *self.aliases])
+        """Name of the method, and those of others that come to the same cell."""
+        return SAME.join([self.method.label, *self.aliases])
 
     @property
     def kind(self) -> str:

@@ -142,10 +142,10 @@ def with_seeds(cells: Iterable[Cell], seeds: int) -> list[Cell]:
 
 
 def merge_equal(cells: Iterable[Cell]) -> list[Cell]:
-    """Merge cells of equal identity into the first, which keeps the other specs as aliases."""
+    """Merge cells of equal identity into the first, which keeps the other labels as aliases."""
     merged: dict[str, Cell] = {}
     for cell in cells:
         first = merged.setdefault(cell.key, cell)
         if first.method.text != cell.method.text:
-            merged[cell.key] = replace(first, aliases=(*first.aliases, cell.method.text))
+            merged[cell.key] = replace(first, aliases=(*first.aliases, cell.method.label))
     return list(merged.values())

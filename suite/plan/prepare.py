@@ -19,7 +19,7 @@ from backbones.common.naming import with_settings
 from backbones.preprocessing import Preprocessing
 from backbones.scan import check_kernel
 from methods.named.oracle import MAX_IMAGES
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import UNDIVIDED, Dataset, digest
@@ -139,7 +139,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
     dataset = opened.datasets[data]
     indices = choose_images(dataset, spec.images)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
-    methods = ablated([parse(text) for text in spec.methods], spec.axes)
+    methods = ablated(parse_all(spec.methods), spec.axes)
     # The oracle runs a pass for each token and site.
     if len(indices) > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
         raise UserError(

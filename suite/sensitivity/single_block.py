@@ -10,7 +10,7 @@ import pandas as pd
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.analysis.tokens import kept_tables
 from suite.plan.budget import dense_plan, plan_of
 from suite.plan.cells import DENSE, Cell
@@ -33,7 +33,7 @@ def single_block_cells(
     A method that the backbone or its own cap rules out is a cell without a plan. UserError for a
     method that reduces no token sequence, or that brings a schedule of its own.
     """
-    methods = [parse(text) for text in spec.methods]
+    methods = parse_all(spec.methods)
     for method in methods:
         if method.method.kind != "sequence" or method.schedule:
             raise UserError(

@@ -10,6 +10,7 @@ import torch
 
 from backbones import create_model
 from backbones.base import Backbone
+from backbones.common.errors import describe_error
 
 
 def title(check: Callable[..., str]) -> str:
@@ -23,7 +24,7 @@ def problem_of(check: Callable[[Any], str], subject: Any) -> str:
         with torch.inference_mode():
             return check(subject)
     except Exception as error:  # code of a third party may raise anything
-        return f"{type(error).__name__}: {error}"
+        return describe_error(error)
 
 
 def distinct_model(name: str, seed: int, **settings: Any) -> Backbone:

@@ -32,6 +32,11 @@ def method_lines() -> Iterator[Line]:
 def check_lines(specs: Sequence[MethodSpec]) -> Iterator[Line]:
     """A line for each check on these methods."""
     for spec in specs:
+        seen: dict[str, str] = {}
         for finding in examined(spec):
             problem = f"{finding.check}: {finding.problem}" if finding.problem else ""
-            yield judged("methods", spec.text, problem, finding.check)
+            if finding.problem in seen:
+                problem = f"{finding.check}: for the same reason as '{seen[finding.problem]}'"
+            elif problem:
+                seen[finding.problem] = finding.check
+            yield judged("methods", spec.label, problem, finding.check)

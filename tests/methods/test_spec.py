@@ -11,7 +11,7 @@ from backbones.common.errors import UserError
 from methods import METHODS
 from methods.base import Method, Option
 from methods.composition import Composition
-from methods.spec import MethodSpec, find, parse, parse_list
+from methods.spec import MethodSpec, find, parse, parse_all, parse_list
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,42 @@ def test_impossible_compositions_say_why() -> None:
     for fields, says in cases:
         with pytest.raises(UserError, match=says):
             Composition(**fields)
+
+
+GATE = """
+from methods.base import Method, Option, composed
+
+GATE = Method(
+    name="gate", title="Gate", family="pruning", about="",
+    build=lambda score: composed(matching="lowest", score=score),
+    options={"score": Option("norm", "what is ranked", ("norm", "delta"))},
+)
+"""
+
+
+def test_a_method_in_a_file_is_called_by_its_name_not_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GATE)
+    labels = {
+        f"{file}:GATE": "gate",
+        f"{file}:GATE[score=delta]@falling": "gate[score=delta]@falling",
+        f"Ours={file}:GATE[score=delta]@falling": "Ours",
+        f" Our gate = {file}:GATE": "Our gate",
+        "Small=mtr[order=appended]": "Small",
+        "mtr@falling": "mtr@falling",
+    }
+    for text, label in labels.items():
+        spec = parse(text)
+        assert spec.label == label
+        assert parse(spec.text) == spec
+
+
+def test_two_files_with_one_name_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    for stem in ("one", "two"):
+        (tmp_path / f"{stem}.py").write_text(GATE)
+    texts = [f"{tmp_path}/one.py:GATE", f"{tmp_path}/two.py:GATE[score=delta]", "mtr"]
+    assert [spec.label for spec in parse_all(texts)] == ["gate", "gate[score=delta]", "mtr"]
+    texts[1] = f"{tmp_path}/two.py:GATE"
+    assert [spec.label for spec in parse_all(texts)] == ["gate (one)", "gate (two)", "mtr"]
+    with pytest.raises(UserError, match="two methods are called 'A'"):
+        parse_all(["A=mtr", "A=tome"])
