@@ -72,6 +72,7 @@ class AblationRow:
     only_reference_correct: int | None = None
     smallest: float | None = None
     significant: bool | None = None
+    comparisons: int | None = None
 
 
 def ablation_tables(

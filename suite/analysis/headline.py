@@ -156,11 +156,13 @@ def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) ->
         )
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
     relation = _relation(best, "the best other method, ")
-    return (
-        f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); "
+    power = (
         f"{best.images:,} images find a true difference of {100 * best.smallest:.1f} points in "
-        "four runs of five."
+        "four runs of five"
     )
+    if best.smallest >= 1:
+        power = f"{best.images:,} images are too few to find any difference"
+    return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
 
 
 def pair_sentence(setting: Setting, row: Comparison) -> str:
@@ -173,11 +175,15 @@ def _relation(row: Comparison, rank: str) -> str:
     """The reference of `row` against its method, called by its `rank`, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
+    if row.only_method_correct == row.only_reference_correct == 0:
+        return f"{row.reference} and {other} are right on the same of all {row.images:,} images"
+    signed = f"{row.reference} keeps {_signed(-100 * row.difference)} points of top-1"
     # Rejected over all seeds together, while the range over single seeds reaches zero.
-    if row.rejected and not row.significant and row.kind == "range":
-        return f"{row.reference} and {other} differ by {points}, though not for every seed"
+    if row.rejected and not row.significant:
+        scope = "every seed" if row.kind == "range" else "seeds in general"
+        return f"{row.reference} and {other} differ, though not for {scope}: {signed}"
     if not row.significant:
-        return f"{row.reference} and {other} cannot be told apart: they differ by {points}"
+        return f"{row.reference} and {other} cannot be told apart: {signed}"
     if row.difference < 0:
         return f"{row.reference} keeps {points} more than {rank}{row.label}"
     return f"{row.reference} keeps {points} less than {row.label}"
@@ -191,20 +197,24 @@ def _figures(row: Comparison, setting: Setting) -> str:
     if row.kind == "range":
         spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
     assert row.p_holm is not None, "only tested rows are put into words"
+    comparisons = "comparison" if row.comparisons == 1 else "comparisons"
     p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
     return (
         f"{spread}, {_percent(row.reference_accuracy)} against {_percent(row.accuracy)}, "
-        f"dense {_percent(setting.dense_accuracy)}, {p} after Holm's correction"
+        f"dense {_percent(setting.dense_accuracy)}, {p}; interval and p are "
+        f"corrected for {row.comparisons} {comparisons} by Holm's method"
     )
 
 
 def _signed(points: float) -> str:
-    """One digit, or two if one would hide on which side of zero the number lies."""
+    """One digit, or as many as show on which side of zero the number lies."""
     if not points:
         return "0.0"
     # An interval that excludes zero must not be printed with an end of 0.0.
-    text = f"{points:+.1f}"
-    return text if float(text) else f"{points:+.2f}"
+    digits = 1
+    while not float(f"{points:.{digits}f}"):
+        digits += 1
+    return f"{points:+.{digits}f}"
 
 
 def _percent(share: float) -> str:

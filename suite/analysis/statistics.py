@@ -216,6 +216,7 @@ def difference_columns(row: Comparison) -> dict[str, Any]:
         "p": row.p,
         "p_holm": row.p_holm,
         "significant": row.significant,
+        "comparisons": row.comparisons,
         "only_method_correct": row.only_method_correct,
         "only_reference_correct": row.only_reference_correct,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from suite.stats.correctness import Outcomes, aligned
-from suite.stats.paired import bootstrap, sign_flip
+from suite.stats.paired import bootstrap, corrected_interval, sign_flip
 from suite.stats.single import holm
 from suite.stats.verdict import smallest_detectable
 
@@ -26,7 +26,7 @@ class Comparison:
         accuracy: top-1 of the method, mean over seeds.
         reference_accuracy: top-1 of the reference.
         difference: the first minus the second.
-        difference_low: lower end of the difference's interval or range.
+        difference_low: lower end of the difference's interval or range, corrected as p_holm is.
         difference_high: upper end.
         kind: "interval", or "range" if seeds are too few for one.
         only_method_correct: images on which the method is right more often (over seeds).
@@ -34,6 +34,7 @@ class Comparison:
         smallest: smallest difference these images can show at the discordance seen.
         p: exact two-sided p; None if the two differ too much in work to be tested.
         p_holm: p after Holm's correction over all tested rows.
+        comparisons: tested rows, for which p_holm and the interval are corrected.
 
     """
 
@@ -51,6 +52,7 @@ class Comparison:
     smallest: float
     p: float | None = None
     p_holm: float | None = None
+    comparisons: int | None = None
 
     @property
     def rejected(self) -> bool:
@@ -71,7 +73,7 @@ class Comparison:
 def compare(method: Outcomes, reference: Outcomes) -> Comparison:
     """Compare `method` with `reference` on the same images.
 
-    p is uncorrected, and only given if their work is the same within 0.5 point.
+    Nothing is corrected; p is only given if their work is the same within 0.5 point.
     """
     first, second = aligned(method, reference)
     spread = bootstrap(first, second)
@@ -105,13 +107,33 @@ def other_work(one: float, other: float) -> bool:
 def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> list[Comparison]:
     """Compare each of `others` with `reference`, with Holm's correction over the tested ones.
 
-    Pass the cells of one backbone, data set and budget: the family of the correction. The reference
-    itself is left out. ValueError for cells that were not evaluated on the same images.
+    The interval of a tested row is corrected as its p: at the level at which Holm's procedure tests
+    that row, so that the two agree. Pass the cells of one backbone, data set and budget: the family
+    of the correction. The reference itself is left out. ValueError for cells that were not
+    evaluated on the same images.
     """
     # The reference is not compared with itself: a p of 1 would make Holm's family larger.
     rows = []
     for other in others:
         if other.label != reference.label:
             rows.append(compare(other, reference))
-    corrected = iter(holm([row.p for row in rows if row.p is not None]))
-    return [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]
+    tested = [row.p for row in rows if row.p is not None]
+    corrected = iter(holm(tested))
+    outcomes = {other.label: other for other in others}
+    family = []
+    for row in rows:
+        if row.p is not None:
+            p_holm = next(corrected)
+            # p < level exactly where p_holm < ALPHA; between ALPHA over their number and ALPHA
+            level = ALPHA * row.p / p_holm
+            first, second = aligned(outcomes[row.label], reference)
+            spread = corrected_interval(first, second, row.p, level)
+            row = replace(
+                row,
+                difference_low=spread.low,
+                difference_high=spread.high,
+                p_holm=p_holm,
+                comparisons=len(tested),
+            )
+        family.append(row)
+    return family

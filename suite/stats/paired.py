@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 from typing import Literal, NamedTuple
 
@@ -75,8 +75,8 @@ def sign_flip(first: Bits, second: Bits) -> float:
     return float(np.clip(distribution[outside].sum(), ROUNDING, 1.0))
 
 
-def bootstrap(first: Bits, second: Bits, seed: int = 0) -> Spread:
-    """Percentile bootstrap of the difference in accuracy of hits (S, n) and (T, n).
+def bootstrap(first: Bits, second: Bits, alpha: float = 0.05, seed: int = 0) -> Spread:
+    """Percentile bootstrap, at level 1 - `alpha`, of the difference of hits (S, n) and (T, n).
 
     Images are drawn with replacement, and seeds too if there are several. With 2 to 4 seeds the
     result is a range over seeds. If the methods agree on every image, resampling would give a width
@@ -84,30 +84,54 @@ def bootstrap(first: Bits, second: Bits, seed: int = 0) -> Spread:
     was seen.
     """
     if any(1 < len(hits) < SEEDS_FOR_INTERVAL for hits in (first, second)):
-        return _range(first, second, seed)
+        return _range(first, second, alpha, seed)
     if len(first) == len(second) == 1:
-        return _images_only(first[0], second[0], seed)
-    return _images_and_seeds(first, second, seed)
+        return _images_only(first[0], second[0], alpha, seed)
+    return _images_and_seeds(first, second, alpha, seed)
 
 
-def _images_only(first: Bits, second: Bits, seed: int) -> Spread:
+def corrected_interval(first: Bits, second: Bits, p: float, alpha: float) -> Spread:
+    """Interval of the difference of hits (S, n) and (T, n) that agrees with the test at `alpha`.
+
+    `bootstrap` at level 1 - `alpha`, p being `sign_flip`'s. Where resampling and the exact test
+    disagree on which side of zero the difference lies, the end next to zero is the test's: of one
+    seed each the end of Clopper and Pearson's interval for the share of discordant images that
+    favour the first, given their number; of several zero itself, which the test does not reject.
+    An interval over several seeds may hold zero although the test, which is about these seeds
+    alone, rejects it.
+    """
+    spread = bootstrap(first, second, alpha)
+    crosses = spread.low <= 0 <= spread.high
+    rejected = p < alpha
+    if rejected != crosses or (rejected and len(first) * len(second) > 1):
+        return spread
+    low, high = 0.0, 0.0
+    if len(first) == len(second) == 1:
+        favour, discordant = int((first & ~second).sum()), int((first != second).sum())
+        share = binomtest(favour, discordant).proportion_ci(1 - alpha)
+        low, high = ((2 * end - 1) * discordant / first.shape[1] for end in share)
+    ahead = first.mean() > second.mean()
+    return replace(spread, low=low) if ahead else replace(spread, high=high)
+
+
+def _images_only(first: Bits, second: Bits, alpha: float, seed: int) -> Spread:
     n = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first == only_second == 0:
-        unseen = 1 - ENDS[0] ** (1 / n)
+        unseen = 1 - (alpha / 2) ** (1 / n)
         return Spread(-unseen, unseen)
     # Only how many images fall into each of three classes matters, so those counts are drawn.
     shares = [only_first / n, only_second / n, 1 - (only_first + only_second) / n]
     draws = np.random.default_rng(seed).multinomial(n, shares, size=DRAWS)
-    return _percentiles((draws[:, 0] - draws[:, 1]) / n)
+    return _percentiles((draws[:, 0] - draws[:, 1]) / n, alpha)
 
 
-def _range(first: Bits, second: Bits, seed: int) -> Spread:
-    single = [_images_only(one, two, seed) for one in first for two in second]
+def _range(first: Bits, second: Bits, alpha: float, seed: int) -> Spread:
+    single = [_images_only(one, two, alpha, seed) for one in first for two in second]
     return Spread(min(each.low for each in single), max(each.high for each in single), "range")
 
 
-def _images_and_seeds(first: Bits, second: Bits, seed: int) -> Spread:
+def _images_and_seeds(first: Bits, second: Bits, alpha: float, seed: int) -> Spread:
     # Images with the same outcomes under all seeds are one class of a multinomial draw, which
     # makes 50,000 images as cheap as 50.
     patterns, how_many = np.unique(np.concatenate([first, second]), axis=1, return_counts=True)
@@ -122,7 +146,7 @@ def _images_and_seeds(first: Bits, second: Bits, seed: int) -> Spread:
         images,
         optimize=True,
     )
-    return _percentiles(differences / n)
+    return _percentiles(differences / n, alpha)
 
 
 def _seed_weights(rng: np.random.Generator, seeds: int) -> Array:
@@ -130,8 +154,8 @@ def _seed_weights(rng: np.random.Generator, seeds: int) -> Array:
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
 
 
-def _percentiles(values: Array) -> Spread:
-    low, high = np.quantile(values, ENDS)
+def _percentiles(values: Array, alpha: float) -> Spread:
+    low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2])
     return Spread(float(low), float(high))
 
 

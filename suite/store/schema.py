@@ -268,10 +268,12 @@ NUMBERS = {
     "seeds": "seeds evaluated",
     "images": "images evaluated; in tables of tokens those whose tokens are tracked",
     "difference": "top-1, or share kept, less that of the reference, paired by image",
-    "difference_low": "lower end of its 95 % interval, or of the range over two to four seeds",
+    "difference_low": "lower end of its 95 % interval, or of the range over two to four seeds; "
+    "corrected as `p_holm` where that is given",
     "difference_high": "upper end of it",
     "p": "two-sided p of the difference, exact, uncorrected; in `mantel_test` of `rho`",
     "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test",
+    "comparisons": "comparisons at one budget, for which interval and `p_holm` are corrected",
     "only_method_correct": "images on which the method is right more often than the reference",
     "only_reference_correct": "images on which it is right less often",
     "smallest": "smallest difference that the images find in four runs of five",
@@ -344,7 +346,7 @@ def _table(row: str, columns: str) -> Table:
 CELL = "backbone label budget seed"
 DIFFERENCE = "difference difference_low difference_high"
 # What a method is found to be beside the reference, over the same images.
-PAIRED = f"{DIFFERENCE} p p_holm significant only_method_correct only_reference_correct"
+PAIRED = f"{DIFFERENCE} p p_holm comparisons significant only_method_correct only_reference_correct"
 INTERVAL = "block mean low high images"
 TABLES = {
     "statistics": _table(
@@ -359,7 +361,7 @@ TABLES = {
         "a setting of one axis, against the method as it is",
         "axis backbone method budget setting label spec is_reference status reason seeds images "
         f"top1 agreement kl tau removed top1_low top1_high {DIFFERENCE} interval p p_holm "
-        "only_method_correct only_reference_correct smallest significant",
+        "only_method_correct only_reference_correct smallest significant comparisons",
     ),
     "ablation_sentences": _table(
         "an axis around one method", "axis backbone method budget sentence"

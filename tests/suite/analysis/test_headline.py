@@ -105,5 +105,19 @@ def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
         difference_high=0.01,
     )
     judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
-    assert "cannot be told apart" in best_sentence(SETTING, judged, row)
+    assert "not for seeds in general" in best_sentence(SETTING, judged, row)
     assert "though not for every seed" in best_sentence(SETTING, judged, replace(row, kind="range"))
+
+
+def test_a_difference_has_a_sign_and_agreement_is_no_difference() -> None:
+    behind = told(cell("tome", 0.625))
+    assert "cannot be told apart: mtr keeps -" in behind
+    same = told(replace(REFERENCE, label="tome"))
+    assert "mtr and the best other method, tome, are right on the same of all 1,000 images" in same
+
+
+def test_a_handful_of_images_can_find_nothing() -> None:
+    few = [cell(label, share, n=3) for label, share in (("tome", 0.5), ("mtr", 0.62))]
+    judged = verdict(cell("none", 0.85, n=3, removed=0.0), [], 0.4)
+    sentence = best_sentence(SETTING, judged, compare_to_reference(few[1], few[:1])[0])
+    assert "3 images are too few to find any difference." in sentence

@@ -162,3 +162,56 @@ def test_a_blind_method_that_gains_cannot_rank_either() -> None:
     found = verdict(DENSE, [cell("stride", 0.87)], 0.2)
     assert found.can_rank is False
     assert "gains" in found.text
+
+
+def of_counts(label: str, favour: int, against: int, images: int) -> tuple[Outcomes, Outcomes]:
+    """A method alone right on `favour` images, the reference alone on `against`."""
+    method, reference = np.zeros((2, 1, images), dtype=bool)
+    method[0, :favour] = True
+    reference[0, favour : favour + against] = True
+    numbers = np.arange(images)
+    return Outcomes(label, method, numbers, 0.4), Outcomes("mtr", reference, numbers, 0.4)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), min_size=1, max_size=6),
+    st.sampled_from([30, 200]),
+)
+def test_interval_and_corrected_test_never_contradict_each_other(
+    counts: list[tuple[int, int]], images: int
+) -> None:
+    reference = Outcomes("mtr", np.zeros((1, images), dtype=bool), np.arange(images), 0.4)
+    # one family against a reference that is wrong everywhere, and each pair as its own family
+    family = [of_counts(f"m{i}", favour, 0, images)[0] for i, (favour, _) in enumerate(counts)]
+    tables = [compare_to_reference(reference, family)]
+    for i, pair in enumerate(counts):
+        method, own = of_counts(f"m{i}", *pair, images)
+        tables.append(compare_to_reference(own, [method]))
+    for row in [row for table in tables for row in table]:
+        assert row.p_holm is not None
+        excludes = not row.difference_low <= 0 <= row.difference_high
+        assert excludes == (row.p_holm < 0.05) == row.significant
+        assert row.difference_low <= row.difference <= row.difference_high
+
+
+def test_the_interval_is_as_wide_as_its_family_is_large() -> None:
+    method, reference = of_counts("tome", 30, 10, 200)
+    others = [of_counts(f"m{i}", 12, 9, 200)[0] for i in range(8)]
+    alone = compare_to_reference(reference, [method])[0]
+    among = compare_to_reference(reference, [method, *others])[0]
+    assert (alone.comparisons, among.comparisons) == (1, 9)
+    assert alone.p == among.p
+    width = [row.difference_high - row.difference_low for row in (alone, among)]
+    # normal intervals at 5 % and 5 % / 9: 1.96 and 2.77 standard errors
+    assert width[1] / width[0] == pytest.approx(2.77 / 1.96, rel=0.1)
+
+
+def test_a_disagreeing_end_is_that_of_the_exact_test() -> None:
+    # 5 of 5 discordant images: McNemar's p is 0.0625, yet no resampled difference is below zero.
+    method, reference = of_counts("tome", 5, 0, 100)
+    row = compare_to_reference(reference, [method])[0]
+    assert row.p == 0.0625
+    # Clopper and Pearson's lower end for 5 of 5 is 0.025^(1/5)
+    assert row.difference_low == pytest.approx((2 * 0.025 ** (1 / 5) - 1) * 5 / 100)
+    assert row.difference_low < 0 < row.difference_high
+    assert row.significant is False
