@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from backbones.common.errors import UserError, announce_foreign_code
 from backbones.common.naming import settings, split
+from backbones.common.paths import local_path
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
 
@@ -99,7 +100,7 @@ def find(name: str) -> Method:
     path, colon, attribute = name.rpartition(":")
     if not (colon and path.endswith(".py")):
         return METHODS[name]
-    method = getattr(_executed(Path(path).resolve()), attribute, None)
+    method = getattr(_executed(local_path(path).resolve()), attribute, None)
     if not isinstance(method, Method):
         raise UserError(
             f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one"

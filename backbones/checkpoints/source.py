@@ -12,9 +12,11 @@ from backbones.checkpoints.published import WEIGHTS
 from backbones.checkpoints.read import sha256
 from backbones.common.errors import UserError
 from backbones.common.naming import bracketed
+from backbones.common.paths import cache_home, local_path
 
 HUB_SPEC = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+HUB_CACHES = ("HF_HOME", "HF_HUB_CACHE")  # variables that name the hub's cache
 PATIENCE = 5.0  # seconds to wait for the hub
 
 
@@ -36,7 +38,7 @@ def locate(spec: str, model_name: str) -> Path:
         return path
     if spec.startswith("hf://"):
         return _fetch(spec)
-    return Path(spec).expanduser()
+    return local_path(spec)
 
 
 def _fetch(spec: str) -> Path:
@@ -46,6 +48,10 @@ def _fetch(spec: str) -> Path:
         raise UserError(
             f"'{spec}' is not a hub file: "
             "write hf://owner/repo/file or hf://owner/repo@revision/file"
+        )
+    if not any(map(os.environ.get, HUB_CACHES)) and cache_home() is None:
+        raise UserError(
+            f"{spec}: there is no home folder to keep it in: set HF_HOME, or give a file's path"
         )
     from huggingface_hub import try_to_load_from_cache
 

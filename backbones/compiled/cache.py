@@ -8,13 +8,17 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from backbones.common.paths import cache_home
+
 
 def cache_folder(kernels: Path) -> Path | None:
     """A folder named for the sources of `kernels` and of this package; None if not writable."""
     # numba's own choice is beside the source, where an installation may be read-only, and it does
     # not notice a change in another file that a kernel calls into.
-    parent = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    folder = Path(parent or Path.home() / ".cache") / "mamba-token-suite" / _digest(kernels)
+    parent = cache_home("NUMBA_CACHE_DIR")
+    if parent is None:
+        return None
+    folder = parent / "mamba-token-suite" / _digest(kernels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

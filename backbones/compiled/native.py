@@ -10,8 +10,7 @@ torch is imported when a kernel is run: a process that only compiles does withou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,10 @@ import numpy as np
 from llvmlite import ir
 
 from backbones.compiled.ahead import awaited
-from backbones.compiled.cache import cache_folder
 from backbones.compiled.jit import (
     array_at,
+    cache_directory,
     callback,
-    config,
     device,
     intrinsic,
     record_of,
@@ -130,7 +128,7 @@ def _compiled(entry: Callable[[Any], None], frame: np.dtype[Any]) -> Callable[[n
     signature = types.void(types.CPointer(record_of(frame)))
     # Another process may be compiling the same kernel into the cache.
     awaited(entry.__module__)
-    with _cache_directory(Path(inspect.getfile(entry)).parent) as writable:
+    with cache_directory(Path(inspect.getfile(entry)).parent) as writable:
         compiled = callback(signature, cache=writable)(entry)
 
     def run(values: np.ndarray) -> None:
@@ -155,15 +153,3 @@ def fill(
                 # not isinstance: torch may not be imported here
                 frame[name] = value.data_ptr() if hasattr(value, "data_ptr") else value
     return frame
-
-
-@contextmanager
-def _cache_directory(kernels: Path) -> Iterator[bool]:
-    """Make numba keep machine code in `cache_folder`; yields whether it can."""
-    before = config.CACHE_DIR
-    folder = cache_folder(kernels)
-    config.CACHE_DIR = before if folder is None else str(folder)
-    try:
-        yield folder is not None
-    finally:
-        config.CACHE_DIR = before

@@ -16,9 +16,7 @@ def figures_table(
     """
     table = Table(title=title)
     for index, head in enumerate(columns):
-        # a figure that wraps cannot be read, a name can
-        figure = index >= names
-        table.add_column(head, justify="right" if figure else "left", no_wrap=figure)
+        table.add_column(head, justify="left" if index < names else "right")
     for row in rows:
         cells = [template.format(row=row) for template in columns.values()]
         # Python writes 12.3%, the suite 12.3 %

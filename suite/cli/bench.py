@@ -15,13 +15,18 @@ from rich.table import Table
 from backbones.common.errors import UserError
 from methods.spec import parse
 from suite.bench.spec import BenchSpec
+from suite.cli.paths import absolute
 from suite.cli.spec_options import declared, options_of, parameter, spec_from_options
 from suite.system.atomic_files import write_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Save = Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")]
-Runs = Annotated[Path, typer.Option(help="Folder that contains the runs.")]
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
+Save = Annotated[
+    Path | None, typer.Option(parser=absolute, help="Also write the JSON to this file.")
+]
+Runs = Annotated[Path, typer.Option(parser=absolute, help="Folder that contains the runs.")]
+Run = Annotated[
+    Path, typer.Argument(parser=absolute, help="Folder of a finished run.", show_default=False)
+]
 HELP = "Measure speed and memory on this machine: of methods (speed, the default), kernels, models."
 # What was an option is a sub-command now; commands in notes and scripts go on working.
 OLD_FLAGS = {

@@ -24,7 +24,8 @@ def exit_code_of(command: Callable[..., int], *arguments: Any, **values: Any) ->
     try:
         code = command(*arguments, **values)
         # Here, since an error at exit could not be handled.
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
         return code
     except UserError as error:
         return refuse(printable(str(error)))

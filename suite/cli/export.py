@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from backbones.common.errors import UserError
+from suite.cli.paths import absolute
 
 
 class Format(enum.StrEnum):
@@ -23,14 +24,19 @@ class Format(enum.StrEnum):
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs (runs/NAME).")],
+    runs: Annotated[
+        list[Path], typer.Argument(parser=absolute, help="Folders of runs (runs/NAME).")
+    ],
     form: Annotated[
         Format,
         typer.Option("--format", help="csv, parquet, json: everything; latex, markdown: to read."),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write, missing folders are made; empty: standard output."),
+        typer.Option(
+            parser=absolute,
+            help="File to write, missing folders are made; empty: standard output.",
+        ),
     ] = None,
     images: Annotated[
         bool, typer.Option("--images", help="One row per image and cell, not one per cell.")

@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from suite.cli.paths import absolute
+
 
 def fetch(
     folder: Annotated[
-        Path | None, typer.Option(help="Target folder; empty: the cache folder.")
+        Path | None,
+        typer.Option(parser=absolute, help="Target folder; empty: the cache folder."),
     ] = None,
 ) -> int:
     """Download the full Fashion-MNIST (31 MB, checked by hash), for training and full splits."""

@@ -61,13 +61,7 @@ def list_things(
         table = Table(title=title)
         for column in columns:
             numeric = all(set(str(row[column])) <= set("0123456789.,") for row in rows)
-            table.add_column(
-                column,
-                # A name or a number on two lines cannot be copied.
-                overflow="fold",
-                no_wrap=numeric or column == "name",
-                justify="right" if numeric else "left",
-            )
+            table.add_column(column, justify="right" if numeric else "left")
         for row in rows:
             table.add_row(*(str(row[column]) for column in columns))
         print_table(table)

@@ -8,15 +8,22 @@ from typing import Annotated
 import typer
 
 from backbones.common.errors import UserError
+from suite.cli.paths import absolute
 
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs (runs/NAME); several become one report.")
+        list[Path],
+        typer.Argument(
+            parser=absolute, help="Folders of runs (runs/NAME); several become one report."
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for several runs together; empty: merged-HASH beside the first."),
+        typer.Option(
+            parser=absolute,
+            help="Folder for several runs together; empty: merged-HASH beside the first.",
+        ),
     ] = None,
     paper: Annotated[
         bool,

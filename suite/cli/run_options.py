@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
+from suite.cli.paths import absolute
 from suite.config.spec_file import SPEC
 
 MAX_NAME = (
@@ -25,8 +28,9 @@ class RunOptions:
     config: Annotated[
         Path | None,
         typer.Option(
+            parser=absolute,
             help=f"YAML file of settings, such as a run's {SPEC}; options on the command line "
-            "override it."
+            "override it.",
         ),
     ] = None
     sweep: Annotated[
@@ -39,7 +43,9 @@ class RunOptions:
     name: Annotated[
         str, typer.Option(help="Name of the run's folder; empty: made from the settings.")
     ] = ""
-    runs: Annotated[Path, typer.Option(help="Folder that contains the runs.")] = Path("runs")
+    runs: Annotated[Path, typer.Option(parser=absolute, help="Folder that contains the runs.")] = (
+        Path("runs")
+    )
     resume: Annotated[
         bool, typer.Option(help="Resume a run that exists; --no-resume refuses it.")
     ] = True
@@ -72,7 +78,7 @@ class RunOptions:
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False
     # The folder itself, as `sensitivity` once took it in place of --runs and --name.
-    out: Annotated[str, typer.Option(hidden=True)] = ""
+    out: Annotated[Path | None, typer.Option(parser=absolute, hidden=True)] = None
 
     def folder(self, default: str) -> Path:
         """The folder of the run; its name is `default` if none is given.
@@ -80,15 +86,16 @@ class RunOptions:
         UserError if `name` is not the name of one folder.
         """
         if self.out:
-            return Path(self.out)
+            return self.out
         name = self.name
         # A path would put the run outside --runs, where nobody looks for it.
-        length = len(name.encode("utf-8", "replace"))
+        length = len(os.fsencode(name))
         if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
             raise UserError(
                 f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', "
                 "keep it short, or use --runs"
             )
+        local_path(f"./{name}")
         return self.runs / (name or default)
 
 

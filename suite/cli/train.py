@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backbones.common.errors import UserError
+from suite.cli.paths import absolute
 from suite.store.locks import file_lock
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the resumable state and the weights.")
+        Path | None,
+        typer.Option(parser=absolute, help="Folder of the resumable state and the weights."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
@@ -30,7 +32,8 @@ def train(
         float, typer.Option(help="Stop after the epoch that passes this; 0: never.")
     ] = 0.0,
     source: Annotated[
-        Path | None, typer.Option(help="Folder of the source images, or Parquet.")
+        Path | None,
+        typer.Option(parser=absolute, help="Folder of the source images, or Parquet."),
     ] = None,
     final: Annotated[
         bool, typer.Option(help="When finished, read the last split and write it in the card.")

@@ -47,7 +47,12 @@ def output_of(command: Sequence[str]) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `command`; 127 if it fails to run or end."""
     try:
         done = subprocess.run(  # noqa: S603 (no shell)
-            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)

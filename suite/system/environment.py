@@ -112,7 +112,9 @@ def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     try:
         # A repository on a network file system may take minutes, and no result depends on it.
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 (no shell)
+        done = subprocess.run(  # noqa: S603 (no shell)
+            command, capture_output=True, encoding="utf-8", timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

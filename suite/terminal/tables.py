@@ -2,26 +2,119 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from shutil import get_terminal_size
+from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from suite.stats.compare import other_work
 from suite.store.schema import CellRecord
+from suite.system.encoding import shown
 
 GIGA = 1e9
 DAGGER = "†"
+LEAST = 40  # columns; what is narrower breaks the lines itself
+LONGEST_FIGURE = 24  # columns, such as an interval with its unit
+WORD = r"[^\W\d_]{4}"  # no unit has as many letters
 
 
 def print_table(table: Table) -> None:
-    """Print to standard output, as wide as the terminal or 120 columns."""
-    # method texts hold brackets, which rich would read as markup
-    console = Console(markup=False)
-    console = console if console.is_terminal else Console(markup=False, width=120)
-    console.print(table)
+    """Print to standard output, as wide as the terminal, as COLUMNS says, or 120 columns.
+
+    A table that is wider is printed in parts, each with the first columns, which tell its rows
+    apart. Text is folded; a figure stands whole on its line; nothing is left out.
+    """
+    # Method texts hold brackets, which rich would read as markup.
+    console = Console(markup=False, width=max(get_terminal_size((120, 24)).columns, LEAST))
+    columns = [_Column.of(column, console.encoding) for column in table.columns]
+    for part in _parts(columns, console.width):
+        fitted = Table(title=table.title, box=table.box, pad_edge=table.pad_edge)
+        for column, width in zip(part, _widths(part, console.width), strict=True):
+            justify = column.source.justify
+            fitted.add_column(column.head, justify=justify, width=width, overflow="fold")
+        for cells in zip(*(column.cells for column in part), strict=True):
+            fitted.add_row(*cells)
+        console.print(fitted)
+
+
+class _Column(NamedTuple):
+    """A column, and how wide it is: in full, by its longest word, and by its longest figure."""
+
+    source: Column
+    head: str
+    cells: list[Text]
+    full: int
+    word: int
+    figure: int
+
+    @classmethod
+    def of(cls, source: Column, encoding: str) -> _Column:
+        head = shown(str(source.header), encoding)
+        cells = []
+        for cell in source.cells:
+            style = cell.style if isinstance(cell, Text) else ""
+            cells.append(Text(shown(str(cell), encoding), style))
+        lines = [line for cell in cells for line in cell.plain.splitlines()]
+        full = max(map(cell_len, [head, *lines]))
+        figure = 0
+        for line in lines:
+            # An interval or a number with its unit is one figure; a sentence may have several.
+            for piece in line.split() if re.search(WORD, line) else [line]:
+                if cell_len(piece) <= LONGEST_FIGURE and re.search(r"\d", piece):
+                    figure = max(figure, cell_len(piece))
+        words = [word for line in [head, *lines] for word in line.split()]
+        word = max(figure, max(map(cell_len, words), default=1))
+        return cls(source, head, cells, full, word, figure)
+
+
+def _parts(columns: Sequence[_Column], room: int) -> list[list[_Column]]:
+    """The columns in parts that fit into `room`, each after those that tell the rows apart."""
+    keys = _keys(columns)
+    parts = [list(keys)]
+    for column in columns[len(keys) :]:
+        wanted = [*parts[-1], column]
+        needed = sum(max(min(each.word, room // 3), each.figure) for each in wanted)
+        if len(parts[-1]) > len(keys) and needed > _inside(wanted, room):
+            parts.append([*keys])
+        parts[-1].append(column)
+    return parts
+
+
+def _keys(columns: Sequence[_Column]) -> Sequence[_Column]:
+    """The fewest first columns that are different in every row; the first one if there are none."""
+    count = len(columns[0].cells)
+    for last in range(1, len(columns)):
+        rows = zip(*(column.cells for column in columns[:last]), strict=True)
+        if len({tuple(cell.plain for cell in row) for row in rows}) == count:
+            return columns[:last]
+    return columns[:1]
+
+
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
+    """How wide each column is: text is broken at blanks first, then words, figures last."""
+    widths = [column.full for column in columns]
+    for floors in (
+        [column.word for column in columns],
+        [column.figure for column in columns],
+        [1] * len(columns),
+    ):
+        while sum(widths) > _inside(columns, room):
+            spare = [width - floor for width, floor in zip(widths, floors, strict=True)]
+            if max(spare) <= 0:
+                break
+            widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def _inside(columns: Sequence[_Column], room: int) -> int:
+    """What borders and blanks leave of `room`."""
+    return room - 3 * len(columns) - 1
 
 
 def plan_table(records: Sequence[CellRecord], convention: str) -> Table:

@@ -14,12 +14,11 @@ centre is not blind to content.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from suite.data.base import (
     Dataset,
     Decoded,
@@ -162,7 +161,7 @@ def open_garments(split: str, source: str | None = None) -> Garments:
     check_split(split)
     if source == "bundled" or (source is None and split != "train"):
         return bundled(split)
-    return load_full(split, Path(source) if source not in (None, "full") else None)
+    return load_full(split, local_path(source) if source not in (None, "full") else None)
 
 
 def garments_for(request: Request, name: str) -> Garments:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from backbones.common.errors import UserError
+from backbones.common.paths import cache_home
 from suite.data.base import Pixels, one_line
 from suite.data.images.sources import PUBLISHED, SIDE, Garments, Sizes, check_split, from_arrays
 
@@ -29,11 +30,13 @@ SHA256 = {
 MAX_BYTES = 1 << 28
 
 
-def cache_folder() -> Path:
-    """Folder of a download: the one that the environment names, else the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def cache_folder() -> Path | None:
+    """Folder of a download: as the environment says, else in the user's cache, if there is one."""
     # An empty variable counts as none: its path would be the working folder.
-    return Path(os.environ.get(FOLDER_VARIABLE) or cache / "mamba-token-suite" / "fashion-mnist")
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    cache = cache_home()
+    return cache and cache / "mamba-token-suite" / "fashion-mnist"
 
 
 def _file_in(folder: Path, name: str) -> Path | None:
@@ -50,13 +53,14 @@ def find_folder(folder: Path | None = None) -> Path:
 
     UserError if a file is missing.
     """
-    candidates = [folder] if folder else [cache_folder(), DEBIAN]
+    places = [folder] if folder else [cache_folder(), DEBIAN]
+    candidates = [place for place in places if place]
     for candidate in candidates:
         if all(_file_in(candidate, name) for name in SHA256):
             return candidate
-    places = " and ".join(str(candidate) for candidate in candidates)
+    named = " and ".join(str(candidate) for candidate in candidates)
     raise UserError(
-        f"the full Fashion-MNIST is not in {places}: apt-get install dataset-fashion-mnist, "
+        f"the full Fashion-MNIST is not in {named}: apt-get install dataset-fashion-mnist, "
         f"or name its folder with --source, or run python -m suite fetch"
     )
 
@@ -99,6 +103,8 @@ def download(folder: Path | None = None) -> Path:
     from torchvision.datasets.utils import download_url
 
     folder = folder or cache_folder()
+    if folder is None:
+        raise UserError("there is no home folder to keep it in: name a folder with --folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, md5 in FashionMNIST.resources:
         if _file_in(folder, name.removesuffix(".gz")):

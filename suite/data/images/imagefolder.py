@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from backbones.preprocessing import Preprocessing
 from suite.data.base import UNDIVIDED, IntArray, Manifest, Pixels, Request, digest
 from suite.data.loading.decode import SUFFIXES, decode, read_bytes
@@ -107,7 +108,7 @@ def existing_folder(path: str | None, name: str) -> Path:
     """The folder `path` for the data set `name`; UserError if there is none."""
     if path is None:
         raise UserError(f"{name} needs a folder: write {name}:PATH")
-    folder = Path(path).expanduser()
+    folder = local_path(path)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: check the path after {name}:")
     return folder

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from backbones.preprocessing import Preprocessing
 from suite.data.base import (
     UNDIVIDED,
@@ -246,5 +247,5 @@ def open_parquet(request: Request) -> ParquetImages:
     """Open ``parquet:PATH``; a split must be chosen if PATH has several."""
     if request.path is None:
         raise UserError("parquet needs a file or a folder: write parquet:PATH")
-    files, split = find_files(Path(request.path).expanduser(), request.split)
+    files, split = find_files(local_path(request.path), request.split)
     return ParquetImages(split, files, overrides_in(request))

@@ -116,7 +116,7 @@ def bundled(split: str) -> Garments:
             "or give the folder or the download"
         )
     labels, source = [], []
-    with (ASSETS / "sources.csv").open() as table:
+    with (ASSETS / "sources.csv").open(encoding="utf-8") as table:
         for row in csv.DictReader(table):
             if row["split"] == split:
                 labels.append(int(row["label"]))

@@ -9,12 +9,12 @@ small model can learn it; its `dev` is the part of `dev` in those classes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from backbones.common.registry import nearest
 from backbones.preprocessing import WHOLE
 from suite.data.base import IntArray, Manifest, Pixels, Request, digest
@@ -86,7 +86,7 @@ def open_tiny_imagenet(request: Request, name: str = "tiny-imagenet") -> TinyIma
         raise UserError(f"no split '{split}': {nearest(split, SPLITS)}")
     # `dev` is a part of the training files.
     stored_split = "valid" if split == "valid" else "train"
-    files, stored_split = find_files(Path(request.path).expanduser(), stored_split)
+    files, stored_split = find_files(local_path(request.path), stored_split)
     source = ParquetImages(stored_split, files, {})
     if len(source.classes) != CLASSES:
         raise UserError(

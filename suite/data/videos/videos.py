@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from backbones.preprocessing import CLIPS
 from suite.data.base import IntArray, Manifest, Pixels, Request, Samples
 from suite.data.images.imagefolder import (
@@ -149,21 +150,19 @@ class Videos(Photographs):
 
 def list_videos(request: Request, storage: Storage) -> Listing:
     """The clips of the list file that `request` names, or those in its class folders."""
-    path = Path(request.path or "").expanduser()
+    path = local_path(request.path or "")
     if request.path and path.is_file():
         if path.suffix.lower() not in LIST_SUFFIXES:
             raise UserError(
                 f"{path} is neither a folder nor a list ({', '.join(LIST_SUFFIXES)}): "
                 f"check the path after the colon"
             )
-        root = Path(request.source).expanduser() if request.source else path.parent
+        root = local_path(request.source) if request.source else path.parent
         if not root.is_dir():
             raise UserError(
                 f"{root} is not a folder: check --source, where the clips of {path} lie"
             )
-        return from_list(
-            path.absolute(), root.absolute(), request.split, storage.find_clips, storage.is_clip
-        )
+        return from_list(path, root, request.split, storage.find_clips, storage.is_clip)
     root, split = split_folder(existing_folder(request.path, storage.name), request.split)
     listing = Listing(root, split, *list_classes(root, storage.find_clips))
     if not listing.paths:

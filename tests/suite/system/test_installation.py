@@ -23,7 +23,7 @@ def installed(tmp_path: Path) -> Path:
     (package / "system").mkdir()
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(installation.ROOT / "suite" / name, package / name)
-    for name in ("__init__.py", "installation.py", "openmp.py"):
+    for name in ("__init__.py", "encoding.py", "installation.py", "openmp.py"):
         shutil.copy(installation.ROOT / "suite" / "system" / name, package / "system" / name)
     (package / "cli.py").write_text(
         "def run():\n"

@@ -1,7 +1,7 @@
-import numba
+from pathlib import Path
+
 import pytest
 
-from suite.data.loading import compiled as module
 from suite.data.loading.compiled import compiled
 
 
@@ -9,14 +9,12 @@ def add(left: int, right: int) -> int:
     return left + right
 
 
-def test_compiles_even_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = numba.njit
-
-    def refusing(*, nogil: bool, cache: bool = False) -> object:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(nogil=nogil)
-
+def test_compiles_even_where_no_cache_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     assert compiled(add)(2, 3) == 5
-    monkeypatch.setattr(module, "njit", refusing)
+    assert list((tmp_path / "cache").rglob("*.nbc"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     assert compiled(add)(2, 3) == 5
