@@ -22,6 +22,7 @@ from suite.plan.budget import Plan
 from suite.store.schema import SAME, CellRecord, Removal
 
 DENSE = MethodSpec("none", {})
+REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
 BASELINES = ("random", "stride", "pool", "downsample")
 
 

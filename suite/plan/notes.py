@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from suite.plan.cells import Cell
+from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
-
-REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
 
 
 def unreachable_budgets(prepared: Prepared) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -25,7 +26,7 @@ from suite.data import check_labels, open_dataset, pictured, stratified
 from suite.data.base import UNDIVIDED, Dataset, digest
 from suite.data.images.sources import CLASSES as GARMENTS
 from suite.plan.ablation_axes import ablated
-from suite.plan.cells import DENSE, Cell, planned_record
+from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.layout import layout
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
@@ -157,7 +158,21 @@ def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
         models[name] = opened.models[weights]
         context = context_of(models[name], dataset, indices, spec.precision, device, spec.kernel)
         cells += layout(name, models[name], methods, spec, context)
+    check_reachable(cells)
     return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def check_reachable(cells: Sequence[Cell]) -> None:
+    """UserError if there are methods that remove tokens and none of them meets any budget."""
+    # A smaller image removes no tokens: alone it compares nothing.
+    reduced = [cell for cell in cells if cell.budget and cell.kind in REMOVING]
+    nearest = [cell for cell in reduced if cell.closest is not None]
+    if nearest and not any(cell.plan for cell in reduced):
+        best = max(nearest, key=lambda cell: cell.closest or 0.0)
+        raise UserError(
+            f"no budget can be met: the most that can be removed of {best.backbone} is "
+            f"{100 * (best.closest or 0.0):.1f} % of its work, by {best.label}: choose less"
+        )
 
 
 def choose_images(dataset: Dataset, images: int | Literal["all"]) -> NDArray[np.int64]:

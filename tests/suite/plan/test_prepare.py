@@ -119,6 +119,17 @@ def test_a_budget_beyond_all_methods_is_said_with_what_comes_closest(small: Spec
     assert unreachable_budgets(prepare(small(budgets=(0.3,)))) == []
 
 
+@pytest.mark.parametrize("methods", [("mtr", "tome"), ("hsa",), ("oracle",)])
+def test_a_run_in_which_no_method_meets_a_budget_is_refused(
+    small: Specs, methods: tuple[str, ...]
+) -> None:
+    unreachable = small(methods=methods, budgets=(0.98, 0.99), images=6)
+    with pytest.raises(UserError, match="no budget can be met: the most that can be removed"):
+        prepare(unreachable)
+    prepare(unreachable.model_copy(update={"budgets": (0.3, 0.99)}))
+    prepare(unreachable.model_copy(update={"methods": ("downsample",), "baselines": False}))
+
+
 def test_equal_counts_are_asked_of_all_methods_under_protocol_tokens(small: Specs) -> None:
     prepared = prepare(small(methods=("mtr", "evit"), budgets=(0.2,), protocol="tokens"))
     plans = {
