@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from methods.composition import Composition
 from methods.spec import parse
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import DENSE
@@ -95,14 +94,9 @@ def _at_budget(
     requested: Mapping[str, str],
 ) -> BudgetStatistics:
     cells = outcomes_at(records, results, budget)
-    compositions = {record.label: composition_of(record) for record in records}
-    blind, choosing = [], []
-    for cell in cells:
-        composition = compositions[cell.label]
-        if composition and composition.blind:
-            blind.append(cell)
-        if composition and composition.chooses:
-            choosing.append(cell)
+    record_of = {record.label: record for record in records}
+    blind = [cell for cell in cells if record_of[cell.label].blind]
+    choosing = [cell for cell in cells if record_of[cell.label].chooses]
     reference = reference_of(cells, records, requested, spec.protocol)
     return BudgetStatistics(
         budget=budget,
@@ -113,11 +107,6 @@ def _at_budget(
         reference=reference,
         compared=compare_to_reference(reference, cells) if reference else [],
     )
-
-
-def composition_of(record: CellRecord) -> Composition | None:
-    """Composition of a cell; None of the dense model, a smaller image and the oracle."""
-    return Composition(**record.composition) if record.composition else None
 
 
 def outcomes_at(

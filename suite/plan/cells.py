@@ -132,6 +132,8 @@ def planned_record(cell: Cell, spec: RunSpec, images: int, weights: str | None) 
         stochastic=cell.stochastic,
         options=dict(cell.method.options),
         composition=cell.composition.canonical() if cell.composition else None,
+        blind=cell.composition is not None and cell.composition.blind,
+        chooses=cell.composition is not None and cell.composition.chooses,
         protocol=spec.protocol,
         flops_convention=spec.flops_convention,
         precision=spec.precision,

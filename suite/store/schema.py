@@ -100,6 +100,10 @@ class CellRecord(Stored):
     """options that differ from the method's defaults"""
     composition: dict[str, Any] | None
     """the parts that the method is made of, defaults filled in"""
+    blind: bool = False
+    """whether what is removed is settled before the image is seen"""
+    chooses: bool = False
+    """whether the image decides what is removed"""
     protocol: str
     """`matched`, `tokens` or `paper`"""
     flops_convention: str

@@ -105,6 +105,8 @@ class Fabricated:
                 method=text.split("[")[0],
                 budget=budget,
                 composition=composition.canonical() if composition else None,
+                blind=bool(composition and composition.blind),
+                chooses=bool(composition and composition.chooses),
                 removed={"flops": removed},
                 metrics=None if correct is None else metrics(float(correct.mean())),
                 **more,

@@ -367,3 +367,18 @@ def test_one_run_twice_and_two_of_one_name_are_refused(halves: list[Path], tmp_p
 def test_out_is_for_several_runs(halves: list[Path], capsys: Any) -> None:
     assert run(["report", str(halves[0]), "--out", "x"]) == 2
     assert "several runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("renamed", [{"score": "spread"}, {"feature": "mine"}, {"later": 1}])
+def test_methods_of_others_are_merged_from_their_records_alone(
+    halves: list[Path], tmp_path: Path, renamed: dict[str, Any]
+) -> None:
+    # neither the file nor the parts it registers are known here
+    for path in (halves[1] / "cells").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record["method"] == "tome":
+            own = {"label": "spread", "method": "spread.py:SPREAD", "spec": "spread.py:SPREAD"}
+            edit(path, **own, composition=record["composition"] | renamed)
+    edit_spec(halves[1], methods=["spread.py:SPREAD"])
+    folder, _ = merge(halves, tmp_path / "merged")
+    assert {"mtr", "spread"} <= set(frame(folder, "statistics").label)
