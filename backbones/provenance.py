@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# the note in `adapted` for weights without a head
-NEW_HEAD = "the head is new"
-
 
 @dataclass(frozen=True)
 class Provenance:
@@ -26,7 +23,9 @@ class Provenance:
     ``branch``      ``model``, ``model_ema``, ..., or ``bare`` (the file is the state dict itself)
     ``keys``        number of tensors
     ``key_digest``  sha256 over the sorted names and shapes
+    ``taken``       which weights were taken and how their names were changed, in words
     ``adapted``     changes made to fit the model, in words
+    ``made_up``     parts of the model that the file does not have, and what they are instead
     """
 
     source: str
@@ -36,7 +35,14 @@ class Provenance:
     branch: str
     keys: int
     key_digest: str
+    taken: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    made_up: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """All that was chosen, changed and made up, in one line; empty if nothing was."""
+        made_up = [f"made up, not trained: {', '.join(self.made_up)}"] if self.made_up else []
+        return "; ".join([*self.taken, *self.adapted, *made_up])
 
 
 def key_digest(state: Mapping[str, Tensor]) -> str:

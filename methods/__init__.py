@@ -38,4 +38,5 @@ METHODS: Registry[Method] = Registry(
         "fambav": "methods.named.fambav:FAMBAV",
     },
     "suite.methods",
+    base="methods.base:Method",
 )

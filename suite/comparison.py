@@ -21,6 +21,7 @@ from suite.evaluation.outcomes import accuracy, metrics
 from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
+from suite.plan.notes import notes_on_weights
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
@@ -75,7 +76,8 @@ def run_comparison(
     plan = prepared or prepare(spec)
     with session(folder, spec, resume, again=fail_fast) as store:
         done, total = store.count_outcomes(plan.keys, plan.shards)
-        print_start(folder, plan.size, [(done, total, "outcomes")], quiet)
+        existing = done, total, "outcomes"
+        print_start(folder, plan.size, [existing], notes_on_weights(plan), quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
         return conclude(plan, Results(store, plan.shards), failures, started)

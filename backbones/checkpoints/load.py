@@ -1,34 +1,37 @@
 """Load trained weights, fit them to a model, and record what was loaded.
 
-Files in the published layouts are bare state dicts, or contain one as ``model`` (DeepSpeed:
-``module``, OpenMMLab: ``state_dict``), often averaged weights as ``model_ema``, and training state
-beside them. What a family adapts in a state dict (other positions, an image model for a video
-model) is in `Backbone.fitted`.
+`branch` chooses among the weights of a file, `names` brings their names to those of the model. What
+a family adapts in a state dict (other positions, an image model for a video model) is in
+`Backbone.fitted`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from backbones.checkpoints.branch import AVERAGED, choose, some
+from backbones.checkpoints.names import HEAD, renamed
 from backbones.checkpoints.published import files_of, resolve
-from backbones.checkpoints.read import read, sha256
-from backbones.checkpoints.source import locate
+from backbones.checkpoints.read import INDEX, read, sha256, shards
+from backbones.checkpoints.source import beside, locate
 from backbones.common.errors import UserError
-from backbones.common.naming import with_settings
-from backbones.provenance import NEW_HEAD, Provenance, key_digest
+from backbones.common.naming import bracketed, with_settings
+from backbones.provenance import Provenance, key_digest
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
 
-PLAIN, AVERAGED = ("model", "module", "state_dict"), "model_ema"
-HEAD = ("head.weight", "head.bias")
-LISTED = 3  # names in a message
+SHARD = re.compile(r"-\d+-of-(\d+)\.\w+$")
+COUNT = "num_batches_tracked"  # of batch norms, which no evaluation reads
 SHARED = 4  # tensors may share their numbers, such as tied weights, but not without end
 NOTHING: frozenset[str] = frozenset()
 
@@ -43,36 +46,35 @@ class LoadedWeights:
     @property
     def num_classes(self) -> int | None:
         """Number of classes of the weights' head; None without a head."""
-        for name in ("head.weight", "head.fc.weight"):
-            if name in self.state:
-                head = self.state[name]
-                return head.shape[0] if head.ndim else None
-        return None
+        head = self.state.get("head.weight")
+        return head.shape[0] if head is not None and head.ndim else None
 
 
-def load(spec: str, *, model_name: str, ema: bool | None = None) -> LoadedWeights:
-    """Load the weights that `spec` names for `model_name`.
+def load(
+    spec: str, *, model_name: str, ema: bool | None = None, names: Collection[str] = ()
+) -> LoadedWeights:
+    """Load the weights that `spec` names for `model_name`, whose tensors are called `names`.
 
     `spec` is a path, ``hf://owner/repo/file`` (``hf://owner/repo@revision/file`` pins a revision),
-    ``official`` (the file published for `model_name`) or ``bundled``. `ema` selects the averaged
-    weights (True) or the plain ones (False); None takes those whose accuracy was published. Only an
-    ``hf://`` spec whose file is not in the hub's cache may use the network. UserError for anything
-    that cannot be used.
+    ``official`` (the file published for `model_name`) or ``bundled``; the file may be the index of
+    sharded weights. `ema` selects the averaged weights (True) or the plain ones (False); None takes
+    those whose accuracy was published. Only an ``hf://`` spec whose file is not in the hub's cache
+    may use the network. UserError for anything that cannot be used.
     """
     spec = resolve(spec, model_name)
     path = locate(spec, model_name)
-    content, file_format = read(path)
-    averaged = _publishes_ema(model_name) if ema is None else ema
-    tensors, branch = _choose_branch(content, spec, averaged, explicit=ema is not None)
-    state = _checked(tensors, spec, path.stat().st_size)
+    content, file_format, digest, size = _read(spec, path)
+    branch = choose(content, spec, model_name, ema, _publishes_ema(model_name))
+    state, notes = renamed(_checked(branch.tensors, spec, size), names, spec)
     provenance = Provenance(
         source=spec,
         path=str(path),
-        sha256=sha256(path),
+        sha256=digest,
         format=file_format,
-        branch=branch,
+        branch=branch.name,
         keys=len(state),
         key_digest=key_digest(state),
+        taken=tuple(note for note in (branch.said, *notes) if note),
     )
     return LoadedWeights(state, provenance)
 
@@ -82,65 +84,84 @@ def apply(
     weights: LoadedWeights,
     num_classes: int | None = None,
     changed: frozenset[str] = NOTHING,
-) -> tuple[str, ...]:
+    name: str = "",
+) -> Provenance:
     """Copy all of `weights` into `model`, in the model's own dtype and on its device.
 
     `num_classes` is the caller's choice, if any, and `changed` are the settings that the caller
-    changed: only for them are weights adapted, which the returned notes say. Weights without a head
-    leave the model's own head if `num_classes` is set. UserError, with the model untouched, for
-    missing or surplus keys, a head of another size, a position embedding of another grid, other
-    shapes, or other kinds of numbers.
+    changed: only for them are weights adapted, which the returned provenance says. Weights without
+    a head leave the model's own head if `num_classes` is set. `name` is the model's with its
+    settings, for messages. UserError, with the model untouched, for missing or surplus keys, a head
+    of another size, a position embedding of another grid, other shapes, or other kinds of numbers.
     """
     # All checks come before the first copy, so that an error leaves the model untouched.
     own = model.state_dict()
-    source = weights.provenance.source
+    source, name = weights.provenance.source, name or model.name
     fitted, notes = model.fitted(weights.state, changed)
+    made_up = [key for key in fitted if key not in weights.state]
+    fitted = {key: own[key] for key in own if key.endswith(COUNT)} | fitted
     headless = fitted.keys().isdisjoint(HEAD) and own.keys() >= set(HEAD)
     if headless and num_classes is not None:
-        fitted |= {name: own[name] for name in HEAD}
-        notes = [*notes, NEW_HEAD]
+        fitted |= {key: own[key] for key in HEAD}
+        made_up += HEAD
     # If more than the head is missing, these are weights of something else: `_check_names` says so.
     elif headless and own.keys() - set(HEAD) <= fitted.keys():
         raise UserError(
             f"checkpoint {source} has no head for this model: give weights with one, "
-            f"or ask for a new one, {_how_to_set_classes(model, 'N')}"
+            f"or ask for a new one, untrained, {_how_to_set_classes(name, 'N')}"
         )
     _check_names(own.keys(), fitted.keys(), source)
-    _check_head(model, own, fitted, source, num_classes)
+    _check_head(name, own, fitted, source, num_classes)
     _check_shapes(own, fitted, source)
     _check_kinds(own, fitted, source)
     model.load_state_dict(fitted)
-    return tuple(notes)
+    random: dict[str, bool] = {}
+    for key in made_up:
+        part = key.partition(".")[0]
+        random[part] = random.get(part, False) or bool(fitted[key].any())
+    parts = tuple(f"{part} ({'random' if drawn else 'zeros'})" for part, drawn in random.items())
+    return replace(weights.provenance, adapted=tuple(notes), made_up=parts)
+
+
+def _read(spec: str, path: Path) -> tuple[Any, str, str, int]:
+    """Content, format, hash and bytes of the file at `path`, or of the shards that it lists."""
+    if path.name.endswith(INDEX):
+        return _joined(spec, path)
+    part = SHARD.search(path.name)
+    if part and int(part[1]) > 1:
+        raise UserError(
+            f"checkpoint {spec} is one of {int(part[1])} shards: give the index beside it, "
+            f"{SHARD.sub(path.suffix, path.name)}{INDEX}"
+        )
+    content, file_format = read(path)
+    return content, file_format, sha256(path), path.stat().st_size
+
+
+def _joined(spec: str, index: Path) -> tuple[dict[str, Any], str, str, int]:
+    """The tensors of all shards that `index` lists."""
+    joined: dict[str, Any] = {}
+    file_format, size, hashes = "", 0, [sha256(index)]
+    for file, names in sorted(shards(index).items()):
+        path = beside(spec, index, file)
+        content, file_format = read(path)
+        if not isinstance(content, Mapping):
+            content = {}
+        if lacking := [name for name in names if name not in content]:
+            raise UserError(
+                f"shard {path} lacks {some(lacking)}, which {index.name} says are in it: "
+                "download both again"
+            )
+        joined |= {name: content[name] for name in names}
+        size += path.stat().st_size
+        hashes.append(sha256(path))
+    return joined, file_format, hashlib.sha256("\n".join(hashes).encode()).hexdigest(), size
 
 
 def _publishes_ema(model_name: str) -> bool:
     """Whether the published accuracy of the model is that of averaged weights."""
-    published = files_of(model_name)
-    return bool(published) and published[0].layout == AVERAGED
-
-
-def _choose_branch(
-    content: Any, spec: str, ema: bool, *, explicit: bool
-) -> tuple[Mapping[str, Any], str]:
-    if not isinstance(content, Mapping):
-        raise UserError(
-            f"checkpoint {spec} holds a {type(content).__name__}, not weights: give a state dict"
-        )
-    branches = [name for name in (*PLAIN, AVERAGED) if isinstance(content.get(name), Mapping)]
-    if not branches:
-        # Averaged weights by default are a guess about the file, by request a condition.
-        if ema and explicit:
-            raise UserError(
-                f"checkpoint {spec} is a bare state dict, without EMA weights: "
-                "drop the request for EMA"
-            )
-        return content, "bare"
-    # the first of the names that a framework uses for plain weights
-    branch = AVERAGED if ema else next((name for name in branches if name in PLAIN), "model")
-    if branch not in branches:
-        fix = "ask for the plain ones (ema=False)" if ema else "ask for EMA weights (ema=True)"
-        raise UserError(f"checkpoint {spec} has no '{branch}' (it has: {_some(content)}): {fix}")
-    return content[branch], branch
+    # whatever its settings, such as another number of classes
+    published = files_of(bracketed(model_name)[0])
+    return bool(published) and published[0].layout in AVERAGED
 
 
 def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tensor]:
@@ -156,9 +177,7 @@ def _checked(tensors: Mapping[str, Any], spec: str, size: int) -> dict[str, Tens
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         # A copy, so that a mapped file may be replaced or removed while the model lives.
-        copied = tensor.detach().clone()
-        # DistributedDataParallel puts the prefix before every name.
-        state[str(name).removeprefix("module.")] = copied
+        state[str(name)] = tensor.detach().clone()
     for name, tensor in state.items():
         # a training that diverged; its logits would be NaN without an error
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -202,24 +221,27 @@ def _check_names(own: Collection[str], fitted: Collection[str], source: str) -> 
         return
     parts: list[str] = []
     if missing:
-        parts.append(f"{len(missing)} keys missing ({_some(missing)})")
+        parts.append(f"{len(missing)} keys missing ({some(missing)})")
     if surplus:
-        parts.append(f"{len(surplus)} keys surplus ({_some(surplus)})")
+        parts.append(f"{len(surplus)} keys surplus ({some(surplus)})")
     # A renamed key shows which other model the file belongs to.
     close = difflib.get_close_matches(missing[0], surplus, n=1) if missing else []
-    meant = close[0] if close else "another model"
-    raise UserError(
-        f"checkpoint {source} does not fit the model: {', '.join(parts)}; did you mean {meant}?"
+    mend = "choose the backbone that these weights belong to"
+    if close:
+        mend = f"did you mean {close[0]}?"
+    elif not missing:
+        mend = "leave them out of the file, or choose the backbone that has them"
+    raise UserError(f"checkpoint {source} does not fit the model, {', '.join(parts)}: {mend}")
+
+
+def _how_to_set_classes(name: str, classes: int | str) -> str:
+    return (
+        f"--backbones '{with_settings(name, classes=classes)}' (in Python: num_classes={classes})"
     )
 
 
-def _how_to_set_classes(model: Backbone, classes: int | str) -> str:
-    name = with_settings(model.name, classes=classes)
-    return f"--backbones '{name}' (in Python: num_classes={classes})"
-
-
 def _check_head(
-    model: Backbone,
+    name: str,
     own: Mapping[str, Tensor],
     fitted: Mapping[str, Tensor],
     source: str,
@@ -234,7 +256,7 @@ def _check_head(
             expected = f"the {need} classes asked for"
         raise UserError(
             f"checkpoint {source} has a head for {have} classes, which does not fit {expected}: "
-            f"ask for theirs, {_how_to_set_classes(model, have)}, or train a head for {need}"
+            f"ask for theirs, {_how_to_set_classes(name, have)}, or train a head for {need}"
         )
 
 
@@ -266,8 +288,3 @@ def _check_kinds(own: Mapping[str, Tensor], fitted: Mapping[str, Tensor], source
                 f"checkpoint {source} has {fitted[name].dtype} values in '{name}', "
                 f"the model {tensor.dtype}: give unquantised weights"
             )
-
-
-def _some(names: Iterable[object]) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")

@@ -213,8 +213,10 @@ def published_files() -> tuple[PublishedFile, ...]:
 def files_of(backbone: str) -> list[PublishedFile]:
     """The published files for exactly `backbone`, a name with or without settings."""
     # compared parsed: the order of settings and spaces do not matter
-    parsed = bracketed(backbone)
-    return [row for row in published_files() if bracketed(row.backbone) == parsed]
+    name, settings = bracketed(backbone)
+    # `ema` chooses among the weights of one file
+    settings.pop("ema", None)
+    return [row for row in published_files() if bracketed(row.backbone) == (name, settings)]
 
 
 def published_file(backbone: str, data: str | None = None) -> PublishedFile:

@@ -22,10 +22,13 @@ from typing import IO, Any
 import torch
 from safetensors.torch import load_file
 
+from backbones.common.documents import read_json
 from backbones.common.errors import UserError, hint
 
+INDEX = ".index.json"
 LFS_POINTER = b"version https://git-lfs"
 ZIP_MAGIC = b"PK\x03\x04"
+PICKLE_MAGIC = b"\x80"  # of protocol 2 and above
 GLOBAL_NAME = re.compile(r"GLOBAL (\w+(?:\.\w+)*)")
 # The names that a state dict and the training state beside it look up.
 PLAIN = re.compile(
@@ -52,10 +55,37 @@ def read(path: Path) -> tuple[Any, str]:
         raise UserError(
             f"checkpoint {path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it"
         )
-    # By content as well: files are renamed.
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
+    # By content before the suffix: files are renamed.
+    zipped = head.startswith(ZIP_MAGIC)
+    torch_file = zipped or head.startswith(PICKLE_MAGIC)
+    if head[8:9] == b"{" or (path.suffix == ".safetensors" and not torch_file):
         return _read_safetensors(path), "safetensors"
-    return _read_torch(path, zipped=head.startswith(ZIP_MAGIC)), "torch"
+    return _read_torch(path, zipped=zipped), "torch"
+
+
+def shards(index: Path) -> dict[str, list[str]]:
+    """The names of tensors in each file that an index of sharded weights lists.
+
+    UserError for anything but plain names of files beside it.
+    """
+    _head(index)
+    try:
+        content = read_json(index)
+        files: dict[str, list[str]] = {}
+        for name, file in content["weight_map"].items():
+            files.setdefault(file, []).append(name)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"checkpoint {index} is no index of sharded weights ({' '.join(str(error).split())}): "
+            "give the index.json beside the shards, or one file of weights"
+        ) from error
+    for file in files:
+        if not isinstance(file, str) or file != Path(file).name:
+            raise UserError(
+                f"checkpoint {index} lists '{file}', which is no file beside it: "
+                "put the shards beside their index"
+            )
+    return files
 
 
 def sha256(path: Path) -> str:
@@ -110,6 +140,10 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
+            # By its path, which mapping needs, torch would judge the file by its suffix.
+            if path.suffix == ".safetensors":
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     # The unpickler answers foreign bytes with almost any exception.
     except Exception as error:

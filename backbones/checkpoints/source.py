@@ -41,6 +41,13 @@ def locate(spec: str, model_name: str) -> Path:
     return local_path(spec)
 
 
+def beside(spec: str, path: Path, file: str) -> Path:
+    """The file called `file` in the folder of the one that `spec` names, which is at `path`."""
+    if spec.startswith("hf://"):
+        return _fetch(f"{spec.rpartition('/')[0]}/{file}")
+    return path.with_name(file)
+
+
 def _fetch(spec: str) -> Path:
     """The hub's file in its cache, downloaded if necessary and checked."""
     parts = HUB_SPEC.fullmatch(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +21,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 
+def _imported(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)
+
+
 class Registry(Generic[T]):
     """Names to objects of one kind, built-in ones, plugins and those added in this process.
 
@@ -27,13 +33,17 @@ class Registry(Generic[T]):
     name.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str | T], group: str) -> None:
+    def __init__(
+        self, kind: str, builtin: Mapping[str, str | T], group: str, base: str = ""
+    ) -> None:
         """`kind` is the word used in messages, `group` the entry-point group of plugins.
 
-        A `builtin` entry is the object or ``module:attribute``, imported on first use.
+        A `builtin` entry is the object or ``module:attribute``, imported on first use; so is
+        `base`, the class that plugins must be instances of.
         """
         self.kind = kind
         self.group = group
+        self._base = base
         self._builtin = builtin
         self._added: dict[str, T] = {}
         self._announced: set[str] = set()
@@ -54,11 +64,7 @@ class Registry(Generic[T]):
         """The object called `name`; UserError with the nearest names if it is not registered."""
         if name in self._builtin:
             entry = self._builtin[name]
-            if not isinstance(entry, str):
-                return entry
-            module, attribute = entry.split(":")
-            imported: Any = getattr(import_module(module), attribute)
-            return imported
+            return _imported(entry) if isinstance(entry, str) else entry
         if name in self._added:
             return self._added[name]
         plugin = self._plugins().get(name)
@@ -75,7 +81,7 @@ class Registry(Generic[T]):
             announce_foreign_code(f"{self.kind} '{name}' of {owner}: {plugin.value}")
             self._announced.add(name)
         try:
-            return plugin.load()
+            loaded = plugin.load()
         # A plugin's import may fail in any way, even by leaving the interpreter.
         except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())[:200]
@@ -83,6 +89,20 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' of plugin '{plugin.value}' cannot be imported "
                 f"({type(error).__name__}: {reason}): fix or uninstall it"
             ) from error
+        if self._base and not isinstance(loaded, _imported(self._base)):
+            raise UserError(
+                f"{self.kind} '{name}' of plugin '{plugin.value}' is a {type(loaded).__name__}, "
+                f"not a {self._base.replace(':', '.')}: fix or uninstall it"
+            )
+        return loaded
+
+    def usable(self) -> Iterator[tuple[str, T]]:
+        """Every name with its object; a plugin without one is left out, in a line on stderr."""
+        for name in self:
+            try:
+                yield name, self[name]
+            except UserError as error:
+                print(f"left out: {error}", file=sys.stderr)
 
     def add(self, name: str, item: T) -> None:
         """Register `item` for this process; UserError if the name is taken."""

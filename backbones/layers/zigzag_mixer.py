@@ -32,6 +32,9 @@ class ZigzagMixer(Mixer):
     order of its walk but timescale, B and C in the order of the sequence: step t takes x of the
     t-th token of the walk, and Delta, B and C of the t-th token of the sequence. The trace gives
     each token the quantities that its own input met.
+
+    Delta is softplus(W dt + 2 b): the published code adds the bias b of ``dt_proj`` in the
+    projection and once more in the scan, and its weights were trained so.
     """
 
     def __init__(self, dim: int, d_state: int = 16, taps: int = 7, expand: int = 2) -> None:
@@ -84,6 +87,7 @@ class ZigzagMixer(Mixer):
         walk = paths(position, height, width)
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         A = -torch.exp(self.A_log.to(wide))
+        bias = 2 * self.dt_proj.bias.to(wide)
         inputs = ScanInputs(
             u=pick_tokens(convolved, walk.order),
             delta=delta.expand(WALKS, -1, -1, -1),
@@ -91,7 +95,7 @@ class ZigzagMixer(Mixer):
             B=B + self.direction_Bs.to(B.dtype)[walk.arrival],
             C=C.expand(WALKS, -1, -1, -1),
             D=self.D.expand(WALKS, -1),
-            delta_bias=self.dt_proj.bias.expand(WALKS, -1),
+            delta_bias=bias.expand(WALKS, -1),
         )
         result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
         # Each walk's output goes back to the order of the tokens before the sum.
@@ -101,7 +105,7 @@ class ZigzagMixer(Mixer):
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
         if "delta" in needs:
-            step = functional.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
+            step = functional.softplus(delta.to(wide) + bias)
             shown["delta"] = pick_tokens(step, walk.step)
         for name in needs & {"B", "C"}:
             shown[name] = pick_tokens(getattr(inputs, name), walk.step)

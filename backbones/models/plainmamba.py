@@ -10,7 +10,6 @@ the prefixes of OpenMMLab's files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -28,11 +27,6 @@ from backbones.layers.zigzag_mixer import TRACED, ZigzagMixer, on_grid
 from backbones.models.sizes import PLAINMAMBA, PlainConfig
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.shape import STEM_WIDTH, Shape
-
-PREFIXES = {"backbone.": "", "head.fc.": "head."}
-# A training that averages its weights stores the raw ones under this prefix; the file's plain names
-# are the averages, which were evaluated.
-RAW = "ema_"
 
 
 class Stem(nn.Module):
@@ -162,21 +156,6 @@ class PlainMamba(Backbone):
     def positions_here(self, positions: Tensor) -> Tensor | None:
         """Resample a position embedding (1, n, C) to this model's grid; None if n is no square."""
         return resample_grid(positions, self.config.grid)
-
-    def fitted(
-        self, state: Mapping[str, Tensor], changed: frozenset[str]
-    ) -> tuple[dict[str, Tensor], list[str]]:
-        """Rename published weights to this model's names, and adapt them as every backbone does."""
-        renamed: dict[str, Tensor] = {}
-        for name, tensor in state.items():
-            if name.startswith(RAW):
-                continue
-            ours = name
-            for prefix, replacement in PREFIXES.items():
-                if name.startswith(prefix):
-                    ours = replacement + name.removeprefix(prefix)
-            renamed[ours] = tensor
-        return super().fitted(renamed, changed)
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.checkpoints.load import HEAD
+from backbones.checkpoints.names import HEAD
 from backbones.common.errors import UserError
 from backbones.layers.patches import FramePatchEmbed
 from backbones.layers.positions import resample_frames

@@ -15,6 +15,7 @@ from backbones.checkpoints.published import PublishedFile
 from suite.analysis.published_accuracy import accuracy_warning
 from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
+from suite.plan.notes import made_up_warning
 from suite.stats.compare import Comparison
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
@@ -260,12 +261,15 @@ def run_warnings(
     classes: int,
     published: Mapping[str, PublishedFile],
 ) -> list[str]:
-    """Warn of a training split, and of dense models that do not do what they should.
+    """Warn of a training split, of made-up weights, and of dense models that are not as published.
 
     `published` gives, by backbone, what its weights are known to score on this data.
     """
     warnings = [TRAINED_ON] if spec.split == "train" else []
     for part in statistics:
+        # of one backbone, which has the same weights in all cells
+        if made_up := made_up_warning(part.backbone, part.records[0].made_up):
+            warnings.append(made_up)
         if chance := at_chance(part.dense, part.backbone, classes):
             warnings.append(chance)
         if part.backbone in published:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from backbones.base import Backbone
+from backbones.checkpoints.branch import AVERAGED
 from backbones.checkpoints.published import PublishedFile, files_of
+from backbones.common.naming import bracketed
 from suite.data.base import Dataset
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
@@ -24,8 +26,10 @@ def published_result(backbone: str, model: Backbone, dataset: Dataset) -> Publis
         return None
     source, file = model.provenance.source, PurePath(model.provenance.path).name
     same, others = [], []
+    ema = bracketed(backbone)[1].get("ema")
     for row in files_of(backbone):
-        if not is_about(row, dataset):
+        # `ema` asks for other weights than the published ones, or for the same
+        if not is_about(row, dataset) or (ema is not None and ema != (row.layout in AVERAGED)):
             continue
         if row.source == source or (row.source != "bundled" and row.file == file):
             # first the file itself; any other published file of this backbone only after it

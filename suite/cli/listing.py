@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import enum
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, printable
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
@@ -73,7 +74,7 @@ def every_card() -> str:
     from methods import METHODS
 
     # The cards' own headings are of the first level, which is the page's.
-    cards = "\n".join(METHODS[name].card.replace("# ", "## ", 1) for name in METHODS)
+    cards = "\n".join(method.card.replace("# ", "## ", 1) for _, method in METHODS.usable())
     return (
         "# Methods\n\nThe cards of all methods, as `python -m suite list methods --long all` "
         f"prints them.\n\n{cards}"
@@ -85,41 +86,57 @@ def method_rows() -> Rows:
     from methods import METHODS
 
     rows = []
-    for name in METHODS:
-        method = METHODS[name]
+    for name, method in METHODS.usable():
         row = {"name": name, "title": method.title, "family": method.family, "paper": method.paper}
         rows.append(row | {"options": ", ".join(method.options), "from": METHODS.origin(name)})
     return rows
 
 
 def backbone_rows() -> Rows:
-    """Size, cost, published figures, usual checkpoint and preprocessing of every backbone."""
+    """Size, cost, published figures, usual checkpoint and preprocessing of every backbone.
+
+    A plug-in that breaks is left out, in a line on standard error.
+    """
     from backbones import BACKBONES
+
+    rows = []
+    for name, _ in BACKBONES.usable():
+        try:
+            rows.append(_backbone_row(name))
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        except Exception as error:  # a third party's code may raise anything
+            origin = BACKBONES.origin(name)
+            if origin == "built-in":
+                raise
+            reason = printable(f"{type(error).__name__}: {error}")
+            print(f"left out: backbone '{name}' ({origin}) fails with {reason}", file=sys.stderr)
+    return rows
+
+
+def _backbone_row(name: str) -> dict[str, Any]:
     from backbones.checkpoints.published import files_of
     from suite.flops.published import GIGA
     from suite.plan.budget import dense_plan
 
-    rows = []
-    for name in BACKBONES:
-        model = _without_weights(name)
-        plan, size = dense_plan(model.describe()), str(model.image_size)
-        row: dict[str, Any] = {
-            "name": name,
-            "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
-            "input": f"{model.frames} x {size}" if model.frames > 1 else size,
-            "tokens": plan.lengths[0],
-            "blocks": model.depth,
-        }
-        for convention, total in plan.total.items():
-            row[f"G {convention}"] = f"{total / GIGA:.3f}"
-        row |= _printed_figures(name)
-        # Not every backbone has a file of weights.
-        row |= {"top-1": "", "on": "", "checkpoint": ""}
-        if files := files_of(name):
-            usual = files[0]
-            row |= {"top-1": f"{usual.top1:.1f}", "on": _on(usual), "checkpoint": usual.source}
-        rows.append(row | {"preprocessing": model.preprocessing.text})
-    return rows
+    model = _without_weights(name)
+    plan, size = dense_plan(model.describe()), str(model.image_size)
+    row: dict[str, Any] = {
+        "name": name,
+        "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
+        "input": f"{model.frames} x {size}" if model.frames > 1 else size,
+        "tokens": plan.lengths[0],
+        "blocks": model.depth,
+    }
+    for convention, total in plan.total.items():
+        row[f"G {convention}"] = f"{total / GIGA:.3f}"
+    row |= _printed_figures(name)
+    # Not every backbone has a file of weights.
+    row |= {"top-1": "", "on": "", "checkpoint": ""}
+    if files := files_of(name):
+        usual = files[0]
+        row |= {"top-1": f"{usual.top1:.1f}", "on": _on(usual), "checkpoint": usual.source}
+    return row | {"preprocessing": model.preprocessing.text}
 
 
 def _without_weights(backbone: str) -> Backbone:

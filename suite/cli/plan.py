@@ -20,7 +20,7 @@ RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", 
 @with_options(RunSpec(), without=RUNNING)
 def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
-    from suite.plan.notes import unreachable_budgets
+    from suite.plan.notes import notes_on_weights, unreachable_budgets
     from suite.plan.prepare import prepare
     from suite.plan.run_time import estimate_seconds
     from suite.terminal.tables import plan_table, print_table
@@ -34,6 +34,8 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         cells = [record.as_json() for record in records]
         print(json.dumps({"cells": cells, "images": images, "seconds": seconds}, indent=1))
         return 0
+    for note in notes_on_weights(prepared):
+        print(note)
     print_table(plan_table(records, spec.flops_convention))
     skipped = sum(record.status == "skipped" for record in records)
     print(

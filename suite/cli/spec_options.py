@@ -139,7 +139,8 @@ def expand(methods: Sequence[str]) -> tuple[str, ...]:
     for text in methods:
         if text == "all":
             # Those left out are controls: they remove nothing, or search with the labels.
-            expanded += [name for name in METHODS if name not in ("none", "oracle", "permute")]
+            usable = [name for name, _ in METHODS.usable()]
+            expanded += [name for name in usable if name not in ("none", "oracle", "permute")]
         else:
             expanded.append(text)
     return tuple(dict.fromkeys(expanded))

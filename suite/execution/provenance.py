@@ -31,28 +31,35 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
 def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed, for ``environment.json``.
 
-    By backbone: kernel, hash of the weights, how they were adapted, and preprocessing. ``halved``
-    lists the shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is the time
-    of this process; during ``data wait`` the model waited for data.
+    By backbone: kernel, hash of the weights, which of a file they are, how they were adapted, what
+    was made up, and preprocessing. ``halved`` lists the shards evaluated with a smaller batch than
+    the spec's. ``seconds_by_part`` is the time of this process; during ``data wait`` the model
+    waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
     kernels: dict[str, Any] = {}
     weights: dict[str, Any] = {}
+    taken: dict[str, Any] = {}
     adapted: dict[str, Any] = {}
+    made_up: dict[str, Any] = {}
     preprocessing: dict[str, Any] = {}
     for name, model in prepared.models.items():
         kernels[name] = chosen(prepared.spec.kernel, prepared.device, dtype).kernel
         # By hash, since the file at a path may change; None for untrained weights.
         weights[name] = model.provenance.sha256 if model.provenance else None
         if model.provenance:
+            taken[name] = model.provenance.taken
             adapted[name] = model.provenance.adapted
+            made_up[name] = model.provenance.made_up
         # Each backbone's own: checkpoints differ in resizing, crop and normalisation.
         preprocessing[name] = prepared.data[name].identity().get("preprocess")
     return {
         "device": prepared.device,
         "kernel": kernels,
         "weights": weights,
+        "taken": taken,
         "adapted": adapted,
+        "made_up": made_up,
         "preprocessing": preprocessing,
         "command": command_line(),
         "halved": store.halved(),

@@ -25,7 +25,8 @@ from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.system.atomic_files import write_json
 
-BY_BACKBONE = ("kernel", "weights", "adapted", "preprocessing")  # entries of the environment
+# entries of the environment
+BY_BACKBONE = ("kernel", "weights", "taken", "adapted", "made_up", "preprocessing")
 
 
 class MergedSpec(BaseModel):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.base import Reducer
+from backbones.provenance import Provenance
 from methods.base import Method
 from methods.composition import Composition
 from methods.reducer import Reducer as TokenReducer
@@ -101,8 +102,10 @@ class Cell:
         return reducers(self.composition, self.plan, self.seed)
 
 
-def planned_record(cell: Cell, spec: RunSpec, images: int, weights: str | None) -> CellRecord:
-    """Record of a cell before it ran, with its cost; `weights` is their SHA-256."""
+def planned_record(
+    cell: Cell, spec: RunSpec, images: int, weights: Provenance | None
+) -> CellRecord:
+    """Record of a cell before it ran, with its cost; `weights` is where they came from."""
     # A skipped cell has no cost.
     plan: dict[str, Any] = {}
     if cell.plan:
@@ -120,7 +123,8 @@ def planned_record(cell: Cell, spec: RunSpec, images: int, weights: str | None) 
         reason=cell.reason,
         backbone=cell.backbone,
         checkpoint=spec.checkpoint,
-        weights=weights,
+        weights=weights.sha256 if weights else None,
+        made_up=list(weights.made_up) if weights else [],
         dataset=spec.data,
         split=spec.split,
         images=images,

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
+
+
+def notes_on_weights(prepared: Prepared) -> list[str]:
+    """Say of each backbone which weights of its file were taken, what was changed and made up."""
+    notes = []
+    for name, model in prepared.models.items():
+        told = model.provenance.told() if model.provenance else ""
+        if told:
+            notes.append(f"{name}, weights: {told}")
+    return notes
+
+
+def made_up_warning(backbone: str, parts: Sequence[str]) -> str:
+    """Warn that `parts` of a backbone are not trained; empty without any."""
+    if not parts:
+        return ""
+    return (
+        f"{backbone} is not trained as a whole: its weights lack {', '.join(parts)}, made up to "
+        "fit. What is measured on it says nothing of a trained model."
+    )
 
 
 def unreachable_budgets(prepared: Prepared) -> list[str]:

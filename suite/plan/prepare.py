@@ -109,7 +109,7 @@ class Prepared:
         """What is stored of each cell before it ran, in their order."""
         records = []
         for cell in self.cells:
-            weights = weights_hash(self.models[cell.backbone])
+            weights = self.models[cell.backbone].provenance
             records.append(planned_record(cell, self.spec, len(self.indices), weights))
         return records
 

@@ -18,6 +18,7 @@ from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
+from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
@@ -77,7 +78,8 @@ def run_sensitivity(
         # Say where the results go and what an interrupted run has left.
         done, total = store.count_outcomes(prepared.keys, prepared.shards)
         probed = probes.count_existing(images), len(images), "images with tokens removed"
-        print_start(folder, prepared.size, [(done, total, "outcomes"), probed], quiet)
+        existing = [(done, total, "outcomes"), probed]
+        print_start(folder, prepared.size, existing, notes_on_weights(prepared), quiet)
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
@@ -167,6 +169,9 @@ def conclude(
     frames["sensitivity_kept"] = kept_table(prepared, results, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
     headline = summarize_findings(spec, frames)
+    parts = model.provenance.made_up if model.provenance else ()
+    if made_up := made_up_warning(spec.backbone, parts):
+        headline["paragraphs"].insert(0, made_up)
     for name, frame in frames.items():
         store.write_table(name, frame)
     store.write_headline(headline)

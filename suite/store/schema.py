@@ -78,6 +78,8 @@ class CellRecord(Stored):
     """weights as they were asked for"""
     weights: str | None
     """SHA-256 of the weights, empty for untrained ones"""
+    made_up: list[str] = []
+    """parts of the backbone that the weights do not have, and what they are instead"""
     dataset: str
     """data set as it was asked for"""
     split: str

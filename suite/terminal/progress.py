@@ -30,10 +30,13 @@ Reading = tuple[float, int]  # seconds since the start, and the count by then
 Existing = tuple[int, int, str]  # count on disk, total, unit
 
 
-def print_start(folder: Path, work: str, existing: Sequence[Existing], quiet: bool) -> None:
-    """Print where the results of the `work` go and what is on disk already, unless `quiet`."""
+def print_start(
+    folder: Path, work: str, existing: Sequence[Existing], notes: Sequence[str], quiet: bool
+) -> None:
+    """Print `notes`, where the results of the `work` go, and what is there, unless `quiet`."""
     if not quiet:
-        _print(start_line(folder, work, existing))
+        for text in (*notes, start_line(folder, work, existing)):
+            _print(text)
 
 
 def start_line(folder: Path, work: str, existing: Sequence[Existing]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from backbones.common.errors import UserError
 from methods import METHODS
 from methods.spec import MethodSpec, parse
 from suite.verify.line import Line, judged
@@ -20,7 +21,11 @@ def examined(spec: MethodSpec) -> list[Finding]:
 def method_lines() -> Iterator[Line]:
     """A line for each registered method that reduces tokens, with the first check that fails."""
     for name in METHODS:
-        findings = examined(parse(name))
+        try:
+            findings = examined(parse(name))
+        except UserError as error:  # of a plugin that is no method
+            yield judged("methods", name, str(error), "")
+            continue
         first = ""
         for finding in reversed(findings):
             if finding.problem:

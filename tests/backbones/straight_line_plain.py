@@ -124,7 +124,9 @@ def mixed(u: Tensor, places: list[Cell], sides: Cell, state: State, at: str) -> 
     A, D = -torch.exp(state[f"{at}A_log"]), state[f"{at}D"]
     states = A.shape[1]
     dt, B, C = rows[:, : -2 * states], rows[:, -2 * states : -states], rows[:, -states:]
-    delta = torch.log1p(torch.exp(dt @ state[f"{at}dt_proj.weight"].T + state[f"{at}dt_proj.bias"]))
+    projected_dt = dt @ state[f"{at}dt_proj.weight"].T + state[f"{at}dt_proj.bias"]
+    # the authors' scan adds the bias that their projection has added already
+    delta = torch.log1p(torch.exp(projected_dt + state[f"{at}dt_proj.bias"]))
     y = torch.zeros_like(x)
     for kind in range(4):
         met = [

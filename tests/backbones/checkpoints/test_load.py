@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import pickle
 import re
 import threading
@@ -52,9 +53,9 @@ def weights(seed: int, model: nn.Module | None = None) -> dict[str, Tensor]:
     }
 
 
-def official(path: Path, **changes: object) -> Path:
-    """A file as Vim's training script writes it; a change to None leaves the entry out."""
-    content: dict[str, object] = {
+def official_content() -> dict[str, object]:
+    """What Vim's training script writes."""
+    return {
         "model": weights(1),
         "optimizer": {
             "state": {0: {"exp_avg": torch.zeros(3)}},
@@ -68,7 +69,11 @@ def official(path: Path, **changes: object) -> Path:
             model="vim", lr=5e-4, drop=0.0, data_path=Path("/data").as_posix()
         ),
     }
-    content.update(changes)
+
+
+def official(path: Path, **changes: object) -> Path:
+    """A file as Vim's training script writes it; a change to None leaves the entry out."""
+    content = official_content() | changes
     torch.save({key: value for key, value in content.items() if value is not None}, path)
     return path
 
@@ -132,12 +137,6 @@ def test_bare_state_dicts_of_either_format(tmp_path: Path) -> None:
         assert loaded.num_classes == 3
 
 
-def test_prefixes_of_parallel_training_are_taken_off(tmp_path: Path) -> None:
-    prefixed = {f"module.{name}": tensor for name, tensor in weights(4).items()}
-    loaded = load.load(str(official(tmp_path / "c.pth", model=prefixed)), model_name="vim_tiny")
-    assert equal(loaded.state, weights(4))
-
-
 def test_the_file_may_go_after_loading(tmp_path: Path) -> None:
     path = official(tmp_path / "c.pth")
     loaded = load.load(str(path), model_name="vim_tiny")
@@ -145,18 +144,101 @@ def test_the_file_may_go_after_loading(tmp_path: Path) -> None:
     assert equal(loaded.state, weights(1))
 
 
-@pytest.mark.parametrize("ema", [True, None])
-def test_missing_averaged_weights_name_the_fix(tmp_path: Path, ema: bool | None) -> None:
-    path = official(tmp_path / "c.pth", model_ema=None)
-    with pytest.raises(UserError, match=r"no 'model_ema'.*ema=False") as error:
-        load.load(str(path), model_name="vim_base", ema=ema)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_is_read_by_its_content_whatever_its_name(tmp_path: Path, legacy: bool) -> None:
+    options = {"_use_new_zipfile_serialization": not legacy}
+    torch.save(official_content(), tmp_path / "c.safetensors", **options)
+    loaded = load.load(str(tmp_path / "c.safetensors"), model_name="vim_tiny")
+    assert (loaded.provenance.format, loaded.provenance.branch) == ("torch", "model")
+    save_file(weights(3), tmp_path / "c.pth")
+    loaded = load.load(str(tmp_path / "c.pth"), model_name="vim_tiny")
+    assert loaded.provenance.format == "safetensors"
+    assert equal(loaded.state, weights(3))
+
+
+def sharded(folder: Path, suffix: str = "safetensors") -> Path:
+    """Weights in two shards with the index that Hugging Face's libraries write."""
+    state = weights(3)
+    places: dict[str, str] = {}
+    for number, names in enumerate((list(state)[:2], list(state)[2:]), 1):
+        file = f"model-0000{number}-of-00002.{suffix}"
+        part = {name: state[name] for name in names}
+        if suffix == "safetensors":
+            save_file(part, folder / file)
+        else:
+            torch.save(part, folder / file)
+        places |= dict.fromkeys(names, file)
+    index = folder / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return index
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_an_index_of_shards_is_all_of_them(tmp_path: Path, suffix: str) -> None:
+    index = sharded(tmp_path, suffix)
+    loaded = load.load(str(index), model_name="vim_tiny")
+    assert equal(loaded.state, weights(3))
+    before = loaded.provenance.sha256
+    # the hash is that of the shards: the index stays the same when their numbers change
+    shard = tmp_path / f"model-00002-of-00002.{suffix}"
+    other = {name: tensor + 1 for name, tensor in load.read(shard)[0].items()}
+    shard.unlink()
+    if suffix == "safetensors":
+        save_file(other, shard)
+    else:
+        torch.save(other, shard)
+    assert load.load(str(index), model_name="vim_tiny").provenance.sha256 != before
+
+
+def test_what_is_wrong_with_shards_is_said(tmp_path: Path) -> None:
+    index = sharded(tmp_path)
+    shard = tmp_path / "model-00002-of-00002.safetensors"
+    with pytest.raises(
+        UserError, match=r"one of 2 shards: .*model.safetensors.index.json"
+    ) as error:
+        load.load(str(shard), model_name="vim_tiny")
     one_line(error)
+    save_file({"norm_f.weight": torch.zeros(1, 4)}, shard)
+    with pytest.raises(UserError, match=r"shard .*00002.safetensors lacks .*: download") as error:
+        load.load(str(index), model_name="vim_tiny")
+    one_line(error)
+    shard.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        load.load(str(index), model_name="vim_tiny")
+    for content in ("[]", "{", '{"weight_map": 3}', '{"weight_map": {"a": ["b"]}}'):
+        index.write_text(content)
+        with pytest.raises(UserError, match="no index of sharded weights") as error:
+            load.load(str(index), model_name="vim_tiny")
+        one_line(error)
+    for file in ('"../c.pth"', '"/etc/passwd"', "3"):
+        index.write_text(f'{{"weight_map": {{"a": {file}}}}}')
+        with pytest.raises(UserError, match="no file beside it"):
+            load.load(str(index), model_name="vim_tiny")
 
 
-def test_averaged_weights_asked_of_a_bare_state_dict(tmp_path: Path) -> None:
-    torch.save(weights(3), tmp_path / "bare.pth")
-    with pytest.raises(UserError, match="bare state dict"):
-        load.load(str(tmp_path / "bare.pth"), model_name="vim_tiny", ema=True)
+def test_shards_of_the_hub_are_fetched_with_their_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(source, "_answers", lambda endpoint: True)
+    requested = []
+
+    def download(repo: str, file: str, *, revision: str | None) -> str:
+        requested.append((repo, file, revision))
+        return str(tmp_path / Path(file).name)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    spec = "hf://owner/repo@v1/folder/model.safetensors.index.json"
+    assert equal(load.load(spec, model_name="vim_tiny").state, weights(3))
+    assert requested == [
+        ("owner/repo", f"folder/{file}", "v1")
+        for file in (
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+        )
+    ]
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy", "plain pickle"])
@@ -256,7 +338,6 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         ({}, "it is empty"),
         ({"model": {}}, "it is empty"),
         ({"epoch": 3, "net": {}}, "'epoch' is no tensor"),
-        ({"model_ema": {"a": torch.zeros(1)}}, "ema=True"),
         ({"a": torch.tensor([1.0, float("nan")])}, "NaN or infinite values in 'a'"),
         (
             {"a": torch.tensor([float("inf")], dtype=torch.bfloat16)},

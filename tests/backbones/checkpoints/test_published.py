@@ -24,7 +24,6 @@ from backbones.checkpoints.published import (
 from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed, resample_frames, resample_positions
 from backbones.models.sizes import FAMILIES
-from backbones.provenance import NEW_HEAD
 
 HUB = [row for row in published_files() if row.source.startswith("hf://")]
 
@@ -228,7 +227,8 @@ def test_registers_have_no_place_in_resampled_positions(tmp_path: Path) -> None:
 def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
     path, state = saved(tmp_path / "c.pth", class_token(16, 1))
     with pytest.raises(
-        UserError, match=r"no head .*'videomamba_tiny_video\[classes=N\]' \(in Python: num_"
+        UserError,
+        match=r"no head .*'videomamba_tiny_video\[dim=16,depth=1,classes=N\]' \(in Python: num_",
     ):
         create_model("videomamba_tiny_video", path, **NARROW)
     model = create_model("videomamba_tiny_video", path, num_classes=5, **NARROW)
@@ -238,7 +238,8 @@ def test_a_video_model_begins_from_an_image_model(tmp_path: Path) -> None:
     assert result["head.weight"].shape == (5, 16)
     assert torch.equal(result["layers.0.mixer.D_b"], state["layers.0.mixer.D_b"])
     assert model.provenance is not None
-    assert model.provenance.adapted == ("begun from an image model", NEW_HEAD)
+    assert model.provenance.adapted == ("begun from an image model",)
+    assert model.provenance.made_up == ("temporal_pos_embedding (zeros)", "head (random)")
 
 
 def test_another_number_of_frames_resamples_theirs(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_weights_without_a_head_begin_a_new_one_if_asked(tmp_path: Path) -> None
         create_model("vim_tiny", path, **NARROW)
     model = create_model("vim_tiny", path, num_classes=3, **NARROW)
     assert model.provenance is not None
-    assert model.provenance.adapted == (NEW_HEAD,)
+    assert model.provenance.made_up == ("head (random)",)
 
 
 def test_the_head_has_as_many_classes_as_the_weights_unless_asked(tmp_path: Path) -> None:

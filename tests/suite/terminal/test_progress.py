@@ -163,9 +163,9 @@ def test_a_run_begins_with_what_is_there(existing: list[progress.Existing], show
 
 
 def test_what_is_there_is_said_once_and_not_to_a_program(capsys: Out) -> None:
-    print_start(Path("one"), "2 cells", [], quiet=True)
-    print_start(Path("two"), "2 cells", [], quiet=False)
-    assert capsys.readouterr() == ("", "two: 2 cells\n")
+    print_start(Path("one"), "2 cells", [], ["a note"], quiet=True)
+    print_start(Path("two"), "2 cells", [], ["another note"], quiet=False)
+    assert capsys.readouterr() == ("", "another note\ntwo: 2 cells\n")
 
 
 def test_days_are_told() -> None:
