@@ -86,3 +86,85 @@ def test_the_bundled_vim_nano_classifies_the_dev_split() -> None:
             logits = model(torch.from_numpy(dataset.samples(part, model.image_size)))
             hits += int((logits.argmax(1).numpy() == dataset.labels[part]).sum())
     assert hits > 0.85 * 200
+
+
+def headless(path: Path, name: str, **settings: int) -> str:
+    """A file with the weights of a small backbone, without its head."""
+    state = create_model(name, **settings).state_dict()
+    torch.save({key: state[key] for key in state if not key.startswith("head.")}, path)
+    return str(path)
+
+
+def test_advice_on_the_head_keeps_the_settings_in_use(tmp_path: Path) -> None:
+    path = headless(tmp_path / "c.pth", "vim_tiny", dim=16, depth=1, image_size=64)
+    for settings in ("image_size=64,dim=16,depth=1", "ema=false,image_size=64,dim=16,depth=1"):
+        with pytest.raises(UserError) as error:
+            create_model(f"vim_tiny[{settings}]", path)
+        assert f"'vim_tiny[{settings},classes=N]'" in str(error.value)
+    small = {"dim": 16, "depth": 1}
+    state = create_model("vim_tiny", classes=4, image_size=64, **small).state_dict()
+    torch.save(state, path)
+    with pytest.raises(UserError) as error:
+        create_model("vim_tiny[image_size=64]", path, num_classes=7, **small)
+    assert "'vim_tiny[image_size=64,dim=16,depth=1,classes=4]'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("made_from", "name", "settings", "made_up"),
+    [
+        ("vim_tiny", "vim_tiny", {}, ("head (random)",)),
+        ("plainmamba_l1", "plainmamba_l1", {}, ("head (random)",)),
+        ("deit_tiny", "deit_tiny", {}, ("head (random)",)),
+        (
+            "videomamba_tiny",
+            "videomamba_tiny_video",
+            {"frames": 2},
+            ("temporal_pos_embedding (zeros)", "head (random)"),
+        ),
+    ],
+)
+def test_what_the_file_lacks_is_said_to_be_made_up(
+    tmp_path: Path,
+    made_from: str,
+    name: str,
+    settings: dict[str, int],
+    made_up: tuple[str, ...],
+) -> None:
+    small = {"dim": 24, "image_size": 32}
+    small |= {"layers": 1, "heads": 2} if made_from == "deit_tiny" else {"depth": 1}
+    path = headless(tmp_path / "c.pth", made_from, **small)
+    model = create_model(name, path, num_classes=3, **small, **settings)
+    assert model.provenance is not None
+    assert model.provenance.made_up == made_up
+    assert model.provenance.told().endswith(f"made up, not trained: {', '.join(made_up)}")
+
+
+def test_an_image_models_head_does_not_serve_for_clips(tmp_path: Path) -> None:
+    small = {"dim": 16, "depth": 1, "image_size": 32}
+    state = create_model("videomamba_tiny", classes=3, **small).state_dict()
+    torch.save(state, tmp_path / "c.pth")
+    model = create_model("videomamba_tiny_video", str(tmp_path / "c.pth"), num_classes=3, **small)
+    assert model.provenance is not None
+    assert model.provenance.made_up == ("temporal_pos_embedding (zeros)", "head (random)")
+    assert not torch.equal(model.get_parameter("head.weight"), state["head.weight"])
+
+
+def test_whole_weights_have_nothing_made_up(tmp_path: Path) -> None:
+    settings = {"dim": 24, "depth": 2, "image_size": 32}
+    model = create_model("plainmamba_l1", **settings)
+    state = model.state_dict()
+    # the counter of a batch norm, which no evaluation reads, may be missing
+    short = {name: state[name] for name in state if not name.endswith("num_batches_tracked")}
+    assert len(short) < len(state)
+    torch.save(short, tmp_path / "c.pth")
+    loaded = create_model("plainmamba_l1", str(tmp_path / "c.pth"), **settings)
+    assert loaded.provenance is not None
+    assert (loaded.provenance.told(), loaded.provenance.made_up) == ("", ())
+    assert torch.equal(
+        loaded.get_buffer("patch_embed.stem.1.running_var"), state["patch_embed.stem.1.running_var"]
+    )
+    # a statistic is read, and may not
+    del short["patch_embed.stem.1.running_var"]
+    torch.save(short, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"1 keys missing \(patch_embed.stem.1.running_var\)"):
+        create_model("plainmamba_l1", str(tmp_path / "c.pth"), **settings)
