@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from backbones import create_model
 
+ROLES = ("student", "teacher")
 LINE = "plan --backbones vim_nano --methods mtr --images 3 --threads 1 --checkpoint ROOT/c"
 AGAIN = "download (it|or copy it) again"
 PLAIN = "ask its author for plain weights"
@@ -330,9 +331,33 @@ ROWS = [
     ),
     Bad(
         "checkpoint: averaged alone",
-        LINE,
-        "ask for EMA weights",
+        LINE.replace("vim_nano", "'vim_nano[ema=false]'"),
+        "has no plain weights .*: leave out ema=false",
         saved(lambda: {"model_ema": weights()}),
+    ),
+    Bad(
+        "checkpoint: plain alone",
+        LINE.replace("vim_nano", "'vim_nano[ema=true]'"),
+        "has no averaged weights .*: leave out ema=true",
+        saved(lambda: {"model": weights()}),
+    ),
+    Bad(
+        "checkpoint: ema as a word",
+        LINE.replace("vim_nano", "'vim_nano[ema=on]'"),
+        "cannot take ema=on: give true or false",
+        saved(weights),
+    ),
+    Bad(
+        "checkpoint: names with and without a prefix",
+        LINE,
+        "has both 'cls_token' and 'module.cls_token': keep one of them",
+        saved(lambda: weights() | {f"module.{name}": one for name, one in weights().items()}),
+    ),
+    Bad(
+        "checkpoint: a student and its teacher",
+        LINE,
+        "has the model under 'student.' and under 'teacher.': save one",
+        saved(lambda: {f"{of}.{name}": one for of in ROLES for name, one in weights().items()}),
     ),
     Bad("safetensors: a header too long", LINE, AGAIN, header(b"{}", 1 << 60)),
     Bad("safetensors: a header beyond the end", LINE, AGAIN, header(b"{}", 1000)),
