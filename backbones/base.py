@@ -213,5 +213,23 @@ def check_image_size(images: Tensor, size: int, name: str) -> None:
     if images.ndim != 4 or images.shape[1:] != (3, size, size):
         raise UserError(
             f"{name} takes images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}: "
-            f"resize them, or create the model with image_size={images.shape[-1]}"
+            f"{_shape_advice(tuple(images.shape), size)}"
         )
+
+
+def _shape_advice(shape: tuple[int, ...], size: int) -> str:
+    """How to make images of this shape ones that a backbone of side `size` takes."""
+    if len(shape) == 3 and shape[0] == 3:
+        return "add the dimension of the batch, images[None]"
+    if len(shape) != 4:
+        return "stack them along a first dimension"
+    _, channels, height, width = shape
+    if channels != 3 and width == 3:
+        return "put the channels first, images.permute(0, 3, 1, 2)"
+    if channels == 1:
+        return "repeat the grey channel, images.expand(-1, 3, -1, -1)"
+    if channels != 3:
+        return "keep red, green and blue, images[:, :3]"
+    if height != width:
+        return f"crop or resize them to squares of {size}"
+    return f"resize them, or create the model with image_size={width}"

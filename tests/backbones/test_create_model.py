@@ -1,11 +1,13 @@
 """`create_model`: names, settings, published layouts, and the bundled weights."""
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from backbones import BACKBONES, create_model
 from backbones.common.errors import UserError
@@ -168,3 +170,25 @@ def test_whole_weights_have_nothing_made_up(tmp_path: Path) -> None:
     torch.save(short, tmp_path / "c.pth")
     with pytest.raises(UserError, match=r"1 keys missing \(patch_embed.stem.1.running_var\)"):
         create_model("plainmamba_l1", str(tmp_path / "c.pth"), **settings)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice", "mended"),
+    [
+        ((3, 56, 56), r"images\[None\]", lambda x: x[None]),
+        ((2, 1, 56, 56), "repeat the grey channel", lambda x: x.expand(-1, 3, -1, -1)),
+        ((2, 56, 56, 3), "channels first", lambda x: x.permute(0, 3, 1, 2)),
+        ((2, 4, 56, 56), "red, green and blue", lambda x: x[:, :3]),
+        ((2, 3, 40, 56), "squares of 56", lambda x: torch.nn.functional.pad(x, (0, 0, 8, 8))),
+        ((2, 3, 64, 64), "image_size=64", lambda x: x[..., 4:60, 4:60]),
+    ],
+)
+def test_advice_on_the_shape_of_images_helps(
+    shape: tuple[int, ...], advice: str, mended: Callable[[Tensor], Tensor]
+) -> None:
+    model = create_model("vim_pico")
+    images = torch.zeros(shape)
+    with pytest.raises(UserError, match=advice):
+        model(images)
+    with torch.inference_mode():
+        assert model(mended(images)).shape[1] == 10
