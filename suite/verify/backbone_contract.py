@@ -63,6 +63,8 @@ def first_problem(name: str) -> str:
     """The first thing that the backbone gets wrong; empty if there is nothing."""
     try:
         subject = small(name)
+    except UserError as error:
+        return str(error)
     except Exception as error:  # a third party's constructor may raise anything
         return f"cannot be made: {type(error).__name__}: {error}"
     for check in CHECKS:

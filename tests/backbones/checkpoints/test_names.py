@@ -1,7 +1,11 @@
 """Names as frameworks write them: each file is the model's, or is refused in one line."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from backbones.checkpoints.names import renamed
@@ -93,6 +97,37 @@ def test_names_become_the_models_and_what_was_done_is_said(file: str) -> None:
     result, notes = renamed(state, OWN, "c.pth")
     assert result == WEIGHTS
     assert notes == said
+
+
+PREFIXES = ("module", "_orig_mod", "model", "backbone", "net", "encoder", "student", "m0del_é")
+
+
+@given(
+    outside=st.lists(st.sampled_from(PREFIXES), max_size=5),
+    inside=st.lists(st.sampled_from(PREFIXES), max_size=3),
+    head=st.sampled_from(["head", "fc", "classifier", "classifier.1", "head.fc", "linear"]),
+    beside=st.booleans(),
+    counted=st.booleans(),
+    order=st.randoms(use_true_random=False),
+)
+def test_any_chain_of_prefixes_and_any_head_leads_to_the_model(
+    outside: Sequence[str],
+    inside: Sequence[str],
+    head: str,
+    beside: bool,
+    counted: bool,
+    order: object,
+) -> None:
+    outer, inner = ("".join(f"{part}." for part in parts) for parts in (outside, inside))
+    state = under(outer, headed(head, under(inner, BODY)))
+    if counted:
+        state["n_averaged"] = torch.tensor(3)
+    if beside and set(outside) - {"module", "_orig_mod"}:
+        state["criterion.weight"] = torch.ones(2)
+    names = list(state)
+    order.shuffle(names)  # type: ignore[attr-defined]
+    result, _ = renamed({name: state[name] for name in names}, OWN, "c.pth")
+    assert result == WEIGHTS
 
 
 @pytest.mark.parametrize(
