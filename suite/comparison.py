@@ -19,13 +19,15 @@ from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import dismiss
 from suite.evaluation.outcomes import accuracy, metrics
 from suite.execution.choose import Executor
+from suite.execution.images import record_images, settle
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.plan.notes import notes_on_weights
+from suite.execution.shards import count_existing
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
-from suite.store.run_folder import session
+from suite.store.run_folder import Store, session
 from suite.store.schema import CellRecord
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
@@ -63,6 +65,7 @@ def run_comparison(
     quiet: bool = False,
     resume: bool = True,
     fail_fast: bool = False,
+    skip_damaged: bool = False,
     executor: Executor = execute,
     prepared: Prepared | None = None,
 ) -> Result:
@@ -74,8 +77,11 @@ def run_comparison(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     plan = prepared or prepare(spec)
+    Store.check(folder, spec, resume)
+    plan = settle(plan, folder, skip_damaged)
     with session(folder, spec, resume, again=fail_fast) as store:
-        done, total = store.count_outcomes(plan.keys, plan.shards)
+        record_images(plan, store)
+        done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
         print_start(folder, plan.size, [existing], notes_on_weights(plan), quiet)
         with progress_bar(total, quiet) as progress:

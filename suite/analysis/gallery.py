@@ -33,6 +33,8 @@ def gallery_tables(
     `cells` are those that succeeded. Without images in the spec there is no gallery.
     """
     wanted = prepared.spec.gallery
+    if not isinstance(wanted, int):
+        wanted = tuple(image for image in wanted if image not in prepared.left_out)
     chosen = pictured(prepared.indices, wanted)
     if not chosen:
         return {}

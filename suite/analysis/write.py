@@ -55,8 +55,10 @@ def comparison_headline(
         if row := published_result(name, model, dataset):
             published[name] = row
     flips = flip_warning(halved)
+    left_out = prepared.left_out_note
     # Worst first: figures that depend on the batch are doubtful whatever else they show.
     warnings = [
+        *([f"{left_out}."] if left_out else []),
         *([flips] if flips else []),
         *unreachable_budgets(prepared),
         *run_warnings(statistics, spec, len(dataset.classes), published),

@@ -51,7 +51,14 @@ def run_and_show(
     trackers = chosen_trackers(options.track)
     executor = executor_of(options.executor, options.address, options.workers)
     result = run_comparison(
-        spec, folder, options.json, options.resume, options.fail_fast, executor, prepared
+        spec,
+        folder,
+        options.json,
+        options.resume,
+        options.fail_fast,
+        options.skip_damaged,
+        executor,
+        prepared,
     )
     finish(folder, options, trackers, result.summary(), partial(show, result, folder))
     # Failed cells do not stop the others, but a script must notice them.

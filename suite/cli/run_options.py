@@ -50,6 +50,9 @@ class RunOptions:
         bool, typer.Option(help="Resume a run that exists; --no-resume refuses it.")
     ] = True
     fail_fast: Annotated[bool, typer.Option(help="Stop at the first cell that fails.")] = False
+    skip_damaged: Annotated[
+        bool, typer.Option(help="Go on without images that cannot be read, and name them.")
+    ] = False
     executor: Annotated[
         str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")
     ] = "local"

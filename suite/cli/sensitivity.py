@@ -25,7 +25,9 @@ def sensitivity(spec: SensitivitySpec, options: RunOptions) -> int:
     # Wrong names are found before the analysis, which may take hours.
     trackers = chosen_trackers(options.track)
     folder = options.folder(spec.default_name())
-    result = run_sensitivity(spec, folder, options.json, options.resume, options.fail_fast)
+    result = run_sensitivity(
+        spec, folder, options.json, options.resume, options.fail_fast, options.skip_damaged
+    )
 
     def show(page: Path | None) -> None:
         for table in console_tables(result.frames):

@@ -6,7 +6,8 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,19 @@ Mask = NDArray[np.bool_]
 Manifest = dict[str, Any]
 Grid = tuple[int, int]
 Decoded = tuple[Samples, Mask | None]  # samples, and the cells of each that show the object
+
+
+class Seen(NamedTuple):
+    """What an image was decoded from.
+
+    ``content``  hash of its bytes and its label
+    ``stamp``    size, times and place of its file then; empty if these say nothing
+    """
+
+    content: str
+    stamp: str
+
+
 # A label is a row of every table of classes, so a damaged one must not ask for gigabytes.
 MAX_CLASSES = 1_000_000
 UNDIVIDED = "all"  # the split of a data set without splits
@@ -147,6 +161,15 @@ class Dataset(ABC):
                 return samples, None
             masks.append(mask)
         return samples, np.stack(masks)
+
+    @cached_property
+    def seen(self) -> dict[int, Seen]:
+        """By number, what was decoded since the loader last took it, of data in files."""
+        return {}
+
+    def rules(self) -> Manifest:
+        """What outcomes depend on, beside the images where these are known by their bytes."""
+        return self.manifest()
 
     def check_index(self, index: int) -> int:
         """`index` if there is such an image; IndexError otherwise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
-from suite.data.base import Dataset
+from suite.data.base import Dataset, Seen
 from suite.data.loading.loader import Batch, batches
 from suite.evaluation.outcomes import COLUMNS, outcomes
 from suite.evaluation.token_counts import TokenCounts
@@ -41,12 +41,16 @@ class ShardResult:
     ``tokens``    their token counts (`suite.evaluation.token_counts.TokenCounts.frame`)
     ``failures``  the reasons of the cells that failed
     ``halved``    if memory ran out: the batch that fit, and how predictions differ with it
+    ``seen``      by number, what images in files were decoded from
+    ``damaged``   by number, what is wrong with images that could not be, and have no outcomes
     """
 
     outcomes: dict[str, pd.DataFrame]
     tokens: dict[str, pd.DataFrame]
     failures: dict[str, str]
     halved: dict[str, int] | None = None
+    seen: dict[int, Seen] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,24 @@ def evaluate_shard(
     dense = prepared.dense[backbone]
     data = prepared.data[backbone]
     views = data.views
-    tracked = tracked_subset(prepared.indices) * views  # of a video its first view
+    tracked = tracked_subset(prepared.chosen) * views  # of a video its first view
     # Every cell is compared with the dense model, which thus runs even if its results are on disk.
     running = {cell.key: cell for cell in (dense, *cells)}
     rows: dict[str, list[Rows]] = {cell.key: [] for cell in cells}
     reasons: dict[str, str] = {}
     counts = TokenCounts()
-    loader = shard_batches(data, prepared.indices, model, images, batch_size)
+    seen: dict[int, Seen] = {}
+    damaged: dict[int, str] = {}
+    # Where only some images of a shard are evaluated again, others may not follow.
+    whole = any(np.array_equal(images, shard) for shard in prepared.shards)
+    run = prepared.indices if whole else images
+    loader = shard_batches(data, run, model, images, batch_size)
     with torch.inference_mode(), closing(loader):
         for batch in loader:
+            seen |= batch.seen
+            damaged |= batch.damaged
+            if not len(batch.indices):
+                continue
             # 1. Run all cells on the batch, which is cut if its videos have many views.
             parts: list[BatchResult] = []
             with STOPWATCH.part("model"):
@@ -117,10 +130,11 @@ def evaluate_shard(
     # 3. Join what the cells that never failed gave; a failed one leaves no part of its results.
     frames, tokens = {}, {}
     for key in rows:
-        if key in running:
+        # Without rows all images are damaged.
+        if key in running and rows[key]:
             frames[key] = concatenate(rows[key])
             tokens[key] = counts.frame(key)
-    return ShardResult(frames, tokens, reasons)
+    return ShardResult(frames, tokens, reasons, seen=seen, damaged=damaged)
 
 
 def shard_batches(

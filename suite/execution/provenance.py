@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from backbones.scan import chosen
+from suite.data.base import digest
+from suite.execution.images import held
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
@@ -15,7 +17,8 @@ from suite.system.stopwatch import STOPWATCH
 def dataset_record(prepared: Prepared) -> dict[str, Any]:
     """Which images the run used, for ``dataset.json``."""
     dataset, spec = prepared.dataset, prepared.spec
-    return {
+    hashes = held(prepared, prepared.indices)
+    record: dict[str, Any] = {
         "name": spec.data,
         "split": dataset.split,
         "kind": dataset.kind,
@@ -24,8 +27,12 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
         "available": len(dataset),
         "selection": "all" if spec.images == "all" else "stratified by class",
         "classes": list(dataset.classes),
-        "hash": dataset.manifest()["hash"],
+        # By what images in files held, not by the files, which may have changed meanwhile.
+        "hash": digest([dataset.rules(), hashes]) if hashes else dataset.manifest()["hash"],
     }
+    if prepared.left_out:
+        record["left_out"] = list(prepared.left_out.values())
+    return record
 
 
 def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
@@ -52,7 +59,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
             adapted[name] = model.provenance.adapted
             made_up[name] = model.provenance.made_up
         # Each backbone's own: checkpoints differ in resizing, crop and normalisation.
-        preprocessing[name] = prepared.data[name].identity().get("preprocess")
+        preprocessing[name] = prepared.data[name].rules().get("preprocess")
     return {
         "device": prepared.device,
         "kernel": kernels,

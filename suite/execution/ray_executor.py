@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -59,7 +59,8 @@ class OnRay:
         StoppedError after the first piece of a shard with a cell that failed if `fail_fast`.
         """
         todo = list(shards(prepared))
-        if not any(missing(store, shard, prepared.runnable[shard.backbone]) for shard in todo):
+        cells = prepared.runnable
+        if not any(missing(prepared, store, shard, cells[shard.backbone])[0] for shard in todo):
             # Nothing is left to evaluate, and Ray takes seconds to start.
             return execute(prepared, store, progress, fail_fast)
         with connected(self.address, self.workers * prepared.threads or None) as ray:
@@ -179,13 +180,14 @@ class ShardTasks:
                 stack.close()
                 continue
             cells = self._prepared.runnable[shard.backbone]
-            keys = [cell.key for cell in missing(self._store, shard, cells)]
-            self._progress(len(shard.images) * (len(cells) - len(keys)))
+            lacking, images = missing(self._prepared, self._store, shard, cells)
+            keys = [cell.key for cell in lacking]
+            self._progress(len(shard.images) * len(cells) - len(images) * len(keys))
             if not keys:
                 stack.close()
                 continue
             count = min(len(keys), math.ceil(self._size / len(todo)))
-            locked = LockedShard(shard, stack, count)
+            locked = LockedShard(replace(shard, images=images), stack, count)
             for part in np.array_split(keys, count):
                 yield Piece(locked, part.tolist())
 
@@ -224,7 +226,7 @@ class ShardTasks:
         locked = piece.locked
         again: list[Piece] = []
         if isinstance(outcome, ShardResult):
-            save(self._store, locked.shard, outcome)
+            save(self._prepared, self._store, locked.shard, outcome)
         else:
             again = self._after_loss(piece, outcome)
         undone = sum(len(other.keys) for other in again)
@@ -245,7 +247,8 @@ class ShardTasks:
             how = "was lost with its node"
         cells = [cell for cell in self._prepared.cells if cell.key in piece.keys]
         # Some may have failed meanwhile, on an earlier shard.
-        left = [cell.key for cell in missing(self._store, shard, cells)]
+        whole = replace(shard, images=self._prepared.shards[shard.index])
+        left = [cell.key for cell in missing(self._prepared, self._store, whole, cells)[0]]
         if piece.alone:
             reason = f"its worker {how}, {RETRIES + 2} times over one shard"
             self._store.write_failures(shard.index, dict.fromkeys(left, reason))

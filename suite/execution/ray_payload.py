@@ -73,7 +73,7 @@ def packed(prepared: Prepared) -> RunPayload:
         if path.endswith(".py"):
             files[path] = Path(path).read_bytes()
     return RunPayload(
-        replace(prepared, models=models),
+        replace(prepared, models=models, seen={}),
         files,
         os.getcwd(),
         prepared.dataset.manifest()["hash"],

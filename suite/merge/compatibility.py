@@ -35,6 +35,7 @@ def refuse_different(runs: Sequence[FinishedRun]) -> None:
             # Against the first run that has the fact: all others agree with it already.
             first, expected = known.setdefault(what, (run, value))
             if value != expected:
+                refuse_changed(first, run)
                 _refuse(first, run, f"{what} is {expected} in the first and {value} in the second")
 
 
@@ -43,7 +44,8 @@ def facts(run: FinishedRun) -> dict[str, Any]:
     settings, environment = run.spec.model_dump(), run.environment
     facts = {}
     if "data" in settings:
-        facts["the data set"] = settings["data"]
+        # Without its path: the same files may lie elsewhere.
+        facts["the data set"] = settings["data"].partition(":")[0]
     if run.compares:
         facts |= {what: run.dataset.get(name) for name, what in OF_IMAGES.items()}
         facts |= {what: settings[name] for name, what in OF_COMPARISON.items()}
@@ -58,6 +60,19 @@ def facts(run: FinishedRun) -> dict[str, Any]:
     if isinstance(run.spec, SensitivitySpec):
         facts[f"the sensitivity analysis of {run.spec.backbone}"] = run.name
     return facts
+
+
+def refuse_changed(first: FinishedRun, run: FinishedRun) -> None:
+    """UserError if images of one number are not the same bytes of the same class."""
+    shared = sorted(first.held.keys() & run.held.keys())
+    changed = [image for image in shared if first.held[image] != run.held[image]]
+    if changed:
+        _refuse(
+            first,
+            run,
+            f"{len(changed):,} of {len(shared):,} images, such as number {changed[0]}, were "
+            "another file or class in the second: run the first again on the present files",
+        )
 
 
 def refuse_other_images(first: FinishedRun, run: FinishedRun) -> None:

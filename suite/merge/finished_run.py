@@ -78,9 +78,10 @@ class FinishedRun:
 
     def outcomes(self, record: CellRecord) -> pd.DataFrame:
         """Outcomes of a cell by ascending image; UserError unless they are whole, of all images."""
-        store, key = Store(self.folder), record.key
-        shards = -(-record.images // self.comparison.shard_size)
-        frames = [self._verified(store.outcomes_path(key, index)) for index in range(shards)]
+        folder = self.folder / "shards" / record.key
+        frames = [self._verified(path) for path in sorted(folder.glob("[!.]*"))]
+        if not frames:
+            raise UserError(f"{folder} is missing: {self._again}")
         frame = pd.concat(frames, ignore_index=True)
         columns = list(CLASSIFICATION.outcomes)
         complete = set(columns) <= set(frame.columns) and len(frame) == record.images
@@ -90,18 +91,27 @@ class FinishedRun:
             complete = same and frame.image.is_unique
         if not complete:
             raise UserError(
-                f"the outcomes in {self.folder / 'shards' / key} are not those of the "
+                f"the outcomes in {folder} are not those of the "
                 f"{record.images} images of the run: run it again"
             )
         return frame
 
     def alive(self, record: CellRecord, special: Sequence[int]) -> Alive:
         """`Results.alive` of a cell, after its files are verified."""
-        store, shards = Store(self.folder), cut_shards(self.images, self.comparison.shard_size)
+        store, size = Store(self.folder), self.comparison.shard_size
+        listing = store.listing()
+        chosen = listing.numbers if listing else self.images
+        shards = [np.intersect1d(part, self.images) for part in cut_shards(chosen, size)]
         # Verified first: `Results` trusts what it reads.
         for index, images in enumerate(shards):
-            self._verified(store.tokens_path(record.key, index), images)
+            if len(images):
+                self._verified(store.tokens_path(record.key, index), images)
         return Results(store, shards).alive(record.key, special)
+
+    @functools.cached_property
+    def held(self) -> dict[int, str]:
+        """Hashes of what images in files held, by number."""
+        return {image: seen.content for image, seen in Store(self.folder).all_seen().items()}
 
     def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """The derived tables, by name."""
@@ -119,7 +129,8 @@ class FinishedRun:
             content = path.read_bytes()
             frame = pd.read_parquet(io.BytesIO(content))
             images = frame["image"].to_numpy() if images is None else images
-            problem = verify_checksum(content, Store(self.folder).contents(path, images))
+            held = [self.held.get(image, "") for image in images.tolist()]
+            problem = verify_checksum(content, Store(self.folder).contents(path, images, held))
         except (OSError, pa.ArrowException, KeyError) as error:
             raise UserError(f"{path} is missing or damaged: {self._again}") from error
         if problem:

@@ -23,8 +23,9 @@ from methods.named.oracle import MAX_IMAGES
 from methods.spec import parse_all
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset, pictured, stratified
-from suite.data.base import UNDIVIDED, Dataset, digest
+from suite.data.base import UNDIVIDED, Dataset, Seen, digest
 from suite.data.images.sources import CLASSES as GARMENTS
+from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.layout import layout
@@ -42,8 +43,19 @@ class Prepared:
     threads: int
     models: dict[str, Backbone]
     dataset: Dataset
-    indices: NDArray[np.int64]
+    chosen: NDArray[np.int64]
     cells: list[Cell]
+    left_out: dict[int, str] = field(default_factory=dict, compare=False)
+    skip_damaged: bool = False
+    seen: dict[int, Seen] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Numbers of the chosen images that can be read."""
+        return self._readable(self.chosen)
+
+    def _readable(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        return images[~np.isin(images, list(self.left_out))] if self.left_out else images
 
     @property
     def samples(self) -> int:
@@ -54,7 +66,17 @@ class Prepared:
     def size(self) -> str:
         """How many cells run on how many images or videos, in words."""
         size = f"{len(self.keys):,} cells on {len(self.indices):,} {self.dataset.kind}"
-        return f"{size}; {self.unused_split}" if self.unused_split else size
+        return "; ".join(text for text in (size, self.unused_split, self.left_out_note) if text)
+
+    @property
+    def left_out_note(self) -> str:
+        """The images that are damaged or gone, without which the run goes on; else empty."""
+        if not self.left_out:
+            return ""
+        return (
+            f"left out of {len(self.chosen):,} {self.dataset.kind}, damaged or gone: "
+            f"{len(self.left_out):,} ({'; '.join(self.left_out.values())})"
+        )
 
     @property
     def unused_split(self) -> str:
@@ -68,8 +90,9 @@ class Prepared:
 
     @property
     def shards(self) -> list[NDArray[np.int64]]:
-        """Numbers of the images of each shard."""
-        return cut_shards(self.indices, self.spec.shard_size)
+        """Numbers of the images of each shard, which may have none that can be read."""
+        # Cut before images are left out, so that each stays in its shard.
+        return [self._readable(part) for part in cut_shards(self.chosen, self.spec.shard_size)]
 
     @cached_property
     def data(self) -> dict[str, Dataset]:
@@ -246,12 +269,16 @@ def context_of(
     device: str,
     kernel: str,
 ) -> str:
-    """Hash what all cells of one backbone share: weights, images, and how numbers are computed."""
+    """Hash what all cells of one backbone share: weights, images, and how numbers are computed.
+
+    Images in files are no part of it: outcomes of each are kept with a hash of its bytes.
+    """
+    by_number = not isinstance(dataset, Photographs)
     return digest(
         {
             "weights": weights_hash(model),
-            "data": dataset.prepared_as(model.preprocessing).manifest(),
-            "images": indices.tolist(),
+            "data": dataset.prepared_as(model.preprocessing).rules(),
+            "images": indices.tolist() if by_number else None,
             "precision": precision,
             "device": device,
             "kernel": kernel,

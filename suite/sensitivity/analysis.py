@@ -16,9 +16,11 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
+from suite.execution.images import record_images, settle
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.plan.notes import made_up_warning, notes_on_weights
+from suite.execution.shards import count_existing
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
@@ -41,7 +43,7 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.results import Results
-from suite.store.run_folder import session
+from suite.store.run_folder import Store, session
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.system.stopwatch import STOPWATCH
@@ -63,6 +65,7 @@ def run_sensitivity(
     quiet: bool = False,
     resume: bool = True,
     fail_fast: bool = False,
+    skip_damaged: bool = False,
 ) -> Analysis:
     """Run or resume the analysis in `folder`; finished images and shards are not computed again.
 
@@ -72,17 +75,21 @@ def run_sensitivity(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     prepared, settings = prepare_analysis(spec)
+    Store.check(folder, spec, resume)
+    prepared = settle(prepared, folder, skip_damaged)
     images = prepared.indices.tolist()
     with session(folder, spec, resume, again=fail_fast) as store:
-        probes = ProbeStore(store, probe_digest(prepared, spec))
+        record_images(prepared, store)
+        probes = ProbeStore(store, probe_digest(prepared, spec), prepared.seen)
         # Say where the results go and what an interrupted run has left.
-        done, total = store.count_outcomes(prepared.keys, prepared.shards)
+        done, total = count_existing(prepared, store)
         probed = probes.count_existing(images), len(images), "images with tokens removed"
         existing = [(done, total, "outcomes"), probed]
         print_start(folder, prepared.size, existing, notes_on_weights(prepared), quiet)
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
+        images = prepared.indices.tolist()  # some may have turned out damaged
         with progress_bar(len(images), quiet, "images") as progress:
             probe_images(prepared, settings, probes, progress)
         return conclude(prepared, spec, probes, failures, started)
@@ -172,6 +179,8 @@ def conclude(
     parts = model.provenance.made_up if model.provenance else ()
     if made_up := made_up_warning(spec.backbone, parts):
         headline["paragraphs"].insert(0, made_up)
+    if prepared.left_out:
+        headline["paragraphs"].insert(0, f"{prepared.left_out_note}.")
     for name, frame in frames.items():
         store.write_table(name, frame)
     store.write_headline(headline)

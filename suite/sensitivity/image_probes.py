@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ import torch
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
+from suite.data.base import Seen
 from suite.data.loading.loader import Batch, batches
+from suite.execution.images import found_damaged
 from suite.plan.prepare import Prepared
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, probe
 from suite.store.run_folder import Store
@@ -28,10 +30,12 @@ class ProbeStore:
     """The results of single images in a run folder.
 
     ``digest``  hash of everything that the results depend on; a file made with another is redone
+    ``seen``    what images in files are
     """
 
     store: Store
     digest: str
+    seen: Mapping[int, Seen] = field(default_factory=dict)
 
     def path(self, index: int, part: str) -> Path:
         """Path of one table of image `index`."""
@@ -51,7 +55,7 @@ class ProbeStore:
         valid = []
         for part in PARTS:
             path = self.path(index, part)
-            valid.append(self.store.is_valid(path, self._contents(path)))
+            valid.append(self.store.is_valid(path, self._contents(index, path)))
         return all(valid)
 
     def is_done(self, index: int) -> bool:
@@ -64,7 +68,7 @@ class ProbeStore:
         files = {}
         for part in PARTS:
             path = self.path(index, part)
-            files[path] = getattr(tables, part), self._contents(path)
+            files[path] = getattr(tables, part), self._contents(index, path)
         self.store.write_checked(files)
 
     def read(self, index: int) -> ProbeTables:
@@ -72,9 +76,10 @@ class ProbeStore:
         paths = [self.path(index, part) for part in ProbeTables._fields]
         return ProbeTables(*map(pd.read_parquet, paths))
 
-    def _contents(self, path: Path) -> str:
+    def _contents(self, index: int, path: Path) -> str:
         """Describe what the file at `path` contains; stored in it and checked by `has`."""
-        return f"{self.store.name(path)} of question {self.digest}"
+        held = f" on {self.seen[index].content}" if index in self.seen else ""
+        return f"{self.store.name(path)} of question {self.digest}{held}"
 
 
 def square_grid(model: Backbone) -> tuple[int, int, int]:
@@ -109,6 +114,10 @@ def probe_images(
     for wait in (False, True):
         order, missing = np.array(missing, dtype=np.int64), []
         for batch in batches(data, order, 1, model.image_size, mask_grid):
+            if batch.damaged:  # since the cells ran
+                found_damaged(prepared, batch.damaged)
+                continue
+            prepared.seen.update(batch.seen)
             index = int(batch.indices)
             with probes.lock(index, wait) as acquired:
                 if not acquired:

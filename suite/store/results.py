@@ -40,7 +40,10 @@ class Results:
     def __init__(self, store: Store, shards: Sequence[NDArray[np.int64]]) -> None:
         self.store, self.shards = store, shards
         # Their bits are stored without numbers: how many a shard has is worked out anew.
-        tracked = tracked_subset(np.concatenate(shards))
+        listing = store.listing()
+        tracked = tracked_subset(listing.numbers if listing else np.concatenate(shards))
+        # All images of a shard may be damaged.
+        self._filled = [index for index, images in enumerate(shards) if len(images)]
         self._tracked = [len(np.intersect1d(images, tracked)) for images in shards]
         self._hits: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
         self._counts: dict[str, pd.DataFrame] = {}
@@ -49,7 +52,7 @@ class Results:
         self, key: str, columns: Sequence[str] = tuple(CLASSIFICATION.outcomes)
     ) -> pd.DataFrame:
         """Outcomes of cell `key`, a row an image, in the order of the data set."""
-        paths = [self.store.outcomes_path(key, index) for index in range(len(self.shards))]
+        paths = [self.store.outcomes_path(key, index) for index in self._filled]
         frame = _read(paths, columns)
         if key not in self._hits and set(HIT_COLUMNS) <= set(frame.columns):
             self._keep_hits(key, frame)
@@ -75,7 +78,7 @@ class Results:
     def token_counts(self, key: str) -> pd.DataFrame:
         """Counts of surviving tokens of cell `key` by block and position, summed over images."""
         if key not in self._counts:
-            paths = [self.store.tokens_path(key, index) for index in range(len(self.shards))]
+            paths = [self.store.tokens_path(key, index) for index in self._filled]
             total = pd.DataFrame()
             for start in range(0, len(paths), FILES_AT_ONCE):
                 columns = ["block", "position", "present", "foreground"]
@@ -91,7 +94,8 @@ class Results:
         The positions of `special` tokens, which never leave, are left out.
         """
         parts: dict[int, list[NDArray[np.bool_]]] = {}
-        for index, tracked in enumerate(self._tracked):
+        for index in self._filled:
+            tracked = self._tracked[index]
             path = self.store.tokens_path(key, index)
             frame = _read([path], ["block", "position", "alive"])
             for block, rows in frame.sort_values(["block", "position"]).groupby("block"):
@@ -102,6 +106,20 @@ class Results:
         for block, of_images in parts.items():
             alive[block] = np.delete(np.concatenate(of_images), special, axis=1)
         return alive
+
+
+def joined(
+    frames: Sequence[pd.DataFrame], images: Sequence[NDArray[np.int64]], tracked: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Join the token counts of one cell on several sets of `images`, some of them `tracked`."""
+    kept = [np.intersect1d(part, tracked) for part in images]
+    order = np.concatenate(kept).argsort()
+    bits = []
+    for frame, part in zip(frames, kept, strict=True):
+        bits.append(unpacked(frame.alive.tolist(), len(part)))
+    alive = [row.tobytes() for row in np.packbits(np.concatenate(bits)[order].T, axis=1)]
+    counts = {name: sum(frame[name] for frame in frames) for name in ("present", "foreground")}
+    return frames[0].assign(**counts, alive=alive)
 
 
 def unpacked(bits: Sequence[bytes], images: int) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,13 +26,14 @@ from pydantic import BaseModel
 from backbones.common.documents import read_json
 from backbones.common.errors import UserError
 from suite.config.spec_file import SPEC, read_spec, to_yaml
-from suite.data.base import digest
+from suite.data.base import Seen, digest
 from suite.store.checksums import parquet, verify_checksum, with_checksum
 from suite.store.locks import RunLock, file_lock
 from suite.store.schema import CellRecord, read_record
 from suite.system.atomic_files import to_json, write_atomic, write_json, write_text
 
 LOCK = "run.lock"
+LISTING = "listing.json"
 DAMAGED = "is torn or was changed"
 Images = NDArray[np.int64]
 
@@ -40,6 +41,14 @@ Images = NDArray[np.int64]
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write `frame` to `path` as Parquet in one step; equal frames give equal bytes."""
     write_atomic({path: parquet(frame)})
+
+
+class Listing(NamedTuple):
+    """The images that a run began with: their numbers and names, and how many the data had."""
+
+    numbers: Images
+    names: list[str]
+    total: int
 
 
 @dataclass(frozen=True)
@@ -95,19 +104,76 @@ class Store:
         """Place of a file in the run, such as ``shards/KEY/00000``."""
         return path.relative_to(self.folder).with_suffix("").as_posix()
 
-    def contents(self, path: Path, images: Images) -> str:
-        """What the file at `path` says that it contains: its place in the run, and the images."""
+    def seen_path(self, index: int) -> Path:
+        """What the images of shard `index` were when they were evaluated, if they are in files."""
+        return self.folder / "seen" / f"{index:05d}.json"
+
+    def seen(self, index: int) -> dict[int, Seen]:
+        """What is written at `seen_path`; nothing if that is missing or damaged."""
+        try:
+            rows = read_json(self.seen_path(index)).items()
+            return {int(number): Seen(str(row[0]), str(row[1])) for number, row in rows}
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+            return {}
+
+    def all_seen(self) -> dict[int, Seen]:
+        """What the images of all shards were."""
+        seen: dict[int, Seen] = {}
+        for path in sorted((self.folder / "seen").glob("*.json")):
+            if path.stem.isdecimal():
+                seen |= self.seen(int(path.stem))
+        return seen
+
+    def listing(self) -> Listing | None:
+        """The images in files that the run began with; None if there are none on record."""
+        try:
+            value = read_json(self.folder / LISTING)
+            numbers = np.array(value["numbers"], np.int64)
+            return Listing(numbers, [str(name) for name in value["names"]], int(value["total"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def write_listing(self, listing: Listing) -> None:
+        """Write which images in files the run is about."""
+        content = listing._replace(numbers=listing.numbers.tolist())._asdict()
+        write_json(self.folder / LISTING, content)
+
+    def contents(self, path: Path, images: Images, held: Sequence[str] = ()) -> str:
+        """What the file at `path` says that it contains: its place in the run, and the images.
+
+        `held` are the hashes of what images in files held.
+        """
         # Shards of equal names hold other images after a change of --images.
-        images_hash = hashlib.sha256(images.tobytes()).hexdigest()[:16]
+        content = images.tobytes() + "".join(held).encode()
+        images_hash = hashlib.sha256(content).hexdigest()[:16]
         return f"{self.name(path)} of {len(images)} images {images_hash}"
 
-    def has_shard(self, key: str, index: int, images: Images) -> bool:
+    def has_shard(self, key: str, index: int, images: Images, held: Sequence[str] = ()) -> bool:
         """Return whether both files of cell `key` on shard `index` of these `images` are sound."""
         valid = []
         # Both are looked at, so that both are set aside if they are damaged.
         for path in (self.tokens_path(key, index), self.outcomes_path(key, index)):
-            valid.append(self.is_valid(path, self.contents(path, images)))
+            valid.append(self.is_valid(path, self.contents(path, images, held)))
         return all(valid)
+
+    def keeps(self, key: str, index: int, images: Images, held: Sequence[str]) -> bool:
+        """Return the same, but leave files alone that are not sound or of other images."""
+        keeps = []
+        for path in (self.tokens_path(key, index), self.outcomes_path(key, index)):
+            try:
+                problem = verify_checksum(path.read_bytes(), self.contents(path, images, held))
+            except OSError:
+                problem = "is missing"
+            keeps.append(not problem)
+        return all(keeps)
+
+    def forget_others(self, key: str, index: int, images: Images, held: Sequence[str]) -> None:
+        """Delete those files of cell `key` on shard `index` that are sound, but of other images."""
+        for path in (self.outcomes_path(key, index), self.tokens_path(key, index)):
+            if path.is_file():
+                problem = verify_checksum(path.read_bytes(), self.contents(path, images, held))
+                if str(problem).startswith(f"holds {self.name(path)} of "):
+                    path.unlink()
 
     def count_outcomes(self, keys: Sequence[str], shards: Sequence[Images]) -> tuple[int, int]:
         """Outcomes on disk of these cells on these shards, one image under one cell each; of all.
@@ -156,19 +222,34 @@ class Store:
         index: int,
         images: Images,
         results: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+        seen: Mapping[int, Seen] | None = None,
     ) -> None:
-        """Write outcomes and token counts by key of cells on shard `index`, of these `images`."""
+        """Write outcomes and token counts by key of cells on shard `index`, of these `images`.
+
+        `seen` is what images in files were.
+        """
+        held: list[str] = []
+        if seen and results:
+            # First: without it, outcomes say that images changed, but not which.
+            seen = {image: seen[image] for image in images.tolist()}
+            write_json(self.seen_path(index), self.seen(index) | seen)
+            held = [of_image.content for of_image in seen.values()]
         frames = {self.tokens_path(key, index): tokens for key, (_, tokens) in results.items()}
         # Outcomes last: a killed process leaves no outcomes whose token counts are missing.
         for key, (outcomes, _) in results.items():
             frames[self.outcomes_path(key, index)] = outcomes
         self.write_checked(
-            {path: (frame, self.contents(path, images)) for path, frame in frames.items()}
+            {path: (frame, self.contents(path, images, held)) for path, frame in frames.items()}
         )
 
     def write_checked(self, frames: Mapping[Path, tuple[pd.DataFrame, str]]) -> None:
         """Write each frame with its checksum and a line about its contents."""
         write_atomic({path: with_checksum(frame, text) for path, (frame, text) in frames.items()})
+
+    def read(self, key: str, index: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Outcomes and token counts of cell `key` on shard `index`."""
+        paths = self.outcomes_path(key, index), self.tokens_path(key, index)
+        return pd.read_parquet(paths[0]), pd.read_parquet(paths[1])
 
     def write_failures(self, index: int, reasons: Mapping[str, str]) -> None:
         """Write by key why cells could not be evaluated on shard `index`."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from backbones.common.errors import UserError
 from suite.data import open_dataset
-from suite.data.base import Dataset, IntArray, Pixels
+from suite.data.base import Dataset, IntArray, Pixels, digest
 from suite.data.images import clutter
 from suite.data.images.sources import Garments
 from suite.data.images.tiny_imagenet import CLASS_STEP
+from suite.data.loading.preprocess import Photographs
 from suite.system.atomic_files import replacing
 
 # By data set the split that is read once, for the card, when the training is over.
@@ -66,8 +67,11 @@ def decode_all(dataset: Dataset, cache: Path | None = None) -> DecodedImages:
     """
     path = None
     if cache:
-        # Named by the manifest's hash, so that other files are never taken for these.
-        path = cache / f"{dataset.split}-{dataset.manifest()['hash'][:16]}.npy"
+        # Named by the manifest and the files' times, so that others are never taken for these.
+        files: list[str] = []
+        if isinstance(dataset, Photographs):
+            files = [dataset.stamp(index) for index in range(len(dataset))]
+        path = cache / f"{dataset.split}-{digest([dataset.manifest(), files])[:16]}.npy"
     if path is not None and path.is_file():
         return DecodedImages(np.load(path), dataset.labels, dataset.mean, dataset.std)
     # Pillow releases the GIL while it decodes.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from backbones.common.errors import UserError
 from backbones.common.paths import local_path
 from backbones.preprocessing import Preprocessing
-from suite.data.base import UNDIVIDED, IntArray, Manifest, Pixels, Request, digest
-from suite.data.loading.decode import SUFFIXES, decode, read_bytes
+from suite.data.base import UNDIVIDED, IntArray, Manifest, Request, digest
+from suite.data.loading.decode import SUFFIXES, glance, read_stamped, stamp
 from suite.data.loading.preprocess import Photographs, overrides_in
 
 # Folders are walked recursively: deeper ones would end in Python's limit of recursion.
@@ -93,15 +94,14 @@ def list_classes(
     return paths, labels, tuple(folder.name for folder in folders)
 
 
-def listing_digest(
-    root: Path, paths: Sequence[Path], sizes: Sequence[int], labels: IntArray
-) -> str:
+def relative(root: Path, paths: Sequence[Path]) -> list[str]:
+    """The `paths` below `root`, so that a data set is the same wherever it lies."""
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def listing_digest(names: Sequence[str], sizes: Sequence[int], labels: IntArray) -> str:
     """Hash of the names, sizes and labels of files, which are not read."""
-    rows = []
-    for path, size, label in zip(paths, sizes, labels.tolist(), strict=True):
-        # Relative, so that a data set is the same wherever it lies.
-        rows.append([path.relative_to(root).as_posix(), size, label])
-    return digest(rows)
+    return digest(list(zip(names, sizes, labels.tolist(), strict=True)))
 
 
 def existing_folder(path: str | None, name: str) -> Path:
@@ -137,7 +137,7 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
 class ImageFolder(Photographs):
     """Image files in class folders; a label is the number of its folder in the order of names.
 
-    `overrides` are the user's settings of the preprocessing; `upright` applies EXIF orientations.
+    `overrides` are the user's settings of the preprocessing.
     """
 
     def __init__(
@@ -157,22 +157,46 @@ class ImageFolder(Photographs):
                 fix = "sort its images into one folder a class"
             raise UserError(f"{root} has no images in class folders: {fix}")
 
-    def image(self, index: int) -> Pixels:
-        """The pixels of one file; UserError naming it if it cannot be decoded."""
-        path = self.paths[self.check_index(index)]
-        return decode(read_bytes(path), str(path), self.upright)
+    def fetch(self, index: int) -> tuple[bytes, str, str]:
+        """The bytes of a file, its path, and its stamp; UserError if it cannot be read."""
+        path = self.paths[index]
+        content, seen = read_stamped(path)
+        return content, str(path), seen
+
+    def stamp(self, index: int) -> str:
+        """The present stamp of a file."""
+        return stamp(self.paths[index].stat())
+
+    def glance(self, index: int) -> None:
+        """UserError if a file is damaged, as far as its header and its end tell."""
+        glance(self.paths[index])
+
+    @property
+    def names(self) -> list[str]:
+        """The paths below the folder of the classes."""
+        return relative(self.root, self.paths)
+
+    def reordered(self, order: IntArray) -> Self:
+        """The same files under other numbers."""
+        other = copy.copy(self)
+        other.paths = [self.paths[place] for place in order]
+        other.labels = self.labels[order]
+        return other
+
+    def listing(self) -> str:
+        """Hash of names, sizes and labels of the files."""
+        sizes = [path.stat().st_size for path in self.paths]
+        return listing_digest(self.names, sizes, self.labels)
+
+    def settings(self) -> Manifest:
+        """The preprocessing, and whether EXIF orientations are applied."""
+        return {**super().settings(), "upright": self.upright}
 
     def identity(self) -> Manifest:
-        """Names, sizes and labels of the files, not their bytes, and the preprocessing."""
-        sizes = [path.stat().st_size for path in self.paths]
+        """Files, settings, and the classes without images."""
         present = set(self.labels.tolist())
         empty = [name for label, name in enumerate(self.classes) if label not in present]
-        return {
-            "files": listing_digest(self.root, self.paths, sizes, self.labels),
-            "empty_classes": empty,
-            "preprocess": self.preprocess.identity(),
-            "upright": self.upright,
-        }
+        return {**super().identity(), "empty_classes": empty}
 
 
 def open_imagefolder(request: Request) -> ImageFolder:

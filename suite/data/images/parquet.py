@@ -28,15 +28,13 @@ from backbones.preprocessing import Preprocessing
 from suite.data.base import (
     UNDIVIDED,
     IntArray,
-    Manifest,
-    Pixels,
     Request,
     digest,
     numbered_classes,
     one_line,
 )
 from suite.data.images.imagefolder import SPLIT_NAMES
-from suite.data.loading.decode import decode
+from suite.data.loading.decode import fresh, stamp
 from suite.data.loading.preprocess import Photographs, overrides_in
 
 # What pyarrow raises for a damaged file, depending on where the damage lies.
@@ -213,11 +211,12 @@ class ParquetImages(Photographs):
                 self._kept = (number, column)
             return self._kept[1]
 
-    def image(self, index: int) -> Pixels:
-        """The pixels of one row; UserError naming file and row if there are none."""
-        number = int(np.searchsorted(self._ends, self.check_index(index), side="right"))
-        column = self._column(number)
+    def fetch(self, index: int) -> tuple[bytes, str, str]:
+        """The bytes of one row, file and row, and a stamp of both; UserError without bytes."""
+        number = self._group_of(index)
         path, _, first_row = self._groups[number]
+        status = path.stat()
+        column = self._column(number)
         row = index - int(self._ends[number]) + len(column)
         name = f"{path} row {first_row + row}"
         with _reading(name, "fetch the file again"):
@@ -229,18 +228,23 @@ class ParquetImages(Photographs):
                 f"{name} has no image bytes in column 'image': "
                 f"store the images in the file, not their paths"
             )
-        return decode(content, name)
+        return content, name, "" if fresh(status) else f"{stamp(status)}-{index}"
 
-    def identity(self) -> Manifest:
-        """Names, sizes and footers of the files, labels, and the preprocessing."""
+    def stamp(self, index: int) -> str:
+        """The present stamp of the file of a row, and the row."""
+        path, _, _ = self._groups[self._group_of(index)]
+        return f"{stamp(path.stat())}-{index}"
+
+    def _group_of(self, index: int) -> int:
+        return int(np.searchsorted(self._ends, index, side="right"))
+
+    def listing(self) -> str:
+        """Hash of names, sizes and footers of the files, and of the labels."""
         files = []
         for path in self.paths:
             # The footer changes with the data, and is read in no time.
             files.append([path.name, path.stat().st_size, hashlib.sha256(footer(path)).hexdigest()])
-        return {
-            "files": digest([files, self.labels.tolist()]),
-            "preprocess": self.preprocess.identity(),
-        }
+        return digest([files, self.labels.tolist()])
 
 
 def open_parquet(request: Request) -> ParquetImages:

@@ -17,7 +17,7 @@ from backbones.common.errors import UserError
 from backbones.common.paths import local_path
 from backbones.common.registry import nearest
 from backbones.preprocessing import WHOLE
-from suite.data.base import IntArray, Manifest, Pixels, Request, digest
+from suite.data.base import IntArray, Request, digest
 from suite.data.images.parquet import ParquetImages, find_files
 from suite.data.loading.preprocess import Photographs, overrides_in
 from suite.data.subset import stratified
@@ -51,17 +51,17 @@ class TinyImagenet(Photographs):
         # A crop would cut into objects that fill the small picture.
         self.prepare(WHOLE, overrides)
 
-    def image(self, index: int) -> Pixels:
-        """The picture, (64, 64, 3)."""
-        return self.source.image(int(self.rows[self.check_index(index)]))
+    def fetch(self, index: int) -> tuple[bytes, str, str]:
+        """The bytes of a picture, (64, 64, 3), file and row, and a stamp of both."""
+        return self.source.fetch(int(self.rows[index]))
 
-    def identity(self) -> Manifest:
-        """The files, the rows of them, and the preprocessing."""
-        return {
-            "files": self.source.identity()["files"],
-            "rows": digest(self.rows.tolist()),
-            "preprocess": self.preprocess.identity(),
-        }
+    def stamp(self, index: int) -> str:
+        """The present stamp of file and row."""
+        return self.source.stamp(int(self.rows[index]))
+
+    def listing(self) -> str:
+        """Hash of the files, and of the rows of them."""
+        return digest([self.source.listing(), self.rows.tolist()])
 
 
 def split_rows(labels: IntArray, split: str) -> IntArray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +24,8 @@ MAX_PIXELS = 89_478_485
 MAX_ASPECT = 100
 # No image of MAX_PIXELS takes a larger file.
 MAX_BYTES = 1 << 29
+# File systems keep times to 2 s at the coarsest.
+RESOLUTION = 2_000_000_000
 # `check_size` refuses what Pillow warns of.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -56,20 +61,82 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
+def stamp(status: os.stat_result) -> str:
+    """Size, times and place of a file: while they are the same, so are its bytes."""
+    # The time of the last change, unlike that of the content, cannot be set back.
+    times = f"{status.st_mtime_ns}-{status.st_ctime_ns}"
+    return f"{status.st_size}-{times}-{status.st_ino}"
+
+
+def fresh(status: os.stat_result) -> bool:
+    """Whether a file changed so lately that another change might leave it the same `stamp`."""
+    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < RESOLUTION
+
+
+def fingerprint(*parts: bytes) -> str:
+    """Hash of some bytes, by which an image is known."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What to say of a file that cannot be read."""
+    return UserError(f"{path} cannot be read ({error.strerror}): fetch it again or take it out")
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file; UserError if it cannot be read or is too large for an image."""
+    return read_stamped(path)[0]
+
+
+def read_stamped(path: Path) -> tuple[bytes, str]:
+    """`read_bytes`, and the `stamp` of the file, empty if it changed just now."""
     try:
         with path.open("rb") as file:
+            status = os.fstat(file.fileno())
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): fetch it again or take it out"
-        ) from error
+        raise unreadable(path, error) from error
     if len(content) > MAX_BYTES:
         raise UserError(
             f"{path} has more than {MAX_BYTES >> 20} MB, too many for an image: take it out"
         )
-    return content
+    return content, "" if fresh(status) else stamp(status)
+
+
+def hash_file(path: Path) -> tuple[str, str]:
+    """`fingerprint` of a file of any size, and its `stamp`, empty if it changed just now."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return content.hexdigest(), "" if fresh(status) else stamp(status)
+
+
+def glance(path: Path) -> None:
+    """UserError if the image at `path` is damaged, as far as its header and its end tell.
+
+    Of PNGs all checksums are verified; formats other than these and JPEG are decoded.
+    """
+    whole = False
+    try:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
+            check_size(picture.width, picture.height, str(path))
+            if picture.format == "JPEG":
+                file.seek(-2, os.SEEK_END)
+                whole = file.read() == b"\xff\xd9"
+            elif picture.format == "PNG":
+                picture.verify()
+                whole = True
+    except Exception:
+        whole = False
+    if not whole:
+        # It says what is wrong, if anything: many a sound JPEG has something after its end.
+        decode(read_bytes(path), str(path))
 
 
 def decode(content: bytes, name: str, upright: bool = True) -> Pixels:

@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from threading import Thread
@@ -25,10 +25,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from backbones.common.errors import UserError
-from suite.data.base import Dataset, Decoded, Grid, IntArray
+from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen
 from suite.system.stopwatch import STOPWATCH
 
-DecodedOrError = Decoded | UserError
 # The images of a batch, the size they are decoded at, and the grid of their foreground.
 BatchSpec = tuple[tuple[int, ...], int, Grid | None]
 
@@ -46,19 +45,35 @@ _worker_limit = MAX_WORKERS
 _waiting: Reader | None = None
 
 
+class Decoded(NamedTuple):
+    """What the images of a batch gave: samples and masks of the sound ones, of which `indices`.
+
+    ``seen``     what they were decoded from, of data in files
+    ``damaged``  the other images, and what is wrong with each
+    """
+
+    indices: IntArray
+    samples: Samples
+    foreground: Mask | None
+    seen: dict[int, Seen]
+    damaged: dict[int, str]
+
+
 class Batch(NamedTuple):
     """Some images of a data set as a model takes them.
 
     ``indices`` (B,) int64 in the data set, ``images`` (B, 3, S, S) float32, ``labels`` (B,) int64.
     Of videos ``images`` holds all views as clips, video by video: (B x views, 3, T, S, S).
     ``foreground`` (B, rows, columns) bool marks the grid cells that show the object; None where
-    unknown.
+    unknown. ``seen`` and ``damaged`` are those of `Decoded`.
     """
 
     indices: Tensor
     images: Tensor
     labels: Tensor
     foreground: Tensor | None = None
+    seen: Mapping[int, Seen] = {}
+    damaged: Mapping[int, str] = {}
 
 
 def limit_workers(processes: int) -> None:
@@ -99,8 +114,9 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Batches over `indices` in their order, the last one shorter; each image is decoded once.
 
-    At most `AHEAD` batches, and as many for each worker, are decoded beyond the one in use. An
-    error in an image is raised where its batch is due; closing the iterator early stops decoding.
+    At most `AHEAD` batches, and as many for each worker, are decoded beyond the one in use. Images
+    that cannot be decoded are named in their batch, which may have no others. Closing the iterator
+    early stops decoding.
 
     `following` are the images of the next calls, in slices as long as `indices`. Their first
     batches are decoded already while the last ones of `indices` are in use. `workers` processes
@@ -122,14 +138,17 @@ def batches(
     reader.follow(plan)
     finished = False
     try:
-        for chosen in _cut(indices, batch_size):
+        for _ in _cut(indices, batch_size):
             with STOPWATCH.part("data wait"):
-                samples, foreground = reader.next()
+                decoded = reader.next()
+            masks = decoded.foreground
             yield Batch(
-                torch.tensor(chosen),
-                torch.from_numpy(samples),
-                torch.from_numpy(dataset.labels[chosen]),
-                None if foreground is None else torch.from_numpy(foreground),
+                torch.from_numpy(decoded.indices),
+                torch.from_numpy(decoded.samples),
+                torch.from_numpy(dataset.labels[decoded.indices]),
+                None if masks is None else torch.from_numpy(masks),
+                decoded.seen,
+                decoded.damaged,
             )
         finished = True
     finally:
@@ -164,10 +183,10 @@ class Reader:
         self.dataset = dataset
         self._decoder = Decoder(dataset)
         self._plan: deque[BatchSpec] = deque()  # batches that `next` has not returned yet
-        self._pending: deque[Future[DecodedOrError]] = deque()
-        self._batches: Iterator[DecodedOrError] = iter(())
+        self._pending: deque[Future[Decoded]] = deque()
+        self._batches: Iterator[Decoded] = iter(())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._loader: DataLoader[DecodedOrError] | None = None
+        self._loader: DataLoader[Decoded] | None = None
         self._specs: list[BatchSpec] = []  # what the workers decode, in order
         self.starting = Thread(target=self._start, args=(workers,), daemon=True)
         if workers:
@@ -218,13 +237,11 @@ class Reader:
         self._batches = self._decode(deque(plan))
 
     def next(self) -> Decoded:
-        """Samples and foreground of the next batch; raises the error of an image in it."""
+        """What the images of the next batch gave."""
         while len(self._pending) < min(AHEAD + 1, len(self._plan)):
             self._pending.append(self._thread.submit(next, self._batches))
         decoded = self._pending.popleft().result()
         self._plan.popleft()
-        if isinstance(decoded, UserError):
-            raise decoded
         return decoded
 
     def close(self) -> None:
@@ -234,7 +251,7 @@ class Reader:
         self._batches = iter(())
         self._loader = None
 
-    def _decode(self, plan: deque[BatchSpec]) -> Iterator[DecodedOrError]:
+    def _decode(self, plan: deque[BatchSpec]) -> Iterator[Decoded]:
         """Decode `plan` batch by batch, on the reader's thread."""
         while plan:
             if self._loader is not None:
@@ -242,9 +259,7 @@ class Reader:
             else:
                 yield self._decoder[plan.popleft()]
 
-    def _collect(
-        self, loader: DataLoader[DecodedOrError], plan: deque[BatchSpec]
-    ) -> Iterator[DecodedOrError]:
+    def _collect(self, loader: DataLoader[Decoded], plan: deque[BatchSpec]) -> Iterator[Decoded]:
         """Take batches off `plan` as the workers decode them, until one of the workers dies."""
         self._specs[:] = plan
         try:
@@ -261,20 +276,38 @@ class Reader:
             self._loader = None
 
 
-class Decoder(TorchDataset[DecodedOrError]):
+class Decoder(TorchDataset[Decoded]):
     """Decodes batches; this is what a worker process receives."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, spec: BatchSpec) -> DecodedOrError:
-        """Samples and foreground of a batch, or the error of one of its images."""
+    def __getitem__(self, spec: BatchSpec) -> Decoded:
+        """What the images of a batch gave."""
         indices, image_size, grid = spec
+        damaged: dict[int, str] = {}
         try:
-            return self.dataset.samples_with_foreground(np.array(indices), image_size, grid)
-        except UserError as error:
-            # DataLoader would raise it with the worker's traceback in its message.
-            return error
+            return self._decode(indices, image_size, grid, damaged)
+        except UserError:
+            # One by one, since the error is that of the first alone.
+            for index in indices:
+                try:
+                    self.dataset.samples(np.array([index]), image_size)
+                except UserError as error:
+                    damaged[index] = str(error)
+        sound = [index for index in indices if index not in damaged]
+        return self._decode(sound, image_size, grid, damaged)
+
+    def _decode(
+        self, indices: Sequence[int], image_size: int, grid: Grid | None, damaged: dict[int, str]
+    ) -> Decoded:
+        chosen = np.array(indices, np.int64)
+        samples, masks = np.empty((0, 3, image_size, image_size), np.float32), None
+        if len(indices):
+            samples, masks = self.dataset.samples_with_foreground(chosen, image_size, grid)
+        known = self.dataset.seen
+        seen = {index: known.pop(index) for index in indices if index in known}
+        return Decoded(chosen, samples, masks, seen, damaged)
 
 
 def _unchanged(decoded: Any) -> Any:

@@ -12,7 +12,8 @@ from PIL import Image
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
-from suite.data.base import Dataset, Manifest, Pixels, Request, Samples
+from suite.data.base import Dataset, IntArray, Manifest, Pixels, Request, Samples, Seen
+from suite.data.loading.decode import decode, fingerprint
 from suite.data.loading.pixels import normalise
 
 FILTERS = ("bicubic", "bilinear", "lanczos")
@@ -68,9 +69,16 @@ def overrides_in(request: Request) -> dict[str, Any]:
 
 
 class Photographs(Dataset):
-    """Pictures of any size, preprocessed as each backbone was published."""
+    """Pictures of any size in files, preprocessed as each backbone was published.
+
+    Subclasses define `fetch`, `stamp` and `listing`. A picture is known by its bytes: outcomes are
+    kept with a hash of them, so that they answer for these bytes alone, wherever their file lies.
+
+    ``upright``  whether EXIF orientations are applied
+    """
 
     stored: ClassVar[bool] = True
+    upright: bool = True
     preprocess: Preprocess
     overrides: dict[str, Any]
 
@@ -86,6 +94,63 @@ class Photographs(Dataset):
         other.prepare(preprocessing, self.overrides)
         return other
 
+    def fetch(self, index: int) -> tuple[bytes, str, str]:
+        """The bytes of a picture, what messages call it, and the stamp of its file."""
+        raise NotImplementedError
+
+    def stamp(self, index: int) -> str:
+        """The present stamp of its file (see `suite.data.loading.decode.stamp`)."""
+        raise NotImplementedError
+
+    def listing(self) -> str:
+        """Hash of names, sizes and labels of the files, which are not read."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> list[str]:
+        """What every picture is called, wherever the data lie."""
+        return [str(index) for index in range(len(self))]
+
+    def reordered(self, order: IntArray) -> Self:
+        """The same pictures under other numbers; rows of a table keep theirs."""
+        return self
+
+    def glance(self, index: int) -> None:
+        """UserError if a picture is damaged, as far as a glance at its file tells."""
+
+    def image(self, index: int) -> Pixels:
+        """The pixels of one picture, (H, W, 3); UserError naming it if it cannot be decoded."""
+        content, name, stamp = self.fetch(self.check_index(index))
+        self.seen[index] = self.known(index, fingerprint(content), stamp)
+        return decode(content, name, self.upright)
+
     def sample(self, index: int, image_size: int) -> Samples:
         """The picture resized, cropped and normalised."""
         return self.preprocess(self.image(index), image_size)
+
+    def identify(self, index: int) -> Seen:
+        """Read a picture to learn what it is, without decoding it."""
+        content, _, stamp = self.fetch(index)
+        return self.known(index, fingerprint(content), stamp)
+
+    def known(self, index: int, content: str, stamp: str) -> Seen:
+        """Join the label of a picture to the hash and the stamp of its bytes."""
+        label = int(self.labels[index])
+        return Seen(f"{content}-{label}", stamp and f"{stamp}-{label}")
+
+    def unchanged(self, index: int, seen: Seen) -> bool:
+        """Whether the file of a picture looks as it did when it was `seen`."""
+        return bool(seen.stamp) and seen.stamp == self.known(index, "", self.stamp(index)).stamp
+
+    def settings(self) -> Manifest:
+        """All that determines pixels, beside the files."""
+        return {"preprocess": self.preprocess.identity()}
+
+    def rules(self) -> Manifest:
+        """Name, split, classes and settings."""
+        named = {"name": self.name, "split": self.split, "classes": list(self.classes)}
+        return named | self.settings()
+
+    def identity(self) -> Manifest:
+        """Names, sizes and labels of the files, not their bytes, and the settings."""
+        return {"files": self.listing(), **self.settings()}

@@ -36,6 +36,14 @@ def frame_names(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (natural(name), name))
 
 
+def some_frames(folder: Path) -> list[str]:
+    """`frame_names`, of which there is at least one; UserError otherwise."""
+    names = frame_names(folder)
+    if not names:
+        raise UserError(f"{folder} has no frames: fetch it again or take it out")
+    return names
+
+
 def list_clips(folder: Path, root: Path) -> list[Path]:
     """Sorted folders below `folder` that contain images; links are treated as in `list_files`."""
     return sorted({path.parent for path in list_files(folder, root)} - {folder})
@@ -46,9 +54,7 @@ def read_frames(folder: Path, root: Path, choose: Choose, keep: Keep) -> list[Pi
 
     UserError for a link out of `root` and for a file that cannot be decoded.
     """
-    names = frame_names(folder)
-    if not names:
-        raise UserError(f"{folder} has no frames: fetch it again or take it out")
+    names = some_frames(folder)
     chosen = choose(len(names)).tolist()
     # A short clip repeats frames, each of which is decoded once.
     kept: dict[int, Pixels] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,20 +18,22 @@ import numpy as np
 from backbones.common.errors import UserError
 from backbones.common.paths import local_path
 from backbones.preprocessing import CLIPS
-from suite.data.base import IntArray, Manifest, Pixels, Request, Samples
+from suite.data.base import IntArray, Manifest, Pixels, Request, Samples, Seen
 from suite.data.images.imagefolder import (
     existing_folder,
     list_classes,
     list_files,
     listing_digest,
+    relative,
     split_folder,
 )
+from suite.data.loading.decode import fingerprint, glance, hash_file, stamp
 from suite.data.loading.pixels import normalise
 from suite.data.loading.preprocess import Photographs, overrides_in
-from suite.data.videos.frame_folder import frame_names, list_clips, read_frames
+from suite.data.videos.frame_folder import frame_names, list_clips, read_frames, some_frames
 from suite.data.videos.lists import FindClips, Listing, from_list
 from suite.data.videos.sampling import SAMPLING_VERSION, Choose, Keep, Views, cropped, frame_indices
-from suite.data.videos.video_file import SUFFIXES, import_av, read_video
+from suite.data.videos.video_file import SUFFIXES, count_frames, import_av, read_video
 
 LIST_SUFFIXES = (".csv", ".txt", ".list")
 
@@ -66,8 +68,9 @@ class Videos(Photographs):
     def __init__(
         self, storage: Storage, listing: Listing, looks: Views, overrides: dict[str, Any]
     ) -> None:
-        self.listing, self.looks = listing, looks
+        self.looks = looks
         self.name, self.split = storage.name, listing.split
+        self.root, self.paths = listing.root, list(listing.paths)
         self.labels, self.classes = listing.labels, listing.classes
         self.prepare(CLIPS, overrides)
         self.views = looks.count
@@ -93,9 +96,6 @@ class Videos(Photographs):
         """Every view of one video, (views, 3, frames, S, S)."""
         clips, crops = self.looks.clips, self.looks.crops
 
-        def choose(count: int) -> IntArray:
-            return frame_indices(count, self.frames, clips).ravel()
-
         # Frames of one video may differ in size, but a clip is one array: the first decides.
         sizes: list[tuple[int, int]] = []
 
@@ -106,7 +106,7 @@ class Videos(Photographs):
             return self.preprocess.resized(frame, sizes[0])
 
         # Resized as they are decoded: the original frames of a long video would fill memory.
-        frames = np.stack(self._read(index, choose, resize))
+        frames = np.stack(self._read(index, self._chosen, resize))
         squares = np.stack(cropped(frames, image_size, crops))
         pixels = normalise(squares.reshape(-1, image_size, image_size, 3), self.mean, self.std)
         by_crop = pixels.reshape(crops, clips, self.frames, 3, image_size, image_size)
@@ -123,28 +123,70 @@ class Videos(Photographs):
         strip = clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3)
         return self.pixels(strip)
 
-    def identity(self) -> Manifest:
-        """Names, sizes and labels of the clips, not their bytes, the views and preprocessing."""
-        return {
-            "files": self._digest,
-            "views": str(self.looks),
-            "sampling": SAMPLING_VERSION,
-            "preprocess": self.preprocess.identity(),
-        }
+    @property
+    def names(self) -> list[str]:
+        """The paths below the folder of all clips."""
+        return relative(self.root, self.paths)
 
-    @cached_property
-    def _digest(self) -> str:
-        paths = self.listing.paths
+    def reordered(self, order: IntArray) -> Self:
+        """The same clips under other numbers."""
+        other = copy.copy(self)
+        other.paths = [self.paths[place] for place in order]
+        other.labels = self.labels[order]
+        return other
+
+    def settings(self) -> Manifest:
+        """The views, how they are sampled, and the preprocessing."""
+        views = {"views": str(self.looks), "sampling": SAMPLING_VERSION}
+        return {**super().settings(), **views}
+
+    def listing(self) -> str:
+        """Hash of names, labels and sizes of the clips, in bytes or in frames."""
         if self.name == FOLDERS.name:
-            sizes = [len(frame_names(path)) for path in paths]
+            sizes = [len(frame_names(path)) for path in self.paths]
         else:
-            sizes = [path.stat().st_size for path in paths]
-        return listing_digest(self.listing.root, paths, sizes, self.labels)
+            sizes = [path.stat().st_size for path in self.paths]
+        return listing_digest(self.names, sizes, self.labels)
+
+    def stamp(self, index: int) -> str:
+        """The present stamps of a file, or of all frames in a folder."""
+        return fingerprint(*[stamp(file.stat()).encode() for file in self._files(index)])
+
+    def identify(self, index: int) -> Seen:
+        """Read a clip to learn what it is: of a folder all frames, also those that no view has."""
+        parts, stamps = [], []
+        for file in self._files(index):
+            content, seen = hash_file(file)
+            parts.append(content.encode())
+            stamps.append(seen)
+        together = fingerprint(*[seen.encode() for seen in stamps]) if all(stamps) else ""
+        return self.known(index, fingerprint(*parts), together)
+
+    def glance(self, index: int) -> None:
+        """UserError if a video is cut off, or a frame that the clips take is damaged."""
+        path = self.paths[index]
+        if self.name == FILES.name:
+            count_frames(path)
+            return
+        names = some_frames(path)
+        for number in dict.fromkeys(self._chosen(len(names)).tolist()):
+            glance(path / names[number])
+
+    def _files(self, index: int) -> list[Path]:
+        path = self.paths[index]
+        if self.name == FILES.name:
+            return [path]
+        return [path / name for name in frame_names(path)]
+
+    def _chosen(self, count: int) -> IntArray:
+        """Numbers of the frames, of `count`, that the clips take, one clip after the other."""
+        return frame_indices(count, self.frames, self.looks.clips).ravel()
 
     def _read(self, index: int, choose: Choose, keep: Keep) -> list[Pixels]:
-        path = self.listing.paths[self.check_index(index)]
+        path = self.paths[self.check_index(index)]
+        self.seen[index] = self.identify(index)
         if self.name == FOLDERS.name:
-            return read_frames(path, self.listing.root, choose, keep)
+            return read_frames(path, self.root, choose, keep)
         return read_video(path, choose, keep)
 
 

@@ -79,11 +79,14 @@ def test_closing_early_leaves_no_thread() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
-def test_a_bad_image_is_raised_where_it_is_due() -> None:
+def test_a_bad_image_is_named_in_its_batch_and_costs_only_itself() -> None:
     stream = batches(Counting(10, bad=5), np.arange(10), 2, 4)
     assert [next(stream).indices.tolist() for _ in range(2)] == [[0, 1], [2, 3]]
-    with pytest.raises(UserError, match="image 5 is damaged"):
-        next(stream)
+    batch = next(stream)
+    assert batch.damaged == {5: "image 5 is damaged"}
+    assert (batch.indices.tolist(), batch.images[:, 0, 0, 0].tolist()) == ([4], [4])
+    (alone,) = batches(Counting(10, bad=5), np.array([5]), 2, 4)
+    assert (len(alone.images), list(alone.damaged)) == (0, [5])
 
 
 def test_batches_of_clutter_do_not_depend_on_their_size() -> None:

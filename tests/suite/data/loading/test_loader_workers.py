@@ -19,7 +19,6 @@ import pytest
 import torch
 from PIL import Image
 
-from backbones.common.errors import UserError
 from suite.data import open_dataset
 from suite.data.base import Dataset, Grid
 from suite.data.loading import loader
@@ -93,7 +92,8 @@ def read(
     reader: Reader, indices: Sequence[int] | np.ndarray, size: int = SIDE, grid: Grid | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     reader.follow([(np.asarray(indices, np.int64), size, grid)])
-    return reader.next()
+    decoded = reader.next()
+    return decoded.samples, decoded.foreground
 
 
 @pytest.mark.parametrize("kind", ["imagefolder", "parquet"])
@@ -119,9 +119,12 @@ def test_an_image_that_is_none_is_the_same_one_line_from_a_process(
 ) -> None:
     worker = reader(damaged(folder, tmp_path), 1)
     assert started(worker)
-    with pytest.raises(UserError, match="is not an image of a known kind") as raised:
-        read(worker, range(3))
-    assert "\n" not in str(raised.value)
+    worker.follow([((0, 1, 2), SIDE, None)])
+    decoded = worker.next()
+    ((image, problem),) = decoded.damaged.items()
+    assert (image, decoded.indices.tolist(), sorted(decoded.seen)) == (1, [0, 2], [0, 2])
+    assert "is not an image of a known kind" in problem
+    assert "\n" not in problem
     assert read(worker, [0, 2])[0].shape == (2, 3, SIDE, SIDE)
 
 
