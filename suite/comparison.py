@@ -22,8 +22,8 @@ from suite.execution.choose import Executor
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
-from suite.plan.notes import notes_on_weights
 from suite.execution.shards import count_existing
+from suite.plan.notes import notes_on_weights
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
@@ -83,7 +83,8 @@ def run_comparison(
         record_images(plan, store)
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
-        print_start(folder, plan.size, [existing], notes_on_weights(plan), quiet)
+        notes = [*notes_on_weights(plan), *plan.dataset.notes]
+        print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
         return conclude(plan, Results(store, plan.shards), failures, started)

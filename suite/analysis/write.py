@@ -67,7 +67,12 @@ def comparison_headline(
     if "ablation_sentences" in tables:
         first, *others = tables["ablation_sentences"].sentence
         headline = replace(headline, headline=first, paragraphs=[*warnings, *others])
-    return headline
+    return replace(headline, paragraphs=[*headline.paragraphs, *sentences(dataset.notes)])
+
+
+def sentences(notes: Sequence[str]) -> list[str]:
+    """Notes on the data as the page shows them."""
+    return [f"On the data: {note}." for note in notes]
 
 
 def flip_warning(halved: Sequence[Mapping[str, object]]) -> str:

@@ -63,7 +63,7 @@ class RunSpec(Specification):
     views: str | None = None
     """Views of each video, CLIPSxCROPS, whose predictions are averaged; empty: 4x3."""
     images: int | Literal["all"] = 500
-    """Number of images, stratified by class, or 'all'."""
+    """Number of images, stratified by class, or 'all'; the default is at most 500."""
     budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
     """Fractions of the backbone's FLOPs to remove, comma-separated."""
     protocol: Literal["matched", "tokens", "paper"] = "matched"

@@ -8,6 +8,7 @@ and `suite.sensitivity`, which run models on them, and by `suite.training`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 from backbones.common.errors import UserError
@@ -42,6 +43,9 @@ DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
     "suite.datasets",
 )
 
+# Data in class folders, whose order can be set.
+FOLDERS = ("frames", "imagefolder", "video")
+
 
 def open_dataset(
     spec: str,
@@ -66,7 +70,15 @@ def open_dataset(
             f"'{spec}' is a folder, not a data set: "
             f"write imagefolder:{spec} for images in class folders"
         )
-    dataset = DATASETS[name](Request(path or None, split, source, crop, interpolation, views))
+    order = None
+    match = re.fullmatch(r"(.+)\[(\w+)=(\w+)\]", path)
+    if match and not os.path.exists(path):
+        path, setting, order = match.groups()
+        if name not in FOLDERS or setting != "order":
+            fix = "write [order=natural]" if name in FOLDERS else "leave the brackets out"
+            raise UserError(f"{name} has no setting '{setting}': {fix}")
+    request = Request(path or None, split, source, crop, interpolation, views, order)
+    dataset = DATASETS[name](request)
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     return dataset

@@ -60,6 +60,7 @@ class Request:
     ``crop``           share of the resized short side that the centre crop keeps
     ``interpolation``  filter of that resize
     ``views``          views of a video, CLIPSxCROPS such as ``4x3``
+    ``order``          of class folders, written ``[order=natural]`` after the path
 
     None is the data set's own default.
     """
@@ -70,6 +71,7 @@ class Request:
     crop: float | None = None
     interpolation: str | None = None
     views: str | None = None
+    order: str | None = None
 
 
 class Dataset(ABC):
@@ -81,12 +83,14 @@ class Dataset(ABC):
     ``labels``   (N,) int64, available without decoding an image
     ``mean``, ``std``  of the normalisation, per channel, for pixels in 0..1
     ``stored``   whether samples are decoded from files, by worker processes where there are many
+    ``notes``    what is not as a user may think: files passed over, another order of classes
     ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "images"
     stored: ClassVar[bool] = False
     views: int = 1
+    notes: tuple[str, ...] = ()
     name: str
     split: str
     classes: tuple[str, ...]

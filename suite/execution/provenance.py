@@ -30,6 +30,8 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
         # By what images in files held, not by the files, which may have changed meanwhile.
         "hash": digest([dataset.rules(), hashes]) if hashes else dataset.manifest()["hash"],
     }
+    if dataset.notes:
+        record["notes"] = list(dataset.notes)
     if prepared.left_out:
         record["left_out"] = list(prepared.left_out.values())
     return record

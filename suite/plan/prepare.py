@@ -33,6 +33,8 @@ from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
 from suite.system.hardware import check_precision, pick_device, set_threads
 
+USUAL_IMAGES: int = RunSpec.model_fields["images"].default
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -198,9 +200,16 @@ def check_reachable(cells: Sequence[Cell]) -> None:
         )
 
 
-def choose_images(dataset: Dataset, images: int | Literal["all"]) -> NDArray[np.int64]:
-    """Numbers of the images of the run, ascending: all, or a sample stratified by class."""
-    return np.arange(len(dataset)) if images == "all" else stratified(dataset.labels, images)
+def choose_images(
+    dataset: Dataset, images: int | Literal["all"], usual: int = USUAL_IMAGES
+) -> NDArray[np.int64]:
+    """Numbers of the images of the run, ascending: all, or a sample stratified by class.
+
+    The `usual` number, which nobody may have asked for, is at most that many.
+    """
+    if images == "all" or (images == usual and len(dataset) <= usual):
+        return np.arange(len(dataset))
+    return stratified(dataset.labels, images)
 
 
 def load_model(

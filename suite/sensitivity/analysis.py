@@ -19,8 +19,8 @@ from suite.data.base import digest
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
-from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.execution.shards import count_existing
+from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared, choose_images, context_of, load_model
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
@@ -85,7 +85,8 @@ def run_sensitivity(
         done, total = count_existing(prepared, store)
         probed = probes.count_existing(images), len(images), "images with tokens removed"
         existing = [(done, total, "outcomes"), probed]
-        print_start(folder, prepared.size, existing, notes_on_weights(prepared), quiet)
+        notes = [*notes_on_weights(prepared), *prepared.dataset.notes]
+        print_start(folder, prepared.size, existing, notes, quiet)
         # Methods reducing before one block run as cells, as in a comparison.
         with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
@@ -107,7 +108,8 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     dataset = open_dataset(common.data, common.split, source=common.source)
     # One view of each video: a probe is about one sequence of tokens.
     dataset = dataset.once()
-    indices = choose_images(dataset, common.images)
+    usual: int = SensitivitySpec.model_fields["images"].default
+    indices = choose_images(dataset, common.images, usual)
     model = load_model(spec.backbone, common.checkpoint, common.kernel, dataset, device, dtype)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)

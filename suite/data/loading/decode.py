@@ -10,14 +10,18 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from backbones.common.errors import UserError
 from suite.data.base import Pixels, one_line
 
 # Formats that decode inside Pillow; EPS and the like would start other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"]
+SUFFIXES = [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
+SUFFIXES += [".ppm", ".pgm"]
+if features.check("avif"):
+    FORMATS.append("AVIF")
+    SUFFIXES.append(".avif")
 # Pillow warns above this many pixels (a 256 MB RGB image) and refuses only twice as many.
 MAX_PIXELS = 89_478_485
 # The short side is resized to some hundred pixels, which would make a thread of pixels huge.
@@ -115,6 +119,17 @@ def hash_file(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise unreadable(path, error) from error
     return content.hexdigest(), "" if fresh(status) else stamp(status)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is an image by its suffix, or without one by its content."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Exception:  # as in `decode`
+        return False
 
 
 def glance(path: Path) -> None:

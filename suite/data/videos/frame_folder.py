@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
+from collections import Counter
 from pathlib import Path
 
 from backbones.common.errors import UserError
 from suite.data.base import Pixels
-from suite.data.images.imagefolder import check_link, list_files
-from suite.data.loading.decode import SUFFIXES, decode, read_bytes
+from suite.data.images.imagefolder import check_link, is_nobodys, list_files, natural
+from suite.data.loading.decode import decode, is_picture, read_bytes
 from suite.data.videos.sampling import Choose, Keep
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key under which frame_10 comes after frame_9."""
-    key = []
-    for part in re.split(r"(\d+)", name):
-        # Text before numbers, since tuples of both kinds must be comparable.
-        key.append((int(part), "") if part.isdecimal() else (-1, part))
-    return key
 
 
 def frame_names(folder: Path) -> list[str]:
@@ -30,8 +21,8 @@ def frame_names(folder: Path) -> list[str]:
         raise UserError(
             f"{folder} cannot be read ({error.strerror}): fetch it again or take it out"
         ) from error
-    visible = [name for name in entries if not name.startswith(".")]
-    names = [name for name in visible if name.lower().endswith(SUFFIXES)]
+    visible = [name for name in entries if not is_nobodys(name)]
+    names = [name for name in visible if is_picture(folder / name)]
     # By name where numbers are equal, as of frame_1 and frame_01: the order of a folder is none.
     return sorted(names, key=lambda name: (natural(name), name))
 
@@ -44,9 +35,9 @@ def some_frames(folder: Path) -> list[str]:
     return names
 
 
-def list_clips(folder: Path, root: Path) -> list[Path]:
+def list_clips(folder: Path, root: Path, passed: Counter[str] | None = None) -> list[Path]:
     """Sorted folders below `folder` that contain images; links are treated as in `list_files`."""
-    return sorted({path.parent for path in list_files(folder, root)} - {folder})
+    return sorted({path.parent for path in list_files(folder, root, passed)} - {folder})
 
 
 def read_frames(folder: Path, root: Path, choose: Choose, keep: Keep) -> list[Pixels]:

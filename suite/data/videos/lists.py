@@ -18,10 +18,8 @@ import numpy as np
 
 from backbones.common.errors import UserError
 from suite.data.base import IntArray, numbered_classes
-from suite.data.images.imagefolder import check_link
+from suite.data.images.imagefolder import FindFiles, check_link
 
-# (folder, root) -> the clips at or below a folder.
-FindClips = Callable[[Path, Path], list[Path]]
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 MAX_BYTES = 1 << 28
 CLASS_NAMES = "classes.txt"
@@ -38,13 +36,14 @@ class Listing:
     paths: Sequence[Path]
     labels: IntArray
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def from_list(
     file: Path,
     root: Path,
     split: str | None,
-    find_clips: FindClips,
+    find_clips: FindFiles,
     is_clip: Callable[[Path], bool],
 ) -> Listing:
     """The clips that the list `file` names, at or below `root`; UserError if one is missing.
@@ -121,7 +120,7 @@ def _fields(line: str) -> list[str]:
 
 
 def _kinetics(
-    file: Path, lines: list[str], root: Path, split: str | None, find_clips: FindClips
+    file: Path, lines: list[str], root: Path, split: str | None, find_clips: FindFiles
 ) -> Listing:
     """The clips of the official annotations, found under `root` by their names."""
     rows = _kinetics_rows(file, lines)

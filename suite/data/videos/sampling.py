@@ -24,7 +24,7 @@ from suite.data.base import IntArray, Pixels
 Choose = Callable[[int], IntArray]
 Keep = Callable[[Pixels], Pixels]
 # Raise with any change that alters which frames or pixels come out.
-SAMPLING_VERSION = 1
+SAMPLING_VERSION = 2
 
 
 @dataclass(frozen=True)

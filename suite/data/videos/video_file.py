@@ -8,6 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backbones.common.errors import UserError
 from suite.data.base import Pixels, one_line
 from suite.data.loading.decode import check_size
@@ -71,7 +74,7 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[Pixels]:
                     )
                 if number in chosen:
                     check_size(frame.width, frame.height, str(path))
-                    kept[number] = keep(frame.to_ndarray(format="rgb24"))
+                    kept[number] = keep(upright(frame))
                 number += 1
                 if len(kept) == len(set(chosen)):
                     return [kept[index] for index in chosen]
@@ -81,6 +84,27 @@ def read_video(path: Path, choose: Choose, keep: Keep) -> list[Pixels]:
                 f"{path} has no frames that can be shown: fetch it again or take it out"
             )
         count = number
+
+
+def upright(frame: Any) -> Pixels:
+    """The pixels of a decoded frame (H, W, 3) as players show it: turned as its file says."""
+    pixels: Pixels = frame.to_ndarray(format="rgb24")
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            pixels = displayed(pixels, np.frombuffer(bytes(data), np.int32))
+    return pixels
+
+
+def displayed(pixels: Pixels, matrix: NDArray[np.int32]) -> Pixels:
+    """`pixels` (H, W, 3) under a display matrix of 9 numbers: quarter turns and mirrors.
+
+    A pixel at (x, y) is shown at (a x + c y, b x + d y), for a, b, c, d at 0, 1, 3, 4.
+    """
+    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    across, down = (-1 if a < 0 else 1), (-1 if d < 0 else 1)
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def count_frames(path: Path) -> int:

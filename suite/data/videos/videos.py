@@ -20,6 +20,7 @@ from backbones.common.paths import local_path
 from backbones.preprocessing import CLIPS
 from suite.data.base import IntArray, Manifest, Pixels, Request, Samples, Seen
 from suite.data.images.imagefolder import (
+    FindFiles,
     existing_folder,
     list_classes,
     list_files,
@@ -31,7 +32,7 @@ from suite.data.loading.decode import fingerprint, glance, hash_file, stamp
 from suite.data.loading.pixels import normalise
 from suite.data.loading.preprocess import Photographs, overrides_in
 from suite.data.videos.frame_folder import frame_names, list_clips, read_frames, some_frames
-from suite.data.videos.lists import FindClips, Listing, from_list
+from suite.data.videos.lists import Listing, from_list
 from suite.data.videos.sampling import SAMPLING_VERSION, Choose, Keep, Views, cropped, frame_indices
 from suite.data.videos.video_file import SUFFIXES, count_frames, import_av, read_video
 
@@ -42,13 +43,13 @@ LIST_SUFFIXES = (".csv", ".txt", ".list")
 class Storage:
     """A form in which videos are stored.
 
-    ``find_clips``  (folder, root) -> the clips at or below a folder
+    ``find_clips``  (folder, root, passed) -> the clips at or below a folder
     ``is_clip``     whether a path is a clip
     """
 
     name: str
     noun: str
-    find_clips: FindClips
+    find_clips: FindFiles
     is_clip: Callable[[Path], bool]
 
 
@@ -72,6 +73,7 @@ class Videos(Photographs):
         self.name, self.split = storage.name, listing.split
         self.root, self.paths = listing.root, list(listing.paths)
         self.labels, self.classes = listing.labels, listing.classes
+        self.notes = listing.notes
         self.prepare(CLIPS, overrides)
         self.views = looks.count
         self.frames = 8
@@ -206,7 +208,7 @@ def list_videos(request: Request, storage: Storage) -> Listing:
             )
         return from_list(path, root, request.split, storage.find_clips, storage.is_clip)
     root, split = split_folder(existing_folder(request.path, storage.name), request.split)
-    listing = Listing(root, split, *list_classes(root, storage.find_clips))
+    listing = Listing(root, split, *list_classes(root, storage.find_clips, request.order))
     if not listing.paths:
         other = FOLDERS if storage is FILES else FILES
         raise UserError(

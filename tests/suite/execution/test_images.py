@@ -168,7 +168,11 @@ def test_a_copy_elsewhere_answers_and_merges(
 def test_unchanged_files_are_not_read_again(
     spec: Specs, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (data / "a" / "about.txt").write_text("no image")
     first = run(spec(), tmp_path / "run")
+    note = "passed over as no images of a class: 1 .txt"
+    for name in ("dataset.json", "analyses/headline.json"):
+        assert note in (tmp_path / "run" / name).read_text()
 
     def refuse(path: Path) -> None:
         raise AssertionError(path)

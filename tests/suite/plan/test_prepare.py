@@ -353,6 +353,8 @@ def test_images_are_all_or_stratified(small: Specs) -> None:
     assert prepared.indices.tolist() == list(range(30))
     chosen = choose_images(prepared.dataset, 6)
     assert np.bincount(prepared.dataset.labels[chosen]).tolist() == [2, 2, 2]
+    assert len(choose_images(prepared.dataset, 500)) == 30  # the default, at most
+    assert len(choose_images(prepared.dataset, 64, usual=64)) == 30
     with pytest.raises(UserError, match="31 images asked for"):
         choose_images(prepared.dataset, 31)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from backbones.common.errors import UserError
 from suite.data import open_dataset
-from suite.data.images.imagefolder import ImageFolder, list_files
+from suite.data.images.imagefolder import ImageFolder, in_order, list_files
 
 
 def put(path: Path, level: int = 0, size: tuple[int, int] = (5, 4)) -> None:
@@ -134,3 +134,99 @@ def test_manifest_does_not_hold_the_path(root: Path) -> None:
     first = open_dataset(f"imagefolder:{root}").manifest()
     moved = root.rename(root.parent / "elsewhere")
     assert open_dataset(f"imagefolder:{moved}").manifest() == first
+
+
+@pytest.mark.parametrize(
+    ("names", "expected", "said"),
+    [
+        (["0", "1", "10", "2", "11"], ["0", "1", "2", "10", "11"], "by number"),
+        (["007", "08", "10"], ["007", "08", "10"], ""),  # both orders are one
+        (["007", "8", "10"], ["007", "8", "10"], "by number"),
+        (["-1", "0", "1"], ["-1", "0", "1"], "by name"),  # a sign makes it a name
+        (["n01440764", "n01443537"], ["n01440764", "n01443537"], ""),
+        (["\u0661", "2", "10"], ["10", "2", "\u0661"], "by name"),  # only ASCII digits are numbers
+    ],
+)
+def test_whole_numbers_are_numbers(names: list[str], expected: list[str], said: str) -> None:
+    order, note = in_order(names, None)
+    assert order == expected
+    assert note.startswith(said and f"class folders are taken {said} (")
+    assert bool(note) == bool(said)
+    assert in_order(names, "name") == (sorted(names), "")
+
+
+@pytest.mark.parametrize(
+    ("names", "by_name", "naturally"),
+    [
+        (["apple", "Banana"], "Banana, apple", "apple, Banana"),
+        (["cat2", "cat10"], "cat10, cat2", "cat2, cat10"),
+        (["a", "b_2x", "b_10"], "b_10, b_2x", "b_2x, b_10"),
+        (["Zoo 9", "Zoo 10", "ant"], "Zoo 10, Zoo 9, ant", "ant, Zoo 9, Zoo 10"),
+    ],
+)
+def test_two_orders_are_named_and_a_setting_chooses(
+    tmp_path: Path, names: list[str], by_name: str, naturally: str
+) -> None:
+    for level, name in enumerate(names):
+        put(tmp_path / name / "a.png", level)
+    usual = open_dataset(f"imagefolder:{tmp_path}")
+    assert usual.classes == tuple(sorted(names))
+    (note,) = usual.notes
+    assert f"{by_name}, ...)" in note
+    assert f"({naturally}, ...): [order=natural]" in note
+    chosen = open_dataset(f"imagefolder:{tmp_path}[order=natural]")
+    assert ", ".join(chosen.classes).endswith(naturally)
+    assert chosen.notes == ()
+    assert chosen.manifest()["hash"] != usual.manifest()["hash"]
+    with pytest.raises(UserError, match="no order 'timm'"):
+        open_dataset(f"imagefolder:{tmp_path}[order=timm]")
+    with pytest.raises(UserError, match="no setting 'sort': write"):
+        open_dataset(f"imagefolder:{tmp_path}[sort=name]")
+    with pytest.raises(UserError, match="no setting 'order': leave the brackets out"):
+        open_dataset(f"parquet:{tmp_path}[order=name]")
+
+
+def test_numbers_from_one_to_a_thousand_are_told() -> None:
+    order, note = in_order([str(number) for number in range(1, 1001)], None)
+    assert order[:3] == ["1", "2", "3"]
+    assert "by number (from class 1: 2, 3, 4, ...), not by name (10, 100, 1000, ...)" in note
+    assert note.endswith("folder 1 is class 0")
+
+
+def test_images_by_content_and_what_is_passed_over(root: Path) -> None:
+    put(root / "dog" / "c.png", 50)
+    (root / "dog" / "c.png").rename(root / "dog" / "bare")
+    Image.new("RGB", (4, 4)).save(root / "dog" / "d.jfif", "JPEG")
+    Image.new("RGB", (4, 4)).save(root / "dog" / "e.JPE", "JPEG")
+    Image.new("RGB", (4, 4)).save(root / "emu" / "f.avif")
+    for name in ("dog/@eaDir/a.PNG/SYNOFILE_THUMB_M.jpg", "@eaDir/dog/x.jpg", "__MACOSX/a/b.png"):
+        put(root / name)
+    for name in ("dog/Thumbs.db", "dog/._a.png", "dog/.DS_Store", "emu/README", "cat/x.heic"):
+        (root / name).write_bytes(b"x")
+    put(root / "loose.png")
+    (root / "fox").mkdir()
+    data = open_dataset(f"imagefolder:{root}")
+    assert data.classes == ("cat", "dog", "emu", "fox")
+    names = [Path(name).name for name in data.names]  # type: ignore[attr-defined]
+    assert names == ["c.png", "a.PNG", "b.png", "bare", "d.jfif", "e.JPE", "d.png", "f.avif"]
+    empty, passed = data.notes
+    assert empty == "classes without images: 1 of 4 (fox)"
+    assert passed.startswith("passed over as no images of a class: 2 hidden, 1 ")
+    assert data.image(3)[0, 0].tolist() == [50, 50, 50]
+
+
+@pytest.mark.parametrize(
+    "names", [("Training", "Testing"), ("TRAIN", "Test"), ("eval", "trainset")]
+)
+def test_folders_like_splits_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        put(tmp_path / name / "cat" / "a.png")
+    with pytest.raises(UserError, match=f"choose {' or '.join(sorted(names))} with --split"):
+        open_dataset(f"imagefolder:{tmp_path}", "missing")
+    assert open_dataset(f"imagefolder:{tmp_path}", names[0]).classes == ("cat",)
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for name in ("Testing", "boat"):
+        put(tmp_path / name / "a.png")
+    assert open_dataset(f"imagefolder:{tmp_path}").classes == ("Testing", "boat")

@@ -162,3 +162,16 @@ def test_manifest_follows_the_content(tmp_path: Path) -> None:
         write(tmp_path / "a.parquet", levels, labels=[0] * len(levels))
         hashes.add(open_dataset(f"parquet:{tmp_path}").manifest()["hash"])
     assert len(hashes) == 3
+
+
+def test_rows_exchanged_are_other_images_under_the_same_footer(tmp_path: Path) -> None:
+    held = []
+    for levels in ([10, 20], [20, 10]):
+        write(tmp_path / "a.parquet", levels, labels=[0, 0])
+        data = open_dataset(f"parquet:{tmp_path}")
+        held.append([data.identify(row).content for row in (0, 1)])  # type: ignore[attr-defined]
+    assert held[0] == held[1][::-1]
+    assert held[0][0] != held[0][1]
+    write(tmp_path / "a.parquet", [20, 10], labels=[0, 1])
+    data = open_dataset(f"parquet:{tmp_path}")
+    assert data.identify(1).content != held[1][1]  # type: ignore[attr-defined]

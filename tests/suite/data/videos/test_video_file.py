@@ -2,6 +2,7 @@
 
 import builtins
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,3 +230,31 @@ def test_without_pyav_a_wrong_path_and_then_the_package_is_named(
         open_dataset(f"video:{tmp_path}")
     with pytest.raises(UserError, match="nowhere is not a folder: check the path"):
         open_dataset(f"video:{tmp_path / 'nowhere'}")
+
+
+SHOWN = {  # display matrix a, b, c, d -> what a player shows of the stored picture
+    (1, 0, 0, 1): lambda stored: stored,
+    (0, 1, -1, 0): lambda stored: np.rot90(stored, -1, (1, 2)),
+    (-1, 0, 0, -1): lambda stored: np.rot90(stored, 2, (1, 2)),
+    (0, -1, 1, 0): lambda stored: np.rot90(stored, 1, (1, 2)),
+    (-1, 0, 0, 1): lambda stored: stored[:, :, ::-1],
+    (1, 0, 0, -1): lambda stored: stored[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4"])
+@pytest.mark.parametrize("matrix", SHOWN)
+def test_frames_are_turned_as_players_show_them(
+    tmp_path: Path, make_film: Make, put_film: Put, matrix: tuple[int, ...], suffix: str
+) -> None:
+    frames = make_film(3, count=3)
+    path = put_film(tmp_path / f"clip{suffix}", frames, "libx264", "yuv420p")
+    stored = np.stack(read_video(path, lambda count: np.arange(count), same))
+    content = bytearray(path.read_bytes())
+    # A track header of version 0 has its matrix 40 bytes behind its name.
+    start = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (number << 16 for number in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    shown = np.stack(read_video(path, lambda count: np.arange(count), same))
+    np.testing.assert_array_equal(shown, SHOWN[matrix](stored))

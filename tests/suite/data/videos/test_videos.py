@@ -190,3 +190,20 @@ def test_links_that_lead_out_are_refused(films: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "run" / "a.mkv").symlink_to(films / "video" / "run" / "a.mkv")
     with pytest.raises(UserError, match="leads out of"):
         open_dataset(f"video:{tmp_path / 'data'}")
+
+
+def test_a_clip_is_known_by_its_bytes(
+    films: Path, tmp_path: Path, put_frames: Put, make_film: Make
+) -> None:
+    """Neither by the number of frames, nor by names, nor by the frames that a view takes alone."""
+    put_frames(tmp_path / "a" / "x", make_film(1, count=5))
+    before = opened(f"frames:{tmp_path}").identify(0).content
+    (tmp_path / "a").rename(tmp_path / "b")
+    (tmp_path / "b" / "x").rename(tmp_path / "b" / "y")
+    for path in (tmp_path / "b" / "y").iterdir():
+        path.touch()
+    assert opened(f"frames:{tmp_path}").identify(0).content == before
+    put_frames(tmp_path / "b" / "y", make_film(2, count=5))
+    assert opened(f"frames:{tmp_path}").identify(0).content != before
+    files = opened(f"video:{films / 'video'}")
+    assert len({files.identify(clip).content for clip in range(6)}) == 6
