@@ -6,7 +6,11 @@ repeat the run. `page` writes it. Each analysis is a module in `reports.sections
 section if its file is in the run folder. The command line calls `build` and `check`.
 """
 
+import logging
 from pathlib import Path
+
+# Where its cache cannot be kept, matplotlib says so in warnings, and draws all the same.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def build(run_folder: Path, paper: bool = False) -> Path:

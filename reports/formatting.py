@@ -6,6 +6,7 @@ import html
 import json
 import math
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -137,7 +138,9 @@ def fold(label: str, width: int) -> str:
         if lines and len(lines[-1]) + len(piece) <= width:
             lines[-1] += piece
         else:
-            lines.append(piece)
+            # A name that nothing divides is divided where it is much too long.
+            whole = len(piece) <= 1.5 * width
+            lines += [piece] if whole else textwrap.wrap(piece, width)
     return "\n".join(line.rstrip() for line in lines)
 
 

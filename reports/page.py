@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from backbones.common.documents import inside
 from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
-from reports.figures.canvas import render, render_pdf
+from reports.figures.canvas import render, render_pdf, use_fonts_for
 from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
 from reports.page_context import context, shown_name, sort_key
 from reports.report_data import ReportData
@@ -39,6 +39,7 @@ def write(folder: Path, for_paper: bool = False) -> Path:
     report = read(folder)
     found = sections.sections(report)
     out = folder / "report"
+    use_fonts_for([*report.labels, *report.backbones, str(report.run.dataset.get("classes"))])
     try:
         twins = _figures(report, found, out / "figures")
         _tables(report, found, out / "tables")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from reports.figures.fonts import FAMILY, families, inches, wrapped
 from reports.formatting import fold
 from reports.style import SOFT, Look
 
@@ -32,10 +33,9 @@ Array = npt.NDArray[np.float64]
 DPI = 220
 WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICCV's style sets it
 COLUMN = 3.25  # inches: one of its columns
-INCHES_A_BOLD_LETTER = 0.076  # of a heading
-INCHES_A_LETTER = 0.065  # of a name in a legend
 INCHES_A_LINE = 0.4  # of the line beside a name, and the gaps round it
 SETTINGS = Path(__file__).parents[1] / "templates" / "paper.mplstyle"
+FONTS: Any = {"font.sans-serif": [FAMILY]}
 # a quiet line at a level, such as the dense accuracy
 GUIDE: Style = {
     "color": SOFT["light"],
@@ -73,10 +73,17 @@ DASHES: Style = {
 BLOCKS = "crest"  # pale for the first block, dark for the last, in grey print too
 
 
+def use_fonts_for(texts: Iterable[str]) -> None:
+    """Let the figures that follow draw these texts, whatever their script (see `families`)."""
+    FONTS["font.sans-serif"] = families(texts)
+
+
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Apply the settings of a paper figure; needed both to draw and to save."""
-    with mpl.rc_context(fname=SETTINGS):
+    with mpl.rc_context(FONTS, SETTINGS), warnings.catch_warnings():
+        # `families` says it once
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
 
@@ -108,11 +115,22 @@ def panel_rows(
     return figure, list(panels[:count])
 
 
+def panel_width(axes: Axes) -> float:
+    """Return the inches of a panel in the grid of its figure, with what is written beside it."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    assert place is not None
+    return figure.get_figwidth() / place.get_gridspec().ncols
+
+
 def heading(figure: Figure, title: str) -> None:
-    """Put `title` above all panels; a figure of one column breaks it at its colon."""
+    """Put `title` above all panels; a figure of one column breaks it at its colon.
+
+    The figure grows by the lines after the first.
+    """
     words = title if figure.get_figwidth() > COLUMN else title.replace(": ", ":\n", 1)
-    room = int(figure.get_figwidth() / INCHES_A_BOLD_LETTER)
-    words = "\n".join(textwrap.fill(line, room) for line in words.splitlines())
+    words = wrapped(words, 0.97 * figure.get_figwidth(), 8.5, "bold")
+    figure.set_figheight(figure.get_figheight() + 0.14 * words.count("\n"))
     figure.suptitle(words, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
 
 
@@ -138,10 +156,10 @@ def columns(names: int, most: int = 5) -> int:
 
 def fitting(names: Sequence[str], width: float, most: int) -> int:
     """Return how many columns of a legend, at most `most`, fit in `width` inches."""
-    longest = 0
+    longest = 0.0
     for name in names:
-        longest = max([longest, *map(len, name.splitlines())])
-    return min(most, max(1, int(width / (longest * INCHES_A_LETTER + INCHES_A_LINE))))
+        longest = max([longest, *(inches(line, 7) for line in name.splitlines())])
+    return min(most, max(1, int(width / (longest + INCHES_A_LINE))))
 
 
 def legend_below(

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import ABOVE, NOTE, THIN, Style, stroke
+from reports.figures.canvas import ABOVE, NOTE, THIN, Style, panel_width, stroke
+from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold, percent, present
 from reports.style import Looks
 from suite.stats.compare import other_work
@@ -52,7 +53,9 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Looks, chance: float | None) -> 
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     removed = f"with {budget_name(budget)} of FLOPs removed"
-    axes.set_xlabel(f"top-1 accuracy, %, {removed} (95 % interval)")
+    beside = max(inches(line, 7.5) for name in names for line in name.splitlines())
+    words = f"top-1 accuracy, %, {removed} (95 % interval)"
+    axes.set_xlabel(wrapped(words, panel_width(axes) - beside - 0.2, 8))
     for level in dense:
         _level(axes, level, "dense")
     low, high = axes.get_xlim()

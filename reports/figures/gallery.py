@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from reports.figures.canvas import (
     paper_style,
     picture,
 )
+from reports.figures.fonts import wrapped
 from reports.formatting import distinct_names, fold, percent
 from reports.report_data import ReportData
 from reports.run import Run
@@ -30,7 +30,7 @@ from reports.token_overlay import DROPPED, SPECIAL, overlay
 CLEAR, MERGED = "clear: a token of its own", "flat colour: merged, mean colour of the token"
 # the key names a fate only if a picture shows it
 FATES = {DROPPED: "dark: dropped", SPECIAL: "white: in a special token"}
-INCHES_A_SMALL_LETTER, INCHES_A_SMALL_LINE = 0.057, 0.12  # of the words below the pictures
+INCHES_A_SMALL_LINE = 0.12  # of the words below the pictures
 NAMED = 8  # methods without room of which each is named
 
 
@@ -55,7 +55,11 @@ def gallery(
     with paper_style():
         size = width / (len(labels) + 1)
         below = _words_below([row["owner"] for row in cells.values()], labels, absent, width)
-        height = (size * report.shape[0] / report.shape[1] + 0.2) * max(len(images), 1) + 0.65
+        more = extra_lines(report.run, rows, size)
+        height = size * report.shape[0] / report.shape[1] + 0.24 + 0.2 * more
+        names = [fold(name, 14) for name in ["dense", *labels]]
+        above = INCHES_A_SMALL_LINE * max(name.count("\n") for name in names)
+        height = height * max(len(images), 1) + 0.65 + above
         figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(images), 1), len(labels) + 1, squeeze=False)
         for line, image in zip(panels, images, strict=False):
@@ -66,13 +70,12 @@ def gallery(
                 row = cells[image, label]
                 owner = np.asarray(row["owner"], dtype=np.int64)
                 picture(axes, overlay(report.pictures[image], owner, report.shape))
-                answer(axes, report.run, row)
+                answer(axes, report.run, row, size)
             # every cell of an image stores the dense model's answer
             picture(line[0], report.pictures[image])
-            answer(line[0], report.run, row, "dense_")
-            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(report.run, row)}")
-        for axes, name in zip(panels[0], ["dense", *labels], strict=True):
-            lines = fold(name, 14)
+            answer(line[0], report.run, row, size, "dense_")
+            line[0].set_xlabel(f"{line[0].get_xlabel()}\n{_truth(report.run, row, size)}")
+        for axes, lines in zip(panels[0], names, strict=True):
             longest = max(map(len, lines.split("\n")))
             # in points: no title is wider than its panel
             axes.set_title(lines, **COLUMN_NAME | {"fontsize": min(7.0, 118 * size / longest)})
@@ -98,7 +101,8 @@ def layers(
     with paper_style():
         size = (width - 0.9) / (len(blocks) + 1)
         below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
-        height = (size * shape[0] / shape[1] + 0.16) * max(len(labels), 1) + 0.75
+        more = extra_lines(report.run, rows, size)
+        height = (size * shape[0] / shape[1] + 0.16 + 0.1 * more) * max(len(labels), 1) + 0.75
         figure = _sheet(width, height, title, below)
         panels = figure.subplots(max(len(labels), 1), len(blocks) + 1, squeeze=False)
         for line, label in zip(panels, labels, strict=False):
@@ -106,15 +110,14 @@ def layers(
             final = mine.iloc[-1]
             picture(line[0], pixels)
             line[0].set_ylabel(fold(label, 14), **ROW_NAME)
-            line[0].set_xlabel(
-                _truth(report.run, final), fontsize=6, labelpad=2, color=INK["light"]
-            )
+            truth = _truth(report.run, final, size)
+            line[0].set_xlabel(truth, fontsize=6, labelpad=2, color=INK["light"])
             for axes, block in zip(line[1:], blocks, strict=True):
                 before = mine[mine["block"] <= block]
                 # before the first reduction every token is its own
                 owner = before.iloc[-1]["owner"] if len(before) else np.arange(shape[0] * shape[1])
                 picture(axes, overlay(pixels, np.asarray(owner, dtype=np.int64), shape))
-            answer(line[-1], report.run, final)
+            answer(line[-1], report.run, final, size)
         names = ["picture", *(f"block {block}" for block in blocks)]
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name, **COLUMN_NAME | {"fontsize": 7})
@@ -141,24 +144,35 @@ def _words_below(
         # a longer list would take more room than the pictures
         if len(absent) <= NAMED:
             some += f"; not shown: {', '.join(distinct_names(absent))}"
-        lines += textwrap.wrap(f"{some}.", int(width / INCHES_A_SMALL_LETTER))
+        lines += wrapped(f"{some}.", width - 0.1, 7).splitlines()
     return "\n".join(lines)
 
 
-def _truth(run: Run, row: Mapping[Any, Any]) -> str:
-    """Return the true class in words short enough for a panel."""
-    return f"true: {run.class_name(row['label_true'])[:20]}"
+def _truth(run: Run, row: Mapping[Any, Any], room: float) -> str:
+    """Return the true class in lines short enough for a panel of `room` inches."""
+    return wrapped(f"true: {run.class_name(row['label_true'])[:20]}", room, 6)
+
+
+def _in_lines(run: Run, prediction: Any, share: str, room: float) -> str:
+    """Return an answer in lines that fit below a panel, also with a cross before them."""
+    return wrapped(f"{run.class_name(prediction)[:14]} {share} %", room - 0.15, 6)
+
+
+def extra_lines(run: Run, rows: pd.DataFrame, room: float) -> int:
+    """Return how many lines the longest answer of gallery rows has beyond the first."""
+    answers = pd.concat([rows["prediction"], rows["dense_prediction"]]).unique()
+    return max([0, *(_in_lines(run, one, "100", room).count("\n") for one in answers)])
 
 
 def answer(
     axes: Axes,
     run: Run,
     row: Mapping[Any, Any],
+    room: float,
     whose: str = "",
     right: bool | None = None,
-    letters: int = 16,
 ) -> None:
-    """Write an answer of a gallery row below a picture, in red and with a cross if it is wrong.
+    """Write an answer of a gallery row below a picture of `room` inches, in red if it is wrong.
 
     `whose` is ``dense_`` for the dense model's. Whether it is `right` is read from the row if it is
     not known already.
@@ -167,5 +181,5 @@ def answer(
     if right is None:
         right = int(prediction) == int(row["label_true"])
     share = percent(row[f"{whose}confidence"], 0)
-    words = f"{'' if right else '× '}{run.class_name(prediction)[:letters]} {share} %"
+    words = f"{'' if right else '× '}{_in_lines(run, prediction, share, room)}"
     axes.set_xlabel(words, fontsize=6, labelpad=2, color=INK["light"] if right else "#b3261e")

@@ -8,11 +8,13 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, GUIDE, heading, panel_rows, paper_style, stroke
+from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Looks
 from suite.stats.blind_baselines import BlindComparison
 
 LINE = 0.19  # inches a method
+LINE_OF_TITLE = 0.14
 ACROSS = 3  # panels beside each other where there is the width
 
 
@@ -24,13 +26,23 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
     """
     there = {lead.label for mark in marks for lead in mark.leads}
     labels = [label for label in looks if label in there]
-    most, gap, room = (ACROSS, " ", 0.8) if width > COLUMN else (1, "\n", 0.95)
-    across = min(len(marks), most)
+    across = min(len(marks), ACROSS if width > COLUMN else 1)
     with paper_style():
-        height = LINE * len(labels) + room
+        names = [fold(label, 24) for label in labels]
+        lines = [name.splitlines() for name in names]
+        beside = max(inches(line, 7) for name in lines for line in name)
+        titles = []
+        for mark in marks:
+            words = f"−{budget_name(mark.budget)}, beside {mark.baseline} ({100 * mark.top1:.1f} %)"
+            titles.append(wrapped(words, (width - beside) / across - 0.2, 8.5, "bold"))
+        # A name of several lines needs more room than its neighbours leave.
+        step = max(LINE, 0.07 * (1 + max(map(len, lines))))
+        tallest = max(title.count("\n") for title in titles)
+        height = step * len(labels) + 0.8 + LINE_OF_TITLE * tallest
         figure, panels = panel_rows(len(marks), across, width, height, 0.25, sharey=True)
         heading(figure, title)
-        for axes, mark in zip(panels, marks, strict=True):
+        for axes, mark, title in zip(panels, marks, titles, strict=True):
+            axes.set_title(title)
             for lead in mark.leads:
                 place = labels.index(lead.label)
                 # hollow means "not shown" here, also for a method whose look is hollow elsewhere
@@ -40,10 +52,8 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
                 axes.plot(interval, [place, place], color=line["color"], linewidth=1.0)
                 axes.plot([100 * lead.difference], [place], zorder=3, **line)
             axes.axvline(0, **GUIDE)
-            baseline = f"{mark.baseline} ({100 * mark.top1:.1f} %)"
-            axes.set_title(f"−{budget_name(mark.budget)}, beside{gap}{baseline}")
-        panels[0].set_yticks(range(len(labels)), [fold(label, 24) for label in labels])
+        panels[0].set_yticks(range(len(labels)), names)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        words = "ahead of the best blind baseline, points of top-1"
-        figure.supxlabel(words, fontsize=8, color=SOFT["light"])
+        below = wrapped("ahead of the best blind baseline, points of top-1", width, 8)
+        figure.supxlabel(below, fontsize=8, color=SOFT["light"])
         return figure

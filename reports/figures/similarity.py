@@ -22,6 +22,7 @@ from reports.figures.canvas import (
     paper_style,
     stroke,
 )
+from reports.figures.fonts import wrapped
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.formatting import distinct_names, fold, number
@@ -141,19 +142,22 @@ def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
         }
         axes.plot(complete["survival"], complete["kappa"], "o", **dot)
         axes.set_title(title)
-        axes.set_xlabel("alike in choosing: rank correlation of how long tokens stay")
+        below = "alike in choosing: rank correlation of how long tokens stay"
+        axes.set_xlabel(wrapped(below, width - 0.6, 8))
         axes.set_ylabel("alike in answering: kappa of right answers")
         figure.draw_without_rendering()
-        middle = complete["survival"].median()
+        middle, high = complete["survival"].median(), complete["kappa"].median()
         for row in extremes(complete).itertuples():
             axes.annotate(
-                f"{row.one} · {row.other}",
+                fold(f"{row.one} · {row.other}", 30),
                 (row.survival, row.kappa),
-                xytext=(3, 3),
+                xytext=(3, -3 if row.kappa > high else 3),
                 textcoords="offset points",
                 fontsize=6.5,
                 color=SOFT["light"],
+                # Towards the middle, where words of several lines have room.
                 ha="right" if row.survival > middle else "left",
+                va="top" if row.kappa > high else "bottom",
             )
         return figure
 

@@ -27,6 +27,7 @@ from reports.figures.canvas import (
     picture,
     stroke,
 )
+from reports.figures.fonts import wrapped
 from reports.formatting import budget_name, fold
 from reports.section import Maps
 from reports.style import SOFT, Looks
@@ -141,7 +142,9 @@ def kept_maps(
             # about three rows high, however many methods there are
             shrink = min(1.0, 3 / len(labels))
             bar = figure.colorbar(image, ax=panels, shrink=shrink, aspect=22, pad=0.02)
-            bar.set_label("share of images in which the token is kept")
+            # Beside a low bar the words stand in several lines.
+            words = "share of images in which the token is kept"
+            bar.set_label(wrapped(words, 0.7 * figure.get_figheight(), 8))
             bar.outline.set_visible(False)
         return figure
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.figures.canvas import (
     ABOVE,
@@ -22,10 +22,12 @@ from reports.figures.canvas import (
     heading,
     legend_below,
     panel_rows,
+    panel_width,
     paper_style,
     stroke,
 )
 from reports.figures.dots import dots
+from reports.figures.fonts import inches, wrapped
 from reports.figures.names import Tag, beside, near
 from reports.formatting import convention_words, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Looks
@@ -63,12 +65,7 @@ def pareto(
             # the words above a shaded budget need room
             axes.set_title(backbone, pad=20 if shaded(part, marks) else None)
             _curves(axes, part, looks, "top1", 100.0)
-            for place, band, baseline in shaded(part, marks):
-                grey: Style = {"color": SOFT["light"], "alpha": 0.13, "linewidth": 0}
-                axes.axvspan(place - band / 2, place + band / 2, zorder=0, **grey)
-                words = f"no method shown\nto beat {baseline}"
-                style: Style = NOTE | {"xytext": (0, 1), "fontsize": 6, "linespacing": 1.0}
-                axes.annotate(words, (place, 1.0), xycoords=ABOVE, ha="center", **style)
+            _shade(axes, part, marks)
             low, high = axes.get_ylim()
             if chance is not None and low <= chance * 100 <= high:
                 axes.axhline(chance * 100, **THIN, label="_chance")
@@ -192,7 +189,11 @@ def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float =
             _curves(left, part, looks, "agreement", 100.0)
             # a logarithmic axis has no place for a divergence of zero
             _curves(right, part, looks, "kl", 1.0, log=bool((part["kl"].dropna() > 0).all()))
-            right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain = FuncFormatter(lambda value, _: f"{value:g}")
+            right.yaxis.set_major_formatter(plain)
+            # Between powers of ten matplotlib writes mathematics, which is not drawn as such here.
+            low, high = right.get_ylim()
+            right.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
             left.set_title(backbone)
             left.set_ylabel("same prediction as dense, %")
             right.set_ylabel("KL(dense, reduced), nats")
@@ -203,6 +204,29 @@ def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float =
         height = ranks.groupby(frame["label"]).mean().to_dict()
         legend_below(figure, panels[::2], most, 30, height, handlelength=2.6)
         return figure
+
+
+def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
+    """Shade the budgets at which no method beats a blind baseline, and name the baseline.
+
+    Neighbours that leave no room between them share their words.
+    """
+    low, high = axes.get_xlim()
+    # The column of names may take a quarter of the axis later.
+    room = 1.3 * inches("no method shown", 6) * (high - low) / (panel_width(axes) - 0.8)
+    together: list[list[tuple[float, str]]] = []
+    for place, band, baseline in sorted(shaded(part, marks)):
+        grey: Style = {"color": SOFT["light"], "alpha": 0.13, "linewidth": 0}
+        axes.axvspan(place - band / 2, place + band / 2, zorder=0, **grey)
+        if not together or place - together[-1][-1][0] > room:
+            together.append([])
+        together[-1].append((place, baseline))
+    for neighbours in together:
+        middle = (neighbours[0][0] + neighbours[-1][0]) / 2
+        names = ", ".join(dict.fromkeys(baseline for _, baseline in neighbours))
+        words = f"no method shown\nto beat {names}"
+        style: Style = NOTE | {"xytext": (0, 1), "fontsize": 6, "linespacing": 1.0}
+        axes.annotate(words, (middle, 1.0), xycoords=ABOVE, ha="center", **style)
 
 
 def _curves(
@@ -250,12 +274,9 @@ def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) 
     """Label the axis with FLOPs per image and the share removed; its title names the convention."""
     short, meaning = convention_words(convention)
     explained = f"\n({meaning})" if words and meaning else ""
-    figure = axes.get_figure(root=True)
-    narrow = figure is not None and figure.get_figwidth() <= COLUMN
-    between = "\n" if narrow else " "
     prefix = unit(part["total"])[1]
-    axis = f"{prefix}{short} per image, convention “{convention}”,{between}and share removed"
-    axes.set_xlabel(axis + explained)
+    axis = f"{prefix}{short} per image, convention “{convention}”, and share removed"
+    axes.set_xlabel(wrapped(axis + explained, panel_width(axes) - 0.8, 8))
     places, names = ticks(part)
     if places:
         axes.set_xticks(places, names)

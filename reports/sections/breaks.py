@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import COLUMN, blank, new_figure, paper_style, picture
-from reports.figures.gallery import answer
+from reports.figures.fonts import wrapped
+from reports.figures.gallery import answer, extra_lines
 from reports.formatting import budget_name, fold, percent
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
@@ -70,24 +71,29 @@ def pairs(report: ReportData, rows: pd.DataFrame, width: float) -> Figure:
     lines = -(-2 * len(rows) // across)
     with paper_style():
         size = width / (across + 0.15 * across)
-        height = (size * report.shape[0] / report.shape[1] + 0.42) * lines
-        figure = new_figure(width, height, pad=0.02)
+        titles = []
+        for row in rows.to_dict("records"):
+            # On a page of one backbone its name would only repeat.
+            label = row["label"]
+            if len(report.backbones) > 1:
+                label = f"{label}, {row['backbone']}"
+            title = f"{fold(label, 24)}, {budget_name(row['budget'])}"
+            titles.append(wrapped(title, 2 * size, 7))
+        above = max(title.count("\n") for title in titles)
+        height = size * report.shape[0] / report.shape[1] + 0.42
+        height += 0.12 * above + 0.1 * extra_lines(report.run, rows, size)
+        figure = new_figure(width, height * lines, pad=0.02)
         panels = figure.subplots(lines, across, squeeze=False).ravel()
         for axes in panels:
             blank(axes)
         for index, row in enumerate(rows.to_dict("records")):
             left, right = panels[2 * index : 2 * index + 2]
-            # On a page of one backbone its name would only repeat.
-            label = row["label"]
-            if len(report.backbones) > 1:
-                label = f"{label}, {row['backbone']}"
             pixels = report.pictures[row["image"]]
             picture(left, pixels)
             picture(right, overlay(pixels, np.asarray(row["owner"], np.int64), report.shape))
-            title = f"{fold(label, 24)}, {budget_name(row['budget'])}"
-            left.set_title(title, fontsize=7, fontweight="normal")
-            answer(left, report.run, row, "dense_", right=True, letters=14)
-            answer(right, report.run, row, right=False, letters=14)
+            left.set_title(titles[index], fontsize=7, fontweight="normal")
+            answer(left, report.run, row, size, "dense_", right=True)
+            answer(right, report.run, row, size, right=False)
         return figure
 
 

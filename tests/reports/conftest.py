@@ -138,7 +138,7 @@ def _statistics(
                     "p": float(np.exp(-abs(gap) * 150)) if tested else np.nan,
                     "p_holm": min(1.0, 6 * float(np.exp(-abs(gap) * 150))) if tested else np.nan,
                     "significant": bool(apart) if tested else None,
-                    "only_method_correct": 11, "only_reference_correct": 14, "top1": mean, "top1_low": mean - 0.033,
+                    "comparisons": 6, "only_method_correct": 11, "only_reference_correct": 14, "top1": mean, "top1_low": mean - 0.033,
                     "top1_high": mean + 0.032, "seeds": len(values), "images": IMAGES,
                 }
             )  # fmt: skip

@@ -46,6 +46,7 @@ def _rows(axis: str, names: tuple[str, ...], budget: float, method: str) -> list
             "images": 500, "top1": top1, "agreement": top1 / 2, "tau": 1 - place / 4, "top1_low": top1 - 0.04,
             "top1_high": top1 + 0.05, "difference": gap, "difference_low": gap - 0.03, "difference_high": gap + 0.02,
             "p_holm": 0.01, "smallest": 0.05 + 0.01 * place, "significant": place % 2 == 1,
+            "comparisons": 6,
         }  # fmt: skip
         if place == 0:
             row |= dict.fromkeys(
