@@ -288,11 +288,15 @@ def to_error(tokens: TokenSequence) -> TokenSequence:
     return tokens
 
 
+# the line that raises is the second of the function's body
+WHERE = f"{Path(__file__).name}:{to_error.__code__.co_firstlineno + 2}"
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
         (to_nan, "logits are not finite (NaN or infinity)"),
-        (to_error, "ZeroDivisionError at site 1: no such thing"),
+        (to_error, f"ZeroDivisionError at site 1: no such thing ({WHERE}, in to_error)"),
     ],
 )
 def test_a_cell_that_fails_leaves_the_others_as_they_are(
@@ -323,11 +327,8 @@ def test_with_the_dense_model_all_its_cells_fail(
     assert "No method was compared" in result.headline.headline
 
 
-@pytest.mark.parametrize("changed", [{"methods": ("none",)}, {"sites": (3,), "budgets": (0.9,)}])
-def test_a_run_without_reduced_cells_still_ends_in_a_report(
-    small: Specs, tmp_path: Path, changed: dict[str, Any]
-) -> None:
-    result = run(small(baselines=False, **changed), tmp_path)
+def test_a_run_without_reduced_cells_still_ends_in_a_report(small: Specs, tmp_path: Path) -> None:
+    result = run(small(baselines=False, methods=("none",)), tmp_path)
     assert [r.method for r in result.records if r.status == "ok"] == ["none"]
     assert reports.build(tmp_path).exists()
 

@@ -64,7 +64,7 @@ LINES = [
     ("bench --backbone vim_nano --lengths 50", "--lengths are square numbers of patches"),
     ("bench --backbone vim_nan", "did you mean vim_nano"),
     ("bench --precision fp8", "precision"),
-    ("bench --run nowhere", "no run folder at 'nowhere': make one with python -m suite compare"),
+    ("bench --run nowhere", "no run folder at '.*/nowhere': make one with python -m suite compare"),
     ("''", "unknown command '': known:"),
     ("--version", "No such option: --version: see python -m suite"),
     ("compare --runs", "'--runs' requires an argument: see python -m suite compare --help"),
@@ -72,7 +72,7 @@ LINES = [
     ("compare extra", r"unexpected extra argument\(s\) \(extra\): see"),
     ("plan --images 10 20", r"unexpected extra argument\(s\) \(20\): see"),
     ("report", "Missing argument 'runs?.*: see python -m suite report --help"),
-    ("report a b", "no run folder at 'a': make one with python -m suite compare"),
+    ("report a b", "no run folder at '.*/a': make one with python -m suite compare"),
     ("train", "Missing option '--recipe': see"),
     (
         "train --recipe vim_nano --workers -1",
