@@ -13,8 +13,8 @@ from pathlib import Path
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
-def build(run_folder: Path, paper: bool = False) -> Path:
-    """Write ``report/`` inside `run_folder` and return the path of its ``index.html``.
+def build(run_folder: Path, paper: bool = False, out: Path | None = None) -> Path:
+    """Write ``report/`` inside `run_folder`, or `out`, and return the path of its ``index.html``.
 
     `paper` adds ``report/paper/``: figures and LaTeX tables at the widths of a two-column paper.
     UserError if the folder is missing, foreign or damaged.
@@ -22,7 +22,7 @@ def build(run_folder: Path, paper: bool = False) -> Path:
     # matplotlib and plotly load slowly, and commands that draw nothing import this package
     from reports.page import write
 
-    return write(Path(run_folder), paper)
+    return write(Path(run_folder), paper, out)
 
 
 def check(run_folder: Path) -> None:

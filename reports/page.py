@@ -22,23 +22,24 @@ from suite.system.atomic_files import write_atomic
 FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
-def read(folder: Path) -> ReportData:
-    """Read the run in `folder` for its page; UserError if it is damaged."""
-    out = folder / "report"
+def read(folder: Path, target: Path | None = None) -> ReportData:
+    """Read the run in `folder` for a page in `target`, else in the run; UserError if damaged."""
+    out = (target or folder) / "report"
     # a link in a foreign folder must not lead the report elsewhere
     for path in (out, out / "figures", out / "tables"):
-        inside(path, folder)
+        inside(path, out.parent)
     return ReportData.of(load(folder, sections.needed()))
 
 
-def write(folder: Path, for_paper: bool = False) -> Path:
+def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> Path:
     """Write the report of the run in `folder` and return the path of ``index.html``.
 
-    Every file is written whole or not at all. `for_paper` adds figures and tables for a paper.
+    It goes to ``report/`` in `target`, else in the run itself. Every file is written whole or not
+    at all. `for_paper` adds figures and tables for a paper.
     """
-    report = read(folder)
+    report = read(folder, target)
     found = sections.sections(report)
-    out = folder / "report"
+    out = (target or folder) / "report"
     use_fonts_for([*report.labels, *report.backbones, str(report.run.dataset.get("classes"))])
     try:
         twins = _figures(report, found, out / "figures")

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from backbones.common.errors import UserError
 from suite.cli.paths import absolute
 
 
@@ -22,7 +21,8 @@ def report(
         Path | None,
         typer.Option(
             parser=absolute,
-            help="Folder for several runs together; empty: merged-HASH beside the first.",
+            help="Folder to write to; empty: of one run its own, of several merged-HASH beside "
+            "the first.",
         ),
     ] = None,
     paper: Annotated[
@@ -42,12 +42,8 @@ def report(
         from suite.merge import merge
 
         folder, notes = merge(runs, out)
-    elif out:
-        raise UserError(
-            "--out is where several runs become one: a single run has its report in its own folder"
-        )
     # Figures for a paper take as long as the page, so they are made on request only.
-    page = build(folder, paper)
+    page = build(folder, paper, None if len(runs) > 1 else out)
     for note in notes:
         print(f"note: {note}")
     print(f"report: {page}")
