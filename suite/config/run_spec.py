@@ -26,6 +26,15 @@ class Specification(BaseModel):
 
     version: Literal[3] = Field(default=SCHEMA, alias="schema")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _in_utf8(cls, value: Any) -> Any:
+        # As a file's name may be that was typed; the specification could not be written.
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and text != text.encode("utf-8", "replace").decode():
+                raise ValueError("must be written in UTF-8: rename the file, or set PYTHONUTF8=1")
+        return value
+
     def digest(self) -> str:
         """Short hash of all settings, for the default name of the run."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
