@@ -35,7 +35,7 @@ WIDTH = 6.875  # inches: the text width of a two-column paper, as CVPR's and ICC
 COLUMN = 3.25  # inches: one of its columns
 INCHES_A_LINE = 0.4  # of the line beside a name, and the gaps round it
 SETTINGS = Path(__file__).parents[1] / "templates" / "paper.mplstyle"
-FONTS: Any = {"font.sans-serif": [FAMILY]}
+FONTS: Any = {"font.family": [FAMILY]}
 # a quiet line at a level, such as the dense accuracy
 GUIDE: Style = {
     "color": SOFT["light"],
@@ -75,7 +75,7 @@ BLOCKS = "crest"  # pale for the first block, dark for the last, in grey print t
 
 def use_fonts_for(texts: Iterable[str]) -> None:
     """Let the figures that follow draw these texts, whatever their script (see `families`)."""
-    FONTS["font.sans-serif"] = families(texts)
+    FONTS["font.family"] = families(texts)
 
 
 @contextmanager

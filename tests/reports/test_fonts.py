@@ -1,6 +1,7 @@
 """One font on every machine: no text of a figure overlaps another or leaves it, and all scripts are drawn or told."""
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.text import Text
 import reports
 from reports import page, sections, static_figures
 from reports.figures import fonts
-from reports.figures.canvas import FONTS, SETTINGS, new_figure, paper_style
+from reports.figures.canvas import FONTS, SETTINGS, new_figure, paper_style, use_fonts_for
 from reports.figures.fonts import FAMILY, families, inches, wrapped
 from reports.report_data import ReportData
 from reports.run import load
@@ -93,7 +94,7 @@ def test_the_check_itself_finds_faults() -> None:
 
 
 def test_the_font_comes_with_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert f"font.sans-serif: {FAMILY}\n" in SETTINGS.read_text()
+    assert f"font.family: {FAMILY}\n" in SETTINGS.read_text()
     real = font_manager.findSystemFonts
 
     def only_its_own(folders: list[str] | None = None, fontext: str = "ttf") -> list[str]:
@@ -158,6 +159,15 @@ def test_a_font_of_the_machine_draws_what_is_lacking(
     monkeypatch.setattr(fonts, "findSystemFonts", lambda: ["/no/font.ttf", str(own)])
     assert families([letter]) == [FAMILY, "STIXGeneral"]
     assert capsys.readouterr().err == ""
+    monkeypatch.setitem(FONTS, "font.family", [FAMILY])
+    for found in (False, True):
+        if found:
+            use_fonts_for([letter])
+        with mpl.rc_context(FONTS, SETTINGS), warnings.catch_warnings(record=True) as told:
+            figure = new_figure(1.0, 1.0)
+            figure.text(0.5, 0.5, letter)
+            figure.draw_without_rendering()
+        assert bool(told) != found
 
 
 def test_a_page_with_foreign_names_prints_one_line(
@@ -167,10 +177,10 @@ def test_a_page_with_foreign_names_prints_one_line(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     monkeypatch.setattr(fonts, "findSystemFonts", list)
-    monkeypatch.setitem(FONTS, "font.sans-serif", [FAMILY])
+    monkeypatch.setitem(FONTS, "font.family", [FAMILY])
     report = page.read(single_folder)
     report.run.dataset["classes"] = ["猫", "बिल्ली", *report.run.dataset["classes"][2:]]
-    monkeypatch.setattr("reports.page.read", lambda folder: report)
+    monkeypatch.setattr("reports.page.read", lambda *_: report)
     monkeypatch.setattr("reports.page._save", lambda *_: set())
     reports.build(single_folder, paper=False)
     assert capsys.readouterr().err.count("\n") == 1
