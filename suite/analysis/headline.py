@@ -178,7 +178,9 @@ def _relation(row: Comparison, rank: str) -> str:
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
         return f"{row.reference} and {other} are right on the same of all {row.images:,} images"
-    signed = f"{row.reference} keeps {_signed(-100 * row.difference)} points of top-1"
+    signed = (
+        f"{row.reference} minus {row.label} is {_signed(-100 * row.difference)} points of top-1"
+    )
     # Rejected over all seeds together, while the range over single seeds reaches zero.
     if row.rejected and not row.significant:
         scope = "every seed" if row.kind == "range" else "seeds in general"

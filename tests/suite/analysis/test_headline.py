@@ -111,7 +111,7 @@ def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
 
 def test_a_difference_has_a_sign_and_agreement_is_no_difference() -> None:
     behind = told(cell("tome", 0.625))
-    assert "cannot be told apart: mtr keeps -" in behind
+    assert "cannot be told apart: mtr minus tome is -" in behind
     same = told(replace(REFERENCE, label="tome"))
     assert "mtr and the best other method, tome, are right on the same of all 1,000 images" in same
 
