@@ -32,7 +32,7 @@ class Specification(BaseModel):
         # As a file's name may be that was typed; the specification could not be written.
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str) and text != text.encode("utf-8", "replace").decode():
-                raise ValueError("must be written in UTF-8: rename the file, or set PYTHONUTF8=1")
+                raise ValueError("must be written in UTF-8: rename the file")
         return value
 
     def digest(self) -> str:

@@ -61,7 +61,7 @@ def test_a_run_goes_where_its_folder_says(
         ("bench run ~no-such-user/x", "no such user"),
         ("export runs/x --format csv --out ~no-such-user/x", "no such user"),
         ("plan --data imagefolder:~no-such-user/x", "no such user"),
-        ("plan --data video:caf\udce9", "written in UTF-8"),
+        ("plan --data video:caf\udce9", "written in utf-8: rename the file"),
         ("plan --checkpoint ~no-such-user/x.pth", "no such user"),
         ("plan --methods ~no-such-user/m.py:GATE", "no such user"),
         ("train --recipe vim_pico --source caf\udce9", "written in UTF-8"),
