@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, describe_error
 from backbones.common.registry import nearest
 
 if TYPE_CHECKING:
@@ -230,10 +230,8 @@ class Method:
         except UserError:
             raise  # names the mend already
         except Exception as error:  # a method may be anyone's
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"method '{self.name}' cannot be built "
-                f"({type(error).__name__}: {reason}): correct it"
+                f"method '{self.name}' cannot be built ({describe_error(error)}): correct it"
             ) from error
         return made
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbones.common.errors import UserError, announce_foreign_code
+from backbones.common.errors import UserError, announce_foreign_code, describe_error
 from backbones.common.naming import settings, split
 from backbones.common.paths import local_path
 from methods import METHODS
@@ -39,14 +38,14 @@ class MethodSpec:
     """A method, its options that differ from the defaults, and its schedule; empty: the run's.
 
     ``alias``     what the user calls it instead
-    ``with_file`` whether its label names its file as well, since another has the same name
+    ``file``      what its label adds of its file, since another has the same name; or empty
     """
 
     name: str
     options: Mapping[str, Value]
     schedule: str = ""
     alias: str = ""
-    with_file: bool = field(default=False, compare=False)
+    file: str = field(default="", compare=False)
 
     @property
     def method(self) -> Method:
@@ -64,11 +63,10 @@ class MethodSpec:
         """The name in tables and figures: of a method in a file its own, without the path."""
         if self.alias:
             return self.alias
-        path, colon, _ = self.name.rpartition(":")
-        if not colon:
+        if ":" not in self.name:
             return self.text
         name = self.method.name
-        return self._settings_after(f"{name} ({Path(path).stem})" if self.with_file else name)
+        return self._settings_after(f"{name} ({self.file})" if self.file else name)
 
     def _settings_after(self, name: str) -> str:
         values = ",".join(
@@ -127,8 +125,7 @@ def _executed(path: Path) -> object:
     # A script may end itself by sys.exit, which must not end the suite.
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{path} cannot be run ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}): correct the file"
+            f"{path} cannot be run ({describe_error(error)}): correct the file"
         ) from error
     return module
 
@@ -164,11 +161,31 @@ def parse_all(texts: Iterable[str]) -> list[MethodSpec]:
     UserError where two different methods are given one name by the user.
     """
     specs = list(dict.fromkeys(map(parse, texts)))
-    labels = Counter(spec.label for spec in specs)
     distinct = []
     for spec in specs:
-        clashes = labels[spec.label] > 1
-        if clashes and spec.alias:
+        rivals = [other for other in specs if other is not spec and other.label == spec.label]
+        # The dense model and the baselines are in a run unasked, the first as "dense".
+        registered = spec.text != spec.label and spec.label in {*METHODS, "dense"}
+        if spec.alias and (rivals or registered):
             raise UserError(f"two methods are called '{spec.alias}': give each a name of its own")
-        distinct.append(replace(spec, with_file=clashes))
+        file = _file_among(spec, rivals) if rivals or registered else ""
+        distinct.append(replace(spec, file=file))
     return distinct
+
+
+def _file_among(spec: MethodSpec, rivals: Iterable[MethodSpec]) -> str:
+    """The shortest words for the file of `spec` that fit none of its `rivals`."""
+    own = _words_for_file(spec)
+    taken = {words for rival in rivals for words in _words_for_file(rival)}
+    # One file under two spellings has the same words: its methods are one.
+    return next((words for words in own if words not in taken), own[0] if own else "")
+
+
+def _words_for_file(spec: MethodSpec) -> list[str]:
+    """The stem of the method's file, with its variable, then with more and more folders."""
+    path, colon, variable = spec.name.rpartition(":")
+    if not colon:
+        return []
+    parts = local_path(path).resolve().with_suffix("").parts
+    tails = ["/".join(parts[-count:]) for count in range(1, len(parts))]
+    return [tails[0], *(f"{tail}:{variable}" for tail in tails)]

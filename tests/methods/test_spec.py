@@ -251,3 +251,42 @@ def test_two_files_with_one_name_are_told_apart_by_their_files(tmp_path: Path) -
     assert [spec.label for spec in parse_all(texts)] == ["gate (one)", "gate (two)", "mtr"]
     with pytest.raises(UserError, match="two methods are called 'A'"):
         parse_all(["A=mtr", "A=tome"])
+
+
+def test_files_of_one_stem_are_told_apart_by_variables_and_folders(tmp_path: Path) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "gate.py").write_text(f"{GATE}\nAGAIN = GATE\n")
+    here, there = (f"{tmp_path}/{folder}/gate.py" for folder in ("here", "there"))
+    cases = {
+        (f"{here}:GATE", f"{here}:AGAIN"): ["gate (gate:GATE)", "gate (gate:AGAIN)"],
+        (f"{here}:GATE", f"{there}:GATE"): ["gate (here/gate:GATE)", "gate (there/gate:GATE)"],
+        # one file under two spellings
+        (f"{here}:GATE", f"{tmp_path}/there/../here/gate.py:GATE"): ["gate (gate)"] * 2,
+    }
+    for texts, labels in cases.items():
+        assert [spec.label for spec in parse_all(texts)] == labels
+
+
+def test_no_method_takes_the_name_of_a_baseline_or_of_the_dense_model(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GATE.replace('name="gate"', 'name="random"'))
+    assert [spec.label for spec in parse_all([f"{file}:GATE", "random"])] == [
+        "random (mine)",
+        "random",
+    ]
+    assert parse_all([f"{file}:GATE"])[0].label == "random (mine)"
+    for name in ("random", "dense", "none"):
+        with pytest.raises(UserError, match=f"two methods are called '{name}'"):
+            parse_all([f"{name}=mtr"])
+
+
+def test_a_method_that_cannot_be_built_names_the_line_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GATE.replace("composed(matching", "composed(scores=nothing, matching"))
+    with pytest.raises(UserError, match=r"cannot be built \(NameError: .*mine\.py:6, in <lambda>"):
+        parse(f"{file}:GATE")
+    file = tmp_path / "broken.py"
+    file.write_text("import torch\n\nsize = 1 / 0\n")
+    with pytest.raises(UserError, match=r"ZeroDivisionError: .*\(broken\.py:3, in <module>"):
+        parse(f"{file}:GATE")
