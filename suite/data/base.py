@@ -224,7 +224,7 @@ def check_labels(dataset: Dataset, num_classes: int, fix: str | None = None) -> 
         )
         raise UserError(
             f"'{name}' has {count} class{'' if count == 1 else 'es'} "
-            f"but the model's head has {num_classes}: {fix}"
+            f"but the model's head has {num_classes}: {'; '.join([fix, *dataset.notes])}"
         )
 
 

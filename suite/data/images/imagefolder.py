@@ -23,7 +23,7 @@ from suite.data.loading.preprocess import Photographs, overrides_in
 # Folders are walked recursively: deeper ones would end in Python's limit of recursion.
 MAX_DEPTH = 64
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
-LIKE_SPLITS = {*SPLIT_NAMES, "training", "testing", "eval", "evaluation", "trainset", "testset"}
+LIKE_SPLITS = {*SPLIT_NAMES, "training", "testing", "eval", "evaluation"}
 # Folders that a NAS, an archiver or a system leaves, with thumbnails or what was deleted.
 NOBODYS = {"@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "__macosx", "$recycle.bin"}
 NOBODYS |= {"lost+found", "system volume information"}
@@ -119,11 +119,10 @@ def in_order(names: Sequence[str], order: str | None) -> tuple[list[str], str]:
     By default by name, and whole numbers by number. UserError for an order that does not exist.
     """
     numbers = all(name.isascii() and name.isdecimal() for name in names)
-    if order is not None and (order not in ORDERS or (order == "number" and not numbers)):
-        raise UserError(
-            f"class folders have no order '{order}': {nearest(order, ORDERS)}; by number only "
-            "where all names are whole numbers"
-        )
+    if order is not None and order not in ORDERS:
+        raise UserError(f"class folders have no order '{order}': {nearest(order, ORDERS)}")
+    if order == "number" and not numbers:
+        raise UserError("not all class folders are whole numbers: write [order=natural]")
     by_name = sorted(names)
     by_number = sorted(names, key=lambda name: (natural(name.casefold()), name))
     chosen = order or ("number" if numbers else "name")
@@ -199,11 +198,18 @@ def existing_folder(path: str | None, name: str) -> Path:
     return folder
 
 
-def looks_like_split(path: Path) -> bool:
-    """Whether a folder is named like a split and holds folders, as splits hold their classes."""
-    if path.name.casefold() not in LIKE_SPLITS or not path.is_dir():
-        return False
-    return path.name in SPLIT_NAMES or bool(class_folders(path))
+def folders_like_splits(root: Path) -> list[Path]:
+    """The folders in `root` that are named like splits, such as val or Test_Set.
+
+    Among folders of other names, one without folders is a class, such as the trains of CIFAR-100.
+    """
+    folders = class_folders(root)
+    like = []
+    for folder in folders:
+        if re.sub("[^a-z]", "", folder.name.casefold()).removesuffix("set") in LIKE_SPLITS:
+            like.append(folder)
+    holding = [folder for folder in like if class_folders(folder)]
+    return like if len(like) == len(folders) else holding
 
 
 def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
@@ -219,10 +225,13 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
             if folder.is_symlink():
                 check_link(folder, root)
             return folder, split
-    present = [path.name for path in sorted(root.iterdir()) if looks_like_split(path)]
+    present = [path.name for path in folders_like_splits(root)]
     if present:
         problem = f"no split '{split}'" if split else "several splits"
         raise UserError(f"{root} has {problem}: choose {' or '.join(present)} with --split")
+    folders = class_folders(root)
+    if len(folders) == 1 and folders_like_splits(folders[0]):
+        raise UserError(f"{root} has its splits in its one folder: give {folders[0]}")
     return root, UNDIVIDED
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from backbones.common.errors import UserError
-from suite.data import open_dataset
+from suite.data import check_labels, open_dataset
 from suite.data.images.imagefolder import ImageFolder, in_order, list_files
 
 
@@ -180,6 +180,8 @@ def test_two_orders_are_named_and_a_setting_chooses(
     assert chosen.manifest()["hash"] != usual.manifest()["hash"]
     with pytest.raises(UserError, match="no order 'timm'"):
         open_dataset(f"imagefolder:{tmp_path}[order=timm]")
+    with pytest.raises(UserError, match=r"not all .* whole numbers: write \[order=natural\]"):
+        open_dataset(f"imagefolder:{tmp_path}[order=number]")
     with pytest.raises(UserError, match="no setting 'sort': write"):
         open_dataset(f"imagefolder:{tmp_path}[sort=name]")
     with pytest.raises(UserError, match="no setting 'order': leave the brackets out"):
@@ -216,7 +218,8 @@ def test_images_by_content_and_what_is_passed_over(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("Training", "Testing"), ("TRAIN", "Test"), ("eval", "trainset")]
+    "names",
+    [("Training", "Testing"), ("TRAIN", "Test"), ("eval", "trainset"), ("Train_Set", "val2017")],
 )
 def test_folders_like_splits_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
@@ -227,6 +230,20 @@ def test_folders_like_splits_are_no_classes(tmp_path: Path, names: tuple[str, st
 
 
 def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
-    for name in ("Testing", "boat"):
+    for name in ("Testing", "boat", "train"):
         put(tmp_path / name / "a.png")
-    assert open_dataset(f"imagefolder:{tmp_path}").classes == ("Testing", "boat")
+    data = open_dataset(f"imagefolder:{tmp_path}", "test")
+    assert data.classes == ("Testing", "boat", "train")
+
+
+def test_splits_one_folder_further_down_are_named(tmp_path: Path) -> None:
+    put(tmp_path / "data" / "train" / "cat" / "a.png")
+    with pytest.raises(UserError, match=f"give {tmp_path / 'data'}"):
+        open_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_a_wrong_number_of_classes_comes_with_what_was_noted(tmp_path: Path) -> None:
+    put(tmp_path / "cat" / "a.png")
+    (tmp_path / "thumbnails").mkdir()
+    with pytest.raises(UserError, match=r"classes without images: 1 of 2 \(thumbnails\)"):
+        check_labels(open_dataset(f"imagefolder:{tmp_path}"), 1)
