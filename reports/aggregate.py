@@ -88,6 +88,17 @@ def references(frame: pd.DataFrame) -> str:
     return " or ".join(frame.loc[frame["budget"].notna(), "reference"].dropna().unique())
 
 
+def corrected_for(frame: pd.DataFrame) -> str:
+    """Return for how many comparisons intervals and p are corrected; empty if none was tested."""
+    counts = sorted({int(count) for count in frame["comparisons"].dropna()})
+    if not counts:
+        return ""
+    if counts == [1]:
+        return "1 comparison"
+    first = f"{counts[0]} to " if len(counts) > 1 else ""
+    return f"{first}{counts[-1]} comparisons"
+
+
 def _paired(run: Run) -> pd.DataFrame:
     """Return the paired statistics, with dtypes that survive an empty table."""
     frame = run.statistics[[*PLACE, *STATISTICS]].drop_duplicates(PLACE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,7 +61,7 @@ TIMING = {
 }
 SETTINGS = {
     "sites": "blocks before which tokens may go, where they were named",
-    "schedule": "shape over the sites, for methods whose text names none",
+    "schedule": "shape over the sites; empty under protocol `paper` and where no token leaves",
     "batch_size": "images a batch",
     "shard_size": "images a shard",
     "threads_asked": "CPU threads asked for; 0: all cores",
@@ -150,10 +151,20 @@ def _row(run: Run, cell: Row, paired: Mapping[Any, Any]) -> Row:
     row |= {field: _known(paired.get(stored)) for field, stored in PAIRED.items()}
     row |= {field: _known(timing[field]) for field in TIMING}
     row |= {field: spec.get(field.removesuffix("_asked")) for field in SETTINGS}
+    row["schedule"] = _schedule(cell, spec)
     row |= {field: environment.get(field) for field in PROVENANCE}
     row["data_hash"] = run.dataset.get("hash")
     row["kernel"] = mapping(environment.get("kernel")).get(str(cell.get("backbone")))
     return row
+
+
+def _schedule(cell: Row, spec: Mapping[str, Any]) -> str | None:
+    """The schedule of a cell: that of its own text, such as ``mtr@falling``, or the run's."""
+    if not cell.get("removals") or cell.get("protocol") == "paper":
+        return None
+    # From the text alone: to parse it could run a user's file.
+    own = re.search(r"@([a-z][a-z0-9-]*)$", str(cell.get("spec")))
+    return own[1] if own else spec.get("schedule")
 
 
 def image_rows(folder: Path) -> Iterator[pd.DataFrame]:

@@ -96,8 +96,16 @@ def interval(low: Any, high: Any, digits: int = 1, signed: bool = False) -> str:
     """Format ``[low, high]`` of two fractions; empty if either is missing."""
     if not (present(low) and present(high)):
         return ""
-    show = points if signed else percent
+    show = _bound if signed else percent
     return f"[{show(low, digits)}, {show(high, digits)}]"
+
+
+def _bound(value: Any, digits: int) -> str:
+    """Format an end of a signed interval with the digits that show its side of zero."""
+    exact = round(100 * float(value), 6)
+    while exact and not round(exact, digits):
+        digits += 1
+    return points(value, digits)
 
 
 def p_value(value: Any) -> str:

@@ -71,6 +71,8 @@ class ReportData:
             f"{data.get('name', 'unnamed data')} {data.get('split', '')}, {images} images; "
             f"FLOPs by the convention '{self.run.convention}'."
         )
+        if corrected := aggregate.corrected_for(self.frame):
+            caption += f" Differences: intervals and p are corrected for {corrected} at a budget."
         return f"{caption} {ENVELOPE}" if aggregate.few_seeds(self.frame) else caption
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from reports.aggregate import references
+from reports.aggregate import corrected_for, references
 from reports.formatting import (
     budget_name,
     convention_words,
@@ -103,6 +103,8 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
     dense = row["method"] == "none"
     bounds = interval(row["difference_low"], row["difference_high"], signed=True)
     gap = f"{points(row['difference'])} {bounds}".strip()
+    if row["only_method_correct"] == row["only_reference_correct"] == 0:
+        gap = "right on the same"
     reference = row["label"] == row["reference"]
     return [
         str(row["backbone"]),
@@ -189,8 +191,11 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     budgets = sorted(part["budget"].dropna().unique())
     reference = references(part)
     star = ""
-    if reference:
-        star = f" *: differs from {reference} (5 %, Holm's correction; interval without zero)."
+    if reference and corrected_for(part):
+        star = (
+            f" *: differs from {reference} (5 %, Holm's correction for {corrected_for(part)} at a "
+            "budget; interval without zero)."
+        )
     off_budget = part.loc[[other_work(row.removed, row.budget) for row in part.itertuples()]]
     dagger = ""
     if len(off_budget):

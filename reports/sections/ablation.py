@@ -16,6 +16,7 @@ from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
+from suite.stats.verdict import too_few
 
 NEEDS = stored("ablation", "ablation_sentences")
 # Columns of the table and their heads; an interval follows its value.
@@ -110,12 +111,15 @@ def _power_note(rows: pd.DataFrame) -> tuple[str, ...]:
     tested = rows.dropna(subset=["smallest", "images"])
     if tested.empty:
         return ()
-    low, high = percent(tested["smallest"].min()), percent(tested["smallest"].max())
+    images = int(tested["images"].max())
+    possible = tested[tested["smallest"] < 1]
+    if possible.empty:
+        return (f"A hollow mark rules nothing out: {too_few(images)}.",)
+    low, high = percent(possible["smallest"].min()), percent(possible["smallest"].max())
     least, depending = low, ""
     if low != high:
         least = f"{low} to {high}"
         depending = ", depending on how many answers the two settings share"
-    images = int(tested["images"].max())
     return (
         f"{images:,} images detect a true difference of {least} points in four runs of five"
         f"{depending}: a hollow mark does not rule out a smaller one.",

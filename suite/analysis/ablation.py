@@ -17,6 +17,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from methods.spec import parse
+from suite.analysis.headline import comparisons_words, signed_points
 from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
@@ -213,9 +214,9 @@ def _counted(tested: Sequence[AblationRow]) -> str:
             verdict = "keeps less" if worse else "keeps more"
         return f"The other setting {verdict} (5 %, McNemar's or the sign-flip test)."
     return (
-        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % after "
-        "Holm's correction, and the interval on one side of zero); "
-        f"{len(tested) - worse - better} cannot be told apart from it."
+        f"Of {len(tested)} other settings {worse} keep less and {better} more (p below 5 % and the "
+        f"interval on one side of zero, both corrected for {comparisons_words(len(tested))} by "
+        f"Holm's method); {len(tested) - worse - better} cannot be told apart from it."
     )
 
 
@@ -229,6 +230,8 @@ def _best_and_worst(tested: Sequence[AblationRow]) -> str:
 
 
 def _difference(row: AblationRow) -> str:
+    if _same_answers(row):
+        return f"{row.setting}, right on the same images"
     over = "" if row.interval == "interval" else " over the seeds"
     return (
         f"{row.setting}, {_points(row.difference)} points (95 % {row.interval}{over} "
@@ -237,7 +240,11 @@ def _difference(row: AblationRow) -> str:
 
 
 def _points(share: float | None) -> str:
-    return f"{100 * (share or 0.0):+.1f}"
+    return signed_points(100 * (share or 0.0))
+
+
+def _same_answers(row: Any) -> bool:
+    return bool(row.only_method_correct == row.only_reference_correct == 0)
 
 
 def _by_tau(rows: Sequence[AblationRow]) -> str:
@@ -287,7 +294,9 @@ def _printed(row: Any) -> tuple[str, ...]:
     agreement = (f"{100 * row.agreement:.1f}", f"{row.tau:.2f}")
     if row.is_reference:
         return (*shown, "reference", "", "", *agreement)
-    spread = f"{_points(row.difference_low)} to {_points(row.difference_high)}"
+    spread = "right on the same"
+    if not _same_answers(row):
+        spread = f"{_points(row.difference_low)} to {_points(row.difference_high)}"
     p = "not tested"
     if pd.notna(row.p_holm):
         p = "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"

@@ -19,7 +19,7 @@ from suite.plan.notes import made_up_warning
 from suite.stats.compare import Comparison
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
-from suite.stats.verdict import Verdict
+from suite.stats.verdict import Verdict, too_few
 
 FEW = 3  # methods that are named each in a sentence of its own
 TRAINED_ON = (
@@ -162,7 +162,7 @@ def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) ->
         "four runs of five"
     )
     if best.smallest >= 1:
-        power = f"{best.images:,} images are too few to find any difference"
+        power = too_few(best.images)
     return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
 
 
@@ -177,10 +177,12 @@ def _relation(row: Comparison, rank: str) -> str:
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
-        return f"{row.reference} and {other} are right on the same of all {row.images:,} images"
-    signed = (
-        f"{row.reference} minus {row.label} is {_signed(-100 * row.difference)} points of top-1"
-    )
+        same = f"right on the same of all {row.images:,} images"
+        if row.images == 1:
+            same = "both right or both wrong on the only image"
+        return f"{row.reference} and {other} are {same}"
+    gap = signed_points(-100 * row.difference)
+    signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
     # Rejected over all seeds together, while the range over single seeds reaches zero.
     if row.rejected and not row.significant:
         scope = "every seed" if row.kind == "range" else "seeds in general"
@@ -195,22 +197,27 @@ def _relation(row: Comparison, rank: str) -> str:
 def _figures(row: Comparison, setting: Setting) -> str:
     """Interval of reference minus method, both accuracies, the dense one, and p."""
     # Rows are method minus reference; the sentence has the reference first, so ends change places.
-    low, high = _signed(-100 * row.difference_high), _signed(-100 * row.difference_low)
+    low, high = signed_points(-100 * row.difference_high), signed_points(-100 * row.difference_low)
     spread = f"95 % interval of the difference {low} to {high}"
     if row.kind == "range":
         spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
     assert row.p_holm is not None, "only tested rows are put into words"
-    comparisons = "comparison" if row.comparisons == 1 else "comparisons"
     p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
     return (
         f"{spread}, {_percent(row.reference_accuracy)} against {_percent(row.accuracy)}, "
         f"dense {_percent(setting.dense_accuracy)}, {p}; interval and p are "
-        f"corrected for {row.comparisons} {comparisons} by Holm's method"
+        f"corrected for {comparisons_words(row.comparisons)} by Holm's method"
     )
 
 
-def _signed(points: float) -> str:
+def comparisons_words(count: int | None) -> str:
+    """For how many comparisons something is corrected."""
+    return "1 comparison" if count == 1 else f"{count} comparisons"
+
+
+def signed_points(points: float) -> str:
     """One digit, or as many as show on which side of zero the number lies."""
+    points = round(points, 6)  # a mean may miss zero by rounding
     if not points:
         return "0.0"
     # An interval that excludes zero must not be printed with an end of 0.0.

@@ -73,14 +73,18 @@ class Comparison:
 def compare(method: Outcomes, reference: Outcomes) -> Comparison:
     """Compare `method` with `reference` on the same images.
 
-    Nothing is corrected; p is only given if their work is the same within 0.5 point.
+    Nothing is corrected; p is only given if their work is the same within 0.5 point, and the
+    interval agrees with it.
     """
     first, second = aligned(method, reference)
-    spread = bootstrap(first, second)
+    p, spread = None, bootstrap(first, second)
+    if not other_work(method.removed, reference.removed):
+        p = sign_flip(first, second)
+        spread = corrected_interval(first, second, p, ALPHA)
     lead = first.mean(axis=0) - second.mean(axis=0)
     # Over all pairs of seeds, as in the difference itself.
     discordance = float((first[:, None] != second[None]).mean())
-    row = Comparison(
+    return Comparison(
         label=method.label,
         reference=reference.label,
         images=method.count,
@@ -93,10 +97,8 @@ def compare(method: Outcomes, reference: Outcomes) -> Comparison:
         only_method_correct=int((lead > 0).sum()),
         only_reference_correct=int((lead < 0).sum()),
         smallest=smallest_detectable(method.count, discordance),
+        p=p,
     )
-    if other_work(method.removed, reference.removed):
-        return row
-    return replace(row, p=sign_flip(first, second))
 
 
 def other_work(one: float, other: float) -> bool:

@@ -52,12 +52,21 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     share = f"{100 * budget:.4g} % of FLOPs removed"
     seen = f"{label} {_loses(loss)} against the dense model"
     limit = f"the {100 * smallest:.1f} points that {dense.count:,} images show in four runs of five"
+    if smallest >= 1:
+        text = f"At {share} this data cannot rank the methods: {too_few(dense.count)}."
+        return Verdict(False, smallest, label, loss, text)
     # A negative loss, a gain, is no visible harm either.
     if loss < smallest:
         text = f"At {share} this data cannot rank the methods: {seen}, less than {limit}."
         return Verdict(False, smallest, label, loss, text)
     text = f"At {share} there is room to rank methods: even {seen}, more than {limit}."
     return Verdict(True, smallest, label, loss, text)
+
+
+def too_few(images: int) -> str:
+    """What is said of so few images that `smallest_detectable` is 1."""
+    number = "1 image is" if images == 1 else f"{images:,} images are"
+    return f"{number} too few to find any difference"
 
 
 def _loses(loss: float) -> str:

@@ -19,7 +19,7 @@ from reports.page import read
 from reports.page_context import context
 from reports.report_data import ReportData
 from reports.run import load
-from reports.sections.ablation import COLOURS, axis_figure, order_figure, verdict
+from reports.sections.ablation import COLOURS, _power_note, axis_figure, order_figure, verdict
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -233,3 +233,13 @@ def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
     assert not context(read(folder), (), {})["resolution"]
     path.write_text(json.dumps(stored))
     assert context(read(folder), (), {})["resolution"]  # an ablation with blind baselines
+
+
+def test_a_handful_of_images_detects_nothing(frame: pd.DataFrame) -> None:
+    few = frame.assign(smallest=1.0, images=3)
+    assert _power_note(few) == (
+        "A hollow mark rules nothing out: 3 images are too few to find any difference.",
+    )
+    # Settings with as little in common as that do not make it a detectable difference.
+    few.loc[1, "smallest"] = 0.5
+    assert "a true difference of 50.0 points in four runs" in _power_note(few)[0]

@@ -20,6 +20,7 @@ from reports.export import (
     FORMATS,
     IMAGE_COLUMNS,
     NESTED,
+    _schedule,
     cell_rows,
     flat,
     write,
@@ -127,6 +128,21 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
         assert (row["git"], row["kernel"], row["weights"]) == (
             environment["git"], environment["kernel"]["vim_nano"], environment["weights"]["vim_nano"]
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cell", "schedule"),
+    [
+        ({"spec": "mtr", "removals": {"1": {}}}, "rising"),
+        ({"spec": "mtr[order=appended]@falling", "removals": {"1": {}}}, "falling"),
+        ({"spec": "A=/home/a@b/mine.py:A@every-2", "removals": {"1": {}}}, "every-2"),
+        ({"spec": "/home/a@b/mine.py:A", "removals": {"1": {}}}, "rising"),
+        ({"spec": "none", "removals": {}}, None),
+        ({"spec": "mtr", "removals": {"1": {}}, "protocol": "paper"}, None),
+    ],
+)
+def test_a_cell_has_its_own_schedule(cell: dict[str, Any], schedule: str | None) -> None:
+    assert _schedule(cell, {"schedule": "rising"}) == schedule
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "json"])

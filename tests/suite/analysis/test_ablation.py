@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,12 @@ def test_the_words_hold_the_figures_of_the_table(done: Done) -> None:
     assert text.startswith("Axis order on vim_mini, 30 % of FLOPs removed, 30 test images, 2 seeds")
     assert f"mtr (order=restored) is right on {100 * order.top1.iloc[0]:.1f} %" in text
     worse, better = ((order.significant & (sign * order.difference > 0)).sum() for sign in (-1, 1))
-    counted = f"Of {len(order) - 1} other settings {worse} keep less and {better} more (p below 5 % after Holm's"
-    assert counted in text
-    assert f"zero); {len(order) - 1 - worse - better} cannot be told apart from it." in text
+    others = len(order) - 1
+    assert f"Of {others} other settings {worse} keep less and {better} more (p below 5 %" in text
+    assert f"corrected for {others} comparisons by Holm's method" in text
+    assert (
+        f"Holm's method); {len(order) - 1 - worse - better} cannot be told apart from it." in text
+    )
     best = order[~order.is_reference].sort_values("difference").iloc[-1]
     assert f"{100 * best.difference:+.1f} points" in text
     assert f"rho {spearmanr(order.tau, order.top1).statistic:+.2f}" in text
@@ -171,6 +175,36 @@ def test_settings_of_one_cell_are_one_row_under_both_words(small: Specs, tmp_pat
     schedule = frame[frame.axis == "schedule"]
     assert schedule.setting.iloc[0].startswith("schedule=constant-ratio")
     assert not frame.duplicated(["axis", "label"]).any()
+
+
+def test_the_same_answers_are_no_difference_and_a_bound_keeps_its_side() -> None:
+    reference = AblationRow(
+        *("size", "b", "mtr", 0.4, "weights=mean", "mtr", "mtr", True), top1=0.5
+    )
+    same = replace(
+        reference,
+        setting="weights=size",
+        is_reference=False,
+        interval="interval",
+        difference=0.0,
+        difference_low=-0.2,
+        difference_high=0.2,
+        p_holm=1.0,
+        only_method_correct=0,
+        only_reference_correct=0,
+    )
+    better = replace(
+        same,
+        setting="weights=pair",
+        difference=0.1,
+        difference_low=0.0004,
+        significant=True,
+        only_method_correct=9,
+    )
+    text = sentence([replace(reference, images=9, seeds=1), same, better], RunSpec())
+    assert "Of 2 other settings 0 keep less and 1 more" in text
+    assert "weights=pair, +10.0 points (95 % interval +0.04 to +20.0)" in text
+    assert "lowest: weights=size, right on the same images." in text
 
 
 def test_nothing_is_claimed_of_nothing() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite.analysis.headline import Setting, _signed, best_sentence, best_tested
+from suite.analysis.headline import Setting, best_sentence, best_tested, signed_points
 from suite.stats.compare import compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.stats.verdict import verdict
@@ -44,7 +44,7 @@ SETTING = Setting("vim_nano", "fashion-clutter", 0.4, 0.85)
     ],
 )
 def test_a_bound_near_zero_keeps_its_side(points: float, text: str) -> None:
-    assert _signed(points) == text
+    assert signed_points(points) == text
 
 
 def told(*others: Outcomes, blind: float = 0.5) -> str:
@@ -121,3 +121,13 @@ def test_a_handful_of_images_can_find_nothing() -> None:
     judged = verdict(cell("none", 0.85, n=3, removed=0.0), [], 0.4)
     sentence = best_sentence(SETTING, judged, compare_to_reference(few[1], few[:1])[0])
     assert "3 images are too few to find any difference." in sentence
+
+
+@pytest.mark.parametrize(("images", "words"), [(1, "1 image is"), (3, "3 images are")])
+def test_a_handful_of_images_cannot_rank(images: int, words: str) -> None:
+    judged = verdict(cell("none", 0.85, n=images), [cell("stride", 0.2, n=images)], 0.4)
+    assert judged.can_rank is False
+    assert judged.text == (
+        "At 40 % of FLOPs removed this data cannot rank the methods: "
+        f"{words} too few to find any difference."
+    )

@@ -28,7 +28,8 @@ def first(share: float, images: int = 100) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("gained", "lost"), [(0, 0), (4, 0), (6, 0), (9, 3), (13, 3), (30, 18), (34, 18), (3, 9)]
+    ("gained", "lost"),
+    [(0, 0), (4, 0), (6, 0), (9, 3), (13, 3), (30, 18), (34, 18), (3, 9), (5, 0)],
 )
 def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     stride = np.arange(400) < 200
@@ -42,6 +43,7 @@ def test_ahead_is_what_mcnemar_tells_apart(gained: int, lost: int) -> None:
     assert lead.difference == pytest.approx((gained - lost) / 400)
     assert lead.difference_low <= lead.difference <= lead.difference_high
     assert lead.shown == (p < 0.05 and gained > lost)
+    assert (lead.difference_low <= 0 <= lead.difference_high) == (p >= 0.05)
     assert mark.none_shown == (mark.not_shown == ("mtr",)) == (not lead.shown)
 
 
