@@ -193,10 +193,11 @@ def check_reachable(cells: Sequence[Cell]) -> None:
     reduced = [cell for cell in cells if cell.budget and cell.kind in REMOVING]
     nearest = [cell for cell in reduced if cell.closest is not None]
     if nearest and not any(cell.plan for cell in reduced):
-        best = max(nearest, key=lambda cell: cell.closest or 0.0)
+        best = min(nearest, key=lambda cell: abs((cell.closest or 0.0) - (cell.budget or 0.0)))
         raise UserError(
-            f"no budget can be met: the most that can be removed of {best.backbone} is "
-            f"{100 * (best.closest or 0.0):.1f} % of its work, by {best.label}: choose less"
+            f"no budget can be met: the closest to {100 * (best.budget or 0.0):.4g} % of the work "
+            f"of {best.backbone} that can be removed is {100 * (best.closest or 0.0):.4g} %, by "
+            f"{best.label}: ask for that"
         )
 
 

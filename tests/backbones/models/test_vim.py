@@ -11,7 +11,6 @@ from published_layouts import class_token
 
 from backbones import create_model
 from backbones.base import Backbone
-from backbones.common.errors import UserError
 from backbones.layers.positions import interpolate_pos_embed
 
 Shaken = Callable[..., Backbone]
@@ -133,12 +132,6 @@ def test_training_at_a_smaller_size_teaches_the_one_position_embedding() -> None
     assert gradient is not None
     assert bool((gradient[0, 98].abs() > 0).any())
     assert float((gradient[0].abs().sum(1) > 0).float().mean()) > 0.9
-
-
-@pytest.mark.parametrize("shape", [(3, 56, 56), (1, 1, 56, 56), (2, 3, 28, 28)])
-def test_images_of_another_shape_are_refused_with_the_fix(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="image_size="):
-        create_model("vim_nano", depth=1)(torch.zeros(shape))
 
 
 def test_initial_weights_follow_the_published_training() -> None:

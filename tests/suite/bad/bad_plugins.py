@@ -34,7 +34,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "an error",
         "1 / 0",
-        r"cannot be run \(ZeroDivisionError: division by zero\): correct (it|the file)",
+        r"cannot be run \(ZeroDivisionError: division by zero.*\): correct (it|the file)",
     ),
     (
         "an error of many lines",
@@ -44,15 +44,15 @@ CASES: list[tuple[str, str, str]] = [
     (
         "an error with escapes",
         "raise ValueError('\\x1b[2J')",
-        r"cannot be run \(ValueError: \\x1b\[2J\): correct (it|the file)",
+        r"cannot be run \(ValueError: \\x1b\[2J.*\): correct (it|the file)",
     ),
-    ("an end", "raise SystemExit(0)", r"cannot be run \(SystemExit: 0\): correct (it|the file)"),
+    ("an end", "raise SystemExit(0)", r"cannot be run \(SystemExit: 0.*\): correct (it|the file)"),
     (
         "an exit by sys",
         "import sys; sys.exit('bye')",
-        r"cannot be run \(SystemExit: bye\): correct (it|the file)",
+        r"cannot be run \(SystemExit: bye.*\): correct (it|the file)",
     ),
-    ("no memory", "raise MemoryError", r"cannot be run \(MemoryError: \): correct (it|the file)"),
+    ("no memory", "raise MemoryError", r"cannot be run \(MemoryError.*\): correct (it|the file)"),
     (
         "a depth",
         "def f():\n    f()\nf()\n",
@@ -67,7 +67,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "an unknown score",
         _method("lambda: composed(matching='lowest', score='nrom')"),
-        r"cannot be built \(KeyError: 'nrom'\): correct (it|the file)",
+        r"cannot be built \(KeyError: 'nrom'.*\): correct (it|the file)",
     ),
     ("a part missing", _method("lambda: composed(matching='lowest')"), "give a score"),
     (

@@ -74,7 +74,8 @@ def test_nothing_asked_is_the_overview(capsys: Out) -> None:
 
 
 @pytest.mark.parametrize("kind", ["methods", "backbones", "checkpoints", "datasets", "recipes"])
-def test_everything_can_be_listed(kind: str, capsys: Out) -> None:
+def test_everything_can_be_listed(kind: str, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     assert run(["list", kind]) == 0
     table = capsys.readouterr().out
     assert run(["list", kind, "--json"]) == 0
@@ -122,6 +123,7 @@ def test_a_plan_is_json_and_runs_nothing(
         if (cell["method"], cell["budget"]) == ("random", 0.3)
     ]
     assert drawn == [0, 1, 2]
+    monkeypatch.setenv("COLUMNS", "200")
     assert run(["plan", *MINI, "--methods", "mtr", "--budgets", "0.3,0.9"]) == 0
     shown = capsys.readouterr().out
     assert len(re.findall(r"random *│ 30 %", shown)) == 1

@@ -11,9 +11,9 @@ from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
-from methods.spec import parse
+from suite.config.run_spec import RunSpec
 from suite.evaluation.oracle import OracleReducer, leave_one_out
-from suite.plan.prepare import check_oracle
+from suite.plan.prepare import prepare
 
 SITE = 1
 
@@ -97,6 +97,6 @@ def test_the_least_missed_tokens_go_in_eighths(remove: int) -> None:
 
 def test_it_refuses_many_images_and_only_it() -> None:
     with pytest.raises(UserError, match="add --images 64"):
-        check_oracle([parse("mtr"), parse("oracle")], 65)
-    check_oracle([parse("oracle")], 64)
-    check_oracle([parse("mtr")], 10_000)
+        prepare(RunSpec(methods=("mtr", "oracle"), images=65, baselines=False))
+    prepare(RunSpec(methods=("oracle",), images=64, budgets=(0.4,), baselines=False))
+    prepare(RunSpec(methods=("mtr",), images=65, budgets=(0.4,), baselines=False))

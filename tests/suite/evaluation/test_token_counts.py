@@ -12,7 +12,8 @@ from backbones.sequence import TokenSequence, new_sequence
 from methods.composition import Composition
 from methods.reducer import Reducer
 from suite.evaluation.runner import place_specials
-from suite.evaluation.token_counts import TokenCounts, unpacked
+from suite.evaluation.token_counts import TokenCounts
+from suite.store.results import unpacked
 
 
 def reduced(batch: int, seed: int, remove: int) -> TokenSequence:

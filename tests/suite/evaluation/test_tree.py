@@ -140,7 +140,8 @@ def test_a_reducer_that_raises_fails_only_the_jobs_behind_it(site: int) -> None:
     ]
     results = logits_of(jobs)
     for key in ("bad", "worse"):
-        assert results[key] == Failure(f"RuntimeError at site {site}: out of luck")
+        reason = f"RuntimeError at site {site}: out of luck (test_tree.py:127, in __call__)"
+        assert results[key] == Failure(reason)
     for job in (jobs[0], jobs[3]):
         assert torch.equal(
             torch.as_tensor(results[job.key]), torch.as_tensor(logits_of([job])[job.key])

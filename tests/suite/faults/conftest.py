@@ -164,7 +164,9 @@ def follow(log: int) -> None:
     shards.evaluate_shard = noted(  # type: ignore[attr-defined]
         "begin", shards.evaluate_shard, lambda prepared, backbone, images, *_: images[0], True
     )
-    shards.save = noted("kept", shards.save, lambda store, shard, result: shard.images[0], False)
+    shards.save = noted(
+        "kept", shards.save, lambda prepared, store, shard, result: shard.images[0], False
+    )
     sensitivity.probe = noted(
         "begin", sensitivity.probe, lambda model, batch, settings: 100 + int(batch.indices), True
     )  # type: ignore[attr-defined]

@@ -137,6 +137,7 @@ def test_the_command_prints_tables_or_json(
     asking: Asking, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     assert command(LINE.split()) == 0
     shown, said = capsys.readouterr()
     assert re.search(r"^runs/sensitivity-\S+: \d+ cells on 2 images$", said, re.MULTILINE)

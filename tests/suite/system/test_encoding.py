@@ -64,7 +64,7 @@ def test_commands_print_in_every_encoding(encoding: str, line: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk", "iso-8859-1", "koi8-r"])
 def test_doctor_shows_its_fixes(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = [Check("nvcc", "broken", "12.0 ≠ 13.0 in /opt/猫", "install → 13.0", required=True)]
+    checks = [Check("broken", "12.0 ≠ 13.0 in /opt/猫", "install → 13.0", True, name="nvcc")]
     monkeypatch.setattr("suite.doctor.diagnose", lambda: checks)
     with terminal(encoding) as read:
         assert run(["doctor"]) == 1

@@ -133,6 +133,7 @@ def test_rows_of_an_ablation_are_told_apart(tmp_path: Path, printed: Printed, wi
     row = family | {
         "status": "ok", "seeds": 3, "top1": 0.81234, "agreement": 0.9, "tau": -0.25, "is_reference": False,
         "difference": -0.01234, "difference_low": -0.025, "difference_high": 0.001, "p_holm": 0.0431,
+        "only_method_correct": 5, "only_reference_correct": 9, "comparisons": 4,
     }  # fmt: skip
     (tmp_path / "analyses").mkdir()
     frame = pd.DataFrame([row | {"setting": setting} for setting in SETTINGS])
@@ -168,7 +169,9 @@ def test_width_without_a_terminal(printed: Printed, monkeypatch: pytest.MonkeyPa
 
 
 def test_figures_in_sentences_of_doctor_are_whole(printed: Printed) -> None:
-    checks = [Check("disk", "broken", "123.4567 GiB free in /a/long/folder " * 3, "free 12.3 GiB")]
+    checks = [
+        Check("broken", "123.4567 GiB free in /a/long/folder " * 3, "free 12.3 GiB", name="disk")
+    ]
     shown = printed(doctor_table(checks), 44)
     assert shown.count("123.4567") == 3
     assert "12.3" in shown
