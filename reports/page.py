@@ -49,9 +49,10 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
         if for_paper:
             _paper(report, found, out / "paper")
     except OSError as error:
-        raise UserError(
-            f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
-        ) from error
+        message = f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
+        if target is None:
+            message += f", as `python -m suite report {folder} --out FOLDER`"
+        raise UserError(message) from error
     return out / "index.html"
 
 

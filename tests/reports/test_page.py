@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import errno
 import io
 import json
 import re
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import aggregate, page_panels
+from backbones.common.errors import UserError
+from reports import aggregate, page, page_panels
 from reports import page_context as context
 from reports.report_data import ReportData
 from reports.run import load
@@ -289,3 +291,18 @@ def test_the_chart_of_one_budget_has_words_of_its_own(
         drawn = re.search(r'"error_x":\{[^}]*"visible":(\w+)', _source(where))
         assert (drawn is not None) == dots
         assert drawn is None or drawn.group(1) == "true"
+
+
+def test_a_run_that_cannot_be_written_says_how_to_write_elsewhere(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(page, "_figures", read_only)
+    advice = f"choose a folder that can be written, as `python -m suite report {run_folder} --out"
+    with pytest.raises(UserError, match=re.escape(advice)):
+        page.write(run_folder)
+    # The folder was chosen already.
+    with pytest.raises(UserError, match=r"choose a folder that can be written$"):
+        page.write(run_folder, target=tmp_path)
