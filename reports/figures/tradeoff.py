@@ -279,6 +279,9 @@ def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) 
     axes.set_xlabel(wrapped(axis + explained, panel_width(axes) - 0.8, 8))
     places, names = ticks(part)
     if places:
+        # With the margin of the points, which a single budget would put on the edge.
+        axes.update_datalim([(place, 0) for place in places], updatey=False)
+        axes.autoscale_view(scaley=False)
         axes.set_xticks(places, names)
 
 

@@ -287,5 +287,16 @@ def test_several_backbones_each_have_their_panel(report: ReportData) -> None:
     assert len(agreement(both, report.looks, "flops").axes) == 4
 
 
+def test_points_of_a_single_budget_keep_clear_of_the_axis(report: ReportData) -> None:
+    from reports.figures.tradeoff import agreement
+
+    frame = report.frame
+    one = frame[frame["budget"].isin([0.0, frame["budget"].max()])]
+    for axes in agreement(one, report.looks, "flops").axes:
+        low, high = axes.get_xlim()
+        places = axes.get_xticks()
+        assert min(places) - low > 0.02 * (high - low) < high - max(places)
+
+
 def test_a_legend_fills_its_rows() -> None:
     assert [columns(names) for names in (0, 1, 5, 6, 7, 10, 11)] == [1, 1, 5, 3, 4, 5, 4]
