@@ -148,7 +148,7 @@ class Method:
     """A named way to reduce tokens.
 
     ``name``          what it is called on the command line
-    ``title``         what it is called in a figure
+    ``title``         what its card and the stored record call it
     ``paper``         citation with its arXiv number, empty for a baseline
     ``year``          of the paper, 0 for a baseline
     ``family``        baseline | merging | pruning | hybrid
