@@ -239,5 +239,5 @@ def test_a_report_that_cannot_be_written_says_what_helps(
 
     folder = fresh()
     monkeypatch.setattr("os.replace", refuse)
-    with pytest.raises(UserError, match=f"{re.escape(os.strerror(code))}.*: {mend}$"):
+    with pytest.raises(UserError, match=f"{re.escape(os.strerror(code))}.*: {mend}"):
         reports.build(folder)

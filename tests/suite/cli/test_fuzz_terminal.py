@@ -158,7 +158,9 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         )
         if not made.is_dir():
             pytest.skip(f"localedef made no locale: {done.stderr[-200:]!r}")
-    return {**os.environ, "LOCPATH": str(folder), "PYTHONPATH": str(ROOT)}
+    # tox sets an encoding of its own, which would stand in for the locale's
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONIOENCODING", "PYTHONUTF8")}
+    return {**inherited, "LOCPATH": str(folder), "PYTHONPATH": str(ROOT)}
 
 
 def spoken(line: str, locale: str, environment: dict[str, str], cwd: Path) -> tuple[int, bytes]:
