@@ -76,11 +76,20 @@ def compare(method: Outcomes, reference: Outcomes) -> Comparison:
     Nothing is corrected; p is only given if their work is the same within 0.5 point, and the
     interval agrees with it.
     """
+    return _comparison(method, reference, _tested(method, reference), ALPHA)
+
+
+def _tested(method: Outcomes, reference: Outcomes) -> float | None:
+    """Two-sided p of their difference; None if their work differs too much."""
+    if other_work(method.removed, reference.removed):
+        return None
+    return sign_flip(*aligned(method, reference))
+
+
+def _comparison(method: Outcomes, reference: Outcomes, p: float | None, level: float) -> Comparison:
+    """The comparison with the interval at which a test of this p rejects at `level`."""
     first, second = aligned(method, reference)
-    p, spread = None, bootstrap(first, second)
-    if not other_work(method.removed, reference.removed):
-        p = sign_flip(first, second)
-        spread = corrected_interval(first, second, p, ALPHA)
+    spread = bootstrap(first, second) if p is None else corrected_interval(first, second, p, level)
     lead = first.mean(axis=0) - second.mean(axis=0)
     # Over all pairs of seeds, as in the difference itself.
     discordance = float((first[:, None] != second[None]).mean())
@@ -115,27 +124,17 @@ def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> lis
     evaluated on the same images.
     """
     # The reference is not compared with itself: a p of 1 would make Holm's family larger.
-    rows = []
-    for other in others:
-        if other.label != reference.label:
-            rows.append(compare(other, reference))
-    tested = [row.p for row in rows if row.p is not None]
+    methods = [other for other in others if other.label != reference.label]
+    p_values = [_tested(method, reference) for method in methods]
+    tested = [p for p in p_values if p is not None]
     corrected = iter(holm(tested))
-    outcomes = {other.label: other for other in others}
-    family = []
-    for row in rows:
-        if row.p is not None:
-            p_holm = next(corrected)
-            # p < level exactly where p_holm < ALPHA; between ALPHA over their number and ALPHA
-            level = ALPHA * row.p / p_holm
-            first, second = aligned(outcomes[row.label], reference)
-            spread = corrected_interval(first, second, row.p, level)
-            row = replace(
-                row,
-                difference_low=spread.low,
-                difference_high=spread.high,
-                p_holm=p_holm,
-                comparisons=len(tested),
-            )
-        family.append(row)
-    return family
+    rows = []
+    for method, p in zip(methods, p_values, strict=True):
+        if p is None:
+            rows.append(_comparison(method, reference, None, ALPHA))
+            continue
+        p_holm = next(corrected)
+        # p < level exactly where p_holm < ALPHA; between ALPHA over their number and ALPHA
+        row = _comparison(method, reference, p, ALPHA * p / p_holm)
+        rows.append(replace(row, p_holm=p_holm, comparisons=len(tested)))
+    return rows

@@ -50,7 +50,7 @@ def sign_flip(first: Bits, second: Bits) -> float:
     Under the null hypothesis each image's difference is as likely with the other sign. The
     distribution of the sum is the convolution of one binomial for each size of difference; for one
     seed each it is McNemar's test. It is about the seeds that were run, not about seeds in general.
-    Below 1e-13 the convolution is rounding, and 1e-13 is returned.
+    Below 1e-13 the convolution is rounding, and 1e-13 is returned; no p is 0.
     """
     # In units of one hit under one seed, the differences are whole numbers.
     scale = lcm(len(first), len(second))
@@ -62,7 +62,9 @@ def sign_flip(first: Bits, second: Bits) -> float:
     # All differences of one size: a binomial, as in McNemar's test, without rounding.
     if sizes.size == 1:
         positive = int((difference > 0).sum())
-        return float(binomtest(positive, int(how_many[0])).pvalue)
+        p = float(binomtest(positive, int(how_many[0])).pvalue)
+        # thousands of images that all favour one method have a p below the smallest number
+        return max(p, float(np.finfo(float).tiny))
     distribution = np.ones(1)
     for size, images in zip(sizes, how_many, strict=True):
         # The sum of `images` signs times `size` takes every second multiple of it.

@@ -215,3 +215,13 @@ def test_a_disagreeing_end_is_that_of_the_exact_test() -> None:
     assert row.difference_low == pytest.approx((2 * 0.025 ** (1 / 5) - 1) * 5 / 100)
     assert row.difference_low < 0 < row.difference_high
     assert row.significant is False
+
+
+def test_thousands_of_images_in_favour_of_one_method_are_a_difference() -> None:
+    # 2^-2999 is below the smallest number
+    method, reference = of_counts("tome", 3000, 0, 4000)
+    row = compare_to_reference(reference, [method])[0]
+    assert row.p is not None
+    assert 0 < row.p < 1e-300
+    assert row.significant
+    assert row.difference_low > 0.7
