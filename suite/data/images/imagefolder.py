@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
 from suite.data.base import UNDIVIDED, IntArray, Manifest, Request, digest
 from suite.data.loading.decode import glance, is_picture, read_stamped, stamp
-from suite.data.loading.preprocess import Photographs, overrides_in
+from suite.data.loading.preprocess import PhotographFiles, overrides_in
 
 # Folders are walked recursively: deeper ones would end in Python's limit of recursion.
 MAX_DEPTH = 64
@@ -178,11 +177,6 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:SHOWN])}{more}"
 
 
-def relative(root: Path, paths: Sequence[Path]) -> list[str]:
-    """The `paths` below `root`, so that a data set is the same wherever it lies."""
-    return [path.relative_to(root).as_posix() for path in paths]
-
-
 def listing_digest(names: Sequence[str], sizes: Sequence[int], labels: IntArray) -> str:
     """Hash of the names, sizes and labels of files, which are not read."""
     return digest(list(zip(names, sizes, labels.tolist(), strict=True)))
@@ -235,7 +229,7 @@ def split_folder(root: Path, split: str | None) -> tuple[Path, str]:
     return root, UNDIVIDED
 
 
-class ImageFolder(Photographs):
+class ImageFolder(PhotographFiles):
     """Image files in class folders; a label is the number of its folder in the `order`.
 
     `overrides` are the user's settings of the preprocessing.
@@ -272,18 +266,6 @@ class ImageFolder(Photographs):
     def glance(self, index: int) -> None:
         """UserError if a file is damaged, as far as its header and its end tell."""
         glance(self.paths[index])
-
-    @property
-    def names(self) -> list[str]:
-        """The paths below the folder of the classes."""
-        return relative(self.root, self.paths)
-
-    def reordered(self, order: IntArray) -> Self:
-        """The same files under other numbers."""
-        other = copy.copy(self)
-        other.paths = [self.paths[place] for place in order]
-        other.labels = self.labels[order]
-        return other
 
     def listing(self) -> str:
         """Hash of names, sizes and labels of the files."""

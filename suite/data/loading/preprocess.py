@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -154,3 +155,26 @@ class Photographs(Dataset):
     def identity(self) -> Manifest:
         """Names, sizes and labels of the files, not their bytes, and the settings."""
         return {"files": self.listing(), **self.settings()}
+
+
+class PhotographFiles(Photographs):
+    """Photographs or clips that are files or folders below one folder.
+
+    ``root``   the folder of all
+    ``paths``  of each, by number
+    """
+
+    root: Path
+    paths: list[Path]
+
+    @property
+    def names(self) -> list[str]:
+        """The paths below `root`, so that a data set is the same wherever it lies."""
+        return [path.relative_to(self.root).as_posix() for path in self.paths]
+
+    def reordered(self, order: IntArray) -> Self:
+        """The same files under other numbers."""
+        other = copy.copy(self)
+        other.paths = [self.paths[place] for place in order]
+        other.labels = self.labels[order]
+        return other

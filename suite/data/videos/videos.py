@@ -25,12 +25,11 @@ from suite.data.images.imagefolder import (
     list_classes,
     list_files,
     listing_digest,
-    relative,
     split_folder,
 )
 from suite.data.loading.decode import fingerprint, glance, hash_file, stamp
 from suite.data.loading.pixels import normalise
-from suite.data.loading.preprocess import Photographs, overrides_in
+from suite.data.loading.preprocess import PhotographFiles, overrides_in
 from suite.data.videos.frame_folder import frame_names, list_clips, read_frames, some_frames
 from suite.data.videos.lists import Listing, from_list
 from suite.data.videos.sampling import SAMPLING_VERSION, Choose, Keep, Views, cropped, frame_indices
@@ -58,7 +57,7 @@ FILES = Storage("video", "video files", partial(list_files, suffixes=SUFFIXES), 
 FOLDERS = Storage("frames", "folders of frames", list_clips, Path.is_dir)
 
 
-class Videos(Photographs):
+class Videos(PhotographFiles):
     """Labelled videos; the sample of one is all its views as clips (views, 3, frames, S, S).
 
     Crops vary fastest among the views. The model decides how many frames a clip has: `in_frames`.
@@ -124,18 +123,6 @@ class Videos(Photographs):
         clip = self.once().sample(index, image_size)[0]
         strip = clip.transpose(2, 1, 3, 0).reshape(image_size, self.frames * image_size, 3)
         return self.pixels(strip)
-
-    @property
-    def names(self) -> list[str]:
-        """The paths below the folder of all clips."""
-        return relative(self.root, self.paths)
-
-    def reordered(self, order: IntArray) -> Self:
-        """The same clips under other numbers."""
-        other = copy.copy(self)
-        other.paths = [self.paths[place] for place in order]
-        other.labels = self.labels[order]
-        return other
 
     def settings(self) -> Manifest:
         """The views, how they are sampled, and the preprocessing."""
