@@ -70,9 +70,9 @@ def refuse_other_results(
     one: CellRecord, first: FinishedRun, other: CellRecord, run: FinishedRun
 ) -> None:
     """UserError if one cell has different outcomes in two runs of different code."""
-    differs = first.outcomes(one) != run.outcomes(other)
+    outcomes = first.outcomes(one)  # read and verified once
     # NaN differs from itself. On a GPU the last digits of sums, and near ties with them, may vary.
-    differs &= first.outcomes(one).notna()
+    differs = (outcomes != run.outcomes(other)) & outcomes.notna()
     images = int(differs.any(axis=1).sum())
     if images and not run.on_cuda:
         budget = "dense" if one.budget is None else f"at {100 * one.budget:.4g} %"
