@@ -220,6 +220,8 @@ BLIND = (
     "pool[path=grid]",
     "stride[order=reversed]",
     "random[cls_window=2]",
+    "stride[cls_window=2]",
+    "pool[cls_window=2]",
 )
 CHOOSING = (
     "mtr",

@@ -163,6 +163,11 @@ def test_a_window_protects_both_sides() -> None:
     composition = parse("delta[cls_window=1]").composition()
     assert composition is not None
     assert (composition.cap(4), composition.cap(4, 0), composition.cap(2)) == (1, 3, 0)
+    # The blind ones share out what is left: patches 0 and 4, on both sides of the window.
+    assert reduced("stride[cls_window=1]").position.tolist() == [[1, 2, 3, 4]]
+    out = reduced("pool[cls_window=1]")
+    assert out.position.tolist() == [[0, 1, 2, 3]]
+    assert torch.allclose(out.branch[0, 0], torch.tensor([0.5, 1.0]))
 
 
 def test_the_second_best_partner() -> None:

@@ -31,6 +31,7 @@ TEXTS = [
     "random[weights=mean]",
     "evit[score=hidden-attention]",
     "tome[cls_window=2]",
+    "pool[cls_window=1]",
     "mtr[matching=halves,cls_window=1]",
     "mtr[matching=neighbours]",
     "mtr[window=3,sensitivity=2]",
