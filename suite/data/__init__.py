@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from backbones.common.errors import UserError
 from backbones.common.registry import Registry
-from suite.data.base import Dataset, Request, check_labels
+from suite.data.base import Dataset, IntArray, Request, check_labels
 from suite.data.subset import pictured, stratified
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Dataset",
     "Request",
     "check_labels",
+    "content_of",
     "open_dataset",
     "pictured",
     "stratified",
@@ -82,3 +83,16 @@ def open_dataset(
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     return dataset
+
+
+def content_of(
+    spec: str, split: str, source: str | None, views: str | None, images: IntArray
+) -> str | None:
+    """Hash of what `images` of a split hold; None if it cannot be had, or has no such images."""
+    try:
+        dataset = open_dataset(spec, split, source=source, views=views)
+        for image in (images.min(), images.max()):
+            dataset.check_index(int(image))
+        return dataset.content(images)
+    except (UserError, OSError, IndexError):
+        return None

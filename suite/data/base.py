@@ -175,6 +175,10 @@ class Dataset(ABC):
         """What outcomes depend on, beside the images where these are known by their bytes."""
         return self.manifest()
 
+    def content(self, indices: IntArray) -> str:
+        """Hash of what these images hold, as far as the data set tells them apart."""
+        return digest([self.manifest()["hash"], indices.tolist()])
+
     def check_index(self, index: int) -> int:
         """`index` if there is such an image; IndexError otherwise."""
         # A negative index would count from the end, as in a list, and hide a mistake.

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
 from suite.data.base import Seen, one_line
-from suite.data.loading.preprocess import Photographs
+from suite.data.loading.preprocess import READERS, Photographs
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Listing, Store
 
 Images = NDArray[np.int64]
-READERS = 16  # at once: a network file system takes longer to answer than to deliver
 MOST_NAMED = 100  # damaged images in one line
 
 

@@ -29,6 +29,7 @@ from suite.data.base import (
     Pixels,
     Request,
     Samples,
+    digest,
 )
 from suite.data.images.composite import GARMENT_DICE, draw_garments
 from suite.data.images.fashion_mnist_files import load_full
@@ -134,6 +135,11 @@ class FashionClutter(Dataset):
         """Cells of `grid` of which the garment covers at least `FOREGROUND_SHARE`."""
         covered: Mask = covered_cells(self._draw(index)[1][None], grid)[0]
         return covered
+
+    def content(self, indices: IntArray) -> str:
+        """Hash of the garments at `indices` and of all else that is drawn from."""
+        shown = {"name": self.name, "garments": self.garments.checksum_of(indices)}
+        return digest({**self.identity(), **shown})
 
     def identity(self) -> Manifest:
         """Garments, generator version, variant and normalisation."""

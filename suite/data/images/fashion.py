@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from suite.data.base import Dataset, Grid, Manifest, Mask, Pixels, Request, Samples
+from suite.data.base import (
+    Dataset,
+    Grid,
+    IntArray,
+    Manifest,
+    Mask,
+    Pixels,
+    Request,
+    Samples,
+    digest,
+)
 from suite.data.images.clutter import covered_cells, garments_for
 from suite.data.images.composite import GARMENT_THRESHOLD
 from suite.data.images.sources import CLASSES, SIDE, Garments
@@ -46,6 +56,11 @@ class FashionMnist(Dataset):
         alpha = np.uint8(255) * (grey >= GARMENT_THRESHOLD)
         covered: Mask = covered_cells(alpha[None], grid)[0]
         return covered
+
+    def content(self, indices: IntArray) -> str:
+        """Hash of the garments at `indices` and of all else that is drawn from."""
+        shown = {"name": self.name, "garments": self.garments.checksum_of(indices)}
+        return digest({**self.identity(), **shown})
 
     def identity(self) -> Manifest:
         """Garments and normalisation."""

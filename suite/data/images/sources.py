@@ -13,8 +13,10 @@ import csv
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from backbones.common.errors import UserError
@@ -70,8 +72,20 @@ class Garments:
 
     def checksum(self) -> str:
         """SHA-256 over pixels, labels, indices in the original file, and the pool."""
+        return self._checksum(self.images, self.labels, self.source, self.pool)
+
+    def checksum_of(self, rows: IntArray) -> str:
+        """SHA-256 of what some images show: the garments at `rows`, and the pool's.
+
+        It is the same whether the garments are the bundled ones or the full source.
+        """
+        pool = self.pool
+        own = self.images[rows], self.labels[rows], self.source[rows]
+        return self._checksum(*own, self.images[pool], self.source[pool])
+
+    def _checksum(self, *arrays: NDArray[Any]) -> str:
         total = hashlib.sha256(self.split.encode())
-        for array in (self.images, self.labels, self.source, self.pool):
+        for array in arrays:
             total.update(array.tobytes())
         return total.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,10 +14,20 @@ from PIL import Image
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
-from suite.data.base import Dataset, IntArray, Manifest, Pixels, Request, Samples, Seen
+from suite.data.base import (
+    Dataset,
+    IntArray,
+    Manifest,
+    Pixels,
+    Request,
+    Samples,
+    Seen,
+    digest,
+)
 from suite.data.loading.decode import decode, fingerprint
 from suite.data.loading.pixels import normalise
 
+READERS = 16  # at once: a network file system takes longer to answer than to deliver
 FILTERS = ("bicubic", "bilinear", "lanczos")
 
 
@@ -151,6 +162,12 @@ class Photographs(Dataset):
         """Name, split, classes and settings."""
         named = {"name": self.name, "split": self.split, "classes": list(self.classes)}
         return named | self.settings()
+
+    def content(self, indices: IntArray) -> str:
+        """Hash of the bytes and labels of these pictures, which are read, and of `rules`."""
+        with ThreadPoolExecutor(READERS) as pool:
+            seen = pool.map(self.identify, indices.tolist())
+            return digest([self.rules(), [of_image.content for of_image in seen]])
 
     def identity(self) -> Manifest:
         """Names, sizes and labels of the files, not their bytes, and the settings."""

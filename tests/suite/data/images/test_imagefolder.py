@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from backbones.common.errors import UserError
-from suite.data import check_labels, open_dataset
+from suite.data import check_labels, content_of, open_dataset
 from suite.data.images.imagefolder import ImageFolder, in_order, list_files
 
 
@@ -128,6 +128,23 @@ def test_manifest_follows_files_and_preprocessing(root: Path) -> None:
     assert open_dataset(spec, crop=0.9).manifest()["hash"] != first
     put(root / "dog" / "b.png", 20, size=(50, 40))
     assert open_dataset(spec).manifest()["hash"] != first
+
+
+def test_content_is_what_the_images_hold_wherever_their_files_lie(root: Path) -> None:
+    def content(folder: Path, *images: int) -> str | None:
+        return content_of(f"imagefolder:{folder}", "dev", None, None, np.array(images))
+
+    first = content(root, 0, 2)
+    assert first is not None
+    assert content(root, 0, 3) != first
+    # another image, and another name of a folder above
+    put(root / "emu" / "d.png", 41)
+    moved = root.rename(root.parent / "elsewhere")
+    assert content(moved, 0, 2) == first
+    put(moved / "dog" / "b.png", 21)
+    assert content(moved, 0, 2) != first
+    assert content(moved, 0, 4) is None
+    assert content(root, 0, 2) is None
 
 
 def test_manifest_does_not_hold_the_path(root: Path) -> None:

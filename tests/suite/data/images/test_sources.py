@@ -1,5 +1,6 @@
 import csv
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image
 
 from backbones.common.errors import UserError
 from suite.data.images.bundle import atlas, main, write_bundle
-from suite.data.images.clutter import render
+from suite.data.images.clutter import FashionClutter, render
+from suite.data.images.fashion import FashionMnist
 from suite.data.images.fashion_mnist_files import DEBIAN, load_full
 from suite.data.images.sources import (
     ASSETS,
@@ -68,6 +70,29 @@ def test_full_source_draws_the_same_images_as_the_bundle() -> None:
     part = Garments("dev", whole.images[:10], whole.labels[:10], whole.source[:10], np.arange(10))
     assert np.array_equal(render(whole, np.arange(10))[0], render(part, np.arange(10))[0])
     assert np.array_equal(images[whole.source], whole.images)
+    rows = np.array([1, 4, 9])
+    assert FashionClutter(whole).content(rows) == FashionClutter(part).content(rows)
+    assert FashionMnist(whole).content(rows) == FashionMnist(part).content(rows)
+
+
+def test_the_content_of_images_follows_all_that_they_show() -> None:
+    garments = from_arrays(*fabricated(200, 1), "dev", SMALL)
+    rows = np.array([1, 4, 9])
+    known = {FashionClutter(garments).content(rows), FashionMnist(garments).content(rows)}
+    known.add(FashionClutter(garments, variant=1).content(rows))
+    known.add(FashionClutter(garments).content(rows[:2]))
+    other_split = replace(garments, split="test")
+    known.add(FashionClutter(other_split).content(rows))
+    # a garment, a label, and another garment that distractors are cut from
+    for name, row in (("images", 4), ("labels", 4), ("images", 2)):
+        changed = getattr(garments, name).copy()
+        changed[row] += 1
+        known.add(FashionClutter(replace(garments, **{name: changed})).content(rows))
+    assert len(known) == 8
+    beyond = garments.images.copy()
+    beyond[30] += 1
+    same = FashionClutter(replace(garments, images=beyond)).content(rows)
+    assert same == FashionClutter(garments).content(rows)
 
 
 def test_train_cuts_distractors_from_all_its_garments() -> None:

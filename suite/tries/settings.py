@@ -1,0 +1,94 @@
+"""The settings of a method that are tried: six schedules, each with three class-token windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from backbones.common.errors import UserError
+from methods.base import Method
+from methods.spec import MethodSpec
+
+# The named schedules of `suite.plan.schedule`, which this room may not import.
+SCHEDULES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
+WINDOWS = (0, 4, 8)
+WINDOW = "cls_window"  # the option that they are values of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a method spreads its removal: a schedule, and a window round the class token.
+
+    ``cls_window``  patch tokens on each side that take no part; 0 for a method without this option
+    """
+
+    schedule: str
+    cls_window: int
+
+    def __str__(self) -> str:
+        """The setting in words: ``staged``, or ``rising with 4 protected``."""
+        return (
+            f"{self.schedule} with {self.cls_window} protected"
+            if self.cls_window
+            else (self.schedule)
+        )
+
+
+def default_setting(method: Method) -> Setting:
+    """The setting of a method that was never tuned."""
+    option = method.options.get(WINDOW)
+    return Setting(SCHEDULES[0], int(option.default) if option else 0)
+
+
+def settings_of(method: Method) -> list[Setting]:
+    """The settings that are tried: schedule by schedule, windows ascending within each."""
+    return [Setting(name, window) for name in SCHEDULES for window in windows_of(method)]
+
+
+def windows_of(method: Method) -> tuple[int, ...]:
+    """The windows that are tried; a default outside `WINDOWS` replaces one of them.
+
+    It is the nearest but 0, which stays, since a method must be seen without a window too.
+    """
+    option = method.options.get(WINDOW)
+    if option is None:
+        return (0,)
+    default, windows = int(option.default), set(WINDOWS)
+    if default not in windows:
+        windows.discard(min(WINDOWS[1:], key=lambda window: abs(window - default)))
+        windows.add(default)
+    allowed = []
+    for window in sorted(windows):
+        # Somebody else's option may have narrower bounds.
+        try:
+            option.read(window, WINDOW)
+        except UserError:
+            continue
+        allowed.append(window)
+    return tuple(allowed)
+
+
+def with_setting(spec: MethodSpec, setting: Setting) -> MethodSpec:
+    """A method with its setting spelled out."""
+    options = dict(spec.options)
+    if WINDOW in spec.method.options:
+        options[WINDOW] = setting.cls_window
+    return replace(spec, options=options, schedule=setting.schedule)
+
+
+def tried_name(spec: MethodSpec) -> str:
+    """The name of a method in a table of tries: its text without alias, window and schedule."""
+    options = {name: value for name, value in spec.options.items() if name != WINDOW}
+    return MethodSpec(spec.name, options).text
+
+
+def best(right: Sequence[tuple[Setting, int]], default: Setting) -> Setting | None:
+    """The setting that is right most often; of equals the `default`, else the first.
+
+    `right` has the right answers of each setting over all budgets and images.
+    """
+    most = max((count for _, count in right), default=0)
+    winners = [setting for setting, count in right if count == most]
+    if default in winners:
+        return default
+    return winners[0] if winners else None
