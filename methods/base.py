@@ -19,6 +19,7 @@ FAMILIES = ("baseline", "merging", "pruning", "hybrid")
 KINDS = ("none", "sequence", "order", "image", "oracle")
 COMPOSING = ("sequence", "order")
 NATIVE = "native"
+WINDOW = "cls_window"  # the option that a run may tune, beside the schedule
 OLD_SPELLINGS = {
     "best": "neighbour_rank",
     "hybrid": "drop_ratio",
@@ -189,6 +190,8 @@ class Method:
     def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """Return the options that differ from their defaults, typed and sorted.
 
+        A `WINDOW` that is spelled out is kept at its default too: it is not the tuned one.
+
         UserError for an option that does not exist or is named twice.
         """
         settings: dict[str, Value] = {}
@@ -207,7 +210,7 @@ class Method:
         return {
             name: settings[name]
             for name in sorted(settings)
-            if settings[name] != self.options[name].default
+            if name == WINDOW or settings[name] != self.options[name].default
         }
 
     def compose(self, provides: frozenset[str] = NO_TRACE, /, **options: Any) -> Composition | None:

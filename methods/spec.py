@@ -37,6 +37,8 @@ TEXT = re.compile(
 class MethodSpec:
     """A method, its options that differ from the defaults, and its schedule; empty: the run's.
 
+    A class-token window that the user spelled out is among the options at its default too.
+
     ``alias``     what the user calls it instead
     ``file``      what its label adds of its file, since another has the same name; or empty
     """
@@ -54,7 +56,7 @@ class MethodSpec:
 
     @property
     def text(self) -> str:
-        """The canonical text: defaults left out, options sorted."""
+        """The canonical text: defaults left out, but for a spelled-out window, options sorted."""
         text = self._settings_after(self.name)
         return f"{self.alias}={text}" if self.alias else text
 

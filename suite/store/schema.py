@@ -99,7 +99,7 @@ class CellRecord(Stored):
     stochastic: bool
     """whether the result depends on the seed"""
     options: dict[str, Any]
-    """options that differ from the method's defaults"""
+    """options that differ from the method's defaults, and a `cls_window` that was spelled out"""
     composition: dict[str, Any] | None
     """the parts that the method is made of, defaults filled in"""
     blind: bool = False

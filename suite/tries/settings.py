@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backbones.common.errors import UserError
-from methods.base import Method
+from methods.base import WINDOW, Method
 from methods.spec import MethodSpec
 
 # The named schedules of `suite.plan.schedule`, which this room may not import.
 SCHEDULES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
 WINDOWS = (0, 4, 8)
-WINDOW = "cls_window"  # the option that they are values of
 
 
 @dataclass(frozen=True)

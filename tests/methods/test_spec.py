@@ -25,6 +25,8 @@ from methods.spec import MethodSpec, find, parse, parse_all, parse_list
         ("tome[weights=mean,order=appended]", "tome[order=appended,weights=mean]"),
         ("mtr[targets=2.0]", "mtr[targets=2]"),
         ("mtr[targets=1]", "mtr"),
+        ("mtr[cls_window=0]", "mtr[cls_window=0]"),
+        ("stm[protect=2.0,order=restored]@staged", "stm[cls_window=2]@staged"),
         ("evit[fused=False]", "evit[fused=false]"),
         ("none", "none"),
         ("downsample", "downsample"),
@@ -98,6 +100,8 @@ def test_equal_compositions_have_one_canonical_form() -> None:
         ("pumer[prune_ratio=0,weights=size]", "tome"),
         ("pumer[prune_ratio=1,score=delta]", "delta"),
         ("hsa[align=false]", "activation"),
+        ("mtr", "mtr[cls_window=0]"),
+        ("stm", "stm[cls_window=2]"),
         ("utr[drop_ratio=1,residual_drop_ratio=1]", "utr[weights=drop]"),
         ("mtr[matching=neighbours,score=c]", "stm[weights=mean,cls_window=0]"),
     ]

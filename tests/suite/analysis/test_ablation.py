@@ -153,6 +153,9 @@ def test_a_setting_that_cannot_run_says_why_and_stops_nothing(small: Specs, tmp_
     skipped = frame[frame.status == "skipped"]
     assert len(skipped)
     assert skipped.reason.str.contains("at most").all()
+    # The window that a method has anyway, spelled out, is no setting of its own.
+    own = frame[(frame.method == "mtr") & frame.is_reference]
+    assert own.setting.tolist() == ["cls_placement=exact, cls_window=0"]
     words = pd.read_parquet(tmp_path / "analyses" / "ablation_sentences.parquet").sentence
     assert "Not measured: cls_window=" in " ".join(words)
 

@@ -348,6 +348,14 @@ def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> N
     ]
 
 
+def test_a_window_that_is_spelled_out_makes_no_cell_of_its_own(small: Specs) -> None:
+    spec = small(methods=("mtr", "mtr[cls_window=0]", "mtr[cls_window=2]"), budgets=(0.3,))
+    cells = prepare(spec.model_copy(update={"baselines": False})).cells
+    labels = [cell.label for cell in cells]
+    assert labels == ["none", "mtr = mtr[cls_window=0]", "mtr[cls_window=2]"]
+    assert [cell.method.text for cell in cells] == ["none", "mtr", "mtr[cls_window=2]"]
+
+
 def test_images_are_all_or_stratified(small: Specs) -> None:
     prepared = prepare(small(methods=("none",), baselines=False))
     assert prepared.indices.tolist() == list(range(30))
