@@ -118,18 +118,25 @@ def other_work(one: float, other: float) -> bool:
 def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> list[Comparison]:
     """Compare each of `others` with `reference`, with Holm's correction over the tested ones.
 
-    The interval of a tested row is corrected as its p: at the level at which Holm's procedure tests
-    that row, so that the two agree. Pass the cells of one backbone, data set and budget: the family
-    of the correction. The reference itself is left out. ValueError for cells that were not
-    evaluated on the same images.
+    Pass the cells of one backbone, data set and budget: the family of the correction. The reference
+    itself is left out. ValueError for cells that were not evaluated on the same images.
     """
     # The reference is not compared with itself: a p of 1 would make Holm's family larger.
     methods = [other for other in others if other.label != reference.label]
-    p_values = [_tested(method, reference) for method in methods]
+    return compare_pairs([(method, reference) for method in methods])
+
+
+def compare_pairs(pairs: Sequence[tuple[Outcomes, Outcomes]]) -> list[Comparison]:
+    """Compare the first of each pair with the second: one family of Holm's correction.
+
+    The interval of a tested row is corrected as its p: at the level at which Holm's procedure tests
+    that row, so that the two agree.
+    """
+    p_values = [_tested(method, reference) for method, reference in pairs]
     tested = [p for p in p_values if p is not None]
     corrected = iter(holm(tested))
     rows = []
-    for method, p in zip(methods, p_values, strict=True):
+    for (method, reference), p in zip(pairs, p_values, strict=True):
         if p is None:
             rows.append(_comparison(method, reference, None, ALPHA))
             continue

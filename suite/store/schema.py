@@ -220,7 +220,7 @@ TEXTS = {
     "method": "spec of the method",
     "spec": "spec of the method as it is set",
     "reference": "label of the method that differences are taken to",
-    "baseline": "label of the best blind baseline",
+    "baseline": "label of the best blind baseline; in `schedules` which of the two is blind",
     "one": "label of one method",
     "other": "label of the method that it is compared with",
     "first": "one measure of a token's worth",
@@ -241,7 +241,13 @@ TEXTS = {
     "given": "what is held constant in the partial correlation; empty: nothing",
     "nearness": "what the distance of a token is measured from",
     "precision": "number format of weights and activations",
-    "verdict": "`faster`, `slower` or no gain shown",
+    "verdict": "`faster`, `slower` or no gain shown; in `schedules` whether the order of the two "
+    "methods `holds`, `depends` on the schedule, or is `open`",
+    "schedule": "how the removal is spread over the sites",
+    "state": "whether the method is `ahead` of the other or `behind` it by the corrected test, or "
+    "`open`; `left out` where not both meet the budget",
+    "source": "`table` where a table of tries answered, `run` where the run evaluated it",
+    "split": "split of the images",
     "machine": "processor, or GPU",
     "device": "`cpu` or `cuda`",
     "kernel": "selective-scan kernel that ran",
@@ -264,6 +270,8 @@ INDICES = {
 NUMBERS = {
     "budget": "share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model",
     "removed": "share of the backbone's FLOPs removed, in [0, 1]",
+    "other_top1": "top-1 of the other method",
+    "picked_window": "class-token window of the method's tuned setting, beside its schedule",
     "top1": "top-1, seeds averaged, in [0, 1]; in `blind_comparison` of the baseline",
     "top1_low": "lower end of its 95 % interval (Wilson)",
     "top1_high": "upper end of it",
@@ -362,6 +370,17 @@ TABLES = {
     "blind_comparison": _table(
         "a method against the best blind baseline at one budget",
         f"backbone budget baseline top1 label {DIFFERENCE} p shown",
+    ),
+    "schedules": _table(
+        "two methods under one schedule, at the budget of the headline; the first is ahead where "
+        "the order holds",
+        "backbone budget method other baseline verdict schedule state top1 other_top1 "
+        f"{DIFFERENCE} p p_holm source images split",
+    ),
+    "schedule_accuracy": _table(
+        "a method under one schedule, at the same budget and images",
+        "backbone budget label schedule top1 top1_low top1_high seeds removed reason window "
+        "picked_window source images split",
     ),
     "ablation": _table(
         "a setting of one axis, against the method as it is",

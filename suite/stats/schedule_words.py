@@ -1,0 +1,63 @@
+"""What the verdicts over schedules are in words, for the terminal, the page and its headline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts
+
+FEW = 3  # pairs that have a sentence each
+
+
+def verdict_sentences(verdicts: ScheduleVerdicts) -> list[str]:
+    """The verdicts on one backbone: on the methods, then on each method's leads over blind ones."""
+    pairs = verdicts.methods
+    sentences = [order.sentence for order in pairs] if len(pairs) <= FEW else _counted(pairs)
+    blind: dict[str, list[OrderOverSchedules]] = {}
+    for order in verdicts.blind:
+        label = order.other if order.method == order.baseline else order.method
+        blind.setdefault(label, []).append(order)
+    sentences += [_over_blind(label, orders) for label, orders in blind.items()]
+    if not sentences:
+        return []
+    first, *others = sentences
+    return [f"{place(verdicts)}: {first}", *others]
+
+
+def place(verdicts: ScheduleVerdicts) -> str:
+    """Where the verdicts were found: backbone, budget, images, and what answered."""
+    source = "from the table of tries" if verdicts.source == "table" else "evaluated in this run"
+    return (
+        f"Over schedules on {verdicts.backbone}, {100 * verdicts.budget:.4g} % of FLOPs removed "
+        f"({verdicts.images:,} {verdicts.split} images, {source}, class-token windows as by "
+        "default)"
+    )
+
+
+def _counted(pairs: Sequence[OrderOverSchedules]) -> list[str]:
+    """How many pairs have which verdict, and the sentences of those that depend."""
+    counts = {"holds": 0, "depends": 0, "open": 0}
+    for order in pairs:
+        counts[order.verdict] += 1
+    sentence = (
+        f"of {len(pairs)} pairs of methods the order of {counts['holds']} holds, that of "
+        f"{counts['depends']} depends on the schedule, and {counts['open']} "
+        f"{'is' if counts['open'] == 1 else 'are'} open."
+    )
+    return [sentence, *(order.sentence for order in pairs if order.verdict == "depends")]
+
+
+def _over_blind(label: str, orders: Sequence[OrderOverSchedules]) -> str:
+    """Whether the lead of one method over each blind baseline holds."""
+    parts = []
+    for order in orders:
+        ahead, behind = len(order.those("ahead")), len(order.those("behind"))
+        if order.method == order.baseline:
+            ahead, behind = behind, ahead
+        verdict = {"holds": "holds", "depends": "depends on the schedule", "open": "is open"}
+        words = verdict[order.verdict]
+        if order.verdict == "holds" and order.method == order.baseline:
+            words = f"is none, {order.baseline} keeps more"
+        counts = f"ahead under {ahead} of {order.tested}, behind under {behind}"
+        parts.append(f"over {order.baseline} {words} ({counts})")
+    return f"The lead of {label} {'; '.join(parts)}."
