@@ -10,6 +10,7 @@ import pandas as pd
 from reports.run import KINDS, METRICS, Run, sequence
 from reports.style import GROUPS, group
 from suite.store.schema import PAIRED
+from suite.store.unstated import UNSTATED, unstated_notes
 
 MEANS = [*METRICS, *KINDS, "token_ratio", "total", "removed", "images", "images_per_second"]
 # Of the table `statistics`; its top-1 is that of the cells.
@@ -107,9 +108,18 @@ def _paired(run: Run) -> pd.DataFrame:
 
 
 def unfinished(run: Run) -> pd.DataFrame:
-    """Return skipped and failed cells with their reasons, failures first."""
-    rows = run.cells[run.cells["status"] != "ok"]
+    """Return skipped and failed cells with their reasons, failures first.
+
+    Methods without a published schedule are named elsewhere (`unstated`).
+    """
+    cells = run.cells
+    rows = cells[(cells["status"] != "ok") & (cells["reason"] != UNSTATED)]
     return rows.sort_values(["status", "backbone", "label", "budget", "seed"], ignore_index=True)
+
+
+def unstated(run: Run) -> list[str]:
+    """Return the sentence on methods that protocol `paper` does not run, if there are any."""
+    return unstated_notes(zip(run.cells["label"], run.cells["reason"], strict=True))
 
 
 def averaged(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:

@@ -106,6 +106,7 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
         "reference": aggregate.references(report.frame),
         "corrected": aggregate.corrected_for(report.frame),
         "achieved": achieved_table(report),
+        "unstated": aggregate.unstated(run),
         "unfinished": aggregate.unfinished(run).to_dict("records"),
         "sections": {part: [one for one in found if one.part == part] for part in get_args(Part)},
         "audit": aggregate.audit(run, report.correct),

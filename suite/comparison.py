@@ -29,6 +29,7 @@ from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
 from suite.store.run_folder import Store, session
 from suite.store.schema import CellRecord
+from suite.store.unstated import unstated_notes
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import print_start, progress_bar
@@ -55,6 +56,7 @@ class Result:
             "cells": [record.as_json() for record in self.records],
             "headline": self.headline.record(),
             "against_blind": [comparison.record() for comparison in self.blind],
+            "notes": unstated_notes((record.label, record.reason) for record in self.records),
             "failures": self.failures,
         }
 

@@ -141,8 +141,9 @@ def reference_of(
     specs = [spec for spec in requested if spec != DENSE.text]
     methods = [spec for spec in specs if requested[spec] != "baseline"]
     if protocol == "paper":
-        # Every method has a budget of its own, at which it is the only candidate.
-        candidates = [labels[spec] for spec in specs if spec in labels]
+        # The budget is that of a published method, with which those matched to it are compared.
+        published = {record.spec for record in records if record.protocol == "paper"}
+        candidates = [labels[spec] for spec in specs if spec in published]
     else:
         candidates = [labels[spec] for spec in methods or specs if spec in labels][:1]
     by_label = {cell.label: cell for cell in cells}

@@ -77,9 +77,10 @@ def begin_compiling(spec: RunSpec) -> None:
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print the table of accuracies and the headline of a comparison."""
     from suite.stats.blind_baselines import no_method_beats_blind
-    from suite.terminal.tables import comparison_table, left_out, off_budget, print_table
+    from suite.terminal.results_table import results_table
+    from suite.terminal.tables import left_out, off_budget, print_table
 
-    print_table(comparison_table(result.records))
+    print_table(results_table(result.records))
     for line in (*off_budget(result.records), *left_out(result.records)):
         print(line)
     headline = result.headline

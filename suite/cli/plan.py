@@ -23,6 +23,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.notes import notes_on_weights, unreachable_budgets
     from suite.plan.prepare import prepare
     from suite.plan.run_time import estimate_seconds
+    from suite.store.unstated import unstated_notes
     from suite.terminal.tables import plan_table, print_table
 
     prepared = prepared or prepare(spec)
@@ -30,13 +31,17 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     records = prepared.records
     # Timed on a few batches of the dense model, which is all that runs here.
     seconds = estimate_seconds(prepared)
+    unstated = unstated_notes((record.label, record.reason) for record in records)
     if options.json:
         cells = [record.as_json() for record in records]
-        print(json.dumps({"cells": cells, "images": images, "seconds": seconds}, indent=1))
+        found = {"cells": cells, "images": images, "seconds": seconds, "notes": unstated}
+        print(json.dumps(found, indent=1))
         return 0
     for note in notes_on_weights(prepared):
         print(note)
     print_table(plan_table(records, spec.flops_convention))
+    for note in unstated:
+        print(note)
     skipped = sum(record.status == "skipped" for record in records)
     print(
         f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} images: "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from backbones.common.errors import UserError
 from suite.merge.compatibility import refuse_other_images
 from suite.merge.finished_run import FinishedRun
-from suite.plan.cells import BASELINES
+from suite.plan.cells import BASELINES, DENSE
 from suite.store.schema import SAME, CellRecord
 
 Place = tuple[str, str, float | None, int]  # backbone, spec of a method, budget and seed
@@ -56,7 +56,8 @@ class Union:
     def _specs(self, record: CellRecord, own: str, schedule: str) -> list[str]:
         """The specs of a cell, with its run's `own` schedule if that is not `schedule`."""
         specs = record.label.split(SAME)
-        scheduled = record.budget and record.method != "downsample"
+        # A published cell has its paper's own schedule.
+        scheduled = record.budget and record.method != "downsample" and record.protocol != "paper"
         if own == schedule or not scheduled:
             return specs
         # Both schedules may come to the same cell, which has its name already.
@@ -119,7 +120,7 @@ def in_order(
         name = spec if spec in known else record.method  # a setting of an ablation
         return (
             places.get(record.backbone, len(places)),
-            record.budget is not None,
+            record.method != DENSE.name,
             record.family == "baseline" and name not in named,
             known.index(name) if name in known else len(named),
             record.spec,

@@ -32,7 +32,8 @@ class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
-    nearest share of work that can be removed. `aliases` are labels of the same composition.
+    nearest share of work that can be removed. `aliases` are labels of the same composition. Its
+    `protocol` is `matched` beside the published cells of protocol `paper`.
     """
 
     backbone: str
@@ -45,6 +46,7 @@ class Cell:
     context: str
     reason: str | None = None
     closest: float | None = None
+    protocol: str = "matched"
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -138,7 +140,7 @@ def planned_record(
         composition=cell.composition.canonical() if cell.composition else None,
         blind=cell.composition is not None and cell.composition.blind,
         chooses=cell.composition is not None and cell.composition.chooses,
-        protocol=spec.protocol,
+        protocol=cell.protocol,
         flops_convention=spec.flops_convention,
         precision=spec.precision,
         image_size=cell.image_size,

@@ -24,8 +24,10 @@ from suite.plan.budget import (
 from suite.plan.cells import BASELINES, DENSE, Cell
 from suite.plan.schedule import check_sites, default_sites, find_schedule
 from suite.store.schema import Removal
+from suite.store.unstated import UNSTATED
 
-# Under protocol `paper` only the baselines have budgets to meet: those of the published schedules.
+# Under protocol `paper` what is `MATCHED` has budgets to meet: those of the published schedules.
+MATCHED = ("mtr", *BASELINES)
 SOLVERS = {"matched": solve, "tokens": solve_tokens, "paper": solve}
 
 
@@ -34,28 +36,28 @@ def layout(
 ) -> list[Cell]:
     """List every cell of one backbone: dense, then by method, budget and seed.
 
-    Under protocol `paper` the budgets are what the published schedules remove, and the baselines
-    are matched to those. UserError for sites or a schedule that do not exist.
+    Under protocol `paper` the budgets are what the published schedules remove, and MTR and the
+    baselines are matched to those. UserError for sites or a schedule that do not exist.
     """
-    base_cell = Cell(name, DENSE, None, 0, None, None, model.image_size, context)
+    base_cell = Cell(
+        name, DENSE, None, 0, None, None, model.image_size, context, protocol=spec.protocol
+    )
     named = [method for method in dict.fromkeys(methods) if method != DENSE]
-    # Baselines that were not named come last, and are no reference.
-    added = []
-    for baseline in BASELINES if spec.baselines else ():
-        if MethodSpec(baseline, {}) not in named:
-            added.append(MethodSpec(baseline, {}))
     unplanned = []
-    for method in [*named, *added]:
+    for method in [*named, *added_methods(named, spec)]:
         composition = method.composition(model.provides)
         reason = incompatibility(composition, model) if composition else None
         cell = replace(base_cell, method=method, composition=composition, reason=reason)
         unplanned.append(cell)
     cells, budgets = [], spec.budgets
     if spec.protocol == "paper":
-        for cell in unplanned[: len(named)]:
-            cells.append(published_cell(cell, model, spec.flops_convention))
-        unplanned = unplanned[len(named) :]
-        # Baselines are matched to what each paper's schedule removes here.
+        for cell in unplanned:
+            if cell.method.name not in MATCHED:
+                cells.append(published_cell(cell, model, spec.flops_convention))
+        unplanned = [
+            replace(cell, protocol="matched") for cell in unplanned if cell.method.name in MATCHED
+        ]
+        # These are matched to what each paper's schedule removes here.
         budgets = tuple(dict.fromkeys(cell.budget for cell in cells if cell.plan and cell.budget))
     for cell in unplanned:
         # What only reorders tokens has no budget to meet.
@@ -63,6 +65,17 @@ def layout(
             cells.append(planned_cell(replace(cell, budget=budget), model, spec))
     dense = replace(base_cell, plan=dense_plan(model.describe()))
     return merge_equal(with_seeds([dense, *cells], spec.seeds))
+
+
+def added_methods(named: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
+    """The methods that stand beside the `named` ones; they come last, and are no reference."""
+    if not spec.baselines:
+        return []
+    added = [MethodSpec(baseline, {}) for baseline in BASELINES]
+    # Any setting of MTR that was named is matched, so that no further one is needed.
+    if spec.protocol == "paper" and all(method.name != "mtr" for method in named):
+        added.insert(0, MethodSpec("mtr", {}))
+    return [method for method in added if method not in named]
 
 
 def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
@@ -73,13 +86,13 @@ def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
         )
     shape = model.describe()
     counts = cell.method.method.paper_counts(shape, **cell.method.options)
-    cell = replace(cell, budget=0.0)
-    # None of a composition: the oracle and a smaller image have no paper.
+    # None of a composition: the oracle has no paper.
     if cell.composition is None or counts is None:
-        reason = "its paper states no sites and counts: use --protocol matched"
-        return replace(cell, reason=reason)
+        return replace(cell, reason=UNSTATED)
     if cell.reason:
         return cell
+    if not counts:
+        return replace(cell, reason=f"{model.name} is too small for the schedule of its paper")
     try:
         plan = plan_of(shape, counts, cell.composition)
     except ValueError as error:

@@ -31,6 +31,7 @@ from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.layout import layout
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
+from suite.store.unstated import UNSTATED
 from suite.system.hardware import check_precision, pick_device, set_threads
 
 USUAL_IMAGES: int = RunSpec.model_fields["images"].default
@@ -183,8 +184,27 @@ def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
         models[name] = opened.models[weights]
         context = context_of(models[name], dataset, indices, spec.precision, device, spec.kernel)
         cells += layout(name, models[name], methods, spec, context)
+    if spec.protocol == "paper":
+        check_published(cells)
     check_reachable(cells)
     return Prepared(spec, device, threads, models, dataset, indices, cells)
+
+
+def check_published(cells: Sequence[Cell]) -> None:
+    """UserError if no method runs as published, so that there is nothing to match others to."""
+    published = [cell for cell in cells if cell.protocol == "paper" and cell.method != DENSE]
+    if any(cell.plan for cell in published):
+        return
+    for cell in published:
+        if cell.reason and cell.reason != UNSTATED:
+            raise UserError(
+                f"protocol paper: {cell.label} cannot run on {cell.backbone} as published "
+                f"({cell.reason}): use --protocol matched"
+            )
+    raise UserError(
+        "protocol paper: no method that was named has published sites and counts: add one that "
+        "has, such as rmeeto, or use --protocol matched"
+    )
 
 
 def check_reachable(cells: Sequence[Cell]) -> None:

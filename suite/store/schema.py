@@ -107,7 +107,7 @@ class CellRecord(Stored):
     chooses: bool = False
     """whether the image decides what is removed"""
     protocol: str
-    """`matched`, `tokens` or `paper`"""
+    """`matched`, `tokens` or `paper`; beside published cells MTR and the baselines are `matched`"""
     flops_convention: str
     """FLOPs convention of the budget"""
     precision: str

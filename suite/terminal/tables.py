@@ -15,10 +15,12 @@ from rich.text import Text
 
 from suite.stats.compare import other_work
 from suite.store.schema import CellRecord
+from suite.store.unstated import UNSTATED, unstated_notes
 from suite.system.encoding import shown
 
 GIGA = 1e9
 DAGGER = "†"
+DENSE = "none"  # the method that leaves a backbone as it is
 LEAST = 40  # columns; what is narrower breaks the lines itself
 LONGEST_FIGURE = 24  # columns, such as an interval with its unit
 WORD = r"[^\W\d_]{4}"  # no unit has as many letters
@@ -118,7 +120,11 @@ def _inside(columns: Sequence[_Column], room: int) -> int:
 
 
 def plan_table(records: Sequence[CellRecord], convention: str) -> Table:
-    """What each cell removes and what it leaves, a row a cell, seeds together."""
+    """What each cell removes and what it leaves, a row a cell, seeds together.
+
+    Methods whose papers state no schedule have no row (see `unstated_notes`).
+    """
+    records = [record for record in records if record.reason != UNSTATED]
     table = Table(
         "backbone", "method", "asked", "seeds", "tokens removed", f"G ({convention})", "removed"
     )
@@ -132,7 +138,10 @@ def plan_table(records: Sequence[CellRecord], convention: str) -> Table:
 
 def _planned(record: CellRecord, convention: str) -> tuple[Any, ...]:
     """Everything shown of a planned cell but its seed; the fourth entry says whether it has one."""
-    budget = "dense" if record.budget is None else f"{100 * record.budget:.0f} %"
+    budget = "dense" if record.method == DENSE else ""
+    # What cannot run as published has no budget.
+    if record.budget is not None:
+        budget = f"{100 * record.budget:.0f} %"
     cell = (record.backbone, record.label, budget)
     if record.status == "skipped":
         return (*cell, False, "", "", "", record.reason)
@@ -156,11 +165,11 @@ def comparison_table(records: Sequence[CellRecord]) -> Table:
     groups: dict[str, dict[str, list[CellRecord]]] = {}
     for record in records:
         methods = groups.setdefault(record.backbone, {})
-        methods.setdefault("dense" if record.budget is None else record.label, []).append(record)
+        methods.setdefault("dense" if record.method == DENSE else record.label, []).append(record)
     for backbone, methods in groups.items():
-        table.add_row(backbone, "dense", _percent(methods.pop("dense")[:1]))
+        table.add_row(backbone, "dense", seed_mean(methods.pop("dense")[:1]))
         for label, rows in methods.items():
-            cells = [_percent([row for row in rows if row.budget == at]) for at in budgets]
+            cells = [seed_mean([row for row in rows if row.budget == at]) for at in budgets]
             table.add_row(backbone, label, "", *cells)
     return table
 
@@ -176,7 +185,7 @@ def off_budget(records: Sequence[CellRecord]) -> list[str]:
     for (label, backbone), shares in groups.items():
         lines.append(
             f"{DAGGER} {label} on {backbone} removes {', '.join(dict.fromkeys(shares))} % of FLOPs "
-            "there, not what the column says, and is not tested against the others."
+            "there, not what was asked, and is not tested against the others."
         )
     return lines
 
@@ -192,12 +201,13 @@ def left_out(records: Sequence[CellRecord]) -> list[str]:
     lines = [
         f"{record.status}: {record.label} on {record.backbone}: {record.reason}"
         for record in records
-        if record.status != "ok"
+        if record.status != "ok" and record.reason != UNSTATED
     ]
-    return list(dict.fromkeys(lines))
+    notes = unstated_notes((record.label, record.reason) for record in records)
+    return [*dict.fromkeys(lines), *notes]
 
 
-def _percent(cells: Sequence[CellRecord]) -> str:
+def seed_mean(cells: Sequence[CellRecord]) -> str:
     """Mean top-1 of the cells and, for several seeds, half their range; or why there is none."""
     done = [cell.metrics.top1 for cell in cells if cell.metrics]
     if not done:

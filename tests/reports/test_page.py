@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from reports import aggregate, page, page_panels
 from reports import page_context as context
 from reports.report_data import ReportData
 from reports.run import load
+from suite.store.unstated import UNSTATED
 
 VOID = {"meta", "link", "img", "input", "br", "path"}
 
@@ -306,3 +308,25 @@ def test_a_run_that_cannot_be_written_says_how_to_write_elsewhere(
     # The folder was chosen already.
     with pytest.raises(UserError, match=r"choose a folder that can be written$"):
         page.write(run_folder, target=tmp_path)
+
+
+def test_methods_without_a_published_schedule_are_named_once(
+    stored_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(stored_folder, tmp_path / "run")
+    source = next((folder / "cells").glob("*.json"))
+    cell = json.loads(source.read_text()) | {
+        "key": "abcdef0123456789",
+        "status": "skipped",
+        "reason": UNSTATED,
+        "label": "stm",
+        "budget": None,
+        "metrics": None,
+    }
+    (folder / "cells" / "abcdef0123456789.json").write_text(json.dumps(cell))
+    page.write(folder)
+    text = "".join(Page(_source(folder)).text)
+    assert text.count("stm") == 1
+    assert "Not in the table: stm." in text
+    # It is none of the cells that were skipped for reasons of their own.
+    assert UNSTATED not in text

@@ -386,6 +386,23 @@ def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> 
     assert reference is found["mtr"]
 
 
+def test_under_protocol_paper_the_published_method_of_a_budget_is_the_reference(
+    tmp_path: Path,
+) -> None:
+    spec = build_spec(backbones=("b",), methods=("mtr", "tome", "utr"), protocol="paper")
+    made = Fabricated(tmp_path, spec)
+    made.add("none", None, correct_on(), protocol="paper")
+    made.add("tome", 0.1, correct_on(1), 0.1, protocol="paper")
+    made.add("utr", 0.3, correct_on(2), 0.3, protocol="paper")
+    for budget in (0.1, 0.3):
+        made.add("mtr", budget, correct_on(3), budget, protocol="matched")
+    _, table = made.summarise()
+    assert table.groupby("budget").reference.unique().map(list).to_dict() == {
+        0.1: ["tome"],
+        0.3: ["utr"],
+    }
+
+
 def rows_of(table: Any) -> list[list[str]]:
     return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
 

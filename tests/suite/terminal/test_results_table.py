@@ -1,0 +1,101 @@
+"""The table of a comparison under protocol `paper`: a row a published method, others beside it."""
+
+from typing import Any
+
+from suite.store.schema import CellRecord, ClassificationMetrics
+from suite.store.unstated import UNSTATED
+from suite.terminal.results_table import results_table
+from suite.terminal.tables import left_out, plan_table
+
+
+def record(label: str, protocol: str, budget: float | None, top1: float | None, **more: Any) -> Any:
+    removed = 0.0 if budget is None else more.pop("removed", budget)
+    metrics = None
+    if top1 is not None:
+        scores = dict.fromkeys(ClassificationMetrics.model_fields, 0.0) | {"top1": top1}
+        metrics = ClassificationMetrics(**scores)
+    done = {"removed": {"flops": removed}, "token_ratio": 0.14, "total": {"flops": 10}}
+    fields: dict[str, Any] = {
+        "key": "0" * 16,
+        "status": "skipped" if top1 is None else "ok",
+        "backbone": "b",
+        "checkpoint": "random",
+        "weights": None,
+        "dataset": "d",
+        "split": "test",
+        "images": 10,
+        "method": label,
+        "label": label,
+        "spec": label,
+        "title": label,
+        "family": "merging",
+        "stochastic": False,
+        "options": {},
+        "composition": None,
+        "protocol": protocol,
+        "flops_convention": "flops",
+        "precision": "fp32",
+        "image_size": 8,
+        "budget": budget,
+        "seed": 0,
+        "metrics": metrics,
+        **({} if top1 is None else done),
+        **more,
+    }
+    return CellRecord(**fields)
+
+
+CELLS = [
+    record("none", "paper", None, 0.94),
+    record("tome", "paper", 0.085, 0.86),
+    record("utr", "paper", 0.26, 0.89),
+    record("evit", "paper", 0.262, 0.1),
+    record("stm", "paper", None, None, reason=UNSTATED),
+    record("mtr", "matched", 0.085, 0.95),
+    # The same tokens leave for 26 and for 26.2 %: one cell.
+    record("mtr", "matched", 0.26, 0.72),
+    record("random", "matched", 0.085, 0.9),
+    record("random", "matched", 0.085, 0.92, seed=1),
+    record("random", "matched", 0.26, 0.6),
+    record("random", "matched", 0.262, 0.5),
+    record("downsample", "matched", 0.085, None, reason="no smaller image comes closer"),
+    record("downsample", "matched", 0.26, 0.8, removed=0.28),
+]
+
+
+def rows_of(table: Any) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_each_published_method_has_a_row_with_what_is_matched_to_it() -> None:
+    table = results_table(CELLS)
+    heads = ["FLOPs removed", "tokens removed", "as published", "mtr", "random", "downsample"]
+    assert [column.header for column in table.columns][2:] == heads
+    assert rows_of(table) == [
+        ["b", "dense", "", "", "94.0", "", "", ""],
+        ["b", "tome", "8.5 %", "14.0 %", "86.0", "95.0", "91.0 ±1.0", "skipped"],
+        ["b", "utr", "26.0 %", "14.0 %", "89.0", "72.0", "60.0", "80.0 †"],
+        ["b", "evit", "26.2 %", "14.0 %", "10.0", "72.0", "50.0", "80.0 †"],
+    ]
+
+
+def test_without_baselines_only_the_published_methods_are_there() -> None:
+    table = results_table(CELLS[:3])
+    assert rows_of(table)[1] == ["b", "tome", "8.5 %", "14.0 %", "86.0"]
+
+
+def test_a_method_without_a_published_schedule_is_named_once() -> None:
+    twice = [*CELLS, record("stm", "paper", None, None, reason=UNSTATED, backbone="c")]
+    assert left_out(twice) == [
+        "skipped: downsample on b: no smaller image comes closer",
+        "Not in the table: stm. No sites and counts are published of them: use --protocol matched.",
+    ]
+    assert "stm" not in [row[1] for row in rows_of(plan_table(twice, "flops"))]
+
+
+def test_other_protocols_have_their_usual_table() -> None:
+    cells = [record("none", "matched", None, 0.94), record("mtr", "matched", 0.2, 0.9)]
+    assert rows_of(results_table(cells)) == [
+        ["b", "dense", "94.0", ""],
+        ["b", "mtr", "", "90.0"],
+    ]
