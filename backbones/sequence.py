@@ -28,6 +28,8 @@ class Trace:
     ``A``          (2, E, N)     state matrix, negative
     ``y``          (B, L, E)     gated scan output, directions combined as the block combines them
     ``y_forward``, ``y_backward`` (B, L, E)  gated output of one direction
+    ``ungated``    (B, L, E)     scan output before the gate, directions combined as ``y``'s
+    ``ungated_forward``, ``ungated_backward`` (B, L, E)  that of one direction
     ``keys``       (B, L, H)     attention keys, mean over heads (attention backbones)
     ``cls_attention`` (B, L)     the class token's attention, mean over heads (attention backbones)
     """
@@ -40,6 +42,9 @@ class Trace:
     y: Tensor | None = None
     y_forward: Tensor | None = None
     y_backward: Tensor | None = None
+    ungated: Tensor | None = None
+    ungated_forward: Tensor | None = None
+    ungated_backward: Tensor | None = None
     keys: Tensor | None = None
     cls_attention: Tensor | None = None
 

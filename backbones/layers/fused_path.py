@@ -22,7 +22,7 @@ from backbones.common.errors import UserError
 from backbones.layers import plain_path
 from backbones.layers.batch_invariant import linear
 from backbones.layers.norm import RMSNorm
-from backbones.layers.plain_path import REVERSE, is_separate, trace_of
+from backbones.layers.plain_path import REVERSE, is_separate, is_ungated, trace_of
 from backbones.layers.scan_weights import ScanWeights, initial_weights
 from backbones.layers.stacked_weights import StackCache, Stacked, stack
 from backbones.scan import ScanInputs, ScanResult, chosen
@@ -63,8 +63,9 @@ def check_forward(device: str, dtype: torch.dtype) -> bool:
     weights, norm, branch, residual = _random_block(device, dtype)
     with torch.no_grad(), as_written(device):
         added, u = add_norm(branch, residual, norm)
-        mixed, trace = mix(weights, u, frozenset({"y"}), None, StackCache())
+        mixed, trace = mix(weights, u, frozenset({"y", "ungated"}), None, StackCache())
         assert trace.y is not None
+        assert trace.ungated is not None
         # the plain path with the same weights, rounded already, in fp32
         _widen(weights, norm)
         total = residual + branch
@@ -75,7 +76,8 @@ def check_forward(device: str, dtype: torch.dtype) -> bool:
         y = reference_scan(inputs, REVERSE, False).y
         expected = y * 0.5 @ project
         traced = trace.y.float() @ project
-    pairs = ((added, total), (mixed, expected), (traced, expected))
+        ungated = reference_scan(inputs._replace(z=None), REVERSE, False).y * 0.5
+    pairs = ((added, total), (mixed, expected), (traced, expected), (trace.ungated, ungated))
     return _close(pairs, TOLERANCE[dtype], KERNELS[device])
 
 
@@ -163,16 +165,18 @@ def mix(
     x, z = projected.chunk(2, dim=-1)
     prepare = _on_cpu if u.device.type == "cpu" else _on_gpu
     inputs, scan = prepare(weights, stacks.get(weights), x, z, carry, "delta_mean" in needs)
-    step = None
-    # The kernel writes the timescale only where a reducer reads it.
+    step = ungated = None
+    # The kernel writes these two only where a reducer reads them.
     if "delta" in needs:
         step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
+    if is_ungated(needs):
+        ungated = torch.empty(inputs.u.shape, dtype=u.dtype, device=u.device)
     separate = is_separate(needs)
-    result = scan(separate, step=step)
+    result = scan(separate, step=step, ungated=ungated)
     # The kernel scales the sum that it writes itself.
     y = (result.y[0] + result.y[1]) * weights.scale if separate else result.y
     out = linear(y, weights.out_proj.weight, fast=True)
-    return out, trace_of(needs, inputs, result, y, step)
+    return out, trace_of(needs, inputs, result, y, step, ungated, weights.scale)
 
 
 def _on_cpu(

@@ -13,7 +13,8 @@ from backbones.layers.stacked_weights import StackCache
 from backbones.scan import ScanInputs, chosen
 from backbones.sequence import Trace
 
-TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", "y", "y_forward", "y_backward"})
+OUTPUTS = {f"{name}{end}" for name in ("y", "ungated") for end in ("", "_forward", "_backward")}
+TRACED = frozenset({"delta_mean", "delta", "B", "C", "A", *OUTPUTS})
 
 
 class Mixer(nn.Module):

@@ -31,13 +31,23 @@ def mix(
         wide = inputs.A.dtype  # at least fp32, as the scan computes it
         bias = inputs.delta_bias.to(wide)[:, None, None]
         delta = functional.softplus(inputs.delta.to(wide) + bias)
+    ungated = None
+    if is_ungated(needs):
+        # Scanned again: gating this output here would round otherwise than a kernel's own gate,
+        # and asking would change the result.
+        ungated = run(inputs._replace(z=None), REVERSE, True, kernel, mean=False).y
     out = linear(y, weights.out_proj.weight)
-    return out, trace_of(needs, inputs, result, y, delta)
+    return out, trace_of(needs, inputs, result, y, delta, ungated, weights.scale)
 
 
 def is_separate(needs: frozenset[str]) -> bool:
     """Whether the trace needs each direction's output, not only their sum."""
     return not needs.isdisjoint({"y_forward", "y_backward"})
+
+
+def is_ungated(needs: frozenset[str]) -> bool:
+    """Whether the trace needs the output before the gate."""
+    return not needs.isdisjoint({"ungated", "ungated_forward", "ungated_backward"})
 
 
 def trace_of(
@@ -46,8 +56,14 @@ def trace_of(
     result: ScanResult,
     y: Tensor,
     delta: Tensor | None,
+    ungated: Tensor | None,
+    scale: float,
 ) -> Trace:
-    """The trace's fields named in `needs`; `y` is the combined output, `delta` the timescale."""
+    """The trace's fields named in `needs`.
+
+    `y` is the combined output, `delta` the timescale, `ungated` (2, B, L, E) the output of both
+    directions before the gate, and `scale` the factor of their sum.
+    """
     shown: dict[str, Tensor | None] = {
         "delta_mean": result.delta_mean,
         "delta": delta,
@@ -58,6 +74,10 @@ def trace_of(
     }
     if is_separate(needs):
         shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
+    if ungated is not None:
+        shown |= {"ungated_forward": ungated[0], "ungated_backward": ungated[1]}
+    if ungated is not None and "ungated" in needs:
+        shown["ungated"] = (ungated[0] + ungated[1]) * scale
     return Trace(**{name: shown[name] for name in needs})
 
 

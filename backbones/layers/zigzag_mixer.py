@@ -18,7 +18,7 @@ from backbones.scan import ScanInputs
 from backbones.scan.dispatch import run
 from backbones.sequence import Trace
 
-TRACED = frozenset({"delta_mean", "delta", "A", "B", "C", "y"})
+TRACED = frozenset({"delta_mean", "delta", "A", "B", "C", "y", "ungated"})
 FORWARD = (False,) * WALKS
 
 
@@ -100,8 +100,9 @@ class ZigzagMixer(Mixer):
         result = run(inputs, FORWARD, True, self.kernel, mean="delta_mean" in needs)
         # Each walk's output goes back to the order of the tokens before the sum.
         outputs = pick_tokens(result.y, walk.step)
-        y = functional.silu(z) * outputs.sum(0)
-        shown = {"y": y, "A": inputs.A}
+        ungated = outputs.sum(0)
+        y = functional.silu(z) * ungated
+        shown = {"y": y, "ungated": ungated, "A": inputs.A}
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
         if "delta" in needs:

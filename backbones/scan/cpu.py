@@ -23,12 +23,13 @@ def cpu_scan(
     scale: float = 1.0,
     weight: Tensor | None = None,
     step: Tensor | None = None,
+    ungated: Tensor | None = None,
 ) -> ScanResult:
     """Scan on the CPU; equations in `selective_scan`.
 
     `scale` multiplies the sum of the directions. With `weight` (K, R, E), `inputs.delta` is (K, B,
     L, R) and the raw timescale is delta @ weight. A tensor `step` (K, B, L, E) receives the
-    timescale after bias and softplus.
+    timescale after bias and softplus, a tensor `ungated` (K, B, L, E) the output before the gate.
     """
     inputs = inputs.map(lambda tensor: dense(tensor.float()))
     directions, batch, length, width = inputs.u.shape
@@ -46,6 +47,7 @@ def cpu_scan(
         weight=weight,
         y=y,
         step=step,
+        ungated=ungated,
         mean=means,
         rank=0 if weight is None else weight.shape[1],
         y_k=y.stride(0) if separate else 0,

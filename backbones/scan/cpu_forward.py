@@ -16,7 +16,8 @@ from backbones.scan.cpu_token import SCAN_SIZES, timescale, token_of
 
 WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
-ADDRESSES = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry", "y", "step", "mean")
+READ = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry")
+ADDRESSES = (*READ, "y", "step", "ungated", "mean")
 FRAME = frame_type(ADDRESSES, (*SCAN_SIZES, "y_k"), scalars=("scale",))
 
 
@@ -147,6 +148,10 @@ def scan_chunk(
             kept = row(frame.step, place * frame.width + first)
             for c in range(count):
                 kept[c] = step[c]
+        if frame.ungated != 0:
+            bare = row(frame.ungated, place * frame.width + first)
+            for c in range(count):
+                bare[c] = out[c]
         emit(frame, k, image, token, first, count, out)
 
 

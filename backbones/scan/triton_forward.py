@@ -39,6 +39,7 @@ def scan_forward(
     y,
     mean,
     step,
+    ungated,
     arrivals,
     saved,
     batch,
@@ -76,9 +77,9 @@ def scan_forward(
     Strides count elements, and the last axis has stride 1. `parts` (K, B, L, E) receives each
     direction's output; `y` (B, L, E) their sum times `scale`, with `arrivals` (B, blocks) zeros;
     `mean` (blocks, K, B, L) sums of the timescale over a block of channels; `step` (K, B, L, E) the
-    timescale; `saved` (K, B, chunks, E, N) the state before each chunk. Any of D, z, bias, carry,
-    parts, y, mean, step and saved may be None; without parts there is no y. `EVEN`: no lane and
-    no state is padding.
+    timescale; `ungated` (K, B, L, E) the output before the gate; `saved` (K, B, chunks, E, N) the
+    state before each chunk. Any of D, z, bias, carry, parts, y, mean, step, ungated and saved may
+    be None; without parts there is neither y nor ungated. `EVEN`: no lane and no state is padding.
     """
     k = tl.program_id(0) % DIRECTIONS
     block = tl.program_id(0) // DIRECTIONS
@@ -112,6 +113,8 @@ def scan_forward(
         carry += k.to(tl.int64) * carry_k + wide * carry_b + channel
     if step is not None:
         step += row * length * width + channel
+    if ungated is not None:
+        ungated += row * length * width + channel
     if saved is not None:
         saved += row * tl.cdiv(length, CHUNK) * width * states
         saved += channel[None, :] * states + state[:, None]
@@ -167,6 +170,8 @@ def scan_forward(
             out = tl.sum(h * C_now[:, None], axis=0)
             if D is not None:
                 out += skip * x
+            if ungated is not None:
+                tl.store(ungated + token * width, out.to(ungated.dtype.element_ty), lane)
             if z is not None:
                 out *= silu(z_now.to(tl.float32))
             tl.store(part + token * width, out.to(parts.dtype.element_ty), lane)

@@ -41,12 +41,14 @@ def triton_scan(
     scale: float = 1.0,
     mean: bool = True,
     step: Tensor | None = None,
+    ungated: Tensor | None = None,
     tiles: Tiles = TILES,
 ) -> ScanResult:
     """Scan on a GPU; equations in `selective_scan`. delta_mean is empty unless `mean`.
 
     `scale` multiplies the sum of the directions. A float32 tensor `step` (K, B, L, E) receives the
-    timescale after bias and softplus.
+    timescale after bias and softplus, one of u's dtype `ungated` (K, B, L, E) the output before the
+    gate.
     """
     inputs = _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
@@ -62,7 +64,7 @@ def triton_scan(
     if not alone:
         arrivals = torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
     with torch.cuda.device_of(inputs.u):
-        _launch_forward(inputs, reverse, tiles, (parts, y, means, step, arrivals), scale)
+        _launch_forward(inputs, reverse, tiles, (parts, y, means, step, ungated, arrivals), scale)
     delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
     if y is None:
         y = parts if separate else parts[0]
@@ -123,11 +125,11 @@ def _launch_forward(
     inputs: ScanInputs,
     reverse: tuple[bool, ...],
     tiles: Tiles,
-    outputs: tuple[Tensor | None, ...] = (None,) * 5,
+    outputs: tuple[Tensor | None, ...] = (None,) * 6,
     scale: float = 1.0,
     saved: Tensor | None = None,
 ) -> None:
-    """Launch `scan_forward`; `outputs` are parts, y, mean, step and arrivals."""
+    """Launch `scan_forward`; `outputs` are parts, y, mean, step, ungated and arrivals."""
     directions, batch, length, width = inputs.u.shape
     states = inputs.A.shape[-1]
     block = _block(width, tiles.forward)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.common.errors import UserError
-from backbones.layers.mixer import TRACED, BidirectionalMixer
+from backbones.layers.mixer import OUTPUTS, TRACED, BidirectionalMixer
 from backbones.layers.scan_weights import initial_scan
 
 VIM_TINY = {
@@ -49,7 +49,8 @@ def straight_line(
     weights = {name: value.detach().double().numpy() for name, value in mixer.state_dict().items()}
     length = u.shape[0]
     xz = u @ weights["in_proj.weight"].T
-    result: dict[str, list[np.ndarray]] = {"delta": [], "B": [], "C": [], "y": []}
+    names = ("delta", "B", "C", "y", "ungated")
+    result: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for suffix in ("", "_b"):
         flipped = xz[::-1] if suffix else xz
         x, z = flipped[:, : mixer.inner], flipped[:, mixer.inner :]
@@ -71,15 +72,15 @@ def straight_line(
                 + (delta[t] * inputs[t])[:, None] * B[t]
             )
             y[t] = state @ C[t] + weights[f"D{suffix}"] * inputs[t]
-        y = y * silu(z)
-        for name, part in (("delta", delta), ("B", B), ("C", C), ("y", y)):
+        for name, part in zip(names, (delta, B, C, y * silu(z), y), strict=True):
             result[name].append(part[::-1] if suffix else part)
-    combined = (result["y"][0] + result["y"][1]) / (2 if mixer.divide else 1)
-    shown = {"y_forward": result["y"][0], "y_backward": result["y"][1], "y": combined}
-    shown |= {name: np.stack(result[name]) for name in ("delta", "B", "C")}
+    shown = {name: np.stack(result[name]) for name in ("delta", "B", "C")}
+    for name in ("y", "ungated"):
+        shown[f"{name}_forward"], shown[f"{name}_backward"] = result[name]
+        shown[name] = (result[name][0] + result[name][1]) / (2 if mixer.divide else 1)
     return shown | {
         "delta_mean": shown["delta"].mean(axis=2),
-        "out": combined @ weights["out_proj.weight"].T,
+        "out": shown["y"] @ weights["out_proj.weight"].T,
     }
 
 
@@ -112,7 +113,7 @@ def test_agrees_with_the_straight_line(length: int, divide: bool, carried: bool)
         scale = np.abs(expected["out"]).max()
         assert np.abs(fused[image].numpy() - expected["out"]).max() < 1e-5 * scale
         for name in needs:
-            index = (image,) if name.startswith("y") else (slice(None), image)
+            index = (image,) if name in OUTPUTS else (slice(None), image)
             value, coarse = (
                 getattr(trace, name)[index].numpy(),
                 getattr(fused_trace, name)[index].numpy(),
@@ -181,7 +182,7 @@ def test_an_image_does_not_depend_on_its_batch_or_on_threads(
     assert torch.equal(alone, whole[batch - 1 : batch])
     for name in ("delta_mean", "delta", "B", "C"):
         assert torch.equal(getattr(some_trace, name), getattr(trace, name)[:, :batch]), name
-    for name in ("y", "y_forward", "y_backward"):
+    for name in OUTPUTS:
         assert torch.equal(getattr(some_trace, name), getattr(trace, name)[:batch]), name
 
 

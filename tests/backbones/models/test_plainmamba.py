@@ -15,6 +15,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.layers.positions import resample_positions
 from backbones.layers.zigzag import WALKS, paths, walks
+from backbones.layers.zigzag_mixer import ZigzagMixer
 from backbones.sequence import TokenSequence
 from methods.parts.assemble import Arranged, Merge, arrange, assembled
 from methods.parts.match import Matching
@@ -209,6 +210,16 @@ def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
     arrivals = model.get_parameter("layers.0.mamba.direction_Bs").detach()
     plain = trace.B[0, 0][[0, 1, 3, 2]] - arrivals[[0, 1, 4, 2]]
     torch.testing.assert_close(trace.B[2, 0][[0, 2, 3, 1]] - arrivals[[0, 4, 1, 3]], plain)
+
+
+def test_the_gate_multiplies_the_ungated_output() -> None:
+    mixer = ZigzagMixer(8, d_state=3).double()
+    u, position = torch.randn(2, 6, 8).double(), torch.arange(6).expand(2, -1)
+    with torch.no_grad():
+        _, trace = mixer(u, position, (1, 2, 3), frozenset({"y", "ungated"}))
+        z = (u @ mixer.in_proj.weight.t() + mixer.in_proj.bias)[..., 16:]
+    assert trace.ungated is not None
+    torch.testing.assert_close(trace.y, trace.ungated * z / (1 + torch.exp(-z)))
 
 
 def test_the_mean_counts_a_token_by_its_size_unless_told_otherwise() -> None:

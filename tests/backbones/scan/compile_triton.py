@@ -26,7 +26,7 @@ FORWARD = SCAN | {"BLOCK": 64, "EVEN": True, "ROWS": 16, "CHUNK": 4}
 KERNELS: list[tuple[Any, dict[str, int], str]] = [
     (triton_forward.scan_forward, FORWARD, "saved"),
     # the walk for its states alone
-    (triton_forward.scan_forward, FORWARD, "D|z|parts|y|mean|step|arrivals"),
+    (triton_forward.scan_forward, FORWARD, "D|z|parts|y|mean|step|ungated|arrivals"),
     (triton_backward.scan_backward, SCAN | {"BLOCK": 32, "CHUNK": 4}, ""),
     (triton_conv.conv_forward, CONV, ""),
     (triton_conv.conv_inner, CONV | {"TOKENS": triton_conv.SUMMED}, ""),
@@ -37,7 +37,7 @@ KERNELS: list[tuple[Any, dict[str, int], str]] = [
 FP32 = re.compile(
     r"A|D|bias|carry|mean|step|dmean|saved|d[ABCD]|dbias|dcarry|residual|added|d_added|d_residual"
 )
-OPTIONAL = re.compile(r"D|d?z|bias|d?carry|mean|step")
+OPTIONAL = re.compile(r"D|d?z|bias|d?carry|mean|step|ungated")
 WHOLE = re.compile(r"batch|length|width|states|backwards|rows|\w+_[kbl]")
 ODD = re.compile(
     r"batch|length|backwards|rows|scale|eps"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.compiled import threads
-from backbones.scan import selective_scan
+from backbones.scan import ScanInputs, selective_scan
+from backbones.scan.cpu import cpu_scan
 
 BOTH = (False, True)
 
@@ -105,6 +106,15 @@ def test_bits_do_not_depend_on_batch_or_threads(
         assert torch.equal(selective_scan(**inputs, reverse=BOTH, kernel="cpu").y, whole.y)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("width", [16, 130])
+def test_the_output_before_the_gate_is_had_beside_the_gated(make_inputs: Any, width: int) -> None:
+    inputs = ScanInputs(**make_inputs(2, 2, 7, width, 4))
+    ungated = torch.empty_like(inputs.u)
+    result = cpu_scan(inputs, BOTH, False, ungated=ungated)
+    assert torch.equal(result.y, cpu_scan(inputs, BOTH, False).y)
+    assert torch.equal(ungated, cpu_scan(inputs._replace(z=None), BOTH, True).y)
 
 
 def test_threads_of_python_give_the_same_bits(

@@ -84,12 +84,15 @@ def test_strided_inputs_are_read_in_place(make_inputs: Any) -> None:
 
 def test_by_products(make_inputs: Any) -> None:
     inputs = on_device(make_inputs(2, 2, 5, 20, 4))
-    step = torch.empty_like(inputs.u)
+    step, ungated = torch.empty_like(inputs.u), torch.empty_like(inputs.u)
     whole = triton_scan(inputs, BOTH, separate=False)
-    result = triton_scan(inputs, BOTH, separate=False, scale=0.5, mean=False, step=step)
+    result = triton_scan(
+        inputs, BOTH, separate=False, scale=0.5, mean=False, step=step, ungated=ungated
+    )
     assert torch.equal(result.y, 0.5 * whole.y)
     assert result.delta_mean.numel() == 0
     torch.testing.assert_close(step.mean(dim=-1), whole.delta_mean)
+    assert torch.equal(ungated, triton_scan(inputs._replace(z=None), BOTH, separate=True).y)
 
 
 def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any) -> None:
