@@ -10,7 +10,7 @@ from backbones.common.errors import UserError
 from methods.parts.cost import NO_COST, Cost, Widths
 from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
 from methods.parts.match import target_count
-from methods.parts.score import SCORES, SIGNED
+from methods.parts.score import READINGS, SCORES, SIGNED, score_of
 
 # Matchings by what they read. Those of PAIRED choose among pairs of two fixed sets, so that at most
 # one token of a pair can go; the others can go down to a single token.
@@ -29,6 +29,8 @@ class Composition:
                       is changed
     ``score``         a name of `methods.parts.score.SCORES`, or None when nothing is scored
     ``direction``     scan the score is read from: both | forward | backward
+    ``reading``       what the score ``activation`` clips: ungated | gated | projected (see
+                      `methods.parts.score`)
     ``window``        the score of a token is the largest of the window x window grid cells round
                       it; odd, 1 is off
     ``sensitivity``   how fast a score fades with the distance to the class token; 0 is off
@@ -58,6 +60,7 @@ class Composition:
     matching: str
     score: str | None = None
     direction: str = "both"
+    reading: str = READINGS[0]
     window: int = 1
     sensitivity: float = 0.0
     feature: str | None = None
@@ -125,7 +128,7 @@ class Composition:
         """Trace fields the reducer reads."""
         fields = frozenset({"delta"} if self.aligned else ())
         if self.score is not None:
-            fields |= SCORES[self.score].needs(self.direction)
+            fields |= score_of(self.score, self.reading).needs(self.direction)
         if self.feature is not None:
             fields |= FEATURES[self.feature].needs
         if self.weights == "delta-b":
@@ -204,7 +207,8 @@ class Composition:
         # Traces are scored whole; the scores of special tokens are then left out.
         tokens = patches + shape.specials
         if self.score is not None:
-            work += SCORES[self.score].arithmetic(tokens, _scans(self.direction, shape), shape)
+            score = score_of(self.score, self.reading)
+            work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
             work += 3 * patches if self.sensitivity else 0
         if self.weights == "delta-b":
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
@@ -261,6 +265,7 @@ def _effective(composition: Composition) -> dict[str, Any]:
     )
     unused = {
         "score": not scored,
+        "reading": not scored or fields["score"] != "activation",
         "window": not scored,
         "sensitivity": not scored,
         "feature": fields["matching"] not in COMPARED,
@@ -277,6 +282,7 @@ def _effective(composition: Composition) -> dict[str, Any]:
     }
     fields |= {name: getattr(Composition, name) for name, idle in unused.items() if idle}
     # last, since the score itself may just have been reset
-    if fields["score"] is None or not SCORES[fields["score"]].directed:
+    score = fields["score"]
+    if score is None or not score_of(score, fields["reading"]).directed:
         fields["direction"] = "both"
     return fields

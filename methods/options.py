@@ -52,6 +52,16 @@ def score(default: str, *others: str) -> Option:
     return Option(default, "how important a token is", (default, *others))
 
 
+def reading(default: str = "ungated") -> Option:
+    """What the score ``activation`` reads of a block."""
+    choices = ("ungated", "gated", "projected")
+    return Option(
+        default,
+        "what activation clips: the scan's output, before or after its gate, or the block's",
+        choices,
+    )
+
+
 def direction() -> Option:
     """The scan a score is read from."""
     return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))

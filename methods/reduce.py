@@ -17,14 +17,14 @@ from methods.parts.features import FEATURES, cosine, cosine_of_neighbours
 from methods.parts.grid import cells, local_maximum
 from methods.parts.match import Matching
 from methods.parts.order import Chance
-from methods.parts.score import SCORES, SiteContext, faded
+from methods.parts.score import SCORES, SiteContext, faded, score_of
 
 
 def scored(context: SiteContext, composition: Composition) -> Tensor | None:
     """The score (B, n) of the patch tokens, or None if nothing is scored."""
     if composition.score is None:
         return None
-    score = SCORES[composition.score].read(context, composition.direction)
+    score = score_of(composition.score, composition.reading).read(context, composition.direction)
     # Pooled before it fades, so that fading depends on the token's own place, not a neighbour's.
     if composition.window > 1:
         score = local_maximum(

@@ -29,6 +29,7 @@ EVIT = Method(
             "cls-attention",
         ),
         "direction": options.direction(),
+        "reading": options.reading(),
         "fused": Option(True, "merge what is not kept into one token, instead of dropping it"),
         "weights": options.weights("attention", "mean", "size"),
         "cls_window": options.cls_window(),
@@ -52,9 +53,9 @@ branch + residual with the class token (mean over several special tokens; the si
 token where there is none). `hidden-attention`: the scan written as attention, each direction
 reading the tokens it passed before the class token, $\\alpha_{c,j} = \\sum_n C_c[n]
 \\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big) \\Delta_j B_j[n]$, and the mean of $|\\alpha|$
-over channels is taken. `activation`: $\\frac1E \\sum_d \\max(0, y_d)$. For the fused sum these
-scores become weights that sum to one over all patch tokens: a softmax of the cosine, the others
-divided by their sum.
+over channels is taken. `activation`: $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says.
+For the fused sum these scores become weights that sum to one over all patch tokens: a softmax of
+the cosine, the others divided by their sum.
 
 **Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes
 the place of the best-scored of them. `fused=false` drops the $r$ lowest.

@@ -23,12 +23,13 @@ HSA = Method(
         "align": Option(True, "hand the decay of dropped tokens to the next token of each scan"),
         "score": options.score("activation", "delta", "norm", "random"),
         "direction": options.direction(),
+        "reading": options.reading("gated"),
         # no `order`: alignment is defined for the original order alone
         "cls_window": options.cls_window(),
     },
     build=_composed,
     about="""
-1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the gated scan output.
+1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the scan's output behind its gate.
 2. The $r$ tokens of lowest score are dropped from both streams; the others stand in their original
    order.
 3. Alignment: a dropped token $p$ keeps its place in the scan with its input taken away,
@@ -37,12 +38,16 @@ HSA = Method(
    $g_t = \\sum_{t' < p < t} \\Delta_p$, mirrored for the backward scan.
 4. $g$ adds up over sites: a dropped token also hands on what it carried.
 
+**How it was read.** From secondary notes and the released code, not from the paper. The notes give
+the sum of clipped $y$ without saying where $y$ is read; the released code reads the gated output of
+the backward scan. So `reading=gated` is the default, unverified.
+
 **Left open by the paper, and chosen here.** A token that is gone has no $\\Delta$ in later blocks;
 its last one stands for it, the $\\Delta$ of the block before the site that dropped it, in each of
 the $E$ channels and both directions. Not offered: gap times softplus of the bias, since a bias is
 no part of a trace; gap times the kept token's own $\\Delta_t$, since that is known only inside each
 later block. The decay of tokens after the last kept one of a scan is lost. Alignment is defined for
-the original order only, so there is no other. `align=false` is the baseline `activation`.
+the original order only, so there is no other. `align=false` is `activation[reading=gated]`.
 
 **Departures in public code.** The released code has no alignment; it scores by the sum of the
 backward scan's output, unclipped and in flipped order, protects the class token of the first image

@@ -35,6 +35,7 @@ MTR = Method(
             "random",
         ),
         "direction": options.direction(),
+        "reading": options.reading(),
         "window": options.window(),
         "sensitivity": options.sensitivity(),
         "matching": Option(
@@ -77,7 +78,7 @@ Source (`targets` scales it); similarity is taken of branch + residual; several 
 target are averaged unweighted; special tokens are outside all groups; between equal scores the
 earlier token ranks higher. `score=b` and `score=c` read the mean over states of $|B|$ and $|C|$,
 summed over directions; `delta-b` is their product with $\\Delta$, direction by direction;
-`activation` is $\\frac1E \\sum_d \\max(0, y_d)$. No public code exists.
+`activation` is $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says. No public code exists.
 
 **Another reading.** The method is also summarised as positional sensitivity and local
 responsiveness by max-pooling. `window=3` replaces a score by the largest in the 3 x 3 grid cells

@@ -17,6 +17,7 @@ PUMER = Method(
             "cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"
         ),
         "direction": options.direction(),
+        "reading": options.reading(),
         "prune_ratio": Option(
             0.5, "share of what goes that is pruned; the rest is merged", minimum=0, maximum=1
         ),

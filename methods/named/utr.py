@@ -29,6 +29,7 @@ UTR = Method(
             "activation", "delta", "b", "c", "delta-b", "norm", "cls-similarity"
         ),
         "direction": options.direction(),
+        "reading": options.reading(),
         "feature": options.feature("branch"),
         "neighbour_rank": options.neighbour_rank(),
         "drop_ratio": Option(
@@ -44,13 +45,17 @@ UTR = Method(
     },
     build=_composed,
     about="""
-1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the gated scan output.
+1. Score: $s_i = \\frac1E \\sum_d \\max(0, y_{i,d})$, $y$ the scan's output before its gate.
 2. $M_A$ = the $\\lfloor n/2 \\rfloor$ least important tokens, $M_B$ = the others.
 3. Each $a_i$ names its best: $f_i = \\arg\\max_{b \\in M_B} \\cos(a_i, b)$, $g_i$ that cosine.
 4. The $r$ connections of largest $g$ are kept: their $a_i$ go.
 5. In the branch $q r$ of them are dropped and the others merged, $f_i \\leftarrow (a_i + f_i) / 2$;
    in the residual all are merged. Both streams lose the same indices, and the survivors stand in
    their original order.
+
+**Readings.** Paper and released code were read. The paper's $y$ is the output of the scan:
+`reading=ungated`. The released code clips what comes after the output projection:
+`reading=projected`. `gated` is between the two, and neither's.
 
 **Left open by the paper, and chosen here.** Dropped are the connections of smallest $g$: a mean of
 two unlike tokens is neither of them. Several $a_i$ with one $f$ are averaged in one after the

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from methods.parts.features import length, precise, rows, summed, traced
 
 DIRECTIONS = ("both", "forward", "backward")
 SIGNED = ("cls-similarity",)  # scores that may be negative
+READINGS = ("ungated", "gated", "projected")
+"""What ``activation`` clips: the scan's output before or after its gate, or the branch."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,31 @@ def _delta_b(context: SiteContext, direction: str) -> Tensor:
     return of_direction(gate, direction).gather(1, context.patches)
 
 
-def _activation(context: SiteContext, direction: str) -> Tensor:
-    """UTR and HSA: mean over channels of max(0, y), y the gated scan output."""
-    # y is combined as the block does, by sum or mean: the directions cannot be added here.
-    name = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
-    # Some images at a time, so that what is clipped stays in cache.
-    images = traced(context.tokens.trace, name).split(8)
-    clipped = torch.cat([precise(y).clamp_min(0).mean(-1) for y in images])
-    return clipped.gather(1, context.patches)
+def outputs_read(reading: str, direction: str) -> frozenset[str]:
+    """Trace fields that ``activation`` clips under `reading`; none if it clips the branch."""
+    if reading == "projected":
+        return frozenset()
+    # Combined as the block does, by sum or mean: the directions cannot be added here.
+    name = {"gated": "y", "ungated": "ungated"}[reading]
+    return frozenset({name if direction == "both" else f"{name}_{direction}"})
+
+
+def output(tokens: TokenSequence, reading: str, direction: str) -> Tensor:
+    """What ``activation`` clips (B, L, E or C)."""
+    fields = outputs_read(reading, direction)
+    return traced(tokens.trace, *fields) if fields else tokens.branch
+
+
+def _activation(reading: str) -> Callable[[SiteContext, str], Tensor]:
+    """UTR and HSA: mean over channels of max(0, y), y what `reading` says."""
+
+    def score(context: SiteContext, direction: str) -> Tensor:
+        # Some images at a time, so that what is clipped stays in cache.
+        images = output(context.tokens, reading, direction).split(8)
+        clipped = torch.cat([precise(y).clamp_min(0).mean(-1) for y in images])
+        return clipped.gather(1, context.patches)
+
+    return score
 
 
 def _norm(context: SiteContext, direction: str) -> Tensor:
@@ -194,17 +214,25 @@ class Score:
     arithmetic: Callable[[int, int, Widths], int]
 
 
+def _clipping(reading: str, tokens: int, scans: int, shape: Widths) -> int:
+    return tokens * ((shape.dim if reading == "projected" else shape.inner) + 1)
+
+
 def _fixed(*names: str) -> Callable[[str], frozenset[str]]:
     return lambda direction: frozenset(names)
 
 
-def _activation_needs(direction: str) -> frozenset[str]:
-    return frozenset(
-        {"both": {"y"}, "forward": {"y_forward"}, "backward": {"y_backward"}}[direction]
-    )
-
-
 # `arithmetic` counts what the plain path computes: n tokens, k scans read, s the backbone's sizes.
+ACTIVATIONS: dict[str, Score] = {
+    # The branch is of both scans, whichever is asked for.
+    reading: Score(
+        _activation(reading),
+        partial(outputs_read, reading),
+        reading != "projected",
+        partial(_clipping, reading),
+    )
+    for reading in READINGS
+}
 SCORES: dict[str, Score] = {
     "delta": Score(_delta, _fixed("delta_mean"), True, lambda n, k, s: (k - 1) * n),
     "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
@@ -212,7 +240,7 @@ SCORES: dict[str, Score] = {
     "delta-b": Score(
         _delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)
     ),
-    "activation": Score(_activation, _activation_needs, True, lambda n, k, s: n * (s.inner + 1)),
+    "activation": ACTIVATIONS[READINGS[0]],
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
     "cls-similarity": Score(
         _cls_similarity,
@@ -231,3 +259,8 @@ SCORES: dict[str, Score] = {
     ),
     "random": Score(_random, _fixed(), False, lambda n, k, s: 0),
 }
+
+
+def score_of(name: str, reading: str) -> Score:
+    """The score `name`; ``activation`` as `reading` says."""
+    return ACTIVATIONS[reading] if name == "activation" else SCORES[name]

@@ -23,7 +23,7 @@ UNCHANGED = "as it is"
 class Vary:
     """One option and its `values`, None: all its choices.
 
-    `requires` are other options without which it makes no difference.
+    `requires` are other options without which it makes no difference, where a method has them.
     """
 
     option: str
@@ -36,7 +36,12 @@ AXES: dict[str, tuple[Vary, ...]] = {
         Vary("order", ("restored", "score", "appended", "odd-even", "reversed")),
         Vary("shuffle", (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0), {"order": "shuffled"}),
     ),
-    "score": (Vary("score"), Vary("window", (1, 3, 5)), Vary("sensitivity", (0.0, 1.0, 4.0, 16.0))),
+    "score": (
+        Vary("score"),
+        Vary("reading", requires={"score": "activation"}),
+        Vary("window", (1, 3, 5)),
+        Vary("sensitivity", (0.0, 1.0, 4.0, 16.0)),
+    ),
     "combine": (
         Vary("weights"),
         Vary("drop_ratio", (0.0, 0.25, 0.5, 0.75, 1.0)),
@@ -145,7 +150,10 @@ def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
 def _changed(method: MethodSpec, vary: Vary, value: Value) -> Setting:
     """Set one option of `method`; refused if it does not go with the others."""
     # What the option requires comes with it, or it would change nothing.
-    options = {**method.options, **vary.requires, vary.option: value}
+    required = {
+        name: needed for name, needed in vary.requires.items() if name in method.method.options
+    }
+    options = {**method.options, **required, vary.option: value}
     spec = MethodSpec(method.name, method.method.settings(options), method.schedule)
     words = f"{vary.option}={shown(value)}"
     try:

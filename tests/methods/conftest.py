@@ -51,7 +51,7 @@ def fabricated(
         tokens = Reducer(earlier, worn, site=1, seed=seed)(tokens)
         length = tokens.length
     delta = torch.nn.functional.softplus(normal(2, batch, length, inner))
-    forward, backward = normal(batch, length, inner), normal(batch, length, inner)
+    forward, backward, *ungated = (normal(batch, length, inner) for _ in range(4))
     trace = Trace(
         delta_mean=delta.mean(-1),
         delta=delta,
@@ -61,6 +61,9 @@ def fabricated(
         y=forward + backward,
         y_forward=forward,
         y_backward=backward,
+        ungated=ungated[0] + ungated[1],
+        ungated_forward=ungated[0],
+        ungated_backward=ungated[1],
         keys=normal(batch, length, dim),
         cls_attention=normal(batch, length).softmax(1),
     )

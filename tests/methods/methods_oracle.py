@@ -312,6 +312,7 @@ def oracle(recipe: dict[str, Any], image: Image, r: int, seed: int, site: int) -
 COMMON: dict[str, Any] = {
     "score": None,
     "direction": "both",
+    "reading": "ungated",
     "window": 1,
     "sensitivity": 0.0,
     "feature": None,

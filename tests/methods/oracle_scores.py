@@ -158,10 +158,7 @@ def score_of(image: Image, token: Token, recipe: dict[str, Any], seed: int, site
         f, y, x = cell_of(image, other)
         if f == frame and abs(y - row) <= reach and abs(x - column) <= reach:
             near.append(other)
-    value = max(
-        plain_score(image, other, recipe["score"], recipe["direction"], seed, site)
-        for other in near
-    )
+    value = max(plain_score(image, other, recipe, seed, site) for other in near)
     if recipe["sensitivity"]:
         distance = min(abs(token.position - special.position) for special in image.specials)
         frames, height, width = image.grid
@@ -171,18 +168,28 @@ def score_of(image: Image, token: Token, recipe: dict[str, Any], seed: int, site
     return value
 
 
-def plain_score(
-    image: Image, token: Token, name: str, direction: str, seed: int, site: int
-) -> float:
+def clipped(image: Image, token: Token, reading: str, direction: str) -> Vector:
+    """What UTR's score clips: the scan's output before or after its gate, or the block's."""
+    if reading == "projected":
+        return token.branch
+    name = {"ungated": "ungated", "gated": "y"}[reading]
+    end = {"both": "", "forward": "_forward", "backward": "_backward"}[direction]
+    rows: list[Vector] = image.trace[name + end]
+    return rows[token.index]
+
+
+def plain_score(image: Image, token: Token, recipe: dict[str, Any], seed: int, site: int) -> float:
+    direction = recipe["direction"]
     directions = {"both": [0, 1], "forward": [0], "backward": [1]}[direction]
     trace, i = image.trace, token.index
-    y = {"both": "y", "forward": "y_forward", "backward": "y_backward"}[direction]
     scores: dict[str, Callable[[], float]] = {
         "delta": lambda: sum(average(trace["delta"][s][i]) for s in directions),
         "b": lambda: sum(average([abs(v) for v in trace["B"][s][i]]) for s in directions),
         "c": lambda: sum(average([abs(v) for v in trace["C"][s][i]]) for s in directions),
         "delta-b": lambda: input_gate(image, i, directions),
-        "activation": lambda: average([max(0.0, v) for v in trace[y][i]]),
+        "activation": lambda: average(
+            [max(0.0, v) for v in clipped(image, token, recipe["reading"], direction)]
+        ),
         "norm": lambda: math.sqrt(dot(token.total, token.total)),
         "cls-similarity": lambda: similarity_to_class(image, token),
         "cls-attention": lambda: trace["cls_attention"][i],
@@ -194,7 +201,7 @@ def plain_score(
         ),
         "random": lambda: draw(seed, image.number, site, token.position),
     }
-    return scores[name]()
+    return scores[recipe["score"]]()
 
 
 def feature_of(image: Image, token: Token, name: str) -> Vector:

@@ -99,9 +99,11 @@ def test_equal_compositions_have_one_canonical_form() -> None:
         ("mtr[matching=odd-even,feature=branch,weights=size]", "tome"),
         ("pumer[prune_ratio=0,weights=size]", "tome"),
         ("pumer[prune_ratio=1,score=delta]", "delta"),
-        ("hsa[align=false]", "activation"),
         ("mtr", "mtr[cls_window=0]"),
         ("stm", "stm[cls_window=2]"),
+        ("hsa[align=false]", "activation[reading=gated]"),
+        ("activation[reading=projected]", "activation[reading=projected,direction=forward]"),
+        ("utr[score=delta]", "utr[score=delta,reading=gated]"),
         ("utr[drop_ratio=1,residual_drop_ratio=1]", "utr[weights=drop]"),
         ("mtr[matching=neighbours,score=c]", "stm[weights=mean,cls_window=0]"),
     ]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from backbones.layers.mixer import OUTPUTS
 from backbones.sequence import TokenSequence, new_sequence
 from backbones.unreduce import Fill, on_grid, unreduce
 from methods import METHODS
@@ -38,10 +39,7 @@ def after(text: str, tokens: TokenSequence) -> TokenSequence:
     trace = tokens.trace
     assert trace is not None
     stacked = {name: picked(getattr(trace, name), 2) for name in ("delta_mean", "delta", "B", "C")}
-    plain = {
-        n: picked(getattr(trace, n), 1)
-        for n in ("y", "y_forward", "y_backward", "keys", "cls_attention")
-    }
+    plain = {n: picked(getattr(trace, n), 1) for n in (*OUTPUTS, "keys", "cls_attention")}
     return Reducer(composition, 4, site=2)(replace(left, trace=replace(trace, **stacked, **plain)))
 
 

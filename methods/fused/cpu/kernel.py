@@ -30,6 +30,7 @@ FRAME = frame_type(
             "specials",
             "width",
             "inner",
+            "y_width",
             "feature_width",
         ),
         *(

@@ -16,7 +16,7 @@ from methods.fused.cpu.kernel import FRAME, OLD, reduction_kernel
 from methods.parts import combine
 from methods.parts.features import FEATURES, summed, traced
 from methods.parts.match import target_count
-from methods.parts.score import SCORES, SIGNED, SiteContext
+from methods.parts.score import SIGNED, SiteContext, output
 
 SCORINGS = {"activation": scoring.ACTIVATION, "norm": scoring.NORM, "cls-similarity": scoring.CLASS}
 """Scores that the kernel works out, those that read a row for every token; others it is given."""
@@ -56,10 +56,12 @@ def launch(
         # from the last axis but one outwards; without directions there is no third stride
         strides = zip((f"{name}_l", f"{name}_b", f"{name}_k"), value.stride()[-2::-1], strict=False)
         fields |= dict(strides)
-    # Any of these has the inner width of the mixer.
-    wide = rows.get("y", rows.get("delta", tokens.carry))
+    # Either has the inner width of the mixer.
+    wide = rows.get("delta", tokens.carry)
     if wide is not None:
         fields["inner"] = wide.shape[-1]
+    if "y" in rows:
+        fields["y_width"] = rows["y"].shape[-1]
     if "feature" in rows:
         fields["feature_width"] = rows["feature"].shape[-1]
     if "gate" in rows:
@@ -87,7 +89,7 @@ def launch(
 def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str, Tensor]]:
     """What is read by rows where it lies: (B, L, F), or (2, B, L, F)."""
     if _scoring(composition, tokens) == scoring.ACTIVATION:
-        yield "y", traced(tokens.trace, *SCORES["activation"].needs(composition.direction))
+        yield "y", output(tokens, composition.reading, composition.direction)
     if composition.aligned:
         yield "delta", traced(tokens.trace, "delta")
     if composition.feature is not None:

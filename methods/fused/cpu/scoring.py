@@ -63,7 +63,7 @@ def score(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
     elif frame.scoring == ACTIVATION:
         for j in range(frame.patches):
             y = row(frame.y, image * frame.y_b + patch[j] * frame.y_l)
-            out[j] = clipped(y, frame.inner) / np.float32(frame.inner)
+            out[j] = clipped(y, frame.y_width) / np.float32(frame.y_width)
     elif frame.scoring == NORM:
         this = workspace(frame.width)
         for j in range(frame.patches):

@@ -19,7 +19,7 @@ from methods.fused.gpu.ranking import clipped_mean, ranked
 from methods.fused.gpu.similarity import most_similar
 from methods.parts.features import FEATURES, traced
 from methods.parts.match import target_count
-from methods.parts.score import SCORES, SiteContext
+from methods.parts.score import SiteContext, output
 
 MEANS = ("mean", "size")  # coefficients that `arrange` works out
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -163,7 +163,7 @@ def _ranked_places(composition: Composition, context: SiteContext) -> Tensor:
     """Places of the patch tokens (B, n) by descending score."""
     bare = composition.window == 1 and composition.sensitivity == 0
     if bare and composition.score == "activation":
-        y = traced(context.tokens.trace, *SCORES["activation"].needs(composition.direction))
+        y = output(context.tokens, composition.reading, composition.direction)
         score: Tensor | None = clipped_mean(y).gather(1, context.patches)
     else:
         score = compose.scored(context, composition)

@@ -34,6 +34,8 @@ TEXTS = [
         "tome[feature=b]",
         "evit[weights=size]",
         "hsa[direction=backward]",
+        "activation[reading=gated]",
+        "activation[reading=projected]",
     ),
 ]
 

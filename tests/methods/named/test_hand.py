@@ -150,6 +150,27 @@ def test_prunings_drop_what_scores_least() -> None:
     assert reduced("norm", 2).position.tolist() == [[2, 3, 4]]
 
 
+def test_each_reading_clips_another_output() -> None:
+    # One channel each: lowest is patch 0 ungated, 1 gated, 3 behind the projection. The class
+    # token's are lower still.
+    rows = {
+        "ungated": [[-1.0], [2.0], [-9.0], [1.0], [3.0]],
+        "gated": [[0.5], [-0.3], [-9.0], [0.2], [0.1]],
+        "projected": [[1.0, 0.0], [0.9, 0.0], [-9.0, 0.0], [-1.0, 0.5], [0.0, 2.0]],
+    }
+    branch = torch.tensor([rows["projected"]])
+    trace = Trace(ungated=torch.tensor([rows["ungated"]]), y=torch.tensor([rows["gated"]]))
+    tokens = replace(four(), branch=branch, trace=trace)
+    for reading, stay in (
+        ("ungated", [1, 2, 3, 4]),
+        ("gated", [0, 2, 3, 4]),
+        ("projected", [0, 1, 2, 4]),
+    ):
+        composition = parse(f"activation[reading={reading}]").composition()
+        assert composition is not None
+        assert Reducer(composition, 1, site=3)(tokens).position.tolist() == [stay]
+
+
 def test_the_second_reading_of_the_score() -> None:
     # On a 2 x 2 grid every token sees the largest Delta: all are equal, and the last one goes.
     assert reduced("delta[window=3]").position.tolist() == [[0, 1, 2, 3]]

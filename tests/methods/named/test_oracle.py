@@ -96,6 +96,10 @@ VALUES = [
 @pytest.mark.parametrize(("name", "key", "value"), VALUES)
 def test_each_value_of_each_option(fabricate: Any, name: str, key: str, value: Any) -> None:
     given = {key: value} | ({"order": "shuffled"} if key == "shuffle" else {})
+    # A reading makes no difference to a score that is another.
+    given |= (
+        {"score": "activation"} if key == "reading" and "score" in METHODS[name].options else {}
+    )
     compare(fabricate, name, given, 5)
 
 

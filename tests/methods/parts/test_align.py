@@ -103,7 +103,7 @@ def test_survivors_scan_as_if_nothing_had_been_skipped(
 
 
 def test_without_alignment_it_is_the_plain_pruning() -> None:
-    assert METHODS["hsa"].compose(align=False) == METHODS["activation"].compose()
+    assert METHODS["hsa"].compose(align=False) == METHODS["activation"].compose(reading="gated")
 
 
 def test_alignment_makes_a_difference_of_exactly_the_dropped_steps(fabricate: Fabricate) -> None:

@@ -32,6 +32,7 @@ TEXTS = [
     "evit[score=hidden-attention]",
     "tome[cls_window=2]",
     "pool[cls_window=1]",
+    "activation[reading=projected]",
     "mtr[matching=halves,cls_window=1]",
     "mtr[matching=neighbours]",
     "mtr[window=3,sensitivity=2]",

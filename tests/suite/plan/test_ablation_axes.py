@@ -25,7 +25,9 @@ def test_settings_are_methods_that_differ_in_one_thing(name: str, axis: str) -> 
         if axis == "schedule":
             assert (setting.method.schedule, changed) == (value, set())
         else:
-            assert {key for key, _ in changed} - {"order"} <= {option}
+            # A reading and a share of shuffled tokens bring what they need.
+            brought = {"reading": {"score"}, "shuffle": {"order"}}.get(option, set())
+            assert {key for key, _ in changed} - brought <= {option}
             assert option in {vary.option for vary in AXES[axis]}
 
 
@@ -68,6 +70,17 @@ def test_the_order_axis_shuffles_by_growing_shares_and_permutes_without_removal(
     assert {parse("permute"), parse("permute[order=reversed]")} <= set(
         ablated([parse("tome")], ["order"])
     )
+
+
+def test_the_readings_of_an_activation_are_varied_where_it_is_the_score() -> None:
+    found = {
+        name: {method.text for method in ablated([parse(name)], ["score"])}
+        for name in ("mtr", "utr", "activation", "delta")
+    }
+    assert {"activation[reading=gated]", "activation[reading=projected]"} <= found["activation"]
+    assert {"utr[reading=gated]", "utr[reading=projected]"} <= found["utr"]
+    assert "mtr[reading=gated,score=activation]" in found["mtr"]
+    assert not any("reading" in text for text in found["delta"])
 
 
 def test_what_cannot_be_varied_says_so() -> None:

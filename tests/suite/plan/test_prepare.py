@@ -220,7 +220,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
         "none": None,
         "evit[score=hidden-attention]": "needs a class token; plainmamba_l2 has none",
         "hsa": "hands decay on along one scan each way; plainmamba_l2 has 4 scans",
-        "activation[direction=forward]": "needs y_forward; plainmamba_l2 has none",
+        "activation[direction=forward]": "needs ungated_forward; plainmamba_l2 has none",
         "mtr": None,
         "evit": None,
     }
