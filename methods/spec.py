@@ -65,10 +65,13 @@ class MethodSpec:
         """The name in tables and figures: of a method in a file its own, without the path."""
         if self.alias:
             return self.alias
-        if ":" not in self.name:
-            return self.text
-        name = self.method.name
+        name = self.shown_name
         return self._settings_after(f"{name} ({self.file})" if self.file else name)
+
+    @property
+    def shown_name(self) -> str:
+        """The name without alias, options and schedule: of a method in a file its own."""
+        return self.method.name if ":" in self.name else self.name
 
     def _settings_after(self, name: str) -> str:
         values = ",".join(
@@ -158,19 +161,31 @@ def parse_list(text: str) -> list[MethodSpec]:
 
 
 def parse_all(texts: Iterable[str]) -> list[MethodSpec]:
-    """Read several methods' texts; each is kept once, and two of one label name their files.
+    """Read several methods' texts; each is kept once, and two of one name name their files.
 
     UserError where two different methods are given one name by the user.
     """
     specs = list(dict.fromkeys(map(parse, texts)))
+    # The dense model and the baselines are in a run unasked, the first as "dense".
+    registered = {*METHODS, "dense"}
     distinct = []
     for spec in specs:
-        rivals = [other for other in specs if other is not spec and other.label == spec.label]
-        # The dense model and the baselines are in a run unasked, the first as "dense".
-        registered = spec.text != spec.label and spec.label in {*METHODS, "dense"}
-        if spec.alias and (rivals or registered):
-            raise UserError(f"two methods are called '{spec.alias}': give each a name of its own")
-        file = _file_among(spec, rivals) if rivals or registered else ""
+        others = [other for other in specs if other is not spec]
+        if spec.alias:
+            if spec.alias in {*registered, *(other.label for other in others)}:
+                raise UserError(
+                    f"two methods are called '{spec.alias}': give each a name of its own"
+                )
+            distinct.append(spec)
+            continue
+        # With whatever options: an ablation varies those, and none may pass for the other's.
+        rivals = [
+            other
+            for other in others
+            if other.name != spec.name and other.shown_name == spec.shown_name
+        ]
+        foreign = ":" in spec.name and spec.shown_name in registered
+        file = _file_among(spec, rivals) if rivals or foreign else ""
         distinct.append(replace(spec, file=file))
     return distinct
 

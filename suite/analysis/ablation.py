@@ -16,7 +16,7 @@ import pandas as pd
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from methods.spec import parse
+from methods.spec import parse_all
 from suite.analysis.headline import comparisons_words, signed_points
 from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
@@ -95,13 +95,13 @@ def ablation_tables(
 
 def _families(spec: RunSpec) -> Iterator[tuple[Family, list[Setting]]]:
     """Every family and its settings, the reference first."""
+    methods = parse_all(spec.methods)
     for backbone in spec.backbones:
         for axis in spec.axes:
-            for text in spec.methods:
-                method = parse(text)
+            for method in methods:
                 for budget in spec.budgets:
                     # `settings` begins with the method as it is, which is the family's reference.
-                    yield Family(axis, backbone, method.text, budget), settings(method, axis)
+                    yield Family(axis, backbone, method.label, budget), settings(method, axis)
             if axis == "order":
                 # Permutations remove nothing: beside a method they would win by that alone.
                 dense = Setting("order=restored", DENSE)

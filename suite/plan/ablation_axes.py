@@ -7,7 +7,7 @@ Every setting is a method spec, so that an ablation is a list of ordinary cells.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
@@ -81,14 +81,15 @@ def settings(method: MethodSpec, axis: str) -> list[Setting]:
     UserError if it has nothing to vary there.
     """
     # The method itself first, under whatever words of the axis name it, too.
-    by_spec: dict[str, list[Setting]] = {method.text: []}
+    own_text = _without_alias(method).text
+    by_spec: dict[str, list[Setting]] = {own_text: []}
     for setting in _varied(method, axis):
         by_spec.setdefault(setting.method.text, []).append(setting)
     if len(by_spec) == 1:
         # Computed only for the message, since it tries every axis.
         offered = ", ".join(axes_of([method])) or "none"
         raise UserError(f"{method} has nothing to vary on the axis {axis}: its axes are {offered}")
-    own = ", ".join(setting.words for setting in by_spec.pop(method.text)) or UNCHANGED
+    own = ", ".join(setting.words for setting in by_spec.pop(own_text)) or UNCHANGED
     # Of settings that come to the same method the first stands for all.
     return [Setting(own, method), *(alike[0] for alike in by_spec.values())]
 
@@ -117,7 +118,8 @@ def axes_of(methods: Sequence[MethodSpec]) -> list[str]:
     """List the axes on which every one of `methods` can be varied."""
 
     def can_vary(method: MethodSpec, axis: str) -> bool:
-        return any(setting.method != method for setting in _varied(method, axis))
+        own = _without_alias(method)
+        return any(setting.method != own for setting in _varied(method, axis))
 
     return [axis for axis in AXES if all(can_vary(method, axis) for method in methods)]
 
@@ -132,11 +134,17 @@ def check_axis(axis: str) -> str:
     return axis
 
 
+def _without_alias(method: MethodSpec) -> MethodSpec:
+    """A method under its own name: a name of the user's hides the options that are varied."""
+    return replace(method, alias="")
+
+
 def _varied(method: MethodSpec, axis: str) -> Iterator[Setting]:
+    method = _without_alias(method)
     # Only what removes tokens has a schedule.
     if axis == "schedule" and method.method.kind == "sequence":
         for name in (*SCHEDULES, "every-2"):
-            yield Setting(f"schedule={name}", MethodSpec(method.name, method.options, name))
+            yield Setting(f"schedule={name}", replace(method, schedule=name))
     for vary in AXES[check_axis(axis)]:
         option = method.method.options.get(vary.option)
         if option is None:
@@ -154,7 +162,7 @@ def _changed(method: MethodSpec, vary: Vary, value: Value) -> Setting:
         name: needed for name, needed in vary.requires.items() if name in method.method.options
     }
     options = {**method.options, **required, vary.option: value}
-    spec = MethodSpec(method.name, method.method.settings(options), method.schedule)
+    spec = replace(method, options=method.method.settings(options))
     words = f"{vary.option}={shown(value)}"
     try:
         spec.composition()

@@ -252,7 +252,11 @@ def test_two_files_with_one_name_are_told_apart_by_their_files(tmp_path: Path) -
     for stem in ("one", "two"):
         (tmp_path / f"{stem}.py").write_text(GATE)
     texts = [f"{tmp_path}/one.py:GATE", f"{tmp_path}/two.py:GATE[score=delta]", "mtr"]
-    assert [spec.label for spec in parse_all(texts)] == ["gate", "gate[score=delta]", "mtr"]
+    assert [spec.label for spec in parse_all(texts)] == [
+        "gate (one)",
+        "gate (two)[score=delta]",
+        "mtr",
+    ]
     texts[1] = f"{tmp_path}/two.py:GATE"
     assert [spec.label for spec in parse_all(texts)] == ["gate (one)", "gate (two)", "mtr"]
     with pytest.raises(UserError, match="two methods are called 'A'"):

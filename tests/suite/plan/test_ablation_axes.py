@@ -1,10 +1,12 @@
 """Every axis expands to methods that exist, each differing from the method in one thing."""
 
+from pathlib import Path
+
 import pytest
 
 from backbones.common.errors import UserError
 from methods import METHODS
-from methods.spec import parse
+from methods.spec import parse, parse_all
 from suite.plan.ablation_axes import AXES, ablated, axes_of, permutations, settings
 
 PAIRS = [(name, axis) for name in METHODS for axis in axes_of([parse(name)])]
@@ -103,3 +105,23 @@ def test_settings_that_do_not_go_together_are_refused_not_lost() -> None:
     texts = [method.text for method in ablated([parse("mtr[score=cls-similarity]")], ["score"])]
     assert found["sensitivity=4"].method.text not in texts
     assert "mtr" in texts
+
+
+def test_a_name_of_the_users_hides_no_setting() -> None:
+    alias, own = settings(parse("Mine=mtr"), "size"), settings(parse("mtr"), "size")
+    assert [each.words for each in alias] == [each.words for each in own]
+    assert [each.method.label for each in alias] == ["Mine", *(s.method.label for s in own[1:])]
+    assert axes_of([parse("Mine=mtr")]) == axes_of([parse("mtr")])
+
+
+def test_settings_of_two_files_methods_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for stem, weights in (("one", "size"), ("two", "mean")):
+        (tmp_path / f"{stem}.py").write_text(
+            "from dataclasses import replace\nfrom methods import METHODS\n"
+            f"GATE = replace(METHODS['mtr'], name='gate', title='{weights}')\n"
+        )
+    methods = parse_all([f"{tmp_path}/one.py:GATE", f"{tmp_path}/two.py:GATE[score=b]"])
+    labels = [[each.method.label for each in settings(one, "score")] for one in methods]
+    assert labels[0][0] == "gate (one)"
+    assert labels[1][0] == "gate (two)[score=b]"
+    assert set(labels[0]).isdisjoint(labels[1])
