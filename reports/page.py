@@ -13,7 +13,7 @@ from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
 from reports.figures.canvas import render, render_pdf, use_fonts_for
 from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
-from reports.page_context import context, shown_name, sort_key
+from reports.page_context import context, sort_key
 from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
@@ -40,7 +40,8 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
     report = read(folder, target)
     found = sections.sections(report)
     out = (target or folder) / "report"
-    use_fonts_for([*report.labels, *report.backbones, str(report.run.dataset.get("classes"))])
+    titles = [look.title for look in report.looks.values()]
+    use_fonts_for([*titles, *report.backbones, str(report.run.dataset.get("classes"))])
     try:
         twins = _figures(report, found, out / "figures")
         _tables(report, found, out / "tables")
@@ -73,7 +74,6 @@ def _environment() -> Environment:
         "number": number,
         "numeric": tables.is_numeric,
         "percent": percent,
-        "shown_name": shown_name,
         "sort_key": sort_key,
         "typeset": typeset,
     }

@@ -65,7 +65,7 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
     # what the page's script reads
     data = {
         "palette": {theme: charts.palette(report.looks, theme) for theme in ("light", "dark")},
-        "labels": [shown_name(label) for label in report.labels],
+        "labels": [look.title for look in report.looks.values()],
         "charts": interactive,
         "kept": kept,
         "gallery": galleries,
@@ -154,11 +154,6 @@ def _backbone(report: ReportData, backbone: str) -> Context:
         "gallery": gallery,
         "pictured": pictured,
     }
-
-
-def shown_name(label: str) -> str:
-    """Return the name of a label on the page."""
-    return "dense" if label == "none" else label
 
 
 def _flat(values: Context, before: str = "") -> list[tuple[str, str]]:

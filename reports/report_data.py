@@ -11,6 +11,7 @@ from reports import aggregate, page_panels
 from reports.formatting import ENVELOPE
 from reports.run import Run, correctness
 from reports.style import Look, looks
+from reports.titles import titled, titles_by_name
 from reports.token_overlay import Pixels
 from suite.stats.blind_baselines import BlindComparison, read_blind_table
 
@@ -19,7 +20,8 @@ from suite.stats.blind_baselines import BlindComparison, read_blind_table
 class ReportData:
     """A run with its aggregated tables.
 
-    ``labels`` is the order in which methods are drawn, ``looks`` their colours and markers.
+    ``labels`` is the order in which methods are drawn, ``looks`` their titles, colours and markers.
+    ``names`` are titles by the names with which labels begin.
     ``marks`` compares methods with the blind baselines, by backbone and budget. ``correct`` is, by
     key of a cell, whether each image was classified correctly.
     """
@@ -28,6 +30,7 @@ class ReportData:
     frame: pd.DataFrame
     labels: list[str]
     looks: dict[str, Look]
+    names: dict[str, str]
     backbones: list[str]
     budgets: list[float]
     blocks: pd.DataFrame
@@ -46,12 +49,14 @@ class ReportData:
                 analysed |= set(table["label"].dropna().astype(str))
         # an analysis may name methods that no cell has, such as those of a sensitivity run
         order += sorted(analysed - set(order))
+        names = titles_by_name(run.cells)
         shown = page_panels.pictures(run)
         return cls(
             run=run,
             frame=aggregate.points(run),
             labels=order,
-            looks=looks(order),
+            looks=looks(order, {label: titled(label, names) for label in order}),
+            names=names,
             backbones=aggregate.backbones(run),
             budgets=aggregate.budgets(run),
             blocks=aggregate.by_block(run),
@@ -74,6 +79,10 @@ class ReportData:
         if corrected := aggregate.corrected_for(self.frame):
             caption += f" Differences: intervals and p are corrected for {corrected} at a budget."
         return f"{caption} {ENVELOPE}" if aggregate.few_seeds(self.frame) else caption
+
+    def title(self, text: str) -> str:
+        """Return what figures call a label, or one of the texts in it."""
+        return self.looks[text].title if text in self.looks else titled(text, self.names)
 
     @property
     def trades(self) -> bool:

@@ -101,7 +101,8 @@ def _maps(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[str, 
     mean = aggregate.averaged(kept[kept["block"].isin(blocks)], keys, "kept")
     title = f"{backbone}: tokens kept, {budget_name(budget)} of FLOPs removed"
     labels = report.ordered(mean)[:MAP_ROWS]
-    yield named("kept", backbone, report), kept_maps(mean, labels, blocks, title, room.width)
+    titles = {label: report.title(label) for label in labels}
+    yield named("kept", backbone, report), kept_maps(mean, titles, blocks, title, room.width)
 
 
 def _pictures(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[str, Figure]]:

@@ -83,9 +83,10 @@ BROKEN = ("dash", "dashdot", "longdash", "longdashdot")
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line of one label, the same in all figures."""
+    """Title, colour, marker and line of one label, the same in all figures."""
 
     label: str
+    title: str
     light: str
     dark: str
     marker: str
@@ -112,6 +113,11 @@ class Look:
 Looks = Mapping[str, Look]
 
 
+def title_of(label: object, looks: Looks) -> str:
+    """Return what figures call a method; of one without a look its label."""
+    return looks[str(label)].title if str(label) in looks else str(label)
+
+
 def group(label: str) -> str:
     """Return the group of a method text; a variant has its method's, foreign methods OTHER."""
     name = _method(label.split(SAME, 1)[0])
@@ -123,8 +129,8 @@ def _method(text: str) -> str:
     return re.split(r"[\[@]", text, maxsplit=1)[0]
 
 
-def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """Assign a look to each label.
+def looks(labels: Iterable[str], titles: Mapping[str, str] | None = None) -> dict[str, Look]:
+    """Assign a look to each label; one without a title is called by its label.
 
     A known method keeps its colour and marker in every report. Its first variant
     (``tome[order=appended]``) shares the colour, dashed and hollow. Further variants and unknown
@@ -154,5 +160,6 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
             dash = BROKEN[turn % len(BROKEN)]
         else:
             dash = "dot" if kind in {DENSE, PLAIN} else "solid"
-        assigned[label] = Look(label, light, dark, marker, plain, dash, kind)
+        title = (titles or {}).get(label, label)
+        assigned[label] = Look(label, title, light, dark, marker, plain, dash, kind)
     return assigned

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.charts.canvas import Chart, band, layout, level, safe, title, trace
 from reports.formatting import budget_name, number, percent
-from reports.style import Looks
+from reports.style import Looks, title_of
 
 
 def by_block(part: pd.DataFrame, looks: Looks, column: str) -> Chart:
@@ -29,7 +29,8 @@ def by_block(part: pd.DataFrame, looks: Looks, column: str) -> Chart:
             words = []
             for row in line.itertuples():
                 words.append(
-                    f"<b>{safe(label)}</b>, {budget_name(budget)}<br>block {int(row.block)}: "
+                    f"<b>{safe(title_of(label, looks))}</b>, {budget_name(budget)}<br>"
+                    f"block {int(row.block)}: "
                     f"foreground {percent(row.foreground_kept)} %, "
                     f"all tokens {percent(row.kept)} %, lift {number(row.lift, 2)}"
                 )

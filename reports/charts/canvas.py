@@ -39,7 +39,7 @@ def trace(look: Look, index: int, x: pd.Series, y: pd.Series, words: list[str]) 
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": safe(look.label),
+        "name": safe(look.title),
         "x": plain(x),
         "y": plain(y),
         "text": words,

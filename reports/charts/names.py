@@ -21,9 +21,9 @@ NOMINAL = 1000  # pixels: the width of a chart that names near points are placed
 Line = tuple[Look, Chart]
 
 
-def short(label: str) -> str:
-    """Shorten a label to the longest name that fits beside a line."""
-    return label if len(label) <= NAME else label[: NAME - 1] + "…"
+def short(title: str) -> str:
+    """Shorten a title to the longest name that fits beside a line."""
+    return title if len(title) <= NAME else title[: NAME - 1] + "…"
 
 
 def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | None:
@@ -68,7 +68,7 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | Non
     end, heights = column_end(ends, LINE * (high - low) / room, low, high)
     for (look, line), height in zip(lines, heights, strict=True):
         at = {"axref": "x", "ayref": "y", "ay": height, "xanchor": "left" if end else "right"}
-        shape["annotations"].append(_name(look.label, line, end) | at)
+        shape["annotations"].append(_name(look.title, line, end) | at)
     costs = [line["x"][end] for _, line in lines]
     return {
         "right": bool(end),
@@ -90,7 +90,7 @@ def _near(
         across = NOMINAL * (np.array(line["x"]) - left) / wide
         placed.append(np.column_stack([across, room * (np.array(line["y"]) - low) / (high - low)]))
     ends = np.array([points[-1] for points in placed[: len(lines)]])
-    sizes = np.array([(LETTER * min(len(look.label), NAME), LINE) for look, _ in lines])
+    sizes = np.array([(LETTER * min(len(look.title), NAME), LINE) for look, _ in lines])
     # names avoid every point, the dense model's included
     frame = Bbox.from_extents(-60, 0, NOMINAL + 60, room)
     middles = clear_places(ends, sizes, np.concatenate(placed), frame, 100)
@@ -98,15 +98,15 @@ def _near(
     for (look, line), end, middle in zip(lines, ends, middles, strict=True):
         # Plotly counts pixels downwards
         shift = {"ax": float(middle[0] - end[0]), "ay": float(end[1] - middle[1])}
-        names.append(_name(look.label, line, -1) | shift)
+        names.append(_name(look.title, line, -1) | shift)
     return names
 
 
-def _name(label: str, line: Chart, end: int) -> Chart:
+def _name(title: str, line: Chart, end: int) -> Chart:
     """Return a method's name with a leader to the `end` of its line."""
     index = line["meta"]["label"]
     return {
-        "text": safe(short(label)),
+        "text": safe(short(title)),
         "x": line["x"][end],
         "y": line["y"][end],
         "showarrow": True,

@@ -33,7 +33,8 @@ from reports.formatting import (
     present,
     unit,
 )
-from reports.style import Looks
+from reports.style import Looks, title_of
+from suite.stats.compare import same_answers
 
 SHADED = 40  # pixels above a chart whose shaded budgets say why
 
@@ -78,7 +79,7 @@ def pareto(
                 "fillcolor": "@soft/0.14",
             }
         )
-        words = f"no method shown<br>to beat {safe(baseline)}"
+        words = f"no method shown<br>to beat {safe(title_of(baseline, looks))}"
         notes.append(note(words, 11, x=place, yref="paper", y=1, name="shade"))
     return chart
 
@@ -120,7 +121,7 @@ def _curves(
             low, high = rows["seed_low"] * 100, rows["seed_high"] * 100
             costs = plain(rows["total"])
             data.append(band(costs, low, high, f"@{token(index)}/0.2", label=index))
-        words = [hover(row, size, prefix) for row in rows.to_dict("records")]
+        words = [hover(row, looks, size, prefix) for row in rows.to_dict("records")]
         line = trace(look, index, rows["total"], rows[column] * scale, words)
         if column == "top1":
             add_intervals(line, rows, index)
@@ -145,11 +146,11 @@ def _curves(
     return {"data": data, "layout": shape, "narrow": {"title": counted}, "names": names}
 
 
-def hover(row: Mapping[Hashable, Any], size: float, prefix: str) -> str:
+def hover(row: Mapping[Hashable, Any], looks: Looks, size: float, prefix: str) -> str:
     """Return the hover text of a cell; FLOPs in units of `size`, called `prefix`."""
     # the dense model has no budget, reference or agreement to report
     lines = [
-        f"<b>{safe('dense' if row['method'] == 'none' else row['label'])}</b>",
+        f"<b>{safe(title_of(row['label'], looks))}</b>",
         f"top-1 {percent(row['top1'])} % {interval(row['top1_low'], row['top1_high'])}",
         f"{number(row['total'] / size, 3)} {prefix}FLOPs, {percent(row['removed'])} % removed"
         + (f" (asked {budget_name(row['budget'])})" if present(row["budget"]) else ""),
@@ -160,8 +161,11 @@ def hover(row: Mapping[Hashable, Any], size: float, prefix: str) -> str:
     if present(row["difference"]) and present(row["reference"]):
         bounds = interval(row["difference_low"], row["difference_high"], signed=True)
         gap = f"{points(row['difference'])} {bounds}"
-        holm = f", Holm p {p_value(row['p_holm'])}" if present(row["p_holm"]) else ""
-        lines.append(f"against {safe(row['reference'])}: {gap}{holm}")
+        if present(row["p_holm"]):
+            gap += f", Holm p {p_value(row['p_holm'])}"
+        if row["only_method_correct"] == row["only_reference_correct"] == 0:
+            gap = same_answers(int(row["images"]))
+        lines.append(f"against {safe(title_of(row['reference'], looks))}: {gap}")
     if row["method"] != "none":
         lines.append(f"agrees with dense {percent(row['agreement'])} %, KL {number(row['kl'], 3)}")
     return "<br>".join(line.strip() for line in lines)
@@ -197,13 +201,13 @@ def dots(part: pd.DataFrame, looks: Looks, chance: float | None) -> Chart:
         label = str(row["label"])
         frame = pd.DataFrame([row])
         values, heights = frame["top1"] * 100, pd.Series([height])
-        dot = trace(looks[label], order[label], values, heights, [hover(row, size, prefix)])
+        dot = trace(looks[label], order[label], values, heights, [hover(row, looks, size, prefix)])
         add_intervals(dot, frame, order[label])
         # accuracy is on the x axis here, so its interval lies along x
         if "error_y" in dot:
             dot["error_x"] = dot.pop("error_y") | {"visible": True}
         data.append(dot)
-        names.append(safe(short(label)) + share_off(row, budget))
+        names.append(safe(short(looks[label].title)) + share_off(row, budget))
     shape = layout()
     shape["height"] = 110 + 24 * len(names)
     shape["margin"] |= {"t": 34, "b": 60}

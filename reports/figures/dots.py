@@ -35,10 +35,10 @@ def dots(axes: Axes, part: pd.DataFrame, looks: Looks, chance: float | None) -> 
         if row["seeds"] > 1:
             seeds = row["seed_low"] * 100, row["seed_high"] * 100
             axes.hlines(height, *seeds, color=look.light, linewidth=4, alpha=0.3)
-        axes.plot(value, height, label=str(row["label"]), zorder=3, **stroke(look))
+        axes.plot(value, height, label=look.title, zorder=3, **stroke(look))
         style: Style = NOTE | {"xytext": (5, 0), "va": "center", "zorder": 2, "bbox": WHITE}
         axes.annotate(percent(row["top1"]), (max(high, value), height), **style)
-        names.append(fold(str(row["label"]), 30) + share_off(row, budget))
+        names.append(fold(look.title, 30) + share_off(row, budget))
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     for text, label in zip(axes.get_yticklabels(), ranked["label"], strict=True):
         text.set_color(looks[str(label)].light)

@@ -54,10 +54,11 @@ def gallery(
     images = [image for image in report.pictures if any(image == shown for shown, _ in cells)]
     with paper_style():
         size = width / (len(labels) + 1)
-        below = _words_below([row["owner"] for row in cells.values()], labels, absent, width)
+        missing = [report.title(label) for label in absent]
+        below = _words_below([row["owner"] for row in cells.values()], labels, missing, width)
         more = extra_lines(report.run, rows, size)
         height = size * report.shape[0] / report.shape[1] + 0.24 + 0.2 * more
-        names = [fold(name, 14) for name in ["dense", *labels]]
+        names = [fold(name, 14) for name in ["dense", *map(report.title, labels)]]
         above = INCHES_A_SMALL_LINE * max(name.count("\n") for name in names)
         height = height * max(len(images), 1) + 0.65 + above
         figure = _sheet(width, height, title, below)
@@ -100,7 +101,9 @@ def layers(
     shape, pixels = report.shape, report.pictures[int(rows["image"].iloc[0])]
     with paper_style():
         size = (width - 0.9) / (len(blocks) + 1)
-        below = _words_below(rows.loc[rows["label"].isin(labels), "owner"], labels, absent, width)
+        missing = [report.title(label) for label in absent]
+        owners = rows.loc[rows["label"].isin(labels), "owner"]
+        below = _words_below(owners, labels, missing, width)
         more = extra_lines(report.run, rows, size)
         height = (size * shape[0] / shape[1] + 0.16 + 0.1 * more) * max(len(labels), 1) + 0.75
         figure = _sheet(width, height, title, below)
@@ -109,7 +112,7 @@ def layers(
             mine = rows[rows["label"] == label].sort_values("block")
             final = mine.iloc[-1]
             picture(line[0], pixels)
-            line[0].set_ylabel(fold(label, 14), **ROW_NAME)
+            line[0].set_ylabel(fold(report.title(label), 14), **ROW_NAME)
             truth = _truth(report.run, final, size)
             line[0].set_xlabel(truth, fontsize=6, labelpad=2, color=INK["light"])
             for axes, block in zip(line[1:], blocks, strict=True):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports.figures.canvas import COLUMN, GUIDE, heading, panel_rows, paper_style, stroke
 from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold
-from reports.style import SOFT, Looks
+from reports.style import SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison
 
 LINE = 0.19  # inches a method
@@ -28,12 +28,13 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
     labels = [label for label in looks if label in there]
     across = min(len(marks), ACROSS if width > COLUMN else 1)
     with paper_style():
-        names = [fold(label, 24) for label in labels]
+        names = [fold(looks[label].title, 24) for label in labels]
         lines = [name.splitlines() for name in names]
         beside = max(inches(line, 7) for name in lines for line in name)
         titles = []
         for mark in marks:
-            words = f"−{budget_name(mark.budget)}, beside {mark.baseline} ({100 * mark.top1:.1f} %)"
+            baseline = title_of(mark.baseline, looks)
+            words = f"−{budget_name(mark.budget)}, beside {baseline} ({100 * mark.top1:.1f} %)"
             titles.append(wrapped(words, (width - beside) / across - 0.2, 8.5, "bold"))
         # A name of several lines needs more room than its neighbours leave.
         step = max(LINE, 0.07 * (1 + max(map(len, lines))))

@@ -26,7 +26,7 @@ from reports.figures.fonts import wrapped
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.formatting import distinct_names, fold, number
-from reports.style import INK, SOFT, Looks
+from reports.style import INK, SOFT, Looks, title_of
 
 WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit
 LEAST = 4.0  # points: smaller numbers in the cells of a table are left out
@@ -70,7 +70,8 @@ def pairs_table(
         axes = figure.subplots()
         blank(axes)
         image = axes.imshow(table, cmap=sns.color_palette(DIVERGING, as_cmap=True), vmin=-1, vmax=1)
-        names = [fold(name, 18) for name in distinct_names(labels)]
+        titles = [title_of(label, looks) for label in labels]
+        names = [fold(name, 18) for name in distinct_names(titles)]
         size = min(7.0, 62 * width / max(len(labels), 1) / 4)
         axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)
@@ -111,14 +112,14 @@ def by_block(
             rows = layers[mine].sort_values("block")
             if label == reference or rows.empty:
                 continue
-            axes.plot(rows["block"], rows["correlation"], label=label, **stroke(look))
+            axes.plot(rows["block"], rows["correlation"], label=look.title, **stroke(look))
             points = rows[["block", "correlation"]].dropna().to_numpy(dtype=float)
-            tags.append(Tag(label, look.light, points))
+            tags.append(Tag(look.title, look.light, points))
         dotted = (0, (1, 2))
         axes.axhline(0.0, color=SOFT["light"], linewidth=0.8, linestyle=dotted, label="_chance")
         axes.set_title(title)
         axes.set_xlabel("block that the tokens enter")
-        axes.set_ylabel(f"correlation with the tokens of {reference}")
+        axes.set_ylabel(f"correlation with the tokens of {title_of(reference, looks)}")
         # names are written beyond the last block, where a tick would be wrong
         first, last = layers["block"].min(), layers["block"].max()
         ticks = np.asarray(MaxNLocator(integer=True).tick_values(first, last))
@@ -128,7 +129,7 @@ def by_block(
         return figure
 
 
-def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
+def link(pairs: pd.DataFrame, looks: Looks, title: str, width: float) -> Figure:
     """Draw each pair of methods by how alike they choose and answer; extreme pairs are named."""
     complete = pairs.dropna(subset=["survival", "kappa"])
     with paper_style():
@@ -149,7 +150,7 @@ def link(pairs: pd.DataFrame, title: str, width: float) -> Figure:
         middle, high = complete["survival"].median(), complete["kappa"].median()
         for row in extremes(complete).itertuples():
             axes.annotate(
-                fold(f"{row.one} · {row.other}", 30),
+                fold(f"{title_of(row.one, looks)} · {title_of(row.other, looks)}", 30),
                 (row.survival, row.kappa),
                 xytext=(3, -3 if row.kappa > high else 3),
                 textcoords="offset points",

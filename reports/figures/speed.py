@@ -20,7 +20,7 @@ from reports.figures.canvas import (
 )
 from reports.formatting import fold, percent
 from reports.run import Row
-from reports.style import INK, KNOWN, SOFT, Looks
+from reports.style import INK, KNOWN, SOFT, Looks, title_of
 
 PLACE = ["backbone", "precision", "batch"]
 KINDS = {
@@ -80,7 +80,7 @@ def speedup_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
                 ends = [speedup - line["speedup_low"], line["speedup_high"] - speedup]
                 bars: Style = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
                 axes.errorbar(removed, speedup, ends, **bars)
-                axes.plot(removed, speedup, label=fold(look.label, 30), zorder=3, **stroke(look))
+                axes.plot(removed, speedup, label=fold(look.title, 30), zorder=3, **stroke(look))
                 lost = line["verdict"] != "faster"
                 axes.plot(removed[lost], speedup[lost], label="_lost", zorder=4, **RING)
             axes.set_title(place_name(*key))
@@ -90,7 +90,7 @@ def speedup_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
         return figure
 
 
-def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
+def shares_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
     """Draw the time of a pass by kind of work, a bar a cell, in milliseconds an image.
 
     Each backbone, precision and batch has a panel; the method's own share is written behind its
@@ -114,7 +114,8 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
                     words = f"{percent(row['share_reduction'])} %"
                     behind: Style = NOTE | {"xytext": (3, 0), "va": "center", "fontsize": 6.5}
                     axes.annotate(words, (end, height), **behind | {"color": INK["light"]})
-            axes.set_yticks(range(len(records)), [fold(bar_name(row), 34) for row in records])
+            names = [fold(bar_name(row, looks), 34) for row in records]
+            axes.set_yticks(range(len(records)), names)
             axes.set_ylim(len(part) - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
             axes.set_title(place_name(*key))
@@ -124,11 +125,11 @@ def shares_figure(rows: pd.DataFrame, width: float) -> Figure:
         return figure
 
 
-def bar_name(row: Row) -> str:
+def bar_name(row: Row, looks: Looks) -> str:
     """Return a method and the share of FLOPs it removes."""
     if row["verdict"] == "dense":
         return "dense"
-    return f"{row['label']}, \u2212{percent(row['removed'], 0)} %"
+    return f"{title_of(row['label'], looks)}, \u2212{percent(row['removed'], 0)} %"
 
 
 def length_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
@@ -146,9 +147,9 @@ def length_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
             for axes, (name, words) in zip(pair, LENGTHWISE.items(), strict=True):
                 for label, line in own.groupby("label", sort=False):
                     line = line.sort_values("tokens")
-                    look = stroke(looks[str(label)])
-                    text = "dense" if label == "none" else fold(str(label), 30)
-                    axes.plot(line["tokens"], line[name], label=text, zorder=3, **look)
+                    look = looks[str(label)]
+                    text = fold(look.title, 30)
+                    axes.plot(line["tokens"], line[name], label=text, zorder=3, **stroke(look))
                 axes.set(xscale="log", yscale="log", ylabel=words)
                 axes.set_xticks(sorted(part["tokens"].unique()))
                 for side in (axes.xaxis, axes.yaxis):
@@ -198,8 +199,7 @@ def time_figure(frame: pd.DataFrame, looks: Looks, width: float) -> Figure:
                 ends = [line["ms"] - line["ms_low"], line["ms_high"] - line["ms"]]
                 bars: Style = {"fmt": "none", "ecolor": look.light, "linewidth": 0.9}
                 axes.errorbar(line["ms"], top1, xerr=ends, **bars)
-                name = "dense" if label == "none" else fold(look.label, 30)
-                axes.plot(line["ms"], top1, label=name, zorder=3, **stroke(look))
+                axes.plot(line["ms"], top1, label=fold(look.title, 30), zorder=3, **stroke(look))
             axes.set_title(str(backbone))
             axes.set_xlabel("measured milliseconds an image")
             axes.set_ylabel("top-1 accuracy, %")

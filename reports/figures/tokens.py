@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -69,8 +69,10 @@ def foreground(blocks: pd.DataFrame, looks: Looks, budget: float, width: float =
             for label, look in looks.items():
                 line = rows[rows["label"] == label].sort_values("block")
                 if len(line):
-                    left.plot(line["block"], line["foreground_kept"], label=label, **stroke(look))
-                    right.plot(line["block"], line["lift"], label=label, **stroke(look))
+                    left.plot(
+                        line["block"], line["foreground_kept"], label=look.title, **stroke(look)
+                    )
+                    right.plot(line["block"], line["lift"], label=look.title, **stroke(look))
             right.axhline(1.0, **GUIDE | {"zorder": 2})
             left.set_ylim(0, 1.03)
             left.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
@@ -108,26 +110,30 @@ def grid_of(rows: pd.DataFrame) -> tuple[int, int]:
 
 
 def kept_maps(
-    kept: pd.DataFrame, labels: list[str], blocks: list[int], title: str, width: float = WIDTH
+    kept: pd.DataFrame,
+    titles: Mapping[str, str],
+    blocks: list[int],
+    title: str,
+    width: float = WIDTH,
 ) -> Figure:
-    """Draw maps on the image grid, a row for each method of `labels`, a column for each block.
+    """Draw maps on the image grid, a row for each method of `titles`, a column for each block.
 
     `kept` has one backbone and budget, a row for each (label, block, row, col), seeds averaged.
     """
     height, width_of_grid = grid_of(kept)
     with paper_style():
         size = min(0.86, (width - 1.5) / len(blocks))
-        tall = size * len(labels) * height / width_of_grid
+        tall = size * len(titles) * height / width_of_grid
         figure = new_figure(1.5 + size * len(blocks), 0.55 + tall)
         heading(figure, title)
-        panels = figure.subplots(len(labels), len(blocks), squeeze=False)
+        panels = figure.subplots(len(titles), len(blocks), squeeze=False)
         colours: Style = {
             "cmap": sns.color_palette(MAP, as_cmap=True),
             "vmin": 0,
             "vmax": 1,
         }
         image = None
-        for line, label in zip(panels, labels, strict=True):
+        for line, (label, name) in zip(panels, titles.items(), strict=True):
             own = kept[kept["label"] == label]
             maps = grids(own, "kept", blocks, (height, width_of_grid))
             for axes, block, values in zip(line, blocks, maps, strict=True):
@@ -135,12 +141,12 @@ def kept_maps(
                 # a method without a reduction at this block has no map here
                 if (own["block"] == block).any():
                     image = picture(axes, values, **colours)
-            line[0].set_ylabel(fold(label, 15), **ROW_NAME)
+            line[0].set_ylabel(fold(name, 15), **ROW_NAME)
         for axes, block in zip(panels[0], blocks, strict=True):
             axes.set_title(f"block {block}", **COLUMN_NAME)
         if image is not None:
             # about three rows high, however many methods there are
-            shrink = min(1.0, 3 / len(labels))
+            shrink = min(1.0, 3 / len(titles))
             bar = figure.colorbar(image, ax=panels, shrink=shrink, aspect=22, pad=0.02)
             # Beside a low bar the words stand in several lines.
             words = "share of images in which the token is kept"

@@ -30,7 +30,7 @@ from reports.figures.dots import dots
 from reports.figures.fonts import inches, wrapped
 from reports.figures.names import Tag, beside, near
 from reports.formatting import convention_words, unit
-from reports.style import DENSE, GRID, GROUPS, SOFT, Looks
+from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison
 
 Marks = Mapping[tuple[str, float], BlindComparison]
@@ -65,7 +65,7 @@ def pareto(
             # the words above a shaded budget need room
             axes.set_title(backbone, pad=20 if shaded(part, marks) else None)
             _curves(axes, part, looks, "top1", 100.0)
-            _shade(axes, part, marks)
+            _shade(axes, part, marks, looks)
             low, high = axes.get_ylim()
             if chance is not None and low <= chance * 100 <= high:
                 axes.axhline(chance * 100, **THIN, label="_chance")
@@ -161,7 +161,7 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
         if look.group == DENSE:
             levels.append(Tag(f"dense {line[-1, 1]:.1f}", look.light, line))
         else:
-            tags.append(Tag(str(label), look.light, line))
+            tags.append(Tag(look.title, look.light, line))
     single = [tag for tag in tags if len(tag.line) == 1]
     if len(single) > len(tags) / 2:
         return near(axes, [*tags, *levels], np.empty((0, 2)))
@@ -201,12 +201,13 @@ def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float =
                 _costs(axes, part, convention, words=False)
         # names are sorted as the lines are, by mean rank within a budget
         ranks = frame.groupby(["backbone", "budget"])["top1"].rank(pct=True)
-        height = ranks.groupby(frame["label"]).mean().to_dict()
+        titles = frame["label"].map(lambda label: title_of(label, looks))
+        height = ranks.groupby(titles).mean().to_dict()
         legend_below(figure, panels[::2], most, 30, height, handlelength=2.6)
         return figure
 
 
-def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
+def _shade(axes: Axes, part: pd.DataFrame, marks: Marks, looks: Looks) -> None:
     """Shade the budgets at which no method beats a blind baseline, and name the baseline.
 
     Neighbours that leave no room between them share their words.
@@ -220,7 +221,7 @@ def _shade(axes: Axes, part: pd.DataFrame, marks: Marks) -> None:
         axes.axvspan(place - band / 2, place + band / 2, zorder=0, **grey)
         if not together or place - together[-1][-1][0] > room:
             together.append([])
-        together[-1].append((place, baseline))
+        together[-1].append((place, title_of(baseline, looks)))
     for neighbours in together:
         middle = (neighbours[0][0] + neighbours[-1][0]) / 2
         names = ", ".join(dict.fromkeys(baseline for _, baseline in neighbours))
@@ -245,7 +246,7 @@ def _curves(
         if rows.empty:
             continue
         look = looks[str(label)]
-        axes.plot(rows["total"], rows[column] * scale, label=str(label), zorder=3, **stroke(look))
+        axes.plot(rows["total"], rows[column] * scale, label=look.title, zorder=3, **stroke(look))
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
             shade: Style = {"color": look.light, "alpha": 0.25, "linewidth": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -83,7 +84,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     # In the order of the stored table.
     for axis in axes:
         of_axis = rows[rows["axis"] == axis]
-        figures += _drawings(axis, of_axis, words)
+        figures += _drawings(report, axis, of_axis, words)
         tables.append(_table(axis, of_axis))
     # A single finding is the sentence; of several, each is in the caption of its figure.
     sentence = words["sentence"].iloc[0]
@@ -126,7 +127,9 @@ def _power_note(rows: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _drawings(axis: str, rows: pd.DataFrame, words: pd.DataFrame) -> list[Drawing]:
+def _drawings(
+    report: ReportData, axis: str, rows: pd.DataFrame, words: pd.DataFrame
+) -> list[Drawing]:
     # An axis without a single evaluated setting has a table of reasons only.
     if not (rows["status"] == "ok").any():
         return []
@@ -134,7 +137,7 @@ def _drawings(axis: str, rows: pd.DataFrame, words: pd.DataFrame) -> list[Drawin
     drawings = [
         Drawing(
             f"ablation-{axis}",
-            partial(axis_figure, rows),
+            partial(axis_figure, rows, report.title),
             f"{findings} {READING}",
             f"Accuracy of every setting of the axis {axis}, and its difference from the unchanged "
             "method.",
@@ -144,7 +147,7 @@ def _drawings(axis: str, rows: pd.DataFrame, words: pd.DataFrame) -> list[Drawin
     if axis == "order":
         by_tau = Drawing(
             "ablation-order-tau",
-            partial(order_figure, rows),
+            partial(order_figure, rows, report.title),
             BY_TAU,
             "Accuracy and agreement against Kendall's tau of the surviving tokens.",
         )
@@ -185,13 +188,13 @@ def verdict(row: Row) -> str:
     return "lower" if row["difference"] < 0 else "higher"
 
 
-def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
+def axis_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -> Figure:
     """Draw top-1 and the paired difference from the unchanged method, a line a setting.
 
     `rows` are those of one axis in the table ``ablation``. Each backbone, method and budget has a
     row of two panels, top-1 on the left and the difference on the right, with 95 % intervals.
     Filled marks differ significantly from the reference after Holm's correction, hollow ones do
-    not.
+    not. `title` is what figures call a method.
     """
     rows = rows[rows["status"] == "ok"]
     families = [(key, part) for key, part in rows.groupby(FAMILY, sort=False)]
@@ -214,7 +217,8 @@ def axis_figure(rows: pd.DataFrame, width: float) -> Figure:
             for axes in (left, right):
                 # settings read from the top down, as in the table
                 axes.set_ylim(len(records) - 0.4, -0.6)
-            left.set_title(family_name(*key))
+            backbone, method, budget = key
+            left.set_title(family_name(backbone, title(method), budget))
             left.set_xlabel("top-1 accuracy, %")
             right.set_xlabel("difference from the reference, points")
         return figure
@@ -238,11 +242,12 @@ def _mark(axes: Axes, height: int, row: Row, names: tuple[str, str, str]) -> Non
     axes.plot([value], [height], zorder=3, **look)
 
 
-def order_figure(rows: pd.DataFrame, width: float) -> Figure:
+def order_figure(rows: pd.DataFrame, title: Callable[[str], str], width: float) -> Figure:
     """Draw top-1 and agreement with the dense model against Kendall's tau of the token order.
 
     `rows` are those of the axis ``order`` in the table ``ablation``. A line joins the shuffles of
-    a method; its other orders are points with a name. Hollow marks: no token was removed.
+    a method; its other orders are points with a name. Hollow marks: no token was removed. `title`
+    is what figures call a method.
     """
     rows = rows[rows["status"] == "ok"]
     with paper_style():
@@ -252,7 +257,9 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
         joined: list[list[Array]] = [[], []]
         for index, (key, part) in enumerate(rows.groupby(FAMILY, sort=False)):
             light, _, marker = CYCLE[index % len(CYCLE)]
-            removed = bool(key[2])
+            backbone, method, budget = key
+            name = family_name(backbone, title(method), budget)
+            removed = bool(budget)
             style = {
                 "color": light,
                 "marker": MARKERS[marker][0],
@@ -262,13 +269,13 @@ def order_figure(rows: pd.DataFrame, width: float) -> Figure:
             # the unchanged order is the shuffle of none, so it begins the line
             shuffled = part["setting"].str.contains("shuffle=") | part["is_reference"]
             line = part[shuffled].sort_values("tau")
-            for panel, (axes, name) in enumerate(zip(panels, ("top1", "agreement"), strict=True)):
-                points = np.column_stack((line["tau"], 100 * line[name])).astype(np.float64)
-                axes.plot(*points.T, label=family_name(*key), zorder=3, **style)
+            for panel, (axes, column) in enumerate(zip(panels, ("top1", "agreement"), strict=True)):
+                points = np.column_stack((line["tau"], 100 * line[column])).astype(np.float64)
+                axes.plot(*points.T, label=name, zorder=3, **style)
                 # names keep clear of the line between two points, too
                 joined[panel] += [points, (points[1:] + points[:-1]) / 2]
                 for row in part[~shuffled].to_dict("records"):
-                    point = np.array([[row["tau"], 100 * row[name]]], dtype=np.float64)
+                    point = np.array([[row["tau"], 100 * row[column]]], dtype=np.float64)
                     axes.plot(*point.T, linestyle="", zorder=3, **style)
                     order = str(row["setting"]).rpartition("order=")[2]
                     tags[panel].append(Tag(order, light, point))

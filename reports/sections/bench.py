@@ -113,7 +113,7 @@ def _drawings(report: ReportData, rows: pd.DataFrame) -> list[Drawing]:
         "Share of scan, matrix products, elementwise work and the method itself in the time of "
         "every pass."
     )
-    drawings.append(Drawing("bench-shares", partial(shares_figure, rows), SHARES, alt))
+    drawings.append(Drawing("bench-shares", partial(shares_figure, rows, looks), SHARES, alt))
     # Only some measurements include longer sequences.
     if len(by_length(rows)):
         alt = "Time and peak memory of one image against the number of its tokens."

@@ -74,10 +74,10 @@ def pairs(report: ReportData, rows: pd.DataFrame, width: float) -> Figure:
         titles = []
         for row in rows.to_dict("records"):
             # On a page of one backbone its name would only repeat.
-            label = row["label"]
+            name = report.title(row["label"])
             if len(report.backbones) > 1:
-                label = f"{label}, {row['backbone']}"
-            title = f"{fold(label, 24)}, {budget_name(row['budget'])}"
+                name = f"{name}, {row['backbone']}"
+            title = f"{fold(name, 24)}, {budget_name(row['budget'])}"
             titles.append(wrapped(title, 2 * size, 7))
         above = max(title.count("\n") for title in titles)
         height = size * report.shape[0] / report.shape[1] + 0.42
@@ -137,7 +137,8 @@ def _methods(report: ReportData, rows: pd.DataFrame) -> list[str]:
     names = []
     for pair in sorted(pairs, key=lambda pair: report.labels.index(pair.label)):
         several = len(report.backbones) > 1
-        names.append(f"{pair.label} on {pair.backbone}" if several else pair.label)
+        name = report.title(pair.label)
+        names.append(f"{name} on {pair.backbone}" if several else name)
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
@@ -101,7 +102,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         part="why",
         title="Mamba beside attention",
         sentence=first,
-        figures=(Drawing("families", partial(families_figure, kept), READING, ALT),),
+        figures=(Drawing("families", partial(families_figure, kept, report.title), READING, ALT),),
         tables=(
             Table(
                 "families",
@@ -160,10 +161,10 @@ def _missing(report: ReportData, methods: list[str]) -> list[str]:
     return notes
 
 
-def families_figure(frame: pd.DataFrame, width: float) -> Figure:
+def families_figure(frame: pd.DataFrame, title: Callable[[str], str], width: float) -> Figure:
     """Draw accuracy kept against FLOPs removed: a panel a method, a line a backbone.
 
-    95 % intervals are shaded.
+    95 % intervals are shaded. `title` is what figures call a method.
     """
     methods = list(dict.fromkeys(frame["method"]))
     strokes = backbone_strokes(frame)
@@ -173,7 +174,7 @@ def families_figure(frame: pd.DataFrame, width: float) -> Figure:
             len(methods), across, width, PANEL, 0.7, sharex=True, sharey=True
         )
         for axes, method in zip(panels, methods, strict=True):
-            axes.set_title(fold(method, 24))
+            axes.set_title(fold(title(method), 24))
             axes.axhline(100, **THIN)
             own = frame[frame["method"] == method]
             for name, part in own.groupby("backbone", sort=False):

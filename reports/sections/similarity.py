@@ -86,7 +86,7 @@ def _drawings(
         values=np.stack(by_layer)[None],
         unit="correlation of the kept sets, 0 as by chance",
         diverging=True,
-        names=tuple(order),
+        names=tuple(report.title(label) for label in order),
     )
     table = Drawing(
         f"similarity{suffix}",
@@ -99,21 +99,22 @@ def _drawings(
     # All are compared with one, the first that does not choose blindly if there is any.
     informed = [label for label in labels if report.looks[label].group not in (DENSE, PLAIN)]
     reference = (informed or labels)[0]
+    theirs = report.title(reference)
     rows = layers[(layers["one"] == reference) | (layers["other"] == reference)]
     lines = Drawing(
         f"similarity-blocks{suffix}",
         partial(by_block, rows, reference, report.looks, title),
-        f"How far the tokens that each method keeps are those that {reference} keeps, block by "
+        f"How far the tokens that each method keeps are those that {theirs} keeps, block by "
         "block: 1 the same, 0 as by chance.",
         "One line for each method: the correlation of its kept tokens with those of "
-        f"{reference}, by block.",
+        f"{theirs}, by block.",
     )
     # Two dots would always lie on a line.
     if len(pairs.dropna(subset=["survival", "kappa"])) < 3:
         return [table, lines]
     answers = Drawing(
         f"similarity-answers{suffix}",
-        partial(link, pairs, title),
+        partial(link, pairs, report.looks, title),
         "A dot for each pair of methods. If choosing alike made methods answer alike, the dots "
         "would rise to the right.",
         "Scatter of pairs of methods: agreement in answers against agreement in kept tokens.",

@@ -16,7 +16,7 @@ from suite.analysis.published_accuracy import accuracy_warning
 from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
 from suite.plan.notes import made_up_warning
-from suite.stats.compare import Comparison
+from suite.stats.compare import Comparison, same_answers
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
 from suite.stats.verdict import Verdict, too_few
@@ -177,10 +177,7 @@ def _relation(row: Comparison, rank: str) -> str:
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
-        same = f"right on the same of all {row.images:,} images"
-        if row.images == 1:
-            same = "both right or both wrong on the only image"
-        return f"{row.reference} and {other} are {same}"
+        return f"{row.reference} and {other} are {same_answers(row.images)}"
     gap = signed_points(-100 * row.difference)
     signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
     # Rejected over all seeds together, while the range over single seeds reaches zero.

@@ -133,7 +133,7 @@ def planned_record(
         method=cell.method.name,
         label=cell.label,
         spec=cell.method.text,
-        title=cell.method.method.title,
+        title=cell.method.alias or cell.method.method.title,
         family=cell.method.method.family,
         stochastic=cell.stochastic,
         options=dict(cell.method.options),

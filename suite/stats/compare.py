@@ -115,6 +115,13 @@ def other_work(one: float, other: float) -> bool:
     return abs(one - other) > SAME_WORK
 
 
+def same_answers(images: int) -> str:
+    """What is said of two methods that are right on the very same of `images`."""
+    if images == 1:
+        return "both right or both wrong on the only image"
+    return f"right on the same of all {images:,} images"
+
+
 def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> list[Comparison]:
     """Compare each of `others` with `reference`, with Holm's correction over the tested ones.
 

@@ -93,7 +93,7 @@ class CellRecord(Stored):
     spec: str
     """canonical text of the method with its options; the first of the label"""
     title: str
-    """the method's title"""
+    """what figures call the method: the user's name for it, else its own title"""
     family: str
     """what kind of method it is; `baseline` for the trivial ones"""
     stochastic: bool
@@ -217,7 +217,7 @@ CLASSIFICATION = Task(
 TEXTS = {
     "backbone": "backbone, with its settings in brackets",
     "label": "label of the cell",
-    "method": "spec of the method",
+    "method": "label of the method",
     "spec": "spec of the method as it is set",
     "reference": "label of the method that differences are taken to",
     "baseline": "label of the best blind baseline; in `schedules` which of the two is blind",

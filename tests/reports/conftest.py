@@ -46,6 +46,16 @@ METHODS: dict[str, tuple[str, str, float, float]] = {
     "pool": ("pool", "baseline", 0.13, 1.0),
     "downsample": ("downsample", "baseline", 0.19, 1.0),
 }
+TITLES = {
+    "none": "Dense",
+    "mtr": "MTR",
+    "tome": "ToMe",
+    "evit": "EViT",
+    "random": "Random",
+    "stride": "Stride",
+    "pool": "Pooling",
+    "downsample": "Smaller image",
+}
 DENSE_FLOPS = {
     "gemm": 180_000_000,
     "conv": 6_000_000,
@@ -88,7 +98,7 @@ def _cell(
         "task": "classification", "checkpoint": "bundled", "weights": "05efe4d8", "dataset": "fashion-clutter",
         "split": "test", "images": IMAGES, "method": method,
         "label": names.get(label, label), "spec": names.get(label, label).split(" = ")[0],
-        "title": label.upper(), "family": family, "stochastic": label == "random",
+        "title": TITLES[method], "family": family, "stochastic": label == "random",
         "options": {}, "composition": {}, "protocol": "matched", "flops_convention": "flops",
         "precision": "fp32", "image_size": 56, "budget": budget, "seed": seed,
         "removals": {"2": {"tokens": 30}}, "lengths": [197] * DEPTH, "flops": flops, "total": _total(flops),

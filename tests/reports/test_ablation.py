@@ -91,7 +91,7 @@ def marks(figure: Figure, panel: int) -> list[tuple[float, float, str]]:
 @pytest.mark.parametrize("width", [WIDTH, COLUMN])
 def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> None:
     rows = frame[frame.axis == "order"]
-    figure = axis_figure(rows, width)
+    figure = axis_figure(rows, str.upper, width)
     for family, part in enumerate([rows[rows.budget == 0.4], rows[rows.budget == 0]]):
         kinds = [COLOURS[verdict(row)] for row in part.to_dict("records")]
         left = [
@@ -105,6 +105,8 @@ def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> 
         ][1:]
         assert marks(figure, 2 * family + 1) == right
         axes = figure.axes[2 * family]
+        named = "MTR on vim_nano, 40 % of FLOPs removed", "vim_nano, nothing removed"
+        assert axes.get_title(loc="left") == named[family]
         assert [label.get_text() for label in axes.get_yticklabels()] == part.setting.tolist()
         spans = [
             line
@@ -117,14 +119,14 @@ def test_an_axis_is_drawn_as_it_is_stored(frame: pd.DataFrame, width: float) -> 
 
 
 def test_only_what_was_measured_is_drawn(frame: pd.DataFrame) -> None:
-    figure = axis_figure(frame[frame.axis == "size"], WIDTH)
+    figure = axis_figure(frame[frame.axis == "size"], str.upper, WIDTH)
     assert len(marks(figure, 0)) == 2
     assert len(marks(figure, 1)) == 1
 
 
 def test_the_order_figure_joins_the_shuffles_by_tau(frame: pd.DataFrame) -> None:
     rows = frame[frame.axis == "order"]
-    figure = order_figure(rows, WIDTH)
+    figure = order_figure(rows, str.upper, WIDTH)
     for panel, name in enumerate(("top1", "agreement")):
         drawn = [line for line in figure.axes[panel].lines if line.get_linestyle() != "None"]
         for line, (_, part) in zip(drawn, rows.groupby("method", sort=False), strict=True):

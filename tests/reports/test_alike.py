@@ -34,6 +34,9 @@ def pairs(run_folder: Path) -> pd.DataFrame:
 
 
 def _value(rows: pd.DataFrame, one: str, other: str, column: str) -> float:
+    titles = {"MTR": "mtr", "EViT": "evit", "Random": "random", "Stride": "stride"}
+    titles["Pooling"] = "pool"
+    one, other = (titles.get(name, name.replace("ToMe", "tome")) for name in (one, other))
     pair = rows[
         ((rows.one == one) & (rows.other == other)) | ((rows.one == other) & (rows.other == one))
     ]
@@ -111,13 +114,13 @@ def test_lines_and_dots_hold_the_stored_values(
         "budget == 0.4"
     )
     axes = blocks.draw(WIDTH).axes[0]
-    assert axes.get_ylabel() == "correlation with the tokens of mtr"
+    assert axes.get_ylabel() == "correlation with the tokens of MTR"
     lines = {
         str(line.get_label()): line
         for line in axes.get_lines()
         if not str(line.get_label()).startswith("_")
     }
-    assert "mtr" not in lines
+    assert "MTR" not in lines
     for label, line in lines.items():
         want = [
             _value(layers[layers.block == block], "mtr", label, "correlation")
@@ -170,8 +173,8 @@ def test_methods_without_a_broken_picture_are_named_with_the_reason(
     made = breaks.section(report, {"first_errors": frame})
     assert made is not None
     assert made.figures[0].caption.endswith(
-        " Not shown: stride, pool, whose picture is not in the gallery; random, for which there is "
-        "no room; evit, which lose no right answer."
+        " Not shown: Stride, Pooling, whose picture is not in the gallery; Random, for which there "
+        "is no room; EViT, which lose no right answer."
     )
 
 

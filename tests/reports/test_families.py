@@ -26,12 +26,12 @@ def frame() -> pd.DataFrame:
 
 @pytest.mark.parametrize("width", [WIDTH, COLUMN])
 def test_a_panel_a_method_and_a_line_a_backbone(frame: pd.DataFrame, width: float) -> None:
-    figure = families_figure(frame, width)
+    figure = families_figure(frame, str.upper, width)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left").replace("\n", "") for axes in panels] == [
-        "tome",
-        "evit",
-        "random[weights=mean]",
+        "TOME",
+        "EVIT",
+        "RANDOM[WEIGHTS=MEAN]",
     ]
     for axes in panels:
         lines = [line for line in axes.get_lines() if len(np.unique(line.get_ydata())) > 1]

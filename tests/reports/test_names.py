@@ -199,7 +199,7 @@ def test_one_budget_is_a_ranking_of_what_is_stored(report: ReportData) -> None:
     chart = charts.pareto(part, report.looks, "flops", report.marks)
     for place, row in enumerate(ranked.to_dict("records")):
         want = [100 * row["top1"]], [place]
-        line, dot = lines[row["label"]], chart["data"][place]
+        line, dot = lines[report.title(row["label"])], chart["data"][place]
         assert (list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) == want
         assert (dot["x"], dot["y"]) == (pytest.approx(want[0]), want[1])
         if "error_x" in dot:
@@ -207,8 +207,10 @@ def test_one_budget_is_a_ranking_of_what_is_stored(report: ReportData) -> None:
                 100 * (row["top1_high"] - row["top1"])
             )
     names = [words.get_text() for words in axes.get_yticklabels()]
-    assert [name.replace("\n", "").split(" (")[0] for name in names] == list(ranked["label"])
-    assert [name for name in names if "%" in name] == ["downsample (−49 %)"]
+    assert [name.replace("\n", "").split(" (")[0] for name in names] == [
+        report.title(label) for label in ranked["label"]
+    ]
+    assert [name for name in names if "%" in name] == ["Smaller image (−49 %)"]
     assert "40 % of FLOPs removed" in axes.get_xlabel()
     assert [level["x0"] for level in chart["layout"]["shapes"]] == pytest.approx(
         [100 * part["top1"].iloc[0]]

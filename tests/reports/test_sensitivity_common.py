@@ -220,7 +220,7 @@ def test_frames_of_a_clip_stand_beside_each_other() -> None:
         (
             "sensitivity-layers",
             0,
-            "stride",
+            "Stride",
             "methods",
             "block",
             {"quantity": "loss", "label": "stride"},

@@ -77,18 +77,20 @@ def test_gains_and_rings_are_those_stored(rows: pd.DataFrame, width: float) -> N
 
 
 def test_bars_are_as_long_as_the_time_and_divided_by_the_shares(rows: pd.DataFrame) -> None:
-    figure = shares_figure(rows, WIDTH)
+    drawn = looks(METHODS, {"mtr": "MTR"})
+    figure = shares_figure(rows, drawn, WIDTH)
     for axes, batch in zip(figure.axes, (1, 8), strict=True):
         part = native(rows)[lambda frame, batch=batch: frame.batch == batch].reset_index(drop=True)
         names = [text.get_text() for text in axes.get_yticklabels()]
-        assert names == [bar_name(row) for row in part.to_dict("records")]
+        assert names == [bar_name(row, drawn) for row in part.to_dict("records")]
         for container in axes.containers:
             kind = next(kind for kind, (name, _) in KINDS.items() if name == container.get_label())
             for bar in container:
                 row = part.iloc[round(bar.get_y() + bar.get_height() / 2)]
                 assert bar.get_width() == pytest.approx(row[f"share_{kind}"] * row.ms / row.batch)
         assert len(axes.patches) == len(KINDS) * len(part)
-    assert bar_name({"verdict": "faster", "label": "mtr", "removed": 0.402}) == "mtr, −40 %"
+    row = {"verdict": "faster", "label": "mtr", "removed": 0.402}
+    assert bar_name(row, drawn) == "MTR, −40 %"
 
 
 def test_costs_by_length_are_those_of_one_image(rows: pd.DataFrame) -> None:
