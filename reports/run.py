@@ -170,6 +170,12 @@ def _spec(folder: Path) -> Row:
             "`compare` wrote"
         )
     check_schema(folder, spec["schema"])
+    # Its cells are tries, which no statistics compare.
+    if spec.get("kind") == "tune":
+        raise UserError(
+            f"'{folder}' holds tries of settings and has no report: give the folder to a "
+            f"comparison, python -m suite compare --tries {folder}"
+        )
     return spec
 
 

@@ -5,19 +5,18 @@ The report is drawn from the run folder alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from suite.analysis.headline import Headline
+from suite.analysis.records import cell_records
 from suite.analysis.statistics import compute_statistics, requested_methods
 from suite.analysis.tokens import token_tables
 from suite.analysis.write import comparison_headline, paired_tables, write_analyses
 from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import dismiss
-from suite.evaluation.outcomes import accuracy, metrics
 from suite.execution.choose import Executor
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
@@ -117,23 +116,3 @@ def conclude(
     for part in statistics:
         blind += [at.blind for at in part.budgets if at.blind]
     return Result(records, headline, failures, blind)
-
-
-def cell_records(
-    prepared: Prepared, results: Results, failures: Mapping[str, str]
-) -> list[CellRecord]:
-    """Records of all cells with their metrics, or the reasons why they have none."""
-    records = []
-    dense_top1: dict[str, float] = {}
-    for cell, record in zip(prepared.cells, prepared.records, strict=True):
-        results.store.keep_only(cell.key, len(prepared.shards))
-        changes: dict[str, Any] = {}
-        if cell.key in failures:
-            changes = {"status": "failed", "reason": failures[cell.key]}
-        elif cell.plan is not None:
-            outcomes = results.outcomes(cell.key)
-            # The dense cell comes first.
-            top1 = dense_top1.setdefault(cell.backbone, accuracy(outcomes))
-            changes = {"status": "ok", "metrics": metrics(outcomes, top1)}
-        records.append(record.model_copy(update=changes))
-    return records

@@ -33,6 +33,7 @@ from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.spec_options import PLURAL, flag_of
 from suite.cli.train import train
+from suite.cli.tune import tune
 from suite.cli.verify import verify
 from suite.config.spec_file import RENAMED, plain
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "compare": compare,
     "ablate": ablate,
     "plan": plan,
+    "tune": tune,
     "list": list_things,
     "sensitivity": sensitivity,
     "report": report,
@@ -58,6 +60,7 @@ METHODS_FLAGS = {
     "compare": "--methods",
     "ablate": "--methods",
     "plan": "--methods",
+    "tune": "--methods",
     "sensitivity": "--methods",
     "bench": "--methods",
     "verify": "--method",

@@ -23,6 +23,7 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
 from suite.plan.ablation_axes import EVERY, axes_of, check_axis
+from suite.tune.spec import TuneSpec
 
 # Either names the same option, for one or for several.
 SINGULAR = {
@@ -121,7 +122,7 @@ def _value(name: str, field: FieldInfo, text: Any) -> Any:
 
 def settled(spec: Spec) -> Spec:
     """Replace the word `all` among the methods and the axes of a specification."""
-    methods = expand(getattr(spec, "methods", ()))
+    methods = expand(getattr(spec, "methods", ()), reducing=isinstance(spec, TuneSpec))
     changed = {"methods": methods}
     if isinstance(spec, RunSpec):
         # Before `all` is replaced, which imports the methods: a wrong word is refused at once.
@@ -133,14 +134,19 @@ def settled(spec: Spec) -> Spec:
     return spec.model_copy(update=changed)
 
 
-def expand(methods: Sequence[str]) -> tuple[str, ...]:
-    """Replace `all` by every registered method but `none`, `permute` and the oracle."""
+def expand(methods: Sequence[str], reducing: bool = False) -> tuple[str, ...]:
+    """Replace `all` by every registered method but `none`, `permute` and the oracle.
+
+    With `reducing` only by those that remove tokens from a sequence: a smaller image does not.
+    """
     expanded: list[str] = []
     for text in methods:
         if text == "all":
             # Those left out are controls: they remove nothing, or search with the labels.
-            usable = [name for name, _ in METHODS.usable()]
-            expanded += [name for name in usable if name not in ("none", "oracle", "permute")]
+            for name, method in METHODS.usable():
+                control = name in ("none", "oracle", "permute")
+                if not control and (method.kind == "sequence" or not reducing):
+                    expanded.append(name)
         else:
             expanded.append(text)
     return tuple(dict.fromkeys(expanded))

@@ -475,6 +475,7 @@ SPELLINGS = {
     "compare": ("--methods", "--backbones", "--budgets"),
     "ablate": ("--methods", "--axes", "--backbones", "--budgets"),
     "plan": ("--methods", "--backbones", "--budgets"),
+    "tune": ("--methods", "--backbones", "--budgets"),
     "bench speed": ("--methods", "--backbones", "--budgets"),
     "sensitivity": ("--methods", "--backbone"),
     "verify": ("--method",),

@@ -28,6 +28,10 @@ COMPARE = (
     "compare --backbones vim_few --methods stride --no-baselines --budgets 0.1 --protocol tokens"
     f" --images 9 --shard-size 4 --gallery 0 {SMALL}"
 ).split()
+TUNE = (
+    "tune --backbones vim_mini --methods random --budgets 0.3 --images 9 --shard-size 4"
+    f" {SMALL.removesuffix(' --no-report')}"
+).split()
 SENSITIVITY = (
     "sensitivity --backbone vim_few --methods stride --images 3 --zeroed 0 --layers 2"
     f" --positions 5,7 --places 0 {SMALL}"
@@ -262,10 +266,11 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
     truths: dict[str, Path],
 ) -> Scene:
-    """A command, `compare` or the parameter ``sensitivity``, and its undisturbed run, the truth."""
+    """A command, `compare` or that of the parameter, and its undisturbed run, the truth."""
     vim_mini = BACKBONES._added["vim_mini"]
     monkeypatch.setitem(BACKBONES._added, "vim_few", partial(vim_mini, patch=10, stride=10))
-    line = SENSITIVITY if getattr(request, "param", "") == "sensitivity" else COMPARE
+    lines = {line[0]: line for line in (COMPARE, TUNE, SENSITIVITY)}
+    line = lines[getattr(request, "param", "compare")]
     if line[0] not in truths:
         folder = truths[""] / line[0]
         where = (

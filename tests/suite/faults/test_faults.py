@@ -81,6 +81,7 @@ def test_a_few_kills(scene: Any, faults: Faults) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scene", ["compare", "tune"], indirect=True)
 def test_fifty_kills_at_drawn_instants(scene: Any) -> None:
     assert killed_until(scene, 50, seed=6) >= 50
 
@@ -159,7 +160,13 @@ def test_a_file_of_another_shard_cell_or_run_is_foreign(scene: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "scene", ["compare", pytest.param("sensitivity", marks=pytest.mark.slow)], indirect=True
+    "scene",
+    [
+        "compare",
+        pytest.param("sensitivity", marks=pytest.mark.slow),
+        pytest.param("tune", marks=pytest.mark.slow),
+    ],
+    indirect=True,
 )
 def test_two_processes_share_the_work(scene: Any, faults: Faults) -> None:
     def met() -> bool:

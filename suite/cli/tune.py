@@ -1,0 +1,43 @@
+"""`tune`: try every method under the same settings, and pick the best one of each."""
+
+from __future__ import annotations
+
+import json
+
+from suite.cli.exit_codes import FAILED
+from suite.cli.run_options import RunOptions
+from suite.cli.spec_options import with_options
+from suite.tune.spec import TuneSpec
+
+
+@with_options(TuneSpec(), without={"sweep", "report", "track", "out"})
+def tune(spec: TuneSpec, options: RunOptions) -> int:
+    """Try every method under the same schedules and class-token windows, and pick the best of each.
+
+    All have equally many tries, blind baselines too. Rerun the command to resume.
+    """
+    from suite.execution.choose import executor_of
+    from suite.terminal.tables import print_table
+    from suite.tune.output import explanations, json_document, picks_table
+    from suite.tune.run import run_tuning
+
+    folder = options.folder(spec.default_name())
+    executor = executor_of(options.executor, options.address, options.workers)
+    tuned = run_tuning(
+        spec,
+        folder,
+        options.json,
+        options.resume,
+        options.fail_fast,
+        options.skip_damaged,
+        executor,
+    )
+    if options.json:
+        print(json.dumps({"run": str(folder), **json_document(tuned)}, indent=1))
+    else:
+        for table in tuned.tables:
+            print_table(picks_table(table, tuned.dense[table.backbone]))
+        for line in explanations(tuned, folder):
+            print(line)
+    # Failed cells do not stop the others, but a script must notice them.
+    return FAILED if tuned.failures else 0

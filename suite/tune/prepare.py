@@ -1,0 +1,117 @@
+"""Lay out a cell for each try: methods x settings x budgets, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from methods.base import WINDOW
+from methods.spec import MethodSpec, parse_all
+from suite.data import open_dataset
+from suite.plan.cells import Cell
+from suite.plan.layout import layout
+from suite.plan.prepare import (
+    Prepared,
+    check_reachable,
+    choose_images,
+    context_of,
+    load_model,
+)
+from suite.store.schema import SAME
+from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.tries.settings import Setting, settings_of, tried_name, with_setting
+from suite.tune.spec import TuneSpec
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One try: the method without its setting, the setting, the budget, and the cell to evaluate.
+
+    Tries that come to the same composition and plan share a cell.
+    """
+
+    method: MethodSpec
+    setting: Setting
+    budget: float
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A tuning that can begin: the run of its cells, and by backbone its tries."""
+
+    spec: TuneSpec
+    prepared: Prepared
+    tries: dict[str, list[Planned]]
+
+
+def prepare_tuning(spec: TuneSpec) -> Tuning:
+    """Open models and data and lay out all tries; UserError if anything needed cannot be had."""
+    common = spec.run_spec()
+    device = pick_device(common.device)
+    dtype = check_precision(common.precision, device)
+    threads = set_threads(common.threads)
+    methods = tunable(common.methods)
+    dataset = open_dataset(common.data, common.split, source=common.source)
+    usual: int = TuneSpec.model_fields["images"].default
+    indices = choose_images(dataset, common.images, usual)
+    models: dict[str, Backbone] = {}
+    cells: list[Cell] = []
+    tries: dict[str, list[Planned]] = {}
+    spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
+    for name in common.backbones:
+        model = load_model(name, common.checkpoint, common.kernel, dataset, device, dtype)
+        context = context_of(model, dataset, indices, common.precision, device, common.kernel)
+        own = layout(name, model, spelled, common, context)
+        own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]
+        models[name] = model
+        tries[name] = planned(methods, common.budgets, own)
+        cells += own
+    check_reachable(cells)
+    prepared = Prepared(common, device, threads, models, dataset, indices, cells)
+    return Tuning(spec, prepared, tries)
+
+
+def tunable(texts: Sequence[str]) -> list[MethodSpec]:
+    """The methods of these texts; UserError for the first that cannot be tuned."""
+    methods = parse_all(texts)
+    for method in methods:
+        if method.method.kind != "sequence":
+            raise UserError(
+                f"{method} removes no token from a sequence, so it has no settings to try: leave "
+                "it out"
+            )
+        if method.schedule or WINDOW in method.options:
+            raise UserError(
+                f"{method} has a setting of its own, and schedule and {WINDOW} are what is tried: "
+                f"write {tried_name(method)}"
+            )
+    # Once each, under the name that a table has them by.
+    return parse_all(map(tried_name, methods))
+
+
+def pairs(methods: Iterable[MethodSpec]) -> Iterator[tuple[MethodSpec, Setting]]:
+    """Each method under each of its settings."""
+    for method in methods:
+        for setting in settings_of(method.method):
+            yield method, setting
+
+
+def planned(
+    methods: Sequence[MethodSpec], budgets: Sequence[float], cells: Sequence[Cell]
+) -> list[Planned]:
+    """Find the cell of each try among the `cells` of a backbone, whose labels name their tries."""
+    by_label: dict[str, list[Cell]] = {}
+    for cell in cells:
+        for label in cell.label.split(SAME):
+            by_label.setdefault(label, []).append(cell)
+    tries = []
+    for method, setting in pairs(methods):
+        same = by_label[with_setting(method, setting).label]
+        for budget in budgets:
+            # Budgets so close that they come to one plan share the cell of the first.
+            cell = min(same, key=lambda cell: abs((cell.budget or 0.0) - budget))
+            tries.append(Planned(method, setting, budget, cell))
+    return tries

@@ -1,0 +1,280 @@
+"""Every method has the same tries, and the setting that is right most often is picked."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backbones.common.errors import UserError
+from methods import METHODS
+from methods.spec import parse
+from suite.cli import run
+from suite.cli.spec_options import settled
+from suite.comparison import run_comparison
+from suite.config.spec_file import build
+from suite.data import content_of, stratified
+from suite.execution.local import execute
+from suite.plan.schedule import SCHEDULES
+from suite.store.results import Results
+from suite.store.run_folder import Store
+from suite.tries.files import open_tries
+from suite.tries.settings import Setting, default_setting
+from suite.tries.table import Try
+from suite.tune.collect import pick
+from suite.tune.prepare import prepare_tuning
+from suite.tune.run import run_tuning
+from suite.tune.spec import TuneSpec
+
+Specs = Callable[..., Any]
+Out = pytest.CaptureFixture[str]
+TWO = ("random", "stm")
+
+
+def tune_spec(**changed: Any) -> TuneSpec:
+    values: dict[str, Any] = {
+        "methods": TWO,
+        "backbones": ("vim_mini",),
+        "checkpoint": "random",
+        "data": "blots",
+        "images": 12,
+        "budgets": (0.3, 0.5),
+        "batch_size": 16,
+        "shard_size": 5,
+        "device": "cpu",
+        "threads": 1,
+    }
+    return settled(build(TuneSpec, values | changed))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests of this file share."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def tuned(small: Specs, runs: Path) -> Path:
+    """A finished tuning of `TWO`, run once; not to be written to."""
+    if not (runs / "tuned").exists():
+        run_tuning(tune_spec(), runs / "tuned", quiet=True)
+    return runs / "tuned"
+
+
+def test_all_methods_have_equally_many_tries(small: Specs) -> None:
+    tuning = prepare_tuning(tune_spec(methods=("all",), budgets=(0.3,)))
+    tries = tuning.tries["vim_mini"]
+    counts = Counter(each.method.text for each in tries)
+    assert set(counts) == {name for name in METHODS if METHODS[name].kind == "sequence"}
+    assert len(counts) == 16
+    assert set(counts.values()) == {18}
+    for name in counts:
+        windows = {each.setting.cls_window for each in tries if each.method.text == name}
+        assert windows == ({0, 2, 8} if name == "stm" else {0, 4, 8})
+        own = Counter(each.setting.schedule for each in tries if each.method.text == name)
+        assert own == dict.fromkeys(SCHEDULES, 3)
+    # Methods that come to the same composition share cells, and none is evaluated twice.
+    cells = {each.cell.key for each in tries}
+    assert len(cells) < len(tries)
+    assert cells | {tuning.prepared.dense["vim_mini"].key} == {
+        cell.key for cell in tuning.prepared.cells
+    }
+
+
+def test_the_pick_is_right_most_often_over_all_budgets(tuned: Path) -> None:
+    (table,) = open_tries(tuned)
+    frame = pd.read_parquet(tuned / "tries-vim_mini.parquet")
+    assert len(frame) == 2 * 18 * 2
+    for name in TWO:
+        mine = frame[frame.method == name]
+        means = mine.groupby(["schedule", "cls_window"], sort=False).top1.mean()
+        # A mean of equal sums may differ in its last digit; counts of 12 images cannot.
+        means = (24 * means).round()
+        best = list(means.index[means == means.max()])
+        default = default_setting(METHODS[name])
+        expected = (default.schedule, default.cls_window)
+        if expected not in best:
+            expected = best[0]
+        assert table.pick(name) == Setting(*expected)
+        assert set(mine[mine.picked].schedule) == {expected[0]}
+
+
+def test_a_try_is_the_cell_that_a_comparison_evaluates(
+    tuned: Path, small: Specs, tmp_path: Path
+) -> None:
+    (table,) = open_tries(tuned)
+    texts = ("random[cls_window=4]@staged", "stm[cls_window=8]@falling")
+    spec = small(methods=texts, split="dev", images=12, budgets=(0.3,), seeds=1)
+    spec = spec.model_copy(update={"baselines": False})
+    result = run_comparison(spec, tmp_path, quiet=True)
+    results = Results(Store(tmp_path), [table.images])
+    records = {record.spec: record for record in result.records}
+    for text in texts:
+        method, record = parse(text), records[text]
+        setting = Setting(method.schedule, int(method.options["cls_window"]))
+        images, right = results.hits(record.key)
+        correct = table.correct(method.name, setting, 0.3)
+        assert correct is not None
+        assert correct.tolist() == right.tolist()
+        assert table.images.tolist() == images.tolist()
+        assert table.removed(method.name, setting, 0.3) == record.removed["flops"]
+        row = table.find(method.name, setting, 0.3)
+        assert row is not None
+        assert row.tokens_removed == sum(each.tokens for each in record.removals.values())
+
+
+def test_the_table_says_what_it_depends_on(tuned: Path) -> None:
+    (table,) = open_tries(tuned)
+    origin = table.origin
+    assert (origin.backbone, origin.weights, origin.data) == ("vim_mini", None, "blots")
+    assert (origin.split, origin.budgets, origin.seed) == ("dev", (0.3, 0.5), 0)
+    assert origin.images == tuple(stratified(np.arange(30) % 3, 12))
+    assert origin.content == content_of("blots", "dev", None, None, table.images)
+
+
+def test_an_interrupted_tuning_ends_with_the_same_bytes(tuned: Path, tmp_path: Path) -> None:
+    spec, folder = tune_spec(), tmp_path / "run"
+
+    def interrupted(prepared: Any, store: Store, progress: Any, fail_fast: bool = False) -> Any:
+        def stop(count: int) -> None:
+            nonlocal left
+            left -= count
+            if left < 0:
+                raise KeyboardInterrupt
+
+        left = 5 * len(prepared.keys)
+        return execute(prepared, store, stop, fail_fast)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tuning(spec, folder, quiet=True, executor=interrupted)
+    assert not list(folder.glob("tries-*"))
+    assert {path.name for path in (folder / "shards").rglob("*.parquet")} == {"00000.parquet"}
+    before = {path: path.stat().st_mtime_ns for path in (folder / "shards").rglob("*.parquet")}
+    run_tuning(spec, folder, quiet=True)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    name = "tries-vim_mini.parquet"
+    assert (folder / name).read_bytes() == (tuned / name).read_bytes()
+
+
+def test_the_seed_is_that_of_all_tries(small: Specs) -> None:
+    seeds = {}
+    for seed in (0, 5):
+        cells = prepare_tuning(tune_spec(budgets=(0.3,), seed=seed)).prepared.cells
+        seeds[seed] = {(cell.method.name, cell.seed) for cell in cells}
+    assert seeds[0] == {("none", 0), ("random", 0), ("stm", 0)}
+    assert seeds[5] == {("none", 0), ("random", 5), ("stm", 0)}
+
+
+def test_a_setting_that_cannot_meet_a_budget_is_kept_with_its_reason(
+    small: Specs, tmp_path: Path
+) -> None:
+    # A matching in pairs halves the tokens at most, twice: 60 % of the work cannot go.
+    spec = tune_spec(methods=("tome", "stride"), budgets=(0.2, 0.6), images=3, sites=(1, 2))
+    result = run_tuning(spec, tmp_path, quiet=True)
+    (table,) = result.tables
+    assert table.pick("tome") is None
+    assert table.pick("stride") is not None
+    of_tome = [row for row in table.rows if row.method == "tome"]
+    assert len(of_tome) == 36
+    for row in of_tome:
+        if row.budget == 0.6:
+            assert row.correct is None
+            assert "cannot remove 60 % of the work" in str(row.reason)
+    assert any(row.correct is not None for row in of_tome)
+    assert not result.failures
+
+
+def answers(setting: Setting, budget: float, right: int | None) -> Try:
+    correct = None if right is None else np.arange(8) < right
+    return Try("m", setting, budget, correct=correct, reason=None if correct is not None else "no")
+
+
+def test_the_mean_over_budgets_counts_and_a_gap_excludes() -> None:
+    one, two, three = Setting("staged", 0), Setting("rising", 0), Setting("falling", 4)
+    rows = [
+        *(answers(one, 0.2, 8), answers(one, 0.4, 2)),
+        *(answers(two, 0.2, 5), answers(two, 0.4, 6)),
+        *(answers(three, 0.2, 8), answers(three, 0.4, None)),
+    ]
+    assert pick(rows, one) == two
+    rows[3] = answers(two, 0.4, 5)
+    assert pick(rows, two) == two
+    assert pick(rows, one) == one
+    assert pick(rows, three) == one
+    assert pick(rows[4:], three) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("downsample", "downsample removes no token from a sequence"),
+        ("none", "none removes no token"),
+        ("mtr@staged", "mtr@staged has a setting of its own, .* write mtr$"),
+        ("mtr[cls_window=0,score=b]", r"write mtr\[score=b\]$"),
+        ("mrt", "did you mean mtr"),
+    ],
+)
+def test_what_cannot_be_tuned_is_said_in_one_line(small: Specs, method: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        prepare_tuning(tune_spec(methods=(method,)))
+
+
+def test_a_method_in_a_file_is_tuned_and_two_names_of_one_method_are_one(
+    small: Specs, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from methods.base import Method, composed\n"
+        "MINE = Method('mine', 'Mine', 'pruning', 'Drops what is short.',\n"
+        "              lambda: composed(matching='lowest', score='norm'))\n"
+    )
+    names = (f"Own={file}:MINE", f"{file}:MINE", "Gate=stride", "stride")
+    tuning = prepare_tuning(tune_spec(methods=names, budgets=(0.3,)))
+    counts = Counter(each.method.text for each in tuning.tries["vim_mini"])
+    # A method without a window has its six schedules.
+    assert counts == {f"{file}:MINE": 6, "stride": 18}
+
+
+LINE = [
+    *("tune", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots"),
+    *("--images", "6", "--budgets", "0.3,0.5", "--methods", "stride,mtr", "--device", "cpu"),
+    *("--threads", "1"),
+]
+
+
+def test_the_command_prints_picks_that_fit_and_how_to_use_them(
+    small: Specs, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    line = [*LINE, "--runs", str(tmp_path), "--name", "t"]
+    assert run(line) == 0
+    shown = capsys.readouterr()
+    table = [text for text in shown.out.splitlines() if text.startswith(("│", "┃"))]
+    assert len(table) == 3
+    assert max(map(len, table)) <= 80
+    assert f"use them: python -m suite compare --tries {tmp_path / 't'}" in shown.out
+    assert "cells on 6 images" in shown.err
+    assert run([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (tries,) = document["tries"]
+    assert document["failures"] == {}
+    assert Path(tries["file"]) == tmp_path / "t" / "tries-vim_mini.parquet"
+    assert [row["method"] for row in tries["picks"]] == ["stride", "mtr"]
+    (table_of_tries,) = open_tries(tmp_path / "t")
+    for row in tries["picks"]:
+        pick_of_it = table_of_tries.pick(row["method"])
+        assert pick_of_it is not None
+        assert Setting(**row["pick"]) == pick_of_it
+        known = [table_of_tries.find(row["method"], pick_of_it, budget) for budget in (0.3, 0.5)]
+        assert row["top1"] == [each.top1 for each in known if each]
+    assert run(["report", str(tmp_path / "t")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "has no report" in error
+    assert "--tries" in error
+    assert run([*line, "--seed", "1"]) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
