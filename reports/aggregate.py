@@ -62,7 +62,7 @@ def points(run: Run) -> pd.DataFrame:
     first = groups[["method", "title", "family", "stochastic"]].first()
     spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count")
     frame = pd.concat([groups[MEANS].mean(), first, spread], axis=1).reset_index()
-    frame = frame.merge(_paired(run), on=PLACE, how="left")
+    frame = frame.merge(_paired(run), on=PLACE, how="left").assign(kind=run.kind)
     # merging turned cells without statistics into NaN, which is truthy
     significant = frame["significant"]
     frame["significant"] = significant.where(significant.notna(), None)

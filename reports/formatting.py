@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from suite.store.schema import SAME
@@ -118,6 +119,11 @@ def p_value(value: Any) -> str:
 def convention_words(convention: str) -> tuple[str, str]:
     """Return what a FLOPs convention counts, in short and in full; a foreign one has its name."""
     return CONVENTIONS.get(convention, (convention, ""))
+
+
+def sample_name(frame: pd.DataFrame) -> str:
+    """Return what FLOPs are counted of: an image, or a clip of a video."""
+    return "clip" if (frame["kind"] == "videos").any() else "image"
 
 
 def budget_name(value: Any) -> str:

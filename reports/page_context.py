@@ -66,6 +66,7 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
     data = {
         "palette": {theme: charts.palette(report.looks, theme) for theme in ("light", "dark")},
         "labels": [look.title for look in report.looks.values()],
+        "kind": run.kind,
         "charts": interactive,
         "kept": kept,
         "gallery": galleries,

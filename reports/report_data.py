@@ -70,11 +70,11 @@ class ReportData:
     def caption(self) -> str:
         """Caption of the table of all results."""
         data = self.run.dataset
-        images = data.get("images", "an unknown number of")
+        number = data.get("images", "an unknown number of")
         caption = (
             f"Token reduction on {', '.join(self.backbones)}, "
-            f"{data.get('name', 'unnamed data')} {data.get('split', '')}, {images} images; "
-            f"FLOPs by the convention '{self.run.convention}'."
+            f"{data.get('name', 'unnamed data')} {data.get('split', '')}, {number} "
+            f"{self.run.kind}; FLOPs by the convention '{self.run.convention}'."
         )
         if corrected := aggregate.corrected_for(self.frame):
             caption += f" Differences: intervals and p are corrected for {corrected} at a budget."

@@ -77,6 +77,11 @@ class Run:
         return all(spec.get("axes") for spec in compared or [self.spec])
 
     @property
+    def kind(self) -> str:
+        """Whether it classified images or videos."""
+        return "videos" if self.dataset.get("kind") == "videos" else "images"
+
+    @property
     def chance(self) -> float | None:
         """Top-1 of a guess among the classes, in [0, 1]; None if fewer than two are named."""
         classes = self.dataset.get("classes")

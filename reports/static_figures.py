@@ -102,7 +102,8 @@ def _maps(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[str, 
     title = f"{backbone}: tokens kept, {budget_name(budget)} of FLOPs removed"
     labels = report.ordered(mean)[:MAP_ROWS]
     titles = {label: report.title(label) for label in labels}
-    yield named("kept", backbone, report), kept_maps(mean, titles, blocks, title, room.width)
+    figure = kept_maps(mean, titles, blocks, title, room.width, report.run.kind)
+    yield named("kept", backbone, report), figure
 
 
 def _pictures(report: ReportData, backbone: str, room: Room) -> Iterator[tuple[str, Figure]]:

@@ -31,6 +31,7 @@ from reports.formatting import (
     percent,
     points,
     present,
+    sample_name,
     unit,
 )
 from reports.style import Looks, title_of
@@ -134,7 +135,7 @@ def _curves(
         # ticks at powers of ten, unless the axis holds fewer than two of them
         if values.max() > 10 * values.min():
             shape["yaxis"]["dtick"] = 1
-    counted = f"{prefix}{safe(convention_words(convention)[0])} per image"
+    counted = f"{prefix}{safe(convention_words(convention)[0])} per {sample_name(part)}"
     axis = f"{counted}, convention “{safe(convention)}”, and share removed"
     shape["xaxis"]["title"] = title(axis)
     places, stops = ticks(part)
@@ -164,7 +165,7 @@ def hover(row: Mapping[Hashable, Any], looks: Looks, size: float, prefix: str) -
         if present(row["p_holm"]):
             gap += f", Holm p {p_value(row['p_holm'])}"
         if row["only_method_correct"] == row["only_reference_correct"] == 0:
-            gap = same_answers(int(row["images"]))
+            gap = same_answers(int(row["images"]), row["kind"])
         lines.append(f"against {safe(title_of(row['reference'], looks))}: {gap}")
     if row["method"] != "none":
         lines.append(f"agrees with dense {percent(row['agreement'])} %, KL {number(row['kl'], 3)}")

@@ -45,7 +45,8 @@ def schedules_figure(
     # Whole tens: a scale that a reader can place a number on.
     low, high = 10 * np.floor(shares.min() / 10), 10 * np.ceil(shares.max() / 10)
     norm = mpl.colors.Normalize(low, max(high, low + 10))
-    names = [fold(name, 18) for name in distinct_names(labels)]
+    titles = [looks[label].title for label in labels]
+    names = [fold(name, 18) for name in distinct_names(titles)]
     height = LINE * sum(1 + name.count("\n") for name in names)
     with paper_style():
         figure = new_figure(width, lines * (height + AROUND))

@@ -115,10 +115,12 @@ def kept_maps(
     blocks: list[int],
     title: str,
     width: float = WIDTH,
+    kind: str = "images",
 ) -> Figure:
     """Draw maps on the image grid, a row for each method of `titles`, a column for each block.
 
-    `kept` has one backbone and budget, a row for each (label, block, row, col), seeds averaged.
+    `kept` has one backbone and budget, a row for each (label, block, row, col), seeds averaged, of
+    images or videos, by their `kind`.
     """
     height, width_of_grid = grid_of(kept)
     with paper_style():
@@ -149,7 +151,7 @@ def kept_maps(
             shrink = min(1.0, 3 / len(titles))
             bar = figure.colorbar(image, ax=panels, shrink=shrink, aspect=22, pad=0.02)
             # Beside a low bar the words stand in several lines.
-            words = "share of images in which the token is kept"
+            words = f"share of {kind} in which the token is kept"
             bar.set_label(wrapped(words, 0.7 * figure.get_figheight(), 8))
             bar.outline.set_visible(False)
         return figure

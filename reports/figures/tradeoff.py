@@ -29,7 +29,7 @@ from reports.figures.canvas import (
 from reports.figures.dots import dots
 from reports.figures.fonts import inches, wrapped
 from reports.figures.names import Tag, beside, near
-from reports.formatting import convention_words, unit
+from reports.formatting import convention_words, sample_name, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison
 
@@ -276,7 +276,7 @@ def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) 
     short, meaning = convention_words(convention)
     explained = f"\n({meaning})" if words and meaning else ""
     prefix = unit(part["total"])[1]
-    axis = f"{prefix}{short} per image, convention “{convention}”, and share removed"
+    axis = f"{prefix}{short} per {sample_name(part)}, convention “{convention}”, and share removed"
     axes.set_xlabel(wrapped(axis + explained, panel_width(axes) - 0.8, 8))
     places, names = ticks(part)
     if places:

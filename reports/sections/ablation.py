@@ -17,6 +17,7 @@ from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
+from suite.stats.correctness import counted
 from suite.stats.verdict import too_few
 
 NEEDS = stored("ablation", "ablation_sentences")
@@ -85,7 +86,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     for axis in axes:
         of_axis = rows[rows["axis"] == axis]
         figures += _drawings(report, axis, of_axis, words)
-        tables.append(_table(axis, of_axis))
+        tables.append(_table(axis, of_axis, report.run.kind))
     # A single finding is the sentence; of several, each is in the caption of its figure.
     sentence = words["sentence"].iloc[0]
     if len(words) > 1:
@@ -102,12 +103,12 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         sentence=sentence,
         figures=tuple(figures),
         tables=tuple(tables),
-        notes=_power_note(rows),
+        notes=_power_note(rows, report.run.kind),
     )
 
 
-def _power_note(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Say how small a difference the images can show."""
+def _power_note(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
+    """Say how small a difference the images, or videos, can show."""
     # The reference itself and skipped settings have no difference to detect.
     tested = rows.dropna(subset=["smallest", "images"])
     if tested.empty:
@@ -115,14 +116,14 @@ def _power_note(rows: pd.DataFrame) -> tuple[str, ...]:
     images = int(tested["images"].max())
     possible = tested[tested["smallest"] < 1]
     if possible.empty:
-        return (f"A hollow mark rules nothing out: {too_few(images)}.",)
+        return (f"A hollow mark rules nothing out: {too_few(images, kind)}.",)
     low, high = percent(possible["smallest"].min()), percent(possible["smallest"].max())
     least, depending = low, ""
     if low != high:
         least = f"{low} to {high}"
         depending = ", depending on how many answers the two settings share"
     return (
-        f"{images:,} images detect a true difference of {least} points in four runs of five"
+        f"{counted(images, kind)} detect a true difference of {least} points in four runs of five"
         f"{depending}: a hollow mark does not rule out a smaller one.",
     )
 
@@ -155,7 +156,7 @@ def _drawings(
     return drawings
 
 
-def _table(axis: str, rows: pd.DataFrame) -> Table:
+def _table(axis: str, rows: pd.DataFrame, kind: str) -> Table:
     heads = dict(HEADS)
     # A column of reasons is shown where a setting could not be measured.
     if not rows["reason"].any():
@@ -166,7 +167,7 @@ def _table(axis: str, rows: pd.DataFrame) -> Table:
     images = int(rows["images"].max()) if rows["images"].notna().any() else 0
     return Table(
         f"ablation-{axis}",
-        f"Axis {axis}, {images:,} images: every setting, its paired difference from the "
+        f"Axis {axis}, {counted(images, kind)}: every setting, its paired difference from the "
         "reference, 95 % intervals.",
         scaled_table(formatted, heads, PERCENTAGES),
         DIGITS,

@@ -16,6 +16,7 @@ from reports.formatting import points as signed_points
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import PLAIN, SOFT, group
+from suite.stats.correctness import counted
 
 NEEDS = stored("mamba_vs_attention", "mamba_minus_attention")
 # Columns of the two tables and their heads; an interval follows its value.
@@ -65,7 +66,7 @@ PERCENTAGES = {
 }
 READING = (
     "Top-1 as a share of the same backbone's dense top-1, against the share of its own FLOPs that "
-    "was removed; shaded: 95 % intervals over images, for stochastic methods their envelope over "
+    "was removed; shaded: 95 % intervals over {kind}, for stochastic methods their envelope over "
     "seeds. Each method has its own form on each family: on attention ToMe and EViT read keys and "
     "class-token attention between attention and MLP, on a scan their counterparts. Only methods "
     "that ran on all backbones are drawn."
@@ -88,6 +89,7 @@ PANEL = 1.9  # inches
 def section(report: ReportData, frames: Frames) -> Section | None:
     """Build the figure, its tables, and a sentence for each method."""
     kept, contrasts = frames["mamba_vs_attention"], frames["mamba_minus_attention"]
+    kind = report.run.kind
     # Sentences are about one budget; the figure and the tables have all.
     budget = aggregate.focus(sorted(kept["budget"].unique()))
     methods = list(kept["method"].unique())
@@ -95,18 +97,19 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     # The section opens with a method that chooses, not with a blind baseline.
     choosing = [method for method in methods if group(method) != PLAIN] or methods
     # That method may lack this budget.
-    first = sentences[choosing[0]] or READING
+    reading = READING.format(kind=kind)
+    first = sentences[choosing[0]] or reading
     notes = [text for text in sentences.values() if text not in ("", first)]
     return Section(
         key="families",
         part="why",
         title="Mamba beside attention",
         sentence=first,
-        figures=(Drawing("families", partial(families_figure, kept, report.title), READING, ALT),),
+        figures=(Drawing("families", partial(families_figure, kept, report.title), reading, ALT),),
         tables=(
             Table(
                 "families",
-                f"Accuracy kept, {int(kept['images'].max()):,} images: top-1 over the same "
+                f"Accuracy kept, {counted(int(kept['images'].max()), kind)}: top-1 over the same "
                 "backbone's dense top-1.",
                 scaled_table(kept, KEPT_HEADS, PERCENTAGES),
                 DIGITS,
@@ -114,7 +117,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
             Table(
                 "family-contrasts",
                 "Accuracy kept by Mamba less that kept by attention, in points of a share; the "
-                "same images for both.",
+                f"same {kind} for both.",
                 scaled_table(contrasts, CONTRAST_HEADS, PERCENTAGES),
                 DIGITS,
             ),

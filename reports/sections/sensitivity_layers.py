@@ -22,7 +22,7 @@ from reports.sensitivity_common import (
     ranked,
     select_rows,
 )
-from reports.style import Looks, title_of
+from reports.style import Looks
 
 NEEDS = stored("sensitivity_methods")
 OPTIONAL = stored("sensitivity_kept", "sensitivity_skipped")
@@ -37,7 +37,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         figures.append(_curves(part, report.looks))
         # One of several merged runs may lack the maps.
         if kept is not None and len(part.of(kept).rows):
-            figures.append(_kept_maps(part.of(kept), report.looks))
+            figures.append(_kept_maps(part.of(kept), report))
     # Methods that cannot act before a single block, or not on this backbone.
     notes = []
     if "sensitivity_skipped" in frames:
@@ -99,13 +99,13 @@ def layer_lines(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
     return cost_panels(rows, width, 3.4, draw)
 
 
-def _kept_maps(part: BackbonePart, looks: Looks) -> Drawing:
+def _kept_maps(part: BackbonePart, report: ReportData) -> Drawing:
     labels = tuple(part.rows["label"].unique())
     layers = blocks_of(part.rows)
     # A row of maps for each method; shares are on one colour scale.
     values = [grids(select_rows(part.rows, label=label), "kept", layers) for label in labels]
-    unit = "share of images in which the token is kept"
-    titles = tuple(title_of(label, looks) for label in labels)
+    unit = f"share of {report.run.kind} in which the token is kept"
+    titles = tuple(map(report.title, labels))
     maps = Maps(titles, tuple(layers), np.stack(values), unit)
     return part.drawing(
         "sensitivity-kept",

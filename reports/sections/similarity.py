@@ -59,7 +59,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         key="similarity",
         part="why",
         title="Do methods keep the same tokens?",
-        sentence=_sentence(pairs, links, budget),
+        sentence=_sentence(pairs, links, budget, report.run.kind),
         figures=tuple(drawings),
         tables=(_table(pairs),),
         notes=_notes(links),
@@ -135,7 +135,7 @@ def _table(pairs: pd.DataFrame) -> Table:
     )
 
 
-def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float) -> str:
+def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, kind: str) -> str:
     # Where a method removes nothing, all its tokens survive alike, and nothing correlates.
     compared = pairs[(pairs["budget"] == budget)].dropna(subset=["survival"])
     if compared.empty:
@@ -150,17 +150,18 @@ def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float) -> str:
     if len(compared) > 1:
         least_alike = number(least["survival"], 2)
         text += f", {least['one']} and {least['other']} the least ({least_alike})"
-    verdicts = [_verdict(row) for row in links[links["budget"] == budget].to_dict("records")]
+    rows = links[links["budget"] == budget].to_dict("records")
+    verdicts = [_verdict(row, kind) for row in rows]
     return " ".join([f"{text}.", *verdicts])
 
 
-def _verdict(row: Mapping[Any, Any]) -> str:
+def _verdict(row: Mapping[Any, Any], kind: str) -> str:
     """Say whether keeping alike tokens goes with answering alike on a backbone."""
     # A negative correlation, however clear, is no sign that alike methods answer alike.
     significant = row["p"] < LEVEL and row["rho"] > 0
     verb = "does" if significant else "was not shown to"
     return (
-        f"Keeping alike tokens {verb} go with being right on the same images on "
+        f"Keeping alike tokens {verb} go with being right on the same {kind} on "
         f"{row['backbone']}: across the pairs of {int(row['methods'])} methods the two correlate "
         f"by {number(row['rho'], 2)} (p {p_value(row['p'])})."
     )

@@ -165,7 +165,7 @@
         canvas.setAttribute("aria-label", `${data.labels[label]}, block ${block}: ${mean.toFixed(0)} % of tokens kept`);
         inspect(canvas, height, width, (row, column) => {
           const share = (values[offset + row * width + column] / 2.54).toFixed(0);
-          readout.textContent = `${data.labels[label]}, block ${block}, row ${row}, column ${column}: kept in ${share} % of images`;
+          readout.textContent = `${data.labels[label]}, block ${block}, row ${row}, column ${column}: kept in ${share} % of ${data.kind}`;
         });
         place.append(canvas);
       });

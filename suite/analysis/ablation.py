@@ -22,6 +22,7 @@ from suite.analysis.statistics import accuracy_row, difference_columns, outcomes
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
 from suite.plan.cells import DENSE
+from suite.plan.notes import called
 from suite.stats.compare import Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.store.results import Results
@@ -85,7 +86,7 @@ def ablation_tables(
         members = [record for record in records if record.backbone == family.backbone]
         measured = _family_rows(family, settings_of_family, members, results)
         rows += [asdict(row) for row in measured]
-        sentences.append({**family._asdict(), "sentence": sentence(measured, spec)})
+        sentences.append({**family._asdict(), "sentence": sentence(measured, members[0])})
     frame = pd.DataFrame(rows, columns=list(TABLES["ablation"].columns))
     return {
         "ablation": frame.astype({"significant": "boolean"}),
@@ -168,15 +169,18 @@ def _measured(
     return replace(row, removed=cell.removed, **columns)
 
 
-def sentence(rows: Sequence[AblationRow], spec: RunSpec) -> str:
-    """What one family shows, on how many images and seeds, and what it cannot show."""
+def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
+    """What one family shows, on how many images and seeds, and what it cannot show.
+
+    `cell` is any of its backbone.
+    """
     first, *others = rows
     who, removed, own = first.method, f"{100 * first.budget:.4g} % of FLOPs removed", ""
     if first.budget:
         own = f" ({first.setting})"
     else:
         who, removed = "the dense model", "nothing removed"
-    place = f"Axis {first.axis} on {first.backbone}, {removed}"
+    place = f"Axis {first.axis} on {called(first.backbone, cell.made_up)}, {removed}"
     if first.status != "ok" or first.top1 is None:
         return f"{place}: {who} was {first.status}, {first.reason}."
     seeds = max(row.seeds or 1 for row in rows)
@@ -185,10 +189,10 @@ def sentence(rows: Sequence[AblationRow], spec: RunSpec) -> str:
     # Settings of other FLOPs have no p: their difference would mix work with the setting.
     tested = [row for row in done if row.p_holm is not None]
     parts = [
-        f"{place}, {first.images:,} {spec.split} images{drawn}: {who}{own} is right on "
+        f"{place}, {first.images:,} {cell.split} {cell.kind}{drawn}: {who}{own} is right on "
         f"{100 * first.top1:.1f} %.",
         _counted(tested),
-        _best_and_worst(tested),
+        _best_and_worst(tested, cell.kind),
         _by_tau(rows) if first.axis == "order" else "",
     ]
     missing = [f"{row.setting} ({row.reason})" for row in others if row.status != "ok"]
@@ -220,18 +224,18 @@ def _counted(tested: Sequence[AblationRow]) -> str:
     )
 
 
-def _best_and_worst(tested: Sequence[AblationRow]) -> str:
+def _best_and_worst(tested: Sequence[AblationRow], kind: str) -> str:
     """The best and the worst of the others with their intervals."""
     ranked = sorted(tested, key=lambda row: row.difference or 0.0)
     if not ranked:
         return ""
-    best = f"Highest of the others: {_difference(ranked[-1])}"
-    return f"{best}; lowest: {_difference(ranked[0])}." if len(ranked) > 1 else f"{best}."
+    best = f"Highest of the others: {_difference(ranked[-1], kind)}"
+    return f"{best}; lowest: {_difference(ranked[0], kind)}." if len(ranked) > 1 else f"{best}."
 
 
-def _difference(row: AblationRow) -> str:
+def _difference(row: AblationRow, kind: str) -> str:
     if _same_answers(row):
-        return f"{row.setting}, right on the same images"
+        return f"{row.setting}, right on the same {kind}"
     over = "" if row.interval == "interval" else " over the seeds"
     return (
         f"{row.setting}, {_points(row.difference)} points (95 % {row.interval}{over} "

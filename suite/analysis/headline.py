@@ -15,15 +15,15 @@ from backbones.checkpoints.published import PublishedFile
 from suite.analysis.published_accuracy import accuracy_warning
 from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
-from suite.plan.notes import made_up_warning
+from suite.plan.notes import called, made_up_warning
 from suite.stats.compare import Comparison, same_answers
-from suite.stats.correctness import Outcomes
+from suite.stats.correctness import Outcomes, counted
 from suite.stats.single import wilson
 from suite.stats.verdict import Verdict, too_few
 
 FEW = 3  # methods that are named each in a sentence of its own
 TRAINED_ON = (
-    "these are images that weights are trained on (split `train`): no accuracy of this run is a "
+    "these are {kind} that weights are trained on (split `train`): no accuracy of this run is a "
     "test of anything."
 )
 NOTHING_COMPARED = "No method was compared with another: it takes two that run at the same budget."
@@ -53,17 +53,24 @@ class Headline:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a comparison was made; the budget as a fraction, top-1 of the dense model."""
+    """Where a comparison was made.
+
+    ``budget``   as a fraction, as the top-1 of the dense model
+    ``made_up``  parts of the backbone that its weights do not have
+    ``kind``     whether images or videos were classified
+    """
 
     backbone: str
     dataset: str
     budget: float
     dense_accuracy: float
+    made_up: Sequence[str] = ()
+    kind: str = "images"
 
     @property
     def place(self) -> str:
         """Data set and backbone."""
-        return f"{self.dataset} ({self.backbone})"
+        return f"{self.dataset} ({called(self.backbone, self.made_up)})"
 
 
 def make_headline(
@@ -86,7 +93,10 @@ def make_headline(
             if at.reference is None:
                 continue
             compared = True
-            setting = Setting(part.backbone, spec.data, at.budget, part.dense.accuracy)
+            dense, made_up = part.dense, part.records[0].made_up
+            setting = Setting(
+                part.backbone, spec.data, at.budget, dense.accuracy, made_up, dense.kind
+            )
             best = best_tested(at.compared, named)
             key = part.backbone, at.budget
             sentences[key] = best_sentence(setting, at.verdict, best)
@@ -156,28 +166,29 @@ def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) ->
             f"{setting.place}."
         )
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
-    relation = _relation(best, "the best other method, ")
+    relation = _relation(best, "the best other method, ", setting.kind)
     power = (
-        f"{best.images:,} images find a true difference of {100 * best.smallest:.1f} points in "
-        "four runs of five"
+        f"{counted(best.images, setting.kind)} find a true difference of "
+        f"{100 * best.smallest:.1f} points in four runs of five"
     )
     if best.smallest >= 1:
-        power = too_few(best.images)
+        power = too_few(best.images, setting.kind)
     return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
 
 
 def pair_sentence(setting: Setting, row: Comparison) -> str:
     """The reference of `row` against its method, in figures."""
-    place = f"On {setting.backbone} with {100 * setting.budget:.4g} % removed"
-    return f"{place} {_relation(row, '')} ({_figures(row, setting)})."
+    model = called(setting.backbone, setting.made_up) + ("," if setting.made_up else "")
+    place = f"On {model} with {100 * setting.budget:.4g} % removed"
+    return f"{place} {_relation(row, '', setting.kind)} ({_figures(row, setting)})."
 
 
-def _relation(row: Comparison, rank: str) -> str:
+def _relation(row: Comparison, rank: str, kind: str) -> str:
     """The reference of `row` against its method, called by its `rank`, in words."""
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
-        return f"{row.reference} and {other} are {same_answers(row.images)}"
+        return f"{row.reference} and {other} are {same_answers(row.images, kind)}"
     gap = signed_points(-100 * row.difference)
     signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
     # Rejected over all seeds together, while the range over single seeds reaches zero.
@@ -271,7 +282,8 @@ def run_warnings(
 
     `published` gives, by backbone, what its weights are known to score on this data.
     """
-    warnings = [TRAINED_ON] if spec.split == "train" else []
+    kinds = [part.dense.kind for part in statistics]
+    warnings = [TRAINED_ON.format(kind=kinds[0])] if spec.split == "train" and kinds else []
     for part in statistics:
         # of one backbone, which has the same weights in all cells
         if made_up := made_up_warning(part.backbone, part.records[0].made_up):
@@ -292,7 +304,7 @@ def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
     if low > 1 / classes:
         return ""
     return (
-        f"{backbone} itself is right on {_percent(dense.accuracy)} of these images, no better than "
-        f"guessing among {classes} classes: check that the weights belong to this data and that "
-        "they were loaded."
+        f"{backbone} itself is right on {_percent(dense.accuracy)} of these {dense.kind}, no "
+        f"better than guessing among {classes} classes: check that the weights belong to this data "
+        "and that they were loaded."
     )

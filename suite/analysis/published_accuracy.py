@@ -9,7 +9,7 @@ from backbones.checkpoints.branch import AVERAGED
 from backbones.checkpoints.published import PublishedFile, files_of
 from backbones.common.naming import bracketed
 from suite.data.base import Dataset
-from suite.stats.correctness import Outcomes
+from suite.stats.correctness import Outcomes, counted
 from suite.stats.single import wilson
 
 SURE = 0.9973  # three standard deviations
@@ -55,7 +55,7 @@ def accuracy_warning(dense: Outcomes, backbone: str, row: PublishedFile) -> str:
         return ""
     views = f" ({row.views} views)" if row.views else ""
     file = "its card" if row.source == "bundled" else row.file
-    measured = f"{100 * dense.accuracy:.1f} % of {dense.count:,} images"
+    measured = f"{100 * dense.accuracy:.1f} % of {counted(dense.count, dense.kind)}"
     return (
         f"{backbone} itself is right on {measured}, but {row.top1:.1f} % was published of it on "
         f"{row.data}{views}, {file}: fix weights, preprocessing or labels first."

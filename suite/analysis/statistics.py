@@ -122,7 +122,8 @@ def outcomes_at(
         # All seeds see the same images in the same order, so they stack to (S, n).
         hits = [results.hits(record.key) for record in seeds]
         correct = np.stack([right for _, right in hits])
-        outcomes.append(Outcomes(label, correct, hits[0][0], seeds[0].removed_share))
+        first = seeds[0]
+        outcomes.append(Outcomes(label, correct, hits[0][0], first.removed_share, first.kind))
     return outcomes
 
 

@@ -44,7 +44,8 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         print(note)
     skipped = sum(record.status == "skipped" for record in records)
     print(
-        f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} images: "
+        f"{len(records) - skipped} cells to run, {skipped} skipped, on {images:,} "
+        f"{prepared.dataset.kind}: "
         f"about {seconds:.0f} s on this machine, kernels compiled"
     )
     for warning in unreachable_budgets(prepared):

@@ -90,7 +90,8 @@ def renumbered(
         added = sorted(set(added) - set(places.values()))
     if not places:
         raise UserError(
-            "none of the images that the run began with is there: give the run another folder"
+            f"none of the {prepared.dataset.kind} that the run began with is there: give the run "
+            "another folder"
         )
     new = np.arange(listing.total, listing.total + len(added))
     order = np.zeros(listing.total + len(added), np.int64)
@@ -143,7 +144,7 @@ def leave_out(prepared: Prepared, damaged: Mapping[int, str]) -> None:
         )
     prepared.left_out.update(damaged)
     if not len(prepared.indices):
-        raise UserError("all images are damaged: give others")
+        raise UserError(f"all {prepared.dataset.kind} are damaged: give others")
 
 
 def found_damaged(prepared: Prepared, damaged: Mapping[int, str]) -> None:
@@ -154,7 +155,8 @@ def found_damaged(prepared: Prepared, damaged: Mapping[int, str]) -> None:
     new = {image: text for image, text in damaged.items() if image not in prepared.left_out}
     data = prepared.dataset
     if new and not prepared.skip_damaged and isinstance(data, Photographs):
-        print("an image is damaged: the others are read to find all that are", file=sys.stderr)
+        found = f"one of the {data.kind} is damaged: the others are read to find all that are"
+        print(found, file=sys.stderr)
         known = prepared.seen.keys() | new.keys()
         rest = [image for image in prepared.indices.tolist() if image not in known]
         new |= problems(rest, data.image)

@@ -33,7 +33,7 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
     if dataset.notes:
         record["notes"] = list(dataset.notes)
     if prepared.left_out:
-        record["left_out"] = list(prepared.left_out.values())
+        record["left_out"] = prepared.left_out_below
     return record
 
 

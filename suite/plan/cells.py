@@ -18,7 +18,7 @@ from methods.composition import Composition
 from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
-from suite.data.base import digest
+from suite.data.base import Dataset, digest
 from suite.plan.budget import Plan
 from suite.store.schema import SAME, CellRecord, Removal
 
@@ -105,9 +105,9 @@ class Cell:
 
 
 def planned_record(
-    cell: Cell, spec: RunSpec, images: int, weights: Provenance | None
+    cell: Cell, spec: RunSpec, dataset: Dataset, images: int, weights: Provenance | None
 ) -> CellRecord:
-    """Record of a cell before it ran, with its cost; `weights` is where they came from."""
+    """Record of a cell before it runs on so many images; `weights` is where they came from."""
     # A skipped cell has no cost.
     plan: dict[str, Any] = {}
     if cell.plan:
@@ -129,6 +129,7 @@ def planned_record(
         made_up=list(weights.made_up) if weights else [],
         dataset=spec.data,
         split=spec.split,
+        kind=dataset.kind,
         images=images,
         method=cell.method.name,
         label=cell.label,

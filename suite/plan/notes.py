@@ -18,6 +18,11 @@ def notes_on_weights(prepared: Prepared) -> list[str]:
     return notes
 
 
+def called(backbone: str, made_up: Sequence[str]) -> str:
+    """A backbone in a finding: which of its parts are not trained belongs to its name."""
+    return f"{backbone}, made up in part: {', '.join(made_up)}" if made_up else backbone
+
+
 def made_up_warning(backbone: str, parts: Sequence[str]) -> str:
     """Warn that `parts` of a backbone are not trained; empty without any."""
     if not parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -69,16 +69,30 @@ class Prepared:
     def size(self) -> str:
         """How many cells run on how many images or videos, in words."""
         size = f"{len(self.keys):,} cells on {len(self.indices):,} {self.dataset.kind}"
-        return "; ".join(text for text in (size, self.unused_split, self.left_out_note) if text)
+        left_out = self._left_out_note(self.left_out.values())
+        return "; ".join(text for text in (size, self.unused_split, left_out) if text)
 
     @property
     def left_out_note(self) -> str:
-        """The images that are damaged or gone, without which the run goes on; else empty."""
-        if not self.left_out:
+        """The images that are damaged or gone, without which the run goes on; else empty.
+
+        For what is stored and shown: without the folder of the data, which may name a user.
+        """
+        return self._left_out_note(self.left_out_below)
+
+    @property
+    def left_out_below(self) -> list[str]:
+        """What is wrong with each image that was left out, paths below the folder of the data."""
+        data = self.dataset
+        texts = list(self.left_out.values())
+        return list(map(data.below, texts)) if isinstance(data, Photographs) else texts
+
+    def _left_out_note(self, texts: Collection[str]) -> str:
+        if not texts:
             return ""
         return (
             f"left out of {len(self.chosen):,} {self.dataset.kind}, damaged or gone: "
-            f"{len(self.left_out):,} ({'; '.join(self.left_out.values())})"
+            f"{len(texts):,} ({'; '.join(texts)})"
         )
 
     @property
@@ -136,7 +150,8 @@ class Prepared:
         records = []
         for cell in self.cells:
             weights = self.models[cell.backbone].provenance
-            records.append(planned_record(cell, self.spec, len(self.indices), weights))
+            images = len(self.indices)
+            records.append(planned_record(cell, self.spec, self.dataset, images, weights))
         return records
 
 

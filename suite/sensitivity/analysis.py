@@ -83,7 +83,11 @@ def run_sensitivity(
         probes = ProbeStore(store, probe_digest(prepared, spec), prepared.seen)
         # Say where the results go and what an interrupted run has left.
         done, total = count_existing(prepared, store)
-        probed = probes.count_existing(images), len(images), "images with tokens removed"
+        probed = (
+            probes.count_existing(images),
+            len(images),
+            f"{prepared.dataset.kind} with tokens removed",
+        )
         existing = [(done, total, "outcomes"), probed]
         notes = [*notes_on_weights(prepared), *prepared.dataset.notes]
         print_start(folder, prepared.size, existing, notes, quiet)
@@ -91,7 +95,7 @@ def run_sensitivity(
         with progress_bar(total, quiet) as progress:
             failures = execute(prepared, store, progress, fail_fast)
         images = prepared.indices.tolist()  # some may have turned out damaged
-        with progress_bar(len(images), quiet, "images") as progress:
+        with progress_bar(len(images), quiet, prepared.dataset.kind) as progress:
             probe_images(prepared, settings, probes, progress)
         return conclude(prepared, spec, probes, failures, started)
 
@@ -177,8 +181,8 @@ def conclude(
     frames["sensitivity_methods"] = methods_table(prepared, results, failures)
     frames["sensitivity_kept"] = kept_table(prepared, results, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
-    headline = summarize_findings(spec, frames)
     parts = model.provenance.made_up if model.provenance else ()
+    headline = summarize_findings(spec, frames, prepared.dataset.kind, parts)
     if made_up := made_up_warning(spec.backbone, parts):
         headline["paragraphs"].insert(0, made_up)
     if prepared.left_out:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import pandas as pd
 
+from suite.plan.notes import called
 from suite.sensitivity.probe import REFERENCE_RANKINGS
 from suite.sensitivity.spec import SensitivitySpec
 from suite.sensitivity.token_tables import OVERALL
+from suite.stats.correctness import counted
 
 # Rankings of the score table that are no registered score, but something to compare scores with.
 REFERENCES = (*REFERENCE_RANKINGS, "foreground", "place")
@@ -18,20 +20,23 @@ REFERENCES = (*REFERENCE_RANKINGS, "foreground", "place")
 FEW_IMAGES = 8
 
 
-def summarize_findings(spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def summarize_findings(
+    spec: SensitivitySpec, frames: Mapping[str, pd.DataFrame], kind: str, made_up: Sequence[str]
+) -> dict[str, Any]:
     """Return the main finding as ``headline`` and the others as ``paragraphs``.
 
-    `frames` are the tables of `suite.sensitivity.analysis` by name.
+    `frames` are the tables of `suite.sensitivity.analysis` by name, of images or videos, by their
+    `kind`. `made_up` are the parts of the backbone that are not trained.
     """
     scores = frames["sensitivity_scores"]
     candidates = [
-        _best_score(scores),
-        _estimates(frames["sensitivity_agreement"]),
+        _best_score(scores, kind),
+        _estimates(frames["sensitivity_agreement"], kind),
         _first_and_last_block(frames["sensitivity_map"]),
         _foreground(scores),
     ]
     sentences = [sentence for sentence in candidates if sentence]
-    headline = f"{spec.backbone}, {spec.data} {spec.split}"
+    headline = f"{called(spec.backbone, made_up)}, {spec.data} {spec.split}"
     if sentences:
         headline += f": {sentences[0]}"
     return {"headline": headline, "paragraphs": sentences[1:]}
@@ -52,7 +57,7 @@ def ranked_scores(scores: pd.DataFrame, target: str) -> pd.DataFrame:
     return rows.sort_values("mean", ascending=False, kind="stable")
 
 
-def _best_score(scores: pd.DataFrame) -> str:
+def _best_score(scores: pd.DataFrame, kind: str) -> str:
     """Name the score that best predicts removal, unless the runner-up's interval overlaps."""
     ranked = ranked_scores(scores, "removal_kl")
     if ranked.empty:
@@ -60,7 +65,7 @@ def _best_score(scores: pd.DataFrame) -> str:
     best = ranked.iloc[0]
     figures = (
         f"rank correlation {interval(best)} with how far their exact removal moves the answer "
-        f"(mean over blocks, {best.images} images)"
+        f"(mean over blocks, {counted(int(best.images), kind)})"
     )
     sentence = f"the score that best predicts which tokens matter is {best.score}, {figures}"
     # The best of many scores is best by chance too: it is claimed only where intervals part.
@@ -74,7 +79,7 @@ def _best_score(scores: pd.DataFrame) -> str:
     place = select_rows(scores, target="removal_kl", block=OVERALL, score="place")
     if len(place):
         sentence += (
-            f"; the place in the image alone, read from the other images, has "
+            f"; the place in the image alone, read from the other {kind}, has "
             f"{interval(place.iloc[0])}"
         )
     by_loss = ranked_scores(scores, "removal_loss")
@@ -83,7 +88,7 @@ def _best_score(scores: pd.DataFrame) -> str:
             f". With what removal costs in loss the highest, {by_loss.iloc[0].score}, has "
             f"{interval(by_loss.iloc[0])}"
         )
-    warning = " So few images tell little." if best.images < FEW_IMAGES else ""
+    warning = f" So few {kind} tell little." if best.images < FEW_IMAGES else ""
     return f"{sentence}.{warning}"
 
 
@@ -93,14 +98,14 @@ def lies_above(best: Any, following: Any) -> bool:
     return bool(best["low"] > following["high"])
 
 
-def _estimates(agreement: pd.DataFrame) -> str:
+def _estimates(agreement: pd.DataFrame, kind: str) -> str:
     """Say how well the gradient estimates agree with zeroing and removal."""
 
     def correlation(quantity: str, first: str, second: str) -> str:
         rows = select_rows(agreement, block=OVERALL, quantity=quantity, first=first, second=second)
         if rows.empty:
             return ""
-        return f"{interval(rows.iloc[0])} ({rows.iloc[0]['images']} images)"
+        return f"{interval(rows.iloc[0])} ({counted(int(rows.iloc[0]['images']), kind)})"
 
     parts = []
     for exact in ("zeroing", "removal"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from suite.stats.correctness import Outcomes, aligned
+from suite.stats.correctness import Outcomes, aligned, counted
 from suite.stats.paired import bootstrap, corrected_interval, sign_flip
 from suite.stats.single import holm
 from suite.stats.verdict import smallest_detectable
@@ -115,11 +115,11 @@ def other_work(one: float, other: float) -> bool:
     return abs(one - other) > SAME_WORK
 
 
-def same_answers(images: int) -> str:
+def same_answers(images: int, kind: str = "images") -> str:
     """What is said of two methods that are right on the very same of `images`."""
     if images == 1:
-        return "both right or both wrong on the only image"
-    return f"right on the same of all {images:,} images"
+        return f"both right or both wrong on the only {kind.removesuffix('s')}"
+    return f"right on the same of all {counted(images, kind)}"
 
 
 def compare_to_reference(reference: Outcomes, others: Sequence[Outcomes]) -> list[Comparison]:

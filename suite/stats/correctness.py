@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 Bits = NDArray[np.bool_]
 
 
+def counted(number: int, kind: str = "images") -> str:
+    """So many images, or videos, in words."""
+    return f"1 {kind.removesuffix('s')}" if number == 1 else f"{number:,} {kind}"
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """Correctness of one method at one budget.
@@ -19,6 +24,7 @@ class Outcomes:
         correct: (S, n) top-1 hits for S seeds (1 for a deterministic method) and n images.
         images: (n,) number of each image in its data set.
         removed: share of the dense model's work removed, in the run's convention.
+        kind: whether the images are images or videos.
 
     """
 
@@ -26,6 +32,7 @@ class Outcomes:
     correct: Bits
     images: NDArray[np.int64]
     removed: float = 0.0
+    kind: str = "images"
 
     def __post_init__(self) -> None:
         """ValueError unless each image has one column, and there is at least one hit or miss."""

@@ -8,7 +8,7 @@ from math import sqrt
 
 from scipy.stats import norm
 
-from suite.stats.correctness import Outcomes, aligned
+from suite.stats.correctness import Outcomes, aligned, counted
 
 BLIND = ("random", "stride", "pool")  # named as what to run
 
@@ -51,9 +51,11 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     loss, smallest, label = min(losses, key=lambda row: row[0] - row[1])
     share = f"{100 * budget:.4g} % of FLOPs removed"
     seen = f"{label} {_loses(loss)} against the dense model"
-    limit = f"the {100 * smallest:.1f} points that {dense.count:,} images show in four runs of five"
+    shown = "shows" if dense.count == 1 else "show"
+    evidence = f"{counted(dense.count, dense.kind)} {shown}"
+    limit = f"the {100 * smallest:.1f} points that {evidence} in four runs of five"
     if smallest >= 1:
-        text = f"At {share} this data cannot rank the methods: {too_few(dense.count)}."
+        text = f"At {share} this data cannot rank the methods: {too_few(dense.count, dense.kind)}."
         return Verdict(False, smallest, label, loss, text)
     # A negative loss, a gain, is no visible harm either.
     if loss < smallest:
@@ -63,10 +65,10 @@ def verdict(dense: Outcomes, blind: Sequence[Outcomes], budget: float) -> Verdic
     return Verdict(True, smallest, label, loss, text)
 
 
-def too_few(images: int) -> str:
+def too_few(images: int, kind: str = "images") -> str:
     """What is said of so few images that `smallest_detectable` is 1."""
-    number = "1 image is" if images == 1 else f"{images:,} images are"
-    return f"{number} too few to find any difference"
+    verb = "is" if images == 1 else "are"
+    return f"{counted(images, kind)} {verb} too few to find any difference"
 
 
 def _loses(loss: float) -> str:

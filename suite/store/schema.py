@@ -84,6 +84,8 @@ class CellRecord(Stored):
     """data set as it was asked for"""
     split: str
     """split of the data"""
+    kind: Literal["images", "videos"] = "images"
+    """`images` or `videos`: what is counted and classified"""
     images: int
     """number of images (or videos)"""
     method: str

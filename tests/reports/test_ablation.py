@@ -239,9 +239,9 @@ def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
 
 def test_a_handful_of_images_detects_nothing(frame: pd.DataFrame) -> None:
     few = frame.assign(smallest=1.0, images=3)
-    assert _power_note(few) == (
+    assert _power_note(few, "images") == (
         "A hollow mark rules nothing out: 3 images are too few to find any difference.",
     )
     # Settings with as little in common as that do not make it a detectable difference.
     few.loc[1, "smallest"] = 0.5
-    assert "a true difference of 50.0 points in four runs" in _power_note(few)[0]
+    assert "a true difference of 50.0 points in four runs" in _power_note(few, "images")[0]

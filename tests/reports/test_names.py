@@ -49,7 +49,7 @@ def every_method(budgets: tuple[float, ...]) -> pd.DataFrame:
         "reference": None,
     }
     return frame.assign(
-        backbone="vim_nano", family="", total=131e6 * (1 - frame["removed"]), seeds=1, images=500, **known,
+        backbone="vim_nano", family="", kind="images", total=131e6 * (1 - frame["removed"]), seeds=1, images=500, **known,
         seed_low=frame["top1"], seed_high=frame["top1"], top1_low=frame["top1"] - 0.02, top1_high=frame["top1"] + 0.02,
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ def test_two_methods_of_one_title_stay_told_apart() -> None:
 def test_two_methods_with_the_same_answers_are_said_to_have_them() -> None:
     row = {
         "label": "tome", "method": "tome", "budget": 0.4, "top1": 0.5, "top1_low": 0.4, "top1_high": 0.6,
-        "total": 6e7, "removed": 0.4, "seeds": 1, "images": 1500, "agreement": 0.8, "kl": 0.1,
+        "total": 6e7, "removed": 0.4, "seeds": 1, "images": 1500, "kind": "images", "agreement": 0.8, "kl": 0.1,
         "reference": "mtr", "difference": 0.0, "difference_low": -0.001, "difference_high": 0.001, "p_holm": 1.0,
         "only_method_correct": 0.0, "only_reference_correct": 0.0,
     }  # fmt: skip

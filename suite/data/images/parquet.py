@@ -238,6 +238,11 @@ class ParquetImages(Photographs):
     def _group_of(self, index: int) -> int:
         return int(np.searchsorted(self._ends, index, side="right"))
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.paths[0].parent
+
     def listing(self) -> str:
         """Hash of names, sizes and footers of the files, and of the labels."""
         files = []

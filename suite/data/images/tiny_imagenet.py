@@ -9,6 +9,7 @@ small model can learn it; its `dev` is the part of `dev` in those classes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class TinyImagenet(Photographs):
         self.classes = source.classes[::step]
         # A crop would cut into objects that fill the small picture.
         self.prepare(WHOLE, overrides)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.source.folder
 
     def fetch(self, index: int) -> tuple[bytes, str, str]:
         """The bytes of a picture, (64, 64, 3), file and row, and a stamp of both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,8 +84,9 @@ def overrides_in(request: Request) -> dict[str, Any]:
 class Photographs(Dataset):
     """Pictures of any size in files, preprocessed as each backbone was published.
 
-    Subclasses define `fetch`, `stamp` and `listing`. A picture is known by its bytes: outcomes are
-    kept with a hash of them, so that they answer for these bytes alone, wherever their file lies.
+    Subclasses define `folder`, `fetch`, `stamp` and `listing`. A picture is known by its bytes:
+    outcomes are kept with a hash of them, so that they answer for these bytes alone, wherever their
+    file lies.
 
     ``upright``  whether EXIF orientations are applied
     """
@@ -117,6 +119,15 @@ class Photographs(Dataset):
     def listing(self) -> str:
         """Hash of names, sizes and labels of the files, which are not read."""
         raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """The folder that all files lie below."""
+        raise NotImplementedError
+
+    def below(self, text: str) -> str:
+        """`text` with the paths in it as they are below `folder`."""
+        return text.replace(f"{self.folder}{os.sep}", "")
 
     @property
     def names(self) -> list[str]:
@@ -183,6 +194,11 @@ class PhotographFiles(Photographs):
 
     root: Path
     paths: list[Path]
+
+    @property
+    def folder(self) -> Path:
+        """The root."""
+        return self.root
 
     @property
     def names(self) -> list[str]:

@@ -21,6 +21,8 @@ from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import permutations, settings
 from suite.store.schema import CellRecord
 
+CELL = CellRecord.model_construct(split="test", kind="images", made_up=[])
+
 Specs = Callable[..., RunSpec]
 Done = tuple[Result, pd.DataFrame, Path]
 ASKED: dict[str, Any] = {
@@ -204,7 +206,7 @@ def test_the_same_answers_are_no_difference_and_a_bound_keeps_its_side() -> None
         significant=True,
         only_method_correct=9,
     )
-    text = sentence([replace(reference, images=9, seeds=1), same, better], RunSpec())
+    text = sentence([replace(reference, images=9, seeds=1), same, better], CELL)
     assert "Of 2 other settings 0 keep less and 1 more" in text
     assert "weights=pair, +10.0 points (95 % interval +0.04 to +20.0)" in text
     assert "lowest: weights=size, right on the same images." in text
@@ -219,8 +221,12 @@ def test_nothing_is_claimed_of_nothing() -> None:
         top1=0.5,
         tau=1.0,
     )
-    text = sentence([row], RunSpec())
+    text = sentence([row], CELL)
     assert (
         text
         == "Axis size on b, 40 % of FLOPs removed, 9 test images: mtr (weights=mean) is right on 50.0 %."
+    )
+    clips = CellRecord.model_construct(split="val", kind="videos", made_up=["head (random)"])
+    assert sentence([row], clips).startswith(
+        "Axis size on b, made up in part: head (random), 40 % of FLOPs removed, 9 val videos: mtr "
     )

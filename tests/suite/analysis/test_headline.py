@@ -6,7 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite.analysis.headline import Setting, best_sentence, best_tested, signed_points
+from suite.analysis.headline import (
+    Setting,
+    at_chance,
+    best_sentence,
+    best_tested,
+    pair_sentence,
+    signed_points,
+)
 from suite.stats.compare import compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.stats.verdict import verdict
@@ -114,6 +121,23 @@ def test_a_difference_has_a_sign_and_agreement_is_no_difference() -> None:
     assert "cannot be told apart: mtr minus tome is -" in behind
     same = told(replace(REFERENCE, label="tome"))
     assert "mtr and the best other method, tome, are right on the same of all 1,000 images" in same
+
+
+def test_the_sentence_itself_says_videos_and_which_weights_are_made_up() -> None:
+    same, other = replace(REFERENCE, label="tome"), cell("tome", 0.5)
+    setting = replace(SETTING, made_up=["head (random)"], kind="videos")
+    judged = verdict(replace(DENSE, kind="videos"), [cell("stride", 0.84)], 0.4)
+    rows = [compare_to_reference(REFERENCE, [each])[0] for each in (same, other)]
+    first = best_sentence(setting, judged, rows[0])
+    assert re.search(r"less than the \d+\.\d points that 1,000 videos show in four", first)
+    assert "On fashion-clutter (vim_nano, made up in part: head (random)) with" in first
+    assert "are right on the same of all 1,000 videos" in first
+    assert "1,000 videos find a true difference" in first
+    assert pair_sentence(setting, rows[1]).startswith(
+        "On vim_nano, made up in part: head (random), with 40 % removed mtr keeps"
+    )
+    chance = at_chance(replace(DENSE, kind="videos"), "vim_nano", 1)
+    assert "of these videos, no better than guessing among 1 classes" in chance
 
 
 def test_a_handful_of_images_can_find_nothing() -> None:

@@ -1,5 +1,6 @@
 """An outcome belongs to the bytes of its image: what was changed, mended, moved or taken out."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -198,8 +199,13 @@ def test_damaged_files_cost_only_themselves(
     assert not (tmp_path / "run").exists()
     skipped = run(spec(), tmp_path / "run", skip_damaged=True)
     assert sorted(set(range(12)) - set(skipped.image)) == [1, 6, 10]
-    headline = (tmp_path / "run" / "analyses" / "headline.json").read_text()
-    assert all(name in headline for name in contents)
+    # What a report shows names the files below the folder of the data, and no user's folders.
+    headline = json.loads((tmp_path / "run" / "analyses" / "headline.json").read_text())
+    note = next(text for text in headline["paragraphs"] if "left out of 12 images" in text)
+    left_out = json.loads((tmp_path / "run" / "dataset.json").read_text())["left_out"]
+    assert [text.split()[0] for text in left_out] == sorted(contents)
+    assert all(text in note for text in left_out)
+    assert str(data) not in note
     for name in ("a/01.bmp", "b/06.bmp"):
         (data / name).write_bytes(contents[name])
     (data / "c/10.bmp").unlink()  # taken out, so that the numbers of those behind would shift

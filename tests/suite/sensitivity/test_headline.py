@@ -10,7 +10,12 @@ from suite.sensitivity.token_tables import OVERALL
 NOTHING = pd.DataFrame({"block": [], "quantity": [], "first": [], "second": []})
 
 
-def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
+def headline(
+    images: int,
+    *rows: tuple[str, float, float, float],
+    kind: str = "images",
+    made_up: tuple[str, ...] = (),
+) -> str:
     scores = pd.DataFrame(
         [
             {
@@ -30,7 +35,7 @@ def headline(images: int, *rows: tuple[str, float, float, float]) -> str:
         "sensitivity_agreement": NOTHING,
         "sensitivity_map": pd.DataFrame(),
     }
-    return str(summarize_findings(SensitivitySpec(), frames)["headline"])
+    return str(summarize_findings(SensitivitySpec(), frames, kind, made_up)["headline"])
 
 
 def test_a_score_is_the_best_where_its_interval_lies_above_the_next() -> None:
@@ -52,3 +57,11 @@ def test_a_score_within_the_reach_of_the_next_only_came_out_highest(high: float)
 
 def test_few_images_are_said_to_tell_little() -> None:
     assert headline(7, ("norm", 0.6, 0.5, 0.7)).endswith(" images). So few images tell little.")
+
+
+def test_videos_are_called_videos_and_what_is_made_up_is_said() -> None:
+    row = ("delta", 0.3, 0.2, 0.4)
+    text = headline(3, row, kind="videos", made_up=("head (random)",))
+    assert text.startswith("vim_nano, made up in part: head (random), fashion-clutter dev: ")
+    assert "(mean over blocks, 3 videos)" in text
+    assert text.endswith("So few videos tell little.")
