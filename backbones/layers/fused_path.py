@@ -170,7 +170,8 @@ def mix(
     if "delta" in needs:
         step = torch.empty(inputs.u.shape, dtype=inputs.A.dtype, device=u.device)
     if is_ungated(needs):
-        ungated = torch.empty(inputs.u.shape, dtype=u.dtype, device=u.device)
+        shape = inputs.u.shape if is_separate(needs, "ungated") else x.shape
+        ungated = torch.empty(shape, dtype=u.dtype, device=u.device)
     separate = is_separate(needs)
     result = scan(separate, step=step, ungated=ungated)
     # The kernel scales the sum that it writes itself.

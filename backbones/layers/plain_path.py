@@ -35,19 +35,21 @@ def mix(
     if is_ungated(needs):
         # Scanned again: gating this output here would round otherwise than a kernel's own gate,
         # and asking would change the result.
-        ungated = run(inputs._replace(z=None), REVERSE, True, kernel, mean=False).y
+        apart = is_separate(needs, "ungated")
+        ungated = run(inputs._replace(z=None), REVERSE, apart, kernel, mean=False).y
+        ungated = ungated if apart else ungated * weights.scale
     out = linear(y, weights.out_proj.weight)
     return out, trace_of(needs, inputs, result, y, delta, ungated, weights.scale)
 
 
-def is_separate(needs: frozenset[str]) -> bool:
-    """Whether the trace needs each direction's output, not only their sum."""
-    return not needs.isdisjoint({"y_forward", "y_backward"})
+def is_separate(needs: frozenset[str], output: str = "y") -> bool:
+    """Whether the trace needs each direction's `output`, not only their sum."""
+    return not needs.isdisjoint({f"{output}_forward", f"{output}_backward"})
 
 
 def is_ungated(needs: frozenset[str]) -> bool:
     """Whether the trace needs the output before the gate."""
-    return not needs.isdisjoint({"ungated", "ungated_forward", "ungated_backward"})
+    return "ungated" in needs or is_separate(needs, "ungated")
 
 
 def trace_of(
@@ -61,8 +63,8 @@ def trace_of(
 ) -> Trace:
     """The trace's fields named in `needs`.
 
-    `y` is the combined output, `delta` the timescale, `ungated` (2, B, L, E) the output of both
-    directions before the gate, and `scale` the factor of their sum.
+    `y` is the combined output and `delta` the timescale. `ungated` is the output before the gate,
+    combined (B, L, E), or (2, B, L, E) of each direction; `scale` the factor of their sum.
     """
     shown: dict[str, Tensor | None] = {
         "delta_mean": result.delta_mean,
@@ -74,9 +76,9 @@ def trace_of(
     }
     if is_separate(needs):
         shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
-    if ungated is not None:
+    shown["ungated"] = ungated
+    if ungated is not None and is_separate(needs, "ungated"):
         shown |= {"ungated_forward": ungated[0], "ungated_backward": ungated[1]}
-    if ungated is not None and "ungated" in needs:
         shown["ungated"] = (ungated[0] + ungated[1]) * scale
     return Trace(**{name: shown[name] for name in needs})
 

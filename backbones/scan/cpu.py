@@ -29,7 +29,8 @@ def cpu_scan(
 
     `scale` multiplies the sum of the directions. With `weight` (K, R, E), `inputs.delta` is (K, B,
     L, R) and the raw timescale is delta @ weight. A tensor `step` (K, B, L, E) receives the
-    timescale after bias and softplus, a tensor `ungated` (K, B, L, E) the output before the gate.
+    timescale after bias and softplus; `ungated`, (K, B, L, E) or (B, L, E) for their sum times
+    `scale`, the outputs before the gate.
     """
     inputs = inputs.map(lambda tensor: dense(tensor.float()))
     directions, batch, length, width = inputs.u.shape
@@ -48,6 +49,7 @@ def cpu_scan(
         y=y,
         step=step,
         ungated=ungated,
+        ungated_k=ungated.stride(0) if ungated is not None and ungated.ndim == 4 else 0,
         mean=means,
         rank=0 if weight is None else weight.shape[1],
         y_k=y.stride(0) if separate else 0,

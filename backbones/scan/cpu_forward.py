@@ -18,7 +18,7 @@ WIDEST_CHUNK = 128
 LINE, AHEAD = 16, 4  # numbers of a cache line; tokens to look ahead
 READ = ("u", "delta", "weight", "A", "B", "C", "D", "z", "bias", "carry")
 ADDRESSES = (*READ, "y", "step", "ungated", "mean")
-FRAME = frame_type(ADDRESSES, (*SCAN_SIZES, "y_k"), scalars=("scale",))
+FRAME = frame_type(ADDRESSES, (*SCAN_SIZES, "y_k", "ungated_k"), scalars=("scale",))
 
 
 @device
@@ -69,6 +69,21 @@ def emit(frame: Any, k: int, image: int, token: int, first: int, count: int, out
     else:
         for c in range(count):
             y[c] = out[c] * scale
+
+
+@device
+def keep(frame: Any, k: int, image: int, token: int, first: int, count: int, out: Any) -> None:
+    """Store one token's output before the gate, summed and scaled as `emit` does."""
+    place = k * frame.ungated_k + (image * frame.length + token) * frame.width + first
+    ungated = row(frame.ungated, place)
+    summed = frame.ungated_k == 0
+    scale = frame.scale if summed and k == frame.directions - 1 else ONE
+    if summed and k > 0:
+        for c in range(count):
+            ungated[c] = (out[c] + ungated[c]) * scale
+    else:
+        for c in range(count):
+            ungated[c] = out[c] * scale
 
 
 @device
@@ -149,9 +164,7 @@ def scan_chunk(
             for c in range(count):
                 kept[c] = step[c]
         if frame.ungated != 0:
-            bare = row(frame.ungated, place * frame.width + first)
-            for c in range(count):
-                bare[c] = out[c]
+            keep(frame, k, image, token, first, count, out)
         emit(frame, k, image, token, first, count, out)
 
 

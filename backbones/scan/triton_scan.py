@@ -47,8 +47,8 @@ def triton_scan(
     """Scan on a GPU; equations in `selective_scan`. delta_mean is empty unless `mean`.
 
     `scale` multiplies the sum of the directions. A float32 tensor `step` (K, B, L, E) receives the
-    timescale after bias and softplus, one of u's dtype `ungated` (K, B, L, E) the output before the
-    gate.
+    timescale after bias and softplus; `ungated` in u's dtype, (K, B, L, E) or (B, L, E) for their
+    sum times `scale`, the outputs before the gate.
     """
     inputs = _prepared(inputs)
     directions, batch, length, width = inputs.u.shape
@@ -59,13 +59,18 @@ def triton_scan(
     alone = separate or (directions == 1 and scale == 1.0)
     y = None if alone else new(batch, length, width)
     means = new(blocks, directions, batch, length, dtype=torch.float32) if mean else None
+    bare = ungated
+    if ungated is not None and ungated.ndim == 3:
+        bare = new(inputs.u.shape)
     # counts the directions that have finished, for each image and block of channels
     arrivals = None
     if not alone:
         arrivals = torch.zeros(batch * blocks, dtype=torch.int32, device=inputs.u.device)
     with torch.cuda.device_of(inputs.u):
-        _launch_forward(inputs, reverse, tiles, (parts, y, means, step, ungated, arrivals), scale)
+        _launch_forward(inputs, reverse, tiles, (parts, y, means, step, bare, arrivals), scale)
     delta_mean = inputs.A.new_empty(0) if means is None else means.sum(0) / width
+    if ungated is not None and bare is not None and bare is not ungated:
+        ungated.copy_(sum(bare[1:], start=bare[0]) * scale)
     if y is None:
         y = parts if separate else parts[0]
     return ScanResult(y, delta_mean)

@@ -111,10 +111,13 @@ def test_bits_do_not_depend_on_batch_or_threads(
 @pytest.mark.parametrize("width", [16, 130])
 def test_the_output_before_the_gate_is_had_beside_the_gated(make_inputs: Any, width: int) -> None:
     inputs = ScanInputs(**make_inputs(2, 2, 7, width, 4))
-    ungated = torch.empty_like(inputs.u)
-    result = cpu_scan(inputs, BOTH, False, ungated=ungated)
-    assert torch.equal(result.y, cpu_scan(inputs, BOTH, False).y)
-    assert torch.equal(ungated, cpu_scan(inputs._replace(z=None), BOTH, True).y)
+    bare = inputs._replace(z=None)
+    for separate in (True, False):
+        expected = cpu_scan(bare, BOTH, separate, scale=0.5).y
+        ungated = torch.empty_like(expected)
+        result = cpu_scan(inputs, BOTH, False, scale=0.5, ungated=ungated)
+        assert torch.equal(result.y, cpu_scan(inputs, BOTH, False, scale=0.5).y)
+        assert torch.equal(ungated, expected)
 
 
 def test_threads_of_python_give_the_same_bits(

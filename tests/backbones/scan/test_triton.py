@@ -92,7 +92,11 @@ def test_by_products(make_inputs: Any) -> None:
     assert torch.equal(result.y, 0.5 * whole.y)
     assert result.delta_mean.numel() == 0
     torch.testing.assert_close(step.mean(dim=-1), whole.delta_mean)
-    assert torch.equal(ungated, triton_scan(inputs._replace(z=None), BOTH, separate=True).y)
+    bare = inputs._replace(z=None)
+    assert torch.equal(ungated, triton_scan(bare, BOTH, separate=True).y)
+    summed = torch.empty_like(result.y)
+    triton_scan(inputs, BOTH, separate=True, scale=0.5, ungated=summed)
+    assert torch.equal(summed, triton_scan(bare, BOTH, separate=False, scale=0.5).y)
 
 
 def test_half_precision_keeps_its_state_in_fp32(loop_scan: Any, make_inputs: Any) -> None:
