@@ -24,7 +24,7 @@ EVIT = Method(
     published=published.evit,
     options={
         "score": options.native(
-            options.score("cls-similarity", "hidden-attention", "cls-attention", "activation"),
+            options.score("hidden-attention", "cls-similarity", "cls-attention", "activation"),
             "cls_attention",
             "cls-attention",
         ),
@@ -48,14 +48,15 @@ EVIT = Method(
 **On attention, as published.** Between attention and MLP, $a$ the class token's attention to the
 patches, mean over heads (`cls-attention`), as it is: its row includes the class token.
 
-**A scan has no attention row**, so `score` says what stands for it. `cls-similarity`: cosine of
-branch + residual with the class token (mean over several special tokens; the size-weighted mean
-token where there is none). `hidden-attention`: the scan written as attention, each direction
-reading the tokens it passed before the class token, $\\alpha_{c,j} = \\sum_n C_c[n]
-\\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big) \\Delta_j B_j[n]$, and the mean of $|\\alpha|$
-over channels is taken. `activation`: $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says.
-For the fused sum these scores become weights that sum to one over all patch tokens: a softmax of
-the cosine, the others divided by their sum.
+**On a scan** the class token's attention is its hidden attention (`hidden-attention`, the
+default): the scan written as attention, each direction reading the tokens it passed before the
+class token, $\\alpha_{c,j} = \\sum_n C_c[n] \\big(\\prod_{t=j+1}^{c} e^{\\Delta_t A[n]}\\big)
+\\Delta_j B_j[n]$, and the mean of $|\\alpha|$ over channels is taken (and over several special
+tokens). It is EViT's own score carried over, and needs a class token. `cls-similarity` needs none:
+cosine of branch + residual with the class token (mean over several; the size-weighted mean token
+where there is none). `activation`: $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says. For
+the fused sum these scores become weights that sum to one over all patch tokens: a softmax of the
+cosine, the others divided by their sum.
 
 **Chosen here.** To remove $r$ tokens exactly, the $r + 1$ lowest are fused into one, which takes
 the place of the best-scored of them. `fused=false` drops the $r$ lowest.
@@ -63,7 +64,7 @@ the place of the best-scored of them. `fused=false` drops the $r$ lowest.
 **Departures in public code.** One reimplementation for Mamba keeps the least important tokens (an
 ascending sort).
 
-**Cost.** No matrix products. `hidden-attention` takes about $8 E N$ operations a token and special
+**Cost.** No matrix products. `hidden-attention` takes about $4 E N$ operations a token and special
 token.
 """,
 )

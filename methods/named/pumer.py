@@ -13,8 +13,12 @@ PUMER = Method(
     year=2023,
     published=published.pumer,
     options={
-        "score": options.score(
-            "cls-similarity", "activation", "delta", "norm", "hidden-attention", "cls-attention"
+        "score": options.native(
+            options.score(
+                "hidden-attention", "cls-similarity", "cls-attention", "activation", "delta", "norm"
+            ),
+            "cls_attention",
+            "cls-attention",
         ),
         "direction": options.direction(),
         "reading": options.reading(),
@@ -37,9 +41,10 @@ PUMER = Method(
 3. The survivors stand in their original order.
 
 **Adapted to vision alone.** PuMer scores an image token by the attention that the words of the
-query pay to it. There is no query here: the class token stands for it, and `score=cls-similarity`
-is the cosine of branch + residual with it (see `evit` for the other scores). Pruning and merging
-equal shares is the paper's setting for VQA (0.2 and 0.2).
+query pay to it. There is no query here: the class token stands for the text, and the score is the
+attention that it pays, on a scan its hidden attention (see `evit`, also for `score=cls-similarity`,
+which needs no class token). Pruning and merging equal shares is the paper's setting for VQA (0.2
+and 0.2).
 
 **Left open, and chosen here.** The metric of the merge is the last mixer's output; the mean is
 unweighted.

@@ -19,6 +19,7 @@ from backbones.sequence import TokenSequence
 from methods.parts.cost import Widths
 from methods.parts.counter_random import uniform
 from methods.parts.features import length, precise, rows, summed, traced
+from methods.parts.hidden_attention import hidden_attention
 
 DIRECTIONS = ("both", "forward", "backward")
 SIGNED = ("cls-similarity",)  # scores that may be negative
@@ -132,47 +133,17 @@ def _cls_attention(context: SiteContext, direction: str) -> Tensor:
     return precise(traced(context.tokens.trace, "cls_attention")).gather(1, context.patches)
 
 
-def attention_row(delta: Tensor, A: Tensor, B: Tensor, C: Tensor, reader: Tensor) -> Tensor:
-    """|Hidden attention| of one token to those scanned before it, mean over channels (B, L).
-
-    alpha_{c,j} = sum_n C_c[n] (prod_{t=j+1..c} exp(Delta_t A[n])) Delta_j B_j[n] for j < c, and 0
-    for j >= c. `delta` (B, L, E), `A` (E, N), `B` and `C` (B, L, N), `reader` (B,) the place c.
-    """
-    # The product of exp(Delta_t A) is exp of a sum, and that a difference of prefix sums.
-    elapsed = delta.cumsum(1)
-    place = reader[:, None, None]
-    gap = elapsed.gather(1, place.expand(-1, 1, delta.shape[2])) - elapsed
-    read = C.gather(1, place.expand(-1, 1, C.shape[2]))
-    alpha = torch.zeros_like(delta)
-    # State by state: all at once would hold B L E N numbers.
-    for n in range(A.shape[1]):
-        # Behind the reader the gap is negative and exp would overflow; that part is cut off below.
-        alpha += torch.exp(gap.clamp_min(0) * A[:, n]) * (read[..., n] * B[..., n])[..., None]
-    row = (alpha * delta).abs().mean(-1)
-    earlier = torch.arange(row.shape[1], device=row.device) < reader[:, None]
-    return row.where(earlier, 0)
-
-
 def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
-    """Hidden attention of the class token to each token scanned before it, by direction."""
+    """EViT's attention of the class token on a scan, mean over several special tokens."""
     special = context.tokens.special
     if special.shape[1] == 0:
         raise UserError(
             "score 'hidden-attention' needs a class token and this backbone has none: "
-            "use another score"
+            "use score=cls-similarity"
         )
     trace = context.tokens.trace
     delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
-    # The backward scan reads the flipped sequence, in which place j is last - j.
-    last = delta.shape[2] - 1
-    total = torch.zeros_like(delta[0, ..., 0])
-    for j in range(special.shape[1]):
-        if direction != "backward":
-            total = total + attention_row(delta[0], A[0], B[0], C[0], special[:, j])
-        if direction != "forward":
-            flipped = (delta[1].flip(1), A[1], B[1].flip(1), C[1].flip(1))
-            total = total + attention_row(*flipped, last - special[:, j]).flip(1)
-    return (total / special.shape[1]).gather(1, context.patches)
+    return hidden_attention(delta, A, B, C, special, direction).gather(1, context.patches)
 
 
 def _random(context: SiteContext, direction: str) -> Tensor:
@@ -255,7 +226,10 @@ SCORES: dict[str, Score] = {
         _hidden_attention,
         _fixed("delta", "A", "B", "C"),
         True,
-        lambda n, k, s: k * s.specials * n * s.inner * (4 * s.states + 4),
+        # one scan for each token, whichever are asked for: see `methods.parts.hidden_attention`
+        lambda n, k, s: (
+            n * (2 * s.inner + s.specials * (s.inner * (4 * s.states + 3) + s.states + 2) + 1)
+        ),
     ),
     "random": Score(_random, _fixed(), False, lambda n, k, s: 0),
 }

@@ -136,7 +136,9 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
     if composition.aligned and (scans := model.describe().directions) != 2:
         return f"hands decay on along one scan each way; {model.name} has {scans} scans"
     if composition.needs_class_token and not specials:
-        return f"needs a class token; {model.name} has none"
+        hidden = composition.score == "hidden-attention"
+        mend = "use score=cls-similarity" if hidden else "set sensitivity=0"
+        return f"needs a class token; {model.name} has none: {mend}"
     if composition.cls_placement == "proportional" and specials > 1:
         return (
             f"cls_placement=proportional places one class token; {model.name} has {specials} "

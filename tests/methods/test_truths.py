@@ -115,7 +115,7 @@ def test_an_image_does_not_depend_on_its_batch(
 
 
 @pytest.mark.parametrize(
-    "text", [*REDUCING, "mtr[weights=pair]", "evit[score=hidden-attention]", "random[weights=mean]"]
+    "text", [*REDUCING, "mtr[weights=pair]", "evit[score=cls-similarity]", "random[weights=mean]"]
 )
 @pytest.mark.parametrize("remove", [1, 11])
 def test_batch_independence_at_real_sizes(

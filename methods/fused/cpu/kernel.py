@@ -15,8 +15,8 @@ from methods.fused.cpu.merging import arrange, combine, move_carry, move_facts, 
 from methods.fused.cpu.scoring import attention, gates, score
 
 OLD = ("branch", "residual", "position", "size", "special", "owner", "carry")
-READ = ("y", "delta", "feature", "feature2", "gate", "step")  # by rows, where they lie
-GIVEN = ("score", "weight", "source", "target")
+READ = ("y", "delta", "feature", "feature2", "B", "C", "step")  # by rows, where they lie
+GIVEN = ("A", "score", "weight", "source", "target")
 # One record of integers for all compositions: one kernel is compiled, whatever the options.
 FRAME = frame_type(
     (*OLD, *(f"new_{name}" for name in OLD), *READ, *GIVEN),
@@ -37,6 +37,7 @@ FRAME = frame_type(
             "directions",
             "states",
             "scoring",
+            "scans",
             "signed",
             "matching",
             "odd",
@@ -47,6 +48,7 @@ FRAME = frame_type(
         *(
             "weighting",
             "sized",
+            "aligned",
             "removed",
             "prune_count",
             "branch_pairs",
@@ -67,7 +69,7 @@ def weigh(frame: Any, image: int, patch: Any, scores: Any, weight: Any) -> None:
             weight[j] = given[j]
     elif frame.weighting == merging.SUM:
         attention(scores, frame.patches, frame.signed != 0, weight)
-    elif frame.gate != 0:
+    elif frame.step != 0:
         gates(frame, image, patch, weight)
     else:
         for j in range(frame.patches):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from backbones.compiled.native import fill
 from backbones.scan.contract import dense
+from backbones.scan.cpu import LOG2E
 from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
@@ -18,7 +19,12 @@ from methods.parts.features import FEATURES, summed, traced
 from methods.parts.match import target_count
 from methods.parts.score import SIGNED, SiteContext, output
 
-SCORINGS = {"activation": scoring.ACTIVATION, "norm": scoring.NORM, "cls-similarity": scoring.CLASS}
+SCORINGS = {
+    "activation": scoring.ACTIVATION,
+    "norm": scoring.NORM,
+    "cls-similarity": scoring.CLASS,
+    "hidden-attention": scoring.HIDDEN,
+}
 """Scores that the kernel works out, those that read a row for every token; others it is given."""
 MATCHINGS = {
     "lowest": grouping.LOWEST,
@@ -29,6 +35,7 @@ MATCHINGS = {
     "neighbours": grouping.NEIGHBOURS,
 }
 """Matchings that the kernel finds; others it is given."""
+SCANS = {"forward": 0b01, "backward": 0b10, "both": 0b11}
 WEIGHTINGS = {"drop": merging.DROP, "pair": merging.PAIR, "attention": merging.SUM}
 """Combinations that are no weighted average."""
 
@@ -64,8 +71,8 @@ def launch(
         fields["y_width"] = rows["y"].shape[-1]
     if "feature" in rows:
         fields["feature_width"] = rows["feature"].shape[-1]
-    if "gate" in rows:
-        fields |= {"directions": rows["gate"].shape[0], "states": rows["gate"].shape[3]}
+    if "B" in rows:
+        fields |= {"directions": rows["B"].shape[0], "states": rows["B"].shape[3]}
     frame = fill(
         FRAME,
         rows | tensors,
@@ -88,17 +95,21 @@ def launch(
 
 def _rows(composition: Composition, tokens: TokenSequence) -> Iterator[tuple[str, Tensor]]:
     """What is read by rows where it lies: (B, L, F), or (2, B, L, F)."""
-    if _scoring(composition, tokens) == scoring.ACTIVATION:
+    mode = _scoring(composition, tokens)
+    if mode == scoring.ACTIVATION:
         yield "y", output(tokens, composition.reading, composition.direction)
-    if composition.aligned:
+    if composition.aligned or mode == scoring.HIDDEN:
         yield "delta", traced(tokens.trace, "delta")
+    if composition.weights == "delta-b" or mode == scoring.HIDDEN:
+        yield "B", traced(tokens.trace, "B")
+    if mode == scoring.HIDDEN:
+        yield "C", traced(tokens.trace, "C")
     if composition.feature is not None:
         parts = FEATURES[composition.feature].parts(tokens)
         # The kernel adds two rows as it reads them; more would cost a loop over addresses.
         parts = parts if len(parts) <= 2 else (summed(parts),)
         yield from zip(("feature", "feature2"), parts, strict=False)
     if composition.weights == "delta-b":
-        yield "gate", traced(tokens.trace, "B")
         # as if of one channel, so that it has the strides of the others
         yield "step", traced(tokens.trace, "delta_mean")[..., None]
 
@@ -113,7 +124,9 @@ def _scoring(composition: Composition, tokens: TokenSequence) -> int:
         and composition.sensitivity == 0
         and composition.matching in MATCHINGS
     )
-    if not bare or (composition.score == "cls-similarity" and tokens.special.shape[1] == 0):
+    # The plain path has a stand-in for the class token, or says that there is none.
+    by_class = composition.score in ("cls-similarity", "hidden-attention")
+    if not bare or (by_class and tokens.special.shape[1] == 0):
         return scoring.GIVEN
     return SCORINGS.get(composition.score, scoring.GIVEN)
 
@@ -125,6 +138,7 @@ def _inputs(composition: Composition, context: SiteContext, removed: int) -> tup
     free = composition.free(context.patches.shape[1], context.tokens.special.shape[1]) - pruned
     modes = {
         "scoring": _scoring(composition, context.tokens),
+        "scans": SCANS[composition.direction],
         "signed": composition.score in SIGNED,
         "matching": MATCHINGS.get(composition.matching, grouping.GIVEN),
         "odd": composition.sources == "odd",
@@ -133,6 +147,7 @@ def _inputs(composition: Composition, context: SiteContext, removed: int) -> tup
         "cls_window": composition.cls_window,
         "weighting": WEIGHTINGS.get(composition.weights, merging.AVERAGE),
         "sized": composition.weights == "size",
+        "aligned": composition.aligned,
         "removed": removed,
         "prune_count": pruned,
         "branch_pairs": branch,
@@ -140,6 +155,9 @@ def _inputs(composition: Composition, context: SiteContext, removed: int) -> tup
     }
     tensors: Tensors = {}
     score = None
+    if modes["scoring"] == scoring.HIDDEN:
+        # state by state, and scaled so that the kernel can use exp2
+        tensors["A"] = traced(context.tokens.trace, "A").transpose(1, 2) * LOG2E
     if modes["scoring"] == scoring.GIVEN:
         score = compose.scored(context, composition)
         assert score is not None

@@ -138,7 +138,7 @@ def move_carry(frame: Any, image: int, direction: int, index: Any, gone: Any, he
         else:
             for d in range(inner):
                 new[end + d] = old[start + d]
-    if frame.delta == 0:
+    if not frame.aligned:
         return
     for e in range(frame.removed):
         # The survivors before a dropped token are one more than the slot of the nearest of them.

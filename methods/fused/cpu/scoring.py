@@ -8,10 +8,10 @@ import numpy as np
 
 from backbones.compiled.jit import device, reassociating
 from backbones.compiled.native import row, wide_row
-from backbones.compiled.numerics import ZERO, exp, workspace
+from backbones.compiled.numerics import ZERO, exp, exp2, fma, workspace
 from methods.fused.cpu.similarity import TINY, dot, length
 
-NONE, GIVEN, ACTIVATION, NORM, CLASS = range(5)
+NONE, GIVEN, ACTIVATION, NORM, CLASS, HIDDEN = range(6)
 
 
 @reassociating
@@ -52,6 +52,53 @@ def class_similarity(frame: Any, image: int, special: Any, patch: Any, out: Any)
         out[j] = total / np.float32(frame.specials)
 
 
+@reassociating
+def attended(alpha: Any, step: Any, count: int) -> Any:
+    """Sum of |alpha step|."""
+    total = ZERO
+    for index in range(count):
+        total += abs(alpha[index] * step[index])
+    return total
+
+
+@device
+def attend(frame: Any, image: int, k: int, reader: int, space: Any, total: Any) -> None:
+    """Add to `total` (L) the hidden attention of token `reader` to those scan `k` carries to it."""
+    inner, states = frame.inner, frame.states
+    elapsed, alpha = space[:inner], space[inner : 2 * inner]
+    elapsed[:] = ZERO
+    C = row(frame.C, k * frame.C_k + image * frame.C_b + reader * frame.C_l)
+    steps = row(frame.delta, k * frame.delta_k + image * frame.delta_b + reader * frame.delta_l)
+    # Away from the reader, so that the time between is a running sum.
+    away = 1 if k else -1
+    token = reader + away
+    while 0 <= token < frame.length:
+        for c in range(inner):
+            elapsed[c] += steps[c]
+        steps = row(frame.delta, k * frame.delta_k + image * frame.delta_b + token * frame.delta_l)
+        B = row(frame.B, k * frame.B_k + image * frame.B_b + token * frame.B_l)
+        alpha[:] = ZERO
+        for n in range(states):
+            weight = C[n] * B[n]
+            rates = row(frame.A, (k * states + n) * inner)
+            for c in range(inner):
+                alpha[c] = fma(exp2(elapsed[c] * rates[c]), weight, alpha[c])
+        total[token] += attended(alpha, steps, inner) / np.float32(inner)
+        token += away
+
+
+@device
+def hidden_attention(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
+    """Hidden attention of the class token, mean over several special tokens."""
+    space, total = workspace(2 * frame.inner), np.zeros(frame.length, np.float32)
+    for s in range(frame.specials):
+        for k in range(2):
+            if frame.scans >> k & 1:
+                attend(frame, image, k, special[s], space, total)
+    for j in range(frame.patches):
+        out[j] = total[patch[j]] / np.float32(frame.specials)
+
+
 @device
 def score(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
     """The score (n, float64) of one image's patch tokens."""
@@ -71,6 +118,8 @@ def score(frame: Any, image: int, special: Any, patch: Any, out: Any) -> None:
             out[j] = length(this, frame.width)
     elif frame.scoring == CLASS:
         class_similarity(frame, image, special, patch, out)
+    elif frame.scoring == HIDDEN:
+        hidden_attention(frame, image, special, patch, out)
 
 
 @reassociating
@@ -91,7 +140,7 @@ def gates(frame: Any, image: int, patch: Any, weight: Any) -> None:
             step = row(
                 frame.step, k * frame.step_k + image * frame.step_b + patch[j] * frame.step_l
             )
-            B = row(frame.gate, k * frame.gate_k + image * frame.gate_b + patch[j] * frame.gate_l)
+            B = row(frame.B, k * frame.B_k + image * frame.B_b + patch[j] * frame.B_l)
             total += step[0] * (magnitude(B, frame.states) / np.float32(frame.states))
         weight[j] = total
 

@@ -131,7 +131,7 @@ def test_stride_and_pool() -> None:
 
 
 def test_evit_fuses_what_the_class_token_is_least_like() -> None:
-    out = reduced("evit")
+    out = reduced("evit[score=cls-similarity]")
     # Class token (0, 1): cosines 0, .110, .196, 1 of patches 0, 1, 3, 4. The two lowest fuse in the
     # place of patch 1.
     assert out.position.tolist() == [[1, 2, 3, 4]]
@@ -140,7 +140,7 @@ def test_evit_fuses_what_the_class_token_is_least_like() -> None:
         out.branch[0, 0],
         weight[0] * torch.tensor([1.0, 0.0]) + weight[1] * torch.tensor([0.9, 0.1]),
     )
-    assert reduced("evit[fused=false]", 2).position.tolist() == [[2, 3, 4]]
+    assert reduced("evit[fused=false,score=cls-similarity]", 2).position.tolist() == [[2, 3, 4]]
 
 
 def test_prunings_drop_what_scores_least() -> None:

@@ -16,8 +16,8 @@ from methods.parts.combine import attention, averaged, paired
 from methods.parts.counter_random import GAMMA, _mix, _signed, uniform
 from methods.parts.features import cosine
 from methods.parts.grid import local_maximum
+from methods.parts.hidden_attention import hidden_attention
 from methods.parts.match import Matching
-from methods.parts.score import attention_row
 
 
 def test_random_numbers_are_uniform_and_unrelated() -> None:
@@ -169,16 +169,16 @@ def test_hidden_attention_rebuilds_the_scan() -> None:
     # What a token reads is its attention row applied to the inputs: here with positive numbers, so
     # that |.| is idle.
     generator = torch.Generator().manual_seed(0)
-    delta = torch.rand(1, 9, 1, generator=generator, dtype=torch.float64)
-    A = -torch.rand(1, 3, generator=generator, dtype=torch.float64)
-    B, C = (torch.rand(1, 9, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    delta = torch.rand(2, 1, 9, 1, generator=generator, dtype=torch.float64)
+    A = -torch.rand(2, 1, 3, generator=generator, dtype=torch.float64)
+    B, C = (torch.rand(2, 1, 9, 3, generator=generator, dtype=torch.float64) for _ in range(2))
     u = torch.rand(9, generator=generator, dtype=torch.float64)
     u[6:] = 0
     h = torch.zeros(3, dtype=torch.float64)
     for t in range(7):
-        h = torch.exp(delta[0, t, 0] * A[0]) * h + delta[0, t, 0] * B[0, t] * u[t]
-    row = attention_row(delta, A, B, C, torch.tensor([6]))
-    assert torch.allclose((row[0] * u).sum(), C[0, 6] @ h)
+        h = torch.exp(delta[0, 0, t, 0] * A[0, 0]) * h + delta[0, 0, t, 0] * B[0, 0, t] * u[t]
+    row = hidden_attention(delta, A, B, C, torch.tensor([[6]]), "forward")
+    assert torch.allclose((row[0] * u).sum(), C[0, 0, 6] @ h)
     assert row[0, 6:].tolist() == [0, 0, 0]
 
 

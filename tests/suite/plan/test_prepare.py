@@ -208,21 +208,25 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
     }
     monkeypatch.setitem(BACKBONES._added, "plain_mini", lambda: create("plainmamba_l2", **sizes))
     methods = (
-        "evit[score=hidden-attention]",
+        "evit",
+        "pumer",
         "hsa",
         "activation[direction=forward]",
         "mtr",
-        "evit",
+        "mtr[sensitivity=1]",
+        "evit[score=cls-similarity]",
     )
     spec = small(backbones=("plain_mini",), methods=methods, budgets=(0.1,), baselines=False)
     reasons = {cell.label: cell.reason for cell in prepare(spec).cells}
     assert reasons == {
         "none": None,
-        "evit[score=hidden-attention]": "needs a class token; plainmamba_l2 has none",
+        "evit": "needs a class token; plainmamba_l2 has none: use score=cls-similarity",
+        "pumer": "needs a class token; plainmamba_l2 has none: use score=cls-similarity",
         "hsa": "hands decay on along one scan each way; plainmamba_l2 has 4 scans",
         "activation[direction=forward]": "needs ungated_forward; plainmamba_l2 has none",
         "mtr": None,
-        "evit": None,
+        "mtr[sensitivity=1]": "needs a class token; plainmamba_l2 has none: set sensitivity=0",
+        "evit[score=cls-similarity]": None,
     }
 
 
