@@ -17,7 +17,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from methods.spec import parse_all
-from suite.analysis.headline import comparisons_words, signed_points
+from suite.analysis.pair_sentences import comparisons_words, signed_points
 from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings

@@ -1,25 +1,28 @@
-"""The findings of a comparison in words: a headline, warnings, and paragraphs for the page.
-
-Every sentence about a difference has its interval, never a p alone.
-"""
+"""The findings of a comparison in words: a headline, warnings, and paragraphs for the page."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from backbones.checkpoints.published import PublishedFile
+from suite.analysis.pair_sentences import (
+    Setting,
+    best_sentence,
+    best_tested,
+    pair_sentence,
+    percent,
+)
 from suite.analysis.published_accuracy import accuracy_warning
 from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
-from suite.plan.notes import called, made_up_warning
-from suite.stats.compare import Comparison, same_answers
-from suite.stats.correctness import Outcomes, counted
+from suite.plan.notes import made_up_warning
+from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
-from suite.stats.verdict import Verdict, too_few
+from suite.stats.verdict import Verdict
 
 FEW = 3  # methods that are named each in a sentence of its own
 TRAINED_ON = (
@@ -49,28 +52,6 @@ class Headline:
     def record(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a comparison was made.
-
-    ``budget``   as a fraction, as the top-1 of the dense model
-    ``made_up``  parts of the backbone that its weights do not have
-    ``kind``     whether images or videos were classified
-    """
-
-    backbone: str
-    dataset: str
-    budget: float
-    dense_accuracy: float
-    made_up: Sequence[str] = ()
-    kind: str = "images"
-
-    @property
-    def place(self) -> str:
-        """Data set and backbone."""
-        return f"{self.dataset} ({called(self.backbone, self.made_up)})"
 
 
 def make_headline(
@@ -149,96 +130,6 @@ def _resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, 
     }
 
 
-def best_tested(rows: Iterable[Comparison], named: Collection[str]) -> Comparison | None:
-    """The most accurate of the tested rows; of equal ones that of a method in `named`."""
-    # A method that was not named but is better must not be passed over in the headline.
-    tested = [row for row in rows if row.p_holm is not None]
-    return max(tested, key=lambda row: (row.accuracy, row.label in named), default=None)
-
-
-def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) -> str:
-    """The reference against the best other method of the same work; None if there is none."""
-    # That the data cannot rank is said first; the difference follows as a measurement.
-    doubt = "" if judged.can_rank else f"{judged.text} "
-    if best is None:
-        return (
-            f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on "
-            f"{setting.place}."
-        )
-    budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
-    relation = _relation(best, "the best other method, ", setting.kind)
-    power = (
-        f"{counted(best.images, setting.kind)} find a true difference of "
-        f"{100 * best.smallest:.1f} points in four runs of five"
-    )
-    if best.smallest >= 1:
-        power = too_few(best.images, setting.kind)
-    return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
-
-
-def pair_sentence(setting: Setting, row: Comparison) -> str:
-    """The reference of `row` against its method, in figures."""
-    model = called(setting.backbone, setting.made_up) + ("," if setting.made_up else "")
-    place = f"On {model} with {100 * setting.budget:.4g} % removed"
-    return f"{place} {_relation(row, '', setting.kind)} ({_figures(row, setting)})."
-
-
-def _relation(row: Comparison, rank: str, kind: str) -> str:
-    """The reference of `row` against its method, called by its `rank`, in words."""
-    points = f"{abs(100 * row.difference):.1f} points of top-1"
-    other = f"{rank}{row.label}," if rank else row.label
-    if row.only_method_correct == row.only_reference_correct == 0:
-        return f"{row.reference} and {other} are {same_answers(row.images, kind)}"
-    gap = signed_points(-100 * row.difference)
-    signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
-    # Rejected over all seeds together, while the range over single seeds reaches zero.
-    if row.rejected and not row.significant:
-        scope = "every seed" if row.kind == "range" else "seeds in general"
-        return f"{row.reference} and {other} differ, though not for {scope}: {signed}"
-    if not row.significant:
-        return f"{row.reference} and {other} cannot be told apart: {signed}"
-    if row.difference < 0:
-        return f"{row.reference} keeps {points} more than {rank}{row.label}"
-    return f"{row.reference} keeps {points} less than {row.label}"
-
-
-def _figures(row: Comparison, setting: Setting) -> str:
-    """Interval of reference minus method, both accuracies, the dense one, and p."""
-    # Rows are method minus reference; the sentence has the reference first, so ends change places.
-    low, high = signed_points(-100 * row.difference_high), signed_points(-100 * row.difference_low)
-    spread = f"95 % interval of the difference {low} to {high}"
-    if row.kind == "range":
-        spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
-    assert row.p_holm is not None, "only tested rows are put into words"
-    p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
-    return (
-        f"{spread}, {_percent(row.reference_accuracy)} against {_percent(row.accuracy)}, "
-        f"dense {_percent(setting.dense_accuracy)}, {p}; interval and p are "
-        f"corrected for {comparisons_words(row.comparisons)} by Holm's method"
-    )
-
-
-def comparisons_words(count: int | None) -> str:
-    """For how many comparisons something is corrected."""
-    return "1 comparison" if count == 1 else f"{count} comparisons"
-
-
-def signed_points(points: float) -> str:
-    """One digit, or as many as show on which side of zero the number lies."""
-    points = round(points, 6)  # a mean may miss zero by rounding
-    if not points:
-        return "0.0"
-    # An interval that excludes zero must not be printed with an end of 0.0.
-    digits = 1
-    while not float(f"{points:.{digits}f}"):
-        digits += 1
-    return f"{points:+.{digits}f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def smaller_image(part: BackboneStatistics) -> str:
     """Compare each smaller image with the best reduction of the budget nearest in FLOPs removed.
 
@@ -262,13 +153,13 @@ def smaller_image(part: BackboneStatistics) -> str:
         # An image size has no budget of its own: it costs what its grid costs.
         nearest = best.loc[(best.removed - size.removed).abs().idxmin()]
         parts.append(
-            f"{_percent(size.top1)} top-1 at {round(100 * size.removed, 1):g} % fewer FLOPs (best "
+            f"{percent(size.top1)} top-1 at {round(100 * size.removed, 1):g} % fewer FLOPs (best "
             f"token reduction, at {round(100 * nearest.removed, 1):g} %: {nearest.label}, "
-            f"{_percent(nearest.top1)})"
+            f"{percent(nearest.top1)})"
         )
     if not parts:
         return ""
-    dense = f"On {part.backbone}, dense {_percent(part.dense.accuracy)}"
+    dense = f"On {part.backbone}, dense {percent(part.dense.accuracy)}"
     return f"{dense}, a smaller image has {'; '.join(parts)}."
 
 
@@ -304,7 +195,7 @@ def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
     if low > 1 / classes:
         return ""
     return (
-        f"{backbone} itself is right on {_percent(dense.accuracy)} of these {dense.kind}, no "
+        f"{backbone} itself is right on {percent(dense.accuracy)} of these {dense.kind}, no "
         f"better than guessing among {classes} classes: check that the weights belong to this data "
         "and that they were loaded."
     )

@@ -1,0 +1,127 @@
+"""Two methods in a sentence: who keeps more, by how much, and how sure that is.
+
+Every sentence about a difference has its interval, never a p alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from suite.plan.notes import called
+from suite.stats.compare import Comparison, same_answers
+from suite.stats.correctness import counted
+from suite.stats.verdict import Verdict, too_few
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a comparison was made.
+
+    ``budget``   as a fraction, as the top-1 of the dense model
+    ``made_up``  parts of the backbone that its weights do not have
+    ``kind``     whether images or videos were classified
+    """
+
+    backbone: str
+    dataset: str
+    budget: float
+    dense_accuracy: float
+    made_up: Sequence[str] = ()
+    kind: str = "images"
+
+    @property
+    def place(self) -> str:
+        """Data set and backbone."""
+        return f"{self.dataset} ({called(self.backbone, self.made_up)})"
+
+
+def best_tested(rows: Iterable[Comparison], named: Collection[str]) -> Comparison | None:
+    """The most accurate of the tested rows; of equal ones that of a method in `named`."""
+    # A method that was not named but is better must not be passed over in the headline.
+    tested = [row for row in rows if row.p_holm is not None]
+    return max(tested, key=lambda row: (row.accuracy, row.label in named), default=None)
+
+
+def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) -> str:
+    """The reference against the best other method of the same work; None if there is none."""
+    # That the data cannot rank is said first; the difference follows as a measurement.
+    doubt = "" if judged.can_rank else f"{judged.text} "
+    if best is None:
+        return (
+            f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on "
+            f"{setting.place}."
+        )
+    budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
+    relation = _relation(best, "the best other method, ", setting.kind)
+    power = (
+        f"{counted(best.images, setting.kind)} find a true difference of "
+        f"{100 * best.smallest:.1f} points in four runs of five"
+    )
+    if best.smallest >= 1:
+        power = too_few(best.images, setting.kind)
+    return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
+
+
+def pair_sentence(setting: Setting, row: Comparison) -> str:
+    """The reference of `row` against its method, in figures."""
+    model = called(setting.backbone, setting.made_up) + ("," if setting.made_up else "")
+    place = f"On {model} with {100 * setting.budget:.4g} % removed"
+    return f"{place} {_relation(row, '', setting.kind)} ({_figures(row, setting)})."
+
+
+def _relation(row: Comparison, rank: str, kind: str) -> str:
+    """The reference of `row` against its method, called by its `rank`, in words."""
+    points = f"{abs(100 * row.difference):.1f} points of top-1"
+    other = f"{rank}{row.label}," if rank else row.label
+    if row.only_method_correct == row.only_reference_correct == 0:
+        return f"{row.reference} and {other} are {same_answers(row.images, kind)}"
+    gap = signed_points(-100 * row.difference)
+    signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
+    # Rejected over all seeds together, while the range over single seeds reaches zero.
+    if row.rejected and not row.significant:
+        scope = "every seed" if row.kind == "range" else "seeds in general"
+        return f"{row.reference} and {other} differ, though not for {scope}: {signed}"
+    if not row.significant:
+        return f"{row.reference} and {other} cannot be told apart: {signed}"
+    if row.difference < 0:
+        return f"{row.reference} keeps {points} more than {rank}{row.label}"
+    return f"{row.reference} keeps {points} less than {row.label}"
+
+
+def _figures(row: Comparison, setting: Setting) -> str:
+    """Interval of reference minus method, both accuracies, the dense one, and p."""
+    # Rows are method minus reference; the sentence has the reference first, so ends change places.
+    low, high = signed_points(-100 * row.difference_high), signed_points(-100 * row.difference_low)
+    spread = f"95 % interval of the difference {low} to {high}"
+    if row.kind == "range":
+        spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
+    assert row.p_holm is not None, "only tested rows are put into words"
+    p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
+    return (
+        f"{spread}, {percent(row.reference_accuracy)} against {percent(row.accuracy)}, "
+        f"dense {percent(setting.dense_accuracy)}, {p}; interval and p are "
+        f"corrected for {comparisons_words(row.comparisons)} by Holm's method"
+    )
+
+
+def comparisons_words(count: int | None) -> str:
+    """For how many comparisons something is corrected."""
+    return "1 comparison" if count == 1 else f"{count} comparisons"
+
+
+def signed_points(points: float) -> str:
+    """One digit, or as many as show on which side of zero the number lies."""
+    points = round(points, 6)  # a mean may miss zero by rounding
+    if not points:
+        return "0.0"
+    # An interval that excludes zero must not be printed with an end of 0.0.
+    digits = 1
+    while not float(f"{points:.{digits}f}"):
+        digits += 1
+    return f"{points:+.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """A share of the images."""
+    return f"{100 * share:.1f} %"
