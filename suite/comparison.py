@@ -20,6 +20,7 @@ from suite.data.loading.loader import dismiss
 from suite.execution.choose import Executor
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
+from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.notes import notes_on_weights
@@ -78,9 +79,11 @@ def run_comparison(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     plan = prepared or prepare(spec)
-    Store.check(folder, spec, resume)
+    recorded = recorded_spec(folder, spec)
+    Store.check(folder, recorded, resume)
     plan = settle(plan, folder, skip_damaged)
-    with session(folder, spec, resume, again=fail_fast) as store:
+    refuse_other_data(plan, folder, recorded.data)
+    with session(folder, recorded, resume, again=fail_fast) as store:
         record_images(plan, store)
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"

@@ -46,6 +46,7 @@ DATASETS: Registry[Callable[[Request], Dataset]] = Registry(
 
 # Data in class folders, whose order can be set.
 FOLDERS = ("frames", "imagefolder", "video")
+SETTING = re.compile(r"(.+)\[(\w+)=(\w+)\]")
 
 
 def open_dataset(
@@ -72,7 +73,7 @@ def open_dataset(
             f"write imagefolder:{spec} for images in class folders"
         )
     order = None
-    match = re.fullmatch(r"(.+)\[(\w+)=(\w+)\]", path)
+    match = SETTING.fullmatch(path)
     if match and not os.path.exists(path):
         path, setting, order = match.groups()
         if name not in FOLDERS or setting != "order":
@@ -83,6 +84,13 @@ def open_dataset(
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     return dataset
+
+
+def without_path(spec: str) -> str:
+    """A data set without its path, such as ``imagefolder[order=natural]``."""
+    name, _, path = spec.partition(":")
+    match = SETTING.fullmatch(path)
+    return f"{name}[{match[2]}={match[3]}]" if match and not os.path.exists(path) else name
 
 
 def content_of(

@@ -1,4 +1,4 @@
-"""The images of a run in files: under which numbers, which can be read, and what they hold.
+"""The images of a run in files: which can be read, and what they hold.
 
 An outcome belongs to the bytes of its image. So a file that was mended or changed is evaluated
 again, alone where its shard allows it, and one that was taken out leaves the others as they are.
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.common.errors import UserError
-from suite.data.base import Seen, one_line
+from suite.data.base import one_line
 from suite.data.loading.preprocess import READERS, Photographs
+from suite.execution.renumber import looks_alike, renumbered
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Listing, Store
 
@@ -49,57 +50,6 @@ def settle(prepared: Prepared, folder: Path, skip_damaged: bool) -> Prepared:
             reading.append(image)
     leave_out(prepared, problems(reading, data.glance))
     return prepared
-
-
-def looks_alike(data: Photographs, image: int, seen: Seen) -> bool:
-    """Whether the file of an image looks as it did when it was `seen`."""
-    try:
-        return data.unchanged(image, seen)
-    except (OSError, UserError):
-        return False
-
-
-def renumbered(
-    prepared: Prepared, data: Photographs, listing: Listing, known: Mapping[int, Seen]
-) -> Prepared:
-    """The run with the images of its `listing`; new ones come last, those that are gone are left.
-
-    A file under another name is the image of the same bytes, as far as these are `known`.
-    """
-    names = data.names
-    if listing.names == [names[image] for image in prepared.chosen.tolist()] and np.array_equal(
-        listing.numbers, prepared.chosen
-    ):
-        return prepared
-    place = {name: index for index, name in enumerate(names)}
-    places = {}
-    gone = {}
-    for number, name in zip(listing.numbers.tolist(), listing.names, strict=True):
-        if name in place:
-            places[number] = place.pop(name)
-        else:
-            gone[number] = name
-    added = list(place.values()) if prepared.spec.images == "all" else []
-    if gone and added:
-        lost = {known[number].content: number for number in gone if number in known}
-        for index in added:
-            number = lost.pop(data.identify(index).content, None)
-            if number is not None:
-                places[number] = index
-                del gone[number]
-        added = sorted(set(added) - set(places.values()))
-    if not places:
-        raise UserError(
-            f"none of the {prepared.dataset.kind} that the run began with is there: give the run "
-            "another folder"
-        )
-    new = np.arange(listing.total, listing.total + len(added))
-    order = np.zeros(listing.total + len(added), np.int64)
-    order[list(places)] = list(places.values())
-    order[new] = added
-    prepared.left_out.update({number: f"{name} (is gone)" for number, name in gone.items()})
-    chosen = np.concatenate([listing.numbers, new])
-    return replace(prepared, dataset=data.reordered(order), chosen=chosen)
 
 
 def record_images(prepared: Prepared, store: Store) -> None:

@@ -18,6 +18,7 @@ from suite.data import open_dataset, stratified
 from suite.data.base import digest
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
+from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.notes import made_up_warning, notes_on_weights
@@ -75,12 +76,14 @@ def run_sensitivity(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     prepared, settings = prepare_analysis(spec)
-    Store.check(folder, spec, resume)
+    recorded = recorded_spec(folder, spec)
+    Store.check(folder, recorded, resume)
     prepared = settle(prepared, folder, skip_damaged)
+    refuse_other_data(prepared, folder, recorded.data)
     images = prepared.indices.tolist()
-    with session(folder, spec, resume, again=fail_fast) as store:
+    with session(folder, recorded, resume, again=fail_fast) as store:
         record_images(prepared, store)
-        probes = ProbeStore(store, probe_digest(prepared, spec), prepared.seen)
+        probes = ProbeStore(store, probe_digest(prepared, recorded), prepared.seen)
         # Say where the results go and what an interrupted run has left.
         done, total = count_existing(prepared, store)
         probed = (

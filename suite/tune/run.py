@@ -11,6 +11,7 @@ from suite.data.loading.loader import dismiss
 from suite.execution.choose import Executor
 from suite.execution.images import record_images, settle
 from suite.execution.local import execute
+from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.notes import notes_on_weights
@@ -60,10 +61,12 @@ def run_tuning(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     tuning = prepare_tuning(spec)
-    Store.check(folder, spec, resume)
+    recorded = recorded_spec(folder, spec)
+    Store.check(folder, recorded, resume)
     tuning = replace(tuning, prepared=settle(tuning.prepared, folder, skip_damaged))
     plan = tuning.prepared
-    with session(folder, spec, resume, again=fail_fast) as store:
+    refuse_other_data(plan, folder, recorded.data)
+    with session(folder, recorded, resume, again=fail_fast) as store:
         record_images(plan, store)
         done, total = count_existing(plan, store)
         notes = [*notes_on_weights(plan), *plan.dataset.notes]

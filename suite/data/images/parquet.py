@@ -7,6 +7,7 @@ as in the Hub's cache.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -191,6 +192,8 @@ class ParquetImages(Photographs):
                 f"{paths[0]} is damaged ({len(self.labels)} labels for {self._ends[-1]} images): "
                 f"fetch it again"
             )
+        # Of each picture the row, all files counted on.
+        self.rows: IntArray = np.arange(len(self.labels))
         self._kept: tuple[int, Any] = (-1, None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -211,13 +214,19 @@ class ParquetImages(Photographs):
                 self._kept = (number, column)
             return self._kept[1]
 
+    @property
+    def names(self) -> list[str]:
+        """The rows."""
+        return list(map(str, self.rows.tolist()))
+
     def fetch(self, index: int) -> tuple[bytes, str, str]:
         """The bytes of one row, file and row, and a stamp of both; UserError without bytes."""
-        number = self._group_of(index)
+        place = int(self.rows[index])
+        number = self._group_of(place)
         path, _, first_row = self._groups[number]
         status = path.stat()
         column = self._column(number)
-        row = index - int(self._ends[number]) + len(column)
+        row = place - int(self._ends[number]) + len(column)
         name = f"{path} row {first_row + row}"
         with _reading(name, "fetch the file again"):
             cell = column[row].as_py()
@@ -228,15 +237,22 @@ class ParquetImages(Photographs):
                 f"{name} has no image bytes in column 'image': "
                 f"store the images in the file, not their paths"
             )
-        return content, name, "" if fresh(status) else f"{stamp(status)}-{index}"
+        return content, name, "" if fresh(status) else f"{stamp(status)}-{place}"
 
     def stamp(self, index: int) -> str:
         """The present stamp of the file of a row, and the row."""
-        path, _, _ = self._groups[self._group_of(index)]
-        return f"{stamp(path.stat())}-{index}"
+        place = int(self.rows[index])
+        path, _, _ = self._groups[self._group_of(place)]
+        return f"{stamp(path.stat())}-{place}"
 
-    def _group_of(self, index: int) -> int:
-        return int(np.searchsorted(self._ends, index, side="right"))
+    def reordered(self, order: IntArray) -> Self:
+        """The same rows under other numbers."""
+        other = copy.copy(self)
+        other.rows, other.labels = self.rows[order], self.labels[order]
+        return other
+
+    def _group_of(self, place: int) -> int:
+        return int(np.searchsorted(self._ends, place, side="right"))
 
     @property
     def folder(self) -> Path:

@@ -9,8 +9,9 @@ small model can learn it; its `dev` is the part of `dev` in those classes.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -64,6 +65,12 @@ class TinyImagenet(Photographs):
     def stamp(self, index: int) -> str:
         """The present stamp of file and row."""
         return self.source.stamp(int(self.rows[index]))
+
+    def reordered(self, order: IntArray) -> Self:
+        """The same pictures under other numbers."""
+        other = copy.copy(self)
+        other.rows, other.labels = self.rows[order], self.labels[order]
+        return other
 
     def listing(self) -> str:
         """Hash of the files, and of the rows of them."""

@@ -84,14 +84,16 @@ def overrides_in(request: Request) -> dict[str, Any]:
 class Photographs(Dataset):
     """Pictures of any size in files, preprocessed as each backbone was published.
 
-    Subclasses define `folder`, `fetch`, `stamp` and `listing`. A picture is known by its bytes:
-    outcomes are kept with a hash of them, so that they answer for these bytes alone, wherever their
-    file lies.
+    Subclasses define `folder`, `fetch`, `stamp`, `listing` and `reordered`. A picture is known by
+    its bytes: outcomes are kept with a hash of them, so that they answer for these bytes alone,
+    wherever their file lies.
 
+    ``named``    whether pictures have names, by which one is found again; rows of a table have none
     ``upright``  whether EXIF orientations are applied
     """
 
     stored: ClassVar[bool] = True
+    named: ClassVar[bool] = False
     upright: bool = True
     preprocess: Preprocess
     overrides: dict[str, Any]
@@ -131,12 +133,12 @@ class Photographs(Dataset):
 
     @property
     def names(self) -> list[str]:
-        """What every picture is called, wherever the data lie."""
+        """What every picture is called, wherever the data lie; of rows their numbers."""
         return [str(index) for index in range(len(self))]
 
     def reordered(self, order: IntArray) -> Self:
-        """The same pictures under other numbers; rows of a table keep theirs."""
-        return self
+        """The same pictures under other numbers."""
+        raise NotImplementedError
 
     def glance(self, index: int) -> None:
         """UserError if a picture is damaged, as far as a glance at its file tells."""
@@ -192,6 +194,7 @@ class PhotographFiles(Photographs):
     ``paths``  of each, by number
     """
 
+    named: ClassVar[bool] = True
     root: Path
     paths: list[Path]
 

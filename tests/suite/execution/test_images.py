@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -164,6 +166,68 @@ def test_a_copy_elsewhere_answers_and_merges(
     assert evaluated == []
     _, notes = merge([tmp_path / "run", tmp_path / "other"])
     assert notes == []
+
+
+def test_a_copy_elsewhere_answers_under_its_own_path(
+    spec: Specs, data: Path, tmp_path: Path, evaluated: list[int]
+) -> None:
+    copy = tmp_path / "copy"
+    first = run(spec(), tmp_path / "run")
+    shutil.copytree(data, copy, copy_function=shutil.copyfile)
+    evaluated.clear()
+    elsewhere = spec(data=f"imagefolder:{copy}")
+    pd.testing.assert_frame_equal(run(elsewhere, tmp_path / "run"), first)
+    assert evaluated == []
+    exchange(copy / "a" / "00.bmp", copy / "c" / "11.bmp")
+    changes = [elsewhere, spec(data=f"imagefolder:{copy}[order=natural]")]
+    for other, words in zip(changes, ("holds other images", "other settings"), strict=True):
+        with pytest.raises(UserError, match=words):
+            run(other, tmp_path / "run")
+    (copy / "a" / "00.bmp").unlink()
+    with pytest.raises(UserError, match="holds other images"):
+        run(elsewhere, tmp_path / "run")
+    assert evaluated == []
+    pd.testing.assert_frame_equal(run(spec(), tmp_path / "run"), first)
+
+
+def write_rows(path: Path, data: Path, order: list[int]) -> None:
+    """Write the pictures of `data` as rows of a Parquet file, two rows a group."""
+    files = sorted(data.glob("*/*.bmp"))
+    contents = [{"bytes": files[place].read_bytes(), "path": None} for place in order]
+    labels = [CLASSES.index(files[place].parent.name) for place in order]
+    table = pa.table({"image": contents, "label": labels})
+    pq.write_table(table, path, row_group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("order", "again"),
+    [
+        (list(range(12)), 0),  # written anew
+        ([11, *range(1, 11), 0], 0),  # two rows exchanged
+        ([0, 1, *range(3, 12)], 4),  # one taken out: the others of its shard
+        ([0, 1, 3, *range(3, 12)], 5),  # one replaced: its shard
+        ([5, *range(12)], 1),  # one more, before the others
+    ],
+)
+def test_rows_of_a_table_are_known_by_what_they_hold(
+    spec: Specs, data: Path, tmp_path: Path, evaluated: list[int], order: list[int], again: int
+) -> None:
+    path = tmp_path / "rows.parquet"
+    write_rows(path, data, list(range(12)))
+    rows = spec(data=f"parquet:{path}")
+    run(rows, tmp_path / "run")
+    write_rows(path, data, order)
+    evaluated.clear()
+    outcomes = run(rows, tmp_path / "run")
+    assert len(evaluated) == again
+    evaluated.clear()
+    assert len(run(rows, tmp_path / "run")) == len(outcomes)
+    assert evaluated == []
+    fresh = run(rows, tmp_path / "fresh")
+    columns = ["label_true", "loss", "margin", "prediction"]
+    dense = [part[part.method == "none"][columns] for part in (outcomes, fresh)]
+    one, two = (part.sort_values(columns, ignore_index=True) for part in dense)
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_unchanged_files_are_not_read_again(
