@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from suite.execution.local import execute
 from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
+from suite.plan.cells import DENSE
 from suite.plan.notes import notes_on_weights
 from suite.plan.run_time import estimate_seconds
 from suite.store.results import Results
@@ -96,14 +98,13 @@ def conclude(
     store.write_dataset(dataset_record(tuning.prepared))
     usage = resource_usage(started)
     store.write_environment(environment() | usage | execution_record(tuning.prepared, store))
-    return Tuned(tables, files, dense_top1(tuning, records), failures)
+    return Tuned(tables, files, dense_top1(records), failures)
 
 
-def dense_top1(tuning: Tuning, records: list[CellRecord]) -> dict[str, float | None]:
+def dense_top1(records: Iterable[CellRecord]) -> dict[str, float | None]:
     """Top-1 of each unreduced backbone; None if it failed."""
-    keys = {cell.key: name for name, cell in tuning.prepared.dense.items()}
     top1 = {}
     for record in records:
-        if record.key in keys:
-            top1[keys[record.key]] = record.metrics.top1 if record.metrics else None
+        if record.method == DENSE.name:
+            top1[record.backbone] = record.metrics.top1 if record.metrics else None
     return top1
