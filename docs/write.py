@@ -1,0 +1,109 @@
+"""Write the pages whose numbers were measured, from their templates and the stored answers.
+
+`python docs/write.py` writes README.md and the pages of docs/ from ``docs/pages/*.md``;
+`--check` only says which of them differ, and which numbers of a template are not worked out.
+A template is Markdown with Jinja's braces: `{{ run("main").top1("mtr", 0.4) | percent }}`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+sys.path.insert(0, str(Path(__file__).parent))
+import answers
+
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "docs" / "pages"
+# What is no claim: code, links and pictures, formulas, and the template's own expressions.
+NO_CLAIM = re.compile(
+    r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|^```.*?^```|^ {4}.*?$|`[^`\n]*`|\]\([^)]*\)|\$[^$\n]*\$",
+    re.DOTALL | re.MULTILINE,
+)
+NUMBER = re.compile(r"(?<![\w.-])[-+]?\d[\d,.]*(?: ?%)?")
+LITERALS = re.compile(r"\{#\s*literals:(.*?)#\}", re.DOTALL)
+
+
+def percent(share: float) -> str:
+    """51.1 of 0.5111."""
+    return f"{100 * share:.1f}"
+
+
+def points(share: float) -> str:
+    """+6.0 of 0.06."""
+    return f"{100 * share:+.1f}"
+
+
+def lead(comparison: answers.Comparison) -> str:
+    """The signed difference in points with its interval: +6.0 (+3.1 to +8.9)."""
+    low, high = points(comparison.difference_low), points(comparison.difference_high)
+    return f"{points(comparison.difference)} ({low} to {high})"
+
+
+def claim(holds: bool) -> str:
+    """Nothing if a sentence holds; else the page is not written."""
+    if not holds:
+        raise jinja2.TemplateRuntimeError("a claim of this page does not hold")
+    return ""
+
+
+def minutes(seconds: float) -> str:
+    """3 min 17 s."""
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole} min {rest} s" if whole else f"{rest} s"
+
+
+def environment() -> jinja2.Environment:
+    """Jinja with the functions and filters that the templates use."""
+    made = jinja2.Environment(  # noqa: S701  Markdown of our own, no HTML
+        loader=jinja2.FileSystemLoader(PAGES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {"run": cache(answers.read), "claim": claim}
+    made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
+    return made
+
+
+def targets() -> dict[str, Path]:
+    """The page that each template makes."""
+    pages = {}
+    for path in sorted(PAGES.glob("*.md")):
+        pages[path.name] = ROOT / ("" if path.name == "README.md" else "docs") / path.name
+    return pages
+
+
+def loose_numbers(text: str) -> Iterator[str]:
+    """Numbers in the prose of a template that are neither worked out nor named as literals."""
+    named = LITERALS.search(text)
+    literals = set(named[1].split()) if named else set()
+    for found in NUMBER.finditer(NO_CLAIM.sub(" ", text)):
+        number = found[0].rstrip(".,")
+        if number.replace(" %", "") not in literals:
+            yield number
+
+
+def main(check: bool) -> int:
+    """Write the pages, or say what is wrong with them; the exit code."""
+    faults = []
+    for name, page in targets().items():
+        written = environment().get_template(name).render()
+        if not check:
+            page.write_text(written)
+        elif page.read_text() != written:
+            faults.append(f"{page.name} is not what {name} gives: run python docs/write.py")
+        for number in loose_numbers((PAGES / name).read_text()):
+            faults.append(f"{name}: {number} is not worked out from stored answers")
+    print(*faults, sep="\n")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv))
