@@ -32,7 +32,7 @@ from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
 
 Context = dict[str, Any]
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")
-TOLERANCE = 0.002  # how far from its budget a matched cell may land
+TOLERANCE = 0.0024  # how far from its budget a matched cell may land
 KINDS = {
     "gemm": "GEMM MACs",
     "conv": "convolution MACs",
