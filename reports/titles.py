@@ -15,7 +15,7 @@ from methods import METHODS
 from suite.store.schema import SAME
 
 NAME = re.compile(r"[^\[@]*")  # a method's text up to its options and its schedule
-FILE = re.compile(r" \([^()]*\)$")  # what tells methods of one name in several files apart
+FILE = re.compile(r" \([^()]*\)$")  # the file or run that tells methods of one name apart
 DENSE = "none"
 
 
@@ -27,7 +27,7 @@ def titles_by_name(cells: pd.DataFrame) -> dict[str, str]:
     titles: dict[str, str] = {}
     for row in cells.drop_duplicates("label").itertuples():
         name = _name(str(row.label).split(SAME, 1)[0])
-        file = FILE.search(name) if ":" in str(row.method) else None
+        file = FILE.search(name)
         title = f"{row.title or name}{file.group() if file else ''}"
         titles.setdefault(name, title)
     counts = Counter(titles.values())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,10 @@ OTHERS: dict[str, type[BaseModel]] = {"sensitivity": SensitivitySpec, "bench": B
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One run to merge; without records if it is no comparison."""
+    """One run to merge; without records if it is no comparison.
+
+    ``names``  what methods are called in the report whose names are another's in another run
+    """
 
     folder: Path
     spec: BaseModel
@@ -44,6 +47,7 @@ class FinishedRun:
     dataset: dict[str, Any]
     environment: dict[str, Any]
     headline: dict[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

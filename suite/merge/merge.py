@@ -18,6 +18,7 @@ from suite.analysis.statistics import compute_statistics, statistics_tables
 from suite.config.run_spec import SCHEMA
 from suite.merge.compatibility import noted_differences, refuse_different
 from suite.merge.finished_run import FinishedRun, load_run, read_optional
+from suite.merge.namesakes import told_apart
 from suite.merge.tables import joined_tables, tables_of_pairs
 from suite.merge.union import Union, unite
 from suite.sensitivity.spec import SensitivitySpec
@@ -60,6 +61,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
     runs = [load_run(folder) for folder in folders]
     refuse_namesakes(runs)
     refuse_different(runs)
+    runs = told_apart(runs)
     compared = [run for run in runs if run.compares]
     union = unite(compared)
     requested = requested_methods(union, compared)

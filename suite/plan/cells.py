@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.base import Reducer
+from backbones.common.paths import local_path
 from backbones.provenance import Provenance
 from methods.base import Method
 from methods.composition import Composition
@@ -132,6 +133,7 @@ def planned_record(
         kind=dataset.kind,
         images=images,
         method=cell.method.name,
+        source=file_digest(cell.method),
         label=cell.label,
         spec=cell.method.text,
         title=cell.method.alias or cell.method.method.title,
@@ -189,6 +191,14 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
     return tree
+
+
+def file_digest(spec: MethodSpec) -> str | None:
+    """Hash the file that a method is named by, or else that of a third party's method."""
+    path, colon, _ = spec.name.rpartition(":")
+    if not colon:
+        return source_digest(spec.method)
+    return hashlib.sha256(local_path(path).read_bytes()).hexdigest()[:16]
 
 
 def source_digest(method: Method) -> str | None:

@@ -90,6 +90,8 @@ class CellRecord(Stored):
     """number of images (or videos)"""
     method: str
     """name of the method; `none` is the dense model"""
+    source: str | None = None
+    """hash of the file of a third party's method"""
     label: str
     """specs of the methods that come to this cell, joined by ` = `"""
     spec: str

@@ -386,3 +386,38 @@ def test_methods_of_others_are_merged_from_their_records_alone(
     edit_spec(halves[1], methods=["spread.py:SPREAD"])
     folder, _ = merge(halves, tmp_path / "merged")
     assert {"mtr", "spread"} <= set(frame(folder, "statistics").label)
+
+
+def test_different_methods_of_one_name_have_their_runs_names(
+    finished: Finished, tmp_path: Path
+) -> None:
+    gate = (
+        "from dataclasses import replace\nfrom methods import METHODS\n"
+        "GATE = replace(METHODS['{}'], name='gate', title='Gate')\n"
+    )
+    for name, method in (("one", "tome"), ("two", "mtr"), ("copy", "tome")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gate.py").write_text(gate.format(method))
+    runs = []
+    for name, alias in (("one", "mtr[order=reversed]"), ("two", "tome"), ("copy", "tome")):
+        methods = (f"{tmp_path / name}/gate.py:GATE", f"Mine={alias}", "norm")
+        runs.append(finished(f"gate-{name}", methods=methods, baselines=False, gallery=0))
+    folder, _ = merge(runs[:2], tmp_path / "merged")
+    rows = frame(folder, "statistics")
+    own = {f"{name} (gate-{run})" for name in ("gate", "Mine") for run in ("one", "two")}
+    assert {part for label in rows.label for part in label.split(" = ")} == {"none", "norm", *own}
+    compared = 0
+    for source in runs[:2]:
+        for path in (source / "cells").glob("*.json"):
+            record = json.loads(path.read_text())
+            if record["label"] in ("gate", "Mine"):
+                name = f"{record['label']} ({source.name})"
+                there = rows[[name in label.split(" = ") for label in rows.label]]
+                found = there[there.budget == record["budget"]].top1.tolist()
+                assert found == ([record["metrics"]["top1"]] if record["status"] == "ok" else [])
+                compared += len(found)
+    assert compared == 6
+    # the same bytes in another place are the same method
+    folder, _ = merge([runs[0], runs[2]], tmp_path / "again")
+    labels = {part for label in frame(folder, "statistics").label for part in label.split(" = ")}
+    assert labels == {"none", "norm", "gate", "Mine (gate-one)", "Mine (gate-copy)"}
