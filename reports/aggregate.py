@@ -59,7 +59,8 @@ def points(run: Run) -> pd.DataFrame:
     """Return finished cells averaged over seeds, with the range of seeds and paired statistics."""
     done = run.cells[(run.cells["status"] == "ok") & run.cells["top1"].notna()]
     groups = done.groupby(PLACE, dropna=False, sort=False)
-    first = groups[["method", "title", "family", "stochastic"]].first()
+    names = ["method", "title", "family", "stochastic", "schedule", "cls_window"]
+    first = groups[names].first().replace({"schedule": {"": np.nan}})
     spread = groups["top1"].agg(seed_low="min", seed_high="max", seeds="count")
     frame = pd.concat([groups[MEANS].mean(), first, spread], axis=1).reset_index()
     frame = frame.merge(_paired(run), on=PLACE, how="left").assign(kind=run.kind)

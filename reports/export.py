@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +24,7 @@ from reports.tables import csv, results_md, results_tex
 from suite.store.schema import (
     CLASSIFICATION,
     MEANINGS,
+    SHOWN,
     CellRecord,
     ClassificationMetrics,
     described,
@@ -61,7 +61,6 @@ TIMING = {
 }
 SETTINGS = {
     "sites": "blocks before which tokens may go, where they were named",
-    "schedule": "shape over the sites; empty under protocol `paper` and where no token leaves",
     "batch_size": "images a batch",
     "shard_size": "images a shard",
     "threads_asked": "CPU threads asked for; 0: all cores",
@@ -95,7 +94,7 @@ for _name in TOTALS:
     COLUMNS[f"removed_{_name}"] = f"share of the dense total removed, by the convention `{_name}`"
 COLUMNS |= {name: MEANINGS[stored] for name, stored in PAIRED.items()}
 COLUMNS |= TIMING | SETTINGS | PROVENANCE
-CELL = ("run", "key", "backbone", "label", "budget", "seed")
+CELL = ("run", "key", "backbone", "label", "role", "schedule", "cls_window", "budget", "seed")
 IMAGE_COLUMNS = {name: COLUMNS[name] for name in CELL} | dict(CLASSIFICATION.outcomes)
 
 
@@ -112,11 +111,14 @@ def cell_rows(folder: Path) -> list[Row]:
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json_object(inside(path, folder))
         identity = cell.get("backbone"), cell.get("label"), _known(cell.get("budget"))
-        paired = statistics.get(identity, {}) if cell.get("status") == "ok" else {}
+        # Cells that no table shows have names that others may have, too.
+        shown = cell.get("status") == "ok" and cell.get("role", SHOWN[0]) in SHOWN
+        paired = statistics.get(identity, {}) if shown else {}
         rows.append(_row(run, cell, paired))
 
-    def order(row: Row) -> tuple[str, str, float, int]:
-        return row["backbone"], row["label"], row["budget"] or 0.0, row["seed"] or 0
+    def order(row: Row) -> tuple[Any, ...]:
+        setting = row["role"] or "", row["schedule"] or "", row["cls_window"] or 0
+        return row["backbone"], row["label"], row["budget"] or 0.0, setting, row["seed"] or 0
 
     return sorted(rows, key=order)
 
@@ -139,7 +141,8 @@ def _row(run: Run, cell: Row, paired: Mapping[Any, Any]) -> Row:
     own = mapping(mapping(run.environment.get("runs")).get(name))
     environment = {**run.environment, **own}
     spec = mapping(mapping(run.spec.get("runs")).get(name)) or run.spec
-    timing = run.cells.loc[run.cells["key"] == cell.get("key"), list(TIMING)].iloc[0]
+    cells = run.every_cell
+    timing = cells.loc[cells["key"] == cell.get("key"), list(TIMING)].iloc[0]
     metrics, flops = mapping(cell.get("metrics")), mapping(cell.get("flops"))
     totals, removed = mapping(cell.get("total")), mapping(cell.get("removed"))
     row: Row = {"run": name}
@@ -151,26 +154,17 @@ def _row(run: Run, cell: Row, paired: Mapping[Any, Any]) -> Row:
     row |= {field: _known(paired.get(stored)) for field, stored in PAIRED.items()}
     row |= {field: _known(timing[field]) for field in TIMING}
     row |= {field: spec.get(field.removesuffix("_asked")) for field in SETTINGS}
-    row["schedule"] = _schedule(cell, spec)
     row |= {field: environment.get(field) for field in PROVENANCE}
     row["data_hash"] = run.dataset.get("hash")
     row["kernel"] = mapping(environment.get("kernel")).get(str(cell.get("backbone")))
     return row
 
 
-def _schedule(cell: Row, spec: Mapping[str, Any]) -> str | None:
-    """The schedule of a cell: that of its own text, such as ``mtr@falling``, or the run's."""
-    if not cell.get("removals") or cell.get("protocol") == "paper":
-        return None
-    # From the text alone: to parse it could run a user's file.
-    own = re.search(r"@([a-z][a-z0-9-]*)$", str(cell.get("spec")))
-    return own[1] if own else spec.get("schedule")
-
-
 def image_rows(folder: Path) -> Iterator[pd.DataFrame]:
     """Outcomes of every finished cell of the run in `folder`, with `IMAGE_COLUMNS`."""
     run = _with_cells(folder)
-    for cell in run.cells[run.cells["status"] == "ok"].to_dict("records"):
+    cells = run.every_cell
+    for cell in cells[cells["status"] == "ok"].to_dict("records"):
         frame = outcomes(run, cell["key"])
         if len(frame):
             names = {name: cell[name] for name in CELL[1:]}

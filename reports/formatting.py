@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from suite.store.schema import SAME
+from suite.tries.settings import Setting
 
 MISSING = "–"
 
@@ -124,6 +125,13 @@ def convention_words(convention: str) -> tuple[str, str]:
 def sample_name(frame: pd.DataFrame) -> str:
     """Return what FLOPs are counted of: an image, or a clip of a video."""
     return "clip" if (frame["kind"] == "videos").any() else "image"
+
+
+def setting_name(schedule: Any, window: Any) -> str:
+    """Return a schedule and a window in words; a dash where there is none."""
+    if not isinstance(schedule, str) or not schedule:
+        return MISSING
+    return str(Setting(schedule, int(window) if present(window) else 0))
 
 
 def budget_name(value: Any) -> str:

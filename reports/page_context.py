@@ -192,7 +192,7 @@ def results(report: ReportData) -> tuple[list[tuple[str, str | None]], list[Row]
                 "cells": list(zip(texts, values, strict=True))[first:],
                 "record": record,
                 "verdict": verdict,
-                "blind": mark.baseline if mark and equals_blind else "",
+                "blind": mark.best if mark and equals_blind else "",
             }
         )
     return list(heads.items())[first:], rows

@@ -14,7 +14,7 @@ from backbones.common.documents import inside, read_json, read_yaml
 from backbones.common.errors import UserError
 from reports.table_schema import MOST, read_frame
 from suite.store.find_run import run_spec
-from suite.store.schema import TABLES, ClassificationMetrics, check_schema
+from suite.store.schema import SHOWN, TABLES, ClassificationMetrics, check_schema
 
 Row = dict[str, Any]
 STATUSES = ("ok", "skipped", "failed")
@@ -33,8 +33,10 @@ TEXTS = (
     "title",
     "family",
     "protocol",
+    "role",
+    "schedule",
 )
-FIELDS = ("budget", "seed", "images", "token_ratio")
+FIELDS = ("budget", "seed", "images", "token_ratio", "cls_window")
 NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *TIMING)
 # Tables of every comparison; the others belong to sections of the page.
 COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "gallery", "images")
@@ -44,6 +46,7 @@ COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "galler
 class Run:
     """One run: `cells` has a row a cell, the other frames are tables, without rows if absent.
 
+    `further` has the cells that no main table or figure shows, but analyses of their own.
     `headline` is its findings in words as they are stored. `others` are the further tables that
     were asked for and are there, by name, for `reports.sections`.
     """
@@ -54,6 +57,7 @@ class Run:
     dataset: Row
     environment: Row
     cells: pd.DataFrame
+    further: pd.DataFrame
     statistics: pd.DataFrame
     blind_comparison: pd.DataFrame
     kept_tokens: pd.DataFrame
@@ -62,6 +66,11 @@ class Run:
     images: pd.DataFrame
     headline: Row = field(default_factory=dict)
     others: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def every_cell(self) -> pd.DataFrame:
+        """All cells, those that are shown first."""
+        return pd.concat([self.cells, self.further], ignore_index=True)
 
     @property
     def convention(self) -> str:
@@ -124,13 +133,16 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         raise UserError(
             f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"
         )
+    # A cell without a role is shown, so that nothing is lost of a record that somebody made.
+    shown = cells["role"].isin(["", *SHOWN])
     return Run(
         folder=folder,
         name=str(spec.get("name") or folder.resolve().name),
         spec=spec,
         dataset=_optional_json(folder / "dataset.json", folder),
         environment=_optional_json(folder / "environment.json", folder),
-        cells=cells,
+        cells=cells[shown].reset_index(drop=True),
+        further=cells[~shown].reset_index(drop=True),
         headline=_optional_json(folder / "analyses" / "headline.json", folder),
         others=more,
         **tables,

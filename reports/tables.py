@@ -19,6 +19,7 @@ from reports.formatting import (
     p_value,
     percent,
     points,
+    setting_name,
     shown,
     unit,
 )
@@ -32,6 +33,8 @@ RESULT_COLUMNS = (
     "label",
     "method",
     "family",
+    "schedule",
+    "cls_window",
     "budget",
     "removed",
     "total",
@@ -76,6 +79,7 @@ def heads(frame: pd.DataFrame, convention: str) -> dict[str, str | None]:
     names: dict[str, str | None] = {
         "Backbone": "backbone",
         "Method": "label",
+        "Setting": "schedule",
         "Asked": "budget",
         "Removed, %": "removed",
         f"{prefix}{short}": "total",
@@ -109,6 +113,7 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
     return [
         str(row["backbone"]),
         "dense" if dense else str(row["label"]),
+        setting_name(row["schedule"], row["cls_window"]),
         budget_name(row["budget"]),
         percent(row["removed"]),
         number(row["total"] / size, 1 if row["total"] / size >= 100 else 2),
@@ -126,7 +131,7 @@ def _row(row: dict[Any, Any], size: float) -> list[str]:
 def results_md(frame: pd.DataFrame, convention: str) -> str:
     """Return the printed table in Markdown."""
     columns, rows = printed(frame, convention)
-    aligned = ["---"] * 2 + ["---:"] * (len(columns) - 2)
+    aligned = ["---"] * 3 + ["---:"] * (len(columns) - 3)
     return _markdown_table(list(columns), aligned, rows)
 
 
@@ -174,11 +179,11 @@ def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
     lines: list[str] = []
     before = None
     for row in rows:
-        if before is not None and before != (row[0], row[2]):
+        if before is not None and before != (row[0], row[3]):
             lines.append("\\addlinespace")
-        before = (row[0], row[2])
+        before = (row[0], row[3])
         lines.append(_tex_row(map(latex, row)))
-    return _tex_table(latex(caption), f"ll{'r' * (len(columns) - 2)}", columns, lines, wide=True)
+    return _tex_table(latex(caption), f"lll{'r' * (len(columns) - 3)}", columns, lines, wide=True)
 
 
 def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from suite.analysis.headline import Headline
 from suite.analysis.records import cell_records
 from suite.analysis.statistics import compute_statistics, requested_methods
@@ -23,7 +25,7 @@ from suite.execution.local import execute
 from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
-from suite.plan.notes import notes_on_weights
+from suite.plan.notes import notes_on_settings, notes_on_weights
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.store.results import Results
@@ -39,23 +41,29 @@ from suite.terminal.progress import print_start, progress_bar
 class Result:
     """A finished comparison.
 
-    ``records``   its cells, in the order of the run
+    ``records``   the cells of its tables, in the order of the run
+    ``further``   those that are evidence for other questions
     ``headline``  its findings in words
     ``failures``  the reasons of the cells that failed, by key
     ``blind``     by backbone and budget, the methods against the best blind baseline
+    ``token_matched``  the methods by equal counts of tokens beside equal FLOPs, a row each
     """
 
     records: list[CellRecord]
+    further: list[CellRecord]
     headline: Headline
     failures: dict[str, str]
     blind: list[BlindComparison]
+    token_matched: list[dict[str, Any]]
 
     def summary(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "cells": [record.as_json() for record in self.records],
+            "further_cells": [record.as_json() for record in self.further],
             "headline": self.headline.record(),
             "against_blind": [comparison.record() for comparison in self.blind],
+            "token_matched": self.token_matched,
             "notes": unstated_notes((record.label, record.reason) for record in self.records),
             "failures": self.failures,
         }
@@ -79,7 +87,7 @@ def run_comparison(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     plan = prepared or prepare(spec)
-    recorded = recorded_spec(folder, spec)
+    recorded = recorded_spec(folder, plan.spec)  # in its one spelling
     Store.check(folder, recorded, resume)
     plan = settle(plan, folder, skip_damaged)
     refuse_other_data(plan, folder, recorded.data)
@@ -87,7 +95,7 @@ def run_comparison(
         record_images(plan, store)
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
-        notes = [*notes_on_weights(plan), *plan.dataset.notes]
+        notes = [*notes_on_weights(plan), *notes_on_settings(plan), *plan.dataset.notes]
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
@@ -118,4 +126,12 @@ def conclude(
     blind = []
     for part in statistics:
         blind += [at.blind for at in part.budgets if at.blind]
-    return Result(records, headline, failures, blind)
+    shown = [record for record in records if record.shown]
+    further = [record for record in records if not record.shown]
+    by_tokens = plain_rows(tables["token_matched"])
+    return Result(shown, further, headline, failures, blind, by_tokens)
+
+
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as plain values, None where there is none."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -11,7 +11,7 @@ from reports.figures.canvas import COLUMN, GUIDE, heading, panel_rows, paper_sty
 from reports.figures.fonts import inches, wrapped
 from reports.formatting import budget_name, fold
 from reports.style import SOFT, Looks, title_of
-from suite.stats.blind_baselines import BlindComparison
+from suite.stats.blind_baselines import BlindComparison, under
 
 LINE = 0.19  # inches a method
 LINE_OF_TITLE = 0.14
@@ -33,7 +33,7 @@ def lead_figure(marks: Sequence[BlindComparison], looks: Looks, title: str, widt
         beside = max(inches(line, 7) for name in lines for line in name)
         titles = []
         for mark in marks:
-            baseline = title_of(mark.baseline, looks)
+            baseline = under(title_of(mark.baseline, looks), mark.setting)
             words = f"−{budget_name(mark.budget)}, beside {baseline} ({100 * mark.top1:.1f} %)"
             titles.append(wrapped(words, (width - beside) / across - 0.2, 8.5, "bold"))
         # A name of several lines needs more room than its neighbours leave.

@@ -13,7 +13,7 @@ exist: one that does not is no key of `frames`. It returns None if there is noth
 `frames` are the tables of one run, or of several merged, so every row names its backbone, and its
 machine where that matters. ``report.looks[label]`` is the colour and the marker of every method
 text in a column ``label``. A run folder with such files and no cells needs a ``spec.yaml`` with
-``schema: 2`` and a ``kind``.
+the current ``schema`` and a ``kind``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from reports.sections import (
     sensitivity_maps,
     sensitivity_scores,
     similarity,
+    token_matched,
 )
 
 # In the order of the page. A new section is added here.
@@ -49,6 +50,7 @@ MODULES: tuple[Any, ...] = (
     sensitivity_scores,
     sensitivity_layers,
     sensitivity_class_token,
+    token_matched,
     bench,
 )
 

@@ -83,7 +83,7 @@ def ablation_tables(
     """The tables ``ablation``, a row a setting, and ``ablation_sentences``, one for each family."""
     rows, sentences = [], []
     for family, settings_of_family in _families(spec):
-        members = [record for record in records if record.backbone == family.backbone]
+        members = [r for r in records if r.backbone == family.backbone and r.shown]
         measured = _family_rows(family, settings_of_family, members, results)
         rows += [asdict(row) for row in measured]
         sentences.append({**family._asdict(), "sentence": sentence(measured, members[0])})

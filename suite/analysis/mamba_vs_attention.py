@@ -40,7 +40,8 @@ def mamba_vs_attention_tables(
         return {}
     done, dense = {}, {}
     for name in mixers:
-        done[name] = [r for r in records if r.backbone == name and r.status == "ok"]
+        mine = [r for r in records if r.backbone == name and r.shown]
+        done[name] = [record for record in mine if record.status == "ok"]
         whole = outcomes_at(done[name], results, None)
         # Without its dense model a backbone has no accuracy to keep a share of.
         if not whole:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from methods.spec import parse
+from methods.base import WINDOW
+from methods.spec import MethodSpec, parse
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import DENSE
-from suite.stats.blind_baselines import BlindComparison, blind_table, compare_to_blind
+from suite.stats.blind_baselines import (
+    AtSetting,
+    BlindComparison,
+    blind_table,
+    compare_to_blind,
+    in_order,
+    under,
+)
 from suite.stats.compare import Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.stats.single import wilson
 from suite.stats.verdict import Verdict, verdict
 from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
+from suite.tries.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class BudgetStatistics:
 
 @dataclass(frozen=True)
 class BackboneStatistics:
-    """Statistics of one backbone: its dense model, its finished cells, and its budgets."""
+    """Statistics of one backbone: its dense model, finished cells of the tables, and budgets."""
 
     backbone: str
     dense: Outcomes
@@ -65,7 +74,8 @@ def compute_statistics(
     """
     statistics = []
     for backbone in spec.backbones:
-        mine = [r for r in records if r.backbone == backbone and r.status == "ok"]
+        done = [r for r in records if r.backbone == backbone and r.status == "ok"]
+        mine = [record for record in done if record.shown]
         dense = outcomes_at(mine, results, None)
         # A backbone whose dense cell failed has nothing that its methods could lose.
         if not dense:
@@ -77,7 +87,7 @@ def compute_statistics(
                 dense[0],
                 mine,
                 [
-                    _at_budget(mine, dense[0], budget, results, spec, requested)
+                    _at_budget(done, dense[0], budget, results, spec, requested)
                     for budget in budgets
                 ],
             )
@@ -93,20 +103,42 @@ def _at_budget(
     spec: RunSpec,
     requested: Mapping[str, str],
 ) -> BudgetStatistics:
-    cells = outcomes_at(records, results, budget)
-    record_of = {record.label: record for record in records}
-    blind = [cell for cell in cells if record_of[cell.label].blind]
-    choosing = [cell for cell in cells if record_of[cell.label].chooses]
-    reference = reference_of(cells, records, requested, spec.protocol)
+    shown = [record for record in records if record.shown]
+    cells = outcomes_at(shown, results, budget)
+    # Under all settings that ran, also those that no table shows.
+    blind = in_order(at_settings([r for r in records if r.blind], results, budget))
+    choosing = at_settings([record for record in shown if record.chooses], results, budget)
+    reference = reference_of(cells, shown, requested, spec.protocol)
+    named = [replace(one.outcomes, label=under(one.outcomes.label, one.setting)) for one in blind]
     return BudgetStatistics(
         budget=budget,
         # What blind removal loses says whether a choice of tokens can matter at this budget.
-        verdict=verdict(dense, blind, budget),
+        verdict=verdict(dense, named, budget),
         blind=compare_to_blind(records[0].backbone, budget, blind, choosing),
         cells=cells,
         reference=reference,
         compared=compare_to_reference(reference, cells) if reference else [],
     )
+
+
+def at_settings(records: Iterable[CellRecord], results: Results, budget: float) -> list[AtSetting]:
+    """Correctness of every method under every setting at one budget, its seeds together."""
+    groups: dict[tuple[str, str, Setting | None], list[CellRecord]] = {}
+    for record in records:
+        if record.budget == budget:
+            key = bare_name(record), record.label, record.setting
+            groups.setdefault(key, []).append(record)
+    found = []
+    for (name, _, setting), seeds in groups.items():
+        (outcomes,) = outcomes_at(seeds, results, budget)
+        found.append(AtSetting(name, setting, outcomes))
+    return found
+
+
+def bare_name(record: CellRecord) -> str:
+    """The method of a cell with its options, without its setting."""
+    options = {name: value for name, value in record.options.items() if name != WINDOW}
+    return MethodSpec(record.method, options).text
 
 
 def outcomes_at(

@@ -34,7 +34,7 @@ def token_tables(
     def hits(record: CellRecord) -> Bits:
         return results.hits(record.key)[1]
 
-    done = {record.key for record in records if record.status == "ok"}
+    done = {record.key for record in records if record.status == "ok" and record.shown}
     cells = [cell for cell in prepared.cells if cell.key in done]
     return {
         **tables,
@@ -45,8 +45,9 @@ def token_tables(
 
 
 def reduced_cells(records: Iterable[CellRecord]) -> list[CellRecord]:
-    """The finished cells in which tokens are removed."""
-    return [record for record in records if record.status == "ok" and record.removals]
+    """The finished cells of the tables in which tokens are removed."""
+    done = [record for record in records if record.status == "ok" and record.shown]
+    return [record for record in done if record.removals]
 
 
 def kept_tables(

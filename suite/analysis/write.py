@@ -16,6 +16,7 @@ from suite.analysis.statistics import (
     requested_methods,
     statistics_tables,
 )
+from suite.analysis.token_matched import token_matched_table
 from suite.plan.notes import unreachable_budgets
 from suite.plan.prepare import Prepared
 from suite.store.results import Results
@@ -37,6 +38,7 @@ def paired_tables(
     mixers = {name: mixer_of(model) for name, model in prepared.models.items()}
     tables = statistics_tables(statistics)
     tables |= mamba_vs_attention_tables(mixers, records, results)
+    tables["token_matched"] = token_matched_table(prepared, records, results, statistics)
     if prepared.spec.axes:
         tables |= ablation_tables(records, prepared.spec, results)
     return tables

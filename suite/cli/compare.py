@@ -81,7 +81,8 @@ def show(result: Result, folder: Path, page: Path | None) -> None:
     from suite.terminal.tables import left_out, off_budget, print_table
 
     print_table(results_table(result.records))
-    for line in (*off_budget(result.records), *left_out(result.records)):
+    failed = [record for record in result.further if record.status == "failed"]
+    for line in (*off_budget(result.records), *left_out([*result.records, *failed])):
         print(line)
     headline = result.headline
     warnings, beside = headline.warnings, headline.beside

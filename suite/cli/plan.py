@@ -20,9 +20,14 @@ RUNNING = {field.name for field in dataclasses.fields(RunOptions)} - {"config", 
 @with_options(RunSpec(), without=RUNNING)
 def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -> int:
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
-    from suite.plan.notes import notes_on_weights, unreachable_budgets
+    from suite.plan.notes import (
+        notes_on_further,
+        notes_on_settings,
+        notes_on_weights,
+        unreachable_budgets,
+    )
     from suite.plan.prepare import prepare
-    from suite.plan.run_time import estimate_seconds
+    from suite.plan.run_time import seconds_by_role
     from suite.store.unstated import unstated_notes
     from suite.terminal.tables import plan_table, print_table
 
@@ -30,16 +35,25 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     images = len(prepared.indices)
     records = prepared.records
     # Timed on a few batches of the dense model, which is all that runs here.
-    seconds = estimate_seconds(prepared)
+    by_role = seconds_by_role(prepared)
+    seconds = sum(by_role.values())
     unstated = unstated_notes((record.label, record.reason) for record in records)
     if options.json:
-        cells = [record.as_json() for record in records]
-        found = {"cells": cells, "images": images, "seconds": seconds, "notes": unstated}
-        print(json.dumps(found, indent=1))
+        document = {
+            "cells": [record.as_json() for record in records if record.shown],
+            "further_cells": [record.as_json() for record in records if not record.shown],
+            "images": images,
+            "seconds": seconds,
+            "seconds_by_role": by_role,
+            "notes": [*notes_on_settings(prepared), *unstated],
+        }
+        print(json.dumps(document, indent=1))
         return 0
-    for note in notes_on_weights(prepared):
+    for note in (*notes_on_weights(prepared), *notes_on_settings(prepared)):
         print(note)
-    print_table(plan_table(records, spec.flops_convention))
+    print_table(plan_table([r for r in records if r.shown], spec.flops_convention))
+    for note in notes_on_further(prepared, by_role):
+        print(note)
     for note in unstated:
         print(note)
     skipped = sum(record.status == "skipped" for record in records)

@@ -130,7 +130,7 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
         print(f"not merged: {merged['refused']}")
         return
     # The store has them by key, a hash; readers want methods by name and baselines last.
-    records = Store(Path(merged["run"])).cells()
+    records = [record for record in Store(Path(merged["run"])).cells() if record.shown]
     records.sort(key=lambda record: (record.family == "baseline", record.spec))
     print_table(results_table(records))
     for line in off_budget(records):

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # Version of what a run folder contains; readers refuse any other, so raise it with every change of
-# a stored name. Specifications of version 1 are still read as settings (`with_file`).
-SCHEMA: Literal[3] = 3
+# a stored name. Specifications of `EARLIER` versions are still read as settings (`with_file`).
+SCHEMA: Literal[4] = 4
+EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
@@ -24,7 +25,7 @@ class Specification(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[3] = Field(default=SCHEMA, alias="schema")
+    version: Literal[4] = Field(default=SCHEMA, alias="schema")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -73,16 +74,23 @@ class RunSpec(Specification):
     """Views of each video, CLIPSxCROPS, whose predictions are averaged; empty: 4x3."""
     images: int | Literal["all"] = 500
     """Number of images, stratified by class, or 'all'; the default is at most 500."""
-    budgets: tuple[Budget, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
+    budgets: tuple[Budget, ...] = (0.2, 0.4, 0.6)
     """Fractions of the backbone's FLOPs to remove, comma-separated."""
     protocol: Literal["matched", "tokens", "paper"] = "matched"
     """matched: same FLOPs for all; tokens: same token counts; paper: each method as published."""
     sites: tuple[int, ...] | None = None
     """Blocks before which tokens are removed, comma-separated; empty: before every (depth/12)-th
     block."""
-    schedule: str = "constant-ratio"
-    """Distribution of the removal over the sites: constant-ratio, constant-count, one-shot, staged,
-    rising, falling, every-K."""
+    schedule: str = "tuned"
+    """Distribution of the removal over the sites: tuned (each method's own, where it was tuned on
+    the backbone and its data, else constant-ratio), or one for all: constant-ratio, constant-count,
+    one-shot, staged, rising, falling, every-K."""
+    tries: str | None = None
+    """Folder of a `tune` run, or a table of tries, that picks settings and answers for schedules;
+    empty: the bundled one."""
+    across_schedules: bool = True
+    """Where no table of tries answers, also evaluate the methods and the blind baselines under each
+    schedule at the headline's budget."""
     flops_convention: Literal["flops", "macs", "paper"] = "flops"
     """How FLOPs are counted for the budget: flops, macs or paper."""
     baselines: bool = True
@@ -132,6 +140,11 @@ class RunSpec(Specification):
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         # A cell that is named twice would be paired with itself.
         return tuple(dict.fromkeys(value))
+
+    @property
+    def headline_budget(self) -> float:
+        """The budget that the headline is about: the middle one."""
+        return sorted(self.budgets)[len(self.budgets) // 2]
 
     def default_name(self) -> str:
         """Folder name made from the settings; equal settings always give the same folder."""

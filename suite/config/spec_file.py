@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from backbones.common.documents import read_yaml
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
-from suite.config.run_spec import SCHEMA, RunSpec
+from suite.config.run_spec import EARLIER, SCHEMA, RunSpec
 
 Spec = TypeVar("Spec", bound=BaseModel)
 SPEC = "spec.yaml"  # in every run folder, whatever command made it
@@ -137,7 +137,7 @@ def with_file(base: Spec, path: Path, keep: Collection[str]) -> Spec:
     values = read_values(path, type(base))
     if isinstance(base, RunSpec):
         values.pop("sweep", None)
-    if values.get("schema") == 1:
+    if values.get("schema") in EARLIER:
         # Only stored results differ between the versions: the same settings still ask the same.
         values["schema"] = SCHEMA
     try:

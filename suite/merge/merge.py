@@ -21,6 +21,7 @@ from suite.merge.finished_run import FinishedRun, load_run, read_optional
 from suite.merge.namesakes import told_apart
 from suite.merge.tables import joined_tables, tables_of_pairs
 from suite.merge.union import Union, unite
+from suite.plan.settings import TUNED
 from suite.sensitivity.spec import SensitivitySpec
 from suite.store.results import Results
 from suite.store.run_folder import Store
@@ -35,7 +36,7 @@ class MergedSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    version: Literal[3] = Field(default=SCHEMA, alias="schema")
+    version: Literal[4] = Field(default=SCHEMA, alias="schema")
     kind: Literal["merged"] = "merged"
     backbones: tuple[str, ...]
     methods: tuple[str, ...]
@@ -113,7 +114,7 @@ def requested_methods(union: Union, compared: Sequence[FinishedRun]) -> dict[str
     requested = {}
     for record in union.cells.values():
         # What is no baseline was named, or made by an axis.
-        if record.spec in named or record.family != "baseline":
+        if record.shown and (record.spec in named or record.family != "baseline"):
             requested[record.spec] = record.family
     return requested
 
@@ -187,6 +188,8 @@ def schedule_notes(compared: Sequence[FinishedRun]) -> list[str]:
     schedules = list(dict.fromkeys(run.comparison.schedule for run in compared))
     if len(schedules) < 2:
         return []
+    if schedules[0] == TUNED:
+        return ["Methods named without a schedule follow the one that they were tuned to."]
     return [f"Methods named without a schedule follow {schedules[0]}."]
 
 

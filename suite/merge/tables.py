@@ -35,6 +35,7 @@ AGAIN = {
 OF_CELLS = {"kept_tokens", "foreground", "gallery"}
 # Tables in which several runs may have the same row, and the columns that identify it.
 IDENTITY = {
+    "token_matched": ["backbone", "budget", "label", "schedule", "cls_window", "reference"],
     "images": ["image"],
     "ablation": ["axis", "backbone", "method", "budget", "setting"],
     "ablation_sentences": ["axis", "backbone", "method", "budget"],
@@ -68,7 +69,8 @@ def rows_of_union(frame: pd.DataFrame, run: FinishedRun, union: Union) -> pd.Dat
     """The rows of those cells that the union has from `run`, under the union's labels."""
     rows = []
     for key, record in union.cells.items():
-        if union.source[key] is run:
+        # Cells that no table shows have names that others may have, too.
+        if union.source[key] is run and record.shown:
             label = union.labels[key]
             rows.append((record.backbone, label, record.budget, record.seed, record.label))
     # Matched by the label in the run itself, which may be another one in the union.

@@ -21,11 +21,14 @@ from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.data.base import Dataset, digest
 from suite.plan.budget import Plan
-from suite.store.schema import SAME, CellRecord, Removal
+from suite.store.schema import SAME, SHOWN, CellRecord, Removal, Role
+from suite.tries.settings import Setting
 
 DENSE = MethodSpec("none", {})
 REMOVING = ("sequence", "oracle")  # kinds of methods that remove tokens
 BASELINES = ("random", "stride", "pool", "downsample")
+# Under protocol `paper` these have budgets to meet: those of the published schedules.
+MATCHED = ("mtr", *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
-    nearest share of work that can be removed. `aliases` are labels of the same composition. Its
-    `protocol` is `matched` beside the published cells of protocol `paper`.
+    nearest share of work that can be removed. `setting` is the method's, which may be `tuned`;
+    `role` says why the cell runs (see `CellRecord`). Its `protocol` is `matched` beside the
+    published cells of protocol `paper`. `aliases` are labels of the same composition.
     """
 
     backbone: str
@@ -47,6 +51,9 @@ class Cell:
     context: str
     reason: str | None = None
     closest: float | None = None
+    setting: Setting | None = None
+    tuned: bool = False
+    role: Role = "asked"
     protocol: str = "matched"
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
@@ -59,6 +66,11 @@ class Cell:
     def kind(self) -> str:
         """Kind of its method (see `methods.base.Method`)."""
         return self.method.method.kind
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is in the main tables and figures."""
+        return self.role in SHOWN
 
     @property
     def stochastic(self) -> bool:
@@ -77,7 +89,8 @@ class Cell:
         if self.plan:
             removals = {str(site): r.model_dump() for site, r in self.plan.removals.items()}
         else:
-            unreachable = [None if self.composition else self.method.text, self.budget]
+            schedule = self.setting.schedule if self.setting else None
+            unreachable = [None if self.composition else self.method.text, self.budget, schedule]
         return {
             "context": self.context,
             "backbone": self.backbone,
@@ -143,6 +156,10 @@ def planned_record(
         composition=cell.composition.canonical() if cell.composition else None,
         blind=cell.composition is not None and cell.composition.blind,
         chooses=cell.composition is not None and cell.composition.chooses,
+        role=cell.role,
+        schedule=cell.setting.schedule if cell.setting else None,
+        cls_window=cell.setting.cls_window if cell.setting else None,
+        tuned=cell.tuned,
         protocol=cell.protocol,
         flops_convention=spec.flops_convention,
         precision=spec.precision,

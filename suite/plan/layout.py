@@ -21,34 +21,37 @@ from suite.plan.budget import (
     solve,
     solve_tokens,
 )
-from suite.plan.cells import BASELINES, DENSE, Cell
+from suite.plan.cells import DENSE, MATCHED, Cell
 from suite.plan.schedule import check_sites, default_sites, find_schedule
+from suite.plan.settings import Chosen, Resolved, added_methods, choose_settings
 from suite.store.schema import Removal
 from suite.store.unstated import UNSTATED
+from suite.tries.settings import with_setting
 
-# Under protocol `paper` what is `MATCHED` has budgets to meet: those of the published schedules.
-MATCHED = ("mtr", *BASELINES)
-SOLVERS = {"matched": solve, "tokens": solve_tokens, "paper": solve}
+SOLVERS = {"matched": solve, "tokens": solve_tokens}
 
 
 def layout(
-    name: str, model: Backbone, methods: Sequence[MethodSpec], spec: RunSpec, context: str
+    name: str,
+    model: Backbone,
+    methods: Sequence[MethodSpec],
+    spec: RunSpec,
+    context: str,
+    chosen: Chosen | None = None,
 ) -> list[Cell]:
-    """List every cell of one backbone: dense, then by method, budget and seed.
+    """List the cells of one backbone for its main table: dense, then by method, budget and seed.
 
-    Under protocol `paper` the budgets are what the published schedules remove, and MTR and the
-    baselines are matched to those. UserError for sites or a schedule that do not exist.
+    `chosen` are the settings of the methods. Under protocol `paper` the budgets are what the
+    published schedules remove, and MTR and the baselines are matched to those. UserError for sites
+    that do not exist.
     """
-    base_cell = Cell(
-        name, DENSE, None, 0, None, None, model.image_size, context, protocol=spec.protocol
-    )
+    base = Cell(name, DENSE, None, 0, None, None, model.image_size, context, protocol=spec.protocol)
     named = [method for method in dict.fromkeys(methods) if method != DENSE]
-    unplanned = []
-    for method in [*named, *added_methods(named, spec)]:
-        composition = method.composition(model.provides)
-        reason = incompatibility(composition, model) if composition else None
-        cell = replace(base_cell, method=method, composition=composition, reason=reason)
-        unplanned.append(cell)
+    chosen = chosen or choose_settings(named, spec)
+    unplanned = [bare_cell(base, method, chosen.methods.get(method), model) for method in named]
+    for method in added_methods(named, spec):
+        cell = bare_cell(base, method, chosen.added.get(method.name), model)
+        unplanned.append(replace(cell, role="baseline"))
     cells, budgets = [], spec.budgets
     if spec.protocol == "paper":
         for cell in unplanned:
@@ -63,19 +66,25 @@ def layout(
         # What only reorders tokens has no budget to meet.
         for budget in (0.0,) if cell.kind == "order" else budgets:
             cells.append(planned_cell(replace(cell, budget=budget), model, spec))
-    dense = replace(base_cell, plan=dense_plan(model.describe()))
+    dense = replace(base, plan=dense_plan(model.describe()))
     return merge_equal(with_seeds([dense, *cells], spec.seeds))
 
 
-def added_methods(named: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
-    """The methods that stand beside the `named` ones; they come last, and are no reference."""
-    if not spec.baselines:
-        return []
-    added = [MethodSpec(baseline, {}) for baseline in BASELINES]
-    # Any setting of MTR that was named is matched, so that no further one is needed.
-    if spec.protocol == "paper" and all(method.name != "mtr" for method in named):
-        added.insert(0, MethodSpec("mtr", {}))
-    return [method for method in added if method not in named]
+def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: Backbone) -> Cell:
+    """A cell of `method` under its setting, without a budget yet."""
+    spelled, setting = method, None
+    if resolved is not None:
+        setting = resolved.setting
+        spelled = with_setting(method, setting)
+    composition = spelled.composition(model.provides)
+    return replace(
+        base,
+        method=method,
+        composition=composition,
+        reason=incompatibility(composition, model) if composition else None,
+        setting=setting,
+        tuned=resolved is not None and resolved.tuned,
+    )
 
 
 def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
@@ -105,7 +114,6 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
     shape, budget = model.describe(), cell.budget
     assert budget is not None
     sites = check_sites(spec.sites or default_sites(shape.sites), shape)
-    schedule = find_schedule(cell.method.schedule or spec.schedule)
     if cell.reason:
         return cell
     try:
@@ -116,8 +124,10 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
         if cell.composition is not None or cell.kind == "oracle":
             # The oracle's own search is no cost of a method: it asks the labels.
             reduction = cell.composition or Free()
+            assert cell.setting is not None
+            schedule = find_schedule(cell.setting.schedule)
             problem = Problem(shape, reduction, sites, schedule, spec.flops_convention)
-            return replace(cell, plan=SOLVERS[spec.protocol](problem, budget))
+            return replace(cell, plan=SOLVERS[cell.protocol](problem, budget))
         grid = nearest_grid(shape, budget, spec.flops_convention)
     except BudgetUnreachable as error:
         return replace(cell, reason=str(error), closest=error.nearest)
@@ -157,10 +167,13 @@ def with_seeds(cells: Iterable[Cell], seeds: int) -> list[Cell]:
 
 
 def merge_equal(cells: Iterable[Cell]) -> list[Cell]:
-    """Merge cells of equal identity into the first, which keeps the other labels as aliases."""
+    """Merge cells of equal identity into the first, which keeps the other labels as aliases.
+
+    What is in no main table lends no name to a cell that is.
+    """
     merged: dict[str, Cell] = {}
     for cell in cells:
         first = merged.setdefault(cell.key, cell)
-        if first.method.text != cell.method.text:
+        if first.method.text != cell.method.text and cell.shown:
             merged[cell.key] = replace(first, aliases=(*first.aliases, cell.method.label))
     return list(merged.values())

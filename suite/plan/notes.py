@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
+from methods.spec import parse_all
+from suite.config.run_spec import RunSpec
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
+from suite.plan.settings import TUNED
+from suite.store.schema import Role
+from suite.tries.settings import SCHEDULES
 
 
 def notes_on_weights(prepared: Prepared) -> list[str]:
@@ -23,6 +30,67 @@ def called(backbone: str, made_up: Sequence[str]) -> str:
     return f"{backbone}, made up in part: {', '.join(made_up)}" if made_up else backbone
 
 
+def notes_on_settings(prepared: Prepared) -> list[str]:
+    """Say of each backbone which settings were picked by tuning, and which were not tuned."""
+    notes, spec = [], prepared.spec
+    named = parse_all(spec.methods)
+    for name, chosen in prepared.settings.items():
+        tuned, untuned = [], []
+        for method in named:
+            resolved = chosen.methods.get(method)
+            if resolved is None or (method.schedule or spec.schedule) != TUNED:
+                continue
+            if resolved.tuned:
+                tuned.append(f"{method.label} {resolved.setting}")
+            else:
+                untuned.append(method.label)
+        if tuned:
+            notes.append(f"tuned on {name}: {', '.join(tuned)}")
+        if untuned:
+            who = ", ".join(untuned) if tuned else "all"
+            notes.append(
+                f"no tuned settings for {who} on {name} and {spec.data}: constant-ratio; "
+                f"`{tune_command(spec, name)}` makes them"
+            )
+    if prepared.set_aside:
+        notes.append(
+            f"left out: the {prepared.set_aside:,} {prepared.dataset.kind} of split "
+            f"{prepared.dataset.split} that picked the settings"
+        )
+    return notes
+
+
+def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[str]:
+    """Say of the cells that no main table shows how many they are, what for, and what they cost.
+
+    `seconds` are estimates by role.
+    """
+    budget = f"-{100 * prepared.spec.headline_budget:.4g} % FLOPs"
+    why: dict[Role, str] = {
+        "blind": "the blind baselines under the other settings of this run, so that no method is "
+        "said to beat them by its setting",
+        "schedule": "the methods and the blind baselines under each of "
+        f"{len(SCHEDULES)} schedules at {budget}, since no table of tries answers whether the "
+        "order depends on it (--no-across-schedules leaves them out)",
+        "tokens": f"the methods by equal counts of tokens at {budget}, beside equal FLOPs",
+    }
+    roles = Counter(cell.role for cell in prepared.cells if cell.plan)
+    notes = []
+    for role, reason in why.items():
+        if roles[role]:
+            cells = "1 more cell" if roles[role] == 1 else f"{roles[role]} more cells"
+            notes.append(f"{cells}, about {seconds.get(role, 0.0):.0f} s: {reason}")
+    return notes
+
+
+def tune_command(spec: RunSpec, backbone: str) -> str:
+    """The command that tunes on a backbone of a comparison."""
+    words = ["python", "-m", "suite", "tune", "--backbones", backbone]
+    if spec.data != RunSpec.model_fields["data"].default:
+        words += ["--data", spec.data]
+    return shlex.join(words)
+
+
 def made_up_warning(backbone: str, parts: Sequence[str]) -> str:
     """Warn that `parts` of a backbone are not trained; empty without any."""
     if not parts:
@@ -36,7 +104,7 @@ def made_up_warning(backbone: str, parts: Sequence[str]) -> str:
 def unreachable_budgets(prepared: Prepared) -> list[str]:
     """Name each budget that no method can meet by removing tokens, and how close one comes."""
     groups: dict[tuple[str, float], list[Cell]] = {}
-    for cell in prepared.cells:
+    for cell in prepared.main:
         if cell.budget and cell.kind in REMOVING:
             groups.setdefault((cell.backbone, cell.budget), []).append(cell)
     sentences = []

@@ -28,18 +28,31 @@ from suite.data.images.sources import CLASSES as GARMENTS
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
-from suite.plan.layout import layout
+from suite.plan.further import further_cells
+from suite.plan.layout import layout, merge_equal
+from suite.plan.settings import Chosen, choose_settings, one_spelling
+from suite.plan.tuning import check_tries, find_tries, picking_images
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
 from suite.store.unstated import UNSTATED
 from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.tries.table import Tries
 
 USUAL_IMAGES: int = RunSpec.model_fields["images"].default
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can begin: models by name, numbers of the chosen images, and all cells."""
+    """A run that can begin: models by name, numbers of the chosen images, and all cells.
+
+    ``spec``           in its one spelling
+    ``cells``          each once, those of the main table first on every backbone
+    ``across``         every method under every schedule, where no table of tries answers for it
+    ``token_matched``  every method by equal counts of tokens; these and ``across`` are among
+                       ``cells`` by their keys, where another label may stand for the same cell
+    ``settings``       those of all methods by backbone, from the table in ``tries`` if any
+    ``set_aside``      how many images picked settings, and so are no evidence for them
+    """
 
     spec: RunSpec
     device: str
@@ -48,6 +61,11 @@ class Prepared:
     dataset: Dataset
     chosen: NDArray[np.int64]
     cells: list[Cell]
+    across: list[Cell] = field(default_factory=list)
+    token_matched: list[Cell] = field(default_factory=list)
+    settings: dict[str, Chosen] = field(default_factory=dict)
+    tries: dict[str, Tries] = field(default_factory=dict)
+    set_aside: int = 0
     left_out: dict[int, str] = field(default_factory=dict, compare=False)
     skip_damaged: bool = False
     seen: dict[int, Seen] = field(default_factory=dict, repr=False, compare=False)
@@ -135,6 +153,11 @@ class Prepared:
         return runnable
 
     @property
+    def main(self) -> list[Cell]:
+        """The cells of the main tables and figures."""
+        return [cell for cell in self.cells if cell.shown]
+
+    @property
     def keys(self) -> list[str]:
         """Keys of the cells that have a plan."""
         return [cell.key for cell in self.cells if cell.plan is not None]
@@ -163,13 +186,15 @@ class Opened:
     models: dict[tuple[str | None, ...], Backbone] = field(default_factory=dict)
 
 
-def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
+def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
-    Data and models that are `opened` already are used again, and others are added to them.
+    Data and models that are `opened` already are used again, and others are added to them. Without
+    `further` cells the plan has those of the main table alone.
     """
     opened = opened or Opened()
     # What fails at once comes before what takes long to load.
+    spec = one_spelling(spec)
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
     threads = set_threads(spec.threads)
@@ -179,17 +204,17 @@ def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
             spec.data, spec.split, source=spec.source, views=spec.views
         )
     dataset = opened.datasets[data]
-    indices = choose_images(dataset, spec.images)
-    pictured(indices, spec.gallery)  # refuses pictures that are not among the images
-    methods = ablated(parse_all(spec.methods), spec.axes)
+    count = len(choose_images(dataset, spec.images))
+    named = parse_all(spec.methods)
+    methods = ablated(named, spec.axes)
     # The oracle runs a pass for each token and site.
-    if len(indices) > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
+    if count > MAX_IMAGES and any(method.method.kind == "oracle" for method in methods):
         raise UserError(
-            f"oracle runs on at most {MAX_IMAGES} images, not {len(indices):,}: "
-            f"add --images {MAX_IMAGES}"
+            f"oracle runs on at most {MAX_IMAGES} images, not {count:,}: add --images {MAX_IMAGES}"
         )
     models: dict[str, Backbone] = {}
-    cells: list[Cell] = []
+    tries: dict[str, Tries] = {}
+    settings: dict[str, Chosen] = {}
     for name in spec.backbones:
         weights = name, *data, spec.checkpoint, spec.kernel, spec.precision, device
         if weights not in opened.models:
@@ -197,12 +222,42 @@ def prepare(spec: RunSpec, opened: Opened | None = None) -> Prepared:
                 name, spec.checkpoint, spec.kernel, dataset, device, dtype
             )
         models[name] = opened.models[weights]
-        context = context_of(models[name], dataset, indices, spec.precision, device, spec.kernel)
-        cells += layout(name, models[name], methods, spec, context)
+        table = find_tries(spec, name, weights_hash(models[name]), dataset)
+        if table:
+            tries[name] = table
+        settings[name] = choose_settings(named, spec, table, methods[len(named) :])
+    check_tries(spec, tries)
+    used = [tries[name] for name in tries if settings[name].tuned]
+    picking = picking_images(used, dataset)
+    indices = choose_images(dataset, spec.images, without=picking)
+    pictured(indices, spec.gallery)  # refuses pictures that are not among the images
+    laid_out: list[Cell] = []
+    more: list[Cell] = []
+    for name, model in models.items():
+        context = context_of(model, dataset, indices, spec.precision, device, spec.kernel)
+        main = layout(name, model, methods, spec, context, settings[name])
+        laid_out += main
+        if further:
+            own = further_cells(model, named, spec, main, settings[name], tries.get(name))
+            laid_out, more = merge_equal([*laid_out, *own]), [*more, *own]
+    shown = [cell for cell in laid_out if cell.shown]
     if spec.protocol == "paper":
-        check_published(cells)
-    check_reachable(cells)
-    return Prepared(spec, device, threads, models, dataset, indices, cells)
+        check_published(shown)
+    check_reachable(shown)
+    return Prepared(
+        spec,
+        device,
+        threads,
+        models,
+        dataset,
+        indices,
+        laid_out,
+        across=[cell for cell in more if cell.role == "schedule"],
+        token_matched=[cell for cell in more if cell.role == "tokens"],
+        settings=settings,
+        tries=tries,
+        set_aside=len(picking),
+    )
 
 
 def check_published(cells: Sequence[Cell]) -> None:
@@ -237,15 +292,31 @@ def check_reachable(cells: Sequence[Cell]) -> None:
 
 
 def choose_images(
-    dataset: Dataset, images: int | Literal["all"], usual: int = USUAL_IMAGES
+    dataset: Dataset,
+    images: int | Literal["all"],
+    usual: int = USUAL_IMAGES,
+    without: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Numbers of the images of the run, ascending: all, or a sample stratified by class.
 
-    The `usual` number, which nobody may have asked for, is at most that many.
+    The `usual` number, which nobody may have asked for, is at most that many. Images `without`
+    which it goes have picked settings. UserError if there are not as many.
     """
-    if images == "all" or (images == usual and len(dataset) <= usual):
-        return np.arange(len(dataset))
-    return stratified(dataset.labels, images)
+    if without is None or not len(without):
+        left = np.arange(len(dataset))
+    else:
+        left = np.setdiff1d(np.arange(len(dataset)), without)
+        asked = images if isinstance(images, int) and images != usual else 1
+        if len(left) < asked:
+            raise UserError(
+                f"{len(without):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} "
+                f"picked the tuned settings and are no evidence for them: {len(left):,} are left, "
+                "fewer than asked for; use --split test, or --schedule constant-ratio "
+                "--no-baselines"
+            )
+    if images == "all" or (images == usual and len(left) <= usual):
+        return left
+    return left[stratified(dataset.labels[left], images)]
 
 
 def load_model(

@@ -17,6 +17,7 @@ from suite.flops.closed_form import total as flops_of
 from suite.plan.budget import Plan
 from suite.plan.cells import Cell
 from suite.plan.prepare import Prepared
+from suite.store.schema import Role
 
 FEWEST = 2  # batches timed at least, however long they take
 ENOUGH = 1.0  # seconds of timed batches
@@ -38,20 +39,26 @@ def dense_seconds(model: Backbone, dataset: Dataset, device: str, batch_size: in
 
 
 def estimate_seconds(prepared: Prepared) -> float:
-    """Seconds for all cells of a run and its gallery, as if none shared a prefix.
+    """Seconds for all cells of a run (see `seconds_by_role`)."""
+    return sum(seconds_by_role(prepared).values())
+
+
+def seconds_by_role(prepared: Prepared) -> dict[Role, float]:
+    """Seconds for all cells of a run and its gallery, by role, as if none shared a prefix.
 
     Loading and the report are not counted, nor the pictures of first errors, which are not known
     before the run.
     """
     pictures = len(pictured(prepared.indices, prepared.spec.gallery))
-    total = 0.0
+    total: dict[Role, float] = {}
     for name, model in prepared.models.items():
         data = prepared.data[name].once()
         seconds = dense_seconds(model, data, prepared.device, prepared.spec.batch_size)
         for cell in prepared.runnable[name]:
             # The gallery shows the first seed only.
-            images = prepared.samples + (pictures if cell.seed == 0 else 0)
-            total += seconds * passes(cell, model.describe()) * images
+            images = prepared.samples + (pictures if cell.seed == 0 and cell.shown else 0)
+            own = seconds * passes(cell, model.describe()) * images
+            total[cell.role] = total.get(cell.role, 0.0) + own
     return total
 
 

@@ -16,9 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backbones.common.documents import read_json
 from backbones.common.errors import UserError
 from suite.config.spec_file import check_schema
+from suite.tries.settings import Setting
 
 __all__ = ["check_schema"]
 
+Role = Literal["asked", "baseline", "blind", "schedule", "tokens"]
+# Roles of the cells of the main tables and figures; the others are read by analyses of their own.
+SHOWN = ("asked", "baseline")
 SAME = " = "  # joins the specs in the label of a cell that several methods come to
 
 
@@ -110,6 +114,16 @@ class CellRecord(Stored):
     """whether what is removed is settled before the image is seen"""
     chooses: bool = False
     """whether the image decides what is removed"""
+    role: Role = "asked"
+    """why it was evaluated: `asked` for; a `baseline` beside the methods; further settings of the
+    `blind` baselines; a method under each `schedule`; or by equal counts of `tokens`"""
+    schedule: str | None = None
+    """how the removal is spread over the sites; empty under protocol `paper` and where no token
+    leaves"""
+    cls_window: int | None = None
+    """patch tokens on each side of the class token that take no part; likewise"""
+    tuned: bool = False
+    """whether schedule and window are those picked for the method on other images"""
     protocol: str
     """`matched`, `tokens` or `paper`; beside published cells MTR and the baselines are `matched`"""
     flops_convention: str
@@ -137,6 +151,18 @@ class CellRecord(Stored):
     """share of tokens removed, over all blocks, in [0, 1]"""
     metrics: ClassificationMetrics | None = None
     """means over the images; empty unless `ok`"""
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is in the main tables and figures, beside being evidence."""
+        return self.role in SHOWN
+
+    @property
+    def setting(self) -> Setting | None:
+        """Its schedule and window; None where it has none."""
+        if self.schedule is None:
+            return None
+        return Setting(self.schedule, self.cls_window or 0)
 
     @property
     def removed_share(self) -> float:
@@ -289,6 +315,11 @@ NUMBERS = {
     "difference_low": "lower end of its 95 % interval, or of the range over two to four seeds; "
     "corrected as `p_holm` where that is given",
     "difference_high": "upper end of it",
+    "top1_tokens": "top-1 by equal counts of tokens",
+    "removed_tokens": "share of the backbone's FLOPs that these remove, in [0, 1]",
+    "difference_tokens": "top-1 by equal counts of tokens, less that of the reference",
+    "difference_tokens_low": "lower end of its 95 % interval, uncorrected, or of the range",
+    "difference_tokens_high": "upper end of it",
     "p": "two-sided p of the difference, exact, uncorrected; in `mantel_test` of `rho`",
     "p_holm": "p after Holm's correction; empty where FLOPs differ too much for a test",
     "comparisons": "comparisons at one budget, for which interval and `p_holm` are corrected",
@@ -313,6 +344,7 @@ NUMBERS = {
     "low": "lower end of its 95 % interval (bootstrap)",
     "high": "upper end of it",
     "window": "tokens beside the class token that are protected",
+    "cls_window": "patch tokens on each side of the class token that take no part",
     "position": "index in the unreduced sequence",
     "at": "place on the axis: row, column, or distance from the centre or the class token",
     "tokens_removed": "tokens removed before the block",
@@ -342,7 +374,8 @@ NUMBERS = {
 }
 TRUTHS = {
     "significant": "whether `p_holm` is below 0.05 and the interval without zero; empty untested",
-    "shown": "whether it was shown to beat every blind baseline of the same FLOPs",
+    "shown": "whether it was shown to beat every blind baseline of the same FLOPs, under its own "
+    "setting and under the baseline's best",
     "is_reference": "whether it is the method as it is, which the others are compared with",
 }
 LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
@@ -363,6 +396,7 @@ def _table(row: str, columns: str) -> Table:
 
 CELL = "backbone label budget seed"
 DIFFERENCE = "difference difference_low difference_high"
+BY_TOKENS = "difference_tokens difference_tokens_low difference_tokens_high"
 # What a method is found to be beside the reference, over the same images.
 PAIRED = f"{DIFFERENCE} p p_holm comparisons significant only_method_correct only_reference_correct"
 INTERVAL = "block mean low high images"
@@ -373,7 +407,12 @@ TABLES = {
     ),
     "blind_comparison": _table(
         "a method against the best blind baseline at one budget",
-        f"backbone budget baseline top1 label {DIFFERENCE} p shown",
+        f"backbone budget baseline schedule cls_window top1 label {DIFFERENCE} p shown",
+    ),
+    "token_matched": _table(
+        "a method by equal counts of tokens beside equal FLOPs, at the budget of the headline",
+        "backbone budget label schedule cls_window reference images seeds reduction_flops top1 "
+        f"removed {DIFFERENCE} top1_tokens removed_tokens {BY_TOKENS}",
     ),
     "schedules": _table(
         "two methods under one schedule, at the budget of the headline; the first is ahead where "

@@ -161,16 +161,17 @@ def comparison_table(records: Sequence[CellRecord]) -> Table:
     """
     budgets = sorted({record.budget for record in records if record.budget is not None})
     heads = ("all FLOPs", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets))
-    table = Table("backbone", "method", *heads, title="top-1 accuracy (%)")
+    table = Table("backbone", "method", "setting", *heads, title="top-1 accuracy (%)")
     groups: dict[str, dict[str, list[CellRecord]]] = {}
     for record in records:
         methods = groups.setdefault(record.backbone, {})
         methods.setdefault("dense" if record.method == DENSE else record.label, []).append(record)
     for backbone, methods in groups.items():
-        table.add_row(backbone, "dense", seed_mean(methods.pop("dense")[:1]))
+        table.add_row(backbone, "dense", "", seed_mean(methods.pop("dense")[:1]))
         for label, rows in methods.items():
             cells = [seed_mean([row for row in rows if row.budget == at]) for at in budgets]
-            table.add_row(backbone, label, "", *cells)
+            setting = rows[0].setting
+            table.add_row(backbone, label, str(setting or ""), "", *cells)
     return table
 
 

@@ -64,7 +64,7 @@ def curves(records: list[CellRecord]) -> dict[str, dict[int, float]]:
     """Return each metric by percent of FLOPs removed, averaged over seeds, and the true share."""
     seeds: dict[str, dict[int, list[float]]] = {}
     for record in records:
-        if record.metrics is None:
+        if record.metrics is None or not record.shown:
             continue
         values = record.metrics.model_dump()
         values["removed"] = record.removed_share

@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 
 import reports
-from suite.stats.blind_baselines import blind_table, compare_to_blind
+from suite.stats.blind_baselines import AtSetting, blind_table, compare_to_blind
 from suite.stats.correctness import Outcomes
+from suite.tries.settings import Setting
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = [
@@ -173,7 +174,11 @@ def _blind(
             if cell["budget"] == budget and cell["status"] == "ok":
                 hits.setdefault(cell["label"], []).append(correct[cell["key"]])
         told = {
-            label: Outcomes(label, np.stack(seeds), np.arange(IMAGES))
+            label: AtSetting(
+                label,
+                Setting("constant-ratio", 0),
+                Outcomes(label, np.stack(seeds), np.arange(IMAGES)),
+            )
             for label, seeds in hits.items()
         }
         blind = [told.pop(label) for label in ("random", "stride", "pool") if label in told]
@@ -393,7 +398,7 @@ def _words(folder: Path, hostile: bool) -> None:
         "downsample",
     ]
     spec = {
-        "schema": 3, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
+        "schema": 4, "backbones": ["vim_nano"], "checkpoint": HOSTILE if hostile else "bundled",
         "data": "fashion-clutter", "split": "test", "source": None, "images": IMAGES, "methods": methods,
         "baselines": True, "budgets": list(BUDGETS), "protocol": "matched", "sites": None, "flops_convention": "flops",
         "seeds": 3, "batch_size": 32, "shard_size": 256, "gallery": 8, "device": "auto", "precision": "fp32", "kernel": "auto",

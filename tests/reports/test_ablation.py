@@ -156,7 +156,7 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     for old in ("cells", "analyses"):  # the rest of the page is others' to test
         shutil.rmtree(folder / old)
     (folder / "analyses").mkdir()
-    (folder / "spec.yaml").write_text("schema: 3\nkind: ablation\n")
+    (folder / "spec.yaml").write_text("schema: 4\nkind: ablation\n")
     told = add(folder, frame)
     page = reports.build(folder).read_text("utf-8")
     assert 'id="ablation"' in page

@@ -20,7 +20,6 @@ from reports.export import (
     FORMATS,
     IMAGE_COLUMNS,
     NESTED,
-    _schedule,
     cell_rows,
     flat,
     write,
@@ -130,21 +129,6 @@ def test_what_is_exported_is_what_is_stored(form: str, stored_folder: Path) -> N
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("cell", "schedule"),
-    [
-        ({"spec": "mtr", "removals": {"1": {}}}, "rising"),
-        ({"spec": "mtr[order=appended]@falling", "removals": {"1": {}}}, "falling"),
-        ({"spec": "A=/home/a@b/mine.py:A@every-2", "removals": {"1": {}}}, "every-2"),
-        ({"spec": "/home/a@b/mine.py:A", "removals": {"1": {}}}, "rising"),
-        ({"spec": "none", "removals": {}}, None),
-        ({"spec": "mtr", "removals": {"1": {}}, "protocol": "paper"}, None),
-    ],
-)
-def test_a_cell_has_its_own_schedule(cell: dict[str, Any], schedule: str | None) -> None:
-    assert _schedule(cell, {"schedule": "rising"}) == schedule
-
-
 @pytest.mark.parametrize("form", ["csv", "parquet", "json"])
 def test_images_are_exported_as_they_are_stored(form: str, stored_folder: Path) -> None:
     content = exported([stored_folder], form, images=True)
@@ -239,7 +223,7 @@ def test_a_run_without_cells_says_where_its_tables_are(
 ) -> None:
     folder = tmp_path / "bench-vim_nano"
     (folder / "analyses").mkdir(parents=True)
-    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 3, "kind": "bench"}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 4, "kind": "bench"}))
     with pytest.raises(UserError, match="run its command to the end"):
         exported([folder], form, images)
     words = pd.DataFrame([{"backbone": "vim_nano", "sentence": "It is fast."}])

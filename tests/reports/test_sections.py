@@ -116,7 +116,7 @@ def test_a_section_is_there_exactly_when_its_data_is(fresh: Callable[[], Path]) 
 def test_a_run_of_analyses_alone_has_a_page(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     shutil.rmtree(folder / "cells")
-    (folder / "spec.yaml").write_text("schema: 3\nkind: where\nbackbones: [vim_nano]\n")
+    (folder / "spec.yaml").write_text("schema: 4\nkind: where\nbackbones: [vim_nano]\n")
     shutil.rmtree(folder / "analyses")
     (folder / "analyses").mkdir()
     _frame().to_parquet(folder / "analyses" / "where.parquet")

@@ -94,7 +94,7 @@ def _write(folder: Path, backbones: tuple[str, ...]) -> Path:
         _frames(backbone, np.random.default_rng(seed)) for seed, backbone in enumerate(backbones)
     ]
     (folder / "analyses").mkdir(parents=True)
-    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 3, "kind": "sensitivity"}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump({"schema": 4, "kind": "sensitivity"}))
     for name in parts[0]:
         pd.concat([part[name] for part in parts]).to_parquet(
             folder / "analyses" / f"sensitivity_{name}.parquet"

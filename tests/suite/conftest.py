@@ -1,7 +1,7 @@
 """A small backbone and a data set that counts, for runs that take a moment."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,11 @@ from backbones.models.vit import ViT
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
-from suite.data import DATASETS
+from suite.data import DATASETS, open_dataset
 from suite.data.base import Dataset, Grid, Manifest, Request
+from suite.tries.files import file_name, write_tries
+from suite.tries.settings import SCHEDULES, Setting
+from suite.tries.table import Origin, Tries, Try
 
 SIDE = 40
 
@@ -101,6 +104,7 @@ def small_spec(**changed: Any) -> RunSpec:
         "images": "all",
         "methods": ("mtr", "tome"),
         "budgets": (0.3, 0.5),
+        "across_schedules": False,
         "seeds": 2,
         "batch_size": 7,
         "shard_size": 12,
@@ -131,6 +135,51 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             with pytest.MonkeyPatch.context() as patch:
                 register(patch)
                 run_comparison(small_spec(**changed), folder, quiet=True)
+        return folder
+
+    return make
+
+
+def hand_made(
+    picks: Mapping[str, Setting],
+    backbone: str = "vim_mini",
+    images: Sequence[int] = tuple(range(12)),
+    budgets: Sequence[float] = (0.3, 0.5),
+    **changed: Any,
+) -> Tries:
+    """Tries that pick these settings, and know each of the methods under every schedule."""
+    chosen = np.array(images, np.int64)
+    values: dict[str, Any] = {
+        "backbone": backbone,
+        "weights": None,
+        "data": "blots",
+        "split": "dev",
+        "content": open_dataset("blots", "dev").content(chosen),
+        "images": tuple(images),
+        "budgets": tuple(budgets),
+        "seed": 0,
+        "sites": None,
+        "flops_convention": "flops",
+        "precision": "fp32",
+        "device": "cpu",
+    }
+    right = np.ones(len(images), bool)
+    rows = []
+    for method, pick in picks.items():
+        for setting in dict.fromkeys([*(Setting(name, 0) for name in SCHEDULES), pick]):
+            for budget in budgets:
+                rows.append(Try(method, setting, budget, budget, 9, right))
+    return Tries(Origin(**(values | changed)), tuple(rows), dict(picks))
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Callable[..., Path]:
+    """A maker of a folder with one table of tries (see `hand_made`)."""
+
+    def make(picks: Mapping[str, Setting], **changed: Any) -> Path:
+        folder = tmp_path / f"tries-{len(list(tmp_path.iterdir()))}"
+        tries = hand_made(picks, **changed)
+        write_tries(tries, folder / file_name(tries.backbone))
         return folder
 
     return make

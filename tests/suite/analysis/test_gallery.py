@@ -82,9 +82,9 @@ def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) 
     model, index = prepared.models["vim_mini"], torch.tensor([4, 9, 23])
     images = torch.from_numpy(prepared.dataset.samples(index.numpy(), 40))
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
-    frame = gallery(model, images, index, labels, prepared.cells)
+    frame = gallery(model, images, index, labels, prepared.main)
     for row in frame.itertuples():
-        cell = next(cell for cell in prepared.cells if cell.label == row.label)
+        cell = next(cell for cell in prepared.main if cell.label == row.label)
         assert cell.plan is not None
         place = index.tolist().index(row.image)
         with torch.inference_mode():
@@ -110,7 +110,7 @@ def test_rows_of_the_gallery_hold_both_predictions_and_all_places(small: Specs) 
         )
         assert len({group for group in row.owner if group >= 0}) == survivors
         assert (DROPPED in row.owner) == (row.label == "stride")
-    assert len(frame) == 3 * sum(len(cell.plan.removals) for cell in prepared.cells if cell.plan)
+    assert len(frame) == 3 * sum(len(cell.plan.removals) for cell in prepared.main if cell.plan)
 
 
 def test_pictures_are_what_the_model_sees(small: Specs) -> None:
@@ -132,7 +132,7 @@ def test_kept_and_foreground_tables_are_counted_token_by_token(
     kept = pd.read_parquet(tmp_path / "analyses" / "kept_tokens.parquet")
     shares = pd.read_parquet(tmp_path / "analyses" / "foreground.parquet")
     model = prepared.models["vim_mini"]
-    for cell in prepared.cells[1:]:
+    for cell in prepared.main[1:]:
         assert cell.plan is not None
         present = {block: np.zeros(100) for block in (0, *cell.plan.removals)}
         shown = dict.fromkeys(present, 0)

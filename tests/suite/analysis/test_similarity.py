@@ -108,7 +108,7 @@ def test_tables_are_those_of_following_every_token(
     prepared = prepare(spec)
     model, images = prepared.models["vim_mini"], prepared.indices[::4]
     alive: dict[str, dict[int, np.ndarray]] = {}
-    for cell in prepared.cells[1:]:
+    for cell in prepared.main[1:]:
         assert cell.plan is not None
         shown = alive[cell.label] = {
             block: np.zeros((len(images), 100), bool) for block in cell.plan.removals

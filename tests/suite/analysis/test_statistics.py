@@ -412,17 +412,18 @@ def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> No
     run.records[-1] = run.records[-1].model_copy(update={"status": "failed"})
     table = comparison_table(run.records)
     assert [column.header for column in table.columns[2:]] == [
+        "setting",
         "all FLOPs",
         "-30 % FLOPs",
         "-50 % FLOPs",
     ]
     assert rows_of(table) == [
-        ["b", "dense", "95.0", "", ""],
-        ["b", "mtr", "", "90.0", "skipped"],
-        ["b", "tome", "", "70.0", "25.0"],
-        ["b", "random", "", "47.5 ±2.5", "same as above"],
-        ["b", "stride", "", "80.0 †", "same as above"],
-        ["b", "evit", "", "failed", "same as above"],
+        ["b", "dense", "", "95.0", "", ""],
+        ["b", "mtr", "", "", "90.0", "skipped"],
+        ["b", "tome", "", "", "70.0", "25.0"],
+        ["b", "random", "", "", "47.5 ±2.5", "same as above"],
+        ["b", "stride", "", "", "80.0 †", "same as above"],
+        ["b", "evit", "", "", "failed", "same as above"],
     ]
 
 

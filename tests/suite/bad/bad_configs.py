@@ -89,7 +89,7 @@ VALUES = [
     ("kernel", "fast", "must be 'auto', 'reference'"),
     ("threads", "-1", "greater than or equal to 0"),
     ("threads", "4096", "use --threads"),
-    ("schema", "4", "must be 3"),
+    ("schema", "5", "must be 4"),
 ]
 TEXTS: list[tuple[str, bytes | str, str]] = [
     ("an unknown key", "budget: [0.4]", "unknown setting 'budget': did you mean budgets"),
@@ -137,7 +137,7 @@ TEXTS: list[tuple[str, bytes | str, str]] = [
     ("too much", "# " + "x" * 1_100_000, "more than 1024 kB.*fix it"),
     (
         "another command's",
-        "schema: 3\nkind: bench",
+        "schema: 4\nkind: bench",
         "specification of another command's run: choose another",
     ),
     ("an unknown backbone", "backbones: [vim_tin]", "did you mean vim_tiny"),
@@ -161,7 +161,7 @@ ROWS = [
         "spec: of other settings",
         f"compare {MINI} --methods mtr --runs ROOT --name r",
         "holds a run with other settings: choose another folder",
-        written("r/spec.yaml", "schema: 3\nseeds: 9\n"),
+        written("r/spec.yaml", "schema: 4\nseeds: 9\n"),
     ),
     Bad(
         "spec: damaged",

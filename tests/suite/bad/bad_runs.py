@@ -186,12 +186,12 @@ FOLDERS: list[tuple[str, Damage, str]] = [
     ),
     (
         "a spec of laughs",
-        into("spec.yaml", "a: &a [1]\nschema: 3\nb: [*a, *a]"),
+        into("spec.yaml", "a: &a [1]\nschema: 4\nb: [*a, *a]"),
         "an alias.*run its command again",
     ),
     (
         "a deep spec",
-        into("spec.yaml", "schema: 3\na: " + "[" * 9000),
+        into("spec.yaml", "schema: 4\na: " + "[" * 9000),
         "nested too deep.*run its command again",
     ),
     ("a spec that is a pipe", pipe("spec.yaml"), "no spec.yaml|device"),

@@ -81,7 +81,7 @@ def test_repeated_things_are_asked_once() -> None:
             "gallery: at most 64 images, by their count or by their numbers (given: -1)",
         ),
         ({"colour": "red"}, "unknown setting 'colour': did you mean source?"),
-        ({"schema": 4}, "schema: must be 3 (given: 4)"),
+        ({"schema": 5}, "schema: must be 4 (given: 5)"),
     ],
 )
 def test_the_first_thing_that_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
@@ -123,7 +123,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     with pytest.raises(UserError, match="cannot be read"):
         read_spec(path, RunSpec)
-    for content in (b"\xff\xfe", b"a: [\n", b"- 1\n", b"", b"schema: 3\nseeds: 0\n"):
+    for content in (b"\xff\xfe", b"a: [\n", b"- 1\n", b"", b"schema: 4\nseeds: 0\n"):
         path.write_bytes(content)
         with pytest.raises(UserError) as caught:
             read_spec(path, RunSpec)

@@ -75,7 +75,8 @@ class ScriptedRay:
 @pytest.fixture
 def prepared(small: Specs, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     """A run of three shards and seven cells, which workers find opened."""
-    run = prepare(small(budgets=(0.4,), seeds=1, images=12, batch_size=4, shard_size=4, gallery=0))
+    spec = small(budgets=(0.4,), seeds=1, images=12, batch_size=4, shard_size=4, gallery=0)
+    run = prepare(spec, further=False)
     monkeypatch.setattr(ray_worker, "_opened", lambda handle, gpu: run)
     monkeypatch.setattr(ray_worker, "_assigned_gpu", lambda: None)
     monkeypatch.setattr(ray_executor, "packed", lambda prepared: None)

@@ -36,7 +36,7 @@ def counts_of(plan: Plan) -> dict[int, int]:
 
 
 def texts(prepared: Prepared) -> list[tuple[str, float | None, int]]:
-    return [(cell.method.text, cell.budget, cell.seed) for cell in prepared.cells]
+    return [(cell.method.text, cell.budget, cell.seed) for cell in prepared.main]
 
 
 def test_cells_come_method_by_method_budget_by_budget_seed_by_seed(small: Specs) -> None:
@@ -54,7 +54,7 @@ def test_cells_come_method_by_method_budget_by_budget_seed_by_seed(small: Specs)
         ("downsample", 0.2, 0),
         ("downsample", 0.3, 0),
     ]
-    for cell in prepared.cells[1:]:
+    for cell in prepared.main[1:]:
         assert cell.plan is not None
         if cell.method.name != "downsample":
             assert cell.budget is not None
@@ -68,7 +68,7 @@ def test_baselines_can_be_switched_off_and_are_not_run_twice(small: Specs) -> No
         ("mtr", 0.2, 0),
     ]
     named = prepare(small(methods=("stride", "none", "pool"), budgets=(0.2,)))
-    names = [cell.method.name for cell in named.cells]
+    names = [cell.method.name for cell in named.main]
     assert names == ["none", "stride", "pool", "random", "random", "downsample"]
 
 
@@ -162,7 +162,7 @@ def test_a_method_made_for_attention_runs_there_in_its_original_form_and_one_of_
     spec = small(
         backbones=("vim_mini", "deit_mini"), methods=methods, budgets=(0.2,), baselines=False
     )
-    found = {(cell.backbone, cell.label): cell for cell in prepare(spec).cells}
+    found = {(cell.backbone, cell.label): cell for cell in prepare(spec).main}
     attention = {
         label: cell for (backbone, label), cell in found.items() if backbone == "deit_mini"
     }
@@ -232,7 +232,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
 
 def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
     methods = ("mtr", "mtr@falling", "mtr@constant-ratio", "mtr@one-shot")
-    cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).cells[1:]
+    cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).main[1:]
     assert [cell.label for cell in cells] == [
         "mtr = mtr@constant-ratio",
         "mtr@falling",
@@ -271,8 +271,8 @@ def test_keys_do_not_depend_on_the_order_of_the_run(small: Specs) -> None:
     other = prepare(
         small(methods=("evit", "mtr"), budgets=(0.3, 0.2), batch_size=3, shard_size=5, seeds=1)
     )
-    keys = {(c.method.text, c.budget, c.seed): c.key for c in one.cells}
-    for cell in other.cells:
+    keys = {(c.method.text, c.budget, c.seed): c.key for c in one.main}
+    for cell in other.main:
         assert keys[cell.method.text, cell.budget, cell.seed] == cell.key
     assert len(set(keys.values())) == len(keys)
 
@@ -354,7 +354,7 @@ def test_equal_compositions_are_skipped_once_under_both_names(small: Specs) -> N
 
 def test_a_window_that_is_spelled_out_makes_no_cell_of_its_own(small: Specs) -> None:
     spec = small(methods=("mtr", "mtr[cls_window=0]", "mtr[cls_window=2]"), budgets=(0.3,))
-    cells = prepare(spec.model_copy(update={"baselines": False})).cells
+    cells = prepare(spec.model_copy(update={"baselines": False})).main
     labels = [cell.label for cell in cells]
     assert labels == ["none", "mtr = mtr[cls_window=0]", "mtr[cls_window=2]"]
     assert [cell.method.text for cell in cells] == ["none", "mtr", "mtr[cls_window=2]"]

@@ -1,26 +1,35 @@
 """Which methods a baseline that never looks at the image does as well as."""
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from suite.stats.blind_baselines import (
+    AtSetting,
     BlindComparison,
     LeadOverBaseline,
     blind_table,
     compare_to_blind,
+    in_order,
     no_method_beats_blind,
     read_blind_table,
 )
 from suite.stats.compare import SAME_WORK
 from suite.stats.correctness import Outcomes
+from suite.tries.settings import Setting
+
+RATIO, STAGED = Setting("constant-ratio", 0), Setting("staged", 4)
 
 
-def cell(label: str, *seeds: np.ndarray, removed: float = 0.4) -> Outcomes:
+def cell(
+    label: str, *seeds: np.ndarray, removed: float = 0.4, setting: Setting = RATIO
+) -> AtSetting:
     correct = np.stack(seeds)
-    return Outcomes(label, correct, np.arange(correct.shape[1]), removed)
+    outcomes = Outcomes(label, correct, np.arange(correct.shape[1]), removed)
+    return AtSetting(label, setting, outcomes)
 
 
 def first(share: float, images: int = 100) -> np.ndarray:
@@ -77,6 +86,59 @@ def test_a_method_must_be_ahead_of_every_blind_baseline() -> None:
     )  # 65 of 100 beside pool: 50 of the images speak for it, 35 against
 
 
+@pytest.mark.parametrize(
+    ("blind", "shown"),
+    [
+        # under the method's setting it is beaten, under its own best it is not
+        ({RATIO: 0.4, STAGED: 0.7}, False),
+        # the other way round: at its best it is far behind the method, which is not at its best
+        ({RATIO: 0.7, STAGED: 0.4}, False),
+        ({RATIO: 0.4, STAGED: 0.45}, True),
+        # a setting that is neither the method's nor the best asks nothing
+        ({RATIO: 0.4, Setting("rising", 0): 0.5, STAGED: 0.45}, True),
+        ({Setting("rising", 0): 0.4, STAGED: 0.45}, True),
+        ({Setting("rising", 0): 0.4, STAGED: 0.7}, False),
+    ],
+)
+def test_a_blind_baseline_is_to_be_beaten_under_the_methods_setting_and_under_its_best(
+    blind: dict[Setting, float], shown: bool
+) -> None:
+    cells = [cell("random", first(share), setting=setting) for setting, share in blind.items()]
+    cells.append(cell("stride", first(0.3), setting=STAGED))
+    mark = compare_to_blind("b", 0.4, cells, [cell("mtr", first(0.7))])
+    assert mark is not None
+    assert mark.leads[0].shown == shown
+    best = max(blind, key=lambda setting: blind[setting])
+    assert (mark.baseline, mark.setting, mark.top1) == ("random", best, pytest.approx(blind[best]))
+
+
+def test_of_equal_baselines_every_order_of_a_run_names_the_same() -> None:
+    cells = [
+        cell(name, first(0.5), setting=setting)
+        for name in ("pool", "random", "stride")
+        for setting in (STAGED, RATIO)
+    ]
+    for order in permutations(cells, len(cells)):
+        assert [(one.method, one.setting) for one in in_order(order)] == [
+            (name, setting) for name in ("random", "stride", "pool") for setting in (RATIO, STAGED)
+        ]
+
+
+def test_all_settings_of_a_baseline_that_are_best_are_to_be_beaten() -> None:
+    even = np.arange(100) % 2 == 0
+    method = cell("mtr", even | (np.arange(100) < 12))  # right where `even` is, and on six more
+    staged, rising = (
+        cell("stride", right, setting=Setting(name, 0))
+        for name, right in (("staged", even), ("rising", ~even))
+    )
+    found = []
+    for blind in ([staged], [staged, rising], [rising, staged]):
+        mark = compare_to_blind("b", 0.4, blind, [method])
+        assert mark is not None
+        found.append(mark.leads[0].shown)
+    assert found == [True, False, False]
+
+
 @pytest.mark.parametrize("other", ["stride", "pool"])
 def test_the_best_blind_baseline_is_the_mean_of_its_seeds(other: str) -> None:
     half, most, all_ = first(0.5), first(0.7), first(1.0)
@@ -124,13 +186,13 @@ def test_marks_come_back_from_their_table_without_what_is_not_known() -> None:
         LeadOverBaseline("tome", 0.0, -0.1, 0.1, 1.0, False),
     )
     marks = [
-        BlindComparison("b", 0.2, "stride", 0.5, leads),
+        BlindComparison("b", 0.2, "stride", 0.5, leads, STAGED),
         BlindComparison("c", 0.4, "pool", 0.25, leads[1:]),
     ]
     frame = blind_table(marks)
     assert read_blind_table(frame, ("mtr", "tome")) == {("b", 0.2): marks[0], ("c", 0.4): marks[1]}
     assert read_blind_table(frame, ("mtr",)) == {
-        ("b", 0.2): BlindComparison("b", 0.2, "stride", 0.5, leads[:1])
+        ("b", 0.2): BlindComparison("b", 0.2, "stride", 0.5, leads[:1], STAGED)
     }
     assert read_blind_table(blind_table([]), ("mtr",)) == {}
 
@@ -141,14 +203,14 @@ def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to
     behind = [LeadOverBaseline(label, 0.1, -0.1, 0.3, 0.4, False) for label in ("mtr", "tome")]
     ahead = [LeadOverBaseline(label, 0.1, 0.05, 0.15, 0.01, True) for label in ("mtr", "tome")]
     found = [
-        BlindComparison("b", 0.2, "stride", 0.756, tuple(behind)),
+        BlindComparison("b", 0.2, "stride", 0.756, tuple(behind), STAGED),
         BlindComparison("b", 0.3, "random", 0.5, (ahead[0], behind[1])),
         BlindComparison("b", 0.55, "random", 0.25, tuple(behind)),
         BlindComparison("c", 0.2, "stride", 0.5, tuple(ahead)),
     ]
     (sentence,) = no_method_beats_blind(found)
     assert (
-        "on b at -20 % FLOPs (best: stride, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):"
+        "on b at -20 % FLOPs (best: stride under staged with 4 protected, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):"
         in sentence
     )
     assert no_method_beats_blind(found[1:2] + found[3:]) == []

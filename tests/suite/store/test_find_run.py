@@ -12,7 +12,7 @@ from suite.store.find_run import run_spec
 def make(folder: Path, time: int) -> Path:
     folder.mkdir(parents=True)
     path = folder / "spec.yaml"
-    path.write_text("schema: 3")
+    path.write_text("schema: 4")
     os.utime(path, (time, time))
     return path
 

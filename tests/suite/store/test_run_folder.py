@@ -56,7 +56,7 @@ def test_what_a_killed_first_start_leaves_is_no_obstacle(tmp_path: Path) -> None
     assert (tmp_path / "spec.yaml").exists()
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "schema: 1\n", "schema: 3\ncolour: red\n"])
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "schema: 1\n", "schema: 4\ncolour: red\n"])
 def test_a_damaged_spec_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "spec.yaml").write_text(text)
     with pytest.raises(UserError) as caught:

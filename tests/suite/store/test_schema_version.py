@@ -14,7 +14,7 @@ from suite.merge.finished_run import load_run
 from suite.store.run_folder import Store
 
 OLD = "schema: 1\nmethods: [mtr]\n"
-REFUSED = r"was written by another version \(run schema 1, this one reads 3\): repeat its command"
+REFUSED = r"was written by another version \(run schema 1, this one reads 4\): repeat its command"
 
 
 def test_an_old_run_is_refused_in_one_line_that_names_the_fix(tmp_path: Path) -> None:
@@ -29,4 +29,4 @@ def test_the_settings_of_an_old_run_ask_the_same_again(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(OLD)
     spec = with_file(RunSpec(), tmp_path / "spec.yaml", ())
     assert spec.methods == ("mtr",)
-    assert to_yaml(spec).startswith("schema: 3\n")
+    assert to_yaml(spec).startswith("schema: 4\n")

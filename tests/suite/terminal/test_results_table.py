@@ -96,6 +96,6 @@ def test_a_method_without_a_published_schedule_is_named_once() -> None:
 def test_other_protocols_have_their_usual_table() -> None:
     cells = [record("none", "matched", None, 0.94), record("mtr", "matched", 0.2, 0.9)]
     assert rows_of(results_table(cells)) == [
-        ["b", "dense", "94.0", ""],
-        ["b", "mtr", "", "90.0"],
+        ["b", "dense", "", "94.0", ""],
+        ["b", "mtr", "", "", "90.0"],
     ]

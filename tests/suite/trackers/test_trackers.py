@@ -40,7 +40,7 @@ def installed(name: str) -> pytest.MarkDecorator:
 
 def test_curves_are_the_cells_seeds_averaged(tracked: Path) -> None:
     content = read_content(tracked)
-    (mtr,) = cells(tracked, label="mtr", budget=0.5)
+    (mtr,) = cells(tracked, label="mtr", budget=0.5, role="asked")
     first, second = cells(tracked, label="random", budget=0.3)
     assert content.curves["vim_mini/mtr/top1"][50] == mtr["metrics"]["top1"]
     assert content.curves["vim_mini/mtr/flops"][50] == mtr["total"]["flops"]

@@ -1,0 +1,89 @@
+"""Cells beside those of the main table, each for an analysis of its own.
+
+The blind baselines run under every setting that occurs; where no table of tries answers, every
+method runs under each schedule at the headline's budget; and there every method runs by equal
+counts of tokens beside equal FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from backbones.base import Backbone
+from methods.spec import MethodSpec
+from suite.config.run_spec import RunSpec
+from suite.plan.cells import Cell
+from suite.plan.layout import bare_cell, planned_cell, with_seeds
+from suite.plan.settings import Chosen, Resolved, blind_baselines, is_asked, under_schedules
+from suite.tries.settings import tried_name
+from suite.tries.table import Tries
+
+
+def further_cells(
+    model: Backbone,
+    methods: Sequence[MethodSpec],
+    spec: RunSpec,
+    main: Sequence[Cell],
+    chosen: Chosen,
+    tries: Tries | None,
+) -> list[Cell]:
+    """List the further cells of one backbone, whose `methods` were asked for.
+
+    `main` are the cells of its main table. Some may be among them too, or twice among these, each
+    time for another reason.
+    """
+    dense = main[0]
+    matched = "matched" if spec.protocol == "paper" else spec.protocol
+    base = replace(dense, plan=None, protocol=matched)
+    cells = []
+    # Under protocol `paper` the budgets are what the published schedules remove.
+    budgets = dict.fromkeys(cell.budget for cell in main if cell.budget)
+    for baseline in blind_baselines():
+        for resolved in chosen.further.get(baseline.name, ()):
+            cell = replace(bare_cell(base, baseline, resolved, model), role="blind")
+            cells += [replace(cell, budget=budget) for budget in budgets]
+    # An ablation asks about settings of one method, not about methods.
+    pairs = [] if spec.protocol == "paper" or spec.axes else compared(methods, spec)
+    if pairs:
+        at = replace(base, budget=spec.headline_budget)
+        if spec.across_schedules and not answers(tries, methods, spec):
+            for method in pairs:
+                for setting in under_schedules(method):
+                    cell = bare_cell(at, method, Resolved(setting), model)
+                    cells.append(replace(cell, role="schedule"))
+        if spec.protocol == "matched":
+            for method in methods:
+                if method.method.kind == "sequence":
+                    cell = bare_cell(at, method, chosen.methods[method], model)
+                    cells.append(replace(cell, role="tokens", protocol="tokens"))
+    return with_seeds([planned_cell(cell, model, spec) for cell in cells], spec.seeds)
+
+
+def compared(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
+    """The methods to compare under every schedule, without their own; none if there is no pair."""
+    bare = []
+    for method in methods:
+        if method.method.kind == "sequence":
+            bare.append(replace(method, schedule=""))
+    if spec.baselines and bare:
+        bare += [baseline for baseline in blind_baselines() if not is_asked(baseline, methods)]
+    unique = list(dict.fromkeys(bare))
+    return unique if len(unique) > 1 else []
+
+
+def answers(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec) -> bool:
+    """Whether a table of tries has every method that is compared under every schedule.
+
+    A schedule under which a method does not meet the budget is answered, too.
+    """
+    if tries is None or spec.protocol != "matched":
+        return False
+    origin = tries.origin
+    if (origin.sites, origin.flops_convention) != (spec.sites, spec.flops_convention):
+        return False
+    for method in compared(methods, spec):
+        for setting in under_schedules(method):
+            if tries.find(tried_name(method), setting, spec.headline_budget) is None:
+                return False
+    return True

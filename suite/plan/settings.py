@@ -1,0 +1,183 @@
+"""The settings of all methods on one backbone: the schedule and class-token window of each.
+
+A method follows the schedule that it or the run names, or else the one that it was tuned to. The
+blind baselines run under every setting that occurs, so that none is a borrowed advantage. However
+the settings are spelled (in a method's text, for the whole run, in a file), `one_spelling` makes
+one specification of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from methods.base import WINDOW
+from methods.spec import MethodSpec, parse_all
+from suite.config.run_spec import RunSpec
+from suite.plan.cells import BASELINES, MATCHED
+from suite.plan.schedule import find_schedule
+from suite.tries.settings import SCHEDULES, Setting, default_setting, tried_name
+from suite.tries.table import Tries
+
+TUNED = "tuned"
+SCHEDULED = ("sequence", "oracle")  # kinds of methods whose tokens leave by a schedule
+BLIND = ("random", "stride", "pool")  # the baselines that run under every setting that occurs
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The setting of a method, and whether it was picked by tuning."""
+
+    setting: Setting
+    tuned: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The settings on one backbone.
+
+    ``methods``  of every method that was asked for and has one
+    ``added``    of every method that stands beside them in the tables, by name
+    ``further``  of every blind baseline the other settings under which it runs, by name
+    """
+
+    methods: Mapping[MethodSpec, Resolved]
+    added: Mapping[str, Resolved]
+    further: Mapping[str, tuple[Resolved, ...]]
+
+    @property
+    def tuned(self) -> bool:
+        """Whether any of them was picked on images of the table of tries."""
+        resolved = [*self.methods.values(), *self.added.values()]
+        for settings in self.further.values():
+            resolved += settings
+        return any(one.tuned for one in resolved)
+
+
+def one_spelling(spec: RunSpec) -> RunSpec:
+    """Give a comparison its one spelling; UserError for a schedule that does not exist.
+
+    A schedule that all methods share is the run's, others stand in the methods' texts, options are
+    sorted, and the default window is left out where a schedule is named.
+    """
+    methods = parse_all(spec.methods)
+    schedules: dict[MethodSpec, str] = {}
+    for method in methods:
+        schedule = method.schedule or spec.schedule
+        if schedule != TUNED:
+            find_schedule(schedule)
+        if has_setting(method, spec):
+            schedules[method] = schedule
+    common = spec.schedule
+    if schedules:
+        shared = set(schedules.values())
+        common = shared.pop() if len(shared) == 1 else TUNED
+    texts = []
+    for method in methods:
+        if method in schedules:
+            method = _spelled(method, schedules[method], common)
+        elif method.method.kind not in SCHEDULED:
+            method = replace(method, schedule="")
+        texts.append(method.text)
+    return spec.model_copy(update={"methods": tuple(dict.fromkeys(texts)), "schedule": common})
+
+
+def _spelled(method: MethodSpec, schedule: str, common: str) -> MethodSpec:
+    """A method with its schedule where that is not the `common` one of the run."""
+    options = dict(method.options)
+    if schedule != TUNED and options.get(WINDOW) == default_setting(method.method).cls_window:
+        del options[WINDOW]
+    own = schedule if schedule not in (common, TUNED) else ""
+    return replace(method, options=options, schedule=own)
+
+
+def has_setting(method: MethodSpec, spec: RunSpec) -> bool:
+    """Whether a setting is chosen for `method`: published schedules have their own."""
+    published = spec.protocol == "paper" and method.name not in MATCHED
+    return method.method.kind in SCHEDULED and not published
+
+
+def added_methods(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
+    """The methods that stand beside those asked for; they come last, and are no reference."""
+    if not spec.baselines:
+        return []
+    added = [MethodSpec(baseline, {}) for baseline in BASELINES]
+    # Any setting of MTR that was named is matched, so that no further one is needed.
+    if spec.protocol == "paper" and all(method.name != "mtr" for method in methods):
+        added.insert(0, MethodSpec("mtr", {}))
+    return [method for method in added if not is_asked(method, methods)]
+
+
+def is_asked(plain: MethodSpec, methods: Iterable[MethodSpec]) -> bool:
+    """Whether the method `plain` is among `methods`, under whatever setting."""
+    return any(tried_name(method) == plain.name for method in methods)
+
+
+def choose_settings(
+    methods: Sequence[MethodSpec],
+    spec: RunSpec,
+    tries: Tries | None = None,
+    variants: Sequence[MethodSpec] = (),
+) -> Chosen:
+    """Settle the settings of `methods`, which were asked for, and of those beside them.
+
+    A blind baseline stands at its own pick beside methods that are tuned, else at the setting of
+    the first method. It runs, too, under the settings of the other methods and its own pick.
+    `variants` of methods, as of an ablation, have settings and make none for the baselines.
+    """
+    resolved: dict[MethodSpec, Resolved] = {}
+    for method in [*methods, *variants]:
+        if has_setting(method, spec):
+            resolved[method] = resolve(method, spec.schedule, tries)
+    occurring = [resolved[method] for method in methods if method in resolved]
+    beside = added_methods(methods, spec)
+    added: dict[str, Resolved] = {}
+    for method in beside:
+        if has_setting(method, spec) and method.name not in BLIND:
+            added[method.name] = resolve(method, spec.schedule, tries)
+    occurring += added.values()
+    further = {}
+    for baseline in blind_baselines() if spec.baselines else ():
+        own = resolve(baseline, TUNED, tries)
+        settings = {one.setting: Resolved(one.setting) for one in occurring}
+        if own.tuned:
+            settings[own.setting] = own
+        if baseline in beside:
+            stands = own.setting
+            if occurring and not any(one.tuned for one in occurring):
+                stands = occurring[0].setting
+            elif not occurring:
+                stands = resolve(baseline, spec.schedule, tries).setting
+            added[baseline.name] = settings.pop(stands, Resolved(stands))
+        further[baseline.name] = tuple(settings.values())
+    return Chosen(resolved, added, further)
+
+
+def blind_baselines() -> list[MethodSpec]:
+    """The blind baselines as they are."""
+    return [MethodSpec(name, {}) for name in BLIND]
+
+
+def resolve(method: MethodSpec, schedule: str, tries: Tries | None) -> Resolved:
+    """The setting of `method` in a run of this `schedule`; a window in its text is kept."""
+    default = default_setting(method.method)
+    name = method.schedule or schedule
+    if name == TUNED:
+        pick = picked(method, tries)
+        setting, tuned = pick or default, pick is not None
+    else:
+        setting, tuned = replace(default, schedule=find_schedule(name).name), False
+    window = method.options.get(WINDOW)
+    return Resolved(setting if window is None else replace(setting, cls_window=int(window)), tuned)
+
+
+def picked(method: MethodSpec, tries: Tries | None) -> Setting | None:
+    """The setting that `method` was tuned to, as it is or without its other options; or None."""
+    if tries is None:
+        return None
+    return tries.pick(tried_name(method)) or tries.pick(method.name)
+
+
+def under_schedules(method: MethodSpec) -> list[Setting]:
+    """The setting of `method` under each named schedule, with its own window or the default."""
+    return [resolve(method, name, None).setting for name in SCHEDULES]

@@ -1,0 +1,53 @@
+"""The table of tries of a backbone, and the images that picked its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from backbones.common.errors import UserError
+from backbones.common.paths import local_path
+from suite.config.run_spec import RunSpec
+from suite.data import content_of
+from suite.data.base import Dataset, IntArray
+from suite.tries.bundled import bundled
+from suite.tries.files import open_tries
+from suite.tries.table import Tries
+
+
+def find_tries(spec: RunSpec, backbone: str, weights: str | None, dataset: Dataset) -> Tries | None:
+    """The table of these weights on this data: of those that `spec` names, else the bundled one."""
+
+    def content(split: str, images: IntArray) -> str | None:
+        if split == dataset.split:
+            # Opened already; numbers beyond its end are of other data.
+            return dataset.content(images) if images.max() < len(dataset) else None
+        return content_of(spec.data, split, spec.source, spec.views, images)
+
+    if not spec.tries:
+        return bundled(backbone, weights, dataset.name, content)
+    for table in open_tries(local_path(spec.tries)):
+        if table.origin.fits(backbone, weights, dataset.name, content):
+            return table
+    return None
+
+
+def check_tries(spec: RunSpec, found: Iterable[str]) -> None:
+    """UserError if `spec` names tries and they are of none of its backbones."""
+    if spec.tries and not list(found):
+        raise UserError(
+            f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.backbones)} with "
+            f"these weights on {spec.data}: make them with 'python -m suite tune'"
+        )
+
+
+def picking_images(tries: Iterable[Tries], dataset: Dataset) -> IntArray:
+    """Numbers of the images of `dataset` on which some settings of these tables were picked."""
+    picking = np.zeros(0, np.int64)
+    for table in tries:
+        # Whether the data are the same was checked when the table was found.
+        if table.split == dataset.split:
+            picking = np.union1d(picking, table.images)
+    return picking
