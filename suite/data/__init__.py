@@ -14,6 +14,7 @@ from collections.abc import Callable
 from backbones.common.errors import UserError
 from backbones.common.registry import Registry
 from suite.data.base import Dataset, IntArray, Request, check_labels
+from suite.data.plugins import opened
 from suite.data.subset import pictured, stratified
 
 __all__ = [
@@ -80,7 +81,9 @@ def open_dataset(
             fix = "write [order=natural]" if name in FOLDERS else "leave the brackets out"
             raise UserError(f"{name} has no setting '{setting}': {fix}")
     request = Request(path or None, split, source, crop, interpolation, views, order)
-    dataset = DATASETS[name](request)
+    factory, origin = DATASETS[name], DATASETS.origin(name)
+    built_in = origin == "built-in"
+    dataset = factory(request) if built_in else opened(name, origin, factory, request)
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     return dataset

@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, describe_error
 from suite.data.base import Dataset, Grid, IntArray, Mask, Samples, Seen
+from suite.data.plugins import BrokenDatasetError, is_foreign
 from suite.system.stopwatch import STOPWATCH
 
 # The images of a batch, the size they are decoded at, and the grid of their foreground.
@@ -288,11 +289,13 @@ class Decoder(TorchDataset[Decoded]):
         damaged: dict[int, str] = {}
         try:
             return self._decode(indices, image_size, grid, damaged)
+        except BrokenDatasetError:
+            raise
         except UserError:
             # One by one, since the error is that of the first alone.
             for index in indices:
                 try:
-                    self.dataset.samples(np.array([index]), image_size)
+                    self._samples(np.array([index]), image_size, None)
                 except UserError as error:
                     damaged[index] = str(error)
         sound = [index for index in indices if index not in damaged]
@@ -304,10 +307,25 @@ class Decoder(TorchDataset[Decoded]):
         chosen = np.array(indices, np.int64)
         samples, masks = np.empty((0, 3, image_size, image_size), np.float32), None
         if len(indices):
-            samples, masks = self.dataset.samples_with_foreground(chosen, image_size, grid)
+            samples, masks = self._samples(chosen, image_size, grid)
         known = self.dataset.seen
         seen = {index: known.pop(index) for index in indices if index in known}
         return Decoded(chosen, samples, masks, seen, damaged)
+
+    def _samples(
+        self, chosen: IntArray, image_size: int, grid: Grid | None
+    ) -> tuple[Samples, Mask | None]:
+        try:
+            return self.dataset.samples_with_foreground(chosen, image_size, grid)
+        except UserError:
+            raise
+        except Exception as error:
+            if not is_foreign(self.dataset):
+                raise
+            raise BrokenDatasetError(
+                f"data set '{self.dataset.name}' fails between images {chosen[0]} and {chosen[-1]} "
+                f"({describe_error(error)}): correct its code"
+            ) from error
 
 
 def _unchanged(decoded: Any) -> Any:
