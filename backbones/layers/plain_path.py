@@ -12,7 +12,7 @@ from torch.nn import functional
 from backbones.layers.batch_invariant import linear
 from backbones.layers.scan_weights import ScanWeights
 from backbones.scan import ScanInputs, ScanResult
-from backbones.scan.dispatch import run
+from backbones.scan.dispatch import run, ungated_outputs
 from backbones.scan.stock import stock_convolve
 from backbones.sequence import Trace
 
@@ -31,13 +31,9 @@ def mix(
         wide = inputs.A.dtype  # at least fp32, as the scan computes it
         bias = inputs.delta_bias.to(wide)[:, None, None]
         delta = functional.softplus(inputs.delta.to(wide) + bias)
-    ungated = None
-    if is_ungated(needs):
-        # Scanned again: gating this output here would round otherwise than a kernel's own gate,
-        # and asking would change the result.
-        apart = is_separate(needs, "ungated")
-        ungated = run(inputs._replace(z=None), REVERSE, apart, kernel, mean=False).y
-        ungated = ungated if apart else ungated * weights.scale
+    # Scanned again: gating these outputs here would round otherwise than a kernel's own gate, and
+    # asking would change the result.
+    ungated = ungated_outputs(inputs, REVERSE, kernel) if is_ungated(needs) else None
     out = linear(y, weights.out_proj.weight)
     return out, trace_of(needs, inputs, result, y, delta, ungated, weights.scale)
 
@@ -77,7 +73,7 @@ def trace_of(
     if is_separate(needs):
         shown |= {"y_forward": result.y[0], "y_backward": result.y[1]}
     shown["ungated"] = ungated
-    if ungated is not None and is_separate(needs, "ungated"):
+    if ungated is not None and ungated.ndim == 4:
         shown |= {"ungated_forward": ungated[0], "ungated_backward": ungated[1]}
         shown["ungated"] = (ungated[0] + ungated[1]) * scale
     return Trace(**{name: shown[name] for name in needs})

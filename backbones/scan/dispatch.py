@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
 from backbones.scan import check
 from backbones.scan.contract import ScanInputs, ScanResult
-from backbones.scan.operator import plain_function, scan_operator
+from backbones.scan.operator import plain_function, scan_operator, ungated_operator
 
 KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
 # The order in which `auto` tries kernels. On an H200 `triton` took a sixth of mamba_ssm's time, a
@@ -52,6 +53,21 @@ def run(
     inputs: ScanInputs, reverse: tuple[bool, ...], separate: bool, kernel: str, mean: bool
 ) -> ScanResult:
     """Scan by the kernel that `kernel` means."""
+    return _call(_checked(inputs, kernel), inputs, reverse, separate, mean)
+
+
+def ungated_outputs(inputs: ScanInputs, reverse: tuple[bool, ...], kernel: str) -> Tensor:
+    """Each direction's output before the gate (K, B, L, E): the scan repeated without it."""
+    name, bare = _checked(inputs, kernel), inputs._replace(z=None)
+    if name == "mamba_ssm":
+        return _call(name, bare, reverse, True, mean=False).y
+    tensors = [part for field, part in bare._asdict().items() if field != "z"]
+    outputs: Tensor = ungated_operator(*tensors, list(reverse), name)
+    return outputs
+
+
+def _checked(inputs: ScanInputs, kernel: str) -> str:
+    """The kernel that `kernel` means, its gradients proven where they are needed."""
     name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
     needs_gradients = torch.is_grad_enabled() and any(
         part is not None and part.requires_grad for part in inputs
@@ -59,7 +75,7 @@ def run(
     # Checked on the first gradient: inference must not wait for compiling the backward pass.
     if needs_gradients and name != "reference":
         prove_gradients(name, inputs.u.device.type, inputs.u.dtype)
-    return _call(name, inputs, reverse, separate, mean)
+    return name
 
 
 def _call(

@@ -3,6 +3,10 @@
 Counters, tracers and autograd see a single operator. `mamba_suite::selective_scan` takes the
 kernel's name. The gradient of `cpu` and `triton` is the operator
 `mamba_suite::selective_scan_backward`; that of `reference` is autograd through a second run of it.
+
+`mamba_suite::ungated_outputs` repeats a scan for a trace that shows its outputs before the gate. It
+has a name of its own, since it is no work of the block: the kernels of the fused path write them
+beside their result.
 """
 
 from collections.abc import Sequence
@@ -109,21 +113,71 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 def _differentiate(ctx: Any, dy: Tensor, dmean: Tensor) -> tuple[Any, ...]:
     inputs = ScanInputs(*ctx.saved_tensors)
-    gradients: list[Tensor | None] = []
-    if ctx.kernel == "reference":
-        reverse = tuple(ctx.reverse)
-        gradients += autograd_gradients(
-            lambda leaves: reference_scan(leaves, reverse, ctx.separate), inputs, (dy, dmean)
-        )
-    else:
-        # an operator of its own, so that counters see the backward pass as one as well
-        packed = backward_operator(
-            dy.contiguous(), dmean.contiguous(), *inputs, ctx.reverse, ctx.separate, ctx.kernel
-        )
-        for tensor, gradient in zip(inputs, packed, strict=True):
-            gradients.append(None if tensor is None else gradient)
+    gradients = _gradients(inputs, dy, dmean, ctx.reverse, ctx.separate, ctx.kernel)
     # `reverse`, `separate` and `kernel` have no gradient
     return (*gradients, None, None, None)
 
 
+def _gradients(
+    inputs: ScanInputs,
+    dy: Tensor,
+    dmean: Tensor,
+    reverse: Sequence[bool],
+    separate: bool,
+    kernel: str,
+) -> list[Tensor | None]:
+    """Gradients of the nine inputs for those of both outputs."""
+    if kernel == "reference":
+        directions = tuple(reverse)
+        return autograd_gradients(
+            lambda leaves: reference_scan(leaves, directions, separate), inputs, (dy, dmean)
+        )
+    # an operator of its own, so that counters see the backward pass as one as well
+    packed = backward_operator(
+        dy.contiguous(), dmean.contiguous(), *inputs, reverse, separate, kernel
+    )
+    pairs = zip(inputs, packed, strict=True)
+    return [None if tensor is None else gradient for tensor, gradient in pairs]
+
+
 scan_operator.register_autograd(_differentiate, setup_context=_remember)
+
+
+@torch.library.custom_op("mamba_suite::ungated_outputs", mutates_args=())
+def ungated_operator(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    carry: Tensor | None,
+    reverse: Sequence[bool],
+    kernel: str,
+) -> Tensor:
+    """Each direction's output before the gate (K, B, L, E), by the named kernel."""
+    inputs = ScanInputs(u, delta, A, B, C, D, None, delta_bias, carry)
+    return plain_function(kernel)(inputs, tuple(reverse), True).y.contiguous()
+
+
+@ungated_operator.register_fake
+def _(u: Tensor, *others: Any) -> Tensor:
+    return u.new_empty(u.shape)
+
+
+def _remember_ungated(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:8])
+    ctx.reverse, ctx.kernel = inputs[8:]
+
+
+def _differentiate_ungated(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    *first, bias, carry = ctx.saved_tensors
+    inputs = ScanInputs(*first, None, bias, carry)
+    dmean = dy.new_zeros(dy.shape[:3], dtype=state_dtype(dy.dtype))
+    gradients = _gradients(inputs, dy, dmean, ctx.reverse, True, ctx.kernel)
+    # that of the gate is left out
+    return (*gradients[:6], *gradients[7:], None, None)
+
+
+ungated_operator.register_autograd(_differentiate_ungated, setup_context=_remember_ungated)

@@ -33,6 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SCAN = "mamba_suite::selective_scan"
 COUNTED_SCAN = "mamba_suite::counted_scan"
+# A trace's copy of what the scan computes on its way: no work of the block.
+UNGATED = "mamba_suite::ungated_outputs"
 CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
 PRODUCTS = frozenset(
     f"aten::{name}"
@@ -246,7 +248,7 @@ def _counted_scan(
 
 
 class _StandIns(TorchFunctionMode):
-    """Replace what the jit tracer cannot record: the scan, and booleans that are scattered."""
+    """Replace what the jit tracer cannot record: scans, and booleans that are scattered."""
 
     def __torch_function__(
         self,
@@ -260,6 +262,8 @@ class _StandIns(TorchFunctionMode):
             u, delta, A, B, C, D, z, bias, carry, _, separate = args[:11]
             others = [part for part in (delta, B, C, D, z, bias, carry) if part is not None]
             return _counted_scan(u, A, others, separate, z is not None)
+        if schema is not None and schema.name == UNGATED:
+            return torch.zeros_like(args[0])
         if getattr(func, "__name__", "") in ("scatter", "scatter_"):
             args = tuple(int(value) if isinstance(value, bool) else value for value in args)
         return func(*args, **(kwargs or {}))

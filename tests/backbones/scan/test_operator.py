@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from backbones.scan import selective_scan
-from backbones.scan.operator import scan_operator
+from backbones.scan import ScanInputs, selective_scan
+from backbones.scan.dispatch import ungated_outputs
+from backbones.scan.operator import scan_operator, ungated_operator
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,34 @@ def test_torch_accepts_the_operator(
     bare = (*given[:5], None, None, None, None)
     torch.library.opcheck(
         scan_operator, (*bare, [False, True], separate, kernel), test_utils=checks
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype"), [("reference", torch.float64), ("cpu", torch.float32)]
+)
+def test_ungated_outputs_are_those_of_a_scan_without_its_gate_and_so_are_their_gradients(
+    make_inputs: Any, kernel: str, dtype: torch.dtype
+) -> None:
+    inputs = {
+        name: part.requires_grad_()
+        for name, part in make_inputs(2, 2, 5, 4, 3, dtype=dtype).items()
+    }
+    both = (False, True)
+    found = ungated_outputs(ScanInputs(**inputs), both, kernel)
+    bare = inputs | {"z": None}
+    expected = selective_scan(**bare, reverse=both, separate=True, kernel=kernel).y
+    assert torch.equal(found, expected)
+    leaves = [part for name, part in inputs.items() if name != "z"]
+    weights = torch.randn(found.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    gradients = (torch.autograd.grad((y * weights).sum(), leaves) for y in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    given = ScanInputs(**inputs)._asdict()
+    del given["z"]
+    torch.library.opcheck(
+        ungated_operator, (*given.values(), [False, True], kernel), test_utils=checks
     )
 
 

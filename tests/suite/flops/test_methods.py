@@ -84,7 +84,7 @@ def check(
     assert composition is not None
     shape = model.describe()
     plan = solve(
-        Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.3
+        Problem(shape, composition, default_sites(shape.sites), CONSTANT_RATIO, "flops"), 0.2
     )
     reducers = {
         site: Reducer(composition, removal.tokens, site) for site, removal in plan.removals.items()
