@@ -69,7 +69,13 @@ def _agrees(device: str) -> bool:
 
     # Sizes are no multiples of the tile's 16, so that remainders are tried, too.
     tokens = new_sequence(normal(2, 26, 24), [9], (1, 5, 5)).tracked()
-    trace = Trace(delta=normal(2, 2, 26, 40).abs(), ungated=normal(2, 26, 40))
+    trace = Trace(
+        delta=normal(2, 2, 26, 40).abs(),
+        A=-normal(2, 40, 3).abs(),
+        B=normal(2, 2, 26, 3),
+        C=normal(2, 2, 26, 3),
+        ungated=normal(2, 26, 40),
+    )
     tokens = replace(tokens, residual=normal(2, 26, 24), trace=trace)
     context = SiteContext(tokens, tokens.patches(), seed=0, site=1)
     # Together they reach most of the kernels: windows and pruning, the k-th neighbour, runs, EViT's
@@ -92,6 +98,7 @@ def _agrees(device: str) -> bool:
         ),
         Composition("neighbours", feature="branch+residual", weights="pair"),
         Composition("fused", score="cls-similarity", weights="attention"),
+        Composition("lowest", score="hidden-attention"),
         Composition("lowest", score="activation", aligned=True),
     ):
         fast, plain = reduced(composition, context, 8), compose.reduced(composition, context, 8)

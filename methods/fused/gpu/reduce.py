@@ -14,6 +14,7 @@ from backbones.scan.contract import dense
 from backbones.sequence import TokenSequence
 from methods import reduce as compose
 from methods.composition import Composition, part
+from methods.fused.gpu.attention import attended
 from methods.fused.gpu.merging import arrange, move_carry, move_rows
 from methods.fused.gpu.ranking import clipped_mean, ranked
 from methods.fused.gpu.similarity import most_similar
@@ -142,7 +143,7 @@ def _plain(
     composition: Composition, context: SiteContext, removed: int, mean: bool
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """The pairs as `methods.reduce` finds them."""
-    score = compose.scored(context, composition)
+    score = _scored(composition, context)
     matching = compose.matched(context, composition, score, removed)
     source, target = (
         context.patches.gather(1, ranks) for ranks in (matching.source, matching.target)
@@ -161,14 +162,22 @@ def _plain(
 
 def _ranked_places(composition: Composition, context: SiteContext) -> Tensor:
     """Places of the patch tokens (B, n) by descending score."""
-    bare = composition.window == 1 and composition.sensitivity == 0
-    if bare and composition.score == "activation":
-        y = output(context.tokens, composition.reading, composition.direction)
-        score: Tensor | None = clipped_mean(y).gather(1, context.patches)
-    else:
-        score = compose.scored(context, composition)
+    score = _scored(composition, context)
     assert score is not None
     return ranked(score, (context.patches,), context.patches.shape[1])[0]
+
+
+def _scored(composition: Composition, context: SiteContext) -> Tensor | None:
+    """The score (B, n) of the patch tokens, or None if nothing is scored."""
+    tokens, direction = context.tokens, composition.direction
+    bare = composition.window == 1 and composition.sensitivity == 0
+    if bare and composition.score == "activation":
+        y = output(tokens, composition.reading, direction)
+        return clipped_mean(y).gather(1, context.patches)
+    if bare and composition.score == "hidden-attention" and tokens.special.shape[1]:
+        delta, A, B, C = (traced(tokens.trace, name) for name in ("delta", "A", "B", "C"))
+        return attended(delta, A, B, C, tokens.special, direction).gather(1, context.patches)
+    return compose.scored(context, composition)
 
 
 def _features(composition: Composition, context: SiteContext) -> tuple[Tensor, ...]:

@@ -13,8 +13,10 @@ from methods import METHODS
 from methods import reduce as compose
 from methods.fused import dispatch as inference
 from methods.fused.gpu import reduce as gpu
+from methods.fused.gpu.attention import attended
 from methods.fused.gpu.ranking import clipped_mean, ranked
 from methods.fused.gpu.similarity import most_similar
+from methods.parts.hidden_attention import hidden_attention
 from methods.parts.score import SiteContext
 from methods.spec import parse
 
@@ -34,6 +36,7 @@ TEXTS = [
         "tome[feature=b]",
         "evit[weights=size]",
         "hsa[direction=backward]",
+        "mtr[score=hidden-attention,direction=forward]",
         "activation[reading=gated]",
         "activation[reading=projected]",
     ),
@@ -129,6 +132,19 @@ def test_the_most_similar_is_the_first_of_the_largest_cosines(pair: bool) -> Non
     torch.testing.assert_close(edge.double(), cosine.amax(2), rtol=1e-4, atol=1e-5)
     assert best[0, 3] == 77
     assert float((best == others.gather(1, cosine.argmax(2))).float().mean()) > 0.98
+
+
+@pytest.mark.parametrize("direction", ["both", "forward", "backward"])
+def test_hidden_attention(direction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    delta = torch.rand(2, 3, 9, 70, generator=generator) / 4
+    A = -torch.rand(2, 70, 5, generator=generator)
+    B, C = (torch.randn(2, 3, 9, 5, generator=generator) for _ in range(2))
+    readers = torch.tensor([[0, 4], [8, 3], [5, 6]])
+    found = attended(*(part.to(DEVICE) for part in (delta, A, B, C, readers)), direction)
+    wide = [part.double() for part in (delta, A, B, C)]
+    expected = hidden_attention(*wide, readers, direction)
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_clipped_mean() -> None:
