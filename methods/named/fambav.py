@@ -49,7 +49,8 @@ share their sites, so that all four are the composition `tome[weights=mean]` and
 
 **Departures in public code.** The command of the README merges nothing (fusion waits for another
 flag), lower and upper change places in one of two files, layers count pairs of blocks, and the
-class token is read at index 0.
+class token is read at index 0. The split into even and odd counts the class token, too, so that the
+patch tokens that go are those of odd rank.
 
 **Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the
 feature, besides normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go

@@ -38,8 +38,9 @@ token but puts it at $\\lfloor p (t - r) / t \\rfloor$, $p$ its place and $t$ th
 `cls_placement=proportional` does so: it really moves the class token among the patches, into
 another place of both scans, and later sites start from there. It is defined for one class token.
 
-**Departures in public code.** The released metric `delta` is taken before bias and softplus; here
-it is the step used. The last merge of the released schedule goes to 76 tokens whatever $r$ is; the
+**Departures in public code.** For $B$, $C$ and $\\Delta$ the release turns round the states of the
+backward scan in place of its tokens. Its metric `delta` is taken before bias and softplus; here it
+is the step used. The last merge of the released schedule goes to 76 tokens whatever $r$ is; the
 published counts used here do not. `order=appended` puts the unmerged of $a$ by position, the
 released code by similarity.
 
