@@ -196,7 +196,7 @@ class Composition:
 
         Matrix products: r t F multiply-accumulates for keep-target-source (t = size of Target),
         ceil(n/2) floor(n/2) F for odd-even and halves, F the width of the feature. Arithmetic: that
-        of the score (see `methods.parts.score`) and 3 for each token whose score fades; forming and
+        of the score (see `methods.parts.score`) and 4 for each token whose score fades; forming and
         measuring each compared token, about 2 F, and 2 for each pair compared; 4 C for each merged
         source in each stream; 4 E for each dropped token whose decay is handed over.
         """
@@ -209,7 +209,7 @@ class Composition:
         if self.score is not None:
             score = score_of(self.score, self.reading)
             work += score.arithmetic(tokens, _scans(self.direction, shape), shape)
-            work += 3 * patches if self.sensitivity else 0
+            work += 4 * patches if self.sensitivity else 0
         if self.weights == "delta-b":
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:

@@ -23,6 +23,7 @@ softplus. The $r$ tokens of lowest score are dropped, the others stand in their 
 MTR's score without its merge, so the two together say what merging adds. It is the same composition
 as `mtr[weights=drop]`.
 
-**Cost.** No matrix products; one addition a token.
+**Cost.** No matrix products; the mean of $\\Delta$ over channels is $E$ additions a token and
+direction.
 """,
 )

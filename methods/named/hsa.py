@@ -42,7 +42,7 @@ HSA = Method(
 the sum of clipped $y$ without saying where $y$ is read; the released code reads the gated output of
 the backward scan. So `reading=gated` is the default, unverified.
 
-**Left open by the paper, and chosen here.** A token that is gone has no $\\Delta$ in later blocks;
+**Left open there, and chosen here.** A token that is gone has no $\\Delta$ in later blocks;
 its last one stands for it, the $\\Delta$ of the block before the site that dropped it, in each of
 the $E$ channels and both directions. Not offered: gap times softplus of the bias, since a bias is
 no part of a trace; gap times the kept token's own $\\Delta_t$, since that is known only inside each

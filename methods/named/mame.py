@@ -55,7 +55,7 @@ into the next above them. `matching=keep-target-source` is that split, and the s
 `mtr`.
 
 **Cost.** $\\lceil n/2 \\rceil \\lfloor n/2 \\rfloor F$ multiply-accumulates, $F$ the width of the
-feature, besides normalising $n$ features and averaging. At most $\\lfloor n/2 \\rfloor$ tokens go
-at a site.
+feature, besides the score ($E$ additions a token and direction), normalising $n$ features and
+averaging. At most $\\lfloor n/2 \\rfloor$ tokens go at a site.
 """,
 )

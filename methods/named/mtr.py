@@ -73,12 +73,15 @@ MTR = Method(
 4. A target becomes the mean of itself and its sources, in both streams; the sources are gone.
 5. The survivors stand in their original order.
 
-**Left open by the paper, and chosen here.** Target is the next $\\min(r, n - r)$ tokens above
+**How it was read.** From the abstract and a third-party summary, not from the paper; no public code
+exists.
+
+**Left open there, and chosen here.** Target is the next $\\min(r, n - r)$ tokens above
 Source (`targets` scales it); similarity is taken of branch + residual; several sources and their
 target are averaged unweighted; special tokens are outside all groups; between equal scores the
 earlier token ranks higher. `score=b` and `score=c` read the mean over states of $|B|$ and $|C|$,
 summed over directions; `delta-b` is their product with $\\Delta$, direction by direction;
-`activation` is $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says. No public code exists.
+`activation` is $\\frac1E \\sum_d \\max(0, y_d)$, $y$ what `reading` says.
 
 **Another reading.** The method is also summarised as positional sensitivity and local
 responsiveness by max-pooling. `window=3` replaces a score by the largest in the 3 x 3 grid cells
@@ -91,6 +94,7 @@ important half, `odd-even` those of ToMe's two sets, `neighbours` those that sta
 `utr`, `tome`, `stm`).
 
 **Cost.** $r\\, t\\, F$ multiply-accumulates, $t = \\min(r, n - r)$ targets and $F$ the width of the
-feature, besides normalising $r + t$ features and averaging. At most $n - 1$ tokens go at a site.
+feature, besides the score ($E$ additions a token and direction), normalising $r + t$ features and
+averaging. At most $n - 1$ tokens go at a site.
 """,
 )

@@ -38,6 +38,7 @@ a site); the place of a run; cosine of branch + residual. Middle and window look
 ends of the sequence.
 
 **Cost.** No matrix products: $n - 1$ dot products of width $F$, besides normalising $n$ features,
-the weights and the average. At most $n - 2 w S - 1 - S$ tokens go at a site, $S$ class tokens.
+the weights ($E + N$ additions a token and direction) and the average. At most
+$n - 2 w S - 1 - S$ tokens go at a site, $S$ class tokens.
 """,
 )

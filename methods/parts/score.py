@@ -42,35 +42,39 @@ class SiteContext:
 
 
 def of_direction(values: Tensor, direction: str) -> Tensor:
-    """One direction of `values` (K, ...), forward first, or the sum of all."""
+    """One direction of `values` (K, ...), forward first, as (1, ...), or all."""
     if direction == "both":
-        return summed(values.unbind())
-    return values[DIRECTIONS.index(direction) - 1]
+        return values
+    scan = DIRECTIONS.index(direction) - 1
+    return values[scan : scan + 1]
 
 
 def _delta(context: SiteContext, direction: str) -> Tensor:
     """MTR: mean over channels of the timescale, s_i = (1/E) sum_d sum_direction Delta_{i,d}."""
-    return of_direction(precise(traced(context.tokens.trace, "delta_mean")), direction).gather(
-        1, context.patches
-    )
+    mean = of_direction(traced(context.tokens.trace, "delta_mean"), direction)
+    return summed(precise(mean).unbind()).gather(1, context.patches)
 
 
 def _magnitude(name: str) -> Callable[[SiteContext, str], Tensor]:
     """Mean over states of |B| or |C|: how strongly a token writes to, or reads from, the state."""
 
     def score(context: SiteContext, direction: str) -> Tensor:
-        magnitude = precise(traced(context.tokens.trace, name)).abs().mean(-1)
-        return of_direction(magnitude, direction).gather(1, context.patches)
+        values = of_direction(traced(context.tokens.trace, name), direction)
+        magnitude = precise(values).abs().mean(-1)
+        return summed(magnitude.unbind()).gather(1, context.patches)
 
     return score
 
 
 def _delta_b(context: SiteContext, direction: str) -> Tensor:
     """Mean Delta times mean |B|, direction by direction: the size of the input gate Delta B."""
-    trace = context.tokens.trace
+    mean, B = (
+        precise(of_direction(traced(context.tokens.trace, name), direction))
+        for name in ("delta_mean", "B")
+    )
     # Delta > 0 and B has no channels, so the mean of |Delta_d B_n| is the product of the means.
-    gate = precise(traced(trace, "delta_mean")) * precise(traced(trace, "B")).abs().mean(-1)
-    return of_direction(gate, direction).gather(1, context.patches)
+    gate = mean * B.abs().mean(-1)
+    return summed(gate.unbind()).gather(1, context.patches)
 
 
 def outputs_read(reading: str, direction: str) -> frozenset[str]:
@@ -189,11 +193,25 @@ def _clipping(reading: str, tokens: int, scans: int, shape: Widths) -> int:
     return tokens * ((shape.dim if reading == "projected" else shape.inner) + 1)
 
 
+def _magnitudes(tokens: int, scans: int, shape: Widths) -> int:
+    return tokens * (scans * (shape.states + 1) + scans - 1)
+
+
+def _cosines(tokens: int, scans: int, shape: Widths) -> int:
+    # The mean token, where there is no special one, is a sum of all, each times its size.
+    mean = 0 if shape.specials else 2 * tokens * shape.dim
+    each = 3 * shape.dim + 1 + tokens * (2 * shape.dim + 1)
+    specials = max(1, shape.specials)
+    return tokens * (3 * shape.dim + 1) + mean + specials * each + tokens * (specials + 1)
+
+
 def _fixed(*names: str) -> Callable[[str], frozenset[str]]:
     return lambda direction: frozenset(names)
 
 
-# `arithmetic` counts what the plain path computes: n tokens, k scans read, s the backbone's sizes.
+# `arithmetic` counts what the plain path computes, and what a block averages for the trace alone:
+# Delta over its channels, attention over its heads. n tokens, k scans read, s the backbone's sizes;
+# a sum of m numbers is m additions.
 ACTIVATIONS: dict[str, Score] = {
     # The branch is of both scans, whichever is asked for.
     reading: Score(
@@ -205,28 +223,28 @@ ACTIVATIONS: dict[str, Score] = {
     for reading in READINGS
 }
 SCORES: dict[str, Score] = {
-    "delta": Score(_delta, _fixed("delta_mean"), True, lambda n, k, s: (k - 1) * n),
-    "b": Score(_magnitude("B"), _fixed("B"), True, lambda n, k, s: k * n * (s.states + 1)),
-    "c": Score(_magnitude("C"), _fixed("C"), True, lambda n, k, s: k * n * (s.states + 1)),
+    "delta": Score(
+        _delta, _fixed("delta_mean"), True, lambda n, k, s: n * (k * (s.inner + 1) + k - 1)
+    ),
+    "b": Score(_magnitude("B"), _fixed("B"), True, _magnitudes),
+    "c": Score(_magnitude("C"), _fixed("C"), True, _magnitudes),
     "delta-b": Score(
-        _delta_b, _fixed("delta_mean", "B"), True, lambda n, k, s: k * n * (s.states + 2)
+        _delta_b,
+        _fixed("delta_mean", "B"),
+        True,
+        lambda n, k, s: n * (k * (s.inner + s.states + 3) + k - 1),
     ),
     "activation": ACTIVATIONS[READINGS[0]],
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
-    "cls-similarity": Score(
-        _cls_similarity,
-        _fixed(),
-        False,
-        lambda n, k, s: n * (3 * s.dim + 1) + max(1, s.specials) * ((2 * n + 3) * s.dim + n),
-    ),
+    "cls-similarity": Score(_cls_similarity, _fixed(), False, _cosines),
     "cls-attention": Score(
-        _cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * s.heads
+        _cls_attention, _fixed("cls_attention"), False, lambda n, k, s: n * (s.heads + 1)
     ),
     "hidden-attention": Score(
         _hidden_attention,
         _fixed("delta", "A", "B", "C"),
         True,
-        # one scan for each token, whichever are asked for: see `methods.parts.hidden_attention`
+        # One scan for each token, whichever are asked for: see `methods.parts.hidden_attention`.
         lambda n, k, s: (
             n * (2 * s.inner + s.specials * (s.inner * (4 * s.states + 3) + s.states + 2) + 1)
         ),

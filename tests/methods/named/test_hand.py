@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones.sequence import TokenSequence, Trace, new_sequence
-from methods.parts.score import of_direction
+from methods.parts.score import DIRECTIONS, SCORES, SiteContext
 from methods.reducer import Reducer
 from methods.spec import parse
 
@@ -116,9 +116,14 @@ def test_evit_on_attention_sums_by_the_attention_as_it_is() -> None:
 
 def test_a_score_of_both_directions_is_the_sum_of_all_there_are() -> None:
     values = torch.arange(12.0).view(4, 1, 3)
-    assert of_direction(values, "both").tolist() == [[18.0, 22.0, 26.0]]
-    assert of_direction(values, "forward").tolist() == [[0.0, 1.0, 2.0]]
-    assert of_direction(values, "backward").tolist() == [[3.0, 4.0, 5.0]]
+    tokens = new_sequence(torch.zeros(1, 3, 2), [], (1, 1, 3))
+    context = SiteContext(replace(tokens, trace=Trace(delta_mean=values)), tokens.patches(), 0, 1)
+    found = {name: SCORES["delta"].read(context, name).tolist() for name in DIRECTIONS}
+    assert found == {
+        "both": [[18.0, 22.0, 26.0]],
+        "forward": [[0.0, 1.0, 2.0]],
+        "backward": [[3.0, 4.0, 5.0]],
+    }
 
 
 def test_stride_and_pool() -> None:

@@ -115,10 +115,10 @@ def test_closed_forms_by_hand() -> None:
     # 11 sources, 11 targets of width 192.
     assert composition_of("mtr").cost(196, 11, sizes).matmul_macs == 11 * 11 * 192
     assert composition_of("tome").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
-    # The score adds two directions for 197 tokens; 22 features are a sum, and their length a
-    # square, a sum and a root; lengths are divided out of 11 x 11 products; in both streams 11
-    # sources and their targets are scaled, subtracted and added.
-    expected = 197 + 22 * (192 * 3 + 1) + 2 * 11 * 11 + 2 * 192 * 4 * 11
+    # The score averages 384 channels in two directions for 197 tokens and adds both; 22 features
+    # are a sum, and their length a square, a sum and a root; lengths are divided out of 11 x 11
+    # products; in both streams 11 sources and their targets are scaled, subtracted and added.
+    expected = 197 * (2 * 385 + 1) + 22 * (192 * 3 + 1) + 2 * 11 * 11 + 2 * 192 * 4 * 11
     assert composition_of("mtr").cost(196, 11, sizes).arithmetic == expected
     assert composition_of("utr").cost(195, 11, sizes).matmul_macs == 98 * 97 * 192
     # Of 11 tokens to go PuMer prunes 6, and compares the 190 left.
@@ -137,7 +137,7 @@ def test_closed_forms_by_hand() -> None:
     assert keyed.arithmetic == 195 * (64 * (3 + 2) + 1) + 2 * 98 * 97 + 4 * 192 * 2 * 11
     assert (
         composition_of("evit[score=cls-attention,fused=false]").cost(196, 11, attention).arithmetic
-        == 3 * 197
+        == (3 + 1) * 197
     )
     assert composition_of("stride").cost(196, 100, sizes).arithmetic == 0
     assert composition_of("tome").cost(196, 0, sizes).arithmetic == 0

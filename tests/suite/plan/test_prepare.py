@@ -232,7 +232,7 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
 
 def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
     methods = ("mtr", "mtr@falling", "mtr@constant-ratio", "mtr@one-shot")
-    cells = prepare(small(methods=methods, budgets=(0.2,), baselines=False)).main[1:]
+    cells = prepare(small(methods=methods, budgets=(0.1,), baselines=False)).main[1:]
     assert [cell.label for cell in cells] == [
         "mtr = mtr@constant-ratio",
         "mtr@falling",
@@ -243,7 +243,7 @@ def test_a_method_may_have_a_schedule_of_its_own(small: Specs) -> None:
     assert counts[1] != counts[0]
     assert len(counts[2]) == 1
     falling = prepare(
-        small(methods=("mtr",), budgets=(0.2,), baselines=False, schedule="falling")
+        small(methods=("mtr",), budgets=(0.1,), baselines=False, schedule="falling")
     ).cells[1]
     assert falling.key == cells[1].key
     with pytest.raises(UserError, match="did you mean falling"):
