@@ -42,7 +42,13 @@ def labels(run: Run) -> list[str]:
         return row["method"] != "none", GROUPS.index(group(row["label"])), position, row["label"]
 
     rows = sorted((row for _, row in first.iterrows()), key=rank)
-    return [row["label"] for row in rows]
+    # What is no method is with the plain baselines, which come last.
+    return [row["label"] for row in rows] + smaller(run)
+
+
+def smaller(run: Run) -> list[str]:
+    """Return the names of the smaller models of the run."""
+    return list(dict.fromkeys(run.smaller["label"]))
 
 
 def budgets(run: Run) -> list[float]:
@@ -56,8 +62,14 @@ def focus(available: list[float]) -> float:
 
 
 def points(run: Run) -> pd.DataFrame:
-    """Return finished cells averaged over seeds, with the range of seeds and paired statistics."""
-    done = run.cells[(run.cells["status"] == "ok") & run.cells["top1"].notna()]
+    """Return finished cells averaged over seeds, with the range of seeds and paired statistics.
+
+    Smaller models are among those of the backbone that they stand beside.
+    """
+    cells = (
+        pd.concat([run.cells, run.smaller], ignore_index=True) if len(run.smaller) else run.cells
+    )
+    done = cells[(cells["status"] == "ok") & cells["top1"].notna()]
     groups = done.groupby(PLACE, dropna=False, sort=False)
     names = ["method", "title", "family", "stochastic", "schedule", "cls_window"]
     first = groups[names].first().replace({"schedule": {"": np.nan}})
@@ -156,7 +168,7 @@ def audit(run: Run, correct: Mapping[str, pd.Series]) -> tuple[int, list[str]]:
 
     Returns how many cells agree with their record, and the keys of those that do not.
     """
-    stored = run.cells.set_index("key")["top1"]
+    stored = run.every_cell.set_index("key")["top1"]
     differ = []
     for key, right in correct.items():
         # negated, so that NaN counts as a difference

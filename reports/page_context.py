@@ -26,7 +26,7 @@ from reports.formatting import (
 from reports.formatting import points as signed
 from reports.page_panels import gallery_panel, kept_panel, stack_panel
 from reports.report_data import ReportData
-from reports.run import Row, sequence
+from reports.run import SMALLER, Row, sequence
 from reports.section import Part, Section
 from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
 
@@ -97,6 +97,7 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
         "paragraphs": list(map(str, sequence(run.headline.get("paragraphs")))),
         "resolution": resolution,
         "smaller": bool((report.frame["method"] == "downsample").any()),
+        "smaller_models": aggregate.smaller(run),
         "envelope": ENVELOPE if aggregate.few_seeds(report.frame) else "",
         "compared": not run.cells.empty,
         "backbones": backbones,
@@ -128,7 +129,8 @@ def _backbone(report: ReportData, backbone: str) -> Context:
         frame[frame["backbone"] == backbone]
         for frame in (report.frame, report.blocks, run.kept_tokens, run.gallery)
     )
-    reduced = part[part["method"] != "none"]
+    # A smaller model has no agreement with the dense one.
+    reduced = part[~part["method"].isin(["none", SMALLER])]
     # the template asks for every kind, so a missing one is None
     figures: dict[str, Context | None] = dict.fromkeys(CHARTS)
     if report.trades and not part.empty:

@@ -55,7 +55,9 @@ class ReportData:
             run=run,
             frame=aggregate.points(run),
             labels=order,
-            looks=looks(order, {label: titled(label, names) for label in order}),
+            looks=looks(
+                order, {label: titled(label, names) for label in order}, aggregate.smaller(run)
+            ),
             names=names,
             backbones=aggregate.backbones(run),
             budgets=aggregate.budgets(run),

@@ -38,6 +38,8 @@ TEXTS = (
 )
 FIELDS = ("budget", "seed", "images", "token_ratio", "cls_window")
 NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *TIMING)
+# Method of a smaller model where it stands among the methods of a backbone.
+SMALLER = "smaller"
 # Tables of every comparison; the others belong to sections of the page.
 COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "gallery", "images")
 
@@ -46,7 +48,8 @@ COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "galler
 class Run:
     """One run: `cells` has a row a cell, the other frames are tables, without rows if absent.
 
-    `further` has the cells that no main table or figure shows, but analyses of their own.
+    `further` has the cells that no main table or figure shows, but analyses of their own. `smaller`
+    has those of smaller models as they stand beside the methods of a backbone, under their names.
     `headline` is its findings in words as they are stored. `others` are the further tables that
     were asked for and are there, by name, for `reports.sections`.
     """
@@ -58,6 +61,7 @@ class Run:
     environment: Row
     cells: pd.DataFrame
     further: pd.DataFrame
+    smaller: pd.DataFrame
     statistics: pd.DataFrame
     blind_comparison: pd.DataFrame
     kept_tokens: pd.DataFrame
@@ -133,6 +137,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         raise UserError(
             f"'{folder}' holds no finished cell (cells/ is empty): run its command to the end"
         )
+    smaller = _smaller(cells, cells.pop("beside"))
     # A cell without a role is shown, so that nothing is lost of a record that somebody made.
     shown = cells["role"].isin(["", *SHOWN])
     return Run(
@@ -143,6 +148,7 @@ def load(folder: Path, others: Mapping[str, tuple[str, ...]] | None = None) -> R
         environment=_optional_json(folder / "environment.json", folder),
         cells=cells[shown].reset_index(drop=True),
         further=cells[~shown].reset_index(drop=True),
+        smaller=smaller,
         headline=_optional_json(folder / "analyses" / "headline.json", folder),
         others=more,
         **tables,
@@ -165,7 +171,8 @@ def outcomes(run: Run, key: str) -> pd.DataFrame:
 def correctness(run: Run) -> dict[str, pd.Series]:
     """By key of the finished cells with outcomes, whether the cell is right on each image."""
     correct = {}
-    for key in run.cells.loc[run.cells["status"] == "ok", "key"]:
+    cells = run.every_cell
+    for key in cells.loc[cells["status"] == "ok", "key"]:
         rows = outcomes(run, str(key))
         if len(rows.columns):
             right = rows["label_true"] == rows["prediction"]
@@ -205,7 +212,8 @@ def _cells(folder: Path, convention: str) -> pd.DataFrame:
         row = _cell(json_object(inside(file, folder)), file.stem, convention)
         measured = timing.get(file.stem, {})
         rows.append(row | {name: measured.get(name) for name in TIMING})
-    frame = pd.DataFrame(rows, columns=None if rows else [*TEXTS, *NUMBERS, "stochastic"])
+    columns = [*TEXTS, *NUMBERS, "stochastic", "beside"]
+    frame = pd.DataFrame(rows, columns=None if rows else columns)
     for name in NUMBERS:
         frame[name] = frame[name].map(_number).astype("float64")
     for name in TEXTS:
@@ -233,7 +241,20 @@ def _cell(cell: Row, key: str, convention: str) -> Row:
     row["total"] = total if _number(total) > 0 else None
     row["removed"] = mapping(cell.get("removed")).get(convention)
     row["stochastic"] = bool(cell.get("stochastic"))
+    row["beside"] = mapping(cell.get("beside"))
     return row
+
+
+def _smaller(cells: pd.DataFrame, beside: pd.Series) -> pd.DataFrame:
+    """Rows of the dense cells of smaller models, one for each backbone that one stands beside."""
+    rows = []
+    for cell, shares in zip(cells.to_dict("records"), beside, strict=True):
+        for backbone, share in shares.items():
+            row = cell | {"backbone": backbone, "label": cell["backbone"], "method": SMALLER}
+            # It agrees with itself, not with the model that it stands beside.
+            unknown = dict.fromkeys(("agreement", "kl", "token_ratio", "budget"), math.nan)
+            rows.append(row | unknown | {"title": "smaller model", "removed": _number(share)})
+    return pd.DataFrame(rows, columns=cells.columns)
 
 
 def _number(value: Any) -> float:
@@ -244,7 +265,9 @@ def _number(value: Any) -> float:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    # What is missing among texts is NaN in a frame.
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
 
 
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:

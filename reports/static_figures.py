@@ -17,6 +17,7 @@ from reports.figures.tradeoff import agreement, groups, one_budget, pareto
 from reports.formatting import budget_name
 from reports.page_panels import last_block, one_seed
 from reports.report_data import ReportData
+from reports.run import SMALLER
 from reports.section import Section
 
 MANY = 9  # more methods than these are also shown group by group
@@ -77,8 +78,10 @@ def _tradeoffs(report: ReportData, room: Room) -> Iterator[tuple[str, Figure]]:
                 named("lead", backbone, report),
                 lead_figure(marks, report.looks, title, room.width),
             )
-    if (report.frame["method"] != "none").any():
-        yield "agreement", agreement(report.frame, report.looks, convention, room.width)
+    # A smaller model has no agreement with the dense one.
+    agreeing = report.frame[report.frame["method"] != SMALLER]
+    if (agreeing["method"] != "none").any():
+        yield "agreement", agreement(agreeing, report.looks, convention, room.width)
 
 
 def named(stem: str, backbone: str, report: ReportData) -> str:

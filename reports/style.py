@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from suite.store.schema import SAME
@@ -66,6 +66,8 @@ KNOWN = {
     "fambav": ("#5c1c80", "#bd8dc8", "plus", MAMBA),
     "oracle": ("#16723c", "#6ccc89", "star", OTHER),
 }
+# Of a smaller model, whose name stands at its point.
+SMALLER_MODEL = ("#1d2227", "#dfe3e8", "square", PLAIN)
 # For methods that are not ours and for further variants: greens and magentas, which no group has.
 CYCLE = (
     ("#068133", "#6dd77e", "pentagon"),
@@ -129,8 +131,14 @@ def _method(text: str) -> str:
     return re.split(r"[\[@]", text, maxsplit=1)[0]
 
 
-def looks(labels: Iterable[str], titles: Mapping[str, str] | None = None) -> dict[str, Look]:
+def looks(
+    labels: Iterable[str],
+    titles: Mapping[str, str] | None = None,
+    smaller: Collection[str] = (),
+) -> dict[str, Look]:
     """Assign a look to each label; one without a title is called by its label.
+
+    Those in `smaller` are models.
 
     A known method keeps its colour and marker in every report. Its first variant
     (``tome[order=appended]``) shares the colour, dashed and hollow. Further variants and unknown
@@ -141,6 +149,10 @@ def looks(labels: Iterable[str], titles: Mapping[str, str] | None = None) -> dic
     varied: set[str] = set()
     assigned: dict[str, Look] = {}
     for label in dict.fromkeys(labels):
+        if label in smaller:
+            light, dark, marker, kind = SMALLER_MODEL
+            assigned[label] = Look(label, label, light, dark, marker, True, "dot", kind)
+            continue
         text = label.split(SAME, 1)[0]
         name = _method(text)
         plain = name == text

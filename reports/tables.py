@@ -23,7 +23,7 @@ from reports.formatting import (
     shown,
     unit,
 )
-from reports.run import KINDS
+from reports.run import KINDS, SMALLER
 from reports.section import Table
 from suite.stats.compare import other_work
 from suite.store.schema import PAIRED, SAME
@@ -209,11 +209,16 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     lines = []
     for label, rows in part.groupby("label", sort=False):
         by_budget = {row["budget"]: row for row in rows.to_dict("records")}
-        if budgets and (rows["method"] == "none").all():
-            # the dense model has no budget: one value across all of them
-            value = latex(percent(rows["top1"].iloc[0]))
-            dense = f"\\multicolumn{{{len(budgets)}}}{{c}}{{{value}}}"
-            lines += [_tex_row(["dense", dense]), "\\addlinespace"]
+        if budgets and rows["budget"].isna().all():
+            # a dense model has no budget: one value across all of them
+            value, name = percent(rows["top1"].iloc[0]), "dense"
+            if (rows["method"] == SMALLER).all():
+                name = str(label)
+                value += f" at {percent(rows['removed'].iloc[0], 0)} % fewer FLOPs"
+            across = f"\\multicolumn{{{len(budgets)}}}{{c}}{{{latex(value)}}}"
+            lines.append(_tex_row([latex(name), across]))
+            if name == "dense":
+                lines.append("\\addlinespace")
             continue
         cells = [_starred(by_budget.get(budget)) for budget in budgets]
         lines.append(_tex_row([latex(str(label).split(SAME)[0]), *cells]))

@@ -18,6 +18,7 @@ NAME = 34  # longest name, characters
 LINE = 17  # pixels between names
 LETTER = 6.8  # pixels of a letter of a name, at most on average
 NOMINAL = 1000  # pixels: the width of a chart that names near points are placed for
+INCH = 130  # pixels, so that the box of a name does not cover half of its mark
 Line = tuple[Look, Chart]
 
 
@@ -27,7 +28,7 @@ def short(title: str) -> str:
 
 
 def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | None:
-    """Name the methods at the ends of their lines, or near their points if most have only one.
+    """Name the methods at the ends of their lines, or near the point of one that has only one.
 
     Adds annotations to the layout `shape`. Returns what the page needs to place the column of
     names: its side, the cost at which it begins, and the cost of the dense model; None if there is
@@ -59,11 +60,14 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | Non
         shape["annotations"].append(name | {"name": str(line["meta"]["label"])})
     if not lines:
         return None
-    single = [line for _, line in lines if len(line["x"]) == 1]
+    single = [(look, line) for look, line in lines if len(line["x"]) == 1]
     if len(single) > len(lines) / 2:
         # a column of names far from lone points could not be matched to them
         shape["annotations"] += _near(lines, dense, (low, high), room)
         return None
+    lines = [(look, line) for look, line in lines if len(line["x"]) > 1]
+    others = [*dense, *(line for _, line in lines)]
+    shape["annotations"] += _near(single, others, (low, high), room)
     ends = {end: [line["y"][end] for _, line in lines] for end in (-1, 0)}
     end, heights = column_end(ends, LINE * (high - low) / room, low, high)
     for (look, line), height in zip(lines, heights, strict=True):
@@ -78,12 +82,14 @@ def line_names(shape: Chart, data: Sequence[Chart], looks: Looks) -> Chart | Non
 
 
 def _near(
-    lines: Sequence[Line], dense: Sequence[Chart], bounds: tuple[float, float], room: float
+    lines: Sequence[Line], others: Sequence[Chart], bounds: tuple[float, float], room: float
 ) -> list[Chart]:
-    """Place names near their points, for a chart of the nominal width."""
+    """Place names near their points, clear of `others`, for a chart of the nominal width."""
+    if not lines:
+        return []
     low, high = bounds
     placed = []
-    drawn = [*(line for _, line in lines), *dense]
+    drawn = [*(line for _, line in lines), *others]
     costs = np.concatenate([line["x"] for line in drawn])
     left, wide = costs.min(), np.ptp(costs) or 1.0
     for line in drawn:
@@ -93,7 +99,7 @@ def _near(
     sizes = np.array([(LETTER * min(len(look.title), NAME), LINE) for look, _ in lines])
     # names avoid every point, the dense model's included
     frame = Bbox.from_extents(-60, 0, NOMINAL + 60, room)
-    middles = clear_places(ends, sizes, np.concatenate(placed), frame, 100)
+    middles = clear_places(ends, sizes, np.concatenate(placed), frame, INCH)
     names = []
     for (look, line), end, middle in zip(lines, ends, middles, strict=True):
         # Plotly counts pixels downwards

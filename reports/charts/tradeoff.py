@@ -167,7 +167,7 @@ def hover(row: Mapping[Hashable, Any], looks: Looks, size: float, prefix: str) -
         if row["only_method_correct"] == row["only_reference_correct"] == 0:
             gap = same_answers(int(row["images"]), row["kind"])
         lines.append(f"against {safe(title_of(row['reference'], looks))}: {gap}")
-    if row["method"] != "none":
+    if present(row["agreement"]) and row["method"] != "none":
         lines.append(f"agrees with dense {percent(row['agreement'])} %, KL {number(row['kl'], 3)}")
     return "<br>".join(line.strip() for line in lines)
 

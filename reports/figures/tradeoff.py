@@ -148,10 +148,10 @@ def _height(part: pd.DataFrame) -> float:
 
 
 def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
-    """Write each method's name at its line, in a column, or near its points.
+    """Write each method's name at its line, in a column, or near its point if it has only one.
 
-    Names are near points if most methods have a budget of their own. Returns all annotations, the
-    dense model's level included.
+    All names are near points if most methods have a budget of their own. Returns all annotations,
+    the dense model's level included.
     """
     complete = part.dropna(subset=["total", "top1"]).sort_values("total")
     tags, levels = [], []
@@ -171,7 +171,9 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
         at = (0.0, level.line[-1, 1])
         notes.append(axes.annotate(level.text, at, xycoords=BESIDE, **style))
     points = [np.empty((0, 2)), *(level.line for level in levels)]
-    return notes + beside(axes, tags, np.concatenate(points))
+    lines = [tag for tag in tags if len(tag.line) > 1]
+    notes += beside(axes, lines, np.concatenate([*points, *(tag.line for tag in single)]))
+    return notes + near(axes, single, np.concatenate([*points, *(tag.line for tag in lines)]))
 
 
 def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float = WIDTH) -> Figure:

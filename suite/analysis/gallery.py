@@ -47,7 +47,7 @@ def gallery_tables(
     index = torch.tensor([*chosen, *(image for image in errors if image not in chosen)])
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
     frames = []
-    for name, model in prepared.models.items():
+    for name, model in prepared.backbones.items():
         # one clip of a video: its tokens are drawn, not the mean of its views
         samples = prepared.data[name].once().samples(index.numpy(), model.image_size)
         images = torch.from_numpy(samples).to(prepared.device)
@@ -55,7 +55,7 @@ def gallery_tables(
         if members:
             frames.append(gallery_in_parts(model, images, index, labels, members))
     # One picture an image for all backbones, so the sharpest.
-    name, largest = max(prepared.models.items(), key=lambda item: item[1].image_size)
+    name, largest = max(prepared.backbones.items(), key=lambda item: item[1].image_size)
     return {
         "gallery": pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         "images": picture_table(prepared.data[name], index, largest.image_size, why),

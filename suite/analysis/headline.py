@@ -131,9 +131,10 @@ def _resolution_row(backbone: str, budget: float, judged: Verdict) -> dict[str, 
 
 
 def smaller_image(part: BackboneStatistics) -> str:
-    """Compare each smaller image with the best reduction of the budget nearest in FLOPs removed.
+    """Compare each smaller image, and each smaller model, with the best reduction of like FLOPs.
 
-    Seeds are averaged. Both shares are named, since they differ. Empty without smaller images.
+    That is of the budget nearest in FLOPs removed; both shares are named, since they differ. Seeds
+    are averaged. Empty without smaller images and models.
     """
     rows = []
     for record in part.records:
@@ -148,19 +149,26 @@ def smaller_image(part: BackboneStatistics) -> str:
     best = means.loc[means.groupby("budget").top1.idxmax()].reset_index()
     # One image size may be the nearest to several budgets.
     sizes = cells[cells.small.astype(bool)].drop_duplicates("removed")
-    parts = []
-    for size in sizes.itertuples():
-        # An image size has no budget of its own: it costs what its grid costs.
-        nearest = best.loc[(best.removed - size.removed).abs().idxmin()]
-        parts.append(
-            f"{percent(size.top1)} top-1 at {round(100 * size.removed, 1):g} % fewer FLOPs (best "
-            f"token reduction, at {round(100 * nearest.removed, 1):g} %: {nearest.label}, "
-            f"{percent(nearest.top1)})"
-        )
+    images = [beside_best(size.top1, size.removed, best) for size in sizes.itertuples()]
+    parts = [f"a smaller image has {'; '.join(images)}"] if images else []
+    for model in part.smaller:
+        figures = beside_best(model.accuracy, model.removed, best)
+        parts.append(f"a smaller model, {model.label}, has {figures}")
     if not parts:
         return ""
     dense = f"On {part.backbone}, dense {percent(part.dense.accuracy)}"
-    return f"{dense}, a smaller image has {'; '.join(parts)}."
+    return f"{dense}, {', and '.join(parts)}."
+
+
+def beside_best(top1: float, removed: float, best: pd.DataFrame) -> str:
+    """Top-1 at a share of FLOPs removed, and the row of `best` that removes about as much."""
+    # What is smaller has no budget of its own: it costs what its size costs.
+    nearest = best.loc[(best.removed - removed).abs().idxmin()]
+    return (
+        f"{percent(top1)} top-1 at {round(100 * removed, 1):g} % fewer FLOPs (best token "
+        f"reduction, at {round(100 * nearest.removed, 1):g} %: {nearest.label}, "
+        f"{percent(nearest.top1)})"
+    )
 
 
 def run_warnings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,17 @@ class BudgetStatistics:
 
 @dataclass(frozen=True)
 class BackboneStatistics:
-    """Statistics of one backbone: its dense model, finished cells of the tables, and budgets."""
+    """Statistics of one backbone: its dense model, finished cells of the tables, and budgets.
+
+    ``smaller``  outcomes of the smaller models beside it, by their names, with the share of its
+                 FLOPs that each saves
+    """
 
     backbone: str
     dense: Outcomes
     records: list[CellRecord]
     budgets: list[BudgetStatistics]
+    smaller: list[Outcomes] = field(default_factory=list)
 
 
 def requested_methods(spec: RunSpec) -> dict[str, str]:
@@ -90,9 +95,23 @@ def compute_statistics(
                     _at_budget(done, dense[0], budget, results, spec, requested)
                     for budget in budgets
                 ],
+                smaller_beside(backbone, records, results),
             )
         )
     return statistics
+
+
+def smaller_beside(
+    backbone: str, records: Iterable[CellRecord], results: Results
+) -> list[Outcomes]:
+    """Correctness of the smaller models that stand beside a backbone, called by their names."""
+    found = []
+    for record in records:
+        if record.status == "ok" and backbone in record.beside:
+            (outcomes,) = outcomes_at([record], results, None)
+            share = record.beside[backbone]
+            found.append(replace(outcomes, label=record.backbone, removed=share))
+    return found
 
 
 def _at_budget(
@@ -190,6 +209,7 @@ def statistics_tables(statistics: Iterable[BackboneStatistics]) -> dict[str, pd.
     rows, blind = [], []
     for part in statistics:
         rows.append(accuracy_row(part.dense, part.backbone, None, part.dense.label))
+        rows += [accuracy_row(cell, part.backbone, None, None) for cell in part.smaller]
         for at in part.budgets:
             if at.blind:
                 blind.append(at.blind)

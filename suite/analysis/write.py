@@ -35,7 +35,7 @@ def paired_tables(
     statistics: Sequence[BackboneStatistics],
 ) -> Tables:
     """Tables of paired statistics: between methods, backbones, and settings of an ablation."""
-    mixers = {name: mixer_of(model) for name, model in prepared.models.items()}
+    mixers = {name: mixer_of(model) for name, model in prepared.backbones.items()}
     tables = statistics_tables(statistics)
     tables |= mamba_vs_attention_tables(mixers, records, results)
     tables["token_matched"] = token_matched_table(prepared, records, results, statistics)

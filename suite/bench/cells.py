@@ -79,7 +79,7 @@ def time_run(folder: Path, spec: BenchSpec, device: str, notify: Notify) -> Iter
     if of_run.device not in ("auto", device):
         raise UserError(f"the run in {folder} was on {of_run.device}: use --device {of_run.device}")
     prepared = prepare(of_run.model_copy(update={"device": device}), further=False)
-    for name, model in prepared.models.items():
+    for name, model in prepared.backbones.items():
         cells = [cell for cell in prepared.main if cell.backbone == name]
         for batch in spec.batches:
             yield from _timed(model, of_run.precision, cells, batch, spec.rounds, device, notify)

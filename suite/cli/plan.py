@@ -23,6 +23,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     from suite.plan.notes import (
         notes_on_further,
         notes_on_settings,
+        notes_on_smaller,
         notes_on_weights,
         unreachable_budgets,
     )
@@ -45,7 +46,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
             "images": images,
             "seconds": seconds,
             "seconds_by_role": by_role,
-            "notes": [*notes_on_settings(prepared), *unstated],
+            "notes": [*notes_on_settings(prepared), *unstated, *notes_on_smaller(records)],
         }
         print(json.dumps(document, indent=1))
         return 0
@@ -54,7 +55,7 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     print_table(plan_table([r for r in records if r.shown], spec.flops_convention))
     for note in notes_on_further(prepared, by_role):
         print(note)
-    for note in unstated:
+    for note in (*unstated, *notes_on_smaller(records)):
         print(note)
     skipped = sum(record.status == "skipped" for record in records)
     print(

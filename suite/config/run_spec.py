@@ -95,6 +95,9 @@ class RunSpec(Specification):
     """How FLOPs are counted for the budget: flops, macs or paper."""
     baselines: bool = True
     """Also run the baselines random, stride, pool and downsample."""
+    smaller: tuple[str, ...] = ("auto",)
+    """Smaller models whose dense accuracy stands beside the methods, comma-separated; auto:
+    vim_pico beside the bundled vim_nano on its data, with the baselines; none: no model."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 3
     """Seeds of every stochastic method."""
     batch_size: Annotated[int, Field(ge=1)] = 32

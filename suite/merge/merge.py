@@ -75,7 +75,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         images = compared[0].images
         results = Results(store, [images])
         records = list(union.cells.values())
-        measured = tuple(dict.fromkeys(record.backbone for record in records))
+        measured = tuple(dict.fromkeys(record.backbone for record in records if record.shown))
         common = compared[0].comparison.model_copy(
             update={"backbones": measured, "methods": spec.methods, "axes": ()}
         )

@@ -94,7 +94,7 @@ def tables_of_pairs(union: Union, results: Results) -> Tables:
     records = list(union.cells.values())
     dense = {record.backbone: record.key for record in records if is_dense(record)}
     reducing = [record for record in reduced_cells(records) if record.backbone in dense]
-    models = shapes(dict.fromkeys(record.backbone for record in records))
+    models = shapes(dict.fromkeys(record.backbone for record in records if record.shown))
 
     def kept_patches(record: CellRecord) -> Alive:
         special = models[record.backbone].special_places

@@ -40,18 +40,26 @@ class Union:
         """
         specs, label = self._specs(record, run.comparison.schedule, schedule), record.label
         # Keys are hashes of all that a result depends on, the code included.
-        key, role = record.key, record.role
+        key, role, beside = record.key, record.role, record.beside
         for spec in specs:
             key = key if key in self.cells else self._keys.get(place_of(record, spec), key)
         if key in self.cells:
             known, source = self.cells.pop(key), self.source[key]
+            # A backbone of one run may stand beside that of another.
             specs, role = both_names(known, record, specs)
+            beside = {**known.beside, **beside}
             if key != record.key and known.status == record.status == "ok":
                 refuse_other_results(known, source, record, run)
             # A run that shows the cell has tables of its tokens, too.
             if (known.status == "ok", known.shown) >= (record.status == "ok", record.shown):
                 record, run, label = known, source, self.labels[key]
-        changes = {"run": run.name, "spec": specs[0], "label": SAME.join(specs), "role": role}
+        changes = {
+            "run": run.name,
+            "spec": specs[0],
+            "label": SAME.join(specs),
+            "role": role,
+            "beside": beside,
+        }
         self.cells[record.key] = record.model_copy(update=changes)
         self.source[record.key], self.labels[record.key] = run, label
         for spec in specs:

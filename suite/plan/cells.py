@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -37,8 +38,9 @@ class Cell:
 
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
     nearest share of work that can be removed. `setting` is the method's, which may be `tuned`;
-    `role` says why the cell runs (see `CellRecord`). Its `protocol` is `matched` beside the
-    published cells of protocol `paper`. `aliases` are labels of the same composition.
+    `role` says why the cell runs, and `beside` of a smaller model what it is compared with (see
+    `CellRecord`). Its `protocol` is `matched` beside the published cells of protocol `paper`.
+    `aliases` are labels of the same composition.
     """
 
     backbone: str
@@ -55,6 +57,7 @@ class Cell:
     tuned: bool = False
     role: Role = "asked"
     protocol: str = "matched"
+    beside: Mapping[str, float] = field(default_factory=dict, compare=False)
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -160,6 +163,7 @@ def planned_record(
         schedule=cell.setting.schedule if cell.setting else None,
         cls_window=cell.setting.cls_window if cell.setting else None,
         tuned=cell.tuned,
+        beside=dict(cell.beside),
         protocol=cell.protocol,
         flops_convention=spec.flops_convention,
         precision=spec.precision,

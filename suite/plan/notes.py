@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from methods.spec import parse_all
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
 from suite.plan.settings import TUNED
-from suite.store.schema import Role
+from suite.store.schema import CellRecord, Role
 from suite.tries.settings import SCHEDULES
 
 
@@ -22,6 +22,16 @@ def notes_on_weights(prepared: Prepared) -> list[str]:
         told = model.provenance.told() if model.provenance else ""
         if told:
             notes.append(f"{name}, weights: {told}")
+    return notes
+
+
+def notes_on_smaller(records: Iterable[CellRecord]) -> list[str]:
+    """Say of each smaller model beside which backbones it stands, and how much less it costs."""
+    notes = []
+    for record in records:
+        for backbone, share in record.beside.items():
+            saved = f"{100 * share:.1f} % fewer FLOPs"
+            notes.append(f"smaller model beside {backbone}: {record.backbone}, dense, {saved}")
     return notes
 
 

@@ -31,6 +31,7 @@ from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.further import further_cells
 from suite.plan.layout import layout, merge_equal
 from suite.plan.settings import Chosen, choose_settings, one_spelling
+from suite.plan.smaller import smaller_models, with_smaller
 from suite.plan.tuning import check_tries, find_tries, picking_images
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
@@ -45,6 +46,7 @@ USUAL_IMAGES: int = RunSpec.model_fields["images"].default
 class Prepared:
     """A run that can begin: models by name, numbers of the chosen images, and all cells.
 
+    ``models``         those that methods run on, then smaller ones
     ``spec``           in its one spelling
     ``cells``          each once, those of the main table first on every backbone
     ``across``         every method under every schedule, where no table of tries answers for it
@@ -158,6 +160,11 @@ class Prepared:
         return [cell for cell in self.cells if cell.shown]
 
     @property
+    def backbones(self) -> dict[str, Backbone]:
+        """The models that methods run on."""
+        return {name: self.models[name] for name in self.spec.backbones}
+
+    @property
     def keys(self) -> list[str]:
         """Keys of the cells that have a plan."""
         return [cell.key for cell in self.cells if cell.plan is not None]
@@ -215,13 +222,16 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     models: dict[str, Backbone] = {}
     tries: dict[str, Tries] = {}
     settings: dict[str, Chosen] = {}
-    for name in spec.backbones:
+    smaller = smaller_models(spec, dataset.name)
+    for name in dict.fromkeys((*spec.backbones, *smaller)):
         weights = name, *data, spec.checkpoint, spec.kernel, spec.precision, device
         if weights not in opened.models:
             opened.models[weights] = load_model(
                 name, spec.checkpoint, spec.kernel, dataset, device, dtype
             )
         models[name] = opened.models[weights]
+        if name not in spec.backbones:
+            continue
         table = find_tries(spec, name, weights_hash(models[name]), dataset)
         if table:
             tries[name] = table
@@ -233,13 +243,18 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     laid_out: list[Cell] = []
     more: list[Cell] = []
-    for name, model in models.items():
-        context = context_of(model, dataset, indices, spec.precision, device, spec.kernel)
-        main = layout(name, model, methods, spec, context, settings[name])
+    contexts = {
+        name: context_of(model, dataset, indices, spec.precision, device, spec.kernel)
+        for name, model in models.items()
+    }
+    for name in spec.backbones:
+        model = models[name]
+        main = layout(name, model, methods, spec, contexts[name], settings[name])
         laid_out += main
         if further:
             own = further_cells(model, named, spec, main, settings[name], tries.get(name))
             laid_out, more = merge_equal([*laid_out, *own]), [*more, *own]
+    laid_out = with_smaller(laid_out, smaller, models, contexts, spec)
     shown = [cell for cell in laid_out if cell.shown]
     if spec.protocol == "paper":
         check_published(shown)

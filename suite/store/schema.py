@@ -20,7 +20,7 @@ from suite.tries.settings import Setting
 
 __all__ = ["check_schema"]
 
-Role = Literal["asked", "baseline", "blind", "schedule", "tokens"]
+Role = Literal["asked", "baseline", "blind", "schedule", "tokens", "smaller"]
 # Roles of the cells of the main tables and figures; the others are read by analyses of their own.
 SHOWN = ("asked", "baseline")
 SAME = " = "  # joins the specs in the label of a cell that several methods come to
@@ -116,7 +116,11 @@ class CellRecord(Stored):
     """whether the image decides what is removed"""
     role: Role = "asked"
     """why it was evaluated: `asked` for; a `baseline` beside the methods; further settings of the
-    `blind` baselines; a method under each `schedule`; or by equal counts of `tokens`"""
+    `blind` baselines; a method under each `schedule`; by equal counts of `tokens`; or the dense
+    model of a `smaller` backbone"""
+    beside: dict[str, float] = {}
+    """of a smaller model, the backbones that it stands beside, and the share of the FLOPs of each
+    that it saves"""
     schedule: str | None = None
     """how the removal is spread over the sites; empty under protocol `paper` and where no token
     leaves"""
@@ -176,7 +180,9 @@ class CellRecord(Stored):
 
 def described(kind: type[Stored]) -> dict[str, str]:
     """The fields of a stored record and their meaning."""
-    return {name: field.description or "" for name, field in kind.model_fields.items()}
+    texts = {name: field.description or "" for name, field in kind.model_fields.items()}
+    # A text of several lines would break the table of the documentation.
+    return {name: " ".join(text.split()) for name, text in texts.items()}
 
 
 def read_object(path: Path) -> dict[str, Any]:

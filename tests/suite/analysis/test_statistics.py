@@ -349,6 +349,25 @@ def test_a_smaller_image_stands_beside_the_best_method_of_the_nearest_budget(
         assert told in found["paragraphs"][0]
 
 
+def test_a_smaller_model_stands_beside_the_smaller_image(tmp_path: Path) -> None:
+    made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("mtr",), budgets=(0.3, 0.5)))
+    made.add("none", None, correct_on())
+    for budget, wrong in ((0.3, 4), (0.5, 10)):
+        made.add("mtr", budget, correct_on(*range(wrong)), budget)
+    made.add("downsample", 0.3, correct_on(*range(3)), 0.2, image_size=8)
+    made.add("none", None, correct_on(1, 2), backbone="s", role="smaller", beside={"b": 0.46})
+    found, table = made.summarise()
+    # 38 of 40 right; 46 % is nearer to 50 than to 30.
+    assert (
+        "On b, dense 100.0 %, a smaller image has 92.5 % top-1 at 20 % fewer FLOPs (best token "
+        "reduction, at 30 %: mtr, 90.0 %), and a smaller model, s, has 95.0 % top-1 at 46 % fewer "
+        "FLOPs (best token reduction, at 50 %: mtr, 75.0 %)."
+    ) in found["paragraphs"]
+    (row,) = table[table.label == "s"].to_dict("records")
+    assert (row["backbone"], row["top1"], row["images"]) == ("b", 0.95, COUNT)
+    assert set(table.backbone) == {"b"}
+
+
 def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
     made = Fabricated(tmp_path, build_spec(backbones=("b",), methods=("none",), budgets=(0.3,)))
     made.add("none", None, correct_on(0))

@@ -158,7 +158,7 @@ LINES = [
     (f"plan --methods 'mtr[targets={ENDLESS}]'", "write name or name"),
     (f"plan --methods 'a{' ' * 30_000}]'", "write name or name"),
     ("plan --methods oracle --images all", "add --images 64"),
-    ("plan --protocol paper --methods mtr@falling", "leave out '@'"),
+    ("plan --protocol paper --methods tome@falling", "leave out '@'"),
     ("plan --schedule bogus", "known: .*every-K"),
     ("plan --schedule every-0", "choose a step of at least 1"),
     ("plan --schedule every-²", "needs a number: every-2"),

@@ -47,7 +47,8 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere: Path) -> None:
     (elsewhere / "mine.py").write_text(README)
-    prepared = prepare(small(methods=("mine.py:MINE", "mtr"), threads=1))
+    smaller = ("vim_mini[dim=8]",)
+    prepared = prepare(small(methods=("mine.py:MINE", "mtr"), threads=1, smaller=smaller))
     sent = pickle.dumps(packed(prepared))
     (elsewhere / "mine.py").unlink()
     methods._executed.cache_clear()
@@ -62,6 +63,7 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
         cell.reducers().keys() for cell in prepared.cells
     ]
     assert run.indices.tolist() == prepared.indices.tolist()
+    assert list(run.models) == ["vim_mini", *smaller]
     for name, model in prepared.models.items():
         state = run.models[name].state_dict()
         assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())

@@ -112,6 +112,29 @@ def test_halves_put_together_say_what_the_whole_run_says(
     assert all(text in page for text in ("tome", "runs one seconds", "python -m suite report"))
 
 
+def test_a_smaller_model_is_kept_and_may_be_a_backbone_of_another_run(
+    finished: Finished, tmp_path: Path
+) -> None:
+    small = "vim_mini[dim=8]"
+    beside = finished("beside", methods=("mtr",), budgets=(0.3,), smaller=(small,))
+    other = finished("other", methods=("tome",), budgets=(0.3,))
+    own = finished("own", backbones=(small,), methods=("tome",), budgets=(0.3,))
+    (share,) = json.loads(cell(beside, role="smaller").read_text())["beside"].values()
+    folder, _ = merge([other, beside], tmp_path / "merged")
+    kept = json.loads(cell(folder, role="smaller").read_text())
+    assert (kept["backbone"], kept["beside"]) == (small, {"vim_mini": share})
+    assert set(frame(folder, "statistics").backbone) == {"vim_mini"}
+    headline = (folder / "analyses" / "headline.json").read_text()
+    assert f"a smaller model, {small}, has" in headline
+    assert ReportData.of(load(folder)).backbones == ["vim_mini"]
+    # Where it is a backbone, too, it keeps its place in both.
+    for runs in ([own, beside], [beside, own]):
+        folder, _ = merge(runs, tmp_path / f"both-{runs[0].name}")
+        dense = json.loads(cell(folder, backbone=small, budget=None).read_text())
+        assert (dense["role"], dense["beside"]) == ("asked", {"vim_mini": share})
+        assert set(ReportData.of(load(folder)).backbones) == {"vim_mini", small}
+
+
 def test_the_differences_are_those_of_each_image(halves: list[Path], tmp_path: Path) -> None:
     """McNemar's counts between methods of two runs, by a loop over the images of their own files."""
     folder, _ = merge(halves, tmp_path / "merged")
