@@ -50,6 +50,8 @@ def alike_together(table: Array, labels: Sequence[str]) -> list[str]:
         return list(labels)
     # pairs without a value count as unrelated
     distance = np.nan_to_num(1 - table, nan=1.0)
+    # A correlation of 1 may be above it by rounding; a tree takes no distance below zero.
+    distance = np.maximum(distance, 0.0)
     np.fill_diagonal(distance, 0.0)
     condensed = squareform((distance + distance.T) / 2, checks=False)
     tree = linkage(condensed, "average", optimal_ordering=True)
