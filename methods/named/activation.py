@@ -28,6 +28,7 @@ by `ungated`, 32.3 and 12.8 % by `gated`, 17.4 and 10.1 % by `projected`, and un
 `--schedule staged` the order is the same:
 
     python -m suite compare --split dev --images 1000 --budgets 0.2,0.4,0.6 --no-baselines \\
+        --schedule constant-ratio \\
         --methods "activation,activation[reading=gated],activation[reading=projected]"
 
 `direction` reads the output of one scan; with `both` it is that of the block, which is its sum or
