@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from suite.merge.finished_run import FinishedRun, load_run
 from suite.stats.compare import Comparison, compare, compare_to_reference
 from suite.stats.correctness import Outcomes
+from suite.store.schema import SHOWN
 
 TABLES = Path(__file__).parent / "tables"
 ABOUT = b"about"
-MAIN = ("asked", "baseline")  # roles of the cells that a run's tables show
 FIELDS = (
     "backbone",
     "label",
@@ -43,8 +43,9 @@ def store(run: FinishedRun, path: Path) -> None:
     rows = []
     for record in run.records:
         row: dict[str, Any] = {name: getattr(record, name) for name in FIELDS}
-        row["removed"], row["correct"] = record.removed_share, None
+        row["removed"] = row["correct"] = None
         if record.status == "ok":
+            row["removed"] = record.removed_share
             answers = run.outcomes(record)
             right = answers.prediction.to_numpy() == answers.label_true.to_numpy()
             row["correct"] = np.packbits(right).tobytes()
@@ -90,7 +91,7 @@ class Answers:
         found = found[found.budget.isna() if budget is None else found.budget == budget]
         found = found[found.label.map(lambda joined: label in joined.split(" = "))]
         # A cell that only another analysis needs may have the same label.
-        main = found[found.role.isin(MAIN)]
+        main = found[found.role.isin(SHOWN)]
         found = (main if len(main) else found).dropna(subset="correct")
         if found.empty:
             raise KeyError(f"no cell of {label} at {budget} on {backbone or self.backbone}")
@@ -103,14 +104,14 @@ class Answers:
     def labels(self, budget: float, backbone: str = "") -> list[str]:
         """Labels of the run's tables at `budget`, the most accurate first."""
         rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
-        rows = rows[(rows.budget == budget) & rows.role.isin(MAIN)].dropna(subset="correct")
+        rows = rows[(rows.budget == budget) & rows.role.isin(SHOWN)].dropna(subset="correct")
         labels = dict.fromkeys(rows.label)
         return sorted(labels, key=lambda label: -self.top1(label, budget, backbone))
 
     def setting(self, label: str, budget: float, backbone: str = "") -> tuple[str, int]:
         """Schedule and window of a cell."""
         rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
-        rows = rows[(rows.budget == budget) & (rows.label == label) & rows.role.isin(MAIN)]
+        rows = rows[(rows.budget == budget) & (rows.label == label) & rows.role.isin(SHOWN)]
         return str(rows.schedule.iloc[0]), int(rows.cls_window.iloc[0])
 
     def top1(self, label: str, budget: float | None = None, backbone: str = "") -> float:
