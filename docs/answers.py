@@ -25,6 +25,8 @@ from suite.store.schema import SHOWN
 
 TABLES = Path(__file__).parent / "tables"
 ABOUT = b"about"
+# Tables of a run's analyses that pages print, each a row a line.
+ANALYSES = ("blind_comparison", "token_matched", "ablation", "mamba_vs_attention")
 FIELDS = (
     "backbone",
     "label",
@@ -60,6 +62,11 @@ def store(run: FinishedRun, path: Path) -> None:
         "data": run.dataset["hash"],
         "split": run.dataset["split"],
         "images": run.images.tolist(),
+        "tables": {
+            name: json.loads(frame.to_json(orient="records"))
+            for name, frame in run.tables()
+            if name in ANALYSES
+        },
     }
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
     pq.write_table(table.replace_schema_metadata({ABOUT: json.dumps(about)}), path)
@@ -89,7 +96,8 @@ class Answers:
         """What `label` got right at `budget` (None: the dense model), all seeds; or a KeyError."""
         found = self.cells[self.cells.backbone == (backbone or self.backbone)]
         found = found[found.budget.isna() if budget is None else found.budget == budget]
-        found = found[found.label.map(lambda joined: label in joined.split(" = "))]
+        # A joined label may be given whole or by one of its methods.
+        found = found[found.label.map(lambda joined: label in (joined, *joined.split(" = ")))]
         # A cell that only another analysis needs may have the same label.
         main = found[found.role.isin(SHOWN)]
         found = (main if len(main) else found).dropna(subset="correct")
@@ -101,17 +109,37 @@ class Answers:
         ]
         return Outcomes(label, np.stack(correct), self.images, float(found.removed.iloc[0]))
 
+    def table(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
+        """The rows of a table of an analysis whose columns have the values `wanted`."""
+        rows = self.about["tables"][name]
+        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+    def shown_to_beat_blind(self, budget: float, backbone: str = "") -> list[str]:
+        """Labels of the methods that were shown to beat every blind baseline."""
+        place = {"backbone": backbone or self.backbone, "budget": budget}
+        return [row["label"] for row in self.table("blind_comparison", **place) if row["shown"]]
+
+    def reason(self, label: str, budget: float, backbone: str = "") -> str:
+        """Why a cell of the run's tables has no answers; empty if it has."""
+        rows = self._main(backbone)
+        rows = rows[(rows.budget == budget) & (rows.label == label)]
+        return str(rows.reason.iloc[0] or "") if len(rows) else "not run"
+
+    def _main(self, backbone: str) -> pd.DataFrame:
+        rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
+        return rows[rows.role.isin(SHOWN)]
+
     def labels(self, budget: float, backbone: str = "") -> list[str]:
         """Labels of the run's tables at `budget`, the most accurate first."""
-        rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
-        rows = rows[(rows.budget == budget) & rows.role.isin(SHOWN)].dropna(subset="correct")
+        rows = self._main(backbone)
+        rows = rows[rows.budget == budget].dropna(subset="correct")
         labels = dict.fromkeys(rows.label)
         return sorted(labels, key=lambda label: -self.top1(label, budget, backbone))
 
     def setting(self, label: str, budget: float, backbone: str = "") -> tuple[str, int]:
         """Schedule and window of a cell."""
-        rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
-        rows = rows[(rows.budget == budget) & (rows.label == label) & rows.role.isin(SHOWN)]
+        rows = self._main(backbone)
+        rows = rows[(rows.budget == budget) & (rows.label == label)]
         return str(rows.schedule.iloc[0]), int(rows.cls_window.iloc[0])
 
     def top1(self, label: str, budget: float | None = None, backbone: str = "") -> float:

@@ -17,6 +17,7 @@ import jinja2
 
 sys.path.insert(0, str(Path(__file__).parent))
 import answers
+import tried
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -67,7 +68,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"run": cache(answers.read), "claim": claim}
+    made.globals |= {"run": cache(answers.read), "tried": cache(tried.tried), "claim": claim}
+    made.globals |= {"SCHEDULES": tried.SCHEDULES}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
     return made
 

@@ -99,11 +99,14 @@ def without_path(spec: str) -> str:
 def content_of(
     spec: str, split: str, source: str | None, views: str | None, images: IntArray
 ) -> str | None:
-    """Hash of what `images` of a split hold; None if it cannot be had, or has no such images."""
+    """Hash of what `images` of a split hold; None if the split is not there, "" without them."""
     try:
         dataset = open_dataset(spec, split, source=source, views=views)
+    except (UserError, OSError):
+        return None
+    try:
         for image in (images.min(), images.max()):
             dataset.check_index(int(image))
         return dataset.content(images)
     except (UserError, OSError, IndexError):
-        return None
+        return ""

@@ -19,7 +19,7 @@ from suite.tries.settings import Setting
 PROTOCOL = 1
 Images = NDArray[np.int64]
 Answers = NDArray[np.bool_]
-# From a split and numbers of its images to a hash of what these hold; None if they are not there.
+# From a split and numbers of its images to a hash of what these hold; None without that split.
 Content = Callable[[str, Images], str | None]
 
 
@@ -51,11 +51,13 @@ class Origin:
     def fits(self, backbone: str, weights: str | None, data: str, content: Content) -> bool:
         """Whether tries are of this backbone, its weights, and these images of this data set.
 
-        `content` is asked only if all else fits, since it may have to read the images.
+        `content` is asked only if all else fits, since it may have to read the images. Where their
+        split is not there (a copy of the data with `valid` alone) the name of the data must do.
         """
         if (self.backbone, self.weights, self.data) != (backbone, weights, data):
             return False
-        return content(self.split, np.array(self.images, np.int64)) == self.content
+        held = content(self.split, np.array(self.images, np.int64))
+        return held is None or held == self.content
 
 
 @dataclass(frozen=True)

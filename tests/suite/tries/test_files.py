@@ -160,6 +160,17 @@ def test_bundled_tries_answer_for_their_weights_and_images_alone(
     assert asked[-1] == ("dev", list(IMAGES))
 
 
+def test_where_the_images_are_not_there_the_name_of_the_data_must_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "TABLES", tmp_path)
+    write_tries(tries(), tmp_path / "only.parquet")
+    weights = "ab" * 32
+    assert bundles.bundled("vim_mini", weights, "blots", lambda split, images: None) is not None
+    assert bundles.bundled("vim_mini", weights, "blots", lambda split, images: "") is None
+    assert bundles.bundled("vim_mini", weights, "others", lambda split, images: None) is None
+
+
 def test_the_bundled_tables_are_of_this_version() -> None:
     for path in bundles.tables():
         assert read_tries(path).pick("random") is not None

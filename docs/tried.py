@@ -1,0 +1,58 @@
+"""The bundled tables of tries, as the documents read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from methods import METHODS
+from suite.stats.correctness import Outcomes
+from suite.stats.schedules import OrderOverSchedules, order_over_schedules
+from suite.tries.bundled import tables
+from suite.tries.files import read_tries
+from suite.tries.settings import SCHEDULES, Setting, default_setting
+from suite.tries.table import Tries
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The tries of one backbone; windows are each method's default unless said."""
+
+    tries: Tries
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.tries.images)
+
+    def pick(self, method: str) -> Setting | None:
+        """The setting picked for `method`."""
+        return self.tries.pick(method)
+
+    def outcomes(self, method: str, schedule: str, budget: float) -> Outcomes | None:
+        """What `method` got right under `schedule`; None if it does not meet the budget."""
+        setting = Setting(schedule, default_setting(METHODS[method]).cls_window)
+        row = self.tries.find(method, setting, budget)
+        if row is None or row.correct is None or row.removed is None:
+            return None
+        return Outcomes(method, row.correct[None], self.tries.images, row.removed)
+
+    def top1(self, method: str, schedule: str, budget: float) -> float | None:
+        """Top-1 under `schedule`; None if it does not meet the budget."""
+        outcomes = self.outcomes(method, schedule, budget)
+        return outcomes.accuracy if outcomes else None
+
+    def order(self, first: str, second: str, budget: float) -> OrderOverSchedules:
+        """Whether the order of two methods holds over the schedules."""
+        under = {
+            name: (self.outcomes(first, name, budget), self.outcomes(second, name, budget))
+            for name in SCHEDULES
+        }
+        return order_over_schedules(first, second, under)
+
+
+def tried(backbone: str) -> Tried:
+    """The bundled tries of `backbone`."""
+    for path in tables():
+        if path.stem == backbone:
+            return Tried(read_tries(path))
+    raise KeyError(f"no tries of {backbone}")
