@@ -28,6 +28,7 @@ from suite.execution.shards import count_existing
 from suite.plan.notes import notes_on_settings, notes_on_weights
 from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
+from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store, session
 from suite.store.schema import CellRecord
@@ -47,6 +48,7 @@ class Result:
     ``failures``  the reasons of the cells that failed, by key
     ``blind``     by backbone and budget, the methods against the best blind baseline
     ``token_matched``  the methods by equal counts of tokens beside equal FLOPs, a row each
+    ``schedules`` by backbone, whether the order of the methods holds over schedules
     """
 
     records: list[CellRecord]
@@ -55,6 +57,7 @@ class Result:
     failures: dict[str, str]
     blind: list[BlindComparison]
     token_matched: list[dict[str, Any]]
+    schedules: list[ScheduleVerdicts]
 
     def summary(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,6 +68,7 @@ class Result:
             "against_blind": [comparison.record() for comparison in self.blind],
             "token_matched": self.token_matched,
             "notes": unstated_notes((record.label, record.reason) for record in self.records),
+            "schedules": [verdicts.record() for verdicts in self.schedules],
             "failures": self.failures,
         }
 
@@ -129,7 +133,8 @@ def conclude(
     shown = [record for record in records if record.shown]
     further = [record for record in records if not record.shown]
     by_tokens = plain_rows(tables["token_matched"])
-    return Result(shown, further, headline, failures, blind, by_tokens)
+    schedules = read_schedules_table(tables["schedules"])
+    return Result(shown, further, headline, failures, blind, by_tokens, schedules)
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from reports.figures.schedules import FAMILY, schedules_figure
-from reports.formatting import MISSING, budget_name, number, percent, points, present
+from reports.formatting import MISSING, budget_name, number, points, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
 from suite.stats.schedule_words import verdict_sentences
@@ -27,6 +27,7 @@ RULE = (
     "the leader first; it depends on the schedule if both occur; otherwise it is open. A dash: not "
     "both meet the budget."
 )
+BLIND = "The same of each method and the baselines that never look at the image."
 MARKS = {"ahead": " ▲", "behind": " ▼"}
 
 
@@ -37,32 +38,30 @@ def section(report: ReportData, frames: Frames) -> Section:
     labels = report.ordered(rows)
     sentences: list[str] = []
     for family in verdicts:
-        sentences += verdict_sentences(family)
+        sentences += verdict_sentences(family, report.run.kind)
     first = sentences[0] if sentences else "No two methods ran under the same schedules."
     figure = Drawing(
         "schedules",
         partial(schedules_figure, rows, labels, report.looks),
-        _caption(rows),
+        _caption(rows, report.run.kind),
         "Table of methods and schedules, coloured by top-1 accuracy.",
     )
-    tables = [_pairs(verdicts)] if verdicts else []
     return Section(
         key="schedules",
         part="answer",
         title="Does the order depend on the schedule?",
         sentence=first,
         figures=(figure,),
-        tables=(*tables, _accuracies(rows, labels)),
+        tables=(*_pairs(verdicts), _accuracies(rows, labels, report.run.kind)),
         notes=tuple(sentences[1:]),
     )
 
 
-def _caption(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
+def _caption(rows: pd.DataFrame, kind: str) -> str:
     caption = (
-        f"Top-1 of each method under each schedule, on {_images(first)}, with the class-token "
-        "window that is the method's default. A row shows what a method gains by its schedule, a "
-        "column who is ahead under the same one."
+        f"Top-1 of each method under each schedule, on {_images(rows, kind)}, with the method's "
+        "own class-token window, the default if none is in its name. A row shows what a method "
+        "gains by its schedule, a column who is ahead under the same one."
     )
     if rows["picked_window"].notna().any():
         caption += (
@@ -74,19 +73,27 @@ def _caption(rows: pd.DataFrame) -> str:
     return caption
 
 
-def _images(row: pd.Series) -> str:
-    """Number and split of the images, and what answered for them."""
-    source = "the table of tries" if row["source"] == "table" else "evaluated in this run"
-    return f"{row['images']:,} {row['split']} images ({source})"
+def _images(rows: pd.DataFrame, kind: str) -> str:
+    """Number and split of the images or videos, and what answered for them."""
+    families = rows[["images", "split", "source"]].drop_duplicates()
+    parts = []
+    for row in families.itertuples():
+        source = "the table of tries" if row.source == "table" else "evaluated in this run"
+        parts.append(f"{row.images:,.0f} {row.split} {kind} ({source})")
+    return " and ".join(parts)
 
 
-def _pairs(verdicts: list[ScheduleVerdicts]) -> Table:
-    """The verdict on each pair, with the difference under each schedule."""
-    rows = []
+def _pairs(verdicts: list[ScheduleVerdicts]) -> list[Table]:
+    """The verdicts on pairs of methods, and on each beside the blind baselines."""
+    methods: list[dict[str, str | int]] = []
+    blind: list[dict[str, str | int]] = []
     for family in verdicts:
         for order in family.orders:
-            rows.append(_place(family.backbone, family.budget, len(verdicts)) | _pair(order))
-    return Table("schedules", RULE, pd.DataFrame(rows))
+            row = _place(family.backbone, family.budget, len(verdicts)) | _pair(order)
+            (blind if order.baseline else methods).append(row)
+    tables = [Table("schedules", RULE, pd.DataFrame(methods))]
+    tables.append(Table("schedules-blind", BLIND if methods else RULE, pd.DataFrame(blind)))
+    return [table for table in tables if len(table.frame)]
 
 
 def _place(backbone: str, budget: float, families: int) -> dict[str, str | int]:
@@ -114,24 +121,26 @@ def _difference(row: UnderSchedule) -> str:
     return f"{points(row.difference)}{MARKS.get(row.state, '')}"
 
 
-def _accuracies(rows: pd.DataFrame, labels: list[str]) -> Table:
+def _accuracies(rows: pd.DataFrame, labels: list[str], kind: str) -> Table:
     """Top-1 of each method under each schedule, and what it was tuned to."""
     families = list(rows.groupby(FAMILY, sort=False))
-    table = []
+    table: list[dict[str, str | int | float]] = []
     for (backbone, budget), part in families:
         for label in labels:
             mine = part[part["label"] == label]
             if mine.empty:
                 continue
-            row = {"Method": label} | _place(backbone, budget, len(families))
-            row |= {each.schedule: percent(each.top1) for each in mine.itertuples()}
+            row: dict[str, str | int | float] = {"Method": label}
+            row |= _place(backbone, budget, len(families))
+            row |= {each.schedule: 100 * each.top1 for each in mine.itertuples()}
             table.append(row | {"Tuned": _tuned(mine), "Without result": _reasons(mine)})
     frame = pd.DataFrame(table)
     for column in ("Tuned", "Without result"):
         if not frame[column].any():
             del frame[column]
-    caption = f"Top-1, % of {_images(rows.iloc[0])}, by method and schedule."
-    return Table("schedule-accuracy", caption, frame)
+    caption = f"Top-1, % of {_images(rows, kind)}, by method and schedule."
+    digits = dict.fromkeys(rows["schedule"].unique(), 1)
+    return Table("schedule-accuracy", caption, frame, digits)
 
 
 def _tuned(rows: pd.DataFrame) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from backbones.checkpoints.published import PublishedFile
+from suite.analysis.pair_schedules import Schedules
 from suite.analysis.pair_sentences import (
     Setting,
     best_sentence,
@@ -21,6 +22,8 @@ from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
 from suite.plan.notes import made_up_warning
 from suite.stats.correctness import Outcomes
+from suite.stats.schedule_words import verdict_sentences
+from suite.stats.schedules import ScheduleVerdicts
 from suite.stats.single import wilson
 from suite.stats.verdict import Verdict
 
@@ -41,6 +44,7 @@ class Headline:
     ``warnings``    what makes the figures doubtful
     ``beside``      the other methods that were named, and the other backbones
     ``paragraphs``  the warnings, ``beside``, smaller images, and the other budgets
+    ``schedules``   whether the order of the methods holds over schedules
     """
 
     headline: str
@@ -48,6 +52,7 @@ class Headline:
     warnings: list[str]
     beside: list[str]
     paragraphs: list[str]
+    schedules: list[str] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
         """Plain values."""
@@ -59,8 +64,12 @@ def make_headline(
     spec: RunSpec,
     requested: Mapping[str, str],
     warnings: Sequence[str],
+    verdicts: Sequence[ScheduleVerdicts] = (),
 ) -> Headline:
-    """Put the statistics of a run into words; `warnings` come before everything else."""
+    """Put the statistics of a run into words; `warnings` come before everything else.
+
+    `verdicts` over schedules keep a lead that depends on them from being called one.
+    """
     resolution: list[dict[str, Any]] = []
     sentences: dict[tuple[str, float], str] = {}
     secondary: dict[tuple[str, float], list[str]] = {}
@@ -80,12 +89,13 @@ def make_headline(
             )
             best = best_tested(at.compared, named)
             key = part.backbone, at.budget
-            sentences[key] = best_sentence(setting, at.verdict, best)
+            schedules = Schedules.of(part.records, at.budget, verdicts)
+            sentences[key] = best_sentence(setting, at.verdict, best, schedules)
             rows = [row for row in at.compared if row.label in named and row.p_holm is not None]
             secondary[key] = []
             for row in rows if len(rows) <= FEW else ():
                 if row is not best:
-                    secondary[key].append(pair_sentence(setting, row))
+                    secondary[key].append(pair_sentence(setting, row, schedules))
         if not compared and len(spec.backbones) > 1:
             uncompared.append(
                 f"On {part.backbone} no method that was asked for ran, so none is compared with "
@@ -94,8 +104,12 @@ def make_headline(
         if smaller := smaller_image(part):
             remarks.append(smaller)
     warned = list(warnings)
+    over = []
+    kind = statistics[0].dense.kind if statistics else "images"
+    for each in verdicts:
+        over += verdict_sentences(each, kind)
     if not sentences:
-        return Headline(NOTHING_COMPARED, resolution, warned, [], warned)
+        return Headline(NOTHING_COMPARED, resolution, warned, [], warned, over)
     # One sentence a backbone leads; the other budgets follow in the paragraphs.
     shown = _one_budget_each(list(sentences))
     leading = []
@@ -103,7 +117,8 @@ def make_headline(
         leading += [sentences[key], *secondary[key]]
     headline, *beside = [*leading, *uncompared]
     others = [text for key, text in sentences.items() if key not in shown]
-    return Headline(headline, resolution, warned, beside, [*warned, *beside, *remarks, *others])
+    paragraphs = [*warned, *beside, *remarks, *others]
+    return Headline(headline, resolution, warned, beside, paragraphs, over)
 
 
 def _one_budget_each(keys: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

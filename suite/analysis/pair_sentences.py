@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from suite.analysis.pair_schedules import Schedules
 from suite.plan.notes import called
 from suite.stats.compare import Comparison, same_answers
 from suite.stats.correctness import counted
 from suite.stats.verdict import Verdict, too_few
+
+NO_SCHEDULES = Schedules()
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,12 @@ def best_tested(rows: Iterable[Comparison], named: Collection[str]) -> Compariso
     return max(tested, key=lambda row: (row.accuracy, row.label in named), default=None)
 
 
-def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) -> str:
+def best_sentence(
+    setting: Setting,
+    judged: Verdict,
+    best: Comparison | None,
+    schedules: Schedules = NO_SCHEDULES,
+) -> str:
     """The reference against the best other method of the same work; None if there is none."""
     # That the data cannot rank is said first; the difference follows as a measurement.
     doubt = "" if judged.can_rank else f"{judged.text} "
@@ -52,26 +60,35 @@ def best_sentence(setting: Setting, judged: Verdict, best: Comparison | None) ->
             f"{doubt}No other method was run at the same FLOPs, within 0.5 point, on "
             f"{setting.place}."
         )
-    budget = f"with {100 * setting.budget:.4g} % of FLOPs removed"
-    relation = _relation(best, "the best other method, ", setting.kind)
+    budget = f"with {100 * setting.budget:.4g} % of FLOPs removed{schedules.clause(best)}"
+    unsettled = schedules.unsettled(best)
+    relation = _relation(best, "the best other method, ", setting.kind, unsettled)
     power = (
         f"{counted(best.images, setting.kind)} find a true difference of "
         f"{100 * best.smallest:.1f} points in four runs of five"
     )
     if best.smallest >= 1:
         power = too_few(best.images, setting.kind)
-    return f"{doubt}On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
+    finding = f"On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
+    return f"{doubt}{schedules.before(best)}{finding}{schedules.after(best)}"
 
 
-def pair_sentence(setting: Setting, row: Comparison) -> str:
+def pair_sentence(setting: Setting, row: Comparison, schedules: Schedules = NO_SCHEDULES) -> str:
     """The reference of `row` against its method, in figures."""
     model = called(setting.backbone, setting.made_up) + ("," if setting.made_up else "")
     place = f"On {model} with {100 * setting.budget:.4g} % removed"
-    return f"{place} {_relation(row, '', setting.kind)} ({_figures(row, setting)})."
+    if clause := schedules.clause(row):
+        place += f"{clause},"
+    relation = _relation(row, "", setting.kind, schedules.unsettled(row))
+    finding = f"{place} {relation} ({_figures(row, setting)})."
+    return f"{schedules.before(row)}{finding}{schedules.after(row)}"
 
 
-def _relation(row: Comparison, rank: str, kind: str) -> str:
-    """The reference of `row` against its method, called by its `rank`, in words."""
+def _relation(row: Comparison, rank: str, kind: str, unsettled: bool) -> str:
+    """The reference of `row` against its method, called by its `rank`, in words.
+
+    A difference that is `unsettled`, since it depends on the schedule, is a measurement and no win.
+    """
     points = f"{abs(100 * row.difference):.1f} points of top-1"
     other = f"{rank}{row.label}," if rank else row.label
     if row.only_method_correct == row.only_reference_correct == 0:
@@ -84,6 +101,8 @@ def _relation(row: Comparison, rank: str, kind: str) -> str:
         return f"{row.reference} and {other} differ, though not for {scope}: {signed}"
     if not row.significant:
         return f"{row.reference} and {other} cannot be told apart: {signed}"
+    if unsettled:
+        return signed
     if row.difference < 0:
         return f"{row.reference} keeps {points} more than {rank}{row.label}"
     return f"{row.reference} keeps {points} less than {row.label}"

@@ -168,14 +168,16 @@ def outcomes_at(
     for record in records:
         if record.budget == budget:
             by_label.setdefault(record.label, []).append(record)
-    outcomes = []
-    for label, seeds in by_label.items():
-        # All seeds see the same images in the same order, so they stack to (S, n).
-        hits = [results.hits(record.key) for record in seeds]
-        correct = np.stack([right for _, right in hits])
-        first = seeds[0]
-        outcomes.append(Outcomes(label, correct, hits[0][0], first.removed_share, first.kind))
-    return outcomes
+    return [outcomes_of(label, seeds, results) for label, seeds in by_label.items()]
+
+
+def outcomes_of(label: str, seeds: Sequence[CellRecord], results: Results) -> Outcomes:
+    """Correctness in the cells of one method, one a seed."""
+    # All seeds see the same images in the same order, so they stack to (S, n).
+    hits = [results.hits(record.key) for record in seeds]
+    correct = np.stack([right for _, right in hits])
+    first = seeds[0]
+    return Outcomes(label, correct, hits[0][0], first.removed_share, first.kind)
 
 
 def reference_of(

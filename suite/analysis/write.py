@@ -11,6 +11,8 @@ from suite.analysis.ablation import ablation_tables
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.published_accuracy import published_result
+from suite.analysis.schedule_answers import schedule_answers
+from suite.analysis.schedules import schedule_tables
 from suite.analysis.statistics import (
     BackboneStatistics,
     requested_methods,
@@ -19,6 +21,7 @@ from suite.analysis.statistics import (
 from suite.analysis.token_matched import token_matched_table
 from suite.plan.notes import unreachable_budgets
 from suite.plan.prepare import Prepared
+from suite.stats.schedules import read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.store.schema import TABLES, CellRecord
@@ -39,6 +42,7 @@ def paired_tables(
     tables = statistics_tables(statistics)
     tables |= mamba_vs_attention_tables(mixers, records, results)
     tables["token_matched"] = token_matched_table(prepared, records, results, statistics)
+    tables |= schedule_tables(schedule_answers(prepared, records, results))
     if prepared.spec.axes:
         tables |= ablation_tables(records, prepared.spec, results)
     return tables
@@ -65,7 +69,8 @@ def comparison_headline(
         *unreachable_budgets(prepared),
         *run_warnings(statistics, spec, len(dataset.classes), published),
     ]
-    headline = make_headline(statistics, spec, requested_methods(spec), warnings)
+    verdicts = read_schedules_table(tables["schedules"])
+    headline = make_headline(statistics, spec, requested_methods(spec), warnings, verdicts)
     if "ablation_sentences" in tables:
         first, *others = tables["ablation_sentences"].sentence
         headline = replace(headline, headline=first, paragraphs=[*warnings, *others])

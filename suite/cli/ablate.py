@@ -46,8 +46,9 @@ def show(result: Result, folder: Path, page: Path | None) -> None:
         print_table(table)
     headline = result.headline
     blind = no_method_beats_blind(result.blind)
-    for sentence in (*blind, headline.headline, *headline.paragraphs):
+    for sentence in (*blind, headline.headline, *headline.paragraphs, *headline.schedules):
         print(sentence)
     if page:
-        for figure in sorted((page.parent / "figures").glob("ablation-*.png")):
+        figures = page.parent / "figures"
+        for figure in sorted([*figures.glob("ablation-*.png"), *figures.glob("schedules.png")]):
             print(f"figure: {figure}")

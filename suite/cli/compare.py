@@ -77,6 +77,8 @@ def begin_compiling(spec: RunSpec) -> None:
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print the table of accuracies and the headline of a comparison."""
     from suite.stats.blind_baselines import no_method_beats_blind
+    from suite.stats.schedule_words import FEW
+    from suite.terminal.order_table import order_table
     from suite.terminal.results_table import results_table
     from suite.terminal.tables import left_out, off_budget, print_table
 
@@ -94,3 +96,9 @@ def show(result: Result, folder: Path, page: Path | None) -> None:
     # The paragraphs begin with the warnings; the page has the later ones.
     for paragraph in headline.paragraphs[len(warnings) : len(warnings) + len(beside) + 1]:
         print(paragraph)
+    for verdicts in result.schedules:
+        # Of few pairs the sentences say all.
+        if len(verdicts.methods) > FEW:
+            print_table(order_table(verdicts))
+    for sentence in headline.schedules:
+        print(sentence)

@@ -14,15 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backbones.common.errors import UserError
 from suite.analysis.headline import Headline, make_headline, run_warnings
+from suite.analysis.schedules import schedule_tables
 from suite.analysis.statistics import compute_statistics, statistics_tables
 from suite.config.run_spec import SCHEMA
 from suite.merge.compatibility import noted_differences, refuse_different
 from suite.merge.finished_run import FinishedRun, load_run, read_optional
 from suite.merge.namesakes import told_apart
+from suite.merge.schedules import merged_answers
 from suite.merge.tables import joined_tables, tables_of_pairs
 from suite.merge.union import Union, unite
 from suite.plan.settings import TUNED
 from suite.sensitivity.spec import SensitivitySpec
+from suite.stats.schedules import read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.system.atomic_files import write_json
@@ -82,12 +85,15 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         statistics = compute_statistics(records, results, common, requested)
         tables |= tables_of_pairs(union, results)
         tables |= statistics_tables(statistics)
+        tables |= schedule_tables(merged_answers(runs, union, results, requested))
+        verdicts = read_schedules_table(tables["schedules"])
         classes = len(compared[0].dataset.get("classes") or ()) or 2
         warnings = run_warnings(statistics, common, classes, {})
         # What was doubtful in a run is so in the report of all.
         own = [str(text) for run in compared for text in run.headline.get("warnings") or ()]
         more = [text for text in dict.fromkeys(own) if text not in warnings]
-        headline = make_headline(statistics, common, requested, [*more, *warnings])
+        all_warnings = [*more, *warnings]
+        headline = make_headline(statistics, common, requested, all_warnings, verdicts)
     notes = [*noted_differences(runs), *schedule_notes(compared)]
     for path in (store.folder / "analyses").glob("*.parquet"):
         path.unlink()  # of an earlier merge

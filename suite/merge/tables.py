@@ -30,6 +30,8 @@ AGAIN = {
     "mantel_test",
     "mamba_vs_attention",
     "mamba_minus_attention",
+    "schedules",
+    "schedule_accuracy",
 }
 # Tables whose rows name a cell, of which the union has one run's alone.
 OF_CELLS = {"kept_tokens", "foreground", "gallery"}

@@ -9,8 +9,11 @@ from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts
 FEW = 3  # pairs that have a sentence each
 
 
-def verdict_sentences(verdicts: ScheduleVerdicts) -> list[str]:
-    """The verdicts on one backbone: on the methods, then on each method's leads over blind ones."""
+def verdict_sentences(verdicts: ScheduleVerdicts, kind: str = "images") -> list[str]:
+    """The verdicts on one backbone: on the methods, then on each method's leads over blind ones.
+
+    `kind` says whether images or videos were compared.
+    """
     pairs = verdicts.methods
     sentences = [order.sentence for order in pairs] if len(pairs) <= FEW else _counted(pairs)
     blind: dict[str, list[OrderOverSchedules]] = {}
@@ -21,16 +24,16 @@ def verdict_sentences(verdicts: ScheduleVerdicts) -> list[str]:
     if not sentences:
         return []
     first, *others = sentences
-    return [f"{place(verdicts)}: {first}", *others]
+    return [f"{place(verdicts, kind)}: {first}", *others]
 
 
-def place(verdicts: ScheduleVerdicts) -> str:
+def place(verdicts: ScheduleVerdicts, kind: str) -> str:
     """Where the verdicts were found: backbone, budget, images, and what answered."""
     source = "from the table of tries" if verdicts.source == "table" else "evaluated in this run"
     return (
         f"Over schedules on {verdicts.backbone}, {100 * verdicts.budget:.4g} % of FLOPs removed "
-        f"({verdicts.images:,} {verdicts.split} images, {source}, class-token windows as by "
-        "default)"
+        f"({verdicts.images:,} {verdicts.split} {kind}, {source}, each with its own class-token "
+        "window)"
     )
 
 
@@ -40,9 +43,9 @@ def _counted(pairs: Sequence[OrderOverSchedules]) -> list[str]:
     for order in pairs:
         counts[order.verdict] += 1
     sentence = (
-        f"of {len(pairs)} pairs of methods the order of {counts['holds']} holds, that of "
-        f"{counts['depends']} depends on the schedule, and {counts['open']} "
-        f"{'is' if counts['open'] == 1 else 'are'} open."
+        f"of {len(pairs)} pairs of methods {counts['holds']} have an order that holds, "
+        f"{counts['depends']} one that depends on the schedule, and {counts['open']} none that "
+        "was shown."
     )
     return [sentence, *(order.sentence for order in pairs if order.verdict == "depends")]
 
@@ -58,6 +61,24 @@ def _over_blind(label: str, orders: Sequence[OrderOverSchedules]) -> str:
         words = verdict[order.verdict]
         if order.verdict == "holds" and order.method == order.baseline:
             words = f"is none, {order.baseline} keeps more"
-        counts = f"ahead under {ahead} of {order.tested}, behind under {behind}"
+        counts = f"ahead under {ahead} of {order.tested}"
+        if behind:
+            counts += f", behind under {behind}"
         parts.append(f"over {order.baseline} {words} ({counts})")
     return f"The lead of {label} {'; '.join(parts)}."
+
+
+def in_brief(order: OrderOverSchedules) -> str:
+    """The verdict on a pair beside a sentence about it."""
+    ahead, behind = len(order.those("ahead")), len(order.those("behind"))
+    if order.verdict == "depends":
+        return (
+            f"Whether {order.method} or {order.other} keeps more depends on the schedule: "
+            f"{order.method} under {ahead} of {order.tested}, {order.other} under {behind}."
+        )
+    if order.verdict == "holds":
+        return (
+            f"Over schedules the order holds: {order.method} is ahead under {ahead} of "
+            f"{order.tested}, behind under none."
+        )
+    return f"Over schedules the order is open: neither is ahead under any of {order.tested}."

@@ -284,6 +284,7 @@ TEXTS = {
     "`open`; `left out` where not both meet the budget",
     "source": "`table` where a table of tries answered, `run` where the run evaluated it",
     "split": "split of the images",
+    "keys": "names of its cells on disk, one a seed, with commas; empty where a table answered",
     "machine": "processor, or GPU",
     "device": "`cpu` or `cuda`",
     "kernel": "selective-scan kernel that ran",
@@ -429,7 +430,7 @@ TABLES = {
     "schedule_accuracy": _table(
         "a method under one schedule, at the same budget and images",
         "backbone budget label schedule top1 top1_low top1_high seeds removed reason window "
-        "picked_window source images split",
+        "picked_window source images split keys",
     ),
     "ablation": _table(
         "a setting of one axis, against the method as it is",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.data import DATASETS, open_dataset
 from suite.data.base import Dataset, Grid, Manifest, Request
+from suite.store.results import Results, cut_shards
+from suite.store.run_folder import Store
 from suite.tries.files import file_name, write_tries
 from suite.tries.settings import SCHEDULES, Setting
 from suite.tries.table import Origin, Tries, Try
@@ -271,3 +274,29 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store_film(root / "video" / name / f"{clip}.mkv", frames)
         store_frames(root / "frames" / name / clip, frames)
     return root
+
+
+@pytest.fixture
+def as_tries() -> Callable[[Path, Path], Path]:
+    """A maker of the table of tries that has the answers of a run across schedules on `blots`."""
+
+    def make(folder: Path, path: Path) -> Path:
+        rows = []
+        results = Results(Store(folder), cut_shards(np.arange(30), 12))
+        for row in pd.read_parquet(folder / "analyses" / "schedule_accuracy.parquet").itertuples():
+            setting = Setting(row.schedule, int(row.window))
+            if row.reason:
+                rows.append(Try(row.label, setting, row.budget, reason=row.reason))
+            else:
+                right = results.hits(row.keys)[1]
+                rows.append(Try(row.label, setting, row.budget, row.removed, 5, right))
+        rows.append(Try("mtr", Setting("rising", 4), 0.4, 0.4, 5, np.ones(30, bool)))
+        content = str(DATASETS["blots"](Request("test")).content(np.arange(30)))
+        origin = Origin(
+            "vim_mini", None, "blots", "test", content, tuple(range(30)), (0.4,), 0, None,
+            "flops", "fp32", "cpu",
+        )  # fmt: skip
+        write_tries(Tries(origin, tuple(rows), {"mtr": Setting("rising", 4)}), path)
+        return path
+
+    return make

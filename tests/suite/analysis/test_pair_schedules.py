@@ -1,0 +1,103 @@
+"""Sentences on two methods name their schedules, and call no lead a win that depends on them."""
+
+import pytest
+
+from suite.analysis.pair_schedules import Schedules, without_schedule
+from suite.analysis.pair_sentences import Setting as Place
+from suite.analysis.pair_sentences import best_sentence, pair_sentence
+from suite.stats.compare import Comparison
+from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts, State, UnderSchedule
+from suite.stats.verdict import Verdict
+from suite.tries.settings import Setting
+
+NAMES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
+PLACE = Place("vim_nano", "fashion-clutter", 0.4, 0.85)
+ROOM = Verdict(True, 0.05, "stride", 0.3, "")
+# tome 8 points behind mtr, and shown to be
+BEHIND = Comparison(
+    "tome", "mtr", 500, 0.5, 0.58, -0.08, -0.12, -0.04, "interval", 10, 50, 0.05, 0.001, 0.002, 1
+)
+TUNED = {
+    "mtr": (Setting("staged", 0), True),
+    "tome": (Setting("rising", 4), True),
+}
+
+
+def over(method: str, other: str, states: str, budget: float = 0.4) -> Schedules:
+    """A verdict with the states whose first letters are given, beside tuned settings at 40 %."""
+    known: dict[str, State] = {"a": "ahead", "b": "behind", "o": "open"}
+    under = [UnderSchedule(name, known[s]) for name, s in zip(NAMES, states, strict=True)]
+    order = OrderOverSchedules(method, other, tuple(under))
+    verdicts = ScheduleVerdicts("vim_nano", budget, "table", "dev", 1000, (order,))
+    return Schedules(TUNED, verdicts, 0.4)
+
+
+def test_a_lead_that_holds_is_one_and_its_counts_follow() -> None:
+    sentence = best_sentence(PLACE, ROOM, BEHIND, over("mtr", "tome", "aaaaoo"))
+    assert sentence.startswith(
+        "On fashion-clutter (vim_nano) with 40 % of FLOPs removed, each at its tuned schedule (mtr "
+        "staged, tome rising with 4 protected), mtr keeps 8.0 points of top-1 more than"
+    )
+    assert sentence.endswith(
+        "Over schedules the order holds: mtr is ahead under 4 of 6, behind under none."
+    )
+
+
+@pytest.mark.parametrize("pair", [("mtr", "tome"), ("tome", "mtr")])
+def test_a_lead_that_depends_on_the_schedule_is_a_number_and_no_win(pair: tuple[str, str]) -> None:
+    for sentence in (
+        best_sentence(PLACE, ROOM, BEHIND, over(*pair, "aaabbo")),
+        pair_sentence(PLACE, BEHIND, over(*pair, "aaabbo")),
+    ):
+        assert sentence.startswith(
+            f"Whether {pair[0]} or {pair[1]} keeps more depends on the schedule: {pair[0]} under 3 "
+            f"of 6, {pair[1]} under 2. On "
+        )
+        assert ", mtr minus tome is +8.0 points of top-1 (" in sentence
+        assert "more than" not in sentence
+
+
+def test_a_lead_against_the_order_under_equal_schedules_is_no_win_either() -> None:
+    sentence = best_sentence(PLACE, ROOM, BEHIND, over("tome", "mtr", "aaaoaa"))
+    assert sentence.startswith("Whether mtr or tome keeps more depends on their schedules: where ")
+    assert "tome is ahead under 5 of 6 and behind under none; not so here." in sentence
+    assert "more than" not in sentence
+    assert "the order holds" not in sentence
+
+
+def test_an_open_order_is_said_to_be_open() -> None:
+    sentence = best_sentence(PLACE, ROOM, BEHIND, over("mtr", "tome", "oooooo"))
+    assert "mtr keeps 8.0 points of top-1 more" in sentence
+    assert sentence.endswith("the order is open: neither is ahead under any of 6.")
+
+
+def test_a_verdict_of_another_budget_takes_a_win_away_and_gives_none() -> None:
+    depends = best_sentence(PLACE, ROOM, BEHIND, over("mtr", "tome", "aaabbo", budget=0.6))
+    assert depends.startswith("With 60 % of FLOPs removed, whether mtr or tome keeps more depends")
+    assert "more than" not in depends
+    holds = best_sentence(PLACE, ROOM, BEHIND, over("mtr", "tome", "aaaaaa", budget=0.6))
+    assert "mtr keeps 8.0 points of top-1 more" in holds
+    assert "the order holds" not in holds
+
+
+@pytest.mark.parametrize(
+    ("settings", "clause"),
+    [
+        ({}, ""),
+        ({"mtr": (Setting("staged", 0), False), "tome": (Setting("staged", 0), False)},
+         ", under schedule staged"),
+        ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), True)},
+         ", under their schedules (mtr staged, tome rising)"),
+        ({"mtr": (Setting("staged", 0), True)}, ", each at its tuned schedule (mtr staged)"),
+    ],
+)  # fmt: skip
+def test_the_clause_names_the_schedule_of_each(
+    settings: dict[str, tuple[Setting, bool]], clause: str
+) -> None:
+    assert Schedules(settings).clause(BEHIND) == clause
+
+
+def test_methods_are_compared_under_their_names_without_a_schedule() -> None:
+    assert without_schedule("mtr@falling") == "mtr"
+    assert without_schedule("tome[order=appended]@every-2 = tome") == "tome[order=appended]"
+    assert without_schedule("gate (a@b/x)") == "gate (a@b/x)"

@@ -1,0 +1,32 @@
+"""The table of orders over schedules, as it is printed."""
+
+import pytest
+
+from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts, UnderSchedule
+from suite.terminal.order_table import order_table
+from suite.terminal.tables import print_table
+
+
+def test_each_pair_has_its_verdict_and_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    under = (
+        UnderSchedule("staged", "ahead"),
+        UnderSchedule("rising", "ahead"),
+        UnderSchedule("falling", "behind"),
+        UnderSchedule("one-shot", "left out"),
+    )
+    orders = (
+        OrderOverSchedules("mtr", "utr", under),
+        OrderOverSchedules("tome", "mtr[score=b]", under[:2]),
+        OrderOverSchedules("mtr", "random", under, "random"),
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(order_table(ScheduleVerdicts("vim_nano", 0.4, "run", "dev", 500, orders)))
+    out = capsys.readouterr().out
+    assert "order over schedules on vim_nano, -40 % FLOPs" in out
+    rows = [line.replace("│", " ").split() for line in out.splitlines() if "│" in line]
+    assert rows == [
+        ["mtr", "utr", "depends", "2", "1", "0"],
+        ["tome", "mtr[score=b]", "holds", "2", "0", "0"],
+    ], "blind baselines are left to the sentences"
