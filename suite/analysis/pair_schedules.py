@@ -54,7 +54,9 @@ class Schedules:
         if not labels:
             return ""
         settings = [self.settings[label] for label in labels]
-        words = [f"{label} {setting}" for label, (setting, _) in zip(labels, settings, strict=True)]
+        words = []
+        for label, (setting, _) in zip(labels, settings, strict=True):
+            words.append(f"{without_schedule(label)} {setting}")
         if all(tuned for _, tuned in settings):
             return f", each at its tuned schedule ({', '.join(words)})"
         if len({setting for setting, _ in settings}) == 1:

@@ -68,7 +68,7 @@ def schedule_answers(
     named = parse_all(spec.methods)
     finished = {record.key: record for record in records}
     answered = []
-    for backbone in prepared.models:
+    for backbone in spec.backbones:
         methods = _methods(prepared, backbone, named)
         tries = prepared.tries.get(backbone)
         across: dict[tuple[MethodSpec, str], list[Cell]] = {}

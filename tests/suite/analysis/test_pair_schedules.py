@@ -1,5 +1,7 @@
 """Sentences on two methods name their schedules, and call no lead a win that depends on them."""
 
+from dataclasses import replace
+
 import pytest
 
 from suite.analysis.pair_schedules import Schedules, without_schedule
@@ -95,6 +97,13 @@ def test_the_clause_names_the_schedule_of_each(
     settings: dict[str, tuple[Setting, bool]], clause: str
 ) -> None:
     assert Schedules(settings).clause(BEHIND) == clause
+
+
+def test_a_schedule_in_a_name_is_said_once() -> None:
+    row = replace(BEHIND, label="tome@one-shot")
+    settings = TUNED | {"tome@one-shot": (Setting("one-shot", 0), False)}
+    clause = Schedules(settings).clause(row)
+    assert clause == ", under their schedules (mtr staged, tome one-shot)"
 
 
 def test_methods_are_compared_under_their_names_without_a_schedule() -> None:

@@ -1,5 +1,6 @@
 """Methods under every schedule: accuracies are those of runs under it, whatever answered for them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from suite.analysis.headline import Headline
 from suite.analysis.schedule_answers import Answers, MethodAnswers
 from suite.analysis.schedules import verdicts_on
-from suite.comparison import run_comparison
+from suite.cli.compare import show
+from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.stats.correctness import Outcomes
 from suite.stats.schedules import read_schedules_table
@@ -71,6 +74,23 @@ def test_a_table_of_tries_gives_the_same_verdicts_and_nothing_is_evaluated_for_t
     assert record["source"] == "table"
     assert [pair["sentence"] for pair in record["pairs"]] == [o.sentence for o in other.orders]
     assert answered.headline.schedules
+
+
+def test_the_terminal_says_what_was_found_and_of_many_pairs_in_a_table(
+    across: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    verdicts = read_schedules_table(table(across, "schedules"))
+    words = json.loads((across / "analyses" / "headline.json").read_text())
+    result = Result([], [], Headline(**words), {}, [], [], verdicts)
+    show(result, across, None)
+    out = capsys.readouterr().out
+    assert words["schedules"]
+    assert all(sentence in out for sentence in words["schedules"])
+    assert "order over schedules" not in out
+    orders = [replace(order, baseline="") for order in verdicts[0].orders]
+    show(replace(result, schedules=[replace(verdicts[0], orders=tuple(orders))]), across, None)
+    assert "order over schedules on vim_mini, -40 % FLOPs" in capsys.readouterr().out
 
 
 def test_a_run_that_was_told_not_to_has_no_verdicts(small: Specs, tmp_path: Path) -> None:
