@@ -28,8 +28,8 @@ def test_it_conforms(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_it_runs_beside_ours(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
-        "compare --split dev --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 "
-        "--json --methods"
+        "compare --images 20 --budgets 0.3 --no-baselines --no-report --gallery 0 "
+        "--no-across-schedules --json --methods"
     )
     assert run([*words.split(), f"mtr,{printed}"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]

@@ -30,9 +30,9 @@ from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.further import further_cells
 from suite.plan.layout import layout, merge_equal
-from suite.plan.settings import Chosen, choose_settings, one_spelling
+from suite.plan.settings import Chosen, one_spelling
 from suite.plan.smaller import smaller_models, with_smaller
-from suite.plan.tuning import check_tries, find_tries, picking_images
+from suite.plan.tuning import check_tries, find_tries, picking_images, settings_on
 from suite.store.results import cut_shards
 from suite.store.schema import CellRecord
 from suite.store.unstated import UNSTATED
@@ -235,10 +235,9 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         table = find_tries(spec, name, weights_hash(models[name]), dataset)
         if table:
             tries[name] = table
-        settings[name] = choose_settings(named, spec, table, methods[len(named) :])
+        settings[name] = settings_on(dataset, named, spec, table, methods[len(named) :])
     check_tries(spec, tries)
-    used = [tries[name] for name in tries if settings[name].tuned]
-    picking = picking_images(used, dataset)
+    picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
     indices = choose_images(dataset, spec.images, without=picking)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     laid_out: list[Cell] = []
@@ -326,8 +325,7 @@ def choose_images(
             raise UserError(
                 f"{len(without):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} "
                 f"picked the tuned settings and are no evidence for them: {len(left):,} are left, "
-                "fewer than asked for; use --split test, or --schedule constant-ratio "
-                "--no-baselines"
+                "fewer than asked for; use --split test, or --schedule constant-ratio"
             )
     if images == "all" or (images == usual and len(left) <= usual):
         return left

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from backbones.common.errors import UserError
 from backbones.common.paths import local_path
+from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.data import content_of
 from suite.data.base import Dataset, IntArray
+from suite.plan.settings import Chosen, choose_settings
 from suite.tries.bundled import bundled
 from suite.tries.files import open_tries
 from suite.tries.table import Tries
@@ -41,6 +43,25 @@ def check_tries(spec: RunSpec, found: Iterable[str]) -> None:
             f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.backbones)} with "
             f"these weights on {spec.data}: make them with 'python -m suite tune'"
         )
+
+
+def settings_on(
+    dataset: Dataset,
+    methods: Sequence[MethodSpec],
+    spec: RunSpec,
+    tries: Tries | None,
+    variants: Sequence[MethodSpec],
+) -> Chosen:
+    """Settle the settings on one backbone (see `choose_settings`), for a run on these data.
+
+    Beside methods that are not tuned, the baselines leave picks alone that these images made: their
+    own would be no evidence, and all other settings stay comparable on every image.
+    """
+    chosen = choose_settings(methods, spec, tries, variants)
+    picked_here = tries is not None and tries.split == dataset.split
+    if picked_here and not any(one.tuned for one in chosen.methods.values()):
+        return choose_settings(methods, spec, None, variants)
+    return chosen
 
 
 def picking_images(tries: Iterable[Tries], dataset: Dataset) -> IntArray:

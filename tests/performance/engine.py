@@ -43,8 +43,8 @@ from suite.plan.prepare import Prepared, prepare
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.tables import print_table
 
-# With random's seeds and the other baselines at five budgets, and the dense model, 40 cells;
-# `permute` makes the order of the tokens something to measure.
+# With random's seeds and the other baselines at five budgets, and the dense model, 40 cells, and
+# two by equal counts of tokens; `permute` makes the order of the tokens something to measure.
 METHODS = ("mtr", "tome", "permute[order=reversed]")
 IMAGES = (5_000, 50_000)
 ROUNDS = 5
@@ -99,13 +99,16 @@ class EngineRow:
 
 
 def settings(images: int) -> RunSpec:
-    """The defaults of `compare`, on the stub."""
+    """The defaults of `compare` but for more budgets and one schedule, on the stub."""
     return build_spec(
         backbones=("stub",),
         checkpoint="random",
         data=f"stub:{images}",
         images="all",
         methods=METHODS,
+        budgets=(0.2, 0.3, 0.4, 0.5, 0.6),
+        schedule="constant-ratio",
+        across_schedules=False,
         device="cpu",
         threads=1,
     )

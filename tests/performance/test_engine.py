@@ -72,9 +72,10 @@ def test_the_stub_classifies_its_images_and_they_repeat() -> None:
     assert np.array_equal(data.sample(DRAWN + 1, 14), data.sample(1, 14))
 
 
-def test_the_measured_run_has_forty_cells() -> None:
+def test_the_measured_run_has_as_many_cells_as_is_said() -> None:
     register()
-    assert len(prepare(settings(100)).runnable["stub"]) == 40
+    prepared = prepare(settings(100))
+    assert [len(cells) for cells in (prepared.main, prepared.runnable["stub"])] == [40, 42]
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_a_small_run_is_measured_whole(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_every_call_of_a_batch_is_recorded_once() -> None:
     register()
-    prepared = prepare(engine.settings(40))
+    prepared = prepare(engine.settings(40), further=False)
     calls, model_calls = recorded(prepared)
     cells = prepared.runnable["stub"]
     sites = {cell.key: sorted(cell.plan.removals) for cell in cells if cell.plan is not None}

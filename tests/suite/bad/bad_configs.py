@@ -93,7 +93,7 @@ VALUES = [
 ]
 TEXTS: list[tuple[str, bytes | str, str]] = [
     ("an unknown key", "budget: [0.4]", "unknown setting 'budget': did you mean budgets"),
-    ("a key of nothing known", "zzz: 1", "unknown setting 'zzz': known: axes"),
+    ("a key of nothing known", "zzz: 1", "unknown setting 'zzz': known: across_schedules, axes"),
     (
         "a key given twice",
         "seeds: 1\nseeds: 2",

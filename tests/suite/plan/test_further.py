@@ -145,15 +145,17 @@ def test_images_that_picked_a_setting_are_never_evaluated_under_it(
     some = prepare(small(tries=folder, split="dev", images=9))
     assert len(some.indices) == 9
     assert not picking & set(some.indices.tolist())
-    # Without any setting of the table all images are evidence; the baselines take theirs from it.
-    alone = {"schedule": "staged", "tries": folder, "split": "dev"}
-    assert len(prepare(small(**alone, baselines=False)).indices) == 30
-    assert len(prepare(small(**alone)).indices) == 18
+    # Beside methods that are not tuned the baselines do without their picks, and all images count.
+    alone = prepare(small(schedule="staged", tries=folder, split="dev"))
+    assert len(alone.indices) == 30
+    assert not any(cell.tuned for cell in alone.cells)
+    elsewhere = prepare(small(schedule="staged", tries=folder))
+    assert any(cell.tuned for cell in elsewhere.cells)
     assert len(prepare(small(tries=folder)).indices) == 30
     with pytest.raises(UserError, match=r"18 are left, fewer than asked for; use --split test"):
         prepare(small(tries=folder, split="dev", images=20))
     every = str(tables(PICKS, images=tuple(range(30))))
-    with pytest.raises(UserError, match=r"0 are left.*--schedule constant-ratio --no-baselines"):
+    with pytest.raises(UserError, match=r"0 are left.*--schedule constant-ratio"):
         prepare(small(tries=every, split="dev"))
 
 

@@ -32,7 +32,7 @@ LINE = [
     "compare", "--backbones", "vim_mini", "--checkpoint", "random", "--data", "blots", "--images",
     "18", "--no-baselines", "--budgets", "0.3", "--batch-size", "8", "--shard-size", "9",
     "--gallery", "0",
-    "--device", "cpu", "--threads", "1", "--no-report",
+    "--device", "cpu", "--threads", "1", "--no-report", "--protocol", "tokens", "--no-across-schedules",
 ]  # fmt: skip
 LOST = "CUDA error: an illegal memory access was encountered"
 
@@ -115,10 +115,10 @@ def test_the_gallery_is_the_same_in_parts(small: Specs, monkeypatch: pytest.Monk
     model, index = prepared.models["vim_mini"], torch.tensor([4, 9, 2, 17, 25])
     images = torch.from_numpy(prepared.dataset.samples(index.numpy(), model.image_size))
     labels = torch.from_numpy(prepared.dataset.labels[index.numpy()])
-    want = gallery(model, images, index, labels, prepared.cells)
+    want = gallery(model, images, index, labels, prepared.main)
     limited(monkeypatch, 2, MemoryError())
     pd.testing.assert_frame_equal(
-        gallery_in_parts(model, images, index, labels, prepared.cells), want
+        gallery_in_parts(model, images, index, labels, prepared.main), want
     )
 
 
