@@ -25,7 +25,7 @@ def find_tries(spec: RunSpec, backbone: str, weights: str | None, dataset: Datas
     def content(split: str, images: IntArray) -> str | None:
         if split == dataset.split:
             # Opened already; numbers beyond its end are of other data.
-            return dataset.content(images) if images.max() < len(dataset) else None
+            return dataset.content(images) if images.max() < len(dataset) else ""
         return content_of(spec.data, split, spec.source, spec.views, images)
 
     if not spec.tries:

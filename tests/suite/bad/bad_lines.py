@@ -195,7 +195,10 @@ LINES = [
     ("plan --checkpoint hf://x", "write hf://owner/repo/file"),
     ("plan --checkpoint ''", "is a folder: name the file in it"),
     (f"plan --checkpoint {LONG}", "File name too long.*: choose a shorter name"),
-    ("plan --budgets 0.99", "no budget can be met: the closest to 99 % .* [78][0-9].*: ask for that"),
+    (
+        "plan --budgets 0.99",
+        "no budget can be met: the closest to 99 % .* [78][0-9].*: ask for that",
+    ),
     ("plan --kernel mamba_ssm", "needs a CUDA device, not cpu: use 'auto'"),
     ("plan --kernel fast", "must be 'auto'"),
     ("tune --methods downsample", "removes no token from a sequence.*: leave it out"),
