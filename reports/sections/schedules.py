@@ -10,7 +10,7 @@ from reports.figures.schedules import FAMILY, schedules_figure
 from reports.formatting import MISSING, budget_name, number, points, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
-from suite.stats.schedule_words import verdict_sentences
+from suite.stats.schedule_words import method_sentences, verdict_sentences
 from suite.stats.schedules import (
     OrderOverSchedules,
     ScheduleVerdicts,
@@ -36,10 +36,14 @@ def section(report: ReportData, frames: Frames) -> Section:
     rows = frames["schedule_accuracy"]
     verdicts = read_schedules_table(frames["schedules"]) if "schedules" in frames else []
     labels = report.ordered(rows)
-    sentences: list[str] = []
+    finding: list[str] = []
+    notes: list[str] = []
     for family in verdicts:
-        sentences += verdict_sentences(family, report.run.kind)
-    first = sentences[0] if sentences else "No two methods ran under the same schedules."
+        sentences = verdict_sentences(family, report.run.kind)
+        # The first says where, whatever it is on.
+        count = max(1, len(method_sentences(family)))
+        finding += sentences[:count]
+        notes += sentences[count:]
     figure = Drawing(
         "schedules",
         partial(schedules_figure, rows, labels, report.looks),
@@ -50,10 +54,10 @@ def section(report: ReportData, frames: Frames) -> Section:
         key="schedules",
         part="answer",
         title="Does the order depend on the schedule?",
-        sentence=first,
+        sentence=" ".join(finding) or "No two methods ran under the same schedules.",
         figures=(figure,),
         tables=(*_pairs(verdicts), _accuracies(rows, labels, report.run.kind)),
-        notes=tuple(sentences[1:]),
+        notes=tuple(notes),
     )
 
 

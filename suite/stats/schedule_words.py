@@ -14,17 +14,30 @@ def verdict_sentences(verdicts: ScheduleVerdicts, kind: str = "images") -> list[
 
     `kind` says whether images or videos were compared.
     """
+    sentences = [*method_sentences(verdicts), *blind_sentences(verdicts)]
+    if not sentences:
+        return []
+    first, *others = sentences
+    for word in ("Whether ", "The "):
+        # Names of methods stay as they are.
+        if first.startswith(word):
+            first = first[0].lower() + first[1:]
+    return [f"{place(verdicts, kind)}: {first}", *others]
+
+
+def method_sentences(verdicts: ScheduleVerdicts) -> list[str]:
+    """The verdicts on the methods: a sentence a pair, or of many pairs how many have which."""
     pairs = verdicts.methods
-    sentences = [order.sentence for order in pairs] if len(pairs) <= FEW else _counted(pairs)
+    return [order.sentence for order in pairs] if len(pairs) <= FEW else _counted(pairs)
+
+
+def blind_sentences(verdicts: ScheduleVerdicts) -> list[str]:
+    """The verdicts on the leads over blind baselines, a sentence a method."""
     blind: dict[str, list[OrderOverSchedules]] = {}
     for order in verdicts.blind:
         label = order.other if order.method == order.baseline else order.method
         blind.setdefault(label, []).append(order)
-    sentences += [_over_blind(label, orders) for label, orders in blind.items()]
-    if not sentences:
-        return []
-    first, *others = sentences
-    return [f"{place(verdicts, kind)}: {first}", *others]
+    return [_over_blind(label, orders) for label, orders in blind.items()]
 
 
 def place(verdicts: ScheduleVerdicts, kind: str) -> str:

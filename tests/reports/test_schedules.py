@@ -115,7 +115,7 @@ def test_the_page_says_what_depends_on_which_images_and_names_the_tuned_settings
         {"schedule_accuracy": accuracies(), "schedules": schedules_table([verdicts()])},
     )
     assert "Does the order depend on the schedule?" in text
-    assert "Whether mtr or utr keeps more depends on the schedule: mtr keeps more under 3" in text
+    assert "whether mtr or utr keeps more depends on the schedule: mtr keeps more under 3" in text
     assert "of 5 schedules under which both meet the budget" in text
     assert "1,000 dev images, from the table of tries" in text
     assert "The lead of mtr over random depends on the schedule" in text

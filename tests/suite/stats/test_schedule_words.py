@@ -23,7 +23,7 @@ def test_few_pairs_have_a_sentence_each_and_the_first_says_where() -> None:
     )
     assert first.startswith(
         "Over schedules on vim_nano, 40 % of FLOPs removed (1,000 dev images, from the table of "
-        "tries, each with its own class-token window): Whether mtr or utr keeps more depends on the "
+        "tries, each with its own class-token window): whether mtr or utr keeps more depends on the "
         "schedule: mtr keeps more under 4 of 6 schedules"
     )
     assert second == "mtr keeps more than tome under 6 of 6 schedules, less under none."
@@ -48,7 +48,7 @@ def test_leads_over_blind_baselines_are_a_sentence_a_method_whoever_is_ahead() -
         )
     )
     assert sentence.endswith(
-        "The lead of mtr over random holds (ahead under 5 of 5); over stride "
+        "the lead of mtr over random holds (ahead under 5 of 5); over stride "
         "depends on the schedule (ahead under 2 of 6, behind under 2); over pool is none, pool "
         "keeps more (ahead under 0 of 6, behind under 2)."
     )
