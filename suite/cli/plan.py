@@ -50,7 +50,8 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
         }
         print(json.dumps(document, indent=1))
         return 0
-    for note in (*notes_on_weights(prepared), *notes_on_settings(prepared)):
+    notes = *notes_on_weights(prepared), *notes_on_settings(prepared), *prepared.dataset.notes
+    for note in notes:
         print(note)
     print_table(plan_table([r for r in records if r.shown], spec.flops_convention))
     for note in notes_on_further(prepared, by_role):

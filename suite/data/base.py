@@ -219,6 +219,12 @@ def check_labels(dataset: Dataset, num_classes: int, fix: str | None = None) -> 
             f"image {row} of '{name}' has label {low}, so it is unlabelled: "
             f"choose a split that has labels"
         )
+    # A margin needs a second class.
+    if len(dataset.classes) == num_classes == 1:
+        raise UserError(
+            f"'{name}' has a single class ({dataset.classes[0]}), so every answer is right: give "
+            "data of several"
+        )
     # Fewer classes are refused too: accuracy over a part of the head would not be comparable.
     if high >= num_classes or len(dataset.classes) != num_classes:
         count = max(high + 1, len(dataset.classes))

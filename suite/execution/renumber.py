@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, printable
 from suite.data.base import Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.prepare import Prepared
@@ -90,7 +90,8 @@ def renumbered(prepared: Prepared, data: Photographs, listing: Listing, known: K
     order = np.zeros(listing.total + len(found.added), np.int64)
     order[list(found.places)] = list(found.places.values())
     order[new] = found.added
-    prepared.left_out.update({number: f"{name} (is gone)" for number, name in found.gone.items()})
+    for number, name in found.gone.items():
+        prepared.left_out[number] = printable(f"{name} (is gone)")
     for number, place in found.places.items():
         if place in found.read:
             prepared.seen[number] = found.read[place]

@@ -79,7 +79,8 @@ def write_text(path: Path, text: str) -> None:
 def to_json(value: Any) -> bytes:
     """`value` as JSON, equal values as equal bytes; NaN is refused."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    return f"{text}\n".encode()
+    # Names of files may be no text; JSON has escapes for what stands for their bytes.
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,10 @@
 """A small backbone and a data set that counts, for runs that take a moment."""
 
+import errno
+import io
+import os
+import pwd
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -186,6 +191,67 @@ def tables(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+HOMES = (
+    *("none", "missing", "file", "folder", "foreign letters", "cache is a file"),
+    *("read-only", "full"),
+)
+
+
+def place(draw: random.Random, patch: pytest.MonkeyPatch, folder: Path) -> str:
+    """Draw states of the home folder and of TMPDIR, as `HOMES`; returns them in words."""
+    home, temporary = draw.choice(HOMES), draw.choice(["", "/no/such/folder", "/dev/null"])
+    for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR", "HOME"):
+        patch.delenv(name, raising=False)
+    if home == "none":
+        patch.setattr(pwd, "getpwuid", {}.__getitem__)
+    else:
+        place = folder / ("дом 猫" if home == "foreign letters" else home)
+        if home == "read-only":
+            place = Path("/proc/self")  # for the superuser, too
+        elif home == "file":
+            place.touch()
+        elif home != "missing":
+            place.mkdir(exist_ok=True)
+        if home == "cache is a file":
+            (place / ".cache").touch()
+        if home == "full":
+            fill(patch, place)
+        patch.setenv("HOME", str(place))
+    if temporary:
+        patch.setenv("TMPDIR", temporary)
+    return f"home: {home}, TMPDIR: {temporary}"
+
+
+def fill(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let nothing more be written below `folder`, as on a full disk."""
+
+    def refusing(plain: Callable[..., Any], writes: Callable[..., bool]) -> Callable[..., Any]:
+        def opening(path: Any, *others: Any, **named: Any) -> Any:
+            below = isinstance(path, str | Path) and Path(path).is_relative_to(folder)
+            if below and writes(*others, **named):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            return plain(path, *others, **named)
+
+        return opening
+
+    def by_mode(mode: Any = "r", *_: Any, **__: Any) -> bool:
+        return str(mode)[0] in "wax"
+
+    def by_flags(flags: int = 0, *_: Any, **__: Any) -> bool:
+        return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+    patch.setattr("builtins.open", refusing(open, by_mode))
+    patch.setattr(io, "open", refusing(io.open, by_mode))
+    patch.setattr(os, "open", refusing(os.open, by_flags))
+    patch.setattr(os, "mkdir", refusing(os.mkdir, lambda *_, **__: True))
+
+
+@pytest.fixture
+def placed() -> Callable[[random.Random, pytest.MonkeyPatch, Path], str]:
+    """What draws states of the home folder and of TMPDIR."""
+    return place
 
 
 @pytest.fixture

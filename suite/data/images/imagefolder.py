@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, printable
 from backbones.common.paths import local_path
 from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
@@ -163,12 +163,13 @@ def list_classes(
     if empty and paths:
         notes.append(f"classes without images: {len(empty):,} of {len(names):,} ({listed(empty)})")
     for path in root.iterdir():
-        if is_nobodys(path.name) or (path.is_file() and is_picture(path)):
+        if is_nobodys(path.name) or not path.is_dir():
             passed[f"{path.name} beside the classes"] += 1
     if passed:
         kinds = [f"{count:,} {kind}" for kind, count in passed.most_common()]
-        notes.append(f"passed over as no images of a class: {listed(kinds)}")
-    return paths, labels, tuple(names), tuple(notes)
+        total = f"{passed.total():,} ({listed(kinds)})"
+        notes.append(f"passed over as no images of a class: {total}")
+    return paths, labels, tuple(names), tuple(map(printable, notes))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from PIL import Image
 
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, printable
 from backbones.common.registry import nearest
 from backbones.preprocessing import Preprocessing
 from suite.data.base import (
@@ -129,7 +129,7 @@ class Photographs(Dataset):
 
     def below(self, text: str) -> str:
         """`text` with the paths in it as they are below `folder`."""
-        return text.replace(f"{self.folder}{os.sep}", "")
+        return text.replace(printable(f"{self.folder}{os.sep}"), "")
 
     @property
     def names(self) -> list[str]:

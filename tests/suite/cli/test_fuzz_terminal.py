@@ -2,7 +2,6 @@
 
 import io
 import os
-import pwd
 import random
 import re
 import shutil
@@ -25,7 +24,7 @@ ENCODINGS = (
     *("utf-8", "ascii", "gbk", "big5", "euc_jp", "euc_kr", "shift_jis", "koi8-r", "cp1251"),
     *("iso-8859-1", "iso-8859-15", "cp437", "cp1252", "cp1258", "utf-16", "utf-7"),
 )
-HOMES = ("none", "missing", "file", "folder", "foreign letters", "cache is a file")
+Placed = Callable[[random.Random, pytest.MonkeyPatch, Path], str]
 LOCALES = {"en_US": "ISO-8859-1", "zh_CN": "GBK", "ru_RU": "KOI8-R"}
 ROWS_OF: dict[Kind, list[dict[str, Any]]] = {}
 
@@ -64,28 +63,6 @@ def lines_of(draw: random.Random, folder: Path) -> list[str]:
     )
 
 
-def placed(draw: random.Random, patch: pytest.MonkeyPatch, folder: Path) -> str:
-    """Draw states of the home folder and of TMPDIR; returns them in words."""
-    home, temporary = draw.choice(HOMES), draw.choice(["", "/no/such/folder", "/dev/null"])
-    place = folder / home
-    for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR", "HOME"):
-        patch.delenv(name, raising=False)
-    if home == "none":
-        patch.setattr(pwd, "getpwuid", {}.__getitem__)
-    else:
-        place = folder / ("дом 猫" if home == "foreign letters" else home)
-        if home == "file":
-            place.touch()
-        elif home != "missing":
-            place.mkdir(exist_ok=True)
-        if home == "cache is a file":
-            (place / ".cache").touch()
-        patch.setenv("HOME", str(place))
-    if temporary:
-        patch.setenv("TMPDIR", temporary)
-    return f"home: {home}, TMPDIR: {temporary}"
-
-
 def whole_numbers(line: list[str], printed: str, encoding: str) -> None:
     """Every number and every name of a list stands in what was printed."""
     letters = "".join(printed.split())
@@ -96,7 +73,7 @@ def whole_numbers(line: list[str], printed: str, encoding: str) -> None:
                 assert re.search(rf"(?<![\d.,]){re.escape(cell)}(?![\d.,])", printed), (row, cell)
 
 
-def tried(seed: int, folder: Path, finished: Path) -> None:
+def tried(seed: int, folder: Path, finished: Path, placed: Placed) -> None:
     """One drawn command on one drawn terminal."""
     draw = random.Random(seed)
     encoding, width = draw.choice(ENCODINGS), draw.randint(40, 200)
@@ -130,17 +107,17 @@ def exported(finished: Callable[..., Path]) -> Path:
     return finished("fuzzed", methods=("stride",), budgets=(0.3,), seeds=1, baselines=False)
 
 
-def test_drawn_terminals(tmp_path: Path, exported: Path) -> None:
+def test_drawn_terminals(tmp_path: Path, exported: Path, placed: Placed) -> None:
     for seed in range(80):
-        tried(seed, tmp_path, exported)
+        tried(seed, tmp_path, exported, placed)
 
 
 @pytest.mark.slow
-def test_drawn_terminals_for_a_minute(tmp_path: Path, exported: Path) -> None:
+def test_drawn_terminals_for_a_minute(tmp_path: Path, exported: Path, placed: Placed) -> None:
     end = time.monotonic() + 60
     seed = 10_000
     while time.monotonic() < end:
-        tried(seed, tmp_path, exported)
+        tried(seed, tmp_path, exported, placed)
         seed += 1
     assert seed > 10_100
 

@@ -235,7 +235,7 @@ def test_unchanged_files_are_not_read_again(
 ) -> None:
     (data / "a" / "about.txt").write_text("no image")
     first = run(spec(), tmp_path / "run")
-    note = "passed over as no images of a class: 1 .txt"
+    note = "passed over as no images of a class: 1 (1 .txt)"
     for name in ("dataset.json", "analyses/headline.json"):
         assert note in (tmp_path / "run" / name).read_text()
 

@@ -230,7 +230,7 @@ def test_images_by_content_and_what_is_passed_over(root: Path) -> None:
     assert names == ["c.png", "a.PNG", "b.png", "bare", "d.jfif", "e.JPE", "d.png", "f.avif"]
     empty, passed = data.notes
     assert empty == "classes without images: 1 of 4 (fox)"
-    assert passed.startswith("passed over as no images of a class: 2 hidden, 1 ")
+    assert passed.startswith("passed over as no images of a class: 9 (2 hidden, 1 ")
     assert data.image(3)[0, 0].tolist() == [50, 50, 50]
 
 
