@@ -63,7 +63,8 @@ def run_all(
 
 def _planned(runs: Sequence[tuple[str, RunSpec, RunOptions]]) -> list[Prepared]:
     """Plans of the labelled `runs`; UserError that names the first run that cannot begin."""
-    from suite.plan.prepare import Opened, prepare
+    from suite.plan.loading import Opened
+    from suite.plan.prepare import prepare
 
     # Runs on the same data and weights share them, which are loaded once.
     opened, plans = Opened(), []

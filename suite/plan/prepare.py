@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from backbones import create_model
 from backbones.base import Backbone
-from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError
-from backbones.common.naming import with_settings
 from backbones.preprocessing import Preprocessing
-from backbones.scan import check_kernel
 from methods.named.oracle import MAX_IMAGES
 from methods.spec import parse_all
 from suite.config.run_spec import RunSpec
-from suite.data import check_labels, open_dataset, pictured, stratified
-from suite.data.base import UNDIVIDED, Dataset, Seen, digest
-from suite.data.images.sources import CLASSES as GARMENTS
+from suite.data import pictured, stratified
+from suite.data.base import UNDIVIDED, Dataset, Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.further import further_cells
 from suite.plan.layout import layout, merge_equal
+from suite.plan.loading import Opened, context_of, weights_hash
 from suite.plan.settings import Chosen, one_spelling
 from suite.plan.smaller import smaller_models, with_smaller
 from suite.plan.tuning import check_tries, find_tries, picking_images, settings_on
@@ -185,14 +179,6 @@ class Prepared:
         return records
 
 
-@dataclass
-class Opened:
-    """Data sets and models that several plans share, by the settings on which they depend."""
-
-    datasets: dict[tuple[str | None, ...], Dataset] = field(default_factory=dict)
-    models: dict[tuple[str | None, ...], Backbone] = field(default_factory=dict)
-
-
 def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -> Prepared:
     """Plan the run of `spec`; UserError if anything it needs cannot be had.
 
@@ -205,12 +191,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     device = pick_device(spec.device)
     dtype = check_precision(spec.precision, device)
     threads = set_threads(spec.threads)
-    data = spec.data, spec.split, spec.source, spec.views
-    if data not in opened.datasets:
-        opened.datasets[data] = open_dataset(
-            spec.data, spec.split, source=spec.source, views=spec.views
-        )
-    dataset = opened.datasets[data]
+    dataset = opened.dataset(spec)
     count = len(choose_images(dataset, spec.images))
     named = parse_all(spec.methods)
     methods = ablated(named, spec.axes)
@@ -224,12 +205,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     settings: dict[str, Chosen] = {}
     smaller = smaller_models(spec, dataset.name)
     for name in dict.fromkeys((*spec.backbones, *smaller)):
-        weights = name, *data, spec.checkpoint, spec.kernel, spec.precision, device
-        if weights not in opened.models:
-            opened.models[weights] = load_model(
-                name, spec.checkpoint, spec.kernel, dataset, device, dtype
-            )
-        models[name] = opened.models[weights]
+        models[name] = opened.model(name, spec, device, dtype)
         if name not in spec.backbones:
             continue
         table = find_tries(spec, name, weights_hash(models[name]), dataset)
@@ -240,19 +216,19 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
     indices = choose_images(dataset, spec.images, without=picking)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
-    laid_out: list[Cell] = []
-    more: list[Cell] = []
     contexts = {
         name: context_of(model, dataset, indices, spec.precision, device, spec.kernel)
         for name, model in models.items()
     }
-    for name in spec.backbones:
-        model = models[name]
-        main = layout(name, model, methods, spec, contexts[name], settings[name])
-        laid_out += main
+    laid_out: list[Cell] = []
+    more: list[Cell] = []
+    for name, chosen in settings.items():
+        main = layout(name, models[name], methods, spec, contexts[name], chosen)
+        own: list[Cell] = []
         if further:
-            own = further_cells(model, named, spec, main, settings[name], tries.get(name))
-            laid_out, more = merge_equal([*laid_out, *own]), [*more, *own]
+            own = further_cells(models[name], named, spec, main, chosen, tries.get(name))
+        laid_out += merge_equal([*main, *own])
+        more += own
     laid_out = with_smaller(laid_out, smaller, models, contexts, spec)
     shown = [cell for cell in laid_out if cell.shown]
     if spec.protocol == "paper":
@@ -330,91 +306,3 @@ def choose_images(
     if images == "all" or (images == usual and len(left) <= usual):
         return left
     return left[stratified(dataset.labels[left], images)]
-
-
-def load_model(
-    name: str, checkpoint: str, kernel: str, dataset: Dataset, device: str, dtype: torch.dtype
-) -> Backbone:
-    """Load a backbone with its weights onto `device`.
-
-    UserError if the kernel cannot run there, or if backbone, weights and data do not fit.
-    """
-    if checkpoint == "bundled":
-        check_order(dataset, name)
-    source = fix = None
-    if checkpoint != "random":
-        source = resolve(checkpoint, name, dataset.name)
-    else:
-        fitting = with_settings(name, classes=len(dataset.classes))
-        fix = f"give the untrained head as many, --backbones '{fitting}'"
-    # Untrained weights are the same in every process, so that their results can be compared.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = create_model(name, source, kernel=kernel)
-    # A transformer has no scan, whatever kernel was asked for.
-    if model.mixers():
-        check_kernel(kernel, device, dtype)
-    model = model.to(device).cast(dtype)
-    # Before labels are compared: the kind is the plainer reason.
-    if dataset.kind == "images" and model.frames > 1:
-        raise UserError(
-            f"{model.name} takes clips of {model.frames} frames and '{dataset.name}' has images: "
-            "use --data video:PATH or frames:PATH, or a backbone for images"
-        )
-    if dataset.kind == "videos" and model.frames == 1:
-        raise UserError(
-            f"{model.name} takes images and '{dataset.name}' has videos: use a backbone for clips "
-            "(python -m suite list backbones), or a data set of images"
-        )
-    check_labels(dataset, model.describe().classes, fix)
-    return model
-
-
-def check_order(dataset: Dataset, backbone: str) -> None:
-    """UserError if the classes are those of the bundled weights by name, but numbered otherwise.
-
-    Every prediction would then be compared with the wrong class.
-    """
-    given, expected = _plain_names(dataset.classes), _plain_names(GARMENTS)
-    if given != expected and sorted(given) == sorted(expected):
-        last = len(GARMENTS) - 1
-        raise UserError(
-            f"'{dataset.name}' numbers the classes in the order of their names, {backbone}'s "
-            "weights do not: begin each folder's name with its number "
-            f"(0-{GARMENTS[0]}, 1-{GARMENTS[1]}, ..., {last}-{GARMENTS[-1]})"
-        )
-
-
-def _plain_names(names: tuple[str, ...]) -> list[str]:
-    """Names without case, spaces and punctuation: folders spell them in several ways."""
-    return [re.sub(r"[\W_]", "", name).casefold() for name in names]
-
-
-def context_of(
-    model: Backbone,
-    dataset: Dataset,
-    indices: NDArray[np.int64],
-    precision: str,
-    device: str,
-    kernel: str,
-) -> str:
-    """Hash what all cells of one backbone share: weights, images, and how numbers are computed.
-
-    Images in files are no part of it: outcomes of each are kept with a hash of its bytes.
-    """
-    by_number = not isinstance(dataset, Photographs)
-    return digest(
-        {
-            "weights": weights_hash(model),
-            "data": dataset.prepared_as(model.preprocessing).rules(),
-            "images": indices.tolist() if by_number else None,
-            "precision": precision,
-            "device": device,
-            "kernel": kernel,
-        }
-    )
-
-
-def weights_hash(model: Backbone) -> str | None:
-    """SHA-256 of the weights of a model; None of untrained ones."""
-    return model.provenance.sha256 if model.provenance else None

@@ -21,8 +21,9 @@ from suite.execution.local import execute
 from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
+from suite.plan.loading import context_of, load_model
 from suite.plan.notes import made_up_warning, notes_on_weights
-from suite.plan.prepare import Prepared, choose_images, context_of, load_model
+from suite.plan.prepare import Prepared, choose_images
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from methods.spec import MethodSpec
-from suite.plan.prepare import weights_hash
+from suite.plan.loading import weights_hash
 from suite.store.results import Results
 from suite.store.schema import CellRecord
 from suite.tries.settings import Setting, best, default_setting, tried_name

@@ -12,13 +12,8 @@ from methods.spec import MethodSpec, parse_all
 from suite.data import open_dataset
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
-from suite.plan.prepare import (
-    Prepared,
-    check_reachable,
-    choose_images,
-    context_of,
-    load_model,
-)
+from suite.plan.loading import context_of, load_model
+from suite.plan.prepare import Prepared, check_reachable, choose_images
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.tries.settings import Setting, settings_of, tried_name, with_setting

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from suite.cli import run
 from suite.config.run_spec import RunSpec
-from suite.plan.prepare import Opened, prepare
+from suite.plan.loading import Opened
+from suite.plan.prepare import prepare
 from suite.plan.settings import one_spelling
 from suite.tries.settings import SCHEDULES, Setting
 

@@ -13,7 +13,7 @@ import yaml
 
 from backbones.common.errors import UserError
 from suite.cli import run as command
-from suite.plan.prepare import load_model
+from suite.plan.loading import load_model
 from suite.sensitivity.analysis import image_tables, prepare_analysis, run_sensitivity
 from suite.sensitivity.image_probes import ProbeStore
 from suite.sensitivity.probe import ProbeTables, probe
