@@ -22,6 +22,7 @@ from suite.merge.finished_run import FinishedRun, load_run
 from suite.stats.compare import Comparison, compare, compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.store.schema import SHOWN
+from suite.tries.settings import Setting
 
 TABLES = Path(__file__).parent / "tables"
 ABOUT = b"about"
@@ -136,11 +137,13 @@ class Answers:
         labels = dict.fromkeys(rows.label)
         return sorted(labels, key=lambda label: -self.top1(label, budget, backbone))
 
-    def setting(self, label: str, budget: float, backbone: str = "") -> tuple[str, int]:
-        """Schedule and window of a cell."""
+    def setting(self, label: str, budget: float, backbone: str = "") -> Setting | None:
+        """Schedule and window of a cell; None of a smaller image."""
         rows = self._main(backbone)
         rows = rows[(rows.budget == budget) & (rows.label == label)]
-        return str(rows.schedule.iloc[0]), int(rows.cls_window.iloc[0])
+        if rows.empty or pd.isna(rows.cls_window.iloc[0]):
+            return None
+        return Setting(str(rows.schedule.iloc[0]), int(rows.cls_window.iloc[0]))
 
     def top1(self, label: str, budget: float | None = None, backbone: str = "") -> float:
         """Top-1, mean over seeds, in [0, 1]."""
