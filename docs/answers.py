@@ -27,7 +27,7 @@ from suite.tries.settings import Setting
 TABLES = Path(__file__).parent / "tables"
 ABOUT = b"about"
 # Tables of a run's analyses that pages print, each a row a line.
-ANALYSES = ("blind_comparison", "token_matched", "ablation", "mamba_vs_attention")
+ANALYSES = ("ablation", "blind_comparison", "schedules", "token_matched")
 FIELDS = (
     "backbone",
     "label",
@@ -46,19 +46,21 @@ def store(run: FinishedRun, path: Path) -> None:
     rows = []
     for record in run.records:
         row: dict[str, Any] = {name: getattr(record, name) for name in FIELDS}
-        row["removed"] = row["correct"] = None
+        row["beside"] = json.dumps(record.beside)
+        row["removed"] = row["correct"] = row["reduction"] = None
         if record.status == "ok":
             row["removed"] = record.removed_share
+            row["reduction"] = record.flops["reduction"] / record.total[record.flops_convention]
             answers = run.outcomes(record)
             right = answers.prediction.to_numpy() == answers.label_true.to_numpy()
             row["correct"] = np.packbits(right).tobytes()
         rows.append(row)
     machine = run.environment.get("gpu") or run.environment["cpu"]
     about = {
-        "command": run.environment["command"],
         "seconds": run.environment["seconds"],
         "machine": machine if run.on_cuda else run.environment["cpu"],
         "cores": run.environment["cores"],
+        "backbones": list(run.comparison.backbones),
         "weights": run.environment["weights"],
         "data": run.dataset["hash"],
         "split": run.dataset["split"],
@@ -77,7 +79,7 @@ def store(run: FinishedRun, path: Path) -> None:
 class Answers:
     """The answers of one run; cells are named by backbone, label and budget.
 
-    ``about``  command, seconds, machine, hashes, split and numbers of the images
+    ``about``  seconds, machine, hashes, split and numbers of the images
     """
 
     cells: pd.DataFrame
@@ -91,7 +93,7 @@ class Answers:
     @property
     def backbone(self) -> str:
         """The first backbone."""
-        return str(self.cells.backbone.iloc[0])
+        return str(self.about["backbones"][0])
 
     def outcomes(self, label: str, budget: float | None, backbone: str = "") -> Outcomes:
         """What `label` got right at `budget` (None: the dense model), all seeds; or a KeyError."""
@@ -115,6 +117,41 @@ class Answers:
         rows = self.about["tables"][name]
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
+    def setting_of(self, axis: str, setting: str, budget: float) -> dict[str, Any]:
+        """The row of one setting of an ablation."""
+        return self.table("ablation", axis=axis, setting=setting, budget=budget)[0]
+
+    def beside(self, smaller: str) -> float:
+        """How much less FLOPs a smaller model costs, as a share of the first backbone's."""
+        rows = self.cells[(self.cells.backbone == smaller) & (self.cells.role == "smaller")]
+        return float(json.loads(rows.beside.iloc[0])[self.backbone])
+
+    def smaller_image(self, removed: float, backbone: str = "") -> float:
+        """Top-1 of a smaller image at `removed` of the FLOPs, between the sizes that were run."""
+        name = backbone or self.backbone
+        points = {0.0: self.top1("none", None, name)}
+        rows = self._main(name)
+        for budget in rows[rows.label == "downsample"].dropna(subset=["correct"]).budget:
+            points[self.removed("downsample", budget, name)] = self.top1("downsample", budget, name)
+        shares = sorted(points)
+        if removed > shares[-1]:
+            raise KeyError(f"no image as small as {removed:.0%} less")
+        return float(np.interp(removed, shares, [points[share] for share in shares]))
+
+    def reduction(self, label: str, budget: float, backbone: str = "") -> float:
+        """A method's own work, as a share of the FLOPs of its reduced model."""
+        rows = self._main(backbone)
+        return float(rows[(rows.budget == budget) & (rows.label == label)].reduction.iloc[0])
+
+    def published(self, beside: Sequence[str]) -> list[tuple[str, float]]:
+        """Label and budget of each published cell of protocol `paper`, by FLOPs removed.
+
+        `beside` are the methods that are matched to them.
+        """
+        rows = self._main("").dropna(subset=["correct", "budget"])
+        rows = rows[~rows.label.isin(beside)].sort_values("budget")
+        return [(str(row.label), float(row.budget)) for row in rows.itertuples()]
+
     def shown_to_beat_blind(self, budget: float, backbone: str = "") -> list[str]:
         """Labels of the methods that were shown to beat every blind baseline."""
         place = {"backbone": backbone or self.backbone, "budget": budget}
@@ -132,10 +169,16 @@ class Answers:
 
     def labels(self, budget: float, backbone: str = "") -> list[str]:
         """Labels of the run's tables at `budget`, the most accurate first."""
-        rows = self._main(backbone)
-        rows = rows[rows.budget == budget].dropna(subset="correct")
-        labels = dict.fromkeys(rows.label)
-        return sorted(labels, key=lambda label: -self.top1(label, budget, backbone))
+        return self._ranked[backbone or self.backbone, budget]
+
+    @cached_property
+    def _ranked(self) -> dict[tuple[str, float], list[str]]:
+        ranked = {}
+        rows = self.cells[self.cells.role.isin(SHOWN)].dropna(subset=["correct", "budget"])
+        for (backbone, budget), found in rows.groupby(["backbone", "budget"]):
+            labels = [(-self.top1(label, budget, backbone), label) for label in set(found.label)]
+            ranked[backbone, budget] = [label for _, label in sorted(labels)]
+        return ranked
 
     def setting(self, label: str, budget: float, backbone: str = "") -> Setting | None:
         """Schedule and window of a cell; None of a smaller image."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from methods import METHODS
 from suite.stats.correctness import Outcomes
@@ -43,11 +44,17 @@ class Tried:
 
     def order(self, first: str, second: str, budget: float) -> OrderOverSchedules:
         """Whether the order of two methods holds over the schedules."""
-        under = {
-            name: (self.outcomes(first, name, budget), self.outcomes(second, name, budget))
-            for name in SCHEDULES
-        }
-        return order_over_schedules(first, second, under)
+        return _order(self, first, second, budget)
+
+
+# Asked again and again by a page; its intervals are resampled.
+@cache
+def _order(tried: Tried, first: str, second: str, budget: float) -> OrderOverSchedules:
+    under = {}
+    for name in SCHEDULES:
+        pair = tried.outcomes(first, name, budget), tried.outcomes(second, name, budget)
+        under[name] = pair
+    return order_over_schedules(first, second, under)
 
 
 def tried(backbone: str) -> Tried:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import pandas as pd
+
+from suite.stats.schedules import read_schedules_table
 
 sys.path.insert(0, str(Path(__file__).parent))
 import answers
@@ -46,6 +50,34 @@ def lead(comparison: answers.Comparison) -> str:
     return f"{points(comparison.difference)} ({low} to {high})"
 
 
+def change(row: dict[str, Any]) -> str:
+    """The difference of a setting of an ablation with its corrected interval."""
+    if row["difference"] is None:
+        return "–"
+    low, high = points(row["difference_low"]), points(row["difference_high"])
+    return f"{points(row['difference'])} ({low} to {high})"
+
+
+def verdict_of(run: answers.Answers, backbone: str, one: str, other: str) -> str:
+    """The verdict over schedules on two methods of a run, in a few words."""
+    for family in read_schedules_table(pd.DataFrame(run.about["tables"]["schedules"])):
+        order = family.pair(one, other)
+        if family.backbone == backbone and order:
+            ahead, behind = len(order.those("ahead")), len(order.those("behind"))
+            if order.verdict == "depends":
+                return f"{order.method} is ahead under {ahead}, {order.other} under {behind}"
+            if order.verdict == "holds":
+                return f"{order.method} is ahead of {order.other} under {ahead} of {order.tested}"
+            return f"{one} and {other} are open"
+    raise KeyError(f"no verdict on {one} and {other} on {backbone}")
+
+
+def largest_lead(runs: Iterable[answers.Answers]) -> float:
+    """The largest lead over the blind baselines that was shown."""
+    rows = [row for run in runs for row in run.table("blind_comparison") if row["shown"]]
+    return max(row["difference"] for row in rows)
+
+
 def claim(holds: bool) -> str:
     """Nothing if a sentence holds; else the page is not written."""
     if not holds:
@@ -69,8 +101,10 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"run": cache(answers.read), "tried": cache(tried.tried), "claim": claim}
-    made.globals |= {"SCHEDULES": tried.SCHEDULES}
+    made.globals |= {"SCHEDULES": tried.SCHEDULES, "largest_lead": largest_lead}
+    made.globals |= {"verdict_of": verdict_of}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
+    made.filters |= {"change": change}
     return made
 
 
@@ -92,20 +126,20 @@ def loose_numbers(text: str) -> Iterator[str]:
             yield number
 
 
-def main(check: bool) -> int:
-    """Write the pages, or say what is wrong with them; the exit code."""
-    faults = []
+def faults() -> list[str]:
+    """The pages that are not what their templates give, and the numbers not worked out."""
+    found = []
     for name, page in targets().items():
-        written = environment().get_template(name).render()
-        if not check:
-            page.write_text(written)
-        elif page.read_text() != written:
-            faults.append(f"{page.name} is not what {name} gives: run python docs/write.py")
+        if page.read_text() != environment().get_template(name).render():
+            found.append(f"{name} is not what its template gives: run python docs/write.py")
         for number in loose_numbers((PAGES / name).read_text()):
-            faults.append(f"{name}: {number} is not worked out from stored answers")
-    print(*faults, sep="\n")
-    return int(bool(faults))
+            found.append(f"{name}: {number} is not worked out from stored answers")
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv))
+    if "--check" not in sys.argv:
+        for name, page in targets().items():
+            page.write_text(environment().get_template(name).render())
+    if wrong := faults():
+        sys.exit("\n".join(wrong))
