@@ -25,6 +25,7 @@ from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure, evaluate
 from suite.plan.cells import Cell
+from suite.store.run_folder import Store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -217,7 +218,10 @@ def test_equal_compositions_are_computed_once_under_both_names(
     labels = Counter(record.label for record in result.records)
     assert labels["mtr[weights=drop] = mtr[feature=branch,weights=drop]"] == 1
     assert labels["mtr[score=random,weights=drop] = random"] == 2
-    assert Counter(evaluated) == Counter(r.key for r in result.records if r.status == "ok")
+    # All on disk: those by equal counts of tokens, which have a table of their own, too.
+    stored = Store(tmp_path).cells()
+    assert Counter(evaluated) == Counter(r.key for r in stored if r.status == "ok")
+    assert {record.role for record in stored} == {"asked", "tokens"}
     assert "random" in result.headline.resolution[0]["sentence"]
 
 

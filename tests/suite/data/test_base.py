@@ -18,6 +18,8 @@ class Fake(Dataset):
     name: str = "fake"
     split: str = "all"
     version: int = 1
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def image(self, index: int) -> np.ndarray:
         return np.full((2, 3, 3), index, np.uint8)
