@@ -209,18 +209,29 @@ class Backbone(nn.Module):
 
 
 def check_image_size(images: Tensor, size: int, name: str) -> None:
-    """UserError unless `images` are (B, 3, size, size)."""
+    """UserError unless `images` are (B, 3, size, size) and normalised, so of floating point."""
     if images.ndim != 4 or images.shape[1:] != (3, size, size):
         raise UserError(
             f"{name} takes images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}: "
             f"{_shape_advice(tuple(images.shape), size)}"
         )
+    if not images.is_floating_point():
+        raise UserError(
+            f"{name} takes normalised images, got numbers of type {str(images.dtype)[6:]}: divide "
+            "them by 255, then take off the mean and divide by the deviation of its preprocessing"
+        )
 
 
 def _shape_advice(shape: tuple[int, ...], size: int) -> str:
     """How to make images of this shape ones that a backbone of side `size` takes."""
+    if len(shape) == 2:
+        return "add batch and channels, images.expand(1, 3, -1, -1)"
     if len(shape) == 3 and shape[0] == 3:
         return "add the dimension of the batch, images[None]"
+    if len(shape) == 3 and shape[0] == 1:
+        return "repeat the grey channel and add the batch, images.expand(3, -1, -1)[None]"
+    if len(shape) == 3 and shape[2] == 3:
+        return "put the channels first and add the batch, images.permute(2, 0, 1)[None]"
     if len(shape) != 4:
         return "stack them along a first dimension"
     _, channels, height, width = shape

@@ -173,7 +173,7 @@ def _remember_ungated(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 
 def _differentiate_ungated(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     *first, bias, carry = ctx.saved_tensors
-    inputs = ScanInputs(*first, None, bias, carry)
+    inputs = ScanInputs(*first, z=None, delta_bias=bias, carry=carry)
     dmean = dy.new_zeros(dy.shape[:3], dtype=state_dtype(dy.dtype))
     gradients = _gradients(inputs, dy, dmean, ctx.reverse, True, ctx.kernel)
     # that of the gate is left out

@@ -176,6 +176,9 @@ def test_whole_weights_have_nothing_made_up(tmp_path: Path) -> None:
     ("shape", "advice", "mended"),
     [
         ((3, 56, 56), r"images\[None\]", lambda x: x[None]),
+        ((1, 56, 56), "grey channel and add", lambda x: x.expand(3, -1, -1)[None]),
+        ((56, 56, 3), "channels first and add", lambda x: x.permute(2, 0, 1)[None]),
+        ((56, 56), "batch and channels", lambda x: x.expand(1, 3, -1, -1)),
         ((2, 1, 56, 56), "repeat the grey channel", lambda x: x.expand(-1, 3, -1, -1)),
         ((2, 56, 56, 3), "channels first", lambda x: x.permute(0, 3, 1, 2)),
         ((2, 4, 56, 56), "red, green and blue", lambda x: x[:, :3]),
@@ -192,3 +195,8 @@ def test_advice_on_the_shape_of_images_helps(
         model(images)
     with torch.inference_mode():
         assert model(mended(images)).shape[1] == 10
+
+
+def test_images_that_were_not_normalised_are_refused() -> None:
+    with pytest.raises(UserError, match="got numbers of type uint8: divide them by 255, then"):
+        create_model("vim_pico")(torch.zeros(1, 3, 56, 56, dtype=torch.uint8))
