@@ -172,8 +172,8 @@ def _remember_ungated(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 
 
 def _differentiate_ungated(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-    *first, bias, carry = ctx.saved_tensors
-    inputs = ScanInputs(*first, z=None, delta_bias=bias, carry=carry)
+    u, delta, A, B, C, D, bias, carry = ctx.saved_tensors
+    inputs = ScanInputs(u, delta, A, B, C, D, None, bias, carry)
     dmean = dy.new_zeros(dy.shape[:3], dtype=state_dtype(dy.dtype))
     gradients = _gradients(inputs, dy, dmean, ctx.reverse, True, ctx.kernel)
     # that of the gate is left out
