@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from suite.store.schema import SAME
@@ -122,9 +121,9 @@ def convention_words(convention: str) -> tuple[str, str]:
     return CONVENTIONS.get(convention, (convention, ""))
 
 
-def sample_name(frame: pd.DataFrame) -> str:
+def sample_name(kind: str) -> str:
     """Return what FLOPs are counted of: an image, or a clip of a video."""
-    return "clip" if (frame["kind"] == "videos").any() else "image"
+    return "clip" if kind == "videos" else "image"
 
 
 def setting_name(schedule: Any, window: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import aggregate, page_panels
-from reports.formatting import ENVELOPE
+from reports.formatting import ENVELOPE, sample_name
 from reports.run import Run, correctness
 from reports.style import Look, looks
 from reports.titles import titled, titles_by_name
@@ -85,6 +85,11 @@ class ReportData:
     def title(self, text: str) -> str:
         """Return what figures call a label, or one of the texts in it."""
         return self.looks[text].title if text in self.looks else titled(text, self.names)
+
+    @property
+    def sample(self) -> str:
+        """What FLOPs are counted of."""
+        return sample_name(self.run.kind)
 
     @property
     def trades(self) -> bool:

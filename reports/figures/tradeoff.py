@@ -278,7 +278,8 @@ def _costs(axes: Axes, part: pd.DataFrame, convention: str, words: bool = True) 
     short, meaning = convention_words(convention)
     explained = f"\n({meaning})" if words and meaning else ""
     prefix = unit(part["total"])[1]
-    axis = f"{prefix}{short} per {sample_name(part)}, convention “{convention}”, and share removed"
+    sample = sample_name(next(iter(part["kind"]), "images"))
+    axis = f"{prefix}{short} per {sample}, convention “{convention}”, and share removed"
     axes.set_xlabel(wrapped(axis + explained, panel_width(axes) - 0.8, 8))
     places, names = ticks(part)
     if places:

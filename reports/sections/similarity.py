@@ -61,7 +61,7 @@ def section(report: ReportData, frames: Frames) -> Section:
         title="Do methods keep the same tokens?",
         sentence=_sentence(pairs, links, budget, report.run.kind),
         figures=tuple(drawings),
-        tables=(_table(pairs),),
+        tables=(_table(pairs, report.run.kind),),
         notes=_notes(links),
     )
 
@@ -122,12 +122,12 @@ def _drawings(
     return [table, lines, answers]
 
 
-def _table(pairs: pd.DataFrame) -> Table:
+def _table(pairs: pd.DataFrame, kind: str) -> Table:
     named = pairs.assign(budget=pairs["budget"].map(budget_name))
     return Table(
         "similarity",
         "How alike methods choose and answer. Choose: Spearman's correlation of how many blocks "
-        "each token survives, within an image, mean over images. Answer: the share of images on "
+        f"each token survives, within an image, mean over {kind}. Answer: the share of {kind} on "
         "which both are right or both wrong, and Cohen's kappa, which removes the agreement "
         "expected from their accuracies alone.",
         named[list(HEADS)].rename(columns=HEADS),

@@ -1,5 +1,7 @@
 """A comparison on videos: every view through the model, one row a video, whatever the batch."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,13 @@ def test_results_do_not_depend_on_batches_or_shards_and_fit_the_page(
     page = build(tmp_path / "a").read_text("utf-8")
     assert "6 views each" in page
     assert "Videos" in page
+    assert "FLOPs per clip, convention" in page
+    # Nothing that is said of the run calls its videos images.
+    headline = json.loads((tmp_path / "a" / "analyses" / "headline.json").read_text())
+    said = [headline["headline"], *headline["paragraphs"]]
+    said += [row["sentence"] for row in headline["resolution"]]
+    assert any("6 videos" in text for text in said)
+    assert not any(re.search(r"\d images|these images", text) for text in said), said
 
 
 def test_folders_of_frames_give_the_same_rows(clips: Specs, films: Path, tmp_path: Path) -> None:
