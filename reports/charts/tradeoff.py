@@ -135,9 +135,8 @@ def _curves(
         # ticks at powers of ten, unless the axis holds fewer than two of them
         if values.max() > 10 * values.min():
             shape["yaxis"]["dtick"] = 1
-    counted = (
-        f"{prefix}{safe(convention_words(convention)[0])} per {sample_name(part['kind'].iloc[0])}"
-    )
+    sample = sample_name(next(iter(part["kind"]), "images"))
+    counted = f"{prefix}{safe(convention_words(convention)[0])} per {sample}"
     axis = f"{counted}, convention “{safe(convention)}”, and share removed"
     shape["xaxis"]["title"] = title(axis)
     places, stops = ticks(part)
