@@ -20,25 +20,25 @@ from suite.tune.prepare import prepare_tuning
 from suite.tune.spec import TuneSpec
 
 DATA = "fashion-clutter"
-BACKBONES = {
-    row.backbone for row in published_files() if (row.source, row.data) == ("bundled", DATA)
-}
+BACKBONES = {row.backbone for row in published_files() if row.source == "bundled"}
 ENTRIES = 5
 MOST_OTHER = 5  # of 1,000 answers, where they come from other hardware
 PATHS = {read_tries(path).backbone: path for path in tables()}
+# Those whose data come with the suite: Tiny-ImageNet does not.
+HERE = sorted(name for name, path in PATHS.items() if read_tries(path).data == DATA)
 
 pytestmark = pytest.mark.slow
 
 
 def test_every_backbone_that_comes_with_weights_has_its_tries() -> None:
-    assert {"vim_nano", "vim_pico", "videomamba_nano", "deit_nano"} == BACKBONES
+    assert {"vim_nano", "vim_pico", "videomamba_nano", "deit_nano"} <= BACKBONES
     assert PATHS.keys() == BACKBONES
     for path in PATHS.values():
         origin = read_tries(path).origin
         assert (origin.split, len(origin.images), origin.budgets) == ("dev", 1000, (0.2, 0.4, 0.6))
 
 
-@pytest.mark.parametrize("backbone", sorted(PATHS))
+@pytest.mark.parametrize("backbone", HERE)
 def test_five_entries_are_measured_again(backbone: str, tmp_path: Path) -> None:
     table = read_tries(PATHS[backbone])
     known = [row for row in table.rows if row.correct is not None]
