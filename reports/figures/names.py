@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from reports.figures.canvas import Array
+from reports.figures.canvas import Array, panel_width
 from reports.formatting import fold, spread
 
 SIZE = 7.0  # points
-FOLD = 26  # characters of a line
+FOLD = 26  # characters of a line, at most
+LETTERS = 6  # of a line, for each inch of a panel
 FAN = 0.16  # inches between the last point and the names, in which leader lines fan out
 PAD = 0.12  # of the size, round a name
+ENDS = (-1, 0)  # of a line: the right one first, where readers look first
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,21 @@ class Tag:
     line: Array
 
 
-def beside(axes: Axes, tags: Sequence[Tag], others: Array) -> list[Annotation]:
+def beside(
+    axes: Axes, tags: Sequence[Tag], others: Array, ends: Sequence[int] = ENDS
+) -> list[Annotation]:
     """Write names in a column beside the ends of their lines, each joined to its own.
 
-    The column is on the side where names move least from their lines; the x axis grows to hold it.
-    `others` (n, 2) are points that the column keeps clear of. The figure must be laid out. Names
-    overlap if they are too many for the height.
+    The column is at the one of `ends` where names move least from their lines; the x axis grows to
+    hold it. `others` (n, 2) are points that the column keeps clear of. The figure must be laid out.
+    Names overlap if they are too many for the height.
     """
     if not tags:
         return []
     boxes = [_extent(axes, tag) for tag in tags]
     frame = axes.get_window_extent()
-    ends = {}
-    for end in (-1, 0):
-        ends[end] = [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
-    end, middles = column_end(ends, [box.height for box in boxes], frame.y0, frame.y1)
+    heights = {end: _heights(axes, tags, end) for end in ends}
+    end, middles = column_end(heights, [box.height for box in boxes], frame.y0, frame.y1)
     right = end == -1
     inch = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
     widest = max(box.width for box in boxes)
@@ -55,6 +57,18 @@ def beside(axes: Axes, tags: Sequence[Tag], others: Array) -> list[Annotation]:
         at = column, float(upright.transform((frame.x0, middle))[1])
         notes.append(_note(axes, tag, end, at, "left" if right else "right"))
     return notes
+
+
+def moved(axes: Axes, tags: Sequence[Tag], end: int) -> float:
+    """Return the pixels that names move from this end of their lines, all together."""
+    frame, wanted = axes.get_window_extent(), _heights(axes, tags, end)
+    sizes = [_extent(axes, tag).height for tag in tags]
+    return float(np.abs(np.subtract(wanted, spread(wanted, sizes, frame.y0, frame.y1))).sum())
+
+
+def _heights(axes: Axes, tags: Sequence[Tag], end: int) -> list[float]:
+    """Return the heights of this end of the lines, in pixels."""
+    return [float(axes.transData.transform(tag.line[end])[1]) for tag in tags]
 
 
 def column_end(
@@ -123,12 +137,17 @@ def clear_places(
     return placed
 
 
+def _folded(axes: Axes, tag: Tag) -> str:
+    """Return a name in lines that leave most of a narrow panel to what it names."""
+    return fold(tag.text, min(FOLD, int(LETTERS * panel_width(axes))))
+
+
 def _extent(axes: Axes, tag: Tag) -> Bbox:
     """Return the box of a name with its padding, in pixels."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     # only the renderer knows how wide letters are, so the name is drawn and taken off again
-    text = axes.text(0, 0, fold(tag.text, FOLD), fontsize=SIZE, linespacing=1.0)
+    text = axes.text(0, 0, _folded(axes, tag), fontsize=SIZE, linespacing=1.0)
     box = text.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
     text.remove()
     pad = 2 * PAD * SIZE / 72 * figure.dpi
@@ -194,7 +213,7 @@ def _cost(
 def _note(axes: Axes, tag: Tag, end: int, place: tuple[float, float], ha: str) -> Annotation:
     """Write a name at `place` with a leader to an `end` of its line."""
     note = axes.annotate(
-        fold(tag.text, FOLD),
+        _folded(axes, tag),
         xy=tuple(tag.line[end]),
         xytext=place,
         color=tag.colour,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from reports.figures.canvas import (
 )
 from reports.figures.dots import dots
 from reports.figures.fonts import inches, wrapped
-from reports.figures.names import Tag, beside, near
+from reports.figures.names import ENDS, Tag, beside, moved, near
 from reports.formatting import convention_words, sample_name, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison
@@ -109,6 +109,8 @@ def groups(
             axes.label_outer(remove_inner_ticks=False)
         figure.supylabel("top-1 accuracy, %", fontsize=8, color=SOFT["light"])
         figure.draw_without_rendering()
+        # on one side in all panels: on both sides, columns of names would leave no room between
+        side = min(ENDS, key=lambda end: _moved(panels, named, looks, end))
         # names in one panel may stretch the axis that all share, which moves those of the others
         notes: list[Annotation] = []
         for _ in range(PASSES):
@@ -117,10 +119,23 @@ def groups(
             before = panels[0].get_xlim()
             notes = []
             for axes, own in zip(panels, named, strict=True):
-                notes += _names(axes, own, looks)
+                notes += _names(axes, own, looks, (side,))
             if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
                 break
+        _thin_ticks(panels[0])
         return figure
+
+
+def _thin_ticks(axes: Axes) -> None:
+    """Leave out every second tick while the names of neighbours would touch."""
+    low, high = axes.get_xlim()
+    room = axes.get_window_extent().width / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    places = list(axes.get_xticks())
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    widest = max((inches(line, 7) for name in names for line in name.splitlines()), default=0.0)
+    while len(places) > 1 and abs(places[1] - places[0]) * room / (high - low) < 1.1 * widest:
+        places, names = places[::2], names[::2]
+    axes.set_xticks(places, names)
 
 
 def grouped(frame: pd.DataFrame, looks: Looks) -> dict[str, list[str]]:
@@ -147,21 +162,24 @@ def _height(part: pd.DataFrame) -> float:
     return min(6.0, max(3.5, 2.6 + 0.11 * methods))
 
 
-def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
+def _moved(panels: Sequence[Axes], parts: Sequence[pd.DataFrame], looks: Looks, end: int) -> float:
+    """Return how far names at this end of the lines are from them, in all panels."""
+    far = 0.0
+    for axes, part in zip(panels, parts, strict=True):
+        tags, _ = _tags(part, looks)
+        far += moved(axes, [tag for tag in tags if len(tag.line) > 1], end)
+    return far
+
+
+def _names(
+    axes: Axes, part: pd.DataFrame, looks: Looks, ends: Sequence[int] = ENDS
+) -> list[Annotation]:
     """Write each method's name at its line, in a column, or near its point if it has only one.
 
-    All names are near points if most methods have a budget of their own. Returns all annotations,
-    the dense model's level included.
+    The column is at one of `ends`. All names are near points if most methods have a budget of their
+    own. Returns all annotations, the dense model's level included.
     """
-    complete = part.dropna(subset=["total", "top1"]).sort_values("total")
-    tags, levels = [], []
-    for label, rows in complete.groupby("label", sort=False):
-        line = np.column_stack((rows["total"], rows["top1"] * 100))
-        look = looks[str(label)]
-        if look.group == DENSE:
-            levels.append(Tag(f"dense {line[-1, 1]:.1f}", look.light, line))
-        else:
-            tags.append(Tag(look.title, look.light, line))
+    tags, levels = _tags(part, looks)
     single = [tag for tag in tags if len(tag.line) == 1]
     if len(single) > len(tags) / 2:
         return near(axes, [*tags, *levels], np.empty((0, 2)))
@@ -172,8 +190,22 @@ def _names(axes: Axes, part: pd.DataFrame, looks: Looks) -> list[Annotation]:
         notes.append(axes.annotate(level.text, at, xycoords=BESIDE, **style))
     points = [np.empty((0, 2)), *(level.line for level in levels)]
     lines = [tag for tag in tags if len(tag.line) > 1]
-    notes += beside(axes, lines, np.concatenate([*points, *(tag.line for tag in single)]))
+    notes += beside(axes, lines, np.concatenate([*points, *(tag.line for tag in single)]), ends)
     return notes + near(axes, single, np.concatenate([*points, *(tag.line for tag in lines)]))
+
+
+def _tags(part: pd.DataFrame, looks: Looks) -> tuple[list[Tag], list[Tag]]:
+    """Return the names of methods, and those of the dense model's levels, with their lines."""
+    complete = part.dropna(subset=["total", "top1"]).sort_values("total")
+    tags, levels = [], []
+    for label, rows in complete.groupby("label", sort=False):
+        line = np.column_stack((rows["total"], rows["top1"] * 100))
+        look = looks[str(label)]
+        if look.group == DENSE:
+            levels.append(Tag(f"dense {line[-1, 1]:.1f}", look.light, line))
+        else:
+            tags.append(Tag(look.title, look.light, line))
+    return tags, levels
 
 
 def agreement(frame: pd.DataFrame, looks: Looks, convention: str, width: float = WIDTH) -> Figure:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
@@ -14,10 +15,20 @@ from matplotlib.text import Text
 import reports
 from reports import page, sections, static_figures
 from reports.figures import fonts
-from reports.figures.canvas import FONTS, SETTINGS, new_figure, paper_style, use_fonts_for
+from reports.figures.canvas import (
+    COLUMN,
+    FONTS,
+    SETTINGS,
+    WIDTH,
+    new_figure,
+    paper_style,
+    use_fonts_for,
+)
 from reports.figures.fonts import FAMILY, families, inches, wrapped
+from reports.figures.tradeoff import groups
 from reports.report_data import ReportData
 from reports.run import load
+from reports.style import DENSE, PLAIN, looks
 
 BOTH = (static_figures.PAGE, static_figures.ONE_COLUMN)
 NEAR = 2.0  # pixels of 220 an inch by which boxes may touch
@@ -82,6 +93,20 @@ def test_texts_of_a_single_budget_keep_apart(single_folder: Path) -> None:
         for text in shown(figure):
             # mathematics, which is not drawn as such
             assert "mathdefault" not in text.get_text()
+
+
+@pytest.mark.parametrize("width", [WIDTH, COLUMN])
+def test_long_names_leave_their_panels_room(run_folder: Path, width: float) -> None:
+    report = ReportData.of(load(run_folder))
+    long = {}
+    for name, look in report.looks.items():
+        chosen = look.group not in (DENSE, PLAIN)
+        long[name] = f"{look.title} (mine)[order=appended]@falling" if chosen else look.title
+    figure = groups(report.frame, looks(report.labels, long), "flops", "vim_nano", width)
+    assert faults(figure) == []
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert np.ptp(report.frame["total"]) / (high - low) > 0.35
 
 
 def test_the_check_itself_finds_faults() -> None:
