@@ -19,10 +19,9 @@ from suite.analysis.tokens import token_tables
 from suite.analysis.write import comparison_headline, paired_tables, write_analyses
 from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import dismiss
+from suite.execution.begin import begun
 from suite.execution.choose import Executor
-from suite.execution.images import record_images, settle
 from suite.execution.local import execute
-from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.notes import notes_on_settings, notes_on_weights
@@ -30,7 +29,6 @@ from suite.plan.prepare import Prepared, prepare
 from suite.stats.blind_baselines import BlindComparison
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results
-from suite.store.run_folder import Store, session
 from suite.store.schema import CellRecord
 from suite.store.unstated import unstated_notes
 from suite.system.environment import environment, resource_usage
@@ -91,12 +89,9 @@ def run_comparison(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     plan = prepared or prepare(spec)
-    recorded = recorded_spec(folder, plan.spec)  # in its one spelling
-    Store.check(folder, recorded, resume)
-    plan = settle(plan, folder, skip_damaged)
-    refuse_other_data(plan, folder, recorded.data)
-    with session(folder, recorded, resume, again=fail_fast) as store:
-        record_images(plan, store)
+    # The plan has the spec in its one spelling.
+    beginning = begun(plan, plan.spec, folder, resume, fail_fast, skip_damaged)
+    with beginning as (plan, store, _):
         done, total = count_existing(plan, store)
         existing = done, total, "outcomes"
         notes = [*notes_on_weights(plan), *notes_on_settings(plan), *plan.dataset.notes]

@@ -16,9 +16,8 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from suite.data import open_dataset, stratified
 from suite.data.base import digest
-from suite.execution.images import record_images, settle
+from suite.execution.begin import begun
 from suite.execution.local import execute
-from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.loading import context_of, load_model
@@ -45,7 +44,6 @@ from suite.sensitivity.token_tables import (
     score_table,
 )
 from suite.store.results import Results
-from suite.store.run_folder import Store, session
 from suite.system.environment import environment, resource_usage
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.system.stopwatch import STOPWATCH
@@ -77,13 +75,9 @@ def run_sensitivity(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     prepared, settings = prepare_analysis(spec)
-    recorded = recorded_spec(folder, spec)
-    Store.check(folder, recorded, resume)
-    prepared = settle(prepared, folder, skip_damaged)
-    refuse_other_data(prepared, folder, recorded.data)
-    images = prepared.indices.tolist()
-    with session(folder, recorded, resume, again=fail_fast) as store:
-        record_images(prepared, store)
+    beginning = begun(prepared, spec, folder, resume, fail_fast, skip_damaged)
+    with beginning as (prepared, store, recorded):
+        images = prepared.indices.tolist()
         probes = ProbeStore(store, probe_digest(prepared, recorded), prepared.seen)
         # Say where the results go and what an interrupted run has left.
         done, total = count_existing(prepared, store)

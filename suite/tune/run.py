@@ -9,17 +9,15 @@ from pathlib import Path
 
 from suite.analysis.records import cell_records
 from suite.data.loading.loader import dismiss
+from suite.execution.begin import begun
 from suite.execution.choose import Executor
-from suite.execution.images import record_images, settle
 from suite.execution.local import execute
-from suite.execution.moved_data import recorded_spec, refuse_other_data
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
 from suite.plan.cells import DENSE
 from suite.plan.notes import notes_on_weights
 from suite.plan.run_time import estimate_seconds
 from suite.store.results import Results
-from suite.store.run_folder import Store, session
 from suite.store.schema import CellRecord
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
@@ -63,13 +61,9 @@ def run_tuning(
     started = datetime.now(UTC)
     STOPWATCH.reset()
     tuning = prepare_tuning(spec)
-    recorded = recorded_spec(folder, spec)
-    Store.check(folder, recorded, resume)
-    tuning = replace(tuning, prepared=settle(tuning.prepared, folder, skip_damaged))
-    plan = tuning.prepared
-    refuse_other_data(plan, folder, recorded.data)
-    with session(folder, recorded, resume, again=fail_fast) as store:
-        record_images(plan, store)
+    beginning = begun(tuning.prepared, spec, folder, resume, fail_fast, skip_damaged)
+    with beginning as (plan, store, _):
+        tuning = replace(tuning, prepared=plan)
         done, total = count_existing(plan, store)
         notes = [*notes_on_weights(plan), *plan.dataset.notes]
         if done < total and not quiet:
