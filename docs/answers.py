@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from suite.merge.finished_run import FinishedRun, load_run
-from suite.stats.compare import Comparison, compare, compare_to_reference
+from suite.stats.compare import Comparison, compare
 from suite.stats.correctness import Outcomes
 from suite.store.schema import SHOWN
 from suite.tries.settings import Setting
@@ -36,7 +36,6 @@ FIELDS = (
     "cls_window",
     "budget",
     "seed",
-    "token_ratio",
     "reason",
 )
 
@@ -47,10 +46,9 @@ def store(run: FinishedRun, path: Path) -> None:
     for record in run.records:
         row: dict[str, Any] = {name: getattr(record, name) for name in FIELDS}
         row["beside"] = json.dumps(record.beside)
-        row["removed"] = row["correct"] = row["reduction"] = None
+        row["removed"] = row["correct"] = None
         if record.status == "ok":
             row["removed"] = record.removed_share
-            row["reduction"] = record.flops["reduction"] / record.total[record.flops_convention]
             answers = run.outcomes(record)
             right = answers.prediction.to_numpy() == answers.label_true.to_numpy()
             row["correct"] = np.packbits(right).tobytes()
@@ -138,11 +136,6 @@ class Answers:
             raise KeyError(f"no image as small as {removed:.0%} less")
         return float(np.interp(removed, shares, [points[share] for share in shares]))
 
-    def reduction(self, label: str, budget: float, backbone: str = "") -> float:
-        """A method's own work, as a share of the FLOPs of its reduced model."""
-        rows = self._main(backbone)
-        return float(rows[(rows.budget == budget) & (rows.label == label)].reduction.iloc[0])
-
     def published(self, beside: Sequence[str]) -> list[tuple[str, float]]:
         """Label and budget of each published cell of protocol `paper`, by FLOPs removed.
 
@@ -156,12 +149,6 @@ class Answers:
         """Labels of the methods that were shown to beat every blind baseline."""
         place = {"backbone": backbone or self.backbone, "budget": budget}
         return [row["label"] for row in self.table("blind_comparison", **place) if row["shown"]]
-
-    def reason(self, label: str, budget: float, backbone: str = "") -> str:
-        """Why a cell of the run's tables has no answers; empty if it has."""
-        rows = self._main(backbone)
-        rows = rows[(rows.budget == budget) & (rows.label == label)]
-        return str(rows.reason.iloc[0] or "") if len(rows) else "not run"
 
     def _main(self, backbone: str) -> pd.DataFrame:
         rows = self.cells[self.cells.backbone == (backbone or self.backbone)]
@@ -207,13 +194,6 @@ class Answers:
         """`first` against `second`, nothing corrected."""
         one, two = (self.outcomes(label, budget, backbone) for label in (first, second))
         return compare(one, two)
-
-    def against(
-        self, reference: str, others: Sequence[str], budget: float, backbone: str = ""
-    ) -> list[Comparison]:
-        """Each of `others` against `reference`, corrected by Holm's method."""
-        cells = [self.outcomes(label, budget, backbone) for label in others]
-        return compare_to_reference(self.outcomes(reference, budget, backbone), cells)
 
 
 def read(name: str) -> Answers:

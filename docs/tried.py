@@ -32,10 +32,7 @@ class Tried:
     def outcomes(self, method: str, schedule: str, budget: float) -> Outcomes | None:
         """What `method` got right under `schedule`; None if it does not meet the budget."""
         setting = Setting(schedule, default_setting(METHODS[method]).cls_window)
-        row = self.tries.find(method, setting, budget)
-        if row is None or row.correct is None or row.removed is None:
-            return None
-        return Outcomes(method, row.correct[None], self.tries.images, row.removed)
+        return self.tries.outcomes(self.tries.find(method, setting, budget), method)
 
     def top1(self, method: str, schedule: str, budget: float) -> float | None:
         """Top-1 under `schedule`; None if it does not meet the budget."""
@@ -52,8 +49,7 @@ class Tried:
 def _order(tried: Tried, first: str, second: str, budget: float) -> OrderOverSchedules:
     under = {}
     for name in SCHEDULES:
-        pair = tried.outcomes(first, name, budget), tried.outcomes(second, name, budget)
-        under[name] = pair
+        under[name] = tried.outcomes(first, name, budget), tried.outcomes(second, name, budget)
     return order_over_schedules(first, second, under)
 
 

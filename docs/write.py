@@ -46,12 +46,11 @@ def points(share: float) -> str:
 
 def lead(comparison: answers.Comparison) -> str:
     """The signed difference in points with its interval: +6.0 (+3.1 to +8.9)."""
-    low, high = points(comparison.difference_low), points(comparison.difference_high)
-    return f"{points(comparison.difference)} ({low} to {high})"
+    return change(vars(comparison))
 
 
 def change(row: dict[str, Any]) -> str:
-    """The difference of a setting of an ablation with its corrected interval."""
+    """The difference in a row with its interval; a dash without one."""
     if row["difference"] is None:
         return "–"
     low, high = points(row["difference_low"]), points(row["difference_high"])

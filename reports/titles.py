@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from methods import METHODS
+from suite.store.labels import name_in
 from suite.store.schema import SAME
 
-NAME = re.compile(r"[^\[@]*")  # a method's text up to its options and its schedule
 FILE = re.compile(r" \([^()]*\)$")  # the file or run that tells methods of one name apart
 DENSE = "none"
 
@@ -26,7 +26,7 @@ def titles_by_name(cells: pd.DataFrame) -> dict[str, str]:
     """
     titles: dict[str, str] = {}
     for row in cells.drop_duplicates("label").itertuples():
-        name = _name(str(row.label).split(SAME, 1)[0])
+        name = name_in(str(row.label).split(SAME, 1)[0])
         file = FILE.search(name)
         title = f"{row.title or name}{file.group() if file else ''}"
         titles.setdefault(name, title)
@@ -44,15 +44,9 @@ def titled(text: str, known: Mapping[str, str]) -> str:
 
 
 def _titled(text: str, known: Mapping[str, str]) -> str:
-    name = _name(text)
+    name = name_in(text)
     title = known.get(name, name)
     # A table may name methods that no cell has. Only ours are asked: a report runs no other code.
     if name not in known and METHODS.origin(name) == "built-in":
         title = METHODS[name].title
     return title + text[len(name) :] if text != DENSE else "dense"
-
-
-def _name(text: str) -> str:
-    match = NAME.match(text)
-    assert match is not None
-    return match.group()

@@ -33,9 +33,8 @@ class Schedules:
         """Those of `records`, which are of one backbone."""
         settings = {}
         for record in records:
-            if record.budget == budget and record.schedule is not None:
-                setting = Setting(record.schedule, record.cls_window or 0)
-                settings[record.label] = setting, record.tuned
+            if record.budget == budget and record.setting:
+                settings[record.label] = record.setting, record.tuned
         backbone = records[0].backbone
         own = [each for each in verdicts if each.backbone == backbone]
         # At another budget who keeps more may be another question, but no less open.

@@ -160,11 +160,11 @@ def tried_answers(
         under, reasons = {}, {}
         for setting in under_schedules(method):
             row = tries.find(tried_name(method), setting, budget)
-            if row is None or row.correct is None or row.removed is None:
+            outcomes = tries.outcomes(row, blank.label)
+            if outcomes:
+                under[setting.schedule] = outcomes
+            else:
                 reasons[setting.schedule] = (row.reason if row else None) or ""
-                continue
-            correct = row.correct[None]
-            under[setting.schedule] = Outcomes(blank.label, correct, tries.images, row.removed)
         if under:
             answered.append(replace(blank, under=under, reasons=reasons))
     return tuple(answered)

@@ -5,14 +5,12 @@ A name is one of a method in a file, or one that a user gave. Nothing of the met
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from suite.merge.finished_run import FinishedRun
+from suite.store.labels import name_in
 from suite.store.schema import SAME, CellRecord
-
-NAME = re.compile(r"[^\[@]*")  # a method's text up to its options and its schedule
 
 
 def told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
@@ -23,8 +21,8 @@ def told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         for record in run.records:
             # Of a method that comes to another's cell nothing but that is on record.
             for part in record.label.split(SAME)[1:]:
-                if _name(part) in foreign:
-                    of_run.setdefault(_name(part), record.spec)
+                if name_in(part) in foreign:
+                    of_run.setdefault(name_in(part), record.spec)
     distinct: dict[str, set[str]] = {}
     for of_run in meanings:
         for name, meaning in of_run.items():
@@ -43,7 +41,7 @@ def relabelled(label: str, names: Mapping[str, str]) -> str:
     """A label with other names for the methods in it."""
     parts = []
     for part in label.split(SAME):
-        name = _name(part)
+        name = name_in(part)
         parts.append(names.get(name, name) + part[len(name) :])
     return SAME.join(parts)
 
@@ -61,11 +59,5 @@ def _meanings(records: Sequence[CellRecord]) -> dict[str, str]:
             text = record.spec.removeprefix(f"{part}=")
             meanings[part] = method + text.removeprefix(record.method)
         elif path:
-            meanings[_name(part)] = method
+            meanings[name_in(part)] = method
     return meanings
-
-
-def _name(text: str) -> str:
-    match = NAME.match(text)
-    assert match is not None
-    return match.group()

@@ -17,7 +17,6 @@ from suite.merge.finished_run import FinishedRun
 from suite.merge.namesakes import relabelled
 from suite.merge.union import Union
 from suite.plan.settings import BLIND
-from suite.stats.correctness import Outcomes
 from suite.stats.schedules import Source
 from suite.store.results import Results
 from suite.store.schema import TABLES
@@ -118,9 +117,8 @@ def _tried(label: str, rows: pd.DataFrame, tries: Tries | None) -> MethodAnswers
     under = {}
     for row in rows.itertuples():
         found = tries.find(name, Setting(str(row.schedule), blank.window), float(row.budget))
-        if found and found.correct is not None and found.removed is not None:
-            correct = found.correct[None]
-            under[found.setting.schedule] = Outcomes(label, correct, tries.images, found.removed)
+        if outcomes := tries.outcomes(found, label):
+            under[str(row.schedule)] = outcomes
     return replace(blank, under=under)
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.stats.correctness import Outcomes
 from suite.tries.settings import Setting
 
 # Version of the protocol: raise it when other settings are tried, or are picked by another rule.
@@ -138,12 +139,8 @@ class Tries:
         """What is known of a method under a setting at a budget; None if it was not tried."""
         return self._by_setting.get((name, setting, budget))
 
-    def correct(self, name: str, setting: Setting, budget: float) -> Answers | None:
-        """Whether the answer to each of `images` was right, (images,); None if it is not known."""
-        row = self.find(name, setting, budget)
-        return row.correct if row else None
-
-    def removed(self, name: str, setting: Setting, budget: float) -> float | None:
-        """Share of the FLOPs that was removed; None if it is not known."""
-        row = self.find(name, setting, budget)
-        return row.removed if row else None
+    def outcomes(self, row: Try | None, label: str) -> Outcomes | None:
+        """What a try got right, under the name `label`; None if it has no answers."""
+        if row is None or row.correct is None or row.removed is None:
+            return None
+        return Outcomes(label, row.correct[None], self.images, row.removed)

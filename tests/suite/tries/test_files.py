@@ -54,12 +54,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read.methods == ("mtr",)
     assert read.pick("mtr") == STAGED
     assert read.pick("tome") is None
-    assert read.removed("mtr", STAGED, 0.2) == 0.1999
-    correct = read.correct("mtr", RATIO, 0.2)
-    assert correct is not None
-    assert correct.tolist() == RIGHT.tolist()
-    assert read.correct("mtr", RATIO, 0.4) is None
-    assert read.correct("mtr", RATIO, 0.3) is None
+    staged = read.outcomes(read.find("mtr", STAGED, 0.2), "mtr")
+    assert staged is not None
+    assert staged.removed == 0.1999
+    right = read.outcomes(read.find("mtr", RATIO, 0.2), "mtr")
+    assert right is not None
+    assert right.correct.tolist() == [RIGHT.tolist()]
+    assert right.images.tolist() == list(IMAGES)
+    assert read.outcomes(read.find("mtr", RATIO, 0.4), "mtr") is None
+    assert read.outcomes(read.find("mtr", RATIO, 0.3), "mtr") is None
     unmet = read.find("mtr", RATIO, 0.4)
     assert unmet is not None
     assert (unmet.top1, unmet.reason) == (None, "cannot remove 40 % of the work")

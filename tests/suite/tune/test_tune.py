@@ -117,13 +117,12 @@ def test_a_try_is_the_cell_that_a_comparison_evaluates(
         method, record = parse(text), records[text]
         setting = Setting(method.schedule, int(method.options["cls_window"]))
         images, right = results.hits(record.key)
-        correct = table.correct(method.name, setting, 0.3)
-        assert correct is not None
-        assert correct.tolist() == right.tolist()
-        assert table.images.tolist() == images.tolist()
-        assert table.removed(method.name, setting, 0.3) == record.removed["flops"]
         row = table.find(method.name, setting, 0.3)
         assert row is not None
+        assert row.correct is not None
+        assert row.correct.tolist() == right.tolist()
+        assert table.images.tolist() == images.tolist()
+        assert row.removed == record.removed["flops"]
         assert row.tokens_removed == sum(each.tokens for each in record.removals.values())
 
 
