@@ -256,7 +256,7 @@ def evaluate_batch(
 def embed(
     model: Backbone,
     images: Tensor,
-    index: Tensor,
+    index: Tensor | None,
     size: int,
 ) -> tuple[Backbone, TokenSequence]:
     """Return `model` for images of this `size`, and the tokens that enter its first block."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.common.paths import local_path
 from methods.spec import MethodSpec
@@ -15,6 +16,7 @@ from suite.data import content_of
 from suite.data.base import Dataset, IntArray
 from suite.plan.settings import Chosen, choose_settings
 from suite.tries.bundled import bundled
+from suite.tries.bundled import of_weights as bundled_of_weights
 from suite.tries.files import open_tries
 from suite.tries.table import Tries
 
@@ -34,6 +36,24 @@ def find_tries(spec: RunSpec, backbone: str, weights: str | None, dataset: Datas
         if table.origin.fits(backbone, weights, dataset.name, content):
             return table
     return None
+
+
+def tries_of_weights(model: Backbone, tries: str | None) -> Tries | None:
+    """The table of a model's weights on whatever data: of those in `tries`, else the bundled one.
+
+    UserError if `tries` has none of them. Weights that were adapted have no table.
+    """
+    origin = model.provenance
+    weights = origin.sha256 if origin and not (origin.adapted or origin.made_up) else None
+    if tries is None:
+        return bundled_of_weights(model.name, weights) if weights else None
+    for table in open_tries(local_path(tries)):
+        if table.origin.of_weights(model.name, weights):
+            return table
+    raise UserError(
+        f"tries {Path(tries).name}: it has no tries of {model.name} with these weights: make them "
+        "with 'python -m suite tune'"
+    )
 
 
 def check_tries(spec: RunSpec, found: Iterable[str]) -> None:

@@ -23,6 +23,14 @@ def bundled(backbone: str, weights: str | None, data: str, content: Content) -> 
     return None
 
 
+def of_weights(backbone: str, weights: str | None) -> Tries | None:
+    """The bundled tries of a backbone's weights, whatever the data; None if there are none."""
+    for path in tables():
+        if _origin(path).of_weights(backbone, weights):
+            return _table(path)
+    return None
+
+
 def tables() -> list[Path]:
     """The files of all bundled tables."""
     return sorted(TABLES.glob("*.parquet"))

@@ -49,13 +49,17 @@ class Origin:
     device: str
     protocol: int = PROTOCOL
 
+    def of_weights(self, backbone: str, weights: str | None) -> bool:
+        """Whether tries are of this backbone and its weights."""
+        return (self.backbone, self.weights) == (backbone, weights)
+
     def fits(self, backbone: str, weights: str | None, data: str, content: Content) -> bool:
         """Whether tries are of this backbone, its weights, and these images of this data set.
 
         `content` is asked only if all else fits, since it may have to read the images. Where their
         split is not there (a copy of the data with `valid` alone) the name of the data must do.
         """
-        if (self.backbone, self.weights, self.data) != (backbone, weights, data):
+        if not self.of_weights(backbone, weights) or self.data != data:
             return False
         held = content(self.split, np.array(self.images, np.int64))
         return held is None or held == self.content

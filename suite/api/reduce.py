@@ -1,0 +1,241 @@
+"""`suite.reduce`: a model whose tokens are reduced by a method, as a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbones import create_model
+from backbones.base import Backbone
+from backbones.common.errors import UserError
+from methods.composition import Composition
+from methods.spec import MethodSpec, parse
+from suite.api.trace import TokenTrace, traced
+from suite.config.run_spec import RunSpec
+from suite.config.spec_file import build_spec
+from suite.evaluation.runner import embed
+from suite.plan.budget import Plan, plan_of
+from suite.plan.cells import DENSE, REMOVING, Cell
+from suite.plan.layout import bare_cell, planned_cell
+from suite.plan.schedule import check_sites, default_sites, spell
+from suite.plan.settings import one_spelling, resolve
+from suite.plan.tuning import tries_of_weights
+from suite.tries.settings import Setting
+
+Counts = int | Sequence[int] | Mapping[int, int]
+# What methods of other kinds do instead of removing tokens.
+OTHER_KINDS = {
+    "none": "leaves the model as it is: call the model itself",
+    "order": "moves tokens and removes none: use it in a comparison",
+    "oracle": "reads the labels of a data set: use it in a comparison",
+}
+
+
+class Reduced(nn.Module):
+    """A backbone that runs with fewer tokens; made by `suite.reduce`.
+
+    It is called as the model is: ``reduced(images)`` gives logits (B, classes) for normalised
+    images (B, 3, S, S), or clips (B, 3, T, S, S). Its only submodule is the backbone, ``model``,
+    whose weights are shared with the model that was given. Copies, pickles and state dicts
+    (``model.*``) are those of any module.
+
+    ``model``       the backbone, a `backbones.base.Backbone`
+    ``method``      text of the method with its options, such as ``mtr[score=b]``
+    ``setting``     its schedule and class-token window, None where counts were given
+    ``tuned``       whether the setting was picked for these weights on images of their data
+    ``plan``        tokens that enter each block, and FLOPs by convention
+                    (`suite.plan.budget.Plan`)
+    ``convention``  how the FLOPs of the budget are counted: flops, macs or paper
+    """
+
+    model: Backbone
+
+    def __init__(self, model: Backbone, cell: Cell, convention: str) -> None:
+        """`cell` is a planned cell of `model`, as in a comparison."""
+        super().__init__()
+        self.model = model
+        self.convention = convention
+        self._cell = cell
+
+    @property
+    def method(self) -> str:
+        """Text of the method with its options."""
+        return self._cell.method.text
+
+    @property
+    def setting(self) -> Setting | None:
+        """Schedule and class-token window of the method; None where counts were given."""
+        return self._cell.setting
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the setting was picked on other images for these weights."""
+        return self._cell.tuned
+
+    @property
+    def plan(self) -> Plan:
+        """Tokens that enter each block, what leaves before it, and FLOPs by convention."""
+        assert self._cell.plan is not None
+        return self._cell.plan
+
+    def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Logits (B, classes) of normalised images (B, 3, S, S) or clips (B, 3, T, S, S).
+
+        `numbers` (B,) are those of the images in their data set; only a method that draws at random
+        reads them, 0..B-1 by default. Without a gradient to compute, each image has the bits that
+        `compare` gives it, whatever its batch.
+        """
+        with self._gradients(images):
+            sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
+            return sized.readout(sized.run(tokens, plan=self._cell.reducers()))
+
+    def trace(self, images: Tensor, numbers: Tensor | None = None) -> TokenTrace:
+        """Run the model and tell what became of every patch; the arguments are `forward`'s."""
+        with self._gradients(images):
+            sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
+            final = sized.run(tokens.tracked(), plan=self._cell.reducers())
+            return traced(self.model, images, final, sized.readout(final), self.plan.lengths)
+
+    def _gradients(self, images: Tensor) -> torch.no_grad | nullcontext[None]:
+        """Leave gradients on only where something asks for one: inference has kernels of its own.
+
+        They are faster, and an image's bits do not depend on its batch.
+        """
+        asked = images.requires_grad or any(part.requires_grad for part in self.parameters())
+        return nullcontext() if asked else torch.no_grad()
+
+    def __repr__(self) -> str:
+        """The model, the method with its setting, and what it saves, in one line."""
+        how = f" at {self.setting}".replace(" with ", ", ") if self.setting else ""
+        removed = 100 * self.plan.removed[self.convention]
+        unit = "MACs" if self.convention == "macs" else "FLOPs"
+        return (
+            f"Reduced({self.model.name}, {self._cell.method.label}{how}: -{removed:.1f} % {unit})"
+        )
+
+
+def reduce(
+    model: Backbone | str,
+    method: str,
+    budget: float | None = None,
+    counts: Counts | None = None,
+    *,
+    schedule: str = "tuned",
+    sites: Sequence[int] | None = None,
+    seed: int = 0,
+    tries: str | None = None,
+    convention: str = "flops",
+) -> Reduced:
+    """Reduce the tokens of `model` by `method`, as `compare` would: a module that gives logits.
+
+    `model` is a backbone of `backbones.create_model`, or the name of one whose weights are bundled,
+    such as ``vim_nano``; that one is frozen (``requires_grad_`` thaws it). `method` is a text as on
+    the command line: ``mtr``, ``mtr[score=b]@falling``, ``file.py:MINE``.
+
+    Give either a `budget`, the share of the model's FLOPs to remove (0.4: 40 %, the method's own
+    cost included, within 0.24 point), or `counts`: so many patch tokens at every site (ToMe's r; as
+    many as the method can take where fewer are left), at each site in order, or {block: tokens}.
+
+    With a budget, `schedule` spreads the removal: ``tuned`` is the setting picked for these weights
+    in the bundled table or in `tries` (a `tune` run), else constant-ratio. `sites` are blocks
+    before which tokens leave, by default those of `compare`; `seed` is a random method's;
+    `convention` counts FLOPs as flops, macs or paper.
+
+    UserError, in one line, for what cannot be reduced, and why.
+    """
+    backbone = _opened(model)
+    if (budget is None) == (counts is None):
+        raise UserError("give either budget=0.4 (share of the FLOPs) or counts=8 (tokens a site)")
+    given: dict[str, Any] = {"methods": (method,), "schedule": schedule, "tries": tries}
+    given |= {"sites": sites, "flops_convention": convention}
+    if budget is not None:
+        given["budgets"] = (budget,)
+    # The words and bounds are those of a comparison.
+    spec = one_spelling(build_spec(**given))
+    named = parse(spec.methods[0])
+    if named.method.kind in OTHER_KINDS:
+        raise UserError(f"{named.label} {OTHER_KINDS[named.method.kind]}")
+    base = Cell(backbone.name, DENSE, None, seed, None, None, backbone.image_size, context="")
+    if counts is None:
+        cell = _to_budget(base, named, backbone, spec)
+    else:
+        cell = _by_counts(base, named, backbone, spec, counts)
+    return Reduced(backbone, cell, convention)
+
+
+def _opened(model: Backbone | str) -> Backbone:
+    """The backbone that is meant by `model`."""
+    if isinstance(model, Backbone):
+        return model
+    if isinstance(model, str):
+        return create_model(model, "bundled").requires_grad_(False)
+    raise UserError(
+        f"cannot reduce a {type(model).__name__}: give a backbone of backbones.create_model, "
+        "or the name of a bundled one"
+    )
+
+
+def _to_budget(base: Cell, method: MethodSpec, model: Backbone, spec: RunSpec) -> Cell:
+    """The cell of `method` that meets the budget; UserError if there is none."""
+    resolved = None
+    if method.method.kind in REMOVING:
+        resolved = resolve(method, spec.schedule, tries_of_weights(model, spec.tries))
+    cell = bare_cell(base, method, resolved, model)
+    cell = planned_cell(replace(cell, budget=spec.budgets[0]), model, spec)
+    if cell.plan is None:
+        nearest = f": ask for budget={cell.closest:.4f}" if cell.closest else ""
+        raise UserError(f"{method.label} on {model.name}: {cell.reason}{nearest}")
+    return cell
+
+
+def _by_counts(
+    base: Cell, method: MethodSpec, model: Backbone, spec: RunSpec, counts: Counts
+) -> Cell:
+    """The cell of `method` that removes so many tokens at the sites; UserError if it cannot."""
+    cell = bare_cell(base, method, None, model)
+    name = f"{method.label} on {model.name}"
+    if cell.composition is None or cell.reason:
+        raise UserError(f"{name}: {cell.reason or 'removes no tokens, give a budget'}")
+    asked = _asked(counts, spec.sites, model, cell.composition)
+    try:
+        return replace(cell, plan=plan_of(model.describe(), asked, cell.composition))
+    except ValueError as error:
+        raise UserError(f"{name}: {error}, so many the method cannot take: give fewer") from None
+
+
+def _asked(
+    counts: Counts, sites: Sequence[int] | None, model: Backbone, composition: Composition
+) -> dict[int, int]:
+    """How many tokens are asked of each site."""
+    shape = model.describe()
+    if not isinstance(counts, Mapping) and sites is None:
+        # ToMe's r is taken in every layer of a transformer, however many there are.
+        sites = shape.sites if shape.heads else default_sites(shape.sites)
+    chosen = check_sites(list(counts) if isinstance(counts, Mapping) else sites or (), shape)
+    if isinstance(counts, Mapping):
+        asked = dict(counts)
+    elif isinstance(counts, Sequence):
+        if len(counts) != len(chosen):
+            raise UserError(
+                f"{len(counts)} counts do not fit the {len(chosen)} sites {spell(chosen)} of "
+                f"{model.name}: give one for each, or {{block: tokens}}"
+            )
+        asked = dict(zip(chosen, counts, strict=True))
+    else:
+        asked = dict.fromkeys(chosen, counts)
+    for tokens in asked.values():
+        if not isinstance(tokens, Integral) or tokens < 0:
+            raise UserError(f"counts cannot be {tokens}: give whole numbers of tokens from 0 on")
+    if isinstance(counts, Integral):
+        left = shape.patches
+        for site in chosen:
+            # As ToMe's published rule: what pairs tokens takes at most half of them.
+            asked[site] = min(asked[site], composition.cap(left, shape.specials))
+            left -= asked[site]
+    return {site: int(tokens) for site, tokens in asked.items()}
