@@ -11,6 +11,7 @@ from suite.analysis.ablation import ablation_tables
 from suite.analysis.headline import Headline, make_headline, run_warnings
 from suite.analysis.mamba_vs_attention import mamba_vs_attention_tables, mixer_of
 from suite.analysis.published_accuracy import published_result
+from suite.analysis.ranking import ranking_table
 from suite.analysis.schedule_answers import schedule_answers
 from suite.analysis.schedules import schedule_tables
 from suite.analysis.statistics import (
@@ -43,6 +44,7 @@ def paired_tables(
     tables |= mamba_vs_attention_tables(mixers, records, results)
     tables["token_matched"] = token_matched_table(prepared, records, results, statistics)
     tables |= schedule_tables(schedule_answers(prepared, records, results))
+    tables["ranking"] = ranking_table(statistics, read_schedules_table(tables["schedules"]))
     if prepared.spec.axes:
         tables |= ablation_tables(records, prepared.spec, results)
     return tables

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backbones.common.errors import UserError
 from suite.analysis.headline import Headline, make_headline, run_warnings
+from suite.analysis.ranking import ranking_table
 from suite.analysis.schedules import schedule_tables
 from suite.analysis.statistics import compute_statistics, statistics_tables
 from suite.config.run_spec import SCHEMA
@@ -87,6 +88,7 @@ def merge(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[
         tables |= statistics_tables(statistics)
         tables |= schedule_tables(merged_answers(runs, union, results, requested))
         verdicts = read_schedules_table(tables["schedules"])
+        tables["ranking"] = ranking_table(statistics, verdicts)
         classes = len(compared[0].dataset.get("classes") or ()) or 2
         warnings = run_warnings(statistics, common, classes, {})
         # What was doubtful in a run is so in the report of all.

@@ -24,6 +24,7 @@ from suite.store.schema import CellRecord
 AGAIN = {
     "statistics",
     "blind_comparison",
+    "ranking",
     "first_errors",
     "token_overlap",
     "method_similarity",

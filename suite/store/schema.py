@@ -307,6 +307,7 @@ INDICES = {
 NUMBERS = {
     "budget": "share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model",
     "removed": "share of the backbone's FLOPs removed, in [0, 1]",
+    "group": "1 for the best method and those not told apart from it, 2 for the next, and so on",
     "other_top1": "top-1 of the other method",
     "picked_window": "class-token window of the method's tuned setting, beside its schedule",
     "top1": "top-1, seeds averaged, in [0, 1]; in `blind_comparison` of the baseline",
@@ -383,6 +384,8 @@ TRUTHS = {
     "significant": "whether `p_holm` is below 0.05 and the interval without zero; empty untested",
     "shown": "whether it was shown to beat every blind baseline of the same FLOPs, under its own "
     "setting and under the baseline's best",
+    "unsettled": "whether another schedule turns the order of the two round; empty without a "
+    "reference",
     "is_reference": "whether it is the method as it is, which the others are compared with",
 }
 LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
@@ -415,6 +418,12 @@ TABLES = {
     "blind_comparison": _table(
         "a method against the best blind baseline at one budget",
         f"backbone budget baseline schedule cls_window top1 label {DIFFERENCE} p shown",
+    ),
+    "ranking": _table(
+        "a method in the order of top-1 at one budget, against the best of its group; the first of "
+        "a group against the best of the group above",
+        f"backbone budget group label reference top1 top1_low top1_high {DIFFERENCE} p p_holm "
+        "comparisons significant unsettled seeds images",
     ),
     "token_matched": _table(
         "a method by equal counts of tokens beside equal FLOPs, at the budget of the headline",
