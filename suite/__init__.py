@@ -15,20 +15,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backbones.common.errors import UserError
     from suite.api.reduce import Reduced, reduce
+    from suite.api.runs import Run, compare, load
     from suite.api.samples import Samples, images
     from suite.api.trace import TokenTrace
 
 # The module of each public name.
 _HOMES = {
     "Reduced": "suite.api.reduce",
+    "Run": "suite.api.runs",
     "Samples": "suite.api.samples",
     "TokenTrace": "suite.api.trace",
     "UserError": "backbones.common.errors",
+    "compare": "suite.api.runs",
     "images": "suite.api.samples",
+    "load": "suite.api.runs",
     "reduce": "suite.api.reduce",
 }
 
-__all__ = ["Reduced", "Samples", "TokenTrace", "UserError", "images", "reduce"]
+__all__ = [
+    "Reduced",
+    "Run",
+    "Samples",
+    "TokenTrace",
+    "UserError",
+    "compare",
+    "images",
+    "load",
+    "reduce",
+]
 
 
 def __getattr__(name: str) -> Any:

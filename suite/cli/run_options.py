@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from backbones.common.errors import UserError
-from backbones.common.paths import local_path
 from suite.cli.paths import absolute
 from suite.config.spec_file import SPEC
-
-MAX_NAME = (
-    200  # bytes of a folder's name; file systems take 255, and files in it are named after it
-)
+from suite.store.find_run import folder_of
 
 
 @dataclass(frozen=True)
@@ -90,16 +84,7 @@ class RunOptions:
         """
         if self.out:
             return self.out
-        name = self.name
-        # A path would put the run outside --runs, where nobody looks for it.
-        length = len(os.fsencode(name))
-        if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
-            raise UserError(
-                f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', "
-                "keep it short, or use --runs"
-            )
-        local_path(f"./{name}")
-        return self.runs / (name or default)
+        return folder_of(self.runs, self.name, default)
 
 
 def finish(

@@ -69,6 +69,17 @@ class Comparison:
             return None
         return self.rejected and not self.difference_low <= 0 <= self.difference_high
 
+    def __str__(self) -> str:
+        """Both accuracies and their difference, in one line: mtr 76.0 %, tome 60.8 %: +15.2 ..."""
+        low, high = 100 * self.difference_low, 100 * self.difference_high
+        p, name = (self.p, "p") if self.p_holm is None else (self.p_holm, "p_holm")
+        tested = "not tested, other FLOPs" if p is None else f"{name} = {p:.2g}"
+        return (
+            f"{self.label} {100 * self.accuracy:.1f} %, {self.reference} "
+            f"{100 * self.reference_accuracy:.1f} %: {100 * self.difference:+.1f} points "
+            f"({low:+.1f} to {high:+.1f}), {tested}"
+        )
+
 
 def compare(method: Outcomes, reference: Outcomes) -> Comparison:
     """Compare `method` with `reference` on the same images.

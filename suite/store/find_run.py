@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from backbones.common.errors import UserError
+from backbones.common.paths import local_path
 from suite.config.spec_file import SPEC
 
 DEFAULT_FOLDER = Path("runs")
 MAX_NAMED = 3  # runs named in a message
+MAX_NAME = 200  # bytes of a folder's name; systems take 255, and files in it are named after it
 
 
 def run_spec(folder: Path) -> Path:
@@ -28,6 +31,22 @@ def run_spec(folder: Path) -> Path:
     more = f" ({len(runs)} in all)" if len(runs) > MAX_NAMED else ""
     names = ", ".join(map(str, runs[:MAX_NAMED]))
     raise UserError(f"{problem}: give one that is there, such as {names}{more}")
+
+
+def folder_of(runs: Path, name: str, default: str) -> Path:
+    """The folder of the run called `name` in `runs`, or called `default` if it is empty.
+
+    UserError if `name` is not the name of one folder.
+    """
+    # A path would put the run outside `runs`, where nobody looks for it.
+    length = len(os.fsencode(name))
+    if Path(name).name != name or name == ".." or length > MAX_NAME or "\0" in name:
+        raise UserError(
+            f"--name '{name[:80]}' is not the name of one folder: leave out '/' and '..', "
+            "keep it short, or use --runs"
+        )
+    local_path(f"./{name}")
+    return runs / (name or default)
 
 
 def _enclosing_run(folder: Path) -> Path | None:
