@@ -16,6 +16,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.composition import Composition
 from methods.spec import MethodSpec, parse
+from suite.api.adopt import adopt
 from suite.api.trace import TokenTrace, traced
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
@@ -112,16 +113,19 @@ class Reduced(nn.Module):
 
     def __repr__(self) -> str:
         """The model, the method with its setting, and what it saves, in one line."""
-        how = f" at {self.setting}".replace(" with ", ", ") if self.setting else ""
+        counts = [removal.tokens for removal in self.plan.removals.values()]
+        how = str(self.setting).replace(" with ", ", ")
+        if self.setting is None:
+            same = len(set(counts)) == 1
+            how = f"{counts[0]} tokens a site" if same else f"{sum(counts)} tokens in all"
         removed = 100 * self.plan.removed[self.convention]
         unit = "MACs" if self.convention == "macs" else "FLOPs"
-        return (
-            f"Reduced({self.model.name}, {self._cell.method.label}{how}: -{removed:.1f} % {unit})"
-        )
+        method = f"{self._cell.method.label} at {how}"
+        return f"Reduced({self.model.name}, {method}: -{removed:.1f} % {unit})"
 
 
 def reduce(
-    model: Backbone | str,
+    model: nn.Module | str,
     method: str,
     budget: float | None = None,
     counts: Counts | None = None,
@@ -134,8 +138,10 @@ def reduce(
 ) -> Reduced:
     """Reduce the tokens of `model` by `method`, as `compare` would: a module that gives logits.
 
-    `model` is a backbone of `backbones.create_model`, or the name of one whose weights are bundled,
-    such as ``vim_nano``; that one is frozen (``requires_grad_`` thaws it). `method` is a text as on
+    `model` is a backbone of `backbones.create_model`, the name of one whose weights are bundled,
+    such as ``vim_nano``, which is frozen (``requires_grad_`` thaws it), or an instance of timm's
+    ViT or DeiT, or of the authors' class of Vim, VideoMamba or Mamba-Reg (see `suite.api.adopt`).
+    Its weights are shared, not copied. `method` is a text as on
     the command line: ``mtr``, ``mtr[score=b]@falling``, ``file.py:MINE``.
 
     Give either a `budget`, the share of the model's FLOPs to remove (0.4: 40 %, the method's own
@@ -169,15 +175,14 @@ def reduce(
     return Reduced(backbone, cell, convention)
 
 
-def _opened(model: Backbone | str) -> Backbone:
+def _opened(model: nn.Module | str) -> Backbone:
     """The backbone that is meant by `model`."""
-    if isinstance(model, Backbone):
-        return model
     if isinstance(model, str):
         return create_model(model, "bundled").requires_grad_(False)
+    if isinstance(model, nn.Module):
+        return adopt(model)
     raise UserError(
-        f"cannot reduce a {type(model).__name__}: give a backbone of backbones.create_model, "
-        "or the name of a bundled one"
+        f"cannot reduce a {type(model).__name__}: give a model, or the name of a bundled backbone"
     )
 
 

@@ -103,19 +103,25 @@ def test_a_run_of_tune_picks_settings(vim: Backbone, tables: Callable[..., Path]
 
 
 @pytest.mark.parametrize(
-    ("counts", "lengths"),
+    ("counts", "lengths", "shown"),
     [
-        (8, (101, 93, 85, 77)),
-        (60, (101, 51, 26, 14)),  # ToMe pairs tokens: at most half of them leave
-        ([1, 2, 3], (101, 100, 98, 95)),
-        ({2: np.int64(5)}, (101, 101, 96, 96)),
+        (8, (101, 93, 85, 77), "8 tokens a site"),
+        (
+            60,
+            (101, 51, 26, 14),
+            "87 tokens in all",
+        ),  # ToMe pairs tokens: at most half of them leave
+        ([1, 2, 3], (101, 100, 98, 95), "6 tokens in all"),
+        ({2: np.int64(5)}, (101, 101, 96, 96), "5 tokens a site"),
     ],
 )
-def test_counts_are_tokens_a_site(vim: Backbone, counts: Any, lengths: tuple[int, ...]) -> None:
+def test_counts_are_tokens_a_site(
+    vim: Backbone, counts: Any, lengths: tuple[int, ...], shown: str
+) -> None:
     reduced = suite.reduce(vim, "tome", counts=counts)
     assert reduced.plan.lengths == lengths
     assert reduced.setting is None
-    assert repr(reduced).startswith("Reduced(vim_mini, tome: -")
+    assert repr(reduced).startswith(f"Reduced(vim_mini, tome at {shown}: -")
 
 
 def test_counts_of_a_transformer_are_tokens_a_layer(deit: Backbone) -> None:
@@ -135,7 +141,8 @@ WRONG = {
     "reads the labels": {"method": "oracle"},
     "removes none": {"method": "permute"},
     "is not a method": {"method": "mtr,tome"},
-    "cannot reduce a Linear": {"model": torch.nn.Linear(2, 2)},
+    "cannot reduce this Linear": {"model": torch.nn.Linear(2, 2)},
+    "cannot reduce a dict: give a model": {"model": {}},
     "vim_nanoo": {"model": "vim_nanoo"},
     "2 counts do not fit the 3 sites 1, 2, 3": {"budget": None, "counts": [4, 4]},
     "sites .0. do not fit": {"budget": None, "counts": {0: 4}},
