@@ -69,15 +69,15 @@ def create_model(
         settings["classes"] = num_classes
     _check_settings(plain, factory, settings)
     model = _built(plain, factory, settings)
+    spelled = with_settings(name, **overrides)
     if checkpoint is not None:
         weights = load.load(checkpoint, model_name=name, ema=ema, names=model.state_dict().keys())
         # The weights' own number of classes, unless the caller chose one.
         own_head = weights.num_classes in (None, model.describe().classes) or "classes" in settings
         if not own_head:
             model = _built(plain, factory, settings | {"classes": weights.num_classes})
-        spelled = with_settings(name, **overrides)
         model.provenance = load.apply(model, weights, settings.get("classes"), changed, spelled)
-    model.preprocessing = published.usual_preprocessing(plain) or model.preprocessing
+    model.preprocessing = published.usual_preprocessing(spelled) or model.preprocessing
     model.set_kernel(kernel)
     return model.eval()
 

@@ -19,7 +19,7 @@ from backbones.shape import Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
 # A rounded A or step bias changes for how many tokens a state is remembered.
-RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias")
+RECURRENT = ("A_log", "A_b_log", ".D", ".D_b", "dt_proj.bias", "dt_proj_b.bias", "dt_bias")
 
 
 class Reducer(Protocol):

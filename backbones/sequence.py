@@ -5,8 +5,9 @@ last mixer's output, not yet added) and ``residual`` (the running sum). A reduct
 the same indices.
 
 Shapes: B images, L tokens now, L0 tokens before any reduction, C model width, E inner width of the
-mixer, N states, S special tokens, 2 scan directions. Everything is in image order, with the
-backward direction flipped back.
+mixer, N states, S special tokens, K scans: 2 of a block with two directions, 1 of Mamba-2. G
+timescales: one for each of E channels (Mamba-1), or one for each of H heads (Mamba-2). Everything
+is in image order, with the backward direction flipped back.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ from torch import Tensor
 class Trace:
     """What a block's mixer knows about its tokens; only fields that a reducer `needs` are set.
 
-    ``delta_mean`` (2, B, L)     timescale after bias and softplus, mean over the E channels
-    ``delta``      (2, B, L, E)  timescale after bias and softplus
-    ``B``, ``C``   (2, B, L, N)  input and output projections of the scan
-    ``A``          (2, E, N)     state matrix, negative
+    ``delta_mean`` (K, B, L)     timescale after bias and softplus, mean over the G timescales
+    ``delta``      (K, B, L, G)  timescale after bias and softplus
+    ``B``, ``C``   (K, B, L, N)  input and output projections of the scan
+    ``A``          (K, G, N)     state matrix, negative; (1, H, 1) where a head has one decay
     ``y``          (B, L, E)     gated scan output, directions combined as the block combines them
     ``y_forward``, ``y_backward`` (B, L, E)  gated output of one direction
     ``ungated``    (B, L, E)     scan output before the gate, directions combined as ``y``'s
     ``ungated_forward``, ``ungated_backward`` (B, L, E)  that of one direction
     ``keys``       (B, L, H)     attention keys, mean over heads (attention backbones)
     ``cls_attention`` (B, L)     the class token's attention, mean over heads (attention backbones)
+    ``flipped``    no field to ask for: whether the one scan of a block read all tokens but the last
+                   backwards
     """
 
     delta_mean: Tensor | None = None
@@ -47,9 +50,17 @@ class Trace:
     ungated_backward: Tensor | None = None
     keys: Tensor | None = None
     cls_attention: Tensor | None = None
+    flipped: bool = False
 
 
-TRACE_FIELDS = frozenset(Trace.__dataclass_fields__)
+TRACE_FIELDS = frozenset(Trace.__dataclass_fields__) - {"flipped"}
+
+
+def turned(values: Tensor, axis: int) -> Tensor:
+    """Reverse all tokens but the last along `axis`; done twice it changes nothing."""
+    length = values.shape[axis]
+    before, last = values.split([length - 1, 1], dim=axis)
+    return torch.cat([before.flip(axis), last], dim=axis)
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class TokenSequence:
     ``grid``     (T, H, W)  of the unreduced patch tokens
     ``owner``    (B, L0)    current index of the token that each original one is part of, -1 if it
                             was dropped; None: not tracked
-    ``carry``    (2, B, L, E)  decay handed over by dropped tokens, added to Delta; None: nothing
+    ``carry``    (K, B, L, G)  decay handed over by dropped tokens, added to Delta; None: nothing
     ``weighted``            proportional attention in attention backbones
     ``trace``               of the block that produced ``branch``; None after a reduction
     """

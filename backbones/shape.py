@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from math import isqrt
 
 STEM_WIDTH = 64
-SCANS = ("states", "dt_rank", "conv_kernel", "directions")
-ATTENTION = ("heads", "hidden")
+# the sizes that a kind of mixer has, beside those of all
+KINDS = {
+    "attention": ("heads", "hidden"),
+    "a scan": ("states", "dt_rank", "conv_kernel", "directions"),
+    "a scan with heads": ("states", "conv_kernel", "directions", "scan_heads", "hidden"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,15 @@ class Shape:
         specials: class tokens or registers, which are never reduced.
         classes: outputs of the head.
         heads: attention heads.
-        hidden: inner width of the MLP behind attention.
+        hidden: inner width of the MLP behind attention, or behind a scan with heads.
         frames: frames of a clip, 1 for images.
         read: tokens that the head reads side by side.
         neck: channels to which each of them is narrowed first, 0 without a neck.
         walks: whether the scans walk over the grid and share all parameters (PlainMamba): then the
             convolution is one on the grid, and the head reads the mean token.
         stem: convolutions of `STEM_WIDTH` channels at half resolution before the patches are made.
+        scan_heads: heads of a scan of Mamba-2, each with one timescale; such a block reads a mean
+            token first and ends in a gated MLP (Adventurer).
         local: number of first blocks that end in a 3 x 3 depthwise convolution on the grid.
 
     """
@@ -62,20 +68,22 @@ class Shape:
     walks: bool = False
     stem: int = 0
     local: int = 0
+    scan_heads: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes: a mistake in a backbone's `describe`, not a user's error."""
-        present, absent = (ATTENTION, SCANS) if self.heads else (SCANS, ATTENTION)
+        kind = "attention" if self.heads else "a scan with heads" if self.scan_heads else "a scan"
+        present = KINDS[kind]
         # Zero would pass silently through every formula of FLOPs.
         positive = ("depth", "dim", "inner", "channels", "patches", "classes", "frames", *present)
         for field in positive:
             size = getattr(self, field)
             if size < 1:
                 raise ValueError(f"{self.name}: {field} must be at least 1, not {size}")
-        for field in absent:
-            if getattr(self, field):
-                kind = "attention" if self.heads else "no attention"
-                raise ValueError(f"{self.name}: {field} must be 0 where there is {kind}")
+        for fields in KINDS.values():
+            for field in fields:
+                if field not in present and getattr(self, field):
+                    raise ValueError(f"{self.name}: {field} must be 0 where there is {kind}")
         if self.specials < 0 or min(self.patch) < 1:
             raise ValueError(f"{self.name}: specials and patch must be positive, not {self}")
         if self.patches % self.frames or self.neck < 0:
@@ -93,6 +101,11 @@ class Shape:
         """
         # Block 0 has no block before it whose trace could say what to remove.
         return tuple(range(1, self.depth, 2 if self.heads else 1))
+
+    @property
+    def timescales(self) -> int:
+        """Timescales of one scan: one a head or one a channel; 0 without a scan."""
+        return self.scan_heads or (self.inner if self.directions else 0)
 
     @property
     def head_width(self) -> int:

@@ -198,7 +198,7 @@ class Composition:
         ceil(n/2) floor(n/2) F for odd-even and halves, F the width of the feature. Arithmetic: that
         of the score (see `methods.parts.score`) and 4 for each token whose score fades; forming and
         measuring each compared token, about 2 F, and 2 for each pair compared; 4 C for each merged
-        source in each stream; 4 E for each dropped token whose decay is handed over.
+        source in each stream; 2 for each timescale of a dropped token that is handed over.
         """
         if removed == 0:
             return NO_COST
@@ -214,7 +214,7 @@ class Composition:
             work += SCORES["delta-b"].arithmetic(tokens, shape.directions, shape)
         if self.aligned:
             # per direction: step plus what the token carried, and the sum to its heir
-            work += 4 * shape.inner * removed
+            work += 2 * shape.directions * shape.timescales * removed
         pruned = part(self.prune_ratio, removed)
         left = self.free(patches, shape.specials) - pruned
         return Cost(0, work) + self._comparison(left, removed - pruned, shape)

@@ -1,6 +1,7 @@
 """The published checkpoints: file, layout, accuracy, data set and preprocessing of each.
 
-Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg and ChenhongyiYang/PlainMamba; MODEL_ZOO.md
+Sources: the READMEs of hustvl/Vim, wangf3014/Mamba-Reg, wangf3014/Adventurer and
+ChenhongyiYang/PlainMamba; MODEL_ZOO.md
 of OpenGVLab/VideoMamba (image_sm, video_sm); timm's results-imagenet.csv. Bundled weights are read
 from their cards.
 """
@@ -164,6 +165,24 @@ def _plainmamba() -> Iterator[PublishedFile]:
         yield PublishedFile(f"plainmamba_{size}", source, "state_dict", top1)
 
 
+def _adventurer() -> Iterator[PublishedFile]:
+    scores = {"tiny": 78.2, "small": 81.8, "base": 82.6, "large": 83.4}
+    files = [(f"adventurer_{size}", f"{size}_patch16_224", top1) for size, top1 in scores.items()]
+    small = {"patch": 8, "stride": 8}
+    for changed, file, top1 in (
+        ({"image_size": 384}, "patch16_384", 84.2),
+        ({"image_size": 448}, "patch16_448", 84.3),
+        (small, "patch8_224", 83.9),
+        (small | {"image_size": 448}, "patch8_448", 84.8),
+    ):
+        files.append((with_settings("adventurer_base", **changed), f"base_{file}", top1))
+    for name, file, top1 in files:
+        # the README's commands crop only at the usual size
+        prepared = USUAL if file.endswith("patch16_224") else Preprocessing(crop=1.0)
+        source = f"hf://Wangf3014/Adventurer/adventurer_{file}.pth"
+        yield PublishedFile(name, source, "model", top1, preprocessing=prepared)
+
+
 def _vit() -> Iterator[PublishedFile]:
     halves = (0.5, 0.5, 0.5)
     augreg = Preprocessing(crop=0.9, mean=halves, std=halves)
@@ -201,7 +220,16 @@ def card_scores(backbone: str, card: str) -> Iterator[PublishedFile]:
         )
 
 
-FAMILIES = (_vim, _videomamba, _videomamba_video, _mambareg, _plainmamba, _vit, _bundled)
+FAMILIES = (
+    _vim,
+    _videomamba,
+    _videomamba_video,
+    _mambareg,
+    _plainmamba,
+    _adventurer,
+    _vit,
+    _bundled,
+)
 
 
 @cache
@@ -237,5 +265,9 @@ def resolve(checkpoint: str, backbone: str, data: str | None = None) -> str:
 
 
 def usual_preprocessing(backbone: str) -> Preprocessing | None:
-    """The published preprocessing for `backbone`, a name without settings; None if unpublished."""
-    return next((row.preprocessing for row in published_files() if row.name == backbone), None)
+    """The published preprocessing for `backbone`, a name with or without settings.
+
+    With settings of no published file it is that of the usual one; None if nothing is published.
+    """
+    rows = files_of(backbone) or files_of(bracketed(backbone)[0])
+    return rows[0].preprocessing if rows else None

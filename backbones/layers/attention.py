@@ -73,7 +73,7 @@ class AttentionHalf(nn.Module):
                 attn_mask=bias,
                 scale=layer.scale,
             )
-        shown: dict[str, Tensor] = {}
+        shown: dict[str, Any] = {}
         if "keys" in needs:
             shown["keys"] = k.mean(1)
         if "cls_attention" in needs:

@@ -5,6 +5,8 @@ The fused path has to agree with it, and takes its place where `fused_path.can_r
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -62,7 +64,7 @@ def trace_of(
     `y` is the combined output and `delta` the timescale. `ungated` is the output before the gate,
     combined (B, L, E), or (2, B, L, E) of each direction; `scale` the factor of their sum.
     """
-    shown: dict[str, Tensor | None] = {
+    shown: dict[str, Any] = {
         "delta_mean": result.delta_mean,
         "delta": delta,
         "A": inputs.A,

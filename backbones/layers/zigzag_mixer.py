@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class ZigzagMixer(Mixer):
         outputs = pick_tokens(result.y, walk.step)
         ungated = outputs.sum(0)
         y = functional.silu(z) * ungated
-        shown = {"y": y, "ungated": ungated, "A": inputs.A}
+        shown: dict[str, Any] = {"y": y, "ungated": ungated, "A": inputs.A}
         if "delta_mean" in needs:
             shown["delta_mean"] = result.delta_mean.gather(2, walk.step)
         if "delta" in needs:

@@ -9,7 +9,7 @@ from backbones.base import check_image_size
 from backbones.layers.batch_invariant import per_image_linear
 from backbones.layers.patches import PatchEmbed
 from backbones.layers.positions import resample_grid
-from backbones.models.sizes import MambaConfig
+from backbones.models.sizes import SequenceConfig
 from backbones.models.vision_mamba import VisionMamba, initialise
 from backbones.sequence import TokenSequence, new_sequence
 
@@ -18,7 +18,7 @@ class ClassTokenMamba(VisionMamba):
     """A vision Mamba with a class token among the patches and one position embedding for all."""
 
     def __init__(
-        self, name: str, config: MambaConfig, patch_embed: PatchEmbed | None = None
+        self, name: str, config: SequenceConfig, patch_embed: PatchEmbed | None = None
     ) -> None:
         """`patch_embed` replaces the patch embedding of images, for clips."""
         embed = patch_embed or PatchEmbed(config.patch, config.stride, config.dim)

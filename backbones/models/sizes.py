@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class MambaConfig:
-    """One size of a vision Mamba.
-
-    A `stride` below `patch` makes patches overlap; `divide` halves the sum of the directions.
-    """
+class SequenceConfig:
+    """One size of a vision Mamba; a `stride` below `patch` makes patches overlap."""
 
     dim: int
     depth: int = 24
@@ -24,13 +21,19 @@ class MambaConfig:
     patch: int = 16
     stride: int = 16
     classes: int = 1000
-    divide: bool = True
 
     @property
     def grid(self) -> int:
         """Patches along one side."""
         # pixels that no whole patch covers are left out, as by a convolution without padding
         return (self.image_size - self.patch) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class MambaConfig(SequenceConfig):
+    """One size of a vision Mamba of two directions; `divide` halves their sum."""
+
+    divide: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ class RegisterConfig(MambaConfig):
     def spacing(self) -> int:
         """Patch tokens between two registers and before the first; the rest follow the last."""
         return self.grid**2 // (self.registers + 1)
+
+
+@dataclass(frozen=True)
+class HeadedConfig(SequenceConfig):
+    """One size of Adventurer.
+
+    ``head``      channels of one head of the scan
+    ``weighted``  whether the mean token counts each token by its size
+    """
+
+    depth: int = 12
+    states: int = 64
+    head: int = 64
+    weighted: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,6 +169,16 @@ PLAINMAMBA = {
     "plainmamba_l2": PlainConfig(dim=384),
     "plainmamba_l3": PlainConfig(dim=448, depth=36),
 }
+ADVENTURER = {
+    "adventurer_tiny": HeadedConfig(dim=256),
+    "adventurer_small": HeadedConfig(dim=512),
+    "adventurer_base": HeadedConfig(dim=768),
+    "adventurer_large": HeadedConfig(dim=1024, depth=24),
+    # about as many parameters as vim_nano
+    "adventurer_nano": HeadedConfig(
+        dim=48, depth=8, states=16, image_size=56, patch=4, stride=4, classes=10, head=16
+    ),
+}
 # DeiT and AugReg ViT have the same layers and differ in training and preprocessing
 VIT = {
     "deit_tiny": ViTConfig(dim=192, heads=3),
@@ -171,5 +198,6 @@ FAMILIES: dict[str, Mapping[str, object]] = {
     "videomamba_video": VIDEOMAMBA_VIDEO,
     "mambareg": MAMBAREG,
     "plainmamba": PLAINMAMBA,
+    "adventurer": ADVENTURER,
     "vit": VIT,
 }

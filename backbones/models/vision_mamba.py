@@ -22,7 +22,7 @@ from backbones.layers.block import Block
 from backbones.layers.mixer import BidirectionalMixer
 from backbones.layers.norm import RMSNorm
 from backbones.layers.patches import PatchEmbed
-from backbones.models.sizes import MambaConfig
+from backbones.models.sizes import MambaConfig, SequenceConfig
 from backbones.sequence import TokenSequence
 from backbones.shape import Shape
 
@@ -35,10 +35,10 @@ class VisionMamba(Backbone):
 
     provides: ClassVar[frozenset[str]] = BidirectionalMixer.provides
 
-    config: MambaConfig
+    config: SequenceConfig
 
     def __init__(
-        self, name: str, config: MambaConfig, patch_embed: PatchEmbed, head_width: int
+        self, name: str, config: SequenceConfig, patch_embed: PatchEmbed, head_width: int
     ) -> None:
         """`head_width`: channels that the head reads."""
         super().__init__()
@@ -47,11 +47,17 @@ class VisionMamba(Backbone):
         self.image_size = config.image_size
         self.patch_embed = patch_embed
         self.layers = nn.ModuleList()
-        for _ in range(config.depth):
-            mixer = BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide)
-            self.layers.append(Block(config.dim, mixer))
+        for index in range(config.depth):
+            self.layers.append(self.new_block(index))
         self.norm_f = RMSNorm(config.dim)
         self.head = nn.Linear(head_width, config.classes)
+
+    def new_block(self, index: int) -> nn.Module:
+        """Block number `index`, with a mixer called ``mixer``."""
+        config = self.config
+        assert isinstance(config, MambaConfig)
+        mixer = BidirectionalMixer(config.dim, d_state=config.states, divide=config.divide)
+        return Block(config.dim, mixer)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -77,7 +83,8 @@ class VisionMamba(Backbone):
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
         # all blocks have the same sizes
-        mixer = self.mixers()[0]
+        mixer = self.layers[0].mixer
+        assert isinstance(mixer, BidirectionalMixer)
         return self._shape(
             inner=mixer.inner,
             states=mixer.d_state,
@@ -101,14 +108,15 @@ def initialise(model: VisionMamba, *embeddings: Tensor) -> None:
     for tensor in (*embeddings, model.head.weight):
         nn.init.trunc_normal_(tensor, std=0.02)
     nn.init.zeros_(model.head.bias)
-    for mixer in model.mixers():
-        nn.init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
+    for block in model.layers:
+        projection = block.get_submodule("mixer.out_proj").get_parameter("weight")
+        nn.init.kaiming_uniform_(projection, a=math.sqrt(5))
         # Every block adds to the residual; smaller terms keep its variance from growing with depth.
         with torch.no_grad():
-            mixer.out_proj.weight /= math.sqrt(model.depth)
+            projection.div_(math.sqrt(model.depth))
 
 
-Config = TypeVar("Config", bound=MambaConfig)
+Config = TypeVar("Config", bound=SequenceConfig)
 
 
 def configured(configs: Mapping[str, Config], name: str, overrides: Mapping[str, Any]) -> Config:

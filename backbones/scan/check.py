@@ -32,7 +32,7 @@ def check_forward(name: str, scan: Scan, device: torch.device, dtype: torch.dtyp
                 for field in ScanResult._fields:
                     what = f"{field} of '{case}'"
                     ours, theirs = getattr(result, field), getattr(expected, field)
-                    _compare(name, what, ours, theirs, TOLERANCE[dtype])
+                    compare(name, what, ours, theirs, TOLERANCE[dtype])
 
 
 def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dtype) -> None:
@@ -48,7 +48,7 @@ def check_gradients(name: str, scan: Scan, device: torch.device, dtype: torch.dt
                 # Some gradients are exactly zero (A's of one token), where a kernel's rounding is
                 # no error: hence the least scale.
                 what = f"gradient of {field} of '{case}'"
-                _compare(name, what, ours, theirs, tolerance, least=1e-3)
+                compare(name, what, ours, theirs, tolerance, least=1e-3)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _gradients(scan: Scan, inputs: ScanInputs) -> list[Tensor | None]:
     return autograd_gradients(loss, inputs)
 
 
-def _compare(
+def compare(
     kernel: str,
     what: str,
     ours: Tensor,
@@ -128,6 +128,7 @@ def _compare(
     tolerance: float,
     least: float = 1e-30,
 ) -> None:
+    """UserError unless `what` is within `tolerance` of the largest expected value."""
     theirs = theirs.double()
     largest = theirs.abs().max().clamp(min=least)
     difference = (ours.double() - theirs).abs().max()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -97,9 +97,24 @@ def backwards_bits(reverse: tuple[bool, ...]) -> int:
     return bits
 
 
+class Tensors(Protocol):
+    """A tuple of the tensors that a scan reads, some of which may be None."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with `change` applied to each tensor."""
+        ...
+
+    def __iter__(self) -> Iterator[Tensor | None]:
+        """One after the other."""
+        ...
+
+
+Inputs = TypeVar("Inputs", bound=Tensors)
+
+
 def autograd_gradients(
-    outputs_of: Callable[[ScanInputs], Sequence[Tensor]],
-    inputs: ScanInputs,
+    outputs_of: Callable[[Inputs], Sequence[Tensor]],
+    inputs: Inputs,
     output_gradients: Sequence[Tensor] | None = None,
 ) -> list[Tensor | None]:
     """Gradients of all inputs by autograd, for those of `outputs_of(inputs)` or of a scalar."""

@@ -28,17 +28,21 @@ FIX = (
 @cache
 def scan_function() -> Callable[..., Tensor]:
     """`selective_scan_fn`; ImportError if the package is missing or does not fit this torch."""
-    spec = importlib.util.find_spec("mamba_ssm")
-    if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("mamba-ssm is not installed")
-    module = _interface_of("mamba_ssm", list(spec.submodule_search_locations))
-    function: Callable[..., Tensor] = module.selective_scan_fn
+    function: Callable[..., Tensor] = imported("ops.selective_scan_interface").selective_scan_fn
     return function
 
 
-def _interface_of(package: str, folders: list[str]) -> ModuleType:
-    """The module of the operator, imported without the package's own __init__."""
-    name = f"{package}.ops.selective_scan_interface"
+def imported(module: str) -> ModuleType:
+    """A module of mamba-ssm; ImportError if the package is missing or does not fit this torch."""
+    spec = importlib.util.find_spec("mamba_ssm")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImportError("mamba-ssm is not installed")
+    return _without_init("mamba_ssm", module, list(spec.submodule_search_locations))
+
+
+def _without_init(package: str, module: str, folders: list[str]) -> ModuleType:
+    """A module of the package, imported without the package's own __init__."""
+    name = f"{package}.{module}"
     if package in sys.modules:
         return import_module(name)
     # The package's __init__ imports transformers, and breaks with some of its versions: an empty

@@ -40,6 +40,8 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
         return False
     if composition.order != "restored" or composition.cls_placement != "exact":
         return False
+    if _by_head(composition, tokens):
+        return False
     if device == "cuda":
         return _on_gpu(composition, tokens) and _agrees(device)
     trace = [traced(tokens.trace, name) for name in composition.needs]
@@ -48,6 +50,14 @@ def serves(composition: Composition, tokens: TokenSequence) -> bool:
     return all(tensor is None or tensor.dtype == torch.float32 for tensor in read) and _agrees(
         device
     )
+
+
+def _by_head(composition: Composition, tokens: TokenSequence) -> bool:
+    """Whether decays of one scan with heads are read, for which no loop is compiled."""
+    if tokens.carry is not None:
+        return len(tokens.carry) == 1
+    reads_decay = composition.aligned or composition.score == "hidden-attention"
+    return reads_decay and len(traced(tokens.trace, "delta")) == 1
 
 
 def _on_gpu(composition: Composition, tokens: TokenSequence) -> bool:

@@ -3,7 +3,8 @@
 In the full scan a token p with no input still lets the state decay by exp(Delta_p A). Once p is
 dropped, that decay is added to the next token the scan meets, so that h_t = exp((Delta_t + g_t) A)
 h_{t-1} + Delta_t B_t u_t with g_t the sum of the last-seen Delta of the tokens dropped between t
-and the token before it, in each direction of its own.
+and the token before it, in each direction of its own. One scan hands on the decay of the gap before
+a token, whichever way it reads: the block turns it round with its tokens.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def aligned(before: TokenSequence, after: TokenSequence, arrangement: Arrangemen
     carry = after.carry
     # Added to in place: assembly has gathered the old carry into a tensor of its own.
     if carry is None:
-        carry = delta.new_zeros(2, after.batch, after.length, delta.shape[-1])
+        carry = delta.new_zeros(len(delta), after.batch, after.length, delta.shape[-1])
     gone, last = arrangement.gone, after.length - 1
     # The survivors before a dropped token are one more than the slot of the nearest of them.
     nearest = arrangement.before.gather(1, gone) - 1
     # After a gap the forward scan meets the survivor behind it, the backward scan the one before.
-    for direction, heir in enumerate((nearest + 1, nearest)):
+    for direction, heir in enumerate((nearest + 1, nearest)[: len(delta)]):
         amount = rows(delta[direction], gone)
         if before.carry is not None:
             amount = amount + rows(before.carry[direction], gone)

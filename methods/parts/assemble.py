@@ -231,10 +231,11 @@ def assembled(
 
 
 def _carried(carry: Tensor, index: Tensor) -> Tensor:
-    """`carry` (2, B, L, E) of the survivors `index` (B, k), both directions in one pass."""
-    # the directions as twice as many images: one gather instead of two
-    return rows(carry.flatten(0, 1), torch.cat([index, index])).view(
-        2, *index.shape, carry.shape[3]
+    """`carry` (K, B, L, G) of the survivors `index` (B, k), all directions in one pass."""
+    # the directions as so many times as many images: one gather for all
+    scans = len(carry)
+    return rows(carry.flatten(0, 1), torch.cat([index] * scans)).view(
+        scans, *index.shape, carry.shape[3]
     )
 
 

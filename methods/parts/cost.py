@@ -31,6 +31,10 @@ class Widths(Protocol):
         """Scans of a block, 0 where there is none."""
 
     @property
+    def timescales(self) -> int:
+        """Timescales of one scan: E, one a channel, or H, one a head; 0 without a scan."""
+
+    @property
     def heads(self) -> int:
         """Attention heads, 0 without attention."""
 

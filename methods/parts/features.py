@@ -98,7 +98,7 @@ FEATURES: dict[str, Feature] = {
     "b": Feature(_directions("B"), frozenset({"B"}), lambda shape: shape.states, _joined),
     "c": Feature(_directions("C"), frozenset({"C"}), lambda shape: shape.states, _joined),
     "delta": Feature(
-        _directions("delta"), frozenset({"delta"}), lambda shape: shape.inner, _joined
+        _directions("delta"), frozenset({"delta"}), lambda shape: shape.timescales, _joined
     ),
     "keys": Feature(
         lambda tokens: (traced(tokens.trace, "keys"),),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from backbones.common.errors import UserError
-from backbones.sequence import TokenSequence
+from backbones.sequence import TokenSequence, turned
 from methods.parts.cost import Widths
 from methods.parts.counter_random import uniform
 from methods.parts.features import length, precise, rows, summed, traced
@@ -50,7 +50,7 @@ def of_direction(values: Tensor, direction: str) -> Tensor:
 
 
 def _delta(context: SiteContext, direction: str) -> Tensor:
-    """MTR: mean over channels of the timescale, s_i = (1/E) sum_d sum_direction Delta_{i,d}."""
+    """MTR: mean of the timescales, s_i = (1/G) sum_g sum_direction Delta_{i,g}."""
     mean = of_direction(traced(context.tokens.trace, "delta_mean"), direction)
     return summed(precise(mean).unbind()).gather(1, context.patches)
 
@@ -146,8 +146,16 @@ def _hidden_attention(context: SiteContext, direction: str) -> Tensor:
             "use score=cls-similarity"
         )
     trace = context.tokens.trace
+    assert trace is not None
     delta, A, B, C = (precise(traced(trace, name)) for name in ("delta", "A", "B", "C"))
-    return hidden_attention(delta, A, B, C, special, direction).gather(1, context.patches)
+    if not trace.flipped:
+        return hidden_attention(delta, A, B, C, special, direction).gather(1, context.patches)
+    # in the order in which the scan read the tokens, and back
+    last = delta.shape[2] - 1
+    readers = torch.where(special == last, special, last - 1 - special)
+    delta, B, C = (turned(values, 2) for values in (delta, B, C))
+    attention = hidden_attention(delta, A, B, C, readers, direction)
+    return turned(attention, 1).gather(1, context.patches)
 
 
 def _random(context: SiteContext, direction: str) -> Tensor:
@@ -209,6 +217,16 @@ def _fixed(*names: str) -> Callable[[str], frozenset[str]]:
     return lambda direction: frozenset(names)
 
 
+def _attending(tokens: int, scans: int, shape: Widths) -> int:
+    # One scan for each token, whichever are asked for: see `methods.parts.hidden_attention`. Where
+    # a head has one decay for all its states, C B is summed over these before it decays.
+    scales, states = shape.timescales, shape.states
+    by_head = scales < shape.inner
+    decays, weights = (1, 2 * states) if by_head else (states, states)
+    reader = scales * (4 * decays + 3) + weights + 2
+    return tokens * (shape.directions * scales + shape.specials * reader + 1)
+
+
 # `arithmetic` counts what the plain path computes, and what a block averages for the trace alone:
 # Delta over its channels, attention over its heads. n tokens, k scans read, s the backbone's sizes;
 # a sum of m numbers is m additions.
@@ -224,7 +242,7 @@ ACTIVATIONS: dict[str, Score] = {
 }
 SCORES: dict[str, Score] = {
     "delta": Score(
-        _delta, _fixed("delta_mean"), True, lambda n, k, s: n * (k * (s.inner + 1) + k - 1)
+        _delta, _fixed("delta_mean"), True, lambda n, k, s: n * (k * (s.timescales + 1) + k - 1)
     ),
     "b": Score(_magnitude("B"), _fixed("B"), True, _magnitudes),
     "c": Score(_magnitude("C"), _fixed("C"), True, _magnitudes),
@@ -232,7 +250,7 @@ SCORES: dict[str, Score] = {
         _delta_b,
         _fixed("delta_mean", "B"),
         True,
-        lambda n, k, s: n * (k * (s.inner + s.states + 3) + k - 1),
+        lambda n, k, s: n * (k * (s.timescales + s.states + 3) + k - 1),
     ),
     "activation": ACTIVATIONS[READINGS[0]],
     "norm": Score(_norm, _fixed(), False, lambda n, k, s: n * (3 * s.dim + 1)),
@@ -244,10 +262,7 @@ SCORES: dict[str, Score] = {
         _hidden_attention,
         _fixed("delta", "A", "B", "C"),
         True,
-        # One scan for each token, whichever are asked for: see `methods.parts.hidden_attention`.
-        lambda n, k, s: (
-            n * (2 * s.inner + s.specials * (s.inner * (4 * s.states + 3) + s.states + 2) + 1)
-        ),
+        _attending,
     ),
     "random": Score(_random, _fixed(), False, lambda n, k, s: 0),
 }

@@ -25,9 +25,22 @@ on it, which covers the whole grid however few tokens are left:
     scan         d (9 L E N + L E)                the gate is applied once, behind the scans
     elementwise  counted as in `walk_block`
 
+A block of Mamba-2 and an MLP (Adventurer), with H heads, one scan and M the hidden width; the mixer
+reads a mean token before the others, so that L' = L + 1:
+
+    gemm         L' C (2E + 2N + H) + L E C       in_proj, out_proj
+                 3 L C M                          MLP
+    conv         L' (E + 2N) K
+    padding      (K - 1) (E + 2N) K + E C         and the mean token's output, which is cut off, too
+    scan         L' (5 E N + 3 E + 2 H)           operations of a state update per token: what is
+                                                  written and read 5 a state, step and skip 3 a
+                                                  channel, decay 2 a head
+    elementwise  counted as in `headed_block`
+
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic
-operations. The scan's term is a formula from the literature, not a measurement: no counter sees
-inside the kernel.
+operations. The scans' terms are formulas, Mamba-1's from the literature, not measurements: no
+counter sees inside the kernel. A kernel may do other work than its recurrence: Mamba-2's chunks are
+matrix products.
 """
 
 from __future__ import annotations
@@ -163,6 +176,8 @@ def block_flops(shape: Shape, block: int, length: int) -> Flops:
     """Work of one block on `length` tokens, special tokens included."""
     if shape.walks:
         return walk_block(shape, block, length)
+    if shape.scan_heads:
+        return headed_block(shape, length)
     if not shape.heads:
         return scan_block(shape, length)
     # a layer of a transformer is two blocks, so that tokens can be removed between them
@@ -245,6 +260,26 @@ def scan_block(shape: Shape, length: int) -> Flops:
         elementwise=5 * length * shape.dim + (8 * directions + 4 + directions) * length * E,
         padding=directions * padding,
         other_directions=(directions - 1) * (projections + conv + padding + scan),
+    )
+
+
+@lru_cache(maxsize=8192)
+def headed_block(shape: Shape, length: int) -> Flops:
+    """Work of one block of Mamba-2 and an MLP.
+
+    Elementwise: residual additions 2 and RMSNorms 8 a channel of C; the mean token 2; of each token
+    that the mixer reads, bias 1 and SiLU 4 a convolved channel, timescale bias 1 and softplus 2 a
+    head; SiLU of the gate 4, the gate 1 and RMSNorm 4 a channel of E; biases 2, SiLU 4 and product
+    1 a hidden channel; bias of the output 1 a channel of C.
+    """
+    C, E, N, H, M = shape.dim, shape.inner, shape.states, shape.scan_heads, shape.hidden
+    read, convolved, taps = length + 1, E + 2 * N, shape.conv_kernel
+    return Flops(
+        gemm=read * C * (E + convolved + H) + length * E * C + 3 * length * C * M,
+        conv=read * convolved * taps,
+        scan=read * (5 * E * N + 3 * E + 2 * H),
+        elementwise=length * (13 * C + 9 * E + 7 * M) + read * (5 * convolved + 3 * H),
+        padding=(taps - 1) * convolved * taps + E * C,
     )
 
 

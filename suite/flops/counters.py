@@ -5,9 +5,9 @@ trace. Both give MACs of matrix products and of convolutions. Counters of this k
 operator that they do not know; here every operator must be in one of the lists below, or the count
 is an error.
 
-The selective scan is one operator (`mamba_suite::selective_scan`) and enters by its formula: no
-agreement is claimed. While counting, a stand-in that returns zeros takes its place, so that shapes
-are real and values are not.
+A scan (`mamba_suite::selective_scan`, `backbones.ssd.ssd`) enters by its formula: no agreement is
+claimed. While counting, a stand-in that returns zeros takes its place, so that shapes are real and
+values are not.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.ssd import ssd
+
 SCAN = "mamba_suite::selective_scan"
 COUNTED_SCAN = "mamba_suite::counted_scan"
+COUNTED_SSD = "mamba_suite::counted_ssd"
 # A trace's copy of what the scan computes on its way: no work of the block.
 UNGATED = "mamba_suite::ungated_outputs"
 CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
@@ -93,7 +96,7 @@ _REDUCING = """
 """
 ELEMENTWISE = frozenset(f"aten::{name}" for name in f"{_POINTWISE} {_REDUCING}".split())
 """Operators whose work grows with the number of elements; in no total."""
-KNOWN = ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN}
+KNOWN = ZERO | ELEMENTWISE | PRODUCTS | CONVOLUTIONS | {COUNTED_SCAN, COUNTED_SSD}
 
 
 class UnknownOperatorError(RuntimeError):
@@ -132,6 +135,12 @@ def scan_formula(shape: tuple[int, ...], states: int, gated: bool = True) -> int
     return prod(shape) * (9 * states + (2 if gated else 1))
 
 
+def ssd_formula(shape: tuple[int, ...], states: int, heads: int) -> int:
+    """Operations of a scan with heads of u's `shape` (B, L, E): 5 E N + 3 E + 2 H a token."""
+    batch, length, width = shape
+    return batch * length * (5 * width * states + 3 * width + 2 * heads)
+
+
 def _check(names: Iterable[str]) -> None:
     unknown = set(names) - KNOWN
     if unknown:
@@ -158,6 +167,8 @@ class _Census(TorchDispatchMode):
             self.operators[name] += 1
         if name == COUNTED_SCAN:
             self.scan += scan_formula(tuple(args[0].shape), args[1].shape[-1], args[4])
+        if name == COUNTED_SSD:
+            self.scan += ssd_formula(tuple(args[0].shape), args[1].shape[-1], len(args[2]))
         return func(*args, **(kwargs or {}))
 
 
@@ -234,6 +245,11 @@ def _jit_scan(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     )
 
 
+def _jit_ssd(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    u, B, A = (_jit_shape(value) for value in inputs[:3])
+    return Counter({"scan": ssd_formula(tuple(u), B[-1], A[0])})
+
+
 @torch.library.custom_op("mamba_suite::counted_scan", mutates_args=())
 def _counted_scan(
     u: Tensor, A: Tensor, others: list[Tensor], separate: bool, gated: bool
@@ -245,6 +261,12 @@ def _counted_scan(
     """
     y = u.new_zeros(u.shape if separate else u.shape[1:])
     return y, u.new_zeros(u.shape[:3], dtype=torch.promote_types(u.dtype, torch.float32))
+
+
+@torch.library.custom_op("mamba_suite::counted_ssd", mutates_args=())
+def _counted_ssd(u: Tensor, B: Tensor, A: Tensor, others: list[Tensor]) -> Tensor:
+    """Zeros in the shape of a scan with heads; `others` as in `_counted_scan`."""
+    return u.new_zeros(u.shape)
 
 
 class _StandIns(TorchFunctionMode):
@@ -262,6 +284,10 @@ class _StandIns(TorchFunctionMode):
             u, delta, A, B, C, D, z, bias, carry, _, separate = args[:11]
             others = [part for part in (delta, B, C, D, z, bias, carry) if part is not None]
             return _counted_scan(u, A, others, separate, z is not None)
+        if func is ssd:
+            u, delta, A, B, C, D, bias, carry = args[0]
+            others = [part for part in (delta, C, D, bias, carry) if part is not None]
+            return _counted_ssd(u, B, A, others)
         if schema is not None and schema.name == UNGATED:
             return torch.zeros_like(args[0])
         if getattr(func, "__name__", "") in ("scatter", "scatter_"):
@@ -300,6 +326,7 @@ def _fvcore_handles() -> dict[str, Any]:
         "aten::baddbmm": _jit_batched_addition,
         "aten::einsum": _jit_einsum,
         COUNTED_SCAN: _jit_scan,
+        COUNTED_SSD: _jit_ssd,
     }
     handles = {}
     for name, handle in _DEFAULT_SUPPORTED_OPS.items():

@@ -13,7 +13,7 @@ Every family counts in its own way, so that printed figures cannot be compared d
                    PlainMamba's get_flops.py
     macs           MACs of all layers: timm's cards of DeiT
 
-No figure was found for Mamba-Reg.
+No figure was found for Mamba-Reg and Adventurer.
 """
 
 from __future__ import annotations

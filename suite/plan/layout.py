@@ -143,8 +143,11 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
     specials = len(model.special_places)
     if missing := model.missing(composition.needs):
         return f"needs {', '.join(sorted(missing))}; {model.name} has none"
-    if composition.aligned and (scans := model.describe().directions) != 2:
+    scans = model.describe().directions
+    if composition.aligned and scans > 2:
         return f"hands decay on along one scan each way; {model.name} has {scans} scans"
+    if composition.direction != "both" and scans == 1:
+        return f"reads one of two scans; {model.name} has one: use direction=both"
     if composition.needs_class_token and not specials:
         hidden = composition.score == "hidden-attention"
         mend = "use score=cls-similarity" if hidden else "set sensitivity=0"

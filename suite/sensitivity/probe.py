@@ -92,8 +92,10 @@ def readable_scores(model: Backbone) -> dict[str, tuple[str, str]]:
     ``delta:forward`` for one.
     """
     scores = {}
+    # the only scan of a block is not listed twice
+    several = model.describe().directions > 1
     for score, entry in SCORES.items():
-        for direction in DIRECTIONS if entry.directed else ("both",):
+        for direction in DIRECTIONS if entry.directed and several else ("both",):
             alone = Composition("lowest", score=score, direction=direction)
             lacks_class_token = alone.needs_class_token and not model.special_places
             if not lacks_class_token and not model.missing(alone.needs):

@@ -102,6 +102,7 @@ RECIPES = {
     "videomamba_nano": replace(
         _NANO, backbone="videomamba_nano", phases=(Phase(28, 20), Phase(56, 50))
     ),
+    "adventurer_nano": replace(_NANO, backbone="adventurer_nano"),
     # DeiT's own optimiser settings (arXiv 2012.12877, table 9) at the same schedule and data; the
     # rate is that of a narrow model, for which DeiT's 5e-4 x batch / 512 is slow.
     "deit_nano": replace(

@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 import torch
-from published_layouts import Table, class_token, plain, registers, transformer, video
+from published_layouts import Table, class_token, headed, plain, registers, transformer, video
 from torch import Tensor
 
 from backbones.checkpoints.published import PublishedFile
@@ -22,6 +22,9 @@ def narrow(name: str) -> dict[str, Any]:
     """Settings that make the backbone `name` as small as its made-up file."""
     if name.startswith(("deit", "vit")):
         return {"dim": 16, "layers": 1, "heads": 2}
+    if name.startswith("adventurer"):
+        # one head of 64 channels
+        return {"dim": 32, "depth": 1}
     return NARROW | ({"registers": 4} if name.startswith("mambareg") else {})
 
 
@@ -30,6 +33,14 @@ def layout(row: PublishedFile) -> Table:
     name, settings = bracketed(row.backbone)
     if name.startswith(("deit", "vit")):
         return transformer(16, 1)
+    if name.startswith("adventurer"):
+        side = int(settings.get("image_size", 224)) // int(settings.get("patch", 16))
+        patch = int(settings.get("patch", 16))
+        table = headed(32, 1)
+        return table | {
+            "pos_embed": (1, side**2 + 1, 32),
+            "patch_embed.proj.weight": (32, 3, patch, patch),
+        }
     if name.startswith("plainmamba"):
         return plain(16, 1, 1 if name == "plainmamba_l1" else 2)
     if name.startswith("mambareg"):

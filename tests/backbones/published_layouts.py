@@ -147,6 +147,42 @@ def plain(dim: int, depth: int, convs: int) -> Table:
     return table
 
 
+def headed(dim: int, depth: int) -> Table:
+    """Adventurer (wangf3014/Adventurer), 64 states, heads of 64 channels."""
+    inner, hidden = 2 * dim, 5 * dim // 2
+    heads, convolved = inner // 64, inner + 128
+    table: Table = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, 197, dim),
+        "patch_embed.proj.weight": (dim, 3, 16, 16),
+        "patch_embed.proj.bias": (dim,),
+        "norm_f.weight": (dim,),
+        "head.weight": (1000, dim),
+        "head.bias": (1000,),
+    }
+    for layer in range(depth):
+        at = f"layers.{layer}."
+        table |= {
+            f"{at}mixer.dt_bias": (heads,),
+            f"{at}mixer.A_log": (heads,),
+            f"{at}mixer.D": (heads,),
+            f"{at}mixer.in_proj.weight": (2 * inner + 128 + heads, dim),
+            f"{at}mixer.conv1d.weight": (convolved, 1, 4),
+            f"{at}mixer.conv1d.bias": (convolved,),
+            f"{at}mixer.norm.weight": (inner,),
+            f"{at}mixer.out_proj.weight": (dim, inner),
+            f"{at}norm.weight": (dim,),
+            f"{at}norm_mlp.weight": (dim,),
+            f"{at}mlp.w1.weight": (hidden, dim),
+            f"{at}mlp.w1.bias": (hidden,),
+            f"{at}mlp.w2.weight": (hidden, dim),
+            f"{at}mlp.w2.bias": (hidden,),
+            f"{at}mlp.w3.weight": (dim, hidden),
+            f"{at}mlp.w3.bias": (dim,),
+        }
+    return table
+
+
 WIDTHS = {  # width and depth
     "vim_tiny": (192, 24),
     "vim_small": (384, 24),
@@ -162,6 +198,12 @@ REGISTERS = {  # width, depth, registers, and by how much the neck narrows each
     "mambareg_base": (768, 24, 12, 4),
     "mambareg_large": (1024, 48, 16, 8),
 }
+HEADED = {  # width and depth
+    "adventurer_tiny": (256, 12),
+    "adventurer_small": (512, 12),
+    "adventurer_base": (768, 12),
+    "adventurer_large": (1024, 24),
+}
 PLAIN = {  # width, depth, and convolutions of the stem after the first
     "plainmamba_l1": (192, 24, 1),
     "plainmamba_l2": (384, 24, 2),
@@ -173,6 +215,8 @@ def published(name: str) -> Table | None:
     """Names and shapes in the backbone `name` at its usual size; None if none were published."""
     if name in REGISTERS:
         return registers(*REGISTERS[name])
+    if name in HEADED:
+        return headed(*HEADED[name])
     if name in PLAIN:
         table = plain(*PLAIN[name])
         return {

@@ -51,6 +51,15 @@ def test_has_scans_or_attention_and_not_both() -> None:
         replace(TINY, hidden=8)
 
 
+def test_a_scan_with_heads_has_a_timescale_a_head_and_an_mlp() -> None:
+    headed = replace(TINY, dt_rank=0, directions=1, scan_heads=6, hidden=480)
+    assert (headed.timescales, TINY.timescales, headed.head_width) == (6, 384, 0)
+    assert headed.sites == tuple(range(1, 24))
+    for changed in ({"hidden": 0}, {"dt_rank": 12}, {"states": 0}):
+        with pytest.raises(ValueError, match="vim_tiny"):
+            replace(headed, **changed)  # type: ignore[arg-type]
+
+
 def test_refuses_negative_specials_and_empty_patches() -> None:
     assert replace(TINY, specials=0).length == 196
     with pytest.raises(ValueError, match="specials"):

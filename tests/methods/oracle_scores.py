@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from backbones.sequence import TokenSequence
+from backbones.sequence import TRACE_FIELDS, TokenSequence
 
 Vector = list[float]
 
@@ -49,7 +49,8 @@ class Image:
 
 def image_of(tokens: TokenSequence, b: int) -> Image:
     trace: dict[str, Any] = {}
-    for name, value in vars(tokens.trace).items():
+    for name in TRACE_FIELDS:
+        value = getattr(tokens.trace, name)
         per_image = (
             value
             if name == "A"

@@ -75,6 +75,7 @@ def test_only_backbones_of_our_own_making_have_no_published_layout() -> None:
         "vim_tiny_64",
         "vim_tiny_64_full",
         "vim_nano_64",
+        "adventurer_nano",
     }
 
 
@@ -164,6 +165,10 @@ def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
 
 def test_preprocessing_is_the_published_one() -> None:
     assert usual_preprocessing("mambareg_base").crop == 1.0
+    assert usual_preprocessing("adventurer_base").crop == 0.875
+    assert usual_preprocessing("adventurer_base[weighted=false]").crop == 0.875
+    assert usual_preprocessing("adventurer_base[image_size=448]").crop == 1.0
+    assert create_model("adventurer_base", image_size=384, depth=1).preprocessing.crop == 0.875
     assert usual_preprocessing("videomamba_tiny").crop == 0.875
     assert usual_preprocessing("vit_small").mean == (0.5, 0.5, 0.5)
     assert create_model("vim_nano").preprocessing.text == "crop 0.875 bicubic"

@@ -54,6 +54,10 @@ class Sizes:
     heads: int = 2
     head_width: int = 6
 
+    @property
+    def timescales(self) -> int:
+        return self.inner
+
 
 def composition_of(text: str) -> Composition:
     composition = parse(text).composition()

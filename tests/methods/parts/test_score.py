@@ -60,6 +60,11 @@ class Sizes:
     head_width: int = 3
     grid: tuple[int, int, int] = (1, 4, 4)
     worn: int = 0
+    scan_heads: int = 0
+
+    @property
+    def timescales(self) -> int:
+        return self.scan_heads or self.inner
 
 
 SIZES = (
@@ -67,6 +72,7 @@ SIZES = (
     Sizes(dim=5, inner=12, states=4, specials=3, heads=3, grid=(1, 3, 5), worn=4),
     Sizes(dim=16, inner=32, states=16, grid=(2, 3, 3), worn=1),
     Sizes(specials=0, directions=4, states=5),
+    Sizes(directions=1, scan_heads=2, states=4),
 )
 
 
@@ -83,8 +89,14 @@ def made(fabricate: Callable[..., TokenSequence], sizes: Sizes) -> TokenSequence
     )
     assert tokens.trace is not None
     stacked = {name: getattr(tokens.trace, name) for name in ("delta", "delta_mean", "A", "B", "C")}
-    times = sizes.directions // 2
-    repeated = {name: torch.cat([value] * times) for name, value in stacked.items()}
+    if sizes.scan_heads:
+        stacked["delta"] = stacked["delta"][..., : sizes.scan_heads]
+        # a head has one decay for all states
+        stacked["A"] = stacked["A"][:, : sizes.scan_heads, :1]
+    times = -(-sizes.directions // 2)
+    repeated = {}
+    for name, value in stacked.items():
+        repeated[name] = torch.cat([value] * times)[: sizes.directions]
     return replace(tokens, trace=replace(tokens.trace, **repeated))
 
 
@@ -102,7 +114,8 @@ def averaged_by_the_block(composition: Composition, trace: Trace, sizes: Sizes) 
 
 
 def compositions(sizes: Sizes) -> Iterator[Composition]:
-    for score, direction, reading, sensitivity in product(SCORES, DIRECTIONS, READINGS, (0.0, 2.0)):
+    directions = DIRECTIONS if sizes.directions > 1 else ("both",)
+    for score, direction, reading, sensitivity in product(SCORES, directions, READINGS, (0.0, 2.0)):
         if sensitivity and (score == "cls-similarity" or not sizes.specials):
             continue
         if score == "hidden-attention" and not sizes.specials:

@@ -143,6 +143,21 @@ def test_zigzag_scans_by_hand() -> None:
     assert stem.elementwise == 2 * 3 * half + 4 * 2 + 4 * 2 + 7
 
 
+def test_scan_with_heads_by_hand() -> None:
+    """C 2, E 4 in 2 heads, N 3, K 4, hidden 5, 6 tokens and the mean token before them."""
+    shape = Shape("hand", 3, 2, 4, 3, 0, 4, 1, (1, 1, 1), 1, 4, 1, 7, hidden=5, scan_heads=2)
+    work = block_flops(shape, 1, 6)
+    assert shape.timescales == 2
+    assert work.gemm == 7 * 2 * (4 + 4 + 3 + 3 + 2) + 6 * 4 * 2 + 3 * 6 * 2 * 5
+    assert work.conv == 7 * (4 + 3 + 3) * 4
+    assert work.padding == 3 * (4 + 3 + 3) * 4 + 4 * 2
+    assert work.scan == 7 * (5 * 4 * 3 + 3 * 4 + 2 * 2)
+    of_all = 6 * (2 * (2 + 8 + 2 + 1) + 4 * (4 + 1 + 4) + 5 * (2 + 4 + 1))
+    assert work.elementwise == of_all + 7 * (10 * (1 + 4) + 2 * (1 + 2))
+    assert work.other_directions == 0
+    assert stem_flops(shape).gemm == 2 * 7
+
+
 @pytest.mark.parametrize(
     ("dim", "depth", "rank", "stem", "local", "published"),
     [(192, 24, 12, 2, 1, "3.0"), (384, 24, 24, 3, 0, "8.1"), (448, 36, 28, 3, 0, "14.4")],

@@ -204,6 +204,15 @@ def test_macs_of_zigzag_scans_are_equal_three_ways(name: str, depth: int) -> Non
     assert_equal(count_with_torch(lambda: model(image)), closed)
 
 
+@pytest.mark.parametrize(("name", "depth"), [("adventurer_nano", 4), ("adventurer_tiny", 1)])
+def test_macs_of_scans_with_heads_are_equal_three_ways(name: str, depth: int) -> None:
+    model = create_model(name, kernel="reference", depth=depth)
+    image = torch.zeros(2, 3, model.image_size, model.image_size)
+    closed = dense(model.describe()) + dense(model.describe())
+    assert_equal(count_with_fvcore(model, image, module=model), closed)
+    assert_equal(count_with_torch(lambda: model(image)), closed)
+
+
 def test_macs_of_a_shortened_sequence_are_equal_three_ways() -> None:
     model = create_model("vim_nano", kernel="reference")
     image, plan = torch.zeros(2, 3, 56, 56), {2: DropLast(20), 5: DropLast(3)}

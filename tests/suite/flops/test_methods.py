@@ -36,6 +36,7 @@ MODELS = {
         image_size=44,
         convolutions=1,
     ),
+    "a scan with heads": create_model("adventurer_nano", kernel="reference", depth=4),
     "attention": create_model("deit_nano", dim=24, layers=3),
     "a clip": create_model("videomamba_tiny_video", **SMALL, image_size=28, frames=3),
 }

@@ -287,6 +287,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "patch": 4,
         "classes": 5,
     },
+    "adventurer_nano": {"dim": 16, "depth": 3, "image_size": 12, "classes": 5},
     "deit_nano": {"dim": 24, "heads": 3, "layers": 2, "image_size": 12, "patch": 4, "classes": 5},
 }
 

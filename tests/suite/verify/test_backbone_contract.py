@@ -20,6 +20,7 @@ KINDS = (
     "videomamba_tiny_video",
     "mambareg_base",
     "plainmamba_l1",
+    "adventurer_nano",
     "deit_nano",
 )
 

@@ -1,0 +1,97 @@
+"""Which kernel a scan with heads runs on, after checking that it is right.
+
+As in `backbones.scan.dispatch`: a kernel other than `reference` is used only after it agreed with
+`reference` in this process, and one that was named and cannot be used is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+from backbones.common.errors import UserError
+from backbones.common.registry import nearest
+from backbones.scan.dispatch import Choice
+from backbones.ssd import stock
+from backbones.ssd.check import check_forward, check_gradients
+from backbones.ssd.chunked import chunked_ssd
+from backbones.ssd.contract import HeadInputs
+from backbones.ssd.reference import reference_ssd
+
+FUNCTIONS: dict[str, Callable[[HeadInputs], Tensor]] = {
+    "reference": reference_ssd,
+    "chunked": chunked_ssd,
+    "mamba_ssm": stock.stock_ssd,
+}
+KERNELS = ("auto", *FUNCTIONS)
+
+
+def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
+    """The kernel that `kernel` means for tensors of `device` and `dtype`, after its self-check.
+
+    UserError if the kernel does not serve Mamba-2 or these tensors, or disagrees with the
+    reference.
+    """
+    return _chosen(kernel, torch.device(device).type, dtype)
+
+
+def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
+    """UserError if a kernel does not support `device` and `dtype`; nothing is computed for that."""
+    if obstacle := why_not(kernel, device, dtype):
+        raise UserError(obstacle)
+
+
+def ssd(inputs: HeadInputs, kernel: str) -> Tensor:
+    """Output (B, L, E) of the equations in `HeadInputs`, by the kernel that `kernel` means.
+
+    Differentiable. A `TorchFunctionMode` sees one call of this function and may replace it:
+    counters of FLOPs count it by its formula.
+    """
+    if has_torch_function(tuple(inputs)):
+        result: Tensor = handle_torch_function(ssd, tuple(inputs), inputs, kernel)
+        return result
+    inputs.check()
+    name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
+    needs_gradients = torch.is_grad_enabled() and any(
+        part is not None and part.requires_grad for part in inputs
+    )
+    if needs_gradients and name != "reference":
+        prove_gradients(name, inputs.u.device.type, inputs.u.dtype)
+    return FUNCTIONS[name](inputs)
+
+
+@cache
+def prove_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
+    """UserError unless the gradients of `kernel` are those of the reference on this machine."""
+    check_gradients(kernel, FUNCTIONS[kernel], torch.device(device), dtype)
+
+
+@cache
+def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
+    check_kernel(kernel, device, dtype)
+    choice = Choice(kernel, "asked for")
+    if kernel == "auto":
+        obstacle = why_not("mamba_ssm", device, dtype)
+        name = "chunked" if obstacle else "mamba_ssm"
+        choice = Choice(name, obstacle or f"the authors' own for {dtype} on {device}")
+    if choice.kernel != "reference":
+        check_forward(choice.kernel, FUNCTIONS[choice.kernel], torch.device(device), dtype)
+    return choice
+
+
+def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
+    """Why `kernel` does not support these tensors, in one line with a fix; empty if it does."""
+    if kernel not in KERNELS:
+        others = f"it has {', '.join(KERNELS)}"
+        return f"Mamba-2 has no scan kernel '{kernel}' ({others}): {nearest(kernel, KERNELS)}"
+    if kernel != "mamba_ssm":
+        return ""
+    if device != "cuda":
+        return f"scan kernel 'mamba_ssm' needs a CUDA device, not {device}: use 'auto'"
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"scan kernel 'mamba_ssm' cannot compute in {dtype}: use 'chunked' or 'auto'"
+    return stock.obstacle()
