@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backbones.compiled.ahead import compile_ahead
 from suite.cli.exit_codes import FAILED
-from suite.cli.run_options import RunOptions, finish
+from suite.cli.run_options import RunOptions, finish, start
 from suite.cli.spec_options import with_options
 from suite.config.run_spec import RunSpec
 
@@ -44,22 +44,11 @@ def run_and_show(
     # Before the imports below, which take seconds: another process compiles meanwhile.
     begin_compiling(spec)
     from suite.comparison import run_comparison
-    from suite.execution.choose import executor_of
     from suite.trackers import chosen_trackers
 
     # Wrong names are found before the run, which may take hours.
     trackers = chosen_trackers(options.track)
-    executor = executor_of(options.executor, options.address, options.workers)
-    result = run_comparison(
-        spec,
-        folder,
-        options.json,
-        options.resume,
-        options.fail_fast,
-        options.skip_damaged,
-        executor,
-        prepared,
-    )
+    result = start(partial(run_comparison, prepared=prepared), spec, folder, options)
     finish(folder, options, trackers, result.summary(), partial(show, result, folder))
     # Failed cells do not stop the others, but a script must notice them.
     return FAILED if result.failures else 0

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from suite.cli.paths import absolute
+from suite.config.run_spec import Specification
 from suite.config.spec_file import SPEC
 from suite.store.find_run import folder_of
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,25 @@ class RunOptions:
         if self.out:
             return self.out
         return folder_of(self.runs, self.name, default)
+
+
+def start(run: Callable[..., Done], spec: Specification, folder: Path, options: RunOptions) -> Done:
+    """`run` a specification in `folder` by the executor that was asked for; what it returns.
+
+    UserError if that cannot be used as the options say.
+    """
+    from suite.execution.choose import executor_of
+
+    executor = executor_of(options.executor, options.address, options.workers)
+    return run(
+        spec,
+        folder,
+        options.json,
+        options.resume,
+        options.fail_fast,
+        options.skip_damaged,
+        executor,
+    )
 
 
 def finish(

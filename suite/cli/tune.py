@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from suite.cli.exit_codes import FAILED
-from suite.cli.run_options import RunOptions
+from suite.cli.run_options import RunOptions, start
 from suite.cli.spec_options import with_options
 from suite.tune.spec import TuneSpec
 
@@ -16,22 +16,12 @@ def tune(spec: TuneSpec, options: RunOptions) -> int:
 
     All have equally many tries, blind baselines too. Rerun the command to resume.
     """
-    from suite.execution.choose import executor_of
     from suite.terminal.tables import print_table
     from suite.tune.output import explanations, json_document, picks_table
     from suite.tune.run import run_tuning
 
     folder = options.folder(spec.default_name())
-    executor = executor_of(options.executor, options.address, options.workers)
-    tuned = run_tuning(
-        spec,
-        folder,
-        options.json,
-        options.resume,
-        options.fail_fast,
-        options.skip_damaged,
-        executor,
-    )
+    tuned = start(run_tuning, spec, folder, options)
     if options.json:
         print(json.dumps({"run": str(folder), **json_document(tuned)}, indent=1))
     else:

@@ -14,13 +14,13 @@ import torch
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from suite.data import open_dataset, stratified
+from suite.data import stratified
 from suite.data.base import digest
 from suite.execution.begin import begun
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
-from suite.plan.loading import context_of, load_model
+from suite.plan.loading import Opened, context_of
 from suite.plan.notes import made_up_warning, notes_on_weights
 from suite.plan.prepare import Prepared, choose_images
 from suite.sensitivity.headline import summarize_findings
@@ -107,12 +107,12 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     device = pick_device(common.device)
     dtype = check_precision(common.precision, device)
     threads = set_threads(common.threads)
-    dataset = open_dataset(common.data, common.split, source=common.source)
+    opened = Opened()
     # One view of each video: a probe is about one sequence of tokens.
-    dataset = dataset.once()
+    dataset = opened.dataset(common).once()
     usual: int = SensitivitySpec.model_fields["images"].default
     indices = choose_images(dataset, common.images, usual)
-    model = load_model(spec.backbone, common.checkpoint, common.kernel, dataset, device, dtype)
+    model = opened.model(spec.backbone, common, device, dtype)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)
     # Maps and distances need rows and columns.
