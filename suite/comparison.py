@@ -24,8 +24,9 @@ from suite.execution.choose import Executor
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
-from suite.plan.notes import notes_on_settings, notes_on_weights
+from suite.plan.notes import notes_on_weights
 from suite.plan.prepare import Prepared, prepare
+from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.blind_baselines import BlindComparison
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results

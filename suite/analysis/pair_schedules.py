@@ -56,8 +56,14 @@ class Schedules:
         words = []
         for label, (setting, _) in zip(labels, settings, strict=True):
             words.append(f"{without_schedule(label)} {setting}")
-        if all(tuned for _, tuned in settings):
+        tuned = [tuned for _, tuned in settings]
+        if all(tuned):
             return f", each at its tuned schedule ({', '.join(words)})"
+        if any(tuned):
+            # A lead may be the tuning's: it had tries, and the other had none.
+            how = {True: "tuned", False: "not tuned"}
+            words = [f"{text}, {how[own]}" for text, own in zip(words, tuned, strict=True)]
+            return f", under their schedules ({'; '.join(words)})"
         if len({setting for setting, _ in settings}) == 1:
             return f", under schedule {settings[0][0]}"
         return f", under their schedules ({', '.join(words)})"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from methods.spec import MethodSpec, parse_all
 from suite.analysis.statistics import outcomes_of
 from suite.plan.cells import Cell
-from suite.plan.further import answers, compared
+from suite.plan.further import compared, unanswered
 from suite.plan.prepare import Prepared
 from suite.plan.settings import under_schedules
 from suite.stats.correctness import Outcomes
@@ -84,7 +84,7 @@ def schedule_answers(
                 cells = _of_axis(prepared, backbone, budget, list(methods))
                 under = _evaluated(methods, cells, finished, results)
                 answered.append(Answers(backbone, budget, "run", spec.split, under))
-        elif tries and not spec.axes and answers(tries, named, spec):
+        elif tries and not spec.axes and not unanswered(tries, named, spec):
             under = tried_answers(methods, tries, spec.headline_budget)
             answered.append(Answers(*family, "table", tries.split, under))
     return [each for each in answered if each.methods]

@@ -22,6 +22,7 @@ from suite.analysis.statistics import (
 from suite.analysis.token_matched import token_matched_table
 from suite.plan.notes import unreachable_budgets
 from suite.plan.prepare import Prepared
+from suite.plan.tuning_notes import warnings_on_tries
 from suite.stats.schedules import read_schedules_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
@@ -69,6 +70,7 @@ def comparison_headline(
         *([f"{left_out}."] if left_out else []),
         *([flips] if flips else []),
         *unreachable_budgets(prepared),
+        *warnings_on_tries(prepared),
         *run_warnings(statistics, spec, len(dataset.classes), published),
     ]
     verdicts = read_schedules_table(tables["schedules"])

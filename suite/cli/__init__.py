@@ -31,10 +31,11 @@ from suite.cli.plan import plan
 from suite.cli.report import report
 from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
-from suite.cli.spec_options import PLURAL, flag_of
+from suite.cli.spec_options import PLURAL
 from suite.cli.train import train
 from suite.cli.tune import tune
 from suite.cli.verify import verify
+from suite.config.command_line import flag_of
 from suite.config.spec_file import RENAMED, plain
 
 COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {

@@ -22,13 +22,13 @@ def plan(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None) -
     """Show the cells of a comparison without running it: tokens, FLOPs, and the estimated time."""
     from suite.plan.notes import (
         notes_on_further,
-        notes_on_settings,
         notes_on_smaller,
         notes_on_weights,
         unreachable_budgets,
     )
     from suite.plan.prepare import prepare
     from suite.plan.run_time import seconds_by_role
+    from suite.plan.tuning_notes import notes_on_settings
     from suite.store.unstated import unstated_notes
     from suite.terminal.tables import plan_table, print_table
 

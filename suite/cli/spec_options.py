@@ -19,6 +19,7 @@ from backbones.common.naming import split
 from methods import METHODS
 from methods.spec import parse
 from suite.cli.run_options import RunOptions
+from suite.config.command_line import flag_of
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import MAX_SHOWN, SettingError, Spec, build, with_file
 from suite.config.sweep import combinations, sweep_of
@@ -33,8 +34,6 @@ SINGULAR = {
     "--budgets": "--budget",
 }
 PLURAL = {one: several for several, one in SINGULAR.items()}
-# Options that list what the setting calls by its plural.
-FLAGS = {"batches": "--batch-size", "precisions": "--precision"}
 NUMBERS: dict[str, type] = {
     "budgets": float,
     "sites": int,
@@ -43,11 +42,6 @@ NUMBERS: dict[str, type] = {
     "lengths": int,
 }
 CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-
-
-def flag_of(name: str) -> str:
-    """The option of the setting `name`."""
-    return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def options_of(defaults: BaseModel) -> list[inspect.Parameter]:

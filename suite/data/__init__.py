@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "check_labels",
     "content_of",
+    "has_split",
     "open_dataset",
     "pictured",
     "stratified",
@@ -100,9 +101,8 @@ def content_of(
     spec: str, split: str, source: str | None, views: str | None, images: IntArray
 ) -> str | None:
     """Hash of what `images` of a split hold; None if the split is not there, "" without them."""
-    try:
-        dataset = open_dataset(spec, split, source=source, views=views)
-    except (UserError, OSError):
+    dataset = _if_there(spec, split, source, views)
+    if dataset is None:
         return None
     try:
         for image in (images.min(), images.max()):
@@ -110,3 +110,15 @@ def content_of(
         return dataset.content(images)
     except (UserError, OSError, IndexError):
         return ""
+
+
+def has_split(spec: str, split: str, source: str | None, views: str | None = None) -> bool:
+    """Whether the data have this split, as data without splits have any."""
+    return _if_there(spec, split, source, views) is not None
+
+
+def _if_there(spec: str, split: str, source: str | None, views: str | None) -> Dataset | None:
+    try:
+        return open_dataset(spec, split, source=source, views=views)
+    except (UserError, OSError):
+        return None

@@ -47,7 +47,7 @@ def further_cells(
     pairs = [] if spec.protocol == "paper" or spec.axes else compared(methods, spec)
     if pairs:
         at = replace(base, budget=spec.headline_budget)
-        if spec.across_schedules and not answers(tries, methods, spec):
+        if spec.across_schedules and unanswered(tries, methods, spec):
             for method in pairs:
                 for setting in under_schedules(method):
                     cell = bare_cell(at, method, Resolved(setting), model)
@@ -72,18 +72,27 @@ def compared(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSpec]:
     return unique if len(unique) > 1 else []
 
 
-def answers(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec) -> bool:
-    """Whether a table of tries has every method that is compared under every schedule.
+def unanswered(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec) -> str:
+    """Why a table of tries does not answer for all methods under every schedule; empty if it does.
 
     A schedule under which a method does not meet the budget is answered, too.
     """
-    if tries is None or spec.protocol != "matched":
-        return False
+    if tries is None:
+        return "there is no table of tries for these weights and images"
+    if spec.protocol != "matched":
+        return "a table of tries answers for equal FLOPs alone"
     origin = tries.origin
-    if (origin.sites, origin.flops_convention) != (spec.sites, spec.flops_convention):
-        return False
-    for method in compared(methods, spec):
+    if origin.sites != spec.sites:
+        return "the table of tries is of other sites"
+    if origin.flops_convention != spec.flops_convention:
+        return f"the table of tries counts FLOPs as {origin.flops_convention}"
+    asked = compared(methods, spec)
+    if lacking := [method.label for method in asked if tried_name(method) not in tries.methods]:
+        return f"the table of tries lacks {', '.join(lacking)}"
+    if spec.headline_budget not in origin.budgets:
+        return f"the table of tries has no budget of {100 * spec.headline_budget:.4g} %"
+    for method in asked:
         for setting in under_schedules(method):
             if tries.find(tried_name(method), setting, spec.headline_budget) is None:
-                return False
-    return True
+                return f"the table of tries lacks {method.label} under {setting}"
+    return ""

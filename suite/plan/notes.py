@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from methods.spec import parse_all
-from suite.config.run_spec import RunSpec
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
-from suite.plan.settings import TUNED
+from suite.plan.tuning_notes import why_evaluated
 from suite.store.schema import CellRecord, Role
 from suite.tries.settings import SCHEDULES
 
@@ -40,36 +37,6 @@ def called(backbone: str, made_up: Sequence[str]) -> str:
     return f"{backbone}, made up in part: {', '.join(made_up)}" if made_up else backbone
 
 
-def notes_on_settings(prepared: Prepared) -> list[str]:
-    """Say of each backbone which settings were picked by tuning, and which were not tuned."""
-    notes, spec = [], prepared.spec
-    named = parse_all(spec.methods)
-    for name, chosen in prepared.settings.items():
-        tuned, untuned = [], []
-        for method in named:
-            resolved = chosen.methods.get(method)
-            if resolved is None or (method.schedule or spec.schedule) != TUNED:
-                continue
-            if resolved.tuned:
-                tuned.append(f"{method.label} {resolved.setting}")
-            else:
-                untuned.append(method.label)
-        if tuned:
-            notes.append(f"tuned on {name}: {', '.join(tuned)}")
-        if untuned:
-            who = ", ".join(untuned) if tuned else "all"
-            notes.append(
-                f"no tuned settings for {who} on {name} and {spec.data}: constant-ratio; "
-                f"`{tune_command(spec, name)}` makes them"
-            )
-    if prepared.set_aside:
-        notes.append(
-            f"left out: the {prepared.set_aside:,} {prepared.dataset.kind} of split "
-            f"{prepared.dataset.split} that picked the settings"
-        )
-    return notes
-
-
 def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[str]:
     """Say of the cells that no main table shows how many they are, what for, and what they cost.
 
@@ -80,8 +47,8 @@ def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[
         "blind": "the blind baselines under the other settings of this run, so that no method is "
         "said to beat them by its setting",
         "schedule": "the methods and the blind baselines under each of "
-        f"{len(SCHEDULES)} schedules at {budget}, since no table of tries answers whether the "
-        "order depends on it (--no-across-schedules leaves them out)",
+        f"{len(SCHEDULES)} schedules at {budget}, to see whether the order depends on it, since "
+        f"{why_evaluated(prepared)} (--no-across-schedules leaves them out)",
         "tokens": f"the methods by equal counts of tokens at {budget}, beside equal FLOPs",
     }
     roles = Counter(cell.role for cell in prepared.cells if cell.plan)
@@ -91,14 +58,6 @@ def notes_on_further(prepared: Prepared, seconds: Mapping[Role, float]) -> list[
             cells = "1 more cell" if roles[role] == 1 else f"{roles[role]} more cells"
             notes.append(f"{cells}, about {seconds.get(role, 0.0):.0f} s: {reason}")
     return notes
-
-
-def tune_command(spec: RunSpec, backbone: str) -> str:
-    """The command that tunes on a backbone of a comparison."""
-    words = ["python", "-m", "suite", "tune", "--backbones", backbone]
-    if spec.data != RunSpec.model_fields["data"].default:
-        words += ["--data", spec.data]
-    return shlex.join(words)
 
 
 def made_up_warning(backbone: str, parts: Sequence[str]) -> str:

@@ -298,10 +298,12 @@ def choose_images(
         left = np.setdiff1d(np.arange(len(dataset)), without)
         asked = images if isinstance(images, int) and images != usual else 1
         if len(left) < asked:
+            divided = dataset.split != UNDIVIDED
+            mend = "use another --split" if divided else "tune on fewer (tune --images)"
             raise UserError(
                 f"{len(without):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} "
                 f"picked the tuned settings and are no evidence for them: {len(left):,} are left, "
-                "fewer than asked for; use --split test, or --schedule constant-ratio"
+                f"fewer than asked for; {mend}, ask for fewer, or use --schedule constant-ratio"
             )
     if images == "all" or (images == usual and len(left) <= usual):
         return left

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from methods.spec import parse
+from suite.plan.tuning_commands import compare_command
 from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Tries
 from suite.tune.run import Tuned
@@ -91,11 +92,13 @@ def explanations(tuned: Tuned, folder: Path) -> list[str]:
                     f"no setting of {name} on {table.backbone} can be picked: {row.reason}"
                 )
     lines += [f"tries: {file}" for file in tuned.files]
-    return [*lines, f"use them: python -m suite compare --tries {folder}"]
+    tuning = tuned.tuning
+    command = compare_command(tuning.prepared, tuning.spec.methods, folder)
+    return [*lines, f"use them: {command}"]
 
 
 def json_document(tuned: Tuned) -> dict[str, Any]:
-    """Picks, files and failures as plain values."""
+    """Notes, picks, files and failures as plain values."""
     tables = []
     for table, file in zip(tuned.tables, tuned.files, strict=True):
         origin = table.origin
@@ -110,7 +113,7 @@ def json_document(tuned: Tuned) -> dict[str, Any]:
                 "picks": [asdict(row) for row in picked(table)],
             }
         )
-    return {"tries": tables, "failures": tuned.failures}
+    return {"notes": tuned.tuning.notes, "tries": tables, "failures": tuned.failures}
 
 
 def _percent(value: float | None) -> str:

@@ -9,13 +9,14 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from methods.base import WINDOW
 from methods.spec import MethodSpec, parse_all
-from suite.data import open_dataset
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
-from suite.plan.loading import context_of, load_model
+from suite.plan.loading import Opened, context_of
 from suite.plan.prepare import Prepared, check_reachable, choose_images
+from suite.plan.settings import blind_baselines, is_asked
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
+from suite.tries.few_images import few_images
 from suite.tries.settings import Setting, settings_of, tried_name, with_setting
 from suite.tune.spec import TuneSpec
 
@@ -35,11 +36,34 @@ class Planned:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A tuning that can begin: the run of its cells, and by backbone its tries."""
+    """A tuning that can begin: the run of its cells, and by backbone its tries.
+
+    ``asked``  the methods that were asked for, ``added`` the blind baselines that were not
+    """
 
     spec: TuneSpec
     prepared: Prepared
     tries: dict[str, list[Planned]]
+    asked: Sequence[MethodSpec]
+    added: Sequence[MethodSpec]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of it before it runs."""
+        notes = []
+        if self.added:
+            names = ", ".join(method.label for method in self.added)
+            notes.append(f"added: {names}, which every comparison runs beside the methods")
+        counts = {method: len(settings_of(method.method)) for method in (*self.asked, *self.added)}
+        most = max(counts.values())
+        for method, count in counts.items():
+            if count < most:
+                notes.append(
+                    f"{method.label} has {count} tries at each budget, others {most}: without an "
+                    f"option {WINDOW} (methods/options.py) only its schedule is tried"
+                )
+        few = few_images(len(self.prepared.indices), self.prepared.dataset.kind)
+        return [*notes, f"WARNING: Settings will be picked on {few}."] if few else notes
 
 
 def prepare_tuning(spec: TuneSpec) -> Tuning:
@@ -48,8 +72,12 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     device = pick_device(common.device)
     dtype = check_precision(common.precision, device)
     threads = set_threads(common.threads)
-    methods = tunable(common.methods)
-    dataset = open_dataset(common.data, common.split, source=common.source)
+    asked = tunable(common.methods)
+    # A comparison has them beside any method, and each must have had the same tries.
+    added = [baseline for baseline in blind_baselines() if not is_asked(baseline, asked)]
+    methods = [*asked, *added]
+    opened = Opened()
+    dataset = opened.dataset(common)
     usual: int = TuneSpec.model_fields["images"].default
     indices = choose_images(dataset, common.images, usual)
     models: dict[str, Backbone] = {}
@@ -57,7 +85,7 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     tries: dict[str, list[Planned]] = {}
     spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
     for name in common.backbones:
-        model = load_model(name, common.checkpoint, common.kernel, dataset, device, dtype)
+        model = opened.model(name, common, device, dtype)
         context = context_of(model, dataset, indices, common.precision, device, common.kernel)
         own = layout(name, model, spelled, common, context)
         own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]
@@ -66,7 +94,7 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
         cells += own
     check_reachable(cells)
     prepared = Prepared(common, device, threads, models, dataset, indices, cells)
-    return Tuning(spec, prepared, tries)
+    return Tuning(spec, prepared, tries, asked, added)
 
 
 def tunable(texts: Sequence[str]) -> list[MethodSpec]:

@@ -33,11 +33,13 @@ from suite.tune.spec import TuneSpec
 class Tuned:
     """A finished tuning.
 
+    ``tuning``    what it was, with its notes
     ``tables``    the tries of each backbone, ``files`` where they are stored, likewise
     ``dense``     top-1 of each unreduced backbone on the same images; None if it failed
     ``failures``  the reasons of the cells that failed, by key
     """
 
+    tuning: Tuning
     tables: list[Tries]
     files: list[Path]
     dense: dict[str, float | None]
@@ -65,7 +67,7 @@ def run_tuning(
     with beginning as (plan, store, _):
         tuning = replace(tuning, prepared=plan)
         done, total = count_existing(plan, store)
-        notes = [*notes_on_weights(plan), *plan.dataset.notes]
+        notes = [*notes_on_weights(plan), *tuning.notes, *plan.dataset.notes]
         if done < total and not quiet:
             left = estimate_seconds(plan) * (1 - done / total)
             notes.append(f"about {left:.0f} s to go on this machine, kernels compiled")
@@ -92,7 +94,7 @@ def conclude(
     store.write_dataset(dataset_record(tuning.prepared))
     usage = resource_usage(started)
     store.write_environment(environment() | usage | execution_record(tuning.prepared, store))
-    return Tuned(tables, files, dense_top1(records), failures)
+    return Tuned(tuning, tables, files, dense_top1(records), failures)
 
 
 def dense_top1(records: Iterable[CellRecord]) -> dict[str, float | None]:

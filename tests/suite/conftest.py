@@ -153,9 +153,13 @@ def hand_made(
     backbone: str = "vim_mini",
     images: Sequence[int] = tuple(range(12)),
     budgets: Sequence[float] = (0.3, 0.5),
+    without_pick: Sequence[str] = (),
     **changed: Any,
 ) -> Tries:
-    """Tries that pick these settings, and know each of the methods under every schedule."""
+    """Tries that pick these settings, and know each of the methods under every schedule.
+
+    Methods `without_pick` were tried under them, and have none.
+    """
     chosen = np.array(images, np.int64)
     values: dict[str, Any] = {
         "backbone": backbone,
@@ -177,7 +181,8 @@ def hand_made(
         for setting in dict.fromkeys([*(Setting(name, 0) for name in SCHEDULES), pick]):
             for budget in budgets:
                 rows.append(Try(method, setting, budget, budget, 9, right))
-    return Tries(Origin(**(values | changed)), tuple(rows), dict(picks))
+    picked = {name: pick for name, pick in picks.items() if name not in without_pick}
+    return Tries(Origin(**(values | changed)), tuple(rows), picked)
 
 
 @pytest.fixture

@@ -88,8 +88,12 @@ def test_a_verdict_of_another_budget_takes_a_win_away_and_gives_none() -> None:
         ({}, ""),
         ({"mtr": (Setting("staged", 0), False), "tome": (Setting("staged", 0), False)},
          ", under schedule staged"),
-        ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), True)},
+        ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), False)},
          ", under their schedules (mtr staged, tome rising)"),
+        ({"mtr": (Setting("staged", 0), False), "tome": (Setting("rising", 0), True)},
+         ", under their schedules (mtr staged, not tuned; tome rising, tuned)"),
+        ({"mtr": (Setting("staged", 0), True), "tome": (Setting("staged", 0), False)},
+         ", under their schedules (mtr staged, tuned; tome staged, not tuned)"),
         ({"mtr": (Setting("staged", 0), True)}, ", each at its tuned schedule (mtr staged)"),
     ],
 )  # fmt: skip
@@ -103,7 +107,7 @@ def test_a_schedule_in_a_name_is_said_once() -> None:
     row = replace(BEHIND, label="tome@one-shot")
     settings = TUNED | {"tome@one-shot": (Setting("one-shot", 0), False)}
     clause = Schedules(settings).clause(row)
-    assert clause == ", under their schedules (mtr staged, tome one-shot)"
+    assert clause == ", under their schedules (mtr staged, tuned; tome one-shot, not tuned)"
 
 
 def test_methods_are_compared_under_their_names_without_a_schedule() -> None:

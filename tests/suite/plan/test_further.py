@@ -10,8 +10,9 @@ from backbones.common.errors import UserError
 from suite import cli
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
-from suite.plan.notes import notes_on_further, notes_on_settings
+from suite.plan.notes import notes_on_further
 from suite.plan.prepare import prepare
+from suite.plan.tuning_notes import notes_on_settings
 from suite.tries.settings import SCHEDULES, Setting
 
 Specs = Callable[..., RunSpec]
@@ -141,7 +142,7 @@ def test_images_that_picked_a_setting_are_never_evaluated_under_it(
     assert prepared.set_aside == 12
     notes = notes_on_settings(prepared)
     assert notes[0] == "tuned on vim_mini: mtr staged, tome rising with 4 protected"
-    assert notes[1] == "left out: the 12 images of split dev that picked the settings"
+    assert notes[-1] == "left out: the 12 images of split dev that picked the settings"
     some = prepare(small(tries=folder, split="dev", images=9))
     assert len(some.indices) == 9
     assert not picking & set(some.indices.tolist())
@@ -152,26 +153,11 @@ def test_images_that_picked_a_setting_are_never_evaluated_under_it(
     elsewhere = prepare(small(schedule="staged", tries=folder))
     assert any(cell.tuned for cell in elsewhere.cells)
     assert len(prepare(small(tries=folder)).indices) == 30
-    with pytest.raises(UserError, match=r"18 are left, fewer than asked for; use --split test"):
+    with pytest.raises(UserError, match=r"18 are left, fewer than asked for; use another --spl"):
         prepare(small(tries=folder, split="dev", images=20))
     every = str(tables(PICKS, images=tuple(range(30))))
     with pytest.raises(UserError, match=r"0 are left.*--schedule constant-ratio"):
         prepare(small(tries=every, split="dev"))
-
-
-def test_what_is_not_tuned_is_said_with_the_command_that_tunes(
-    small: Specs, tables: Tables
-) -> None:
-    (note,) = notes_on_settings(prepare(small()))
-    assert note == (
-        "no tuned settings for all on vim_mini and blots: constant-ratio; `python -m suite tune "
-        "--backbones vim_mini --data blots` makes them"
-    )
-    some = prepare(small(methods=("mtr", "delta"), tries=str(tables(PICKS))))
-    told = notes_on_settings(some)
-    assert told[0] == "tuned on vim_mini: mtr staged"
-    assert told[1].startswith("no tuned settings for delta on vim_mini and blots")
-    assert notes_on_settings(prepare(small(schedule="rising"))) == []
 
 
 def test_a_plan_says_how_many_more_cells_there_are_why_and_what_they_cost(

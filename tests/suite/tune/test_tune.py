@@ -19,9 +19,11 @@ from suite.comparison import run_comparison
 from suite.config.spec_file import build
 from suite.data import content_of, stratified
 from suite.execution.local import execute
+from suite.plan.prepare import prepare
 from suite.plan.schedule import SCHEDULES
 from suite.store.results import Results
 from suite.store.run_folder import Store
+from suite.tries.few_images import few_images
 from suite.tries.files import open_tries
 from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Try
@@ -33,6 +35,7 @@ from suite.tune.spec import TuneSpec
 Specs = Callable[..., Any]
 Out = pytest.CaptureFixture[str]
 TWO = ("random", "stm")
+ADDED = ("stride", "pool")  # to these, since they are blind baselines
 
 
 def tune_spec(**changed: Any) -> TuneSpec:
@@ -85,11 +88,44 @@ def test_all_methods_have_equally_many_tries(small: Specs) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("methods", "added"),
+    [
+        (("mtr",), ("random", "stride", "pool")),
+        (("pool", "stm"), ("random", "stride")),
+        (("Gate=stride", "random", "pool"), ()),
+        (("random[weights=mean]",), ("random", "stride", "pool")),
+    ],
+)
+def test_blind_baselines_have_the_tries_of_the_methods_that_were_named(
+    small: Specs, methods: tuple[str, ...], added: tuple[str, ...]
+) -> None:
+    tuning = prepare_tuning(tune_spec(methods=methods, budgets=(0.3,)))
+    assert [method.text for method in tuning.added] == list(added)
+    counts = Counter(each.method.name for each in tuning.tries["vim_mini"])
+    assert {"random", "stride", "pool"} <= counts.keys()
+    said = [note for note in tuning.notes if note.startswith("added: ")]
+    assert said == (
+        [f"added: {', '.join(added)}, which every comparison runs beside the methods"]
+        if added
+        else []
+    )
+
+
+def test_a_comparison_by_the_tries_of_one_method_has_no_baseline_untuned(
+    small: Specs, tuned: Path
+) -> None:
+    prepared = prepare(small(methods=("stm",), tries=str(tuned), across_schedules=True))
+    shown = {cell.label: cell.tuned for cell in prepared.main if cell.setting}
+    assert shown == dict.fromkeys(("stm", "random", "stride", "pool"), True)
+    assert prepared.across == []
+
+
 def test_the_pick_is_right_most_often_over_all_budgets(tuned: Path) -> None:
     (table,) = open_tries(tuned)
     frame = pd.read_parquet(tuned / "tries-vim_mini.parquet")
-    assert len(frame) == 2 * 18 * 2
-    for name in TWO:
+    assert len(frame) == 4 * 18 * 2
+    for name in (*TWO, *ADDED):
         mine = frame[frame.method == name]
         means = mine.groupby(["schedule", "cls_window"], sort=False).top1.mean()
         # A mean of equal sums may differ in its last digit; counts of 12 images cannot.
@@ -164,8 +200,8 @@ def test_the_seed_is_that_of_all_tries(small: Specs) -> None:
     for seed in (0, 5):
         cells = prepare_tuning(tune_spec(budgets=(0.3,), seed=seed)).prepared.cells
         seeds[seed] = {(cell.method.name, cell.seed) for cell in cells}
-    assert seeds[0] == {("none", 0), ("random", 0), ("stm", 0)}
-    assert seeds[5] == {("none", 0), ("random", 5), ("stm", 0)}
+    others = {(name, 0) for name in ("none", "stm", *ADDED)}
+    assert seeds == {0: others | {("random", 0)}, 5: others | {("random", 5)}}
 
 
 def test_a_setting_that_cannot_meet_a_budget_is_kept_with_its_reason(
@@ -234,8 +270,12 @@ def test_a_method_in_a_file_is_tuned_and_two_names_of_one_method_are_one(
     names = (f"Own={file}:MINE", f"{file}:MINE", "Gate=stride", "stride")
     tuning = prepare_tuning(tune_spec(methods=names, budgets=(0.3,)))
     counts = Counter(each.method.text for each in tuning.tries["vim_mini"])
-    # A method without a window has its six schedules.
-    assert counts == {f"{file}:MINE": 6, "stride": 18}
+    # A method without a window has its six schedules, and that is said.
+    assert counts == {f"{file}:MINE": 6, "stride": 18, "random": 18, "pool": 18}
+    assert [note for note in tuning.notes if "tries" in note] == [
+        "mine has 6 tries at each budget, others 18: without an option cls_window "
+        "(methods/options.py) only its schedule is tried"
+    ]
 
 
 LINE = [
@@ -253,16 +293,23 @@ def test_the_command_prints_picks_that_fit_and_how_to_use_them(
     assert run(line) == 0
     shown = capsys.readouterr()
     table = [text for text in shown.out.splitlines() if text.startswith(("│", "┃"))]
-    assert len(table) == 3
+    assert len(table) == 5
     assert max(map(len, table)) <= 80
-    assert f"use them: python -m suite compare --tries {tmp_path / 't'}" in shown.out
+    assert shown.out.splitlines()[-1] == (
+        "use them: python -m suite compare --methods stride,mtr --backbones vim_mini --checkpoint "
+        f"random --data blots --budgets 0.3,0.5 --tries {tmp_path / 't'}"
+    )
     assert "cells on 6 images" in shown.err
+    added = "added: random, pool, which every comparison runs beside the methods"
+    few = f"WARNING: Settings will be picked on {few_images(6, 'images')}."
+    assert shown.err.splitlines()[:2] == [added, few]
     assert run([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     (tries,) = document["tries"]
     assert document["failures"] == {}
     assert Path(tries["file"]) == tmp_path / "t" / "tries-vim_mini.parquet"
-    assert [row["method"] for row in tries["picks"]] == ["stride", "mtr"]
+    assert document["notes"] == [added, few]
+    assert [row["method"] for row in tries["picks"]] == ["stride", "mtr", "random", "pool"]
     (table_of_tries,) = open_tries(tmp_path / "t")
     for row in tries["picks"]:
         pick_of_it = table_of_tries.pick(row["method"])

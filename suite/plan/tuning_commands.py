@@ -1,0 +1,49 @@
+"""The command that tunes methods for a comparison, and the comparison that uses the tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from suite.config.command_line import command_line
+from suite.config.run_spec import RunSpec
+from suite.data import has_split
+from suite.data.base import UNDIVIDED
+from suite.plan.prepare import Prepared
+
+# Settings that both commands have, with the same defaults, and that decide what tries answer for.
+SHARED = (
+    "backbones",
+    "checkpoint",
+    "data",
+    "source",
+    "budgets",
+    "sites",
+    "flops_convention",
+    "precision",
+)
+
+
+def tune_command(prepared: Prepared, methods: Sequence[str]) -> str:
+    """The command that tunes `methods` for a comparison like `prepared`."""
+    return command_line("tune", _settings(prepared, methods, "dev"))
+
+
+def compare_command(prepared: Prepared, methods: Sequence[str], tries: Path) -> str:
+    """The command that compares `methods` by the `tries` of a tuning like `prepared`."""
+    settings = _settings(prepared, methods, RunSpec.model_fields["split"].default)
+    return command_line("compare", {**settings, "tries": tries})
+
+
+def _settings(prepared: Prepared, methods: Sequence[str], split: str) -> dict[str, object]:
+    """The methods, what is not at its default, and the split if the command's own is not there."""
+    spec = prepared.spec
+    settings: dict[str, object] = {"methods": tuple(methods)}
+    for name in SHARED:
+        value = getattr(spec, name)
+        if value != RunSpec.model_fields[name].default:
+            settings[name] = value
+    # Where only one split is there, a comparison leaves out the images that picked the settings.
+    if prepared.dataset.split != UNDIVIDED and not has_split(spec.data, split, spec.source):
+        settings["split"] = spec.split
+    return settings

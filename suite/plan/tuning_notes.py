@@ -1,0 +1,113 @@
+"""What a user should know of the tuning behind a plan: what is tuned, what is not, and the mend."""
+
+from __future__ import annotations
+
+from methods.spec import MethodSpec, parse_all
+from suite.plan.further import unanswered
+from suite.plan.prepare import Prepared
+from suite.plan.settings import BLIND, TUNED, Resolved
+from suite.plan.tuning_commands import tune_command
+from suite.tries.few_images import few_images
+from suite.tries.settings import tried_name
+
+
+def notes_on_settings(prepared: Prepared) -> list[str]:
+    """Say of each backbone which methods are tuned and which not, and how those would be."""
+    notes: list[str] = []
+    wanted: dict[str, None] = {}
+    for backbone in prepared.settings:
+        notes += _on_backbone(prepared, backbone)
+        wanted |= dict.fromkeys(_to_tune(prepared, backbone))
+    if wanted:
+        notes.append(
+            f"to tune: `{tune_command(prepared, list(wanted))}`, then add the --tries FOLDER "
+            "that it prints to this command"
+        )
+    notes += [f"WARNING: {warning}" for warning in warnings_on_tries(prepared)]
+    if prepared.set_aside:
+        notes.append(
+            f"left out: the {prepared.set_aside:,} {prepared.dataset.kind} of split "
+            f"{prepared.dataset.split} that picked the settings"
+        )
+    return notes
+
+
+def warnings_on_tries(prepared: Prepared) -> list[str]:
+    """Warn of each backbone whose settings were picked on few images."""
+    warnings = []
+    for name, tries in prepared.tries.items():
+        few = few_images(len(tries.origin.images), prepared.dataset.kind)
+        if few and prepared.settings[name].tuned:
+            warnings.append(f"The settings on {name} were picked on {few}.")
+    return warnings
+
+
+def why_evaluated(prepared: Prepared) -> str:
+    """Why the run evaluates methods under every schedule: what the tables of tries lack."""
+    named = parse_all(prepared.spec.methods)
+    backbones: dict[str, list[str]] = {}
+    for name in dict.fromkeys(cell.backbone for cell in prepared.across):
+        reason = unanswered(prepared.tries.get(name), named, prepared.spec)
+        backbones.setdefault(reason, []).append(name)
+    if len(prepared.backbones) == 1:
+        return "".join(backbones)
+    return "; ".join(f"{reason} ({', '.join(names)})" for reason, names in backbones.items())
+
+
+def _on_backbone(prepared: Prepared, backbone: str) -> list[str]:
+    """The methods that are tuned on a backbone, those without tries, and those without a pick."""
+    asked = prepared.settings[backbone].methods
+    tuned: list[str] = []
+    untried: list[str] = []
+    without_pick: list[str] = []
+    for method, resolved in _following(prepared, backbone):
+        if resolved.tuned:
+            # Those beside the methods that were asked for are in the table of results.
+            if method in asked:
+                tuned.append(f"{method.label} {resolved.setting}")
+        elif _is_tried(method, prepared, backbone):
+            without_pick.append(method.label)
+        else:
+            untried.append(method.label)
+    notes = [f"tuned on {backbone}: {', '.join(tuned)}"] if tuned else []
+    if untried:
+        who = ", ".join(untried) if tuned or without_pick else "all"
+        where = f"{backbone} and {prepared.spec.data}"
+        notes.append(f"no tuned settings for {who} on {where}: constant-ratio")
+    for label in without_pick:
+        notes.append(f"no try of {label} on {backbone} meets every budget: constant-ratio")
+    return notes
+
+
+def _to_tune(prepared: Prepared, backbone: str) -> list[str]:
+    """The methods to tune, as `tune` takes them; none if no tuning would change a setting."""
+    asked = prepared.settings[backbone].methods
+    can = [pair for pair in _following(prepared, backbone) if pair[0].method.kind == "sequence"]
+    if all(one.tuned or _is_tried(method, prepared, backbone) for method, one in can):
+        return []
+    # All of them, since a comparison reads one table. `tune` adds the blind baselines by itself.
+    return [tried_name(method) for method, _ in can if method in asked or method.name not in BLIND]
+
+
+def _is_tried(method: MethodSpec, prepared: Prepared, backbone: str) -> bool:
+    tries = prepared.tries.get(backbone)
+    return tries is not None and tried_name(method) in tries.methods
+
+
+def _following(prepared: Prepared, backbone: str) -> list[tuple[MethodSpec, Resolved]]:
+    """The methods that no schedule was named for, with their settings on a backbone.
+
+    First those asked for, then those that stand beside them. The blind baselines are among them
+    only beside methods that are tuned, since they follow the first method elsewhere.
+    """
+    spec, chosen = prepared.spec, prepared.settings[backbone]
+    following = []
+    for method in parse_all(spec.methods):
+        resolved = chosen.methods.get(method)
+        if resolved and (method.schedule or spec.schedule) == TUNED:
+            following.append((method, resolved))
+    if spec.schedule == TUNED:
+        for name in sorted(chosen.added, key=BLIND.__contains__):
+            if name not in BLIND or any(resolved.tuned for _, resolved in following):
+                following.append((MethodSpec(name, {}), chosen.added[name]))
+    return following
