@@ -212,7 +212,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         if table:
             tries[name] = table
         settings[name] = settings_on(dataset, named, spec, table, methods[len(named) :])
-    check_tries(spec, tries)
+    check_tries(spec, tries, dataset)
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
     indices = choose_images(dataset, spec.images, without=picking)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images

@@ -10,14 +10,16 @@ import numpy as np
 from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.common.paths import local_path
-from methods.spec import MethodSpec
+from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
 from suite.data import content_of
 from suite.data.base import Dataset, IntArray
 from suite.plan.settings import Chosen, choose_settings
+from suite.plan.tuning_commands import tune_command
 from suite.tries.bundled import bundled
 from suite.tries.bundled import of_weights as bundled_of_weights
 from suite.tries.files import open_tries
+from suite.tries.settings import tried_name
 from suite.tries.table import Tries
 
 
@@ -56,12 +58,14 @@ def tries_of_weights(model: Backbone, tries: str | None) -> Tries | None:
     )
 
 
-def check_tries(spec: RunSpec, found: Iterable[str]) -> None:
+def check_tries(spec: RunSpec, found: Iterable[str], dataset: Dataset) -> None:
     """UserError if `spec` names tries and they are of none of its backbones."""
     if spec.tries and not list(found):
+        methods = [each for each in parse_all(spec.methods) if each.method.kind == "sequence"]
+        command = tune_command(spec, dataset, [tried_name(method) for method in methods])
         raise UserError(
             f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.backbones)} with "
-            f"these weights on {spec.data}: make them with 'python -m suite tune'"
+            f"these weights on {spec.data}: make them with '{command}'"
         )
 
 

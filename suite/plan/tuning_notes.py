@@ -19,9 +19,9 @@ def notes_on_settings(prepared: Prepared) -> list[str]:
         notes += _on_backbone(prepared, backbone)
         wanted |= dict.fromkeys(_to_tune(prepared, backbone))
     if wanted:
+        command = tune_command(prepared.spec, prepared.dataset, list(wanted))
         notes.append(
-            f"to tune: `{tune_command(prepared, list(wanted))}`, then add the --tries FOLDER "
-            "that it prints to this command"
+            f"to tune: `{command}`, then add the --tries FOLDER that it prints to this command"
         )
     notes += [f"WARNING: {warning}" for warning in warnings_on_tries(prepared)]
     if prepared.set_aside:

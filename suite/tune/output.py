@@ -93,7 +93,8 @@ def explanations(tuned: Tuned, folder: Path) -> list[str]:
                 )
     lines += [f"tries: {file}" for file in tuned.files]
     tuning = tuned.tuning
-    command = compare_command(tuning.prepared, tuning.spec.methods, folder)
+    plan = tuning.prepared
+    command = compare_command(plan.spec, plan.dataset, tuning.spec.methods, folder)
     return [*lines, f"use them: {command}"]
 
 

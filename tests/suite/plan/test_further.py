@@ -126,8 +126,11 @@ def test_a_table_of_other_weights_images_or_data_is_refused_by_name(
 ) -> None:
     for changed in ({"weights": "ab" * 32}, {"content": "ab" * 32}, {"data": "fashion-clutter"}):
         spec = small(tries=str(tables(PICKS, **changed)))
-        with pytest.raises(UserError, match=r"no tries of vim_mini with these weights on blots"):
+        with pytest.raises(
+            UserError, match=r"no tries of vim_mini with these weights on blots"
+        ) as e:
             prepare(spec)
+        assert "tune --methods mtr,tome --backbones vim_mini --checkpoint random" in str(e.value)
     with pytest.raises(UserError, match="there is no table of tries at"):
         prepare(small(tries=str(tmp_path / "none.parquet")))
 

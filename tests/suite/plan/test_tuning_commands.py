@@ -26,13 +26,14 @@ def test_shared_settings_have_the_same_defaults_in_both() -> None:
 
 
 def test_what_is_not_the_default_is_named_and_nothing_else(small: Specs) -> None:
-    tune = tune_command(prepare(small()), ["mtr", "tome"])
+    plan = prepare(small())
+    tune = tune_command(plan.spec, plan.dataset, ["mtr", "tome"])
     assert tune == (
         "python -m suite tune --methods mtr,tome --backbones vim_mini --checkpoint random "
         "--data blots --budgets 0.3,0.5"
     )
     spec = small(sites=(1, 3), flops_convention="macs", precision="fp64")
-    compare = compare_command(prepare(spec), ["mtr"], Path("runs/a b"))
+    compare = compare_command(spec, plan.dataset, ["mtr"], Path("runs/a b"))
     assert compare == (
         "python -m suite compare --methods mtr --backbones vim_mini --checkpoint random --data "
         "blots --budgets 0.3,0.5 --sites 1,3 --flops-convention macs --precision fp64 --tries "
@@ -71,10 +72,10 @@ def test_the_split_is_named_where_the_usual_one_is_not_there(
 ) -> None:
     data = folders(tmp_path / "data", *splits)
     spec = small(data=data, split=used, backbones=("vim_mini[classes=3]",), gallery=0)
-    prepared = prepare(spec)
+    dataset = prepare(spec).dataset
     for line, split in (
-        (tune_command(prepared, ["mtr"]), tuned_on),
-        (compare_command(prepared, ["mtr"], tmp_path), compared_on),
+        (tune_command(spec, dataset, ["mtr"]), tuned_on),
+        (compare_command(spec, dataset, ["mtr"], tmp_path), compared_on),
     ):
         words = shlex.split(line)
         assert (words[words.index("--split") + 1] if "--split" in words else None) == split
