@@ -15,7 +15,7 @@ from backbones.layers.mixer import BidirectionalMixer, Mixer
 from backbones.preprocessing import Preprocessing
 from backbones.provenance import Provenance
 from backbones.sequence import TokenSequence
-from backbones.shape import Shape
+from backbones.shape import KINDS, Shape
 
 NO_NEEDS: frozenset[str] = frozenset()
 # A rounded A or step bias changes for how many tokens a state is remembered.
@@ -46,14 +46,14 @@ class Backbone(nn.Module):
     """
 
     provides: ClassVar[frozenset[str]]
-    name: str
+    name: str  # `create_model` sets it, and the three at the end
     config: Any  # a dataclass of sizes, as in `backbones.models.sizes`
     pos_embed: Tensor
     image_size: int
     frames: int = 1  # of a clip; 1: the backbone takes images
-    # the published one, if there is; `create_model` sets both
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = Preprocessing()  # the published one, if there is
     provenance: Provenance | None = None
+    code: str | None = None  # hash of the file of a third party's backbone
 
     @property
     def blocks(self) -> nn.ModuleList | Sequence[nn.Module]:
@@ -85,6 +85,7 @@ class Backbone(nn.Module):
     def _shape(self, **mixer_sizes: Any) -> Shape:
         """A shape with the sizes that all configurations have, and those given of the mixer."""
         config = self.config
+        sizes: dict[str, Any] = dict.fromkeys(KINDS["a scan"], 0) | mixer_sizes
         return Shape(
             name=self.name,
             depth=self.depth,
@@ -95,7 +96,7 @@ class Backbone(nn.Module):
             specials=len(self.special_places),
             classes=config.classes,
             frames=self.frames,
-            **mixer_sizes,
+            **sizes,
         )
 
     def positions_here(self, positions: Tensor) -> Tensor | None:
@@ -164,7 +165,8 @@ class Backbone(nn.Module):
         """Run blocks `start` to `stop` (exclusive), with `plan`'s reducers before their blocks.
 
         The last block's trace has the fields `needs`, for a reducer that the caller applies next. A
-        reducer at `start` reads the trace that `tokens` carry.
+        reducer at `start` reads the trace that `tokens` carry. UserError for a field that no block
+        of this backbone provides.
         """
         stop = self.depth if stop is None else stop
         plan = plan or {}
@@ -178,6 +180,11 @@ class Backbone(nn.Module):
                 traced = needs
             elif index + 1 in plan:
                 traced = plan[index + 1].needs
+            if missing := self.missing(traced):
+                raise UserError(
+                    f"{self.name} has no {', '.join(sorted(missing))}: "
+                    f"choose a method that needs {', '.join(sorted(self.provides)) or 'no trace'}"
+                )
             tokens = self.blocks[index](tokens, traced)
         return tokens
 

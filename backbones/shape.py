@@ -1,7 +1,11 @@
 """The sizes of a backbone, without weights: the input of the closed-form FLOPs."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
+from typing import NamedTuple
 
 STEM_WIDTH = 64
 # the sizes that a kind of mixer has, beside those of all
@@ -12,12 +16,30 @@ KINDS = {
 }
 
 
+class Work(NamedTuple):
+    """Work of one block of a mixer of another kind than the suite's, for one image.
+
+    Attributes:
+        gemm: multiply-accumulates of matrix products.
+        conv: multiply-accumulates of convolutions.
+        scan: operations of selective scans, 9 E N + 2 E a token and direction.
+        elementwise: operations of norms, activations and additions; in no total.
+
+    """
+
+    gemm: int
+    conv: int = 0
+    scan: int = 0
+    elementwise: int = 0
+
+
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a backbone on one input, in tokens or channels.
 
     Fields of a mixer that a backbone does not have are 0: a backbone of scans has no attention
-    heads, one of attention no states.
+    heads, one of attention no states. A backbone with another mixer has those sizes that it likes,
+    and its own `work`.
 
     Attributes:
         name: the backbone's registered name.
@@ -44,6 +66,7 @@ class Shape:
         scan_heads: heads of a scan of Mamba-2, each with one timescale; such a block reads a mean
             token first and ends in a gated MLP (Adventurer).
         local: number of first blocks that end in a 3 x 3 depthwise convolution on the grid.
+        work: of a backbone with another mixer, (shape, block, tokens) -> `Work` of that block.
 
     """
 
@@ -69,18 +92,19 @@ class Shape:
     stem: int = 0
     local: int = 0
     scan_heads: int = 0
+    work: Callable[[Shape, int, int], Work] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes: a mistake in a backbone's `describe`, not a user's error."""
         kind = "attention" if self.heads else "a scan with heads" if self.scan_heads else "a scan"
-        present = KINDS[kind]
+        present = () if self.work else KINDS[kind]
         # Zero would pass silently through every formula of FLOPs.
         positive = ("depth", "dim", "inner", "channels", "patches", "classes", "frames", *present)
         for field in positive:
             size = getattr(self, field)
             if size < 1:
                 raise ValueError(f"{self.name}: {field} must be at least 1, not {size}")
-        for fields in KINDS.values():
+        for fields in () if self.work else KINDS.values():
             for field in fields:
                 if field not in present and getattr(self, field):
                     raise ValueError(f"{self.name}: {field} must be 0 where there is {kind}")
@@ -100,7 +124,12 @@ class Shape:
         attention and MLP.
         """
         # Block 0 has no block before it whose trace could say what to remove.
-        return tuple(range(1, self.depth, 2 if self.heads else 1))
+        return tuple(range(1, self.depth, 2 if self.transforms else 1))
+
+    @property
+    def transforms(self) -> bool:
+        """Whether its blocks are the two halves of a transformer's layers."""
+        return bool(self.heads) and not self.work
 
     @property
     def timescales(self) -> int:

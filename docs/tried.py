@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from methods import METHODS
+from methods.base import SCHEDULES
 from suite.stats.correctness import Outcomes
 from suite.stats.schedules import OrderOverSchedules, order_over_schedules
 from suite.tries.bundled import tables
 from suite.tries.files import read_tries
-from suite.tries.settings import SCHEDULES, Setting, default_setting
+from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Tries
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backbones.common.errors import UserError, describe_error
@@ -20,6 +20,8 @@ KINDS = ("none", "sequence", "order", "image", "oracle")
 COMPOSING = ("sequence", "order")
 NATIVE = "native"
 WINDOW = "cls_window"  # the option that a run may tune, beside the schedule
+# Names of the schedules of `suite.plan.schedule` that are tried; the first is followed by default.
+SCHEDULES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
 OLD_SPELLINGS = {
     "best": "neighbour_rank",
     "hybrid": "drop_ratio",
@@ -122,6 +124,16 @@ def _typed(value: Value, kind: type) -> Value | None:
     return number
 
 
+def cls_window(default: int = 0) -> Option:
+    """A window round the class token that no reduction touches."""
+    return Option(
+        default,
+        "patch tokens on each side of the class token that take no part",
+        minimum=0,
+        maximum=64,
+    )
+
+
 def composed(**fields: Any) -> Composition:
     """Build a `Composition`; torch is imported only here, so that listing methods is fast."""
     return composition_type()(**fields)
@@ -161,6 +173,11 @@ class Method:
     ``stochastic``    whether the seed makes a difference with the default options
     ``published``     (shape, options) -> {site: tokens removed} as in its paper (see
                       `methods.published_schedules`), or None
+    ``schedule``      how its removal is spread over the sites, where neither a run nor tuning says
+                      it: one of `SCHEDULES`
+    ``sites``         shape -> the blocks before which its tokens leave, where a run does not say it
+    ``window``        patch tokens on each side of the class token that take no part; gives it the
+                      option ``cls_window``, with this default
     """
 
     name: str
@@ -175,6 +192,9 @@ class Method:
     stochastic: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
     published: Callable[[Shape, Mapping[str, Value]], dict[int, int]] | None = None
+    schedule: str = SCHEDULES[0]
+    sites: Callable[[Shape], Iterable[int]] | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a method that contradicts itself: third-party mistakes show at import."""
@@ -186,6 +206,19 @@ class Method:
             raise ValueError(
                 f"method '{self.name}': exactly the kinds {COMPOSING} build a composition"
             )
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"method '{self.name}': its schedule '{self.schedule}' is none of {SCHEDULES}"
+            )
+        if self.window is not None:
+            # The class is frozen; this is the only field that follows from another.
+            options = {**self.options, WINDOW: cls_window(self.window)}
+            object.__setattr__(self, "options", options)
+
+    @property
+    def has_own_setting(self) -> bool:
+        """Whether it brings a schedule, sites or a window."""
+        return self.schedule != SCHEDULES[0] or self.sites is not None or self.window is not None
 
     def settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """Return the options that differ from their defaults, typed and sorted.
@@ -227,9 +260,13 @@ class Method:
             for name, option in self.options.items()
         }
         try:
+            # The window of the field is set here, so that `build` need not know of it.
+            window = None if self.window is None else chosen.pop(WINDOW)
             made = self.build(**chosen)
             if not isinstance(made, composition_type()):
                 raise TypeError(f"gave a {type(made).__name__}, no Composition")
+            if window is not None:
+                made = replace(made, cls_window=int(window))
         except UserError:
             raise  # names the mend already
         except Exception as error:  # a method may be anyone's

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+# `cls_window` is declared where a method's own window makes it.
 from methods.base import NATIVE, Native, Option, Value
+from methods.base import cls_window as cls_window
 
 
 def native(option: Option, trace: str, there: Value) -> Option:
@@ -65,16 +67,6 @@ def reading(default: str = "ungated") -> Option:
 def direction() -> Option:
     """The scan a score is read from."""
     return Option("both", "scan direction the score is read from", ("both", "forward", "backward"))
-
-
-def cls_window(default: int = 0) -> Option:
-    """A window round the class token that no reduction touches."""
-    return Option(
-        default,
-        "patch tokens on each side of the class token that take no part",
-        minimum=0,
-        maximum=64,
-    )
 
 
 def cls_placement() -> Option:

@@ -83,7 +83,7 @@ def merging(shape: Shape, options: Mapping[str, object]) -> Counts:
 
 def tome(shape: Shape, options: Mapping[str, object]) -> Counts:
     """ToMe: in each layer of a transformer, 13 tokens of ViT-S and -B, 7 of ViT-L; else adapted."""
-    if not shape.heads:
+    if not shape.transforms:
         return merging(shape, options)
     # The number of layers tells ViT-S and -B, which have 12, from ViT-L, which has 24. Tokens leave
     # between the attention and the MLP of a layer, which are a block each.

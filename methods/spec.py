@@ -6,17 +6,14 @@ it a schedule of its own in place of the run's; the planner checks the names of 
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbones.common.errors import UserError, announce_foreign_code, describe_error
-from backbones.common.naming import settings, split
-from backbones.common.paths import local_path
+from backbones.common.errors import UserError
+from backbones.common.naming import ALIAS, settings, split
+from backbones.common.user_files import in_file, load, told_apart
 from methods import METHODS
 from methods.base import NO_TRACE, Method, Value, shown
 
@@ -25,11 +22,9 @@ if TYPE_CHECKING:
 
 # Longer texts are refused before they meet the pattern, which backtracks over runs of spaces.
 LONGEST = 1000  # characters of a method's text
-# A worker on another machine has a copy of a method's file, while specs name the original path.
-_LENT: dict[Path, Path] = {}
 TEXT = re.compile(
-    r"((?P<alias>\w[\w .+-]*?)\s*=\s*)?"
-    r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?"
+    ALIAS + r"(?P<name>[^\[\],]+?)\s*(\[(?P<options>[^\[\]]*)\])?"
+    r"\s*(@\s*(?P<schedule>[a-z][a-z0-9-]*))?"
 )
 
 
@@ -71,7 +66,7 @@ class MethodSpec:
     @property
     def shown_name(self) -> str:
         """The name without alias, options and schedule: of a method in a file its own."""
-        return self.method.name if ":" in self.name else self.name
+        return self.method.name if in_file(self.name) else self.name
 
     def _settings_after(self, name: str) -> str:
         values = ",".join(
@@ -96,43 +91,16 @@ class MethodSpec:
 
 def find(name: str) -> Method:
     """The method registered as `name`, or the one that ``path/to/file.py:NAME`` points at."""
-    if name.endswith(".py"):
-        raise UserError(
-            f"'{name}' is a file: write {name}:NAME, NAME being the variable that holds the method"
-        )
-    path, colon, attribute = name.rpartition(":")
-    if not (colon and path.endswith(".py")):
+    named = in_file(name)
+    if named is None:
         return METHODS[name]
-    method = getattr(_executed(local_path(path).resolve()), attribute, None)
+    method = load(named)
     if not isinstance(method, Method):
         raise UserError(
-            f"'{attribute}' of {path} is not a methods.Method: name a variable that holds one"
+            f"'{named.variable}' of {named.file} is not a methods.Method: "
+            "name a variable that holds one"
         )
     return method
-
-
-def lend(path: Path, copied: Path) -> None:
-    """Run the file `copied` wherever a spec names `path`, a file of another machine."""
-    _LENT[path.resolve()] = copied
-
-
-@cache
-def _executed(path: Path) -> object:
-    """Run the file `path` as a module, once: a second run would make unequal methods."""
-    path = _LENT.get(path, path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UserError(f"there is no file {path}: give the path of the method's Python file")
-    module = importlib.util.module_from_spec(spec)
-    announce_foreign_code(f"methods of {path}")
-    try:
-        spec.loader.exec_module(module)
-    # A script may end itself by sys.exit, which must not end the suite.
-    except (Exception, SystemExit) as error:
-        raise UserError(
-            f"{path} cannot be run ({describe_error(error)}): correct the file"
-        ) from error
-    return module
 
 
 def parse(text: str) -> MethodSpec:
@@ -184,25 +152,9 @@ def parse_all(texts: Iterable[str]) -> list[MethodSpec]:
             for other in others
             if other.name != spec.name and other.shown_name == spec.shown_name
         ]
-        foreign = ":" in spec.name and spec.shown_name in registered
-        file = _file_among(spec, rivals) if rivals or foreign else ""
+        foreign = in_file(spec.name) and spec.shown_name in registered
+        file = ""
+        if rivals or foreign:
+            file = told_apart(spec.name, [rival.name for rival in rivals])
         distinct.append(replace(spec, file=file))
     return distinct
-
-
-def _file_among(spec: MethodSpec, rivals: Iterable[MethodSpec]) -> str:
-    """The shortest words for the file of `spec` that fit none of its `rivals`."""
-    own = _words_for_file(spec)
-    taken = {words for rival in rivals for words in _words_for_file(rival)}
-    # One file under two spellings has the same words: its methods are one.
-    return next((words for words in own if words not in taken), own[0] if own else "")
-
-
-def _words_for_file(spec: MethodSpec) -> list[str]:
-    """The stem of the method's file, with its variable, then with more and more folders."""
-    path, colon, variable = spec.name.rpartition(":")
-    if not colon:
-        return []
-    parts = local_path(path).resolve().with_suffix("").parts
-    tails = ["/".join(parts[-count:]) for count in range(1, len(parts))]
-    return [tails[0], *(f"{tail}:{variable}" for tail in tails)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from backbones.common.labels import labelled
 from reports.run import KINDS, METRICS, Run, sequence
 from reports.style import GROUPS, group
 from suite.store.schema import PAIRED
@@ -22,7 +23,7 @@ def backbones(run: Run) -> list[str]:
     """Return the backbones of the run in the order of the spec."""
     present = set(run.cells["backbone"])
     # a merged run may have backbones that its spec does not name
-    names = dict.fromkeys([*_spec_list(run, "backbones"), *sorted(present)])
+    names = dict.fromkeys([*labelled(_spec_list(run, "backbones"), ()), *sorted(present)])
     return [name for name in names if name in present]
 
 

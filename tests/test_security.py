@@ -131,7 +131,7 @@ LOADED = {
     "from methods.spec import parse; parse('far')": f"loading method {FAR}: one:METHOD",
     "from backbones import BACKBONES; BACKBONES['far']": f"loading backbone {FAR}: two:model",
     "from suite.data import DATASETS; DATASETS['far']": f"loading data set {FAR}: three:data",
-    "parse('site/four.py:METHOD')": "loading methods of .*site/four.py",
+    "parse('site/four.py:METHOD')": "loading .*site/four.py",
 }
 
 

@@ -13,6 +13,7 @@ from backbones.checkpoints.read import sha256
 from backbones.common.errors import UserError
 from backbones.common.naming import bracketed
 from backbones.common.paths import cache_home, local_path
+from backbones.common.user_files import in_file
 
 HUB_SPEC = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,7 +29,16 @@ def bundled() -> list[str]:
 def locate(spec: str, model_name: str) -> Path:
     """The file on disk that `spec` names; a hub file that is not in the cache is downloaded."""
     if spec == "bundled":
-        path = WEIGHTS / f"{bracketed(model_name)[0]}.safetensors"
+        name = bracketed(model_name)[0]
+        if named := in_file(name):
+            path = named.path.with_name(f"{named.variable}.safetensors")
+            if not path.is_file():
+                raise UserError(
+                    f"no weights of {named.variable} are beside its file: put them at {path}, give "
+                    "a file or hf:// instead, or 'random' where only cost counts"
+                )
+            return path
+        path = WEIGHTS / f"{name}.safetensors"
         if not path.is_file():
             names = ", ".join(bundled()) or "none"
             raise UserError(

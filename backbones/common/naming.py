@@ -1,14 +1,27 @@
-"""Names with settings on the command line: ``name[setting=value,setting=value]``."""
+"""Names with settings on the command line: ``name[setting=value,setting=value]``.
+
+``Mine=name[setting=value]`` calls it otherwise in tables and figures.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from backbones.common.errors import UserError
 
 LONGEST = 1000  # characters of a name with its settings
-BRACKETED = re.compile(r"(?P<name>[^\[\],]+?)\s*(\[(?P<settings>[^\[\]]*)\])?")
+ALIAS = r"((?P<alias>\w[\w .+-]*?)\s*=\s*)?"
+BRACKETED = re.compile(ALIAS + r"(?P<name>[^\[\],]+?)\s*(\[(?P<settings>[^\[\]]*)\])?")
 Value = bool | int | float | str
+
+
+class Named(NamedTuple):
+    """The parts of a name: the user's own for it or nothing, its own, and its settings."""
+
+    alias: str
+    name: str
+    settings: dict[str, Value]
 
 
 def split(text: str) -> list[str]:
@@ -43,8 +56,8 @@ def typed(text: str) -> Value:
     return text
 
 
-def bracketed(text: str) -> tuple[str, dict[str, Value]]:
-    """Split `text` into a name and the settings in its brackets; UserError for another form."""
+def parts(text: str) -> Named:
+    """Split `text` into the user's name, a name, and settings; UserError for another form."""
     # The length is bounded before matching, whose time grows faster than the text's length.
     match = BRACKETED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if match is None:
@@ -52,14 +65,21 @@ def bracketed(text: str) -> tuple[str, dict[str, Value]]:
             f"'{text[:80]}' is not a name: write name or name[setting=value,setting=value]"
         )
     values = settings(match["settings"] or "", text)
-    return match["name"].strip(), {key: typed(value) for key, value in values.items()}
+    typed_values = {key: typed(value) for key, value in values.items()}
+    return Named((match["alias"] or "").strip(), match["name"].strip(), typed_values)
+
+
+def bracketed(text: str) -> tuple[str, dict[str, Value]]:
+    """The name in `text` and the settings in its brackets; UserError for another form."""
+    _, name, values = parts(text)
+    return name, values
 
 
 def with_settings(text: str, **more: Value) -> str:
-    """Add settings to the name `text`, which may have some already; the inverse of `bracketed`."""
-    name, values = bracketed(text)
+    """Add settings to the name `text`, which may have some already; the inverse of `parts`."""
+    alias, name, values = parts(text)
     inside = ",".join(f"{key}={_written(value)}" for key, value in (values | more).items())
-    return f"{name}[{inside}]" if inside else name
+    return f"{alias}{'=' if alias else ''}{name}{f'[{inside}]' if inside else ''}"
 
 
 def _written(value: Value) -> str:

@@ -9,9 +9,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from backbones.common.errors import UserError, announce_foreign_code
+from backbones.common.errors import UserError, announce_foreign_code, describe_error
 
 T = TypeVar("T")
+# origins: the suite's own, and what was registered in this process
+BUILT_IN, ADDED = "built-in", "added"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -56,7 +58,7 @@ class Registry(Generic[T]):
         # Keys of a dictionary: unique, in order of insertion.
         return iter(dict.fromkeys([*self._builtin, *self._plugins(), *self._added]))
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         """Whether `name` is registered."""
         return name in set(self)
 
@@ -84,10 +86,9 @@ class Registry(Generic[T]):
             loaded = plugin.load()
         # A plugin's import may fail in any way, even by leaving the interpreter.
         except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{self.kind} '{name}' of plugin '{plugin.value}' cannot be imported "
-                f"({type(error).__name__}: {reason}): fix or uninstall it"
+                f"({describe_error(error)}): fix or uninstall it"
             ) from error
         if self._base and not isinstance(loaded, _imported(self._base)):
             raise UserError(
@@ -114,6 +115,6 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Where `name` comes from: ``built-in``, the plugin's target, or ``added``."""
         if name in self._builtin:
-            return "built-in"
+            return BUILT_IN
         plugin = self._plugins().get(name)
-        return plugin.value if plugin else "added"
+        return plugin.value if plugin else ADDED

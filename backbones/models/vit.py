@@ -109,11 +109,6 @@ class ViT(Backbone):
             inner=config.dim,
             heads=config.heads,
             hidden=MLP_RATIO * config.dim,
-            # no scan
-            states=0,
-            dt_rank=0,
-            conv_kernel=0,
-            directions=0,
         )
 
 

@@ -97,7 +97,7 @@ def ablation_tables(
 def _families(spec: RunSpec) -> Iterator[tuple[Family, list[Setting]]]:
     """Every family and its settings, the reference first."""
     methods = parse_all(spec.methods)
-    for backbone in spec.backbones:
+    for backbone in spec.named:
         for axis in spec.axes:
             for method in methods:
                 for budget in spec.budgets:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from backbones.checkpoints.published import PublishedFile
+from backbones.common.labels import data_label
 from suite.analysis.pair_schedules import Schedules
 from suite.analysis.pair_sentences import (
     Setting,
@@ -84,9 +85,8 @@ def make_headline(
                 continue
             compared = True
             dense, made_up = part.dense, part.records[0].made_up
-            setting = Setting(
-                part.backbone, spec.data, at.budget, dense.accuracy, made_up, dense.kind
-            )
+            data = data_label(spec.data)
+            setting = Setting(part.backbone, data, at.budget, dense.accuracy, made_up, dense.kind)
             best = best_tested(at.compared, named)
             key = part.backbone, at.budget
             schedules = Schedules.of(part.records, at.budget, verdicts)

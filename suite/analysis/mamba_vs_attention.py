@@ -20,12 +20,15 @@ from suite.stats.relative import Pair, difference_spread, kept, kept_spread
 from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
 
-ATTENTION, SCANS = "attention", "Mamba"
+ATTENTION, SCANS, OTHER = "attention", "Mamba", "another mixer"
 
 
 def mixer_of(model: Backbone) -> str:
     """What mixes the tokens of a backbone."""
-    return ATTENTION if model.describe().heads else SCANS
+    shape = model.describe()
+    if shape.work:
+        return OTHER
+    return ATTENTION if shape.transforms else SCANS
 
 
 def mamba_vs_attention_tables(
@@ -36,6 +39,7 @@ def mamba_vs_attention_tables(
     `mixers` gives `mixer_of` each backbone. Empty unless there are both kinds and a method that ran
     on all backbones.
     """
+    mixers = {name: mixer for name, mixer in mixers.items() if mixer != OTHER}
     if len(set(mixers.values())) < 2:
         return {}
     done, dense = {}, {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from methods.base import SCHEDULES
 from methods.spec import MethodSpec, parse_all
 from suite.analysis.statistics import outcomes_of
 from suite.plan.cells import Cell
@@ -19,7 +20,7 @@ from suite.stats.correctness import Outcomes
 from suite.stats.schedules import Source
 from suite.store.results import Results
 from suite.store.schema import CellRecord
-from suite.tries.settings import SCHEDULES, Setting, tried_name
+from suite.tries.settings import Setting, tried_name
 from suite.tries.table import Tries
 
 AXIS = "schedule"  # of an ablation
@@ -68,7 +69,7 @@ def schedule_answers(
     named = parse_all(spec.methods)
     finished = {record.key: record for record in records}
     answered = []
-    for backbone in spec.backbones:
+    for backbone in spec.named:
         methods = _methods(prepared, backbone, named)
         tries = prepared.tries.get(backbone)
         across: dict[tuple[MethodSpec, str], list[Cell]] = {}
@@ -103,7 +104,7 @@ def _methods(
             method.label,
             asked=method in asked,
             blind=composition is not None and composition.blind,
-            window=under_schedules(method)[0].cls_window,
+            window=under_schedules(method)[0].setting.cls_window,
             picked=tries.pick(tried_name(method)) if tries else None,
         )
     return methods
@@ -158,7 +159,7 @@ def tried_answers(
     answered = []
     for method, blank in methods.items():
         under, reasons = {}, {}
-        for setting in under_schedules(method):
+        for setting in (resolved.setting for resolved in under_schedules(method)):
             row = tries.find(tried_name(method), setting, budget)
             outcomes = tries.outcomes(row, blank.label)
             if outcomes:

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pandas as pd
 
+from methods.base import SCHEDULES
 from suite.analysis.schedule_answers import Answers, MethodAnswers
 from suite.analysis.statistics import accuracy_row
 from suite.stats.schedules import (
@@ -16,7 +17,6 @@ from suite.stats.schedules import (
     schedules_table,
 )
 from suite.store.schema import TABLES
-from suite.tries.settings import SCHEDULES
 
 ALL_PAIRS = 6  # methods: of more, only the reference is compared with each other one
 ACCURACY = ("top1", "top1_low", "top1_high", "seeds")

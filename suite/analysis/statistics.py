@@ -27,7 +27,6 @@ from suite.stats.single import wilson
 from suite.stats.verdict import Verdict, verdict
 from suite.store.results import Results
 from suite.store.schema import TABLES, CellRecord
-from suite.tries.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def compute_statistics(
     them that is no baseline and runs on the backbone.
     """
     statistics = []
-    for backbone in spec.backbones:
+    for backbone in spec.named:
         done = [r for r in records if r.backbone == backbone and r.status == "ok"]
         mine = [record for record in done if record.shown]
         dense = outcomes_at(mine, results, None)
@@ -142,13 +141,14 @@ def _at_budget(
 
 def at_settings(records: Iterable[CellRecord], results: Results, budget: float) -> list[AtSetting]:
     """Correctness of every method under every setting at one budget, its seeds together."""
-    groups: dict[tuple[str, str, Setting | None], list[CellRecord]] = {}
+    groups: dict[tuple[Any, ...], list[CellRecord]] = {}
     for record in records:
         if record.budget == budget:
-            key = bare_name(record), record.label, record.setting
+            # Under one setting it may stand at another method's sites, too.
+            key = bare_name(record), record.setting, record.label, tuple(record.removals)
             groups.setdefault(key, []).append(record)
     found = []
-    for (name, _, setting), seeds in groups.items():
+    for (name, setting, *_), seeds in groups.items():
         (outcomes,) = outcomes_at(seeds, results, budget)
         found.append(AtSetting(name, setting, outcomes))
     return found

@@ -149,9 +149,9 @@ def reduce(
     many as the method can take where fewer are left), at each site in order, or {block: tokens}.
 
     With a budget, `schedule` spreads the removal: ``tuned`` is the setting picked for these weights
-    in the bundled table or in `tries` (a `tune` run), else constant-ratio. `sites` are blocks
-    before which tokens leave, by default those of `compare`; `seed` is a random method's;
-    `convention` counts FLOPs as flops, macs or paper.
+    in the bundled table or in `tries` (a `tune` run), else the method's own, constant-ratio if it
+    brings none. `sites` are blocks before which tokens leave, by default those of `compare`; `seed`
+    is a random method's; `convention` counts FLOPs as flops, macs or paper.
 
     UserError, in one line, for what cannot be reduced, and why.
     """
@@ -190,7 +190,8 @@ def _to_budget(base: Cell, method: MethodSpec, model: Backbone, spec: RunSpec) -
     """The cell of `method` that meets the budget; UserError if there is none."""
     resolved = None
     if method.method.kind in REMOVING:
-        resolved = resolve(method, spec.schedule, tries_of_weights(model, spec.tries))
+        table = tries_of_weights(model, spec.tries)
+        resolved = resolve(method, spec.schedule, table, spec.sites)
     cell = bare_cell(base, method, resolved, model)
     cell = planned_cell(replace(cell, budget=spec.budgets[0]), model, spec)
     if cell.plan is None:
@@ -221,7 +222,7 @@ def _asked(
     shape = model.describe()
     if not isinstance(counts, Mapping) and sites is None:
         # ToMe's r is taken in every layer of a transformer, however many there are.
-        sites = shape.sites if shape.heads else default_sites(shape.sites)
+        sites = shape.sites if shape.transforms else default_sites(shape.sites)
     chosen = check_sites(list(counts) if isinstance(counts, Mapping) else sites or (), shape)
     if isinstance(counts, Mapping):
         asked = dict(counts)

@@ -35,16 +35,16 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
     every_budget = spec.run_spec()
     # one budget shows how the cost grows with the length; all of them would take hours
     middle_budget = spec.run_spec(sorted(spec.budgets)[len(spec.budgets) // 2])
-    for name in spec.backbones:
+    for name, text in spec.named.items():
         for precision in spec.precisions:
-            native = random_model(name, spec, precision, device)
+            native = random_model(text, spec, precision, device)
             # by batch, at the backbone's own length
             settings = [(native, every_budget, batch) for batch in dict.fromkeys(spec.batches)]
             # by length, at one image
             for length in dict.fromkeys(spec.lengths):
                 size = image_size_of(native, length)
                 if size != native.image_size or 1 not in spec.batches:
-                    resized = random_model(name, spec, precision, device, image_size=size)
+                    resized = random_model(text, spec, precision, device, image_size=size)
                     settings.append((resized, middle_budget, 1))
             for model, of_budgets, batch in settings:
                 # times of other sizes and precisions must not share a key

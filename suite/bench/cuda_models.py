@@ -100,13 +100,13 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
     torch.set_float32_matmul_precision("highest")
     methods = parse_all(spec.methods)
     batch = spec.batches[-1]
-    for name, precision, kernel in product(spec.backbones, PRECISIONS, KERNELS):
+    for name, precision, kernel in product(spec.named, PRECISIONS, KERNELS):
         # the authors' block calls mamba_ssm's scan from a sequence of operations of its own
         own = "mamba_ssm" if kernel == AUTHORS else kernel
         if reason := obstacle(own, DTYPES[precision]):
             notify(f"{name} {precision} {kernel}: left out, {reason}")
             continue
-        model = create_model(name, kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
+        model = create_model(spec.named[name], kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
         if kernel == AUTHORS:
             model.layers = authors_blocks(model.blocks)
         # budgets are solved for the one kernel under which reduced cells are timed

@@ -44,8 +44,8 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
     """Time every method at every budget, at the last batch size, on random weights and images."""
     methods = parse_all(spec.methods)
     batch = spec.batches[-1]
-    for name in spec.backbones:
-        model = random_model(name, spec, spec.precisions[0], device)
+    for name, text in spec.named.items():
+        model = random_model(text, spec, spec.precisions[0], device)
         images = random_images(model, batch, device)
         # the dense cell is the first
         cells = cells_with_plan(layout(name, model, methods, spec.run_spec(), ""), notify)

@@ -52,8 +52,13 @@ class BenchSpec(Specification):
             threads=self.threads,
         )
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The backbones as they were written, by what tables call them."""
+        return self.run_spec().named
+
     def default_name(self) -> str:
         """Folder name with the backbones; the same settings always have the same folder."""
         # brackets and commas of settings are awkward in names of folders
-        backbones = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(self.backbones))
+        backbones = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(self.named))
         return f"bench-{backbones}-{self.digest()}"

@@ -28,23 +28,34 @@ def verify(
             help="Only these methods, every check: comma-separated, or path/to/file.py:NAME.",
         ),
     ] = "",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            "--backbone",
+            "--backbones",
+            help="Only these backbones, every check: comma-separated, or path/to/file.py:NAME.",
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Check kernels, backbones, methods and FLOPs, a line each; exit code 1 if anything fails.
 
     Kernels are checked against the reference, backbones and methods against their contracts, FLOPs
-    against every printed figure. With --method only these methods are checked, of the suite or your
-    own.
+    against every printed figure. With --method or --backbone only these are checked, of the suite
+    or your own.
     """
+    from backbones.common.naming import split
     from methods.spec import parse_list
+    from suite.verify import backbone_contract
     from suite.verify.backbone_contract import backbone_lines
     from suite.verify.flops import flops_lines
     from suite.verify.kernels import kernel_lines
     from suite.verify.methods import check_lines, method_lines
 
     parts = [kernel_lines(), backbone_lines(), method_lines(), flops_lines()]
-    if method:
-        parts = [check_lines(parse_list(method))]
+    if method or backbone:
+        parts = [backbone_contract.check_lines(split(backbone))]
+        parts += [check_lines(parse_list(method))] if method else []
     lines = []
     # printed one by one, since all of them take a minute
     for line in chain.from_iterable(parts):

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from backbones import BACKBONES
+from backbones.common.labels import data_name, labelled
+
 # Version of what a run folder contains; readers refuse any other, so raise it with every change of
 # a stored name. Specifications of `EARLIER` versions are still read as settings (`with_file`).
 SCHEMA: Literal[4] = 4
@@ -59,12 +62,12 @@ class RunSpec(Specification):
     """What to vary around each method, comma-separated: order, score, combine, match, schedule,
     class-token, direction, similarity, size, or all."""
     backbones: tuple[str, ...] = ("vim_nano",)
-    """Backbones, comma-separated, settings in brackets:
-    'vim_nano,videomamba_tiny[image_size=448]'."""
+    """Backbones, comma-separated, settings in brackets, or of a file:
+    'vim_nano,videomamba_tiny[image_size=448],file.py:NAME'."""
     checkpoint: str = "bundled"
     """Weights: 'bundled', 'official', a path, hf://owner/repo/file, or 'random'."""
     data: str = "fashion-clutter"
-    """Data set: a name or KIND:PATH (python -m suite list datasets)."""
+    """Data set: a name, KIND:PATH (python -m suite list datasets), or file.py:NAME."""
     split: str = "test"
     """Split of the data: make choices on dev, read test once."""
     source: str | None = None
@@ -149,11 +152,26 @@ class RunSpec(Specification):
         """The budget that the headline is about: the middle one."""
         return sorted(self.budgets)[len(self.budgets) // 2]
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The backbones as they were written, by what tables call them."""
+        return self._labelled(self.backbones)
+
+    @property
+    def smaller_named(self) -> dict[str, str]:
+        """The smaller models likewise, and the words `auto` and `none`."""
+        return self._labelled(self.smaller)
+
+    def _labelled(self, texts: tuple[str, ...]) -> dict[str, str]:
+        # together, so that a name means one backbone in the run
+        labels = labelled((*self.backbones, *self.smaller), BACKBONES)
+        return {label: text for label, text in labels.items() if text in texts}
+
     def default_name(self) -> str:
         """Folder name made from the settings; equal settings always give the same folder."""
         ablation = f"ablate-{'+'.join(self.axes)}-" if self.axes else ""
         # Brackets and commas of settings would have to be quoted in every shell.
-        backbones = re.sub(r"[\[\],= ]+", "_", "+".join(self.backbones))
+        backbones = re.sub(r"[^\w.+-]+", "_", "+".join(self.named))
         backbones = backbones.replace("_+", "+").rstrip("_")
-        data = self.data.partition(":")[0]
+        data = data_name(self.data)
         return f"{ablation}{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"

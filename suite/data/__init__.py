@@ -12,7 +12,9 @@ import re
 from collections.abc import Callable
 
 from backbones.common.errors import UserError
-from backbones.common.registry import Registry
+from backbones.common.labels import data_parts
+from backbones.common.registry import ADDED, BUILT_IN, Registry
+from backbones.common.user_files import digest, in_file, load, source_digest
 from suite.data.base import Dataset, IntArray, Request, check_labels
 from suite.data.plugins import opened
 from suite.data.subset import pictured, stratified
@@ -62,14 +64,18 @@ def open_dataset(
 ) -> Dataset:
     """Open ``NAME`` or ``NAME:PATH``, such as ``fashion-clutter`` or ``imagefolder:photos``.
 
+    ``FILE.py:NAME``, with ``:PATH`` or without, is one of a user's file, whose variable holds the
+    function or class that opens it.
+
     `split` None is the usual one for evaluation. For the other options see `Request`. UserError if
     there is no such data set, or an option does not fit it.
     """
-    name, colon, path = spec.partition(":")
+    name, colon, path = data_parts(spec)
     if colon and not path:
         raise UserError(f"'{spec}' has no path after the colon: write {name}:PATH")
+    named = in_file(name)
     # os.path.isdir, unlike Path.is_dir, answers for texts that cannot be paths.
-    if name not in DATASETS and os.path.isdir(spec):
+    if not named and name not in DATASETS and os.path.isdir(spec):
         raise UserError(
             f"'{spec}' is a folder, not a data set: "
             f"write imagefolder:{spec} for images in class folders"
@@ -82,17 +88,30 @@ def open_dataset(
             fix = "write [order=natural]" if name in FOLDERS else "leave the brackets out"
             raise UserError(f"{name} has no setting '{setting}': {fix}")
     request = Request(path or None, split, source, crop, interpolation, views, order)
-    factory, origin = DATASETS[name], DATASETS.origin(name)
-    built_in = origin == "built-in"
-    dataset = factory(request) if built_in else opened(name, origin, factory, request)
+    if named:
+        called = f"data set '{named.variable}' ({named.file})"
+        dataset = opened(called, load(named), request, mend="correct the file")
+        dataset.code = digest(named)
+    else:
+        dataset = _registered(name, request)
     if views and dataset.kind == "images":
         raise UserError(f"'{name}' has images, which are seen once: leave --views out")
     return dataset
 
 
+def _registered(name: str, request: Request) -> Dataset:
+    factory, origin = DATASETS[name], DATASETS.origin(name)
+    if origin == BUILT_IN:
+        return factory(request)
+    dataset = opened(f"data set '{name}' ({origin})", factory, request)
+    if origin != ADDED:
+        dataset.code = source_digest(factory)
+    return dataset
+
+
 def without_path(spec: str) -> str:
     """A data set without its path, such as ``imagefolder[order=natural]``."""
-    name, _, path = spec.partition(":")
+    name, _, path = data_parts(spec)
     match = SETTING.fullmatch(path)
     return f"{name}[{match[2]}={match[3]}]" if match and not os.path.exists(path) else name
 

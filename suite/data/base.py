@@ -85,12 +85,14 @@ class Dataset(ABC):
     ``stored``   whether samples are decoded from files, by worker processes where there are many
     ``notes``    what is not as a user may think: files passed over, another order of classes
     ``kind``     images or videos; the outputs for the ``views`` of one video are averaged
+    ``code``     hash of the file of a third party's data set, which `open_dataset` sets
     """
 
     kind: ClassVar[Literal["images", "videos"]] = "images"
     stored: ClassVar[bool] = False
     views: int = 1
     notes: tuple[str, ...] = ()
+    code: str | None = None
     name: str
     split: str
     classes: tuple[str, ...]

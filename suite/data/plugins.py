@@ -17,12 +17,16 @@ class BrokenDatasetError(UserError):
     """The code of a data set failed: unlike a damaged image, nothing that a run can leave out."""
 
 
-def opened(name: str, origin: str, factory: Callable[[Request], Any], request: Request) -> Dataset:
-    """The data set that a plug-in's `factory` opens, checked; UserError if it opens none."""
-    called = f"data set '{name}' ({origin})"
+def opened(
+    called: str, factory: Callable[[Request], Any], request: Request, mend: str = FIX
+) -> Dataset:
+    """The data set that a third party's `factory` opens, checked; UserError if it opens none.
+
+    `called` are the words for it, `mend` what its user can do.
+    """
     if not callable(factory):
         raise UserError(
-            f"{called} is no function but of type {type(factory).__name__}: register a function "
+            f"{called} is no function but of type {type(factory).__name__}: give a function "
             "that takes a suite.data.base.Request and returns a Dataset"
         )
     try:
@@ -32,9 +36,9 @@ def opened(name: str, origin: str, factory: Callable[[Request], Any], request: R
         raise
     # A third party's code may raise anything, and may end its process.
     except (Exception, SystemExit) as error:
-        raise UserError(f"{called} cannot be opened ({describe_error(error)}): {FIX}") from error
+        raise UserError(f"{called} cannot be opened ({describe_error(error)}): {mend}") from error
     if problem:
-        raise UserError(f"{called} {problem}: {FIX}")
+        raise UserError(f"{called} {problem}: {mend}")
     assert isinstance(made, Dataset)
     return made
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbones.common.labels import data_label
 from backbones.scan import chosen
 from suite.data.base import digest
 from suite.execution.images import held
+from suite.plan.loading import weights_hash
 from suite.plan.prepare import Prepared
 from suite.store.run_folder import Store
 from suite.system.environment import command_line
@@ -19,7 +21,7 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
     dataset, spec = prepared.dataset, prepared.spec
     hashes = held(prepared, prepared.indices)
     record: dict[str, Any] = {
-        "name": spec.data,
+        "name": data_label(spec.data),
         "split": dataset.split,
         "kind": dataset.kind,
         "images": len(prepared.indices),
@@ -40,14 +42,15 @@ def dataset_record(prepared: Prepared) -> dict[str, Any]:
 def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     """How the run was executed, for ``environment.json``.
 
-    By backbone: kernel, hash of the weights, which of a file they are, how they were adapted, what
-    was made up, and preprocessing. ``halved`` lists the shards evaluated with a smaller batch than
-    the spec's. ``seconds_by_part`` is the time of this process; during ``data wait`` the model
-    waited for data.
+    By backbone: kernel, hashes of the weights and of a third party's code, which of a file the
+    weights are, how they were adapted, what was made up, and preprocessing. ``halved`` lists the
+    shards evaluated with a smaller batch than the spec's. ``seconds_by_part`` is the time of this
+    process; during ``data wait`` the model waited for data.
     """
     dtype = DTYPES[prepared.spec.precision]
     kernels: dict[str, Any] = {}
     weights: dict[str, Any] = {}
+    code: dict[str, Any] = {}
     taken: dict[str, Any] = {}
     adapted: dict[str, Any] = {}
     made_up: dict[str, Any] = {}
@@ -55,7 +58,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     for name, model in prepared.models.items():
         kernels[name] = chosen(prepared.spec.kernel, prepared.device, dtype).kernel
         # By hash, since the file at a path may change; None for untrained weights.
-        weights[name] = model.provenance.sha256 if model.provenance else None
+        weights[name], code[name] = weights_hash(model), model.code
         if model.provenance:
             taken[name] = model.provenance.taken
             adapted[name] = model.provenance.adapted
@@ -66,6 +69,7 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
         "device": prepared.device,
         "kernel": kernels,
         "weights": weights,
+        "code": code,
         "taken": taken,
         "adapted": adapted,
         "made_up": made_up,

@@ -7,6 +7,7 @@ results from any machine. Ray starts worker processes, replaces dead ones and qu
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from backbones.common.errors import UserError
 from suite.evaluation.runner import Progress, ShardResult
 from suite.execution.local import execute
 from suite.execution.ray_cluster import brief, connected, room
-from suite.execution.ray_payload import packed, versions
+from suite.execution.ray_payload import files_of, packed, versions
 from suite.execution.ray_worker import EXIT_DELAY, RunHandle, evaluate_cells, open_run
 from suite.execution.shards import Shard, failures, lock, missing, raise_first, save, shards
 from suite.plan.prepare import Prepared
@@ -117,7 +118,8 @@ class ShardTasks:
         self._evaluate = ray.remote(max_retries=0, **options)(evaluate_cells)
         # Every node fetches the payload once. Inside the handle it is not opened anew for each
         # task, as Ray does with a reference that is itself an argument.
-        self._handle = RunHandle(versions(), ray.put(packed(prepared)))
+        payload = ray.put(packed(prepared))
+        self._handle = RunHandle(versions(), os.getcwd(), files_of(prepared), payload)
         self._running: dict[Any, Piece] = {}
         self._again: deque[Piece] = deque()
         self._size = 1

@@ -1,4 +1,4 @@
-"""All that a worker needs of a run: models, data set, cells, and the files of methods.
+"""All that a worker needs of a run: models, data set, cells, and the code of users' files.
 
 A data set with its pixels in memory is sent with them. One that reads files reads them where the
 worker runs, so its path must mean the same on every machine.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from backbones.common.errors import UserError
-from methods.spec import lend
+from backbones.common.labels import data_parts
+from backbones.common.naming import bracketed
+from backbones.common.user_files import in_file, lend, load
 from suite.data.base import Dataset
 from suite.data.loading import loader
 from suite.plan.cells import code_digest
@@ -25,6 +26,9 @@ from suite.system.environment import package_version
 
 PACKAGES = ("mamba-token-suite", "torch", "timm", "numba", "numpy", "pandas")
 Versions = tuple[tuple[str, str | None], ...]
+# Users' files: what names one, where it is on the driver's machine, and its content. No types of
+# the suite's, since a worker reads them before it knows that it has the same suite.
+Files = tuple[tuple[str, str, bytes], ...]
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,10 @@ class RunPayload:
     """A run to be evaluated in other processes.
 
     ``prepared``  with its models on the CPU
-    ``files``     content of the methods given by file, by their path as the user wrote it
-    ``folder``    the driver's working folder, to which paths are relative
     ``data``      hash of the data set's manifest
     """
 
     prepared: Prepared
-    files: Mapping[str, bytes]
-    folder: str
     data: str
 
 
@@ -67,33 +67,49 @@ def packed(prepared: Prepared) -> RunPayload:
     if prepared.device != "cpu":
         # A worker without this process's GPU could not read tensors that are on it.
         models = {name: copy.deepcopy(model).cpu() for name, model in models.items()}
-    files = {}
-    for cell in prepared.cells:
-        path, _, _ = cell.method.name.rpartition(":")
-        if path.endswith(".py"):
-            files[path] = Path(path).read_bytes()
     return RunPayload(
-        replace(prepared, models=models, seen={}),
-        files,
-        os.getcwd(),
-        prepared.dataset.manifest()["hash"],
+        replace(prepared, models=models, seen={}), prepared.dataset.manifest()["hash"]
     )
+
+
+def files_of(prepared: Prepared) -> Files:
+    """The users' files that a run has methods, backbones or data from."""
+    spec = prepared.spec
+    names = [cell.method.name for cell in prepared.cells]
+    names += [bracketed(text)[0] for text in (*spec.backbones, *spec.smaller)]
+    files = []
+    for name in dict.fromkeys([*names, data_parts(spec.data)[0]]):
+        if named := in_file(name):
+            files.append((name, str(named.path), named.path.read_bytes()))
+    return tuple(files)
+
+
+def run_files(folder: str, files: Files) -> None:
+    """Run users' `files` as the driver did, from its working `folder` if that is here, too.
+
+    A payload's objects may be of classes in them, so this comes before it is read.
+    """
+    if os.path.isdir(folder):  # not on another machine
+        os.chdir(folder)
+    copies: dict[str, Path] = {}
+    named = []
+    for name, original, content in files:
+        if original not in copies:
+            copies[original] = Path(tempfile.mkdtemp(prefix="suite-")) / Path(original).name
+            copies[original].write_bytes(content)
+        if one := in_file(name):
+            # By path, so that names mean the same as in the driver.
+            lend(one, Path(original), copies[original])
+            named.append(one)
+    for one in named:
+        # A method's module may register scores that compositions name.
+        load(one)
 
 
 def opened(payload: RunPayload, gpu: int | None = None) -> Prepared:
     """Make the run in `payload` ready in this process, on its GPU number `gpu` if one is given."""
-    if os.path.isdir(payload.folder):  # not on another machine
-        os.chdir(payload.folder)
-    for path, content in payload.files.items():
-        # By path, so that cells find their method by the same name as the driver.
-        copied = Path(tempfile.mkdtemp(prefix="suite-")) / Path(path).name
-        copied.write_bytes(content)
-        lend(Path(path), copied)
     prepared = payload.prepared
     check_data(prepared.dataset, payload.data)
-    for cell in prepared.cells:
-        # A method's module may register scores that compositions name, so all are imported now.
-        cell.method.method  # noqa: B018
     # Several workers share a machine: each keeps to the threads that Ray reserved for it.
     torch.set_num_threads(prepared.threads)
     loader.limit_workers(prepared.threads // 2)

@@ -22,16 +22,24 @@ from suite.system.installation import prefer_own_packages
 
 if TYPE_CHECKING:
     from suite.evaluation.runner import ShardResult
-    from suite.execution.ray_payload import Versions
+    from suite.execution.ray_payload import Files, Versions
     from suite.plan.prepare import Prepared
 
 EXIT_DELAY = 0.5  # seconds in which a process that lost its device still returns its error
 
 
 class RunHandle(NamedTuple):
-    """What a worker opens a run by: versions it must have, and the reference of a `RunPayload`."""
+    """What a worker opens a run by.
+
+    ``versions``  that it must have
+    ``folder``    the driver's working folder, to which paths are relative
+    ``files``     users' files, which it runs first
+    ``payload``   the reference of a `RunPayload`
+    """
 
     versions: Versions
+    folder: str
+    files: Files
     payload: Any
 
 
@@ -75,10 +83,11 @@ def _opened(handle: RunHandle, gpu: int | None) -> Prepared:
         raise ImportError(problem)
     import ray
 
-    from suite.execution.ray_payload import check_versions, opened
+    from suite.execution.ray_payload import check_versions, opened, run_files
 
     # Versions first: another one may not even be able to read the payload.
     check_versions(handle.versions)
+    run_files(handle.folder, handle.files)
     return opened(ray.get(handle.payload), gpu)
 
 

@@ -37,6 +37,8 @@ reads a mean token before the others, so that L' = L + 1:
                                                   channel, decay 2 a head
     elementwise  counted as in `headed_block`
 
+A backbone with another mixer brings the work of its blocks itself (`backbones.shape.Work`).
+
 gemm and conv are multiply-accumulates (MACs); scan and elementwise are single arithmetic
 operations. The scans' terms are formulas, Mamba-1's from the literature, not measurements: no
 counter sees inside the kernel. A kernel may do other work than its recurrence: Mamba-2's chunks are
@@ -174,6 +176,8 @@ def totals(work: Flops) -> dict[str, int]:
 
 def block_flops(shape: Shape, block: int, length: int) -> Flops:
     """Work of one block on `length` tokens, special tokens included."""
+    if shape.work:
+        return Flops(**shape.work(shape, block, length)._asdict())
     if shape.walks:
         return walk_block(shape, block, length)
     if shape.scan_heads:
@@ -304,7 +308,7 @@ def stem_flops(shape: Shape) -> Flops:
     positions = shape.length * shape.dim
     if shape.frames > 1:
         positions += embedded
-    norms = (8 if shape.heads else 5) * shape.read * shape.dim
+    norms = (8 if shape.transforms else 5) * shape.read * shape.dim
     if shape.neck:
         norms += 4 * width
     if shape.walks:

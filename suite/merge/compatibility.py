@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backbones.common.errors import UserError
+from backbones.common.labels import data_name
 from suite.merge.finished_run import FinishedRun
 from suite.sensitivity.spec import SensitivitySpec
 
@@ -23,7 +24,7 @@ OF_COMPARISON = {
     "flops_convention": "the FLOPs convention",
     "precision": "the precision",
 }
-OF_BACKBONE = ("weights", "preprocessing")
+OF_BACKBONE = ("weights", "code", "preprocessing")
 NOTED = {"suite": "The suite", "git": "The code's commit", "torch": "PyTorch"}
 
 
@@ -42,10 +43,10 @@ def refuse_different(runs: Sequence[FinishedRun]) -> None:
 def facts(run: FinishedRun) -> dict[str, Any]:
     """What every run of a report that has it must have the same of."""
     settings, environment = run.spec.model_dump(), run.environment
-    facts = {}
+    facts: dict[str, Any] = {}
     if "data" in settings:
         # Without its path: the same files may lie elsewhere.
-        facts["the data set"] = settings["data"].partition(":")[0]
+        facts["the data set"] = data_name(settings["data"])
     if run.compares:
         facts |= {what: run.dataset.get(name) for name, what in OF_IMAGES.items()}
         facts |= {what: settings[name] for name, what in OF_COMPARISON.items()}
@@ -58,7 +59,7 @@ def facts(run: FinishedRun) -> dict[str, Any]:
         for backbone, value in (environment.get(what) or {}).items():
             facts[f"{what} of {backbone}"] = value
     if isinstance(run.spec, SensitivitySpec):
-        facts[f"the sensitivity analysis of {run.spec.backbone}"] = run.name
+        facts[f"the sensitivity analysis of {run.spec.called}"] = run.name
     return facts
 
 

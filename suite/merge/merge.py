@@ -32,7 +32,7 @@ from suite.store.run_folder import Store
 from suite.system.atomic_files import write_json
 
 # entries of the environment
-BY_BACKBONE = ("kernel", "weights", "taken", "adapted", "made_up", "preprocessing")
+BY_BACKBONE = ("kernel", "weights", "code", "taken", "adapted", "made_up", "preprocessing")
 
 
 class MergedSpec(BaseModel):
@@ -132,9 +132,9 @@ def merged_spec(runs: Sequence[FinishedRun], methods: Iterable[str]) -> MergedSp
     backbones: list[str] = []
     for run in runs:
         if isinstance(run.spec, SensitivitySpec):
-            backbones.append(run.spec.backbone)
+            backbones.append(run.spec.called)
         else:
-            backbones += getattr(run.spec, "backbones", ())
+            backbones += getattr(run.spec, "named", ())
     common: dict[str, Any] = {}
     compared = [run.comparison for run in runs if run.compares]
     if compared:

@@ -132,7 +132,7 @@ def unite(runs: Sequence[FinishedRun]) -> Union:
     for run in runs:
         refuse_other_images(runs[0], run)
         methods += run.comparison.methods
-        backbones += run.comparison.backbones
+        backbones += run.comparison.named
         for record in run.records:
             union.add(record, run, runs[0].comparison.schedule)
     ordered = in_order(list(union.cells.values()), methods, backbones)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -13,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from backbones.base import Reducer
-from backbones.common.paths import local_path
+from backbones.common import user_files
+from backbones.common.labels import data_label
+from backbones.common.registry import BUILT_IN
+from backbones.common.user_files import in_file
 from backbones.provenance import Provenance
-from methods.base import Method
+from methods import METHODS
 from methods.composition import Composition
 from methods.reducer import Reducer as TokenReducer
 from methods.spec import MethodSpec
@@ -37,7 +38,8 @@ class Cell:
     """One backbone under one method at one budget and seed, on the run's data.
 
     A cell without a plan is skipped, for its `reason`; if that is the budget, `closest` is the
-    nearest share of work that can be removed. `setting` is the method's, which may be `tuned`;
+    nearest share of work that can be removed. `setting` is the method's, which may be `tuned`, and
+    `sites` are its own where it does not follow the run's;
     `role` says why the cell runs, and `beside` of a smaller model what it is compared with (see
     `CellRecord`). Its `protocol` is `matched` beside the published cells of protocol `paper`.
     `aliases` are labels of the same composition.
@@ -55,6 +57,7 @@ class Cell:
     closest: float | None = None
     setting: Setting | None = None
     tuned: bool = False
+    sites: tuple[int, ...] | None = None
     role: Role = "asked"
     protocol: str = "matched"
     beside: Mapping[str, float] = field(default_factory=dict, compare=False)
@@ -93,7 +96,8 @@ class Cell:
             removals = {str(site): r.model_dump() for site, r in self.plan.removals.items()}
         else:
             schedule = self.setting.schedule if self.setting else None
-            unreachable = [None if self.composition else self.method.text, self.budget, schedule]
+            text = None if self.composition else self.method.text
+            unreachable = [text, self.budget, schedule, self.sites]
         return {
             "context": self.context,
             "backbone": self.backbone,
@@ -102,7 +106,7 @@ class Cell:
             "removals": removals,
             "seed": self.seed if self.stochastic else None,
             "unreachable": unreachable,
-            "code": [code_digest(), source_digest(self.method.method)],
+            "code": [code_digest(), file_digest(self.method)],
         }
 
     @cached_property
@@ -144,7 +148,7 @@ def planned_record(
         checkpoint=spec.checkpoint,
         weights=weights.sha256 if weights else None,
         made_up=list(weights.made_up) if weights else [],
-        dataset=spec.data,
+        dataset=data_label(spec.data),
         split=spec.split,
         kind=dataset.kind,
         images=images,
@@ -215,17 +219,12 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def file_digest(spec: MethodSpec) -> str | None:
-    """Hash the file that a method is named by, or else that of a third party's method."""
-    path, colon, _ = spec.name.rpartition(":")
-    if not colon:
-        return source_digest(spec.method)
-    return hashlib.sha256(local_path(path).read_bytes()).hexdigest()[:16]
+    """Hash the file that a method is named by, or that of another package's method.
 
-
-def source_digest(method: Method) -> str | None:
-    """Hash the file of a third party's method; None for ours, which `code_digest` covers."""
-    # A method from a file or a package of its own is no part of `code_digest`.
-    name = inspect.getsourcefile(method.build) if method.build else None
-    if name is None or Path(name).is_relative_to(str(resources.files("methods"))):
+    None for ours, which `code_digest` covers.
+    """
+    if named := in_file(spec.name):
+        return user_files.digest(named)
+    if METHODS.origin(spec.name) == BUILT_IN or spec.method.build is None:
         return None
-    return hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
+    return user_files.source_digest(spec.method.build)

@@ -15,7 +15,7 @@ from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
 from suite.plan.layout import bare_cell, planned_cell, with_seeds
-from suite.plan.settings import Chosen, Resolved, blind_baselines, is_asked, under_schedules
+from suite.plan.settings import Chosen, blind_baselines, is_asked, under_schedules
 from suite.tries.settings import tried_name
 from suite.tries.table import Tries
 
@@ -49,8 +49,8 @@ def further_cells(
         at = replace(base, budget=spec.headline_budget)
         if spec.across_schedules and unanswered(tries, methods, spec):
             for method in pairs:
-                for setting in under_schedules(method):
-                    cell = bare_cell(at, method, Resolved(setting), model)
+                for resolved in under_schedules(method, spec.sites):
+                    cell = bare_cell(at, method, resolved, model)
                     cells.append(replace(cell, role="schedule"))
         if spec.protocol == "matched":
             for method in methods:
@@ -92,7 +92,7 @@ def unanswered(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec
     if spec.headline_budget not in origin.budgets:
         return f"the table of tries has no budget of {100 * spec.headline_budget:.4g} %"
     for method in asked:
-        for setting in under_schedules(method):
-            if tries.find(tried_name(method), setting, spec.headline_budget) is None:
-                return f"the table of tries lacks {method.label} under {setting}"
+        for resolved in under_schedules(method):
+            if tries.find(tried_name(method), resolved.setting, spec.headline_budget) is None:
+                return f"the table of tries lacks {method.label} under {resolved.setting}"
     return ""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from backbones.base import Backbone
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, describe_error
+from backbones.shape import Shape
 from methods.composition import Composition
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
@@ -23,7 +24,7 @@ from suite.plan.budget import (
 )
 from suite.plan.cells import DENSE, MATCHED, Cell
 from suite.plan.schedule import check_sites, default_sites, find_schedule
-from suite.plan.settings import Chosen, Resolved, added_methods, choose_settings
+from suite.plan.settings import Chosen, Resolved, Sites, added_methods, choose_settings
 from suite.store.schema import Removal
 from suite.store.unstated import UNSTATED
 from suite.tries.settings import with_setting
@@ -72,19 +73,29 @@ def layout(
 
 def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: Backbone) -> Cell:
     """A cell of `method` under its setting, without a budget yet."""
-    spelled, setting = method, None
-    if resolved is not None:
-        setting = resolved.setting
-        spelled = with_setting(method, setting)
+    if resolved is None:
+        spelled, cell = method, replace(base, method=method)
+    else:
+        spelled = with_setting(method, resolved.setting)
+        cell = replace(base, method=method, setting=resolved.setting, tuned=resolved.tuned)
+        if resolved.sites is not None:
+            cell = at_own_sites(cell, resolved.sites, model.describe())
     composition = spelled.composition(model.provides)
-    return replace(
-        base,
-        method=method,
-        composition=composition,
-        reason=incompatibility(composition, model) if composition else None,
-        setting=setting,
-        tuned=resolved is not None and resolved.tuned,
-    )
+    if composition:
+        cell = replace(cell, reason=incompatibility(composition, model) or cell.reason)
+    return replace(cell, composition=composition)
+
+
+def at_own_sites(cell: Cell, sites: Sites, shape: Shape) -> Cell:
+    """A cell at the sites that a method brings; with the reason if they do not fit the backbone."""
+    try:
+        return replace(cell, sites=check_sites(tuple(sites(shape)), shape))
+    except UserError as error:
+        return replace(cell, reason=str(error))
+    except Exception as error:  # a method may be anyone's
+        raise UserError(
+            f"the sites of {cell.method} cannot be had ({describe_error(error)}): correct them"
+        ) from error
 
 
 def published_cell(cell: Cell, model: Backbone, convention: str) -> Cell:
@@ -113,7 +124,7 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
     """Solve the budget of a cell; without a plan and with the reason if that cannot be done."""
     shape, budget = model.describe(), cell.budget
     assert budget is not None
-    sites = check_sites(spec.sites or default_sites(shape.sites), shape)
+    sites = cell.sites or check_sites(spec.sites or default_sites(shape.sites), shape)
     if cell.reason:
         return cell
     try:

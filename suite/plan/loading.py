@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.checkpoints.published import resolve
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, describe_error
 from backbones.common.naming import with_settings
 from backbones.scan import check_kernel
 from suite.config.run_spec import RunSpec
@@ -75,6 +76,8 @@ def load_model(
     if model.mixers():
         check_kernel(kernel, device, dtype)
     model = model.to(device).cast(dtype)
+    if model.code is not None:
+        check_runs(model, device)
     # Before labels are compared: the kind is the plainer reason.
     if dataset.kind == "images" and model.frames > 1:
         raise UserError(
@@ -88,6 +91,29 @@ def load_model(
         )
     check_labels(dataset, model.describe().classes, fix)
     return model
+
+
+def check_runs(model: Backbone, device: str) -> None:
+    """UserError unless a third party's model gives the logits of an image, or of a clip."""
+    shape = model.describe()
+    frames = (model.frames,) if model.frames > 1 else ()
+    size = model.image_size
+    image = torch.zeros(1, shape.channels, *frames, size, size, device=device)
+    try:
+        with torch.inference_mode():
+            logits = tuple(model(image).shape)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"backbone '{model.name}' fails on an image ({describe_error(error)}): correct it; "
+            "'python -m suite verify --backbone' checks all that it must do"
+        ) from error
+    if logits != (1, shape.classes):
+        raise UserError(
+            f"backbone '{model.name}' gives logits of shape {logits} for one image, not "
+            f"(1, {shape.classes}): correct it"
+        )
 
 
 def check_order(dataset: Dataset, backbone: str) -> None:
@@ -126,6 +152,7 @@ def context_of(
     return digest(
         {
             "weights": weights_hash(model),
+            "code": [model.code, dataset.code],
             "data": dataset.prepared_as(model.preprocessing).rules(),
             "images": indices.tolist() if by_number else None,
             "precision": precision,
@@ -136,5 +163,17 @@ def context_of(
 
 
 def weights_hash(model: Backbone) -> str | None:
-    """SHA-256 of the weights of a model; None of untrained ones."""
-    return model.provenance.sha256 if model.provenance else None
+    """SHA-256 of the weights of a model; None of untrained ones, which are always the same."""
+    if model.provenance:
+        return model.provenance.sha256
+    # The code of a third party may itself have read weights.
+    return None if model.code is None else state_hash(model)
+
+
+def state_hash(model: Backbone) -> str:
+    """SHA-256 of the names and numbers in a model."""
+    made = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return made.hexdigest()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from methods.base import SCHEDULES
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
 from suite.plan.tuning_notes import why_evaluated
 from suite.store.schema import CellRecord, Role
-from suite.tries.settings import SCHEDULES
 
 
 def notes_on_weights(prepared: Prepared) -> list[str]:

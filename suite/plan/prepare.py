@@ -156,7 +156,7 @@ class Prepared:
     @property
     def backbones(self) -> dict[str, Backbone]:
         """The models that methods run on."""
-        return {name: self.models[name] for name in self.spec.backbones}
+        return {name: self.models[name] for name in self.spec.named}
 
     @property
     def keys(self) -> list[str]:
@@ -204,9 +204,11 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     tries: dict[str, Tries] = {}
     settings: dict[str, Chosen] = {}
     smaller = smaller_models(spec, dataset.name)
-    for name in dict.fromkeys((*spec.backbones, *smaller)):
-        models[name] = opened.model(name, spec, device, dtype)
-        if name not in spec.backbones:
+    texts = spec.named | spec.smaller_named
+    for name in dict.fromkeys((*spec.named, *smaller)):
+        # Smaller models that nobody named are bundled ones.
+        models[name] = opened.model(texts.get(name, name), spec, device, dtype)
+        if name not in spec.named:
             continue
         table = find_tries(spec, name, weights_hash(models[name]), dataset)
         if table:

@@ -1,6 +1,7 @@
 """The settings of all methods on one backbone: the schedule and class-token window of each.
 
-A method follows the schedule that it or the run names, or else the one that it was tuned to. The
+A method follows the schedule in its text, or else the run's; where that is `tuned`, the one that it
+was tuned to, or else its own (`Method.schedule`). The run's sites come before a method's own. The
 blind baselines run under every setting that occurs, so that none is a borrowed advantage. However
 the settings are spelled (in a method's text, for the whole run, in a file), `one_spelling` makes
 one specification of them.
@@ -8,28 +9,34 @@ one specification of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from methods.base import WINDOW
+from backbones.shape import Shape
+from methods.base import SCHEDULES, WINDOW
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import BASELINES, MATCHED
 from suite.plan.schedule import find_schedule
-from suite.tries.settings import SCHEDULES, Setting, default_setting, tried_name
+from suite.tries.settings import Setting, default_setting, tried_name
 from suite.tries.table import Tries
 
 TUNED = "tuned"
+Sites = Callable[[Shape], Iterable[int]]
 SCHEDULED = ("sequence", "oracle")  # kinds of methods whose tokens leave by a schedule
 BLIND = ("random", "stride", "pool")  # the baselines that run under every setting that occurs
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The setting of a method, and whether it was picked by tuning."""
+    """The setting of a method, and whether it was picked by tuning.
+
+    ``sites``  shape -> the blocks before which its tokens leave; None: those of the run
+    """
 
     setting: Setting
     tuned: bool = False
+    sites: Sites | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def choose_settings(
     resolved: dict[MethodSpec, Resolved] = {}
     for method in [*methods, *variants]:
         if has_setting(method, spec):
-            resolved[method] = resolve(method, spec.schedule, tries)
+            resolved[method] = resolve(method, spec.schedule, tries, spec.sites)
     occurring = [resolved[method] for method in methods if method in resolved]
     beside = added_methods(methods, spec)
     added: dict[str, Resolved] = {}
@@ -139,16 +146,19 @@ def choose_settings(
     further = {}
     for baseline in blind_baselines() if spec.baselines else ():
         own = resolve(baseline, TUNED, tries)
-        settings = {one.setting: Resolved(one.setting) for one in occurring}
+        # At a method's own sites too, which are no more its merit than a schedule is.
+        settings = {
+            (one.setting, one.sites): Resolved(one.setting, sites=one.sites) for one in occurring
+        }
         if own.tuned:
-            settings[own.setting] = own
+            settings[own.setting, None] = own
         if baseline in beside:
-            stands = own.setting
+            stands = Resolved(own.setting)
             if occurring and not any(one.tuned for one in occurring):
-                stands = occurring[0].setting
+                stands = replace(occurring[0], tuned=False)
             elif not occurring:
-                stands = resolve(baseline, spec.schedule, tries).setting
-            added[baseline.name] = settings.pop(stands, Resolved(stands))
+                stands = replace(resolve(baseline, spec.schedule, tries), tuned=False)
+            added[baseline.name] = settings.pop((stands.setting, stands.sites), stands)
         further[baseline.name] = tuple(settings.values())
     return Chosen(resolved, added, further)
 
@@ -158,8 +168,16 @@ def blind_baselines() -> list[MethodSpec]:
     return [MethodSpec(name, {}) for name in BLIND]
 
 
-def resolve(method: MethodSpec, schedule: str, tries: Tries | None) -> Resolved:
-    """The setting of `method` in a run of this `schedule`; a window in its text is kept."""
+def resolve(
+    method: MethodSpec,
+    schedule: str,
+    tries: Tries | None,
+    sites: Sequence[int] | None = None,
+) -> Resolved:
+    """The setting of `method` in a run of this `schedule`; a window in its text is kept.
+
+    It is at the method's own sites, unless the run has `sites` for all.
+    """
     default = default_setting(method.method)
     name = method.schedule or schedule
     if name == TUNED:
@@ -168,7 +186,9 @@ def resolve(method: MethodSpec, schedule: str, tries: Tries | None) -> Resolved:
     else:
         setting, tuned = replace(default, schedule=find_schedule(name).name), False
     window = method.options.get(WINDOW)
-    return Resolved(setting if window is None else replace(setting, cls_window=int(window)), tuned)
+    if window is not None:
+        setting = replace(setting, cls_window=int(window))
+    return Resolved(setting, tuned, None if sites else method.method.sites)
 
 
 def picked(method: MethodSpec, tries: Tries | None) -> Setting | None:
@@ -178,6 +198,6 @@ def picked(method: MethodSpec, tries: Tries | None) -> Setting | None:
     return tries.pick(tried_name(method)) or tries.pick(method.name)
 
 
-def under_schedules(method: MethodSpec) -> list[Setting]:
+def under_schedules(method: MethodSpec, sites: Sequence[int] | None = None) -> list[Resolved]:
     """The setting of `method` under each named schedule, with its own window or the default."""
-    return [resolve(method, name, None).setting for name in SCHEDULES]
+    return [resolve(method, name, None, sites) for name in SCHEDULES]

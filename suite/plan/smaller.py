@@ -21,14 +21,14 @@ BUNDLED = {"vim_nano": "vim_pico"}
 def smaller_models(spec: RunSpec, data: str) -> dict[str, list[str]]:
     """The smaller models of a run on the data set `data`, and the backbones to try each beside."""
     models: dict[str, list[str]] = {}
-    for name in spec.smaller:
-        if name == AUTO:
-            for backbone in spec.backbones if is_usual(spec) else ():
+    for name, text in spec.smaller_named.items():
+        if text == AUTO:
+            for backbone in spec.named if is_usual(spec) else ():
                 model = BUNDLED.get(backbone)
                 if model and trained_on(backbone, data) and trained_on(model, data):
                     models.setdefault(model, []).append(backbone)
-        elif name != NOTHING:
-            others = [backbone for backbone in spec.backbones if backbone != name]
+        elif text != NOTHING:
+            others = [backbone for backbone in spec.named if backbone != name]
             models.setdefault(name, []).extend(others)
     return models
 

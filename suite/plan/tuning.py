@@ -9,6 +9,7 @@ import numpy as np
 
 from backbones.base import Backbone
 from backbones.common.errors import UserError
+from backbones.common.labels import data_label
 from backbones.common.paths import local_path
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
@@ -64,8 +65,8 @@ def check_tries(spec: RunSpec, found: Iterable[str], dataset: Dataset) -> None:
         methods = [each for each in parse_all(spec.methods) if each.method.kind == "sequence"]
         command = tune_command(spec, dataset, [tried_name(method) for method in methods])
         raise UserError(
-            f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.backbones)} with "
-            f"these weights on {spec.data}: make them with '{command}'"
+            f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.named)} with "
+            f"these weights on {data_label(spec.data)}: make them with '{command}'"
         )
 
 

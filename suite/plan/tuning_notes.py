@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backbones.common.labels import data_label
 from methods.spec import MethodSpec, parse_all
 from suite.plan.further import unanswered
 from suite.plan.prepare import Prepared
@@ -58,24 +59,30 @@ def _on_backbone(prepared: Prepared, backbone: str) -> list[str]:
     """The methods that are tuned on a backbone, those without tries, and those without a pick."""
     asked = prepared.settings[backbone].methods
     tuned: list[str] = []
+    own: list[str] = []
     untried: list[str] = []
-    without_pick: list[str] = []
+    without_pick: list[tuple[str, str]] = []
     for method, resolved in _following(prepared, backbone):
         if resolved.tuned:
             # Those beside the methods that were asked for are in the table of results.
             if method in asked:
                 tuned.append(f"{method.label} {resolved.setting}")
         elif _is_tried(method, prepared, backbone):
-            without_pick.append(method.label)
+            without_pick.append((method.label, resolved.setting.schedule))
+        elif method.method.has_own_setting:
+            where = " at its own sites" if resolved.sites else ""
+            own.append(f"{method.label} {resolved.setting}{where}")
         else:
             untried.append(method.label)
     notes = [f"tuned on {backbone}: {', '.join(tuned)}"] if tuned else []
+    if own:
+        notes.append(f"not tuned on {backbone}, as the method says itself: {', '.join(own)}")
     if untried:
-        who = ", ".join(untried) if tuned or without_pick else "all"
-        where = f"{backbone} and {prepared.spec.data}"
+        who = ", ".join(untried) if tuned or own or without_pick else "all"
+        where = f"{backbone} and {data_label(prepared.spec.data)}"
         notes.append(f"no tuned settings for {who} on {where}: constant-ratio")
-    for label in without_pick:
-        notes.append(f"no try of {label} on {backbone} meets every budget: constant-ratio")
+    for label, schedule in without_pick:
+        notes.append(f"no try of {label} on {backbone} meets every budget: {schedule}")
     return notes
 
 

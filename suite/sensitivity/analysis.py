@@ -139,7 +139,7 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
         batch=spec.batch_size,
         zeroed=frozenset(zeroed.tolist()),
     )
-    models = {spec.backbone: model}
+    models = {spec.called: model}
     return Prepared(common, device, threads, models, dataset, indices, cells), settings
 
 
@@ -158,7 +158,7 @@ def class_positions(model: Backbone, length: int, count: int) -> torch.Tensor:
 def probe_digest(prepared: Prepared, spec: SensitivitySpec) -> str:
     """Hash everything that the results of an image depend on: settings, weights and data."""
     # The key of the dense cell covers weights, images and how numbers are computed.
-    dense = prepared.dense[spec.backbone]
+    dense = prepared.dense[spec.called]
     return digest([spec.model_dump(mode="json"), dense.key])[:16]
 
 
@@ -174,14 +174,14 @@ def conclude(
     store = probes.store
     # All of them are on disk now, whichever process probed them.
     images = [probes.read(index) for index in prepared.indices.tolist()]
-    frames = image_tables(spec.backbone, model, images)
+    frames = image_tables(spec.called, model, images)
     results = Results(store, prepared.shards)
     frames["sensitivity_methods"] = methods_table(prepared, results, failures)
     frames["sensitivity_kept"] = kept_table(prepared, results, failures)
     frames["sensitivity_skipped"] = skipped_table(prepared, failures)
     parts = model.provenance.made_up if model.provenance else ()
     headline = summarize_findings(spec, frames, prepared.dataset.kind, parts)
-    if made_up := made_up_warning(spec.backbone, parts):
+    if made_up := made_up_warning(spec.called, parts):
         headline["paragraphs"].insert(0, made_up)
     if prepared.left_out:
         headline["paragraphs"].insert(0, f"{prepared.left_out_note}.")

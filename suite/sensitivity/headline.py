@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from backbones.common.labels import data_label
 from suite.plan.notes import called
 from suite.sensitivity.probe import REFERENCE_RANKINGS
 from suite.sensitivity.spec import SensitivitySpec
@@ -36,7 +37,7 @@ def summarize_findings(
         _foreground(scores),
     ]
     sentences = [sentence for sentence in candidates if sentence]
-    headline = f"{called(spec.backbone, made_up)}, {spec.data} {spec.split}"
+    headline = f"{called(spec.called, made_up)}, {data_label(spec.data)} {spec.split}"
     if sentences:
         headline += f": {sentences[0]}"
     return {"headline": headline, "paragraphs": sentences[1:]}

@@ -40,7 +40,7 @@ def single_block_cells(
                 f"'{method}' cannot act before one block alone: name methods that reduce the token "
                 f"sequence, no '@'"
             )
-    base_cell = Cell(spec.backbone, DENSE, None, 0, None, None, model.image_size, context)
+    base_cell = Cell(spec.called, DENSE, None, 0, None, None, model.image_size, context)
     cells = [replace(base_cell, plan=dense_plan(model.describe()))]
     for method in methods:
         composition = method.composition(model.provides)
@@ -93,7 +93,7 @@ def methods_table(
 
     ``quantity`` is the change of the loss, the margin or top-1, the share of flips, or the KL.
     """
-    backbone = prepared.spec.backbones[0]
+    backbone = next(iter(prepared.spec.named))
     dense = results.outcomes(prepared.dense[backbone].key)
     dense_correct = dense.prediction == dense.label_true
     rows = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from backbones.common.labels import data_name
 from suite.config.run_spec import RunSpec, Specification
 from suite.config.spec_file import build_spec
 
@@ -17,7 +19,7 @@ class SensitivitySpec(Specification):
 
     kind: Literal["sensitivity"] = "sensitivity"
     backbone: str = "vim_nano"
-    """Backbone (python -m suite list backbones)."""
+    """Backbone (python -m suite list backbones), or file.py:NAME."""
     checkpoint: str = "bundled"
     data: str = "fashion-clutter"
     split: str = "dev"
@@ -50,8 +52,13 @@ class SensitivitySpec(Specification):
         shared = self.model_dump(include=set(RunSpec.model_fields))
         return build_spec(backbones=(self.backbone,), baselines=False, **shared)
 
+    @property
+    def called(self) -> str:
+        """What tables call the backbone."""
+        return next(iter(self.run_spec().named))
+
     def default_name(self) -> str:
         """Name the run folder after the settings, so that the same command resumes its run."""
         # What follows a colon is a path, which a folder's name cannot have.
-        data = self.data.partition(":")[0]
-        return f"sensitivity-{self.backbone}-{data}-{self.split}-{self.images}-{self.digest()}"
+        data, backbone = data_name(self.data), re.sub(r"[^\w.+=,\[\]-]+", "_", self.called)
+        return f"sensitivity-{backbone}-{data}-{self.split}-{self.images}-{self.digest()}"

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backbones.common.errors import UserError
-from methods.base import WINDOW, Method
+from methods.base import SCHEDULES, WINDOW, Method
 from methods.spec import MethodSpec
 
-# The named schedules of `suite.plan.schedule`, which this room may not import.
-SCHEDULES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
 WINDOWS = (0, 4, 8)
 
 
@@ -34,9 +32,9 @@ class Setting:
 
 
 def default_setting(method: Method) -> Setting:
-    """The setting of a method that was never tuned."""
+    """The setting of a method that was never tuned: its own."""
     option = method.options.get(WINDOW)
-    return Setting(SCHEDULES[0], int(option.default) if option else 0)
+    return Setting(method.schedule, int(option.default) if option else 0)
 
 
 def settings_of(method: Method) -> list[Setting]:

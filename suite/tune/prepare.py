@@ -84,8 +84,8 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     cells: list[Cell] = []
     tries: dict[str, list[Planned]] = {}
     spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
-    for name in common.backbones:
-        model = opened.model(name, common, device, dtype)
+    for name, text in common.named.items():
+        model = opened.model(text, common, device, dtype)
         context = context_of(model, dataset, indices, common.precision, device, common.kernel)
         own = layout(name, model, spelled, common, context)
         own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]

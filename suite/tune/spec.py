@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from backbones.common.labels import data_name
 from suite.config.run_spec import Budget, RunSpec, Specification
 from suite.config.spec_file import build_spec
 
@@ -48,6 +49,6 @@ class TuneSpec(Specification):
 
     def default_name(self) -> str:
         """Name the run folder after the settings, so that the same command resumes its run."""
-        backbones = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(self.backbones)).strip("_")
-        data = self.data.partition(":")[0]
+        backbones = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(self.run_spec().named)).strip("_")
+        data = data_name(self.data)
         return f"tune-{backbones}-{data}-{self.split}-{self.images}-{self.digest()}"

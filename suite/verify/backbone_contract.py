@@ -1,21 +1,24 @@
 """The contract of a backbone, as checks that say in words what a backbone gets wrong.
 
-A backbone is made narrow and shallow, where its settings allow it, with random weights that tell
-tokens apart, on a grid of 5 x 5 patches.
+The suite's own are checked, and a third party's. A backbone is made narrow and shallow, where its
+settings allow it, with random weights that tell tokens apart, on a grid of 5 x 5 patches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
+from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from backbones import BACKBONES, create_model
+from backbones import BACKBONES, create_model, find
 from backbones.base import Backbone
-from backbones.common.errors import UserError
+from backbones.common.errors import UserError, describe_error
+from backbones.common.labels import labelled
+from backbones.common.naming import bracketed
 from backbones.sequence import TRACE_FIELDS, TokenSequence
 from methods import METHODS
 from methods.reducer import Reducer
@@ -36,6 +39,8 @@ SMALL: Mapping[str, int] = {
     "frames": 2,
     "convolutions": 2,
 }
+STREAMS = ("branch", "residual")
+HANDED_ON = ("position", "size", "special", "image", "owner")
 CLOSE = 1e-4  # between sums of the same numbers in another order
 
 
@@ -54,9 +59,23 @@ Check = Callable[[Subject], str]
 
 
 def backbone_lines() -> Iterator[Line]:
-    """A line for each registered backbone."""
+    """A line for each registered backbone, with the first check that fails."""
     for name in BACKBONES:
         yield judged("backbones", name, first_problem(name), f"{len(CHECKS)} checks hold")
+
+
+def check_lines(texts: Sequence[str]) -> Iterator[Line]:
+    """A line for each check on these backbones; UserError for one that cannot be made."""
+    for label, text in labelled(texts, BACKBONES).items():
+        subject, seen = small(text), dict[str, str]()
+        for check in CHECKS:
+            words, found = title(check), problem_of(check, subject)
+            problem = f"{words}: {found}" if found else ""
+            if found in seen:
+                problem = f"{words}: for the same reason as '{seen[found]}'"
+            elif found:
+                seen[found] = words
+            yield judged("backbones", label, problem, words)
 
 
 def first_problem(name: str) -> str:
@@ -66,7 +85,7 @@ def first_problem(name: str) -> str:
     except UserError as error:
         return str(error)
     except Exception as error:  # a third party's constructor may raise anything
-        return f"cannot be made: {type(error).__name__}: {error}"
+        return f"cannot be made: {describe_error(error)}"
     for check in CHECKS:
         if problem := problem_of(check, subject):
             return f"{problem} ({title(check)})"
@@ -77,8 +96,8 @@ def small(name: str) -> Subject:
     """The backbone with as few channels, blocks and patches as its settings allow, and inputs."""
     with torch.device("meta"):
         config = getattr(create_model(name), "config", None)
-    # a third party's backbone need not have one
-    usual = vars(config) if is_dataclass(config) else {}
+    # a third party's backbone need not have one, nor take its fields as settings
+    usual = settings_of(name, config) if is_dataclass(config) else {}
     settings: dict[str, Any] = {key: value for key, value in SMALL.items() if key in usual}
     if {"patch", "image_size"} <= usual.keys():
         # patches that overlap go on overlapping
@@ -91,6 +110,13 @@ def small(name: str) -> Subject:
     generator = torch.Generator().manual_seed(1)
     shape = (3, 3, *frames, model.image_size, model.image_size)
     return Subject(model, torch.randn(shape, generator=generator))
+
+
+def settings_of(name: str, config: Any) -> Mapping[str, Any]:
+    """The sizes in `config` that the function that makes the backbone takes as settings."""
+    taken = signature(find(bracketed(name)[0]).factory).parameters
+    anything = any(each.kind is Parameter.VAR_KEYWORD for each in taken.values())
+    return {key: value for key, value in vars(config).items() if anything or key in taken}
 
 
 def check_shape(subject: Subject) -> str:
@@ -158,6 +184,24 @@ def check_trace(subject: Subject) -> str:
         except UserError:
             continue
         return f"{name}, which it does not provide, was not refused with UserError"
+    return ""
+
+
+def check_handed_on(subject: Subject) -> str:
+    """A block hands on what it does not mix, and leaves its input unchanged."""
+    model = subject.model
+    tokens = model.run(subject.tokens().tracked(), 0, model.sites[0])
+    tokens = blind_plan(model)[model.sites[0]](tokens)
+    for block in range(model.sites[0], model.depth):
+        # Methods and blocks share tokens: whoever changed them would change another's.
+        before = {name: getattr(tokens, name).clone() for name in (*STREAMS, *HANDED_ON)}
+        after = model.run(tokens, block, block + 1)
+        for name, value in before.items():
+            if not torch.equal(getattr(tokens, name), value):
+                return f"block {block} changes the {name} of its input in place"
+            if name in HANDED_ON and not torch.equal(getattr(after, name), value):
+                return f"block {block} gives its tokens another {name}"
+        tokens = after
     return ""
 
 
@@ -243,6 +287,7 @@ CHECKS: tuple[Check, ...] = (
     check_shape,
     check_pieces,
     check_trace,
+    check_handed_on,
     check_batch,
     check_reduced,
     check_head,

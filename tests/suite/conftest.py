@@ -21,6 +21,7 @@ from backbones import BACKBONES
 from backbones.models.sizes import MambaConfig, ViTConfig
 from backbones.models.vim import Vim
 from backbones.models.vit import ViT
+from methods.base import SCHEDULES
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
@@ -29,7 +30,7 @@ from suite.data.base import Dataset, Grid, Manifest, Request
 from suite.store.results import Results, cut_shards
 from suite.store.run_folder import Store
 from suite.tries.files import file_name, write_tries
-from suite.tries.settings import SCHEDULES, Setting
+from suite.tries.settings import Setting
 from suite.tries.table import Origin, Tries, Try
 
 SIDE = 40

@@ -10,12 +10,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from methods.base import SCHEDULES
 from suite.cli import run
 from suite.config.run_spec import RunSpec
 from suite.plan.loading import Opened
 from suite.plan.prepare import prepare
 from suite.plan.settings import one_spelling
-from suite.tries.settings import SCHEDULES, Setting
+from suite.tries.settings import Setting
 
 Specs = Callable[..., RunSpec]
 Tables = Callable[..., Path]

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from methods.base import SCHEDULES
 from methods.spec import parse
 from suite.analysis.schedule_answers import MethodAnswers, tried_answers
 from suite.analysis.schedules import order_of_pair
 from suite.tries.bundled import TABLES, tables
 from suite.tries.files import read_tries, write_tries
-from suite.tries.settings import SCHEDULES, Setting, default_setting
+from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Origin, Tries, Try
 
 PAIRS = 20  # at least as many are compared in each table

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from methods.base import SCHEDULES
 from suite.analysis.headline import Headline
 from suite.analysis.schedule_answers import Answers, MethodAnswers
 from suite.analysis.schedules import verdicts_on
@@ -18,7 +19,6 @@ from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.stats.correctness import Outcomes
 from suite.stats.schedules import read_schedules_table
-from suite.tries.settings import SCHEDULES
 
 Specs = Callable[..., RunSpec]
 ALONE: dict[str, Any] = {"budgets": (0.4,), "gallery": 0, "seeds": 1}

@@ -21,7 +21,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "no such name",
         "OTHER = 1",
-        "'MINE' of .* is not a methods.Method: name a variable that holds one",
+        "m.py has no 'MINE': name a variable that it has",
     ),
     ("a number", "MINE = 3", "is not a methods.Method: name a variable"),
     ("a class", "MINE = Method", "is not a methods.Method: name a variable"),

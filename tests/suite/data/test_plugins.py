@@ -73,7 +73,7 @@ class Abstract(Dataset):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (3, r"\(added\) is no function but of type int: register a function that takes"),
+        (3, r"\(added\) is no function but of type int: give a function that takes"),
         (lambda request: [1, 2], "opens as list, not as a suite.data.base.Dataset"),
         (lambda request: {}["x"], r"cannot be opened \(KeyError: 'x' \(test_plugins.py:\d+"),
         (lambda request: sys.exit("bye"), r"cannot be opened \(SystemExit: bye"),

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,21 @@ import pytest
 import torch
 from PIL import Image
 
+from backbones.common import user_files
 from backbones.common.errors import UserError
-from methods import spec as methods
+from methods.spec import find
 from suite.config.run_spec import RunSpec
 from suite.data import open_dataset
 from suite.data.loading import loader
-from suite.execution.ray_payload import check_data, check_versions, opened, packed, versions
+from suite.execution.ray_payload import (
+    check_data,
+    check_versions,
+    files_of,
+    opened,
+    packed,
+    run_files,
+    versions,
+)
 from suite.plan.prepare import prepare
 
 Specs = Callable[..., RunSpec]
@@ -36,12 +46,12 @@ MINE = Method(
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A working folder that is left again, and methods that are not yet run."""
-    before, lent, most = Path.cwd(), dict(methods._LENT), loader._worker_limit
+    before, most = Path.cwd(), loader._worker_limit
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
-    methods._LENT.clear()
-    methods._LENT.update(lent)
+    user_files._LENT.clear()
+    user_files._ORIGINAL.clear()
     loader.limit_workers(most)
 
 
@@ -49,12 +59,13 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
     (elsewhere / "mine.py").write_text(README)
     smaller = ("vim_mini[dim=8]",)
     prepared = prepare(small(methods=("mine.py:MINE", "mtr"), threads=1, smaller=smaller))
-    sent = pickle.dumps(packed(prepared))
+    files, sent = files_of(prepared), pickle.dumps(packed(prepared))
     (elsewhere / "mine.py").unlink()
-    methods._executed.cache_clear()
+    sys.modules.pop(user_files.module_name(elsewhere / "mine.py"))
     with pytest.raises(UserError, match="there is no file"):
-        methods.find("mine.py:MINE")
+        find("mine.py:MINE")
     torch.set_num_threads(2)
+    run_files("/no/such/folder", files)
     run = opened(pickle.loads(sent))
     assert torch.get_num_threads() == 1
     assert loader._worker_limit == 0

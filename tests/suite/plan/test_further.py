@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from backbones.common.errors import UserError
+from methods.base import SCHEDULES
 from suite import cli
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
 from suite.plan.notes import notes_on_further
 from suite.plan.prepare import prepare
 from suite.plan.tuning_notes import notes_on_settings
-from suite.tries.settings import SCHEDULES, Setting
+from suite.tries.settings import Setting
 
 Specs = Callable[..., RunSpec]
 Tables = Callable[..., Path]

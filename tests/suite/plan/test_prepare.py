@@ -220,12 +220,12 @@ def test_what_needs_a_class_token_or_one_scan_each_way_is_skipped_where_there_is
     reasons = {cell.label: cell.reason for cell in prepare(spec).cells}
     assert reasons == {
         "none": None,
-        "evit": "needs a class token; plainmamba_l2 has none: use score=cls-similarity",
-        "pumer": "needs a class token; plainmamba_l2 has none: use score=cls-similarity",
-        "hsa": "hands decay on along one scan each way; plainmamba_l2 has 4 scans",
-        "activation[direction=forward]": "needs ungated_forward; plainmamba_l2 has none",
+        "evit": "needs a class token; plain_mini has none: use score=cls-similarity",
+        "pumer": "needs a class token; plain_mini has none: use score=cls-similarity",
+        "hsa": "hands decay on along one scan each way; plain_mini has 4 scans",
+        "activation[direction=forward]": "needs ungated_forward; plain_mini has none",
         "mtr": None,
-        "mtr[sensitivity=1]": "needs a class token; plainmamba_l2 has none: set sensitivity=0",
+        "mtr[sensitivity=1]": "needs a class token; plain_mini has none: set sensitivity=0",
         "evit[score=cls-similarity]": None,
     }
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from backbones.checkpoints.published import published_files
+from methods.base import SCHEDULES
 from methods.spec import parse
 from suite.data import open_dataset
 from suite.execution.local import execute
@@ -15,7 +16,7 @@ from suite.store.results import Results
 from suite.store.run_folder import session
 from suite.tries.bundled import tables
 from suite.tries.files import read_tries
-from suite.tries.settings import SCHEDULES, Setting, default_setting
+from suite.tries.settings import Setting, default_setting
 from suite.tune.prepare import prepare_tuning
 from suite.tune.spec import TuneSpec
 
