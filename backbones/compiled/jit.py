@@ -20,6 +20,9 @@ from backbones.compiled.cache import cache_folder
 # of the time to compile is saved.
 _FLAGS: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 device: Any = numba.njit(**_FLAGS)
+# for a large function with one caller, in which it is compiled: alone it would be optimised and
+# turned into machine code once more, for nobody
+inlined: Any = numba.njit(**_FLAGS, inline="always")
 # for sums only: LLVM vectorises them if it may change the order of additions
 reassociating: Any = numba.njit(**_FLAGS, fastmath={"reassoc"})
 

@@ -23,7 +23,7 @@ from backbones.compiled.jit import (
     array_at,
     cache_directory,
     callback,
-    device,
+    inlined,
     intrinsic,
     record_of,
     types,
@@ -102,7 +102,7 @@ def take(typing: Any, frame: Any) -> Any:
     return types.int64(frame), generate
 
 
-@device
+@inlined
 def each_task(frame: Any, task: Any) -> None:
     """Call the compiled `task`, which takes a record and a number, for each task not yet taken.
 

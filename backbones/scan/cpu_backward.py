@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from backbones.compiled.native import each_task, frame_type, kernel_of, row
 from backbones.compiled.numerics import LOG2E, ONE, ZERO, exp, exp2, fma, sigmoid, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, load, token_of
@@ -237,7 +237,7 @@ def direction_back(
         dbias[c] = sums[1, c]
 
 
-@device
+@inlined
 def backward_task(frame: Any, index: int) -> None:
     """Gradients of one image and one chunk of channels, direction after direction."""
     chunks = (frame.width + frame.chunk - 1) // frame.chunk

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from backbones.compiled.native import each_task, fill, frame_type, kernel_of, row
 from backbones.compiled.numerics import fma, silu, workspace
 
@@ -67,7 +67,7 @@ def conv_token(frame: Any, k: int, image: int, token: int, out: Any) -> None:
         y[c] = silu(out[c])
 
 
-@device
+@inlined
 def conv_task(frame: Any, index: int) -> None:
     """Convolve a few neighbouring tokens of one image, in every direction."""
     # Directions inside the loop over tokens: they read the same rows of x, then still in the cache.

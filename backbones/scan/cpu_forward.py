@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from backbones.compiled.native import each_task, frame_type, kernel_of, prefetch, row
 from backbones.compiled.numerics import ONE, ZERO, exp2, fma, silu, total, workspace
 from backbones.scan.cpu_token import SCAN_SIZES, timescale, token_of
@@ -168,7 +168,7 @@ def scan_chunk(
         emit(frame, k, image, token, first, count, out)
 
 
-@device
+@inlined
 def scan_task(frame: Any, index: int) -> None:
     """Scan one image and one chunk of channels, direction after direction."""
     chunks = (frame.width + frame.chunk - 1) // frame.chunk

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from backbones.compiled.native import each_task, fill, frame_type, kernel_of, row
 from backbones.compiled.numerics import ONE, total, workspace
 
@@ -61,7 +61,7 @@ def norm_row(frame: Any, place: int, squares: Any) -> None:
         y[c] = value * scale * weight[c]
 
 
-@device
+@inlined
 def norm_task(frame: Any, index: int) -> None:
     """Add and normalise a block of tokens."""
     squares = workspace(2 * frame.width)

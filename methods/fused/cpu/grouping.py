@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from methods.fused.cpu.ranking import key, rank
 from methods.fused.cpu.similarity import compare, compare_neighbours
 
@@ -146,7 +146,7 @@ def to_places(ranks: Any, count: int, patch: Any) -> Any:
     return places
 
 
-@device
+@inlined
 def match_by_cosine(
     frame: Any,
     image: int,
@@ -164,7 +164,8 @@ def match_by_cosine(
         # All r sources go, each to its best target: there are no edges to choose from.
         m, t = r, frame.targets
         split(score, among, count, r, t, source, others)
-        ones[:r] = source[:r]
+        for e in range(r):
+            ones[e] = source[e]
     else:
         m = pair_up(frame, score, among, count, ones, others)
         t = count - m
@@ -214,7 +215,7 @@ def match_neighbours(
         first = last + 1
 
 
-@device
+@inlined
 def match(
     frame: Any, image: int, patch: Any, special: Any, score: Any, source: Any, target: Any
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from backbones.compiled.jit import device
+from backbones.compiled.jit import device, inlined
 from backbones.compiled.native import each_task, frame_type, kernel_of, row, whole_row
 from backbones.compiled.numerics import ONE
 from methods.fused.cpu import grouping, merging
@@ -96,7 +96,7 @@ def is_whole(frame: Any, image: int) -> bool:
     return True
 
 
-@device
+@inlined
 def reduce_image(frame: Any, image: int) -> None:
     """Reduce one image: score, match, weigh, arrange, move."""
     if not is_whole(frame, image):
@@ -129,8 +129,10 @@ def reduce_image(frame: Any, image: int) -> None:
     else:
         match(frame, image, patch, special, scores, source, target)
         if frame.weighting == merging.DROP:
-            # the matching has decided who goes, and only that
-            target[:] = source
+            # the matching has decided who goes, and only that; a loop, since for arrays assigned to
+            # arrays numba compiles the message of a wrong shape, too: seconds
+            for e in range(removed):
+                target[e] = source[e]
     weight = np.empty(count, np.float32)
     share, back = np.empty(removed, np.float32), np.empty(removed, np.float32)
     if frame.weighting != merging.DROP:
@@ -161,8 +163,8 @@ def reduce_image(frame: Any, image: int) -> None:
         residual, new_residual, width, index, slot, gone, goal, share, back, frame.residual_pairs
     )
     if frame.new_carry != 0:
-        move_carry(frame, image, 0, index, gone, heir)
-        move_carry(frame, image, 1, index, gone, heir)
+        for direction in range(2):
+            move_carry(frame, image, direction, index, gone, heir)
     # last, since it writes over `slot`
     move_facts(frame, image, index, slot, gone, goal, max(frame.branch_pairs, frame.residual_pairs))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backbones.compiled.jit import device
 from suite.data.loading.compiled import compiled
 
 SOURCE_SIDE = 28
@@ -28,14 +29,14 @@ FRAGMENT_DICE = 3 + PLACEMENT_DICE
 GARMENT_DICE = PLACEMENT_DICE + FRAGMENTS * FRAGMENT_DICE
 
 
-@compiled
+@device
 def _pick(die: Any, sides: int) -> int:
     """A whole number in 0..sides-1 from a 31-bit die."""
     # Not the remainder, which costs a division; the product fits into 64 bits.
     return int((die * sides) >> 31)
 
 
-@compiled
+@device
 def _paste(
     canvas: Any, alpha: Any, source: Any, corner_y: int, corner_x: int, side: int, dice: Any
 ) -> None:

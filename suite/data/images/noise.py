@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from backbones.compiled.jit import inlined
 from suite.data.loading.compiled import compiled
 
 SIDE = 56
@@ -30,7 +31,7 @@ _SIDES = np.array(KNOTS, np.int32)
 _WEIGHTS = np.array(WEIGHTS, np.int32)
 
 
-@compiled
+@inlined
 def _add_octave(
     total: Any, lattice: Any, knots: int, log_spacing: int, weight: int, shift_y: int, shift_x: int
 ) -> None:
@@ -59,7 +60,7 @@ def _add_octave(
             total[y, x] += value >> (2 * log_spacing)
 
 
-@compiled
+@inlined
 def _draw_one(lattice: Any, shifts: Any, canvas: Any) -> None:
     """Fill one image; see `draw_noise`."""
     total = np.zeros((CHANNELS, SIDE, SIDE), np.int32)
