@@ -1,4 +1,7 @@
-"""Every test begins on one thread: where cores are shared, OpenMP's barriers stall small work a tenfold.
+"""Every test begins on one thread, and threads that wait give up their core, as in the command itself.
+
+Where cores are shared, OpenMP's barriers would else stall small work a tenfold, and burn what they
+wait.
 
 Under tox the examples are the same every time and none is timed (profile `repeatable`), which would
 say how busy the machine is; elsewhere hypothesis goes on looking for more.
@@ -12,6 +15,9 @@ from typing import Any
 import hypothesis
 import pytest
 
+from suite.system.openmp import limit_spinning
+
+limit_spinning(os.environ)  # read where PyTorch is first imported
 if not Path(
     "/dev/nvidiactl"
 ).exists():  # asked without PyTorch, which the process that hands out tests needs not
