@@ -1,16 +1,19 @@
-"""Write the pages whose numbers were measured, from their templates and the stored answers.
+"""Write the pages that print measured numbers or code, from their templates.
 
 `python docs/write.py` writes README.md and the pages of docs/ from ``docs/pages/*.md``;
 `--check` only says which of them differ, and which numbers of a template are not worked out.
-A template is Markdown with Jinja's braces: `{{ run("main").top1("mtr", 0.4) | percent }}`.
+A template is Markdown with Jinja's braces: `{{ run("main").top1("mtr", 0.4) | percent }}`. What
+the pages on methods, backbones and data sets say of code is read from the code (`code_tables`).
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from suite.stats.schedules import read_schedules_table
 
 sys.path.insert(0, str(Path(__file__).parent))
 import answers
+import code_tables
 import tried
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +35,9 @@ NO_CLAIM = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 NUMBER = re.compile(r"(?<![\w.-])[-+]?\d[\d,.]*(?: ?%)?")
+TICKED = re.compile(
+    r"(``[^`]+``(, )?)+(?=  | \()"
+)  # names with which a line of documentation begins
 LITERALS = re.compile(r"\{#\s*literals:(.*?)#\}", re.DOTALL)
 
 
@@ -90,6 +97,27 @@ def minutes(seconds: float) -> str:
     return f"{whole} min {rest} s" if whole else f"{rest} s"
 
 
+def example(name: str) -> str:
+    """A file of `examples/`, as a block of code."""
+    return f"```python\n{(ROOT / 'examples' / name).read_text()}```\n"
+
+
+def doc(target: str) -> str:
+    """The documentation of ``module:attribute``, as a block of text."""
+    module, attribute = target.split(":")
+    text = inspect.getdoc(getattr(import_module(module), attribute)) or ""
+    lines = "\n".join(map(without_ticks, text.splitlines()))
+    return f"```text\n{lines}\n```\n"
+
+
+def without_ticks(line: str) -> str:
+    """A line of documentation without the ticks round names; what stood below stays below."""
+    if names := TICKED.match(line):
+        ticks = " " * names[0].count("`")
+        line = names[0] + ticks + line[names.end() :]
+    return line.replace("``", "")
+
+
 def environment() -> jinja2.Environment:
     """Jinja with the functions and filters that the templates use."""
     made = jinja2.Environment(  # noqa: S701  Markdown of our own, no HTML
@@ -101,7 +129,8 @@ def environment() -> jinja2.Environment:
     )
     made.globals |= {"run": cache(answers.read), "tried": cache(tried.tried), "claim": claim}
     made.globals |= {"SCHEDULES": tried.SCHEDULES, "largest_lead": largest_lead}
-    made.globals |= {"verdict_of": verdict_of}
+    made.globals |= {"verdict_of": verdict_of, "example": example, "doc": doc}
+    made.globals |= {name: getattr(code_tables, name) for name in code_tables.__all__}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
     made.filters |= {"change": change}
     return made

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from backbones.common.errors import UserError
+from backbones.common.registry import nearest
 from methods.parts.cost import NO_COST, Cost, Widths
 from methods.parts.features import FEATURES, cosine_cost, neighbours_cost
 from methods.parts.match import target_count
-from methods.parts.score import READINGS, SCORES, SIGNED, score_of
+from methods.parts.order import ORDERS
+from methods.parts.score import DIRECTIONS, READINGS, SCORES, SIGNED, score_of
 
 # Matchings by what they read. Those of PAIRED choose among pairs of two fixed sets, so that at most
 # one token of a pair can go; the others can go down to a single token.
 SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
 PAIRED = ("odd-even", "halves")
+MATCHINGS = (
+    "lowest",
+    "fused",
+    "keep-target-source",
+    "odd-even",
+    "halves",
+    "neighbours",
+    "spaced",
+    "runs",
+    "nothing",
+)
 WEIGHTS = ("mean", "size", "pair", "delta-b", "attention", "drop")
+
+# The names that each part may have. SCORES and FEATURES grow by those of third parties.
+PARTS: Mapping[str, Collection[str]] = {
+    "matching": MATCHINGS,
+    "score": SCORES,
+    "direction": DIRECTIONS,
+    "reading": READINGS,
+    "feature": FEATURES,
+    "weights": WEIGHTS,
+    "order": ORDERS,
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,11 @@ class Composition:
             object.__setattr__(self, field, value)
 
     def _refuse(self) -> None:
-        """One line for each combination that cannot be."""
+        """One line for each part that does not exist, and for each combination that cannot be."""
+        for part_of, known in PARTS.items():
+            name = getattr(self, part_of)
+            if name is not None and name not in known:
+                raise UserError(f"there is no {part_of} '{name}': {nearest(str(name), known)}")
         if (self.matching in SCORED or self.prune_ratio) and self.score is None:
             raise UserError(
                 f"matching '{self.matching}' ranks tokens: give a score ({', '.join(SCORES)})"

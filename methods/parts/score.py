@@ -29,7 +29,13 @@ READINGS = ("ungated", "gated", "projected")
 
 @dataclass(frozen=True)
 class SiteContext:
-    """The input of a reduction: tokens, indices of their patches (B, n), seed and site."""
+    """The input of a reduction.
+
+    ``tokens``   the sequence (B, L, ...), with the trace of the block before
+    ``patches``  (B, n) indices of its patch tokens, in sequence order
+    ``seed``     of a random method
+    ``site``     the block that comes next
+    """
 
     tokens: TokenSequence
     patches: Tensor

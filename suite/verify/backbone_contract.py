@@ -24,7 +24,7 @@ from methods import METHODS
 from methods.reducer import Reducer
 from suite.flops.closed_form import dense
 from suite.flops.counters import count_with_torch
-from suite.verify.checks import distinct_model, problem_of, title
+from suite.verify.checks import Finding, distinct_model, finding_lines, problem_of, title
 from suite.verify.line import Line, judged
 from suite.verify.step_contract import STACKED
 
@@ -65,17 +65,14 @@ def backbone_lines() -> Iterator[Line]:
 
 
 def check_lines(texts: Sequence[str]) -> Iterator[Line]:
-    """A line for each check on these backbones; UserError for one that cannot be made."""
+    """A line for each check on these backbones; those that fail for the same reason are one.
+
+    UserError for a backbone that cannot be made.
+    """
     for label, text in labelled(texts, BACKBONES).items():
-        subject, seen = small(text), dict[str, str]()
-        for check in CHECKS:
-            words, found = title(check), problem_of(check, subject)
-            problem = f"{words}: {found}" if found else ""
-            if found in seen:
-                problem = f"{words}: for the same reason as '{seen[found]}'"
-            elif found:
-                seen[found] = words
-            yield judged("backbones", label, problem, words)
+        subject = small(text)
+        findings = [Finding(title(check), problem_of(check, subject)) for check in CHECKS]
+        yield from finding_lines("backbones", label, findings)
 
 
 def first_problem(name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial, wraps
-from typing import NamedTuple
 
 import torch
 
@@ -20,19 +19,12 @@ from methods.composition import Composition
 from suite.flops.counters import count_with_torch
 from suite.plan.cells import reducer
 from suite.store.schema import Removal
-from suite.verify.checks import distinct_model, problem_of, title
+from suite.verify.checks import Finding, distinct_model, problem_of, title
 from suite.verify.step_contract import STEP_CHECKS, Step, StepCheck, same_tokens, single_image
 
 SIDES = (1, 2, 3, 5, 8)
 SITE = 1
 Check = Callable[[Composition], str]
-
-
-class Finding(NamedTuple):
-    """The title of one check and what it found; `problem` is empty where the method passes."""
-
-    check: str
-    problem: str
 
 
 def examine(composition: Composition) -> list[Finding]:

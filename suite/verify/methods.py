@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from backbones.common.errors import UserError
 from methods import METHODS
 from methods.spec import MethodSpec, parse
+from suite.verify.checks import Finding, finding_lines
 from suite.verify.line import Line, judged
-from suite.verify.method_contract import Finding, examine
+from suite.verify.method_contract import examine
 
 
 def examined(spec: MethodSpec) -> list[Finding]:
@@ -35,13 +36,6 @@ def method_lines() -> Iterator[Line]:
 
 
 def check_lines(specs: Sequence[MethodSpec]) -> Iterator[Line]:
-    """A line for each check on these methods."""
+    """A line for each check on these methods; those that fail for the same reason are one."""
     for spec in specs:
-        seen: dict[str, str] = {}
-        for finding in examined(spec):
-            problem = f"{finding.check}: {finding.problem}" if finding.problem else ""
-            if finding.problem in seen:
-                problem = f"{finding.check}: for the same reason as '{seen[finding.problem]}'"
-            elif problem:
-                seen[finding.problem] = finding.check
-            yield judged("methods", spec.label, problem, finding.check)
+        yield from finding_lines("methods", spec.label, examined(spec))
