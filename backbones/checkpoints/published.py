@@ -267,7 +267,13 @@ def resolve(checkpoint: str, backbone: str, data: str | None = None) -> str:
 def usual_preprocessing(backbone: str) -> Preprocessing | None:
     """The published preprocessing for `backbone`, a name with or without settings.
 
-    With settings of no published file it is that of the usual one; None if nothing is published.
+    Of the published files whose settings are all among them, it is that of the one with the most;
+    None if nothing is published.
     """
-    rows = files_of(backbone) or files_of(bracketed(backbone)[0])
-    return rows[0].preprocessing if rows else None
+    name, settings = bracketed(backbone)
+    found, most = None, -1
+    for row in published_files():
+        plain, its = bracketed(row.backbone)
+        if plain == name and its.items() <= settings.items() and len(its) > most:
+            found, most = row.preprocessing, len(its)
+    return found

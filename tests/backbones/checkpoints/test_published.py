@@ -168,7 +168,8 @@ def test_preprocessing_is_the_published_one() -> None:
     assert usual_preprocessing("adventurer_base").crop == 0.875
     assert usual_preprocessing("adventurer_base[weighted=false]").crop == 0.875
     assert usual_preprocessing("adventurer_base[image_size=448]").crop == 1.0
-    assert create_model("adventurer_base", image_size=384, depth=1).preprocessing.crop == 0.875
+    assert usual_preprocessing("adventurer_base[image_size=448, weighted=true]").crop == 1.0
+    assert create_model("adventurer_base", image_size=384, depth=1).preprocessing.crop == 1.0
     assert usual_preprocessing("videomamba_tiny").crop == 0.875
     assert usual_preprocessing("vit_small").mean == (0.5, 0.5, 0.5)
     assert create_model("vim_nano").preprocessing.text == "crop 0.875 bicubic"
