@@ -83,8 +83,7 @@ class VisionMamba(Backbone):
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
         # all blocks have the same sizes
-        mixer = self.layers[0].mixer
-        assert isinstance(mixer, BidirectionalMixer)
+        mixer = self.mixers()[0]
         return self._shape(
             inner=mixer.inner,
             states=mixer.d_state,
