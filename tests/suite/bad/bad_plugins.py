@@ -1,4 +1,4 @@
-"""Methods in files: what cannot be run, or is no method."""
+"""Methods, backbones and data sets in files: what cannot be run, or is no such thing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from bad import Bad, written
 
 LINE = "plan --images 3 --methods ROOT/m.py:MINE"
+NET = "plan --images 3 --checkpoint random --backbones ROOT/m.py:NET"
 HEAD = "from methods.base import Method, Option, composed\n"
 
 
@@ -118,6 +119,72 @@ ROWS = [
         "plan --images 3 --methods 'ROOT/m.py:MINE[order=x]'",
         "has no option 'order': it has none",
         _file(_method("lambda: composed(matching='spaced')")),
+    ),
+    *(
+        Bad(f"backbone file: {what}", NET, says, _file(text))
+        for what, text, says in (
+            ("no such name", "NIT = 1", "m.py has no 'NET': did you mean NIT"),
+            ("a number", "NET = 1", r"'NET' \(.*m.py\) is a int: give a function that returns a"),
+            (
+                "another thing",
+                "NET = dict",
+                "makes a dict: give a function that returns a backbones.base",
+            ),
+            (
+                "an error",
+                "def NET():\n    return [][1]",
+                r"cannot be made \(IndexError: .* \(m.py:3, in NET\)\): correct the file",
+            ),
+            (
+                "an end",
+                "def NET():\n    raise SystemExit(3)",
+                r"cannot be made \(SystemExit: 3 \(m.py:3, in NET\)\): correct the file",
+            ),
+        )
+    ),
+    Bad(
+        "backbone file: a setting it has not",
+        "plan --images 3 --checkpoint random --backbones 'ROOT/m.py:NET[depth=2]'",
+        r"cannot be made from these settings \(.*'depth'\): give those that its function takes",
+        _file("def NET(width=3):\n    return 1"),
+    ),
+    Bad(
+        "backbone file: no weights",
+        "plan --images 3 --backbones ROOT/m.py:NET",
+        "no weights of NET are beside its file: put them at .*NET.safetensors, give a file",
+        _file(
+            "from backbones import create_model\ndef NET():\n    return create_model('vim_nano')"
+        ),
+    ),
+    Bad(
+        "backbone file: a name for two",
+        "plan --images 3 --checkpoint random --backbones vim_nano=ROOT/m.py:NET",
+        "two backbones are called 'vim_nano': give each a name of its own",
+        _file("NET = 1"),
+    ),
+    Bad(
+        "verify: a backbone that breaks",
+        "verify --backbone ROOT/m.py:NET",
+        r"cannot be made \(ZeroDivisionError: .*\(m.py:2, in <lambda>\)\): correct the file",
+        _file("NET = lambda: 1 / 0"),
+    ),
+    *(
+        Bad(f"data file: {what}", "plan --images 3 --data ROOT/m.py:DATA", says, _file(text))
+        for what, text, says in (
+            ("a number", "DATA = 1", r"'DATA' \(.*m.py\) is no function but of type int: give a"),
+            ("another thing", "DATA = str", "opens as str, not as a suite.data.base.Dataset: corr"),
+            (
+                "an error",
+                "def DATA(request):\n    return {}['x']",
+                r"cannot be opened \(KeyError: 'x' \(m.py:3, in DATA\)\): correct the file",
+            ),
+        )
+    ),
+    Bad(
+        "data file: no name",
+        "plan --images 3 --data ROOT/m.py",
+        "m.py' is a file: write .*m.py:NAME, NAME being a variable in it",
+        _file("DATA = 1"),
     ),
     Bad(
         "verify: a file that breaks",

@@ -80,6 +80,52 @@ def test_a_run_opens_where_the_file_of_its_method_is_not(small: Specs, elsewhere
         assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
 
 
+OWN = """
+import numpy as np
+from backbones.models.sizes import MambaConfig
+from backbones.models.vim import Vim
+from suite.data.base import Dataset
+
+class Net(Vim):
+    pass
+
+def net(dim=16):
+    return Net("", MambaConfig(dim, 3, 4, 40, 4, 4, 3))
+
+class Grey(Dataset):
+    name, split, classes = "grey", "all", ("a", "b", "c")
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self, request):
+        self.labels = np.arange(6) % 3
+
+    def image(self, index):
+        return np.full((40, 40, 3), 20 * index, np.uint8)
+
+    def sample(self, index, image_size):
+        return np.full((3, image_size, image_size), index, np.float32)
+
+    def identity(self):
+        return {}
+"""
+
+
+def test_objects_of_classes_in_files_open_where_the_file_is_not(
+    small: Specs, elsewhere: Path
+) -> None:
+    (elsewhere / "own.py").write_text(OWN)
+    spec = small(backbones=("own.py:net[dim=8]",), data="own.py:Grey", methods=("norm",))
+    prepared = prepare(spec)
+    files, sent = files_of(prepared), pickle.dumps(packed(prepared))
+    (elsewhere / "own.py").unlink()
+    sys.modules.pop(user_files.module_name(elsewhere / "own.py"))
+    run_files("/no/such/folder", files)
+    run = opened(pickle.loads(sent))
+    assert [type(model).__name__ for model in run.models.values()] == ["Net"]
+    assert list(run.models) == ["net[dim=8]"]
+    assert run.dataset.samples(np.array([2]), 40).max() == 2
+
+
 def test_another_version_is_named() -> None:
     check_versions(versions())
     with pytest.raises(

@@ -448,3 +448,28 @@ def test_different_methods_of_one_name_have_their_runs_names(
     folder, _ = merge([runs[0], runs[2]], tmp_path / "again")
     labels = {part for label in frame(folder, "statistics").label for part in label.split(" = ")}
     assert labels == {"none", "norm", "gate", "Mine (gate-one)", "Mine (gate-copy)"}
+
+
+def test_backbones_of_files_are_merged_by_name_and_code_and_not_run(
+    finished: Finished, tmp_path: Path
+) -> None:
+    code = (
+        "from backbones.models.sizes import MambaConfig\nfrom backbones.models.vim import Vim\n"
+        "def net():\n    return Vim('', MambaConfig(16, 3, 4, 40, 4, 4, 3))\n"
+    )
+    runs = {}
+    for name, method, text in (("a", "mtr", code), ("b", "tome", code), ("c", "tome", code + "#")):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "own.py"
+        file.write_text(text)
+        settings = {"methods": (method,), "budgets": (0.3,), "baselines": False, "gallery": 0}
+        runs[name] = finished(f"own-{name}", backbones=(f"{file}:net",), **settings)
+        file.unlink()
+    folder, _ = merge([runs["a"], runs["b"]], tmp_path / "merged")
+    rows = frame(folder, "statistics")
+    assert set(zip(rows.backbone, rows.label, strict=True)) == {
+        ("net", label) for label in ("none", "mtr", "tome")
+    }
+    assert yaml.safe_load((folder / "spec.yaml").read_text())["backbones"] == ["net"]
+    with pytest.raises(UserError, match=r"cannot be one report: code of net is \w+ in the first"):
+        merge([runs["a"], runs["c"]], tmp_path / "again")
