@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from suite.merge.finished_run import FinishedRun, load_run
 from suite.stats.compare import Comparison, compare
 from suite.stats.correctness import Outcomes
-from suite.store.schema import SHOWN
+from suite.store.schema import SHOWN, CellRecord, ClassificationMetrics
 from suite.tries.settings import Setting
 
 TABLES = Path(__file__).parent / "tables"
@@ -187,6 +187,34 @@ class Answers:
     def removed(self, label: str, budget: float, backbone: str = "") -> float:
         """Share of the FLOPs removed."""
         return self.outcomes(label, budget, backbone).removed
+
+    def records(self, labels: Sequence[str]) -> list[CellRecord]:
+        """The dense model and the cells of `labels`, in this order, for a table of results."""
+        rows = self._main("").dropna(subset="correct").astype(object)
+        rows = rows.where(rows.notna(), None)
+        records = []
+        for label in ("none", *labels):
+            for row in rows[rows.label == label].itertuples():
+                bits = np.frombuffer(row.correct, np.uint8)
+                top1 = float(np.unpackbits(bits, count=len(self.images)).mean())
+                records.append(
+                    CellRecord.model_construct(
+                        status="ok",
+                        backbone=row.backbone,
+                        method=label,
+                        label=label,
+                        split=self.about["split"],
+                        images=len(self.images),
+                        schedule=row.schedule,
+                        cls_window=None if row.cls_window is None else int(row.cls_window),
+                        budget=row.budget,
+                        protocol="matched",
+                        flops_convention="flops",
+                        removed={"flops": row.removed},
+                        metrics=ClassificationMetrics.model_construct(top1=top1),
+                    )
+                )
+        return records
 
     def difference(
         self, first: str, second: str, budget: float | None, backbone: str = ""

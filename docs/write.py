@@ -9,18 +9,25 @@ the pages on methods, backbones and data sets say of code is read from the code 
 from __future__ import annotations
 
 import inspect
+import io
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jinja2
 import pandas as pd
 
+from suite.stats.schedule_words import pair_words
 from suite.stats.schedules import read_schedules_table
+from suite.terminal.results_table import results_tables
+from suite.terminal.tables import print_table
 
 sys.path.insert(0, str(Path(__file__).parent))
 import answers
@@ -64,17 +71,21 @@ def change(row: dict[str, Any]) -> str:
     return f"{points(row['difference'])} ({low} to {high})"
 
 
+def printed(run: answers.Answers, *labels: str) -> str:
+    """The results of the methods called `labels` as a terminal of 80 columns shows them."""
+    shown = io.StringIO()
+    with patch.dict(os.environ, COLUMNS="80"), redirect_stdout(shown):
+        for table in results_tables(run.records(labels)):
+            print_table(table)
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
+
+
 def verdict_of(run: answers.Answers, backbone: str, one: str, other: str) -> str:
-    """The verdict over schedules on two methods of a run, in a few words."""
+    """The verdict over schedules on two methods of a run, in the words of the terminal."""
     for family in read_schedules_table(pd.DataFrame(run.about["tables"]["schedules"])):
         order = family.pair(one, other)
         if family.backbone == backbone and order:
-            ahead, behind = len(order.those("ahead")), len(order.those("behind"))
-            if order.verdict == "depends":
-                return f"{order.method} is ahead under {ahead}, {order.other} under {behind}"
-            if order.verdict == "holds":
-                return f"{order.method} is ahead of {order.other} under {ahead} of {order.tested}"
-            return f"{one} and {other} are open"
+            return pair_words(order)
     raise KeyError(f"no verdict on {one} and {other} on {backbone}")
 
 
@@ -129,7 +140,7 @@ def environment() -> jinja2.Environment:
     )
     made.globals |= {"run": cache(answers.read), "tried": cache(tried.tried), "claim": claim}
     made.globals |= {"SCHEDULES": tried.SCHEDULES, "largest_lead": largest_lead}
-    made.globals |= {"verdict_of": verdict_of, "example": example, "doc": doc}
+    made.globals |= {"verdict_of": verdict_of, "example": example, "doc": doc, "printed": printed}
     made.globals |= {name: getattr(code_tables, name) for name in code_tables.__all__}
     made.filters |= {"percent": percent, "points": points, "lead": lead, "minutes": minutes}
     made.filters |= {"change": change}

@@ -96,6 +96,7 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
         "headline": str(run.headline.get("headline") or ""),
         "paragraphs": list(map(str, sequence(run.headline.get("paragraphs")))),
         "resolution": resolution,
+        "beaten": list(map(str, sequence(run.headline.get("blind")))),
         "smaller": bool((report.frame["method"] == "downsample").any()),
         "smaller_models": aggregate.smaller(run),
         "envelope": ENVELOPE if aggregate.few_seeds(report.frame) else "",

@@ -28,6 +28,7 @@ from suite.plan.notes import notes_on_weights
 from suite.plan.prepare import Prepared, prepare
 from suite.plan.tuning_notes import notes_on_settings
 from suite.stats.blind_baselines import BlindComparison
+from suite.stats.schedule_words import verdict_record
 from suite.stats.schedules import ScheduleVerdicts, read_schedules_table
 from suite.store.results import Results
 from suite.store.schema import CellRecord
@@ -67,7 +68,7 @@ class Result:
             "against_blind": [comparison.record() for comparison in self.blind],
             "token_matched": self.token_matched,
             "notes": unstated_notes((record.label, record.reason) for record in self.records),
-            "schedules": [verdicts.record() for verdicts in self.schedules],
+            "schedules": [verdict_record(verdicts) for verdicts in self.schedules],
             "failures": self.failures,
         }
 

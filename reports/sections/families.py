@@ -93,7 +93,8 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     # Sentences are about one budget; the figure and the tables have all.
     budget = aggregate.focus(sorted(kept["budget"].unique()))
     methods = list(kept["method"].unique())
-    sentences = {method: _sentence(method, budget, kept, contrasts) for method in methods}
+    images = counted(int(kept["images"].max()), kind)
+    sentences = {method: _sentence(method, budget, images, kept, contrasts) for method in methods}
     # The section opens with a method that chooses, not with a blind baseline.
     choosing = [method for method in methods if group(method) != PLAIN] or methods
     # That method may lack this budget.
@@ -109,8 +110,7 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         tables=(
             Table(
                 "families",
-                f"Accuracy kept, {counted(int(kept['images'].max()), kind)}: top-1 over the same "
-                "backbone's dense top-1.",
+                f"Accuracy kept, {images}: top-1 over the same backbone's dense top-1.",
                 scaled_table(kept, KEPT_HEADS, PERCENTAGES),
                 DIGITS,
             ),
@@ -126,7 +126,9 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     )
 
 
-def _sentence(method: str, budget: float, kept: pd.DataFrame, contrasts: pd.DataFrame) -> str:
+def _sentence(
+    method: str, budget: float, images: str, kept: pd.DataFrame, contrasts: pd.DataFrame
+) -> str:
     """Say what accuracy a method keeps on each backbone, and how the families differ."""
     rows = kept[(kept["method"] == method) & (kept["budget"] == budget)]
     if rows.empty:
@@ -143,7 +145,8 @@ def _sentence(method: str, budget: float, kept: pd.DataFrame, contrasts: pd.Data
         gap = signed_points(row.difference)
         gaps.append(f"{row.backbone} against {row.against} {gap} points {bounds}")
     return (
-        f"With {budget_name(budget)} of FLOPs removed, {method} keeps {', '.join(shares)}; "
+        f"On {images}, with {budget_name(budget)} of FLOPs removed, {method} keeps "
+        f"{', '.join(shares)}; "
         f"{'; '.join(gaps)}."
     )
 

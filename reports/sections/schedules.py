@@ -10,7 +10,7 @@ from reports.figures.schedules import FAMILY, schedules_figure
 from reports.formatting import MISSING, budget_name, number, points, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
-from suite.stats.schedule_words import method_sentences, verdict_sentences
+from suite.stats.schedule_words import RULE, verdict_sentences
 from suite.stats.schedules import (
     OrderOverSchedules,
     ScheduleVerdicts,
@@ -20,12 +20,9 @@ from suite.stats.schedules import (
 
 NEEDS = stored("schedule_accuracy")
 OPTIONAL = stored("schedules")
-RULE = (
-    "Both methods of a pair are compared under each schedule by the exact paired test, "
-    "Holm-corrected over the schedules: ahead (▲), behind (▼) or open. The order holds if the "
-    "method is ahead under at least one schedule and behind under none, and is then named with "
-    "the leader first; it depends on the schedule if both occur; otherwise it is open. A dash: not "
-    "both meet the budget."
+ORDERS = (
+    f"{RULE} ▲ ahead, ▼ behind; a dash: not both meet the budget. Of an order that holds, which is "
+    "one that is not reversed, the leader is named first; one that depends has both."
 )
 BLIND = "The same of each method and the baselines that never look at the image."
 MARKS = {"ahead": " ▲", "behind": " ▼"}
@@ -39,11 +36,9 @@ def section(report: ReportData, frames: Frames) -> Section:
     finding: list[str] = []
     notes: list[str] = []
     for family in verdicts:
-        sentences = verdict_sentences(family, report.run.kind)
-        # The first says where, whatever it is on.
-        count = max(1, len(method_sentences(family)))
-        finding += sentences[:count]
-        notes += sentences[count:]
+        first, *others = verdict_sentences(family, report.run.kind)
+        finding.append(first)
+        notes += others
     figure = Drawing(
         "schedules",
         partial(schedules_figure, rows, labels, report.looks),
@@ -95,8 +90,8 @@ def _pairs(verdicts: list[ScheduleVerdicts]) -> list[Table]:
         for order in family.orders:
             row = _place(family.backbone, family.budget, len(verdicts)) | _pair(order)
             (blind if order.baseline else methods).append(row)
-    tables = [Table("schedules", RULE, pd.DataFrame(methods))]
-    tables.append(Table("schedules-blind", BLIND if methods else RULE, pd.DataFrame(blind)))
+    tables = [Table("schedules", ORDERS, pd.DataFrame(methods))]
+    tables.append(Table("schedules-blind", BLIND if methods else ORDERS, pd.DataFrame(blind)))
     return [table for table in tables if len(table.frame)]
 
 

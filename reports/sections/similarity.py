@@ -16,6 +16,7 @@ from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Maps, Section, Table, stored
 from reports.sensitivity_common import select_rows
 from reports.style import DENSE, PLAIN
+from suite.stats.correctness import counted
 
 NEEDS = stored("token_overlap", "method_similarity")
 OPTIONAL = stored("mantel_test")
@@ -143,8 +144,9 @@ def _sentence(pairs: pd.DataFrame, links: pd.DataFrame, budget: float, kind: str
     most = compared.loc[compared["survival"].idxmax()]
     least = compared.loc[compared["survival"].idxmin()]
     text = (
-        f"At {budget_name(budget)} of FLOPs removed {most['one']} and {most['other']} keep the "
-        f"most alike tokens (rank correlation {number(most['survival'], 2)})"
+        f"On {counted(int(compared['images'].max()), kind)}, at {budget_name(budget)} of FLOPs "
+        f"removed, {most['one']} and {most['other']} keep the most alike tokens (rank correlation "
+        f"{number(most['survival'], 2)})"
     )
     # Of a single pair the most alike are the least alike, too.
     if len(compared) > 1:

@@ -9,6 +9,7 @@ import pandas as pd
 from reports.formatting import budget_name, interval, percent, points, present, setting_name
 from reports.report_data import ReportData
 from reports.section import Frames, Section, Table, scaled_table, stored
+from suite.stats.correctness import counted
 
 NEEDS = stored("token_matched")
 HEADS = {
@@ -38,7 +39,9 @@ READING = (
 def section(report: ReportData, frames: Frames) -> Section:
     """Build the sentences of the methods beside the reference, and the table of all."""
     rows = frames["token_matched"]
-    sentences = [_sentence(row) for row in rows.to_dict("records") if present(row["difference"])]
+    kind = report.run.kind
+    compared = [row for row in rows.to_dict("records") if present(row["difference"])]
+    sentences = [_sentence(row, kind) for row in compared]
     budgets = ", ".join(budget_name(budget) for budget in rows["budget"].unique())
     first = sentences[0] if sentences else "One method alone ran by both."
     return Section(
@@ -51,14 +54,16 @@ def section(report: ReportData, frames: Frames) -> Section:
     )
 
 
-def _sentence(row: dict[Any, Any]) -> str:
+def _sentence(row: dict[Any, Any], kind: str) -> str:
     """What a method is beside the reference by FLOPs and by tokens, and what its own work is."""
     by_flops = _difference(row, "difference")
     by_tokens = _difference(row, "difference_tokens")
+    images = counted(int(row["images"]), kind)
     return (
         f"{row['label']} minus {row['reference']} on {row['backbone']} at "
-        f"{budget_name(row['budget'])}: {by_flops} by equal FLOPs, {by_tokens} by equal counts of "
-        f"tokens; {row['label']}'s own work is {percent(row['reduction_flops'], 2)} % of its FLOPs."
+        f"{budget_name(row['budget'])}, {images}: {by_flops} by equal FLOPs, {by_tokens} by equal "
+        f"counts of tokens; {row['label']}'s own work is {percent(row['reduction_flops'], 2)} % of "
+        "its FLOPs."
     )
 
 

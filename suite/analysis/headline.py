@@ -22,7 +22,9 @@ from suite.analysis.published_accuracy import accuracy_warning
 from suite.analysis.statistics import BackboneStatistics
 from suite.config.run_spec import RunSpec
 from suite.plan.notes import made_up_warning
-from suite.stats.correctness import Outcomes
+from suite.stats import blind_baselines, schedule_words
+from suite.stats.blind_baselines import beaten_words
+from suite.stats.correctness import Outcomes, counted
 from suite.stats.schedule_words import verdict_sentences
 from suite.stats.schedules import ScheduleVerdicts
 from suite.stats.single import wilson
@@ -46,6 +48,7 @@ class Headline:
     ``beside``      the other methods that were named, and the other backbones
     ``paragraphs``  the warnings, ``beside``, smaller images, and the other budgets
     ``schedules``   whether the order of the methods holds over schedules
+    ``blind``       which methods were shown to beat the blind baselines
     """
 
     headline: str
@@ -54,6 +57,7 @@ class Headline:
     beside: list[str]
     paragraphs: list[str]
     schedules: list[str] = field(default_factory=list)
+    blind: list[str] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
         """Plain values."""
@@ -85,8 +89,10 @@ def make_headline(
                 continue
             compared = True
             dense, made_up = part.dense, part.records[0].made_up
-            data = data_label(spec.data)
-            setting = Setting(part.backbone, data, at.budget, dense.accuracy, made_up, dense.kind)
+            data, split = data_label(spec.data), part.records[0].split
+            setting = Setting(
+                part.backbone, data, at.budget, dense.accuracy, made_up, dense.kind, split
+            )
             best = best_tested(at.compared, named)
             key = part.backbone, at.budget
             schedules = Schedules.of(part.records, at.budget, verdicts)
@@ -104,12 +110,9 @@ def make_headline(
         if smaller := smaller_image(part):
             remarks.append(smaller)
     warned = list(warnings)
-    over = []
-    kind = statistics[0].dense.kind if statistics else "images"
-    for each in verdicts:
-        over += verdict_sentences(each, kind)
+    over, blind = _over_schedules(statistics, verdicts), _beside_blind(statistics)
     if not sentences:
-        return Headline(NOTHING_COMPARED, resolution, warned, [], warned, over)
+        return Headline(NOTHING_COMPARED, resolution, warned, [], warned, over, blind)
     # One sentence a backbone leads; the other budgets follow in the paragraphs.
     shown = _one_budget_each(list(sentences))
     leading = []
@@ -118,7 +121,31 @@ def make_headline(
     headline, *beside = [*leading, *uncompared]
     others = [text for key, text in sentences.items() if key not in shown]
     paragraphs = [*warned, *beside, *remarks, *others]
-    return Headline(headline, resolution, warned, beside, paragraphs, over)
+    return Headline(headline, resolution, warned, beside, paragraphs, over, blind)
+
+
+def _over_schedules(
+    statistics: Sequence[BackboneStatistics], verdicts: Sequence[ScheduleVerdicts]
+) -> list[str]:
+    """The verdicts over schedules, and their rule."""
+    kind = statistics[0].dense.kind if statistics else "images"
+    found = [sentence for each in verdicts for sentence in verdict_sentences(each, kind)]
+    return [*found, schedule_words.RULE] if found else []
+
+
+def _beside_blind(statistics: Sequence[BackboneStatistics]) -> list[str]:
+    """Which methods were shown to beat the blind baselines, a sentence a backbone, and the rule."""
+    found = []
+    for part in statistics:
+        comparisons = [at.blind for at in part.budgets if at.blind]
+        if words := beaten_words(comparisons, compared_on(part)):
+            found.append(words)
+    return [*found, blind_baselines.RULE] if found else []
+
+
+def compared_on(part: BackboneStatistics) -> str:
+    """The images of a backbone, in words."""
+    return counted(part.dense.count, part.dense.kind, part.records[0].split)
 
 
 def _one_budget_each(keys: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -165,14 +192,15 @@ def smaller_image(part: BackboneStatistics) -> str:
     # One image size may be the nearest to several budgets.
     sizes = cells[cells.small.astype(bool)].drop_duplicates("removed")
     images = [beside_best(size.top1, size.removed, best) for size in sizes.itertuples()]
-    parts = [f"a smaller image has {'; '.join(images)}"] if images else []
+    parts = [f"a smaller image keeps {', '.join(images)}"] if images else []
     for model in part.smaller:
         figures = beside_best(model.accuracy, model.removed, best)
-        parts.append(f"a smaller model, {model.label}, has {figures}")
+        parts.append(f"a smaller model, {model.label}, keeps {figures}")
     if not parts:
         return ""
-    dense = f"On {part.backbone}, dense {percent(part.dense.accuracy)}"
-    return f"{dense}, {', and '.join(parts)}."
+    # What stands in brackets is said once.
+    said = "; ".join(parts).replace("(", "(best token reduction: ", 1)
+    return f"On {part.backbone}, {compared_on(part)}, {said}."
 
 
 def beside_best(top1: float, removed: float, best: pd.DataFrame) -> str:
@@ -180,9 +208,8 @@ def beside_best(top1: float, removed: float, best: pd.DataFrame) -> str:
     # What is smaller has no budget of its own: it costs what its size costs.
     nearest = best.loc[(best.removed - removed).abs().idxmin()]
     return (
-        f"{percent(top1)} top-1 at {round(100 * removed, 1):g} % fewer FLOPs (best token "
-        f"reduction, at {round(100 * nearest.removed, 1):g} %: {nearest.label}, "
-        f"{percent(nearest.top1)})"
+        f"{percent(top1)} at {round(-100 * removed, 1):g} % FLOPs "
+        f"({nearest.label}, {percent(nearest.top1)} at {round(-100 * nearest.removed, 1):g} %)"
     )
 
 
@@ -218,7 +245,7 @@ def at_chance(dense: Outcomes, backbone: str, classes: int) -> str:
     if low > 1 / classes:
         return ""
     return (
-        f"{backbone} itself is right on {percent(dense.accuracy)} of these {dense.kind}, no "
-        f"better than guessing among {classes} classes: check that the weights belong to this data "
-        "and that they were loaded."
+        f"{backbone} itself is right on {percent(dense.accuracy)} of "
+        f"{counted(dense.count, dense.kind)}, no better than guessing among {classes} classes: "
+        "check that the weights belong to this data and that they were loaded."
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from suite.stats.compare import Comparison
-from suite.stats.schedule_words import in_brief
+from suite.stats.schedule_words import on_pair
 from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts
 from suite.store.schema import SAME, CellRecord
 from suite.tries.settings import Setting
@@ -19,12 +19,12 @@ class Schedules:
 
     ``settings``  by label the setting of a cell, and whether it was tuned to it
     ``verdicts``  on the methods of the backbone; None where nothing answers
-    ``budget``    budget of the cells, at which there may be no verdict
+    ``kind``      whether images or videos were classified
     """
 
     settings: Mapping[str, tuple[Setting, bool]] = field(default_factory=dict)
     verdicts: ScheduleVerdicts | None = None
-    budget: float = 0.0
+    kind: str = "images"
 
     @classmethod
     def of(
@@ -39,7 +39,7 @@ class Schedules:
         own = [each for each in verdicts if each.backbone == backbone]
         # At another budget who keeps more may be another question, but no less open.
         own.sort(key=lambda each: each.budget != budget)
-        return cls(settings, own[0] if own else None, budget)
+        return cls(settings, own[0] if own else None, records[0].kind)
 
     def order(self, row: Comparison) -> OrderOverSchedules | None:
         """The verdict on two methods; None if they were not compared over schedules."""
@@ -83,30 +83,15 @@ class Schedules:
     def before(self, row: Comparison) -> str:
         """What is said ahead of a difference that is no win; else empty."""
         order = self.order(row)
-        if order is None or not self.unsettled(row):
+        if order is None or self.verdicts is None or not self.unsettled(row):
             return ""
-        words = in_brief(order)
-        if order.verdict == "holds":
-            words = (
-                f"Whether {row.reference} or {row.label} keeps more depends on their schedules: "
-                f"where both follow the same one, {order.method} is ahead under "
-                f"{len(order.those('ahead'))} of {order.tested} and behind under none; not so here."
-            )
-        elsewhere = self._elsewhere()
-        return f"{elsewhere}{words[0].lower() if elsewhere else words[0]}{words[1:]} "
-
-    def after(self, row: Comparison) -> str:
-        """What is said after a difference whose order does not depend on the schedule."""
-        order = self.order(row)
-        if order is None or self.unsettled(row) or self._elsewhere():
-            return ""
-        return f" {in_brief(order)}"
-
-    def _elsewhere(self) -> str:
-        """At which budget the verdict was found, if that is another one."""
-        if self.verdicts is None or self.verdicts.budget == self.budget:
-            return ""
-        return f"With {100 * self.verdicts.budget:.4g} % of FLOPs removed, "
+        under_equal = on_pair(self.verdicts, order, self.kind)
+        if order.verdict == "depends":
+            return f"{under_equal} "
+        return (
+            f"Whether {row.reference} or {row.label} keeps more depends on their schedules. "
+            f"{under_equal} "
+        )
 
 
 def without_schedule(label: str) -> str:

@@ -24,6 +24,7 @@ class Setting:
     ``budget``   as a fraction, as the top-1 of the dense model
     ``made_up``  parts of the backbone that its weights do not have
     ``kind``     whether images or videos were classified
+    ``split``    of the data
     """
 
     backbone: str
@@ -32,11 +33,16 @@ class Setting:
     dense_accuracy: float
     made_up: Sequence[str] = ()
     kind: str = "images"
+    split: str = ""
 
     @property
     def place(self) -> str:
         """Data set and backbone."""
         return f"{self.dataset} ({called(self.backbone, self.made_up)})"
+
+    def compared(self, row: Comparison) -> str:
+        """The images on which two methods were compared."""
+        return counted(row.images, self.kind, self.split)
 
 
 def best_tested(rows: Iterable[Comparison], named: Collection[str]) -> Comparison | None:
@@ -61,6 +67,7 @@ def best_sentence(
             f"{setting.place}."
         )
     budget = f"with {100 * setting.budget:.4g} % of FLOPs removed{schedules.clause(best)}"
+    place = f"On {setting.compared(best)} of {setting.place} {budget}"
     unsettled = schedules.unsettled(best)
     relation = _relation(best, "the best other method, ", setting.kind, unsettled)
     power = (
@@ -69,19 +76,16 @@ def best_sentence(
     )
     if best.smallest >= 1:
         power = too_few(best.images, setting.kind)
-    finding = f"On {setting.place} {budget}, {relation} ({_figures(best, setting)}); {power}."
-    return f"{doubt}{schedules.before(best)}{finding}{schedules.after(best)}"
+    figures = f"{_figures(best)}; dense {percent(setting.dense_accuracy)}"
+    return f"{doubt}{schedules.before(best)}{place}, {relation} ({figures}). {power}."
 
 
 def pair_sentence(setting: Setting, row: Comparison, schedules: Schedules = NO_SCHEDULES) -> str:
     """The reference of `row` against its method, in figures."""
-    model = called(setting.backbone, setting.made_up) + ("," if setting.made_up else "")
-    place = f"On {model} with {100 * setting.budget:.4g} % removed"
-    if clause := schedules.clause(row):
-        place += f"{clause},"
+    where = f"On {called(setting.backbone, setting.made_up)}, {setting.compared(row)}"
+    place = f"{where}, with {100 * setting.budget:.4g} % removed{schedules.clause(row)}"
     relation = _relation(row, "", setting.kind, schedules.unsettled(row))
-    finding = f"{place} {relation} ({_figures(row, setting)})."
-    return f"{schedules.before(row)}{finding}{schedules.after(row)}"
+    return f"{schedules.before(row)}{place}, {relation} ({_figures(row)})."
 
 
 def _relation(row: Comparison, rank: str, kind: str, unsettled: bool) -> str:
@@ -95,12 +99,12 @@ def _relation(row: Comparison, rank: str, kind: str, unsettled: bool) -> str:
         return f"{row.reference} and {other} are {same_answers(row.images, kind)}"
     gap = signed_points(-100 * row.difference)
     signed = f"{row.reference} minus {row.label} is {gap} points of top-1"
-    # Rejected over all seeds together, while the range over single seeds reaches zero.
-    if row.rejected and not row.significant:
-        scope = "every seed" if row.kind == "range" else "seeds in general"
-        return f"{row.reference} and {other} differ, though not for {scope}: {signed}"
     if not row.significant:
-        return f"{row.reference} and {other} cannot be told apart: {signed}"
+        # The seeds that ran may differ together, while the range over them reaches zero.
+        scope = ""
+        if row.rejected:
+            scope = " seed by seed" if row.kind == "range" else " for seeds in general"
+        return f"{row.reference} and {other} cannot be told apart{scope}: {signed}"
     if unsettled:
         return signed
     if row.difference < 0:
@@ -108,20 +112,20 @@ def _relation(row: Comparison, rank: str, kind: str, unsettled: bool) -> str:
     return f"{row.reference} keeps {points} less than {row.label}"
 
 
-def _figures(row: Comparison, setting: Setting) -> str:
-    """Interval of reference minus method, both accuracies, the dense one, and p."""
+def _figures(row: Comparison) -> str:
+    """Interval of reference minus method with its p, and both accuracies."""
     # Rows are method minus reference; the sentence has the reference first, so ends change places.
     low, high = signed_points(-100 * row.difference_high), signed_points(-100 * row.difference_low)
-    spread = f"95 % interval of the difference {low} to {high}"
+    spread = f"95 % interval {low} to {high}"
     if row.kind == "range":
-        spread = f"difference {low} to {high} over the 95 % intervals of the seeds"
+        spread = f"{low} to {high} over the 95 % intervals of the seeds"
     assert row.p_holm is not None, "only tested rows are put into words"
     p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
-    return (
-        f"{spread}, {percent(row.reference_accuracy)} against {percent(row.accuracy)}, "
-        f"dense {percent(setting.dense_accuracy)}, {p}; interval and p are "
-        f"corrected for {comparisons_words(row.comparisons)} by Holm's method"
-    )
+    if row.rejected and not row.significant:
+        p += " for these seeds together"
+    corrected = f"Holm-corrected for {comparisons_words(row.comparisons)}"
+    accuracies = f"{percent(row.reference_accuracy)} against {percent(row.accuracy)}"
+    return f"{spread}, {p}, {corrected}; {accuracies}"
 
 
 def comparisons_words(count: int | None) -> str:

@@ -39,14 +39,13 @@ def ablate(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None)
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print a table of each axis, the findings, and the paths of the figures."""
     from suite.analysis.ablation import console_tables
-    from suite.stats.blind_baselines import no_method_beats_blind
     from suite.terminal.tables import print_table
 
     for table in console_tables(folder):
         print_table(table)
     headline = result.headline
-    blind = no_method_beats_blind(result.blind)
-    for sentence in (*blind, headline.headline, *headline.paragraphs, *headline.schedules):
+    findings = headline.headline, *headline.paragraphs, *headline.blind, *headline.schedules
+    for sentence in findings:
         print(sentence)
     if page:
         figures = page.parent / "figures"

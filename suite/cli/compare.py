@@ -65,13 +65,13 @@ def begin_compiling(spec: RunSpec) -> None:
 
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print the table of accuracies and the headline of a comparison."""
-    from suite.stats.blind_baselines import no_method_beats_blind
     from suite.stats.schedule_words import FEW
     from suite.terminal.order_table import order_table
-    from suite.terminal.results_table import results_table
+    from suite.terminal.results_table import results_tables
     from suite.terminal.tables import left_out, off_budget, print_table
 
-    print_table(results_table(result.records))
+    for table in results_tables(result.records):
+        print_table(table)
     failed = [record for record in result.further if record.status == "failed"]
     for line in (*off_budget(result.records), *left_out([*result.records, *failed])):
         print(line)
@@ -79,15 +79,15 @@ def show(result: Result, folder: Path, page: Path | None) -> None:
     warnings, beside = headline.warnings, headline.beside
     for warning in warnings:
         print(f"WARNING: {warning}")
-    for sentence in no_method_beats_blind(result.blind):
-        print(sentence)
     print(headline.headline)
     # The paragraphs begin with the warnings; the page has the later ones.
     for paragraph in headline.paragraphs[len(warnings) : len(warnings) + len(beside) + 1]:
         print(paragraph)
+    for sentence in headline.blind:
+        print(sentence)
     for verdicts in result.schedules:
         # Of few pairs the sentences say all.
         if len(verdicts.methods) > FEW:
-            print_table(order_table(verdicts))
+            print_table(order_table(verdicts, result.records[0].kind))
     for sentence in headline.schedules:
         print(sentence)

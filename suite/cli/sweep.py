@@ -118,7 +118,7 @@ def _merged(rows: Sequence[dict[str, Any]], options: RunOptions) -> dict[str, An
 def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None:
     """Print the exit code and folder of each combination, and the table of all together."""
     from suite.store.run_folder import Store
-    from suite.terminal.results_table import results_table
+    from suite.terminal.results_table import results_tables
     from suite.terminal.tables import off_budget, print_table
 
     table = Table("sweep", "exit code", "run", title="sweep")
@@ -133,7 +133,8 @@ def _show(rows: Sequence[dict[str, Any]], merged: dict[str, Any] | None) -> None
     # The store has them by key, a hash; readers want methods by name and baselines last.
     records = [record for record in Store(Path(merged["run"])).cells() if record.shown]
     records.sort(key=lambda record: (record.family == "baseline", record.spec))
-    print_table(results_table(records))
+    for of_backbone in results_tables(records):
+        print_table(of_backbone)
     for line in off_budget(records):
         print(line)
     for note in merged["notes"]:

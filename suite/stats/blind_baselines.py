@@ -19,6 +19,10 @@ from suite.stats.correctness import Outcomes
 from suite.stats.verdict import BLIND
 from suite.tries.settings import Setting
 
+RULE = (
+    "At their best: to beat them, a method keeps more than each of them under its own setting and "
+    "under the baseline's best, by the paired test at 5 %, uncorrected for the number of methods."
+)
 SETTING = tuple(field.name for field in fields(Setting))
 BASELINE = ("backbone", "budget", "baseline", *SETTING, "top1")
 
@@ -180,23 +184,24 @@ def _is_better(row: Comparison) -> bool:
     return row.p is not None and row.p < ALPHA and row.difference_low > 0
 
 
-def no_method_beats_blind(comparisons: Iterable[BlindComparison]) -> list[str]:
-    """Name the budgets at which no method was shown to beat the blind baselines, by backbone."""
-    # One sentence a backbone: budgets would repeat it five times.
-    budgets: dict[str, list[str]] = {}
+def beaten_words(comparisons: Iterable[BlindComparison], images: str) -> str:
+    """Say which methods were shown to beat the blind baselines of one backbone, budget by budget.
+
+    `images` are those compared, in words. Empty without a comparison.
+    """
+    parts: list[str] = []
+    backbone = ""
     for row in comparisons:
-        if row.none_shown:
-            best = f"best: {row.best}, {100 * row.top1:.1f} %"
-            budget = f"-{100 * row.budget:.4g} % FLOPs ({best})"
-            budgets.setdefault(row.backbone, []).append(budget)
-    sentences = []
-    for backbone, places in budgets.items():
-        sentences.append(
-            f"No method was shown to beat the blind baselines on {backbone} at "
-            f"{' or at '.join(places)}: none keeps more than each of them, under its own setting "
-            "and under their best, by paired tests at 5 %, not corrected for the number of methods."
-        )
-    return sentences
+        backbone = row.backbone
+        shown = [lead.label for lead in row.leads if lead.shown]
+        who = ", ".join(shown) or f"none (best: {row.best}, {100 * row.top1:.1f} %)"
+        if len(shown) == len(row.leads) > 1:
+            who = f"all {len(shown)} methods"
+        unit = "" if parts else " FLOPs"
+        parts.append(f"at -{100 * row.budget:.4g} %{unit} by {who}")
+    if not parts:
+        return ""
+    return f"Blind baselines at their best, {backbone}, {images}: beaten {', '.join(parts)}."
 
 
 def blind_table(comparisons: Iterable[BlindComparison]) -> pd.DataFrame:

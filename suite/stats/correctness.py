@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 Bits = NDArray[np.bool_]
 
 
-def counted(number: int, kind: str = "images") -> str:
-    """So many images, or videos, in words."""
-    return f"1 {kind.removesuffix('s')}" if number == 1 else f"{number:,} {kind}"
+def counted(number: int, kind: str = "images", split: str = "") -> str:
+    """So many images, or videos, of a split, in words."""
+    noun = kind.removesuffix("s") if number == 1 else kind
+    return f"{number:,} {split} {noun}" if split else f"{number:,} {noun}"
 
 
 @dataclass(frozen=True)

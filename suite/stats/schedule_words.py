@@ -1,97 +1,162 @@
-"""What the verdicts over schedules are in words, for the terminal, the page and its headline."""
+"""What the verdicts over schedules are in words, for the terminal, the page and ``--json``.
+
+Every sentence names backbone, budget and images, since those of a table of tries are not the run's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts
+from suite.stats.correctness import counted
+from suite.stats.schedules import (
+    FAMILY,
+    PAIR,
+    OrderOverSchedules,
+    ScheduleVerdicts,
+    State,
+)
 
-FEW = 3  # pairs that have a sentence each
+FEW = 3  # pairs or methods that are named each
+NAMED = 2  # schedules in brackets
+REVERSED = "depending on the schedule"
+STATES: tuple[State, ...] = ("ahead", "behind", "open")
+RULE = (
+    "Equal schedules: both methods of a pair follow the same one, each with its own class-token "
+    "window. Ahead and behind are by the exact paired test, Holm-corrected over the schedules; the "
+    "rest is open. Not reversed (`holds`): ahead under at least one schedule, behind under none."
+)
 
 
 def verdict_sentences(verdicts: ScheduleVerdicts, kind: str = "images") -> list[str]:
-    """The verdicts on one backbone: on the methods, then on each method's leads over blind ones.
+    """A sentence on the pairs of methods and one on the blind baselines, where there are any.
 
     `kind` says whether images or videos were compared.
     """
-    sentences = [*method_sentences(verdicts), *blind_sentences(verdicts)]
-    if not sentences:
-        return []
-    first, *others = sentences
-    for word in ("Whether ", "The "):
-        # Names of methods stay as they are.
-        if first.startswith(word):
-            first = first[0].lower() + first[1:]
-    return [f"{place(verdicts, kind)}: {first}", *others]
+    where = place(verdicts, kind)
+    sentences = []
+    if verdicts.methods:
+        sentences.append(f"Equal schedules, {where}: {_on_pairs(verdicts.methods)}.")
+    if verdicts.blind:
+        sentences.append(
+            f"Blind baselines under equal schedules, looser than at their best, {where}: "
+            f"{_on_blind(verdicts.blind)}."
+        )
+    return sentences
 
 
-def method_sentences(verdicts: ScheduleVerdicts) -> list[str]:
-    """The verdicts on the methods: a sentence a pair, or of many pairs how many have which."""
-    pairs = verdicts.methods
-    return [order.sentence for order in pairs] if len(pairs) <= FEW else _counted(pairs)
-
-
-def blind_sentences(verdicts: ScheduleVerdicts) -> list[str]:
-    """The verdicts on the leads over blind baselines, a sentence a method."""
-    blind: dict[str, list[OrderOverSchedules]] = {}
-    for order in verdicts.blind:
-        label = order.other if order.method == order.baseline else order.method
-        blind.setdefault(label, []).append(order)
-    return [_over_blind(label, orders) for label, orders in blind.items()]
+def on_pair(verdicts: ScheduleVerdicts, order: OrderOverSchedules, kind: str) -> str:
+    """A sentence on one pair alone."""
+    return f"Equal schedules, {place(verdicts, kind)}: {pair_words(order)}."
 
 
 def place(verdicts: ScheduleVerdicts, kind: str) -> str:
     """Where the verdicts were found: backbone, budget, images, and what answered."""
-    source = "from the table of tries" if verdicts.source == "table" else "evaluated in this run"
-    return (
-        f"Over schedules on {verdicts.backbone}, {100 * verdicts.budget:.4g} % of FLOPs removed "
-        f"({verdicts.images:,} {verdicts.split} {kind}, {source}, each with its own class-token "
-        "window)"
-    )
+    images = counted(verdicts.images, kind, verdicts.split)
+    source = " of the table of tries" if verdicts.source == "table" else ""
+    return f"{verdicts.backbone} at -{100 * verdicts.budget:.4g} % FLOPs, {images}{source}"
 
 
-def _counted(pairs: Sequence[OrderOverSchedules]) -> list[str]:
-    """How many pairs have which verdict, and the sentences of those that depend."""
-    counts = {"holds": 0, "depends": 0, "open": 0}
+def pair_words(order: OrderOverSchedules) -> str:
+    """The verdict on a pair, from the side of its method."""
+    return f"{order.method} against {order.other} {in_words(order)}"
+
+
+def in_words(order: OrderOverSchedules) -> str:
+    """Under how many schedules the method is ahead, behind or neither, and what that makes it."""
+    every = _schedules(order)
+    if not order.tested:
+        return "has no schedule under which both meet the budget"
+    if order.verdict == "open":
+        return f"is not told apart under {'any of ' if order.tested > 1 else ''}{every}"
+    counts = {state: order.those(state) for state in STATES if order.those(state)}
+    if len(counts) == 1:
+        return f"is {next(iter(counts))} under {'all ' if order.tested > 1 else ''}{every}"
+    parts: list[str] = []
+    for state, schedules in counts.items():
+        of = "" if parts else f" of {every}"
+        # Of a longer list the table has the names.
+        names = f": {listed(schedules)}" if len(schedules) <= NAMED else ""
+        parts.append(f"{state} under {len(schedules)}{of}{names}")
+    verdict = "depends on the schedule" if order.verdict == "depends" else "is not reversed"
+    return f"{verdict} ({'; '.join(parts)})"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: one, two and three."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def verdict_record(verdicts: ScheduleVerdicts) -> dict[str, Any]:
+    """The verdicts as plain values, each pair with its sentence."""
+    pairs = []
+    for order in verdicts.orders:
+        pair = {name: getattr(order, name) for name in PAIR}
+        words = {"verdict": order.verdict, "sentence": f"{pair_words(order)}."}
+        pairs.append(pair | words | {"schedules": [asdict(row) for row in order.under]})
+    return {name: getattr(verdicts, name) for name in FAMILY} | {"pairs": pairs}
+
+
+def _schedules(order: OrderOverSchedules) -> str:
+    """The schedules that were compared, and why not all of them."""
+    if order.tested == len(order.under):
+        return f"{order.tested} schedules"
+    noun = f"{order.tested} schedules" if order.tested > 1 else "the only schedule"
+    return f"{noun} under which both meet the budget"
+
+
+def _on_pairs(pairs: Sequence[OrderOverSchedules]) -> str:
+    """The verdict on each of few pairs, or how many have which and the names of those reversed."""
+    if len(pairs) <= FEW:
+        return "; ".join(map(pair_words, pairs))
+    alike: dict[str, list[str]] = {}
     for order in pairs:
-        counts[order.verdict] += 1
-    sentence = (
-        f"of {len(pairs)} pairs of methods {counts['holds']} have an order that holds, "
-        f"{counts['depends']} one that depends on the schedule, and {counts['open']} none that "
-        "was shown."
-    )
-    return [sentence, *(order.sentence for order in pairs if order.verdict == "depends")]
+        alike.setdefault(_in_brief(order), []).append(f"{order.method} and {order.other}")
+    counts = []
+    for words, names in alike.items():
+        named = f" ({', '.join(names)})" if words == REVERSED else ""
+        counts.append(f"{len(names)} {words}{named}")
+    return f"of {len(pairs)} pairs {', '.join(counts)}"
 
 
-def _over_blind(label: str, orders: Sequence[OrderOverSchedules]) -> str:
-    """Whether the lead of one method over each blind baseline holds."""
-    parts = []
-    for order in orders:
-        ahead, behind = len(order.those("ahead")), len(order.those("behind"))
-        if order.method == order.baseline:
-            ahead, behind = behind, ahead
-        verdict = {"holds": "holds", "depends": "depends on the schedule", "open": "is open"}
-        words = verdict[order.verdict]
-        if order.verdict == "holds" and order.method == order.baseline:
-            words = f"is none, {order.baseline} keeps more"
-        counts = f"ahead under {ahead} of {order.tested}"
-        if behind:
-            counts += f", behind under {behind}"
-        parts.append(f"over {order.baseline} {words} ({counts})")
-    return f"The lead of {label} {'; '.join(parts)}."
-
-
-def in_brief(order: OrderOverSchedules) -> str:
-    """The verdict on a pair beside a sentence about it."""
-    ahead, behind = len(order.those("ahead")), len(order.those("behind"))
-    if order.verdict == "depends":
-        return (
-            f"Whether {order.method} or {order.other} keeps more depends on the schedule: "
-            f"{order.method} under {ahead} of {order.tested}, {order.other} under {behind}."
-        )
+def _in_brief(order: OrderOverSchedules) -> str:
+    """The verdict on a pair without its counts."""
     if order.verdict == "holds":
-        return (
-            f"Over schedules the order holds: {order.method} is ahead under {ahead} of "
-            f"{order.tested}, behind under none."
-        )
-    return f"Over schedules the order is open: neither is ahead under any of {order.tested}."
+        everywhere = len(order.those("ahead")) == order.tested
+        return "ahead under all schedules" if everywhere else "not reversed"
+    return REVERSED if order.verdict == "depends" else "not told apart"
+
+
+def _on_blind(orders: Sequence[OrderOverSchedules]) -> str:
+    """How each method fares against the blind baselines; of many methods, which fare alike."""
+    methods: dict[str, list[OrderOverSchedules]] = {}
+    for order in orders:
+        # From the side of the method, whoever is ahead.
+        mine = order.mirrored() if order.method == order.baseline else order
+        methods.setdefault(mine.method, []).append(mine)
+    if len(methods) <= FEW:
+        return "; ".join(_against_each(label, own) for label, own in methods.items())
+    alike: dict[str, list[str]] = {}
+    for label, own in methods.items():
+        alike.setdefault(_against_all(own), []).append(label)
+    return "; ".join(f"{words}: {', '.join(labels)}" for words, labels in alike.items())
+
+
+def _against_all(orders: Sequence[OrderOverSchedules]) -> str:
+    """How one method fares against all blind baselines together."""
+    if any(order.those("behind") for order in orders):
+        return "behind one of them under some schedule"
+    if all(len(order.those("ahead")) == order.tested > 0 for order in orders):
+        return "ahead of each under all schedules"
+    return "behind none under any schedule"
+
+
+def _against_each(label: str, orders: Sequence[OrderOverSchedules]) -> str:
+    """One method against the blind baselines, those together against which it fares alike."""
+    alike: dict[str, list[str]] = {}
+    for order in orders:
+        alike.setdefault(in_words(order), []).append(order.other)
+    parts = [f"against {listed(names)} {words}" for words, names in alike.items()]
+    return f"{label} {', '.join(parts)}"

@@ -95,46 +95,17 @@ class OrderOverSchedules:
         ahead, behind = self.those("ahead"), self.those("behind")
         if ahead and behind:
             return "depends"
-        return "holds" if ahead else "open"
+        return "holds" if ahead or behind else "open"
 
     @property
     def tested(self) -> int:
         """Schedules under which the two were compared."""
         return len(self.under) - len(self.those("left out"))
 
-    @property
-    def sentence(self) -> str:
-        """The verdict in words, with its counts, and the schedules of a reversal."""
-        first, second = self.method, self.other
-        ahead, behind, undecided = self.those("ahead"), self.those("behind"), self.those("open")
-        of = schedules_words(self.tested, len(self.under))
-        if self.verdict == "depends":
-            parts = [
-                f"{first} keeps more under {len(ahead)} of {of} ({', '.join(ahead)})",
-                f"{second} under {len(behind)} ({', '.join(behind)})",
-            ]
-            if undecided:
-                parts.append(f"open under {len(undecided)} ({', '.join(undecided)})")
-            return (
-                f"Whether {first} or {second} keeps more depends on the schedule: "
-                f"{', '.join(parts)}."
-            )
-        if self.verdict == "holds":
-            rest = "less under none"
-            if undecided:
-                rest += f", open under {len(undecided)} ({', '.join(undecided)})"
-            return f"{first} keeps more than {second} under {len(ahead)} of {of}, {rest}."
-        if not self.tested:
-            return f"{first} and {second} meet the budget together under none of {of}."
-        return f"{first} and {second} cannot be told apart under any of {of}."
-
-
-def schedules_words(tested: int, all_of_them: int) -> str:
-    """How many schedules were compared, and why not all of them."""
-    if tested == all_of_them or not tested:
-        return f"{all_of_them} schedules"
-    noun = "schedule" if tested == 1 else "schedules"
-    return f"{tested} {noun} under which both meet the budget"
+    def mirrored(self) -> OrderOverSchedules:
+        """The second method against the first."""
+        under = tuple(row.mirrored() for row in self.under)
+        return replace(self, method=self.other, other=self.method, under=under)
 
 
 def order_over_schedules(
@@ -163,8 +134,7 @@ def order_over_schedules(
             under.append(_under(schedule, row))
     order = OrderOverSchedules(first, second, tuple(under), baseline)
     if order.those("behind") and not order.those("ahead"):
-        mirrored = tuple(row.mirrored() for row in under)
-        return OrderOverSchedules(second, first, mirrored, baseline)
+        return order.mirrored()
     return order
 
 
@@ -217,15 +187,6 @@ class ScheduleVerdicts:
         """The verdict on two methods, whichever is named first; None if they were not compared."""
         pairs = (order for order in self.orders if {order.method, order.other} == {one, other})
         return next(pairs, None)
-
-    def record(self) -> dict[str, Any]:
-        """Plain values."""
-        pairs = []
-        for order in self.orders:
-            pair = {name: getattr(order, name) for name in PAIR}
-            words = {"verdict": order.verdict, "sentence": order.sentence}
-            pairs.append(pair | words | {"schedules": [asdict(row) for row in order.under]})
-        return {name: getattr(self, name) for name in FAMILY} | {"pairs": pairs}
 
 
 def schedules_table(verdicts: Iterable[ScheduleVerdicts]) -> pd.DataFrame:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from suite.stats.schedules import ScheduleVerdicts, State
+from suite.stats.schedule_words import STATES, place
+from suite.stats.schedules import ScheduleVerdicts
+from suite.terminal.tables import light_table
 
-STATES: tuple[State, ...] = ("ahead", "behind", "open")
 
+def order_table(verdicts: ScheduleVerdicts, kind: str = "images") -> Table:
+    """The verdict on each pair of methods, and under how many schedules who is ahead.
 
-def order_table(verdicts: ScheduleVerdicts) -> Table:
-    """The verdict on each pair of methods, and under how many schedules who is ahead."""
-    title = f"order over schedules on {verdicts.backbone}, -{100 * verdicts.budget:.4g} % FLOPs"
-    table = Table("method", "other", "order", *STATES, title=title)
+    `kind` says whether images or videos were compared.
+    """
+    title = f"order under equal schedules, {place(verdicts, kind)}"
+    table = light_table(title, "method", "other", "order", *STATES)
     for order in verdicts.methods:
         counts = [str(len(order.those(state))) for state in STATES]
         table.add_row(order.method, order.other, order.verdict, *counts)

@@ -1,4 +1,4 @@
-"""The table of results of a comparison; of protocol `paper` a row for each published method."""
+"""The tables of results of a comparison, one a backbone; of protocol `paper` as published."""
 
 from __future__ import annotations
 
@@ -6,54 +6,73 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from suite.stats.correctness import counted
 from suite.store.schema import CellRecord
-from suite.terminal.tables import DENSE, comparison_table, seed_mean
+from suite.terminal.tables import DENSE, light_table, seed_mean
 
 PUBLISHED, MATCHED = "paper", "matched"
 
 
-def results_table(records: Sequence[CellRecord]) -> Table:
-    """Top-1 by method and budget, or of each published method beside those matched to it."""
-    if any(record.protocol == PUBLISHED for record in records):
-        return published_table(records)
-    return comparison_table(records)
+def results_tables(records: Sequence[CellRecord]) -> list[Table]:
+    """For each backbone top-1 by method and budget, or of published methods beside those matched.
+
+    The title names backbone, images and the dense model's top-1.
+    """
+    groups: dict[str, list[CellRecord]] = {}
+    for record in records:
+        groups.setdefault(record.backbone, []).append(record)
+    published = any(record.protocol == PUBLISHED for record in records)
+    return [(published_table if published else comparison_table)(own) for own in groups.values()]
+
+
+def title_of(records: Sequence[CellRecord]) -> str:
+    """What the table of a backbone shows: where, and the dense model."""
+    dense = next(record for record in records if record.method == DENSE)
+    images = counted(dense.images, dense.kind, dense.split)
+    return f"top-1 (%) on {dense.backbone}, {images}, dense {seed_mean([dense])}"
+
+
+def comparison_table(records: Sequence[CellRecord]) -> Table:
+    """Top-1 on one backbone by method and budget, seeds averaged.
+
+    A cell without result says why; one that removes another share than its column has a dagger.
+    """
+    budgets = sorted({record.budget for record in records if record.budget is not None})
+    heads = [f"-{100 * budget:.4g} %" for budget in budgets]
+    table = light_table(f"{title_of(records)}, by FLOPs removed", "method", "setting", *heads)
+    methods: dict[str, list[CellRecord]] = {}
+    for record in records:
+        if record.method != DENSE:
+            methods.setdefault(record.label, []).append(record)
+    for label, rows in methods.items():
+        cells = [seed_mean([row for row in rows if row.budget == at]) for at in budgets]
+        table.add_row(label, str(rows[0].setting or ""), *cells)
+    return table
 
 
 def published_table(records: Sequence[CellRecord]) -> Table:
-    """Top-1 of each method as published, and in its row of what is matched to its FLOPs.
+    """Top-1 on one backbone of each method as published, and in its row of what is matched to it.
 
     A method that cannot run as published has no row.
     """
     matched = list(dict.fromkeys(r.label for r in records if r.protocol == MATCHED))
-    title = "top-1 accuracy (%)"
+    title = title_of(records)
     if matched:
         title += f"; {', '.join(matched)} matched to the FLOPs of the row"
-    table = Table(
-        "backbone",
-        "method",
-        "FLOPs removed",
-        "tokens removed",
-        "as published",
-        *matched,
-        title=title,
-    )
-    rows: dict[tuple[str, str], list[CellRecord]] = {}
+    heads = ("method", "FLOPs removed", "tokens removed", "as published", *matched)
+    table = light_table(title, *heads)
+    rows: dict[str, list[CellRecord]] = {}
     for record in records:
-        if record.protocol == PUBLISHED and record.removed:
-            rows.setdefault((record.backbone, record.label), []).append(record)
-    for (backbone, label), seeds in rows.items():
+        if record.protocol == PUBLISHED and record.removed and record.method != DENSE:
+            rows.setdefault(record.label, []).append(record)
+    for label, seeds in rows.items():
         first = seeds[0]
-        if first.method == DENSE:
-            table.add_row(backbone, "dense", "", "", seed_mean(seeds), *("" for _ in matched))
-            continue
         assert first.budget is not None
-        mine = [record for record in records if record.backbone == backbone]
         beside = []
         for name in matched:
-            cells = at_budget(mine, name, first.budget)
+            cells = at_budget(records, name, first.budget)
             beside.append(seed_mean(cells) if cells else "")
         table.add_row(
-            backbone,
             label,
             f"{100 * first.removed_share:.1f} %",
             f"{100 * (first.token_ratio or 0.0):.1f} %",

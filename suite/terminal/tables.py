@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
@@ -35,14 +36,35 @@ def print_table(table: Table) -> None:
     # Method texts hold brackets, which rich would read as markup.
     console = Console(markup=False, width=max(get_terminal_size((120, 24)).columns, LEAST))
     columns = [_Column.of(column, console.encoding) for column in table.columns]
+    title, columns = _named_once(str(table.title or ""), columns)
     for part in _parts(columns, console.width):
-        fitted = Table(title=table.title, box=table.box, pad_edge=table.pad_edge)
+        fitted = Table(
+            title=title or None,
+            box=table.box,
+            show_edge=table.show_edge,
+            pad_edge=table.pad_edge,
+        )
         for column, width in zip(part, _widths(part, console.width), strict=True):
             justify = column.source.justify
             fitted.add_column(column.head, justify=justify, width=width, overflow="fold")
         for cells in zip(*(column.cells for column in part), strict=True):
             fitted.add_row(*cells)
         console.print(fitted)
+
+
+def light_table(title: str, *heads: str) -> Table:
+    """An empty table of findings, without lines between its columns, as README shows one."""
+    return Table(*heads, title=title, box=SIMPLE_HEAD, show_edge=False)
+
+
+def _named_once(title: str, columns: list[_Column]) -> tuple[str, list[_Column]]:
+    """Title and columns; the only backbone of a table is named in its title alone."""
+    first, *others = columns
+    names = {cell.plain for cell in first.cells}
+    if first.head != "backbone" or len(names) != 1:
+        return title, columns
+    (name,) = names
+    return (f"{name}: {title}" if title else name), others
 
 
 class _Column(NamedTuple):
@@ -152,27 +174,6 @@ def _planned(record: CellRecord, convention: str) -> tuple[Any, ...]:
         f"{record.total[convention] / GIGA:.4g}",
         f"{100 * record.removed[convention]:.2f} %",
     )
-
-
-def comparison_table(records: Sequence[CellRecord]) -> Table:
-    """Top-1 by method and budget, seeds averaged.
-
-    A cell without result says why; one that removes another share than its column has a dagger.
-    """
-    budgets = sorted({record.budget for record in records if record.budget is not None})
-    heads = ("all FLOPs", *(f"-{100 * budget:.0f} % FLOPs" for budget in budgets))
-    table = Table("backbone", "method", "setting", *heads, title="top-1 accuracy (%)")
-    groups: dict[str, dict[str, list[CellRecord]]] = {}
-    for record in records:
-        methods = groups.setdefault(record.backbone, {})
-        methods.setdefault("dense" if record.method == DENSE else record.label, []).append(record)
-    for backbone, methods in groups.items():
-        table.add_row(backbone, "dense", "", seed_mean(methods.pop("dense")[:1]))
-        for label, rows in methods.items():
-            cells = [seed_mean([row for row in rows if row.budget == at]) for at in budgets]
-            setting = rows[0].setting
-            table.add_row(backbone, label, str(setting or ""), "", *cells)
-    return table
 
 
 def off_budget(records: Sequence[CellRecord]) -> list[str]:

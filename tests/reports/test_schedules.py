@@ -115,10 +115,18 @@ def test_the_page_says_what_depends_on_which_images_and_names_the_tuned_settings
         {"schedule_accuracy": accuracies(), "schedules": schedules_table([verdicts()])},
     )
     assert "Does the order depend on the schedule?" in text
-    assert "whether mtr or utr keeps more depends on the schedule: mtr keeps more under 3" in text
-    assert "of 5 schedules under which both meet the budget" in text
-    assert "1,000 dev images, from the table of tries" in text
-    assert "The lead of mtr over random depends on the schedule" in text
+    words = (
+        "vim_nano at -40 % FLOPs, 1,000 dev images of the table of tries: mtr against {} depends on "
+        "the schedule (ahead under 3 of 5 schedules under which both meet the budget; behind under "
+        "1: constant-ratio; open under 1: rising)."
+    )
+    plain = text.replace("\u00a0", " ").replace("\u2212", "-")
+    assert f"Equal schedules, {words.format('utr')}" in plain
+    blind = f"Blind baselines under equal schedules, looser than at their best, {words}"
+    assert blind.format("random") in plain
+    assert (
+        plain.count("Not reversed (`holds`): ahead under at least one schedule, behind under") == 1
+    )
     assert "rising with 4 protected" in text
     assert "falling: too much to remove" in text
     assert "+12.3 ▲" in text

@@ -83,7 +83,7 @@ def test_only_what_ran_on_all_backbones_is_set_side_by_side_and_the_report_says_
     found = next(
         one for one in sections(ReportData.of(load(run, needed()))) if one.key == "families"
     )
-    assert found.sentence.startswith("With 20 % of FLOPs removed, evit keeps ")
+    assert found.sentence.startswith("On 30 images, with 20 % of FLOPs removed, evit keeps ")
     assert (
         "Not drawn: mtr, because on deit_mini it needs delta_mean; deit_mini has none."
         in found.notes

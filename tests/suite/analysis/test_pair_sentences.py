@@ -35,7 +35,7 @@ def cell(
 
 REFERENCE = cell("mtr", 0.62)
 DENSE = cell("none", 0.85, removed=0.0)
-SETTING = Setting("vim_nano", "fashion-clutter", 0.4, 0.85)
+SETTING = Setting("vim_nano", "fashion-clutter", 0.4, 0.85, split="test")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,8 @@ def told(*others: Outcomes, blind: float = 0.5) -> str:
 
 def test_headline_of_a_clear_win_a_clear_loss_and_a_tie() -> None:
     win = told(cell("tome", 0.50), cell("pool", 0.30))
-    assert "On fashion-clutter (vim_nano) with 40 % of FLOPs removed, mtr keeps" in win
+    place = "On 1,000 test images of fashion-clutter (vim_nano) with 40 % of FLOPs removed, "
+    assert f"{place}mtr keeps" in win
     assert "points of top-1 more than the best other method, tome" in win
     loss = told(cell("tome", 0.75))
     assert "mtr keeps" in loss
@@ -72,7 +73,8 @@ def test_headline_of_a_clear_win_a_clear_loss_and_a_tie() -> None:
 
 def test_headline_always_gives_the_interval_and_what_could_be_shown() -> None:
     for sentence in (told(cell("tome", 0.50)), told(cell("tome", 0.75)), told(cell("tome", 0.62))):
-        assert "95 % interval of the difference" in sentence
+        assert "(95 % interval " in sentence
+        assert ", Holm-corrected for 1 comparison; 61.8 % against " in sentence
         assert "1,000 images find a true difference of" in sentence
         assert sentence.index("interval") < sentence.index("p ")
         assert "dense 85.0 %" in sentence
@@ -82,7 +84,7 @@ def test_headline_interval_is_reference_minus_method() -> None:
     row = compare_to_reference(REFERENCE, [cell("tome", 0.50)])[0]
     assert row.difference_high < 0
     assert (
-        f"difference {-100 * row.difference_high:+.1f} to {-100 * row.difference_low:+.1f}"
+        f"interval {-100 * row.difference_high:+.1f} to {-100 * row.difference_low:+.1f}"
         in told(cell("tome", 0.50))
     )
 
@@ -95,9 +97,7 @@ def test_headline_says_first_that_the_data_cannot_rank() -> None:
 
 def test_headline_of_few_seeds_speaks_of_a_range_and_of_nothing_comparable_says_so() -> None:
     sentence = told(cell("random", 0.5, seeds=3))
-    figures = re.search(
-        r"\(difference (\S+) to (\S+) over the 95 % intervals of the seeds, ", sentence
-    )
+    figures = re.search(r"\((\S+) to (\S+) over the 95 % intervals of the seeds, ", sentence)
     assert figures
     assert 0 < float(figures[1]) < float(figures[2])
     assert "No other method was run at the same FLOPs" in told(cell("tome", 0.5, removed=0.3))
@@ -111,8 +111,17 @@ def test_only_of_seeds_the_headline_says_that_not_all_agree() -> None:
         difference_high=0.01,
     )
     judged = verdict(DENSE, [cell("stride", 0.5)], 0.4)
-    assert "not for seeds in general" in best_sentence(SETTING, judged, row)
-    assert "though not for every seed" in best_sentence(SETTING, judged, replace(row, kind="range"))
+    general = best_sentence(SETTING, judged, row)
+    assert "tome, cannot be told apart for seeds in general: mtr minus tome is +" in general
+    every = pair_sentence(SETTING, replace(row, kind="range"))
+    assert "mtr and tome cannot be told apart seed by seed: mtr minus tome is +" in every
+    for sentence in (general, every):
+        # No end beyond zero stands beside the word for a difference.
+        assert "differ:" not in sentence
+        assert "differ," not in sentence
+        assert "-1.0 to +20.0" in sentence
+        assert "p = 0.010 for these seeds together" in sentence
+    assert "together" not in told(cell("tome", 0.50))
 
 
 def test_a_difference_has_a_sign_and_agreement_is_no_difference() -> None:
@@ -129,11 +138,11 @@ def test_the_sentence_itself_says_videos_and_which_weights_are_made_up() -> None
     rows = [compare_to_reference(REFERENCE, [each])[0] for each in (same, other)]
     first = best_sentence(setting, judged, rows[0])
     assert re.search(r"less than the \d+\.\d points that 1,000 videos show in four", first)
-    assert "On fashion-clutter (vim_nano, made up in part: head (random)) with" in first
+    assert "videos of fashion-clutter (vim_nano, made up in part: head (random)) with" in first
     assert "are right on the same of all 1,000 videos" in first
     assert "1,000 videos find a true difference" in first
     assert pair_sentence(setting, rows[1]).startswith(
-        "On vim_nano, made up in part: head (random), with 40 % removed mtr keeps"
+        "On vim_nano, made up in part: head (random), 1,000 test videos, with 40 % removed, mtr keeps"
     )
 
 

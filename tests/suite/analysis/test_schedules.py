@@ -1,6 +1,7 @@
 """Methods under every schedule: accuracies are those of runs under it, whatever answered for them."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,11 @@ from suite.analysis.schedules import verdicts_on
 from suite.cli.compare import show
 from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
+from suite.stats import blind_baselines, schedule_words
 from suite.stats.correctness import Outcomes
+from suite.stats.schedule_words import pair_words
 from suite.stats.schedules import read_schedules_table
+from suite.store.run_folder import Store
 
 Specs = Callable[..., RunSpec]
 ALONE: dict[str, Any] = {"budgets": (0.4,), "gallery": 0, "seeds": 1}
@@ -72,7 +76,8 @@ def test_a_table_of_tries_gives_the_same_verdicts_and_nothing_is_evaluated_for_t
     # what was said is in every output
     record = answered.summary()["schedules"][0]
     assert record["source"] == "table"
-    assert [pair["sentence"] for pair in record["pairs"]] == [o.sentence for o in other.orders]
+    said = [f"{pair_words(order)}." for order in other.orders]
+    assert [pair["sentence"] for pair in record["pairs"]] == said
     assert answered.headline.schedules
 
 
@@ -82,15 +87,24 @@ def test_the_terminal_says_what_was_found_and_of_many_pairs_in_a_table(
     monkeypatch.setenv("COLUMNS", "80")
     verdicts = read_schedules_table(table(across, "schedules"))
     words = json.loads((across / "analyses" / "headline.json").read_text())
-    result = Result([], [], Headline(**words), {}, [], [], verdicts)
+    cells = [record for record in Store(across).cells() if record.shown]
+    result = Result(cells, [], Headline(**words), {}, [], [], verdicts)
     show(result, across, None)
     out = capsys.readouterr().out
     assert words["schedules"]
-    assert all(sentence in out for sentence in words["schedules"])
-    assert "order over schedules" not in out
+    assert words["blind"]
+    assert all(sentence in out for sentence in (*words["schedules"], *words["blind"]))
+    assert "order under equal schedules" not in out
+    # What a sentence rests on is said in it, but for the two rules.
+    rules = {schedule_words.RULE, blind_baselines.RULE}
+    for sentence in {*words["schedules"], *words["blind"], words["headline"]} - rules:
+        assert re.search(r"\d+ test images\b", sentence), sentence
+        assert re.search(r"-40 % FLOPs|40 % of FLOPs removed", sentence), sentence
+    assert rules < {*words["schedules"], *words["blind"]}
     orders = [replace(order, baseline="") for order in verdicts[0].orders]
     show(replace(result, schedules=[replace(verdicts[0], orders=tuple(orders))]), across, None)
-    assert "order over schedules on vim_mini, -40 % FLOPs" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "order under equal schedules, vim_mini at -40 % FLOPs, 30 test images" in out
 
 
 def test_a_run_that_was_told_not_to_has_no_verdicts(small: Specs, tmp_path: Path) -> None:

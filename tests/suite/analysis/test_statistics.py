@@ -24,7 +24,8 @@ from suite.stats.blind_baselines import read_blind_table
 from suite.store.results import Results
 from suite.store.run_folder import Store
 from suite.store.schema import CellRecord, ClassificationMetrics
-from suite.terminal.tables import comparison_table, left_out, off_budget, plan_table
+from suite.terminal.results_table import results_tables
+from suite.terminal.tables import left_out, off_budget, plan_table
 
 COUNT = 40
 LABELS = np.arange(COUNT) % 4
@@ -191,10 +192,10 @@ def test_where_the_first_method_is_missing_the_others_stand_alone(run: Fabricate
 def test_the_headline_is_a_difference_with_its_interval(run: Fabricated) -> None:
     found, _ = run.summarise()
     assert (
-        "On fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points"
+        "On 40 test images of fashion-clutter (b) with 30 % of FLOPs removed, mtr keeps 20.0 points"
         in found["headline"]
     )
-    assert "90.0 % against 70.0 %, dense 95.0 %" in found["headline"]
+    assert "90.0 % against 70.0 %; dense 95.0 %" in found["headline"]
     assert found["paragraphs"] == []
     judged = found["resolution"][0]
     assert judged["sentence"].startswith("At 30 % of FLOPs removed this data can")
@@ -263,10 +264,10 @@ def test_beside_the_headline_stand_the_named_methods_and_the_other_backbones(
     )
     named, other, named_there = found["beside"]
     assert named.startswith(
-        "On b with 40 % removed mtr keeps 50.0 points of top-1 more than evit (95 % interval"
+        "On b, 40 test images, with 40 % removed, mtr keeps 50.0 points of top-1 more than evit (95 "
     )
     assert "(c) with 40 % of FLOPs removed" in other
-    assert named_there.startswith("On c with 40 % removed mtr keeps 50.0 points")
+    assert named_there.startswith("On c, 40 test images, with 40 % removed, mtr keeps 50.0 ")
     warning, *paragraphs = found["paragraphs"]
     assert "split `train`" in warning
     assert paragraphs[:3] == found["beside"]
@@ -343,8 +344,8 @@ def test_a_smaller_image_stands_beside_the_best_method_of_the_nearest_budget(
     made.add("downsample", 0.5, correct_on(*range(6)), 0.45, image_size=6)
     found, _ = made.summarise()
     for told in (
-        "a smaller image has 92.5 % top-1 at 20 % fewer FLOPs (best token reduction, at 30 %: tome, 80.0 %)",
-        "85.0 % top-1 at 45 % fewer FLOPs (best token reduction, at 50 %: tome, 80.0 %)",
+        "a smaller image keeps 92.5 % at -20 % FLOPs (best token reduction: tome, 80.0 % at -30 %)",
+        "85.0 % at -45 % FLOPs (tome, 80.0 % at -50 %)",
     ):
         assert told in found["paragraphs"][0]
 
@@ -359,9 +360,9 @@ def test_a_smaller_model_stands_beside_the_smaller_image(tmp_path: Path) -> None
     found, table = made.summarise()
     # 38 of 40 right; 46 % is nearer to 50 than to 30.
     assert (
-        "On b, dense 100.0 %, a smaller image has 92.5 % top-1 at 20 % fewer FLOPs (best token "
-        "reduction, at 30 %: mtr, 90.0 %), and a smaller model, s, has 95.0 % top-1 at 46 % fewer "
-        "FLOPs (best token reduction, at 50 %: mtr, 75.0 %)."
+        "On b, 40 test images, a smaller image keeps 92.5 % at -20 % FLOPs (best token reduction: "
+        "mtr, 90.0 % at -30 %); a smaller model, s, keeps 95.0 % at -46 % FLOPs (mtr, 75.0 % at -50 "
+        "%)."
     ) in found["paragraphs"]
     (row,) = table[table.label == "s"].to_dict("records")
     assert (row["backbone"], row["top1"], row["images"]) == ("b", 0.95, COUNT)
@@ -429,20 +430,16 @@ def rows_of(table: Any) -> list[list[str]]:
 def test_the_terminal_shows_accuracy_by_method_and_budget(run: Fabricated) -> None:
     run.add("evit", 0.3, None)
     run.records[-1] = run.records[-1].model_copy(update={"status": "failed"})
-    table = comparison_table(run.records)
-    assert [column.header for column in table.columns[2:]] == [
-        "setting",
-        "all FLOPs",
-        "-30 % FLOPs",
-        "-50 % FLOPs",
-    ]
+    (table,) = results_tables(run.records)
+    assert table.title == "top-1 (%) on b, 40 test images, dense 95.0, by FLOPs removed"
+    heads = ["method", "setting", "-30 %", "-50 %"]
+    assert [column.header for column in table.columns] == heads
     assert rows_of(table) == [
-        ["b", "dense", "", "95.0", "", ""],
-        ["b", "mtr", "", "", "90.0", "skipped"],
-        ["b", "tome", "", "", "70.0", "25.0"],
-        ["b", "random", "", "", "47.5 ±2.5", "same as above"],
-        ["b", "stride", "", "", "80.0 †", "same as above"],
-        ["b", "evit", "", "", "failed", "same as above"],
+        ["mtr", "", "90.0", "skipped"],
+        ["tome", "", "70.0", "25.0"],
+        ["random", "", "47.5 ±2.5", "same as above"],
+        ["stride", "", "80.0 †", "same as above"],
+        ["evit", "", "failed", "same as above"],
     ]
 
 

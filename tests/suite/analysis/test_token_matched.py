@@ -67,7 +67,7 @@ def test_the_page_says_both_differences_and_the_cost(small: Specs, tmp_path: Pat
     (row,) = [row for row in result.token_matched if row["label"] == "mtr"]
     for value in (row["difference"], row["difference_tokens"]):
         assert f"{abs(100 * value):.1f} points" in made.sentence
-    assert "mtr minus tome on vim_mini at 30 %" in made.sentence
+    assert "mtr minus tome on vim_mini at 30 %, 30 images:" in made.sentence
     assert f"{100 * row['reduction_flops']:.2f} %" in made.sentence
     (table,) = made.tables
     assert list(table.frame["Method"]) == ["tome", "mtr"]

@@ -151,7 +151,7 @@ def test_each_combination_is_a_run_and_all_are_one_table(
     (merged,) = (tmp_path / "runs").glob("merged-*")
     labels = set(pd.read_parquet(merged / "analyses" / "statistics.parquet").label)
     assert labels == {"none", "mtr", "mtr@rising"}
-    assert told.index("│ mtr ") < told.index("│ mtr@rising ")
+    assert told.index("\n mtr ") < told.index("\n mtr@rising ")
     assert f"results of all: {merged}" in told
     assert run([*line, "--name", "s", "--json"]) == 0  # goes on where it stood: all is there
     document = json.loads(capsys.readouterr().out)

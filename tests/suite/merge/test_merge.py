@@ -125,7 +125,7 @@ def test_a_smaller_model_is_kept_and_may_be_a_backbone_of_another_run(
     assert (kept["backbone"], kept["beside"]) == (small, {"vim_mini": share})
     assert set(frame(folder, "statistics").backbone) == {"vim_mini"}
     headline = (folder / "analyses" / "headline.json").read_text()
-    assert f"a smaller model, {small}, has" in headline
+    assert f"a smaller model, {small}, keeps" in headline
     assert ReportData.of(load(folder)).backbones == ["vim_mini"]
     # Where it is a backbone, too, it keeps its place in both.
     for runs in ([own, beside], [beside, own]):

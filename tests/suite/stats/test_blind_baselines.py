@@ -11,10 +11,10 @@ from suite.stats.blind_baselines import (
     AtSetting,
     BlindComparison,
     LeadOverBaseline,
+    beaten_words,
     blind_table,
     compare_to_blind,
     in_order,
-    no_method_beats_blind,
     read_blind_table,
 )
 from suite.stats.compare import SAME_WORK
@@ -197,9 +197,7 @@ def test_marks_come_back_from_their_table_without_what_is_not_known() -> None:
     assert read_blind_table(blind_table([]), ("mtr",)) == {}
 
 
-def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to_do_better() -> (
-    None
-):
+def test_which_methods_beat_the_blind_baselines_is_said_outright_at_every_budget() -> None:
     behind = [LeadOverBaseline(label, 0.1, -0.1, 0.3, 0.4, False) for label in ("mtr", "tome")]
     ahead = [LeadOverBaseline(label, 0.1, 0.05, 0.15, 0.01, True) for label in ("mtr", "tome")]
     found = [
@@ -208,12 +206,15 @@ def test_a_sentence_a_backbone_names_the_budgets_at_which_no_method_was_shown_to
         BlindComparison("b", 0.55, "random", 0.25, tuple(behind)),
         BlindComparison("c", 0.2, "stride", 0.5, tuple(ahead)),
     ]
-    (sentence,) = no_method_beats_blind(found)
-    assert (
-        "on b at -20 % FLOPs (best: stride under staged with 4 protected, 75.6 %) or at -55 % FLOPs (best: random, 25.0 %):"
-        in sentence
+    assert beaten_words(found[:3], "60 test images") == (
+        "Blind baselines at their best, b, 60 test images: beaten at -20 % FLOPs by none (best: "
+        "stride under staged with 4 protected, 75.6 %), at -30 % by mtr, at -55 % by none (best: "
+        "random, 25.0 %)."
     )
-    assert no_method_beats_blind(found[1:2] + found[3:]) == []
+    assert beaten_words(found[3:], "1 test image") == (
+        "Blind baselines at their best, c, 1 test image: beaten at -20 % FLOPs by all 2 methods."
+    )
+    assert beaten_words([], "60 test images") == ""
     rows = [mark.record() for mark in found]
     assert [row["none_shown_better"] for row in rows] == [True, False, True, False]
     assert rows[1]["not_shown_better"] == ["tome"]

@@ -1,9 +1,12 @@
-"""The verdicts over schedules in words: every count is that of the table."""
+"""The verdicts over schedules in words: every count is that of the table, and every sentence says on what it rests."""
 
-from suite.stats.schedule_words import verdict_sentences
+import pytest
+
+from suite.stats.schedule_words import in_words, verdict_record, verdict_sentences
 from suite.stats.schedules import OrderOverSchedules, ScheduleVerdicts, State, UnderSchedule
 
 NAMES = ("constant-ratio", "constant-count", "one-shot", "staged", "rising", "falling")
+PLACE = "vim_nano at -40 % FLOPs, 1,000 dev images of the table of tries: "
 
 
 def order(method: str, other: str, states: str, baseline: str = "") -> OrderOverSchedules:
@@ -17,41 +20,109 @@ def verdicts(*orders: OrderOverSchedules) -> ScheduleVerdicts:
     return ScheduleVerdicts("vim_nano", 0.4, "table", "dev", 1000, orders)
 
 
-def test_few_pairs_have_a_sentence_each_and_the_first_says_where() -> None:
-    first, second = verdict_sentences(
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ("aaaaaa", "is ahead under all 6 schedules"),
+        ("bbbbbb", "is behind under all 6 schedules"),
+        ("oooaoo", "is not reversed (ahead under 1 of 6 schedules: staged; open under 5)"),
+        (
+            "oaaaoa",
+            "is not reversed (ahead under 4 of 6 schedules; open under 2: constant-ratio and rising)",
+        ),
+        ("ooboob", "is not reversed (behind under 2 of 6 schedules: one-shot and falling; open under 4)"),
+        (
+            "baaaoa",
+            "depends on the schedule (ahead under 4 of 6 schedules; behind under 1: constant-ratio; "
+            "open under 1: rising)",
+        ),
+        ("oooooo", "is not told apart under any of 6 schedules"),
+        ("aaaall", "is ahead under all 4 schedules under which both meet the budget"),
+        ("oollll", "is not told apart under any of 2 schedules under which both meet the budget"),
+        ("lllall", "is ahead under the only schedule under which both meet the budget"),
+        ("llloll", "is not told apart under the only schedule under which both meet the budget"),
+        ("llllll", "has no schedule under which both meet the budget"),
+    ],
+)  # fmt: skip
+def test_a_verdict_says_its_counts_and_no_more_than_the_rule(states: str, words: str) -> None:
+    assert in_words(order("mtr", "utr", states)) == words
+
+
+def test_few_pairs_are_told_each_with_budget_and_images() -> None:
+    (sentence,) = verdict_sentences(
         verdicts(order("mtr", "utr", "aaabao"), order("mtr", "tome", "aaaaaa"))
     )
-    assert first.startswith(
-        "Over schedules on vim_nano, 40 % of FLOPs removed (1,000 dev images, from the table of "
-        "tries, each with its own class-token window): whether mtr or utr keeps more depends on the "
-        "schedule: mtr keeps more under 4 of 6 schedules"
+    assert sentence == (
+        f"Equal schedules, {PLACE}mtr against utr depends on the schedule (ahead under 4 of 6 "
+        "schedules; behind under 1: staged; open under 1: falling); mtr against tome is ahead under "
+        "all 6 schedules."
     )
-    assert second == "mtr keeps more than tome under 6 of 6 schedules, less under none."
 
 
 def test_many_pairs_are_counted_and_those_that_depend_are_named() -> None:
     orders = [order(f"m{i}", f"n{i}", "aaaaaa") for i in range(3)]
     orders += [order("mtr", "utr", "ababoo"), order("mtr", "delta", "oooooo")]
-    first, second = verdict_sentences(verdicts(*orders))
-    assert "of 5 pairs of methods 3 have an order that holds, 1 one that depends" in first
-    assert first.endswith("and 1 none that was shown.")
-    assert second.startswith("Whether mtr or utr keeps more depends")
+    orders += [order("mtr", "evit", "oooaoo"), order("mtr", "stm", "abaaaa")]
+    (sentence,) = verdict_sentences(verdicts(*orders))
+    assert sentence == (
+        f"Equal schedules, {PLACE}of 7 pairs 3 ahead under all schedules, 2 depending on the "
+        "schedule (mtr and utr, mtr and stm), 1 not told apart, 1 not reversed."
+    )
 
 
-def test_leads_over_blind_baselines_are_a_sentence_a_method_whoever_is_ahead() -> None:
+def test_blind_baselines_are_told_from_the_side_of_the_method_whoever_is_ahead() -> None:
     (sentence,) = verdict_sentences(
         verdicts(
             order("mtr", "random", "aaaaal", "random"),
             order("mtr", "stride", "aabboo", "stride"),
             # the baseline is ahead, so it comes first
             order("pool", "mtr", "aaoooo", "pool"),
+            order("tome", "random", "aaaaaa", "random"),
+            order("tome", "stride", "aaaaaa", "stride"),
+            order("tome", "pool", "aaaaaa", "pool"),
         )
     )
-    assert sentence.endswith(
-        "the lead of mtr over random holds (ahead under 5 of 5); over stride "
-        "depends on the schedule (ahead under 2 of 6, behind under 2); over pool is none, pool "
-        "keeps more (ahead under 0 of 6, behind under 2)."
+    assert sentence == (
+        f"Blind baselines under equal schedules, looser than at their best, {PLACE}"
+        "mtr against random is ahead under all 5 schedules under which both meet the budget, against "
+        "stride depends on the schedule (ahead under 2 of 6 schedules: constant-ratio and "
+        "constant-count; behind under 2: one-shot and staged; open under 2: rising and falling), "
+        "against pool is not reversed (behind under 2 of 6 schedules: constant-ratio and "
+        "constant-count; open under 4); tome against random, stride and pool is ahead under all 6 "
+        "schedules."
     )
+
+
+def test_of_many_methods_those_that_fare_alike_are_named_together() -> None:
+    orders = []
+    for number, states in enumerate(("aaaaaa", "aaaaaa", "ooaooo", "oooooo", "abaaaa", "llllll")):
+        orders.append(order(f"m{number}", "random", states, "random"))
+        orders.append(order(f"m{number}", "pool", states, "pool"))
+    orders.append(order("stride", "m1", "aoooll", "stride"))
+    (sentence,) = verdict_sentences(verdicts(*orders))
+    assert sentence.endswith(
+        "ahead of each under all schedules: m0; behind one of them under some schedule: m1, m4; "
+        "behind none under any schedule: m2, m3, m5."
+    )
+
+
+def test_plain_values_have_the_state_in_one_word_and_the_same_sentence() -> None:
+    record = verdict_record(verdicts(order("mtr", "utr", "oooaoo")))
+    (pair,) = record.pop("pairs")
+    assert record == {
+        "backbone": "vim_nano", "budget": 0.4, "source": "table", "split": "dev", "images": 1000,
+    }  # fmt: skip
+    assert (pair["method"], pair["verdict"]) == ("mtr", "holds")
+    assert pair["sentence"] == (
+        "mtr against utr is not reversed (ahead under 1 of 6 schedules: staged; open under 5)."
+    )
+    assert [row["state"] for row in pair["schedules"]] == ["open"] * 3 + ["ahead"] + ["open"] * 2
+
+
+def test_videos_of_the_run_are_called_so() -> None:
+    found = ScheduleVerdicts("v", 0.25, "run", "test", 1, (order("mtr", "utr", "aaaaaa"),))
+    (sentence,) = verdict_sentences(found, "videos")
+    assert sentence.startswith("Equal schedules, v at -25 % FLOPs, 1 test video: mtr")
 
 
 def test_nothing_compared_is_nothing_said() -> None:

@@ -1,11 +1,13 @@
-"""The table of a comparison under protocol `paper`: a row a published method, others beside it."""
+"""The tables of a comparison, one a backbone; of protocol `paper` a row a published method, others beside it."""
 
 from typing import Any
 
+import pytest
+
 from suite.store.schema import CellRecord, ClassificationMetrics
 from suite.store.unstated import UNSTATED
-from suite.terminal.results_table import results_table
-from suite.terminal.tables import left_out, plan_table
+from suite.terminal.results_table import results_tables
+from suite.terminal.tables import left_out, plan_table, print_table
 
 
 def record(label: str, protocol: str, budget: float | None, top1: float | None, **more: Any) -> Any:
@@ -68,20 +70,23 @@ def rows_of(table: Any) -> list[list[str]]:
 
 
 def test_each_published_method_has_a_row_with_what_is_matched_to_it() -> None:
-    table = results_table(CELLS)
+    (table,) = results_tables(CELLS)
     heads = ["FLOPs removed", "tokens removed", "as published", "mtr", "random", "downsample"]
-    assert [column.header for column in table.columns][2:] == heads
+    assert [column.header for column in table.columns] == ["method", *heads]
+    assert table.title == (
+        "top-1 (%) on b, 10 test images, dense 94.0; mtr, random, downsample matched to the FLOPs of "
+        "the row"
+    )
     assert rows_of(table) == [
-        ["b", "dense", "", "", "94.0", "", "", ""],
-        ["b", "tome", "8.5 %", "14.0 %", "86.0", "95.0", "91.0 ±1.0", "skipped"],
-        ["b", "utr", "26.0 %", "14.0 %", "89.0", "72.0", "60.0", "80.0 †"],
-        ["b", "evit", "26.2 %", "14.0 %", "10.0", "72.0", "50.0", "80.0 †"],
+        ["tome", "8.5 %", "14.0 %", "86.0", "95.0", "91.0 ±1.0", "skipped"],
+        ["utr", "26.0 %", "14.0 %", "89.0", "72.0", "60.0", "80.0 †"],
+        ["evit", "26.2 %", "14.0 %", "10.0", "72.0", "50.0", "80.0 †"],
     ]
 
 
 def test_without_baselines_only_the_published_methods_are_there() -> None:
-    table = results_table(CELLS[:3])
-    assert rows_of(table)[1] == ["b", "tome", "8.5 %", "14.0 %", "86.0"]
+    (table,) = results_tables(CELLS[:3])
+    assert rows_of(table)[0] == ["tome", "8.5 %", "14.0 %", "86.0"]
 
 
 def test_a_method_without_a_published_schedule_is_named_once() -> None:
@@ -93,9 +98,37 @@ def test_a_method_without_a_published_schedule_is_named_once() -> None:
     assert "stm" not in [row[1] for row in rows_of(plan_table(twice, "flops"))]
 
 
-def test_other_protocols_have_their_usual_table() -> None:
-    cells = [record("none", "matched", None, 0.94), record("mtr", "matched", 0.2, 0.9)]
-    assert rows_of(results_table(cells)) == [
-        ["b", "dense", "", "94.0", ""],
-        ["b", "mtr", "", "", "90.0"],
+def test_every_backbone_has_a_table_whose_title_has_the_dense_model() -> None:
+    cells = []
+    for backbone, top1, dense in (("b", 0.9, 0.94), ("c", 0.8, None)):
+        failed = {"status": "failed", "reason": "NaN"} if dense is None else {}
+        cells.append(record("none", "matched", None, dense, backbone=backbone, **failed))
+        cells.append(record("mtr", "matched", 0.125, top1, backbone=backbone, schedule="falling"))
+    tables = results_tables(cells)
+    assert [table.title for table in tables] == [
+        "top-1 (%) on b, 10 test images, dense 94.0, by FLOPs removed",
+        "top-1 (%) on c, 10 test images, dense failed, by FLOPs removed",
     ]
+    assert [rows_of(table) for table in tables] == [
+        [["mtr", "falling", "90.0"]],
+        [["mtr", "falling", "80.0"]],
+    ]
+    assert [column.header for column in tables[0].columns] == ["method", "setting", "-12.5 %"]
+
+
+def test_three_budgets_with_settings_and_seeds_are_one_part_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    where = {"backbone": "videomamba_nano", "schedule": "one-shot", "cls_window": 8}
+    cells = [record("none", "matched", None, 0.94, backbone="videomamba_nano", images=500)]
+    for budget in (0.2, 0.4, 0.6):
+        for label in ("mtr", "random", "downsample"):
+            cells += [
+                record(label, "matched", budget, 0.8 + 0.1 * s, seed=s, **where) for s in (0, 1)
+            ]
+    (table,) = results_tables(cells)
+    print_table(table)
+    out = capsys.readouterr().out
+    assert out.count(" method ") == 1
+    assert len(out.splitlines()) == 3 + 3, "no row and no title is folded"

@@ -148,11 +148,26 @@ def test_rows_of_an_ablation_are_told_apart(tmp_path: Path, printed: Printed, wi
 
 def test_parts_repeat_the_columns_that_tell_rows_apart(printed: Printed) -> None:
     table = Table("backbone", "method", *(f"-{share} % FLOPs" for share in range(20, 90, 10)))
-    for method in ("mtr", "tome"):
-        table.add_row("vim_nano", method, *["81.2 ±0.3 †"] * 7)
+    for backbone in ("vim_nano", "vim_pico"):
+        for method in ("mtr", "tome"):
+            table.add_row(backbone, method, *["81.2 ±0.3 †"] * 7)
     shown = printed(table, 60)
     assert shown.count("vim_nano │ mtr ") == shown.count("┏") > 1
-    assert shown.count("81.2 ±0.3 †") == 14
+    assert shown.count("81.2 ±0.3 †") == 28
+
+
+@pytest.mark.parametrize(("title", "expected"), [("", "vim_nano"), ("speed", "vim_nano: speed")])
+def test_the_only_backbone_is_named_in_the_title_alone(
+    title: str, expected: str, printed: Printed
+) -> None:
+    table = Table("backbone", "method", "top-1", title=title or None)
+    for method in ("mtr", "tome"):
+        table.add_row("vim_nano", method, "81.2")
+    shown = printed(table, 80)
+    assert shown.splitlines()[0].strip() == expected
+    assert shown.count("vim_nano") == 1
+    assert "backbone" not in shown
+    assert printed(Table("backbone", "method"), 80).count("backbone") == 1  # without rows
 
 
 def test_width_without_a_terminal(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
