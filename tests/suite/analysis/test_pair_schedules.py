@@ -53,7 +53,7 @@ def test_a_lead_that_depends_on_the_schedule_is_a_number_and_no_win(pair: tuple[
         assert sentence.startswith(
             "Equal schedules, vim_nano at -40 % FLOPs, 1,000 dev images of the table of tries: "
             f"{pair[0]} against {pair[1]} depends on the schedule (ahead under 3 of 6 schedules; "
-            "behind under 2: staged and rising; open under 1: falling). On 500 test images"
+            "behind under 2: staged and rising; open under 1: falling). On "
         )
         assert ", mtr minus tome is +8.0 points of top-1 (" in sentence
         assert "more than" not in sentence
