@@ -261,7 +261,7 @@ def test_decay_of_dropped_tokens_has_no_walk_to_go_on_in() -> None:
     tokens = model.embed(torch.zeros(1, 3, 12, 12))
     with pytest.raises(UserError, match="without alignment"):
         model.run(replace(tokens, carry=torch.zeros(2, 1, 9, 48)))
-    with pytest.raises(UserError, match="zig-zag scans have no y_forward"):
+    with pytest.raises(UserError, match="plainmamba_l2 has no y_forward"):
         model.run(tokens, 0, 1, needs=frozenset({"y_forward"}))
 
 
