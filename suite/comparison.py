@@ -115,7 +115,7 @@ def conclude(
     with STOPWATCH.part("analyses"):
         tables = token_tables(prepared, records, results)
     with STOPWATCH.part("statistics"):
-        requested = requested_methods(prepared.spec)
+        requested = requested_methods(prepared.methods)
         statistics = compute_statistics(records, results, prepared.spec, requested)
         tables |= paired_tables(prepared, records, results, statistics)
         headline = comparison_headline(prepared, statistics, tables, store.halved())

@@ -16,7 +16,7 @@ import pandas as pd
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from methods.spec import parse_all
+from methods.spec import MethodSpec
 from suite.analysis.pair_sentences import comparisons_words, signed_points
 from suite.analysis.statistics import accuracy_row, difference_columns, outcomes_at
 from suite.config.run_spec import RunSpec
@@ -78,11 +78,17 @@ class AblationRow:
 
 
 def ablation_tables(
-    records: Sequence[CellRecord], spec: RunSpec, results: Results
+    records: Sequence[CellRecord],
+    spec: RunSpec,
+    methods: Sequence[MethodSpec],
+    results: Results,
 ) -> dict[str, pd.DataFrame]:
-    """The tables ``ablation``, a row a setting, and ``ablation_sentences``, one for each family."""
+    """The tables ``ablation``, a row a setting, and ``ablation_sentences``, one for each family.
+
+    `methods` are those of `spec`, around which it varies its axes.
+    """
     rows, sentences = [], []
-    for family, settings_of_family in _families(spec):
+    for family, settings_of_family in _families(spec, methods):
         members = [r for r in records if r.backbone == family.backbone and r.shown]
         measured = _family_rows(family, settings_of_family, members, results)
         rows += [asdict(row) for row in measured]
@@ -94,9 +100,10 @@ def ablation_tables(
     }
 
 
-def _families(spec: RunSpec) -> Iterator[tuple[Family, list[Setting]]]:
+def _families(
+    spec: RunSpec, methods: Sequence[MethodSpec]
+) -> Iterator[tuple[Family, list[Setting]]]:
     """Every family and its settings, the reference first."""
-    methods = parse_all(spec.methods)
     for backbone in spec.named:
         for axis in spec.axes:
             for method in methods:

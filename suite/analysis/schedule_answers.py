@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from methods.base import SCHEDULES
-from methods.spec import MethodSpec, parse_all
+from methods.spec import MethodSpec
 from suite.analysis.statistics import outcomes_of
 from suite.plan.cells import Cell
 from suite.plan.further import compared, unanswered
@@ -65,12 +65,11 @@ def schedule_answers(
     prepared: Prepared, records: Sequence[CellRecord], results: Results
 ) -> list[Answers]:
     """The answers on every backbone on which something answers for every schedule."""
-    spec = prepared.spec
-    named = parse_all(spec.methods)
+    spec, named = prepared.spec, prepared.methods
     finished = {record.key: record for record in records}
     answered = []
     for backbone in spec.named:
-        methods = _methods(prepared, backbone, named)
+        methods = _methods(prepared, backbone)
         tries = prepared.tries.get(backbone)
         across: dict[tuple[MethodSpec, str], list[Cell]] = {}
         for cell in prepared.across:
@@ -91,14 +90,12 @@ def schedule_answers(
     return [each for each in answered if each.methods]
 
 
-def _methods(
-    prepared: Prepared, backbone: str, named: Sequence[MethodSpec]
-) -> dict[MethodSpec, MethodAnswers]:
+def _methods(prepared: Prepared, backbone: str) -> dict[MethodSpec, MethodAnswers]:
     """The methods that are compared under every schedule, without their answers yet."""
-    asked = {replace(method, schedule="") for method in named}
+    asked = {replace(method, schedule="") for method in prepared.methods}
     tries = prepared.tries.get(backbone)
     methods = {}
-    for method in compared(named, prepared.spec):
+    for method in compared(prepared.methods, prepared.spec):
         composition = method.composition(prepared.models[backbone].provides)
         methods[method] = MethodAnswers(
             method.label,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from methods.base import WINDOW
-from methods.spec import MethodSpec, parse
+from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import DENSE
 from suite.stats.blind_baselines import (
@@ -63,9 +63,9 @@ class BackboneStatistics:
     smaller: list[Outcomes] = field(default_factory=list)
 
 
-def requested_methods(spec: RunSpec) -> dict[str, str]:
-    """Canonical specs and families of the methods that `spec` names, in its order."""
-    return {method.text: method.method.family for method in map(parse, spec.methods)}
+def requested_methods(methods: Iterable[MethodSpec]) -> dict[str, str]:
+    """Canonical texts and families of the methods that were asked for, in their order."""
+    return {method.text: method.method.family for method in methods}
 
 
 def compute_statistics(

@@ -47,7 +47,7 @@ def paired_tables(
     tables |= schedule_tables(schedule_answers(prepared, records, results))
     tables["ranking"] = ranking_table(statistics, read_schedules_table(tables["schedules"]))
     if prepared.spec.axes:
-        tables |= ablation_tables(records, prepared.spec, results)
+        tables |= ablation_tables(records, prepared.spec, prepared.methods, results)
     return tables
 
 
@@ -74,7 +74,8 @@ def comparison_headline(
         *run_warnings(statistics, spec, len(dataset.classes), published),
     ]
     verdicts = read_schedules_table(tables["schedules"])
-    headline = make_headline(statistics, spec, requested_methods(spec), warnings, verdicts)
+    requested = requested_methods(prepared.methods)
+    headline = make_headline(statistics, spec, requested, warnings, verdicts)
     if "ablation_sentences" in tables:
         first, *others = tables["ablation_sentences"].sentence
         headline = replace(headline, headline=first, paragraphs=[*warnings, *others])

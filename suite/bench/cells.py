@@ -19,6 +19,7 @@ from suite.config.spec_file import read_spec
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
 from suite.plan.prepare import prepare
+from suite.plan.settings import choose_settings
 from suite.store.find_run import run_spec
 from suite.system.hardware import DTYPES, check_precision
 
@@ -49,7 +50,8 @@ def time_grid(spec: BenchSpec, device: str, notify: Notify) -> Iterator[Record]:
             for model, of_budgets, batch in settings:
                 # times of other sizes and precisions must not share a key
                 context = f"bench of {name}, {model.image_size} pixels, {precision} on {device}"
-                cells = layout(name, model, methods, of_budgets, context)
+                chosen = choose_settings(methods, of_budgets)
+                cells = layout(name, model, chosen, of_budgets, context)
                 yield from _timed(model, precision, cells, batch, spec.rounds, device, notify)
 
 

@@ -29,6 +29,7 @@ from suite.bench.time_breakdown import profiled
 from suite.bench.timing import seconds
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
+from suite.plan.settings import choose_settings
 from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
@@ -111,7 +112,8 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
             model.layers = authors_blocks(model.blocks)
         # budgets are solved for the one kernel under which reduced cells are timed
         reducing = methods if kernel == REDUCED_BY else []
-        whole, *cells = layout(name, model, reducing, spec.run_spec(), "")
+        common = spec.run_spec()
+        whole, *cells = layout(name, model, choose_settings(reducing, common), common, "")
         dense = _row(model, precision, kernel, whole, batch)
         yield dense
         # with the fastest kernel, where the reduction has the largest share

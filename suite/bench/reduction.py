@@ -16,6 +16,7 @@ from suite.bench.spec import BenchSpec
 from suite.bench.tables import figures_table
 from suite.bench.timing import in_rounds
 from suite.plan.layout import layout
+from suite.plan.settings import choose_settings
 
 
 class ReductionRow(NamedTuple):
@@ -48,7 +49,9 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
         model = random_model(text, spec, spec.precisions[0], device)
         images = random_images(model, batch, device)
         # the dense cell is the first
-        cells = cells_with_plan(layout(name, model, methods, spec.run_spec(), ""), notify)
+        common = spec.run_spec()
+        chosen = choose_settings(methods, common)
+        cells = cells_with_plan(layout(name, model, chosen, common, ""), notify)
         runs: dict[str, Callable[[], float]] = {}
         for cell in cells:
             # the whole pass and its reducers take turns too, or drift would change the share

@@ -39,8 +39,8 @@ def further_cells(
     cells = []
     # Under protocol `paper` the budgets are what the published schedules remove.
     budgets = dict.fromkeys(cell.budget for cell in main if cell.budget)
-    for baseline in blind_baselines():
-        for resolved in chosen.further.get(baseline.name, ()):
+    for baseline, settings in chosen.further.items():
+        for resolved in settings:
             cell = replace(bare_cell(base, baseline, resolved, model), role="blind")
             cells += [replace(cell, budget=budget) for budget in budgets]
     # An ablation asks about settings of one method, not about methods.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from backbones.base import Backbone
@@ -24,7 +24,7 @@ from suite.plan.budget import (
 )
 from suite.plan.cells import DENSE, MATCHED, Cell
 from suite.plan.schedule import check_sites, default_sites, find_schedule
-from suite.plan.settings import Chosen, Resolved, Sites, added_methods, choose_settings
+from suite.plan.settings import Chosen, Resolved, Sites
 from suite.store.schema import Removal
 from suite.store.unstated import UNSTATED
 from suite.tries.settings import with_setting
@@ -32,26 +32,20 @@ from suite.tries.settings import with_setting
 SOLVERS = {"matched": solve, "tokens": solve_tokens}
 
 
-def layout(
-    name: str,
-    model: Backbone,
-    methods: Sequence[MethodSpec],
-    spec: RunSpec,
-    context: str,
-    chosen: Chosen | None = None,
-) -> list[Cell]:
+def layout(name: str, model: Backbone, chosen: Chosen, spec: RunSpec, context: str) -> list[Cell]:
     """List the cells of one backbone for its main table: dense, then by method, budget and seed.
 
-    `chosen` are the settings of the methods. Under protocol `paper` the budgets are what the
+    `chosen` are the methods with their settings. Under protocol `paper` the budgets are what the
     published schedules remove, and MTR and the baselines are matched to those. UserError for sites
     that do not exist.
     """
     base = Cell(name, DENSE, None, 0, None, None, model.image_size, context, protocol=spec.protocol)
-    named = [method for method in dict.fromkeys(methods) if method != DENSE]
-    chosen = chosen or choose_settings(named, spec)
-    unplanned = [bare_cell(base, method, chosen.methods.get(method), model) for method in named]
-    for method in added_methods(named, spec):
-        cell = bare_cell(base, method, chosen.added.get(method.name), model)
+    unplanned = []
+    for method, resolved in chosen.methods.items():
+        if method != DENSE:
+            unplanned.append(bare_cell(base, method, resolved, model))
+    for method, resolved in chosen.added.items():
+        cell = bare_cell(base, method, resolved, model)
         unplanned.append(replace(cell, role="baseline"))
     cells, budgets = [], spec.budgets
     if spec.protocol == "paper":

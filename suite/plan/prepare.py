@@ -14,7 +14,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.preprocessing import Preprocessing
 from methods.named.oracle import MAX_IMAGES
-from methods.spec import parse_all
+from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
 from suite.data import pictured, stratified
 from suite.data.base import UNDIVIDED, Dataset, Seen
@@ -42,6 +42,7 @@ class Prepared:
 
     ``models``         those that methods run on, then smaller ones
     ``spec``           in its one spelling
+    ``methods``        those that were asked for
     ``cells``          each once, those of the main table first on every backbone
     ``across``         every method under every schedule, where no table of tries answers for it
     ``token_matched``  every method by equal counts of tokens; these and ``across`` are among
@@ -57,6 +58,7 @@ class Prepared:
     dataset: Dataset
     chosen: NDArray[np.int64]
     cells: list[Cell]
+    methods: Sequence[MethodSpec] = ()
     across: list[Cell] = field(default_factory=list)
     token_matched: list[Cell] = field(default_factory=list)
     settings: dict[str, Chosen] = field(default_factory=dict)
@@ -214,7 +216,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         if table:
             tries[name] = table
         settings[name] = settings_on(dataset, named, spec, table, methods[len(named) :])
-    check_tries(spec, tries, dataset)
+    check_tries(spec, tries, named, dataset)
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
     indices = choose_images(dataset, spec.images, without=picking)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
@@ -225,7 +227,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
     laid_out: list[Cell] = []
     more: list[Cell] = []
     for name, chosen in settings.items():
-        main = layout(name, models[name], methods, spec, contexts[name], chosen)
+        main = layout(name, models[name], chosen, spec, contexts[name])
         own: list[Cell] = []
         if further:
             own = further_cells(models[name], named, spec, main, chosen, tries.get(name))
@@ -244,6 +246,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         dataset,
         indices,
         laid_out,
+        methods=named,
         across=[cell for cell in more if cell.role == "schedule"],
         token_matched=[cell for cell in more if cell.role == "tokens"],
         settings=settings,

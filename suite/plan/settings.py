@@ -43,14 +43,14 @@ class Resolved:
 class Chosen:
     """The settings on one backbone.
 
-    ``methods``  of every method that was asked for and has one
-    ``added``    of every method that stands beside them in the tables, by name
-    ``further``  of every blind baseline the other settings under which it runs, by name
+    ``methods``  of every method that was asked for; None of one that has no setting
+    ``added``    of every method that stands beside them in the tables; None likewise
+    ``further``  of every blind baseline the other settings under which it runs
     """
 
-    methods: Mapping[MethodSpec, Resolved]
-    added: Mapping[str, Resolved]
-    further: Mapping[str, tuple[Resolved, ...]]
+    methods: Mapping[MethodSpec, Resolved | None]
+    added: Mapping[MethodSpec, Resolved | None]
+    further: Mapping[MethodSpec, tuple[Resolved, ...]]
 
     @property
     def tuned(self) -> bool:
@@ -58,7 +58,7 @@ class Chosen:
         resolved = [*self.methods.values(), *self.added.values()]
         for settings in self.further.values():
             resolved += settings
-        return any(one.tuned for one in resolved)
+        return any(one is not None and one.tuned for one in resolved)
 
 
 def one_spelling(spec: RunSpec) -> RunSpec:
@@ -72,7 +72,7 @@ def one_spelling(spec: RunSpec) -> RunSpec:
     for method in methods:
         schedule = method.schedule or spec.schedule
         if schedule != TUNED:
-            find_schedule(schedule)
+            schedule = find_schedule(schedule).name
         if has_setting(method, spec):
             schedules[method] = schedule
     common = spec.schedule
@@ -132,17 +132,19 @@ def choose_settings(
     the first method. It runs, too, under the settings of the other methods and its own pick.
     `variants` of methods, as of an ablation, have settings and make none for the baselines.
     """
-    resolved: dict[MethodSpec, Resolved] = {}
+    resolved: dict[MethodSpec, Resolved | None] = {}
     for method in [*methods, *variants]:
+        resolved[method] = None
         if has_setting(method, spec):
             resolved[method] = resolve(method, spec.schedule, tries, spec.sites)
-    occurring = [resolved[method] for method in methods if method in resolved]
-    beside = added_methods(methods, spec)
-    added: dict[str, Resolved] = {}
-    for method in beside:
+    added: dict[MethodSpec, Resolved | None] = {}
+    for method in added_methods(methods, spec):
+        added[method] = None
+        # The blind baselines follow the others, below.
         if has_setting(method, spec) and method.name not in BLIND:
-            added[method.name] = resolve(method, spec.schedule, tries)
-    occurring += added.values()
+            added[method] = resolve(method, spec.schedule, tries)
+    settled = [*(resolved[method] for method in methods), *added.values()]
+    occurring = [one for one in settled if one is not None]
     further = {}
     for baseline in blind_baselines() if spec.baselines else ():
         own = resolve(baseline, TUNED, tries)
@@ -152,14 +154,14 @@ def choose_settings(
         }
         if own.tuned:
             settings[own.setting, None] = own
-        if baseline in beside:
+        if baseline in added:
             stands = Resolved(own.setting)
             if occurring and not any(one.tuned for one in occurring):
                 stands = replace(occurring[0], tuned=False)
             elif not occurring:
                 stands = replace(resolve(baseline, spec.schedule, tries), tuned=False)
-            added[baseline.name] = settings.pop((stands.setting, stands.sites), stands)
-        further[baseline.name] = tuple(settings.values())
+            added[baseline] = settings.pop((stands.setting, stands.sites), stands)
+        further[baseline] = tuple(settings.values())
     return Chosen(resolved, added, further)
 
 
@@ -184,7 +186,7 @@ def resolve(
         pick = picked(method, tries)
         setting, tuned = pick or default, pick is not None
     else:
-        setting, tuned = replace(default, schedule=find_schedule(name).name), False
+        setting, tuned = replace(default, schedule=name), False
     window = method.options.get(WINDOW)
     if window is not None:
         setting = replace(setting, cls_window=int(window))

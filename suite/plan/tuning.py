@@ -11,7 +11,7 @@ from backbones.base import Backbone
 from backbones.common.errors import UserError
 from backbones.common.labels import data_label
 from backbones.common.paths import local_path
-from methods.spec import MethodSpec, parse_all
+from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.data import content_of
 from suite.data.base import Dataset, IntArray
@@ -59,11 +59,16 @@ def tries_of_weights(model: Backbone, tries: str | None) -> Tries | None:
     )
 
 
-def check_tries(spec: RunSpec, found: Iterable[str], dataset: Dataset) -> None:
-    """UserError if `spec` names tries and they are of none of its backbones."""
+def check_tries(
+    spec: RunSpec, found: Iterable[str], methods: Iterable[MethodSpec], dataset: Dataset
+) -> None:
+    """UserError if `spec` names tries and they are of none of its backbones.
+
+    It names the command that tries the `methods`, those that were asked for.
+    """
     if spec.tries and not list(found):
-        methods = [each for each in parse_all(spec.methods) if each.method.kind == "sequence"]
-        command = tune_command(spec, dataset, [tried_name(method) for method in methods])
+        can = [method for method in methods if method.method.kind == "sequence"]
+        command = tune_command(spec, dataset, [tried_name(method) for method in can])
         raise UserError(
             f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.named)} with "
             f"these weights on {data_label(spec.data)}: make them with '{command}'"
@@ -84,7 +89,7 @@ def settings_on(
     """
     chosen = choose_settings(methods, spec, tries, variants)
     picked_here = tries is not None and tries.split == dataset.split
-    if picked_here and not any(one.tuned for one in chosen.methods.values()):
+    if picked_here and not any(one is not None and one.tuned for one in chosen.methods.values()):
         return choose_settings(methods, spec, None, variants)
     return chosen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbones.common.labels import data_label
-from methods.spec import MethodSpec, parse_all
+from methods.spec import MethodSpec
 from suite.plan.further import unanswered
 from suite.plan.prepare import Prepared
 from suite.plan.settings import BLIND, TUNED, Resolved
@@ -45,10 +45,9 @@ def warnings_on_tries(prepared: Prepared) -> list[str]:
 
 def why_evaluated(prepared: Prepared) -> str:
     """Why the run evaluates methods under every schedule: what the tables of tries lack."""
-    named = parse_all(prepared.spec.methods)
     backbones: dict[str, list[str]] = {}
     for name in dict.fromkeys(cell.backbone for cell in prepared.across):
-        reason = unanswered(prepared.tries.get(name), named, prepared.spec)
+        reason = unanswered(prepared.tries.get(name), prepared.methods, prepared.spec)
         backbones.setdefault(reason, []).append(name)
     if len(prepared.backbones) == 1:
         return "".join(backbones)
@@ -109,12 +108,14 @@ def _following(prepared: Prepared, backbone: str) -> list[tuple[MethodSpec, Reso
     """
     spec, chosen = prepared.spec, prepared.settings[backbone]
     following = []
-    for method in parse_all(spec.methods):
+    for method in prepared.methods:
         resolved = chosen.methods.get(method)
         if resolved and (method.schedule or spec.schedule) == TUNED:
             following.append((method, resolved))
     if spec.schedule == TUNED:
-        for name in sorted(chosen.added, key=BLIND.__contains__):
-            if name not in BLIND or any(resolved.tuned for _, resolved in following):
-                following.append((MethodSpec(name, {}), chosen.added[name]))
+        for method in sorted(chosen.added, key=lambda added: added.name in BLIND):
+            resolved = chosen.added[method]
+            follows = method.name not in BLIND or any(one.tuned for _, one in following)
+            if resolved and follows:
+                following.append((method, resolved))
     return following

@@ -13,7 +13,7 @@ from suite.plan.cells import Cell
 from suite.plan.layout import layout
 from suite.plan.loading import Opened, context_of
 from suite.plan.prepare import Prepared, check_reachable, choose_images
-from suite.plan.settings import blind_baselines, is_asked
+from suite.plan.settings import blind_baselines, choose_settings, is_asked
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.tries.few_images import few_images
@@ -84,10 +84,11 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     cells: list[Cell] = []
     tries: dict[str, list[Planned]] = {}
     spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
+    chosen = choose_settings(spelled, common)
     for name, text in common.named.items():
         model = opened.model(text, common, device, dtype)
         context = context_of(model, dataset, indices, common.precision, device, common.kernel)
-        own = layout(name, model, spelled, common, context)
+        own = layout(name, model, chosen, common, context)
         own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]
         models[name] = model
         tries[name] = planned(methods, common.budgets, own)

@@ -27,6 +27,7 @@ from suite.evaluation.tree import Job, evaluate
 from suite.flops.closed_form import block_flops, stem_flops, total
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
+from suite.plan.settings import choose_settings
 from suite.system.hardware import pick_device
 from suite.terminal.tables import print_table
 
@@ -60,7 +61,7 @@ def measure_sharing(spec: RunSpec, rounds: int, device: str) -> SharingRow:
     methods = [parse(text) for text in spec.methods]
     cells = [
         cell
-        for cell in layout(name, model, methods, spec, context="")
+        for cell in layout(name, model, choose_settings(methods, spec), spec, context="")
         if cell.plan and cell.image_size == model.image_size
     ]
     samples = open_dataset(spec.data, spec.split).samples(

@@ -7,14 +7,16 @@ from backbones import create_model
 from methods.spec import parse
 from suite.config.spec_file import build_spec
 from suite.plan.layout import layout
+from suite.plan.settings import choose_settings
 
 
 def test_what_cells_share_is_counted_once() -> None:
     model = create_model("vim_nano")
     spec = build_spec(budgets=(0.4,), baselines=False)
-    (dense,) = layout("vim_nano", model, [], spec, context="")
+    (dense,) = layout("vim_nano", model, choose_settings([], spec), spec, context="")
     assert work_share([dense], model.describe()) == 1
-    cells = layout("vim_nano", model, [parse("mtr")], spec, context="")
+    chosen = choose_settings([parse("mtr")], spec)
+    cells = layout("vim_nano", model, chosen, spec, context="")
     assert 0.5 < work_share(cells, model.describe()) < 1
 
 

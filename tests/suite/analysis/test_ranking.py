@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from methods.spec import parse_all
 from suite.analysis.ranking import ranking_table
 from suite.analysis.statistics import compute_statistics, requested_methods
 from suite.config.spec_file import build_spec
@@ -26,7 +27,9 @@ def run(tmp_path: Path) -> Fabricated:
 
 
 def test_cells_of_other_work_and_the_oracle_have_no_place(run: Fabricated) -> None:
-    statistics = compute_statistics(run.records, run.results, run.spec, requested_methods(run.spec))
+    statistics = compute_statistics(
+        run.records, run.results, run.spec, requested_methods(parse_all(run.spec.methods))
+    )
     table = ranking_table(statistics, [])
     assert list(table.columns) == list(TABLES["ranking"].columns)
     assert [(row.label, row.group, row.top1) for row in table.itertuples()] == [
@@ -44,7 +47,9 @@ def test_cells_of_other_work_and_the_oracle_have_no_place(run: Fabricated) -> No
 
 
 def test_a_lead_that_another_schedule_turns_round_is_unsettled(run: Fabricated) -> None:
-    statistics = compute_statistics(run.records, run.results, run.spec, requested_methods(run.spec))
+    statistics = compute_statistics(
+        run.records, run.results, run.spec, requested_methods(parse_all(run.spec.methods))
+    )
     under = (UnderSchedule("rising", "ahead"), UnderSchedule("falling", "behind"))
     order = OrderOverSchedules("tome", "mtr", under)
     verdict = ScheduleVerdicts("b", 0.3, "run", "test", 40, (order,))

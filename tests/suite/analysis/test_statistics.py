@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from backbones.checkpoints.published import PublishedFile
-from methods.spec import parse
+from methods.spec import parse, parse_all
 from suite.analysis.headline import make_headline, run_warnings
 from suite.analysis.statistics import (
     compute_statistics,
@@ -115,7 +115,7 @@ class Fabricated:
         )
 
     def summarise(self, **published: PublishedFile) -> tuple[dict[str, Any], pd.DataFrame]:
-        requested = requested_methods(self.spec)
+        requested = requested_methods(parse_all(self.spec.methods))
         statistics = compute_statistics(self.records, self.results, self.spec, requested)
         warnings = run_warnings(statistics, self.spec, 10, published)
         headline = make_headline(statistics, self.spec, requested, warnings)
@@ -401,7 +401,7 @@ def test_seeds_are_read_together_in_the_order_of_the_images(run: Fabricated) -> 
     assert found["random"].correct[1].tolist() == correct_on(*range(10, 32)).tolist()
     assert found["mtr"].images.tolist() == [3 * image for image in range(COUNT)]
     reference = reference_of(
-        list(found.values()), ok, requested_methods(run.spec), run.spec.protocol
+        list(found.values()), ok, requested_methods(parse_all(run.spec.methods)), run.spec.protocol
     )
     assert reference is found["mtr"]
 

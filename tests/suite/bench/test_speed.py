@@ -39,7 +39,8 @@ from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.plan.cells import Cell
-from suite.plan.prepare import layout
+from suite.plan.layout import layout
+from suite.plan.settings import choose_settings
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -61,7 +62,8 @@ def mini() -> Any:
 def cell(text: str = "mtr") -> Cell:
     """A cell of `vim_mini` that removes 40 % of the FLOPs, or the dense one."""
     spec = build_spec(backbones=("vim_mini",), budgets=(0.4,), baselines=False)
-    cells = list(layout("vim_mini", mini(), [parse("mtr")], spec, ""))
+    chosen = choose_settings([parse("mtr")], spec)
+    cells = layout("vim_mini", mini(), chosen, spec, "")
     return next(cell for cell in cells if cell.method.text == text)
 
 

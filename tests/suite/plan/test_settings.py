@@ -33,15 +33,19 @@ def chosen(*methods: str, picks: Mapping[str, Setting] | None = None, **settings
 
 
 def of_methods(found: Chosen) -> dict[str, Setting]:
-    return {method.label: one.setting for method, one in found.methods.items()}
+    return {method.label: one.setting for method, one in found.methods.items() if one}
+
+
+def of_added(found: Chosen) -> dict[str, Setting]:
+    return {method.label: one.setting for method, one in found.added.items() if one}
 
 
 def of_baselines(found: Chosen) -> dict[str, list[Setting]]:
     """Every setting of each blind baseline, the one in the tables first."""
-    settings = {}
-    for name, others in found.further.items():
-        shown = [found.added[name].setting] if name in found.added else []
-        settings[name] = [*shown, *(one.setting for one in others)]
+    settings, added = {}, of_added(found)
+    for baseline, others in found.further.items():
+        shown = [added[baseline.name]] if baseline.name in added else []
+        settings[baseline.name] = [*shown, *(one.setting for one in others)]
     return settings
 
 
@@ -106,10 +110,10 @@ def test_blind_baselines_run_under_every_setting_that_occurs_and_their_own_pick(
 
 def test_a_baseline_that_was_asked_for_has_its_own_row_and_the_other_settings_beside() -> None:
     found = chosen("mtr@rising", "random@staged", picks=PICKS)
-    assert "random" not in found.added
+    assert "random" not in of_added(found)
     rising = Setting("rising", 0)
     assert of_baselines(found)["random"] == [rising, STAGED, Setting("one-shot", 8)]
-    assert found.added["stride"].setting == rising
+    assert of_added(found)["stride"] == rising
 
 
 def test_a_method_and_its_pick_spelled_out_meet_the_same_blind_baselines() -> None:
@@ -129,6 +133,8 @@ def test_a_method_and_its_pick_spelled_out_meet_the_same_blind_baselines() -> No
         ("mtr@falling tome", "mtr@falling tome@tuned|rising", "mtr@falling tome|tuned"),
         ("mtr@falling mtr", "mtr@tuned mtr@falling", None),
         ("mtr@falling mtr@falling[]", None, None),
+        ("mtr@every-02 tome", "mtr@every-2 tome", "mtr@every-2 tome|tuned"),
+        ("mtr|every-02", "mtr@every-2", "mtr|every-2"),
         ("mtr@falling downsample", "mtr downsample@rising|falling", "mtr downsample|falling"),
         (
             "mtr[score=b,feature=c]",
@@ -172,7 +178,7 @@ def test_a_schedule_that_does_not_exist_is_named(methods: tuple[str, ...]) -> No
 def test_published_schedules_are_no_settings_and_what_is_matched_to_them_has_one() -> None:
     found = chosen("rmeeto", "evit", protocol="paper", picks=PICKS)
     assert of_methods(found) == {}
-    assert found.added["mtr"].setting == STAGED
+    assert of_added(found)["mtr"] == STAGED
     assert of_baselines(found)["random"] == [Setting("one-shot", 8), STAGED]
     falling = chosen("rmeeto", protocol="paper", schedule="falling")
-    assert {one.setting for one in falling.added.values()} == {Setting("falling", 0)}
+    assert set(of_added(falling).values()) == {Setting("falling", 0)}
