@@ -15,7 +15,7 @@ from backbones.common.errors import UserError
 from backbones.common.naming import ALIAS, settings, split
 from backbones.common.user_files import in_file, load, told_apart
 from methods import METHODS
-from methods.base import NO_TRACE, Method, Value, shown
+from methods.base import NO_TRACE, WINDOW, Method, Value, shown
 
 if TYPE_CHECKING:
     from methods.composition import Composition
@@ -54,6 +54,12 @@ class MethodSpec:
         """The canonical text: defaults left out, but for a spelled-out window, options sorted."""
         text = self._settings_after(self.name)
         return f"{self.alias}={text}" if self.alias else text
+
+    @property
+    def untuned(self) -> str:
+        """The text without alias, schedule and class-token window: the name in a table of tries."""
+        options = {name: value for name, value in self.options.items() if name != WINDOW}
+        return MethodSpec(self.name, options).text
 
     @property
     def label(self) -> str:

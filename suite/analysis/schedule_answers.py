@@ -20,7 +20,7 @@ from suite.stats.correctness import Outcomes
 from suite.stats.schedules import Source
 from suite.store.results import Results
 from suite.store.schema import CellRecord
-from suite.tries.settings import Setting, tried_name
+from suite.tries.settings import Setting
 from suite.tries.table import Tries
 
 AXIS = "schedule"  # of an ablation
@@ -102,7 +102,7 @@ def _methods(prepared: Prepared, backbone: str) -> dict[MethodSpec, MethodAnswer
             asked=method in asked,
             blind=composition is not None and composition.blind,
             window=under_schedules(method)[0].setting.cls_window,
-            picked=tries.pick(tried_name(method)) if tries else None,
+            picked=tries.pick(method.untuned) if tries else None,
         )
     return methods
 
@@ -157,7 +157,7 @@ def tried_answers(
     for method, blank in methods.items():
         under, reasons = {}, {}
         for setting in (resolved.setting for resolved in under_schedules(method)):
-            row = tries.find(tried_name(method), setting, budget)
+            row = tries.find(method.untuned, setting, budget)
             outcomes = tries.outcomes(row, blank.label)
             if outcomes:
                 under[setting.schedule] = outcomes

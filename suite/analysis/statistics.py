@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from methods.base import WINDOW
 from methods.spec import MethodSpec
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import DENSE
@@ -145,19 +144,14 @@ def at_settings(records: Iterable[CellRecord], results: Results, budget: float) 
     for record in records:
         if record.budget == budget:
             # Under one setting it may stand at another method's sites, too.
-            key = bare_name(record), record.setting, record.label, tuple(record.removals)
+            method = MethodSpec(record.method, record.options).untuned
+            key = method, record.setting, record.label, tuple(record.removals)
             groups.setdefault(key, []).append(record)
     found = []
     for (name, setting, *_), seeds in groups.items():
         (outcomes,) = outcomes_at(seeds, results, budget)
         found.append(AtSetting(name, setting, outcomes))
     return found
-
-
-def bare_name(record: CellRecord) -> str:
-    """The method of a cell with its options, without its setting."""
-    options = {name: value for name, value in record.options.items() if name != WINDOW}
-    return MethodSpec(record.method, options).text
 
 
 def outcomes_at(

@@ -16,7 +16,6 @@ from suite.config.run_spec import RunSpec
 from suite.plan.cells import Cell
 from suite.plan.layout import bare_cell, planned_cell, with_seeds
 from suite.plan.settings import Chosen, blind_baselines, is_asked, under_schedules
-from suite.tries.settings import tried_name
 from suite.tries.table import Tries
 
 
@@ -87,12 +86,12 @@ def unanswered(tries: Tries | None, methods: Sequence[MethodSpec], spec: RunSpec
     if origin.flops_convention != spec.flops_convention:
         return f"the table of tries counts FLOPs as {origin.flops_convention}"
     asked = compared(methods, spec)
-    if lacking := [method.label for method in asked if tried_name(method) not in tries.methods]:
+    if lacking := [method.label for method in asked if method.untuned not in tries.methods]:
         return f"the table of tries lacks {', '.join(lacking)}"
     if spec.headline_budget not in origin.budgets:
         return f"the table of tries has no budget of {100 * spec.headline_budget:.4g} %"
     for method in asked:
         for resolved in under_schedules(method):
-            if tries.find(tried_name(method), resolved.setting, spec.headline_budget) is None:
+            if tries.find(method.untuned, resolved.setting, spec.headline_budget) is None:
                 return f"the table of tries lacks {method.label} under {resolved.setting}"
     return ""

@@ -18,7 +18,7 @@ from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
 from suite.plan.cells import BASELINES, MATCHED
 from suite.plan.schedule import find_schedule
-from suite.tries.settings import Setting, default_setting, tried_name
+from suite.tries.settings import Setting, default_setting
 from suite.tries.table import Tries
 
 TUNED = "tuned"
@@ -117,7 +117,7 @@ def added_methods(methods: Sequence[MethodSpec], spec: RunSpec) -> list[MethodSp
 
 def is_asked(plain: MethodSpec, methods: Iterable[MethodSpec]) -> bool:
     """Whether the method `plain` is among `methods`, under whatever setting."""
-    return any(tried_name(method) == plain.name for method in methods)
+    return any(method.untuned == plain.name for method in methods)
 
 
 def choose_settings(
@@ -197,7 +197,7 @@ def picked(method: MethodSpec, tries: Tries | None) -> Setting | None:
     """The setting that `method` was tuned to, as it is or without its other options; or None."""
     if tries is None:
         return None
-    return tries.pick(tried_name(method)) or tries.pick(method.name)
+    return tries.pick(method.untuned) or tries.pick(method.name)
 
 
 def under_schedules(method: MethodSpec, sites: Sequence[int] | None = None) -> list[Resolved]:

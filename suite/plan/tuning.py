@@ -20,7 +20,6 @@ from suite.plan.tuning_commands import tune_command
 from suite.tries.bundled import bundled
 from suite.tries.bundled import of_weights as bundled_of_weights
 from suite.tries.files import open_tries
-from suite.tries.settings import tried_name
 from suite.tries.table import Tries
 
 
@@ -68,7 +67,7 @@ def check_tries(
     """
     if spec.tries and not list(found):
         can = [method for method in methods if method.method.kind == "sequence"]
-        command = tune_command(spec, dataset, [tried_name(method) for method in can])
+        command = tune_command(spec, dataset, [method.untuned for method in can])
         raise UserError(
             f"--tries {Path(spec.tries).name}: it has no tries of {', '.join(spec.named)} with "
             f"these weights on {data_label(spec.data)}: make them with '{command}'"

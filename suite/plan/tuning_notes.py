@@ -9,7 +9,6 @@ from suite.plan.prepare import Prepared
 from suite.plan.settings import BLIND, TUNED, Resolved
 from suite.plan.tuning_commands import tune_command
 from suite.tries.few_images import few_images
-from suite.tries.settings import tried_name
 
 
 def notes_on_settings(prepared: Prepared) -> list[str]:
@@ -92,12 +91,12 @@ def _to_tune(prepared: Prepared, backbone: str) -> list[str]:
     if all(one.tuned or _is_tried(method, prepared, backbone) for method, one in can):
         return []
     # All of them, since a comparison reads one table. `tune` adds the blind baselines by itself.
-    return [tried_name(method) for method, _ in can if method in asked or method.name not in BLIND]
+    return [method.untuned for method, _ in can if method in asked or method.name not in BLIND]
 
 
 def _is_tried(method: MethodSpec, prepared: Prepared, backbone: str) -> bool:
     tries = prepared.tries.get(backbone)
-    return tries is not None and tried_name(method) in tries.methods
+    return tries is not None and method.untuned in tries.methods
 
 
 def _following(prepared: Prepared, backbone: str) -> list[tuple[MethodSpec, Resolved]]:

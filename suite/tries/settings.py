@@ -73,12 +73,6 @@ def with_setting(spec: MethodSpec, setting: Setting) -> MethodSpec:
     return replace(spec, options=options, schedule=setting.schedule)
 
 
-def tried_name(spec: MethodSpec) -> str:
-    """The name of a method in a table of tries: its text without alias, window and schedule."""
-    options = {name: value for name, value in spec.options.items() if name != WINDOW}
-    return MethodSpec(spec.name, options).text
-
-
 def best(right: Sequence[tuple[Setting, int]], default: Setting) -> Setting | None:
     """The setting that is right most often; of equals the `default`, else the first.
 

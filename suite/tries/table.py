@@ -69,7 +69,7 @@ class Origin:
 class Try:
     """One method under one setting at one budget.
 
-    ``method``          its name in the table (see `suite.tries.settings.tried_name`)
+    ``method``          its name in the table (`MethodSpec.untuned`)
     ``removed``         share of the FLOPs that it removed
     ``tokens_removed``  tokens that left, over all sites
     ``correct``         (images,) whether each answer was right; None if there are no answers

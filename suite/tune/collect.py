@@ -8,7 +8,7 @@ from methods.spec import MethodSpec
 from suite.plan.loading import weights_hash
 from suite.store.results import Results
 from suite.store.schema import CellRecord
-from suite.tries.settings import Setting, best, default_setting, tried_name
+from suite.tries.settings import Setting, best, default_setting
 from suite.tries.table import Origin, Tries, Try
 from suite.tune.prepare import Planned, Tuning
 
@@ -27,14 +27,14 @@ def collect(tuning: Tuning, records: Iterable[CellRecord], results: Results) -> 
         for method, of_method in by_method.items():
             picked = pick(of_method, default_setting(method.method))
             if picked:
-                picks[tried_name(method)] = picked
+                picks[method.untuned] = picked
         tables.append(Tries(origin(tuning, backbone, content), tuple(rows), picks))
     return tables
 
 
 def answered(planned: Planned, record: CellRecord, results: Results) -> Try:
     """What came of a planned try: its answers, or why there are none."""
-    name = tried_name(planned.method)
+    name = planned.method.untuned
     if record.status != "ok":
         return Try(name, planned.setting, planned.budget, reason=record.reason)
     return Try(

@@ -17,7 +17,7 @@ from suite.plan.settings import blind_baselines, choose_settings, is_asked
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.tries.few_images import few_images
-from suite.tries.settings import Setting, settings_of, tried_name, with_setting
+from suite.tries.settings import Setting, settings_of, with_setting
 from suite.tune.spec import TuneSpec
 
 
@@ -110,10 +110,10 @@ def tunable(texts: Sequence[str]) -> list[MethodSpec]:
         if method.schedule or WINDOW in method.options:
             raise UserError(
                 f"{method} has a setting of its own, and schedule and {WINDOW} are what is tried: "
-                f"write {tried_name(method)}"
+                f"write {method.untuned}"
             )
     # Once each, under the name that a table has them by.
-    return parse_all(map(tried_name, methods))
+    return parse_all(method.untuned for method in methods)
 
 
 def pairs(methods: Iterable[MethodSpec]) -> Iterator[tuple[MethodSpec, Setting]]:

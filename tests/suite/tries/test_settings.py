@@ -14,7 +14,6 @@ from suite.tries.settings import (
     best,
     default_setting,
     settings_of,
-    tried_name,
     windows_of,
     with_setting,
 )
@@ -66,7 +65,7 @@ def test_a_setting_is_spelled_out_and_a_name_in_the_table_is_without_it() -> Non
     spelled = with_setting(spec, Setting("staged", 4))
     assert spelled.text == "Mine=mtr[cls_window=4,score=b]@staged"
     assert parse(spelled.text) == spelled
-    assert tried_name(spec) == tried_name(spelled) == "mtr[score=b]"
+    assert spec.untuned == spelled.untuned == "mtr[score=b]"
     bare = replace(METHODS["mtr"], options={})
     assert "cls_window" not in bare.options
     assert str(Setting("staged", 0)) == "staged"
