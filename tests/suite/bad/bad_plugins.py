@@ -127,8 +127,8 @@ ROWS = [
             ("a number", "NET = 1", r"'NET' \(.*m.py\) is a int: give a function that returns a"),
             (
                 "another thing",
-                "NET = dict",
-                "makes a dict: give a function that returns a backbones.base",
+                "class NET:\n    pass",
+                "makes a NET: give a function that returns a backbones.base",
             ),
             (
                 "an error",
