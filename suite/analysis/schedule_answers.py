@@ -33,6 +33,7 @@ class MethodAnswers:
 
     ``label``    its name, without a schedule
     ``asked``    whether it was asked for; else it is a blind baseline that runs anyhow
+    ``baseline`` whether it is of that family, as the blind ones are
     ``blind``    whether it removes tokens without looking at the image
     ``picked``   the setting that it was tuned to
     ``under``    what it got right, by schedule
@@ -42,6 +43,7 @@ class MethodAnswers:
 
     label: str
     asked: bool
+    baseline: bool
     blind: bool
     window: int
     picked: Setting | None
@@ -100,6 +102,7 @@ def _methods(prepared: Prepared, backbone: str) -> dict[MethodSpec, MethodAnswer
         methods[method] = MethodAnswers(
             method.label,
             asked=method in asked,
+            baseline=method.method.family == "baseline",
             blind=composition is not None and composition.blind,
             window=under_schedules(method)[0].setting.cls_window,
             picked=tries.pick(method.untuned) if tries else None,

@@ -59,7 +59,7 @@ def _pairs(methods: Sequence[MethodAnswers]) -> list[tuple[MethodAnswers, Method
     pairs = list(combinations(asked, 2))
     if len(asked) > ALL_PAIRS:
         # As elsewhere: the first that is no baseline.
-        reference = (looking or asked)[0]
+        reference = ([method for method in asked if not method.baseline] or asked)[0]
         pairs = [(reference, other) for other in asked if other is not reference]
     for method in looking:
         pairs += [(method, other) for other in methods if not other.asked]

@@ -43,6 +43,8 @@ def merged_answers(
         return []
     # Without their schedules, as methods are compared over them.
     asked = {without_schedule(spec) for spec in named}
+    cells = union.cells.values()
+    baselines = {without_schedule(cell.label) for cell in cells if cell.family == "baseline"}
     merged = []
     rows = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     for family, of_family in rows.groupby(FAMILY, sort=False):
@@ -57,7 +59,8 @@ def merged_answers(
             else:
                 method = _evaluated(str(label), own, union, results)
             if method.under:
-                methods.append(replace(method, asked=method.label in asked))
+                in_baselines = method.label in baselines
+                methods.append(replace(method, asked=method.label in asked, baseline=in_baselines))
         answered: Source = "table" if source == "table" else "run"
         # Baselines last, as in a run.
         methods.sort(key=lambda method: not method.asked)
@@ -104,7 +107,8 @@ def _blank(label: str, rows: pd.DataFrame) -> MethodAnswers:
             picked = Setting(str(row.schedule), int(row.picked_window))
         if row.reason:
             reasons[str(row.schedule)] = str(row.reason)
-    return MethodAnswers(label, False, label in BLIND, window, picked, reasons=reasons)
+    blind = label in BLIND
+    return MethodAnswers(label, False, blind, blind, window, picked, reasons=reasons)
 
 
 def _tried(label: str, rows: pd.DataFrame, tries: Tries | None) -> MethodAnswers:

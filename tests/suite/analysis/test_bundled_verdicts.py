@@ -51,7 +51,7 @@ def judged(path: Path, names: Collection[str] = ()) -> Iterator[tuple[float, str
     blank = {}
     for name in names or tries.methods:
         window = default_setting(parse(name).method).cls_window
-        blank[parse(name)] = MethodAnswers(name, True, False, window, None)
+        blank[parse(name)] = MethodAnswers(name, True, False, False, window, None)
     for budget in tries.origin.budgets:
         answered = tried_answers(blank, tries, budget)
         for first, second in combinations(sorted(answered, key=lambda each: each.label), 2):

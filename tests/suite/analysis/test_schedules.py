@@ -130,12 +130,14 @@ def test_an_ablation_of_the_schedule_answers_from_its_own_cells(
     assert [(order.method, order.other) for order in verdicts.orders] == [("mtr", "tome")]
 
 
-def method(label: str, hits: list[int], asked: bool = True, blind: bool = False) -> MethodAnswers:
+def method(
+    label: str, hits: list[int], asked: bool = True, blind: bool = False, baseline: bool = False
+) -> MethodAnswers:
     """A method that is right on `hits` of 100 images, a number for each schedule."""
     under = {}
     for name, count in zip(SCHEDULES, hits, strict=True):
         under[name] = Outcomes(label, np.arange(100)[None] < count, np.arange(100), 0.4)
-    return MethodAnswers(label, asked, blind, 0, None, under)
+    return MethodAnswers(label, asked, blind or baseline, blind, 0, None, under)
 
 
 def test_every_pair_of_few_methods_is_judged_and_of_many_those_with_the_reference() -> None:
@@ -145,13 +147,14 @@ def test_every_pair_of_few_methods_is_judged_and_of_many_those_with_the_referenc
     assert [(o.method, o.other) for o in verdicts.methods] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert len(verdicts.blind) == 6
     many = [
-        replace(method("stride", [50] * 6), blind=True),
-        *(method(n, [50] * 6) for n in "abcdef"),
+        replace(method("stride", [50] * 6, baseline=True), blind=True),
+        method("norm", [50] * 6, baseline=True),
+        *(method(n, [50] * 6) for n in "abcde"),
     ]
     verdicts = verdicts_on(Answers("vim_nano", 0.4, "run", "dev", (*many, *blind)))
     pairs = [{order.method, order.other} for order in verdicts.orders if order.baseline != "stride"]
     # the first that is no baseline is the reference, here as elsewhere
-    assert pairs[:5] == [{"a", other} for other in "bcdef"]
+    assert pairs[:5] == [{"a", other} for other in ("norm", *"bcde")]
     assert len(pairs) == 5 + 6 * len(blind)
     assert verdicts.pair("stride", "a") is not None
 
