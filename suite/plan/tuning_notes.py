@@ -76,7 +76,7 @@ def _on_backbone(prepared: Prepared, backbone: str) -> list[str]:
     if own:
         notes.append(f"not tuned on {backbone}, as the method says itself: {', '.join(own)}")
     if untried:
-        who = ", ".join(untried) if tuned or own or without_pick else "all"
+        who = ", ".join(untried) if tuned or own or without_pick else "any method"
         where = f"{backbone} and {data_label(prepared.spec.data)}"
         notes.append(f"no tuned settings for {who} on {where}: constant-ratio")
     for label, schedule in without_pick:

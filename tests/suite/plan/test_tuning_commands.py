@@ -89,7 +89,7 @@ def test_the_commands_of_the_notes_run_as_printed_and_leave_nothing_untuned(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (note, tune) = notes_on_settings(prepare(small(methods=("stm", "mtr@staged"), gallery=0)))
-    assert note.startswith("no tuned settings for all on vim_mini")
+    assert note.startswith("no tuned settings for any method on vim_mini")
     words = shlex.split(tune.split("`")[1])
     assert run([*words[3:], *QUICK]) == 0
     use = capsys.readouterr().out.splitlines()[-1]

@@ -33,7 +33,7 @@ def _twelve_images_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_tuned_is_one_line_and_the_command_that_tunes(small: Specs) -> None:
     untuned, command = notes_on_settings(prepare(small()))
-    assert untuned == "no tuned settings for all on vim_mini and blots: constant-ratio"
+    assert untuned == "no tuned settings for any method on vim_mini and blots: constant-ratio"
     assert command.startswith(f"to tune: {COMMAND.format('mtr,tome')}, then add the --tries FOLDER")
     assert notes_on_settings(prepare(small(schedule="rising"))) == []
     assert notes_on_settings(prepare(small(methods=("mtr@staged", "tome@rising")))) == []
@@ -54,7 +54,7 @@ def test_several_backbones_have_one_command(small: Specs, tables: Tables) -> Non
     spec = small(methods=("tome",), backbones=both, tries=str(tables(PICKS)))
     notes = notes_on_settings(prepare(spec))
     assert notes[0] == "tuned on vim_mini: tome rising with 4 protected"
-    assert notes[1] == "no tuned settings for all on deit_mini and blots: constant-ratio"
+    assert notes[1] == "no tuned settings for any method on deit_mini and blots: constant-ratio"
     assert "tune --methods tome --backbones vim_mini,deit_mini " in notes[2]
     assert len(notes) == 3
 
@@ -76,7 +76,7 @@ def test_the_method_that_stands_beside_published_ones_is_named_too(
 ) -> None:
     spec = small(methods=("rmeeto",), protocol="paper", tries=str(tables(BLIND)))
     untuned, command = notes_on_settings(prepare(spec))
-    assert untuned == "no tuned settings for all on vim_mini and blots: constant-ratio"
+    assert untuned == "no tuned settings for any method on vim_mini and blots: constant-ratio"
     assert COMMAND.format("mtr") in command
 
 
