@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -35,6 +35,22 @@ class Reducer(Protocol):
         ...
 
 
+class Blocks(Protocol):
+    """A sequence of modules."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> nn.Module:
+        """The block before which site `index` is."""
+        ...
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """All of them, in order."""
+        ...
+
+
 class Backbone(nn.Module):
     """A stack of blocks over a token sequence.
 
@@ -56,7 +72,7 @@ class Backbone(nn.Module):
     code: str | None = None  # hash of the file of a third party's backbone
 
     @property
-    def blocks(self) -> nn.ModuleList | Sequence[nn.Module]:
+    def blocks(self) -> Blocks:
         """The blocks in order; each maps (tokens, needs) to tokens."""
         raise NotImplementedError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from backbones.common.errors import UserError
 from backbones.sequence import TokenSequence
 from methods.composition import Composition
@@ -42,14 +44,19 @@ class Reducer:
                 else tokens
             )
         patches = tokens.patches()
-        # Plans keep to the cap, direct callers may not, and compiled loops do not check bounds.
-        cap = self.composition.cap(patches.shape[1], tokens.special.shape[1])
-        if self.remove > cap:
-            raise UserError(
-                f"cannot remove {self.remove} of {patches.shape[1]} tokens at site {self.site}: "
-                f"at most {cap}"
-            )
+        # A tracer cannot follow a bisection.
+        if not torch.compiler.is_compiling():
+            self._check_cap(patches.shape[1], tokens.special.shape[1])
         context = SiteContext(tokens, patches, self.seed, self.site)
         if dispatch.serves(self.composition, tokens):
             return dispatch.reduced(self.composition, context, self.remove)
         return reduced(self.composition, context, self.remove)
+
+    def _check_cap(self, patches: int, specials: int) -> None:
+        # Plans keep to the cap, direct callers may not, and compiled loops do not check bounds.
+        cap = self.composition.cap(patches, specials)
+        if self.remove > cap:
+            raise UserError(
+                f"cannot remove {self.remove} of {patches} tokens at site {self.site}: "
+                f"at most {cap}"
+            )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backbones.common.errors import UserError
+    from suite.api.exported import export
     from suite.api.reduce import Reduced, reduce
     from suite.api.runs import Run, compare, load
     from suite.api.samples import Samples, images
@@ -27,6 +28,7 @@ _HOMES = {
     "TokenTrace": "suite.api.trace",
     "UserError": "backbones.common.errors",
     "compare": "suite.api.runs",
+    "export": "suite.api.exported",
     "images": "suite.api.samples",
     "load": "suite.api.runs",
     "reduce": "suite.api.reduce",
@@ -39,6 +41,7 @@ __all__ = [
     "TokenTrace",
     "UserError",
     "compare",
+    "export",
     "images",
     "load",
     "reduce",

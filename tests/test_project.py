@@ -14,7 +14,10 @@ PACKAGES = {"backbones", "methods", "suite", "reports"}
 DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml"}
 # each is a fixed part of the other's installation
 BROUGHT_BY = {"llvmlite": "numba", "markupsafe": "jinja2"}
-EXTRAS = {"av", "causal_conv1d", "mamba_ssm", "mlflow", "ray", "tensorboard", "triton", "wandb"}
+EXTRAS = {
+    *("av", "causal_conv1d", "mamba_ssm", "mlflow", "onnxscript", "ray", "tensorboard", "triton"),
+    "wandb",
+}
 
 
 def shell_blocks() -> list[str]:

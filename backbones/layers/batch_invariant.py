@@ -39,7 +39,9 @@ def linear(
     count = rows.shape[0]
     if count < FEWEST_ROWS:
         rows = functional.pad(rows, (0, 0, 0, FEWEST_ROWS - count))
-    multiply = _onednn if fast and _has_onednn() else _plain
+    # torch.compile takes no product by oneDNN that it has not chosen itself.
+    fast = fast and not torch.compiler.is_compiling() and _has_onednn()
+    multiply = _onednn if fast else _plain
     product = multiply(rows, weight, bias, gelu)[:count]
     return product.view(*x.shape[:-1], weight.shape[0])
 

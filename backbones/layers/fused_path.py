@@ -37,7 +37,8 @@ KERNELS = {"cpu": "cpu", "cuda": "triton"}  # the kernel of each device's fused 
 def can_run(kernel: str, tokens: Tensor) -> bool:
     """Whether inference takes the fused path: `kernel` means the device's own one."""
     device, dtype = tokens.device.type, tokens.dtype
-    if torch.is_grad_enabled() or device not in KERNELS:
+    # A tracer sees through no kernel that is not a registered operator.
+    if torch.is_grad_enabled() or device not in KERNELS or torch.compiler.is_compiling():
         return False
     if device == "cpu" and dtype != torch.float32:
         return False
@@ -50,7 +51,7 @@ def can_run(kernel: str, tokens: Tensor) -> bool:
 def can_train(kernel: str, tokens: Tensor) -> bool:
     """Whether `add_norm` may be differentiated: on a GPU, by `triton`."""
     device, dtype = tokens.device.type, tokens.dtype
-    if not torch.is_grad_enabled() or device != "cuda":
+    if not torch.is_grad_enabled() or device != "cuda" or torch.compiler.is_compiling():
         return False
     if chosen(kernel, device, dtype).kernel != "triton":
         return False

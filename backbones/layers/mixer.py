@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from backbones.common.errors import UserError
 from backbones.layers import fused_path, plain_path
 from backbones.layers.scan_weights import Direction, ScanWeights, initial_weights
 from backbones.layers.stacked_weights import StackCache
-from backbones.scan import ScanInputs, chosen
+from backbones.scan import ScanInputs
+from backbones.scan.dispatch import running
 from backbones.sequence import Trace
 
 OUTPUTS = {f"{name}{end}" for name in ("y", "ungated") for end in ("", "_forward", "_backward")}
@@ -94,8 +96,8 @@ class BidirectionalMixer(Mixer):
 
     def scan_inputs(self, u: Tensor, carry: Tensor | None) -> ScanInputs:
         """The inputs of the two scans for tokens `u` (B, L, C), differentiably."""
-        kernel = chosen(self.kernel, u.device, u.dtype).kernel
+        kernel = running(self.kernel, u.device, u.dtype)
         # Inference by `triton` is fused; in training its inputs come from the Triton programs, too.
-        if kernel == "triton":
+        if kernel == "triton" and not torch.compiler.is_compiling():
             return fused_path.scan_inputs(self.scan_weights, u, carry)
         return plain_path.scan_inputs(self.scan_weights, u, carry, kernel)

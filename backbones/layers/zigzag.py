@@ -72,7 +72,9 @@ def paths(position: Tensor, height: int, width: int) -> Paths:
 
     A token keeps the arrival that it has on the full grid.
     """
-    step, arrival = walks(height, width, position.device)
+    # A tracer's tensors have no values, and must not be kept for later calls.
+    made = walks.__wrapped__ if torch.compiler.is_compiling() else walks
+    step, arrival = made(height, width, position.device)
     # by their steps on the full grid, so that removed tokens leave no gap
     order = step[:, position].argsort(dim=2)
     # the second sort inverts the permutation

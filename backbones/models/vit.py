@@ -12,7 +12,7 @@ layers, block 2l is the attention and block 2l + 1 the MLP of layer l, so the si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -36,6 +36,31 @@ MLP_RATIO = 4
 EPS = 1e-6
 
 
+class Layers(nn.Module):
+    """Layers under the checkpoints' names ("0", "1", ...), which run as their halves, in order."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        halves: list[nn.Module] = []
+        for index, layer in enumerate(layers):
+            self.add_module(str(index), layer)
+            halves += [AttentionHalf(layer), MlpHalf(layer)]
+        # A tuple keeps them unregistered: their parameters are the layers' already.
+        self._halves = tuple(halves)
+
+    def __len__(self) -> int:
+        """Number of halves."""
+        return len(self._halves)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        """The half block `index`."""
+        return self._halves[index]
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """The half blocks in order."""
+        return iter(self._halves)
+
+
 class ViT(Backbone):
     """A vision transformer with its class token first."""
 
@@ -52,26 +77,22 @@ class ViT(Backbone):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2 + 1, config.dim))
         norm: Any = partial(nn.LayerNorm, eps=EPS)
-        layers = nn.ModuleList(
+        layers = [
             Layer(config.dim, config.heads, MLP_RATIO, qkv_bias=True, norm_layer=norm)
             for _ in range(config.layers)
-        )
-        # Registered directly: the checkpoints call the layers "blocks", a name that a backbone's
-        # property has for the half blocks.
-        self._modules["blocks"] = layers
-        halves: list[nn.Module] = []
-        for layer in layers:
-            halves += [AttentionHalf(layer), MlpHalf(layer)]
-        # A tuple keeps them unregistered: their parameters are the layers' already.
-        self._halves = tuple(halves)
+        ]
+        # Registered directly: a backbone's property has that name.
+        self._modules["blocks"] = Layers(layers)
         self.norm = norm(config.dim)
         self.head = nn.Linear(config.dim, config.classes)
         initialise(self)
 
     @property
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Layers:
         """The half blocks in order."""
-        return self._halves
+        layers = self._modules["blocks"]
+        assert isinstance(layers, Layers)
+        return layers
 
     @property
     def special_places(self) -> tuple[int, ...]:

@@ -26,6 +26,10 @@ KERNELS = ("auto", "reference", "cpu", "mamba_ssm", "triton")
 # The order in which `auto` tries kernels. On an H200 `triton` took a sixth of mamba_ssm's time, a
 # third with gradients.
 PREFERRED = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
+# By kernel as it was asked for, device and dtype: the registered operators that passed their
+# self-check in this process. A tracer cannot run a check, since its tensors have no values.
+_PROVEN: dict[tuple[str, str, torch.dtype], str] = {}
+OPERATORS = ("reference", "cpu", "triton")
 
 
 class Choice(NamedTuple):
@@ -40,7 +44,22 @@ def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choic
 
     UserError if the kernel is unknown, does not support them, or disagrees with the reference.
     """
-    return _chosen(kernel, torch.device(device).type, dtype)
+    kind = torch.device(device).type
+    choice = _chosen(kernel, kind, dtype)
+    if choice.kernel in OPERATORS:
+        _PROVEN[kernel, kind, dtype] = choice.kernel
+    return choice
+
+
+def running(kernel: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Name of the kernel that `kernel` means, as `chosen` says.
+
+    While a graph is traced (torch.compile, torch.export) it is one that was proven before, else the
+    reference.
+    """
+    if torch.compiler.is_compiling():
+        return _PROVEN.get((kernel, device.type, dtype), "reference")
+    return chosen(kernel, device, dtype).kernel
 
 
 def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
@@ -68,12 +87,12 @@ def ungated_outputs(inputs: ScanInputs, reverse: tuple[bool, ...], kernel: str) 
 
 def _checked(inputs: ScanInputs, kernel: str) -> str:
     """The kernel that `kernel` means, its gradients proven where they are needed."""
-    name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
+    name = running(kernel, inputs.u.device, inputs.u.dtype)
     needs_gradients = torch.is_grad_enabled() and any(
         part is not None and part.requires_grad for part in inputs
     )
     # Checked on the first gradient: inference must not wait for compiling the backward pass.
-    if needs_gradients and name != "reference":
+    if needs_gradients and name != "reference" and not torch.compiler.is_compiling():
         prove_gradients(name, inputs.u.device.type, inputs.u.dtype)
     return name
 

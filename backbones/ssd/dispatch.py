@@ -28,6 +28,9 @@ FUNCTIONS: dict[str, Callable[[HeadInputs], Tensor]] = {
     "mamba_ssm": stock.stock_ssd,
 }
 KERNELS = ("auto", *FUNCTIONS)
+# As in `backbones.scan.dispatch`; a tracer sees through these two.
+_PROVEN: dict[tuple[str, str, torch.dtype], str] = {}
+TRACEABLE = ("reference", "chunked")
 
 
 def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
@@ -36,7 +39,11 @@ def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choic
     UserError if the kernel does not serve Mamba-2 or these tensors, or disagrees with the
     reference.
     """
-    return _chosen(kernel, torch.device(device).type, dtype)
+    kind = torch.device(device).type
+    choice = _chosen(kernel, kind, dtype)
+    if choice.kernel in TRACEABLE:
+        _PROVEN[kernel, kind, dtype] = choice.kernel
+    return choice
 
 
 def check_kernel(kernel: str, device: str, dtype: torch.dtype) -> None:
@@ -55,6 +62,9 @@ def ssd(inputs: HeadInputs, kernel: str) -> Tensor:
         result: Tensor = handle_torch_function(ssd, tuple(inputs), inputs, kernel)
         return result
     inputs.check()
+    if torch.compiler.is_compiling():
+        asked = kernel, inputs.u.device.type, inputs.u.dtype
+        return FUNCTIONS[_PROVEN.get(asked, "reference")](inputs)
     name = chosen(kernel, inputs.u.device, inputs.u.dtype).kernel
     needs_gradients = torch.is_grad_enabled() and any(
         part is not None and part.requires_grad for part in inputs

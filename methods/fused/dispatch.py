@@ -32,8 +32,8 @@ MOVED = ("branch", "residual", "position", "size", "special", "owner", "carry")
 def serves(composition: Composition, tokens: TokenSequence) -> bool:
     """Whether this path may replace the plain one."""
     device = tokens.branch.device.type
-    # Compiled loops have no backward.
-    if torch.is_grad_enabled() or device not in ("cpu", "cuda"):
+    # Compiled loops have no backward, and a tracer cannot see through them.
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or device not in ("cpu", "cuda"):
         return False
     # A subclass, somebody else's, may mean something else by the same fields.
     if type(composition) is not Composition:

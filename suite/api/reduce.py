@@ -23,7 +23,7 @@ from suite.config.spec_file import build_spec
 from suite.evaluation.runner import embed
 from suite.plan.budget import Plan, plan_of
 from suite.plan.cells import DENSE, REMOVING, Cell
-from suite.plan.layout import bare_cell, planned_cell
+from suite.plan.layout import at_own_sites, bare_cell, planned_cell
 from suite.plan.schedule import check_sites, default_sites, spell
 from suite.plan.settings import one_spelling, resolve
 from suite.plan.tuning import tries_of_weights
@@ -141,8 +141,8 @@ def reduce(
     `model` is a backbone of `backbones.create_model`, the name of one whose weights are bundled,
     such as ``vim_nano``, which is frozen (``requires_grad_`` thaws it), or an instance of timm's
     ViT or DeiT, or of the authors' class of Vim, VideoMamba or Mamba-Reg (see `suite.api.adopt`).
-    Its weights are shared, not copied. `method` is a text as on
-    the command line: ``mtr``, ``mtr[score=b]@falling``, ``file.py:MINE``.
+    Its weights are shared, not copied. `method` is a text as on the command line: ``mtr``,
+    ``mtr[score=b]@falling``, ``file.py:MINE``.
 
     Give either a `budget`, the share of the model's FLOPs to remove (0.4: 40 %, the method's own
     cost included, within 0.24 point), or `counts`: so many patch tokens at every site (ToMe's r; as
@@ -206,9 +206,13 @@ def _by_counts(
     """The cell of `method` that removes so many tokens at the sites; UserError if it cannot."""
     cell = bare_cell(base, method, None, model)
     name = f"{method.label} on {model.name}"
+    sites = spec.sites
+    if method.method.sites is not None and sites is None:
+        cell = at_own_sites(cell, method.method.sites, model.describe())
+        sites = cell.sites
     if cell.composition is None or cell.reason:
         raise UserError(f"{name}: {cell.reason or 'removes no tokens, give a budget'}")
-    asked = _asked(counts, spec.sites, model, cell.composition)
+    asked = _asked(counts, sites, model, cell.composition)
     try:
         return replace(cell, plan=plan_of(model.describe(), asked, cell.composition))
     except ValueError as error:
