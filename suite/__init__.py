@@ -12,6 +12,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from suite.system.version import VERSION
+
+__version__ = VERSION
+
 if TYPE_CHECKING:
     from backbones.common.errors import UserError
     from suite.api.exported import export

@@ -7,7 +7,10 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from suite.cli.listing import every_card
+from suite.system.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}
@@ -33,6 +36,13 @@ def test_readme_begins_with_two_commands_of_one_line() -> None:
 
 def test_ci_runs_readmes_test_command_word_for_word() -> None:
     assert shell_blocks()[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (VERSION, project["license"])
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 def imported() -> Iterator[str]:

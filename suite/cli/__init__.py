@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ from suite.cli.tune import tune
 from suite.cli.verify import verify
 from suite.config.command_line import flag_of
 from suite.config.spec_file import RENAMED, plain
+from suite.system.version import VERSION
 
 COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "compare": compare,
@@ -76,12 +77,11 @@ def parser() -> Callable[..., Any]:
     """The parser of all commands, made once: calling a Typer application makes it for each line."""
     app = typer.Typer(
         name="suite",
-        help="Compare token reduction methods on vision Mamba backbones: accuracy against FLOPs, "
-        "and why.",
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(root)
     for name, command in COMMANDS.items():
         if isinstance(command, dict):
             group = typer.Typer(help=BENCH_HELP, rich_markup_mode=None)
@@ -94,6 +94,24 @@ def parser() -> Callable[..., Any]:
     # Typer lists groups of commands before the others.
     made.commands = {name: made.commands[name] for name in COMMANDS}  # type: ignore[attr-defined]
     return made
+
+
+def print_version(asked: bool) -> None:
+    """Print the version of the suite and end, if `asked`."""
+    if asked:
+        print(f"mamba-token-suite {VERSION}")
+        raise typer.Exit
+
+
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Compare token reduction methods on vision Mamba: accuracy against FLOPs, and why."""
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., int]:

@@ -21,6 +21,7 @@ from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure
 from suite.plan.cells import Cell
 from suite.store.locks import file_lock
+from suite.system.version import VERSION
 
 Specs = Callable[..., RunSpec]
 Out = pytest.CaptureFixture[str]
@@ -43,6 +44,11 @@ def test_every_command_explains_itself(command: str, capsys: Out) -> None:
     shown = capsys.readouterr().out
     assert f"{command} [OPTIONS]" in shown
     assert "Options" in shown
+
+
+def test_the_version_is_told(capsys: Out) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"mamba-token-suite {VERSION}\n"
 
 
 def test_help_says_which_method_is_the_reference(capsys: Out) -> None:
