@@ -1,26 +1,22 @@
 """The examples keep the contracts, run beside the suite's own parts, and are what the pages print."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from suite.cli import run
+from suite.data import open_dataset
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+METHOD = f"{EXAMPLES}/own_method.py:SPREAD"
+BACKBONE = f"{EXAMPLES}/own_backbone.py:decay_vim"
+DATA = f"{EXAMPLES}/own_dataset.py:arrays"
 Out = pytest.CaptureFixture[str]
-SMALL = (
-    "--budgets 0.3 --no-baselines --no-report --gallery 0 --no-across-schedules --json --threads 1"
-)
-
-
-def cells(words: str, capsys: Out) -> list[dict[str, object]]:
-    """The cells of a small comparison."""
-    assert run([*words.split(), *SMALL.split()]) == 0
-    found: list[dict[str, object]] = json.loads(capsys.readouterr().out)["cells"]
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -28,41 +24,79 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_method_conforms_and_runs_as_it_says(capsys: Out) -> None:
-    name = f"{EXAMPLES}/own_method.py:SPREAD"
-    assert run(["verify", "--method", name]) == 0
-    assert "0 fail" in capsys.readouterr().out
-    found = {
-        cell["label"]: cell for cell in cells(f"compare --images 12 --methods mtr,{name}", capsys)
-    }
-    assert {cell["status"] for cell in found.values()} == {"ok"}
-    own = found["spread"]
-    assert (own["schedule"], own["cls_window"], own["tuned"]) == ("rising", 8, False)
+def python_in(page: str) -> list[str]:
+    """The blocks of Python on a page."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_backbone_conforms_and_runs_beside_ours(capsys: Out) -> None:
-    name = f"{EXAMPLES}/own_backbone.py:decay_vim"
-    assert run(["verify", "--backbone", name]) == 0
-    assert "9 hold, 0 fail" in capsys.readouterr().out
-    line = f"compare --images 12 --methods mtr,tome --checkpoint random --backbones vim_nano,{name}"
-    found = cells(line, capsys)
-    assert {cell["status"] for cell in found} == {"ok"}
-    assert {(cell["backbone"], cell["label"]) for cell in found} == {
+@pytest.mark.parametrize("part", [f"--method {METHOD}", f"--backbone {BACKBONE}"])
+def test_method_and_backbone_keep_their_contracts(part: str, capsys: Out) -> None:
+    assert run(["verify", *part.split()]) == 0
+    assert "hold, 0 fail" in capsys.readouterr().out
+
+
+def test_all_three_run_in_one_comparison_beside_ours(capsys: Out) -> None:
+    made = next(block for block in python_in("write-a-dataset.md") if "savez" in block)
+    exec(compile(made, "page", "exec"), {})
+    line = (
+        f"compare --backbones vim_nano,{BACKBONE} --methods mtr,{METHOD} --data {DATA}:garments.npz "
+        "--checkpoint random --images 12 --budgets 0.3 --no-baselines --no-across-schedules "
+        "--no-report --gallery 0 --json --threads 1"
+    )
+    assert run(line.split()) == 0
+    out = capsys.readouterr().out
+    assert "own_backbone" not in out
+    cells = json.loads(out)["cells"]
+    assert {cell["status"] for cell in cells} == {"ok"}
+    assert {cell["dataset"] for cell in cells} == {"arrays:garments.npz"}
+    assert {(cell["backbone"], cell["label"]) for cell in cells} == {
         (backbone, label)
         for backbone in ("vim_nano", "decay_vim")
-        for label in ("none", "mtr", "tome")
+        for label in ("none", "mtr", "spread")
     }
-    assert str(EXAMPLES) not in json.dumps(found)
+    own = {(c["schedule"], c["cls_window"], c["tuned"]) for c in cells if c["label"] == "spread"}
+    assert own == {("rising", 8, False)}
+    # The page says that the bundled weights were trained for these images.
+    chosen = np.arange(12)
+    bundled = open_dataset("fashion-clutter", "dev").samples(chosen, 56)
+    assert np.array_equal(open_dataset(f"{DATA}:garments.npz").samples(chosen, 56), bundled)
 
 
-def test_the_data_set_opens_the_file_that_its_page_makes(tmp_path: Path, capsys: Out) -> None:
-    page = (ROOT / "docs" / "write-a-dataset.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    exec(compile(next(block for block in blocks if "savez" in block), "page", "exec"), {})
-    name = f"{EXAMPLES}/own_dataset.py:arrays"
-    found = cells(f"compare --images 40 --methods tome --data {name}:garments.npz", capsys)
-    dense, reduced = found
-    assert float(str(dense["metrics"]["top1"])) > 0.8  # type: ignore[index]
-    assert {dense["dataset"], reduced["dataset"]} == {"arrays:garments.npz"}
-    assert run(["plan", "--images", "3", "--data", name]) == 2
+def test_a_data_set_without_its_file_and_a_broken_backbone_are_one_line(
+    tmp_path: Path, capsys: Out
+) -> None:
+    assert run(["plan", "--images", "3", "--data", DATA]) == 2
     assert "arrays needs a file: write own_dataset.py:arrays:FILE.npz" in capsys.readouterr().err
+    code = (EXAMPLES / "own_backbone.py").read_text("utf-8")
+    (tmp_path / "broken.py").write_text(code.replace("(2, (self.heads, -1))", "(2, (3, -1))"))
+    assert run(["verify", "--backbone", "broken.py:decay_vim"]) == 1
+    page = (ROOT / "docs" / "write-a-backbone.md").read_text("utf-8")
+    assert capsys.readouterr().out in page
+    assert run(["plan", "--checkpoint", "random", "--backbones", "broken.py:decay_vim"]) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: backbone 'decay_vim' fails on an image \(RuntimeError: .* "
+        r"\(broken.py:\d+, in forward\)\): correct it; .*\n",
+        err,
+    )
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
+    notebook = json.loads((EXAMPLES / "reduce_and_compare.ipynb").read_text("utf-8"))
+    for name in ("own_method.py", "own_backbone.py"):  # beside it, as in its folder
+        (tmp_path / name).write_text((EXAMPLES / name).read_text("utf-8"))
+    shown: list[object] = []
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        *lines, last = ast.parse("".join(cell["source"])).body
+        assert isinstance(last, ast.Expr)
+        exec(compile(ast.Module(lines, []), "cell", "exec"), names)
+        shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+        # What it shows is stored, as a picture where it is one.
+        kinds = {kind for out in cell["outputs"] for kind in out.get("data", {})}
+        assert ("image/png" in kinds) == hasattr(shown[-1], "_repr_png_")
+    assert repr(shown[0]) == "Reduced(vim_nano, mtr at one-shot, 8 protected: -40.0 % FLOPs)"
+    assert shown[6] is True
