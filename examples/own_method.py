@@ -1,4 +1,4 @@
-"""Keep the tokens that lie farthest from their image's mean token."""
+"""Keep the tokens farthest from their image's mean token."""
 
 from torch import Tensor
 
@@ -15,8 +15,8 @@ def spread(context: SiteContext, direction: str) -> Tensor:
 
 SCORES["spread"] = Score(
     read=spread,
-    needs=lambda direction: frozenset(),  # fields of the trace it reads
-    directed=False,  # the same whichever scan it is asked of
+    needs=lambda direction: frozenset(),  # trace fields it reads
+    directed=False,  # the same for both scans
     arithmetic=lambda tokens, scans, shape: 5 * tokens * shape.dim,
 )
 
@@ -24,10 +24,10 @@ SPREAD = Method(
     name="spread",
     title="Spread",
     family="merging",
-    about="Tokens near the mean token merge into the most similar of those above them.",
+    about="Tokens nearest to the mean token merge into the most similar next ones.",
     build=lambda: composed(
         matching="keep-target-source", score="spread", feature="branch", weights="mean"
     ),
-    schedule="rising",  # little early, much late, unless a run or tuning says otherwise
-    window=8,  # patch tokens on each side of the class token that take no part
+    schedule="rising",  # unless a run or tuning says otherwise
+    window=8,  # patches each side of the class token stay
 )

@@ -17,9 +17,11 @@ def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     blocks: list[str] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     text = next(block for block in blocks if "Method(" in block)
     assert len(text.splitlines()) < 40
-    (tmp_path / "spread.py").write_text(text)
+    file = tmp_path / "examples" / "own_method.py"
+    file.parent.mkdir()
+    file.write_text(text)
     monkeypatch.chdir(tmp_path)
-    return "spread.py:SPREAD"
+    return "examples/own_method.py:SPREAD"
 
 
 def test_it_conforms(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +69,7 @@ def test_it_is_tuned_as_ours_and_compared_so_by_the_commands_below_it(
 
 
 def test_what_is_missing_is_one_line(printed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify", "--method", "spread.py:SPRAED"]) == 2
+    assert run(["verify", "--method", "examples/own_method.py:SPRAED"]) == 2
     assert run(["verify", "--method", "nowhere.py:SPREAD"]) == 2
     lines = [
         line for line in capsys.readouterr().err.splitlines() if not line.startswith("loading ")
