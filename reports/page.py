@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
 from reports.figures.canvas import render, render_pdf, use_fonts_for
 from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
+from reports.inline_svg import pairs
 from reports.page_context import context, sort_key
+from reports.page_figures import Figures
 from reports.report_data import ReportData
 from reports.run import load
 from reports.section import Section
 from suite.system.atomic_files import write_atomic
-
-FORMS = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 def read(folder: Path, target: Path | None = None) -> ReportData:
@@ -43,12 +42,12 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
     titles = [look.title for look in report.looks.values()]
     use_fonts_for([*titles, *report.backbones, str(report.run.dataset.get("classes"))])
     try:
-        twins = _figures(report, found, out / "figures")
+        svgs = _figures(report, found, out / "figures")
         _tables(report, found, out / "tables")
-        page = _environment().get_template("index.html.j2").render(context(report, found, twins))
-        _save(out, "index", {"html": page})
-        if for_paper:
-            _paper(report, found, out / "paper")
+        printed = _paper(report, found, out / "paper") if for_paper else frozenset()
+        drawn = Figures(svgs, pairs(report.looks.values()), printed)
+        page = _environment(report).get_template("page.html.j2")
+        _save(out, "index", {"html": page.render(context(report, found, drawn))})
     except OSError as error:
         message = f"cannot write the report to '{out}' ({error.strerror}): {hint(error)}"
         if target is None:
@@ -57,7 +56,7 @@ def write(folder: Path, for_paper: bool = False, target: Path | None = None) -> 
     return out / "index.html"
 
 
-def _environment() -> Environment:
+def _environment(report: ReportData) -> Environment:
     """Return the template environment; every value is escaped."""
     made = Environment(
         loader=PackageLoader("reports"),
@@ -69,12 +68,11 @@ def _environment() -> Environment:
     made.filters |= {
         "breakable": breakable,
         "budget_name": budget_name,
-        "cells": tables.table_cells,
         "moment": moment,
         "number": number,
-        "numeric": tables.is_numeric,
         "percent": percent,
         "sort_key": sort_key,
+        "title": report.title,
         "typeset": typeset,
     }
     made.tests["present"] = present
@@ -82,29 +80,29 @@ def _environment() -> Environment:
     return made
 
 
-def _figures(report: ReportData, found: Sequence[Section], folder: Path) -> dict[str, str]:
-    """Save every figure; returns the smaller format of each as a data URI for the page."""
-    twins, written = {}, set()
+def _figures(report: ReportData, found: Sequence[Section], folder: Path) -> dict[str, bytes]:
+    """Save every figure; returns their SVG files by name, for the page."""
+    svgs, written = {}, set()
     for name, figure in static_figures.drawn(report, found):
         files = render(figure)
         written |= _save(folder, name, files)
-        form = min(FORMS, key=lambda form: len(files[form]))
-        twins[name] = f"data:{FORMS[form]};base64,{base64.b64encode(files[form]).decode()}"
+        svgs[name] = files["svg"]
     _forget(folder, written)
-    return twins
+    return svgs
 
 
-def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> None:
+def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> frozenset[str]:
     """Save every figure at page width and, if it fits, in one column; and the LaTeX tables.
 
-    Files of one column are called ``NAME-column``.
+    Files of one column are called ``NAME-column``. Returns the names of the figures.
     """
-    written = set()
+    written, names = set(), set()
     for room, ending in ((static_figures.PAGE, ""), (static_figures.ONE_COLUMN, "-column")):
         for name, figure in static_figures.drawn(report, found, room):
             if figure.get_figwidth() <= room.width:
                 files = render(figure) | {"pdf": render_pdf(figure)}
                 written |= _save(folder, f"{name}{ending}", files)
+                names.add(f"{name}{ending}")
     frame, convention, caption = report.frame, report.run.convention, report.caption
     for section in found:
         for table in section.tables:
@@ -117,6 +115,7 @@ def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> None:
         compact = tables.compact_tex(frame, backbone, caption)
         written |= _save(folder, name, {"tex": compact})
     _forget(folder, written)
+    return frozenset(names)
 
 
 def _forget(folder: Path, written: Collection[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, get_args
 
 import seaborn as sns
@@ -10,7 +11,9 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import aggregate, charts, tables
+from reports import aggregate, charts, first_screen
+from reports.cards import cards
+from reports.figures.apart import NEAR, STEP
 from reports.figures.tokens import DIVERGING, MAP
 from reports.figures.tradeoff import one_budget
 from reports.formatting import (
@@ -24,14 +27,20 @@ from reports.formatting import (
     unit,
 )
 from reports.formatting import points as signed
+from reports.page_figures import Figures
 from reports.page_panels import gallery_panel, kept_panel, stack_panel
+from reports.page_tables import on_page
 from reports.report_data import ReportData
+from reports.results_table import results
 from reports.run import SMALLER, Row, sequence
-from reports.section import Part, Section
+from reports.section import Part, Section, by_caption
+from reports.static_figures import MANY
+from reports.style import DENSE
 from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
 
 Context = dict[str, Any]
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")
+LEADING = 5  # methods that have colours, of many, as the page opens
 TOLERANCE = 0.0024  # how far from its budget a matched cell may land
 KINDS = {
     "gemm": "GEMM MACs",
@@ -41,42 +50,11 @@ KINDS = {
 }
 
 
-def context(report: ReportData, found: Sequence[Section], twins: dict[str, str]) -> Context:
-    """Return everything that the page prints.
-
-    `twins` are the static figures as data URIs, by name.
-    """
+def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Context:
+    """Return everything that the page prints; `drawn` are the static figures."""
     run = report.run
     backbones = [_backbone(report, backbone) for backbone in report.backbones]
-    interactive, kept, galleries, stacks = {}, {}, {}, {}
-    for backbone in backbones:
-        number = backbone["number"]
-        for kind, figure in backbone["charts"].items():
-            if figure:
-                interactive[f"{kind}-{number}"] = figure
-        if backbone["kept"]:
-            kept[f"b{number}"] = backbone["kept"]
-        if backbone["gallery"]:
-            galleries[f"b{number}"] = backbone["gallery"]
-    for section in found:
-        for drawing in section.figures:
-            if drawing.maps:
-                stacks[drawing.name] = stack_panel(drawing.maps)
-    # what the page's script reads
-    data = {
-        "palette": {theme: charts.palette(report.looks, theme) for theme in ("light", "dark")},
-        "labels": [look.title for look in report.looks.values()],
-        "kind": run.kind,
-        "charts": interactive,
-        "kept": kept,
-        "gallery": galleries,
-        "stacks": stacks,
-        "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
-        "scale": sns.color_palette(MAP, 64).as_hex(),
-        "rim": RIM,
-        "special": SPECIAL_COLOUR,
-        "veil": VEIL,
-    }
+    names = _names(report, found)
     own = (run.convention, "a convention of the run's own")
     short, words = CONVENTIONS.get(run.convention, own)
     heads, rows = results(report)
@@ -90,19 +68,32 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
     environment = dict(run.environment)
     # the command has a place of its own on the page
     command = str(environment.pop("command", None) or "")
-    return {
+    paragraphs = [run.headline.get("headline"), *sequence(run.headline.get("paragraphs"))]
+    sections = {part: [one for one in found if one.part == part] for part in get_args(Part)}
+    page = {
         "report": report,
         "run": run,
-        "headline": str(run.headline.get("headline") or ""),
-        "paragraphs": list(map(str, sequence(run.headline.get("paragraphs")))),
+        "title": first_screen.title(report),
+        "opening": _opening(report, found),
+        "paragraphs": [str(text) for text in paragraphs if text],
+        "budgets": _shown(report, first_screen.budgets(report)),
+        "ranking": _shown(report, first_screen.ranking(report)),
+        "names": names,
+        "numbers": {name: number for number, name in enumerate(names)},
+        "many": len(report.labels) > MANY,
+        "groups": report.by_group(report.frame),
+        "cards": cards(report),
         "resolution": resolution,
         "beaten": list(map(str, sequence(run.headline.get("blind")))),
         "smaller": bool((report.frame["method"] == "downsample").any()),
         "smaller_models": aggregate.smaller(run),
         "envelope": ENVELOPE if aggregate.few_seeds(report.frame) else "",
         "compared": not run.cells.empty,
+        "agreement_says": any(not backbone["single"] for backbone in backbones),
         "backbones": backbones,
-        "twins": twins,
+        "svgs": drawn.svgs,
+        "forms": drawn.links,
+        "drawing": drawn.inline,
         "convention": {"name": run.convention, "short": short, "words": words},
         "heads": heads,
         "rows": rows,
@@ -111,15 +102,136 @@ def context(report: ReportData, found: Sequence[Section], twins: dict[str, str])
         "achieved": achieved_table(report),
         "unstated": aggregate.unstated(run),
         "unfinished": aggregate.unfinished(run).to_dict("records"),
-        "sections": {part: [one for one in found if one.part == part] for part in get_args(Part)},
+        "sections": sections,
         "audit": aggregate.audit(run, report.correct),
         "environment": _flat(environment),
+        "machine": str(environment.get("gpu") or environment.get("cpu") or ""),
         "command": command,
         "spec": yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True),
         # safe: script_json leaves no character that could end the element
-        "data": Markup(script_json(data)),  # noqa: S704
+        "data": Markup(script_json(_data(report, found, backbones, names))),  # noqa: S704
         # safe: the library's own source
         "plotly": Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704
+        "printed": partial(on_page, report=report, numbers=names),
+        "grouped": by_caption,
+    }
+    return page | {"contents": _contents(page)}
+
+
+def _opening(report: ReportData, found: Sequence[Section]) -> str:
+    """The answer of a run that asks something else than which method keeps most."""
+    if report.run.ablates or report.run.cells.empty:
+        return next((one.lead for one in found if one.lead), "")
+    return ""
+
+
+def _names(report: ReportData, found: Sequence[Section]) -> list[str]:
+    """The backbones of the cells, and those of analyses alone."""
+    drawn = [drawing.backbone for section in found for drawing in section.figures]
+    return list(dict.fromkeys([*report.backbones, *filter(None, drawn)]))
+
+
+def _shown(report: ReportData, rows: Sequence[Row]) -> list[Row]:
+    """Rows of a backbone and budget, and whether they are those that the page opens with."""
+    focus = _focus(report)
+    opening = focus[0] if focus else None
+    return [row | {"shown": (row["backbone"], row["budget"]) == (0, opening)} for row in rows]
+
+
+def _focus(report: ReportData) -> list[float | None]:
+    """The budget that the page opens with, for each backbone."""
+    parts = [report.frame[report.frame["backbone"] == name] for name in report.backbones]
+    return [report.focus(part) if part["budget"].notna().any() else None for part in parts]
+
+
+def _contents(page: Context) -> list[tuple[str, str]]:
+    """The sections of the page in its order, by the anchor of each."""
+    sections, contents = page["sections"], []
+
+    def analyses(part: str) -> list[tuple[str, str]]:
+        return [(one.key, one.title) for one in sections[part]]
+
+    trades, compared = page["report"].trades, page["compared"]
+    if page["run"].ablates:
+        contents += analyses("answer")
+    if compared:
+        contents += [
+            ("results", "All results"),
+            ("gallery", f"Tokens of real {page['run'].kind}"),
+        ]
+    if not page["run"].ablates:
+        contents += analyses("answer")
+    if page["resolution"]:
+        contents.append(("can", "What this data can show"))
+    if compared and trades:
+        contents.append(("agreement", "Agreement with the dense model"))
+    if compared:
+        contents.append(("tokens", "Which tokens stay"))
+    contents += [*analyses("why"), *analyses("gallery")]
+    if compared:
+        contents.append(("flops", "FLOPs: asked and achieved"))
+    contents += analyses("cost")
+    if page["unfinished"]:
+        contents.append(("unfinished", "Skipped and failed cells"))
+    return [*contents, ("repeat", "How to repeat it")]
+
+
+def _data(
+    report: ReportData, found: Sequence[Section], backbones: Sequence[Context], names: Sequence[str]
+) -> Context:
+    """Return what the page's script reads."""
+    charted, kept, galleries, stacks = {}, {}, {}, {}
+    for backbone in backbones:
+        number = backbone["number"]
+        for kind, figure in backbone["charts"].items():
+            if figure:
+                charted[f"{kind}-{number}"] = figure
+        if backbone["kept"]:
+            kept[f"b{number}"] = backbone["kept"]
+        if backbone["gallery"]:
+            galleries[f"b{number}"] = backbone["gallery"]
+    for section in found:
+        for drawing in section.figures:
+            if drawing.maps:
+                stacks[drawing.name] = stack_panel(drawing.maps)
+    place = {label: index for index, label in enumerate(report.labels)}
+    families = report.by_group(report.frame)
+    ranked: dict[str, Row] = {}
+    for one in first_screen.ranking(report):
+        labels = [place[row["label"]] for row in one["rows"] if row["group"] is not None]
+        ranked.setdefault(str(one["backbone"]), {})[f"{one['budget']:g}"] = labels
+    apart = [label for label in report.labels if report.looks[label].group == DENSE]
+    smaller = report.frame.loc[report.frame["method"].isin(["downsample", SMALLER]), "label"]
+    return {
+        "palette": {theme: charts.palette(report.looks, theme) for theme in ("light", "dark")},
+        "labels": [look.title for look in report.looks.values()],
+        "texts": report.labels,
+        "names": list(names),
+        "budgets": [
+            report.budgets_of(report.frame[report.frame["backbone"] == name])
+            for name in report.backbones
+        ],
+        "focus": _focus(report),
+        "many": len(report.labels) > MANY,
+        "leading": LEADING,
+        "apart": {"near": 100 * NEAR, "step": STEP},
+        "always": [place[label] for label in dict.fromkeys([*apart, *smaller])],
+        "families": {
+            group: [place[label] for label in labels]
+            for group, labels in families.items()
+            if group != DENSE
+        },
+        "ranking": ranked,
+        "kind": report.run.kind,
+        "charts": charted,
+        "kept": kept,
+        "gallery": galleries,
+        "stacks": stacks,
+        "diverging": sns.color_palette(DIVERGING, 65).as_hex(),
+        "scale": sns.color_palette(MAP, 64).as_hex(),
+        "rim": RIM,
+        "special": SPECIAL_COLOUR,
+        "veil": VEIL,
     }
 
 
@@ -173,34 +285,6 @@ def _flat(values: Context, before: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def results(report: ReportData) -> tuple[list[tuple[str, str | None]], list[Row]]:
-    """Return the heads of the table of results, with the column each sorts by, and the rows.
-
-    A row has the text and the value of every cell, its record, whether it is significantly better
-    or worse, and the best blind baseline if it was not shown to beat all of them.
-    """
-    heads, printed = tables.printed(report.frame, report.run.convention)
-    # a single backbone has no column
-    first = 0 if len(report.backbones) > 1 else 1
-    rows = []
-    for texts, record in zip(printed, report.frame.to_dict("records"), strict=True):
-        values = [record[column] if column else "" for column in heads.values()]
-        verdict = ""
-        if record["significant"]:
-            verdict = "better" if record["difference"] > 0 else "worse"
-        mark = report.marks.get((record["backbone"], record["budget"]))
-        equals_blind = mark is not None and record["label"] in mark.not_shown
-        rows.append(
-            {
-                "cells": list(zip(texts, values, strict=True))[first:],
-                "record": record,
-                "verdict": verdict,
-                "blind": mark.best if mark and equals_blind else "",
-            }
-        )
-    return list(heads.items())[first:], rows
-
-
 def sort_key(value: Any) -> str:
     """Return the text that the page's script sorts by; numbers with every digit."""
     if isinstance(value, str):
@@ -214,7 +298,7 @@ def achieved_table(report: ReportData) -> list[Row]:
     A share that is too far off its budget says how far.
     """
     blocks = []
-    for backbone in report.backbones:
+    for number_of, backbone in enumerate(report.backbones):
         frame = report.frame[report.frame["backbone"] == backbone]
         part = frame[frame["budget"].notna()]
         lines = []
@@ -230,7 +314,7 @@ def achieved_table(report: ReportData) -> list[Row]:
             row = own.loc[aggregate.focus(sorted(own.index))]
             share = MISSING
             if present(row["total"]) and row["total"]:
-                share = f"{percent(row['reduction'] / row['total'], 2)} %"
+                share = percent(row["reduction"] / row["total"], 2)
             lines.append({"label": label, "cells": cells, "own": share})
         if lines:
             kinds = []
@@ -239,5 +323,6 @@ def achieved_table(report: ReportData) -> list[Row]:
                 for kind, name in KINDS.items():
                     if present(dense[kind]):
                         kinds.append((name, f"{number(dense[kind] / size, 2)} {prefix}"))
-            blocks.append({"backbone": backbone, "kinds": kinds, "lines": lines})
+            block = {"backbone": backbone, "number": number_of}
+            blocks.append(block | {"kinds": kinds, "lines": lines})
     return blocks

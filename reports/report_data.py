@@ -44,7 +44,8 @@ class ReportData:
         """Aggregate the tables of `run`."""
         order = aggregate.labels(run)
         analysed: set[str] = set()
-        for table in (run.kept_tokens, run.foreground, run.gallery, *run.others.values()):
+        common = (run.ranking, run.kept_tokens, run.foreground, run.gallery)
+        for table in (*common, *run.others.values()):
             if "label" in table:
                 analysed |= set(table["label"].dropna().astype(str))
         # an analysis may name methods that no cell has, such as those of a sensitivity run

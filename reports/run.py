@@ -41,7 +41,15 @@ NUMBERS = (*FIELDS, *METRICS, *KINDS, "total", "removed", *TIMING)
 # Method of a smaller model where it stands among the methods of a backbone.
 SMALLER = "smaller"
 # Tables of every comparison; the others belong to sections of the page.
-COMMON = ("statistics", "blind_comparison", "kept_tokens", "foreground", "gallery", "images")
+COMMON = (
+    "statistics",
+    "ranking",
+    "blind_comparison",
+    "kept_tokens",
+    "foreground",
+    "gallery",
+    "images",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Run:
     further: pd.DataFrame
     smaller: pd.DataFrame
     statistics: pd.DataFrame
+    ranking: pd.DataFrame
     blind_comparison: pd.DataFrame
     kept_tokens: pd.DataFrame
     foreground: pd.DataFrame

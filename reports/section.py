@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,6 +84,7 @@ class Drawing:
     ``caption``  what to look at and what it means
     ``alt``      what the figure shows, for those who cannot see it
     ``maps``     the same data behind a slider, shown instead of the figure where scripts run
+    ``backbone`` the one that it is of, where the others have a figure like it
     """
 
     name: str
@@ -92,6 +93,28 @@ class Drawing:
     alt: str
     # The figure stays: on paper, in the files and where scripts do not run.
     maps: Maps | None = None
+    backbone: str = ""
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Figures of several backbones that share a caption, of which the page shows one."""
+
+    caption: str
+    figures: tuple[Drawing, ...]
+
+    @property
+    def maps(self) -> bool:
+        """Whether sliders stand for them."""
+        return any(figure.maps for figure in self.figures)
+
+
+def by_caption(figures: Sequence[Drawing]) -> list[FigureGroup]:
+    """Group the figures of a section that have one caption, in the order of the first of each."""
+    groups: dict[str, list[Drawing]] = {}
+    for figure in figures:
+        groups.setdefault(figure.caption, []).append(figure)
+    return [FigureGroup(caption, tuple(those)) for caption, those in groups.items()]
 
 
 @dataclass(frozen=True)
@@ -117,6 +140,8 @@ class Section:
     ``part``      the part of the page it belongs to: the ``answer`` to what the run asked, which
                   comes first; ``why`` a method wins; what it ``cost``s; or the ``gallery``
     ``sentence``  the finding
+    ``brief``     the finding in few words, where the sentence is long
+    ``nothing``   that there is nothing to see, in a line behind which the section is folded
 
     All texts are plain: the page escapes them.
     """
@@ -128,6 +153,18 @@ class Section:
     figures: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    brief: str = ""
+    nothing: str = ""
+
+    @property
+    def lead(self) -> str:
+        """What stands below the title; empty where everything is folded."""
+        return "" if self.nothing else self.brief or self.sentence
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is folded under "In words"."""
+        return tuple(text for text in (self.sentence, *self.notes) if text and text != self.lead)
 
 
 def scaled_table(

@@ -60,7 +60,7 @@ class BackbonePart:
         maps: Maps | None = None,
     ) -> Drawing:
         """Return a figure of this backbone."""
-        return Drawing(f"{stem}{self.suffix}", draw, f"{self.prefix}{caption}", alt, maps)
+        return Drawing(f"{stem}{self.suffix}", draw, caption, alt, maps, self.backbone)
 
 
 def by_backbone(frame: pd.DataFrame) -> list[BackbonePart]:

@@ -12,6 +12,8 @@ INK = {"light": "#1b1f24", "dark": "#e6e9ed"}
 SOFT = {"light": "#59616b", "dark": "#a2abb6"}
 GRID = {"light": "#e3e6ea", "dark": "#2c323a"}
 PAPER = {"light": "#ffffff", "dark": "#14171b"}
+# Words on coloured cells, which no theme changes: on pale ones, and on dark ones.
+ON_PALE, ON_DARK = "#191d22", "#fefefe"
 
 # Name of a marker: its matplotlib letter, plotly's word for it, and a path in a 12 x 12 box for the
 # page's legend.

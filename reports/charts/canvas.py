@@ -11,7 +11,7 @@ from reports import style
 from reports.formatting import present
 from reports.style import Look, Looks
 
-HEIGHT = 480
+HEIGHT = 500
 MARGIN = {"l": 56, "r": 12, "t": 14, "b": 76}
 # pixels; a triangle or star of the same size looks smaller than a square
 SIZES = {"star": 13, "up": 11, "down": 11}

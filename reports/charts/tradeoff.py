@@ -50,12 +50,13 @@ def pareto(
     """Draw top-1 against FLOPs for one backbone, or the ranking of methods at a single budget.
 
     A budget at which no method was shown to beat a blind baseline is shaded. A dotted line marks
-    `chance`, the top-1 of a guess, if the axis reaches down to it. The page can switch on error
-    bars.
+    `chance`, the top-1 of a guess, if the axis reaches down to it. ``at`` is the cost of each
+    budget, at which the page marks the chosen one.
     """
     if one_budget(part):
         return dots(part, looks, chance)
     unbeaten = shaded(part, marks)
+    at = part[part["budget"].notna()].groupby("budget")["total"].median()
     chart = _curves(part, looks, convention, "top1", 100.0, top=SHADED if unbeaten else None)
     shape = chart["layout"]
     shape["yaxis"]["title"] = title("top-1 accuracy, %")
@@ -82,7 +83,7 @@ def pareto(
         )
         words = f"no method shown<br>to beat {safe(title_of(baseline, looks))}"
         notes.append(note(words, 11, x=place, yref="paper", y=1, name="shade"))
-    return chart
+    return chart | {"at": {f"{budget:g}": float(cost) for budget, cost in at.items()}}
 
 
 def agreement(part: pd.DataFrame, looks: Looks, convention: str) -> Chart:
@@ -113,10 +114,8 @@ def _curves(
     order = {label: index for index, label in enumerate(looks)}
     size, prefix = unit(part["total"])
     data: list[Chart] = []
-    for label, rows in part.groupby("label", sort=False):
-        rows = rows.dropna(subset=["total", column]).sort_values("total")
-        if rows.empty:
-            continue
+    for label, rows in part.dropna(subset=["total", column]).groupby("label", sort=False):
+        rows = rows.sort_values("total")
         look, index = looks[str(label)], order[str(label)]
         if column == "top1" and (rows["seeds"] > 1).any():
             low, high = rows["seed_low"] * 100, rows["seed_high"] * 100
@@ -125,6 +124,8 @@ def _curves(
         words = [hover(row, looks, size, prefix) for row in rows.to_dict("records")]
         line = trace(look, index, rows["total"], rows[column] * scale, words)
         if column == "top1":
+            # by which the page sets points side by side that would hide each other
+            line["customdata"] = plain(rows["budget"])
             add_intervals(line, rows, index)
         data.append(line)
     shape = layout()
@@ -174,7 +175,7 @@ def hover(row: Mapping[Hashable, Any], looks: Looks, size: float, prefix: str) -
 
 
 def add_intervals(line: Chart, rows: pd.DataFrame, index: int) -> None:
-    """Add the 95 % intervals of `rows` to `line` as error bars that the page can switch on."""
+    """Add the 95 % intervals of `rows` to `line` as error bars."""
     up, down = (rows["top1_high"] - rows["top1"]) * 100, (rows["top1"] - rows["top1_low"]) * 100
     if up.notna().any():
         line["error_y"] = {
@@ -182,10 +183,9 @@ def add_intervals(line: Chart, rows: pd.DataFrame, index: int) -> None:
             "symmetric": False,
             "array": plain(up),
             "arrayminus": plain(down),
-            "visible": False,
-            "color": f"@{token(index)}",
-            "thickness": 1,
-            "width": 4,
+            "color": f"@{token(index)}/0.55",
+            "thickness": 1.1,
+            "width": 0,
         }
 
 
@@ -207,7 +207,7 @@ def dots(part: pd.DataFrame, looks: Looks, chance: float | None) -> Chart:
         add_intervals(dot, frame, order[label])
         # accuracy is on the x axis here, so its interval lies along x
         if "error_y" in dot:
-            dot["error_x"] = dot.pop("error_y") | {"visible": True}
+            dot["error_x"] = dot.pop("error_y")
         data.append(dot)
         names.append(safe(short(looks[label].title)) + share_off(row, budget))
     shape = layout()

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from reports.figures.canvas import COLUMN, Array, Style, new_figure, panel_width, paper_style
 from reports.figures.tokens import MAP
 from reports.formatting import budget_name, distinct_names, fold, number
-from reports.style import INK, Looks
+from reports.style import ON_DARK, ON_PALE, SOFT, Looks
 
 ACROSS = 2  # panels beside each other at the width of a page
 LINE = 0.21  # inches a method
@@ -24,7 +24,7 @@ AROUND = 1.35  # inches of title, names of schedules, and scale
 UPRIGHT = 5.0  # inches of a panel in which the names of schedules have room beside each other
 FAMILY = ["backbone", "budget"]
 # red on a white rim, so that it shows on dark cells in grey print, too
-RIM = [withStroke(linewidth=2.8, foreground="white")]
+RIM = [withStroke(linewidth=2.8, foreground=ON_DARK)]
 FRAME: Style = {"fill": False, "edgecolor": "#d1291c", "linewidth": 1.3, "path_effects": RIM}
 
 
@@ -91,9 +91,9 @@ def _panel(
         slanted: Style = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(schedules)), schedules, **slanted)
     for (row, column), value in np.ndenumerate(table):
-        # pale cells need dark digits; those without a number are white
-        pale = not np.isfinite(value) or norm(value) > 0.6
-        shade = INK["light"] if pale else "white"
+        # pale cells need dark digits; those without a number have the colour of the page
+        shade = ON_PALE if norm(value) > 0.6 else ON_DARK
+        shade = shade if np.isfinite(value) else SOFT["light"]
         axes.text(
             column, row, number(value, 1), ha="center", va="center", fontsize=6.5, color=shade
         )

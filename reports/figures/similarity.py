@@ -26,7 +26,7 @@ from reports.figures.fonts import wrapped
 from reports.figures.names import Tag, beside
 from reports.figures.tokens import DIVERGING
 from reports.formatting import distinct_names, fold, number
-from reports.style import INK, SOFT, Looks, title_of
+from reports.style import ON_DARK, ON_PALE, SOFT, Looks, title_of
 
 WIDE_DIGIT = 0.62  # of the size of a letter: the width of a digit
 LEAST = 4.0  # points: smaller numbers in the cells of a table are left out
@@ -96,7 +96,7 @@ def pairs_table(
             if size >= LEAST and row != column and np.isfinite(value):
                 words = number(value if wide else 100 * value, digits)
                 # dark cells need white digits
-                shade = "white" if abs(value) > 0.62 else INK["light"]
+                shade = ON_DARK if abs(value) > 0.62 else ON_PALE
                 axes.text(column, row, words, ha="center", va="center", fontsize=size, color=shade)
         return figure
 

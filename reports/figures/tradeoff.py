@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from reports.figures.apart import broken, side_by_side
 from reports.figures.canvas import (
     ABOVE,
     BESIDE,
@@ -275,18 +276,28 @@ def _curves(
     """Draw a line for each method and a level for the dense model, without missing values."""
     axes.set_yscale("log" if log else "linear")
     axes.margins(x=0.05, y=0.08)
-    for label, rows in part.groupby("label", sort=False):
-        rows = rows.dropna(subset=["total", column]).sort_values("total")
-        if rows.empty:
-            continue
+    part = part.dropna(subset=["total", column])
+    drawn = side_by_side(part) if column == "top1" else part.assign(place=part["total"], near=False)
+    for label, rows in drawn.groupby("label", sort=False):
+        rows = rows.sort_values("total")
         look = looks[str(label)]
-        axes.plot(rows["total"], rows[column] * scale, label=look.title, zorder=3, **stroke(look))
+        line = broken(rows)
+        axes.plot(line["place"], line[column] * scale, label=look.title, zorder=3, **stroke(look))
+        if column == "top1":
+            _intervals(axes, rows, look.light, scale)
         if column == "top1" and (rows["seeds"] > 1).any():
             band = (rows["seed_low"] * scale, rows["seed_high"] * scale)
             shade: Style = {"color": look.light, "alpha": 0.25, "linewidth": 0}
-            axes.fill_between(rows["total"], *band, zorder=1, **shade)
+            axes.fill_between(rows["place"], *band, zorder=1, **shade)
         if (rows["method"] == "none").all():
             axes.axhline(float(rows[column].iloc[0]) * scale, **THIN)
+
+
+def _intervals(axes: Axes, rows: pd.DataFrame, colour: str, scale: float) -> None:
+    """Draw the 95 % interval of each point as a thin upright line."""
+    rows = rows.dropna(subset=["top1_low", "top1_high"])
+    ends = rows["top1_low"] * scale, rows["top1_high"] * scale
+    axes.vlines(rows["place"], *ends, color=colour, linewidth=0.7, alpha=0.5, zorder=2)
 
 
 def shaded(part: pd.DataFrame, marks: Marks) -> list[tuple[float, float, str]]:

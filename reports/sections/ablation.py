@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.canvas import GUIDE, Array, Style, legend_below, new_figure, paper_style
 from reports.figures.names import Tag, near
-from reports.formatting import budget_name, fold, p_value, percent
+from reports.formatting import budget_name, fold, p_value, percent, points
 from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
@@ -85,26 +85,38 @@ def section(report: ReportData, frames: Frames) -> Section | None:
     # In the order of the stored table.
     for axis in axes:
         of_axis = rows[rows["axis"] == axis]
-        figures += _drawings(report, axis, of_axis, words)
+        figures += _drawings(report, axis, of_axis)
         tables.append(_table(axis, of_axis, report.run.kind))
-    # A single finding is the sentence; of several, each is in the caption of its figure.
-    sentence = words["sentence"].iloc[0]
-    if len(words) > 1:
-        # Permutations of all tokens, at budget 0, are not what the axes vary around.
-        around = ", ".join(words.loc[words["budget"] > 0, "method"].unique())
-        varied = f"the axis {axes[0]} was varied"
-        if len(axes) > 1:
-            varied = f"{len(axes)} axes were varied one at a time: {', '.join(axes)}"
-        sentence = f"Around {around}, {varied}."
+    first, *others = words["sentence"]
     return Section(
         key="ablation",
         part="answer",
         title="One choice at a time",
-        sentence=sentence,
+        sentence=first,
         figures=tuple(figures),
         tables=tuple(tables),
-        notes=_power_note(rows, report.run.kind),
+        notes=(*others, *_power_note(rows, report.run.kind)),
+        brief=_brief(report, rows),
     )
+
+
+def _brief(report: ReportData, rows: pd.DataFrame) -> str:
+    """How many settings of the first method changed what it keeps, and which by most."""
+    # Permutations of all tokens, at budget 0, are not what the axes vary around.
+    done = rows[(rows["status"] == "ok") & (rows["budget"] > 0)]
+    others = done[~done["is_reference"].astype(bool)].dropna(subset=["difference"])
+    if others.empty:
+        return "No setting was evaluated beside the method as it is."
+    mine = others[(others[FAMILY] == others[FAMILY].iloc[0]).all(axis=1)]
+    changed = mine[mine["significant"].astype("boolean").fillna(False).astype(bool)]
+    axes = " or ".join(mine["axis"].unique())
+    first = mine.iloc[0]
+    place = f"{report.title(first['method'])} at {budget_name(first['budget'])} fewer FLOPs"
+    if changed.empty:
+        return f"No setting of {axes} was told apart from {place}."
+    far = changed.loc[changed["difference"].abs().idxmax()]
+    gap = f"{points(far['difference'])} points by {far['setting']}"
+    return f"{len(changed)} of {len(mine)} settings of {axes} change {place}; most, {gap}."
 
 
 def _power_note(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
@@ -128,18 +140,15 @@ def _power_note(rows: pd.DataFrame, kind: str) -> tuple[str, ...]:
     )
 
 
-def _drawings(
-    report: ReportData, axis: str, rows: pd.DataFrame, words: pd.DataFrame
-) -> list[Drawing]:
+def _drawings(report: ReportData, axis: str, rows: pd.DataFrame) -> list[Drawing]:
     # An axis without a single evaluated setting has a table of reasons only.
     if not (rows["status"] == "ok").any():
         return []
-    findings = " ".join(words.loc[words["axis"] == axis, "sentence"])
     drawings = [
         Drawing(
             f"ablation-{axis}",
             partial(axis_figure, rows, report.title),
-            f"{findings} {READING}",
+            READING,
             f"Accuracy of every setting of the axis {axis}, and its difference from the unchanged "
             "method.",
         )

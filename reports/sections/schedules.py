@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -53,7 +55,23 @@ def section(report: ReportData, frames: Frames) -> Section:
         figures=(figure,),
         tables=(*_pairs(verdicts), _accuracies(rows, labels, report.run.kind)),
         notes=tuple(notes),
+        brief=_brief(report, verdicts),
     )
+
+
+def _brief(report: ReportData, verdicts: Sequence[ScheduleVerdicts]) -> str:
+    """The verdict on the methods of each backbone, which are called by their titles."""
+    parts = []
+    for family in verdicts:
+        titled = []
+        for order in family.methods:
+            names = report.title(order.method), report.title(order.other)
+            titled.append(replace(order, method=names[0], other=names[1]))
+        sentences = method_sentences(replace(family, orders=tuple(titled)))
+        where = f"{family.backbone}: " if len(verdicts) > 1 else ""
+        if sentences:
+            parts.append(f"{where}{sentences[0][0].upper()}{sentences[0][1:]}")
+    return " ".join(parts)
 
 
 def _caption(rows: pd.DataFrame, kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from reports.formatting import budget_name, number, p_value
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Maps, Section, Table, stored
 from reports.sensitivity_common import select_rows
-from reports.style import DENSE, PLAIN
+from reports.style import DENSE, PLAIN, group
 from suite.stats.correctness import counted
 
 NEEDS = stored("token_overlap", "method_similarity")
@@ -33,6 +34,8 @@ HEADS = {
 }
 # Below, the correlation of keeping alike with answering alike is called significant.
 LEVEL = 0.05
+# Below, in size, no correlation of two methods is worth a figure.
+ALIKE = 0.25
 KEPT_NOTE = (
     "A token counts as kept while it survives under its own position: one that was merged into "
     "another does not. Of a stochastic method the first seed is compared."
@@ -55,7 +58,8 @@ def section(report: ReportData, frames: Frames) -> Section:
         at = {"backbone": backbone, "budget": budget}
         shown, kept = select_rows(pairs, **at), select_rows(layers, **at)
         title = f"{backbone}, {budget_name(budget)} of FLOPs removed"
-        drawings += _drawings(report, shown, kept, title, suffix)
+        drawn = _drawings(report, shown, kept, title, suffix)
+        drawings += [replace(drawing, backbone=str(backbone)) for drawing in drawn]
     return Section(
         key="similarity",
         part="why",
@@ -64,7 +68,39 @@ def section(report: ReportData, frames: Frames) -> Section:
         figures=tuple(drawings),
         tables=(_table(pairs, report.run.kind),),
         notes=_notes(links),
+        brief=_brief(report, pairs, budget),
+        nothing=_nothing(pairs, budget),
     )
+
+
+def _brief(report: ReportData, pairs: pd.DataFrame, budget: float) -> str:
+    """The most and the least alike methods of each backbone, in few words."""
+    parts = []
+    for backbone, rows in pairs[pairs["budget"] == budget].groupby("backbone", sort=False):
+        compared = rows.dropna(subset=["survival"])
+        if compared.empty:
+            continue
+        most = compared.loc[compared["survival"].idxmax()]
+        names = f"{report.title(most['one'])} and {report.title(most['other'])}"
+        where = f"{backbone}: " if pairs["backbone"].nunique() > 1 else ""
+        share = number(most["survival"], 2)
+        parts.append(f"{where}{names} keep the most alike tokens, rank correlation {share}.")
+    return " ".join(parts)
+
+
+def _nothing(pairs: pd.DataFrame, budget: float) -> str:
+    """That no method that chooses keeps the tokens of another; empty if some do."""
+    rows = pairs[pairs["budget"] == budget].dropna(subset=["survival"])
+    # Blind baselines share what is fixed beforehand, which says nothing of a choice.
+    blind = [
+        group(str(one)) == group(str(two)) == PLAIN
+        for one, two in rows[["one", "other"]].to_numpy()
+    ]
+    chosen = rows[~np.array(blind, dtype=bool)]["survival"]
+    if chosen.empty or chosen.abs().max() >= ALIKE:
+        return ""
+    low, high = number(chosen.min(), 2), number(chosen.max(), 2)
+    return f"No two do: rank correlations of what they keep are {low} to {high}."
 
 
 def _drawings(

@@ -51,6 +51,21 @@ def section(report: ReportData, frames: Frames) -> Section:
         sentence=first,
         tables=(_table(rows, budgets),),
         notes=(*sentences[1:], READING),
+        brief=_brief(report, rows),
+    )
+
+
+def _brief(report: ReportData, rows: pd.DataFrame) -> str:
+    """What the method that works most pays for it."""
+    compared = rows.dropna(subset=["difference", "difference_tokens"])
+    if compared.empty:
+        return ""
+    row = compared.loc[compared["reduction_flops"].idxmax()]
+    changed = points(row["difference_tokens"] - row["difference"])
+    return (
+        f"{report.title(row['label'])}'s own work is {percent(row['reduction_flops'], 1)} % of its "
+        f"FLOPs; freed of it, its difference from {report.title(row['reference'])} changes by "
+        f"{changed} points."
     )
 
 

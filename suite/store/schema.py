@@ -303,11 +303,11 @@ INDICES = {
     "col": "column in the grid of patches",
     "frame": "frame of the clip; 0 for images",
     "seed": "seed of a stochastic method, else 0",
+    "group": "1 for the best method and those not told apart from it, 2 for the next, and so on",
 }
 NUMBERS = {
     "budget": "share of the backbone's FLOPs to remove, in [0, 1); empty for the dense model",
     "removed": "share of the backbone's FLOPs removed, in [0, 1]",
-    "group": "1 for the best method and those not told apart from it, 2 for the next, and so on",
     "other_top1": "top-1 of the other method",
     "picked_window": "class-token window of the method's tuned setting, beside its schedule",
     "top1": "top-1, seeds averaged, in [0, 1]; in `blind_comparison` of the baseline",

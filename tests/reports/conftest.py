@@ -15,8 +15,11 @@ import yaml
 from PIL import Image
 
 import reports
+from suite.analysis.statistics import accuracy_row, difference_columns
 from suite.stats.blind_baselines import AtSetting, blind_table, compare_to_blind
 from suite.stats.correctness import Outcomes
+from suite.stats.ranking import rank
+from suite.store.schema import TABLES
 from suite.tries.settings import Setting
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
@@ -186,6 +189,33 @@ def _blind(
         mark = compare_to_blind("vim_nano", budget, blind, list(told.values()))
         found += [mark] if mark else []
     return blind_table(found)
+
+
+def _ranking(
+    cells: list[dict[str, Any]],
+    correct: dict[str, Any],
+    names: dict[str, str],
+    budgets: tuple[float, ...],
+) -> pd.DataFrame:
+    rows = []
+    for budget in budgets:
+        hits: dict[str, list[Any]] = {}
+        for cell in cells:
+            ranked = cell["budget"] == budget and cell["method"] != "downsample"
+            if ranked and cell["status"] == "ok":
+                hits.setdefault(cell["label"], []).append(correct[cell["key"]])
+        outcomes = [
+            Outcomes(label, np.stack(seeds), np.arange(IMAGES)) for label, seeds in hits.items()
+        ]
+        for place in rank(outcomes):
+            row = {"backbone": "vim_nano", "budget": budget, "group": place.group}
+            row |= accuracy_row(place.outcomes, "vim_nano", budget, None)
+            if against := place.against:
+                row |= difference_columns(against) | {"reference": against.reference}
+                row |= {"unsettled": False}
+            rows.append(row)
+    frame = pd.DataFrame(rows, columns=list(TABLES["ranking"].columns))
+    return frame.astype({"significant": "boolean", "unsettled": "boolean"})
 
 
 def _kept(
@@ -376,6 +406,7 @@ def fabricate(
         "images": images,
     }
     frames |= {"blind_comparison": _blind(cells, correct, budgets)}
+    frames |= {"ranking": _ranking(cells, correct, names, budgets)}
     frames |= _alike(rng, names, labels, budgets)
     (folder / "analyses").mkdir()
     for name, frame in frames.items():

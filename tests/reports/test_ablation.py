@@ -17,6 +17,7 @@ import reports
 from reports.figures.canvas import COLUMN, WIDTH
 from reports.page import read
 from reports.page_context import context
+from reports.page_figures import Figures
 from reports.report_data import ReportData
 from reports.run import load
 from reports.sections.ablation import COLOURS, _power_note, axis_figure, order_figure, verdict
@@ -161,7 +162,9 @@ def test_the_page_tells_each_axis(frame: pd.DataFrame, fresh: Callable[[], Path]
     page = reports.build(folder).read_text("utf-8")
     assert 'id="ablation"' in page
     assert all(sentence in page for sentence in told.sentence)
-    assert "Around mtr, 2 axes were varied one at a time: order, size." in page
+    # What was found stands once, below the figures that it is about.
+    assert all(page.count(sentence) == 1 for sentence in told.sentence)
+    assert "settings of order or size change MTR at 40\u00a0% fewer FLOPs" in page
     assert (
         "500 images detect a true difference of 6.0 to 10.0 points in four runs of five, depending"
         in page
@@ -207,11 +210,11 @@ def test_what_the_run_was_for_comes_first(frame: pd.DataFrame, fresh: Callable[[
     folder = quick(fresh)
     add(folder, frame[frame.axis == "order"])
     page = reports.build(folder).read_text("utf-8")
-    assert "Around mtr, the axis order was varied." in page
+    assert "settings of order change MTR at 40\u00a0% fewer FLOPs" in page
+    # Of a comparison in the same folder the answer of its own order follows.
     for mark in ('href="#{}"', 'id="{}"'):
-        places = [
-            page.index(mark.format(name)) for name in ("ablation", "can", "results", "tokens")
-        ]
+        names = ("results", "gallery", "ablation", "can", "tokens")
+        places = [page.index(mark.format(name)) for name in names]
         assert places == sorted(places)
 
 
@@ -232,9 +235,11 @@ def test_an_ablation_says_what_its_data_can_show_only_where_that_was_asked(
     assert '<td class="n"></td>' not in page
     spec = yaml.safe_load((folder / "spec.yaml").read_text())
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec | {"axes": ["order"]}))
-    assert not context(read(folder), (), {})["resolution"]
+    assert not context(read(folder), (), Figures({}, {}))["resolution"]
     path.write_text(json.dumps(stored))
-    assert context(read(folder), (), {})["resolution"]  # an ablation with blind baselines
+    assert context(read(folder), (), Figures({}, {}))[
+        "resolution"
+    ]  # an ablation with blind baselines
 
 
 def test_a_handful_of_images_detects_nothing(frame: pd.DataFrame) -> None:

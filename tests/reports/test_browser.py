@@ -46,8 +46,10 @@ def opened(chromium: Any) -> Iterator[Opener]:
     """Opens the report of a run; at the end nothing may have been logged, thrown or asked of the network."""
     contexts, noise = [], []
 
-    def open_page(folder: Path, width: int = 1280, **settings: Any) -> Any:
-        still = {"viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"}
+    def open_page(
+        folder: Path, width: int = 1280, height: int = 900, hash: str = "", **settings: Any
+    ) -> Any:
+        still = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
         context = chromium.new_context(**still, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -59,7 +61,7 @@ def opened(chromium: Any) -> Iterator[Opener]:
             "request",
             lambda request: noise.append(request.url) if is_foreign(request.url) else None,
         )
-        page.goto((folder / "report" / "index.html").as_uri())
+        page.goto((folder / "report" / "index.html").as_uri() + hash)
         return page
 
     yield open_page
@@ -69,7 +71,7 @@ def opened(chromium: Any) -> Iterator[Opener]:
 
 
 def is_foreign(url: str) -> bool:
-    return not url.startswith(("data:", "blob:")) and not url.endswith("/report/index.html")
+    return not url.startswith(("data:", "blob:")) and "/report/index.html" not in url
 
 
 def shown(page: Any, chart: str) -> list[dict[str, Any]]:
@@ -90,14 +92,38 @@ def slide(page: Any, slider: Any, to: int) -> None:
         page.keyboard.press("ArrowRight")
 
 
-def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path) -> None:
+def box(page: Any, selector: str) -> dict[str, float]:
+    found: dict[str, float] = page.locator(selector).first.bounding_box()
+    return found
+
+
+def choose(page: Any, field: str, value: str) -> None:
+    """Choose by the keyboard alone, as `slide` does."""
+    page.locator(f'[{field}] input[value="{value}"]').focus()
+    page.keyboard.press("Space")
+
+
+def test_the_answer_is_on_the_first_screen(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder, height=800)
+    assert box(page, ".answer:not([hidden])")["y"] < 300
+    chart, row = box(page, '[data-chart="pareto-0"]'), box(page, ".budgets tbody tr:not([hidden])")
+    assert chart["y"] < 300
+    assert chart["y"] + chart["height"] < 800
+    assert row["y"] < 300
+    assert "fewer FLOPs" in page.locator(".answer:not([hidden])").inner_text()
+
+
+def test_methods_and_families_come_and_go_everywhere(opened: Opener, folder: Path) -> None:
     page = opened(folder)
     before = shown(page, "pareto-0")
-    page.locator("#pareto [data-label]").nth(1).uncheck(force=True)
+    page.locator("[data-methods] summary").click()
+    page.locator("[data-label]").nth(1).uncheck(force=True)
     after = shown(page, "pareto-0")
     assert len(after) == len(before) - 1
-    family = page.locator("#pareto [data-family]", has_text="plain baselines")
-    members = family.locator("xpath=..").locator("[data-label]").count()
+    assert len(shown(page, "agreement-0")) == len({one["meta"]["label"] for one in after}) - 1
+    assert not page.locator('#results-t tr[data-m="1"]').first.is_visible()
+    family = page.locator("[data-family]", has_text="plain baselines")
+    members = family.locator("xpath=../..").locator("[data-label]").count()
     family.click()
     assert family.get_attribute("aria-pressed") == "false"
     assert len({trace["meta"]["label"] for trace in after}) - members == len(
@@ -109,11 +135,49 @@ def test_methods_and_groups_of_methods_come_and_go(opened: Opener, folder: Path)
     family.press("Enter")
     assert len(shown(page, "pareto-0")) == len(after)
     assert family.get_attribute("aria-pressed") == "true"
-    page.locator("#pareto [data-bars]").check()
-    assert (
-        sum(trace["bars"] for trace in shown(page, "pareto-0"))
-        == len(page.locator("#pareto [data-label]").all()) - 1
-    )
+    page.keyboard.press("Escape")
+    assert page.locator("[data-methods]").get_attribute("open") is None
+
+
+def test_a_view_is_kept_in_the_address_and_shared(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    assert page.evaluate("location.hash") in ("", "#")
+    choose(page, "data-budgets", "0.6")
+    page.locator("[data-methods] summary").click()
+    page.locator("[data-label]").nth(2).uncheck(force=True)
+    address = page.evaluate("location.hash")
+    assert "budget=0.6" in address
+    answer = page.locator(".answer:not([hidden])").inner_text()
+    assert "at 60 % fewer FLOPs" in answer.replace("\u00a0", " ")
+    other = opened(run_folder, hash=f"#results&{address[1:]}")
+    assert other.locator(".answer:not([hidden])").inner_text() == answer
+    assert other.locator('[data-budgets] input[value="0.6"]').is_checked()
+    assert not other.locator("[data-label]").nth(2).is_checked()
+    assert shown(other, "pareto-0") == shown(page, "pareto-0")
+    assert abs(box(other, "#results")["y"]) < 120
+    # A section's place joins the view, and the way back leads to where one came from.
+    other.locator(".contents summary").click()
+    other.locator('.contents a[href="#tokens"]').click()
+    assert other.evaluate("location.hash").startswith("#tokens&budget=0.6")
+    other.go_back()
+    assert other.evaluate("location.hash").startswith("#results&budget=0.6")
+
+
+def test_links_lead_to_files_that_are_there(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    links = page.locator(".files a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert {Path(link).suffix for link in links} == {".png", ".svg", ".csv", ".md", ".tex"}
+    assert all((run_folder / "report" / link).is_file() for link in links)
+
+
+def test_a_name_opens_the_card_of_its_method(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    page.locator("#results-t button.name", has_text="MTR").first.press("Enter")
+    card = page.locator("dialog[open]")
+    assert "Training-free Token Reduction" in card.inner_text()
+    assert card.locator("table td", has_text="keep-target-source").count() >= 1
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
 
 
 def test_a_point_says_its_cell_on_hover(opened: Opener, run_folder: Path) -> None:
@@ -142,31 +206,45 @@ def test_results_are_filtered_and_sorted_by_the_keyboard_alone(
     following = min(budget for budget in frame["budget"].dropna() if budget > 0.4)
     rows = page.locator("#results-t tbody tr:not([hidden])")
     assert rows.count() == (frame["budget"].isna() | (frame["budget"] == 0.4)).sum()
-    page.locator('[name=filter][value="0.4"]').focus()
-    page.keyboard.press("ArrowRight")
-    assert {row.get_attribute("data-budget") for row in rows.all()} == {f"{following:g}", ""}
-    page.locator('[name=filter][value=""]').check(force=True)
-    assert rows.count() == len(frame)
     head = page.locator("#results-t th", has_text="Top-1").first
-    head.locator("button").press("Enter")
     column = head.evaluate("head => head.cellIndex")
-    values = [
-        float(row.locator("th, td").nth(column).get_attribute("data-sort") or "nan")
-        for row in rows.all()
-    ]
+
+    def values() -> list[float]:
+        cells = [row.locator("th, td").nth(column) for row in rows.all()]
+        return [float(cell.get_attribute("data-sort") or "nan") for cell in cells]
+
+    # As the page opens it is sorted already, and says so.
     assert head.get_attribute("aria-sort") == "descending"
-    assert values == sorted(values, reverse=True)
+    assert values() == sorted(values(), reverse=True)
+    page.locator('[data-budgets] input[value="0.4"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert {row.get_attribute("data-u") for row in rows.all()} == {f"{following:g}", ""}
+    page.locator("[data-every]").check()
+    assert rows.count() == len(frame)
     head.locator("button").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
+    assert values() == sorted(values())
+    sign = "head => getComputedStyle(head.querySelector('.arrow'), '::after').content"
+    assert head.evaluate(sign) == '"↑"'
+    assert page.locator("#results-t th", has_text="KL").first.evaluate(sign) == '"↕"'
 
 
-def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Path) -> None:
+def test_every_table_sorts_and_shows_that_it_does(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
-    page.locator('[name=budget-fb0][value="0.6"]').check(force=True)
+    for table in page.locator("table[data-sortable]").all():
+        heads = table.locator("thead th")
+        assert table.locator("thead button").count() >= heads.count() - 1
+        table.locator("thead button").first.evaluate("button => button.click()")
+        assert heads.first.get_attribute("aria-sort") in ("ascending", "descending")
+
+
+def test_the_budget_governs_charts_and_maps(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder)
+    choose(page, "data-budgets", "0.6")
     assert {trace["meta"]["budget"] for trace in shown(page, "lift-0")} == {0.6}
     kept = ReportData.of(load(run_folder)).run.kept_tokens.query("label == 'mtr' and block == 7")
     for budget in (0.2, 0.6):
-        page.locator(f'[name=budget-kb0][value="{budget}"]').check(force=True)
+        choose(page, "data-budgets", str(budget))
         mean = 100 * kept[kept["budget"] == budget]["kept"].mean()
         label = page.locator(".maps canvas").nth(6).get_attribute("aria-label")
         assert label == f"MTR, block 7: {mean:.0f} % of tokens kept"
@@ -179,15 +257,15 @@ def test_budgets_choose_what_charts_and_maps_show(opened: Opener, run_folder: Pa
     assert readout == f"MTR, block 7, row 2, column 1: kept in {100 * value:.0f} % of images"
 
 
-def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder: Path) -> None:
+def test_the_gallery_turns_pages_and_follows_the_budget(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder)
     rows = ReportData.of(load(run_folder)).run.gallery.query("label == 'mtr' and image == 102")
-    page.locator("[data-image]").first.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    for _ in range(2):
+        page.locator("[data-on]").press("Enter")
     assert "truth: Pullover" in page.locator(".gallery").inner_text()
-    for step, budget in enumerate((0.2, 0.3, 0.4, 0.5, 0.6)):
-        slide(page, page.locator("[data-budget-at]"), step)
+    assert page.locator("[data-where]").inner_text() == "3 of 6"
+    for budget in (0.2, 0.3, 0.4, 0.5, 0.6):
+        choose(page, "data-budgets", str(budget))
         row = rows[rows["budget"] == budget].iloc[0]
         words = page.locator(
             ".tile", has=page.locator("b", has_text=re.compile("^MTR$"))
@@ -195,10 +273,6 @@ def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder
         mark = "✓" if row["prediction"] == row["label_true"] else "✗"
         assert words.splitlines()[1].startswith(mark)
         assert words.endswith(f" {100 * row['confidence']:.0f} %")
-        assert (
-            page.locator("[data-budget-at]").get_attribute("aria-valuetext")
-            == f"{100 * budget:.0f} %"
-        )
     for step, block in enumerate((2, 5, 7)):
         slide(page, page.locator("[data-block-at]"), step)
         owner = np.asarray(
@@ -215,6 +289,27 @@ def test_the_gallery_follows_its_pictures_and_sliders(opened: Opener, run_folder
     page.locator("[data-apart]").check()
     page.wait_for_timeout(300)
     assert page.locator('.tile canvas[aria-label^="MTR:"]').evaluate(pixels) != before
+
+
+def test_the_gallery_finds_what_one_method_breaks_and_another_does_not(
+    opened: Opener, run_folder: Path
+) -> None:
+    page = opened(run_folder)
+    rows = ReportData.of(load(run_folder)).run.gallery.query("budget == 0.4")
+    rows = rows.drop_duplicates(["label", "image"], keep="last")
+    right = rows.assign(right=rows["prediction"] == rows["label_true"]).pivot(
+        index="image", columns="label", values="right"
+    )
+    pairs = [(one, other) for one in right for other in right if one != other]
+    broken, kept = next(
+        pair for pair in pairs if 0 < (~right[pair[0]] & right[pair[1]]).sum() < len(right)
+    )
+    titles = ReportData.of(load(run_folder)).title
+    page.locator("[data-wrong]").select_option(label=titles(broken))
+    page.locator("[data-right]").select_option(label=titles(kept))
+    wanted = right.index[~right[broken] & right[kept]]
+    assert page.locator("[data-where]").inner_text() == f"1 of {len(wanted)}"
+    assert f"image {wanted[0]}" in page.locator(".gallery").inner_text()
 
 
 def test_the_slider_over_layers_draws_the_stored_values(opened: Opener, run_folder: Path) -> None:
@@ -270,14 +365,23 @@ def test_light_dark_and_print(opened: Opener, run_folder: Path) -> None:
     assert not [
         place for place in page.locator(".plot, .controls, .drawn").all() if place.is_visible()
     ]
-    assert all(image.is_visible() for image in page.locator("img.static").all())
-    assert page.locator("#results-t tbody tr").last.is_visible()
+    assert all(image.is_visible() for image in page.locator(".static").all())
+
+
+def test_drawings_have_no_slab_of_their_own_in_the_dark(opened: Opener, run_folder: Path) -> None:
+    page = opened(run_folder, color_scheme="dark")
+    background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    # The first path of a drawing of matplotlib is its background.
+    fill = "all => all.map(one => getComputedStyle(one.querySelector('path')).fill)"
+    fills = page.locator(".plate svg").evaluate_all(fill)
+    assert fills
+    assert set(fills) == {background}
 
 
 def test_without_scripts_the_figures_stand_in(opened: Opener, run_folder: Path) -> None:
     page = opened(run_folder, java_script_enabled=False)
-    assert page.locator("img.static").count() >= 5
-    assert all(image.is_visible() for image in page.locator("img.static").all())
+    assert page.locator(".static").count() >= 5
+    assert all(image.is_visible() for image in page.locator(".static").all())
     assert not [place for place in page.locator(".controls, .drawn").all() if place.is_visible()]
 
 
@@ -285,6 +389,10 @@ def test_without_scripts_the_figures_stand_in(opened: Opener, run_folder: Path) 
 def test_nothing_sticks_out_sideways(opened: Opener, folder: Path, width: int) -> None:
     page = opened(folder, width)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    # Method and accuracy are on the first screen.
+    row = box(page, '.ranking:not([hidden]) tbody tr[data-m="1"]')
+    assert row["y"] + row["height"] < 900
+    assert row["x"] + row["width"] <= width
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
@@ -311,7 +419,7 @@ def test_every_control_is_reached_by_tab_and_shows_it(opened: Opener, run_folder
         page.keyboard.press("Tab")
         script = (
             "() => { const at = document.activeElement; if (at === document.body) return null; \
-const hidden = at.matches('input') && at.closest('.chip, .segments label, .thumbs label'); \
+const hidden = at.matches('input') && at.closest('.chip, .segments label'); \
 const style = getComputedStyle(hidden || at); at.dataset.seen = at.dataset.seen || Math.random(); \
 return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
         )
@@ -321,7 +429,7 @@ return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
         reached.add(tuple(at[:2]))
         outlined += not at[2]
     kinds = pd.Series([tag for _, tag in reached]).value_counts()
-    count = "selector => [...document.querySelectorAll(selector)].filter(at => at.offsetParent !== null).length"
+    count = "selector => [...document.querySelectorAll(selector)].filter(at => at.checkVisibility() && !at.disabled).length"
     for tag, selector in (
         ("BUTTON", "button"),
         ("SUMMARY", "summary"),
@@ -329,7 +437,8 @@ return [at.dataset.seen, at.tagName, style.outlineStyle !== 'none']; }"
     ):
         assert kinds[tag] == page.evaluate(count, selector), tag
     assert kinds["INPUT"] == page.evaluate(
-        "() => document.querySelectorAll('input:not([type=radio])').length + "
+        "() => [...document.querySelectorAll('input:not([type=radio])')].filter(at => "
+        "at.checkVisibility()).length + "
         "new Set([...document.querySelectorAll('input[type=radio]')].map(radio => radio.name)).size"
     )
     assert outlined == 0

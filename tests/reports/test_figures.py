@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from reports import aggregate, charts, static_figures
 from reports import formatting as text
+from reports.figures.apart import STEP
 from reports.figures.canvas import columns, render
 from reports.figures.gallery import gallery
 from reports.figures.tokens import grids
@@ -56,8 +57,12 @@ def test_lines_hold_the_stored_values(
             assert "dense" not in lines
             continue
         line = lines[report.title(label)]
-        np.testing.assert_array_equal(line.get_xdata(), rows["total"])
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), rows[column] * scale)
+        # without the gaps of lines that others would hide, whose points stand side by side
+        places, values = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
+        known = np.isfinite(places)
+        aside = 3 * STEP * np.ptp(report.frame["total"]) if name == "pareto" else 0.0
+        np.testing.assert_allclose(places[known], rows["total"], rtol=0, atol=aside)
+        np.testing.assert_allclose(values[known], rows[column] * scale)
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,16 @@ import pandas as pd
 import pytest
 
 from backbones.common.errors import UserError
-from reports import aggregate, page, page_panels
+from reports import aggregate, first_screen, page, page_panels
 from reports import page_context as context
 from reports.formatting import typeset
 from reports.report_data import ReportData
 from reports.run import load
 from suite.store.unstated import UNSTATED
 
-VOID = {"meta", "link", "img", "input", "br", "path"}
+VOID = {"meta", "link", "img", "input", "br", "path", "use", "image"}
+# What a page may link to: places in itself, and the files of its report.
+LINKS = re.compile(r"#|data:|(figures|tables|paper)/[A-Za-z0-9-]+\.(png|svg|pdf|csv|md|tex)$")
 
 
 class Page(HTMLParser):
@@ -78,7 +80,9 @@ def test_one_small_file_that_asks_the_network_for_nothing(folder: Path) -> None:
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "poster", "action"):
             value = attributes.get(name) or ""
-            assert value == "" or value.startswith(("#", "data:")), f"<{tag} {name}={value[:60]}>"
+            assert value == "" or LINKS.match(value), f"<{tag} {name}={value[:60]}>"
+            if value.startswith(("figures/", "tables/")):
+                assert (folder / "report" / value).is_file(), value
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     assert styles
     assert not any("url(" in style or "@import" in style for style in styles)
@@ -94,7 +98,12 @@ def test_one_small_file_that_asks_the_network_for_nothing(folder: Path) -> None:
 def test_no_foreign_string_becomes_an_element(run_folder: Path, hostile_folder: Path) -> None:
     plain, hostile = Page(_source(run_folder)), Page(_source(hostile_folder))
     assert len(hostile.all("script")) == len(plain.all("script")) == 4
-    assert len(hostile.all("img")) == len(plain.all("img"))
+    assert len(hostile.all("img")) == len(plain.all("img")) == 0
+    # Drawings are of matplotlib's elements alone, and none of them brings a style of its own.
+    drawn = {"svg", "g", "defs", "path", "use", "image", "rect", "clippath"}
+    text = _source(hostile_folder)
+    for svg in re.findall(r'<svg [^>]*role="img".*?</svg>', text, re.DOTALL):
+        assert {tag for tag, _ in Page(svg).elements} <= drawn
     assert not [
         name for _, attributes in hostile.elements for name in attributes if name.startswith("on")
     ]
@@ -107,17 +116,42 @@ def test_no_foreign_string_becomes_an_element(run_folder: Path, hostile_folder: 
 def test_headings_captions_and_words_for_every_picture(folder: Path) -> None:
     page = Page(_source(folder))
     assert len(page.all("h1")) == 1
-    assert all(image.get("alt") for image in page.all("img"))
+    assert all(
+        drawing.get("aria-label") or drawing.get("aria-hidden") for drawing in page.all("svg")
+    )
     assert all(plot.get("aria-label") for plot in page.all("div") if "data-chart" in plot)
-    assert len(page.all("table")) == len(page.all("caption")) == 7
+    tables = page.all("table")
+    assert len(tables) > 7
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
+    for table in tables:
+        # the tables in cards of methods are plain Markdown
+        assert table.get("aria-label") or table.get("aria-labelledby") in ids or not table
     for _, attributes in page.elements:
         for target in [
             attributes.get("aria-labelledby"),
             (attributes.get("href") or "").partition("#")[2],
         ]:
             assert not target or target in ids
+
+
+def test_a_caption_stands_once(run_folder: Path) -> None:
+    text = _source(run_folder)
+    captions = re.findall(r"<figcaption[^>]*>(.*?)(?:<span|</figcaption)", text, re.DOTALL)
+    assert len(captions) > 7
+    assert len(set(captions)) == len(captions)
+
+
+def test_the_first_screen_says_who_leads(run_folder: Path) -> None:
+    page = Page(_source(run_folder))
+    words = "".join(page.text).replace("\u00a0", " ")
+    report = ReportData.of(load(run_folder))
+    for row in first_screen.budgets(report):
+        assert row["answer"] in words
+        assert len(row["answer"].replace(" %", "%").split()) <= 20
+        assert row["verdict"] in words
+    opening = [one for one in page.all("p") if one.get("class") == "answer" and "hidden" not in one]
+    assert [one["data-u"] for one in opening] == ["0.4"]
 
 
 def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
@@ -268,7 +302,7 @@ def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
 def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> None:
     told = "the envelope of the 95 % intervals of the single seeds"
     caption = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
-    assert caption.count(told) == 2
+    assert caption.count(told) == 2  # below the chart and below the table
     assert (
         told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
     )
@@ -282,19 +316,14 @@ def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> 
     assert not aggregate.few_seeds(frame.assign(difference_low=np.nan))
 
 
-def test_the_chart_of_one_budget_has_words_of_its_own(
-    run_folder: Path, single_folder: Path
-) -> None:
-    for where, dots in ((single_folder, True), (run_folder, False)):
-        page = Page(_source(where))
-        words = "".join(page.text).replace("\u00a0", " ")
-        assert ("Further to the right is better." in words) == dots
-        assert ("Up and to the left is better." in words) == (not dots)
-        assert ("Show 95 % intervals" in words) == (not dots)  # those of the dots are drawn already
-        assert any("data-bars" in box for box in page.all("input")) == (not dots)
-        drawn = re.search(r'"error_x":\{[^}]*"visible":(\w+)', _source(where))
-        assert (drawn is not None) == dots
-        assert drawn is None or drawn.group(1) == "true"
+def test_intervals_are_drawn_as_the_page_opens(run_folder: Path, single_folder: Path) -> None:
+    # Of one budget the chart is a ranking, whose intervals lie along the other axis.
+    for where, across in ((single_folder, "error_x"), (run_folder, "error_y")):
+        charts = _data(_source(where))["charts"]
+        assert isinstance(charts, dict)
+        traces = [trace for trace in charts["pareto-0"]["data"] if trace.get("name")]
+        assert all(across in trace for trace in traces if trace["name"] != "Smaller image")
+        assert "visible" not in traces[0][across]
 
 
 def test_a_run_that_cannot_be_written_says_how_to_write_elsewhere(
@@ -328,7 +357,6 @@ def test_methods_without_a_published_schedule_are_named_once(
     (folder / "cells" / "abcdef0123456789.json").write_text(json.dumps(cell))
     page.write(folder)
     text = "".join(Page(_source(folder)).text)
-    assert text.count("stm") == 1
-    assert "Not in the table: stm." in text
+    assert text.count("Not in the table: stm.") == 1
     # It is none of the cells that were skipped for reasons of their own.
     assert UNSTATED not in text

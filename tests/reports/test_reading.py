@@ -16,8 +16,8 @@ import yaml
 import reports
 from backbones.common.errors import UserError
 from reports import aggregate
-from reports.page_context import results
 from reports.report_data import ReportData
+from reports.results_table import results
 from reports.run import correctness, load, outcomes
 from reports.tables import compact_tex
 
@@ -90,9 +90,8 @@ def test_what_is_told_apart_is_marked_alike_on_page_and_paper(fresh: Callable[[]
     stored = stored.assign(**same, difference=signed, significant=told)
     stored.to_parquet(path)
     report = ReportData.of(load(folder))
-    marked = {(row["label"], mark["verdict"])
-              for row, mark in zip(report.frame.to_dict("records"), results(report)[1], strict=True)
-              if mark["verdict"]}  # fmt: skip
+    rows = results(report)[1]
+    marked = {(row["record"]["label"], row["verdict"]) for row in rows if row["verdict"]}
     assert marked == {("tome", "better"), ("evit", "worse")}
     starred = {line.partition(" &")[0] for line in compact_tex(report.frame, "vim_nano", "").splitlines()
                if "$^{*}$" in line}  # fmt: skip
