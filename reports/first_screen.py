@@ -59,7 +59,9 @@ def title(report: ReportData) -> str:
     kind = str(run.spec.get("kind") or "")
     if kind in KINDS:
         return KINDS[kind].format(on=on)
-    methods = [label for label in report.ordered(run.cells) if _is_choice(label)]
+    # Permutations of all tokens, at budget 0, are what an ablation is read beside.
+    reduced = run.cells[run.cells["budget"] != 0]
+    methods = [label for label in report.ordered(reduced) if _is_choice(label)]
     titles = list(dict.fromkeys(report.title(label) for label in methods))
     if run.ablates:
         # Settings of one method are many labels of one title.

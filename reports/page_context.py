@@ -97,7 +97,9 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
         "convention": {"name": run.convention, "short": short, "words": words},
         "heads": heads,
         "rows": rows,
-        "reference": aggregate.references(report.frame),
+        "reference": " or ".join(
+            map(report.title, aggregate.references(report.frame).split(" or "))
+        ),
         "corrected": aggregate.corrected_for(report.frame),
         "achieved": achieved_table(report),
         "unstated": aggregate.unstated(run),
@@ -120,9 +122,11 @@ def context(report: ReportData, found: Sequence[Section], drawn: Figures) -> Con
 
 def _opening(report: ReportData, found: Sequence[Section]) -> str:
     """The answer of a run that asks something else than which method keeps most."""
-    if report.run.ablates or report.run.cells.empty:
-        return next((one.lead for one in found if one.lead), "")
-    return ""
+    if not (report.run.ablates or report.run.cells.empty):
+        return ""
+    # What scores know is what a sensitivity analysis is run for.
+    first = sorted(found, key=lambda one: one.key != "scores")
+    return next((one.lead for one in first if one.lead), "")
 
 
 def _names(report: ReportData, found: Sequence[Section]) -> list[str]:

@@ -29,10 +29,9 @@ def results(report: ReportData) -> tuple[list[tuple[str, str | None]], list[Row]
     best blind baseline if it was not shown to beat all of them.
     """
     heads, printed = tables.printed(report.frame, report.run.convention)
-    # a single backbone has no column
-    if len(report.backbones) == 1:
-        del heads["Backbone"]
-        printed = [texts[1:] for texts in printed]
+    # the page shows one backbone at a time
+    del heads["Backbone"]
+    printed = [texts[1:] for texts in printed]
     groups, ends = first_screen.places(report), report.frame[["top1_low", "top1_high", "top1"]]
     scale = Scale.over(ends.to_numpy().ravel().tolist())
     rows = []

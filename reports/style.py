@@ -46,27 +46,28 @@ GROUPS = (DENSE, MAMBA, TRANSFORMER, OTHER, SCORE, PLAIN)
 # A group has its range of hues (greys, ochres, reds, teals to violets), a method its marker in it.
 # Each colour is legible as text (contrast at least 4.5 : 1) on its own background. Methods that
 # share a marker, or were both made for Mamba, have colours that are distinct in normal vision,
-# deuteranopia and protanopia.
+# deuteranopia and protanopia. In the dark theme the methods of a group keep their rank of contrast
+# with the page.
 KNOWN = {
     "none": ("#1a1e23", "#e8ebef", "star", DENSE),
-    "random": ("#70757b", "#9ca1a7", "cross", PLAIN),
-    "stride": ("#595f66", "#b4b9c0", "down", PLAIN),
-    "pool": ("#41474e", "#ccd2d9", "plus", PLAIN),
-    "downsample": ("#2b3137", "#848990", "diamond", PLAIN),
-    "delta": ("#956a04", "#ffc251", "cross", SCORE),
-    "activation": ("#6b5e09", "#c6b13c", "pentagon", SCORE),
-    "norm": ("#6f400f", "#cd8645", "circle", SCORE),
-    "tome": ("#d1291c", "#ff684e", "square", TRANSFORMER),
-    "evit": ("#6f2601", "#fe9e73", "up", TRANSFORMER),
-    "pumer": ("#98033e", "#ff7c97", "hexagon", TRANSFORMER),
-    "mtr": ("#0c6ab6", "#2a99fe", "circle", MAMBA),
-    "utr": ("#6c44f0", "#b7b5fc", "down", MAMBA),
-    "mame": ("#220ebe", "#827aca", "hexagon", MAMBA),
-    "stm": ("#2b7e75", "#55bfb3", "pentagon", MAMBA),
-    "hsa": ("#0a553d", "#3ce7ad", "diamond", MAMBA),
-    "rmeeto": ("#0f304a", "#b1e4f9", "square", MAMBA),
-    "fambav": ("#5c1c80", "#bd8dc8", "plus", MAMBA),
-    "oracle": ("#16723c", "#6ccc89", "star", OTHER),
+    "random": ("#70757b", "#7d898b", "cross", PLAIN),
+    "stride": ("#595f66", "#99a4a9", "down", PLAIN),
+    "pool": ("#41474e", "#afbdc3", "plus", PLAIN),
+    "downsample": ("#2b3137", "#ced2d3", "diamond", PLAIN),
+    "delta": ("#956a04", "#b27e4e", "cross", SCORE),
+    "activation": ("#6b5e09", "#a49041", "pentagon", SCORE),
+    "norm": ("#6f400f", "#e18d44", "circle", SCORE),
+    "tome": ("#d1291c", "#f67d60", "square", TRANSFORMER),
+    "evit": ("#6f2601", "#f2c48b", "up", TRANSFORMER),
+    "pumer": ("#98033e", "#faadbb", "hexagon", TRANSFORMER),
+    "mtr": ("#0c6ab6", "#228dcf", "circle", MAMBA),
+    "utr": ("#6c44f0", "#6a83ff", "down", MAMBA),
+    "mame": ("#220ebe", "#b9c0fa", "hexagon", MAMBA),
+    "stm": ("#2b7e75", "#3b9070", "pentagon", MAMBA),
+    "hsa": ("#0a553d", "#33b766", "diamond", MAMBA),
+    "rmeeto": ("#0f304a", "#7ae7dd", "square", MAMBA),
+    "fambav": ("#5c1c80", "#cd91c7", "plus", MAMBA),
+    "oracle": ("#16723c", "#6dbe94", "star", OTHER),
 }
 # Of a smaller model, whose name stands at its point.
 SMALLER_MODEL = ("#1d2227", "#dfe3e8", "square", PLAIN)

@@ -174,23 +174,46 @@ def _tex_table(
 
 
 def results_tex(frame: pd.DataFrame, convention: str, caption: str) -> str:
-    """Return the printed table in LaTeX, with a space between budgets."""
+    """Return the printed table in LaTeX, with a space between budgets and the best top-1 bold."""
     columns, rows = printed(frame, convention)
     lines: list[str] = []
     before = None
-    for row in rows:
+    place, best = list(columns).index("Top-1, %"), _best(frame)
+    for index, row in zip(frame.index, rows, strict=True):
         if before is not None and before != (row[0], row[3]):
             lines.append("\\addlinespace")
         before = (row[0], row[3])
-        lines.append(_tex_row(map(latex, row)))
+        cells = [latex(cell) for cell in row]
+        if index in best:
+            cells[place] = _bold(cells[place])
+        lines.append(_tex_row(cells))
     return _tex_table(latex(caption), f"lll{'r' * (len(columns) - 3)}", columns, lines, wide=True)
+
+
+def _best(frame: pd.DataFrame) -> set[Any]:
+    """Return the rows with the highest top-1 of a backbone and budget, as it is printed.
+
+    Cells that remove another share of FLOPs, such as those of a smaller image, are not among them.
+    """
+    best: set[Any] = set()
+    equal = [not other_work(row.removed, row.budget) for row in frame.itertuples()]
+    rows = frame[frame["budget"].notna() & pd.Series(equal, index=frame.index, dtype=bool)]
+    for _, those in rows.groupby(["backbone", "budget"]):
+        shown = those["top1"].map(percent)
+        best |= set(those.index[shown == percent(those["top1"].max())])
+    return best
+
+
+def _bold(text: str) -> str:
+    return f"\\textbf{{{text}}}"
 
 
 def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     """Return top-1 of one backbone in LaTeX for one column, methods by budgets.
 
-    A star marks a significant difference from the reference. A dagger marks a cell whose share of
-    FLOPs is more than half a point off its column; such cells are not tested.
+    The best of a column is bold. A star marks a significant difference from the reference. A dagger
+    marks a cell whose share of FLOPs is more than half a point off its column; such cells are not
+    tested.
     """
     part = frame[frame["backbone"] == backbone]
     budgets = sorted(part["budget"].dropna().unique())
@@ -206,9 +229,13 @@ def compact_tex(frame: pd.DataFrame, backbone: str, caption: str) -> str:
     if len(off_budget):
         dagger = f"{DAGGER}: at another share of FLOPs ({_shares(off_budget)}), not tested. "
     words = f"Top-1 accuracy (%) of {backbone} by the share of FLOPs removed.{star}"
-    lines = []
+    lines, best = [], _best(part)
     for label, rows in part.groupby("label", sort=False):
-        by_budget = {row["budget"]: row for row in rows.to_dict("records")}
+        records = rows.to_dict("records")
+        by_budget = {
+            row["budget"]: row | {"best": index in best}
+            for index, row in zip(rows.index, records, strict=True)
+        }
         if budgets and rows["budget"].isna().all():
             # a dense model has no budget: one value across all of them
             value, name = percent(rows["top1"].iloc[0]), "dense"
@@ -234,7 +261,8 @@ def _starred(row: dict[Any, Any] | None) -> str:
     mark = "$^{*}$" if row["significant"] else ""
     if other_work(row["removed"], row["budget"]):
         mark = DAGGER
-    return latex(percent(row["top1"])) + mark
+    text = latex(percent(row["top1"]))
+    return (_bold(text) if row["best"] else text) + mark
 
 
 def _shares(rows: pd.DataFrame) -> str:

@@ -44,6 +44,20 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         title="Where the class token has to be",
         sentence=" ".join(map(_sentence, parts)),
         figures=tuple(figures),
+        brief=" ".join(map(_brief, parts)),
+    )
+
+
+def _brief(part: BackbonePart) -> str:
+    flips = select_rows(part.rows, quantity="flip")
+    first = flips["block"].min()
+    early = flips[flips["block"] == first]
+    steps = (early["position"] - own_position(part.rows)).abs()
+    gap = int(steps[steps > 0].min())
+    near, far = early[steps == gap]["mean"].mean(), early[steps == steps.max()]["mean"].mean()
+    return (
+        f"{part.prefix}Before block {int(first)} moving the class token by {gap} places flips "
+        f"{percent(near)} % of predictions, moving it farthest {percent(far)} %."
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from reports.figures.canvas import by_block, legend_below, level, line, new_figure, paper_style
+from reports.formatting import number
 from reports.report_data import ReportData
 from reports.section import Frames, Section, Table, stored
 from reports.sensitivity_common import (
@@ -64,6 +65,20 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         sentence=" ".join(filter(None, map(_sentence, parts))),
         figures=tuple(figures),
         tables=(_table(parts),),
+        brief=" ".join(filter(None, map(_brief, parts))),
+    )
+
+
+def _brief(part: BackbonePart) -> str:
+    overall = select_rows(part.rows, block=OVERALL, second="removal")
+    estimate = select_rows(overall, quantity="loss", first="estimate")
+    bound = select_rows(overall, quantity="kl", first="bound")
+    if estimate.empty or bound.empty:
+        return ""
+    return (
+        f"{part.prefix}Gradient × activation ranks tokens by what removal does to the loss at "
+        f"{number(estimate['mean'].iloc[0], 2)}; the product of their lengths, by how far it moves "
+        f"the answer, at {number(bound['mean'].iloc[0], 2)}."
     )
 
 

@@ -50,6 +50,19 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         sentence=" ".join(map(_sentence, parts)),
         figures=tuple(figures),
         notes=tuple(notes),
+        brief=" ".join(_brief(part, report) for part in parts),
+    )
+
+
+def _brief(part: BackbonePart, report: ReportData) -> str:
+    rows = select_rows(part.rows, quantity="flip")
+    first = rows["block"].min()
+    early = ranked(rows[rows["block"] == first], ascending=True)
+    best, worst = early.iloc[0], early.iloc[-1]
+    return (
+        f"{part.prefix}Before block {int(first)} alone {report.title(best['label'])} changes the "
+        f"fewest predictions, {percent(best['mean'])} %, {report.title(worst['label'])} the most, "
+        f"{percent(worst['mean'])} %."
     )
 
 

@@ -82,6 +82,10 @@ NEARNESS = {
     "Near the class token": {"nearness": "sequence", "given": ""},
     "Near the class token, the centre held fixed": {"nearness": "sequence", "given": "centre"},
 }
+READING = (
+    "By the place of the token and the block before which it was removed; each kind of map has a "
+    "colour scale of its own, the same in all blocks."
+)
 NOTE = (
     "Each token was removed alone, before one block, and the rest of the network was run: only "
     "what is called an estimate is estimated. A zeroed token stays in the sequence, so that a "
@@ -113,6 +117,15 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         figures=tuple(figures),
         tables=tuple(tables),
         notes=(NOTE,),
+        brief=" ".join(map(_brief, parts)),
+    )
+
+
+def _brief(part: BackbonePart) -> str:
+    most = part.rows.loc[part.rows["removal_kl"].idxmax()]
+    return (
+        f"{part.prefix}Removing one token moves the answer most at row {int(most.row)}, column "
+        f"{int(most.col)} before block {int(most.block)}: {number(most.removal_kl, 3)} nats (KL)."
     )
 
 
@@ -131,7 +144,7 @@ def _sentence(part: BackbonePart) -> str:
 
 def _effect_maps(part: BackbonePart) -> list[Drawing]:
     """Return a figure of maps for each effect."""
-    figures = []
+    figures: list[Drawing] = []
     for effect, (unit, diverging, title) in MAPPED.items():
         # Which rows of maps this effect has.
         kinds = {}
@@ -148,9 +161,8 @@ def _effect_maps(part: BackbonePart) -> list[Drawing]:
         drawing = part.drawing(
             f"sensitivity-{effect}",
             partial(stacked, maps),
-            f"{title}, by the place of the token and the block before which it was removed; mean "
-            "over the images. Each kind of map has a colour scale of its own, the same in all "
-            "blocks.",
+            # What holds for all of them stands once, at the first.
+            f"{title}, mean over the images.{f' {READING}' if not figures else ''}",
             f"Maps on the image grid, by block, of the {unit} when one token is removed.",
             maps,
         )

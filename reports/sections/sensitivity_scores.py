@@ -24,6 +24,7 @@ from reports.figures.canvas import (
     paper_style,
 )
 from reports.figures.tokens import stacked
+from reports.formatting import number
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
 from reports.sensitivity_common import (
@@ -92,7 +93,24 @@ def section(report: ReportData, frames: Frames) -> Section | None:
         sentence=" ".join(filter(None, map(_sentence, parts))),
         figures=tuple(figures),
         tables=tuple(tables),
+        brief=" ".join(filter(None, map(_brief, parts))),
     )
+
+
+def _brief(part: BackbonePart) -> str:
+    """The score that predicts best how far removal moves the answer, beside the blind one."""
+    rows = select_rows(part.rows, block=OVERALL, target="removal_kl")
+    best = ranked(rows[~rows["score"].isin(list(REFERENCES))], ascending=False)
+    place = select_rows(rows, score="place")
+    if best.empty:
+        return ""
+    words = (
+        f"{part.prefix}{ranking_name(best.iloc[0]['score'])} best predicts which tokens move the "
+        f"answer, rank correlation {number(best.iloc[0]['mean'], 2)}"
+    )
+    if len(place):
+        words += f"; the mean map of other images, {number(place.iloc[0]['mean'], 2)}"
+    return f"{words}."
 
 
 def _sentence(part: BackbonePart) -> str:

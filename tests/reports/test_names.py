@@ -161,7 +161,9 @@ def test_each_group_has_its_panel_and_the_others_stand_behind_it() -> None:
         lines = {str(line.get_label()): line for line in axes.get_lines()}
         for label in labels:
             rows = frame[frame["label"] == label].sort_values("total")
-            np.testing.assert_allclose(np.asarray(lines[label].get_ydata()), rows["top1"] * 100)
+            values = np.asarray(lines[label].get_ydata(), float)
+            # without the gaps where lines of the family would hide each other
+            np.testing.assert_allclose(values[np.isfinite(values)], rows["top1"] * 100)
         behind = [line for line in axes.get_lines() if line.get_label() == "_rest"]
         assert len(behind) == frame["label"].nunique() - len(labels)
         assert {note.get_text() for note in named(axes)} == set(labels)

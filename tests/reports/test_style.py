@@ -171,6 +171,14 @@ def test_every_colour_reads_as_text(place: int, theme: str) -> None:
         assert _contrast(entry[place], PAPER[theme]) >= 4.5
 
 
+def test_colours_of_a_group_keep_their_rank_in_the_dark() -> None:
+    for kind in GROUPS:
+        pairs = [look[:2] for look in KNOWN.values() if look[3] == kind]
+        ranked = sorted(pairs, key=lambda pair: _contrast(pair[0], PAPER["light"]))
+        dark = [_contrast(pair[1], PAPER["dark"]) for pair in ranked]
+        assert dark == sorted(dark), kind
+
+
 # Machado, Oliveira & Fernandes (2009), severity 1.
 SIGHT = {
     "normal": np.eye(3),

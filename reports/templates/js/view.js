@@ -95,6 +95,10 @@ const show = () => {
   if (document.querySelector("[data-budgets]")) fillBudgets();
   pressFamilies();
   all("[data-b], [data-u], [data-m]").forEach((element) => { element.hidden = !fits(element); });
+  // A figure whose drawings are all of other backbones goes with its caption.
+  all(".fig:has(> .drawings)").forEach((figure) => {
+    figure.hidden = all(":scope > .drawings > div", figure).every((drawing) => drawing.hidden);
+  });
   all("[data-pick]").forEach((row) => row.classList.toggle("current", Number(row.dataset.pick) === view.u));
   draw();
 };
