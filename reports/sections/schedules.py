@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from reports.figures.schedules import FAMILY, schedules_figure
 from reports.formatting import MISSING, budget_name, number, points, present
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, stored
-from suite.stats.schedule_words import RULE, verdict_sentences
+from suite.stats.schedule_words import FEW, RULE, pair_words, verdict_sentences
 from suite.stats.schedules import (
     OrderOverSchedules,
     ScheduleVerdicts,
@@ -67,10 +68,15 @@ def _brief(report: ReportData, verdicts: Sequence[ScheduleVerdicts]) -> str:
         for order in family.methods:
             names = report.title(order.method), report.title(order.other)
             titled.append(replace(order, method=names[0], other=names[1]))
-        sentences = method_sentences(replace(family, orders=tuple(titled)))
         where = f"{family.backbone}: " if len(verdicts) > 1 else ""
-        if sentences:
-            parts.append(f"{where}{sentences[0][0].upper()}{sentences[0][1:]}")
+        if 0 < len(titled) <= FEW:
+            parts.append(f"{where}{'; '.join(map(pair_words, titled))}.")
+        elif titled:
+            counts = Counter(order.verdict for order in titled)
+            parts.append(
+                f"{where}Of {len(titled)} pairs {counts['holds']} have an order that no schedule "
+                f"reverses, {counts['depends']} one that depends on it, {counts['open']} none."
+            )
     return " ".join(parts)
 
 
