@@ -7,7 +7,7 @@ family of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
 
 LEAST_FOR_RHO = 3  # settings, for a correlation
+WHOLE = {"seeds", "images", "only_method_correct", "only_reference_correct", "comparisons"}
 MEANS = ("top1", "agreement", "kl", "tau")  # of the metrics, over seeds
 
 
@@ -87,17 +88,38 @@ def ablation_tables(
 
     `methods` are those of `spec`, around which it varies its axes.
     """
-    rows, sentences = [], []
+    rows: list[dict[str, Any]] = []
     for family, settings_of_family in _families(spec, methods):
         members = [r for r in records if r.backbone == family.backbone and r.shown]
-        measured = _family_rows(family, settings_of_family, members, results)
-        rows += [asdict(row) for row in measured]
-        sentences.append({**family._asdict(), "sentence": sentence(measured, members[0])})
+        rows += map(asdict, _family_rows(family, settings_of_family, members, results))
     frame = pd.DataFrame(rows, columns=list(TABLES["ablation"].columns))
     return {
         "ablation": frame.astype({"significant": "boolean"}),
-        "ablation_sentences": pd.DataFrame(sentences),
+        "ablation_sentences": ablation_sentences(frame, records),
     }
+
+
+def ablation_sentences(table: pd.DataFrame, records: Sequence[CellRecord]) -> pd.DataFrame:
+    """The table ``ablation_sentences`` of a table ``ablation`` and the cells of its run."""
+    sentences = []
+    for key, rows in table.groupby(list(Family._fields), sort=False):
+        family = Family(*key)
+        cell = next(r for r in records if r.backbone == family.backbone and r.shown)
+        told = sentence([_restored(row) for row in rows.to_dict("records")], cell)
+        sentences.append({**family._asdict(), "sentence": told})
+    return pd.DataFrame(sentences)
+
+
+def _restored(row: Mapping[Any, Any]) -> AblationRow:
+    """One row of the table; what is missing is None."""
+    values: dict[str, Any] = {}
+    for name in TABLES["ablation"].columns:
+        value = row[name]
+        values[name] = None if pd.isna(value) else value
+        # A column with gaps has fractions.
+        if name in WHOLE and values[name] is not None:
+            values[name] = int(value)
+    return AblationRow(**values)
 
 
 def _families(

@@ -52,10 +52,18 @@ def write_timing(folder: Path, rows: Sequence[Record]) -> list[str]:
             "rows": cell_rows,
         }
         write_json(folder / "timing" / f"{key}.json", content)
+    table = pd.DataFrame(rows)
+    words = bench_words(table)
+    write_frame(folder / "analyses" / "bench.parquet", table)
+    write_frame(folder / "analyses" / "bench_words.parquet", words)
+    return words["sentence"].tolist()
+
+
+def bench_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table ``bench_words`` of a table ``bench``."""
+    rows = table.to_dict("records")
     words = [{"backbone": name, "sentence": text} for name, text in sentences(rows)]
-    write_frame(folder / "analyses" / "bench.parquet", pd.DataFrame(rows))
-    write_frame(folder / "analyses" / "bench_words.parquet", pd.DataFrame(words))
-    return [row["sentence"] for row in words]
+    return pd.DataFrame(words, columns=["backbone", "sentence"])
 
 
 def sentences(rows: Sequence[Record]) -> Iterator[tuple[str, str]]:

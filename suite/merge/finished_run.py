@@ -28,7 +28,7 @@ from suite.store.checksums import verify_checksum
 from suite.store.find_run import run_spec
 from suite.store.results import Alive, Results, cut_shards
 from suite.store.run_folder import Store
-from suite.store.schema import CLASSIFICATION, CellRecord, read_object
+from suite.store.schema import CLASSIFICATION, TABLES, CellRecord, read_object
 
 # Specifications of the runs that compare nothing, by their kind.
 OTHERS: dict[str, type[BaseModel]] = {"sensitivity": SensitivitySpec, "bench": BenchSpec}
@@ -125,6 +125,19 @@ class FinishedRun:
             except (OSError, pa.ArrowException) as error:
                 raise UserError(f"{path} is damaged: {self._again}") from error
             yield path.stem, frame
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A derived table; None if the run has none, UserError if it lacks a column."""
+        frame = dict(self.tables()).get(name)
+        if frame is None:
+            return None
+        missing = set(TABLES[name].columns) - set(frame.columns)
+        if missing:
+            raise UserError(
+                f"the table {name} of '{self.folder}' lacks {', '.join(sorted(missing))}: run its "
+                "command again to its end"
+            )
+        return frame
 
     def _verified(self, path: Path, images: NDArray[np.int64] | None = None) -> pd.DataFrame:
         """The frame at `path`, of `images` (None: those it names); UserError if it was changed."""

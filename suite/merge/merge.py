@@ -20,7 +20,7 @@ from suite.analysis.statistics import compute_statistics, statistics_tables
 from suite.config.run_spec import SCHEMA
 from suite.merge.compatibility import noted_differences, refuse_different
 from suite.merge.finished_run import FinishedRun, load_run, read_optional
-from suite.merge.namesakes import told_apart
+from suite.merge.namesakes import tables_of, told_apart
 from suite.merge.schedules import merged_answers
 from suite.merge.tables import joined_tables, tables_of_pairs
 from suite.merge.union import Union, unite
@@ -188,6 +188,9 @@ def with_sentences(
 
 
 def _sentence(run: FinishedRun) -> str:
+    """The finding of a run that leads there; of an ablation under the names of its methods here."""
+    if run.names and (told := tables_of(run).get("ablation_sentences")) is not None:
+        return str(told["sentence"].iloc[0])
     return str(run.headline.get("headline") or "")
 
 

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
+import pandas as pd
+
+from suite.analysis.ablation import ablation_sentences
+from suite.bench.timing_files import bench_words
 from suite.merge.finished_run import FinishedRun
 from suite.store.labels import name_in
 from suite.store.schema import SAME, CellRecord
+
+# Columns with the labels of methods, and the tables of sentences that name them: what each is told
+# of, and how.
+LABELS = {"label", "method", "reference", "baseline", "one", "other"}
+SENTENCES = {
+    "ablation_sentences": ("ablation", ablation_sentences),
+    "bench_words": ("bench", lambda table, _: bench_words(table)),
+}
 
 
 def told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
@@ -44,6 +57,28 @@ def relabelled(label: str, names: Mapping[str, str]) -> str:
         name = name_in(part)
         parts.append(names.get(name, name) + part[len(name) :])
     return SAME.join(parts)
+
+
+def renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """A table with other names for the methods in its labels."""
+    labels = {}
+    for column in LABELS.intersection(table.columns) if names else ():
+        labels[column] = table[column].map(partial(relabelled, names=names), "ignore")
+    return table.assign(**labels)
+
+
+def tables_of(run: FinishedRun) -> dict[str, pd.DataFrame]:
+    """The tables of a run, which call its methods as the report does; sentences are told anew.
+
+    UserError if a table that a sentence is told of lacks a column.
+    """
+    tables = {name: renamed(table, run.names) for name, table in run.tables()}
+    if run.names:
+        for told, (source, tell) in SENTENCES.items():
+            table = run.table(source)
+            if table is not None:
+                tables[told] = tell(renamed(table, run.names), run.records)
+    return tables
 
 
 def _meanings(records: Sequence[CellRecord]) -> dict[str, str]:

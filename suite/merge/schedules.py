@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 
-from backbones.common.errors import UserError
 from suite.analysis.pair_schedules import without_schedule
 from suite.analysis.schedule_answers import Answers, MethodAnswers
 from suite.analysis.statistics import outcomes_of
 from suite.merge.finished_run import FinishedRun
-from suite.merge.namesakes import relabelled
+from suite.merge.namesakes import renamed
 from suite.merge.union import Union
 from suite.plan.settings import BLIND
 from suite.stats.schedules import Source
@@ -76,15 +74,8 @@ def _accuracies(run: FinishedRun) -> pd.DataFrame:
     UserError if it lacks a column.
     """
     columns = list(TABLES[ACCURACY].columns)
-    frame = dict(run.tables()).get(ACCURACY, pd.DataFrame(columns=columns))
-    missing = set(columns) - set(frame.columns)
-    if missing:
-        raise UserError(
-            f"the table {ACCURACY} of '{run.folder}' lacks {', '.join(sorted(missing))}: run its "
-            "command again to its end"
-        )
-    labels = frame["label"].map(partial(relabelled, names=run.names), "ignore")
-    return frame[columns].assign(label=labels)
+    frame = run.table(ACCURACY)
+    return pd.DataFrame(columns=columns) if frame is None else renamed(frame[columns], run.names)
 
 
 def _bundled(row: pd.Series, union: Union) -> Tries | None:

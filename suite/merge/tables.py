@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import pandas as pd
 import torch
@@ -15,7 +14,7 @@ from suite.analysis.similarity import similarity_tables
 from suite.analysis.tokens import READ, first_errors_table, reduced_cells
 from suite.analysis.write import Tables
 from suite.merge.finished_run import FinishedRun, is_dense
-from suite.merge.namesakes import relabelled
+from suite.merge.namesakes import tables_of
 from suite.merge.union import Union
 from suite.stats.correctness import Bits
 from suite.store.results import Alive, Results
@@ -44,16 +43,13 @@ IDENTITY = {
     "ablation_sentences": ["axis", "backbone", "method", "budget"],
 }
 CELL = ["backbone", "label", "budget", "seed"]
-LABELS = {"label", "method", "reference", "baseline", "one", "other"}
 
 
 def joined_tables(runs: Sequence[FinishedRun], union: Union) -> Tables:
     """The tables that are those of the runs one below the other."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
-        for name, frame in run.tables():
-            for column in LABELS.intersection(frame.columns) if run.names else ():
-                frame[column] = frame[column].map(partial(relabelled, names=run.names), "ignore")
+        for name, frame in tables_of(run).items():
             if name in OF_CELLS:
                 frame = rows_of_union(frame, run, union)
             if name not in AGAIN:

@@ -17,11 +17,12 @@ import reports
 from backbones.common.errors import UserError
 from reports.report_data import ReportData
 from reports.run import load
+from suite.bench.timing_files import write_timing
 from suite.cli import run
 from suite.config.run_spec import RunSpec
 from suite.merge import merge
 from suite.store.run_folder import Store
-from suite.store.schema import SHOWN
+from suite.store.schema import SHOWN, TABLES
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -414,16 +415,61 @@ def test_methods_of_others_are_merged_from_their_records_alone(
     assert {"mtr", "spread"} <= set(frame(folder, "statistics").label)
 
 
+GATE = (
+    "from dataclasses import replace\nfrom methods import METHODS\n"
+    "GATE = replace(METHODS['{}'], name='gate', title='Gate')\n"
+)
+
+
+def test_sentences_of_ablations_and_timings_tell_methods_of_one_name_apart(
+    finished: Finished, tmp_path: Path
+) -> None:
+    runs = []
+    for name, method in (("one", "tome"), ("two", "mtr")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gate.py").write_text(GATE.format(method))
+        methods = (f"{tmp_path / name}/gate.py:GATE",)
+        settings = {"axes": ("size",), "budgets": (0.3,), "baselines": False, "gallery": 0}
+        runs.append(finished(f"told-{name}", methods=methods, **settings))
+        own = frame(runs[-1], "ablation_sentences").sentence[0]
+        assert ": gate (" in own
+        timed = [timing("none", None, 0.0, "dense"), timing("gate", 0.3, 0.3, "faster")]
+        write_timing(runs[-1], timed)
+        assert "the fastest method, gate, is" in frame(runs[-1], "bench_words").sentence[0]
+    folder, _ = merge(runs, tmp_path / "merged")
+    told = frame(folder, "ablation_sentences").sentence
+    assert [": gate (told-one) (" in text for text in told] == [True, False]
+    assert [": gate (told-two) (" in text for text in told] == [False, True]
+    for source, text in zip(runs, told, strict=True):
+        bare = text.replace(f"gate ({source.name})", "gate")
+        assert bare == frame(source, "ablation_sentences").sentence[0]
+    headline = json.loads((folder / "analyses" / "headline.json").read_text())
+    assert [headline["headline"], headline["paragraphs"][0]] == told.tolist()
+    fastest = frame(folder, "bench_words").sentence
+    assert ["the fastest method, gate (told-one), is" in text for text in fastest] == [True, False]
+    assert ["the fastest method, gate (told-two), is" in text for text in fastest] == [False, True]
+    damaged = frame(runs[0], "ablation").drop(columns="interval")
+    damaged.to_parquet(runs[0] / "analyses" / "ablation.parquet")
+    with pytest.raises(
+        UserError, match=r"the table ablation of .* lacks interval: run its command"
+    ):
+        merge(runs, tmp_path / "again")
+
+
+def timing(label: str, budget: float | None, removed: float, verdict: str) -> dict[str, Any]:
+    """A row of the table ``bench``."""
+    row: dict[str, Any] = dict.fromkeys(TABLES["bench"].columns, 1.0)
+    row |= {"key": label, "backbone": "vim_mini", "label": label, "budget": budget, "batch": 2}
+    row |= {"removed": removed, "verdict": verdict, "interval": "range", "precision": "fp32"}
+    return row | {"machine": "CPU", "threads": 1, "rounds": 2}
+
+
 def test_different_methods_of_one_name_have_their_runs_names(
     finished: Finished, tmp_path: Path
 ) -> None:
-    gate = (
-        "from dataclasses import replace\nfrom methods import METHODS\n"
-        "GATE = replace(METHODS['{}'], name='gate', title='Gate')\n"
-    )
     for name, method in (("one", "tome"), ("two", "mtr"), ("copy", "tome")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "gate.py").write_text(gate.format(method))
+        (tmp_path / name / "gate.py").write_text(GATE.format(method))
     runs = []
     for name, alias in (("one", "mtr[order=reversed]"), ("two", "tome"), ("copy", "tome")):
         methods = (f"{tmp_path / name}/gate.py:GATE", f"Mine={alias}", "norm")
