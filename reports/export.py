@@ -55,7 +55,7 @@ TOTALS = {
 # Columns of the table `statistics`, whose top-1 is of all seeds: the cell's own is of one.
 PAIRED = {"top1_mean": "top1", **{name: name for name in STATISTICS}}
 TIMING = {
-    "seconds": "seconds an image, median, where `bench` timed the cell",
+    "seconds": "seconds an image, or clip, median, where `bench` timed the cell",
     "images_per_second": "images a second, likewise",
     "reduction_share": "share of that time that the method's own work takes",
 }

@@ -121,11 +121,6 @@ def convention_words(convention: str) -> tuple[str, str]:
     return CONVENTIONS.get(convention, (convention, ""))
 
 
-def sample_name(kind: str) -> str:
-    """Return what FLOPs are counted of: an image, or a clip of a video."""
-    return "clip" if kind == "videos" else "image"
-
-
 def setting_name(schedule: Any, window: Any) -> str:
     """Return a schedule and a window in words; a dash where there is none."""
     if not isinstance(schedule, str) or not schedule:

@@ -31,11 +31,11 @@ from reports.formatting import (
     percent,
     points,
     present,
-    sample_name,
     unit,
 )
 from reports.style import Looks, title_of
 from suite.stats.compare import same_answers
+from suite.stats.correctness import sample_name
 
 SHADED = 40  # pixels above a chart whose shaded budgets say why
 

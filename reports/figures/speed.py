@@ -21,6 +21,7 @@ from reports.figures.canvas import (
 from reports.formatting import fold, percent
 from reports.run import Row
 from reports.style import INK, KNOWN, SOFT, Looks, title_of
+from suite.stats.correctness import sample_name
 
 PLACE = ["backbone", "precision", "batch"]
 KINDS = {
@@ -49,6 +50,12 @@ def native(rows: pd.DataFrame) -> pd.DataFrame:
     dense = rows[rows["verdict"] == "dense"].groupby("backbone")["tokens"].first()
     own = rows["tokens"] <= rows["backbone"].map(dense)
     return rows[own].drop_duplicates([*PLACE, "label", "budget"])
+
+
+def a_sample(rows: pd.DataFrame) -> str:
+    """Return what the time of a backbone's rows is measured of: an image or a clip."""
+    name = sample_name(str(rows["kind"].iloc[0]))
+    return f"an {name}" if name == "image" else f"a {name}"
 
 
 def place_name(backbone: str, precision: str, batch: int) -> str:
@@ -91,7 +98,7 @@ def speedup_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
 
 
 def shares_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
-    """Draw the time of a pass by kind of work, a bar a cell, in milliseconds an image.
+    """Draw the time of a pass by kind of work, a bar a cell, in milliseconds an image, or a clip.
 
     Each backbone, precision and batch has a panel; the method's own share is written behind its
     bar.
@@ -119,7 +126,7 @@ def shares_figure(rows: pd.DataFrame, looks: Looks, width: float) -> Figure:
             axes.set_ylim(len(part) - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
             axes.set_title(place_name(*key))
-            axes.set_xlabel("milliseconds an image")
+            axes.set_xlabel(f"milliseconds {a_sample(part)}")
             axes.margins(x=0.1)
         legend_below(figure, panels[:1])
         return figure
@@ -183,9 +190,10 @@ def by_length(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_figure(frame: pd.DataFrame, looks: Looks, width: float) -> Figure:
-    """Draw top-1 against measured milliseconds an image, a panel a backbone.
+    """Draw top-1 against measured milliseconds an image, or a clip, a panel a backbone.
 
-    `frame` has a row a method and budget: backbone, label, top1, ms (an image), ms_low, ms_high.
+    `frame` has a row a method and budget: backbone, kind, label, top1, ms (a sample), ms_low,
+    ms_high.
     """
     groups = list(frame.groupby("backbone", sort=False))
     with paper_style():
@@ -201,7 +209,7 @@ def time_figure(frame: pd.DataFrame, looks: Looks, width: float) -> Figure:
                 axes.errorbar(line["ms"], top1, xerr=ends, **bars)
                 axes.plot(line["ms"], top1, label=fold(look.title, 30), zorder=3, **stroke(look))
             axes.set_title(str(backbone))
-            axes.set_xlabel("measured milliseconds an image")
+            axes.set_xlabel(f"measured milliseconds {a_sample(part)}")
             axes.set_ylabel("top-1 accuracy, %")
         legend_below(figure, panels, 4 if wide else 2)
         return figure

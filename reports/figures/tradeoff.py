@@ -30,9 +30,10 @@ from reports.figures.canvas import (
 from reports.figures.dots import dots
 from reports.figures.fonts import inches, wrapped
 from reports.figures.names import ENDS, Tag, beside, moved, near
-from reports.formatting import convention_words, sample_name, unit
+from reports.formatting import convention_words, unit
 from reports.style import DENSE, GRID, GROUPS, SOFT, Looks, title_of
 from suite.stats.blind_baselines import BlindComparison
+from suite.stats.correctness import sample_name
 
 Marks = Mapping[tuple[str, float], BlindComparison]
 PASSES = 6  # in which names are placed again, at most

@@ -16,8 +16,10 @@ from reports.figures.speed import (
 )
 from reports.report_data import ReportData
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
+from suite.stats.correctness import sample_name
 
 NEEDS = stored("bench", "bench_words")
+RATE = "A second"
 # Columns of the table and their heads; an interval follows its value.
 HEADS = {
     "label": "Method",
@@ -27,7 +29,7 @@ HEADS = {
     "batch": "Batch",
     "removed": "FLOPs removed, %",
     "ms": "ms a batch",
-    "images_per_second": "Images/s",
+    "images_per_second": RATE,
     "speedup": "Speed-up",
     "speedup_low": "from",
     "speedup_high": "to",
@@ -38,7 +40,7 @@ HEADS = {
 DIGITS = {
     "FLOPs removed, %": 1,
     "ms a batch": 2,
-    "Images/s": 1,
+    RATE: 1,
     "Speed-up": 2,
     "from": 2,
     "to": 2,
@@ -57,7 +59,7 @@ SHARES = (
     "where it sorts and gathers."
 )
 # Both the figure of lengths and the table show it.
-MEMORY = "Peak memory is the most that a pass uses beyond weights and images."
+MEMORY = "Peak memory is the most that a pass uses beyond weights and input."
 LENGTH = (
     "Time and peak memory of one image by its number of tokens: dense, and reduced at one budget. "
     f"{MEMORY}"
@@ -105,7 +107,7 @@ def _drawings(report: ReportData, rows: pd.DataFrame) -> list[Drawing]:
     # Accuracy is known where the folder also has the cells of a comparison.
     timed = measured(report.frame, rows)
     if len(timed):
-        alt = "Top-1 accuracy of every method against its measured time an image."
+        alt = "Top-1 accuracy of every method against its measured time."
         draw = partial(time_figure, timed, looks)
         drawings.append(Drawing("bench-accuracy", draw, TIME, alt))
     # Unlike the others, this figure needs neither a reduced cell nor accuracy.
@@ -123,10 +125,10 @@ def _drawings(report: ReportData, rows: pd.DataFrame) -> list[Drawing]:
 
 
 def measured(frame: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Join accuracy and milliseconds an image, at the largest batch, of cells that have both."""
+    """Join accuracy and milliseconds a sample, at the largest batch, of cells that have both."""
     # Accuracy does not depend on the batch; the largest is what one would run for speed.
     largest = rows.sort_values("batch").drop_duplicates(CELL, keep="last")
-    times = largest[CELL].copy()
+    times = largest[[*CELL, "kind"]].copy()
     for name in ("ms", "ms_low", "ms_high"):
         times[name] = largest[name] / largest["batch"]
     accuracy = frame[[*CELL, "top1"]].dropna(subset=["top1"])
@@ -138,11 +140,12 @@ def _table(rows: pd.DataFrame) -> Table:
     named = rows.assign(label=rows["label"].replace("none", "dense"))
     # One measurement is made on one machine, with as many threads and rounds for all cells.
     first = rows.iloc[0]
+    samples = " or ".join(dict.fromkeys(f"{sample_name(kind)}s" for kind in rows["kind"]))
     return Table(
         "bench",
         f"Speed and memory on {first['machine']}, {first['threads']} threads: medians of "
-        f"{first['rounds']} interleaved rounds; speed-up against the dense pass of the same round "
-        f"with its 95 % {first['interval']}. {MEMORY}",
+        f"{first['rounds']} interleaved rounds, {samples} a second; speed-up against the dense "
+        f"pass of the same round with its 95 % {first['interval']}. {MEMORY}",
         scaled_table(named, HEADS, {"removed", "share_reduction"}),
         DIGITS,
     )

@@ -30,6 +30,7 @@ from suite.bench.timing import seconds
 from suite.plan.cells import Cell
 from suite.plan.layout import layout
 from suite.plan.settings import choose_settings
+from suite.stats.correctness import sample_name
 from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
@@ -43,7 +44,7 @@ COLUMNS = {
     "kernel": "{row.kernel}",
     "method": "{row.method}",
     "FLOPs removed": "{row.removed:.1%}",
-    "images/s": "{row.images_per_second:.0f}",
+    "{samples}s/s": "{row.images_per_second:.0f}",
     "launched one by one": "{row.eager_images_per_second:.0f}",
     "speed-up": "{row.speedup:.2f}",
     "reduction": "{row.reduction_share:.1%}",
@@ -64,6 +65,7 @@ class ModelRow(NamedTuple):
     """One model in one precision by one kernel, dense or reduced."""
 
     backbone: str
+    kind: str
     precision: str
     kernel: str
     method: str
@@ -144,6 +146,7 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
     longest = sorted(kernels.items(), key=lambda kernel: -kernel[1])
     return ModelRow(
         backbone=model.name,
+        kind="videos" if model.frames > 1 else "images",
         precision=precision,
         kernel=kernel,
         method=cell.method.text,
@@ -161,12 +164,14 @@ def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -
 def line(row: ModelRow) -> str:
     """One row, as progress."""
     what = row.kernel if row.method == "none" else row.what
-    return f"{row.backbone} {row.precision} {what}: {row.images_per_second:.0f} images/s"
+    rate = f"{row.images_per_second:.0f} {sample_name(row.kind)}s/s"
+    return f"{row.backbone} {row.precision} {what}: {rate}"
 
 
 def table(rows: list[ModelRow]) -> Table:
     """The rows for a terminal."""
-    return figures_table("Whole models on a GPU: images a second", rows, COLUMNS, names=4)
+    kinds = [row.kind for row in rows]
+    return figures_table("Whole models on a GPU: throughput", rows, COLUMNS, 4, kinds)
 
 
 def profile_table(rows: list[ModelRow]) -> Table:

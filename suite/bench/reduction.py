@@ -20,7 +20,10 @@ from suite.plan.settings import choose_settings
 
 
 class ReductionRow(NamedTuple):
-    """One method at one budget: milliseconds an image, dense, reduced, and for the reduction."""
+    """One method at one budget: milliseconds a sample, dense, reduced, and for the reduction.
+
+    ``kind``  whether samples are images or clips of videos
+    """
 
     backbone: str
     method: str
@@ -29,6 +32,7 @@ class ReductionRow(NamedTuple):
     reduced_ms: float
     reduction_ms: float
     flops_share: float
+    kind: str = "images"
 
     @property
     def share(self) -> float:
@@ -72,6 +76,7 @@ def measure_reduction(spec: BenchSpec, device: str, notify: Notify) -> Iterator[
                 reduced_ms=ms[cell.key],
                 reduction_ms=ms[f"{cell.key} alone"],
                 flops_share=cell.plan.flops.reduction / cell.plan.total["flops"],
+                kind="videos" if model.frames > 1 else "images",
             )
 
 
@@ -82,10 +87,10 @@ def table(rows: list[ReductionRow]) -> Table:
         "backbone": "{row.backbone}",
         "method": "{row.method}",
         "FLOPs removed": "{row.budget:.0%}",
-        "dense ms/image": "{row.dense_ms:.2f}",
-        "reduced ms/image": "{row.reduced_ms:.2f}",
+        "dense ms/{samples}": "{row.dense_ms:.2f}",
+        "reduced ms/{samples}": "{row.reduced_ms:.2f}",
         "speed-up": "{row.speedup:.2f}",
         "of it the reduction": "{row.share:.1%}",
         "of FLOPs": "{row.flops_share:.1%}",
     }
-    return figures_table(title, rows, columns, names=2)
+    return figures_table(title, rows, columns, 2, [row.kind for row in rows])

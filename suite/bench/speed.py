@@ -30,7 +30,7 @@ TABLE = {
     "batch": "{row[batch]}",
     "FLOPs": "{row[removed]}",
     "ms a batch": "{row[ms]:.2f}",
-    "images/s": "{row[images_per_second]:.1f}",
+    "{samples}s/s": "{row[images_per_second]:.1f}",
     "speed-up": "{row[gain]}",
     "peak MiB": "{row[peak_mib]:.1f}",
 }
@@ -40,7 +40,7 @@ GAIN = "{row[speedup]:.2f} [{row[speedup_low]:.2f}, {row[speedup_high]:.2f}]"
 def measure_speed(
     model: Backbone, cells: Sequence[Cell], batch: int, rounds: int, device: str
 ) -> Iterator[Record]:
-    """Time `cells` of one backbone, the dense one first, on batches of random images.
+    """Time `cells` of one backbone, the dense one first, on batches of random images or clips.
 
     A record is a row of the analysis ``bench``, but for precision and kernel: times in ms a batch,
     ``removed`` and shares as fractions.
@@ -62,6 +62,7 @@ def measure_speed(
             timed = passes[cell.key]
             record = figures(cell, times[cell.key], dense, batch)
             record["tokens"] = timed.model.describe().patches
+            record["kind"] = "videos" if model.frames > 1 else "images"
             record["device"] = device
             record["peak_mib"] = peak_mib(timed, device)
             for kind, share in time_breakdown(timed).items():
@@ -113,7 +114,7 @@ def without_gain(row: Record) -> bool:
 
 def legend(rows: Sequence[Record]) -> str:
     """The meaning of the marks and of the memory in `table`, in a line."""
-    memory = "peak MiB: the most that a pass allocates beyond weights and images."
+    memory = "peak MiB: the most that a pass allocates beyond weights and input."
     marked = any(without_gain(row) for row in rows)
     return f"!: FLOPs fall and time was not shown to. {memory}" if marked else memory
 
@@ -133,4 +134,4 @@ def table(rows: Sequence[Record]) -> Table:
             texts["gain"] = GAIN.format(row=row) + mark
         shown.append({**row, "removed": "", "gain": "", **texts})
     title = f"{first['machine']}, {first['threads']} threads, {first['rounds']} rounds"
-    return figures_table(title, shown, TABLE, names=2)
+    return figures_table(title, shown, TABLE, 2, [row["kind"] for row in rows])

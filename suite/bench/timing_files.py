@@ -11,6 +11,7 @@ import pandas as pd
 from suite.bench.cells import Notify, time_grid
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, without_gain
+from suite.stats.correctness import sample_name
 from suite.store.run_folder import Store, write_frame
 from suite.system.atomic_files import write_json
 from suite.system.environment import command_line, environment
@@ -84,7 +85,7 @@ def _sentences(name: str, rows: Sequence[Record]) -> Iterator[str]:
     yield (
         f"{name} on {dense['machine']} ({dense['precision']}, {dense['threads']} threads, batch "
         f"{batch}, medians of {dense['rounds']} rounds): dense {dense['images_per_second']:.1f} "
-        "images a second."
+        f"{sample_name(dense['kind'])}s a second."
     )
     # the backbone's own length comes before the others, of which there is no sentence
     first: dict[tuple[str, float], Record] = {}

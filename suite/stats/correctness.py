@@ -16,6 +16,11 @@ def counted(number: int, kind: str = "images", split: str = "") -> str:
     return f"{number:,} {split} {noun}" if split else f"{number:,} {noun}"
 
 
+def sample_name(kind: str) -> str:
+    """What goes through a model, costs FLOPs and takes time: an image, or a clip of a video."""
+    return "clip" if kind == "videos" else "image"
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """Correctness of one method at one budget.

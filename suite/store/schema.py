@@ -287,6 +287,7 @@ TEXTS = {
     "keys": "names of its cells on disk, one a seed, with commas; empty where a table answered",
     "machine": "processor, or GPU",
     "device": "`cpu` or `cuda`",
+    "kind": "`images` or `videos`: what was measured",
     "kernel": "selective-scan kernel that ran",
     "key": "name of the cell on disk: a hash of all that its result depends on",
 }
@@ -356,20 +357,20 @@ NUMBERS = {
     "position": "index in the unreduced sequence",
     "at": "place on the axis: row, column, or distance from the centre or the class token",
     "tokens_removed": "tokens removed before the block",
-    "batch": "images a batch",
+    "batch": "images, or clips of videos, a batch",
     "image_size": "side of the square image, pixels",
     "tokens": "patch tokens of the unreduced sequence",
-    "gflops": "FLOPs of one image, in billions",
+    "gflops": "FLOPs of one image, or clip, in billions",
     "ms": "milliseconds a batch, median over rounds",
     "ms_low": "lower end of its 95 % interval",
     "ms_high": "upper end of it",
-    "images_per_second": "images a second",
+    "images_per_second": "images, or clips of videos, a second",
     "speedup": "dense time over reduced time, median over rounds",
     "speedup_low": "lower end of its 95 % interval",
     "speedup_high": "upper end of it",
     "rounds": "rounds timed",
     "reduction_flops": "share of the FLOPs that is the method's own work",
-    "peak_mib": "most memory that a pass allocates beyond weights and images, MiB",
+    "peak_mib": "most memory that a pass allocates beyond weights and input, MiB",
     "share_scan": "share of the time in selective scans",
     "share_gemm": "share of the time in matrix products",
     "share_elementwise": "share of the time in elementwise operations",
@@ -501,7 +502,7 @@ TABLES = {
     "sensitivity_skipped": _table("a method without result", "backbone label reason"),
     "bench": _table(
         "a cell at one batch",
-        "key backbone label budget batch image_size removed gflops ms ms_low ms_high "
+        "key backbone kind label budget batch image_size removed gflops ms ms_low ms_high "
         "images_per_second speedup speedup_low speedup_high verdict interval rounds "
         "reduction_flops tokens device peak_mib share_scan share_gemm share_elementwise "
         "share_reduction share_rest machine cores threads load mhz precision kernel",

@@ -35,7 +35,7 @@ def rows() -> pd.DataFrame:
         spent = rng.dirichlet(np.ones(5))
         verdict = "dense" if label == "none" else "faster" if speed > 1.1 else "no gain shown"
         found.append(
-            {"backbone": "vim_nano", "precision": "fp32", "label": label, "budget": budget, "batch": batch,
+            {"backbone": "vim_nano", "kind": "images", "precision": "fp32", "label": label, "budget": budget, "batch": batch,
              "tokens": tokens, "removed": removed, "ms": batch * tokens / speed / 50, "ms_low": batch * tokens / 99,
              "ms_high": batch * tokens / 30, "speedup": speed, "speedup_low": speed - 0.1, "speedup_high": speed + 0.2,
              "verdict": verdict, "peak_mib": tokens / 7, "images_per_second": 50.0,
@@ -129,3 +129,15 @@ def test_accuracy_meets_the_time_of_the_same_cell(rows: pd.DataFrame) -> None:
     assert frame.ms[1] == pytest.approx(largest.ms / 8)
     figure = time_figure(frame, looks(METHODS), WIDTH)
     np.testing.assert_allclose(lines(figure, 0, "mtr"), [[largest.ms / 8, 50]])
+
+
+@pytest.mark.parametrize(("kind", "sample"), [("images", "an image"), ("videos", "a clip")])
+def test_figures_say_what_is_timed(rows: pd.DataFrame, kind: str, sample: str) -> None:
+    known = pd.DataFrame(
+        [("vim_nano", "mtr", 0.4, 0.5)], columns=["backbone", "label", "budget", "top1"]
+    )
+    own = rows.assign(kind=kind)
+    bars = shares_figure(own, looks(METHODS), WIDTH).axes[0]
+    assert bars.get_xlabel() == f"milliseconds {sample}"
+    times = time_figure(measured(known, own), looks(METHODS), WIDTH).axes[0]
+    assert times.get_xlabel() == f"measured milliseconds {sample}"

@@ -65,6 +65,7 @@ def test_the_authors_block_is_the_same_function(
 def row(kernel: str, method: str = "none") -> ModelRow:
     return ModelRow(
         backbone="vim_tiny",
+        kind="images",
         precision="bf16",
         kernel=kernel,
         method=method,

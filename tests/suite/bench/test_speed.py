@@ -247,7 +247,7 @@ def test_each_setting_is_timed_once(small: Specs, batches: tuple[int, ...]) -> N
 
 def test_the_legend_says_what_is_there() -> None:
     gained = {"removed": 0.4, "verdict": "faster"}
-    memory = "peak MiB: the most that a pass allocates beyond weights and images."
+    memory = "peak MiB: the most that a pass allocates beyond weights and input."
     assert legend([gained]) == memory
     assert legend([gained, gained | {"verdict": "slower"}]).startswith(
         "!: FLOPs fall and time was not shown to. peak"
@@ -292,6 +292,7 @@ def test_a_run_is_timed_into_its_own_report(small: Specs, tmp_path: Path) -> Non
 def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
     base = {
         "backbone": "b",
+        "kind": "images",
         "machine": "M",
         "precision": "fp32",
         "threads": 2,
@@ -320,7 +321,22 @@ def test_the_words_name_the_fastest_and_what_gains_nothing() -> None:
     assert f"{of_fastest} interval 1.20" in text
     longer = [row | {"tokens": 16, "speedup": 9.0} for row in rows]
     assert "9.00" not in dict(sentences([*rows, *longer]))["b"]
+    [(_, of_clips)] = sentences([row | {"kind": "videos"} for row in rows])
+    assert "dense 10.0 clips a second. With" in of_clips
     [(name, text)] = sentences(rows)
     assert name == "b"
+    assert "dense 10.0 images a second. With" in text
     assert "1.67 if time followed FLOPs" in text
     assert text.endswith("was not shown to in 1 of 2 timings: tome at 40 % (batch 4, 9 tokens).")
+
+
+def test_clips_are_called_so_on_the_terminal(small: Specs) -> None:
+    rows, _ = timed(small, batches=(2,), lengths=())
+    assert {row["kind"] for row in rows} == {"images"}
+    clips = [row | {"kind": "videos"} for row in rows]
+    for shown, head in (
+        (rows, "images/s"),
+        (clips, "clips/s"),
+        ([*rows, *clips], "image or clips/s"),
+    ):
+        assert head in [column.header for column in table(shown).columns]
