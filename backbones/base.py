@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.common.errors import UserError
-from backbones.layers.mixer import BidirectionalMixer, Mixer
+from backbones.layers.mixer import Mixer
 from backbones.preprocessing import Preprocessing
 from backbones.provenance import Provenance
 from backbones.sequence import TokenSequence
@@ -210,9 +210,8 @@ class Backbone(nn.Module):
 
     def set_kernel(self, kernel: str) -> None:
         """Make every mixer use the selective-scan kernel called `kernel`."""
-        for module in self.modules():
-            if isinstance(module, Mixer):
-                module.kernel = kernel
+        for mixer in self.mixers():
+            mixer.kernel = kernel
 
     def cast(self, dtype: torch.dtype) -> Self:
         """Convert the weights to `dtype`, those of the recurrence to at least fp32, as in Mamba."""
@@ -222,9 +221,9 @@ class Backbone(nn.Module):
             parameter.data = parameter.data.to(wide if name.endswith(RECURRENT) else dtype)
         return self
 
-    def mixers(self) -> list[BidirectionalMixer]:
-        """The bidirectional mixers, in the order of the blocks."""
-        return [module for module in self.modules() if isinstance(module, BidirectionalMixer)]
+    def mixers(self) -> list[Mixer]:
+        """The mixers that scan, in the order of the blocks; a transformer has none."""
+        return [module for module in self.modules() if isinstance(module, Mixer)]
 
     def missing(self, needs: frozenset[str]) -> frozenset[str]:
         """The trace fields among `needs` that this backbone does not provide."""

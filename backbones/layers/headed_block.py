@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.layers.headed_mixer import HeadedMixer
+from backbones.layers.headed_passes import passes_for
 from backbones.layers.norm import RMSNorm
 from backbones.layers.swiglu import SwiGLU
 from backbones.sequence import TokenSequence, Trace, turned
@@ -35,8 +36,8 @@ class HeadedBlock(nn.Module):
 
     def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
         """Run the block on `tokens`; the trace of the result has the fields named in `needs`."""
-        residual = tokens.residual + tokens.branch
-        u = self.norm(residual)
+        passes = passes_for(self.mixer.kernel, tokens.branch)
+        residual, u = passes.add_norm(tokens.branch, tokens.residual, self.norm)
         mean = self._mean(u, tokens.size)
         carry = None if tokens.carry is None else tokens.carry[0]
         if self.flipped:
@@ -49,8 +50,8 @@ class HeadedBlock(nn.Module):
         mixed, trace = self.mixer(torch.cat([mean, u], dim=1), needs, carry, lead=1)
         if self.flipped:
             mixed, trace = turned(mixed, 1), _turned_trace(trace)
-        residual = residual + mixed
-        branch = self.mlp(self.norm_mlp(residual))
+        residual, u = passes.add_norm(mixed, residual, self.norm_mlp)
+        branch = self.mlp(u, passes)
         return replace(tokens, branch=branch, residual=residual, trace=trace)
 
     def _mean(self, u: Tensor, size: Tensor) -> Tensor:

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from backbones.common.errors import UserError
 from backbones.layers.batch_invariant import linear
+from backbones.layers.headed_passes import passes_for
 from backbones.layers.mixer import Mixer
 from backbones.layers.norm import RMSNorm
-from backbones.layers.plain_path import plain_convolve
+from backbones.scan import Choice
 from backbones.sequence import Trace
-from backbones.ssd import HeadInputs, ssd
+from backbones.ssd import HeadInputs, check_kernel, chosen, ssd
 
 TRACED = frozenset({"delta_mean", "delta", "A", "B", "C", "y", "ungated"})
 
@@ -53,6 +53,14 @@ class HeadedMixer(Mixer):
                 self.dt_bias.copy_(step + torch.log(-torch.expm1(-step)))
                 self.A_log.copy_(torch.empty(self.heads).uniform_(1, 16).log())
 
+    def chosen(self, device: torch.device | str, dtype: torch.dtype) -> Choice:
+        """The kernel that runs for tensors of `device` and `dtype`; UserError if none can."""
+        return chosen(self.kernel, device, dtype)
+
+    def check_kernel(self, device: str, dtype: torch.dtype) -> None:
+        """UserError if the kernel does not support `device` and `dtype`; nothing is compiled."""
+        check_kernel(self.kernel, device, dtype)
+
     def forward(
         self,
         u: Tensor,
@@ -73,18 +81,19 @@ class HeadedMixer(Mixer):
                 f"choose a method that needs {', '.join(sorted(TRACED))}"
             )
         sizes = [self.inner, self.inner + 2 * self.d_state, self.heads]
-        z, x, delta = linear(u, self.in_proj.weight).split(sizes, dim=-1)
-        convolved = plain_convolve(x, self.conv1d.weight, self.conv1d.bias, backwards=False)
+        passes = passes_for(self.kernel, u)
+        z, x, delta = linear(u, self.in_proj.weight, fast=passes.fast).split(sizes, dim=-1)
+        convolved = passes.convolve(x, self.conv1d)
         values, B, C = convolved.split([self.inner, self.d_state, self.d_state], dim=-1)
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         A = -torch.exp(self.A_log.to(wide))
         inputs = HeadInputs(values, delta, A, B, C, self.D, self.dt_bias, carry)
         ungated = ssd(inputs, self.kernel)[:, lead:]
-        y = ungated * functional.silu(z[:, lead:])
-        out = linear(self.norm(y), self.out_proj.weight)
+        normed, y = passes.gate_norm(ungated, z[:, lead:], self.norm, "y" in needs)
+        out = linear(normed, self.out_proj.weight, fast=passes.fast)
         shown: dict[str, Any] = {"A": A[None, :, None], "y": y, "ungated": ungated}
         shown |= {"B": B[None, :, lead:], "C": C[None, :, lead:]}
         if needs & {"delta", "delta_mean"}:
-            shown["delta"] = inputs.step()[None, :, lead:]
-            shown["delta_mean"] = shown["delta"].mean(-1)
+            step, mean = passes.timescales(delta[:, lead:], self.dt_bias)
+            shown |= {"delta": step[None], "delta_mean": mean[None]}
         return out, Trace(**{name: shown[name] for name in needs})

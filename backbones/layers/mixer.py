@@ -11,7 +11,7 @@ from backbones.common.errors import UserError
 from backbones.layers import fused_path, plain_path
 from backbones.layers.scan_weights import Direction, ScanWeights, initial_weights
 from backbones.layers.stacked_weights import StackCache
-from backbones.scan import ScanInputs
+from backbones.scan import Choice, ScanInputs, check_kernel, chosen
 from backbones.scan.dispatch import running
 from backbones.sequence import Trace
 
@@ -26,6 +26,14 @@ class Mixer(nn.Module):
     """
 
     kernel = "auto"
+
+    def chosen(self, device: torch.device | str, dtype: torch.dtype) -> Choice:
+        """The kernel that runs for tensors of `device` and `dtype`; UserError if none can."""
+        return chosen(self.kernel, device, dtype)
+
+    def check_kernel(self, device: str, dtype: torch.dtype) -> None:
+        """UserError if the kernel does not support `device` and `dtype`; nothing is compiled."""
+        check_kernel(self.kernel, device, dtype)
 
 
 class BidirectionalMixer(Mixer):

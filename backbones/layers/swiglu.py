@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from backbones.layers.batch_invariant import linear
+from backbones.layers.headed_passes import Passes
 
 
 class SwiGLU(nn.Module):
@@ -19,10 +18,9 @@ class SwiGLU(nn.Module):
         self.w2 = nn.Linear(dim, hidden)
         self.w3 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, passes: Passes) -> Tensor:
         """(B, L, C) to (B, L, C)."""
-        fast = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
-        gate = linear(x, self.w1.weight, self.w1.bias, fast=fast)
-        value = linear(x, self.w2.weight, self.w2.bias, fast=fast)
-        hidden = functional.silu(gate) * value
-        return linear(hidden, self.w3.weight, self.w3.bias, fast=fast)
+        gate = linear(x, self.w1.weight, self.w1.bias, fast=passes.fast)
+        values = linear(x, self.w2.weight, self.w2.bias, fast=passes.fast)
+        hidden = passes.gate(values, gate)
+        return linear(hidden, self.w3.weight, self.w3.bias, fast=passes.fast)

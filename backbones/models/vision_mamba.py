@@ -84,6 +84,7 @@ class VisionMamba(Backbone):
         """The sizes from which FLOPs follow."""
         # all blocks have the same sizes
         mixer = self.mixers()[0]
+        assert isinstance(mixer, BidirectionalMixer)
         return self._shape(
             inner=mixer.inner,
             states=mixer.d_state,

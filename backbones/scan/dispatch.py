@@ -145,7 +145,7 @@ def _automatic(device: str, dtype: torch.dtype) -> Choice:
     for candidate in PREFERRED.get(device, ("cpu",)):
         obstacle = why_not(candidate, device, dtype)
         if not obstacle:
-            reasons = [*obstacles, f"fastest for {_name(dtype)} on {device}"]
+            reasons = [*obstacles, f"fastest for {type_name(dtype)} on {device}"]
             return Choice(candidate, "; ".join(reasons))
         obstacles.append(obstacle)
     return Choice("reference", "; ".join(obstacles))
@@ -154,20 +154,21 @@ def _automatic(device: str, dtype: torch.dtype) -> Choice:
 def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
     """Why `kernel` does not support these tensors, in one line with a fix; empty if it does."""
     if kernel == "cpu":
-        return _cpu_obstacle(device, dtype)
+        return cpu_obstacle(device, dtype)
     if kernel in ("mamba_ssm", "triton"):
         return _cuda_obstacle(kernel, device, dtype)
     return ""
 
 
-def _cpu_obstacle(device: str, dtype: torch.dtype) -> str:
+def cpu_obstacle(device: str, dtype: torch.dtype, module: str = "backbones.scan.cpu") -> str:
+    """Why the kernel `cpu` in `module` cannot run, in one line with a fix; empty if it can."""
     kernel = "scan kernel 'cpu'"
     if device != "cpu":
         return f"{kernel} cannot run on {device}: use 'auto'"
     if dtype != torch.float32:
-        return f"{kernel} computes in float32, not {_name(dtype)}: use 'reference' or 'auto'"
+        return f"{kernel} computes in float32, not {type_name(dtype)}: use 'reference' or 'auto'"
     try:
-        import_module("backbones.scan.cpu")
+        import_module(module)
     except ImportError as error:
         return f"{kernel} cannot be imported ({error}): pip install numba, or use 'reference'"
     return ""
@@ -177,7 +178,8 @@ def _cuda_obstacle(kernel: str, device: str, dtype: torch.dtype) -> str:
     if device != "cuda":
         return f"scan kernel '{kernel}' needs a CUDA device, not {device}: use 'auto'"
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"scan kernel '{kernel}' cannot compute in {_name(dtype)}: use 'reference' or 'auto'"
+        computed = type_name(dtype)
+        return f"scan kernel '{kernel}' cannot compute in {computed}: use 'reference' or 'auto'"
     if kernel == "triton":
         return triton_obstacle()
     from backbones.scan import stock
@@ -201,5 +203,6 @@ def triton_obstacle() -> str:
     return ""
 
 
-def _name(dtype: torch.dtype) -> str:
+def type_name(dtype: torch.dtype) -> str:
+    """The name of `dtype` without its package."""
     return str(dtype).removeprefix("torch.")

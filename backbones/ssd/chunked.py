@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from backbones.ssd.contract import HeadInputs
 
-LONGEST = 64  # tokens of a chunk
+LONGEST = 48  # tokens of a chunk
 
 
 def chunk_length(length: int) -> int:

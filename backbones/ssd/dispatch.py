@@ -15,16 +15,25 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from backbones.common.errors import UserError
 from backbones.common.registry import nearest
-from backbones.scan.dispatch import Choice
+from backbones.scan.dispatch import Choice, cpu_obstacle, type_name
 from backbones.ssd import stock
 from backbones.ssd.check import check_forward, check_gradients
 from backbones.ssd.chunked import chunked_ssd
 from backbones.ssd.contract import HeadInputs
 from backbones.ssd.reference import reference_ssd
 
+
+def _cpu_ssd(inputs: HeadInputs) -> Tensor:
+    # imported on use: Numba takes seconds, and may be missing
+    from backbones.ssd.cpu import cpu_ssd
+
+    return cpu_ssd(inputs)
+
+
 FUNCTIONS: dict[str, Callable[[HeadInputs], Tensor]] = {
     "reference": reference_ssd,
     "chunked": chunked_ssd,
+    "cpu": _cpu_ssd,
     "mamba_ssm": stock.stock_ssd,
 }
 KERNELS = ("auto", *FUNCTIONS)
@@ -41,8 +50,10 @@ def chosen(kernel: str, device: torch.device | str, dtype: torch.dtype) -> Choic
     """
     kind = torch.device(device).type
     choice = _chosen(kernel, kind, dtype)
-    if choice.kernel in TRACEABLE:
-        _PROVEN[kernel, kind, dtype] = choice.kernel
+    # the products of `cpu`, which its gradients run as well, are those of `chunked`
+    traced = "chunked" if choice.kernel == "cpu" else choice.kernel
+    if traced in TRACEABLE:
+        _PROVEN[kernel, kind, dtype] = traced
     return choice
 
 
@@ -83,14 +94,20 @@ def prove_gradients(kernel: str, device: str, dtype: torch.dtype) -> None:
 @cache
 def _chosen(kernel: str, device: str, dtype: torch.dtype) -> Choice:
     check_kernel(kernel, device, dtype)
-    choice = Choice(kernel, "asked for")
-    if kernel == "auto":
-        obstacle = why_not("mamba_ssm", device, dtype)
-        name = "chunked" if obstacle else "mamba_ssm"
-        choice = Choice(name, obstacle or f"the authors' own for {dtype} on {device}")
+    choice = _automatic(device, dtype) if kernel == "auto" else Choice(kernel, "asked for")
+    if choice.kernel == "cpu":
+        # it takes the place of `cpu` for gradients and for tracers
+        check_forward("chunked", chunked_ssd, torch.device(device), dtype)
     if choice.kernel != "reference":
         check_forward(choice.kernel, FUNCTIONS[choice.kernel], torch.device(device), dtype)
     return choice
+
+
+def _automatic(device: str, dtype: torch.dtype) -> Choice:
+    fastest = "mamba_ssm" if device == "cuda" else "cpu"
+    if obstacle := why_not(fastest, device, dtype):
+        return Choice("chunked", obstacle)
+    return Choice(fastest, f"fastest for {type_name(dtype)} on {device}")
 
 
 def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
@@ -98,10 +115,12 @@ def why_not(kernel: str, device: str, dtype: torch.dtype) -> str:
     if kernel not in KERNELS:
         others = f"it has {', '.join(KERNELS)}"
         return f"Mamba-2 has no scan kernel '{kernel}' ({others}): {nearest(kernel, KERNELS)}"
+    if kernel == "cpu":
+        return cpu_obstacle(device, dtype, module="backbones.ssd.cpu")
     if kernel != "mamba_ssm":
         return ""
     if device != "cuda":
         return f"scan kernel 'mamba_ssm' needs a CUDA device, not {device}: use 'auto'"
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"scan kernel 'mamba_ssm' cannot compute in {dtype}: use 'chunked' or 'auto'"
+        return f"scan kernel 'mamba_ssm' cannot compute in {type_name(dtype)}: use 'auto'"
     return stock.obstacle()

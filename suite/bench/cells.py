@@ -10,7 +10,6 @@ from typing import Any
 from backbones import create_model
 from backbones.base import Backbone
 from backbones.common.errors import UserError
-from backbones.scan import chosen
 from methods.spec import parse_all
 from suite.bench.spec import BenchSpec
 from suite.bench.speed import Record, measure_speed
@@ -116,6 +115,6 @@ def _timed(
     )
     # the kernel that `auto` means here; a transformer has no scan
     mixers = model.mixers()
-    kernel = chosen(mixers[0].kernel, device, DTYPES[precision]).kernel if mixers else "none"
+    kernel = mixers[0].chosen(device, DTYPES[precision]).kernel if mixers else "none"
     for record in measure_speed(model, timed, batch, rounds, device):
         yield {**record, "precision": precision, "kernel": kernel}

@@ -17,6 +17,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from backbones import ssd
 from backbones.common.errors import UserError
 from backbones.scan import ScanInputs, chosen
 from suite.bench.ceilings import Ceilings
@@ -114,10 +115,14 @@ def work(shape: ScanShape, size: int, gradients: bool) -> tuple[float, float, fl
     return size * (moved + moved_back), 2 * special, (4 + 13) * updates
 
 
-def obstacle(kernel: str, dtype: torch.dtype) -> str:
-    """Why the kernel cannot run on the GPU, empty if it can; UserError if it runs and is wrong."""
+def obstacle(kernel: str, dtype: torch.dtype, headed: bool = False) -> str:
+    """Why the kernel cannot run on the GPU, empty if it can; UserError if it runs and is wrong.
+
+    `headed`: the scan is Mamba-2's.
+    """
+    choose = ssd.chosen if headed else chosen
     try:
-        chosen(kernel, "cuda", dtype)
+        choose(kernel, "cuda", dtype)
     except UserError as error:
         # an absent kernel is left out of a table, a wrong one must not be passed over
         if "wrong" in str(error):

@@ -7,7 +7,7 @@ reducers alone, on the tokens that they get in the pass, over the time of the wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
@@ -35,7 +35,8 @@ from suite.system.hardware import DTYPES
 
 AUTHORS = "mamba_ssm, as Vim's authors run it"
 KERNELS = ("reference", "mamba_ssm", AUTHORS, "triton")
-REDUCED_BY = "triton"
+HEADED_KERNELS = ("reference", "mamba_ssm", "chunked")  # of Mamba-2
+REDUCED_BY = ("triton", "chunked")
 DEVICE = "cuda"
 KERNELS_SHOWN = 12  # of each pass, the longest
 COLUMNS = {
@@ -103,26 +104,39 @@ def measure_models(spec: BenchSpec, notify: Notify) -> Iterator[ModelRow]:
     torch.set_float32_matmul_precision("highest")
     methods = parse_all(spec.methods)
     batch = spec.batches[-1]
-    for name, precision, kernel in product(spec.named, PRECISIONS, KERNELS):
+    for name, precision, kernel in _combinations(spec.named):
         # the authors' block calls mamba_ssm's scan from a sequence of operations of its own
         own = "mamba_ssm" if kernel == AUTHORS else kernel
-        if reason := obstacle(own, DTYPES[precision]):
+        if reason := obstacle(own, DTYPES[precision], _is_headed(spec.named[name])):
             notify(f"{name} {precision} {kernel}: left out, {reason}")
             continue
         model = create_model(spec.named[name], kernel=own).to(DEVICE).eval().cast(DTYPES[precision])
         if kernel == AUTHORS:
             model.layers = authors_blocks(model.blocks)
         # budgets are solved for the one kernel under which reduced cells are timed
-        reducing = methods if kernel == REDUCED_BY else []
+        reducing = methods if kernel in REDUCED_BY else []
         common = spec.run_spec()
         whole, *cells = layout(name, model, choose_settings(reducing, common), common, "")
         dense = _row(model, precision, kernel, whole, batch)
         yield dense
         # with the fastest kernel, where the reduction has the largest share
-        if kernel == REDUCED_BY:
+        if kernel in REDUCED_BY:
             for cell in cells_with_plan(cells, notify):
                 row = _row(model, precision, kernel, cell, batch)
                 yield row._replace(speedup=row.images_per_second / dense.images_per_second)
+
+
+def _combinations(named: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Backbone, precision and kernel of each dense row."""
+    for name, written in named.items():
+        kernels = HEADED_KERNELS if _is_headed(written) else KERNELS
+        yield from product([name], PRECISIONS, kernels)
+
+
+def _is_headed(name: str) -> bool:
+    """Whether the backbone's scan is Mamba-2's."""
+    with torch.device("meta"):  # sizes need no weights
+        return create_model(name).describe().scan_heads > 0
 
 
 def _row(model: Backbone, precision: str, kernel: str, cell: Cell, batch: int) -> ModelRow:

@@ -113,8 +113,8 @@ class RunSpec(Specification):
     """auto, cpu or cuda."""
     precision: Literal["fp32", "fp64", "bf16"] = "fp32"
     """fp32, fp64 or bf16."""
-    kernel: Literal["auto", "reference", "cpu", "mamba_ssm", "triton"] = "auto"
-    """Selective scan: auto, reference, cpu, mamba_ssm or triton."""
+    kernel: Literal["auto", "reference", "chunked", "cpu", "mamba_ssm", "triton"] = "auto"
+    """Selective scan: auto, reference, chunked (Mamba-2), cpu, mamba_ssm or triton (Mamba-1)."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0: all cores."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from backbones.common.labels import data_label
-from backbones.scan import chosen
 from suite.data.base import digest
 from suite.execution.images import held
 from suite.plan.loading import weights_hash
@@ -56,7 +55,9 @@ def execution_record(prepared: Prepared, store: Store) -> dict[str, Any]:
     made_up: dict[str, Any] = {}
     preprocessing: dict[str, Any] = {}
     for name, model in prepared.models.items():
-        kernels[name] = chosen(prepared.spec.kernel, prepared.device, dtype).kernel
+        # a transformer has no scan
+        mixers = model.mixers()
+        kernels[name] = mixers[0].chosen(prepared.device, dtype).kernel if mixers else "none"
         # By hash, since the file at a path may change; None for untrained weights.
         weights[name], code[name] = weights_hash(model), model.code
         if model.provenance:

@@ -15,7 +15,6 @@ from backbones.base import Backbone
 from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError, describe_error
 from backbones.common.naming import with_settings
-from backbones.scan import check_kernel
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset
 from suite.data.base import Dataset, digest
@@ -73,8 +72,8 @@ def load_model(
         torch.manual_seed(0)
         model = create_model(name, source, kernel=kernel)
     # A transformer has no scan, whatever kernel was asked for.
-    if model.mixers():
-        check_kernel(kernel, device, dtype)
+    for mixer in model.mixers()[:1]:
+        mixer.check_kernel(device, dtype)
     model = model.to(device).cast(dtype)
     if model.code is not None:
         check_runs(model, device)

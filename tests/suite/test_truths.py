@@ -194,8 +194,6 @@ def test_an_image_does_not_depend_on_its_batch_or_the_threads(
     case: Case, count: int, data: st.DataObject
 ) -> None:
     model, _, plan = case
-    # its scan has no compiled passes on a CPU yet
-    assume(not model.name.startswith("adventurer"))
     chosen = data.draw(st.integers(0, count - 1))
     threads = torch.get_num_threads()
     found = []
@@ -219,6 +217,8 @@ FULL_SIZE: dict[str, dict[str, int]] = {
     "mambareg_tiny": {"depth": 4},
     "mambareg_base": {"depth": 2},
     "plainmamba_l1": {"depth": 4},
+    "adventurer_nano": {"depth": 4},
+    "adventurer_tiny": {"depth": 4},
     "deit_nano": {"layers": 2},
     "deit_tiny": {"layers": 2},
 }

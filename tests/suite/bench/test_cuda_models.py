@@ -98,7 +98,7 @@ def test_tables_show_every_row_and_the_kernels_of_dense_and_the_first_method() -
 def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU in place of the GPU, with stand-ins for the timer, the graphs and the kernels."""
 
-    def refuse(kernel: str, dtype: torch.dtype) -> str:
+    def refuse(kernel: str, dtype: torch.dtype, headed: bool) -> str:
         return "kernel 'triton' is not here: install it" if kernel == "triton" else ""
 
     def timed(run: Callable[[], object], device: str) -> float:
@@ -109,9 +109,10 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authors_block, "scan_function", lambda: stand_in_scan)
     stand_ins: dict[str, Any] = {
         "DEVICE": "cpu",
-        "REDUCED_BY": "reference",
+        "REDUCED_BY": ("reference",),
         "PRECISIONS": ("fp32",),
         "KERNELS": ("reference", AUTHORS, "triton"),
+        "HEADED_KERNELS": ("reference", "chunked"),
         "obstacle": refuse,
         "seconds": timed,
         "captured": lambda run, inputs: lambda: run(inputs),
@@ -121,6 +122,17 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cuda_models, name, value)
     monkeypatch.setattr("suite.bench.passes.seconds", timed)
     monkeypatch.setattr("suite.system.hardware.pick_device", lambda device: "cuda")
+
+
+def test_a_scan_with_heads_has_kernels_of_its_own(rehearsed: None) -> None:
+    name = "adventurer_nano[image_size=32,depth=3,dim=8]"
+    spec = BenchSpec(backbones=(name,), methods=("mtr",), budgets=(0.2,), batches=(2,))
+    rows = list(measure_models(spec, lambda text: None))
+    assert [(row.kernel, row.method) for row in rows] == [
+        ("reference", "none"),
+        ("reference", "mtr"),
+        ("chunked", "none"),
+    ]
 
 
 def test_a_wrong_kernel_is_an_error_and_an_absent_one_an_obstacle(

@@ -21,17 +21,20 @@ Out = pytest.CaptureFixture[str]
 
 def test_kernels_that_are_here_hold_and_the_others_say_why() -> None:
     lines = {line.name: line for line in kernel_lines()}
-    assert lines["cpu, cpu, float32"].state == "holds"
+    for name in ("cpu, cpu, float32", "Mamba-2 cpu, cpu, float32", "Mamba-2 chunked, cpu, float32"):
+        assert lines[name].state == "holds"
     if not torch.cuda.is_available():
-        assert lines["triton, cuda, float32"].state == "absent"
-        assert "CUDA" in lines["triton, cuda, float32"].detail
+        for name in ("triton, cuda, float32", "Mamba-2 chunked, cuda, float32"):
+            assert lines[name].state == "absent"
+            assert "CUDA" in lines[name].detail
 
 
 def test_a_kernel_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*given: object) -> None:
         raise UserError("scan kernel 'cpu' is wrong on this machine")
 
-    monkeypatch.setattr(kernels, "prove_gradients", wrong)
+    for scans in kernels.SCANS.values():
+        monkeypatch.setattr(scans, "prove_gradients", wrong)
     assert {line.state for line in kernel_lines()} <= {"fails", "absent"}
 
 
@@ -51,7 +54,7 @@ def test_flops_stand_beside_the_true_figure_and_a_wrong_one_fails(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thing of each part."""
-    monkeypatch.setattr(kernels, "KERNELS", ("auto", "reference"))
+    monkeypatch.setattr(kernels, "SCANS", {})
     monkeypatch.setattr(backbones, "BACKBONES", ["vim_nano"])
     monkeypatch.setattr(methods, "METHODS", ["stride", "downsample"])
     monkeypatch.setattr(flops, "printed", lambda: list(printed_once()))
