@@ -1,7 +1,7 @@
 """Mamba-2's chunks on a CPU take little more time than their matrix products alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -23,6 +23,15 @@ def best(call: Callable[[], object]) -> float:
         call()
         times.append(time.thread_time() - begun)
     return min(times)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """All the work in this thread, whose clock is read."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
