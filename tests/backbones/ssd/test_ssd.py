@@ -183,6 +183,7 @@ def test_auto_says_what_it_took_and_why(monkeypatch: pytest.MonkeyPatch, fresh: 
         ("cpu", "cpu", torch.float64, "computes in float32, not float64"),
         ("mamba_ssm", "cpu", torch.float32, "needs a CUDA device, not cpu"),
         ("mamba_ssm", "cuda", torch.float64, "cannot compute in float64"),
+        ("mamba_ssm", "cuda", torch.float32, "rounds products of fp32 to TF32"),
     ],
 )
 def test_a_kernel_that_cannot_serve_is_an_error(
