@@ -63,6 +63,8 @@ class Reduced(nn.Module):
         self.model = model
         self.convention = convention
         self._cell = cell
+        # Made once: a tracer cannot follow how a cell makes and keeps them.
+        self._reducers = cell.reducers()
 
     @property
     def method(self) -> str:
@@ -94,13 +96,13 @@ class Reduced(nn.Module):
         """
         with self._gradients(images):
             sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
-            return sized.readout(sized.run(tokens, plan=self._cell.reducers()))
+            return sized.readout(sized.run(tokens, plan=self._reducers))
 
     def trace(self, images: Tensor, numbers: Tensor | None = None) -> TokenTrace:
         """Run the model and tell what became of every patch; the arguments are `forward`'s."""
         with self._gradients(images):
             sized, tokens = embed(self.model, images, numbers, self._cell.image_size)
-            final = sized.run(tokens.tracked(), plan=self._cell.reducers())
+            final = sized.run(tokens.tracked(), plan=self._reducers)
             return traced(self.model, images, final, sized.readout(final), self.plan.lengths)
 
     def _gradients(self, images: Tensor) -> torch.no_grad | nullcontext[None]:

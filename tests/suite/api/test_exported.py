@@ -132,8 +132,9 @@ def test_onnx_without_its_packages_names_them(
 
 
 def test_a_model_that_answers_otherwise_is_refused() -> None:
-    logits = torch.tensor([[1.0, 2.0]])
+    logits = torch.tensor([[1.0, 2.0], [2.0, 1.0]])
     check(logits + 1e-5, logits)
+    check(logits + torch.tensor([[0.0], [0.5]]), logits)  # a tie that went the other way
     for other in (logits + 0.1, logits * torch.nan):
         with pytest.raises(suite.UserError, match="answers otherwise"):
             check(other, logits)
@@ -143,7 +144,7 @@ def test_a_model_that_answers_otherwise_is_refused() -> None:
 @pytest.mark.parametrize("method", [*(name for name in METHODS), *PARTS])
 @pytest.mark.parametrize("name", ["vim", "deit"])
 def test_every_method_is_one_graph_and_exports(
-    name: str, method: str, request: pytest.FixtureRequest
+    name: str, method: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if METHODS[method.partition("[")[0]].kind in (*OTHER_KINDS, "image"):
         pytest.skip("removes no tokens of a sequence")
@@ -151,7 +152,11 @@ def test_every_method_is_one_graph_and_exports(
         reduced = suite.reduce(request.getfixturevalue(name), method, counts=10)
     except suite.UserError as error:
         pytest.skip(str(error))
-    expected = reduced(IMAGES)
+    reduced(IMAGES)  # proves the kernel
+    # The plain path's own logits: between it and the fast one, a tie to the last digit may go either way.
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        expected = reduced(IMAGES)
     agrees(in_one_graph(reduced)(IMAGES), expected)
     agrees(torch.export.export(reduced, (IMAGES,)).module()(IMAGES), expected)
 
