@@ -53,11 +53,6 @@ LATEX = str.maketrans(
 )
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|"})
 
-ENVELOPE = (
-    "Where a method or its reference has two to four seeds, the range of their difference is the "
-    "envelope of the 95 % intervals of the single seeds, not a paired interval over all of them."
-)
-
 
 def present(value: Any) -> bool:
     """Return whether `value` can be shown: not None, NaN or infinite."""

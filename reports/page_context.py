@@ -18,7 +18,6 @@ from reports.figures.tokens import DIVERGING, MAP
 from reports.figures.tradeoff import one_budget
 from reports.formatting import (
     CONVENTIONS,
-    ENVELOPE,
     MISSING,
     number,
     percent,
@@ -37,6 +36,7 @@ from reports.section import Part, Section, by_caption
 from reports.static_figures import MANY
 from reports.style import DENSE
 from reports.token_overlay import RIM, SPECIAL_COLOUR, VEIL
+from suite.stats.compare import ENVELOPE
 
 Context = dict[str, Any]
 CHARTS = ("pareto", "agreement", "divergence", "foreground", "lift")

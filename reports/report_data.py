@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import aggregate, page_panels
-from reports.formatting import ENVELOPE
 from reports.run import Run, correctness
 from reports.style import Look, looks
 from reports.titles import titled, titles_by_name
 from reports.token_overlay import Pixels
 from suite.stats.blind_baselines import BlindComparison, read_blind_table
+from suite.stats.compare import ENVELOPE
 from suite.stats.correctness import sample_name
 
 

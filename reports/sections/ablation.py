@@ -17,6 +17,7 @@ from reports.report_data import ReportData
 from reports.run import Row
 from reports.section import Drawing, Frames, Section, Table, scaled_table, stored
 from reports.style import CYCLE, INK, KNOWN, MARKERS, SOFT
+from suite.stats.compare import ENVELOPE
 from suite.stats.correctness import counted
 from suite.stats.verdict import too_few
 
@@ -174,10 +175,15 @@ def _table(axis: str, rows: pd.DataFrame, kind: str) -> Table:
     formatted = rows.assign(p_holm=rows["p_holm"].map(p_value))
     # Skipped settings have no count of images, and an axis may have no others.
     images = int(rows["images"].max()) if rows["images"].notna().any() else 0
+    caption = (
+        f"Axis {axis}, {counted(images, kind)}: every setting, its paired difference from the "
+        "reference, 95 % intervals."
+    )
+    if (rows["interval"] == "range").any():
+        caption += f" {ENVELOPE}"
     return Table(
         f"ablation-{axis}",
-        f"Axis {axis}, {counted(images, kind)}: every setting, its paired difference from the "
-        "reference, 95 % intervals.",
+        caption,
         scaled_table(formatted, heads, PERCENTAGES),
         DIGITS,
     )

@@ -23,7 +23,7 @@ from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import UNCHANGED, Setting, permutations, settings
 from suite.plan.cells import DENSE
 from suite.plan.notes import called
-from suite.stats.compare import Comparison, compare_to_reference
+from suite.stats.compare import ENVELOPE, Comparison, compare_to_reference
 from suite.stats.correctness import Outcomes
 from suite.store.results import Results
 from suite.store.schema import SAME, TABLES, CellRecord
@@ -295,6 +295,12 @@ def _by_tau(rows: Sequence[AblationRow]) -> str:
         f"Over {len(done)} settings with Kendall's tau of the order from {min(tau):+.2f} to "
         f"{max(tau):+.2f}, top-1 follows tau with Spearman's rho {rho:+.2f}."
     )
+
+
+def seeds_note(folder: Path) -> str:
+    """What the intervals of the ablation in `folder` are where seeds are few; else empty."""
+    frame = pd.read_parquet(folder / "analyses" / "ablation.parquet", columns=["interval"])
+    return ENVELOPE if (frame["interval"] == "range").any() else ""
 
 
 def console_tables(folder: Path) -> Iterator[Table]:

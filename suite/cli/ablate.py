@@ -38,11 +38,13 @@ def ablate(spec: RunSpec, options: RunOptions, prepared: Prepared | None = None)
 
 def show(result: Result, folder: Path, page: Path | None) -> None:
     """Print a table of each axis, the findings, and the paths of the figures."""
-    from suite.analysis.ablation import console_tables
+    from suite.analysis.ablation import console_tables, seeds_note
     from suite.terminal.tables import print_table
 
     for table in console_tables(folder):
         print_table(table)
+    if note := seeds_note(folder):
+        print(note)
     headline = result.headline
     findings = headline.headline, *headline.paragraphs, *headline.blind, *headline.schedules
     for sentence in findings:

@@ -13,6 +13,12 @@ from suite.stats.verdict import smallest_detectable
 
 SAME_WORK = 0.005  # largest difference of removed shares of FLOPs that counts as the same work
 ALPHA = 0.05  # of the corrected test
+ENVELOPE = (
+    "Where a method or its reference has two to four seeds, the range of their difference is the "
+    "envelope of the 95 % intervals of the single seeds, not a paired interval over all of them. "
+    "It may hold zero beside a small p, which is of these seeds together: then the two are not "
+    "told apart."
+)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from methods.spec import parse
-from suite.analysis.ablation import AblationRow, console_tables, sentence
+from suite.analysis.ablation import AblationRow, console_tables, seeds_note, sentence
 from suite.comparison import Result, run_comparison
 from suite.config.run_spec import RunSpec
 from suite.plan.ablation_axes import permutations, settings
+from suite.stats.compare import ENVELOPE
 from suite.store.schema import CellRecord
 
 CELL = CellRecord.model_construct(split="test", kind="images", made_up=[])
@@ -230,3 +231,12 @@ def test_nothing_is_claimed_of_nothing() -> None:
     assert sentence([row], clips).startswith(
         "Axis size on b, made up in part: head (random), 40 % of FLOPs removed, 9 val videos: mtr "
     )
+
+
+def test_the_terminal_says_what_an_interval_over_few_seeds_is(tmp_path: Path) -> None:
+    (tmp_path / "analyses").mkdir()
+    for kinds, note in ((["", "interval"], ""), (["", "interval", "range"], ENVELOPE)):
+        frame = pd.DataFrame({"interval": kinds})
+        frame.to_parquet(tmp_path / "analyses" / "ablation.parquet")
+        assert seeds_note(tmp_path) == note
+    assert "may hold zero beside a small p" in ENVELOPE
