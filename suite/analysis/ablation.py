@@ -104,10 +104,17 @@ def ablation_sentences(table: pd.DataFrame, records: Sequence[CellRecord]) -> pd
     sentences = []
     for key, rows in table.groupby(list(Family._fields), sort=False):
         family = Family(*key)
-        cell = next(r for r in records if r.backbone == family.backbone and r.shown)
-        told = sentence([_restored(row) for row in rows.to_dict("records")], cell)
+        restored = [_restored(row) for row in rows.to_dict("records")]
+        told = sentence(restored, _cell_of(family, restored[0].spec, records))
         sentences.append({**family._asdict(), "sentence": told})
     return pd.DataFrame(sentences)
+
+
+def _cell_of(family: Family, spec: str, records: Sequence[CellRecord]) -> CellRecord:
+    """The cell of `spec`, the method as it is; where it has none, any of its backbone."""
+    here = [record for record in records if record.backbone == family.backbone and record.shown]
+    own = [cell for cell in here if (cell.spec, cell.budget) == (spec, family.budget)]
+    return (own or here)[0]
 
 
 def _restored(row: Mapping[Any, Any]) -> AblationRow:
@@ -201,12 +208,15 @@ def _measured(
 def sentence(rows: Sequence[AblationRow], cell: CellRecord) -> str:
     """What one family shows, on how many images and seeds, and what it cannot show.
 
-    `cell` is any of its backbone.
+    `cell` is that of the method as it is, or any of its backbone.
     """
     first, *others = rows
     who, removed, own = first.method, f"{100 * first.budget:.4g} % of FLOPs removed", ""
     if first.budget:
         own = f" ({first.setting})"
+        # Another schedule gives other numbers; the axis `schedule` tells its own.
+        if cell.setting and first.axis != "schedule":
+            removed += f" under {cell.setting}"
     else:
         who, removed = "the dense model", "nothing removed"
     place = f"Axis {first.axis} on {called(first.backbone, cell.made_up)}, {removed}"
