@@ -158,7 +158,9 @@ def _verdict(
     if _cannot_rank(report, backbone, budget):
         return "cannot be ranked", "bad"
     if level > 1:
-        return (f"{level} not told apart" if level > 2 else "not told apart"), "open"
+        # As the line above the chart counts them.
+        others = f"{level - 1} others" if level > 2 else "the next"
+        return f"not told apart from {others}", "open"
     if part.iloc[1]["unsettled"] is True:
         return "schedule decides", "open"
     if not _is_choice(best) or (mark and best in mark.not_shown):
