@@ -14,7 +14,7 @@ from suite.system.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}
-DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTION = {"PIL": "pillow", "markdown_it": "markdown-it-py", "yaml": "pyyaml"}
 # each is a fixed part of the other's installation
 BROUGHT_BY = {"llvmlite": "numba", "markupsafe": "jinja2"}
 EXTRAS = {
