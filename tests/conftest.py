@@ -7,7 +7,10 @@ Under tox the examples are the same every time and none is timed (profile `repea
 say how busy the machine is; elsewhere hypothesis goes on looking for more.
 """
 
+import gc
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,31 +33,55 @@ collect_ignore_glob = (
     [] if find_spec("triton") else ["*triton*", "*test_cuda_*", "*test_fused_gpu*"]
 )
 
+REPORTS = "tests/reports"
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadscope`` a module in one process, as ever, and all of tests/reports, which share drawn runs."""
+    """With ``--dist loadscope`` a module in one process, as ever, and all of tests/reports, which share drawn runs.
+
+    These take longest and begin first: meanwhile another process compiles the kernels, which they
+    need not.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return (
-                "tests/reports"
-                if nodeid.startswith("tests/reports/")
-                else super()._split_scope(nodeid)
-            )
+            return REPORTS if nodeid.startswith(f"{REPORTS}/") else super()._split_scope(nodeid)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if REPORTS in self.workqueue:
+                self.workqueue.move_to_end(REPORTS, last=False)
+            super()._assign_work_unit(node)
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported, some million objects, for good."""
+    gc.freeze()
+
+
+@contextmanager
+def without_ink() -> Iterator[None]:
+    """Pages whose figures are made but not drawn, which takes most of a page's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reports.page.render", lambda figure: {"png": b"not drawn", "svg": b"<svg/>"})
+        yield
+
+
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages whose figures are made but not drawn, which takes most of a page's time: where none is looked at."""
-    monkeypatch.setattr(
-        "reports.page.render", lambda figure: {"png": b"not drawn", "svg": b"<svg/>"}
-    )
+def undrawn() -> Iterator[None]:
+    """`without_ink`, for tests that look at no figure."""
+    with without_ink():
+        yield
+
+
+@pytest.fixture(scope="session")
+def inkless() -> Callable[[], AbstractContextManager[None]]:
+    """`without_ink`, for fixtures that are made once."""
+    return without_ink
 
 
 @pytest.fixture(autouse=True)

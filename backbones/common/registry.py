@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
     names = sorted(names)
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+
+
+@cache
+def _plugins(group: str) -> Mapping[str, EntryPoint]:
+    """The entry points of `group` by name; read once a process, from the files of every package."""
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def _imported(target: str) -> Any:
@@ -50,13 +57,10 @@ class Registry(Generic[T]):
         self._added: dict[str, T] = {}
         self._announced: set[str] = set()
 
-    def _plugins(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
-
     def __iter__(self) -> Iterator[str]:
         """Built-in names, then plugins, then names added in this process."""
         # Keys of a dictionary: unique, in order of insertion.
-        return iter(dict.fromkeys([*self._builtin, *self._plugins(), *self._added]))
+        return iter(dict.fromkeys([*self._builtin, *_plugins(self.group), *self._added]))
 
     def __contains__(self, name: object) -> bool:
         """Whether `name` is registered."""
@@ -69,7 +73,7 @@ class Registry(Generic[T]):
             return _imported(entry) if isinstance(entry, str) else entry
         if name in self._added:
             return self._added[name]
-        plugin = self._plugins().get(name)
+        plugin = _plugins(self.group).get(name)
         if plugin is None:
             raise UserError(f"unknown {self.kind} '{name}': {nearest(name, self)}")
         return self._load(name, plugin)
@@ -116,5 +120,5 @@ class Registry(Generic[T]):
         """Where `name` comes from: ``built-in``, the plugin's target, or ``added``."""
         if name in self._builtin:
             return BUILT_IN
-        plugin = self._plugins().get(name)
+        plugin = _plugins(self.group).get(name)
         return plugin.value if plugin else ADDED

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 import reports
+from reports import sections, static_figures
+from reports.report_data import ReportData
+from reports.run import load
 from suite.analysis.statistics import accuracy_row, difference_columns
 from suite.stats.blind_baselines import AtSetting, blind_table, compare_to_blind
 from suite.stats.correctness import Outcomes
 from suite.stats.ranking import rank
 from suite.store.schema import TABLES
 from suite.tries.settings import Setting
+
+Inkless = Callable[[], AbstractContextManager[None]]
 
 DEPTH, SIDE, IMAGES = 8, 14, 400
 CLASSES = [
@@ -483,28 +490,49 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def report(run_folder: Path) -> ReportData:
+    """The run, read."""
+    return ReportData.of(load(run_folder, sections.needed()))
+
+
+@pytest.fixture(scope="session")
+def wide(report: ReportData) -> dict[str, Figure]:
+    """All figures of the run at the width of a page."""
+    return dict(static_figures.drawn(report, sections.sections(report)))
+
+
+@pytest.fixture(scope="session")
+def narrow(report: ReportData) -> dict[str, Figure]:
+    """All figures of the run at the width of a column."""
+    parts = sections.sections(report)
+    return dict(static_figures.drawn(report, parts, static_figures.ONE_COLUMN))
+
+
+@pytest.fixture(scope="session")
 def stored_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run of every method, not drawn."""
     return fabricate(tmp_path_factory.mktemp("stored") / "small", budgets=(0.4, 0.6))
 
 
 @pytest.fixture(scope="session")
-def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run of one budget, its report built."""
+def single_folder(tmp_path_factory: pytest.TempPathFactory, inkless: Inkless) -> Path:
+    """A small run of one budget, its report built, its figures not drawn."""
     labels = ("mtr", "tome", "random", "downsample")
     folder = fabricate(tmp_path_factory.mktemp("single") / "run", labels=labels, budgets=(0.4,))
-    reports.build(folder)
+    with inkless():
+        reports.build(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run full of markup, its report built."""
+def hostile_folder(tmp_path_factory: pytest.TempPathFactory, inkless: Inkless) -> Path:
+    """A small run full of markup, its report built, its figures not drawn."""
     labels = ("mtr", "tome", "evit", "random", "pool", "downsample")
     folder = fabricate(
         tmp_path_factory.mktemp("hostile"), hostile=True, labels=labels, budgets=(0.4, 0.6)
     )
-    reports.build(folder)
+    with inkless():
+        reports.build(folder)
     return folder
 
 
@@ -518,8 +546,8 @@ def harmful_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Callable[[], Path]:
+def fresh(tmp_path: Path) -> Callable[..., Path]:
     """A maker of small run folders that a test may damage."""
-    return lambda: fabricate(
-        tmp_path / "run", labels=("mtr", "tome", "evit", "random", "pool"), budgets=(0.4, 0.6)
-    )
+    labels = ("mtr", "tome", "evit", "random", "pool")
+    small = {"labels": labels, "budgets": (0.4, 0.6)}
+    return lambda **changed: fabricate(tmp_path / "run", **(small | changed))

@@ -21,8 +21,7 @@ from reports.style import looks
 
 
 @pytest.fixture(scope="module")
-def built(run_folder: Path) -> dict[str, Section]:
-    report = ReportData.of(load(run_folder, sections.needed()))
+def built(report: ReportData) -> dict[str, Section]:
     return {section.key: section for section in sections.sections(report)}
 
 

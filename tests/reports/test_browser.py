@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import reports
 from reports.report_data import ReportData
 from reports.run import load
 
@@ -37,8 +38,17 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module", params=["plain", "hostile"])
-def folder(request: pytest.FixtureRequest, run_folder: Path, hostile_folder: Path) -> Path:
-    return run_folder if request.param == "plain" else hostile_folder
+def folder(
+    request: pytest.FixtureRequest,
+    run_folder: Path,
+    hostile_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    if request.param == "plain":
+        return run_folder
+    folder = Path(shutil.copytree(hostile_folder, tmp_path_factory.mktemp("hostile") / "run"))
+    reports.build(folder)
+    return folder
 
 
 @pytest.fixture

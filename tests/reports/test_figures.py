@@ -1,7 +1,6 @@
 """What the figures draw is what the run stores, in paper figures and in the page's charts alike."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,22 +16,11 @@ from reports.figures.tokens import grids
 from reports.figures.tradeoff import pareto
 from reports.page_panels import last_block
 from reports.report_data import ReportData
-from reports.run import load
 from reports.token_overlay import SPECIAL_COLOUR, VEIL, overlay
 
 
-@pytest.fixture(scope="module")
-def report(run_folder: Path) -> ReportData:
-    return ReportData.of(load(run_folder))
-
-
-@pytest.fixture(scope="module")
-def drawn(report: ReportData) -> dict[str, Figure]:
-    return dict(static_figures.drawn(report))
-
-
-def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
-    assert list(drawn) == [
+def test_every_figure_is_there(wide: dict[str, Figure]) -> None:
+    assert list(wide) == [
         "pareto",
         "lead",
         "agreement",
@@ -40,6 +28,10 @@ def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
         "kept",
         "gallery",
         "gallery-layers",
+        "breaks",
+        "similarity",
+        "similarity-blocks",
+        "similarity-answers",
     ]
 
 
@@ -48,9 +40,9 @@ def test_every_figure_is_there(drawn: dict[str, Figure]) -> None:
     [("pareto", 0, "top1", 100), ("agreement", 0, "agreement", 100), ("agreement", 1, "kl", 1)],
 )
 def test_lines_hold_the_stored_values(
-    report: ReportData, drawn: dict[str, Figure], name: str, panel: int, column: str, scale: float
+    report: ReportData, wide: dict[str, Figure], name: str, panel: int, column: str, scale: float
 ) -> None:
-    lines = {line.get_label(): line for line in drawn[name].axes[panel].get_lines()}
+    lines = {line.get_label(): line for line in wide[name].axes[panel].get_lines()}
     for label in report.labels:
         rows = report.frame[(report.frame["label"] == label)].sort_values("total")
         if label == "none" and name != "pareto":
@@ -166,13 +158,13 @@ def test_a_guess_is_right_once_in_as_many_times_as_there_are_classes(report: Rep
     assert replace(report.run, dataset={}).chance is None
 
 
-def test_maps_hold_the_stored_shares(report: ReportData, drawn: dict[str, Figure]) -> None:
+def test_maps_hold_the_stored_shares(report: ReportData, wide: dict[str, Figure]) -> None:
     kept = report.run.kept_tokens.query("label == 'evit' and budget == 0.4 and block == 7")
     want = np.full((14, 14), np.nan)
     for row in kept.itertuples():
         want[int(row.row), int(row.col)] = row.kept
     np.testing.assert_array_equal(grids(kept, "kept", [7], (14, 14))[0], want)
-    shown = [image.get_array() for axes in drawn["kept"].axes for image in axes.get_images()]
+    shown = [image.get_array() for axes in wide["kept"].axes for image in axes.get_images()]
     assert sum(np.array_equal(np.asarray(array), want) for array in shown if array is not None) == 1
 
 
@@ -191,8 +183,8 @@ def test_one_method_far_below_the_dense_model_leaves_room_for_its_panel(report: 
     assert figure.axes[0].get_window_extent().width > figure.bbox.width / 2
 
 
-def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure]) -> None:
-    figure = drawn["foreground"]
+def test_the_inner_label_keeps_clear_of_the_left_panel(wide: dict[str, Figure]) -> None:
+    figure = wide["foreground"]
     render(figure)
     left, right = figure.axes
     inner = right.yaxis.label.get_window_extent()
@@ -201,9 +193,9 @@ def test_the_inner_label_keeps_clear_of_the_left_panel(drawn: dict[str, Figure])
 
 
 def test_the_first_panel_of_each_row_names_the_true_class(
-    report: ReportData, drawn: dict[str, Figure]
+    report: ReportData, wide: dict[str, Figure]
 ) -> None:
-    names = [axes.get_xlabel().split("\n")[1:] for axes in drawn["gallery"].axes]
+    names = [axes.get_xlabel().split("\n")[1:] for axes in wide["gallery"].axes]
     truths = [
         f"true: {report.run.class_name(image)}" for image in range(static_figures.GALLERY_ROWS)
     ]
@@ -212,9 +204,9 @@ def test_the_first_panel_of_each_row_names_the_true_class(
 
 
 def test_pictures_block_by_block_name_the_true_class(
-    report: ReportData, drawn: dict[str, Figure]
+    report: ReportData, wide: dict[str, Figure]
 ) -> None:
-    axes = drawn["gallery-layers"].axes
+    axes = wide["gallery-layers"].axes
     first = [panel for panel in axes if panel.get_ylabel()]
     assert {panel.get_xlabel() for panel in first} == {f"true: {report.run.class_name(0)}"}
     assert len(first) == static_figures.LAYER_ROWS
@@ -225,8 +217,9 @@ def _below(figure: Figure) -> str:
     return str(figure._supxlabel.get_text())
 
 
-def test_methods_without_room_in_the_gallery_are_named(report: ReportData) -> None:
-    narrow = dict(static_figures.drawn(report, (), static_figures.ONE_COLUMN))
+def test_methods_without_room_in_the_gallery_are_named(
+    report: ReportData, wide: dict[str, Figure], narrow: dict[str, Figure]
+) -> None:
     for figure, shown in ((narrow["gallery"], 3), (narrow["gallery-layers"], 3)):
         words = _below(figure).replace("\n", " ")
         known = report.ordered(report.run.gallery)
@@ -234,7 +227,7 @@ def test_methods_without_room_in_the_gallery_are_named(report: ReportData) -> No
         assert (
             f"The first {shown} of {len(known)} methods; not shown: {', '.join(absent)}." in words
         )
-    assert "not shown" not in _below(dict(static_figures.drawn(report))["gallery"])
+    assert "not shown" not in _below(wide["gallery"])
 
 
 def test_the_words_below_the_gallery_speak_of_what_is_there(report: ReportData) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -30,7 +30,6 @@ from reports.report_data import ReportData
 from reports.run import load
 from reports.style import DENSE, PLAIN, looks
 
-BOTH = (static_figures.PAGE, static_figures.ONE_COLUMN)
 NEAR = 2.0  # pixels of 220 an inch by which boxes may touch
 
 
@@ -69,22 +68,21 @@ def faults(figure: Figure) -> list[tuple[str, ...]]:
     return wrong
 
 
-def figures(
-    folder: Path, rooms: Sequence[static_figures.Room] = BOTH
-) -> Iterator[tuple[str, Figure]]:
-    """All figures of a run at these widths, those of its sections included."""
+def figures(folder: Path) -> Iterator[tuple[str, Figure]]:
+    """All figures of a run as wide as a page, and those that its budgets shape in one column, too."""
     report = ReportData.of(load(folder, sections.needed()))
-    for room in rooms:
-        for name, figure in static_figures.drawn(report, sections.sections(report), room):
-            yield f"{name}, {room.width} inches", figure
+    yield from static_figures.drawn(report, sections.sections(report))
+    for name, figure in static_figures.drawn(report, (), static_figures.ONE_COLUMN):
+        if name == "foreground":
+            break
+        yield f"{name} in one column", figure
 
 
-def test_texts_of_figures_keep_apart(run_folder: Path) -> None:
-    names = set()
-    for name, figure in figures(run_folder):
-        names.add(name)
-        assert faults(figure) == [], name
-    assert {"lead, 6.875 inches", "breaks, 6.875 inches", "agreement, 6.875 inches"} <= names
+def test_texts_of_figures_keep_apart(wide: dict[str, Figure], narrow: dict[str, Figure]) -> None:
+    for drawn in (wide, narrow):
+        for name, figure in drawn.items():
+            assert faults(figure) == [], (name, figure.get_figwidth())
+        assert {"lead", "breaks", "agreement"} <= set(drawn)
 
 
 def test_texts_of_a_single_budget_keep_apart(single_folder: Path) -> None:
@@ -96,8 +94,7 @@ def test_texts_of_a_single_budget_keep_apart(single_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [WIDTH, COLUMN])
-def test_long_names_leave_their_panels_room(run_folder: Path, width: float) -> None:
-    report = ReportData.of(load(run_folder))
+def test_long_names_leave_their_panels_room(report: ReportData, width: float) -> None:
     long = {}
     for name, look in report.looks.items():
         chosen = look.group not in (DENSE, PLAIN)
@@ -214,7 +211,8 @@ def test_a_page_with_foreign_names_prints_one_line(
 
 @pytest.mark.slow
 def test_texts_of_hostile_names_keep_apart(hostile_folder: Path) -> None:
-    for name, figure in figures(hostile_folder, [static_figures.PAGE]):
+    report = ReportData.of(load(hostile_folder, sections.needed()))
+    for name, figure in static_figures.drawn(report, sections.sections(report)):
         # A name of five lines may touch what stands beside it.
         wrong = [fault for fault in faults(figure) if max(map(len, fault)) < 80]
         assert wrong == [], name

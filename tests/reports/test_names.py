@@ -1,7 +1,6 @@
 """Names at lines and points: each at its own, none over another; the ranking that stands in for lines of one point."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,15 +17,9 @@ from reports.figures.canvas import COLUMN, WIDTH
 from reports.figures.names import clear_places
 from reports.figures.tradeoff import grouped, groups, pareto
 from reports.report_data import ReportData
-from reports.run import load
 from reports.style import KNOWN, looks
 
 LOOKS = looks(KNOWN)
-
-
-@pytest.fixture(scope="module")
-def report(run_folder: Path) -> ReportData:
-    return ReportData.of(load(run_folder))
 
 
 def every_method(budgets: tuple[float, ...]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import errno
 import io
 import json
 import re
-import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from reports import aggregate, first_screen, page, page_panels
 from reports import page_context as context
 from reports.formatting import typeset
 from reports.report_data import ReportData
-from reports.run import load
 from suite.store.unstated import UNSTATED
 
 VOID = {"meta", "link", "img", "input", "br", "path", "use", "image"}
@@ -142,10 +141,9 @@ def test_a_caption_stands_once(run_folder: Path) -> None:
     assert len(set(captions)) == len(captions)
 
 
-def test_the_first_screen_says_who_leads(run_folder: Path) -> None:
+def test_the_first_screen_says_who_leads(run_folder: Path, report: ReportData) -> None:
     page = Page(_source(run_folder))
     words = "".join(page.text).replace("\u00a0", " ")
-    report = ReportData.of(load(run_folder))
     for row in first_screen.budgets(report):
         assert row["answer"] in words
         assert len(row["answer"].replace(" %", "%").split()) <= 20
@@ -154,7 +152,7 @@ def test_the_first_screen_says_who_leads(run_folder: Path) -> None:
     assert [one["data-u"] for one in opening] == ["0.4"]
 
 
-def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
+def test_the_words_of_the_run_are_on_the_page(run_folder: Path, report: ReportData) -> None:
     words = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
     headline = json.loads((run_folder / "analyses" / "headline.json").read_text())
     for expected in [
@@ -165,7 +163,7 @@ def test_the_words_of_the_run_are_on_the_page(run_folder: Path) -> None:
     ]:
         assert expected.replace("\u00a0", " ") in words
     assert "Room to rank: a blind baseline loses visibly" in words
-    marks = ReportData.of(load(run_folder)).marks
+    marks = report.marks
     unbeaten = [
         marks["vim_nano", row["budget"]].best
         for row in headline["resolution"]
@@ -196,8 +194,7 @@ def test_the_environment_has_no_empty_rows() -> None:
     assert context._flat(environment) == [("torch", "2.9"), ("adapted mim", "head")]
 
 
-def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> None:
-    report = ReportData.of(load(run_folder))
+def test_packed_maps_and_owners_unpack_to_what_is_stored(report: ReportData) -> None:
     panel = page_panels.kept_panel(report.run, "vim_nano", report.labels)
     assert panel is not None
     stored = report.run.kept_tokens
@@ -237,9 +234,8 @@ def test_packed_maps_and_owners_unpack_to_what_is_stored(run_folder: Path) -> No
 
 
 def test_a_heavy_gallery_keeps_to_its_weight(
-    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+    report: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = ReportData.of(load(run_folder))
     whole = page_panels.gallery_panel(
         report.run, "vim_nano", report.labels, report.pictures, (14, 14)
     )
@@ -266,9 +262,9 @@ def test_owners_of_a_block_without_reduction_are_those_before_it() -> None:
     assert page_panels._owners(owners, 9, wide=True).tolist() == [0, 0, 65535, 65534]
 
 
-def test_csv_round_trips_every_digit(run_folder: Path) -> None:
+def test_csv_round_trips_every_digit(run_folder: Path, report: ReportData) -> None:
     got = pd.read_csv(run_folder / "report" / "tables" / "results.csv")
-    want = ReportData.of(load(run_folder)).frame[list(got.columns)]
+    want = report.frame[list(got.columns)]
     got["significant"] = got["significant"].where(got["significant"].notna(), None)
     assert want.loc[want["reference"] == want["label"], "significant"].isna().all()
     pd.testing.assert_frame_equal(got, want, check_dtype=False)
@@ -307,14 +303,16 @@ def test_markdown_and_latex_say_what_the_csv_says(folder: Path) -> None:
         assert not re.search(r"(?<!\\)[%#_]", tex)
 
 
-def test_captions_tell_a_range_over_seeds_from_an_interval(run_folder: Path) -> None:
+def test_captions_tell_a_range_over_seeds_from_an_interval(
+    run_folder: Path, report: ReportData
+) -> None:
     told = "the envelope of the 95 % intervals of the single seeds"
     caption = "".join(Page(_source(run_folder)).text).replace("\u00a0", " ")
     assert caption.count(told) == 2  # below the chart and below the table
     assert (
         told.replace("%", "\\%") in (run_folder / "report" / "tables" / "results.tex").read_text()
     )
-    frame = ReportData.of(load(run_folder)).frame
+    frame = report.frame
     assert [aggregate.few_seeds(frame.assign(seeds=seeds)) for seeds in (1, 2, 4, 5)] == [
         False,
         True,
@@ -335,24 +333,27 @@ def test_intervals_are_drawn_as_the_page_opens(run_folder: Path, single_folder: 
 
 
 def test_a_run_that_cannot_be_written_says_how_to_write_elsewhere(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    single_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(page, "_figures", read_only)
-    advice = f"choose a folder that can be written, as `python -m suite report {run_folder} --out"
+    advice = (
+        f"choose a folder that can be written, as `python -m suite report {single_folder} --out"
+    )
     with pytest.raises(UserError, match=re.escape(advice)):
-        page.write(run_folder)
+        page.write(single_folder)
     # The folder was chosen already.
     with pytest.raises(UserError, match=r"choose a folder that can be written$"):
-        page.write(run_folder, target=tmp_path)
+        page.write(single_folder, target=tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_methods_without_a_published_schedule_are_named_once(
-    stored_folder: Path, tmp_path: Path
+    fresh: Callable[..., Path],
 ) -> None:
-    folder = shutil.copytree(stored_folder, tmp_path / "run")
+    folder = fresh(labels=("mtr", "random"))
     source = next((folder / "cells").glob("*.json"))
     cell = json.loads(source.read_text()) | {
         "key": "abcdef0123456789",

@@ -21,6 +21,8 @@ from reports.results_table import results
 from reports.run import correctness, load, outcomes
 from reports.tables import compact_tex
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SAME = "tome[order=appended] = tome[order=appended,weights=size]"
 
 

@@ -1,7 +1,7 @@
 """A smaller model on the page: a point of its backbone's trade-off, and no backbone of its own."""
 
 import json
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +18,9 @@ TOTAL, TOP1, SHARE = 123_000_000, 0.815, 0.4
 
 
 @pytest.fixture
-def beside(stored_folder: Path, tmp_path: Path) -> Path:
+def beside(fresh: Callable[..., Path]) -> Path:
     """A run of `vim_nano` beside which `vim_pico` stands."""
-    folder = Path(shutil.copytree(stored_folder, tmp_path / "run"))
+    folder = fresh(labels=("mtr", "tome", "random"))
     cells = [json.loads(path.read_text()) for path in (folder / "cells").glob("*.json")]
     (dense,) = [cell for cell in cells if cell["method"] == "none"]
     small = dense | {
@@ -71,6 +71,7 @@ def test_it_has_a_row_in_the_tables_of_its_backbone(beside: Path) -> None:
     assert (exported["backbone"], exported["beside"]) == ("vim_pico", {"vim_nano": SHARE})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_names_it_and_says_what_it_is(beside: Path) -> None:
     page.write(beside)
     text = (beside / "report" / "index.html").read_text()

@@ -66,11 +66,14 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, Any] = {f"theirs:{name}": entry for name, (entry, _) in PLUGINS.items()}
     loaded |= {f"methods:{name}": entry for name, entry in METHOD_PLUGINS.items()}
 
-    def points(group: str) -> list[EntryPoint]:
+    def points(group: str) -> dict[str, EntryPoint]:
         values = [value for value in loaded if (group == METHODS.group) == ("methods:" in value)]
-        return [EntryPoint(value.partition(":")[2], value, group) for value in values]
+        names = [value.partition(":")[2] for value in values]
+        return {
+            name: EntryPoint(name, value, group) for name, value in zip(names, values, strict=True)
+        }
 
-    monkeypatch.setattr(registry, "entry_points", points)
+    monkeypatch.setattr(registry, "_plugins", points)
     monkeypatch.setattr(EntryPoint, "load", lambda point: loaded[point.value])
     monkeypatch.setattr(BACKBONES, "_announced", set(PLUGINS))
     monkeypatch.setattr(METHODS, "_announced", set(METHOD_PLUGINS))
