@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def store(run: FinishedRun, path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({ABOUT: json.dumps(about)}), path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
     """The answers of one run; cells are named by backbone, label and budget.
 
@@ -93,6 +93,8 @@ class Answers:
         """The first backbone."""
         return str(self.about["backbones"][0])
 
+    # Answers live as long as the pages are written, which ask for the same again and again.
+    @cache  # noqa: B019
     def outcomes(self, label: str, budget: float | None, backbone: str = "") -> Outcomes:
         """What `label` got right at `budget` (None: the dense model), all seeds; or a KeyError."""
         found = self.cells[self.cells.backbone == (backbone or self.backbone)]

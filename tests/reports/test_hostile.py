@@ -138,6 +138,12 @@ def test_the_page_has_no_element_that_is_not_ours(stained_folder: Path) -> None:
     tags = [tag for tag, _ in page.elements]
     assert tags.count("script") == OURS
     assert tags.count("style") == 1
+    # Drawings are of matplotlib's elements alone, and none of them brings a style of its own.
+    drawn = {"svg", "g", "defs", "path", "use", "image", "rect", "clippath"}
+    drawings = re.findall(r'<svg [^>]*role="img".*?</svg>', text, re.DOTALL)
+    assert len(drawings) > 5
+    for drawing in drawings:
+        assert {tag for tag, _ in Page(drawing).elements} <= drawn
     assert not {"iframe", "base", "object", "embed", "form", "video"} & set(tags)
     for tag, attributes in page.elements:
         assert not [

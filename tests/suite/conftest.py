@@ -7,6 +7,7 @@ import pwd
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from backbones.models.sizes import MambaConfig, ViTConfig
 from backbones.models.vim import Vim
 from backbones.models.vit import ViT
 from methods.base import SCHEDULES
+from suite.cli.listing import ROWS, Kind
 from suite.comparison import run_comparison
 from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
@@ -278,6 +280,23 @@ def content() -> Callable[[Path], dict[str, bytes]]:
         }
 
     return read
+
+
+ROWS_OF: dict[Kind, list[dict[str, Any]]] = {}
+
+
+@pytest.fixture
+def listed_once(monkeypatch: pytest.MonkeyPatch) -> dict[Kind, list[dict[str, Any]]]:
+    """The rows of each list, made once for all tests of how they are printed."""
+
+    def once(kind: Kind, rows: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        if kind not in ROWS_OF:
+            ROWS_OF[kind] = rows()
+        return ROWS_OF[kind]
+
+    for kind, rows in list(ROWS.items()):
+        monkeypatch.setitem(ROWS, kind, partial(once, kind, rows))
+    return ROWS_OF
 
 
 Film = NDArray[np.uint8]

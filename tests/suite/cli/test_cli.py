@@ -79,6 +79,7 @@ def test_nothing_asked_is_the_overview(capsys: Out) -> None:
     assert all(command in shown for command in COMMANDS)
 
 
+@pytest.mark.usefixtures("listed_once")
 @pytest.mark.parametrize("kind", ["methods", "backbones", "checkpoints", "datasets", "recipes"])
 def test_everything_can_be_listed(kind: str, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
@@ -138,6 +139,7 @@ def test_a_plan_is_json_and_runs_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_compare_writes_a_run_and_its_report(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_every_measurement_explains_itself(name: str, capsys: Out) -> None:
     assert f"bench {name} [OPTIONS]" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bench_measures_and_draws(
     small: Specs, capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from suite.cli import run
-from suite.cli.listing import ROWS, Kind
+from suite.cli.listing import Kind
 from suite.system.encoding import never_fail_to_print, shown
 from suite.system.installation import ROOT
 
@@ -26,20 +26,7 @@ ENCODINGS = (
 )
 Placed = Callable[[random.Random, pytest.MonkeyPatch, Path], str]
 LOCALES = {"en_US": "ISO-8859-1", "zh_CN": "GBK", "ru_RU": "KOI8-R"}
-ROWS_OF: dict[Kind, list[dict[str, Any]]] = {}
-
-
-@pytest.fixture(autouse=True)
-def _listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are made once: what is looked at is how they are printed."""
-
-    def once(kind: Kind, rows: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        if kind not in ROWS_OF:
-            ROWS_OF[kind] = rows()
-        return ROWS_OF[kind]
-
-    for kind, rows in list(ROWS.items()):
-        monkeypatch.setitem(ROWS, kind, lambda kind=kind, rows=rows: once(kind, rows))
+Rows = dict[Kind, list[dict[str, Any]]]
 
 
 def lines_of(draw: random.Random, folder: Path) -> list[str]:
@@ -63,17 +50,17 @@ def lines_of(draw: random.Random, folder: Path) -> list[str]:
     )
 
 
-def whole_numbers(line: list[str], printed: str, encoding: str) -> None:
+def whole_numbers(rows: list[dict[str, Any]], printed: str, encoding: str) -> None:
     """Every number and every name of a list stands in what was printed."""
     letters = "".join(printed.split())
-    for row in ROWS_OF[Kind(line[1])]:
+    for row in rows:
         assert "".join(shown(row["name"], encoding).split()) in re.sub(r"[│|]", "", letters), row
         for cell in map(str, row.values()):
             if re.fullmatch(r"[\d.,]+", cell):
                 assert re.search(rf"(?<![\d.,]){re.escape(cell)}(?![\d.,])", printed), (row, cell)
 
 
-def tried(seed: int, folder: Path, finished: Path, placed: Placed) -> None:
+def tried(seed: int, folder: Path, finished: Path, placed: Placed, rows: Rows) -> None:
     """One drawn command on one drawn terminal."""
     draw = random.Random(seed)
     encoding, width = draw.choice(ENCODINGS), draw.randint(40, 200)
@@ -99,7 +86,7 @@ def tried(seed: int, folder: Path, finished: Path, placed: Placed) -> None:
         )  # a note that code is loaded may come first
     # A folded name is one whole only where nothing stands beside it.
     if code == 0 and line[0] == "list" and len(line) == 2 and width >= 100:
-        whole_numbers(line, printed, encoding)
+        whole_numbers(rows[Kind(line[1])], printed, encoding)
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +94,19 @@ def exported(finished: Callable[..., Path]) -> Path:
     return finished("fuzzed", methods=("stride",), budgets=(0.3,), seeds=1, baselines=False)
 
 
-def test_drawn_terminals(tmp_path: Path, exported: Path, placed: Placed) -> None:
+def test_drawn_terminals(tmp_path: Path, exported: Path, placed: Placed, listed_once: Rows) -> None:
     for seed in range(80):
-        tried(seed, tmp_path, exported, placed)
+        tried(seed, tmp_path, exported, placed, listed_once)
 
 
 @pytest.mark.slow
-def test_drawn_terminals_for_a_minute(tmp_path: Path, exported: Path, placed: Placed) -> None:
+def test_drawn_terminals_for_a_minute(
+    tmp_path: Path, exported: Path, placed: Placed, listed_once: Rows
+) -> None:
     end = time.monotonic() + 60
     seed = 10_000
     while time.monotonic() < end:
-        tried(seed, tmp_path, exported, placed)
+        tried(seed, tmp_path, exported, placed, listed_once)
         seed += 1
     assert seed > 10_100
 
@@ -153,7 +142,10 @@ def spoken(line: str, locale: str, environment: dict[str, str], cwd: Path) -> tu
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("name", list(LOCALES))
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "en_US" else pytest.param(name, marks=pytest.mark.slow) for name in LOCALES],
+)
 def test_real_locales(name: str, locales: dict[str, str], tmp_path: Path) -> None:
     locale = f"{name}.{LOCALES[name]}"
     code, said = spoken("list methods", locale, locales, tmp_path)

@@ -83,12 +83,22 @@ def prepared(small: Specs, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     return run
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, bytes]:
+    """What `alone` gives, once it was made."""
+    return {}
+
+
 @pytest.fixture
-def alone(prepared: Prepared, content: Content, tmp_path: Path) -> dict[str, bytes]:
+def alone(
+    prepared: Prepared, content: Content, tmp_path: Path, made: dict[str, bytes]
+) -> dict[str, bytes]:
     """The files that this process makes of the run by itself."""
-    with session(tmp_path / "local", prepared.spec) as store:
-        local.execute(prepared, store, lambda count: None)
-        return results(content, store)
+    if not made:
+        with session(tmp_path / "local", prepared.spec) as store:
+            local.execute(prepared, store, lambda count: None)
+            made |= results(content, store)
+    return made
 
 
 def results(content: Content, store: Store) -> dict[str, bytes]:

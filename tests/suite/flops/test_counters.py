@@ -160,23 +160,23 @@ def assert_equal(counted: Counted, closed: Flops) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"),
+    ("name", "depth", "size"),
     [
-        ("vim_nano", 8),
-        ("vim_tiny", 24),
-        ("vim_small", 2),
-        ("vim_base", 2),
-        ("vim_tiny_stride8", 2),
-        ("videomamba_nano", 8),
-        ("videomamba_middle", 2),
-        ("videomamba_tiny_video", 2),
-        ("mambareg_tiny", 2),
-        ("mambareg_base", 1),
-        ("mambareg_large", 1),
+        ("vim_nano", 8, 56),
+        ("vim_tiny", 24, 64),
+        ("vim_small", 2, 64),
+        ("vim_base", 2, 64),
+        ("vim_tiny_stride8", 2, 64),
+        ("videomamba_nano", 8, 28),
+        ("videomamba_middle", 2, 64),
+        ("videomamba_tiny_video", 2, 64),
+        ("mambareg_tiny", 2, 224),
+        ("mambareg_base", 1, 96),
+        ("mambareg_large", 1, 96),
     ],
 )
-def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int) -> None:
-    model = create_model(name, kernel="reference", depth=depth)
+def test_macs_of_real_models_are_equal_three_ways(name: str, depth: int, size: int) -> None:
+    model = create_model(name, kernel="reference", depth=depth, image_size=size)
     frames = (model.frames,) if model.frames > 1 else ()
     image = torch.zeros(1, 3, *frames, model.image_size, model.image_size)
     closed = dense(model.describe())

@@ -39,8 +39,8 @@ def _registered(small: Callable[..., RunSpec]) -> None:
 def halves(finished: Finished, tmp_path: Path) -> list[Path]:
     """Copies of two runs, which a test may damage: mtr with the baselines, tome with them in other shards."""
     found = [
-        finished("one", methods=("mtr",)),
-        finished("two", methods=("tome",), shard_size=9, batch_size=5),
+        finished("one", methods=("mtr",), shard_size=16),
+        finished("two", methods=("tome",), shard_size=30, batch_size=5),
     ]
     return [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in found]
 

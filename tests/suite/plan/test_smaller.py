@@ -92,10 +92,11 @@ def records_of(folder: Path) -> dict[tuple[str, str, float | None, int], CellRec
 def test_it_runs_dense_alone_and_in_no_table_of_methods(
     small: Specs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = small(smaller=(SMALL,))
-    result = run_comparison(spec, tmp_path / "with", quiet=True)
-    run_comparison(small(smaller=("none",)), tmp_path / "without", quiet=True)
-    run_comparison(small(backbones=(SMALL,)), tmp_path / "own", quiet=True)
+    few = {"methods": ("mtr",), "budgets": (0.3,), "seeds": 1}
+    result = run_comparison(small(**few, smaller=(SMALL,)), tmp_path / "with", quiet=True)
+    run_comparison(small(**few, smaller=("none",)), tmp_path / "without", quiet=True)
+    own_spec = small(backbones=(SMALL,), methods=("none",), baselines=False)
+    run_comparison(own_spec, tmp_path / "own", quiet=True)
     with_it, without = records_of(tmp_path / "with"), records_of(tmp_path / "without")
     record = with_it.pop((SMALL, "none", None, 0))
     assert with_it == without

@@ -43,7 +43,7 @@ def test_a_run_writes_the_tables_of_the_schema(
     small: Specs, tmp_path: Path, changed: dict[str, tuple[str, ...]]
 ) -> None:
     methods = ("mtr",) if "axes" in changed else ("mtr", "tome", "utr", "delta")
-    spec = small(methods=methods, budgets=(0.3,), gallery=2, **changed)
+    spec = small(methods=methods, budgets=(0.3,), images=12, gallery=2, **changed)
     result = run_comparison(spec, tmp_path, quiet=True)
     written = {path.stem for path in (tmp_path / "analyses").glob("*.parquet")}
     assert written >= {"statistics", "kept_tokens", "first_errors", "gallery", "images"}

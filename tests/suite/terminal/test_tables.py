@@ -12,7 +12,6 @@ from rich.table import Table
 
 from suite.analysis.ablation import console_tables
 from suite.cli import run
-from suite.cli.listing import ROWS, Kind, backbone_rows
 from suite.doctor import Check
 from suite.doctor import table as doctor_table
 from suite.terminal.tables import print_table
@@ -112,9 +111,8 @@ def test_drawn_tables_are_whole_for_a_minute(printed: Printed) -> None:
             check(table, printed(table, width), width)
 
 
+@pytest.mark.usefixtures("listed_once")
 def test_the_list_of_backbones_loses_no_digit(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = backbone_rows()
-    monkeypatch.setitem(ROWS, Kind.backbones, lambda: rows)
     for width in (60, 80, 120):
         monkeypatch.setenv("COLUMNS", str(width))
         assert run(["list", "backbones"]) == 0
