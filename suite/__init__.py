@@ -12,10 +12,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from suite.system.version import VERSION
-
-__version__ = VERSION
-
 if TYPE_CHECKING:
     from backbones.common.errors import UserError
     from suite.api.exported import export
@@ -26,6 +22,7 @@ if TYPE_CHECKING:
 
 # The module of each public name.
 _HOMES = {
+    "__version__": "suite.system.version",
     "Reduced": "suite.api.reduce",
     "Run": "suite.api.runs",
     "Samples": "suite.api.samples",

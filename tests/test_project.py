@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from suite.cli.listing import every_card
-from suite.system.version import VERSION
+from suite.system.version import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"backbones", "methods", "suite", "reports"}
@@ -41,7 +41,7 @@ def test_ci_runs_readmes_test_command_word_for_word() -> None:
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert (citation["version"], citation["license"]) == (VERSION, project["license"])
+    assert (citation["version"], citation["license"]) == (__version__, project["license"])
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 

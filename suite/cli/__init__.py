@@ -37,7 +37,7 @@ from suite.cli.tune import tune
 from suite.cli.verify import verify
 from suite.config.command_line import flag_of
 from suite.config.spec_file import RENAMED, plain
-from suite.system.version import VERSION
+from suite.system.version import __version__
 
 COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "compare": compare,
@@ -99,7 +99,7 @@ def parser() -> Callable[..., Any]:
 def print_version(asked: bool) -> None:
     """Print the version of the suite and end, if `asked`."""
     if asked:
-        print(f"mamba-token-suite {VERSION}")
+        print(f"mamba-token-suite {__version__}")
         raise typer.Exit
 
 

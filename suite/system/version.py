@@ -1,3 +1,3 @@
 """The version of the suite, from which the package's is read."""
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"

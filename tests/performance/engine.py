@@ -217,6 +217,7 @@ class RecordedModel(Backbone):
     def __init__(self, inner: Backbone, record: Callable[[Call, bool], None]) -> None:
         super().__init__()
         self._inner, self._record = inner, record
+        self.name, self.provides = inner.name, inner.provides
         self._recorded = tuple(RecordedBlock(block, record) for block in inner.blocks)
 
     @property

@@ -66,7 +66,6 @@ LINES = [
     ("bench --precision fp8", "precision"),
     ("bench --run nowhere", "no run folder at '.*/nowhere': make one with python -m suite compare"),
     ("''", "unknown command '': known:"),
-    ("--version", "No such option: --version: see python -m suite"),
     ("compare --runs", "'--runs' requires an argument: see python -m suite compare --help"),
     ("compare --baselines=no", "does not take a value: see"),
     ("compare extra", r"unexpected extra argument\(s\) \(extra\): see"),

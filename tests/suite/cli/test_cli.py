@@ -21,7 +21,7 @@ from suite.config.run_spec import RunSpec
 from suite.evaluation.tree import Failure
 from suite.plan.cells import Cell
 from suite.store.locks import file_lock
-from suite.system.version import VERSION
+from suite.system.version import __version__
 
 Specs = Callable[..., RunSpec]
 Out = pytest.CaptureFixture[str]
@@ -48,7 +48,7 @@ def test_every_command_explains_itself(command: str, capsys: Out) -> None:
 
 def test_the_version_is_told(capsys: Out) -> None:
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"mamba-token-suite {VERSION}\n"
+    assert capsys.readouterr().out == f"mamba-token-suite {__version__}\n"
 
 
 def test_help_says_which_method_is_the_reference(capsys: Out) -> None:
