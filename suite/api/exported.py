@@ -81,7 +81,8 @@ def _onnx(program: torch.export.ExportedProgram) -> Any:
     def stable_sort(
         values: Any, stable: bool = True, dim: int = -1, descending: bool = False
     ) -> Any:
-        count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+        axis: Any = op.Constant(value_ints=[dim])  # of any type to the library's annotations
+        count = op.Gather(op.Shape(values), axis)
         # Of equal values TopK names the earlier first, in either direction.
         return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
