@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,6 +18,7 @@ from backbones.common.labels import data_name, labelled
 SCHEMA: Literal[4] = 4
 EARLIER = (1, 2, 3)
 MAX_GALLERY = 64
+TRIES_FILES = "tries-*.parquet"  # tables of tries in the folder of a run
 Budget = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -125,6 +128,15 @@ class RunSpec(Specification):
         if value != "all" and not (isinstance(value, int) and value >= 1):
             raise ValueError("must be a whole number from 1 on, or 'all'")
         return value
+
+    @field_validator("tries")
+    @classmethod
+    def _one_table(cls, value: str | None) -> str | None:
+        # A folder with one table means that table: both spellings are one run.
+        if not value:
+            return value
+        tables = list(Path(os.path.expanduser(value)).glob(TRIES_FILES))
+        return os.path.join(value, tables[0].name) if len(tables) == 1 else value
 
     @field_validator("gallery")
     @classmethod

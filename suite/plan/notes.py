@@ -84,7 +84,7 @@ def unreachable_budgets(prepared: Prepared) -> list[str]:
             continue
         share, label = min(shares, key=lambda pair: abs(pair[0] - budget))
         sentences.append(
-            f"no method that removes tokens can remove {100 * budget:.4g} % of the work of "
+            f"no method that removes tokens can remove {100 * budget:.4g} % of the FLOPs of "
             f"{backbone}: the closest, {label}, removes {100 * share:.1f} %."
         )
     return sentences

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from backbones.common.errors import UserError
+from suite.config.run_spec import TRIES_FILES
 from suite.system.atomic_files import write_atomic
 from suite.tries.settings import Setting
 from suite.tries.table import PROTOCOL, Origin, Tries, Try
@@ -80,7 +81,7 @@ def open_tries(path: Path) -> list[Tries]:
     """
     files = [path]
     if path.is_dir():
-        files = sorted(path.glob("tries-*.parquet"))
+        files = sorted(path.glob(TRIES_FILES))
     if not files:
         raise UserError(f"{path} holds no table of tries: {FIX}, or give another folder")
     return [read_tries(file) for file in files]

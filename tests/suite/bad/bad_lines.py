@@ -196,7 +196,7 @@ LINES = [
     (f"plan --checkpoint {LONG}", "File name too long.*: choose a shorter name"),
     (
         "plan --budgets 0.99",
-        "no budget can be met: the closest to 99 % .* [78][0-9].*: ask for that",
+        "no method can remove 99 % of the FLOPs of .* removes [78][0-9].*; all .*: ask for no more",
     ),
     ("plan --kernel mamba_ssm", "needs a CUDA device, not cpu: use 'auto'"),
     ("plan --kernel fast", "must be 'auto'"),

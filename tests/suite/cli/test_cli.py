@@ -185,7 +185,10 @@ def test_ablate_ends_in_a_figure_and_a_sentence(
     assert run(line) == 0
     shown = capsys.readouterr().out
     for axis in ("direction", "size"):
-        assert f"{axis} on vim_mini, 40 % of FLOPs removed, 30 test images: mtr" in shown
+        assert (
+            f"{axis} on vim_mini, 40 % of FLOPs removed under constant-ratio, 30 test images: mtr"
+            in shown
+        )
         figure = re.search(rf"figure: (\S*ablation-{axis}.png)", shown)
         assert figure
         assert Path(figure[1]).stat().st_size > 1000

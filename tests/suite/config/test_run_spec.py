@@ -207,3 +207,13 @@ def test_threads_are_set_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set_threads(0) == torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_folder_with_one_table_of_tries_and_that_table_are_one_run(tmp_path: Path) -> None:
+    table = tmp_path / "tries-vim_nano.parquet"
+    table.touch()
+    folder, file = RunSpec(tries=str(tmp_path)), RunSpec(tries=str(table))
+    assert folder == file
+    assert folder.default_name() == file.default_name()
+    (tmp_path / "tries-vim_pico.parquet").touch()
+    assert RunSpec(tries=str(tmp_path)).tries == str(tmp_path)

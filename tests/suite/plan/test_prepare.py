@@ -1,6 +1,7 @@
 """From settings to cells: which cells there are, what makes two of them one, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from suite.config.run_spec import RunSpec
 from suite.config.spec_file import build_spec
 from suite.plan import cells
 from suite.plan.budget import Plan
-from suite.plan.cells import Cell, reducer
+from suite.plan.cells import REMOVING, Cell, reducer
 from suite.plan.layout import merge_equal
 from suite.plan.notes import unreachable_budgets
 from suite.plan.prepare import Prepared, choose_images, prepare
@@ -114,7 +115,7 @@ def test_a_budget_beyond_all_methods_is_said_with_what_comes_closest(small: Spec
     [told] = unreachable_budgets(prepared)
     closest = max((cell.closest, cell.label) for cell in prepared.cells if cell.closest is not None)
     assert told.startswith(
-        "no method that removes tokens can remove 98 % of the work of vim_mini: the closest, "
+        "no method that removes tokens can remove 98 % of the FLOPs of vim_mini: the closest, "
     )
     assert told.endswith(f"removes {100 * closest[0]:.1f} %.")
     assert unreachable_budgets(prepare(small(budgets=(0.3,)))) == []
@@ -125,8 +126,12 @@ def test_a_run_in_which_no_method_meets_a_budget_is_refused(
     small: Specs, methods: tuple[str, ...]
 ) -> None:
     unreachable = small(methods=methods, budgets=(0.98, 0.99), images=6)
-    with pytest.raises(UserError, match="no budget can be met: the closest to 98 %"):
+    with pytest.raises(UserError, match="no method can remove 98 % of the FLOPs") as refused:
         prepare(unreachable)
+    advised = re.search(r"all methods can remove ([0-9.]+) %", str(refused.value))
+    assert advised
+    cells = prepare(unreachable.model_copy(update={"budgets": (float(advised[1]) / 100,)})).main
+    assert all(cell.plan for cell in cells if cell.kind in REMOVING)
     prepare(unreachable.model_copy(update={"budgets": (0.3, 0.99)}))
     prepare(unreachable.model_copy(update={"methods": ("downsample",), "baselines": False}))
 
