@@ -62,6 +62,8 @@ class Backbone(nn.Module):
     """
 
     provides: ClassVar[frozenset[str]]
+    # whether its blocks run only on patch tokens that fill a rectangle (`TokenSequence.rectangle`)
+    needs_rectangle: ClassVar[bool] = False
     name: str  # `create_model` sets it, and the three at the end
     config: Any  # a dataclass of sizes, as in `backbones.models.sizes`
     pos_embed: Tensor

@@ -74,6 +74,9 @@ class TokenSequence:
     ``special``  (B, S)     current index of each special token, exact, per image
     ``image``    (B,)       index of the image in its dataset
     ``grid``     (T, H, W)  of the unreduced patch tokens
+    ``lattice``  (rows, columns) of the rectangle that the patch tokens fill now, row by row in
+                            sequence order; None where they fill none: those of a clip, and after a
+                            reduction or an order that keeps no rectangle. See `rectangle`
     ``owner``    (B, L0)    current index of the token that each original one is part of, -1 if it
                             was dropped; None: not tracked
     ``carry``    (K, B, L, G)  decay handed over by dropped tokens, added to Delta; None: nothing
@@ -88,6 +91,7 @@ class TokenSequence:
     special: Tensor
     image: Tensor
     grid: tuple[int, int, int]
+    lattice: tuple[int, int] | None = None
     owner: Tensor | None = None
     carry: Tensor | None = None
     weighted: bool = False
@@ -108,6 +112,15 @@ class TokenSequence:
         """Number of tokens of the unreduced sequence, special ones included."""
         frames, height, width = self.grid
         return frames * height * width + self.special.shape[1]
+
+    @property
+    def rectangle(self) -> tuple[int, int] | None:
+        """`lattice`, or None where its cells are not as many as the patch tokens."""
+        if self.lattice is None:
+            return None
+        # Somebody's reducer may know nothing of the field, and hand it on as it was.
+        rows, columns = self.lattice
+        return self.lattice if rows * columns == self.length - self.special.shape[1] else None
 
     def patches(self) -> Tensor:
         """Indices of the patch tokens in sequence order, (B, L - S)."""
@@ -130,7 +143,7 @@ class TokenSequence:
 
     def pick_images(self, rows: Tensor) -> TokenSequence:
         """The images at these rows of the batch (K,), which may repeat: variants of one image."""
-        # `grid` and `weighted` are the same for all images; the trace is dropped.
+        # `grid`, `lattice` and `weighted` are the same for all images; the trace is dropped.
         return replace(
             self,
             branch=self.branch[rows],
@@ -172,4 +185,6 @@ def new_sequence(
         special=places.expand(batch, -1),
         image=torch.arange(batch, device=device) if image is None else image.to(device),
         grid=grid,
+        # patches of an image stand row by row; those of a clip are several maps
+        lattice=grid[1:] if grid[0] == 1 else None,
     )

@@ -148,6 +148,11 @@ class Shape:
         return side if self.frames * side**2 == self.patches else None
 
     @property
+    def rectangle(self) -> tuple[int, int] | None:
+        """Rows and columns of the unreduced patch tokens; None of a clip, or without a square."""
+        return (self.side, self.side) if self.frames == 1 and self.side else None
+
+    @property
     def length(self) -> int:
         """Tokens of the unreduced sequence, specials included."""
         return self.patches + self.specials

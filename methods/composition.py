@@ -20,6 +20,8 @@ from methods.parts.score import DIRECTIONS, READINGS, SCORES, SIGNED, score_of
 SCORED = ("lowest", "fused", "keep-target-source", "halves")
 COMPARED = ("keep-target-source", "odd-even", "halves", "neighbours")
 PAIRED = ("odd-even", "halves")
+# These take as many cells from every row, and then from every column, of a rectangle.
+GRID: tuple[str, ...] = ()
 MATCHINGS = (
     "lowest",
     "fused",
@@ -183,6 +185,11 @@ class Composition:
         return (
             unseen and self.matching != "nothing" and self.weights != "delta-b" and not self.aligned
         )
+
+    @property
+    def keeps_rectangle(self) -> bool:
+        """Whether the patch tokens that stay fill a rectangle, in order, if they did before."""
+        return self.matching in GRID
 
     @property
     def needs_class_token(self) -> bool:

@@ -46,7 +46,8 @@ def cells(height: int, width: int) -> list[list[tuple[int, int]]]:
     return [rows, rows[::-1], columns_first, columns_first[::-1]]
 
 
-@lru_cache(maxsize=16)
+# a reduction that keeps a rectangle has another one after every site
+@lru_cache(maxsize=64)
 def walks(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Each position's step and arrival in each walk, both (4, height x width)."""
     steps: list[list[int]] = []

@@ -97,14 +97,28 @@ class PlainBlock(nn.Module):
             )
         residual = tokens.residual + tokens.branch
         u = layer_norm(self.norm, residual)
-        branch, trace = self.mamba(u, tokens.position, tokens.grid, needs)
+        places, (height, width) = cells_of(tokens)
+        branch, trace = self.mamba(u, places, (1, height, width), needs)
         if hasattr(self, "dw"):
-            _, height, width = tokens.grid
             # its result replaces the sum, so that the residual starts anew
             total = (residual + branch).to(branch.dtype)
-            branch = on_grid(total, tokens.position, (height, width), self.dw)
+            branch = on_grid(total, places, (height, width), self.dw)
             residual = torch.zeros_like(residual)
         return replace(tokens, branch=branch, residual=residual, trace=trace)
+
+
+def cells_of(tokens: TokenSequence) -> tuple[Tensor, tuple[int, int]]:
+    """The cell of every token (B, L) and the sides of the grid that holds the cells.
+
+    Tokens that fill a smaller rectangle make a grid of their own, as if the image had so many
+    patches; others stand at their places in the whole grid, and cells without a token are empty.
+    """
+    _, height, width = tokens.grid
+    rectangle = tokens.rectangle
+    if rectangle is None or rectangle == (height, width):
+        return tokens.position, (height, width)
+    places = torch.arange(tokens.length, device=tokens.position.device)
+    return places.expand_as(tokens.position), rectangle
 
 
 class PlainMamba(Backbone):

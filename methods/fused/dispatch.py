@@ -157,4 +157,10 @@ def reduced(composition: Composition, context: SiteContext, removed: int) -> Tok
         new["carry"] = empty(tokens.size, 2, tokens.batch, left, wide.shape[3])
     launch_on(tokens.branch.device.type)(composition, context, removed, new)
     weighted = tokens.weighted or composition.proportional
-    return replace(tokens, **new, weighted=weighted, trace=None)  # type: ignore[arg-type]
+    return replace(
+        tokens,
+        **new,  # type: ignore[arg-type]
+        lattice=None,
+        weighted=weighted,
+        trace=None,
+    )

@@ -224,6 +224,7 @@ def assembled(
         position=tokens.position.gather(1, index),
         size=new_sizes(tokens, arrangement, living),
         special=arrangement.special,
+        lattice=None,
         owner=None if tokens.owner is None else new_owners(tokens.owner, arrangement, living),
         carry=None if tokens.carry is None else _carried(tokens.carry, index),
         trace=None,

@@ -77,6 +77,8 @@ def bare_cell(base: Cell, method: MethodSpec, resolved: Resolved | None, model: 
     composition = spelled.composition(model.provides)
     if composition:
         cell = replace(cell, reason=incompatibility(composition, model) or cell.reason)
+    elif method.method.kind == "oracle" and model.needs_rectangle:
+        cell = replace(cell, reason=no_rectangle(model))
     return replace(cell, composition=composition)
 
 
@@ -146,6 +148,10 @@ def planned_cell(cell: Cell, model: Backbone, spec: RunSpec) -> Cell:
 def incompatibility(composition: Composition, model: Backbone) -> str | None:
     """Say why `model` cannot be reduced by `composition`; None if it can."""
     specials = len(model.special_places)
+    if model.needs_rectangle and not composition.keeps_rectangle:
+        return no_rectangle(model)
+    if composition.keeps_rectangle and model.describe().rectangle is None:
+        return f"narrows the rectangle of an image; the tokens of {model.name} fill none"
     if missing := model.missing(composition.needs):
         return f"needs {', '.join(sorted(missing))}; {model.name} has none"
     scans = model.describe().directions
@@ -163,6 +169,11 @@ def incompatibility(composition: Composition, model: Backbone) -> str | None:
             "special tokens"
         )
     return None
+
+
+def no_rectangle(model: Backbone) -> str:
+    """Why most methods cannot reduce a backbone that scans a map in two dimensions."""
+    return f"leaves no rectangle of tokens, which {model.name} needs: use a method of the grid"
 
 
 def with_seeds(cells: Iterable[Cell], seeds: int) -> list[Cell]:

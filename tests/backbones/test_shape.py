@@ -66,3 +66,9 @@ def test_refuses_negative_specials_and_empty_patches() -> None:
         replace(TINY, specials=-1)
     with pytest.raises(ValueError, match="patch"):
         replace(TINY, patch=(1, 0, 16))
+
+
+def test_the_rectangle_is_the_square_of_an_image() -> None:
+    assert TINY.rectangle == (14, 14)
+    assert replace(TINY, patches=195).rectangle is None
+    assert replace(TINY, patches=392, frames=2).rectangle is None

@@ -16,7 +16,7 @@ from backbones.common.errors import UserError
 from backbones.layers.positions import resample_positions
 from backbones.layers.zigzag import WALKS, paths, walks
 from backbones.layers.zigzag_mixer import ZigzagMixer
-from backbones.sequence import TokenSequence
+from backbones.sequence import TokenSequence, new_sequence
 from methods.parts.assemble import Arranged, Merge, arrange, assembled
 from methods.parts.match import Matching
 from methods.parts.order import Chance
@@ -186,6 +186,28 @@ def test_missing_tokens_are_empty_places_of_the_grid_and_left_out_of_the_walks(
         assert (logits.double() - expected).abs().max() < error * max(
             1.0, float(expected.abs().max())
         )
+
+
+def test_tokens_that_fill_a_smaller_rectangle_are_a_grid_of_their_own() -> None:
+    model = shaken(create_model("plainmamba_l1", **SMALL).double())
+    given = torch.randn(2, 4, 24, dtype=torch.float64)
+    whole = torch.randn(2, 9, 24, dtype=torch.float64)
+    corners = replace(
+        new_sequence(whole, (), (1, 3, 3)),
+        branch=given,
+        residual=torch.zeros_like(given),
+        position=torch.tensor([[0, 2, 6, 8]]).expand(2, -1),
+        size=torch.ones(2, 4),
+    )
+    with torch.inference_mode():
+        small = model.run(new_sequence(given, (), (1, 2, 2)))
+        kept = model.run(replace(corners, lattice=(2, 2)))
+        # a rectangle of other sides than the tokens' number is none
+        stale, apart = model.run(corners), model.run(replace(corners, lattice=None))
+    torch.testing.assert_close(kept.branch, small.branch, rtol=0, atol=0)
+    assert kept.lattice == (2, 2)
+    assert torch.equal(stale.branch, apart.branch)
+    assert not torch.allclose(stale.branch, small.branch)
 
 
 def test_the_trace_shows_what_the_input_of_each_token_met() -> None:
