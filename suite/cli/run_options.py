@@ -48,7 +48,7 @@ class RunOptions:
     ] = True
     fail_fast: Annotated[bool, typer.Option(help="Stop at the first cell that fails.")] = False
     skip_damaged: Annotated[
-        bool, typer.Option(help="Go on without images that cannot be read, and name them.")
+        bool, typer.Option(help="Go on without image files that cannot be read, and name them.")
     ] = False
     executor: Annotated[
         str, typer.Option(help="Where shards are evaluated: local (this process), or ray.")

@@ -85,6 +85,9 @@ def leave_out(prepared: Prepared, damaged: Mapping[int, str]) -> None:
         return
     if not prepared.skip_damaged:
         listed = list(damaged.values())
+        if not isinstance(prepared.dataset, Photographs):
+            # Its images are known as a whole, so that one left out would change all.
+            raise UserError("; ".join(listed[:MOST_NAMED]))
         if len(listed) == 1:
             raise UserError(f"{listed[0]}; or go on without it by --skip-damaged")
         more = f"; and {len(listed) - MOST_NAMED:,} more" if len(listed) > MOST_NAMED else ""

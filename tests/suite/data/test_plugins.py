@@ -107,3 +107,22 @@ def test_code_that_fails_on_a_picture_ends_the_run_in_one_line(
     words = r"data set 'grey' fails between images 5 and 9 \(KeyError: 'no such picture' \(test_pl"
     with pytest.raises(UserError, match=words):
         run_comparison(spec, tmp_path / "run", quiet=True, skip_damaged=True)
+
+
+class Refusing(Grey):
+    """Says of one picture that it cannot be read."""
+
+    def sample(self, index: int, image_size: int) -> Any:
+        if index == 7:
+            raise UserError("picture 7 is damaged: fetch it again")
+        return super().sample(index, image_size)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_picture_that_a_data_set_refuses_is_named_without_advice_that_does_not_help(
+    skip: bool, small: Specs, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS._added, "refusing", lambda request: Refusing())
+    spec = small(data="refusing", images=10, batch_size=5, methods=("norm",), budgets=(0.3,))
+    with pytest.raises(UserError, match="^picture 7 is damaged: fetch it again$"):
+        run_comparison(spec, tmp_path / "run", quiet=True, skip_damaged=skip)
