@@ -30,9 +30,12 @@ class Tried:
         """The setting picked for `method`."""
         return self.tries.pick(method)
 
-    def outcomes(self, method: str, schedule: str, budget: float) -> Outcomes | None:
+    def outcomes(
+        self, method: str, schedule: str, budget: float, window: int | None = None
+    ) -> Outcomes | None:
         """What `method` got right under `schedule`; None if it does not meet the budget."""
-        setting = Setting(schedule, default_setting(METHODS[method]).cls_window)
+        own = default_setting(METHODS[method]).cls_window
+        setting = Setting(schedule, own if window is None else window)
         return self.tries.outcomes(self.tries.find(method, setting, budget), method)
 
     def top1(self, method: str, schedule: str, budget: float) -> float | None:
@@ -40,17 +43,22 @@ class Tried:
         outcomes = self.outcomes(method, schedule, budget)
         return outcomes.accuracy if outcomes else None
 
-    def order(self, first: str, second: str, budget: float) -> OrderOverSchedules:
+    def order(
+        self, first: str, second: str, budget: float, window: int | None = None
+    ) -> OrderOverSchedules:
         """Whether the order of two methods holds over the schedules."""
-        return _order(self, first, second, budget)
+        return _order(self, first, second, budget, window)
 
 
 # Asked again and again by a page; its intervals are resampled.
 @cache
-def _order(tried: Tried, first: str, second: str, budget: float) -> OrderOverSchedules:
+def _order(
+    tried: Tried, first: str, second: str, budget: float, window: int | None
+) -> OrderOverSchedules:
     under = {}
     for name in SCHEDULES:
-        under[name] = tried.outcomes(first, name, budget), tried.outcomes(second, name, budget)
+        ours = tried.outcomes(first, name, budget, window)
+        under[name] = ours, tried.outcomes(second, name, budget, window)
     return order_over_schedules(first, second, under)
 
 
