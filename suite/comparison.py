@@ -5,6 +5,7 @@ The report is drawn from the run folder alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from suite.analysis.headline import Headline
 from suite.analysis.records import cell_records
 from suite.analysis.statistics import compute_statistics, requested_methods
 from suite.analysis.tokens import token_tables
-from suite.analysis.write import comparison_headline, paired_tables, write_analyses
+from suite.analysis.write import Tables, comparison_headline, paired_tables, write_analyses
 from suite.config.run_spec import RunSpec
 from suite.data.loading.loader import dismiss
 from suite.execution.begin import begun
@@ -36,6 +37,9 @@ from suite.store.unstated import unstated_notes
 from suite.system.environment import environment, resource_usage
 from suite.system.stopwatch import STOPWATCH
 from suite.terminal.progress import print_start, progress_bar
+
+# Makes tables of a run's own from its plan, the records of its cells and their outcomes.
+Beside = Callable[[Prepared, Sequence[CellRecord], Results], Tables]
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,11 @@ def run_comparison(
     skip_damaged: bool = False,
     executor: Executor = execute,
     prepared: Prepared | None = None,
+    beside: Beside | None = None,
 ) -> Result:
     """Run or resume the comparison in `folder`, whose plan may be `prepared` already.
+
+    `beside` makes tables that are stored beside those of every comparison.
 
     UserError before anything ran if it cannot start. StoppedError at the first cell that fails if
     `fail_fast`, and if the device is lost.
@@ -100,11 +107,15 @@ def run_comparison(
         print_start(folder, plan.size, [existing], notes, quiet)
         with progress_bar(total, quiet) as progress:
             failures = executor(plan, store, progress, fail_fast)
-        return conclude(plan, Results(store, plan.shards), failures, started)
+        return conclude(plan, Results(store, plan.shards), failures, started, beside)
 
 
 def conclude(
-    prepared: Prepared, results: Results, failures: dict[str, str], started: datetime
+    prepared: Prepared,
+    results: Results,
+    failures: dict[str, str],
+    started: datetime,
+    beside: Beside | None = None,
 ) -> Result:
     """Write records, tables and headline of the cells, which are done or have failed."""
     dismiss()  # the processes that decode images
@@ -118,6 +129,8 @@ def conclude(
         requested = requested_methods(prepared.methods)
         statistics = compute_statistics(records, results, prepared.spec, requested)
         tables |= paired_tables(prepared, records, results, statistics)
+        if beside is not None:
+            tables |= beside(prepared, records, results)
         headline = comparison_headline(prepared, statistics, tables, store.halved())
         write_analyses(store, tables, headline)
     store.write_dataset(dataset_record(prepared))

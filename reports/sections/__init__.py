@@ -28,6 +28,7 @@ from reports.sections import (
     bench,
     breaks,
     families,
+    reproduced,
     schedules,
     sensitivity_class_token,
     sensitivity_estimates,
@@ -40,6 +41,7 @@ from reports.sections import (
 
 # In the order of the page. A new section is added here.
 MODULES: tuple[Any, ...] = (
+    reproduced,
     breaks,
     families,
     ablation,

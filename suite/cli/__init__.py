@@ -29,6 +29,7 @@ from suite.cli.fetch import fetch
 from suite.cli.listing import list_things
 from suite.cli.plan import plan
 from suite.cli.report import report
+from suite.cli.reproduce import reproduce
 from suite.cli.schema import schema
 from suite.cli.sensitivity import sensitivity
 from suite.cli.spec_options import PLURAL
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., int] | dict[str, Callable[..., int]]] = {
     "ablate": ablate,
     "plan": plan,
     "tune": tune,
+    "reproduce": reproduce,
     "list": list_things,
     "sensitivity": sensitivity,
     "report": report,

@@ -90,7 +90,8 @@ class RunSpec(Specification):
     schedule: str = "tuned"
     """Distribution of the removal over the sites: tuned (each method's own, where it was tuned on
     the backbone and its data, else constant-ratio), or one for all: constant-ratio, constant-count,
-    one-shot, staged, rising, falling, every-K."""
+    one-shot, staged, rising, falling, every-K, counts-N-N (in these proportions, one for each
+    site)."""
     tries: str | None = None
     """Folder of a `tune` run, or a table of tries, that picks settings and answers for schedules;
     empty: the bundled one."""

@@ -38,6 +38,7 @@ OF_CELLS = {"kept_tokens", "foreground", "gallery"}
 # Tables in which several runs may have the same row, and the columns that identify it.
 IDENTITY = {
     "token_matched": ["backbone", "budget", "label", "schedule", "cls_window", "reference"],
+    "reproduced": ["name", "backbone", "method", "budget", "quantity"],
     "images": ["image"],
     "ablation": ["axis", "backbone", "method", "budget", "setting"],
     "ablation_sentences": ["axis", "backbone", "method", "budget"],

@@ -87,6 +87,23 @@ def every(step: int) -> Schedule:
     return Schedule(f"every-{step}", weights)
 
 
+def in_proportion(counts: Sequence[int]) -> Schedule:
+    """Weigh the sites as `counts`, such as those of a paper; UserError if all are zero."""
+    name = "-".join(["counts", *map(str, counts)])
+    if not any(counts):
+        raise UserError(f"schedule {name} removes nothing: name a count above zero")
+
+    def weights(sites: Sequence[int], depth: int) -> list[float]:
+        if len(sites) != len(counts):
+            raise UserError(
+                f"schedule {name} has {len(counts)} counts for {len(sites)} sites: name one for "
+                "each of --sites"
+            )
+        return [float(count) for count in counts]
+
+    return Schedule(name, weights, of="original")
+
+
 CONSTANT_RATIO = Schedule("constant-ratio", even)
 CONSTANT_COUNT = Schedule("constant-count", even, of="original")
 ONE_SHOT = Schedule("one-shot", first_only)
@@ -99,16 +116,19 @@ SCHEDULES = {schedule.name: schedule for schedule in ALL}
 
 
 def find_schedule(name: str) -> Schedule:
-    """Return the schedule `name`, such as `every-2`; UserError names the nearest ones."""
+    """Return the schedule `name`, such as `every-2` or `counts-27-25`; UserError names others."""
     if name in SCHEDULES:
         return SCHEDULES[name]
+    if re.fullmatch("counts(-[0-9]{1,6})+", name):
+        return in_proportion([int(count) for count in name.split("-")[1:]])
     prefix, _, step = name.rpartition("-")
     if prefix == "every":
         # At most nine digits: Python refuses to read numbers of thousands.
         if re.fullmatch("[0-9]{1,9}", step):
             return every(int(step))
         raise UserError(f"schedule '{name}' needs a number: every-2 takes every second site")
-    raise UserError(f"unknown schedule '{name}': {nearest(name, [*SCHEDULES, 'every-K'])}")
+    known = [*SCHEDULES, "every-K", "counts-N-N"]
+    raise UserError(f"unknown schedule '{name}': {nearest(name, known)}")
 
 
 def check_sites(sites: Sequence[int], shape: Shape) -> tuple[int, ...]:

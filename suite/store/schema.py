@@ -290,6 +290,10 @@ TEXTS = {
     "kind": "`images` or `videos`: what was measured",
     "kernel": "selective-scan kernel that ran",
     "key": "name of the cell on disk: a hash of all that its result depends on",
+    "name": "name of the published table",
+    "paper": "source of the published values",
+    "place": "where in the source the value stands, or why none does",
+    "incomparable": "why it is not what is measured here; empty if nothing is known against it",
 }
 WHOLE = {
     "image": "number of the image in its data set",
@@ -354,6 +358,14 @@ NUMBERS = {
     "high": "upper end of it",
     "window": "tokens beside the class token that are protected",
     "cls_window": "patch tokens on each side of the class token that take no part",
+    "published": "value as the source states it, as a share; empty if nobody has read one",
+    "measured": "the same quantity here, as a share",
+    "measured_low": "lower end of its 95 % interval (top-1: Wilson; a drop: paired bootstrap)",
+    "measured_high": "upper end of it",
+    "deviation": "measured less published, as a share",
+    "deviation_low": "lower end of its 95 % interval",
+    "deviation_high": "upper end of it",
+    "printed_gflops": "FLOPs of one image, in billions, as the source prints them",
     "position": "index in the unreduced sequence",
     "at": "place on the axis: row, column, or distance from the centre or the class token",
     "tokens_removed": "tokens removed before the block",
@@ -387,6 +399,7 @@ TRUTHS = {
     "setting and under the baseline's best",
     "unsettled": "whether another schedule turns the order of the two round; empty without a "
     "reference",
+    "within": "whether the published value, rounded to 0.1 point, lies in the interval measured",
     "is_reference": "whether it is the method as it is, which the others are compared with",
 }
 LISTS = {"owner": "by patch the patch whose token it lives in; -1: dropped, -2: a special token"}
@@ -441,6 +454,12 @@ TABLES = {
         "a method under one schedule, at the same budget and images",
         "backbone budget label schedule top1 top1_low top1_high seeds removed reason window "
         "picked_window source images split keys",
+    ),
+    "reproduced": _table(
+        "a value of a published table beside the one measured here",
+        "name paper backbone method budget quantity published measured measured_low measured_high "
+        "interval deviation deviation_low deviation_high within removed gflops printed_gflops "
+        "images seeds status reason place incomparable",
     ),
     "ablation": _table(
         "a setting of one axis, against the method as it is",

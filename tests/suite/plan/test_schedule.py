@@ -94,3 +94,15 @@ def test_what_a_user_gets_wrong() -> None:
         with pytest.raises(UserError, match=r"1, 2, \.\.\., 23"):
             check_sites(sites, blocks(24))
     assert check_sites([6, 2], blocks(24)) == (2, 6)
+
+
+def test_counts_of_a_paper_are_proportions() -> None:
+    schedule = find_schedule("counts-27-25-0-19")
+    assert schedule.of == "original"
+    assert schedule.weights([5, 11, 17, 23], 36) == [27, 25, 0, 19]
+    with pytest.raises(UserError, match="has 4 counts for 2 sites: name one for each of --sites"):
+        schedule.weights([5, 11], 36)
+    with pytest.raises(UserError, match="counts-0-0 removes nothing"):
+        find_schedule("counts-0-0")
+    with pytest.raises(UserError, match="unknown schedule 'counts-x'"):
+        find_schedule("counts-x")
