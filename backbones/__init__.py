@@ -14,7 +14,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backbones.common.errors import UserError, describe_error
-from backbones.common.naming import bracketed, with_settings
+from backbones.common.naming import bracketed, with_settings, without
 from backbones.common.registry import ADDED, BUILT_IN, Registry
 from backbones.common.user_files import digest, in_file, load, source_digest
 from backbones.models.sizes import FAMILIES
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from backbones.base import Backbone
 
 Factory = Callable[..., "Backbone"]
+WEIGHTS = "weights"  # the setting that names a file for one backbone alone
 
 
 def _create_builtin(family: str, name: str, /, **settings: Any) -> Backbone:
@@ -63,6 +64,28 @@ def find(name: str) -> Source:
     return Source(factory, name, origin, code)
 
 
+def own_weights(name: str) -> tuple[str, str | None]:
+    """Split ``vim_nano[weights=FILE]`` into the name without that setting, and FILE or None.
+
+    A user's function that takes such a setting itself gets it. UserError for a value that cannot be
+    a file.
+    """
+    bare, value = without(name, WEIGHTS)
+    if value is None or _takes(find(bracketed(name)[0]).factory, WEIGHTS):
+        return name, None
+    if not isinstance(value, str):
+        raise UserError(f"'{name}': {value} is no file of weights: write its path, such as ./FILE")
+    return bare, value
+
+
+def _takes(factory: Factory, setting: str) -> bool:
+    """Whether a function names `setting` among its parameters."""
+    try:
+        return setting in signature(factory).parameters
+    except (TypeError, ValueError):  # nothing that can be called, which is said later
+        return False
+
+
 def create_model(
     name: str,
     checkpoint: str | None = None,
@@ -76,7 +99,8 @@ def create_model(
 
     `name` may have settings, as on the command line: ``videomamba_tiny[image_size=448]``;
     `overrides` are such settings, too. ``path/to/file.py:NAME`` is one of a user's file, whose
-    variable holds the function or class that makes it. `checkpoint` is a path, ``hf://owner/repo/file``,
+    variable holds the function or class that makes it. The setting ``vim_nano[weights=FILE]`` is a
+    checkpoint of this backbone alone, before any other. `checkpoint` is a path, ``hf://owner/repo/file``,
     ``official`` (the published file) or ``bundled``; None leaves the initial random weights. The
     model's ``provenance`` says what was loaded. Without `num_classes` the head has as many as the
     weights'. `ema` chooses the averaged weights of a file or the plain ones (None: as published),
@@ -85,6 +109,8 @@ def create_model(
     """
     from backbones.checkpoints import load, published
 
+    name, own = own_weights(name)
+    checkpoint = own or checkpoint
     plain, bracket_settings = bracketed(name)
     source = find(plain)
     settings: dict[str, Any] = bracket_settings | overrides

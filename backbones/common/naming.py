@@ -82,5 +82,18 @@ def with_settings(text: str, **more: Value) -> str:
     return f"{alias}{'=' if alias else ''}{name}{f'[{inside}]' if inside else ''}"
 
 
+def without(text: str, setting: str) -> tuple[str, Value | None]:
+    """The name `text` without one of its settings, and that setting's value, None if it has none.
+
+    A text without the setting comes back as it was written.
+    """
+    alias, name, values = parts(text)
+    if setting not in values:
+        return text, None
+    value = values.pop(setting)
+    bare = f"{alias}{'=' if alias else ''}{name}"
+    return with_settings(bare, **values), value
+
+
 def _written(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,7 +13,7 @@ from backbones.base import Backbone
 from suite.api.reduce import Reduced
 from suite.config.run_spec import RunSpec
 from suite.data import check_labels, open_dataset
-from suite.plan.prepare import choose_images
+from suite.plan.images import choose_unseen
 
 DATA: str = RunSpec.model_fields["data"].default
 SPLIT: str = RunSpec.model_fields["split"].default
@@ -42,16 +42,16 @@ def images(
 ) -> Samples:
     """Read images as `model` takes them: resized, cropped, normalised.
 
-    `images` is how many, chosen as `compare --images` chooses them (stratified by class), or their
-    numbers. `data`, `split` and `source` are those of the command line. UserError if the data or
-    their classes do not fit the model.
+    `images` is how many, chosen as `compare --images` chooses them (stratified by class, none that
+    the weights are known to be trained on), or their numbers. `data`, `split` and `source` are
+    those of the command line. UserError if the data or their classes do not fit the model.
     """
     backbone = model.model if isinstance(model, Reduced) else model
     dataset = open_dataset(data, split, source=source)
     check_labels(dataset, backbone.describe().classes)
     prepared = dataset.prepared_as(backbone.preprocessing).in_frames(backbone.frames).once()
     if isinstance(images, int):
-        chosen = choose_images(dataset, images)
+        chosen, _ = choose_unseen(dataset, images, [backbone])
     else:
         chosen = np.array([dataset.check_index(int(number)) for number in images], np.int64)
     device = next(backbone.parameters()).device

@@ -1,27 +1,64 @@
-"""`train`: train the bundled backbones."""
+"""`train`: fine-tune a backbone on images of one's own, or train the bundled ones again."""
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from backbones.common.errors import UserError
+from backbones.common.naming import with_settings
 from suite.cli.paths import absolute
 from suite.store.locks import file_lock
+from suite.system.durations import duration
 
 if TYPE_CHECKING:
+    from suite.training.distributed import ProcessGroup
+    from suite.training.fine_tune import FineTuning, Prepared
     from suite.training.loop import Trainer
+
+STOPPED = "stopped after epoch {} of {}: run the same command to continue"
 
 
 def train(
-    recipe: Annotated[str, typer.Option(help="Recipe (python -m suite list recipes).")],
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Backbone to fine-tune: a name, name[weights=FILE], or file.py:NAME."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to train on, such as imagefolder:PATH.")
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(parser=absolute, help="Folder of the resumable state and the weights."),
+        typer.Option(parser=absolute, help="File of the weights; of a recipe, a folder."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images; 20.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Largest learning rate; 0.001, from scratch 0.002.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images a step; 64, of few images fewer.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the model's images; the backbone's own.")
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, light (crops, mirrored) or strong; light.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, or bf16 on CUDA (mixed precision); fp32.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin with drawn weights, not trained ones.")
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Bundled weights again, by their recipe (python -m suite list recipes)."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kernel: Annotated[str, typer.Option(help="Selective scan kernel.")] = "auto",
@@ -33,51 +70,187 @@ def train(
     ] = 0.0,
     source: Annotated[
         Path | None,
-        typer.Option(parser=absolute, help="Folder of the source images, or Parquet."),
+        typer.Option(parser=absolute, help="Of a recipe: folder of the source images, or Parquet."),
     ] = None,
     final: Annotated[
-        bool, typer.Option(help="When finished, read the last split and write it in the card.")
+        bool,
+        typer.Option(help="Of a recipe, when finished: read the last split, for the card."),
     ] = False,
 ) -> int:
-    """Train a bundled backbone by its recipe. Rerun the command to resume."""
-    # Imported late: the help of all commands must not wait for PyTorch.
-    from suite.system.hardware import check_workers, pick_device
-    from suite.training.distributed import process_group
-    from suite.training.images import training_images
-    from suite.training.recipes import find_recipe
+    """Fine-tune a backbone on your images, or train a bundled one. Rerun to resume."""
+    own = {
+        "--backbone": backbone,
+        "--data": data,
+        "--epochs": epochs,
+        "--lr": lr,
+        "--batch-size": batch_size,
+        "--image-size": image_size,
+        "--augment": augment,
+        "--precision": precision,
+        "--from-scratch": from_scratch or None,
+    }
+    of_recipes = {"--source": source, "--final": final or None}
+    given = [flag for flag, value in own.items() if value is not None]
+    check_run_options(workers, max_minutes)
+    if recipe is not None:
+        if given:
+            raise UserError(f"{given[0]} does not go with --recipe, which says all: leave one out")
+        return train_recipe(recipe, out, device, kernel, workers, max_minutes, source, final)
+    if backbone is None or data is None:
+        raise UserError(
+            "give --backbone NAME and --data imagefolder:PATH for images of your own, or --recipe "
+            "NAME for bundled weights"
+        )
+    for flag, value in of_recipes.items():
+        if value is not None:
+            raise UserError(f"{flag} is for --recipe: leave it out")
+    from suite.training.fine_tune import FineTuning
+    from suite.training.first_weights import plain_name
 
-    selected = find_recipe(recipe)
+    if image_size is not None:
+        backbone = with_settings(backbone, image_size=image_size)
+    optional = {
+        "epochs": epochs,
+        "learning_rate": lr,
+        "batch": batch_size,
+        "augment": augment,
+        "precision": precision,
+    }
+    chosen: dict[str, Any] = {name: part for name, part in optional.items() if part is not None}
+    wish = FineTuning(
+        backbone,
+        data,
+        out or absolute(f"{plain_name(backbone)}-trained.safetensors"),
+        scratch=from_scratch,
+        **chosen,
+    )
+    return fine_tune(wish, device, kernel, workers, max_minutes)
+
+
+def check_run_options(workers: int, max_minutes: float) -> None:
+    """UserError for more workers than cores, or minutes that are no length of time."""
+    # Imported late: the help of all commands must not wait for PyTorch.
+    from suite.system.hardware import check_workers
+
     check_workers(workers)
     # Not `max_minutes < 0`, which a NaN would pass.
     if not max_minutes >= 0:
         raise UserError(
             f"--max-minutes cannot be {max_minutes}: give minutes from 0 on, 0 for no end"
         )
+
+
+@contextmanager
+def alone_in(folder: Path, group: ProcessGroup) -> Iterator[None]:
+    """Lock `folder` for this training; UserError if another process trains there."""
+    # One process of the group takes the lock for all.
+    if not group.is_main:
+        yield
+        return
+    with file_lock(folder / "train.lock", wait=False) as is_free:
+        if not is_free:
+            raise UserError(
+                f"another process trains in {folder}: wait for it, or use another --out"
+            )
+        # Half-written by a process that was killed.
+        for path in folder.glob(".*.tmp"):
+            path.unlink()
+        yield
+
+
+def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minutes: float) -> int:
+    """Train on a user's images, and write weights and card beside each other."""
+    from suite.system.hardware import pick_device
+    from suite.training.distributed import process_group
+    from suite.training.fine_tune import prepare, seconds_left
+
+    picked_device = pick_device(device)
+    with process_group(picked_device) as group:
+        with alone_in(wish.folder, group):
+            prepared = prepare(wish, picked_device, workers, kernel, group)
+            trainer = prepared.trainer
+            if group.is_main:
+                for note in prepared.notes:
+                    print(f"note: {note}")
+                about = duration(seconds_left(trainer))
+                print(f"{prepared.work}: about {about}; {wish.folder} is what it resumes from")
+            if not trainer.run(report_of(prepared), max_minutes * 60 or math.inf):
+                if group.is_main:
+                    print(STOPPED.format(trainer.done.epoch, trainer.recipe.epochs))
+                return 0
+            if group.is_main:
+                finish(prepared)
+        if group.is_main:
+            shutil.rmtree(wish.folder)
+    return 0
+
+
+def report_of(prepared: Prepared) -> Callable[[dict[str, float]], None]:
+    """What prints the figures of an epoch, and how long the others will take."""
+    epochs = prepared.trainer.recipe.epochs
+
+    def report(figures: dict[str, float]) -> None:
+        epoch = int(figures["epoch"])
+        left = duration(figures["seconds"] * (epochs - epoch))
+        then = f", {left} left" if epoch < epochs else ""
+        print(
+            f"epoch {epoch} of {epochs}: loss {figures['loss']:.3f}, "
+            f"{100 * figures['top1']:.1f} % of the training images{then}",
+            flush=True,
+        )
+
+    return report
+
+
+def finish(prepared: Prepared) -> None:
+    """Tell the accuracy on the held-out images, write weights and card, and say how to go on."""
+    from suite.training.own_export import compare_command, held_out_top1, write_results
+
+    trainer, images = prepared.trainer, prepared.images
+    model = trainer.model.eval()
+    model.load_state_dict(trainer.ema)
+    top1 = held_out_top1(model, images, trainer.device)
+    write_results(prepared, top1)
+    where = f"of {images.split}" if images.split else "held out"
+    print(f"top-1: {100 * top1:.2f} % of the {len(images.held_rows):,} images {where}")
+    out = prepared.wish.out
+    print(f"weights: {out}, card: {out.with_suffix('.md').name} beside it")
+    print(f"compare methods on them: {compare_command(prepared.wish, images.split)}")
+
+
+def train_recipe(
+    recipe: str,
+    out: Path | None,
+    device: str,
+    kernel: str,
+    workers: int,
+    max_minutes: float,
+    source: Path | None,
+    final: bool,
+) -> int:
+    """Train bundled weights by their recipe into the folder `out`."""
+    from suite.system.hardware import pick_device
+    from suite.training.distributed import process_group
+    from suite.training.images import training_images
+    from suite.training.recipes import find_recipe
+
+    selected = find_recipe(recipe)
     folder = out or Path("runs") / f"train-{recipe}"
     picked_device = pick_device(device)
     images_from = str(source) if source else None
-    with process_group(picked_device) as group:
-        # One process of the group takes the lock for all.
-        lock = file_lock(folder / "train.lock", wait=False) if group.is_main else nullcontext(True)
-        with lock as is_free:
-            if not is_free:
-                raise UserError(
-                    f"another process trains in {folder}: wait for it, or use another --out"
-                )
-            if group.is_main:
-                # Half-written by a process that was killed.
-                for path in folder.glob(".*.tmp"):
-                    path.unlink()
-            # The first process decodes pictures into the folder, where the others read them.
-            with group.main_first():
-                images = training_images(selected.dataset, "train", images_from, folder)
-            from suite.training.loop import Trainer
+    with process_group(picked_device) as group, alone_in(folder, group):
+        # The first process decodes pictures into the folder, where the others read them.
+        with group.main_first():
+            images = training_images(selected.dataset, "train", images_from, folder)
+        from suite.training.loop import Trainer
 
-            trainer = Trainer(selected, images, folder, picked_device, workers, kernel, group)
-            return _finish(trainer, max_minutes, images_from, final)
+        trainer = Trainer(selected, images, folder, picked_device, workers, kernel, group)
+        return finish_recipe(trainer, max_minutes, images_from, final)
 
 
-def _finish(trainer: Trainer, max_minutes: float, images_from: str | None, final: bool) -> int:
+def finish_recipe(
+    trainer: Trainer, max_minutes: float, images_from: str | None, final: bool
+) -> int:
     """Train until the recipe or the time is over; then write the weights and their card."""
     from suite.training import export
     from suite.training.images import FINAL, training_images
@@ -92,10 +265,7 @@ def _finish(trainer: Trainer, max_minutes: float, images_from: str | None, final
     if not trainer.group.is_main:
         return 0
     if not finished:
-        print(
-            f"stopped after epoch {trainer.done.epoch} of {recipe.epochs}: "
-            "run the same command to continue"
-        )
+        print(STOPPED.format(trainer.done.epoch, recipe.epochs))
         return 0
     model = trainer.model.eval()
     model.load_state_dict(trainer.ema)

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from backbones import own_weights
 from backbones.base import Reducer
 from backbones.common import user_files
 from backbones.common.labels import data_label
@@ -145,7 +146,7 @@ def planned_record(
         status="skipped" if cell.reason else "planned",
         reason=cell.reason,
         backbone=cell.backbone,
-        checkpoint=spec.checkpoint,
+        checkpoint=own_weights(spec.named.get(cell.backbone, cell.backbone))[1] or spec.checkpoint,
         weights=weights.sha256 if weights else None,
         made_up=list(weights.made_up) if weights else [],
         dataset=data_label(spec.data),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backbones import create_model
+from backbones import create_model, own_weights
 from backbones.base import Backbone
 from backbones.checkpoints.published import resolve
 from backbones.common.errors import UserError, describe_error
@@ -20,6 +21,7 @@ from suite.data import check_labels, open_dataset
 from suite.data.base import Dataset, digest
 from suite.data.images.sources import CLASSES as GARMENTS
 from suite.data.loading.preprocess import Photographs
+from suite.data.trained_on import training_of
 
 
 @dataclass
@@ -59,18 +61,22 @@ def load_model(
 
     UserError if the kernel cannot run there, or if backbone, weights and data do not fit.
     """
+    bare, own = own_weights(name)
+    checkpoint = own or checkpoint
     if checkpoint == "bundled":
-        check_order(dataset, name)
+        check_order(dataset, GARMENTS, name)
     source = fix = None
     if checkpoint != "random":
-        source = resolve(checkpoint, name, dataset.name)
+        source = resolve(checkpoint, bare, dataset.name)
     else:
         fitting = with_settings(name, classes=len(dataset.classes))
         fix = f"give the untrained head as many, --backbones '{fitting}'"
     # Untrained weights are the same in every process, so that their results can be compared.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = create_model(name, source, kernel=kernel)
+        model = create_model(bare, source, kernel=kernel)
+    if training := training_of(model):
+        check_order(dataset, training.classes, name)
     # A transformer has no scan, whatever kernel was asked for.
     for mixer in model.mixers()[:1]:
         mixer.check_kernel(device, dtype)
@@ -115,22 +121,22 @@ def check_runs(model: Backbone, device: str) -> None:
         )
 
 
-def check_order(dataset: Dataset, backbone: str) -> None:
-    """UserError if the classes are those of the bundled weights by name, but numbered otherwise.
+def check_order(dataset: Dataset, trained: Sequence[str], backbone: str) -> None:
+    """UserError if the classes are those `trained` on by name, but numbered otherwise.
 
     Every prediction would then be compared with the wrong class.
     """
-    given, expected = _plain_names(dataset.classes), _plain_names(GARMENTS)
+    given, expected = _plain_names(dataset.classes), _plain_names(trained)
     if given != expected and sorted(given) == sorted(expected):
-        last = len(GARMENTS) - 1
+        last = len(trained) - 1
         raise UserError(
             f"'{dataset.name}' numbers the classes in the order of their names, {backbone}'s "
             "weights do not: begin each folder's name with its number "
-            f"(0-{GARMENTS[0]}, 1-{GARMENTS[1]}, ..., {last}-{GARMENTS[-1]})"
+            f"(0-{trained[0]}, 1-{trained[1]}, ..., {last}-{trained[-1]})"
         )
 
 
-def _plain_names(names: tuple[str, ...]) -> list[str]:
+def _plain_names(names: Sequence[str]) -> list[str]:
     """Names without case, spaces and punctuation: folders spell them in several ways."""
     return [re.sub(r"[\W_]", "", name).casefold() for name in names]
 

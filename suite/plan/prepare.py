@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,13 @@ from backbones.preprocessing import Preprocessing
 from methods.named.oracle import MAX_IMAGES
 from methods.spec import MethodSpec, parse_all
 from suite.config.run_spec import RunSpec
-from suite.data import pictured, stratified
+from suite.data import pictured
 from suite.data.base import UNDIVIDED, Dataset, Seen
 from suite.data.loading.preprocess import Photographs
 from suite.plan.ablation_axes import ablated
 from suite.plan.cells import DENSE, REMOVING, Cell, planned_record
 from suite.plan.further import further_cells
+from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout, merge_equal
 from suite.plan.loading import Opened, context_of, weights_hash
 from suite.plan.settings import Chosen, one_spelling
@@ -33,8 +33,6 @@ from suite.store.schema import CellRecord
 from suite.store.unstated import UNSTATED
 from suite.system.hardware import check_precision, pick_device, set_threads
 from suite.tries.table import Tries
-
-USUAL_IMAGES: int = RunSpec.model_fields["images"].default
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ class Prepared:
                        ``cells`` by their keys, where another label may stand for the same cell
     ``settings``       those of all methods by backbone, from the table in ``tries`` if any
     ``set_aside``      how many images picked settings, and so are no evidence for them
+    ``trained_on``     how many were left out because a model was trained on them
     """
 
     spec: RunSpec
@@ -65,6 +64,7 @@ class Prepared:
     settings: dict[str, Chosen] = field(default_factory=dict)
     tries: dict[str, Tries] = field(default_factory=dict)
     set_aside: int = 0
+    trained_on: int = 0
     left_out: dict[int, str] = field(default_factory=dict, compare=False)
     skip_damaged: bool = False
     seen: dict[int, Seen] = field(default_factory=dict, repr=False, compare=False)
@@ -87,7 +87,15 @@ class Prepared:
         """How many cells run on how many images or videos, in words."""
         size = f"{len(self.keys):,} cells on {len(self.indices):,} {self.dataset.kind}"
         left_out = self._left_out_note(self.left_out.values())
-        return "; ".join(text for text in (size, self.unused_split, left_out) if text)
+        texts = (size, self.unused_split, self.training_note, left_out)
+        return "; ".join(text for text in texts if text)
+
+    @property
+    def training_note(self) -> str:
+        """That images were left out which the weights were trained on; empty if none were."""
+        if not self.trained_on:
+            return ""
+        return f"left out: {self.trained_on:,} {self.dataset.kind} that the weights were trained on"
 
     @property
     def left_out_note(self) -> str:
@@ -117,8 +125,10 @@ class Prepared:
         """That the data set has no splits, if one was set that chose nothing; else empty."""
         if self.dataset.split != UNDIVIDED or self.spec.split == UNDIVIDED:
             return ""
+        # Said as it is used: of weights trained on a part of it the rest is evaluated.
+        part = "the rest" if self.trained_on else "all"
         return (
-            f"the data set has no splits: --split {self.spec.split} is all of its "
+            f"the data set has no splits: --split {self.spec.split} is {part} of its "
             f"{len(self.dataset):,} {self.dataset.kind}"
         )
 
@@ -219,7 +229,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         settings[name] = settings_on(dataset, named, spec, table, methods[len(named) :])
     check_tries(spec, tries, named, dataset)
     picking = picking_images([tries[name] for name in tries if settings[name].tuned], dataset)
-    indices = choose_images(dataset, spec.images, without=picking)
+    indices, trained = choose_unseen(dataset, spec.images, models.values(), without=picking)
     pictured(indices, spec.gallery)  # refuses pictures that are not among the images
     contexts = {
         name: context_of(model, dataset, indices, spec.precision, device, spec.kernel)
@@ -253,6 +263,7 @@ def prepare(spec: RunSpec, opened: Opened | None = None, further: bool = True) -
         settings=settings,
         tries=tries,
         set_aside=len(picking),
+        trained_on=trained,
     )
 
 
@@ -294,32 +305,3 @@ def check_reachable(cells: Sequence[Cell]) -> None:
         f"no method can remove {100 * (cell.budget or 0.0):.4g} % of the FLOPs of "
         f"{cell.backbone}: the closest, {cell.label}, removes {100 * share:.1f} %; {mend}"
     )
-
-
-def choose_images(
-    dataset: Dataset,
-    images: int | Literal["all"],
-    usual: int = USUAL_IMAGES,
-    without: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Numbers of the images of the run, ascending: all, or a sample stratified by class.
-
-    The `usual` number, which nobody may have asked for, is at most that many. Images `without`
-    which it goes have picked settings. UserError if there are not as many.
-    """
-    if without is None or not len(without):
-        left = np.arange(len(dataset))
-    else:
-        left = np.setdiff1d(np.arange(len(dataset)), without)
-        asked = images if isinstance(images, int) and images != usual else 1
-        if len(left) < asked:
-            divided = dataset.split != UNDIVIDED
-            mend = "use another --split" if divided else "tune on fewer (tune --images)"
-            raise UserError(
-                f"{len(without):,} of the {len(dataset):,} {dataset.kind} of split {dataset.split} "
-                f"picked the tuned settings and are no evidence for them: {len(left):,} are left, "
-                f"fewer than asked for; {mend}, ask for fewer, or use --schedule constant-ratio"
-            )
-    if images == "all" or (images == usual and len(left) <= usual):
-        return left
-    return left[stratified(dataset.labels[left], images)]

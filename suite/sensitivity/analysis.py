@@ -20,9 +20,10 @@ from suite.execution.begin import begun
 from suite.execution.local import execute
 from suite.execution.provenance import dataset_record, execution_record
 from suite.execution.shards import count_existing
+from suite.plan.images import choose_images, choose_unseen
 from suite.plan.loading import Opened, context_of
 from suite.plan.notes import made_up_warning, notes_on_weights
-from suite.plan.prepare import Prepared, choose_images
+from suite.plan.prepare import Prepared
 from suite.sensitivity.headline import summarize_findings
 from suite.sensitivity.image_probes import ProbeStore, probe_images, square_grid
 from suite.sensitivity.probe import ProbeSettings, ProbeTables, readable_scores
@@ -111,8 +112,9 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     # One view of each video: a probe is about one sequence of tokens.
     dataset = opened.dataset(common).once()
     usual: int = SensitivitySpec.model_fields["images"].default
-    indices = choose_images(dataset, common.images, usual)
+    choose_images(dataset, common.images, usual)  # too few are said before a model is loaded
     model = opened.model(spec.backbone, common, device, dtype)
+    indices, trained = choose_unseen(dataset, common.images, [model], usual)
     # Gradients are taken with respect to tokens only.
     model.requires_grad_(False)
     # Maps and distances need rows and columns.
@@ -128,7 +130,11 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
     # stratified() refuses a request for no images.
     zeroed = indices[:0]
     if spec.zeroed:
-        zeroed = stratified(dataset.labels, min(spec.zeroed, len(indices)))
+        count = min(spec.zeroed, len(indices))
+        if trained:
+            zeroed = indices[stratified(dataset.labels[indices], count)]
+        else:
+            zeroed = stratified(dataset.labels, count)
     settings = ProbeSettings(
         layers=layers,
         ranks=torch.tensor(select_patches(spec.positions, grid)),
@@ -140,7 +146,10 @@ def prepare_analysis(spec: SensitivitySpec) -> tuple[Prepared, ProbeSettings]:
         zeroed=frozenset(zeroed.tolist()),
     )
     models = {spec.called: model}
-    return Prepared(common, device, threads, models, dataset, indices, cells), settings
+    prepared = Prepared(
+        common, device, threads, models, dataset, indices, cells, trained_on=trained
+    )
+    return prepared, settings
 
 
 def class_positions(model: Backbone, length: int, count: int) -> torch.Tensor:

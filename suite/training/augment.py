@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
@@ -71,3 +72,8 @@ class Augmentation:
 
 
 NONE = Augmentation()
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed for torch's generator from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

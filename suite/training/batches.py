@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from suite.training.augment import seed_of
 from suite.training.distributed import ProcessGroup
 from suite.training.images import TrainingImages
 from suite.training.recipes import Recipe
@@ -74,8 +75,3 @@ class Batches(TorchDataset[TrainingBatch]):
                     torch.manual_seed(seed_of(seed, epoch, index, row))
                     image.copy_(augment(image))
         return batch, torch.from_numpy(self.dataset.labels[chosen])
-
-
-def seed_of(*numbers: int) -> int:
-    """A seed for torch's generator from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,27 +34,31 @@ def accuracy(model: Backbone, dataset: TrainingImages, device: str, batch: int =
     return hits / len(dataset.labels)
 
 
-def write_weights(path: Path, model: Backbone, stored: str = "fp32") -> None:
-    """Write the weights as safetensors, rounded to the precision they are `stored` in."""
+def write_weights(
+    path: Path, model: Backbone, stored: str = "fp32", record: Mapping[str, str] | None = None
+) -> None:
+    """Write the weights as safetensors, rounded to the precision they are `stored` in.
+
+    A `record` of the training is the file's metadata.
+    """
     dtype = STORED[stored]
     # The model is rounded too: its accuracy on the card shall be that of the file.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
     tensors = {}
     for name, value in model.state_dict().items():
-        tensors[name] = value.detach().to("cpu", dtype).contiguous()
+        kind = dtype if value.is_floating_point() else value.dtype
+        tensors[name] = value.detach().to("cpu", kind).contiguous()
+    # One entry where bytes are to be equal: safetensors writes several in any order.
+    metadata = dict(record or {"format": "pt", "backbone": model.name})
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "backbone": model.name})
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def write_card(
     path: Path, recipe: Recipe, trainer: Trainer, scores: dict[str, tuple[float, int]]
 ) -> None:
     """Write origin, recipe and accuracy of the weights; `scores` are (top-1, images) by split."""
-    settings = []
-    for name, value in asdict(recipe).items():
-        settings.append(f"| {name} | {_cell(value)} |")
-    settings_text = "\n".join(settings)
     results = []
     for split, (top1, count) in scores.items():
         results.append(f"| {split} | {count:,} | {100 * top1:.2f} % |")
@@ -76,11 +81,17 @@ Parameters: {parameters:,}; the exponentially averaged weights, {recipe.stored}.
 Choices were made on `dev`; `{FINAL[recipe.dataset]}` was read once, for this card.
 One seed. Made to compare token reduction methods, not to classify images.
 
-| recipe | |
-|---|---|
-{settings_text}
+{recipe_table(recipe)}
 """,
     )
+
+
+def recipe_table(recipe: Recipe) -> str:
+    """All settings of a recipe, as a table of a card."""
+    rows = ["| recipe | |", "|---|---|"]
+    for name, value in asdict(recipe).items():
+        rows.append(f"| {name} | {_cell(value)} |")
+    return "\n".join(rows)
 
 
 def _cell(value: object) -> str:

@@ -16,6 +16,7 @@ from suite.data.images.sources import Garments
 from suite.data.images.tiny_imagenet import CLASS_STEP
 from suite.data.loading.preprocess import Photographs
 from suite.system.atomic_files import replacing
+from suite.training.pictures import Pictures
 
 # By data set the split that is read once, for the card, when the training is over.
 FINAL = {"fashion-clutter": "test"} | dict.fromkeys(CLASS_STEP, "valid")
@@ -57,7 +58,7 @@ class DecodedImages:
         return chosen
 
 
-TrainingImages = ClutterImages | DecodedImages
+TrainingImages = ClutterImages | DecodedImages | Pictures
 
 
 def decode_all(dataset: Dataset, cache: Path | None = None) -> DecodedImages:

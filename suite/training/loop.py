@@ -21,7 +21,8 @@ from backbones import create_model
 from backbones.base import Backbone, Reducer
 from suite.system.environment import cpu_name
 from suite.training import state
-from suite.training.batches import Batches, TrainingBatch, seed_of
+from suite.training.augment import seed_of
+from suite.training.batches import Batches, TrainingBatch
 from suite.training.distributed import ProcessGroup
 from suite.training.drop_path import drop_paths
 from suite.training.images import TrainingImages
@@ -31,9 +32,12 @@ from suite.training.state import TrainingProgress
 ALONE = ProcessGroup()
 
 
-def fingerprint(recipe: Recipe) -> str:
-    """Digest of a whole recipe, so that a state is never resumed under another."""
-    text = json.dumps(asdict(recipe), sort_keys=True)
+def fingerprint(recipe: Recipe, beginning: str = "") -> str:
+    """Digest of a whole recipe, so that a state is never resumed under another.
+
+    `beginning` identifies what a recipe does not: the images and the weights that it begins with.
+    """
+    text = json.dumps(asdict(recipe), sort_keys=True) + beginning
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -121,6 +125,8 @@ class Trainer:
     """Trains by one recipe on one device.
 
     `run` continues from the state in the folder `out`, until the recipe or the time is over.
+    `build` makes the model at its beginning, by default the recipe's own with drawn weights, and
+    `beginning` identifies what it is made of (see `fingerprint`).
     """
 
     def __init__(
@@ -132,6 +138,8 @@ class Trainer:
         workers: int,
         kernel: str,
         group: ProcessGroup = ALONE,
+        build: Callable[[], Backbone] | None = None,
+        beginning: str = "",
     ) -> None:
         self.recipe, self.dataset, self.out = recipe, dataset, out
         self.device, self.workers, self.group = device, workers, group
@@ -141,7 +149,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         # TF32 on CUDA; evaluation never uses it.
         torch.set_float32_matmul_precision("high")
-        self.model = create_model(recipe.backbone, kernel=kernel).to(device).train()
+        model = build() if build else create_model(recipe.backbone, kernel=kernel)
+        self.model = model.to(device).train()
         self.ema: dict[str, Tensor] = {}
         for name, tensor in self.model.state_dict().items():
             self.ema[name] = tensor.detach().clone()
@@ -150,7 +159,7 @@ class Trainer:
         self._reducers = drop_paths(recipe.drop_path, self.model.depth)
         self._forwards: dict[int, torch.nn.Module] = {}
         self.mix = recipe.augmentation.of_batch(self.model.describe().classes)
-        self.done = TrainingProgress(recipe.backbone, fingerprint(recipe))
+        self.done = TrainingProgress(recipe.backbone, fingerprint(recipe, beginning))
         if self.state_path.exists():
             self.done = state.load(
                 self.state_path, self.model, self.ema, self.optimizers, self.done
@@ -253,8 +262,15 @@ class Trainer:
         # Less decay at first, or the average would keep the random weights for long.
         step = self.done.step
         decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
-        current = list(self.model.state_dict().values())
-        torch._foreach_lerp_(list(self.ema.values()), current, 1 - decay)
+        averages: list[Tensor] = []
+        current: list[Tensor] = []
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.ema[name])
+                current.append(value)
+            else:  # a count, such as that of a batch norm
+                self.ema[name].copy_(value)
+        torch._foreach_lerp_(averages, current, 1 - decay)
         # A mixed batch is scored by its labels before mixing, so this is a rough figure.
         accuracy = (logits.argmax(1) == labels).float().mean()
         return torch.stack([loss.detach(), accuracy])

@@ -10,9 +10,10 @@ from backbones.common.errors import UserError
 from methods.base import WINDOW
 from methods.spec import MethodSpec, parse_all
 from suite.plan.cells import Cell
+from suite.plan.images import choose_images, choose_unseen
 from suite.plan.layout import layout
 from suite.plan.loading import Opened, context_of
-from suite.plan.prepare import Prepared, check_reachable, choose_images
+from suite.plan.prepare import Prepared, check_reachable
 from suite.plan.settings import blind_baselines, choose_settings, is_asked
 from suite.store.schema import SAME
 from suite.system.hardware import check_precision, pick_device, set_threads
@@ -79,22 +80,25 @@ def prepare_tuning(spec: TuneSpec) -> Tuning:
     opened = Opened()
     dataset = opened.dataset(common)
     usual: int = TuneSpec.model_fields["images"].default
-    indices = choose_images(dataset, common.images, usual)
+    choose_images(dataset, common.images, usual)  # too few are said before models are loaded
     models: dict[str, Backbone] = {}
     cells: list[Cell] = []
     tries: dict[str, list[Planned]] = {}
     spelled = [with_setting(method, setting) for method, setting in pairs(methods)]
     chosen = choose_settings(spelled, common)
     for name, text in common.named.items():
-        model = opened.model(text, common, device, dtype)
+        models[name] = opened.model(text, common, device, dtype)
+    indices, trained = choose_unseen(dataset, common.images, models.values(), usual)
+    for name, model in models.items():
         context = context_of(model, dataset, indices, common.precision, device, common.kernel)
         own = layout(name, model, chosen, common, context)
         own = [replace(cell, seed=spec.seed) if cell.stochastic else cell for cell in own]
-        models[name] = model
         tries[name] = planned(methods, common.budgets, own)
         cells += own
     check_reachable(cells)
-    prepared = Prepared(common, device, threads, models, dataset, indices, cells)
+    prepared = Prepared(
+        common, device, threads, models, dataset, indices, cells, trained_on=trained
+    )
     return Tuning(spec, prepared, tries, asked, added)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from backbones import create_model
+from backbones import create_model, own_weights
 from backbones.base import Backbone
 from backbones.common.errors import describe_error
 from suite.verify.line import Line, judged
@@ -56,7 +56,7 @@ def distinct_model(name: str, seed: int, **settings: Any) -> Backbone:
     """The backbone with random weights that tell tokens apart."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = create_model(name, **settings)
+        model = create_model(own_weights(name)[0], **settings)
         with torch.no_grad():
             # initial weights are nearly the same for all tokens, which would hide mistakes
             for parameter in model.parameters():

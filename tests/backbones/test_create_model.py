@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from backbones import BACKBONES, create_model
+from backbones import BACKBONES, create_model, own_weights
 from backbones.common.errors import UserError
 from suite.data import open_dataset, stratified
 
@@ -200,3 +201,33 @@ def test_advice_on_the_shape_of_images_helps(
 def test_images_that_were_not_normalised_are_refused() -> None:
     with pytest.raises(UserError, match="got numbers of type uint8: divide them by 255, then"):
         create_model("vim_pico")(torch.zeros(1, 3, 56, 56, dtype=torch.uint8))
+
+
+def test_a_setting_names_weights_of_one_backbone(tmp_path: Path) -> None:
+    model = create_model("vim_pico[classes=3]")
+    file = tmp_path / "three.safetensors"
+    save_file(model.state_dict(), file)
+    loaded = create_model(f"vim_pico[weights={file}]", "bundled")
+    assert loaded.describe().classes == 3
+    assert loaded.provenance is not None
+    assert loaded.provenance.source == str(file)
+    assert torch.equal(loaded.state_dict()["head.weight"], model.state_dict()["head.weight"])
+    assert own_weights(f"Mine=vim_pico[depth=2,weights={file}]") == (
+        "Mine=vim_pico[depth=2]",
+        str(file),
+    )
+    assert own_weights("vim_pico[depth=2]") == ("vim_pico[depth=2]", None)
+    with pytest.raises(UserError, match="3 is no file of weights: write its path"):
+        create_model("vim_pico[weights=3]")
+    with pytest.raises(UserError, match=r"nowhere\.pt does not exist"):
+        create_model("vim_pico[weights=nowhere.pt]")
+
+
+def test_a_function_that_takes_weights_gets_them(tmp_path: Path) -> None:
+    net = tmp_path / "net.py"
+    net.write_text(
+        "from backbones import create_model\n"
+        "def net(weights='none'):\n"
+        "    model = create_model('vim_pico')\n    model.said = weights\n    return model\n"
+    )
+    assert create_model(f"{net}:net[weights=mine]").said == "mine"

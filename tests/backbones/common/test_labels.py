@@ -20,6 +20,10 @@ REGISTERED = {"vim_nano", "vim_tiny"}
         (["/a/own.py:net", "/a/other.py:net"], ["net (own)", "net (other)"]),
         # one file under two spellings
         (["/a/own.py:net", "/a/../a/own.py:net"], ["net (own)"]),
+        # a file of weights without its folder, unless two have one name
+        (["vim_nano[weights=/a/my.pt]", "vim_nano"], ["vim_nano[weights=my.pt]", "vim_nano"]),
+        (["/a/own.py:net[weights=w/my.pt,depth=2]"], ["net[weights=my.pt,depth=2]"]),
+        (["vim_nano[weights=a/my.pt]", "vim_nano[weights=b/my.pt]"], ["vim_nano[weights=a/my.pt]", "vim_nano[weights=b/my.pt]"]),
         # what is a label already, as in a merged report
         (["net (own)[depth=2]", "Mine"], ["net (own)[depth=2]", "Mine"]),
     ],

@@ -72,7 +72,7 @@ LINES = [
     ("plan --images 10 20", r"unexpected extra argument\(s\) \(20\): see"),
     ("report", "Missing argument 'runs?.*: see python -m suite report --help"),
     ("report a b", "no run folder at '.*/a': make one with python -m suite compare"),
-    ("train", "Missing option '--recipe': see"),
+    ("train", "give --backbone NAME and --data imagefolder:PATH"),
     (
         "train --recipe vim_nano --workers -1",
         "--workers.*(greater than or equal to 0|x>=0).*: see python -m suite train --help",

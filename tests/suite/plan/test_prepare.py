@@ -22,9 +22,10 @@ from suite.config.spec_file import build_spec
 from suite.plan import cells
 from suite.plan.budget import Plan
 from suite.plan.cells import REMOVING, Cell, reducer
+from suite.plan.images import choose_images
 from suite.plan.layout import merge_equal
 from suite.plan.notes import unreachable_budgets
-from suite.plan.prepare import Prepared, choose_images, prepare
+from suite.plan.prepare import Prepared, prepare
 from suite.store.schema import CellRecord, Removal
 from suite.store.unstated import UNSTATED
 
