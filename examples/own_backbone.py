@@ -1,63 +1,52 @@
 """A Vim with another mixer: tokens weigh each other by decay; each sets how long its step is."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from backbones.config import with_overrides
 from backbones.layers.batch_invariant import linear
-from backbones.layers.norm import RMSNorm
-from backbones.models.sizes import MambaConfig
+from backbones.layers.block import Block
+from backbones.models.sizes import VIM, MambaConfig
 from backbones.models.vim import Vim
-from backbones.sequence import TokenSequence, Trace
+from backbones.sequence import Trace
 from backbones.shape import Shape, Work
 
 
 @dataclass(frozen=True)
 class Config(MambaConfig):
-    """Sizes for the bundled images; each is a setting, such as ``decay_vim[depth=4]``."""
+    """Sizes of a Vim and the heads; each is a setting, such as ``decay_vim[depth=4]``."""
 
-    dim: int = 64
-    depth: int = 8
     heads: int = 4
-    image_size: int = 56
-    patch: int = 4
-    stride: int = 4
-    classes: int = 10
 
 
-class Block(nn.Module):
-    """Residual += branch; branch = out(silu(gate) * mean of values, weighed by step and decay)."""
+class Mixer(nn.Module):
+    """Mean of all values, weighed by step and decay, times silu(gate)."""
 
-    def __init__(self, config: Config) -> None:
+    kernel = "reference"  # of the addition and norm before it: plain PyTorch
+
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.inner, self.heads = 2 * config.dim, config.heads
-        self.norm = RMSNorm(config.dim)
-        self.inside = nn.Linear(config.dim, 2 * self.inner + self.heads, bias=False)
-        self.out = nn.Linear(self.inner, config.dim, bias=False)
+        self.inner, self.heads = 2 * dim, heads
+        self.in_proj = nn.Linear(dim, 2 * self.inner + heads, bias=False)
+        self.out_proj = nn.Linear(self.inner, dim, bias=False)
 
-    def forward(self, tokens: TokenSequence, needs: frozenset[str] = frozenset()) -> TokenSequence:
-        """Run the block; the trace of the result has the fields named in `needs`."""
-        residual = tokens.residual + tokens.branch
-        inside = linear(self.norm(residual), self.inside.weight)
+    def forward(self, x: Tensor, needs: frozenset[str], carry: None) -> tuple[Tensor, Trace]:
+        """Mix tokens (B, L, dim); the trace has the fields named in `needs`."""
+        inside = linear(x, self.in_proj.weight)
         values, gate, step = inside.split([self.inner, self.inner, self.heads], dim=2)
         step = softplus(step).transpose(1, 2)  # (B, heads, L)
         place = step.cumsum(2)
-        distance = (place[:, :, :, None] - place[:, :, None, :]).abs()
-        weight = torch.exp(-distance) * step[:, :, None, :]
+        weight = torch.exp(-(place[..., None] - place[:, :, None]).abs()) * step[:, :, None]
         weight = weight / weight.sum(3, keepdim=True)
         mixed = weight @ values.unflatten(2, (self.heads, -1)).transpose(1, 2)
         y = mixed.transpose(1, 2).flatten(2) * silu(gate)
-        # What a method may read of the block; both directions of its scan have one step.
+        # What a method may read of it; both directions of this scan have one step.
         shown = {"delta_mean": step.mean(1).expand(2, -1, -1), "y": y}
-        trace = Trace(**{name: shown[name] for name in needs})
-        branch = linear(y, self.out.weight)
-        return replace(tokens, branch=branch, residual=residual, trace=trace)
+        return linear(y, self.out_proj.weight), Trace(**{name: shown[name] for name in needs})
 
 
 def work(shape: Shape, block: int, tokens: int) -> Work:
@@ -67,20 +56,21 @@ def work(shape: Shape, block: int, tokens: int) -> Work:
 
 
 class DecayVim(Vim):
-    """Patches, class token, positions and head are Vim's."""
+    """Patches, class token, positions, residual stream and head are Vim's."""
 
     provides = frozenset({"delta_mean", "y"})
 
-    def __init__(self, config: Config) -> None:
-        super().__init__("decay_vim", config)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
+    def new_block(self, index: int) -> nn.Module:
+        """Block number `index`."""
+        return Block(self.config.dim, Mixer(self.config.dim, self.config.heads))
 
     def describe(self) -> Shape:
         """The sizes from which FLOPs follow."""
-        block = self.layers[0]
-        return self._shape(inner=block.inner, heads=block.heads, directions=2, work=work)
+        inner, heads = 2 * self.config.dim, self.config.heads
+        return self._shape(inner=inner, heads=heads, directions=2, work=work)
 
 
 def decay_vim(**settings: Any) -> DecayVim:
-    """Build it with these settings."""
-    return DecayVim(with_overrides(Config(), "decay_vim", settings))
+    """Build it, by default for the bundled images."""
+    usual = Config(**vars(VIM["vim_nano"]))
+    return DecayVim("decay_vim", with_overrides(usual, "decay_vim", settings))

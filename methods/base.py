@@ -11,6 +11,7 @@ from backbones.common.errors import UserError, describe_error
 from backbones.common.registry import nearest
 
 if TYPE_CHECKING:
+    from backbones.common.reference import Reference
     from backbones.shape import Shape
     from methods.composition import Composition
 
@@ -164,6 +165,7 @@ class Method:
     ``title``         what its card and the stored record call it
     ``paper``         citation with its arXiv number, empty for a baseline
     ``year``          of the paper, 0 for a baseline
+    ``reference``     the paper in fields, for a bibliography
     ``family``        baseline | merging | pruning | hybrid
     ``about``         the card: markdown, without the table of options
     ``build``         options -> Composition; None where no token sequence is touched
@@ -187,6 +189,7 @@ class Method:
     build: Callable[..., Composition] | None
     paper: str = ""
     year: int = 0
+    reference: Reference | None = None
     kind: str = "sequence"
     training_free: bool = True
     stochastic: bool = False

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from backbones.common.documents import inside
 from backbones.common.errors import UserError, hint
 from reports import sections, static_figures, tables
+from reports.bibliography import bibliography
 from reports.figures.canvas import render, render_pdf, use_fonts_for
 from reports.formatting import breakable, budget_name, moment, number, percent, present, typeset
 from reports.inline_svg import pairs
@@ -92,7 +93,7 @@ def _figures(report: ReportData, found: Sequence[Section], folder: Path) -> dict
 
 
 def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> frozenset[str]:
-    """Save every figure at page width and, if it fits, in one column; and the LaTeX tables.
+    """Save every figure at page width and, if it fits, in one column; LaTeX tables, and BibTeX.
 
     Files of one column are called ``NAME-column``. Returns the names of the figures.
     """
@@ -114,6 +115,7 @@ def _paper(report: ReportData, found: Sequence[Section], folder: Path) -> frozen
         name = f"{static_figures.named('results', backbone, report)}-column"
         compact = tables.compact_tex(frame, backbone, caption)
         written |= _save(folder, name, {"tex": compact})
+    _save(folder, "references", {"bib": bibliography(report.run)})
     _forget(folder, written)
     return frozenset(names)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -20,6 +21,22 @@ EVIT = Method(
     family="hybrid",
     paper="Liang et al., Not All Patches are What You Need: Expediting Vision Transformers via "
     "Token Reorganizations (EViT), ICLR 2022, arXiv:2202.07800",
+    reference=Reference(
+        key="liang2022evit",
+        title="Not All Patches are What You Need: Expediting Vision Transformers via Token "
+        "Reorganizations",
+        authors=(
+            "Liang, Youwei",
+            "Ge, Chongjian",
+            "Tong, Zhan",
+            "Song, Yibing",
+            "Wang, Jue",
+            "Xie, Pengtao",
+        ),
+        year=2022,
+        arxiv="2202.07800",
+        meeting="International Conference on Learning Representations",
+    ),
     year=2022,
     published=published.evit,
     options={

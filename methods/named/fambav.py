@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -18,6 +19,19 @@ FAMBAV = Method(
     family="merging",
     paper="Shen et al., Famba-V: Fast Vision Mamba with Cross-Layer Token Fusion, ECCV 2024 "
     "workshops, arXiv:2409.09808",
+    reference=Reference(
+        key="shen2024fambav",
+        title="Famba-V: Fast Vision Mamba with Cross-Layer Token Fusion",
+        authors=(
+            "Shen, Hui",
+            "Wan, Zhongwei",
+            "Wang, Xin",
+            "Zhang, Mi",
+        ),
+        year=2024,
+        arxiv="2409.09808",
+        meeting="European Conference on Computer Vision Workshops",
+    ),
     year=2024,
     published=published.fambav,
     options={

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -17,6 +18,26 @@ HSA = Method(
     family="pruning",
     paper="Zhan et al., Exploring Token Pruning in Vision State Space Models (HSA), NeurIPS 2024, "
     "arXiv:2409.18962",
+    reference=Reference(
+        key="zhan2024hsa",
+        title="Exploring Token Pruning in Vision State Space Models",
+        authors=(
+            "Zhan, Zheng",
+            "Kong, Zhenglun",
+            "Gong, Yifan",
+            "Wu, Yushu",
+            "Meng, Zichong",
+            "Zheng, Hangyu",
+            "Shen, Xuan",
+            "Ioannidis, Stratis",
+            "Niu, Wei",
+            "Zhao, Pu",
+            "Wang, Yanzhi",
+        ),
+        year=2024,
+        arxiv="2409.18962",
+        meeting="Conference on Neural Information Processing Systems",
+    ),
     year=2024,
     published=published.hsa,
     options={

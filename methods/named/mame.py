@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods.base import Method, Option, composed
 
@@ -16,6 +17,17 @@ MAME = Method(
     title="MaMe-like",
     family="merging",
     paper="MaMe, arXiv:2508.13599 (after its abstract: the method itself could not be read)",
+    reference=Reference(
+        key="park2025mame",
+        title="Towards Efficient Vision State Space Models via Token Merging",
+        authors=(
+            "Park, Jinyoung",
+            "Son, Minseok",
+            "Kim, Changick",
+        ),
+        year=2025,
+        arxiv="2508.13599",
+    ),
     year=2025,
     options={
         "direction": options.direction(),

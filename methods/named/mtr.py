@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods.base import Method, Option, composed
 
@@ -21,6 +22,21 @@ MTR = Method(
     title="MTR",
     family="merging",
     paper="Training-free Token Reduction for Vision Mamba (MTR), arXiv:2507.14042",
+    reference=Reference(
+        key="ma2025mtr",
+        title="Training-free Token Reduction for Vision Mamba",
+        authors=(
+            "Ma, Qiankun",
+            "Zhang, Ziyao",
+            "Su, Chi",
+            "Chen, Jie",
+            "Song, Zhen",
+            "Zheng, Hairong",
+            "Gao, Wen",
+        ),
+        year=2025,
+        arxiv="2507.14042",
+    ),
     year=2025,
     options={
         "score": options.score(

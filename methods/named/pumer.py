@@ -1,5 +1,6 @@
 """PuMer: prune what is irrelevant, then merge what is alike."""
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -10,6 +11,18 @@ PUMER = Method(
     family="hybrid",
     paper="Cao et al., PuMer: Pruning and Merging Tokens for Efficient Vision Language Models, "
     "ACL 2023, arXiv:2305.17530",
+    reference=Reference(
+        key="cao2023pumer",
+        title="PuMer: Pruning and Merging Tokens for Efficient Vision Language Models",
+        authors=(
+            "Cao, Qingqing",
+            "Paranjape, Bhargavi",
+            "Hajishirzi, Hannaneh",
+        ),
+        year=2023,
+        arxiv="2305.17530",
+        meeting="Annual Meeting of the Association for Computational Linguistics",
+    ),
     year=2023,
     published=published.pumer,
     options={

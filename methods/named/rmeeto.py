@@ -1,5 +1,6 @@
 """R-MeeTo: bipartite merging made for Mamba."""
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, composed
@@ -10,6 +11,26 @@ RMEETO = Method(
     family="merging",
     paper="Shi et al., Faster Vision Mamba is Rebuilt in Minutes via Merged Token Re-training "
     "(R-MeeTo), arXiv:2412.12496",
+    reference=Reference(
+        key="shi2024rmeeto",
+        title="Faster Vision Mamba is Rebuilt in Minutes via Merged Token Re-training",
+        authors=(
+            "Shi, Mingjia",
+            "Zhou, Yuhao",
+            "Yu, Ruiji",
+            "Li, Zekai",
+            "Liang, Zhiyuan",
+            "Zhao, Xuanlei",
+            "Peng, Xiaojiang",
+            "Rajpurohit, Tanmay",
+            "Vedantam, Ramakrishna",
+            "Zhao, Wangbo",
+            "Wang, Kai",
+            "You, Yang",
+        ),
+        year=2024,
+        arxiv="2412.12496",
+    ),
     year=2024,
     published=published.merging,
     options={

@@ -1,5 +1,6 @@
 """STM-like: merging of neighbours, away from the class token."""
 
+from backbones.common.reference import Reference
 from methods import options
 from methods.base import Method, composed
 
@@ -8,6 +9,21 @@ STM = Method(
     title="STM-like",
     family="merging",
     paper="STM, arXiv:2509.22691 (after its abstract: the method itself could not be read)",
+    reference=Reference(
+        key="wen2025stm",
+        title="Sequential Token Merging: Revisiting Hidden States",
+        authors=(
+            "Wen, Yan",
+            "Ye, Peng",
+            "Zhang, Lin",
+            "Li, Baopu",
+            "Yuan, Jiakang",
+            "Yang, Yaoxin",
+            "Chen, Tao",
+        ),
+        year=2025,
+        arxiv="2509.22691",
+    ),
     year=2025,
     options={
         "feature": options.feature("branch+residual"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, composed
@@ -16,6 +17,21 @@ TOME = Method(
     title="ToMe",
     family="merging",
     paper="Bolya et al., Token Merging: Your ViT But Faster (ToMe), ICLR 2023, arXiv:2210.09461",
+    reference=Reference(
+        key="bolya2023tome",
+        title="Token Merging: Your ViT But Faster",
+        authors=(
+            "Bolya, Daniel",
+            "Fu, Cheng-Yang",
+            "Dai, Xiaoliang",
+            "Zhang, Peizhao",
+            "Feichtenhofer, Christoph",
+            "Hoffman, Judy",
+        ),
+        year=2023,
+        arxiv="2210.09461",
+        meeting="International Conference on Learning Representations",
+    ),
     year=2023,
     published=published.tome,
     options={

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backbones.common.reference import Reference
 from methods import options
 from methods import published_schedules as published
 from methods.base import Method, Option, composed
@@ -22,6 +23,24 @@ UTR = Method(
     family="hybrid",
     paper="Zhan et al., Rethinking Token Reduction for State Space Models (UTR), EMNLP 2024, "
     "arXiv:2410.14725",
+    reference=Reference(
+        key="zhan2024utr",
+        title="Rethinking Token Reduction for State Space Models",
+        authors=(
+            "Zhan, Zheng",
+            "Wu, Yushu",
+            "Kong, Zhenglun",
+            "Yang, Changdi",
+            "Gong, Yifan",
+            "Shen, Xuan",
+            "Lin, Xue",
+            "Zhao, Pu",
+            "Wang, Yanzhi",
+        ),
+        year=2024,
+        arxiv="2410.14725",
+        meeting="Conference on Empirical Methods in Natural Language Processing",
+    ),
     year=2024,
     published=published.utr,
     options={

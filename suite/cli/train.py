@@ -98,8 +98,8 @@ def train(
         return train_recipe(recipe, out, device, kernel, workers, max_minutes, source, final)
     if backbone is None or data is None:
         raise UserError(
-            "give --backbone NAME and --data imagefolder:PATH for images of your own, or --recipe "
-            "NAME for bundled weights"
+            "nothing says what to train: give --backbone NAME and --data imagefolder:PATH for "
+            "images of your own, or --recipe NAME for bundled weights"
         )
     for flag, value in of_recipes.items():
         if value is not None:

@@ -88,8 +88,8 @@ def load(
         ) from error
     if done.fingerprint != expected.fingerprint:
         raise UserError(
-            f"{path} belongs to another version of recipe '{done.recipe}' (other settings, images "
-            "or first weights): delete it or use another --out"
+            f"{path} belongs to other images or weights, or another version of recipe "
+            f"'{done.recipe}': delete it or use another --out"
         )
     # Before anything is changed: a part of a state would train on unnoticed.
     _check_fit(path, tensors, model, optimizers)

@@ -119,10 +119,13 @@ def test_another_training_in_the_same_place_is_refused(tmp_path: Path, capsys: O
     stop = ("--epochs", "2", "--max-minutes", "0.000001")
     assert run_cli(line(*stop)) == 0
     assert run_cli(line(*stop, "--lr", "0.1")) == 2
-    assert "(other settings, images or first weights): delete it" in capsys.readouterr().err
+    assert (
+        "to other images or weights, or another version of recipe 'vim_sprout'"
+        in capsys.readouterr().err
+    )
     draw(tmp_path / "photos2", {"a": 6, "b": 6}, start=1)
     assert run_cli(line(*stop, data="photos2")) == 2
-    assert "other settings, images" in capsys.readouterr().err
+    assert "belongs to other images" in capsys.readouterr().err
 
 
 def test_training_begins_with_all_of_the_weights_but_the_head(tmp_path: Path, capsys: Out) -> None:
