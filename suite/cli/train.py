@@ -158,15 +158,27 @@ def alone_in(folder: Path, group: ProcessGroup) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def nothing_left_of(folder: Path, group: ProcessGroup) -> Iterator[None]:
+    """Take a folder away again in which an error left nothing to go on from."""
+    try:
+        yield
+    except UserError:
+        if group.is_main and not any(folder.glob("*.safetensors")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def fine_tune(wish: FineTuning, device: str, kernel: str, workers: int, max_minutes: float) -> int:
     """Train on a user's images, and write weights and card beside each other."""
-    from suite.system.hardware import pick_device
+    from suite.system.hardware import check_precision, pick_device
     from suite.training.distributed import process_group
     from suite.training.fine_tune import prepare, seconds_left
 
     picked_device = pick_device(device)
+    check_precision(wish.precision, picked_device)
     with process_group(picked_device) as group:
-        with alone_in(wish.folder, group):
+        with alone_in(wish.folder, group), nothing_left_of(wish.folder, group):
             prepared = prepare(wish, picked_device, workers, kernel, group)
             trainer = prepared.trainer
             if group.is_main:

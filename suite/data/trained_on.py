@@ -41,13 +41,19 @@ class Training:
 def training_of(model: Backbone) -> Training | None:
     """The record in the file that a model's weights are from; None if there is none.
 
-    UserError for a damaged one.
+    UserError for a damaged one, or where the file is gone.
     """
     origin = model.provenance
     if origin is None or origin.format != "safetensors" or origin.path.endswith(INDEX):
         return None
-    with safe_open(Path(origin.path), framework="pt") as file:
-        text = (file.metadata() or {}).get(KEY)
+    try:
+        with safe_open(Path(origin.path), framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+    except OSError as error:
+        raise UserError(
+            f"{origin.path} is no longer there, whose record tells which images a model was "
+            "trained on: put it back"
+        ) from error
     if text is None:
         return None
     try:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from methods.base import SCHEDULES
+from suite.data.trained_on import training_of
 from suite.plan.cells import REMOVING, Cell
 from suite.plan.prepare import Prepared
 from suite.plan.tuning_notes import why_evaluated
@@ -13,12 +14,21 @@ from suite.store.schema import CellRecord, Role
 
 
 def notes_on_weights(prepared: Prepared) -> list[str]:
-    """Say of each backbone which weights of its file were taken, what was changed and made up."""
+    """Say of each backbone which weights of its file were taken, what was changed and made up.
+
+    Also where it was trained on classes of other names than the data have.
+    """
     notes = []
     for name, model in prepared.models.items():
         told = model.provenance.told() if model.provenance else ""
         if told:
             notes.append(f"{name}, weights: {told}")
+        training, given = training_of(model), prepared.dataset.classes
+        if training and training.classes != given:
+            one, other = next(
+                pair for pair in zip(training.classes, given, strict=True) if pair[0] != pair[1]
+            )
+            notes.append(f"{name} was trained on a class '{one}', which the data call '{other}'")
     return notes
 
 

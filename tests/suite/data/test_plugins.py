@@ -124,5 +124,5 @@ def test_a_picture_that_a_data_set_refuses_is_named_without_advice_that_does_not
 ) -> None:
     monkeypatch.setitem(DATASETS._added, "refusing", lambda request: Refusing())
     spec = small(data="refusing", images=10, batch_size=5, methods=("norm",), budgets=(0.3,))
-    with pytest.raises(UserError, match="^picture 7 is damaged: fetch it again$"):
+    with pytest.raises(UserError, match=r"^picture 7 is damaged: fetch it again$"):
         run_comparison(spec, tmp_path / "run", quiet=True, skip_damaged=skip)

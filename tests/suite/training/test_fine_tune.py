@@ -90,6 +90,10 @@ def test_from_a_folder_to_a_comparison_without_training_images(tmp_path: Path, c
     )
     assert run_cli([*compare, "--images", "6"]) == 2
     assert "21 of the 26 images of split all are those that the weights" in capsys.readouterr().err
+    # Classes of other names are said.
+    (tmp_path / "photos/day").rename(tmp_path / "photos/dawn")
+    assert run_cli([*(part for part in compare if part != "--json"), "--name", "renamed"]) == 0
+    assert "was trained on a class 'day', which the data call 'dawn'" in capsys.readouterr().err
     # Known by their bytes, wherever they lie.
     (tmp_path / "photos").rename(tmp_path / "moved")
     model = create_model("vim_sprout[weights=my.safetensors]")
@@ -221,6 +225,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "a rate of nan": (folder_of(a=3, b=3), ["--lr", "nan"], "--lr cannot be nan"),
     "no epochs": (folder_of(a=3, b=3), ["--epochs", "0"], "--epochs"),
     "an unknown augmentation": (folder_of(a=3, b=3), ["--augment", "x"], "none or light or strong"),
+    "bf16 on a CPU": (folder_of(a=3, b=3), ["--precision", "bf16"], "bf16 is for CUDA devices"),
     "a source": (folder_of(a=3, b=3), ["--source", "x"], "--source is for --recipe"),
     "a recipe, too": (folder_of(a=3, b=3), ["--recipe", "vim_nano"], "does not go with --recipe"),
     "a damaged image": (
@@ -242,6 +247,7 @@ def test_bad_input_is_one_line(case: str, tmp_path: Path, capsys: Out) -> None:
     err = capsys.readouterr().err
     assert re.search(problem, err), err
     assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("*.training"))
 
 
 def test_what_is_missing_is_said(capsys: Out) -> None:
