@@ -16,13 +16,13 @@ DENSE = "none"
 HEADS = {
     "backbone": "Backbone",
     "cell": "Cell",
-    "removed": "FLOPs removed, %",
     "quantity": "Quantity",
     "published": "Published, %",
     "measured": "Measured, %",
     "deviation": "Difference, points",
     "deviation_low": "from",
     "deviation_high": "to",
+    "removed": "FLOPs removed, %",
     "incomparable": "Not comparable because",
     "place": "Published in",
 }

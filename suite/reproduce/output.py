@@ -113,7 +113,7 @@ def planned_table(table: PublishedTable, rows: Sequence[Mapping[str, Any]]) -> T
         budget = row["budget"]
         shown.add_row(
             row["method"],
-            "" if budget is None else _percent(budget),
+            "" if budget is None else f"{100 * budget:.4g} %",
             _percent(row["tokens_removed"] or None),
             _giga(row["gflops"]),
             _giga(row["printed_gflops"]),

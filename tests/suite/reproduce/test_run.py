@@ -12,7 +12,8 @@ import torch
 from published_layouts import transformer
 
 from suite.cli import run
-from suite.reproduce.listed import find_table, names
+from suite.reproduce.listed import find_table, names, read_table
+from suite.reproduce.table import PublishedTable
 
 Out = pytest.CaptureFixture[str]
 Make = Callable[..., Path]
@@ -23,9 +24,9 @@ def reproduce(*arguments: str | Path) -> int:
     return run(["reproduce", *map(str, arguments), *QUICK])
 
 
-def check_side_by_side(document: dict[str, Any], name: str) -> None:
+def check_side_by_side(document: dict[str, Any], table: PublishedTable) -> None:
     """Every value of the table is there, with what was measured of it."""
-    table, rows = find_table(name), document["reproduced"]
+    rows = document["reproduced"]
     assert [(row["method"], row["budget"]) for row in rows] == [
         (value.method, value.budget) for value in table.cells
     ]
@@ -54,7 +55,7 @@ def test_a_listed_table_runs_narrow(
     runs = ("--data", f"imagenet:{imagenet}", "--runs", tmp_path / "runs", "--no-report", "--json")
     assert reproduce(table, *runs) == 0
     document = json.loads(capsys.readouterr().out)
-    check_side_by_side(document, name)
+    check_side_by_side(document, read_table(table))
     # of a narrow model no FLOPs are those printed
     printed = find_table(name).dense
     assert printed is not None
@@ -72,7 +73,7 @@ def test_a_listed_table_runs_as_published(
     runs = ("--data", f"imagenet:{imagenet}", "--runs", tmp_path / "runs", "--no-report", "--json")
     assert reproduce(name, "--checkpoint", weights, *runs) == 0
     document = json.loads(capsys.readouterr().out)
-    check_side_by_side(document, name)
+    check_side_by_side(document, find_table(name))
     texts = [row["incomparable"] for row in document["reproduced"]]
     assert not any("other weights" in text or "other FLOPs" in text for text in texts)
 
