@@ -124,7 +124,8 @@ def groups(
                 notes += _names(axes, own, looks, (side,))
             if np.allclose(before, panels[0].get_xlim(), rtol=1e-3):
                 break
-        _thin_ticks(panels[0])
+        # the last panel is at the bottom: above it, numbers are hidden and have no text
+        _thin_ticks(panels[-1])
         return figure
 
 

@@ -161,6 +161,10 @@ def test_each_group_has_its_panel_and_the_others_stand_behind_it() -> None:
         assert len(behind) == frame["label"].nunique() - len(labels)
         assert {note.get_text() for note in named(axes)} == set(labels)
         assert axes.get_xlim() == figure.axes[0].get_xlim()
+    figure.draw_without_rendering()
+    numbers = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert len(numbers) >= 2
+    assert all(numbers)
 
 
 @pytest.mark.parametrize("width", [COLUMN, WIDTH])
