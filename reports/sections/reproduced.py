@@ -54,12 +54,11 @@ def _sentence(rows: pd.DataFrame, kind: str) -> str:
     if compared.empty:
         return "No published value could be compared."
     within = int(compared["within"].astype(bool).sum())
-    known = int((compared["incomparable"] != "").sum())
+    other = int((compared["incomparable"] != "").sum())
     images = counted(int(compared["images"].max()), kind)
-    return (
-        f"{within} of {len(compared)} published values lie in the 95 % interval measured on "
-        f"{images}; for {known} of them there is a reason why they cannot be compared."
-    )
+    met = f"{within} of {len(compared)} published values lie in the 95 % interval"
+    why = f"; why {other} of them cannot be compared stands beside them" if other else ""
+    return f"{met} measured on {images}{why}."
 
 
 def _sources(rows: pd.DataFrame) -> list[str]:

@@ -187,11 +187,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     if not compared:
         return "No published value could be compared."
     within = sum(bool(row["within"]) for row in compared)
-    doubtful = sum(bool(reasons_of(row)) for row in compared)
-    return (
-        f"{within} of {len(compared)} published values lie in the 95 % interval of what was "
-        f"measured; {doubtful} of {len(compared)} have a reason not to be compared."
-    )
+    other = sum(bool(reasons_of(row)) for row in compared)
+    met = f"{within} of {len(compared)} published values lie in the 95 % interval measured"
+    why = f"; why {other} of them cannot be compared stands below" if other else ""
+    return f"{met}{why}."
 
 
 def cell_name(row: Mapping[str, Any]) -> str:

@@ -42,8 +42,8 @@ MTR = {
 def test_values_stand_side_by_side() -> None:
     made = reproduced(DENSE, MTR)
     assert made.sentence == (
-        "1 of 1 published values lie in the 95 % interval measured on 500 images; for 1 of them "
-        "there is a reason why they cannot be compared."
+        "1 of 1 published values lie in the 95 % interval measured on 500 images; why 1 of them "
+        "cannot be compared stands beside them."
     )
     (table,) = made.tables
     row = table.frame.iloc[1]
